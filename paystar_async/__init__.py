@@ -1,0 +1,103 @@
+"""Asyncio-native SDK for Paystar: identity checks, bank transfers, inquiries, payment gateway, wallet payouts.
+
+``async with Paystar.from_env() as paystar:`` is the way in; ``table.py`` lists every endpoint.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from paystar_async.version import VERSION as __version__
+
+if TYPE_CHECKING:
+    from paystar_async.accounts import Application, Gateway, Wallet
+    from paystar_async.client import Paystar
+    from paystar_async.clock import ManualClock
+    from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Safety, Send
+    from paystar_async.events import Event
+    from paystar_async.models.gateway import Allotment, CreatePayment, InquirePayment, PaymentPage, VerifyPayment
+    from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
+    from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
+    from paystar_async.models.keys import RefreshApplicationKey, RefreshInquiryKey, RefreshWalletKey
+    from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
+    from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
+    from paystar_async.payments.callback import Callback
+    from paystar_async.track_id import new_track_id
+    from paystar_async.values.money import Rial, Toman
+    from paystar_async.values.secret import Secret
+
+_HOMES = {
+    "accounts": ("Application", "Gateway", "Wallet"),
+    "client": ("Paystar",),
+    "clock": ("ManualClock",),
+    "endpoint": ("Endpoint", "Middleware", "Realm", "Request", "Response", "Safety", "Send"),
+    "events": ("Event",),
+    "models.gateway": ("Allotment", "CreatePayment", "InquirePayment", "PaymentPage", "VerifyPayment"),
+    "models.identity": ("MatchCard", "MatchIban", "MatchMobile"),
+    "models.inquiry": ("AccountToIban", "CardToIban", "InquireIban"),
+    "models.keys": ("RefreshApplicationKey", "RefreshInquiryKey", "RefreshWalletKey"),
+    "models.transfers": ("FindTransfers", "GetBalance", "GetStatement", "Settle", "Transfer"),
+    "models.wallet": ("FindWalletTransfers", "GetWalletBalance", "SettleWallet", "WalletTransfer"),
+    "payments.callback": ("Callback",),
+    "track_id": ("new_track_id",),
+    "values.money": ("Rial", "Toman"),
+    "values.secret": ("Secret",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AccountToIban",
+    "Allotment",
+    "Application",
+    "Callback",
+    "CardToIban",
+    "CreatePayment",
+    "Endpoint",
+    "Event",
+    "FindTransfers",
+    "FindWalletTransfers",
+    "Gateway",
+    "GetBalance",
+    "GetStatement",
+    "GetWalletBalance",
+    "InquireIban",
+    "InquirePayment",
+    "ManualClock",
+    "MatchCard",
+    "MatchIban",
+    "MatchMobile",
+    "Middleware",
+    "PaymentPage",
+    "Paystar",
+    "Realm",
+    "RefreshApplicationKey",
+    "RefreshInquiryKey",
+    "RefreshWalletKey",
+    "Request",
+    "Response",
+    "Rial",
+    "Safety",
+    "Secret",
+    "Send",
+    "Settle",
+    "SettleWallet",
+    "Toman",
+    "Transfer",
+    "VerifyPayment",
+    "Wallet",
+    "WalletTransfer",
+    "__version__",
+    "new_track_id",
+]
+
+
+def __getattr__(name: str) -> object:
+    # Names are brought in when they are first used: a service that only queues values never loads an engine.
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,86 @@
+"""Work the SDK owns: it goes on when whoever waits for it is cancelled."""
+
+import asyncio
+import copy
+from collections.abc import Awaitable, Callable
+from contextvars import Context
+from typing import Generic, TypeVar, cast
+
+import anyio
+import sniffio
+
+T = TypeVar("T")
+
+
+class Job(Generic[T]):
+    """A piece of work under way; any number may wait for it, and none of them can stop it."""
+
+    def __init__(self) -> None:
+        self._done = anyio.Event()
+        self._value: T | None = None
+        self._error: BaseException | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether it has ended."""
+        return self._done.is_set()
+
+    async def ended(self) -> None:
+        """Come back when it is done, however it went."""
+        await self._done.wait()
+
+    async def wait(self) -> T:
+        """Its result, or the error it ended with; cancelling this leaves the work alone."""
+        await self.ended()
+        if self._error is not None:
+            # Each waiter raises a copy of its own: a shared one would gather everybody's traceback.
+            raise copy.copy(self._error) from None
+        return cast("T", self._value)
+
+    async def run(self, work: Callable[[], Awaitable[T]]) -> None:
+        """Do the work and keep what came of it."""
+        try:
+            self._value = await work()
+        except Exception as error:
+            self._error = error.with_traceback(None)
+        except BaseException:
+            self._error = RuntimeError("the event loop ended before this work did")
+            raise
+        finally:
+            self._done.set()
+
+
+class Background:
+    """The jobs of one event loop; strong references, since a loop itself keeps weak ones."""
+
+    def __init__(self) -> None:
+        self._jobs: set[Job[object]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Callable[[], Awaitable[T]]) -> Job[T]:
+        """Start the work and come back at once."""
+        job: Job[T] = Job()
+        held = cast("Job[object]", job)
+        self._jobs.add(held)
+
+        async def run() -> None:
+            try:
+                await job.run(work)
+            finally:
+                self._jobs.discard(held)
+
+        if sniffio.current_async_library() == "trio":
+            import trio
+
+            trio.lowlevel.spawn_system_task(run, context=Context())
+        else:
+            task = asyncio.get_running_loop().create_task(run(), context=Context())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return job
+
+    async def drain(self, seconds: float) -> None:
+        """Wait until all have ended, so long at the most, even if the caller is cancelled meanwhile."""
+        with anyio.move_on_after(seconds, shield=True):
+            for job in tuple(self._jobs):
+                await job.ended()

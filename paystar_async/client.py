@@ -1,0 +1,345 @@
+"""The client: accounts in, the onion built, services and flows out."""
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+
+from anyio.lowlevel import RunVar
+from attrs import frozen
+
+from paystar_async.accounts import Accounts, Application, Gateway, Wallet, header_safe
+from paystar_async.background import Background
+from paystar_async.clock import Clock, SystemClock
+from paystar_async.endpoint import Middleware, Realm, Request, Response, Send
+from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.events import Event, OnEvent
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.store import KeyStore
+from paystar_async.middleware.auth import Auth
+from paystar_async.middleware.deadline import Deadline
+from paystar_async.middleware.limit import Limit
+from paystar_async.middleware.log import Log, logger
+from paystar_async.middleware.retry import Budget, Retry
+from paystar_async.models.base import Call, verify
+from paystar_async.payments.confirm import Payments
+from paystar_async.polling import Watches
+from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls, KeysCalls
+from paystar_async.settings import (
+    BASE_URL,
+    application_from,
+    checked_base_url,
+    gateway_from,
+    number,
+    setting,
+    wallet_from,
+)
+from paystar_async.table import BY_REQUEST
+from paystar_async.transfers import Transfers, Wallets
+from paystar_async.transport.carrier import Carrier
+from paystar_async.transport.engine import Engine
+from paystar_async.transport.wire import Wire
+from paystar_async.values.secret import Secret, to_optional_secret, to_secret
+
+EngineName = Literal["httpx"]
+
+if TYPE_CHECKING:
+    import httpx
+
+    GivenEngine = EngineName | Engine | httpx.AsyncClient | httpx.AsyncBaseTransport
+
+T = TypeVar("T")
+
+Checks = Literal["shape", "strict"]
+
+RENEWALS_AT_ONCE = 3
+"""Connections kept free for the three keys' renewals, which take no slot of the limiter."""
+GOODBYE_SECONDS = 10.0
+
+
+class Options(TypedDict, total=False):
+    """What ``Paystar`` takes; each overrides the environment in ``Paystar.from_env``."""
+
+    application: Application | None
+    gateway: Gateway | None
+    wallet: Wallet | None
+    base_url: str
+    timeout: float
+    max_retries: int
+    concurrency: int
+    checks: Checks
+    keys: str | KeyStore | None
+    engine: "GivenEngine"
+    middleware: Sequence[Middleware]
+    clock: Clock | None
+    on_event: OnEvent | None
+
+
+@frozen
+class Session:
+    """All of a client that is bound to one event loop."""
+
+    send: Send
+    engine: Engine
+    auth: Auth
+    background: Background
+    watches: Watches
+
+
+class Paystar:
+    """Everything Paystar offers, awaited.
+
+    Args:
+        application: the open-banking application, for ``identity``, ``inquiry`` and ``transfers``.
+        gateway: the payment gateway, for ``gateway`` and ``payments``.
+        wallet: the wallet, for ``wallet``.
+        base_url: where the service lives; https, or http on loopback.
+        timeout: seconds one call may take by default, with queueing, retries and renewing a key.
+        max_retries: how often a call is repeated at the most, where repeating is safe.
+        concurrency: how many calls are in flight at the most; the rest wait in turn.
+        checks: ``"strict"`` also proves checksums (IBAN, card, national id) before anything is sent.
+        keys: where renewed keys are kept; None: in memory, for this process alone.
+        engine: what carries the bytes; a client, transport or engine that is handed in is never closed.
+        middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
+        clock: what time it is; a ``ManualClock`` in tests.
+        on_event: told of renewed and lost keys and of retries; must not block.
+
+    Raises:
+        ConfigurationError: a setting is wrong; an account that is missing is only missed when it is called.
+    """
+
+    def __init__(
+        self,
+        application: Application | None = None,
+        gateway: Gateway | None = None,
+        wallet: Wallet | None = None,
+        *,
+        base_url: str = BASE_URL,
+        timeout: float = 30.0,
+        max_retries: int = 3,
+        concurrency: int = 16,
+        checks: Checks = "shape",
+        keys: str | KeyStore | None = None,
+        engine: "GivenEngine" = "httpx",
+        middleware: Sequence[Middleware] = (),
+        clock: Clock | None = None,
+        on_event: OnEvent | None = None,
+    ) -> None:
+        _above("timeout", timeout, 0)
+        _above("max_retries", max_retries, -1)
+        _above("concurrency", concurrency, 0)
+        if checks not in ("shape", "strict"):
+            raise ConfigurationError('checks must be "shape" or "strict"')
+        self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
+        self._wire = Wire(self._accounts, checked_base_url(base_url))
+        self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
+        self._strict = checks == "strict"
+        self._middleware = tuple(middleware)
+        self._clock = clock or SystemClock()
+        self._on_event = on_event
+        self._store = _key_store(keys, self._clock)
+        self._given = _known_engine(engine)
+        self._budget = Budget()
+        self._session_var: RunVar[Session | None] = RunVar("paystar_async session", None)
+
+        self.identity = IdentityCalls(self)
+        self.inquiry = InquiryCalls(self)
+        self.transfers = Transfers(self, self._flows, concurrency)
+        self.gateway = GatewayCalls(self)
+        self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
+        self.keys = Keys(self, self._session)
+        self.payments = Payments(self.gateway)
+
+    @classmethod
+    def from_env(cls, **overrides: Unpack[Options]) -> Self:
+        """A client of what the environment says (``PAYSTAR_…``, each also as ``PAYSTAR_…_FILE``).
+
+        Args:
+            **overrides: any argument of ``Paystar``; it goes before the environment.
+
+        Raises:
+            ConfigurationError: a variable is wrong, or half of an account is missing.
+        """
+        said: dict[str, object] = {
+            "base_url": setting("PAYSTAR_BASE_URL"),
+            "timeout": number("PAYSTAR_TIMEOUT", float),
+            "max_retries": number("PAYSTAR_MAX_RETRIES", int),
+            "concurrency": number("PAYSTAR_CONCURRENCY", int),
+            "keys": setting("PAYSTAR_KEYS"),
+            "engine": setting("PAYSTAR_ENGINE"),
+        }
+        accounts = {"application": application_from, "gateway": gateway_from, "wallet": wallet_from}
+        said |= {name: read() for name, read in accounts.items() if name not in overrides}
+        options: Any = {name: value for name, value in said.items() if value is not None} | overrides
+        return cls(**options)
+
+    async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
+        """Send a request value and get the whole answer: the raw access.
+
+        Args:
+            value: any request value (``MatchMobile(...)``); its row is found by its class.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            The answer with its status, message, HTTP status, headers and body.
+
+        Raises:
+            ConfigurationError: the realm's account is not configured; nothing was sent.
+            InvalidValue: a checksum is wrong (``checks="strict"``); nothing was sent.
+            NotSent: it never left.
+            Unanswered: it may have left, and no answer came.
+            BadAnswer: the answer cannot be read.
+            StatusError: Paystar refused; the class names the status.
+        """
+        endpoint = BY_REQUEST[type(value)]
+        if self._strict:
+            verify(value)
+        request = Request(
+            value=value,
+            endpoint=endpoint,
+            account=self._accounts.id(endpoint.realm),
+            timeout=self._timeout if timeout is None else timeout,
+        )
+        return await self._session().send(request)
+
+    def page(self, value: Call[str], /) -> str:
+        """The address of a page; nothing is sent."""
+        endpoint = BY_REQUEST[type(value)]
+        self._accounts.id(endpoint.realm)
+        return self._wire.page(endpoint, value)
+
+    async def __aenter__(self) -> Self:
+        self._session()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Let renewals end, then close the connections; the client may be used again afterwards."""
+        session = self._session_var.get()
+        self._session_var.set(None)
+        if session is not None:
+            await session.background.drain(GOODBYE_SECONDS)
+            if session.engine is not self._given:
+                await session.engine.aclose()
+
+    def _session(self) -> Session:
+        session = self._session_var.get()
+        if session is None:
+            session = self._build()
+            self._session_var.set(session)
+        return session
+
+    def _flows(self) -> tuple[Background, Watches]:
+        session = self._session()
+        return session.background, session.watches
+
+    def _build(self) -> Session:
+        engine, background = self._engine(), Background()
+        auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
+        send: Send = Carrier(self._wire, engine, self._clock)
+        rings: tuple[Middleware, ...] = (
+            *self._middleware,
+            Deadline(self._clock),
+            Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
+            Limit(self._concurrency, self._clock),
+            auth,
+            Log(self._clock),
+        )
+        for ring in reversed(rings):
+            send = _around(ring, send)
+        return Session(send, engine, auth, background, Watches(self._clock, background))
+
+    def _engine(self) -> Engine:
+        from paystar_async.transport.httpx import HttpxEngine
+
+        if self._given is None:
+            return HttpxEngine(connections=self._concurrency + RENEWALS_AT_ONCE)
+        if isinstance(self._given, Engine):
+            return self._given
+        return HttpxEngine(given=self._given)
+
+    def _notify(self, event: Event) -> None:
+        logger.info("%s: %s %s %s", event.name, event.realm, event.account, event.detail)
+        if self._on_event is None:
+            return
+        try:
+            self._on_event(event)
+        except Exception:
+            logger.exception("on_event raised on %s; the call goes on", event.name)
+
+
+class Keys(KeysCalls):
+    """The keys that live for 24 hours. They renew themselves; this is for doing it by hand."""
+
+    def __init__(self, client: Paystar, session: Callable[[], Session]) -> None:
+        super().__init__(client)
+        self._session = session
+
+    async def replace(
+        self,
+        realm: Realm | Literal["application", "wallet", "inquiry"],
+        *,
+        token: str | Secret,
+        refresh_token: str | Secret | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
+        """Put a key pair from the panel in place, without a restart; heals a key that was lost.
+
+        Args:
+            realm: ``application``, ``wallet`` or ``inquiry``.
+            token: the new key.
+            refresh_token: what renews it; the one on record stays where None.
+            expires_at: when it ends, with its time zone; None: it is used until it is refused.
+
+        Raises:
+            ConfigurationError: the realm's account is not configured, or has no key to replace.
+            InvalidValue: the token could not stand in a header, or ``expires_at`` has no time zone.
+        """
+        wanted = Realm(realm)
+        if wanted is Realm.GATEWAY:
+            raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
+        if expires_at is not None and expires_at.tzinfo is None:
+            raise InvalidValue("expires_at", expected="a datetime with a time zone", got="one without")
+        await (
+            self._session()
+            .auth.keeper(wanted)
+            .put(
+                header_safe("token", to_secret(token)),
+                to_optional_secret(refresh_token),
+                expires_at.timestamp() if expires_at else None,
+            )
+        )
+
+
+def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
+    async def send(request: Request[T], /) -> Response[T]:
+        return await ring(request, next)
+
+    return send
+
+
+def _above(name: str, value: float, bound: float) -> None:
+    if not value > bound:
+        raise ConfigurationError(f"{name} must be above {bound}, not {value}")
+
+
+def _key_store(given: str | KeyStore | None, clock: Clock) -> KeyStore:
+    if given is None:
+        return MemoryKeyStore(clock)
+    if isinstance(given, str):
+        raise ConfigurationError(
+            "this version keeps keys in memory or in a KeyStore of yours", hint="pass keys=None or a KeyStore"
+        )
+    return given
+
+
+def _known_engine(given: "GivenEngine") -> "Engine | httpx.AsyncClient | httpx.AsyncBaseTransport | None":
+    if given == "httpx":
+        return None
+    if isinstance(given, str):
+        raise ConfigurationError(f"no engine is named {given!r}", hint='engine="httpx", or hand one in')
+    return given

@@ -1,0 +1,153 @@
+"""What is written from the table: the typed methods, the OpenAPI document and the reference in the README.
+
+``python -m paystar_async.describe`` writes all three, ``--check`` says whether they still fit. Nothing here imports
+what it generates, so that a stale file never keeps itself from being renewed.
+"""
+
+import sys
+import types
+from collections.abc import Iterable, Iterator, Sequence
+from inspect import getmodule
+from typing import Annotated, Any, Union, get_args, get_origin
+
+import attrs
+
+from paystar_async.endpoint import Endpoint, Safety
+from paystar_async.models.base import FieldInfo, answer_type, fields_of
+from paystar_async.table import TABLE
+from paystar_async.values.kind import doc_of
+
+Table = Sequence[Endpoint]
+UNIONS = (Union, types.UnionType)
+
+
+def by_service(table: Table) -> dict[str, list[Endpoint]]:
+    """The rows under their services, both in table order."""
+    services: dict[str, list[Endpoint]] = {}
+    for row in table:
+        services.setdefault(row.service, []).append(row)
+    return services
+
+
+def paths(row: Endpoint) -> dict[str, str]:
+    """Every path a row answers at, with what sets it apart: nothing, ``direct`` or ``alias``."""
+    found: dict[str, str] = {}
+    for path, apart in ((row.path, ""), *((alias, "alias") for alias in row.aliases)):
+        found[path.replace("{direct}", "")] = apart
+        found.setdefault(path.replace("{direct}", "/direct"), "direct")
+    return found
+
+
+def summary(thing: object) -> str:
+    """The first line of a docstring; a class that has none of its own has none."""
+    return (thing.__doc__ or "").strip().partition("\n")[0]
+
+
+def markdown(text: str) -> str:
+    """A docstring's text as Markdown."""
+    return text.replace("``", "`")
+
+
+def service_doc(rows: Sequence[Endpoint]) -> str:
+    """What a service is for: the first sentence of the module its requests live in."""
+    sentence = summary(getmodule(rows[0].request)).partition(". ")[0]
+    return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
+
+
+def repeats(row: Endpoint) -> str:
+    """What a repetition of a row would do, in words."""
+    if row.kind == "page":
+        return "No request is made."
+    if row.safety is Safety.READ:
+        return "Only reads: repeated freely."
+    return "Never repeated once it may have left" + (f"; `{row.ask}` tells what became of it." if row.ask else ".")
+
+
+def about(field: FieldInfo) -> str:
+    """What a field is and what it must look like."""
+    shape = field.kind.shape if field.kind else ""
+    return "; ".join(dict.fromkeys(part for part in (field.doc, shape) if part))
+
+
+def unit(field: FieldInfo) -> str:
+    """What an answer's field says beside its type (``Rial``), optional ones too."""
+    return field.doc or next((said for part in get_args(field.annotation) if (said := doc_of(part))), "")
+
+
+def answer_model(row: Endpoint) -> type | None:
+    """The model a row answers with, or holds a list of; None where the answer is plain text."""
+    answer = answer_type(row.request)
+    inner = next(iter(get_args(answer)), answer)
+    return inner if attrs.has(inner) else None
+
+
+def known(model: type) -> tuple[FieldInfo, ...]:
+    """The fields of an answer that have a name; ``extra`` keeps the others."""
+    return tuple(one for one in fields_of(model) if one.name != "extra")
+
+
+def is_answered(model: type) -> bool:
+    """Whether a model is what comes back, and so keeps what it does not know."""
+    return len(known(model)) < len(fields_of(model))
+
+
+def models_within(model: type) -> Iterator[type]:
+    """A model and the models its fields hold, outermost first."""
+    yield model
+    for one in fields_of(model):
+        if one.item is not None:
+            yield from models_within(one.item)
+
+
+def type_text(annotation: Any) -> str:
+    """An annotation as source, without what it carries beside the type."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return type_text(args[0])
+    if origin in UNIONS:
+        return " | ".join(dict.fromkeys(type_text(arg) for arg in args))
+    if origin is not None:
+        return f"{origin.__name__}[{', '.join(map(type_text, args))}]"
+    if annotation is type(None):
+        return "None"
+    return "..." if annotation is ... else public_name(annotation)
+
+
+def public_name(cls: type) -> str:
+    """A class's name; a private one goes by the union of its module that holds it (``JalaliDay``)."""
+    if not cls.__name__.startswith("_"):
+        return cls.__name__
+    beside = vars(sys.modules[cls.__module__])
+    return next(name for name, value in beside.items() if get_origin(value) in UNIONS and cls in get_args(value))
+
+
+def types_within(annotation: Any) -> Iterator[type]:
+    """Every class an annotation names."""
+    origin = get_origin(annotation)
+    named = annotation if origin is None else origin
+    if isinstance(named, type) and named not in (type(None), Annotated, *UNIONS):
+        yield named
+    for arg in get_args(annotation)[: 1 if origin is Annotated else None]:
+        yield from types_within(arg)
+
+
+def undocumented(table: Table = TABLE) -> list[str]:
+    """Whatever of a table nobody explains: rows, models, and fields without a sentence or a shape."""
+    return list(dict.fromkeys(missing for row in table for missing in _undocumented(row)))
+
+
+def _undocumented(row: Endpoint) -> Iterable[str]:
+    if not row.doc:
+        yield row.id
+    for model in models_within(row.request):
+        if model is not row.request and not summary(model):
+            yield model.__name__
+        yield from (f"{model.__name__}.{one.name}" for one in fields_of(model) if not _explained(one))
+    answer = answer_model(row)
+    for model in models_within(answer) if answer else ():
+        if not summary(model):
+            yield model.__name__
+
+
+def _explained(field: FieldInfo) -> bool:
+    return bool(field.doc and field.kind and field.kind.shape)

@@ -1,0 +1,232 @@
+"""``openapi.json``: the table as an OpenAPI 3.1 document, for other languages and for tools.
+
+It describes the wire, so it says what is added to a request value on its way: who asks, the signature, and the
+refresh token on a row that renews a key.
+"""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from paystar_async.accounts import Accounts, Application, Gateway, Wallet
+from paystar_async.describe import (
+    Table,
+    answer_model,
+    by_service,
+    markdown,
+    models_within,
+    paths,
+    repeats,
+    service_doc,
+    summary,
+)
+from paystar_async.describe.schemas import answer_schema, model_schema, sent_schema
+from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.errors import BY_STATUS, GatewayError
+from paystar_async.models.base import fields_of
+from paystar_async.settings import BASE_URL
+from paystar_async.table import TABLE
+from paystar_async.version import VERSION
+
+Json = dict[str, Any]
+
+SANDBOX_PORT = "8000"
+KEYS = {
+    Realm.APPLICATION: "apiKey",
+    Realm.WALLET: "apiKey",
+    Realm.INQUIRY: "inquiryKey",
+    Realm.GATEWAY: "gatewayId",
+}
+_SCHEMES = {
+    "apiKey": "The api_key of the application or of the wallet; lives 24 hours.",
+    "inquiryKey": "The wallet's inquiry_key; lives 24 hours.",
+    "gatewayId": "The gateway_id; permanent.",
+}
+_ADDED = {
+    "application_id": "the application",
+    "access_password": "the application's access password",
+    "wallet_hashid": "the wallet",
+    "password": "the wallet's password",
+}
+_SECRET = frozenset({"access_password", "password"})
+
+# Asked for the names of what each realm adds, so that they are written down in one place alone.
+_SOMEONE = Accounts(
+    application=Application(id="-", access_password="-"),  # noqa: S106
+    gateway=Gateway(id="-", sign_key="-"),
+    wallet=Wallet(hashid="-", password="-", sign_key="-"),  # noqa: S106
+)
+
+
+def text(table: Table = TABLE) -> str:
+    """The document as it is checked in."""
+    return json.dumps(document(table), indent=2, ensure_ascii=False) + "\n"
+
+
+def document(table: Table = TABLE) -> Json:
+    """The whole document."""
+    found: Json = {}
+    for row in table:
+        for path, apart in paths(row).items():
+            found.setdefault(path, {}).update(_operations(row, apart))
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Paystar",
+            "version": VERSION,
+            "description": "Generated from the table of paystar_async. Amounts are Rial. The envelope is read "
+            "whatever the HTTP status is; unknown fields are kept.",
+        },
+        "servers": [
+            {"url": BASE_URL, "description": "the live service"},
+            {
+                "url": "http://127.0.0.1:{port}/api",
+                "description": "the sandbox: `paystar sandbox`",
+                "variables": {"port": {"default": SANDBOX_PORT}},
+            },
+        ],
+        "tags": [{"name": name, "description": service_doc(rows)} for name, rows in by_service(table).items()],
+        "paths": found,
+        "components": {
+            "securitySchemes": {
+                name: {"type": "http", "scheme": "bearer", "description": said} for name, said in _SCHEMES.items()
+            },
+            "schemas": _schemas(table),
+            "responses": {
+                "Refused": _refusal("Paystar refused.", gateway=False),
+                "GatewayRefused": _refusal("The gateway refused.", gateway=True),
+                "Broken": {
+                    "description": "Something failed on the way, and the body may be no envelope. An operation whose "
+                    "`x-safety` is `once` may have been carried out: ask the one in `x-ask` before it is repeated.",
+                },
+            },
+        },
+    }
+
+
+def _operations(row: Endpoint, apart: str) -> Json:
+    """The operations of one path; a page is also opened by posting a form."""
+    operation = f"{row.service}_{row.name}" + (f"_{apart}" if apart else "")
+    common: Json = {
+        "tags": [row.service],
+        "summary": markdown(row.doc),
+        "description": " ".join(_description(row)),
+        "x-row": row.id,
+        "x-safety": row.safety.value,
+        **({"x-ask": row.ask} if row.ask else {}),
+        "security": [{KEYS[row.realm]: []}] if row.kind == "call" and not row.renews else [],
+    }
+    if row.kind == "page":
+        page = {**common, "responses": {"200": _html("The payment page."), "4XX": _html("The token does not open it.")}}
+        return {
+            "get": {"operationId": operation, **page, "parameters": _parameters(row)},
+            "post": {"operationId": f"{operation}_post", **page, "requestBody": _body(row)},
+        }
+    taken: Json = {"requestBody": _body(row)} if row.method == "POST" else {"parameters": _parameters(row)}
+    return {row.method.lower(): {"operationId": operation, **common, **taken, "responses": _responses(row)}}
+
+
+def _description(row: Endpoint) -> Iterator[str]:
+    yield "Opened by the payer's browser." if row.kind == "page" else repeats(row)
+    if row.sign:
+        yield f"`sign` is the HMAC-SHA512 of `{'#'.join(row.sign)}` in lower-case hex; what is missing is empty."
+    if row.sign and row.realm is Realm.GATEWAY:
+        yield "A gateway that is set up unsigned sends none."
+    if silent := [f"`{one.name}`" for one in fields_of(row.request) if not one.sent]:
+        yield f"Signed and not sent: {', '.join(silent)}."
+
+
+def _added(row: Endpoint) -> Iterator[tuple[str, Json, bool]]:
+    """What is added on the way: a field's name, its schema, whether it is always there."""
+    if row.kind == "page":
+        return
+    for name in _SOMEONE.credentials(row.realm, row.method):
+        secret = {"format": "password"} if name in _SECRET else {}
+        yield name, {"type": "string", **secret, "description": _ADDED[name]}, True
+    if row.renews:
+        yield row.renews, {"type": "string", "format": "password", "description": "renews the key"}, True
+    if row.sign:
+        signature = {"type": "string", "pattern": "^[0-9a-f]{128}$", "description": f"HMAC of {'#'.join(row.sign)}"}
+        yield "sign", signature, row.realm is not Realm.GATEWAY
+
+
+def _body(row: Endpoint) -> Json:
+    schema = {"$ref": f"#/components/schemas/{row.request.__name__}"}
+    form, plain = "application/x-www-form-urlencoded", "application/json"
+    kinds = [form] if row.kind == "page" else [plain, form] if row.realm is Realm.GATEWAY else [plain]
+    return {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
+
+
+def _parameters(row: Endpoint) -> list[Json]:
+    own = ((one.name, sent_schema(one), one.required) for one in fields_of(row.request) if one.sent)
+    return [
+        {"name": name, "in": "query", "required": required, "description": schema.pop("description"), "schema": schema}
+        for name, schema, required in (*_added(row), *own)
+    ]
+
+
+def _responses(row: Endpoint) -> Json:
+    refused = "GatewayRefused" if row.realm is Realm.GATEWAY else "Refused"
+    model = answer_model(row)
+    envelope: Json = {
+        "type": "object",
+        "required": ["status"],
+        "properties": {
+            "status": {"enum": [1, "ok"]},
+            "message": {"type": "string"},
+            "data": answer_schema(row),
+        },
+    }
+    return {
+        "200": {
+            "description": f"{markdown(summary(model))} Or a refusal, which may come with this HTTP status too.",
+            "content": {
+                "application/json": {"schema": {"anyOf": [envelope, {"$ref": "#/components/schemas/Refusal"}]}}
+            },
+        },
+        "4XX": {"$ref": f"#/components/responses/{refused}"},
+        "5XX": {"$ref": "#/components/responses/Broken"},
+    }
+
+
+def _html(description: str) -> Json:
+    return {"description": description, "content": {"text/html": {"schema": {"type": "string"}}}}
+
+
+def _refusal(said: str, *, gateway: bool) -> Json:
+    lines = [
+        f"- `{status}` {error.__name__}: {markdown(summary(error)).partition(': ')[2]}"
+        for status, error in BY_STATUS.items()
+        if issubclass(error, GatewayError) is gateway
+    ]
+    return {
+        "description": "\n".join((f"{said} `status` says why:", "", *lines)),
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+    }
+
+
+def _schemas(table: Table) -> Json:
+    found: Json = {
+        "Refusal": {
+            "type": "object",
+            "description": "An envelope whose status is no success.",
+            "required": ["status"],
+            "properties": {
+                "status": {"type": ["integer", "string"], "not": {"enum": [1, "ok"]}, "examples": list(BY_STATUS)},
+                "message": {"type": "string"},
+                "data": {"description": "Where single fields were refused: field to messages."},
+            },
+        }
+    }
+    for row in table:
+        if row.method == "POST" or row.kind == "page":
+            added = list(_added(row))
+            body = model_schema(row.request)
+            body["properties"] = {name: schema for name, schema, _ in added} | body["properties"]
+            body["required"] = [name for name, _, always in added if always] + body["required"]
+            found[row.request.__name__] = body
+        answer = answer_model(row)
+        inner = [model for model in models_within(row.request) if model is not row.request]
+        for model in (*inner, *(models_within(answer) if answer else ())):
+            found[model.__name__] = model_schema(model)
+    return found

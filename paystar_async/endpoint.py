@@ -1,0 +1,147 @@
+"""The shapes everything else is written in: a row of the table, what travels, and the ring it travels through.
+
+An endpoint knows no client, a ring knows only ``next``, and a request never holds a password, a signature or
+a query string: those are added in ``transport.wire``, the innermost room.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum, StrEnum
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+from attrs import Factory, field, frozen
+
+from paystar_async.models.base import Call
+from paystar_async.values.secret import Secret
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Realm(StrEnum):
+    """Whose key opens an endpoint."""
+
+    APPLICATION = "application"
+    WALLET = "wallet"
+    INQUIRY = "inquiry"
+    GATEWAY = "gateway"
+
+
+class Safety(Enum):
+    """What a repetition would do."""
+
+    READ = "read"
+    """Changes nothing: repeat freely."""
+    ONCE = "once"
+    """Changes something: never repeat after it may have left."""
+
+
+def _first_line(cls: type) -> str:
+    return (cls.__doc__ or "").strip().partition("\n")[0]
+
+
+@frozen(kw_only=True)
+class Endpoint:
+    """A row of the table: plain data.
+
+    Attributes:
+        service: the client's attribute it shows up under (``transfers``).
+        name: the method's name there (``settle``).
+        method: the HTTP method.
+        path: the path under the base URL; ``{direct}`` is filled in from the gateway account.
+        request: the request class; it names the answer's type.
+        realm: whose key opens it.
+        safety: what a repetition would do.
+        ask: the row that tells what became of an unanswered call of this one.
+        sign: the fields that are signed, in order.
+        renews: the body field that carries the refresh token, on a row that renews its realm's key.
+        aliases: other paths where the same call lives.
+        kind: ``page`` builds an address and sends nothing.
+        since: the version it came with.
+        doc: one line on what it does; the request class says it.
+    """
+
+    service: str
+    name: str
+    method: Literal["GET", "POST"]
+    path: str
+    request: type[Call[Any]]
+    realm: Realm
+    safety: Safety
+    ask: str | None = None
+    sign: tuple[str, ...] = ()
+    renews: str | None = None
+    aliases: tuple[str, ...] = ()
+    kind: Literal["call", "page"] = "call"
+    since: str = "0.1"
+    doc: str = field(default=Factory(lambda row: _first_line(row.request), takes_self=True))
+
+    @property
+    def id(self) -> str:
+        """``service.name``, as errors, logs and commands call it."""
+        return f"{self.service}.{self.name}"
+
+
+@frozen(kw_only=True)
+class Request(Generic[T_co]):
+    """What travels through the rings.
+
+    Attributes:
+        value: the request value.
+        endpoint: its row.
+        account: the id of the account that asks, not its secrets.
+        timeout: seconds the whole call may take; becomes ``deadline`` in the deadline ring.
+        deadline: when the call must be over, on the client's monotonic clock.
+        attempt: 1 for the first try.
+        key: the key to show, or the refresh token on a row that renews; set by the auth ring.
+        before_send: called right before the first byte leaves; what it raises keeps the request from leaving.
+    """
+
+    value: Call[T_co]
+    endpoint: Endpoint
+    account: str
+    timeout: float
+    deadline: float | None = None
+    attempt: int = 1
+    key: Secret | None = None
+    before_send: Callable[[], None] | None = field(default=None, repr=False, eq=False)
+
+    def left(self, now: float) -> float:
+        """Seconds until the deadline, on the clock that ``now`` was read from; the timeout where none is set."""
+        return self.timeout if self.deadline is None else max(0.0, self.deadline - now)
+
+
+@frozen(kw_only=True)
+class Response(Generic[T_co]):
+    """An answer, whole.
+
+    Attributes:
+        value: the answer as its type.
+        status: the envelope's status as it came (``1`` or ``"ok"``).
+        message: the envelope's message.
+        http_status: the HTTP status; the envelope is read whatever it is.
+        headers: the HTTP headers, names in lower case.
+        body: the bytes as they came.
+    """
+
+    value: T_co
+    status: int | str
+    message: str
+    http_status: int
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
+
+
+class Send(Protocol):
+    """The rest of the way: takes a request, comes back with the answer or raises."""
+
+    async def __call__(self, request: Request[T], /) -> Response[T]:
+        """Go the rest of the way."""
+        ...
+
+
+class Middleware(Protocol):
+    """A ring: any async callable of this shape, a class or a plain function."""
+
+    async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        """Do something before, go on with ``next``, do something after."""
+        ...

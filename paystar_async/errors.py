@@ -1,0 +1,364 @@
+"""Every error, and what is known once it is raised.
+
+A caller branches on one question: could this call have had an effect? ``executed`` answers it –
+``"no"`` (safe to do again) or ``"maybe"`` (ask before doing it again). The class default below is the
+answer for a call that moves something; a call that only reads is always ``"no"``. The payout classifier
+reads this same table.
+"""
+
+import copyreg
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Executed = Literal["no", "maybe"]
+
+
+class PaystarError(Exception):
+    """Base of everything this package raises.
+
+    Attributes:
+        executed: could the call have had an effect: ``"no"`` or ``"maybe"``.
+        hint: what to do next.
+    """
+
+    executed: Executed = "no"
+    hint: str = ""
+
+    def __init__(self, message: str, *, executed: Executed | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        if executed is not None:
+            self.executed = executed
+        if hint is not None:
+            self.hint = hint
+
+    def __str__(self) -> str:
+        return " – ".join(part for part in (str(self.args[0]), self.hint) if part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call __init__ with args alone and lose every keyword.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class ConfigurationError(PaystarError):
+    """An account, a setting or an extra is missing or wrong; nothing was sent."""
+
+
+class InvalidValue(PaystarError, ValueError):
+    """A value was refused before a byte left.
+
+    Attributes:
+        field: the field's name, with its place in a list (``transfers[3].amount``).
+        expected: the shape it must have.
+        got: what came, masked.
+    """
+
+    def __init__(self, field: str, *, expected: str, got: str, hint: str | None = None) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got}", hint=hint)
+        self.field, self.expected, self.got = field, expected, got
+
+    def at(self, place: str) -> "InvalidValue":
+        """The same refusal, named from further out (``amount`` at ``transfers[3]``)."""
+        return InvalidValue(f"{place}.{self.field}", expected=self.expected, got=self.got, hint=self.hint or None)
+
+
+class NotSent(PaystarError):
+    """The request provably never left this machine: no connection, no free slot, no time left."""
+
+    hint = "nothing happened; it is safe to call again"
+
+
+class Unanswered(PaystarError):
+    """The request may have arrived, and no answer came back."""
+
+    executed: Executed = "maybe"
+    hint = "ask before repeating: find by track_id, or inquiry by ref_num"
+
+
+class BadAnswer(PaystarError):
+    """An answer came that cannot be read; what it answers may have happened.
+
+    Attributes:
+        path: where in the answer, as a JSON path (``$.data.is_matched``).
+        http_status: the HTTP status it came with, if any.
+        retry_after: seconds the server asked to wait, if it did.
+    """
+
+    executed: Executed = "maybe"
+    hint = "ask before repeating: find by track_id, or inquiry by ref_num"
+
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+        executed: Executed | None = None,
+    ) -> None:
+        where = f" (HTTP {http_status})" if http_status is not None else ""
+        super().__init__(f"unreadable answer at {path}: {reason}{where}", executed=executed)
+        self.path, self.http_status, self.retry_after = path, http_status, retry_after
+
+
+class TrackIdConflict(PaystarError):
+    """This track_id is on record with other contents; nothing was sent."""
+
+    hint = "use a new track_id for a new transfer, or the first one's exact contents"
+
+
+class StorageError(PaystarError):
+    """A key store, ledger or order store cannot be used or cannot be trusted; nothing was overwritten."""
+
+
+class StatusError(PaystarError):
+    """Paystar answered with a status that is not success; one that is not in the table is of this class itself.
+
+    Attributes:
+        status: the status as it came, an int or a word.
+        message: Paystar's own message, masked.
+        fields: what it says of single fields, field → messages.
+        endpoint: the row that was called (``transfers.settle``).
+        http_status: the HTTP status it came with.
+        retry_after: seconds the server asked to wait, if it did.
+    """
+
+    executed: Executed = "maybe"
+    hint = "a status this version does not know; ask before repeating"
+
+    def __init__(
+        self,
+        status: int | str,
+        message: str = "",
+        *,
+        endpoint: str = "",
+        fields: Mapping[str, Sequence[str]] | None = None,
+        http_status: int = 200,
+        retry_after: float | None = None,
+        executed: Executed | None = None,
+    ) -> None:
+        self.status, self.message, self.endpoint = status, message, endpoint
+        self.fields: dict[str, list[str]] = {name: list(texts) for name, texts in (fields or {}).items()}
+        self.http_status, self.retry_after = http_status, retry_after
+        details = "".join(f"; {name}: {', '.join(texts)}" for name, texts in self.fields.items())
+        where = f"{endpoint}: " if endpoint else ""
+        super().__init__(
+            f"{where}{message or type(self).__name__}{details} (status {status}, HTTP {http_status})",
+            executed=executed,
+        )
+
+
+class ServerFault(StatusError):
+    """0: internal server error."""
+
+    hint = "their side failed midway; ask before repeating"
+
+
+class ApplicationNotFound(StatusError):
+    """2: application not found."""
+
+    executed: Executed = "no"
+    hint = "check application_id (PAYSTAR_APPLICATION_ID)"
+
+
+class ApplicationInactive(StatusError):
+    """3: application inactive."""
+
+    executed: Executed = "no"
+    hint = "have the application activated in the Paystar panel"
+
+
+class InvalidToken(StatusError):
+    """4: invalid auth token, after it was renewed once where that is possible."""
+
+    executed: Executed = "no"
+    hint = "check api_key and refresh_token; keys.replace(...) puts a new pair in place"
+
+
+class ExpiredToken(StatusError):
+    """5: expired auth token, after it was renewed once where that is possible."""
+
+    executed: Executed = "no"
+    hint = "give a refresh_token so that the key can be renewed, or keys.replace(...)"
+
+
+class WrongAccessPassword(StatusError):
+    """6: wrong access password."""
+
+    executed: Executed = "no"
+    hint = "check access_password (PAYSTAR_ACCESS_PASSWORD)"
+
+
+class IpNotAllowed(StatusError):
+    """7: this host's address is not on the whitelist."""
+
+    executed: Executed = "no"
+    hint = "add this server's public address to the application's whitelist in the Paystar panel"
+
+
+class ServiceDisabled(StatusError):
+    """8: the service is disabled for this application."""
+
+    executed: Executed = "no"
+    hint = "have the service enabled in the Paystar panel"
+
+
+class InsufficientBalance(StatusError):
+    """9: the banking wallet does not cover it."""
+
+    executed: Executed = "no"
+    hint = "top up the wallet, then send the same transfer again"
+
+
+class InvalidInput(StatusError):
+    """10: invalid input data; ``fields`` says which."""
+
+    executed: Executed = "no"
+    hint = "correct the fields named and call again"
+
+
+class UpstreamError(StatusError):
+    """11: the bank or provider behind Paystar failed."""
+
+    hint = "the bank may have acted; ask before repeating"
+
+
+class SettingsMissing(StatusError):
+    """12: the open-banking settings are missing."""
+
+    executed: Executed = "no"
+    hint = "complete the open-banking settings in the Paystar panel"
+
+
+class InvalidRefreshToken(StatusError):
+    """13: the refresh token is not accepted any more."""
+
+    executed: Executed = "no"
+    hint = "take a new key pair from the Paystar panel and put it in place with keys.replace(...)"
+
+
+class GatewayError(StatusError):
+    """Base of the payment gateway's statuses."""
+
+    executed: Executed = "no"
+    hint = ""
+
+
+class InvalidRequest(GatewayError):
+    """-1: the request is invalid, its signature included."""
+
+    hint = "check the sign key and that amount, order_id and callback are those that were signed"
+
+
+class GatewayInactive(GatewayError):
+    """-2: the gateway is not active."""
+
+    hint = "have the gateway activated in the Paystar panel"
+
+
+class TokenUsed(GatewayError):
+    """-3: the payment token was used before."""
+
+    hint = "create a new payment; a token opens the page once"
+
+
+class AboveCeiling(GatewayError):
+    """-4: the amount is above the gateway's ceiling."""
+
+    hint = "lower the amount (Rial) or have the ceiling raised"
+
+
+class UnknownRefNum(GatewayError):
+    """-5: no transaction has this ref_num."""
+
+    hint = "use the ref_num that create answered with"
+
+
+class AlreadyVerified(GatewayError):
+    """-6: verified before; inquiry says what it was."""
+
+    hint = "not a failure: ask gateway.inquiry, it holds the result"
+
+
+class ParameterMismatch(GatewayError):
+    """-7: the parameters do not fit the transaction."""
+
+    hint = "send the amount given to create (Rial, not Toman) and the callback's own card_number and tracking_code"
+
+
+class NotVerifiable(GatewayError):
+    """-8: not paid, or verified too late."""
+
+    hint = "what is not verified in ten minutes goes back to the payer"
+
+
+class VerificationFailed(GatewayError):
+    """-9: the verification failed."""
+
+    hint = "ask gateway.inquiry before you decide"
+
+
+class FeeWalletShort(GatewayError):
+    """-16: the wallet that pays the fee is short."""
+
+    hint = "top up the fee wallet"
+
+
+class PaymentFailed(GatewayError):
+    """-98: the payment failed or was cancelled by the payer."""
+
+    hint = "nothing was paid; the payer may try again with a new payment"
+
+
+class GatewayFault(GatewayError):
+    """-99: system error at the gateway."""
+
+    executed: Executed = "maybe"
+    hint = "their side failed midway; ask gateway.inquiry before repeating"
+
+
+class Unauthenticated(GatewayError):
+    """``unauthenticated``: the gateway_id is not accepted."""
+
+    hint = "check the gateway id (PAYSTAR_GATEWAY_ID)"
+
+
+BY_STATUS: Mapping[int | str, type[StatusError]] = {
+    0: ServerFault,
+    2: ApplicationNotFound,
+    3: ApplicationInactive,
+    4: InvalidToken,
+    5: ExpiredToken,
+    6: WrongAccessPassword,
+    7: IpNotAllowed,
+    8: ServiceDisabled,
+    9: InsufficientBalance,
+    10: InvalidInput,
+    11: UpstreamError,
+    12: SettingsMissing,
+    13: InvalidRefreshToken,
+    -1: InvalidRequest,
+    -2: GatewayInactive,
+    -3: TokenUsed,
+    -4: AboveCeiling,
+    -5: UnknownRefNum,
+    -6: AlreadyVerified,
+    -7: ParameterMismatch,
+    -8: NotVerifiable,
+    -9: VerificationFailed,
+    -16: FeeWalletShort,
+    -98: PaymentFailed,
+    -99: GatewayFault,
+    "unauthenticated": Unauthenticated,
+}
+
+
+def status_class(status: int | str) -> type[StatusError]:
+    """The error class of a status; a gateway code less 100 is the code itself (``-106`` is ``-6``)."""
+    if isinstance(status, int) and status < -100:
+        status = status + 100
+    return BY_STATUS.get(status, StatusError)
+
+
+def http_may_have_executed(http_status: int) -> bool:
+    """Whether an answer of this HTTP status leaves it open that the request was carried out."""
+    return 300 <= http_status < 400 or http_status in {408, 429} or http_status >= 500

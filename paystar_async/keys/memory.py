@@ -1,0 +1,50 @@
+"""Keys in this process alone: the default."""
+
+from attrs import evolve
+
+from paystar_async.clock import Clock, SystemClock
+from paystar_async.keys.record import KeyId, KeyRecord
+
+
+class MemoryKeyStore:
+    """Holds key records while the process lives; several clients may share one.
+
+    Args:
+        clock: what time it is; the machine's own by default.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._records: dict[KeyId, KeyRecord] = {}
+
+    async def load(self, key: KeyId) -> KeyRecord | None:
+        """The record as it stands."""
+        return self._records.get(key)
+
+    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
+        record = self._records.get(key)
+        now = self._clock.time()
+        if record is None or record.version != version:
+            return None
+        if record.in_flight_owner is not None and (record.in_flight_until or 0) > now:
+            return None
+        return self._put(key, evolve(record, in_flight_owner=owner, in_flight_until=now + ttl))
+
+    async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
+        """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
+        record = self._records.get(key)
+        if (record.version if record else 0) != version:
+            return None
+        return self._put(key, evolve(new, version=version, in_flight_owner=None, in_flight_until=None))
+
+    async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
+        """Note that the refresh token is dead, keep everything else; None if the version is gone."""
+        record = self._records.get(key)
+        if record is None or record.version != version:
+            return None
+        return self._put(key, evolve(record, lost=True, in_flight_owner=None, in_flight_until=None))
+
+    def _put(self, key: KeyId, record: KeyRecord) -> KeyRecord:
+        stored = self._records[key] = evolve(record, version=record.version + 1)
+        return stored

@@ -1,0 +1,26 @@
+"""One deadline for the whole call: queueing, renewing a key, every attempt and every pause.
+
+No scope is cancelled from here. Each place that waits knows the deadline and says itself what is known when it
+passes: a queue that nothing was sent, an engine that the answer is missing.
+"""
+
+from typing import Any
+
+from attrs import evolve, frozen
+
+from paystar_async.clock import Clock
+from paystar_async.endpoint import Request, Response, Send
+from paystar_async.errors import InvalidValue
+
+
+@frozen
+class Deadline:
+    """Turns a call's timeout into the moment it must be over."""
+
+    clock: Clock
+
+    async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        """Set the deadline and pass the request on."""
+        if not request.timeout > 0:
+            raise InvalidValue("timeout", expected="seconds above 0", got=str(request.timeout))
+        return await next(evolve(request, deadline=self.clock.monotonic() + request.timeout))

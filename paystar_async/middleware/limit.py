@@ -1,0 +1,50 @@
+"""So many calls in flight, and no more – in front of the connection pool.
+
+httpx loses a pool slot for ever when a call that waits for one is cancelled while the server closes connections.
+With the queue in front, no call ever waits inside the pool.
+"""
+
+from typing import Any
+
+import anyio
+from attrs import define, field
+
+from paystar_async.clock import Clock
+from paystar_async.endpoint import Request, Response, Send
+from paystar_async.errors import NotSent
+
+
+@define
+class Limit:
+    """Lets ``most`` calls through at once; the rest wait in turn, until their deadline."""
+
+    most: int
+    clock: Clock
+    _slots: anyio.Semaphore = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = anyio.Semaphore(self.most)
+
+    async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        """Wait for a slot, pass the request on, free the slot."""
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._wait(request)
+        try:
+            return await next(request)
+        finally:
+            self._slots.release()
+
+    async def _wait(self, request: Request[Any]) -> None:
+        try:
+            with anyio.fail_after(request.left(self.clock.monotonic())):
+                await self._slots.acquire()
+        except TimeoutError:
+            pass
+        else:
+            return
+        raise NotSent(
+            f"{self.most} calls were in flight and none ended in time",
+            hint="nothing happened; raise concurrency or timeout, or call less at once",
+        )

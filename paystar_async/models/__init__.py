@@ -1,0 +1,1 @@
+"""What is sent and what is answered: values that know nothing of what carries them."""

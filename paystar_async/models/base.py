@@ -1,0 +1,211 @@
+"""The two shapes of a model – what is sent, what is answered – and how its fields are read off its class.
+
+Both are attrs classes, frozen, keyword-only, with slots. A field says everything about itself in its
+annotation: the kind of value it takes (``values.kind.Kind``) and, where the kind does not say enough, a
+sentence. A model knows no endpoint, no account and no client.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from enum import StrEnum
+from functools import cache
+from typing import Annotated, Any, Generic, TypeVar, cast, dataclass_transform, get_args, get_origin
+
+import attrs
+
+from paystar_async.errors import InvalidValue
+from paystar_async.values.kind import Kind, doc_of, kind_of
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+C = TypeVar("C", bound=type)
+E = TypeVar("E", bound=StrEnum)
+
+NOT_SENT: Mapping[str, Any] = {"sent": False}
+"""Metadata of a field that is signed and does not travel."""
+
+
+def _converting(_: type, fields: list[Any]) -> list[Any]:
+    """Give each field the converter of its kind, so that a value is refused where it is made."""
+    return [_with_converter(one) for one in fields]
+
+
+def _with_converter(one: Any) -> Any:
+    kind = kind_of(one.type)
+    if kind is None or one.converter is not None:
+        return one
+    name, optional = one.name, one.default is None
+
+    def convert(value: object) -> object:
+        return None if value is None and optional else kind.convert(value, name)
+
+    def masked(value: object) -> str:
+        return "None" if value is None else kind.mask(value)
+
+    return one.evolve(converter=convert, repr=masked)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
+def sent(cls: C) -> C:
+    """Class decorator of what is sent: every field is checked and normalised by its kind as it is made."""
+    return attrs.define(cls, frozen=True, kw_only=True, slots=True, field_transformer=_converting)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
+def answered(cls: C) -> C:
+    """Class decorator of what is answered: the wire has checked it; ``extra`` keeps what it did not know."""
+    return attrs.define(cls, frozen=True, kw_only=True, slots=True)
+
+
+@sent
+class Call(Generic[T_co]):
+    """A request as a value: it can be kept, queued, compared and sent. ``T`` is the answer's type."""
+
+
+def open_member(cls: type[E], value: object) -> E | None:
+    """What an open enum's ``_missing_`` answers: a member made for a word that is not in the list."""
+    if not isinstance(value, str):
+        return None
+    member = str.__new__(cls, value)
+    member._name_, member._value_ = "UNRECOGNISED", value
+    return member
+
+
+def no_extra() -> dict[str, object]:
+    """The empty ``extra``."""
+    return {}
+
+
+def names_only(extra: Mapping[str, object]) -> str:
+    """How ``extra`` shows itself: field names, since nobody knows what the values are."""
+    return f"<{', '.join(extra)}>" if extra else "{}"
+
+
+@attrs.frozen(kw_only=True)
+class FieldInfo:
+    """All there is to know of one field: read by the wire, the generator, the commands and the sandbox."""
+
+    name: str
+    annotation: Any
+    kind: Kind | None
+    doc: str
+    required: bool
+    sent: bool
+    item: type | None
+
+
+def _fields(cls: Any) -> tuple[FieldInfo, ...]:
+    return tuple(_info(one) for one in attrs.fields(cls) if one.init)
+
+
+def _answer(call: Any) -> Any:
+    for base in call.__orig_bases__:
+        if get_origin(base) is Call:
+            return get_args(base)[0]
+    raise TypeError(f"{call.__name__} does not name its answer: class {call.__name__}(Call[Answer])")
+
+
+fields_of = cast("Callable[[type], tuple[FieldInfo, ...]]", cache(_fields))
+"""The fields of a model, in order."""
+answer_type = cast("Callable[[type[Call[Any]]], Any]", cache(_answer))
+"""The type a request class is answered with: its ``T``."""
+
+
+def _info(one: Any) -> FieldInfo:
+    kind = kind_of(one.type)
+    return FieldInfo(
+        name=one.name,
+        annotation=one.type,
+        kind=kind,
+        doc=doc_of(one.type) or (kind.name if kind else ""),
+        required=one.default is attrs.NOTHING,
+        sent=one.metadata.get("sent", True),
+        item=_item_of(one.type),
+    )
+
+
+def _item_of(annotation: Any) -> type | None:
+    """The model that a list field holds, if it holds one."""
+    if isinstance(annotation, type) and attrs.has(annotation):
+        return annotation
+    if get_origin(annotation) is Annotated:
+        return _item_of(get_args(annotation)[0])
+    return next((item for part in get_args(annotation) if (item := _item_of(part))), None)
+
+
+def verify(value: object) -> None:
+    """Check every checksum in a request value; raises InvalidValue naming the field (``transfers[3].iban``)."""
+    for one in fields_of(type(value)):
+        held = getattr(value, one.name)
+        if one.kind is not None and held is not None:
+            one.kind.verify(held, one.name)
+        for place, inner in _inner(one.name, held):
+            try:
+                verify(inner)
+            except InvalidValue as refusal:
+                raise refusal.at(place) from None
+
+
+def _inner(name: str, held: object) -> Iterator[tuple[str, object]]:
+    if isinstance(held, list | tuple):
+        for index, item in enumerate(cast("list[object]", held)):
+            if attrs.has(type(item)):
+                yield f"{name}[{index}]", item
+
+
+def several(item: type, name: str, *, once: str | None = None, optional: bool = False) -> Kind:
+    """The kind of a list of ``item`` values; ``once`` names a field that must differ in each.
+
+    Mappings are taken too, so that what came as JSON goes the same way as what was made by hand.
+    """
+
+    def read(value: object) -> tuple[object, ...]:
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+            raise ValueError("wrap a single one in a list")
+        items = tuple(_item(item, one, f"{name}[{index}]") for index, one in enumerate(cast("Iterable[object]", value)))
+        if not items and not optional:
+            raise ValueError("an empty list asks for nothing")
+        if once is not None:
+            _refuse_repeats(items, name, once)
+        return items
+
+    return Kind(
+        name=name,
+        shape=f"a list of {item.__name__}" + (f", each with a {once} of its own" if once else ""),
+        read=read,
+        mask=lambda value: f"<{len(value)} {name}>" if isinstance(value, Sized) else type(value).__name__,
+        schema={"type": "array", "items": {"$ref": f"#/components/schemas/{item.__name__}"}},
+        example=[item],
+    )
+
+
+def _item(wanted: type, value: object, place: str) -> object:
+    if isinstance(value, wanted):
+        return value
+    if not isinstance(value, Mapping):
+        raise InvalidValue(place, expected=f"a {wanted.__name__}", got=type(value).__name__)
+    given = cast("Mapping[str, object]", value)
+    names = {one.name: one for one in fields_of(wanted)}
+    for name in given:
+        if name not in names:
+            raise InvalidValue(f"{place}.{name}", expected=f"one of {', '.join(names)}", got="a field of that name")
+    for name, one in names.items():
+        if one.required and name not in given:
+            raise InvalidValue(f"{place}.{name}", expected=one.kind.shape if one.kind else "a value", got="nothing")
+    try:
+        return wanted(**given)
+    except InvalidValue as refusal:
+        raise refusal.at(place) from None
+
+
+def _refuse_repeats(items: tuple[object, ...], name: str, once: str) -> None:
+    seen: dict[object, int] = {}
+    for index, one in enumerate(items):
+        key = getattr(one, once)
+        if key in seen:
+            raise InvalidValue(
+                f"{name}[{index}].{once}",
+                expected=f"a {once} of its own",
+                got=f"the one of {name}[{seen[key]}]",
+                hint="the same transfer twice would pay twice",
+            )
+        seen[key] = index

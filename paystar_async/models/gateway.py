@@ -1,0 +1,152 @@
+"""The internet payment gateway: create, the payment page, verify, inquiry. Amounts are Rial."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+from attrs import field
+
+from paystar_async.models.base import (
+    NOT_SENT,
+    Call,
+    answered,
+    names_only,
+    no_extra,
+    open_member,
+    sent,
+    several,
+)
+from paystar_async.values.card import CardNumber, MaskedCard
+from paystar_async.values.mask import mask_card
+from paystar_async.values.mobile import Mobile
+from paystar_async.values.money import GatewayAmount, Money, TransferAmount
+from paystar_async.values.national_id import NationalId
+from paystar_async.values.text import (
+    CallbackMethod,
+    CallbackUrl,
+    Count,
+    Hashid,
+    Note,
+    OrderId,
+    PersonName,
+    RefNum,
+    Token,
+    TrackingCode,
+)
+
+
+class GatewayStatus(StrEnum):
+    """Where a gateway transaction stands; a word this version does not know is kept as it came."""
+
+    INIT = "INIT"
+    SUCCEED = "SUCCEED"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+    REVERSED = "REVERSED"
+    UNVERIFIED = "UNVERIFIED"
+    VERIFY_PENDING = "VERIFY_PENDING"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "GatewayStatus | None":
+        return open_member(cls, value)
+
+
+@sent
+class Allotment:
+    """One receiver's part of a payment: give ``share`` or ``amount``."""
+
+    id: Annotated[Count, "the part's number"]
+    sheba_id: Annotated[Hashid, "the receiver's registered IBAN, by its Paystar id"]
+    share: Annotated[Count | None, "the part in percent"] = None
+    amount: Annotated[TransferAmount | None, "the part in Rial"] = None
+
+
+@answered
+class Created:
+    """A payment waiting for its payer."""
+
+    token: str = field(repr=False)
+    ref_num: str
+    order_id: str | None = None
+    payment_amount: Money | None = None
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class Verified:
+    """A payment that is yours; ``price`` is Rial and must equal the amount you asked for."""
+
+    price: Money
+    ref_num: str | None = None
+    card_number: str | None = field(default=None, repr=mask_card)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class GatewayTransaction:
+    """Where a gateway transaction stands."""
+
+    status: GatewayStatus
+    ref_num: str | None = None
+    order_id: str | None = None
+    payment_date: str | None = None
+    payment_amount: Money | None = None
+    ref_id: str | None = None
+    tracking_code: str | None = None
+    card_number: str | None = field(default=None, repr=mask_card)
+    hashed_card_number: str | None = field(default=None, repr=False)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@sent
+class CreatePayment(Call[Created]):
+    """Open a payment; its token opens the payment page once."""
+
+    amount: GatewayAmount
+    order_id: OrderId
+    callback: Annotated[CallbackUrl, "where the payer comes back to; its domain is the registered one"]
+    name: Annotated[PersonName | None, "the payer's name"] = None
+    phone: Annotated[Mobile | None, "the payer's mobile number"] = None
+    mail: Annotated[Note | None, "the payer's mail address"] = None
+    description: Annotated[Note | None, "what is paid for"] = None
+    allotment: Annotated[
+        Sequence[Allotment] | None, several(Allotment, "allotment"), "who gets which part of the payment"
+    ] = None
+    callback_method: Annotated[CallbackMethod | None, "1: the payer comes back by GET; anything else: by POST"] = None
+    wallet_hashid: Annotated[Hashid | None, "the wallet the payment goes to"] = None
+    national_code: Annotated[NationalId | None, "only this person may pay"] = None
+    card_number: Annotated[CardNumber | None, "only this card may pay"] = None
+    referer_id: Annotated[Hashid | None, "who referred the payer"] = None
+
+
+@sent
+class PaymentPage(Call[str]):
+    """The address of the payment page to send the payer to; no request is made."""
+
+    token: Annotated[Token, "the token create answered with; good once"]
+
+
+@sent
+class VerifyPayment(Call[Verified]):
+    """Confirm a payment, within ten minutes of its being paid; unconfirmed it goes back to the payer."""
+
+    ref_num: RefNum
+    amount: Annotated[GatewayAmount, "the amount given to create"]
+    card_number: Annotated[MaskedCard, "the callback's card_number: masked, exactly as it came"] = field(
+        metadata=NOT_SENT
+    )
+    tracking_code: Annotated[TrackingCode, "the callback's tracking_code"] = field(metadata=NOT_SENT)
+
+
+@sent
+class InquirePayment(Call[GatewayTransaction]):
+    """Ask where a payment stands; may be asked again and again. Signed when the amount is given."""
+
+    ref_num: RefNum
+    amount: Annotated[GatewayAmount | None, "the amount given to create"] = None
+    card_number: Annotated[MaskedCard | None, "the callback's card_number: masked, exactly as it came"] = field(
+        default=None, metadata=NOT_SENT
+    )
+    tracking_code: Annotated[TrackingCode | None, "the callback's tracking_code"] = field(
+        default=None, metadata=NOT_SENT
+    )

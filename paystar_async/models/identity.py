@@ -1,0 +1,47 @@
+"""Does this person own this mobile number, card or IBAN?"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from attrs import field
+
+from paystar_async.models.base import Call, answered, names_only, no_extra, sent
+from paystar_async.values.card import CardNumber
+from paystar_async.values.dates import Day
+from paystar_async.values.iban import Iban
+from paystar_async.values.mobile import Mobile
+from paystar_async.values.national_id import NationalId
+
+
+@answered
+class Match:
+    """Whether the two belong to the same person."""
+
+    is_matched: bool
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@sent
+class MatchMobile(Call[Match]):
+    """Ask whether a mobile number belongs to a national id (Shahkar)."""
+
+    national_id: NationalId
+    mobile_number: Mobile
+
+
+@sent
+class MatchCard(Call[Match]):
+    """Ask whether a bank card belongs to a national id."""
+
+    national_id: NationalId
+    card_number: CardNumber
+    birth_date: Annotated[Day, "the person's birth date"]
+
+
+@sent
+class MatchIban(Call[Match]):
+    """Ask whether an IBAN belongs to a national id."""
+
+    national_id: NationalId
+    iban: Iban
+    birth_date: Annotated[Day, "the person's birth date"]

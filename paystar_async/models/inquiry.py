@@ -1,0 +1,57 @@
+"""Whose account is this, and what is its IBAN?"""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from attrs import field
+
+from paystar_async.models.base import Call, answered, names_only, no_extra, sent
+from paystar_async.values.account import AccountNumber
+from paystar_async.values.banks import BankId
+from paystar_async.values.card import CardNumber
+from paystar_async.values.iban import Iban
+from paystar_async.values.mask import mask_account, mask_iban
+
+
+@answered
+class Owner:
+    """A person who owns an account."""
+
+    first_name: str | None = field(default=None, repr=False)
+    last_name: str | None = field(default=None, repr=False)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class IbanInfo:
+    """An account: its IBAN, bank, number, state and owners, as far as the bank says."""
+
+    iban: str | None = field(default=None, repr=mask_iban)
+    bank_id: str | None = None
+    bank_name: str | None = None
+    deposit: str | None = field(default=None, repr=mask_account)
+    deposit_status: str | None = None
+    owners: tuple[Owner, ...] = ()
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@sent
+class AccountToIban(Call[IbanInfo]):
+    """Find the IBAN of an account number."""
+
+    account_number: AccountNumber
+    bank_id: BankId
+
+
+@sent
+class CardToIban(Call[IbanInfo]):
+    """Find the IBAN behind a bank card."""
+
+    card: Annotated[CardNumber, "the card's number"]
+
+
+@sent
+class InquireIban(Call[IbanInfo]):
+    """Find the bank and the owners of an IBAN."""
+
+    iban: Iban

@@ -1,0 +1,43 @@
+"""Renewing the three keys that live for 24 hours. The refresh token is added where the request is written."""
+
+from collections.abc import Mapping
+
+from attrs import field
+
+from paystar_async.models.base import Call, answered, names_only, no_extra, sent
+from paystar_async.values.secret import Secret
+
+
+@answered
+class RenewedKey:
+    """A fresh api_key; a new refresh token where the answer carried one."""
+
+    api_key: Secret
+    api_key_expire_date: str | None = None
+    refresh_token: Secret | None = None
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class RenewedInquiryKey:
+    """A fresh inquiry_key; a new refresh token where the answer carried one."""
+
+    inquiry_key: Secret
+    inquiry_key_expire_date: str | None = None
+    refresh_inquiry_key: Secret | None = None
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@sent
+class RefreshApplicationKey(Call[RenewedKey]):
+    """Renew the application's api_key now; otherwise done by itself before it expires."""
+
+
+@sent
+class RefreshWalletKey(Call[RenewedKey]):
+    """Renew the wallet's api_key now; otherwise done by itself before it expires."""
+
+
+@sent
+class RefreshInquiryKey(Call[RenewedInquiryKey]):
+    """Renew the wallet's inquiry_key now; otherwise done by itself before it expires."""

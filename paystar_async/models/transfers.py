@@ -1,0 +1,120 @@
+"""Bank transfers: what is asked for, what became of it, and what is in the account."""
+
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated
+
+from attrs import field
+
+from paystar_async.models.base import Call, answered, names_only, no_extra, open_member, sent, several
+from paystar_async.values.account import AccountNumber, Destination
+from paystar_async.values.dates import Day
+from paystar_async.values.mask import mask_account
+from paystar_async.values.money import Money, TransferAmount
+from paystar_async.values.text import Count, Limit, PayId, PersonName, TrackId
+
+
+class TransferStatus(StrEnum):
+    """What became of a transfer; a word this version does not know is kept as it came."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    PENDING = "pending"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "TransferStatus | None":
+        return open_member(cls, value)
+
+
+@sent
+class Transfer:
+    """One transfer from a deposit account of yours.
+
+    Store ``track_id`` before you send: it is how a transfer is asked about, and what keeps it from being
+    paid twice.
+    """
+
+    amount: TransferAmount
+    deposit: Annotated[AccountNumber, "your deposit account the money leaves"]
+    destination_account: Annotated[Destination, "where the money goes"]
+    destination_firstname: Annotated[PersonName, "first name of the destination's owner"]
+    destination_lastname: Annotated[PersonName, "last name of the destination's owner"]
+    track_id: TrackId
+    pay_id: Annotated[PayId | None, "payment id, where the destination is an IBAN"] = None
+
+
+@answered
+class Settlement:
+    """What is known of one transfer. ``extra`` holds what else the bank says of it."""
+
+    hashid: str | None = None
+    track_id: str | None = None
+    status: TransferStatus
+    message: str | None = field(default=None, repr=False)
+    ref_code: str | None = None
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class Balance:
+    """What is in an account, in Rial."""
+
+    balance: Money
+    available_balance: Money | None = None
+    account_number: str | None = field(default=None, repr=mask_account)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class Transaction:
+    """One line of a statement. Amounts are Rial; the time is the bank's own Jalali text."""
+
+    credit_amount: Money | None = None
+    debit_amount: Money | None = None
+    transaction_trace: str | None = None
+    transaction_date_time: str | None = None
+    additional: str | None = field(default=None, repr=False)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class Statement:
+    """The lines of a statement, in the bank's order."""
+
+    transactions: tuple[Transaction, ...] = ()
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@sent
+class Settle(Call[list[Settlement]]):
+    """Send one or several bank transfers."""
+
+    transfers: Annotated[
+        Sequence[Transfer], several(Transfer, "transfers", once="track_id"), "the transfers, each track_id once"
+    ]
+
+
+@sent
+class FindTransfers(Call[list[Settlement]]):
+    """List transfer requests, newest first."""
+
+    deposit: Annotated[AccountNumber | None, "only those leaving this deposit account"] = None
+    track_id: Annotated[TrackId | None, "only this transfer"] = None
+    limit: Annotated[Limit | None, "how many at the most"] = None
+    skip: Annotated[Count | None, "how many to pass over"] = None
+
+
+@sent
+class GetBalance(Call[Balance]):
+    """Read an account's balance (Export Bank accounts only)."""
+
+    account_number: AccountNumber
+
+
+@sent
+class GetStatement(Call[Statement]):
+    """Read an account's statement."""
+
+    account_number: AccountNumber
+    from_date: Annotated[Day, "first day"]
+    to_date: Annotated[Day | None, "last day"] = None

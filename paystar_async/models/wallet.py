@@ -1,0 +1,69 @@
+"""Wallet payouts. Amounts are Rial."""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from attrs import field
+
+from paystar_async.models.base import Call, answered, names_only, no_extra, sent, several
+from paystar_async.models.transfers import Settlement
+from paystar_async.values.iban import Iban
+from paystar_async.values.money import Money, TransferAmount
+from paystar_async.values.text import PersonName, TrackId, WithdrawType
+
+SINGLE, GROUP = 7, 8
+
+
+@sent
+class WalletTransfer:
+    """One transfer from your wallet to an IBAN. Store ``track_id`` before you send."""
+
+    amount: TransferAmount
+    destination_number: Annotated[Iban, "the IBAN the money goes to"]
+    destination_firstname: Annotated[PersonName, "first name of the destination's owner"]
+    destination_lastname: Annotated[PersonName, "last name of the destination's owner"]
+    track_id: TrackId
+
+
+@answered
+class Accepted:
+    """The service took the request; what becomes of each transfer is asked by ``wallet.find``."""
+
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@answered
+class WalletBalance:
+    """What is in the wallet, in Rial."""
+
+    total_amount: Money
+    available_amount: Money
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+
+
+@sent
+class SettleWallet(Call[Accepted]):
+    """Send one or several transfers from the wallet."""
+
+    transfers: Annotated[
+        Sequence[WalletTransfer],
+        several(WalletTransfer, "transfers", once="track_id"),
+        "the transfers, each track_id once",
+    ]
+    withdraw_type: Annotated[WithdrawType | None, "7 single, 8 group; None: 7 for one transfer, 8 for more"] = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.withdraw_type is None:
+            object.__setattr__(self, "withdraw_type", SINGLE if len(self.transfers) == 1 else GROUP)
+
+
+@sent
+class FindWalletTransfers(Call[list[Settlement]]):
+    """Look up a wallet transfer; the service keeps its track_id as ``wallet*track_id*n``."""
+
+    track_id: TrackId
+
+
+@sent
+class GetWalletBalance(Call[WalletBalance]):
+    """Read the wallet's balance."""

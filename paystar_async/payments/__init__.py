@@ -1,0 +1,25 @@
+"""Payments through the gateway: what the payer brings back, and what it is worth once it is asked about."""
+
+from paystar_async.payments.callback import Callback
+from paystar_async.payments.outcomes import (
+    AmountMismatch,
+    Cancelled,
+    Declined,
+    Expired,
+    Payment,
+    PaymentOutcome,
+    Undecided,
+    Verified,
+)
+
+__all__ = [
+    "AmountMismatch",
+    "Callback",
+    "Cancelled",
+    "Declined",
+    "Expired",
+    "Payment",
+    "PaymentOutcome",
+    "Undecided",
+    "Verified",
+]

@@ -1,0 +1,85 @@
+"""What the payer's browser brings back. Anybody can write one: it is a hint, and only verify proves a payment."""
+
+from collections.abc import Mapping
+from typing import Self
+
+from attrs import field, frozen
+
+from paystar_async.errors import InvalidValue
+from paystar_async.values.mask import mask_card
+
+LONGEST = 512
+
+
+def _one(fields: Mapping[str, object], name: str) -> str | None:
+    """The field as one line of text; a field that came more than once counts if it always said the same."""
+    value = fields.get(name)
+    if isinstance(value, list | tuple):
+        several = {str(one) for one in value}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        if len(several) > 1:
+            raise InvalidValue(name, expected="one value", got=f"{len(several)} different ones")
+        value = next(iter(several), None)
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
+        raise InvalidValue(
+            name, expected=f"a line of at most {LONGEST} characters", got=type(value).__name__, hint="not from Paystar"
+        )
+    return value
+
+
+@frozen(kw_only=True)
+class Callback:
+    """The fields the payer came back with, by GET or POST.
+
+    Attributes:
+        status: ``"1"`` for paid, ``"-98"`` for cancelled; nothing is proved by it.
+        order_id: your order.
+        ref_num: the gateway's transaction.
+        transaction_id: the gateway's number for it.
+        card_number: the payer's card, masked; None on failure.
+        hashed_card_number: the same, hashed; None on failure.
+        tracking_code: the receipt number; None on failure.
+    """
+
+    status: str
+    order_id: str
+    ref_num: str
+    transaction_id: str | None = None
+    card_number: str | None = field(default=None, repr=mask_card)
+    hashed_card_number: str | None = field(default=None, repr=False)
+    tracking_code: str | None = None
+
+    @classmethod
+    def parse(cls, fields: Mapping[str, object], /) -> Self:
+        """Read a callback from a query string's or a form's mapping.
+
+        Args:
+            fields: names and texts; lists of texts are taken too, unknown names are passed over.
+
+        Raises:
+            InvalidValue: ``status``, ``order_id`` or ``ref_num`` is missing, or a field is no line of text or came
+                twice with different values. Answer the browser with 400.
+
+        Source: the reference's "Callback Payload"
+        """
+        read = {name: _one(fields, name) for name in _NAMES}
+        for name in ("status", "order_id", "ref_num"):
+            if read[name] is None:
+                raise InvalidValue(name, expected="a text", got="nothing", hint="not a callback of Paystar")
+        return cls(**read)  # type: ignore[arg-type]
+
+    @property
+    def says_paid(self) -> bool:
+        """Whether it claims that the payment was made."""
+        return self.status == "1"
+
+    @property
+    def says_cancelled(self) -> bool:
+        """Whether it claims that the payer turned back."""
+        return self.status in {"-98", "-198"}
+
+
+_NAMES = ("status", "order_id", "ref_num", "transaction_id", "card_number", "hashed_card_number", "tracking_code")

@@ -1,0 +1,708 @@
+"""The services as typed methods, one per row of the table.
+
+Generated from ``table.py`` by ``python -m paystar_async.describe``; edits here are overwritten.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol, TypeVar
+
+from paystar_async.endpoint import Response
+from paystar_async.models.base import Call
+from paystar_async.models.gateway import (
+    Allotment,
+    Created,
+    CreatePayment,
+    GatewayTransaction,
+    InquirePayment,
+    PaymentPage,
+    Verified,
+    VerifyPayment,
+)
+from paystar_async.models.identity import Match, MatchCard, MatchIban, MatchMobile
+from paystar_async.models.inquiry import AccountToIban, CardToIban, IbanInfo, InquireIban
+from paystar_async.models.keys import (
+    RefreshApplicationKey,
+    RefreshInquiryKey,
+    RefreshWalletKey,
+    RenewedInquiryKey,
+    RenewedKey,
+)
+from paystar_async.models.transfers import (
+    Balance,
+    FindTransfers,
+    GetBalance,
+    GetStatement,
+    Settle,
+    Settlement,
+    Statement,
+    Transfer,
+)
+from paystar_async.models.wallet import (
+    Accepted,
+    FindWalletTransfers,
+    GetWalletBalance,
+    SettleWallet,
+    WalletBalance,
+    WalletTransfer,
+)
+from paystar_async.values.dates import JalaliDay
+
+T = TypeVar("T")
+
+
+class Caller(Protocol):
+    """What the methods need of a client: to send a request value, and to build a page's address."""
+
+    async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
+        """Send a request value and bring its answer."""
+        ...
+
+    def page(self, value: Call[str], /) -> str:
+        """The address of a page; nothing is sent."""
+        ...
+
+
+class IdentityCalls:
+    """Does this person own this mobile number, card or IBAN?"""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def match_mobile(self, *, national_id: str, mobile_number: str, timeout: float | None = None) -> Match:
+        """Ask whether a mobile number belongs to a national id (Shahkar).
+
+        ``POST /open-banking/service/info-matching/mobile-national-id``. Only reads: repeated freely.
+
+        Args:
+            national_id: national id; 10 digits.
+            mobile_number: mobile number; 09 and 9 digits.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Match: Whether the two belong to the same person.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(
+            MatchMobile(national_id=national_id, mobile_number=mobile_number),
+            timeout=timeout,
+        )
+        return answer.value
+
+    async def match_card(
+        self,
+        *,
+        national_id: str,
+        card_number: str,
+        birth_date: date | str | JalaliDay,
+        timeout: float | None = None,
+    ) -> Match:
+        """Ask whether a bank card belongs to a national id.
+
+        ``POST /open-banking/service/info-matching/card-national-id``. Only reads: repeated freely.
+
+        Args:
+            national_id: national id; 10 digits.
+            card_number: card number; 16 digits.
+            birth_date: the person's birth date; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Match: Whether the two belong to the same person.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(
+            MatchCard(national_id=national_id, card_number=card_number, birth_date=birth_date),
+            timeout=timeout,
+        )
+        return answer.value
+
+    async def match_iban(
+        self,
+        *,
+        national_id: str,
+        iban: str,
+        birth_date: date | str | JalaliDay,
+        timeout: float | None = None,
+    ) -> Match:
+        """Ask whether an IBAN belongs to a national id.
+
+        ``POST /open-banking/service/info-matching/iban-national-id``. Only reads: repeated freely.
+
+        Args:
+            national_id: national id; 10 digits.
+            iban: IBAN; IR and 24 digits.
+            birth_date: the person's birth date; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Match: Whether the two belong to the same person.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(
+            MatchIban(national_id=national_id, iban=iban, birth_date=birth_date),
+            timeout=timeout,
+        )
+        return answer.value
+
+
+class InquiryCalls:
+    """Whose account is this, and what is its IBAN?"""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def account_to_iban(self, *, account_number: str, bank_id: str, timeout: float | None = None) -> IbanInfo:
+        """Find the IBAN of an account number.
+
+        ``POST /open-banking/service/bank-inquiry/account-to-iban``. Only reads: repeated freely.
+
+        Args:
+            account_number: account number; 5 to 26 digits, dots, dashes and slashes.
+            bank_id: bank id; 3 digits.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(AccountToIban(account_number=account_number, bank_id=bank_id), timeout=timeout)
+        return answer.value
+
+    async def card_to_iban(self, *, card: str, timeout: float | None = None) -> IbanInfo:
+        """Find the IBAN behind a bank card.
+
+        ``POST /open-banking/service/bank-inquiry/card-to-iban``. Only reads: repeated freely.
+
+        Args:
+            card: the card's number; 16 digits.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(CardToIban(card=card), timeout=timeout)
+        return answer.value
+
+    async def iban(self, *, iban: str, timeout: float | None = None) -> IbanInfo:
+        """Find the bank and the owners of an IBAN.
+
+        ``POST /open-banking/service/bank-inquiry/iban-inquiry``. Only reads: repeated freely.
+
+        Args:
+            iban: IBAN; IR and 24 digits.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(InquireIban(iban=iban), timeout=timeout)
+        return answer.value
+
+
+class TransfersCalls:
+    """Bank transfers: what is asked for, what became of it, and what is in the account."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def settle(self, *, transfers: Sequence[Transfer], timeout: float | None = None) -> list[Settlement]:
+        """Send one or several bank transfers.
+
+        ``POST /bank-transfer/v2/settlement``. Never repeated once it may have left; ``transfers.find`` tells what
+        became of it.
+
+        Args:
+            transfers: the transfers, each track_id once; a list of Transfer, each with a track_id of its own.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: ask ``transfers.find`` before you call again.
+            BadAnswer: the answer cannot be read; it may have happened: ask ``transfers.find`` before you call again.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" ask ``transfers.find``
+                before you call again.
+        """
+        answer = await self._caller.send(Settle(transfers=transfers), timeout=timeout)
+        return answer.value
+
+    async def find(
+        self,
+        *,
+        deposit: str | None = None,
+        track_id: str | None = None,
+        limit: int | None = None,
+        skip: int | None = None,
+        timeout: float | None = None,
+    ) -> list[Settlement]:
+        """List transfer requests, newest first.
+
+        ``GET /bank-transfer/settlement-requests``. Only reads: repeated freely.
+
+        Args:
+            deposit: only those leaving this deposit account; 5 to 26 digits, dots, dashes and slashes.
+            track_id: only this transfer; 1 to 64 printable ASCII characters without spaces.
+            limit: how many at the most; an int, 1 to 500.
+            skip: how many to pass over; an int, 0 or more.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(
+            FindTransfers(deposit=deposit, track_id=track_id, limit=limit, skip=skip),
+            timeout=timeout,
+        )
+        return answer.value
+
+    async def balance(self, *, account_number: str, timeout: float | None = None) -> Balance:
+        """Read an account's balance (Export Bank accounts only).
+
+        ``GET /open-banking/service/balance``. Only reads: repeated freely.
+
+        Args:
+            account_number: account number; 5 to 26 digits, dots, dashes and slashes.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Balance: What is in an account, in Rial.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(GetBalance(account_number=account_number), timeout=timeout)
+        return answer.value
+
+    async def statement(
+        self,
+        *,
+        account_number: str,
+        from_date: date | str | JalaliDay,
+        to_date: date | str | JalaliDay | None = None,
+        timeout: float | None = None,
+    ) -> Statement:
+        """Read an account's statement.
+
+        ``GET /open-banking/service/invoice``. Only reads: repeated freely.
+
+        Args:
+            account_number: account number; 5 to 26 digits, dots, dashes and slashes.
+            from_date: first day; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
+            to_date: last day; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Statement: The lines of a statement, in the bank's order.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(
+            GetStatement(account_number=account_number, from_date=from_date, to_date=to_date),
+            timeout=timeout,
+        )
+        return answer.value
+
+
+class GatewayCalls:
+    """The internet payment gateway: create, the payment page, verify, inquiry."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def create(
+        self,
+        *,
+        amount: int,
+        order_id: str,
+        callback: str,
+        name: str | None = None,
+        phone: str | None = None,
+        mail: str | None = None,
+        description: str | None = None,
+        allotment: Sequence[Allotment] | None = None,
+        callback_method: int | None = None,
+        wallet_hashid: str | None = None,
+        national_code: str | None = None,
+        card_number: str | None = None,
+        referer_id: str | None = None,
+        timeout: float | None = None,
+    ) -> Created:
+        """Open a payment; its token opens the payment page once.
+
+        ``POST /pardakht/create``, ``POST /pardakht/direct/create`` for a direct gateway. Never repeated once it may
+        have left.
+
+        Args:
+            amount: amount in Rial; whole Rial as an int, 5000 or more.
+            order_id: order id; a text of 1 to 255 characters.
+            callback: where the payer comes back to; its domain is the registered one; an http or https URL with a host,
+                at most 2048 characters.
+            name: the payer's name; a text of 1 to 255 characters.
+            phone: the payer's mobile number; 09 and 9 digits.
+            mail: the payer's mail address; a text of 1 to 255 characters.
+            description: what is paid for; a text of 1 to 255 characters.
+            allotment: who gets which part of the payment; a list of Allotment.
+            callback_method: 1: the payer comes back by GET; anything else: by POST; 1 for GET, another whole number for
+                POST.
+            wallet_hashid: the wallet the payment goes to; a text of 1 to 128 characters.
+            national_code: only this person may pay; 10 digits.
+            card_number: only this card may pay; 16 digits.
+            referer_id: who referred the payer; a text of 1 to 128 characters.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Created: A payment waiting for its payer.
+
+        Raises:
+            ConfigurationError: the gateway account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: a second call may do it a second time.
+            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
+                second time.
+        """
+        answer = await self._caller.send(
+            CreatePayment(
+                amount=amount,
+                order_id=order_id,
+                callback=callback,
+                name=name,
+                phone=phone,
+                mail=mail,
+                description=description,
+                allotment=allotment,
+                callback_method=callback_method,
+                wallet_hashid=wallet_hashid,
+                national_code=national_code,
+                card_number=card_number,
+                referer_id=referer_id,
+            ),
+            timeout=timeout,
+        )
+        return answer.value
+
+    def payment_url(self, *, token: str) -> str:
+        """The address of the payment page to send the payer to; no request is made.
+
+        ``GET /pardakht/payment``, ``GET /pardakht/direct/payment`` for a direct gateway. No request is made.
+
+        Args:
+            token: the token create answered with; good once; a text of 1 to 512 characters.
+
+        Returns:
+            str: the address.
+
+        Raises:
+            ConfigurationError: the gateway account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+        """
+        return self._caller.page(PaymentPage(token=token))
+
+    async def verify(
+        self,
+        *,
+        ref_num: str,
+        amount: int,
+        card_number: str,
+        tracking_code: str,
+        timeout: float | None = None,
+    ) -> Verified:
+        """Confirm a payment, within ten minutes of its being paid; unconfirmed it goes back to the payer.
+
+        ``POST /pardakht/verify``, ``POST /pardakht/direct/verify`` for a direct gateway. Never repeated once it may
+        have left; ``gateway.inquiry`` tells what became of it.
+
+        Args:
+            ref_num: reference number; a text of 1 to 255 characters.
+            amount: the amount given to create; whole Rial as an int, 5000 or more.
+            card_number: the callback's card_number: masked, exactly as it came; the masked card number of the callback,
+                or an empty text where it had none.
+            tracking_code: the callback's tracking_code; the tracking code of the callback, or an empty text where it
+                had none.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Verified: A payment that is yours; ``price`` is Rial and must equal the amount you asked for.
+
+        Raises:
+            ConfigurationError: the gateway account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: ask ``gateway.inquiry`` before you call again.
+            BadAnswer: the answer cannot be read; it may have happened: ask ``gateway.inquiry`` before you call again.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" ask ``gateway.inquiry``
+                before you call again.
+        """
+        answer = await self._caller.send(
+            VerifyPayment(ref_num=ref_num, amount=amount, card_number=card_number, tracking_code=tracking_code),
+            timeout=timeout,
+        )
+        return answer.value
+
+    async def inquiry(
+        self,
+        *,
+        ref_num: str,
+        amount: int | None = None,
+        card_number: str | None = None,
+        tracking_code: str | None = None,
+        timeout: float | None = None,
+    ) -> GatewayTransaction:
+        """Ask where a payment stands; may be asked again and again. Signed when the amount is given.
+
+        ``POST /pardakht/inquiry``, ``POST /pardakht/direct/inquiry`` for a direct gateway. Only reads: repeated freely.
+
+        Args:
+            ref_num: reference number; a text of 1 to 255 characters.
+            amount: the amount given to create; whole Rial as an int, 5000 or more.
+            card_number: the callback's card_number: masked, exactly as it came; the masked card number of the callback,
+                or an empty text where it had none.
+            tracking_code: the callback's tracking_code; the tracking code of the callback, or an empty text where it
+                had none.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            GatewayTransaction: Where a gateway transaction stands.
+
+        Raises:
+            ConfigurationError: the gateway account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(
+            InquirePayment(ref_num=ref_num, amount=amount, card_number=card_number, tracking_code=tracking_code),
+            timeout=timeout,
+        )
+        return answer.value
+
+
+class WalletCalls:
+    """Wallet payouts."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def settle(
+        self,
+        *,
+        transfers: Sequence[WalletTransfer],
+        withdraw_type: int | None = None,
+        timeout: float | None = None,
+    ) -> Accepted:
+        """Send one or several transfers from the wallet.
+
+        ``POST /wallet/create-settlement``. Never repeated once it may have left; ``wallet.find`` tells what became of
+        it.
+
+        Args:
+            transfers: the transfers, each track_id once; a list of WalletTransfer, each with a track_id of its own.
+            withdraw_type: 7 single, 8 group; None: 7 for one transfer, 8 for more; 7 (single) or 8 (group).
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            Accepted: The service took the request; what becomes of each transfer is asked by ``wallet.find``.
+
+        Raises:
+            ConfigurationError: the wallet account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: ask ``wallet.find`` before you call again.
+            BadAnswer: the answer cannot be read; it may have happened: ask ``wallet.find`` before you call again.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" ask ``wallet.find`` before
+                you call again.
+        """
+        answer = await self._caller.send(
+            SettleWallet(transfers=transfers, withdraw_type=withdraw_type),
+            timeout=timeout,
+        )
+        return answer.value
+
+    async def find(self, *, track_id: str, timeout: float | None = None) -> list[Settlement]:
+        """Look up a wallet transfer; the service keeps its track_id as ``wallet*track_id*n``.
+
+        ``GET /wallet/settlement-requests``. Only reads: repeated freely.
+
+        Args:
+            track_id: track id; 1 to 64 printable ASCII characters without spaces.
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
+
+        Raises:
+            ConfigurationError: the wallet account is not configured; nothing was sent.
+            InvalidValue: a value does not have its shape; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(FindWalletTransfers(track_id=track_id), timeout=timeout)
+        return answer.value
+
+    async def balance(self, *, timeout: float | None = None) -> WalletBalance:
+        """Read the wallet's balance.
+
+        ``GET /wallet/wallets-balance``. Only reads: repeated freely.
+
+        Args:
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            WalletBalance: What is in the wallet, in Rial.
+
+        Raises:
+            ConfigurationError: the wallet account is not configured; nothing was sent.
+            NotSent: it never left; nothing can have happened, call again.
+            Unanswered: no answer came; nothing can have happened, call again.
+            BadAnswer: the answer cannot be read; nothing can have happened.
+            StatusError: Paystar refused, the class says why; nothing can have happened.
+        """
+        answer = await self._caller.send(GetWalletBalance(), timeout=timeout)
+        return answer.value
+
+
+class KeysCalls:
+    """Renewing the three keys that live for 24 hours."""
+
+    def __init__(self, caller: Caller) -> None:
+        self._caller = caller
+
+    async def refresh_application_key(self, *, timeout: float | None = None) -> RenewedKey:
+        """Renew the application's api_key now; otherwise done by itself before it expires.
+
+        ``POST /open-banking/application/refresh-api-key``, ``POST /application/refresh-api-key`` too. Never repeated
+        once it may have left.
+
+        Args:
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            RenewedKey: A fresh api_key; a new refresh token where the answer carried one.
+
+        Raises:
+            ConfigurationError: the application account is not configured; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: a second call may do it a second time.
+            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
+                second time.
+        """
+        answer = await self._caller.send(RefreshApplicationKey(), timeout=timeout)
+        return answer.value
+
+    async def refresh_wallet_key(self, *, timeout: float | None = None) -> RenewedKey:
+        """Renew the wallet's api_key now; otherwise done by itself before it expires.
+
+        ``POST /wallet/refresh-api-key``. Never repeated once it may have left.
+
+        Args:
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            RenewedKey: A fresh api_key; a new refresh token where the answer carried one.
+
+        Raises:
+            ConfigurationError: the wallet account is not configured; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: a second call may do it a second time.
+            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
+                second time.
+        """
+        answer = await self._caller.send(RefreshWalletKey(), timeout=timeout)
+        return answer.value
+
+    async def refresh_inquiry_key(self, *, timeout: float | None = None) -> RenewedInquiryKey:
+        """Renew the wallet's inquiry_key now; otherwise done by itself before it expires.
+
+        ``POST /wallet/refresh-inquiry-key``. Never repeated once it may have left.
+
+        Args:
+            timeout: seconds the whole call may take; the client's own by default.
+
+        Returns:
+            RenewedInquiryKey: A fresh inquiry_key; a new refresh token where the answer carried one.
+
+        Raises:
+            ConfigurationError: the wallet account is not configured; nothing was sent.
+            NotSent: it never left; nothing happened, call again.
+            Unanswered: no answer came; it may have happened: a second call may do it a second time.
+            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
+            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
+                second time.
+        """
+        answer = await self._caller.send(RefreshInquiryKey(), timeout=timeout)
+        return answer.value

@@ -1,0 +1,135 @@
+"""Where settings come from: the environment, or files it names."""
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+from urllib.parse import urlsplit
+
+from paystar_async.accounts import Application, Gateway, Wallet
+from paystar_async.errors import ConfigurationError
+
+T = TypeVar("T")
+
+BASE_URL = "https://core.paystar.ir/api"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+def checked_base_url(text: str) -> str:
+    """The base URL without its last slash; https only, but for this machine itself.
+
+    Raises:
+        ConfigurationError: it is not an absolute URL, or would send keys over plain http.
+    """
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        host, parts = None, urlsplit("")
+    if parts.scheme not in {"https", "http"} or not host or parts.query or parts.fragment or parts.username:
+        raise ConfigurationError(
+            "base_url must be an absolute URL without query or credentials",
+            hint=f"the live service is {BASE_URL}; set base_url or PAYSTAR_BASE_URL",
+        )
+    if parts.scheme == "http" and host not in LOOPBACK:
+        raise ConfigurationError(
+            f"base_url would send keys to {host} unencrypted", hint="use https; plain http is for loopback alone"
+        )
+    return text.rstrip("/")
+
+
+Environment = Mapping[str, str]
+
+
+def setting(name: str, environment: Environment | None = None) -> str | None:
+    """A setting from the environment, or from the file that ``NAME_FILE`` names (its last line break dropped).
+
+    Raises:
+        ConfigurationError: both are set, or the file cannot be read.
+    """
+    values = os.environ if environment is None else environment
+    text, path = values.get(name), values.get(f"{name}_FILE")
+    if path is None:
+        return text or None
+    if text:
+        raise ConfigurationError(f"{name} and {name}_FILE are both set", hint="keep one of them")
+    try:
+        return Path(path).read_text(encoding="utf-8").rstrip("\r\n") or None
+    except (OSError, UnicodeDecodeError) as problem:
+        reason = type(problem).__name__
+    raise ConfigurationError(f"{name}_FILE cannot be read: {reason}", hint=f"check the path {path}")
+
+
+def number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
+    """A setting that is a number; raises ConfigurationError naming it when it is not one."""
+    text = setting(name, environment)
+    if text is None:
+        return None
+    try:
+        return kind(text.strip())
+    except ValueError:
+        pass
+    raise ConfigurationError(f"{name} must be a number", hint="seconds for a timeout, a count for the others")
+
+
+def switch(name: str, environment: Environment | None = None) -> bool:
+    """A setting that is on or off; off where it is not set."""
+    text = (setting(name, environment) or "0").strip().lower()
+    if text in {"1", "true", "yes", "on"}:
+        return True
+    if text in {"0", "false", "no", "off"}:
+        return False
+    raise ConfigurationError(f"{name} must be on or off", hint="write 1 or 0")
+
+
+def application_from(environment: Environment | None = None) -> Application | None:
+    """The application the environment names, or None where it names none."""
+    values = _together(("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), environment)
+    if values is None:
+        return None
+    return Application(
+        id=values[0],
+        access_password=values[1],
+        api_key=setting("PAYSTAR_API_KEY", environment),
+        refresh_token=setting("PAYSTAR_REFRESH_TOKEN", environment),
+    )
+
+
+def gateway_from(environment: Environment | None = None) -> Gateway | None:
+    """The gateway the environment names, or None where it names none."""
+    values = _together(("PAYSTAR_GATEWAY_ID",), environment)
+    if values is None:
+        return None
+    return Gateway(
+        id=values[0],
+        sign_key=setting("PAYSTAR_SIGN_KEY", environment),
+        direct=switch("PAYSTAR_GATEWAY_DIRECT", environment),
+    )
+
+
+def wallet_from(environment: Environment | None = None) -> Wallet | None:
+    """The wallet the environment names, or None where it names none."""
+    names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
+    values = _together(names, environment)
+    if values is None:
+        return None
+    return Wallet(
+        hashid=values[0],
+        password=values[1],
+        sign_key=values[2],
+        api_key=setting("PAYSTAR_WALLET_API_KEY", environment),
+        refresh_token=setting("PAYSTAR_WALLET_REFRESH_TOKEN", environment),
+        inquiry_key=setting("PAYSTAR_INQUIRY_KEY", environment),
+        refresh_inquiry_key=setting("PAYSTAR_REFRESH_INQUIRY_KEY", environment),
+    )
+
+
+def _together(names: tuple[str, ...], environment: Environment | None) -> list[str] | None:
+    """The settings an account cannot do without: all of them, or none."""
+    values = [setting(name, environment) for name in names]
+    missing = [name for name, value in zip(names, values, strict=True) if value is None]
+    if len(missing) == len(names):
+        return None
+    if missing:
+        raise ConfigurationError(f"not set: {', '.join(missing)}", hint="an account needs all of its variables")
+    return [value for value in values if value is not None]

@@ -1,0 +1,256 @@
+"""Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
+
+import anyio
+
+from paystar_async.background import Background
+from paystar_async.errors import InvalidValue, PaystarError
+from paystar_async.models.transfers import Settlement, Transfer
+from paystar_async.outcomes import Failed, Outcome, Unknown
+from paystar_async.polling import Pace, Watches, outcome_of
+from paystar_async.services import Caller, TransfersCalls, WalletCalls
+
+PAGE = 500
+PAGES = 10
+WAIT_SECONDS = 120.0
+
+Flows = Callable[[], tuple[Background, Watches]]
+
+
+def _is_about(entry: Settlement, track_id: str) -> bool:
+    return entry.track_id == track_id
+
+
+class Transfers(TransfersCalls):
+    """Bank transfers: the rows, and ``wait``, ``iterate`` and ``batch`` above them."""
+
+    def __init__(self, caller: Caller, flows: Flows, window: int) -> None:
+        super().__init__(caller)
+        self._flows, self._window = flows, window
+
+    async def wait(self, *, track_id: str, deposit: str | None = None, timeout: float = WAIT_SECONDS) -> Outcome:
+        """Wait until the bank has decided a transfer.
+
+        Args:
+            track_id: the transfer's own id.
+            deposit: the deposit account it left; all who wait on the same one share one call per look.
+            timeout: seconds to wait at the most.
+
+        Returns:
+            Succeeded or Failed once the bank says so; Pending or Unknown when the time is up before.
+
+        Raises:
+            StatusError: Paystar refuses to tell (an address not on the whitelist, say); the transfer is as it was.
+
+        Source: GET /bank-transfer/settlement-requests
+        """
+        _, watches = self._flows()
+
+        async def by_track_id(wanted: frozenset[str]) -> Sequence[Settlement]:
+            return await self.find(track_id=next(iter(wanted)))
+
+        async def by_deposit(wanted: frozenset[str]) -> Sequence[Settlement]:
+            return await self._newest(deposit, wanted)
+
+        name, look = (("deposit", deposit), by_deposit) if deposit else (("track_id", track_id), by_track_id)
+        return await watches.wait(name, look, _is_about, track_id=track_id, timeout=timeout, pace=Pace())
+
+    async def _newest(self, deposit: str | None, wanted: frozenset[str]) -> list[Settlement]:
+        """The newest transfers of a deposit, as far back as it takes to meet all that are wanted."""
+        found: list[Settlement] = []
+        missing = set(wanted)
+        for page in range(PAGES):
+            entries = await self.find(deposit=deposit, limit=PAGE, skip=page * PAGE or None)
+            found += entries
+            missing -= {entry.track_id for entry in entries}
+            if not missing or len(entries) < PAGE:
+                break
+        return found
+
+    async def iterate(
+        self, *, deposit: str | None = None, page: int = 100, timeout: float | None = None
+    ) -> AsyncIterator[Settlement]:
+        """Walk the list of transfer requests, newest first, each one once.
+
+        Args:
+            deposit: only those leaving this deposit account.
+            page: how many are asked for at once, 1–500.
+            timeout: seconds one page may take; the client's own by default.
+
+        Raises:
+            StatusError, NotSent, Unanswered, BadAnswer: a page could not be had; what was given so far holds.
+
+        Source: GET /bank-transfer/settlement-requests
+        """
+        seen: set[str] = set()
+        skip = 0
+        while True:
+            entries = await self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout)
+            for entry in entries:
+                # New transfers push the list down while it is walked: the next page begins with known ones.
+                if entry.hashid is None or entry.hashid not in seen:
+                    seen.add(entry.hashid or "")
+                    yield entry
+            if len(entries) < page:
+                return
+            skip += len(entries)
+
+    async def batch(
+        self, transfers: Iterable[Transfer] | AsyncIterable[Transfer], chunk: int = 20
+    ) -> AsyncIterator[Outcome]:
+        """Send many transfers in chunks, several at once, and give each one's own outcome as it comes.
+
+        Nothing is kept: what must survive a crash goes through ``payouts``. Whatever happens to one chunk, the
+        others go on. Leaving the loop early sends nothing more; what is in flight is still sent.
+
+        Args:
+            transfers: any iterable or async iterable; it is read only as fast as the bank takes it.
+            chunk: transfers in one call, 1 or more.
+
+        Yields:
+            Succeeded, Failed, Pending or Unknown, in the order they become known. Ask about Unknown with ``wait``
+            before you send it again.
+
+        Raises:
+            InvalidValue: ``chunk`` is below 1.
+
+        Source: POST /bank-transfer/v2/settlement
+        """
+        if chunk < 1:
+            raise InvalidValue("chunk", expected="1 or more", got=str(chunk))
+        background, _ = self._flows()
+        done, ended = anyio.create_memory_object_stream[list[Outcome] | Exception](self._window)
+        source = _each(transfers)
+        in_flight: set[str] = set()
+        running, failure, more = 0, None, True
+
+        async def settle(group: list[Transfer]) -> None:
+            try:
+                result: list[Outcome] | Exception = await self._outcomes(group)
+            except Exception as error:
+                result = error
+            await done.send(result)
+
+        with done, ended:
+            while more or running:
+                if more and running < self._window and not ended.statistics().current_buffer_used:
+                    group, refused, failure = await _next_group(source, chunk, in_flight)
+                    more = bool(group) and failure is None
+                    for outcome in refused:
+                        yield outcome
+                    if group and failure is None:
+                        in_flight.update(one.track_id for one in group)
+                        background.start(partial(settle, group))
+                        running += 1
+                    continue
+                result = await ended.receive()
+                running -= 1
+                if isinstance(result, Exception):
+                    raise result
+                for outcome in result:
+                    in_flight.discard(outcome.track_id)
+                    yield outcome
+        if failure is not None:
+            raise failure
+
+    async def _outcomes(self, group: list[Transfer]) -> list[Outcome]:
+        """What became of each transfer of one call."""
+        try:
+            entries = await self.settle(transfers=group)
+        except PaystarError as error:
+            return [_without_answer(one.track_id, error) for one in group]
+        answered: dict[str | None, list[Settlement]] = {}
+        for entry in entries:
+            answered.setdefault(entry.track_id, []).append(entry)
+        return [
+            outcome_of(one.track_id, answered[one.track_id])
+            if one.track_id in answered
+            else Unknown(track_id=one.track_id, reason="the answer does not mention it")
+            for one in group
+        ]
+
+
+def _without_answer(track_id: str, error: PaystarError) -> Outcome:
+    if error.executed == "maybe":
+        return Unknown(track_id=track_id, reason=str(error.args[0]), error=error)
+    return Failed(track_id=track_id, reason=str(error.args[0]), error=error)
+
+
+async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> AsyncIterator[Transfer]:
+    if isinstance(transfers, AsyncIterable):
+        async for one in transfers:
+            yield one
+        return
+    for one in transfers:
+        yield one
+
+
+async def _next_group(
+    source: AsyncIterator[Transfer], size: int, in_flight: set[str]
+) -> tuple[list[Transfer], list[Outcome], Exception | None]:
+    """The next transfers to send, what is said of those that must not be, and what ended the source early."""
+    group: dict[str, Transfer] = {}
+    refused: list[Outcome] = []
+    try:
+        while len(group) < size:
+            one = await anext(source)
+            if one.track_id in group or one.track_id in in_flight:
+                # Unknown, not failed: the first one of this track_id may well succeed.
+                refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
+            else:
+                group[one.track_id] = one
+    except StopAsyncIteration:
+        pass
+    except Exception as error:
+        refused += [Failed(track_id=name, reason="not sent: the source of transfers failed") for name in group]
+        return [], refused, error
+    return list(group.values()), refused, None
+
+
+class Wallets(WalletCalls):
+    """Wallet payouts: the rows, and ``wait`` above them."""
+
+    def __init__(self, caller: Caller, flows: Flows, hashid: str) -> None:
+        super().__init__(caller)
+        self._flows, self._hashid = flows, hashid
+
+    async def wait(self, *, track_id: str, timeout: float = WAIT_SECONDS) -> Outcome:
+        """Wait until the bank has decided a wallet transfer.
+
+        Args:
+            track_id: the transfer's own id.
+            timeout: seconds to wait at the most.
+
+        Returns:
+            Succeeded or Failed once the bank says so; Pending or Unknown when the time is up before.
+
+        Raises:
+            StatusError: Paystar refuses to tell; the transfer is as it was.
+
+        Source: GET /wallet/settlement-requests
+        """
+        _, watches = self._flows()
+
+        async def look(wanted: frozenset[str]) -> Sequence[Settlement]:
+            return await self.find(track_id=next(iter(wanted)))
+
+        def matches(entry: Settlement, track_id: str) -> bool:
+            return is_wallet_form(self._hashid, entry.track_id, track_id)
+
+        return await watches.wait(("wallet", track_id), look, matches, track_id=track_id, timeout=timeout, pace=Pace())
+
+
+def is_wallet_form(hashid: str, stored: str | None, track_id: str) -> bool:
+    """Whether a stored track_id is this one, as it is or as ``wallet*track_id*n``.
+
+    Args:
+        hashid: the wallet's.
+        stored: what the service keeps; None where the answer does not say, which the query for it then vouches for.
+        track_id: the transfer's own id.
+    """
+    if stored is None or stored == track_id:
+        return True
+    inner, _, number = stored.removeprefix(f"{hashid}*").rpartition("*")
+    return stored.startswith(f"{hashid}*") and number.isdecimal() and inner == track_id

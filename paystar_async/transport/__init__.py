@@ -1,0 +1,1 @@
+"""From a request value to bytes and back."""

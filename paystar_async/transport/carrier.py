@@ -1,0 +1,54 @@
+"""The innermost step: value to bytes, bytes over the engine, bytes to value."""
+
+from typing import Any
+
+from attrs import frozen
+
+from paystar_async.clock import Clock
+from paystar_async.endpoint import Endpoint, Request, Response, Safety
+from paystar_async.errors import BadAnswer, ConfigurationError, PaystarError, Unanswered
+from paystar_async.transport.engine import Engine
+from paystar_async.transport.wire import Wire
+
+
+@frozen
+class Carrier:
+    """Carries a request out and its answer back, and keeps what it wrote from leaking through an error."""
+
+    wire: Wire
+    engine: Engine
+    clock: Clock
+
+    async def __call__(self, request: Request[Any], /) -> Response[Any]:
+        """Send the request; raises what is known where no answer came or none that says success."""
+        try:
+            return await self._exchange(request)
+        except PaystarError as error:
+            failure = error
+        # The frames below hold headers and bodies in their variables: a traceback with locals would print them.
+        failure.__context__ = failure.__cause__ = None
+        raise _informed(failure, request.endpoint).with_traceback(None)
+
+    async def _exchange(self, request: Request[Any]) -> Response[Any]:
+        if request.before_send is not None and not self.engine.fences:
+            raise ConfigurationError(
+                "this engine cannot say when a request leaves", hint='use the default engine: engine="httpx"'
+            )
+        out = self.wire.encode(request)
+        left = request.left(self.clock.monotonic())
+        answer = await self.engine.send(out.method, out.url, out.headers, out.body, left, request.before_send)
+        return self.wire.decode(request, *answer)
+
+
+def _informed(error: PaystarError, endpoint: Endpoint) -> PaystarError:
+    """The error, knowing what its row does: nothing happens to a call that only reads."""
+    if endpoint.safety is Safety.READ:
+        error.executed = "no"
+    if isinstance(error, Unanswered | BadAnswer):
+        if endpoint.safety is Safety.READ:
+            error.hint = "it only reads: call again"
+        elif endpoint.ask:
+            error.hint = f"it may have been carried out: ask {endpoint.ask} before you repeat it"
+        else:
+            error.hint = "it may have been carried out"
+    return error

@@ -1,0 +1,161 @@
+"""From JSON to models, strictly: nothing is guessed, and what does not fit is named by its path.
+
+What cattrs does by default would be money bugs here (``bool("false")`` is True, ``int(10000.9)`` is 10000,
+``str(None)`` is "None"). The fast converter goes first; the one that explains runs only after it failed.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from functools import cache
+from typing import Any, cast, get_args, get_origin
+
+import attrs
+from cattrs import BaseConverter, Converter, transform_error
+from cattrs.cols import list_structure_factory
+from cattrs.gen import make_dict_structure_fn
+
+from paystar_async.errors import BadAnswer
+from paystar_async.models.wallet import Accepted
+from paystar_async.values.money import Money, read_answer
+from paystar_async.values.secret import Secret
+
+_EXTRA = Mapping[str, object]
+
+
+def structure(kind: Any, data: object, *, path: str = "$.data") -> Any:
+    """The data as a value of ``kind``; raises BadAnswer with the path of what does not fit."""
+    try:
+        return _hook(kind)(data, kind)
+    except Exception:
+        raise _explained(kind, data, path) from None
+
+
+@cache
+def _hook(kind: Any) -> Callable[[object, Any], Any]:
+    return _fast.get_structure_hook(kind)
+
+
+def _explained(kind: Any, data: object, path: str) -> BadAnswer:
+    try:
+        _careful.structure(data, kind)
+    except Exception as problem:
+        first = transform_error(problem, path, _say)[0]
+        reason, _, where = first.rpartition(" @ ")
+        return BadAnswer(where, reason)
+    return BadAnswer(path, "it does not fit")
+
+
+def _say(problem: BaseException, _: type | None) -> str:
+    if isinstance(problem, KeyError):
+        return "required field missing"
+    return str(problem) if isinstance(problem, ValueError) else type(problem).__name__
+
+
+def _told(value: object) -> str:
+    """What came, as far as it can be shown: short words and small numbers are no personal data."""
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float) and abs(value) < 1e9:
+        return f"the number {value}"
+    if isinstance(value, str):
+        return f'the text "{value}"' if len(value) < 9 and value.isalpha() else f"a text of {len(value)} characters"
+    if isinstance(value, dict):
+        return "an object"
+    return "a list" if isinstance(value, list) else "a number"
+
+
+def _bool(value: object, _: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"expected true or false, got {_told(value)}")
+    return value
+
+
+def _money(value: object, _: Any) -> int:
+    try:
+        return read_answer(value)
+    except ValueError:
+        raise ValueError(f"expected whole Rial, got {_told(value)}") from None
+
+
+def _str(value: object, _: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # an id that came as a number
+    raise ValueError(f"expected a text, got {_told(value)}")
+
+
+def _secret(value: object, _: Any) -> Secret:
+    # It goes into a header: a line break in it would be a second header.
+    if isinstance(value, str) and value and value.isascii() and value.isprintable():
+        return Secret(value)
+    raise ValueError("expected a key")
+
+
+def _enum(value: object, kind: type[StrEnum]) -> StrEnum:
+    return kind(_str(value, str))
+
+
+def _accepted(value: object, _: Any) -> Accepted:
+    if isinstance(value, dict):
+        return Accepted(extra=cast("dict[str, object]", value))
+    return Accepted(extra={"data": value} if value else {})
+
+
+def _is_list_of_models(kind: Any) -> bool:
+    origin: Any = get_origin(kind)
+    return origin is list and attrs.has(get_args(kind)[0])
+
+
+def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any]:
+    """A list; a single object stands for a list of one, and null for an empty one."""
+    inner = list_structure_factory(kind, converter)
+
+    def read(value: object, _: Any) -> object:
+        if value is None:
+            return []
+        if isinstance(value, dict):
+            return inner([value], kind)
+        if not isinstance(value, list):
+            raise ValueError(f"expected a list, got {_told(value)}")
+        return inner(value, kind)
+
+    return read
+
+
+def _model_hook(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any]:
+    names = {one.name for one in attrs.fields(kind)}
+    needs_nothing = all(one.default is not attrs.NOTHING for one in attrs.fields(kind))
+    inner = make_dict_structure_fn(kind, converter)
+
+    def read(value: object, _: Any) -> object:
+        if needs_nothing and value == []:
+            value = {}  # PHP writes an empty object as an empty list
+        if not isinstance(value, dict):
+            raise ValueError(f"expected an object, got {_told(value)}")
+        data = cast("dict[str, object]", value)
+        known: dict[str, object] = {name: one for name, one in data.items() if name in names and one is not None}
+        known["extra"] = {name: one for name, one in data.items() if name not in names or name == "extra"}
+        return inner(known, kind)
+
+    return read
+
+
+def _converter(*, detailed: bool) -> Converter:
+    converter = Converter(detailed_validation=detailed)
+    converter.register_structure_hook_factory(
+        _is_list_of_models,
+        _list_of,
+    )
+    converter.register_structure_hook_factory(attrs.has, _model_hook)
+    converter.register_structure_hook_func(lambda kind: kind is bool, _bool)
+    converter.register_structure_hook_func(lambda kind: kind is str, _str)
+    converter.register_structure_hook_func(lambda kind: kind is Secret, _secret)
+    converter.register_structure_hook_func(lambda kind: kind is Accepted, _accepted)
+    converter.register_structure_hook_func(lambda kind: kind == Money, _money)
+    converter.register_structure_hook_func(lambda kind: kind == _EXTRA, lambda value, _: value)
+    converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, StrEnum), _enum)
+    return converter
+
+
+_fast, _careful = _converter(detailed=False), _converter(detailed=True)

@@ -1,0 +1,216 @@
+"""Between values and bytes, and nothing else: no socket, no clock, no loop.
+
+The innermost room, and the only one where a secret or a signature is written down: whatever is outside of it
+– rings, logs, journals, tracebacks – never holds one.
+"""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar, cast
+from urllib.parse import urlencode, urlsplit
+
+from attrs import field, frozen, has
+from cattrs import Converter
+from cattrs.gen import make_dict_unstructure_fn, override
+
+from paystar_async.accounts import Accounts, signature
+from paystar_async.endpoint import Endpoint, Request, Response
+from paystar_async.errors import (
+    BY_STATUS,
+    BadAnswer,
+    Executed,
+    InvalidInput,
+    InvalidToken,
+    ServerFault,
+    StatusError,
+    http_may_have_executed,
+    status_class,
+)
+from paystar_async.models.base import Call, answer_type, fields_of
+from paystar_async.transport import codec
+from paystar_async.transport.structure import structure
+from paystar_async.values.mask import scrub
+from paystar_async.values.secret import Secret
+from paystar_async.version import USER_AGENT
+
+T = TypeVar("T")
+
+SUCCESS = frozenset({1, "ok"})
+INVALID_ACCESS = "دسترسی نامعتبر"
+"""How an invalid or expired key is also refused, with no code 4 or 5 (WIRE §1, two integrations)."""
+
+_unstructuring = Converter(omit_if_default=True)
+
+
+@_unstructuring.register_unstructure_hook_factory(has)
+def _sent_fields(cls: Any, converter: Converter) -> Any:
+    held_back = {one.name: override(omit=True) for one in fields_of(cls) if not one.sent}
+    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **cast("dict[str, Any]", held_back))
+
+
+def _without_query(url: str) -> str:
+    return urlsplit(url)._replace(query="").geturl()
+
+
+@frozen(kw_only=True)
+class Outgoing:
+    """A request as it leaves; shows itself without query, headers and body, which hold secrets."""
+
+    method: str
+    url: str = field(repr=_without_query)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes | None = field(repr=False)
+
+
+class Wire:
+    """Writes requests and reads answers for one set of accounts.
+
+    Args:
+        accounts: who asks, and with which secrets.
+        base_url: where the paths begin.
+    """
+
+    def __init__(self, accounts: Accounts, base_url: str) -> None:
+        self._accounts, self._base_url = accounts, base_url
+
+    def url(self, endpoint: Endpoint) -> str:
+        """The row's address."""
+        return self._base_url + endpoint.path.format(direct=self._accounts.direct)
+
+    def page(self, endpoint: Endpoint, value: Call[Any]) -> str:
+        """The address of a page row, its fields in the query."""
+        return f"{self.url(endpoint)}?{urlencode(_plain(value))}"
+
+    def encode(self, request: Request[Any]) -> Outgoing:
+        """The request as it leaves, with its secrets and its signature."""
+        endpoint = request.endpoint
+        fields = self._fields(request)
+        headers = [("Accept", "application/json"), ("User-Agent", USER_AGENT)]
+        if request.key is not None and not endpoint.renews:
+            headers.append(("Authorization", f"Bearer {request.key.reveal()}"))
+        url = self.url(endpoint)
+        if endpoint.method == "GET":
+            return Outgoing(method="GET", url=f"{url}?{urlencode(fields)}", headers=tuple(headers), body=None)
+        headers.append(("Content-Type", "application/json"))
+        return Outgoing(method="POST", url=url, headers=tuple(headers), body=codec.dumps(fields))
+
+    def _fields(self, request: Request[Any]) -> dict[str, object]:
+        endpoint, value = request.endpoint, request.value
+        who = self._accounts.credentials(endpoint.realm, endpoint.method)
+        fields: dict[str, object] = {name: _revealed(one) for name, one in who.items()}
+        fields |= _plain(value)
+        if endpoint.renews and request.key is not None:
+            fields[endpoint.renews] = request.key.reveal()
+        sign_key = self._accounts.sign_key(endpoint.realm)
+        if endpoint.sign and sign_key is not None and endpoint.method == "POST":
+            unsent = {one.name: getattr(value, one.name) for one in fields_of(type(value)) if not one.sent}
+            # A signature over a field that was left out would be refused; an inquiry by ref_num alone is unsigned.
+            if all(name in fields or name in unsent for name in endpoint.sign):
+                fields["sign"] = signature(sign_key, ((fields | unsent)[name] for name in endpoint.sign))
+        return fields
+
+    def decode(self, request: Request[T], http_status: int, headers: Mapping[str, str], body: bytes) -> Response[T]:
+        """The answer as its type; the envelope is read whatever the HTTP status is.
+
+        Raises:
+            StatusError: the envelope says anything but success.
+            BadAnswer: there is no envelope, or its data does not fit the row's answer.
+        """
+        after = _retry_after(headers)
+        try:
+            envelope = _envelope(body)
+            status = _status(envelope)
+            message = envelope.get("message")
+            text = message if isinstance(message, str) else ""
+            if status in SUCCESS:
+                value = structure(answer_type(type(request.value)), envelope.get("data"))
+                return Response(
+                    value=value, status=status, message=text, http_status=http_status, headers=headers, body=body
+                )
+        except BadAnswer as bad:
+            path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
+        else:
+            raise self._refusal(request, status, text, envelope.get("data"), http_status, after)
+        raise BadAnswer(path, reason, http_status=http_status, retry_after=after)
+
+    def _refusal(
+        self, request: Request[Any], status: int | str, text: str, data: object, http_status: int, after: float | None
+    ) -> StatusError:
+        endpoint = request.endpoint
+        kind = status_class(status)
+        if text.strip() == INVALID_ACCESS and kind in (StatusError, ServerFault, InvalidInput):
+            kind = InvalidToken  # ours
+        executed: Executed | None = "maybe" if http_may_have_executed(http_status) else None
+        secrets = [one.reveal() for one in self._secrets(request)]
+        return kind(
+            status if isinstance(status, int) else _scrubbed(status, secrets)[:40],
+            _scrubbed(text, secrets),
+            endpoint=endpoint.id,
+            fields={_scrubbed(name, secrets): [_scrubbed(one, secrets) for one in told] for name, told in _told(data)},
+            http_status=http_status,
+            retry_after=after,
+            executed=executed,
+        )
+
+    def _secrets(self, request: Request[Any]) -> list[Secret]:
+        """What a server that echoes its input could put into a message."""
+        realm = request.endpoint.realm
+        held = [*self._accounts.credentials(realm, "POST").values(), *self._accounts.first_key(realm)]
+        held += [request.key, self._accounts.sign_key(realm)]
+        return [one for one in held if isinstance(one, Secret)]
+
+
+def _plain(value: object) -> dict[str, Any]:
+    return cast("dict[str, Any]", _unstructuring.unstructure(value))
+
+
+def _revealed(value: str | Secret) -> str:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def _scrubbed(text: str, secrets: list[str]) -> str:
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    return scrub(text)
+
+
+def _told(data: object) -> list[tuple[str, list[str]]]:
+    """What the answer says of single fields: a map field → message or messages."""
+    if not isinstance(data, dict):
+        return []
+    said: list[tuple[str, list[str]]] = []
+    for name, told in cast("dict[str, object]", data).items():
+        texts = cast("list[object]", told) if isinstance(told, list) else [told]
+        said.append((name, [one for one in texts if isinstance(one, str)]))
+    return [(name, texts) for name, texts in said if texts]
+
+
+def _envelope(body: bytes) -> dict[str, object]:
+    try:
+        value = codec.loads(body)
+    except codec.Unreadable as problem:
+        reason = str(problem) if body.strip() else "an empty body"
+        if body.lstrip()[:1] == b"<":
+            reason = "an HTML page"
+        raise BadAnswer("$", f"expected a JSON envelope, got {reason}") from None
+    if not isinstance(value, dict):
+        raise BadAnswer("$", "expected a JSON object")
+    return cast("dict[str, object]", value)
+
+
+def _status(envelope: Mapping[str, object]) -> int | str:
+    status = envelope.get("status")
+    if isinstance(status, int) and not isinstance(status, bool):
+        return status
+    if isinstance(status, str) and status.strip():
+        word = status.strip()
+        if word.removeprefix("-").isdecimal() and len(word) < 10:
+            return int(word)
+        return word.lower() if word.lower() in SUCCESS or word.lower() in BY_STATUS else word
+    if envelope.get("message") == INVALID_ACCESS:
+        return 4
+    raise BadAnswer("$.status", "expected a status, an int or a word")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    text = headers.get("retry-after", "").strip()
+    return float(text) if text.isascii() and text.isdecimal() and len(text) < 8 else None

@@ -1,0 +1,100 @@
+"""Days, Gregorian or Jalali, and the time of day in Tehran."""
+
+import re
+from contextlib import suppress
+from datetime import date, datetime, timedelta, timezone
+from typing import Annotated, Protocol
+
+from paystar_async.values.digits import fold
+from paystar_async.values.kind import Kind
+from paystar_async.values.mask import described
+
+TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
+"""Tehran's offset; Iran has kept no summer time since 2022, so no time zone data is needed."""
+
+# No one sends a Gregorian day of these years; a day that shows one is Jalali.
+_JALALI_YEARS = range(1200, 1501)
+_DAY = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}")
+_MOMENT = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+
+
+class _Persiantools(Protocol):
+    def to_gregorian(self) -> date: ...
+
+
+class _Jdatetime(Protocol):
+    def togregorian(self) -> date: ...
+
+
+JalaliDay = _Persiantools | _Jdatetime
+"""A Jalali date of persiantools or jdatetime, or anything that turns itself into a Gregorian one as they do."""
+
+
+def _refuse_jalali(year: int) -> None:
+    if year in _JALALI_YEARS:
+        raise ValueError(
+            f"the year {year} is a Jalali one: pass a Jalali date object (persiantools, jdatetime) "
+            "or the Gregorian date"
+        )
+
+
+def _of_text(text: str) -> date:
+    written = _DAY.fullmatch(fold(text))
+    if not written:
+        raise ValueError("write it as YYYY-MM-DD, or pass a date")
+    # Before it is read: the 31st of Ordibehesht would be refused for a wrong reason.
+    _refuse_jalali(int(written[1]))
+    return date.fromisoformat(written[0])
+
+
+def _of_jalali(value: object) -> date:
+    # Anything may hide behind a duck's name (the class itself, say); all of it means: this is no day.
+    with suppress(Exception):
+        turn = getattr(value, "to_gregorian", None) or getattr(value, "togregorian", None)
+        day = turn() if turn is not None else None
+        if isinstance(day, date):
+            return day
+    raise ValueError("pass a date, a Jalali date (persiantools, jdatetime) or a text YYYY-MM-DD")
+
+
+def _read(value: object) -> str:
+    if isinstance(value, date):
+        day = value
+    elif isinstance(value, str):
+        day = _of_text(value)
+    else:
+        day = _of_jalali(value)
+    _refuse_jalali(day.year)
+    # A moment is taken as the day it shows on its own clock.
+    # ours: nothing public says whether Paystar wants the Gregorian or the Jalali day.
+    return f"{day.year:04}-{day.month:02}-{day.day:02}"
+
+
+def _mask(value: object) -> str:
+    written = _DAY.fullmatch(fold(value)) if isinstance(value, str) else None
+    return f"{written[1]}-**-**" if written else described(value)
+
+
+Day = Annotated[
+    date | str | JalaliDay,
+    Kind(
+        name="day",
+        shape="a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD",
+        read=_read,
+        mask=_mask,
+        schema={"type": "string", "format": "date"},
+        example="1991-03-21",
+    ),
+]
+"""A day, sent as the Gregorian ``YYYY-MM-DD``; a moment stands for the day it shows."""
+
+
+def parse_tehran(text: object) -> datetime | None:
+    """A moment from ``YYYY-MM-DD HH:MM:SS`` in Tehran time; None when it cannot be read, or is Jalali."""
+    written = _MOMENT.fullmatch(fold(text).strip()) if isinstance(text, str) else None
+    if written is None or int(written[1]) in _JALALI_YEARS:
+        return None
+    try:
+        return datetime.fromisoformat(written[0]).replace(tzinfo=TEHRAN)
+    except ValueError:
+        return None

@@ -1,0 +1,106 @@
+"""Personal values, shown as far as one needs to recognise them and no further.
+
+Every mask takes any object and never raises. What does not look like its kind is only described: a value
+in the wrong place may be someone else's secret.
+"""
+
+import re
+
+from paystar_async.values.digits import compact, fold, unspaced
+
+WRITTEN_MOBILE = re.compile(r"(?:(?:\+|00)?98)?0?(9[0-9]{9})")
+"""A mobile number as people write it, spaces and dashes gone."""
+
+_CARD = re.compile(r"[0-9]{16}|[0-9]{6}[*xX]{6}[0-9]{4}")
+_IBAN = re.compile(r"(?:IR)?[0-9]{24}")
+_NATIONAL_ID = re.compile(r"[0-9]{10}")
+_ACCOUNT = re.compile(r"[0-9./-]{5,26}")
+
+# In running text ten bare digits that begin with 9 may be a national id, which shows less; so here a prefix is asked.
+_PREFIXED_MOBILE = re.compile(r"(?:(?:00)?980?|0)9[0-9]{9}")
+
+_GAP = r"[\s\-\u2010-\u2015\u2212_./\u200b-\u200f]"
+_PERSONAL = re.compile(
+    rf"(?P<iban>(?i:IR)(?:{_GAP}{{0,2}}\d){{24}}(?!\d)|(?i:IR)(?:{_GAP}{{0,2}}\d){{15,}})"
+    r"|\+?(?<!\d)(?:"
+    r"\d{16}(?!\d)"
+    rf"|\d{{4}}(?:{_GAP}{{0,3}}\d{{4}}){{3,}}(?!\d)"
+    r"|\d{10,}"
+    rf"|(?:(?:00)?98{_GAP}?0?|0)9\d{{2}}(?:{_GAP}?\d){{7}}(?!\d)"
+    r"|\d{3}-\d{6}-\d(?!\d)"
+    r")"
+)
+
+
+def described(value: object) -> str:
+    """A value of which nothing is shown: the length of a text, the type of all else."""
+    if isinstance(value, str):
+        return f"text of {len(value)} character{'' if len(value) == 1 else 's'}"
+    return "None" if value is None else f"a value of type {type(value).__name__}"
+
+
+def _last(digits: str, shown: int) -> str:
+    return "*" * (len(digits) - shown) + digits[-shown:]
+
+
+def _card(digits: str) -> str:
+    return f"{digits[:6]}******{digits[-4:]}"
+
+
+def _mobile(digits: str) -> str:
+    return f"0{digits[-10:-7]}***{digits[-4:]}"
+
+
+def mask_card(value: object) -> str:
+    """A card number by its first six and last four digits: ``603799******1234``."""
+    if isinstance(value, str) and _CARD.fullmatch(text := compact(value)):
+        return _card(text)
+    return described(value)
+
+
+def mask_iban(value: object) -> str:
+    """An IBAN by its last four digits."""
+    if isinstance(value, str) and _IBAN.fullmatch(text := compact(value).upper()):
+        return "IR" + _last(text.removeprefix("IR"), 4)
+    return described(value)
+
+
+def mask_national_id(value: object) -> str:
+    """A national id by its last two digits."""
+    if isinstance(value, str) and _NATIONAL_ID.fullmatch(text := compact(value)):
+        return _last(text, 2)
+    return described(value)
+
+
+def mask_mobile(value: object) -> str:
+    """A mobile number by its operator and last four digits: ``0912***4567``."""
+    if isinstance(value, str) and WRITTEN_MOBILE.fullmatch(text := compact(value)):
+        return _mobile(text)
+    return described(value)
+
+
+def mask_account(value: object) -> str:
+    """An account number by its last four digits; a short one by its last two."""
+    if isinstance(value, str) and _ACCOUNT.fullmatch(text := unspaced(value)):
+        return _last(text, 4 if len(text) > 8 else 2)
+    return described(value)
+
+
+def scrub(text: str) -> str:
+    """A text of the server's, with the personal numbers in it masked.
+
+    Masked are IBANs, card numbers, mobile numbers and every run of ten digits or more, be it a national id or
+    an account; in any script's digits, and grouped by spaces or dashes too.
+    """
+    return _PERSONAL.sub(_masked, text)
+
+
+def _masked(found: re.Match[str]) -> str:
+    digits = "".join(filter(str.isdecimal, fold(found[0])))
+    if found["iban"]:
+        return "IR" + _last(digits, 4)
+    if _PREFIXED_MOBILE.fullmatch(digits):
+        return _mobile(digits)
+    if len(digits) == 16:
+        return _card(digits)
+    return _last(digits, 2 if len(digits) == 10 else 4)

@@ -1,0 +1,180 @@
+"""Texts that are sent to the letter, and the small numbers beside them.
+
+A text is never trimmed or folded: many are signed, stored or looked up again, and must stay what they were.
+"""
+
+import re
+from collections.abc import Callable
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from paystar_async.values.digits import as_text, unspaced
+from paystar_async.values.integer import integer
+from paystar_async.values.kind import Kind, shown
+from paystar_async.values.mask import described
+
+# Control characters, line separators, and halves of surrogate pairs, which no JSON in UTF-8 can carry.
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
+
+def read_text(value: object, *, least: int, most: int) -> str:
+    """The text exactly as given; raises ValueError when it is none, unprintable, blank, too short or too long."""
+    text = as_text(value)
+    if not least <= len(text) <= most:
+        raise ValueError(f"it has {len(text)} characters")
+    if _UNSENDABLE.search(text):
+        raise ValueError("it holds a control character, a line break or half a surrogate pair")
+    if text and not unspaced(text):
+        raise ValueError("it is blank")
+    return text
+
+
+def shown_text(value: object) -> str:
+    """A text that is not personal, cut to a line; whatever else came only described."""
+    return shown(value) if isinstance(value, str) else described(value)
+
+
+def text(
+    name: str,
+    *,
+    most: int,
+    example: str,
+    least: int = 1,
+    pattern: str | None = None,
+    shape: str | None = None,
+    mask: Callable[[object], str] = shown_text,
+) -> Kind:
+    """The kind of a text that is sent exactly as given.
+
+    Args:
+        name: what it is.
+        most: the most characters it may have.
+        example: a text that is taken.
+        least: the fewest characters it may have; 0 lets an empty text stand for a missing one.
+        pattern: a regular expression all of it must match, without anchors, that JSON schema can read too.
+        shape: what it must look like; needed where there is a pattern.
+        mask: how it is shown; ``described`` for a personal one.
+    """
+    whole = re.compile(pattern) if pattern is not None else None
+
+    def read(value: object) -> str:
+        given = read_text(value, least=least, most=most)
+        if whole is not None and not whole.fullmatch(given):
+            raise ValueError
+        return given
+
+    schema: dict[str, object] = {"type": "string", "minLength": least, "maxLength": most}
+    if pattern is not None:
+        schema["pattern"] = f"^(?:{pattern})$"
+    return Kind(
+        name=name,
+        shape=shape or f"a text of {least} to {most} characters",
+        read=read,
+        mask=mask,
+        schema=schema,
+        example=example,
+    )
+
+
+TrackId = Annotated[
+    str,
+    text(
+        "track id",
+        most=64,
+        pattern="[!-~]+",
+        shape="1 to 64 printable ASCII characters without spaces",
+        example="payroll-2026-07-0001",
+    ),
+]
+"""Your own name for a transfer, unique for ever."""
+
+PersonName = Annotated[str, text("person's name", most=255, example="Ali", mask=described)]
+"""A first or last name."""
+
+OrderId = Annotated[str, text("order id", most=255, example="ORD-45245")]
+"""Your own name for an order."""
+
+PayId = Annotated[str, text("payment id", most=64, example="123456789")]
+"""The payment id (shenase-ye variz) the destination's owner asks for."""
+
+Note = Annotated[str, text("note", most=255, example="an order of two books", mask=described)]
+"""Free text about a payment or its payer; it may be personal, so it is never shown."""
+
+Token = Annotated[str, text("payment token", most=512, example="token-of-the-payment", mask=described)]
+"""What opens the payment page, once; so it is never shown."""
+
+RefNum = Annotated[str, text("reference number", most=255, example="ref-1")]
+"""The gateway's name for a payment."""
+
+TrackingCode = Annotated[
+    str,
+    text(
+        "tracking code",
+        least=0,
+        most=64,
+        shape="the tracking code of the callback, or an empty text where it had none",
+        example="123456",
+    ),
+]
+"""The callback's tracking code, kept to the letter because it is signed as it came; empty when it had none."""
+
+Hashid = Annotated[str, text("hashid", most=128, example="w123")]
+"""Paystar's name for a wallet."""
+
+
+def _read_url(value: object) -> str:
+    given = read_text(value, least=1, most=2048)
+    if re.search(r"\s", given):
+        raise ValueError("it holds a space; write %20")
+    if not _is_absolute(given):
+        raise ValueError("begin with https:// and the host registered for the gateway")
+    return given
+
+
+def _is_absolute(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        # Asked for its refusal alone: a port is only read, and found wrong, when someone looks at it.
+        _ = parts.port
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.hostname)
+
+
+def _shown_url(value: object) -> str:
+    # What stands before an @ or behind a ? may be a password or a session.
+    if isinstance(value, str):
+        value = re.sub(r"//[^/]*@", "//…@", re.sub(r"\?.*", "?…", value, flags=re.DOTALL))
+    return shown_text(value)
+
+
+CallbackUrl = Annotated[
+    str,
+    Kind(
+        name="callback URL",
+        shape="an http or https URL with a host, at most 2048 characters",
+        read=_read_url,
+        mask=_shown_url,
+        schema={"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://", "maxLength": 2048},
+        example="https://merchant.example/pay/callback",
+    ),
+]
+"""Where the payer comes back to; signed and sent exactly as given."""
+
+Count = Annotated[int, integer("count", example=0)]
+"""How many: 0 or more."""
+
+Limit = Annotated[int, integer("limit", least=1, most=500, example=50)]
+"""How many at the most: 1 to 500."""
+
+CallbackMethod = Annotated[
+    int, integer("callback method", most=2**31 - 1, example=1, shape="1 for GET, another whole number for POST")
+]
+"""How the payer comes back: 1 by GET, anything else by POST."""
+
+WithdrawType = Annotated[
+    int,
+    # ours: only these two were ever seen; another is a typing mistake in a call that moves money.
+    integer("withdraw type", least=7, most=8, example=7, shape="7 (single) or 8 (group)"),
+]
+"""How a wallet pays out: 7 one by one (paya), 8 as a group."""

@@ -1,0 +1,126 @@
+from datetime import UTC, date, datetime, timedelta, timezone
+from typing import Any
+
+import jdatetime  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from persiantools.jdatetime import JalaliDate, JalaliDateTime
+
+from paystar_async.values.dates import TEHRAN, Day, parse_tehran
+from tests.values.reading import PERSIAN, kind, read, refusal
+
+
+@given(st.dates(date(1501, 1, 1)))
+def test_a_date_is_sent_as_its_iso_text(day: date) -> None:
+    assert read(Day, day) == read(Day, day.isoformat()) == read(Day, day.isoformat().translate(PERSIAN))
+    assert read(Day, day) == day.isoformat()
+
+
+@given(st.dates(date(1900, 1, 1), date(2100, 1, 1)))
+def test_a_jalali_date_of_either_library_is_sent_as_the_gregorian_day(day: date) -> None:
+    jalali = JalaliDate(day)  # type: ignore[no-untyped-call]
+
+    assert read(Day, jalali) == day.isoformat()
+    assert read(Day, jdatetime.date(jalali.year, jalali.month, jalali.day)) == day.isoformat()
+
+
+def test_nowruz_of_1370_is_the_21st_of_march_1991() -> None:
+    of_persiantools: Day = JalaliDate(1370, 1, 1)  # type: ignore[no-untyped-call]
+    of_jdatetime: Day = jdatetime.date(1370, 1, 1)
+
+    assert read(Day, of_persiantools) == "1991-03-21"
+    assert read(Day, of_jdatetime) == "1991-03-21"
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        datetime(1991, 3, 21, 23, 59),
+        datetime(1991, 3, 21, 23, 59, tzinfo=UTC),
+        datetime(1991, 3, 21, 0, 1, tzinfo=timezone(timedelta(hours=14))),
+        JalaliDateTime(1370, 1, 1, 23, 59),  # type: ignore[no-untyped-call]
+        jdatetime.datetime(1370, 1, 1, 23, 59),
+    ],
+)
+def test_a_moment_stands_for_the_day_it_shows(moment: object) -> None:
+    assert read(Day, moment) == "1991-03-21"
+
+
+@pytest.mark.parametrize(
+    "value", ["1370-01-01", "۱۳۷۰-۰۱-۰۱", "1370-02-31", "1200-01-01", "1500-12-29", date(1370, 1, 1)]
+)
+def test_a_jalali_day_in_a_gregorian_ones_dress_is_refused_and_explained(value: object) -> None:
+    refused = refusal(Day, value)
+
+    assert "pass a Jalali date object" in refused.hint
+    assert "01-01" not in str(refused)
+
+
+@pytest.mark.parametrize("text", ["1199-01-01", "1501-01-01"])
+def test_the_years_around_are_left_alone(text: str) -> None:
+    assert read(Day, text) == text
+
+
+class NotADay:
+    """Looks like a Jalali date, and is none."""
+
+    def to_gregorian(self) -> str:
+        return "1991-03-21"
+
+
+class Broken:
+    """Fails when it is asked."""
+
+    @property
+    def to_gregorian(self) -> Any:
+        raise RuntimeError
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1991-3-21",
+        "1991/03/21",
+        "19910321",
+        "1991-W12-4",
+        "1991-02-30",
+        "1991-03-21 ",
+        "",
+        None,
+        19910321,
+        670000000.0,
+        b"1991-03-21",
+        [1991, 3, 21],
+        NotADay(),
+        Broken(),
+        JalaliDate,
+        jdatetime.date,
+        date,
+    ],
+    ids=repr,
+)
+def test_whatever_is_no_day_is_refused(value: object) -> None:
+    refusal(Day, value)
+
+
+def test_a_day_may_be_someones_birthday_and_shows_its_year_alone() -> None:
+    assert kind(Day).mask("1991-03-21") == "1991-**-**"
+    assert kind(Day).mask("21 March 1991") == "text of 13 characters"
+
+
+def test_an_expiry_is_read_as_tehran_time() -> None:
+    moment = parse_tehran("2026-07-31 12:30:00")
+
+    assert moment is not None
+    assert moment == datetime(2026, 7, 31, 9, 0, tzinfo=UTC)
+    assert moment.tzinfo is TEHRAN
+    assert parse_tehran("۲۰۲۶-۰۷-۳۱ ۱۲:۳۰:۰۰") == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026-07-31", "2026-07-31T12:30:00", "2026-13-31 12:30:00", "1405-05-09 12:30:00", "soon", None, 0, b""],
+)
+def test_an_expiry_that_cannot_be_read_is_none(text: object) -> None:
+    assert parse_tehran(text) is None

@@ -1,0 +1,95 @@
+"""What is true of every kind of value there is, one written tomorrow included."""
+
+import importlib
+import pkgutil
+import re
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import paystar_async.values
+from paystar_async.errors import InvalidValue
+from paystar_async.values.account import AccountNumber, Destination
+from paystar_async.values.card import CardNumber, MaskedCard
+from paystar_async.values.iban import Iban
+from paystar_async.values.kind import Kind, kind_of
+from paystar_async.values.mobile import Mobile
+from paystar_async.values.national_id import NationalId
+from paystar_async.values.text import Note, PersonName, Token
+from tests.values.reading import ARABIC, PERSIAN, anything, digits, kind
+
+
+def _kinds() -> dict[str, Kind]:
+    modules = [
+        importlib.import_module(f"paystar_async.values.{found.name}")
+        for found in pkgutil.iter_modules(paystar_async.values.__path__)
+    ]
+    return {
+        name: found
+        for module in modules
+        for name, alias in vars(module).items()
+        if (found := kind_of(alias)) is not None
+    }
+
+
+KINDS = _kinds()
+PERSONAL = [AccountNumber, CardNumber, Destination, Iban, MaskedCard, Mobile, NationalId, Note, PersonName, Token]
+
+each_kind = pytest.mark.parametrize("name", KINDS)
+
+
+def test_there_are_kinds_to_speak_of() -> None:
+    assert {"Iban", "CardNumber", "Day", "TransferAmount", "TrackId", "BankId"} <= KINDS.keys()
+
+
+@each_kind
+def test_its_example_passes_every_check_and_is_sent_as_it_stands(name: str) -> None:
+    one = KINDS[name]
+
+    assert one.convert(one.example, name) == one.example
+    one.verify(one.example, name)
+
+
+@each_kind
+def test_its_schema_takes_its_example(name: str) -> None:
+    schema: dict[str, Any] = dict(KINDS[name].schema)
+    example: Any = KINDS[name].example
+
+    if schema["type"] == "integer":
+        assert schema.get("minimum", example) <= example <= schema.get("maximum", example)
+    else:
+        assert schema.get("minLength", 0) <= len(example) <= schema.get("maxLength", len(example))
+        assert re.search(schema.get("pattern", ""), example)
+
+
+@each_kind
+@given(value=anything())
+def test_a_careless_value_is_taken_or_refused_by_name_and_nothing_else(name: str, value: object) -> None:
+    try:
+        KINDS[name].convert(value, "the_field")
+    except InvalidValue as refused:
+        told = (refused.field, refused.expected, refused.__context__)
+        assert told == ("the_field", KINDS[name].shape, None)
+
+
+@pytest.mark.parametrize("alias", PERSONAL)
+@given(
+    number=st.sampled_from([10, 11, 15, 16, 17, 24, 26]).flatmap(digits),
+    wrapped=st.sampled_from(["{}", "IR{}", "x{}", "{}x", "{}\n", "0{}", "+98{}", "[{}]", " {} "]),
+    script=st.sampled_from([{}, PERSIAN, ARABIC]),
+)
+def test_a_personal_value_is_never_whole_in_its_refusal_nor_in_its_mask(
+    alias: object, number: str, wrapped: str, script: dict[int, int | str]
+) -> None:
+    written = wrapped.format(number.translate(script))
+    one = kind(alias)
+    told = one.mask(written)
+    try:
+        one.verify(one.convert(written, "field"), "field")
+    except InvalidValue as refused:
+        told += str(refused) + refused.got
+
+    assert number not in told
+    assert number.translate(script) not in told

@@ -1,0 +1,76 @@
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.errors import InvalidValue
+from paystar_async.values.integer import MOST
+from paystar_async.values.money import GatewayAmount, Money, Rial, Toman, TransferAmount
+from tests.values.reading import read, refusal
+
+NO_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, Decimal(5000), [5000], -1]
+
+
+@given(st.integers(0, MOST // 10))
+def test_a_toman_is_ten_rial(amount: int) -> None:
+    assert Toman(amount) == Rial(amount * 10) == amount * 10
+
+
+@pytest.mark.parametrize("unit", [Rial, Toman])
+@pytest.mark.parametrize("value", NO_AMOUNTS)
+def test_only_whole_positive_numbers_are_money(unit: Callable[[int], int], value: int) -> None:
+    with pytest.raises(InvalidValue, match=r"^amount: .*Toman\(5_000\)") as refused:
+        unit(value)
+
+    assert refused.value.field == "amount"
+    assert refused.value.executed == "no"
+
+
+def test_no_unit_leads_beyond_64_bits() -> None:
+    assert Rial(MOST) == MOST
+    with pytest.raises(InvalidValue):
+        Rial(MOST + 1)
+    with pytest.raises(InvalidValue):
+        Toman(MOST // 10 + 1)
+
+
+@pytest.mark.parametrize(("alias", "least"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
+def test_an_amount_has_a_least_and_a_most(alias: object, least: int) -> None:
+    assert read(alias, least) == least
+    assert read(alias, MOST) == MOST
+    refusal(alias, least - 1)
+    refusal(alias, MOST + 1)
+
+
+@pytest.mark.parametrize("alias", [TransferAmount, GatewayAmount])
+@pytest.mark.parametrize("value", NO_AMOUNTS)
+def test_a_refused_amount_is_told_of_the_units(alias: object, value: object) -> None:
+    assert "Rial(50_000)" in refusal(alias, value).hint
+
+
+@pytest.mark.parametrize(
+    ("answered", "rial"),
+    [
+        (10_000, 10_000),
+        (10_000.0, 10_000),
+        ("10000", 10_000),
+        ("1,234,567", 1_234_567),
+        ("۱,۲۳۴", 1_234),
+        ("-5,000", -5_000),
+        (-5_000, -5_000),
+        (str(MOST), MOST),
+    ],
+)
+def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: object, rial: int) -> None:
+    assert read(Money, answered) == rial
+    assert type(read(Money, answered)) is int
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [True, 10_000.5, 2.0**53, float("inf"), float("nan"), "", "1,23", "1e3", "10.0", "0x10", None, MOST + 1, "9" * 19],
+)
+def test_an_answered_amount_that_is_not_exact_is_refused(answered: object) -> None:
+    refusal(Money, answered)
