@@ -1,0 +1,147 @@
+"""Every error, and what is known once it is raised.
+
+A caller branches on one question: could this call have had an effect? ``executed`` answers it –
+``"no"`` (safe to do again) or ``"maybe"`` (ask before doing it again). The class default below is the
+answer for a call that moves something; a call that only reads is always ``"no"``. The payout classifier
+reads this same table.
+"""
+
+import copyreg
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Executed = Literal["no", "maybe"]
+
+
+class PaystarError(Exception):
+    """Base of everything this package raises.
+
+    Attributes:
+        executed: could the call have had an effect: ``"no"`` or ``"maybe"``.
+        hint: what to do next.
+    """
+
+    executed: Executed = "no"
+    hint: str = ""
+
+    def __init__(self, message: str, *, executed: Executed | None = None, hint: str | None = None) -> None:
+        super().__init__(message)
+        if executed is not None:
+            self.executed = executed
+        if hint is not None:
+            self.hint = hint
+
+    def __str__(self) -> str:
+        return " – ".join(part for part in (str(self.args[0]), self.hint) if part)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The default would call __init__ with args alone and lose every keyword.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
+
+
+class ConfigurationError(PaystarError):
+    """An account, a setting or an extra is missing or wrong; nothing was sent."""
+
+
+class InvalidValue(PaystarError, ValueError):
+    """A value was refused before a byte left.
+
+    Attributes:
+        field: the field's name, with its place in a list (``transfers[3].amount``).
+        expected: the shape it must have.
+        got: what came, masked.
+    """
+
+    def __init__(self, field: str, *, expected: str, got: str, hint: str | None = None) -> None:
+        super().__init__(f"{field}: expected {expected}, got {got}", hint=hint)
+        self.field, self.expected, self.got = field, expected, got
+
+    def at(self, place: str) -> "InvalidValue":
+        """The same refusal, named from further out (``amount`` at ``transfers[3]``)."""
+        return InvalidValue(f"{place}.{self.field}", expected=self.expected, got=self.got, hint=self.hint or None)
+
+
+class NotSent(PaystarError):
+    """The request provably never left this machine: no connection, no free slot, no time left."""
+
+    hint = "nothing happened; it is safe to call again"
+
+
+class Unanswered(PaystarError):
+    """The request may have arrived, and no answer came back."""
+
+    executed: Executed = "maybe"
+    hint = "ask before repeating: find by track_id, or inquiry by ref_num"
+
+
+class BadAnswer(PaystarError):
+    """An answer came that cannot be read; what it answers may have happened.
+
+    Attributes:
+        path: where in the answer, as a JSON path (``$.data.is_matched``).
+        http_status: the HTTP status it came with, if any.
+        retry_after: seconds the server asked to wait, if it did.
+    """
+
+    executed: Executed = "maybe"
+    hint = "ask before repeating: find by track_id, or inquiry by ref_num"
+
+    def __init__(
+        self,
+        path: str,
+        reason: str,
+        *,
+        http_status: int | None = None,
+        retry_after: float | None = None,
+        executed: Executed | None = None,
+    ) -> None:
+        where = f" (HTTP {http_status})" if http_status is not None else ""
+        super().__init__(f"unreadable answer at {path}: {reason}{where}", executed=executed)
+        self.path, self.http_status, self.retry_after = path, http_status, retry_after
+
+
+class TrackIdConflict(PaystarError):
+    """This track_id is on record with other contents; nothing was sent."""
+
+    hint = "use a new track_id for a new transfer, or the first one's exact contents"
+
+
+class StorageError(PaystarError):
+    """A key store, ledger or order store cannot be used or cannot be trusted; nothing was overwritten."""
+
+
+class StatusError(PaystarError):
+    """Paystar answered with a status that is not success; one that is not in the table is of this class itself.
+
+    Attributes:
+        status: the status as it came, an int or a word.
+        message: Paystar's own message, masked.
+        fields: what it says of single fields, field → messages.
+        endpoint: the row that was called (``transfers.settle``).
+        http_status: the HTTP status it came with.
+        retry_after: seconds the server asked to wait, if it did.
+    """
+
+    executed: Executed = "maybe"
+    hint = "a status this version does not know; ask before repeating"
+
+    def __init__(
+        self,
+        status: int | str,
+        message: str = "",
+        *,
+        endpoint: str = "",
+        fields: Mapping[str, Sequence[str]] | None = None,
+        http_status: int = 200,
+        retry_after: float | None = None,
+        executed: Executed | None = None,
+    ) -> None:
+        self.status, self.message, self.endpoint = status, message, endpoint
+        self.fields: dict[str, list[str]] = {name: list(texts) for name, texts in (fields or {}).items()}
+        self.http_status, self.retry_after = http_status, retry_after
+        details = "".join(f"; {name}: {', '.join(texts)}" for name, texts in self.fields.items())
+        where = f"{endpoint}: " if endpoint else ""
+        super().__init__(
+            f"{where}{message or type(self).__name__}{details} (status {status}, HTTP {http_status})",
+            executed=executed,
+        )
