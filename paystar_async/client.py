@@ -1,20 +1,21 @@
 """The client: accounts in, the onion built, services and flows out."""
 
-from collections.abc import Callable, Sequence
-from datetime import datetime
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
 
 from anyio.lowlevel import RunVar
 from attrs import frozen
 
-from paystar_async.accounts import Accounts, Application, Gateway, Wallet, header_safe
+from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.endpoint import Middleware, Realm, Request, Response, Send
-from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.errors import ConfigurationError
 from paystar_async.events import Event, OnEvent
-from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keyring import Keys
+from paystar_async.keys.choose import key_store
+from paystar_async.keys.keeper import Keeper
 from paystar_async.keys.store import KeyStore
 from paystar_async.middleware.auth import Auth
 from paystar_async.middleware.deadline import Deadline
@@ -24,7 +25,7 @@ from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
 from paystar_async.payments.confirm import Payments
 from paystar_async.polling import Watches
-from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls, KeysCalls
+from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
 from paystar_async.settings import (
     BASE_URL,
     application_from,
@@ -37,16 +38,12 @@ from paystar_async.settings import (
 from paystar_async.table import BY_REQUEST
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.carrier import Carrier
+from paystar_async.transport.choose import check_engine, make_engine
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.wire import Wire
-from paystar_async.values.secret import Secret, to_optional_secret, to_secret
-
-EngineName = Literal["httpx"]
 
 if TYPE_CHECKING:
-    import httpx
-
-    GivenEngine = EngineName | Engine | httpx.AsyncClient | httpx.AsyncBaseTransport
+    from paystar_async.transport.choose import GivenEngine
 
 T = TypeVar("T")
 
@@ -137,8 +134,9 @@ class Paystar:
         self._middleware = tuple(middleware)
         self._clock = clock or SystemClock()
         self._on_event = on_event
-        self._store = _key_store(keys, self._clock)
-        self._given = _known_engine(engine)
+        self._store = key_store(keys, self._clock)
+        check_engine(engine)
+        self._given: "GivenEngine" = engine
         self._budget = Budget()
         self._session_var: RunVar[Session | None] = RunVar("paystar_async session", None)
 
@@ -147,7 +145,7 @@ class Paystar:
         self.transfers = Transfers(self, self._flows, concurrency)
         self.gateway = GatewayCalls(self)
         self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
-        self.keys = Keys(self, self._session)
+        self.keys = Keys(self, self._keeper)
         self.payments = Payments(self.gateway)
 
     @classmethod
@@ -233,12 +231,16 @@ class Paystar:
             self._session_var.set(session)
         return session
 
+    def _keeper(self, realm: Realm) -> Keeper:
+        return self._session().auth.keeper(realm)
+
     def _flows(self) -> tuple[Background, Watches]:
         session = self._session()
         return session.background, session.watches
 
     def _build(self) -> Session:
-        engine, background = self._engine(), Background()
+        engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
+        background = Background()
         auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
         send: Send = Carrier(self._wire, engine, self._clock)
         rings: tuple[Middleware, ...] = (
@@ -253,15 +255,6 @@ class Paystar:
             send = _around(ring, send)
         return Session(send, engine, auth, background, Watches(self._clock, background))
 
-    def _engine(self) -> Engine:
-        from paystar_async.transport.httpx import HttpxEngine
-
-        if self._given is None:
-            return HttpxEngine(connections=self._concurrency + RENEWALS_AT_ONCE)
-        if isinstance(self._given, Engine):
-            return self._given
-        return HttpxEngine(given=self._given)
-
     def _notify(self, event: Event) -> None:
         logger.info("%s: %s %s %s", event.name, event.realm, event.account, event.detail)
         if self._on_event is None:
@@ -270,49 +263,6 @@ class Paystar:
             self._on_event(event)
         except Exception:
             logger.exception("on_event raised on %s; the call goes on", event.name)
-
-
-class Keys(KeysCalls):
-    """The keys that live for 24 hours. They renew themselves; this is for doing it by hand."""
-
-    def __init__(self, client: Paystar, session: Callable[[], Session]) -> None:
-        super().__init__(client)
-        self._session = session
-
-    async def replace(
-        self,
-        realm: Realm | Literal["application", "wallet", "inquiry"],
-        *,
-        token: str | Secret,
-        refresh_token: str | Secret | None = None,
-        expires_at: datetime | None = None,
-    ) -> None:
-        """Put a key pair from the panel in place, without a restart; heals a key that was lost.
-
-        Args:
-            realm: ``application``, ``wallet`` or ``inquiry``.
-            token: the new key.
-            refresh_token: what renews it; the one on record stays where None.
-            expires_at: when it ends, with its time zone; None: it is used until it is refused.
-
-        Raises:
-            ConfigurationError: the realm's account is not configured, or has no key to replace.
-            InvalidValue: the token could not stand in a header, or ``expires_at`` has no time zone.
-        """
-        wanted = Realm(realm)
-        if wanted is Realm.GATEWAY:
-            raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
-        if expires_at is not None and expires_at.tzinfo is None:
-            raise InvalidValue("expires_at", expected="a datetime with a time zone", got="one without")
-        await (
-            self._session()
-            .auth.keeper(wanted)
-            .put(
-                header_safe("token", to_secret(token)),
-                to_optional_secret(refresh_token),
-                expires_at.timestamp() if expires_at else None,
-            )
-        )
 
 
 def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
@@ -325,21 +275,3 @@ def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
 def _above(name: str, value: float, bound: float) -> None:
     if not value > bound:
         raise ConfigurationError(f"{name} must be above {bound}, not {value}")
-
-
-def _key_store(given: str | KeyStore | None, clock: Clock) -> KeyStore:
-    if given is None:
-        return MemoryKeyStore(clock)
-    if isinstance(given, str):
-        raise ConfigurationError(
-            "this version keeps keys in memory or in a KeyStore of yours", hint="pass keys=None or a KeyStore"
-        )
-    return given
-
-
-def _known_engine(given: "GivenEngine") -> "Engine | httpx.AsyncClient | httpx.AsyncBaseTransport | None":
-    if given == "httpx":
-        return None
-    if isinstance(given, str):
-        raise ConfigurationError(f"no engine is named {given!r}", hint='engine="httpx", or hand one in')
-    return given

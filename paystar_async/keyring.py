@@ -1,0 +1,55 @@
+"""The keys service: the rows, and ``replace`` above them."""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Literal
+
+from paystar_async.accounts import header_safe
+from paystar_async.endpoint import Realm
+from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.keys.keeper import Keeper
+from paystar_async.services import Caller, KeysCalls
+from paystar_async.values.secret import Secret, to_optional_secret, to_secret
+
+
+class Keys(KeysCalls):
+    """The keys that live for 24 hours. They renew themselves; this is for doing it by hand."""
+
+    def __init__(self, caller: Caller, keeper: Callable[[Realm], Keeper]) -> None:
+        super().__init__(caller)
+        self._keeper = keeper
+
+    async def replace(
+        self,
+        realm: Realm | Literal["application", "wallet", "inquiry"],
+        *,
+        token: str | Secret,
+        refresh_token: str | Secret | None = None,
+        expires_at: datetime | None = None,
+    ) -> None:
+        """Put a key pair from the panel in place, without a restart; heals a key that was lost.
+
+        Args:
+            realm: ``application``, ``wallet`` or ``inquiry``.
+            token: the new key.
+            refresh_token: what renews it; the one on record stays where None.
+            expires_at: when it ends, with its time zone; None: it is used until it is refused.
+
+        Raises:
+            ConfigurationError: the realm's account is not configured, or has no key to replace.
+            InvalidValue: the token could not stand in a header, or ``expires_at`` has no time zone.
+        """
+        wanted = Realm(realm)
+        if wanted is Realm.GATEWAY:
+            raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
+        if expires_at is not None and expires_at.tzinfo is None:
+            raise InvalidValue("expires_at", expected="a datetime with a time zone", got="one without")
+        await (
+            self._session()
+            .auth.keeper(wanted)
+            .put(
+                header_safe("token", to_secret(token)),
+                to_optional_secret(refresh_token),
+                expires_at.timestamp() if expires_at else None,
+            )
+        )
