@@ -44,12 +44,8 @@ class Keys(KeysCalls):
             raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
         if expires_at is not None and expires_at.tzinfo is None:
             raise InvalidValue("expires_at", expected="a datetime with a time zone", got="one without")
-        await (
-            self._session()
-            .auth.keeper(wanted)
-            .put(
-                header_safe("token", to_secret(token)),
-                to_optional_secret(refresh_token),
-                expires_at.timestamp() if expires_at else None,
-            )
+        await self._keeper(wanted).put(
+            header_safe("token", to_secret(token)),
+            to_optional_secret(refresh_token),
+            expires_at.timestamp() if expires_at else None,
         )
