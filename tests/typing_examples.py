@@ -1,0 +1,86 @@
+"""What a type checker must see in right code. Read by mypy and pyright, never run."""
+
+from typing import assert_never, assert_type
+
+from paystar_async import (
+    Application,
+    Callback,
+    FindTransfers,
+    MatchMobile,
+    Paystar,
+    Request,
+    Response,
+    Rial,
+    Send,
+    Toman,
+    Transfer,
+)
+from paystar_async.models.identity import Match
+from paystar_async.models.transfers import Balance, Settlement, TransferStatus
+from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
+from paystar_async.payments import (
+    AmountMismatch,
+    Cancelled,
+    Declined,
+    Expired,
+    Payment,
+    PaymentOutcome,
+    Undecided,
+    Verified,
+)
+
+
+async def rows_answer_with_their_types(paystar: Paystar, transfer: Transfer) -> None:
+    assert_type(await paystar.identity.match_mobile(national_id="", mobile_number=""), Match)
+    assert_type(await paystar.transfers.settle(transfers=[transfer], timeout=5), list[Settlement])
+    assert_type((await paystar.transfers.find(track_id="t"))[0].status, TransferStatus)
+    assert_type((await paystar.transfers.balance(account_number="")).balance, int)
+    assert_type(paystar.gateway.payment_url(token=""), str)
+
+
+async def a_request_value_is_typed_by_its_class(paystar: Paystar) -> None:
+    assert_type(await paystar.send(MatchMobile(national_id="", mobile_number="")), Response[Match])
+    assert_type((await paystar.send(FindTransfers(limit=5))).value, list[Settlement])
+
+
+def amounts_are_plain_ints() -> None:
+    assert_type(Rial(5), int)
+    assert_type(Toman(5), int)
+
+
+async def an_outcome_is_one_of_four(paystar: Paystar) -> str:
+    outcome = await paystar.transfers.wait(track_id="t")
+    assert_type(outcome, Outcome)
+    match outcome:
+        case Succeeded(ref_code=ref_code):
+            return str(ref_code)
+        case Failed(reason=reason) | Pending(reason=reason) | Unknown(reason=reason):
+            return reason
+        case _:
+            assert_never(outcome)
+
+
+async def a_payment_is_one_of_six(paystar: Paystar, callback: Callback) -> str:
+    payment = await paystar.payments.confirm(callback, amount=Toman(5_000), order_id="o")
+    assert_type(payment, Payment)
+    assert_type(payment.outcome, PaymentOutcome)
+    match payment.outcome:
+        case Verified() | Cancelled() | AmountMismatch():
+            return ""
+        case Declined(reason=reason) | Expired(reason=reason) | Undecided(reason=reason):
+            return reason
+        case _:
+            assert_never(payment.outcome)
+
+
+async def every_transfer_of_a_batch_has_an_outcome(paystar: Paystar, transfers: list[Transfer]) -> None:
+    async for outcome in paystar.transfers.batch(transfers, chunk=10):
+        assert_type(outcome, Outcome)
+
+
+async def a_function_is_a_ring(request: "Request[Balance]", next: Send) -> "Response[Balance]":  # noqa: A002
+    return await next(request)
+
+
+def an_account_takes_texts() -> Application:
+    return Application(id="1", access_password="p", refresh_token=None)

@@ -1,0 +1,34 @@
+"""Mistakes a type checker must catch: each marked line, and no other. Read by both checkers, never run."""
+
+from typing import assert_never
+
+from paystar_async import MatchMobile, Paystar, Transfer, WalletTransfer
+from paystar_async.models.transfers import Settlement
+from paystar_async.outcomes import Failed, Pending, Succeeded
+
+
+async def mistakes(
+    paystar: Paystar, transfer: Transfer, wallet_transfer: WalletTransfer, transfer_fields: dict[str, str]
+) -> int:
+    await paystar.identity.match_mobile("0012345679", "09121234567")  # mistake: positional
+    await paystar.identity.match_mobile(national_id="0012345679")  # mistake: a field is missing
+    await paystar.identity.match_mobile(national_id=12345679, mobile_number="")  # mistake: an int
+    await paystar.transfers.settle(transfers=[wallet_transfer])  # mistake: another product's transfer
+    await paystar.transfers.balance(account_number="1", time_out=3)  # mistake: no such parameter
+    transfer.amount = 5  # mistake: a value is frozen
+    Transfer(amount=1.5, **transfer_fields)  # mistake: a float is no amount
+    MatchMobile(national_id="", mobile="")  # mistake: no such field
+    answer = await paystar.send(MatchMobile(national_id="", mobile_number=""))
+    answer.value.is_match  # mistake: no such field of the answer # noqa: B018
+    found: list[Settlement] = await paystar.identity.match_mobile(national_id="", mobile_number="")  # mistake: type
+    assert found
+    paystar.payments.confirm("callback")  # mistake: neither a callback nor awaited
+    Paystar(checks="loose")  # mistake: no such level
+    outcome = await paystar.transfers.wait(track_id="t")
+    match outcome:
+        case Succeeded():
+            return 1
+        case Failed() | Pending():
+            return 2
+        case _:
+            assert_never(outcome)  # mistake: Unknown was forgotten
