@@ -1,0 +1,82 @@
+"""The README tells the truth: its examples run, and its tables name what there is."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from paystar_async import errors
+from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.server import running
+from paystar_async.values.secret import Secret
+
+README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ENVIRONMENT = re.compile(r"PAYSTAR_[A-Z_]+")
+
+
+def texts(account: object, **names: str) -> dict[str, str]:
+    held = {variable: getattr(account, name) for name, variable in names.items()}
+    return {name: one.reveal() if isinstance(one, Secret) else one for name, one in held.items()}
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[tuple[Sandbox, dict[str, str]]]:
+    """A sandbox on a loopback port, and the environment of a client of it."""
+    sandbox = Sandbox()
+    sandbox.settings.settle_seconds = 0
+    with running(sandbox) as base_url:
+        yield (
+            sandbox,
+            {"PAYSTAR_BASE_URL": base_url}
+            | texts(
+                sandbox.application,
+                id="PAYSTAR_APPLICATION_ID",
+                access_password="PAYSTAR_ACCESS_PASSWORD",
+                refresh_token="PAYSTAR_REFRESH_TOKEN",
+            )
+            | texts(sandbox.gateway, id="PAYSTAR_GATEWAY_ID", sign_key="PAYSTAR_SIGN_KEY"),
+        )
+
+
+@pytest.mark.parametrize("source", EXAMPLES, ids=lambda source: re.sub(r"\W+", " ", source[:200])[-40:])
+def test_an_example_runs_as_it_stands(
+    source: str,
+    live: tuple[Sandbox, dict[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sandbox, environment = live
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    executed = len(sandbox.ledger)
+    exec(compile(source, "README.md", "exec"), {"__name__": "example"})
+    printed = capsys.readouterr().out
+    if "match_card" in source:
+        assert "Succeeded" in printed
+        assert len(sandbox.ledger) == executed + 1
+    if "batch(" in source:
+        assert printed.count("the bank has it") == 50
+        assert len(sandbox.ledger) == executed + 50
+    if "gateway.create" in source:
+        assert printed.startswith(environment["PAYSTAR_BASE_URL"] + "/pardakht/payment?token=")
+    if "reset_after" in source:
+        assert printed.startswith("maybe – Succeeded")
+
+
+def test_every_error_has_its_line() -> None:
+    classes = {name for name in errors.__all__ if name[0].isupper() and isinstance(getattr(errors, name), type)}
+    said = set(re.findall(r"`(\w+)`", README)) | {"StatusError", "GatewayError", "PaystarError", "BY_STATUS"}
+    assert classes - said - {"TrackIdConflict", "StorageError"} == set()
+
+
+def test_every_variable_the_settings_read_is_named() -> None:
+    source = (Path(__file__).parent.parent / "paystar_async" / "settings.py").read_text(encoding="utf-8")
+    client = (Path(__file__).parent.parent / "paystar_async" / "client.py").read_text(encoding="utf-8")
+    assert set(ENVIRONMENT.findall(source + client)) <= set(ENVIRONMENT.findall(README))
+
+
+def test_the_commands_are_marked_for_those_who_run_them() -> None:
+    for name in ("demo", "test"):
+        assert f"<!-- {name} command -->\n```sh\npython3 -m venv .venv && " in README
