@@ -410,8 +410,7 @@ class GatewayCalls:
             mail: the payer's mail address; a text of 1 to 255 characters.
             description: what is paid for; a text of 1 to 255 characters.
             allotment: who gets which part of the payment; a list of Allotment.
-            callback_method: 1: the payer comes back by GET; anything else: by POST; 1 for GET, another whole number for
-                POST.
+            callback_method: how the payer comes back; 1 for GET, another whole number for POST.
             wallet_hashid: the wallet the payment goes to; a text of 1 to 128 characters.
             national_code: only this person may pay; 10 digits.
             card_number: only this card may pay; 16 digits.
@@ -484,10 +483,8 @@ class GatewayCalls:
         Args:
             ref_num: reference number; a text of 1 to 255 characters.
             amount: the amount given to create; whole Rial as an int, 5000 or more.
-            card_number: the callback's card_number: masked, exactly as it came; the masked card number of the callback,
-                or an empty text where it had none.
-            tracking_code: the callback's tracking_code; the tracking code of the callback, or an empty text where it
-                had none.
+            card_number: the payer's card; the masked card number of the callback, or an empty text where it had none.
+            tracking_code: the receipt number; the tracking code of the callback, or an empty text where it had none.
             timeout: seconds the whole call may take; the client's own by default.
 
         Returns:
@@ -524,10 +521,8 @@ class GatewayCalls:
         Args:
             ref_num: reference number; a text of 1 to 255 characters.
             amount: the amount given to create; whole Rial as an int, 5000 or more.
-            card_number: the callback's card_number: masked, exactly as it came; the masked card number of the callback,
-                or an empty text where it had none.
-            tracking_code: the callback's tracking_code; the tracking code of the callback, or an empty text where it
-                had none.
+            card_number: the payer's card; the masked card number of the callback, or an empty text where it had none.
+            tracking_code: the receipt number; the tracking code of the callback, or an empty text where it had none.
             timeout: seconds the whole call may take; the client's own by default.
 
         Returns:
@@ -568,7 +563,7 @@ class WalletCalls:
 
         Args:
             transfers: the transfers, each track_id once; a list of WalletTransfer, each with a track_id of its own.
-            withdraw_type: 7 single, 8 group; None: 7 for one transfer, 8 for more; 7 (single) or 8 (group).
+            withdraw_type: how it is paid out; by the number of transfers where it is left out; 7 (single) or 8 (group).
             timeout: seconds the whole call may take; the client's own by default.
 
         Returns:

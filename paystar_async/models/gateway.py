@@ -112,7 +112,7 @@ class CreatePayment(Call[Created]):
     allotment: Annotated[
         Sequence[Allotment] | None, several(Allotment, "allotment"), "who gets which part of the payment"
     ] = None
-    callback_method: Annotated[CallbackMethod | None, "1: the payer comes back by GET; anything else: by POST"] = None
+    callback_method: Annotated[CallbackMethod | None, "how the payer comes back"] = None
     wallet_hashid: Annotated[Hashid | None, "the wallet the payment goes to"] = None
     national_code: Annotated[NationalId | None, "only this person may pay"] = None
     card_number: Annotated[CardNumber | None, "only this card may pay"] = None
@@ -132,10 +132,10 @@ class VerifyPayment(Call[Verified]):
 
     ref_num: RefNum
     amount: Annotated[GatewayAmount, "the amount given to create"]
-    card_number: Annotated[MaskedCard, "the callback's card_number: masked, exactly as it came"] = field(
+    card_number: Annotated[MaskedCard, "the payer's card"] = field(
         metadata=NOT_SENT
     )
-    tracking_code: Annotated[TrackingCode, "the callback's tracking_code"] = field(metadata=NOT_SENT)
+    tracking_code: Annotated[TrackingCode, "the receipt number"] = field(metadata=NOT_SENT)
 
 
 @sent
@@ -144,9 +144,9 @@ class InquirePayment(Call[GatewayTransaction]):
 
     ref_num: RefNum
     amount: Annotated[GatewayAmount | None, "the amount given to create"] = None
-    card_number: Annotated[MaskedCard | None, "the callback's card_number: masked, exactly as it came"] = field(
+    card_number: Annotated[MaskedCard | None, "the payer's card"] = field(
         default=None, metadata=NOT_SENT
     )
-    tracking_code: Annotated[TrackingCode | None, "the callback's tracking_code"] = field(
+    tracking_code: Annotated[TrackingCode | None, "the receipt number"] = field(
         default=None, metadata=NOT_SENT
     )

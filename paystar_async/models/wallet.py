@@ -50,7 +50,7 @@ class SettleWallet(Call[Accepted]):
         several(WalletTransfer, "transfers", once="track_id"),
         "the transfers, each track_id once",
     ]
-    withdraw_type: Annotated[WithdrawType | None, "7 single, 8 group; None: 7 for one transfer, 8 for more"] = None
+    withdraw_type: Annotated[WithdrawType | None, "how it is paid out; by the number of transfers where it is left out"] = None
 
     def __attrs_post_init__(self) -> None:
         if self.withdraw_type is None:
