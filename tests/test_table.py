@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -46,7 +46,10 @@ async def nothing_more(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
     return {}
 
 
-PREPARED: dict[str, Callable[[Paystar, Sandbox], Any]] = {"gateway.verify": paid, "gateway.inquiry": paid}
+PREPARED: dict[str, Callable[[Paystar, Sandbox], Awaitable[dict[str, Any]]]] = {
+    "gateway.verify": paid,
+    "gateway.inquiry": paid,
+}
 """What must have happened before a row can be answered, and the values that come of it."""
 
 
@@ -56,7 +59,7 @@ def method(row: Endpoint, paystar: Paystar) -> Any:
 
 @rows
 def test_a_row_is_a_method_with_its_fields_and_a_docstring_that_names_them(row: Endpoint) -> None:
-    call = method(row, Paystar())
+    call: Any = method(row, Paystar())
     parameters = inspect.signature(call).parameters
     names = {one.name for one in fields_of(row.request)}
     assert set(parameters) == names | (set() if row.kind == "page" else {"timeout"})
