@@ -13,7 +13,7 @@ PACKAGE = ROOT / "paystar_async"
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("values", "clock"),
-    ("models", "events", "background", "track_id"),
+    ("models", "events", "background", "track_id", "storage"),
     ("endpoint", "keys", "outcomes"),
     ("accounts",),
     ("settings",),
@@ -22,7 +22,8 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("polling", "payments", "keyring"),
     ("transfers",),
     ("client",),
-    ("cli", "__main__"),
+    ("cli",),
+    ("__main__",),
 )
 """Lowest first. A room may use its own package and the floors below, nothing beside it and nothing above."""
 

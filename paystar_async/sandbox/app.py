@@ -1,0 +1,135 @@
+"""The web application: its routes are the table."""
+
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request as HttpRequest
+from starlette.responses import HTMLResponse, RedirectResponse
+from starlette.responses import Response as HttpResponse
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from paystar_async.endpoint import Endpoint
+from paystar_async.sandbox.connection import Connection, connection_of
+from paystar_async.sandbox.control import control_routes
+from paystar_async.sandbox.envelope import Refusal, Reply
+from paystar_async.sandbox.payment_page import choice_page, refusal_page, return_page
+from paystar_async.sandbox.payments import Choice
+from paystar_async.sandbox.reading import read_fields
+from paystar_async.sandbox.world import Once, World
+from paystar_async.table import TABLE
+
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+def make_app(world: World) -> ASGIApp:
+    """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
+    routes = [*table_routes(world, TABLE), Mount("/_sandbox", routes=list(control_routes(world)))]
+    return Starlette(routes=routes, middleware=[Middleware(SlashPassedOver)])
+
+
+def table_routes(world: World, table: Iterable[Endpoint]) -> Iterator[Route]:
+    """A route for each place each row lives at."""
+    for row in table:
+        handler = _pages(world) if row.kind == "page" else _calls(world, row)
+        for path in paths_of(row):
+            yield Route(path, handler, methods=["GET", "POST"] if row.kind == "page" else [row.method])
+
+
+def paths_of(row: Endpoint) -> Iterator[str]:
+    """Every path a row lives at: its own, its aliases, and the twins of direct gateways."""
+    for path in (row.path, *row.aliases):
+        for direct in ("", "/direct") if "{direct}" in path else ("",):
+            yield "/api" + path.replace("{direct}", direct)
+
+
+class SlashPassedOver:
+    """A trailing slash names the same call; a redirect would lose the body of a POST."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on under its plain path."""
+        if scope["type"] == "http":
+            scope["path"] = scope["path"].rstrip("/") or "/"
+        await self._app(scope, receive, send)
+
+
+class Dropped(HttpResponse):
+    """No answer: the connection breaks."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__()
+        self._connection = connection
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent
+        """Let the connection break it."""
+        await self._connection.drop()
+
+
+def _calls(world: World, row: Endpoint) -> Handler:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        connection = connection_of(request.scope)
+        world.catch_up()
+        if not connection.connected and world.faults.refuses(row):
+            return Dropped(connection)
+        world.saw(row)
+        raw, bearer = await read_fields(request), _bearer(request)
+        plan = world.faults.draw(row)
+        answered: list[Reply] = []
+
+        def carry_out() -> None:
+            answered.append(world.bank.answer(row, bearer, raw, plan.failure_http))
+
+        act = Once(carry_out)
+        if plan.latency:
+            if plan.latency.executed and plan.executes:
+                act()
+            elif plan.executes:
+                # Whoever stops waiting does not keep a slow server from working.
+                world.do_later(plan.latency.seconds, act)
+            if not await _wait(world, connection, plan.latency.seconds):
+                return Dropped(connection)
+        if plan.executes:
+            act()
+        if plan.drops:
+            return Dropped(connection)
+        reply = plan.spoil(row, answered[0] if answered else None, world.settings.failure_http)
+        return HttpResponse(reply.body, reply.http, dict(reply.headers), reply.media)
+
+    return handle
+
+
+async def _wait(world: World, connection: Connection, seconds: float) -> bool:
+    """Let time pass; False when the other side has stopped waiting."""
+    patience = math.inf if connection.patience is None else connection.patience
+    await world.clock.sleep(min(seconds, patience))
+    return seconds < patience
+
+
+def _bearer(request: HttpRequest) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _pages(world: World) -> Handler:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        fields = await read_fields(request)
+        token, choice = str(fields.get("token", "")), fields.get("choice")
+        try:
+            if request.method == "POST" and choice in list(Choice):
+                callback = world.bank.payments.choose(token, Choice(str(choice)))
+            else:
+                return _page(choice_page(world.bank.payments.open(token)))
+        except Refusal as refusal:
+            return _page(refusal_page(refusal), http=400)
+        return RedirectResponse(callback.location, 303) if callback.by_get else _page(return_page(callback))
+
+    return handle
+
+
+def _page(html: str, http: int = 200) -> HttpResponse:
+    return HTMLResponse(html, http, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -1,0 +1,52 @@
+"""What of the sandbox's behaviour can be set, at any moment."""
+
+import math
+from typing import Any
+
+from attrs import Attribute, define, field
+from attrs.validators import in_, instance_of
+
+_FLAG = instance_of(bool)
+
+
+def _seconds(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+        raise ValueError(f"{attribute.name} is a number of seconds, 0 or more")
+
+
+def _rial(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError(f"{attribute.name} is whole Rial, 0 or more")
+
+
+@define(kw_only=True)
+class Settings:
+    """How the sandbox behaves; every attribute may be set while it runs.
+
+    Attributes:
+        settle_seconds: how long a transfer stays pending; 0 settles it at once.
+        verify_seconds: how long a payment may be verified before it goes back to the payer.
+        payer_fee: Rial the payer pays on top; shows up in ``payment_amount``.
+        deposit_opening: Rial in a deposit account when it is first used.
+        wallet_opening: Rial in the wallet when it is first used.
+        gateway_ceiling: the most a payment may ask for, in Rial.
+        gateway_signed: False plays a gateway set up without a sign key.
+        failure_http: the HTTP status a refusal comes with, 400 or 200; both are met.
+        rotate_refresh_tokens: whether a renewal answers with a new refresh token and ends the old one.
+        renewal_ends_old_key: whether a renewal ends the old key at once; otherwise it lives out its time.
+        hide_token_codes: whether open banking, too, refuses a key by its message alone, without code 4 or 5.
+        repeats_execute: whether a repeated track_id pays again: for proving that a client never relies on it not to.
+    """
+
+    settle_seconds: float = field(default=2.0, validator=_seconds)
+    verify_seconds: float = field(default=600.0, validator=_seconds)
+    payer_fee: int = field(default=0, validator=_rial)
+    deposit_opening: int = field(default=1_000_000_000_000, validator=_rial)
+    wallet_opening: int = field(default=1_000_000_000_000, validator=_rial)
+    gateway_ceiling: int = field(default=1_000_000_000_000, validator=_rial)
+    gateway_signed: bool = field(default=True, validator=_FLAG)
+    failure_http: int = field(default=400, validator=in_((400, 200)))
+    rotate_refresh_tokens: bool = field(default=False, validator=_FLAG)
+    renewal_ends_old_key: bool = field(default=False, validator=_FLAG)
+    hide_token_codes: bool = field(default=False, validator=_FLAG)
+    repeats_execute: bool = field(default=False, validator=_FLAG)

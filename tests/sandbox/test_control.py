@@ -1,0 +1,132 @@
+"""The controls under ``/_sandbox``."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from paystar_async.accounts import Application, Gateway, Wallet
+from paystar_async.sandbox import FaultKind, Sandbox
+from tests.sandbox.merchant import Merchant, envelope
+
+
+async def get(merchant: Merchant, name: str) -> dict[str, Any]:
+    answer = await merchant.http.get(f"http://localhost/_sandbox/{name}")
+    assert answer.status_code == 200, answer.text
+    return envelope(answer)
+
+
+async def post(merchant: Merchant, control: str, http: int = 200, **wish: object) -> dict[str, Any]:
+    answer = await merchant.http.post(f"http://localhost/_sandbox/{control}", json=wish)
+    assert answer.status_code == http, answer.text
+    return envelope(answer)
+
+
+async def test_accounts_are_the_constructors_arguments(merchant: Merchant) -> None:
+    accounts = await get(merchant, "accounts")
+    assert set(accounts) == {"application", "gateway", "wallet"}
+    assert set(accounts["gateway"]) == {"id", "sign_key"}
+    assert Application(**accounts["application"]) == merchant.sandbox.application
+    assert Gateway(**accounts["gateway"]) == merchant.sandbox.gateway
+    assert Wallet(**accounts["wallet"]) == merchant.sandbox.wallet
+    merchant.sandbox.settings.gateway_signed = False
+    assert (await get(merchant, "accounts"))["gateway"]["sign_key"] is None
+
+
+async def test_the_ledger_shows_what_was_executed(merchant: Merchant) -> None:
+    assert await get(merchant, "ledger") == {"transfers": {}}
+    await merchant.settle(merchant.transfer("t", 5_000))
+    await merchant.settle(merchant.transfer("t", 5_000))
+    await merchant.data("wallet.settle", transfers=[merchant.payout("w")])
+    wallet = merchant.sandbox.wallet.hashid
+    deposit = "0111234567890"
+    assert await get(merchant, "ledger/") == {
+        "transfers": {
+            "t": {"count": 1, "requests": 2, "amount": 5_000, "account": deposit, "status": "pending"},
+            "w": {"count": 1, "requests": 1, "amount": 1_000, "account": wallet, "status": "pending"},
+        }
+    }
+
+
+async def test_stats_and_people(merchant: Merchant) -> None:
+    await merchant.data("wallet.balance")
+    assert await get(merchant, "stats") == merchant.sandbox.stats
+    people = (await get(merchant, "people"))["people"]
+    assert people == [attrs.asdict(person) for person in merchant.sandbox.people]
+    assert {"national_id", "mobile", "card", "iban", "birth_date", "account"} <= set(people[0])
+
+
+async def test_faults_are_ordered_and_cleared(merchant: Merchant) -> None:
+    assert set((await get(merchant, "faults"))["kinds"]) == set(FaultKind)
+    ordered = await post(merchant, "faults", endpoint="wallet.balance", kind="ip", times=3)
+    assert ordered["faults"][0]["endpoint"] == "wallet.balance"
+    assert (await merchant.call("wallet.balance"))["status"] == 7
+    assert (await get(merchant, "faults"))["faults"][0]["times"] == 2
+    assert (await post(merchant, "faults", clear=True))["faults"] == []
+    assert (await merchant.call("wallet.balance"))["status"] == 1
+
+
+@pytest.mark.parametrize("wish", [{"kind": "nonsense"}, {"endpoint": "no.where"}, {"rate": 2}, {"rate": "x"}, {"x": 1}])
+async def test_a_fault_that_cannot_be_is_refused(merchant: Merchant, wish: dict[str, object]) -> None:
+    assert (await post(merchant, "faults", 400, **wish))["error"]
+    assert not merchant.sandbox.faults.ordered
+
+
+async def test_the_clock_is_put_forward(merchant: Merchant) -> None:
+    before = merchant.clock.time()
+    assert await post(merchant, "clock", advance=90) == {"time": before + 90}
+    assert merchant.clock.time() == before + 90
+    for wrong in (-1, "soon", None):
+        assert (await post(merchant, "clock", 400, advance=wrong))["error"]
+    assert merchant.clock.time() == before + 90
+
+
+async def test_settings_are_read_and_set_all_or_none(merchant: Merchant) -> None:
+    settings = merchant.sandbox.settings
+    assert (await get(merchant, "settings"))["settle_seconds"] == 2.0
+    changed = await post(merchant, "settings", settle_seconds=0, rotate_refresh_tokens=True)
+    assert changed["settle_seconds"] == settings.settle_seconds == 0
+    assert changed["rotate_refresh_tokens"] is settings.rotate_refresh_tokens is True
+    for wrong in ({"payer_fee": -1}, {"nonsense": 1}, {"failure_http": 500}):
+        assert (await post(merchant, "settings", 400, settle_seconds=9, **wrong))["error"]
+    assert settings.settle_seconds == 0
+
+
+async def test_a_payer_pays_and_where_they_come_back(merchant: Merchant) -> None:
+    created = await merchant.created(callback="https://shop.example/?a=1")
+    paid = await post(merchant, "pay", token=created["token"])
+    assert paid["method"] == "GET"
+    assert paid["url"].startswith("https://shop.example/?a=1&status=1&")
+    assert (await merchant.verify(paid["callback"]))["status"] == 1
+    created = await merchant.created(callback="https://shop.example/?a=1", callback_method=2)
+    cancelled = await post(merchant, "pay", token=created["token"], choice="cancel")
+    assert (cancelled["method"], cancelled["url"]) == ("POST", "https://shop.example/?a=1")
+    assert cancelled["callback"]["status"] == "-98"
+    for wrong in ({"token": created["token"]}, {"token": "none"}, {}, {"token": created["token"], "choice": "steal"}):
+        assert (await post(merchant, "pay", 400, **wrong))["error"]
+
+
+async def test_an_account_is_filled(merchant: Merchant) -> None:
+    await post(merchant, "balance", account="0111234567890", amount=5)
+    assert await merchant.balance() == 5
+    await post(merchant, "balance", account=merchant.sandbox.wallet.hashid, amount=1_234)
+    assert (await merchant.data("wallet.balance"))["total_amount"] == "1,234"
+    for wrong in ({"account": 1, "amount": 1}, {"account": "1", "amount": -1}, {"account": "1", "amount": True}, {}):
+        assert (await post(merchant, "balance", 400, **wrong))["error"]
+
+
+async def test_reset(merchant: Merchant) -> None:
+    await merchant.settle(merchant.transfer())
+    assert await post(merchant, "reset") == {}
+    assert not merchant.sandbox.ledger
+
+
+@pytest.mark.parametrize("body", [b"[]", b"{", b"1"])
+async def test_a_wish_that_cannot_be_read_is_refused(merchant: Merchant, body: bytes) -> None:
+    answer = await merchant.http.post("http://localhost/_sandbox/clock", content=body)
+    assert (answer.status_code, list(envelope(answer))) == (400, ["error"])
+
+
+def test_the_controls_are_the_same_object_in_process() -> None:
+    sandbox = Sandbox()
+    assert sandbox.app is sandbox.app
