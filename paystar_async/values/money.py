@@ -89,5 +89,6 @@ Money = Annotated[
         schema={"type": "integer"},
         example=50_000,
     ),
+    "Rial",
 ]
 """An amount in an answer, in Rial; an overdrawn account's is negative."""
