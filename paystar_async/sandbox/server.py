@@ -141,9 +141,13 @@ def _listen(host: str, port: int, allow_host: str | None) -> socket.socket:
             f"the sandbox listens on loopback, not at {host}", hint="name who may call it: allow_host, or --allow-host"
         )
     try:
-        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as problem:
         reason = problem.strerror or type(problem).__name__
+    else:
+        # asyncio sets it only on sockets that name TCP; without it an answer waits for a delayed acknowledgement.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
     raise ConfigurationError(f"the sandbox cannot listen at {host} port {port}: {reason}", hint="take another port")
 
 

@@ -60,7 +60,7 @@ class Kind:
                 name,
                 expected=self.checksum,
                 got=self.mask(value),
-                hint='a digit was mistyped; checks="shape" sends it all the same',
+                hint="a digit was mistyped",
             )
 
 

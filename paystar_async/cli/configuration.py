@@ -1,0 +1,58 @@
+"""The environment as the client reads it, secrets unseen."""
+
+import difflib
+import os
+from collections.abc import Iterator, Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from paystar_async.cli.show import grid
+
+VARIABLES: Mapping[str, bool] = {
+    "PAYSTAR_BASE_URL": False,
+    "PAYSTAR_APPLICATION_ID": False,
+    "PAYSTAR_ACCESS_PASSWORD": True,
+    "PAYSTAR_API_KEY": True,
+    "PAYSTAR_REFRESH_TOKEN": True,
+    "PAYSTAR_GATEWAY_ID": True,
+    "PAYSTAR_SIGN_KEY": True,
+    "PAYSTAR_GATEWAY_DIRECT": False,
+    "PAYSTAR_WALLET_HASHID": False,
+    "PAYSTAR_WALLET_PASSWORD": True,
+    "PAYSTAR_WALLET_SIGN_KEY": True,
+    "PAYSTAR_WALLET_API_KEY": True,
+    "PAYSTAR_WALLET_REFRESH_TOKEN": True,
+    "PAYSTAR_INQUIRY_KEY": True,
+    "PAYSTAR_REFRESH_INQUIRY_KEY": True,
+    "PAYSTAR_TIMEOUT": False,
+    "PAYSTAR_MAX_RETRIES": False,
+    "PAYSTAR_CONCURRENCY": False,
+    "PAYSTAR_KEYS": True,
+    "PAYSTAR_ENGINE": False,
+}
+"""Every setting, and whether it is a secret; where keys are kept may be a URL with a password in it."""
+
+
+def environment_table() -> Table:
+    """Which settings are set, and from where."""
+    table = grid("Variable", "Value", "From")
+    for name, secret in VARIABLES.items():
+        value, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
+        if not value and path is None:
+            table.add_row(Text(name, "dim"), Text("not set", "dim"), "")
+        else:
+            held = Text(value) if value and not secret else Text("set, not shown", "green")
+            table.add_row(name, held, "environment" if value else f"file {path}")
+    for name, meant in _misspelt():
+        table.add_row(Text(name, "yellow"), Text(f"not read; {meant} is", "yellow"), "environment")
+    return table
+
+
+def _misspelt() -> Iterator[tuple[str, str]]:
+    """Variables nobody reads that look like ones that are read."""
+    for name in sorted(os.environ):
+        plain = name.removesuffix("_FILE")
+        if name.startswith("PAYSTAR_") and plain not in VARIABLES:
+            for meant in difflib.get_close_matches(plain, VARIABLES, n=1, cutoff=0.85):
+                yield name, meant

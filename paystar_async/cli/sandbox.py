@@ -1,0 +1,69 @@
+"""``paystar sandbox``: a Paystar to develop against, on a port of this machine."""
+
+import asyncio
+import shlex
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from paystar_async.values.secret import Secret
+
+if TYPE_CHECKING:
+    from paystar_async.sandbox import Sandbox
+
+
+def sandbox(
+    *,
+    port: Annotated[int, Parameter(help="the port; 0 takes a free one")] = 8000,
+    allow_host: Annotated[
+        str | None, Parameter(help="listen beyond loopback too, and answer to this host name or address")
+    ] = None,
+    seed: Annotated[int, Parameter(help="accounts, people and chances follow from it")] = 0,
+    key_life: Annotated[float, Parameter(help="seconds a key is good for")] = 86_400.0,
+) -> int:
+    """Serve a sandbox until Ctrl-C.
+
+    It keeps accounts, moves play money, checks every signature and shows a payment page. Copy the export lines it
+    prints into another shell, and everything there talks to it. Controls live under /_sandbox/.
+    """
+    from paystar_async.sandbox import Sandbox
+    from paystar_async.sandbox.server import serve
+
+    served = Sandbox(seed=seed, key_life=key_life)
+
+    def ready(port: int) -> None:
+        home = f"http://127.0.0.1:{port}"
+        lines = [f"export {name}={shlex.quote(text)}" for name, text in exports(served, f"{home}/api")]
+        about = f"# a sandbox of Paystar at {home}/api, its controls at {home}/_sandbox/ – Ctrl-C ends it"
+        sys.stdout.write("\n".join((about, *lines, "")))
+        sys.stdout.flush()
+
+    host = "127.0.0.1" if allow_host is None else "0.0.0.0"  # noqa: S104 - asked for by name
+    asyncio.run(serve(served, port=port, host=host, allow_host=allow_host, ready=ready))
+    return 0
+
+
+def exports(served: "Sandbox", base_url: str) -> Iterator[tuple[str, str]]:
+    """The environment that makes a client talk to this sandbox."""
+    application, gateway, wallet = served.application, served.gateway, served.wallet
+    settings: dict[str, str | Secret | None] = {
+        "PAYSTAR_BASE_URL": base_url,
+        "PAYSTAR_APPLICATION_ID": application.id,
+        "PAYSTAR_ACCESS_PASSWORD": application.access_password,
+        "PAYSTAR_API_KEY": application.api_key,
+        "PAYSTAR_REFRESH_TOKEN": application.refresh_token,
+        "PAYSTAR_GATEWAY_ID": gateway.id,
+        "PAYSTAR_SIGN_KEY": gateway.sign_key,
+        "PAYSTAR_WALLET_HASHID": wallet.hashid,
+        "PAYSTAR_WALLET_PASSWORD": wallet.password,
+        "PAYSTAR_WALLET_SIGN_KEY": wallet.sign_key,
+        "PAYSTAR_WALLET_API_KEY": wallet.api_key,
+        "PAYSTAR_WALLET_REFRESH_TOKEN": wallet.refresh_token,
+        "PAYSTAR_INQUIRY_KEY": wallet.inquiry_key,
+        "PAYSTAR_REFRESH_INQUIRY_KEY": wallet.refresh_inquiry_key,
+    }
+    for name, value in settings.items():
+        if value is not None:
+            yield name, value.reveal() if isinstance(value, Secret) else value

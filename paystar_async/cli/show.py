@@ -1,0 +1,166 @@
+"""How values, requests and errors are shown: answers on stdout, all that is said about them on stderr."""
+
+import json
+import shlex
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, cast
+
+import attrs
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from paystar_async.endpoint import Endpoint, Response
+from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
+from paystar_async.models.base import Call, FieldInfo, fields_of
+from paystar_async.table import BY_ID
+from paystar_async.values.secret import Secret
+
+AMOUNT = "amount in Rial"
+_SHOWN_QUESTIONS = 3
+
+
+def output() -> Console:
+    """Where answers go."""
+    return Console(highlight=False, markup=False)
+
+
+def aside() -> Console:
+    """Where everything else goes."""
+    return Console(stderr=True, highlight=False, markup=False)
+
+
+def complain(error: PaystarError | str, *, hint: str = "") -> None:
+    """Say in one line what went wrong and what to do about it."""
+    if isinstance(error, str):
+        told = f"{error} – {hint}"
+    elif isinstance(error, ConfigurationError | InvalidValue):
+        told = str(error)
+    else:
+        told = f"{error} (executed: {error.executed})"
+    _say(f"paystar: {told}", "red")
+
+
+def warn(text: str) -> None:
+    """Say something in one line that must not be overlooked."""
+    _say(f"paystar: {text}", "bold red")
+
+
+def _say(text: str, style: str) -> None:
+    # A server's message may hold what a terminal would obey.
+    line = "".join(one if one.isprintable() else " " for one in text)
+    aside().print(Text(line, style), soft_wrap=True)
+
+
+def plain(value: object) -> Any:
+    """A value as JSON holds it; a Secret only as its mask."""
+    if attrs.has(type(value)):
+        held = {one.name: getattr(value, one.name) for one in fields_of(type(value))}
+        if any(isinstance(one, Secret) for one in held.values()):
+            # What came beside a key, and nobody knows, may well be another one.
+            held["extra"] = dict.fromkeys(held["extra"], Secret(""))
+        return {name: plain(one) for name, one in held.items()}
+    if isinstance(value, Mapping):
+        return {str(name): plain(one) for name, one in cast("Mapping[object, object]", value).items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in cast("Sequence[object]", value)]
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return str(value)
+
+
+def whole(response: Response[Any], row: Endpoint) -> dict[str, object]:
+    """An answer with all that came with it; the body of a renewal is a key, and stays unseen."""
+    return {
+        "value": plain(response.value),
+        "status": response.status,
+        "message": response.message,
+        "http_status": response.http_status,
+        "body": str(Secret("")) if row.renews else response.body.decode("utf-8", "replace"),
+    }
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, whatever the terminal can show."""
+    can_all = "utf" in (sys.stdout.encoding or "").lower()
+    sys.stdout.write(json.dumps(value, ensure_ascii=not can_all, indent=2) + "\n")
+
+
+def money(rial: int) -> str:
+    """An amount in both units, so that nobody takes one for the other."""
+    toman, rest = divmod(rial, 10)
+    return f"{rial:,} Rial = {toman:,}{f'.{rest}' if rest else ''} Toman"
+
+
+def preview(row: Endpoint, value: Call[Any], *, in_full: bool) -> None:
+    """Show what is about to be sent.
+
+    Args:
+        row: the call.
+        value: its request.
+        in_full: whether personal values are shown whole: to the person who is asked, and to no log.
+    """
+    console = aside()
+    console.print(f"{row.id}: {row.doc}")
+    _show_fields(console, value, in_full=in_full)
+    for name, items in _lists(value):
+        for number, item in enumerate(items, 1):
+            console.print(f"{name} {number} of {len(items)}")
+            _show_fields(console, item, in_full=in_full)
+        amounts = [getattr(item, one.name) or 0 for item in items for one in fields_of(type(item)) if _is_amount(one)]
+        if len(items) > 1 and any(amounts):
+            console.print(Text(f"together {money(sum(amounts))}", "bold"), soft_wrap=True)
+
+
+def _lists(value: object) -> Iterator[tuple[str, Sequence[object]]]:
+    """The fields that hold several things, each with fields of its own."""
+    for one in fields_of(type(value)):
+        if one.item is not None and (items := getattr(value, one.name)):
+            yield one.name, items
+
+
+def _show_fields(console: Console, holder: object, *, in_full: bool) -> None:
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for one in fields_of(type(holder)):
+        held = getattr(holder, one.name)
+        if held is None or one.item is not None:
+            continue
+        if _is_amount(one):
+            shown = Text(money(held), "bold")
+        else:
+            shown = Text(str(held) if in_full or one.kind is None else one.kind.mask(held))
+        table.add_row(f"  {one.name}", shown)
+    if table.row_count:
+        console.print(table)
+
+
+def _is_amount(one: FieldInfo) -> bool:
+    return one.kind is not None and one.kind.name == AMOUNT
+
+
+def questions(row: Endpoint, value: Call[Any]) -> str:
+    """The commands that tell what became of a call nobody answered."""
+    if row.ask is None:
+        return "nothing can be asked about it: look into the Paystar panel"
+    asked = list(dict.fromkeys(_questions(BY_ID[row.ask], value)))
+    more = f" (and {len(asked) - _SHOWN_QUESTIONS} more like these)" if len(asked) > _SHOWN_QUESTIONS else ""
+    return f"ask first: {' ; '.join(asked[:_SHOWN_QUESTIONS])}{more}"
+
+
+def _questions(ask: Endpoint, value: Call[Any]) -> Iterator[str]:
+    names = {one.name for one in fields_of(ask.request)}
+    for holder in (value, *(item for _, items in _lists(value) for item in items)):
+        for name in ("track_id", "ref_num"):
+            if name in names and hasattr(holder, name):
+                option = f"--{name}".replace("_", "-")
+                yield shlex.join(("paystar", "call", ask.service, ask.name, option, getattr(holder, name)))
+
+
+def grid(*headers: str) -> Table:
+    """A table with a head, ruled so that it reads well in a terminal and in a log."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for header in headers:
+        table.add_column(header, overflow="fold")
+    return table

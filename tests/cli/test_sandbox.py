@@ -1,0 +1,67 @@
+"""``paystar sandbox``: a server with accounts to copy."""
+
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from paystar_async.sandbox import Sandbox
+from tests.cli.conftest import Run
+
+
+@pytest.fixture
+def process() -> Iterator["subprocess.Popen[str]"]:
+    command = [sys.executable, "-W", "error", "-m", "paystar_async", "sandbox", "--port", "0", "--seed", "7"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+        process.kill()
+
+
+def test_its_export_lines_make_a_client_of_it_and_ctrl_c_ends_it(
+    process: "subprocess.Popen[str]", run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert process.stdout is not None
+    assert process.stderr is not None
+    about, *lines = [process.stdout.readline() for _ in range(15)]
+    assert "/_sandbox/" in about
+    for line in lines:
+        export, setting = shlex.split(line)
+        name, _, value = setting.partition("=")
+        assert export == "export"
+        monkeypatch.setenv(name, value)
+    assert os.environ["PAYSTAR_APPLICATION_ID"] == Sandbox(seed=7).application.id
+    assert run("doctor").status == 0
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+    assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(("arguments", "host"), [((), "127.0.0.1"), (("--allow-host", "box.example"), "0.0.0.0")])
+def test_it_listens_beyond_loopback_only_when_a_host_is_named(
+    arguments: tuple[str, ...], host: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: dict[str, Any] = {}
+
+    async def serve(sandbox: Sandbox, *, ready: Callable[[int], None], **given: Any) -> None:
+        asked.update(given)
+        sandbox.settings.gateway_signed = False
+        ready(1234)
+
+    monkeypatch.setattr("paystar_async.sandbox.server.serve", serve)
+    ran = run("sandbox", *arguments, "--key-life", "60")
+    assert ran.status == 0
+    assert (asked["host"], asked["port"]) == (host, 8000)
+    assert "export PAYSTAR_BASE_URL=http://127.0.0.1:1234/api\n" in ran.out
+    assert "PAYSTAR_SIGN_KEY" not in ran.out
+
+
+def test_a_port_that_is_taken(run: Run, sandbox: Sandbox) -> None:
+    port = os.environ["PAYSTAR_BASE_URL"].rpartition(":")[2].partition("/")[0]
+    ran = run("sandbox", "--port", port)
+    assert ran.status == 2
+    assert "take another port" in ran.err
