@@ -4,7 +4,7 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -39,13 +39,18 @@ class Play:
         return int(self.get("stats")["refreshes"].get("application", 0))
 
     @property
+    def requests(self) -> int:
+        """How many requests came in."""
+        return sum(self.get("stats")["requests"].values())
+
+    @property
     def refused_renewals(self) -> int:
         """How many renewals came in, less those that were carried out."""
         return int(self.get("stats")["requests"].get("keys.refresh_application_key", 0)) - self.refreshes
 
 
 @contextmanager
-def sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Iterator[Play]:
+def sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Generator[Play]:
     """A sandbox as a separate process on loopback; it ends with the block."""
     with program("tests.soak.server", {"rotate": rotate, "key_life": key_life}) as process:
         play = Play(read(process))
@@ -56,7 +61,7 @@ def sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Iterator[Pla
 
 
 @contextmanager
-def program(module: str, settings: dict[str, Any]) -> Iterator["subprocess.Popen[str]"]:
+def program(module: str, settings: dict[str, Any]) -> Generator["subprocess.Popen[str]"]:
     """A Python process that reads its settings from its arguments; killed when the block ends."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, json.dumps(settings)],

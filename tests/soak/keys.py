@@ -1,0 +1,196 @@
+"""One renewal per expiry, and no key lost: with processes, kills and cancellations, counted at the sandbox."""
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import anyio
+from attrs import define, field
+
+from paystar_async import Application, Event, Paystar
+from paystar_async.clock import SystemClock
+from paystar_async.errors import PaystarError
+from paystar_async.keys import keeper
+from paystar_async.keys.choose import key_store
+from paystar_async.keys.record import KeyId, KeyRecord
+from tests.servers import running_postgres, running_redis
+from tests.soak.play import Play, program, read, sandbox, tell
+
+DAY = 86_401.0
+ENOUGH = 60.0
+Style = Literal["task.cancel", "asyncio.timeout", "anyio scope"]
+STYLES: tuple[Style, ...] = ("task.cancel", "asyncio.timeout", "anyio scope")
+
+
+@contextmanager
+def shared_stores(home: Path) -> Generator[dict[str, Callable[[], str]]]:
+    """The stores that several processes can share, each a function that gives the address of an empty one."""
+    numbers = iter(range(1_000_000))
+    with running_redis() as redis, running_postgres() as postgres, ExitStack() as schemas:
+
+        def empty_redis() -> str:
+            with redis.client() as client:
+                client.flushall()  # pyright: ignore[reportUnknownMemberType]
+            return redis.url
+
+        yield {
+            "sqlite": lambda: str(home / f"keys-{next(numbers)}.db"),
+            "redis": empty_redis,
+            "postgres": lambda: schemas.enter_context(postgres.schema()),
+        }
+
+
+def _settings(play: Play, keys: str) -> dict[str, Any]:
+    application = play.get("accounts")["application"]
+    return {"application": application, "base_url": play.base_url, "keys": keys}
+
+
+def _until(happened: Callable[[], bool], what: str) -> None:
+    end = time.monotonic() + ENOUGH
+    while not happened():
+        assert time.monotonic() < end, f"waited in vain: {what}"
+        time.sleep(0.005)
+
+
+def expiries(
+    keys: str, *, processes: int = 8, tasks: int = 20, calls: int = 4, times: int = 3
+) -> tuple[int, Counter[str]]:
+    """Let the key expire under many processes; how often it was renewed, and how the calls ended."""
+    ended: Counter[str] = Counter()
+    with sandbox(rotate=True) as play, ExitStack() as stack:
+        settings = _settings(play, keys) | {"tasks": tasks, "calls": calls}
+        clients = [stack.enter_context(program("tests.soak.client", settings)) for _ in range(processes)]
+        for client in clients:
+            assert read(client) == "ready"
+        for _ in range(times):
+            for client in clients:
+                tell(client, "round")
+            play.post("clock", advance=DAY)  # in the middle of their calls
+            for client in clients:
+                assert read(client) == "done"
+        for client in clients:
+            tell(client, "stop")
+        for client in clients:
+            ended.update(read(client)["calls"])
+        return play.refreshes, ended
+
+
+@define
+class Kills:
+    """What became of the keys of owners that were killed between the server's rotation and our store."""
+
+    killed: int = 0
+    detected: int = 0
+    wiped: int = 0
+    probes: int = 0
+    most_probes: int = 0
+    healed: int = 0
+    events: Counter[str] = field(factory=Counter[str])
+
+
+def kills(empty: Callable[[], str], count: int, lease: float = 0.3, settle: float = 0.1) -> Kills:
+    """Kill -9 the owner of a renewal after the server has rotated and before the answer is stored."""
+    told = Kills()
+    with sandbox(rotate=True) as play, short_leases(lease, settle):
+        for _ in range(count):
+            asyncio.run(_one_kill(play, empty(), told))
+    return told
+
+
+@contextmanager
+def short_leases(lease: float, settle: float) -> Generator[None]:
+    """Owners count as dead sooner: a minute is right for a service, and too long for a test."""
+    held = keeper.LEASE, keeper.SETTLE
+    keeper.LEASE, keeper.SETTLE = lease, settle
+    try:
+        yield
+    finally:
+        keeper.LEASE, keeper.SETTLE = held
+
+
+async def _one_kill(play: Play, keys: str, told: Kills) -> None:
+    settings = _settings(play, keys)
+    before = play.refreshes
+    play.post("clock", advance=DAY)
+    play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, executed=True, times=1)
+    with program("tests.soak.owner", settings | {"lease": keeper.LEASE}) as owner:
+        await asyncio.to_thread(_until, lambda: play.refreshes > before, "the server's rotation")
+        owner.kill()
+        owner.wait()
+    told.killed += 1
+    play.post("faults", clear=True)
+
+    refused = play.refused_renewals
+    for _ in range(2):  # the second one finds it lost, and does not knock again
+        async with _client(settings, told.events) as paystar:
+            ends = await asyncio.gather(*(paystar.transfers.find(limit=1) for _ in range(3)), return_exceptions=True)
+        told.detected += all(isinstance(end, PaystarError) for end in ends)
+    probes = play.refused_renewals - refused
+    told.probes, told.most_probes = told.probes + probes, max(told.most_probes, probes)
+
+    record = await _stored(settings)
+    told.wiped += record is None or record.token is None or record.refresh_token is None or not record.lost
+    now = play.get("accounts")["application"]
+    async with _client(settings, told.events) as paystar:
+        await paystar.keys.replace("application", token=now["api_key"], refresh_token=now["refresh_token"])
+        await paystar.transfers.find(limit=1)
+    told.healed += 1
+
+
+def _client(settings: dict[str, Any], events: Counter[str]) -> Paystar:
+    def count(event: Event) -> None:
+        events[event.name] += 1
+
+    return Paystar(
+        Application(**settings["application"]), base_url=settings["base_url"], keys=settings["keys"], on_event=count
+    )
+
+
+async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
+    store = key_store(settings["keys"], SystemClock())
+    try:
+        return await store.load(KeyId("application", settings["application"]["id"]))
+    finally:
+        await store.aclose()
+
+
+def cancellations(keys: str, style: Style, count: int, seed: int = 0) -> int:
+    """Cancel callers at random moments of a renewal; how often the next call found the key lost."""
+    with sandbox(rotate=True) as play:
+        return asyncio.run(_cancellations(play, _settings(play, keys), style, count, random.Random(seed)))
+
+
+async def _cancellations(play: Play, settings: dict[str, Any], style: Style, count: int, dice: random.Random) -> int:
+    lost = 0
+    async with _client(settings, Counter()) as paystar:
+        for _ in range(count):
+            await asyncio.to_thread(play.post, "clock", advance=DAY)
+            await _cancelled(paystar, style, dice.uniform(0, 0.012))
+            try:
+                await paystar.transfers.find(limit=1)
+            except PaystarError:
+                lost += 1
+    return lost
+
+
+async def _cancelled(paystar: Paystar, style: Style, after: float) -> None:
+    match style:
+        case "task.cancel":
+            task = asyncio.create_task(paystar.transfers.find(limit=1))
+            await asyncio.sleep(after)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        case "asyncio.timeout":
+            try:
+                async with asyncio.timeout(after):
+                    await paystar.transfers.find(limit=1)
+            except TimeoutError:
+                pass
+        case "anyio scope":
+            with anyio.move_on_after(after):
+                await paystar.transfers.find(limit=1)

@@ -1,0 +1,20 @@
+"""A client as a process that needs its key renewed, and is killed while it waits for the answer."""
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from paystar_async import Application, Paystar
+from paystar_async.keys import keeper
+
+
+async def main(settings: dict[str, Any]) -> None:
+    keeper.LEASE = settings["lease"]
+    application = Application(**settings["application"])
+    async with Paystar(application, base_url=settings["base_url"], keys=settings["keys"], timeout=120) as paystar:
+        await paystar.transfers.find(limit=1)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,39 @@
+"""The proofs about keys in short; in full they run by ``python -m tests.soak keys``."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.soak import keys
+
+Stores = dict[str, Callable[[], str]]
+each_store = pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"])
+
+
+@pytest.fixture(scope="module")
+def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
+    with keys.shared_stores(tmp_path_factory.mktemp("stores")) as shared:
+        yield shared
+
+
+@each_store
+def test_many_processes_renew_once_an_expiry_and_no_caller_notices(stores: Stores, store: str) -> None:
+    renewals, ended = keys.expiries(stores[store](), processes=4, tasks=20, calls=3)
+    assert renewals == 3
+    assert dict(ended) == {"answered": 4 * 20 * 3 * 3}
+
+
+@each_store
+def test_an_owner_killed_between_rotation_and_store_is_noticed_and_nothing_is_wiped(stores: Stores, store: str) -> None:
+    told = keys.kills(stores[store], 25)
+    assert told.healed == told.killed == 25
+    assert told.detected == 50  # by the first client and by the second
+    assert told.wiped == 0
+    assert told.most_probes == 1
+    assert told.events["key_lost"] == 25
+
+
+@each_store
+@pytest.mark.parametrize("style", keys.STYLES)
+def test_a_cancelled_caller_loses_no_key(stores: Stores, store: str, style: keys.Style) -> None:
+    assert keys.cancellations(stores[store](), style, 50) == 0
