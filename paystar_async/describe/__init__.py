@@ -69,11 +69,6 @@ def about(field: FieldInfo) -> str:
     return "; ".join(dict.fromkeys(part for part in (field.doc, shape) if part))
 
 
-def unit(field: FieldInfo) -> str:
-    """What an answer's field says beside its type (``Rial``), optional ones too."""
-    return field.doc or next((said for part in get_args(field.annotation) if (said := doc_of(part))), "")
-
-
 def answer_model(row: Endpoint) -> type | None:
     """The model a row answers with, or holds a list of; None where the answer is plain text."""
     answer = answer_type(row.request)

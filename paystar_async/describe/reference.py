@@ -17,7 +17,6 @@ from paystar_async.describe import (
     summary,
     type_text,
     types_within,
-    unit,
 )
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.errors import ConfigurationError
@@ -102,5 +101,5 @@ def _model(model: type) -> Iterator[str]:
 
 def _answered(field: FieldInfo) -> str:
     words = [word.value for kind in types_within(field.annotation) if issubclass(kind, StrEnum) for word in kind]
-    said = ", ".join(filter(None, (unit(field), " · ".join(words))))
+    said = ", ".join(filter(None, (field.doc, " · ".join(words))))
     return f"`{field.name}: {type_text(field.annotation)}`" + (f" ({said})" if said else "")

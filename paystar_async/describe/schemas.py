@@ -6,7 +6,7 @@ from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 
-from paystar_async.describe import UNIONS, about, answer_model, is_answered, known, markdown, summary, unit
+from paystar_async.describe import UNIONS, about, answer_model, is_answered, known, markdown, summary
 from paystar_async.endpoint import Endpoint
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
 from paystar_async.values.secret import Secret
@@ -49,7 +49,7 @@ def sent_schema(field: FieldInfo) -> Json:
 
 def answered_schema(field: FieldInfo) -> Json:
     """The schema of a field that is answered: its type's."""
-    said = unit(field)
+    said = field.doc
     return type_schema(field.annotation) | ({"description": said} if said else {})
 
 

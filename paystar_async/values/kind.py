@@ -77,7 +77,9 @@ def kind_of(annotation: object) -> Kind | None:
 
 
 def doc_of(annotation: object) -> str:
-    """The sentence an annotation carries beside its kind, or nothing."""
+    """The sentence an annotation carries beside its kind, looking through ``| None``; or nothing."""
     if get_origin(annotation) is Annotated:
         return next((part for part in get_args(annotation)[1:] if isinstance(part, str)), "")
+    if get_origin(annotation) in (Union, types.UnionType):
+        return next((said for part in get_args(annotation) if (said := doc_of(part))), "")
     return ""
