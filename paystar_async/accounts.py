@@ -3,9 +3,9 @@
 import hashlib
 import hmac
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
-from attrs import field, frozen
+from attrs import astuple, field, frozen
 
 from paystar_async.endpoint import Realm
 from paystar_async.errors import ConfigurationError, InvalidValue
@@ -24,23 +24,31 @@ def signature(key: Secret, parts: Iterable[object]) -> str:
 
 
 def _text(value: str | int) -> str:
-    return str(value)
+    # None from a variable that is not set must not become the id "None".
+    return str(value) if type(value) is int else cast("str", value)
 
 
-def _plain(_: object, attribute: Any, value: str) -> None:
+def _plain(_: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, str):
+        raise InvalidValue(attribute.name, expected="a line of text", got=type(value).__name__)
     if not value.strip() or not value.isprintable():
         raise InvalidValue(attribute.name, expected="a line of text", got="an empty text or one with line breaks")
 
 
+def fits_header(text: str) -> bool:
+    """Whether a key can stand in a header: a line break in it would be a second header, a blank ends it."""
+    return text.isascii() and text.isprintable() and text != "" and text == text.strip()
+
+
 def header_safe(name: str, value: Secret) -> Secret:
-    """The key, if it can stand in a header: a line break in it would be a second header."""
-    text = value.reveal()
-    if text and text.isascii() and text.isprintable():
+    """The key, if it can stand in a header; raises InvalidValue naming it where it cannot."""
+    _checked(name, value)
+    if fits_header(value.reveal()):
         return value
     raise InvalidValue(
         name,
         expected="a line of printable ASCII",
-        got="a text with line breaks or other characters" if text else "an empty text",
+        got="a text with blanks around it, line breaks or other characters",
         hint="read it from its file without the line break at its end",
     )
 
@@ -51,8 +59,21 @@ def _header_safe(_: object, attribute: Any, value: Any) -> None:
 
 
 def _not_empty(_: object, attribute: Any, value: Any) -> None:
-    if value is not None and not value:
-        raise InvalidValue(attribute.name, expected="a text", got="an empty one")
+    if value is not None:
+        _checked(attribute.name, value)
+
+
+def _checked(name: str, value: Secret) -> None:
+    """Refuse what is no text, or none that can be written as UTF-8."""
+    text: Any = value.reveal()
+    if not isinstance(text, str):
+        raise InvalidValue(name, expected="a text", got=type(text).__name__)
+    if not text:
+        raise InvalidValue(name, expected="a text", got="an empty one")
+    if any("\ud800" <= letter <= "\udfff" for letter in text):
+        raise InvalidValue(
+            name, expected="a text", got="bytes that are not UTF-8", hint="store it as UTF-8 where it is read from"
+        )
 
 
 @frozen(kw_only=True)
@@ -175,6 +196,11 @@ class Accounts:
                 return self.gateway.id, None
             case _:
                 return None, None
+
+    def secrets(self) -> list[Secret]:
+        """Everything in the accounts that no text may show."""
+        given = [one for one in (self.application, self.gateway, self.wallet) if one is not None]
+        return [held for one in given for held in astuple(one, recurse=False) if isinstance(held, Secret)]
 
     @property
     def direct(self) -> str:

@@ -33,8 +33,7 @@ class Job(Generic[T]):
         """Its result, or the error it ended with; cancelling this leaves the work alone."""
         await self.ended()
         if self._error is not None:
-            # Each waiter raises a copy of its own: a shared one would gather everybody's traceback.
-            raise copy.copy(self._error) from None
+            raise _own(self._error) from None
         return cast("T", self._value)
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> None:
@@ -48,6 +47,14 @@ class Job(Generic[T]):
             raise
         finally:
             self._done.set()
+
+
+def _own(error: BaseException) -> BaseException:
+    """A copy for one waiter: a shared error would gather everybody's traceback."""
+    try:
+        return copy.copy(error)
+    except Exception:  # a foreign class that cannot be made from its args
+        return error
 
 
 class Background:

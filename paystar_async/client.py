@@ -1,23 +1,26 @@
 """The client: accounts in, the onion built, services and flows out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, cast
 
+import anyio
 from anyio.lowlevel import RunVar
 from attrs import frozen
 
+from paystar_async import settings
 from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Middleware, Realm, Request, Response, Send
-from paystar_async.errors import ConfigurationError
+from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Send
+from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.events import Event, OnEvent
 from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.keeper import Keeper
 from paystar_async.keys.store import KeyStore
-from paystar_async.middleware.auth import Auth
+from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
 from paystar_async.middleware.deadline import Deadline
 from paystar_async.middleware.limit import Limit
 from paystar_async.middleware.log import Log, logger
@@ -26,15 +29,6 @@ from paystar_async.models.base import Call, verify
 from paystar_async.payments.confirm import Payments
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
-from paystar_async.settings import (
-    BASE_URL,
-    application_from,
-    checked_base_url,
-    gateway_from,
-    number,
-    setting,
-    wallet_from,
-)
 from paystar_async.table import BY_REQUEST
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.carrier import Carrier
@@ -51,7 +45,21 @@ Checks = Literal["shape", "strict"]
 
 RENEWALS_AT_ONCE = 3
 """Connections kept free for the three keys' renewals, which take no slot of the limiter."""
-GOODBYE_SECONDS = 10.0
+GOODBYE_SECONDS = RENEWAL_SECONDS + 5.0
+"""A renewal that is broken off may cost the refresh token, so closing waits for one."""
+
+
+_VARIABLES: Mapping[str, Callable[[], object]] = {
+    "application": settings.application_from,
+    "gateway": settings.gateway_from,
+    "wallet": settings.wallet_from,
+    "base_url": partial(settings.setting, "PAYSTAR_BASE_URL"),
+    "timeout": partial(settings.number, "PAYSTAR_TIMEOUT", float),
+    "max_retries": partial(settings.number, "PAYSTAR_MAX_RETRIES", int),
+    "concurrency": partial(settings.number, "PAYSTAR_CONCURRENCY", int),
+    "keys": partial(settings.setting, "PAYSTAR_KEYS"),
+    "engine": partial(settings.setting, "PAYSTAR_ENGINE"),
+}
 
 
 class Options(TypedDict, total=False):
@@ -111,7 +119,7 @@ class Paystar:
         gateway: Gateway | None = None,
         wallet: Wallet | None = None,
         *,
-        base_url: str = BASE_URL,
+        base_url: str = settings.BASE_URL,
         timeout: float = 30.0,
         max_retries: int = 3,
         concurrency: int = 16,
@@ -122,13 +130,16 @@ class Paystar:
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        _above("timeout", timeout, 0)
-        _above("max_retries", max_retries, -1)
-        _above("concurrency", concurrency, 0)
+        _above("timeout", timeout, 0, float)
+        _above("max_retries", max_retries, -1, int)
+        _above("concurrency", concurrency, 0, int)
+        _account("application", application, Application)
+        _account("gateway", gateway, Gateway)
+        _account("wallet", wallet, Wallet)
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
-        self._wire = Wire(self._accounts, checked_base_url(base_url))
+        self._wire = Wire(self._accounts, settings.checked_base_url(base_url))
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         self._strict = checks == "strict"
         self._middleware = tuple(middleware)
@@ -136,7 +147,7 @@ class Paystar:
         self._on_event = on_event
         self._store = key_store(keys, self._clock)
         check_engine(engine)
-        self._given: "GivenEngine" = engine
+        self._given: GivenEngine = engine
         self._budget = Budget()
         self._session_var: RunVar[Session | None] = RunVar("paystar_async session", None)
 
@@ -158,16 +169,8 @@ class Paystar:
         Raises:
             ConfigurationError: a variable is wrong, or half of an account is missing.
         """
-        said: dict[str, object] = {
-            "base_url": setting("PAYSTAR_BASE_URL"),
-            "timeout": number("PAYSTAR_TIMEOUT", float),
-            "max_retries": number("PAYSTAR_MAX_RETRIES", int),
-            "concurrency": number("PAYSTAR_CONCURRENCY", int),
-            "keys": setting("PAYSTAR_KEYS"),
-            "engine": setting("PAYSTAR_ENGINE"),
-        }
-        accounts = {"application": application_from, "gateway": gateway_from, "wallet": wallet_from}
-        said |= {name: read() for name, read in accounts.items() if name not in overrides}
+        # What is overridden is not even read: a variable that is wrong does no harm then.
+        said = {name: read() for name, read in _VARIABLES.items() if name not in overrides}
         options: Any = {name: value for name, value in said.items() if value is not None} | overrides
         return cls(**options)
 
@@ -183,13 +186,13 @@ class Paystar:
 
         Raises:
             ConfigurationError: the realm's account is not configured; nothing was sent.
-            InvalidValue: a checksum is wrong (``checks="strict"``); nothing was sent.
+            InvalidValue: it is no request, or a checksum is wrong (``checks="strict"``); nothing was sent.
             NotSent: it never left.
             Unanswered: it may have left, and no answer came.
             BadAnswer: the answer cannot be read.
             StatusError: Paystar refused; the class names the status.
         """
-        endpoint = BY_REQUEST[type(value)]
+        endpoint = _row(value, "call")
         if self._strict:
             verify(value)
         request = Request(
@@ -202,7 +205,7 @@ class Paystar:
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
-        endpoint = BY_REQUEST[type(value)]
+        endpoint = _row(value, "page")
         self._accounts.id(endpoint.realm)
         return self._wire.page(endpoint, value)
 
@@ -222,7 +225,8 @@ class Paystar:
         if session is not None:
             await session.background.drain(GOODBYE_SECONDS)
             if session.engine is not self._given:
-                await session.engine.aclose()
+                with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+                    await session.engine.aclose()
 
     def _session(self) -> Session:
         session = self._session_var.get()
@@ -272,6 +276,22 @@ def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
     return send
 
 
-def _above(name: str, value: float, bound: float) -> None:
-    if not value > bound:
-        raise ConfigurationError(f"{name} must be above {bound}, not {value}")
+def _row(value: object, kind: Literal["call", "page"]) -> Endpoint:
+    row = BY_REQUEST.get(cast("type[Call[Any]]", type(value)))
+    if row is None or row.kind != kind:
+        # A page is opened by the payer's browser, once; a request to it from here would use it up.
+        hint = f"{row.id} is a {row.kind}" if row else "such as MatchMobile(...)"
+        raise InvalidValue("value", expected=f"the request of a {kind}", got=type(value).__name__, hint=hint)
+    return row
+
+
+def _above(name: str, value: object, bound: int, kind: type[float]) -> None:
+    given = value if isinstance(value, kind | int) and not isinstance(value, bool) else bound
+    if not given > bound:
+        what = "a whole number" if kind is int else "a number"
+        raise ConfigurationError(f"{name} must be {what} above {bound}, not {value!r:.20}")
+
+
+def _account(name: str, given: object, kind: type) -> None:
+    if given is not None and not isinstance(given, kind):
+        raise ConfigurationError(f"{name} must be given as {kind.__name__}(…), not as a {type(given).__name__}")

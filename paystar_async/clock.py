@@ -1,7 +1,7 @@
 """What time it is, and how to wait: the one place both come from, so that a test can own them."""
 
 import time
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Protocol
 
@@ -89,4 +89,5 @@ class ManualClock:
             await awake.wait()
         finally:
             if sleeper in self._sleepers:
-                self._sleepers.remove(sleeper)  # cancelled; a heap this small is rebuilt by the next push
+                self._sleepers.remove(sleeper)  # cancelled
+                heapify(self._sleepers)

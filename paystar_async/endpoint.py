@@ -105,6 +105,19 @@ class Request(Generic[T_co]):
     key: Secret | None = None
     before_send: Callable[[], None] | None = field(default=None, repr=False, eq=False)
 
+    def with_key(self, key: Secret | None) -> "Request[T_co]":
+        """The same request, showing a key; written out, since every call passes here and ``evolve`` costs twice."""
+        return Request(
+            value=self.value,
+            endpoint=self.endpoint,
+            account=self.account,
+            timeout=self.timeout,
+            deadline=self.deadline,
+            attempt=self.attempt,
+            key=key,
+            before_send=self.before_send,
+        )
+
     def left(self, now: float) -> float:
         """Seconds until the deadline, on the clock that ``now`` was read from; the timeout where none is set."""
         return self.timeout if self.deadline is None else max(0.0, self.deadline - now)

@@ -9,6 +9,7 @@ from paystar_async.endpoint import Realm
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.keys.keeper import Keeper
 from paystar_async.services import Caller, KeysCalls
+from paystar_async.values.kind import shown
 from paystar_async.values.secret import Secret, to_optional_secret, to_secret
 
 
@@ -37,13 +38,20 @@ class Keys(KeysCalls):
 
         Raises:
             ConfigurationError: the realm's account is not configured, or has no key to replace.
-            InvalidValue: the token could not stand in a header, or ``expires_at`` has no time zone.
+            InvalidValue: no such realm, a token that could not stand in a header, an empty ``refresh_token``, or an
+                ``expires_at`` without a time zone.
         """
+        if realm not in tuple(Realm):
+            raise InvalidValue("realm", expected="application, wallet or inquiry", got=shown(realm))
         wanted = Realm(realm)
         if wanted is Realm.GATEWAY:
             raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
         if expires_at is not None and expires_at.tzinfo is None:
             raise InvalidValue("expires_at", expected="a datetime with a time zone", got="one without")
+        if refresh_token is not None and not refresh_token:
+            raise InvalidValue(
+                "refresh_token", expected="a text, or None to keep the one on record", got="an empty one"
+            )
         await self._keeper(wanted).put(
             header_safe("token", to_secret(token)),
             to_optional_secret(refresh_token),

@@ -1,14 +1,15 @@
 """Many wait, one looks: waiters on the same list share one call per tick."""
 
+import copy
 import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock
-from paystar_async.errors import PaystarError
+from paystar_async.errors import InvalidValue, PaystarError
 from paystar_async.middleware.retry import is_transient
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
@@ -40,28 +41,41 @@ Look = Callable[[frozenset[str]], Awaitable[Sequence[Settlement]]]
 """Asks the bank for the transfers of these track_ids; what it does not have is left out."""
 Matches = Callable[[Settlement, str], bool]
 
+_NO_LOOK = "no look was answered"
+
 
 @define(eq=False)
 class _Waiter:
     track_id: str
-    until: float
-    timeout: float
     done: anyio.Event = field(factory=anyio.Event)
     outcome: Outcome | None = None
-    error: PaystarError | None = None
-    last: Outcome | None = None
+    error: Exception | None = None
+    last: Pending | Unknown | None = None
 
-    def settle(self, outcome: Outcome) -> None:
-        self.outcome = outcome
+    def hear(self, found: Sequence[Settlement]) -> None:
+        """Take what a look found of this transfer."""
+        outcome = outcome_of(self.track_id, found) if found else None
+        if isinstance(outcome, Succeeded | Failed):
+            self.outcome = outcome
+            self.done.set()
+        elif outcome is not None:
+            self.last = outcome
+        elif self.last is None or self.last.reason == _NO_LOOK:
+            self.last = Unknown(track_id=self.track_id, reason="the bank does not list it")
+
+    def miss(self, error: Exception) -> None:
+        """Take note of a look that failed; it ends the waiting unless the next one may go better."""
+        if isinstance(error, PaystarError) and is_transient(error):
+            self.last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK, error=error)
+            return
+        # A copy each: a shared one would gather the traceback of everyone who raises it.
+        self.error = copy.copy(error) if isinstance(error, PaystarError) else error
         self.done.set()
 
-    def give_up(self) -> None:
-        last = self.last or Unknown(track_id=self.track_id, reason="the bank does not list it")
-        reason = f"{last.reason}, after {self.timeout:g} s" if isinstance(last, Pending | Unknown) else ""
-        if isinstance(last, Pending):
-            self.settle(Pending(track_id=self.track_id, reason=reason))
-        else:
-            self.settle(Unknown(track_id=self.track_id, reason=reason, error=getattr(last, "error", None)))
+    def last_word(self, timeout: float) -> Outcome:
+        """What is known when the time is up."""
+        last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK)
+        return evolve(last, reason=f"{last.reason}, after {timeout:g} s")
 
 
 class Watch:
@@ -72,7 +86,7 @@ class Watch:
         matches: whether an entry of the list is about a track_id.
         clock: what time it is, and how to wait.
         background: whose job the looking is.
-        pace: how often to look.
+        pace: how often to look; it starts over when somebody joins, whose transfer may be decided soon.
     """
 
     def __init__(self, look: Look, matches: Matches, clock: Clock, background: Background, pace: Pace) -> None:
@@ -80,8 +94,9 @@ class Watch:
         self._clock, self._background, self._pace = clock, background, pace
         self._waiters: set[_Waiter] = set()
         self._job: Job[None] | None = None
+        self._scope: anyio.CancelScope | None = None
         self._random = random.Random()
-        self._next_look = 0.0
+        self._next_look, self._looks = 0.0, 0
         self._joined = anyio.Event()
 
     @property
@@ -91,45 +106,61 @@ class Watch:
 
     async def wait(self, track_id: str, timeout: float) -> Outcome:
         """What became of a transfer, once that is decided or ``timeout`` seconds have passed."""
+        waiter = _Waiter(track_id)
+        self._join(waiter)
+        try:
+            await self._decided(waiter, timeout)
+        finally:
+            self._leave(waiter)
+        if waiter.error is not None:
+            raise waiter.error
+        return waiter.outcome or waiter.last_word(timeout)
+
+    async def _decided(self, waiter: _Waiter, timeout: float) -> None:
+        """Come back when the waiter knows, or when its time is up – whatever a look takes meanwhile."""
+        async with anyio.create_task_group() as group:
+
+            async def alarm() -> None:
+                await self._clock.sleep(timeout)
+                group.cancel_scope.cancel()
+
+            group.start_soon(alarm)
+            await waiter.done.wait()
+            group.cancel_scope.cancel()
+
+    def _join(self, waiter: _Waiter) -> None:
         now = self._clock.monotonic()
-        waiter = _Waiter(track_id, now + timeout, timeout)
         self._waiters.add(waiter)
+        self._looks = 0
         if self._job is None or self._job.done:
             self._next_look = now
             self._job = self._background.start(self._run)
         else:
             self._next_look = min(self._next_look, now + self._pace.first)
             self._joined.set()
-        try:
-            await waiter.done.wait()
-        finally:
-            self._waiters.discard(waiter)
-        if waiter.error is not None:
-            raise waiter.error
-        assert waiter.outcome is not None  # noqa: S101 - set before done is
-        return waiter.outcome
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiters.discard(waiter)
+        if not self._waiters and self._scope is not None:
+            # It only reads, so it may be broken off; whoever comes next starts another.
+            self._scope.cancel()
+            self._scope = self._job = None
 
     async def _run(self) -> None:
-        looks = 0
-        while self._waiters:
-            now = self._clock.monotonic()
-            for waiter in [one for one in self._waiters if one.until <= now]:
-                self._end(waiter)
-            if self._next_look <= now and self._waiters:
+        with anyio.CancelScope() as scope:
+            self._scope = scope
+            while self._waiters:
+                if self._clock.monotonic() < self._next_look:
+                    await self._rest()
+                    continue
                 await self._tick()
-                looks += 1
-                self._next_look = self._clock.monotonic() + self._pace.pause(looks, self._random)
-            if self._waiters:
-                await self._rest()
-
-    def _end(self, waiter: _Waiter) -> None:
-        self._waiters.discard(waiter)
-        waiter.give_up()
+                self._looks += 1
+                self._next_look = self._clock.monotonic() + self._pace.pause(self._looks, self._random)
+            self._scope = None
 
     async def _rest(self) -> None:
-        """Sleep until the next look or the next deadline, or until somebody joins."""
+        """Sleep until the next look, or until somebody joins."""
         self._joined = anyio.Event()
-        until = min(self._next_look, *(one.until for one in self._waiters))
         async with anyio.create_task_group() as group:
 
             async def wake() -> None:
@@ -137,35 +168,21 @@ class Watch:
                 group.cancel_scope.cancel()
 
             group.start_soon(wake)
-            await self._clock.sleep(max(0.0, until - self._clock.monotonic()))
+            await self._clock.sleep(max(0.0, self._next_look - self._clock.monotonic()))
             group.cancel_scope.cancel()
 
     async def _tick(self) -> None:
         waiters = tuple(self._waiters)
         try:
             found = await self._look(frozenset(one.track_id for one in waiters))
-        except PaystarError as error:
+        except Exception as error:
+            # Whatever it is – a ring may raise anything – it belongs to those who wait: kept here it would hang them.
             for waiter in waiters:
-                self._missed(waiter, error)
-            return
-        for waiter in waiters:
-            mine = [one for one in found if self._matches(one, waiter.track_id)]
-            if mine:
-                self._heard(waiter, outcome_of(waiter.track_id, mine))
-
-    def _missed(self, waiter: _Waiter, error: PaystarError) -> None:
-        if is_transient(error):
-            waiter.last = waiter.last or Unknown(track_id=waiter.track_id, reason="no look succeeded", error=error)
-            return
-        self._waiters.discard(waiter)
-        waiter.error = error
-        waiter.done.set()
-
-    def _heard(self, waiter: _Waiter, outcome: Outcome) -> None:
-        waiter.last = outcome
-        if isinstance(outcome, Succeeded | Failed):
-            self._waiters.discard(waiter)
-            waiter.settle(outcome)
+                waiter.miss(error)
+        else:
+            for waiter in waiters:
+                waiter.hear([one for one in found if self._matches(one, waiter.track_id)])
+        self._waiters.difference_update([one for one in waiters if one.done.is_set()])
 
 
 def outcome_of(track_id: str, found: Sequence[Settlement]) -> Outcome:
@@ -192,11 +209,14 @@ class Watches:
         self, name: object, look: Look, matches: Matches, *, track_id: str, timeout: float, pace: Pace
     ) -> Outcome:
         """Wait on the list ``name``; the first waiter says how it is looked at."""
+        if not timeout > 0:
+            raise InvalidValue("timeout", expected="seconds above 0", got=str(timeout))
         watch = self._open.get(name)
         if watch is None:
             watch = self._open[name] = Watch(look, matches, self._clock, self._background, pace)
         try:
             return await watch.wait(track_id, timeout)
         finally:
-            if watch.idle:
-                self._open.pop(name, None)
+            # Another may stand under this name by now: the last waiters of one list do not all leave at once.
+            if watch.idle and self._open.get(name) is watch:
+                del self._open[name]

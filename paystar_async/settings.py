@@ -2,13 +2,15 @@
 
 import os
 from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
 
 from paystar_async.accounts import Application, Gateway, Wallet
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, PaystarError
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 BASE_URL = "https://core.paystar.ir/api"
@@ -21,12 +23,14 @@ def checked_base_url(text: str) -> str:
     Raises:
         ConfigurationError: it is not an absolute URL, or would send keys over plain http.
     """
+    text = text.strip()
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    if parts.scheme not in {"https", "http"} or not host or parts.query or parts.fragment or parts.username:
+    stray = not text.isprintable() or any(sign in text for sign in " \\?#") or "@" in parts.netloc
+    if parts.scheme not in {"https", "http"} or not host or stray:
         raise ConfigurationError(
             "base_url must be an absolute URL without query or credentials",
             hint=f"the live service is {BASE_URL}; set base_url or PAYSTAR_BASE_URL",
@@ -41,6 +45,22 @@ def checked_base_url(text: str) -> str:
 Environment = Mapping[str, str]
 
 
+def _sealed(read: Callable[P, T]) -> Callable[P, T]:
+    """Drop the frames below an error: their variables hold passwords, or the environment as a whole."""
+
+    @wraps(read)
+    def sealed(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return read(*args, **kwargs)
+        except PaystarError as error:
+            failure = error
+        failure.__context__ = None
+        raise failure.with_traceback(None)
+
+    return sealed
+
+
+@_sealed
 def setting(name: str, environment: Environment | None = None) -> str | None:
     """A setting from the environment, or from the file that ``NAME_FILE`` names (its last line break dropped).
 
@@ -49,17 +69,18 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
     """
     values = os.environ if environment is None else environment
     text, path = values.get(name), values.get(f"{name}_FILE")
-    if path is None:
+    if not path:
         return text or None
     if text:
         raise ConfigurationError(f"{name} and {name}_FILE are both set", hint="keep one of them")
     try:
-        return Path(path).read_text(encoding="utf-8").rstrip("\r\n") or None
-    except (OSError, UnicodeDecodeError) as problem:
+        return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n") or None
+    except (OSError, ValueError) as problem:
         reason = type(problem).__name__
     raise ConfigurationError(f"{name}_FILE cannot be read: {reason}", hint=f"check the path {path}")
 
 
+@_sealed
 def number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
     """A setting that is a number; raises ConfigurationError naming it when it is not one."""
     text = setting(name, environment)
@@ -72,6 +93,7 @@ def number(name: str, kind: Callable[[str], T], environment: Environment | None 
     raise ConfigurationError(f"{name} must be a number", hint="seconds for a timeout, a count for the others")
 
 
+@_sealed
 def switch(name: str, environment: Environment | None = None) -> bool:
     """A setting that is on or off; off where it is not set."""
     text = (setting(name, environment) or "0").strip().lower()
@@ -82,6 +104,7 @@ def switch(name: str, environment: Environment | None = None) -> bool:
     raise ConfigurationError(f"{name} must be on or off", hint="write 1 or 0")
 
 
+@_sealed
 def application_from(environment: Environment | None = None) -> Application | None:
     """The application the environment names, or None where it names none."""
     values = _together(("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), environment)
@@ -95,6 +118,7 @@ def application_from(environment: Environment | None = None) -> Application | No
     )
 
 
+@_sealed
 def gateway_from(environment: Environment | None = None) -> Gateway | None:
     """The gateway the environment names, or None where it names none."""
     values = _together(("PAYSTAR_GATEWAY_ID",), environment)
@@ -107,6 +131,7 @@ def gateway_from(environment: Environment | None = None) -> Gateway | None:
     )
 
 
+@_sealed
 def wallet_from(environment: Environment | None = None) -> Wallet | None:
     """The wallet the environment names, or None where it names none."""
     names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")

@@ -1,12 +1,13 @@
 """Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
 
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from contextlib import aclosing, suppress
 from functools import partial
 
 import anyio
 
 from paystar_async.background import Background
-from paystar_async.errors import InvalidValue, PaystarError
+from paystar_async.errors import BadAnswer, InvalidValue, PaystarError
 from paystar_async.models.transfers import Settlement, Transfer
 from paystar_async.outcomes import Failed, Outcome, Unknown
 from paystar_async.polling import Pace, Watches, outcome_of
@@ -14,6 +15,8 @@ from paystar_async.services import Caller, TransfersCalls, WalletCalls
 
 PAGE = 500
 PAGES = 10
+STALE = 5
+"""Pages in a row with nothing new in them: by then the service does not skip."""
 WAIT_SECONDS = 120.0
 
 Flows = Callable[[], tuple[Background, Watches]]
@@ -43,6 +46,7 @@ class Transfers(TransfersCalls):
 
         Raises:
             StatusError: Paystar refuses to tell (an address not on the whitelist, say); the transfer is as it was.
+            InvalidValue: ``timeout`` is not above 0, or a value does not have its shape.
 
         Source: GET /bank-transfer/settlement-requests
         """
@@ -71,7 +75,7 @@ class Transfers(TransfersCalls):
 
     async def iterate(
         self, *, deposit: str | None = None, page: int = 100, timeout: float | None = None
-    ) -> AsyncIterator[Settlement]:
+    ) -> AsyncGenerator[Settlement, None]:
         """Walk the list of transfer requests, newest first, each one once.
 
         Args:
@@ -85,25 +89,32 @@ class Transfers(TransfersCalls):
         Source: GET /bank-transfer/settlement-requests
         """
         seen: set[str] = set()
-        skip = 0
-        while True:
-            entries = await self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout)
-            for entry in entries:
-                # New transfers push the list down while it is walked: the next page begins with known ones.
+        skip = stale = 0
+        before: list[Settlement] = []
+        # A short page is not the end yet: the service may give less at once than it was asked for.
+        while entries := await self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout):
+            # New transfers push the list down while it is walked: the next page begins with known ones.
+            news = [] if entries == before else entries
+            fresh = [one for one in news if one.hashid is None or one.hashid not in seen]
+            if not fresh and len(entries) < page:
+                return
+            stale = 0 if fresh else stale + 1
+            if stale == STALE:
+                raise BadAnswer("$.data", "the list does not go on, whatever is skipped", executed="no")
+            for entry in fresh:
                 if entry.hashid is None or entry.hashid not in seen:
                     seen.add(entry.hashid or "")
                     yield entry
-            if len(entries) < page:
-                return
-            skip += len(entries)
+            before, skip = entries, skip + len(entries)
 
     async def batch(
         self, transfers: Iterable[Transfer] | AsyncIterable[Transfer], chunk: int = 20
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """Send many transfers in chunks, several at once, and give each one's own outcome as it comes.
 
         Nothing is kept: what must survive a crash goes through ``payouts``. Whatever happens to one chunk, the
-        others go on. Leaving the loop early sends nothing more; what is in flight is still sent.
+        others go on. A track_id is sent once: a copy further down is told as Unknown. Leaving the loop early sends
+        nothing more; what is in flight is still sent. What the source raises is raised here, after the outcomes.
 
         Args:
             transfers: any iterable or async iterable; it is read only as fast as the bank takes it.
@@ -121,37 +132,35 @@ class Transfers(TransfersCalls):
         if chunk < 1:
             raise InvalidValue("chunk", expected="1 or more", got=str(chunk))
         background, _ = self._flows()
-        done, ended = anyio.create_memory_object_stream[list[Outcome] | Exception](self._window)
-        source = _each(transfers)
-        in_flight: set[str] = set()
+        done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
+        met: set[str] = set()
         running, failure, more = 0, None, True
 
         async def settle(group: list[Transfer]) -> None:
+            result: list[Outcome] = [Unknown(track_id=one.track_id, reason="it was broken off") for one in group]
             try:
-                result: list[Outcome] | Exception = await self._outcomes(group)
-            except Exception as error:
-                result = error
-            await done.send(result)
+                result = await self._outcomes(group)
+            finally:
+                # There is room for every group under way; a loop that was left listens no more.
+                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+                    done.send_nowait(result)
 
-        with done, ended:
-            while more or running:
-                if more and running < self._window and not ended.statistics().current_buffer_used:
-                    group, refused, failure = await _next_group(source, chunk, in_flight)
-                    more = bool(group) and failure is None
-                    for outcome in refused:
+        async with aclosing(_each(transfers)) as source:
+            with done, ended:
+                while more or running:
+                    if more and running < self._window and not ended.statistics().current_buffer_used:
+                        group, refused, failure = await _next_group(source, chunk, met)
+                        more = bool(group)
+                        if group:
+                            background.start(partial(settle, group))
+                            running += 1
+                        for outcome in refused:
+                            yield outcome
+                        continue
+                    result = await ended.receive()
+                    running -= 1
+                    for outcome in result:
                         yield outcome
-                    if group and failure is None:
-                        in_flight.update(one.track_id for one in group)
-                        background.start(partial(settle, group))
-                        running += 1
-                    continue
-                result = await ended.receive()
-                running -= 1
-                if isinstance(result, Exception):
-                    raise result
-                for outcome in result:
-                    in_flight.discard(outcome.track_id)
-                    yield outcome
         if failure is not None:
             raise failure
 
@@ -161,6 +170,10 @@ class Transfers(TransfersCalls):
             entries = await self.settle(transfers=group)
         except PaystarError as error:
             return [_without_answer(one.track_id, error) for one in group]
+        except Exception as error:
+            # Not ours – a ring's, say – and nobody knows how far the call had come.
+            reason = f"the call ended with {type(error).__name__}"
+            return [Unknown(track_id=one.track_id, reason=reason) for one in group]
         answered: dict[str | None, list[Settlement]] = {}
         for entry in entries:
             answered.setdefault(entry.track_id, []).append(entry)
@@ -178,7 +191,7 @@ def _without_answer(track_id: str, error: PaystarError) -> Outcome:
     return Failed(track_id=track_id, reason=str(error.args[0]), error=error)
 
 
-async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> AsyncIterator[Transfer]:
+async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> AsyncGenerator[Transfer, None]:
     if isinstance(transfers, AsyncIterable):
         async for one in transfers:
             yield one
@@ -188,25 +201,26 @@ async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> Asyn
 
 
 async def _next_group(
-    source: AsyncIterator[Transfer], size: int, in_flight: set[str]
+    source: AsyncIterator[Transfer], size: int, met: set[str]
 ) -> tuple[list[Transfer], list[Outcome], Exception | None]:
     """The next transfers to send, what is said of those that must not be, and what ended the source early."""
-    group: dict[str, Transfer] = {}
+    group: list[Transfer] = []
     refused: list[Outcome] = []
     try:
         while len(group) < size:
             one = await anext(source)
-            if one.track_id in group or one.track_id in in_flight:
-                # Unknown, not failed: the first one of this track_id may well succeed.
+            if one.track_id in met:
+                # Unknown, not failed: the first one of this track_id may well have succeeded.
                 refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
             else:
-                group[one.track_id] = one
+                met.add(one.track_id)
+                group.append(one)
     except StopAsyncIteration:
         pass
     except Exception as error:
-        refused += [Failed(track_id=name, reason="not sent: the source of transfers failed") for name in group]
+        refused += [Failed(track_id=one.track_id, reason="not sent: the source of transfers failed") for one in group]
         return [], refused, error
-    return list(group.values()), refused, None
+    return group, refused, None
 
 
 class Wallets(WalletCalls):
@@ -234,7 +248,9 @@ class Wallets(WalletCalls):
         _, watches = self._flows()
 
         async def look(wanted: frozenset[str]) -> Sequence[Settlement]:
-            return await self.find(track_id=next(iter(wanted)))
+            found = await self.find(track_id=next(iter(wanted)))
+            # Several that do not say whose they are: the query cannot vouch for all of them.
+            return found if len(found) == 1 else [one for one in found if one.track_id is not None]
 
         def matches(entry: Settlement, track_id: str) -> bool:
             return is_wallet_form(self._hashid, entry.track_id, track_id)

@@ -110,6 +110,36 @@ class StorageError(PaystarError):
     """A key store, ledger or order store cannot be used or cannot be trusted; nothing was overwritten."""
 
 
+class StorageUnavailable(StorageError):
+    """The store cannot be reached or cannot write: it is down, locked, full, or not permitted."""
+
+    hint = "see that the store is up, has room and lets this process write; then call again"
+
+
+class StorageCorrupt(StorageError):
+    """What the store holds cannot be read: a file that is no database, or a record that makes no sense."""
+
+    hint = "restore it from a backup, or move it away and start anew; nothing in it was touched"
+
+
+class SchemaMismatch(StorageError):
+    """The store was laid out by a newer version of this package, or by something else."""
+
+    hint = "upgrade paystar-async on this host, or name another store"
+
+
+class ForeignRecord(StorageError):
+    """A record that belongs to another account lies where this account's should be."""
+
+    hint = "a record was copied or restored into the wrong place; delete it there, or name another store"
+
+
+class WrongStorageKey(StorageError):
+    """A record is encrypted, and none of the given keys opens it."""
+
+    hint = "give the key it was encrypted with, too: Crypto([newest, ..., oldest])"
+
+
 class StatusError(PaystarError):
     """Paystar answered with a status that is not success; one that is not in the table is of this class itself.
 

@@ -8,12 +8,14 @@ request, store, use, in that order, in a job no caller can cancel.
 import random
 import uuid
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
+import anyio
 from attrs import evolve, frozen
 
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock
-from paystar_async.errors import InvalidRefreshToken, PaystarError
+from paystar_async.errors import InvalidRefreshToken, PaystarError, Unanswered
 from paystar_async.events import Event, EventName, OnEvent
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
@@ -25,7 +27,9 @@ LEASE = 60.0
 POLL = 0.2
 SETTLE = 2.0
 PAUSE = 15.0
-"""Seconds before another try in the background after one that failed."""
+"""Seconds before another try after one that failed, while the old key lives."""
+PATIENCE = 5.0
+"""Seconds a call waits for a renewal while the old key still lives."""
 
 
 @frozen(kw_only=True)
@@ -69,6 +73,7 @@ class Keeper:
         # All three on the monotonic clock, so that a jump of the wall clock changes nothing.
         self._calm_until = self._must_by = self._expires = float("-inf")
         self._next_try = float("-inf")
+        self._unsaved: tuple[KeyRecord, KeyRecord] | None = None
 
     def at_hand(self) -> Secret | None:
         """The key, if it is far from its end: no store is asked and nothing is awaited."""
@@ -82,9 +87,10 @@ class Keeper:
         now = self._clock.monotonic()
         if record.refresh_token is None or now < self._calm_until:
             return record.token
+        if record.token is not None and now < self._expires and now < self._next_try:
+            return record.token  # a renewal has just failed: the key serves, and nobody knocks again so soon
         if record.token is not None and now < self._must_by:
-            if now >= self._next_try:
-                self._renewal(renew, record.token)
+            self._renewal(renew, record.token)
             return record.token
         return await self._renewed(renew, record)
 
@@ -97,7 +103,7 @@ class Keeper:
             record = self._adopt(await self._load())
             return record.token if record.token != refused else None
         await self._renewal(renew, refused).wait()
-        return self._adopted.token
+        return self._adopted.token if self._adopted.token != refused else None
 
     async def renew_now(self, renew: Renew) -> KeyRecord:
         """Renew whatever the key's age, or join the renewal under way."""
@@ -126,20 +132,21 @@ class Keeper:
 
     async def _load(self) -> KeyRecord:
         """The stored record; the configured one is stored first where there is none."""
+        if self._unsaved is not None:
+            await self._save()
         record = await self._store.load(self._id)
         if record is None:
             record = await self._store.commit(self._id, 0, self._owner, self._first)
         return record or await self._store.load(self._id) or self._first
 
-    def _adopt(self, record: KeyRecord, *, issued_now: bool = False) -> KeyRecord:
+    def _adopt(self, record: KeyRecord) -> KeyRecord:
         self._record = record
         now, wall = self._clock.monotonic(), self._clock.time()
         if record.expires_at is None:
             self._calm_until = self._must_by = self._expires = float("inf") if record.token else float("-inf")
             return record
-        issued = wall if issued_now or record.issued_at is None else record.issued_at
-        life = record.expires_at - issued
-        left = record.expires_at - wall
+        life = record.expires_at - (wall if record.issued_at is None else record.issued_at)
+        left = min(record.expires_at - wall, life)  # a clock that was set back makes no key live longer
         self._expires = now + left
         self._must_by = self._expires - min(1800.0, life / 10)
         self._calm_until = min(self._must_by, now - (life - left) + life * random.uniform(0.5, 0.6))
@@ -152,8 +159,11 @@ class Keeper:
         return self._job
 
     async def _renewed(self, renew: Renew, record: KeyRecord) -> Secret | None:
+        job = self._renewal(renew, record.token)
+        lives = record.token is not None and self._clock.monotonic() < self._expires
         try:
-            await self._renewal(renew, record.token).wait()
+            with anyio.move_on_after(PATIENCE if lives else None):
+                await job.wait()
         except PaystarError:
             # The old key serves as long as it lives; that the renewal failed is on record already.
             if record.token is not None and self._clock.monotonic() < self._expires:
@@ -165,12 +175,17 @@ class Keeper:
         try:
             claimed = await self._claim(old)
             if claimed is None or claimed.refresh_token is None:
-                return
-            await self._exchange(renew, claimed, claimed.refresh_token)
+                return None
+            return await self._exchange(renew, claimed, claimed.refresh_token)
         except PaystarError as error:
-            self._next_try = self._clock.monotonic() + PAUSE
-            self._tell("key_refresh_failed", type(error).__name__)
-            raise
+            failure = error
+        except Exception as error:
+            # A store or an engine of yours that raises an error of its own; nobody knows how far it came.
+            failure = Unanswered(f"the renewal ended with {type(error).__name__}")
+        self._next_try = self._clock.monotonic() + PAUSE
+        if not isinstance(failure, InvalidRefreshToken):  # key_lost has said that, once
+            self._tell("key_refresh_failed", type(failure).__name__)
+        raise failure
 
     async def _claim(self, old: Secret | None) -> KeyRecord | None:
         """The record, claimed for us; None once another has put a newer key in place."""
@@ -195,13 +210,15 @@ class Keeper:
             fresh = await renew(refresh_token)
         except InvalidRefreshToken:
             if (newer := await self._newer(claimed)) is None:
-                await self._store.mark_lost(self._id, claimed.version)
-                self._tell("key_lost", "the refresh token is refused")
+                if await self._store.mark_lost(self._id, claimed.version) is not None:
+                    self._tell("key_lost", "the refresh token is refused")
                 raise
             self._adopt(newer)
+            self._tell("key_adopted", "renewed elsewhere")
             return
         except BaseException:
-            await self._store.commit(self._id, claimed.version, self._owner, claimed)
+            with suppress(Exception):  # a store that is down lets go by itself when the lease is over
+                await self._store.commit(self._id, claimed.version, self._owner, claimed)
             raise
         await self._keep(claimed, fresh)
 
@@ -218,10 +235,40 @@ class Keeper:
             expires_at=expires_at,
             lost=False,
         )
-        stored = await self._store.commit(self._id, claimed.version, self._owner, new)
-        # None: somebody put another pair in place meanwhile, and theirs holds.
-        self._adopt(stored or await self._load(), issued_now=stored is not None)
-        self._tell("key_refreshed", "")
+        self._unsaved = claimed, new
+        try:
+            await self._save()
+        except Exception:
+            # The only copy of the new pair is here. It serves from memory, and a job of its own goes on storing it.
+            self._adopt(new)
+            self._tell("key_refresh_failed", "renewed, but not stored yet")
+            self._background.start(self._save_at_last)
+        else:
+            self._tell("key_refreshed", "")
+
+    async def _save(self) -> None:
+        """Store the pair that was renewed, whatever has been stored meanwhile."""
+        while self._unsaved is not None:
+            claimed, new = self._unsaved
+            stored = await self._store.commit(self._id, claimed.version, self._owner, new)
+            if stored is None:
+                held = await self._store.load(self._id) or self._first
+                merged = _merged(held, claimed, new)
+                if merged is None:
+                    self._unsaved = None
+                    self._adopt(held)
+                    return
+                stored = await self._store.commit(self._id, held.version, self._owner, merged)
+            if stored is not None:
+                self._unsaved = None
+                self._adopt(stored)
+
+    async def _save_at_last(self) -> None:
+        while self._unsaved is not None:
+            await self._clock.sleep(SETTLE)
+            with suppress(Exception):
+                await self._save()
+        self._tell("key_refreshed", "stored at last")
 
     async def _newer(self, claimed: KeyRecord) -> KeyRecord | None:
         """A record that came into the store while ours was refused."""
@@ -240,3 +287,13 @@ class Keeper:
 
 def _lost() -> InvalidRefreshToken:
     return InvalidRefreshToken(13, "the refresh token was refused before and is kept as lost", endpoint="keys")
+
+
+def _merged(held: KeyRecord, claimed: KeyRecord, new: KeyRecord) -> KeyRecord | None:
+    """What is to be stored where somebody changed the record during a renewal; None: theirs holds as it is."""
+    if held.token == claimed.token:
+        return new  # only a claim or a mark
+    if held.refresh_token == claimed.refresh_token != new.refresh_token:
+        # A key was put in place beside the refresh token that this renewal has spent.
+        return evolve(held, refresh_token=new.refresh_token, lost=False)
+    return None

@@ -1,5 +1,7 @@
 """Keys in this process alone: the default."""
 
+from threading import Lock
+
 from attrs import evolve
 
 from paystar_async.clock import Clock, SystemClock
@@ -16,6 +18,8 @@ class MemoryKeyStore:
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._records: dict[KeyId, KeyRecord] = {}
+        # Loops in several threads may share a store; nothing is awaited while it is held.
+        self._lock = Lock()
 
     async def load(self, key: KeyId) -> KeyRecord | None:
         """The record as it stands."""
@@ -23,28 +27,37 @@ class MemoryKeyStore:
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
         """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
-        record = self._records.get(key)
         now = self._clock.time()
-        if record is None or record.version != version:
-            return None
-        if record.in_flight_owner is not None and (record.in_flight_until or 0) > now:
-            return None
-        return self._put(key, evolve(record, in_flight_owner=owner, in_flight_until=now + ttl))
+        with self._lock:
+            record = self._at(key, version)
+            if record is None or (record.in_flight_owner is not None and _holds(record, now, ttl)):
+                return None
+            return self._put(key, evolve(record, in_flight_owner=owner, in_flight_until=now + ttl))
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
         """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
-        record = self._records.get(key)
-        if (record.version if record else 0) != version:
-            return None
-        return self._put(key, evolve(new, version=version, in_flight_owner=None, in_flight_until=None))
+        with self._lock:
+            if self._at(key, version) is None and (version != 0 or key in self._records):
+                return None
+            return self._put(key, evolve(new, version=version, in_flight_owner=None, in_flight_until=None))
 
     async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
         """Note that the refresh token is dead, keep everything else; None if the version is gone."""
+        with self._lock:
+            record = self._at(key, version)
+            if record is None:
+                return None
+            return self._put(key, evolve(record, lost=True, in_flight_owner=None, in_flight_until=None))
+
+    def _at(self, key: KeyId, version: int) -> KeyRecord | None:
         record = self._records.get(key)
-        if record is None or record.version != version:
-            return None
-        return self._put(key, evolve(record, lost=True, in_flight_owner=None, in_flight_until=None))
+        return record if record is not None and record.version == version else None
 
     def _put(self, key: KeyId, record: KeyRecord) -> KeyRecord:
         stored = self._records[key] = evolve(record, version=record.version + 1)
         return stored
+
+
+def _holds(record: KeyRecord, now: float, ttl: float) -> bool:
+    """Whether a claim is still good; one that ends later than any could was made before the clock was set back."""
+    return record.in_flight_until is not None and now < record.in_flight_until <= now + ttl

@@ -4,7 +4,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar, cast
 
 import anyio
-from attrs import define, evolve, field
+from attrs import define, field
 
 from paystar_async.accounts import Accounts
 from paystar_async.background import Background
@@ -60,7 +60,7 @@ class Auth:
         """Pass the request on with its key; once more with a renewed one if that is refused."""
         endpoint = request.endpoint
         if endpoint.realm is Realm.GATEWAY:
-            return await next(evolve(request, key=self.accounts.first_key(Realm.GATEWAY)[0]))
+            return await next(request.with_key(self.accounts.first_key(Realm.GATEWAY)[0]))
         keeper = self.keeper(endpoint.realm)
         if endpoint.renews:
             return await self._renew_now(keeper, request, next)
@@ -69,7 +69,7 @@ class Auth:
         if key is None:
             raise ConfigurationError(f"the {endpoint.realm} account has no key", hint=_NO_KEY[endpoint.realm])
         try:
-            return await next(evolve(request, key=key))
+            return await next(request.with_key(key))
         except REFUSED_BEFORE_EXECUTION as refusal:
             if refusal.executed == "maybe" and endpoint.safety is Safety.ONCE:
                 raise
@@ -77,7 +77,7 @@ class Auth:
         other = await self._in_time(request, keeper.replace_refused(key, renew))
         if other is None:
             raise refused
-        return await next(evolve(request, key=other))
+        return await next(request.with_key(other))
 
     def keeper(self, realm: Realm) -> Keeper:
         """Who keeps the realm's key."""

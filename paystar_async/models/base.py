@@ -8,7 +8,7 @@ sentence. A model knows no endpoint, no account and no client.
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from enum import StrEnum
 from functools import cache
-from typing import Annotated, Any, Generic, TypeVar, cast, dataclass_transform, get_args, get_origin
+from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_transform, get_args, get_origin
 
 import attrs
 
@@ -18,7 +18,6 @@ from paystar_async.values.kind import Kind, doc_of, kind_of
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 C = TypeVar("C", bound=type)
-E = TypeVar("E", bound=StrEnum)
 
 NOT_SENT: Mapping[str, Any] = {"sent": False}
 """Metadata of a field that is signed and does not travel."""
@@ -61,13 +60,20 @@ class Call(Generic[T_co]):
     """A request as a value: it can be kept, queued, compared and sent. ``T`` is the answer's type."""
 
 
-def open_member(cls: type[E], value: object) -> E | None:
-    """What an open enum's ``_missing_`` answers: a member made for a word that is not in the list."""
-    if not isinstance(value, str):
-        return None
-    member = str.__new__(cls, value)
-    member._name_, member._value_ = "UNRECOGNISED", value
-    return member
+class OpenEnum(StrEnum):
+    """Words of the server's; one that is not in the list becomes a member of its own, named ``UNRECOGNISED``."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str):
+            return None
+        member = str.__new__(cls, value)
+        member._name_, member._value_ = "UNRECOGNISED", value
+        return member
+
+    def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
+        # By value: some Pythons pickle a member by its name, and that name stands for any word.
+        return type(self), (self._value_,)
 
 
 def no_extra() -> dict[str, object]:
@@ -77,7 +83,12 @@ def no_extra() -> dict[str, object]:
 
 def names_only(extra: Mapping[str, object]) -> str:
     """How ``extra`` shows itself: field names, since nobody knows what the values are."""
-    return f"<{', '.join(extra)}>" if extra else "{}"
+    return f"<{', '.join(map(_shown_name, extra))}>" if extra else "{}"
+
+
+def _shown_name(name: object) -> str:
+    """A field's name, if it looks like one: a body that was read as a form makes a whole request a name."""
+    return name if isinstance(name, str) and name.isidentifier() and len(name) <= 40 else "…"
 
 
 @attrs.frozen(kw_only=True)
@@ -187,7 +198,9 @@ def _item(wanted: type, value: object, place: str) -> object:
     names = {one.name: one for one in fields_of(wanted)}
     for name in given:
         if name not in names:
-            raise InvalidValue(f"{place}.{name}", expected=f"one of {', '.join(names)}", got="a field of that name")
+            raise InvalidValue(
+                f"{place}.{_shown_name(name)}", expected=f"one of {', '.join(names)}", got="a field of that name"
+            )
     for name, one in names.items():
         if one.required and name not in given:
             raise InvalidValue(f"{place}.{name}", expected=one.kind.shape if one.kind else "a value", got="nothing")

@@ -1,7 +1,6 @@
 """The internet payment gateway: create, the payment page, verify, inquiry. Amounts are Rial."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Annotated
 
 from attrs import field
@@ -9,10 +8,10 @@ from attrs import field
 from paystar_async.models.base import (
     NOT_SENT,
     Call,
+    OpenEnum,
     answered,
     names_only,
     no_extra,
-    open_member,
     sent,
     several,
 )
@@ -35,7 +34,7 @@ from paystar_async.values.text import (
 )
 
 
-class GatewayStatus(StrEnum):
+class GatewayStatus(OpenEnum):
     """Where a gateway transaction stands; a word this version does not know is kept as it came."""
 
     INIT = "INIT"
@@ -45,10 +44,6 @@ class GatewayStatus(StrEnum):
     REVERSED = "REVERSED"
     UNVERIFIED = "UNVERIFIED"
     VERIFY_PENDING = "VERIFY_PENDING"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "GatewayStatus | None":
-        return open_member(cls, value)
 
 
 @sent
@@ -69,7 +64,7 @@ class Created:
     ref_num: str
     order_id: str | None = None
     payment_amount: Money | None = None
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -79,7 +74,7 @@ class Verified:
     price: Money
     ref_num: str | None = None
     card_number: str | None = field(default=None, repr=mask_card)
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -95,7 +90,7 @@ class GatewayTransaction:
     tracking_code: str | None = None
     card_number: str | None = field(default=None, repr=mask_card)
     hashed_card_number: str | None = field(default=None, repr=False)
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @sent
@@ -132,9 +127,7 @@ class VerifyPayment(Call[Verified]):
 
     ref_num: RefNum
     amount: Annotated[GatewayAmount, "the amount given to create"]
-    card_number: Annotated[MaskedCard, "the payer's card"] = field(
-        metadata=NOT_SENT
-    )
+    card_number: Annotated[MaskedCard, "the payer's card"] = field(metadata=NOT_SENT)
     tracking_code: Annotated[TrackingCode, "the receipt number"] = field(metadata=NOT_SENT)
 
 
@@ -144,9 +137,5 @@ class InquirePayment(Call[GatewayTransaction]):
 
     ref_num: RefNum
     amount: Annotated[GatewayAmount | None, "the amount given to create"] = None
-    card_number: Annotated[MaskedCard | None, "the payer's card"] = field(
-        default=None, metadata=NOT_SENT
-    )
-    tracking_code: Annotated[TrackingCode | None, "the receipt number"] = field(
-        default=None, metadata=NOT_SENT
-    )
+    card_number: Annotated[MaskedCard | None, "the payer's card"] = field(default=None, metadata=NOT_SENT)
+    tracking_code: Annotated[TrackingCode | None, "the receipt number"] = field(default=None, metadata=NOT_SENT)

@@ -18,7 +18,7 @@ class Match:
     """Whether the two belong to the same person."""
 
     is_matched: bool
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @sent

@@ -19,7 +19,7 @@ class Owner:
 
     first_name: str | None = field(default=None, repr=False)
     last_name: str | None = field(default=None, repr=False)
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -32,7 +32,7 @@ class IbanInfo:
     deposit: str | None = field(default=None, repr=mask_account)
     deposit_status: str | None = None
     owners: tuple[Owner, ...] = ()
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @sent

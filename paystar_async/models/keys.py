@@ -15,7 +15,7 @@ class RenewedKey:
     api_key: Secret
     api_key_expire_date: str | None = None
     refresh_token: Secret | None = None
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -25,7 +25,7 @@ class RenewedInquiryKey:
     inquiry_key: Secret
     inquiry_key_expire_date: str | None = None
     refresh_inquiry_key: Secret | None = None
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @sent

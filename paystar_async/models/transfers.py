@@ -1,12 +1,11 @@
 """Bank transfers: what is asked for, what became of it, and what is in the account."""
 
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from typing import Annotated
 
 from attrs import field
 
-from paystar_async.models.base import Call, answered, names_only, no_extra, open_member, sent, several
+from paystar_async.models.base import Call, OpenEnum, answered, names_only, no_extra, sent, several
 from paystar_async.values.account import AccountNumber, Destination
 from paystar_async.values.dates import Day
 from paystar_async.values.mask import mask_account
@@ -14,16 +13,12 @@ from paystar_async.values.money import Money, TransferAmount
 from paystar_async.values.text import Count, Limit, PayId, PersonName, TrackId
 
 
-class TransferStatus(StrEnum):
+class TransferStatus(OpenEnum):
     """What became of a transfer; a word this version does not know is kept as it came."""
 
     SUCCESS = "success"
     FAILED = "failed"
     PENDING = "pending"
-
-    @classmethod
-    def _missing_(cls, value: object) -> "TransferStatus | None":
-        return open_member(cls, value)
 
 
 @sent
@@ -52,7 +47,7 @@ class Settlement:
     status: TransferStatus
     message: str | None = field(default=None, repr=False)
     ref_code: str | None = None
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -62,7 +57,7 @@ class Balance:
     balance: Money
     available_balance: Money | None = None
     account_number: str | None = field(default=None, repr=mask_account)
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -74,7 +69,7 @@ class Transaction:
     transaction_trace: str | None = None
     transaction_date_time: str | None = None
     additional: str | None = field(default=None, repr=False)
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -82,7 +77,7 @@ class Statement:
     """The lines of a statement, in the bank's order."""
 
     transactions: tuple[Transaction, ...] = ()
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @sent

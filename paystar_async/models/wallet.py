@@ -29,7 +29,7 @@ class WalletTransfer:
 class Accepted:
     """The service took the request; what becomes of each transfer is asked by ``wallet.find``."""
 
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @answered
@@ -38,7 +38,7 @@ class WalletBalance:
 
     total_amount: Money
     available_amount: Money
-    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only)
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @sent
@@ -50,7 +50,9 @@ class SettleWallet(Call[Accepted]):
         several(WalletTransfer, "transfers", once="track_id"),
         "the transfers, each track_id once",
     ]
-    withdraw_type: Annotated[WithdrawType | None, "how it is paid out; by the number of transfers where it is left out"] = None
+    withdraw_type: Annotated[
+        WithdrawType | None, "how it is paid out; by the number of transfers where it is left out"
+    ] = None
 
     def __attrs_post_init__(self) -> None:
         if self.withdraw_type is None:

@@ -1,12 +1,13 @@
 """What the payer's browser brings back. Anybody can write one: it is a hint, and only verify proves a payment."""
 
-from collections.abc import Mapping
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import Self, cast
 
 from attrs import field, frozen
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.mask import mask_card
+from paystar_async.values.mask import described, mask_card
+from paystar_async.values.text import read_text
 
 LONGEST = 512
 
@@ -14,20 +15,26 @@ LONGEST = 512
 def _one(fields: Mapping[str, object], name: str) -> str | None:
     """The field as one line of text; a field that came more than once counts if it always said the same."""
     value = fields.get(name)
-    if isinstance(value, list | tuple):
-        several = {str(one) for one in value}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        if len(several) > 1:
-            raise InvalidValue(name, expected="one value", got=f"{len(several)} different ones")
-        value = next(iter(several), None)
+    several = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
+    texts = {_text(name, one) for one in several}
+    if len(texts) > 1:
+        raise InvalidValue(name, expected="one value", got=f"{len(texts)} different ones", hint="not from Paystar")
+    return texts.pop() if texts else None
+
+
+def _text(name: str, value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is None or value == "":
         return None
-    if not isinstance(value, str) or len(value) > LONGEST or not value.isprintable():
-        raise InvalidValue(
-            name, expected=f"a line of at most {LONGEST} characters", got=type(value).__name__, hint="not from Paystar"
-        )
-    return value
+    try:
+        # As strict as what is sent, and no stricter: an order_id that could be sent can come back.
+        return read_text(value, least=1, most=LONGEST)
+    except ValueError:
+        pass
+    raise InvalidValue(
+        name, expected=f"a line of at most {LONGEST} characters", got=described(value), hint="not from Paystar"
+    )
 
 
 @frozen(kw_only=True)

@@ -2,16 +2,18 @@
 
 from paystar_async.errors import (
     AlreadyVerified,
+    BadAnswer,
     ConfigurationError,
     NotSent,
     NotVerifiable,
     ParameterMismatch,
     PaymentFailed,
     PaystarError,
-    StatusError,
     UnknownRefNum,
     VerificationFailed,
+    http_may_have_executed,
 )
+from paystar_async.middleware.retry import is_transient
 from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.outcomes import (
@@ -42,10 +44,12 @@ class Payments:
             order_id: your order, from your own store.
 
         Returns:
-            The payment with its outcome; fulfil the order on Verified alone.
+            The payment with its outcome; fulfil the order on Verified alone, and once: who confirms twice, or in two
+            places at once, is told Verified each time.
 
         Raises:
             ConfigurationError: amount or order_id is missing, or no gateway is configured.
+            InvalidValue: the amount is no amount, or the callback holds a full card number; nothing was asked.
             GatewayError: the gateway refuses you (its id, its signature); the payment is as it was.
 
         Source: POST /pardakht/verify, POST /pardakht/inquiry
@@ -55,6 +59,7 @@ class Payments:
                 "confirm needs amount and order_id of the order you stored",
                 hint="confirm(callback, amount=, order_id=)",
             )
+        order_id = str(order_id)
         outcome = await self._outcome(callback, amount, order_id)
         return Payment(outcome=outcome, order_id=order_id, ref_num=callback.ref_num, amount=amount)
 
@@ -65,83 +70,123 @@ class Payments:
             return Cancelled()
         if not callback.says_paid:
             return Declined(reason=f"the callback's status is {callback.status[:20]}")
+        return await self._proved(callback, amount, order_id)
+
+    async def _proved(self, callback: Callback, amount: int, order_id: str, *, again: bool = True) -> PaymentOutcome:
+        said = await self._verify(callback, amount)
+        if not isinstance(said, Verified | Undecided):
+            return said
+        # After a verify that went well, too: it proves a payment of this amount, not whose. Without this a payer
+        # could pay one order, and bring its ref_num back for another of the same price as well.
         try:
-            return await self._verify(callback, amount)
+            found = await self._inquiry(callback, amount)
+        except PaystarError as error:
+            return _without_inquiry(error, said, amount)
+        if (
+            again
+            and found.status == GatewayStatus.UNVERIFIED
+            and isinstance(said, Undecided)
+            and said.error is not None
+        ):
+            # The inquiry says that verify had no effect, so it may be sent once more.
+            return await self._proved(callback, amount, order_id, again=False)
+        return _decided(found, said, callback, amount, order_id)
+
+    async def _verify(self, callback: Callback, amount: int) -> PaymentOutcome:
+        """What verify says; Undecided where the inquiry has to decide."""
+        try:
+            answer = await self._gateway.verify(
+                ref_num=callback.ref_num,
+                amount=amount,
+                card_number=callback.card_number or "",
+                tracking_code=callback.tracking_code or "",
+            )
         except AlreadyVerified:
-            doubt = None
+            return Undecided(reason="it was verified before")
+        except VerificationFailed as error:
+            return Undecided(reason="the verification failed", error=error)
         except NotVerifiable as error:
             return Expired(reason=error.message)
         except ParameterMismatch:
             return AmountMismatch(expected=amount)
-        except (UnknownRefNum, VerificationFailed, PaymentFailed) as error:
+        except (UnknownRefNum, PaymentFailed) as error:
             return Declined(reason=str(error.args[0]))
         except PaystarError as error:
             if error.executed == "no" and not isinstance(error, NotSent):
                 raise
-            doubt = error
-        return await self._ask(callback, amount, order_id, doubt)
+            return Undecided(reason=f"verify is unanswered: {error.args[0]}", error=error)
+        if answer.price != amount:
+            return AmountMismatch(expected=amount, got=answer.price)
+        if answer.ref_num not in (None, callback.ref_num):
+            return Undecided(reason="the answer is about another transaction")
+        return Verified(
+            tracking_code=callback.tracking_code,
+            card_number=callback.card_number,
+            hashed_card_number=callback.hashed_card_number,
+        )
 
-    async def _verify(self, callback: Callback, amount: int) -> PaymentOutcome:
-        answer = await self._gateway.verify(
+    async def _inquiry(self, callback: Callback, amount: int) -> GatewayTransaction:
+        return await self._gateway.inquiry(
             ref_num=callback.ref_num,
             amount=amount,
             card_number=callback.card_number or "",
             tracking_code=callback.tracking_code or "",
         )
-        if answer.price != amount:
-            return AmountMismatch(expected=amount, got=answer.price)
-        if answer.ref_num not in (None, callback.ref_num):
-            return Undecided(reason="the answer is about another transaction")
-        return _verified(callback)
-
-    async def _ask(self, callback: Callback, amount: int, order_id: str, doubt: PaystarError | None) -> PaymentOutcome:
-        try:
-            found = await self._gateway.inquiry(
-                ref_num=callback.ref_num,
-                amount=amount,
-                card_number=callback.card_number,
-                tracking_code=callback.tracking_code,
-            )
-        except ParameterMismatch:
-            return AmountMismatch(expected=amount)
-        except (StatusError, PaystarError) as error:
-            return Undecided(reason=f"verify and inquiry are both unanswered: {error.args[0]}", error=error)
-        if found.status == GatewayStatus.UNVERIFIED and doubt is not None:
-            return await self._verify_again(callback, amount, doubt)
-        return _decided(found, callback, amount, order_id, doubt)
-
-    async def _verify_again(self, callback: Callback, amount: int, doubt: PaystarError) -> PaymentOutcome:
-        """The inquiry says that verify had no effect, so it may be sent once more."""
-        try:
-            return await self._verify(callback, amount)
-        except PaystarError as error:
-            return Undecided(reason=f"verify is still unanswered: {error.args[0]}", error=doubt)
 
 
-def _verified(callback: Callback) -> Verified:
-    return Verified(
-        tracking_code=callback.tracking_code,
-        card_number=callback.card_number,
-        hashed_card_number=callback.hashed_card_number,
-    )
+def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: int) -> PaymentOutcome:
+    """What is known where the inquiry brought no answer."""
+    if isinstance(said, Verified) and not _is_passing(error):
+        return said  # the service cannot say more, now or later
+    if isinstance(error, ParameterMismatch):
+        return AmountMismatch(expected=amount)
+    if isinstance(error, UnknownRefNum):
+        return Declined(reason=str(error.args[0]))
+    before = "verified" if isinstance(said, Verified) else said.reason
+    return Undecided(reason=f"{before}; the inquiry is unanswered: {error.args[0]}", error=error)
+
+
+def _is_passing(error: PaystarError) -> bool:
+    """Whether the inquiry may well be answered when it is asked again."""
+    if isinstance(error, BadAnswer):
+        return error.http_status is None or http_may_have_executed(error.http_status)
+    return is_transient(error) or type(error).executed == "maybe"
 
 
 def _decided(
-    found: GatewayTransaction, callback: Callback, amount: int, order_id: str, doubt: PaystarError | None
+    found: GatewayTransaction, said: Verified | Undecided, callback: Callback, amount: int, order_id: str
 ) -> PaymentOutcome:
     if found.order_id not in (None, order_id) or found.ref_num not in (None, callback.ref_num):
         return Declined(reason="the transaction is another order's")
+    doubt = said.error if isinstance(said, Undecided) else None
     match found.status:
+        case GatewayStatus.CANCELLED | GatewayStatus.FAILED | GatewayStatus.REVERSED if isinstance(said, Verified):
+            return Undecided(reason=f"verify went well, and the inquiry says {found.status.value}")
+        case _ if isinstance(said, Verified):
+            return said
         case GatewayStatus.SUCCEED:
-            # A fee on the payer makes it more than the amount, never less.
-            if found.payment_amount is not None and found.payment_amount < amount:
-                return AmountMismatch(expected=amount, got=found.payment_amount)
-            return _verified(callback)
+            return _succeeded(found, callback, amount)
         case GatewayStatus.CANCELLED:
             return Cancelled()
         case GatewayStatus.FAILED:
             return Declined(reason="the payment failed")
         case GatewayStatus.REVERSED:
             return Expired(reason="it went back to the payer")
+        case GatewayStatus.UNVERIFIED if isinstance(doubt, VerificationFailed):
+            return Declined(reason=str(doubt.args[0]))
         case _:
-            return Undecided(reason=f"the inquiry says {found.status.value}", error=doubt)
+            return Undecided(reason=f"{said.reason}; the inquiry says {found.status.value}", error=doubt)
+
+
+def _succeeded(found: GatewayTransaction, callback: Callback, amount: int) -> PaymentOutcome:
+    """The inquiry alone has to prove it here: whose it is and how much, or it may be a payment for something else."""
+    if found.order_id is None or found.payment_amount is None:
+        return Undecided(reason="the inquiry names no order or no amount")
+    # A fee on the payer makes it more than the amount, never less.
+    if found.payment_amount < amount:
+        return AmountMismatch(expected=amount, got=found.payment_amount)
+    return Verified(
+        tracking_code=found.tracking_code or callback.tracking_code,
+        card_number=found.card_number or callback.card_number,
+        hashed_card_number=found.hashed_card_number or callback.hashed_card_number,
+    )

@@ -1,5 +1,7 @@
 """The innermost step: value to bytes, bytes over the engine, bytes to value."""
 
+import sys
+from traceback import clear_frames
 from typing import Any
 
 from attrs import frozen
@@ -21,11 +23,16 @@ class Carrier:
 
     async def __call__(self, request: Request[Any], /) -> Response[Any]:
         """Send the request; raises what is known where no answer came or none that says success."""
+        outer = sys.exception()
+        # The frames below hold headers and bodies in their variables: a traceback with locals would print them.
         try:
             return await self._exchange(request)
         except PaystarError as error:
             failure = error
-        # The frames below hold headers and bodies in their variables: a traceback with locals would print them.
+        except BaseException as stray:
+            # Cancelled, or a fault in an engine of yours: it keeps its lines and loses the variables.
+            _forget(stray, outer)
+            raise
         failure.__context__ = failure.__cause__ = None
         raise _informed(failure, request.endpoint).with_traceback(None)
 
@@ -40,15 +47,23 @@ class Carrier:
         return self.wire.decode(request, *answer)
 
 
+def _forget(error: BaseException | None, outer: BaseException | None) -> None:
+    while error is not None and error is not outer:
+        clear_frames(error.__traceback__)
+        error = error.__context__
+
+
 def _informed(error: PaystarError, endpoint: Endpoint) -> PaystarError:
     """The error, knowing what its row does: nothing happens to a call that only reads."""
+    if error.executed == "no":
+        return error
+    always = type(error).executed == "maybe"
     if endpoint.safety is Safety.READ:
         error.executed = "no"
-    if isinstance(error, Unanswered | BadAnswer):
-        if endpoint.safety is Safety.READ:
+        if always:
             error.hint = "it only reads: call again"
-        elif endpoint.ask:
-            error.hint = f"it may have been carried out: ask {endpoint.ask} before you repeat it"
-        else:
-            error.hint = "it may have been carried out"
+    elif not always or isinstance(error, Unanswered | BadAnswer):
+        # A refusal that came with an HTTP 5xx has a hint that says "call again": it must not be followed.
+        ask = f": ask {endpoint.ask} before you repeat it" if endpoint.ask else ""
+        error.hint = f"it may have been carried out{ask}"
     return error

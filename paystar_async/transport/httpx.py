@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import httpx
 
-from paystar_async.errors import NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NotSent, Unanswered
 from paystar_async.transport.engine import Headers
 
 
@@ -33,15 +33,50 @@ class _Journey:
 
     def __init__(self, before_send: Callable[[], None] | None) -> None:
         self.stage = _Stage.UNTOLD
+        self.refused = False
         self._before_send = before_send
+        self._stream: Any = None
 
-    async def trace(self, event: str, _: Mapping[str, Any]) -> None:
+    async def trace(self, event: str, info: Mapping[str, Any]) -> None:
         if event.endswith("send_request_headers.started"):
-            if self._before_send is not None:
-                self._before_send()
+            if info["request"].method == b"CONNECT":
+                return  # a proxy is asked for the way; nothing of the request is in it
+            self._ask_leave()
             self.stage = _Stage.LEFT
         elif event.startswith("connection.connect_") and self.stage is _Stage.UNTOLD:
             self.stage = _Stage.CONNECTING
+        if event == "connection.connect_tcp.complete":
+            self._stream = info["return_value"]
+
+    async def hang_up(self) -> None:
+        """Close a connection given up before the request: httpcore leaves one in its handshake to the collector."""
+        if self._stream is not None and self.stage is _Stage.CONNECTING:
+            with anyio.CancelScope(shield=True):
+                await self._stream.aclose()
+
+    def _ask_leave(self) -> None:
+        if self._before_send is None:
+            return
+        self.refused = True
+        self._before_send()
+        self.refused = False
+
+    def never_left(self, problem: Exception) -> bool:
+        """Whether the request provably never left, given how it ended."""
+        if self.stage is _Stage.UNTOLD:
+            return isinstance(problem, _NO_CONNECTION)
+        return self.stage is _Stage.CONNECTING
+
+
+_NO_CONNECTION = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.UnsupportedProtocol,
+    httpx.InvalidURL,
+)
+# Not every Exception: a mock that finds no route raises AssertionError, and that is for the test to see.
+_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
 
 
 class _ClientTransport(httpx.AsyncBaseTransport):
@@ -59,6 +94,10 @@ def _stock(connections: int) -> httpx.AsyncBaseTransport:
     return httpx.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0)
 
 
+def _carries(given: object) -> bool:
+    return isinstance(given, httpx.AsyncClient | httpx.AsyncBaseTransport)
+
+
 class HttpxEngine:
     """Carries requests over httpx.
 
@@ -70,6 +109,11 @@ class HttpxEngine:
     def __init__(
         self, *, connections: int = 16, given: httpx.AsyncClient | httpx.AsyncBaseTransport | None = None
     ) -> None:
+        if given is not None and not _carries(given):
+            raise ConfigurationError(
+                f"a {type(given).__name__} cannot carry requests",
+                hint="hand in an httpx.AsyncClient, an httpx.AsyncBaseTransport or an Engine",
+            )
         self._connections, self._given = connections, given
         self._own: httpx.AsyncBaseTransport | None = None
 
@@ -99,25 +143,29 @@ class HttpxEngine:
         """Send a request and read its whole answer; see ``Engine.send``."""
         if timeout <= 0:
             raise NotSent("no time was left to send it")
+        if isinstance(self._given, httpx.AsyncClient) and self._given.is_closed:
+            raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
         journey = _Journey(before_send)
+        try:
+            with anyio.fail_after(timeout):
+                return await self._exchange(method, url, headers, body, journey)
+        except _FOREIGN as problem:
+            if journey.refused:
+                raise
+            reason = f"no answer within {timeout:.3g} s" if type(problem) is TimeoutError else _reason(problem)
+            unsent = journey.never_left(problem)
+        raise NotSent(f"not connected: {reason}") if unsent else Unanswered(reason)
+
+    async def _exchange(
+        self, method: str, url: str, headers: Headers, body: bytes | None, journey: _Journey
+    ) -> tuple[int, Mapping[str, str], bytes]:
         request = httpx.Request(method, url, headers=list(headers), content=body, extensions={"trace": journey.trace})
         request.url = MaskedURL(request.url)
         try:
-            with anyio.fail_after(timeout):
-                return await self._exchange(request)
-        except TimeoutError:
-            reason = f"no answer within {timeout:.3g} s"
-            unsent = journey.stage is _Stage.CONNECTING
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol) as problem:
-            reason = _reason(problem)
-            unsent = journey.stage is not _Stage.LEFT
-        except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as problem:
-            reason = _reason(problem)
-            unsent = False
-        raise NotSent(f"not connected: {reason}") if unsent else Unanswered(reason)
-
-    async def _exchange(self, request: httpx.Request) -> tuple[int, Mapping[str, str], bytes]:
-        response = await self._transport().handle_async_request(request)
+            response = await self._transport().handle_async_request(request)
+        except BaseException:
+            await journey.hang_up()
+            raise
         async with contextlib.aclosing(response):
             body = await response.aread()
         return response.status_code, dict(response.headers), body
@@ -130,4 +178,9 @@ class HttpxEngine:
 
 
 def _reason(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}" if str(problem) else type(problem).__name__
+    text = str(problem)
+    if isinstance(problem, httpx.RemoteProtocolError | httpx.DecodingError):
+        text = text.partition(":")[0]  # behind it stands what the server sent, and that may be an echo
+    if isinstance(problem, ValueError):
+        text = ""  # quotes what it could not read
+    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__

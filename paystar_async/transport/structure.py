@@ -14,12 +14,14 @@ from cattrs import BaseConverter, Converter, transform_error
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
+from paystar_async.accounts import fits_header
 from paystar_async.errors import BadAnswer
 from paystar_async.models.wallet import Accepted
 from paystar_async.values.money import Money, read_answer
 from paystar_async.values.secret import Secret
 
 _EXTRA = Mapping[str, object]
+_TRUTHS = frozenset({"true", "false", "yes", "no", "null", "none", "ok"})
 
 
 def structure(kind: Any, data: object, *, path: str = "$.data") -> Any:
@@ -52,13 +54,13 @@ def _say(problem: BaseException, _: type | None) -> str:
 
 
 def _told(value: object) -> str:
-    """What came, as far as it can be shown: short words and small numbers are no personal data."""
+    """What came, as far as it can be shown: a name, a key or a national id may stand where it does not belong."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float) and abs(value) < 1e9:
+    if isinstance(value, int | float) and abs(value) < 1e6:
         return f"the number {value}"
     if isinstance(value, str):
-        return f'the text "{value}"' if len(value) < 9 and value.isalpha() else f"a text of {len(value)} characters"
+        return f'the text "{value}"' if value.lower() in _TRUTHS else f"a text of {len(value)} characters"
     if isinstance(value, dict):
         return "an object"
     return "a list" if isinstance(value, list) else "a number"
@@ -86,8 +88,7 @@ def _str(value: object, _: Any) -> str:
 
 
 def _secret(value: object, _: Any) -> Secret:
-    # It goes into a header: a line break in it would be a second header.
-    if isinstance(value, str) and value and value.isascii() and value.isprintable():
+    if isinstance(value, str) and fits_header(value):
         return Secret(value)
     raise ValueError("expected a key")
 
@@ -104,21 +105,23 @@ def _accepted(value: object, _: Any) -> Accepted:
 
 def _is_list_of_models(kind: Any) -> bool:
     origin: Any = get_origin(kind)
-    return origin is list and attrs.has(get_args(kind)[0])
+    return origin in (list, tuple) and attrs.has(get_args(kind)[0])
 
 
 def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any]:
-    """A list; a single object stands for a list of one, and null for an empty one."""
-    inner = list_structure_factory(kind, converter)
+    """A list or tuple; a single object stands for a list of one, and null for an empty one."""
+    made: Any = get_origin(kind)
+    as_list: Any = list.__class_getitem__(get_args(kind)[0])
+    inner = list_structure_factory(as_list, converter)
 
     def read(value: object, _: Any) -> object:
         if value is None:
-            return []
+            return made()
         if isinstance(value, dict):
-            return inner([value], kind)
+            return made(inner([value], as_list))
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {_told(value)}")
-        return inner(value, kind)
+        return made(inner(value, as_list))
 
     return read
 
@@ -148,13 +151,14 @@ def _converter(*, detailed: bool) -> Converter:
         _list_of,
     )
     converter.register_structure_hook_factory(attrs.has, _model_hook)
-    converter.register_structure_hook_func(lambda kind: kind is bool, _bool)
-    converter.register_structure_hook_func(lambda kind: kind is str, _str)
+    # By class, not by predicate: cattrs asks its own hooks of plain classes first, and those guess.
+    converter.register_structure_hook(bool, _bool)
+    converter.register_structure_hook(str, _str)
+    converter.register_structure_hook(StrEnum, _enum)
     converter.register_structure_hook_func(lambda kind: kind is Secret, _secret)
     converter.register_structure_hook_func(lambda kind: kind is Accepted, _accepted)
     converter.register_structure_hook_func(lambda kind: kind == Money, _money)
     converter.register_structure_hook_func(lambda kind: kind == _EXTRA, lambda value, _: value)
-    converter.register_structure_hook_func(lambda kind: isinstance(kind, type) and issubclass(kind, StrEnum), _enum)
     return converter
 
 

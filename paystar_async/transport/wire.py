@@ -4,9 +4,11 @@ The innermost room, and the only one where a secret or a signature is written do
 – rings, logs, journals, tracebacks – never holds one.
 """
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from attrs import field, frozen, has
 from cattrs import Converter
@@ -35,6 +37,8 @@ from paystar_async.version import USER_AGENT
 T = TypeVar("T")
 
 SUCCESS = frozenset({1, "ok"})
+LONGEST, LONGEST_SHOWN = 20_000, 1_000
+"""Characters of a server's text that are looked at, and that are kept."""
 INVALID_ACCESS = "دسترسی نامعتبر"
 """How an invalid or expired key is also refused, with no code 4 or 5 (WIRE §1, two integrations)."""
 
@@ -71,6 +75,7 @@ class Wire:
 
     def __init__(self, accounts: Accounts, base_url: str) -> None:
         self._accounts, self._base_url = accounts, base_url
+        self._hiding: dict[Secret | None, re.Pattern[str]] = {}
 
     def url(self, endpoint: Endpoint) -> str:
         """The row's address."""
@@ -122,9 +127,13 @@ class Wire:
             message = envelope.get("message")
             text = message if isinstance(message, str) else ""
             if status in SUCCESS:
-                value = structure(answer_type(type(request.value)), envelope.get("data"))
                 return Response(
-                    value=value, status=status, message=text, http_status=http_status, headers=headers, body=body
+                    value=structure(answer_type(type(request.value)), envelope.get("data")),
+                    status=status,
+                    message=self._shown(request, text),
+                    http_status=http_status,
+                    headers=headers,
+                    body=body,
                 )
         except BadAnswer as bad:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
@@ -140,23 +149,26 @@ class Wire:
         if text.strip() == INVALID_ACCESS and kind in (StatusError, ServerFault, InvalidInput):
             kind = InvalidToken  # ours
         executed: Executed | None = "maybe" if http_may_have_executed(http_status) else None
-        secrets = [one.reveal() for one in self._secrets(request)]
+        fields = {self._shown(request, name): [self._shown(request, one) for one in told] for name, told in _told(data)}
         return kind(
-            status if isinstance(status, int) else _scrubbed(status, secrets)[:40],
-            _scrubbed(text, secrets),
+            status if isinstance(status, int) else self._shown(request, status)[:40],
+            self._shown(request, text),
             endpoint=endpoint.id,
-            fields={_scrubbed(name, secrets): [_scrubbed(one, secrets) for one in told] for name, told in _told(data)},
+            fields=fields,
             http_status=http_status,
             retry_after=after,
             executed=executed,
         )
 
-    def _secrets(self, request: Request[Any]) -> list[Secret]:
-        """What a server that echoes its input could put into a message."""
-        realm = request.endpoint.realm
-        held = [*self._accounts.credentials(realm, "POST").values(), *self._accounts.first_key(realm)]
-        held += [request.key, self._accounts.sign_key(realm)]
-        return [one for one in held if isinstance(one, Secret)]
+    def _shown(self, request: Request[Any], text: str) -> str:
+        """A text of the server's without our secrets, which a server that echoes its input puts into it."""
+        pattern = self._hiding.get(request.key)
+        if pattern is None:
+            if len(self._hiding) > 8:  # keys are renewed; the patterns of old ones are dropped
+                self._hiding.clear()
+            held = [*self._accounts.secrets(), *([request.key] if request.key is not None else [])]
+            pattern = self._hiding[request.key] = _pattern(held)
+        return scrub(pattern.sub("***", text[:LONGEST]))[:LONGEST_SHOWN]
 
 
 def _plain(value: object) -> dict[str, Any]:
@@ -167,10 +179,21 @@ def _revealed(value: str | Secret) -> str:
     return value.reveal() if isinstance(value, Secret) else value
 
 
-def _scrubbed(text: str, secrets: list[str]) -> str:
-    for secret in secrets:
-        text = text.replace(secret, "***")
-    return scrub(text)
+def _pattern(secrets: Iterable[Secret]) -> re.Pattern[str]:
+    """What finds secrets in a text, as they stand, in a query string and in JSON; and every signature."""
+    forms: set[str] = set()
+    for text in (one.reveal() for one in secrets):
+        forms |= {text, quote(text), quote(text, safe=""), quote_plus(text), quote_plus(text, safe="/")}
+        once = _escaped(text)
+        forms |= once.union(*map(_escaped, once))  # a body that is quoted in a JSON text is escaped twice
+    # The longest first: one secret may be the beginning of another.
+    known = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+    return re.compile(f"[0-9a-f]{{128}}|{known}" if known else "[0-9a-f]{128}", re.IGNORECASE)
+
+
+def _escaped(text: str) -> set[str]:
+    plain, ascii_alone = codec.dumps(text).decode()[1:-1], json.dumps(text)[1:-1]
+    return {plain, ascii_alone, ascii_alone.replace("/", r"\/")}
 
 
 def _told(data: object) -> list[tuple[str, list[str]]]:
@@ -206,7 +229,8 @@ def _status(envelope: Mapping[str, object]) -> int | str:
         if word.removeprefix("-").isdecimal() and len(word) < 10:
             return int(word)
         return word.lower() if word.lower() in SUCCESS or word.lower() in BY_STATUS else word
-    if envelope.get("message") == INVALID_ACCESS:
+    message = envelope.get("message")
+    if isinstance(message, str) and message.strip() == INVALID_ACCESS:
         return 4
     raise BadAnswer("$.status", "expected a status, an int or a word")
 

@@ -1,0 +1,129 @@
+"""Keys in a database: a file shared by the processes of one host, or a PostgreSQL server shared by many hosts."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from os import PathLike
+
+from paystar_async.clock import Clock
+from paystar_async.errors import StorageError
+from paystar_async.keys.crypto import Crypto
+from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.stored import Stored, stored, to_record, to_text
+from paystar_async.storage.choose import database as chosen
+from paystar_async.storage.database import Database, Parameters, Row, Transaction
+from paystar_async.values.secret import Secret
+
+SCHEMA = (
+    """
+    CREATE TABLE paystar_keys (
+        realm TEXT NOT NULL,
+        account TEXT NOT NULL,
+        version BIGINT NOT NULL,
+        owner TEXT,
+        until DOUBLE PRECISION,
+        lost BIGINT NOT NULL,
+        body TEXT NOT NULL,
+        PRIMARY KEY (realm, account)
+    )
+    """,
+)
+_LOAD = "SELECT version, owner, until, lost, body FROM paystar_keys WHERE realm = :realm AND account = :account"
+_INSERT = """
+INSERT INTO paystar_keys (realm, account, version, lost, body) VALUES (:realm, :account, 1, :lost, :body)
+ON CONFLICT (realm, account) DO NOTHING
+RETURNING version, owner, until, lost, body
+"""
+# A claim that ends later than any could was made before the clock was set back: it holds nobody up.
+_CLAIM = """
+UPDATE paystar_keys SET version = version + 1, owner = :owner, until = :now + :ttl
+WHERE realm = :realm AND account = :account AND version = :version
+AND NOT (owner IS NOT NULL AND COALESCE(until, 0) > :now AND COALESCE(until, 0) <= :now + :ttl)
+RETURNING version, owner, until, lost, body
+"""
+_REPLACE = """
+UPDATE paystar_keys SET version = version + 1, owner = NULL, until = NULL, lost = :lost, body = :body
+WHERE realm = :realm AND account = :account AND version = :version
+RETURNING version, owner, until, lost, body
+"""
+
+
+class DatabaseKeyStore:
+    """Holds key records in a database.
+
+    Args:
+        database: a path, ``postgresql://…`` or a Database; one that is handed in is never closed here.
+        crypto: seals the tokens; None: they are stored as they are.
+        clock: whose time a claim in a file ends by; a server uses its own.
+    """
+
+    def __init__(
+        self,
+        database: str | PathLike[str] | Database,
+        *,
+        crypto: Crypto | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self._database = chosen(database, clock)
+        self._given = isinstance(database, Database)
+        self._crypto = crypto
+        self._laid_out = False
+
+    async def load(self, key: KeyId) -> KeyRecord | None:
+        """The record as it stands."""
+        async with self._tables() as database:
+            return self._record(key, await _held(database, key))
+
+    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
+        return await self._change(key, version, _CLAIM, {"owner": owner, "ttl": float(ttl)})
+
+    async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
+        """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
+        values: Parameters = {"lost": int(new.lost), "body": to_text(key, new, self._crypto)}
+        return await self._change(key, version, _REPLACE if version else _INSERT, values)
+
+    async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
+        """Note that the refresh token is dead, keep everything else; None if the version is gone."""
+        return await self._change(key, version, _REPLACE, {"lost": 1})
+
+    async def aclose(self) -> None:
+        """Close the database, unless it was handed in; the store may be used again afterwards."""
+        if not self._given:
+            await self._database.aclose()
+
+    async def _change(self, key: KeyId, version: int, sql: str, values: Parameters) -> KeyRecord | None:
+        async with self._tables() as database, database.transaction() as transaction:
+            held = await _held(transaction, key)
+            # What cannot be read raises here, before anything is put in its place.
+            self._record(key, held)
+            if (held.version if held else 0) != version or (held is None and sql is not _INSERT):
+                return None
+            at: Parameters = {"realm": key.realm, "account": key.account, "version": version}
+            kept: Parameters = {"body": held.body} if held else {}
+            return self._record(key, _stored(key, await transaction.fetch(sql, {**at, **kept, **values})))
+
+    def _record(self, key: KeyId, held: Stored | None) -> KeyRecord | None:
+        return None if held is None else to_record(key, held, self._crypto)
+
+    @asynccontextmanager
+    async def _tables(self) -> AsyncGenerator[Database, None]:
+        try:
+            if not self._laid_out:
+                await self._database.migrate("keys", SCHEMA)
+                self._laid_out = True
+            yield self._database
+        except StorageError:
+            self._laid_out = False  # the file may be another by now, or the server restored
+            raise
+
+
+async def _held(reader: Database | Transaction, key: KeyId) -> Stored | None:
+    return _stored(key, await reader.fetch(_LOAD, {"realm": key.realm, "account": key.account}))
+
+
+def _stored(key: KeyId, rows: list[Row]) -> Stored | None:
+    for row in rows:
+        if isinstance(row["body"], str):
+            row["body"] = Secret(row["body"])
+        return stored(key, row)
+    return None

@@ -1,0 +1,1 @@
+"""Where records outlive the process: one small asynchronous database, on SQLite or PostgreSQL."""

@@ -1,0 +1,83 @@
+"""What a database must be able to do. Keys, payouts and orders are written against this and nothing else.
+
+One dialect of SQL serves every adapter:
+
+- parameters are ``:name``; ``:now`` is always there and is the store's own time, in seconds since 1970;
+- columns are ``TEXT``, ``BIGINT`` (also for yes and no) and ``DOUBLE PRECISION``;
+- whoever changes a row names the version it read: ``UPDATE … WHERE version = :version RETURNING …``;
+- a parameter that may be None and stands alone says its type: ``CAST(:since AS TEXT) IS NULL``.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol, runtime_checkable
+
+from paystar_async.values.secret import Secret
+
+Value = str | int | float | Secret | None
+"""A Secret is stored as its text; wrapped, no traceback that shows local variables shows it."""
+Parameters = Mapping[str, Value]
+Row = dict[str, Any]
+
+NONE: Parameters = {}
+"""A statement without parameters."""
+
+TRANSACTION_SECONDS = 30.0
+"""How long a transaction may idle: one that was left open must not keep everybody out."""
+
+
+class Transaction(Protocol):
+    """Statements that happen together or not at all; one that fails ends it."""
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        """Run a statement; how many rows it changed."""
+        ...
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        """Run a statement; the rows it gives, by column name."""
+        ...
+
+
+@runtime_checkable
+class Database(Protocol):
+    """A store that survives its users, several at once. It opens itself at first use, also after ``aclose``.
+
+    Whatever the driver raises becomes a StorageError here. A caller that is cancelled leaves no transaction open;
+    a statement, or a commit, that was under way then has happened as a whole or not at all.
+    """
+
+    def transaction(self) -> AbstractAsyncContextManager[Transaction]:
+        """``async with`` it: committed at the end, rolled back on an error.
+
+        Where the commit itself raises StorageUnavailable, it may have been stored: read again.
+        """
+        ...
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        """One statement in a transaction of its own; how many rows it changed."""
+        ...
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        """One statement in a transaction of its own; the rows it gives."""
+        ...
+
+    async def migrate(self, name: str, steps: Sequence[str]) -> None:
+        """Bring the tables of the part ``name`` up to date, whoever else is just doing the same.
+
+        Args:
+            name: the part (``keys``); each has a version of its own.
+            steps: a statement each, in order, of which some may have been run before; only ever appended to.
+
+        Raises:
+            SchemaMismatch: a newer version was here, or tables of that name are not ours.
+        """
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of files and connections."""
+        ...
+
+
+def bare(parameters: Parameters) -> dict[str, str | int | float | None]:
+    """The parameters as a driver takes them; called where its own frames begin."""
+    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in parameters.items()}

@@ -1,0 +1,51 @@
+"""Tables brought up to date, one part at a time."""
+
+from collections.abc import Sequence
+
+from paystar_async.errors import SchemaMismatch
+from paystar_async.storage.database import NONE, Database, Parameters, Transaction
+
+
+async def migrate(
+    database: Database, name: str, steps: Sequence[str], *, lock: str = "", key: Parameters = NONE
+) -> None:
+    """Run those of the steps that were not run yet.
+
+    Args:
+        database: where.
+        name: the part the steps belong to.
+        steps: all steps there ever were.
+        lock: what a transaction runs first where starting one keeps nobody else out.
+        key: the parameters of ``lock``.
+    """
+    try:
+        done = await _version(database, name)
+    except SchemaMismatch:
+        done = None  # no such table yet, or none of ours: what follows tells
+    if done is not None and _left(name, done, steps) == 0:
+        return  # the usual start asks for no lock and for no right to create tables
+    async with database.transaction() as transaction:
+        if lock:
+            await transaction.fetch(lock, key)
+        await transaction.execute(
+            "CREATE TABLE IF NOT EXISTS paystar_schema (name TEXT PRIMARY KEY, version BIGINT NOT NULL)"
+        )
+        done = await _version(transaction, name) or 0
+        for step in steps[len(steps) - _left(name, done, steps) :]:
+            await transaction.execute(step)
+        await transaction.execute(
+            "INSERT INTO paystar_schema (name, version) VALUES (:name, :version)"
+            " ON CONFLICT (name) DO UPDATE SET version = excluded.version",
+            {"name": name, "version": len(steps)},
+        )
+
+
+async def _version(reader: Database | Transaction, name: str) -> int | None:
+    rows = await reader.fetch("SELECT version FROM paystar_schema WHERE name = :name", {"name": name})
+    return rows[0]["version"] if rows else None
+
+
+def _left(name: str, done: int, steps: Sequence[str]) -> int:
+    if not 0 <= done <= len(steps):
+        raise SchemaMismatch(f"the tables of {name!r} have version {done}; this package knows up to {len(steps)}")
+    return len(steps) - done

@@ -1,0 +1,116 @@
+"""A database in a file: several processes of one host, no server."""
+
+import sqlite3
+import weakref
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from os import PathLike
+from pathlib import Path
+from typing import TypeVar
+
+from paystar_async.clock import Clock, SystemClock
+from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
+from paystar_async.storage.migrate import migrate
+from paystar_async.storage.writer import Errand, Turn, Writer
+
+T = TypeVar("T")
+
+PATIENCE = 5.0
+"""Seconds to wait for another process that writes."""
+
+
+class SqliteDatabase:
+    """A SQLite file, written through to the disk at every commit. On asyncio and on trio.
+
+    Args:
+        path: the file; it is made, readable by its owner alone, when it is first used.
+        clock: what ``:now`` is; the machine's own by default.
+        patience: seconds to wait for another process that writes.
+    """
+
+    def __init__(self, path: str | PathLike[str], *, clock: Clock | None = None, patience: float = PATIENCE) -> None:
+        self._path = Path(path).absolute()
+        self._clock = clock or SystemClock()
+        self._patience = patience
+        self._writer: Writer | None = None
+
+    def __repr__(self) -> str:
+        return f"SqliteDatabase({str(self._path)!r})"
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction, None]:
+        """``async with`` it: committed at the end, rolled back on an error."""
+        writer, turn = self._thread(), Turn()
+        try:
+            await writer.post(Errand(_begin, turn, opens=True)).result()
+            yield SqliteTransaction(self._clock, writer, turn)
+            await writer.post(Errand(_commit, turn)).result()
+        except BaseException:
+            # Not waited for, so that nothing can cut it off.
+            turn.over = True
+            writer.post(Errand(_roll_back, turn))
+            raise
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        """One statement in a transaction of its own; how many rows it changed."""
+        return await SqliteTransaction(self._clock, self._thread()).execute(sql, parameters)
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        """One statement in a transaction of its own; the rows it gives."""
+        return await SqliteTransaction(self._clock, self._thread()).fetch(sql, parameters)
+
+    async def migrate(self, name: str, steps: Sequence[str]) -> None:
+        """Bring the tables of the part ``name`` up to date."""
+        await migrate(self, name, steps)
+
+    async def aclose(self) -> None:
+        """Do what is under way, then close the file; it may be used again afterwards."""
+        writer, self._writer = self._writer, None
+        if writer is not None and writer.usable:
+            last = Errand(_nothing)
+            writer.close(last)
+            await last.result()
+
+    def _thread(self) -> Writer:
+        if self._writer is None or not self._writer.usable:
+            self._writer = Writer(self._path, self._patience)
+            weakref.finalize(self, self._writer.close)  # for those who never say aclose
+        return self._writer
+
+
+class SqliteTransaction:
+    """Statements of one transaction, or single ones where there is no ``turn``."""
+
+    def __init__(self, clock: Clock, writer: Writer, turn: Turn | None = None) -> None:
+        self._clock, self._writer, self._turn = clock, writer, turn
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        """Run a statement; how many rows it changed."""
+        return await self._run(lambda cursor: cursor.rowcount, sql, parameters)
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        """Run a statement; the rows it gives, by column name."""
+        return await self._run(lambda cursor: cursor.fetchall(), sql, parameters)
+
+    async def _run(self, take: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters) -> T:
+        def work(connection: sqlite3.Connection) -> T:
+            return take(connection.execute(sql, bare({"now": self._clock.time(), **parameters})))
+
+        return await self._writer.post(Errand(work, self._turn)).result()
+
+
+def _begin(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")  # a transaction that reads first could otherwise not write later
+
+
+def _commit(connection: sqlite3.Connection) -> None:
+    connection.execute("COMMIT")
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    pass

@@ -1,0 +1,197 @@
+"""Where keys can be kept, for the one suite that all stores pass. A new store is a class here and a line in PLACES."""
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol, cast
+
+import pytest
+
+from paystar_async.clock import ManualClock
+from paystar_async.keys.crypto import Crypto
+from paystar_async.keys.database import DatabaseKeyStore
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.record import KeyId
+from paystar_async.keys.redis import RedisKeyStore
+from paystar_async.keys.store import KeyStore
+from tests.servers import PostgresServer, RedisServer
+
+OLD_KEY, NEW_KEY = Crypto.new_key(), Crypto.new_key()
+
+
+class Place(Protocol):
+    """Somewhere records lie, whoever looks at them."""
+
+    lease: float
+    """Seconds a claim lasts in a test."""
+
+    def store(self, crypto: Crypto | None = None) -> KeyStore:
+        """A store on this place, as another process would make it."""
+        ...
+
+    async def now(self) -> float:
+        """What time the place has."""
+        ...
+
+    async def wait_out(self) -> None:
+        """Come back when a claim of ``lease`` seconds is over."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+class SharedPlace(Place, Protocol):
+    """One that processes share, and where a record can be spoilt behind the stores' backs."""
+
+    name: str
+    """What ``key_store`` finds it by."""
+
+    def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
+        """Write over a field of a record."""
+        ...
+
+    def raw(self, key: KeyId) -> dict[str, object]:
+        """A record as it lies there."""
+        ...
+
+
+class Memory:
+    """The dictionary of one process."""
+
+    lease = 60.0
+
+    def __init__(self) -> None:
+        self._clock = ManualClock()
+        self._store = MemoryKeyStore(self._clock)
+
+    def store(self, crypto: Crypto | None = None) -> KeyStore:
+        return self._store
+
+    async def now(self) -> float:
+        return self._clock.time()
+
+    async def wait_out(self) -> None:
+        self._clock.advance(self.lease)
+
+    async def aclose(self) -> None:
+        pass
+
+
+class _Closing:
+    def __init__(self) -> None:
+        self._goodbyes: list[Callable[[], Awaitable[None]]] = []
+
+    async def aclose(self) -> None:
+        for goodbye in self._goodbyes:
+            await goodbye()
+
+
+class File(_Closing):
+    """A SQLite file."""
+
+    lease = 60.0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.name = str(path)
+        self.clock = ManualClock(start=time.time())
+
+    def store(self, crypto: Crypto | None = None) -> KeyStore:
+        store = DatabaseKeyStore(self.name, crypto=crypto, clock=self.clock)
+        self._goodbyes.append(store.aclose)
+        return store
+
+    async def now(self) -> float:
+        return self.clock.time()
+
+    async def wait_out(self) -> None:
+        self.clock.advance(self.lease)
+
+    def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
+        connection = sqlite3.connect(self.name)
+        with connection:
+            connection.execute(f"UPDATE paystar_keys SET {field} = ? WHERE account = ?", (value, key.account))
+        connection.close()
+
+    def raw(self, key: KeyId) -> dict[str, object]:
+        connection = sqlite3.connect(self.name)
+        connection.row_factory = sqlite3.Row
+        row = connection.execute("SELECT * FROM paystar_keys WHERE account = ?", (key.account,)).fetchone()
+        connection.close()
+        return dict(row)
+
+
+class _Timed(_Closing):
+    lease = 0.15
+
+    async def now(self) -> float:
+        return time.time()
+
+    async def wait_out(self) -> None:
+        await asyncio.sleep(self.lease + 0.01)
+
+
+class Server(_Timed):
+    """A schema on a PostgreSQL server."""
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        super().__init__()
+        self.name, self._server = url, server
+        self._schema = url.rpartition("%3D")[2]
+
+    def store(self, crypto: Crypto | None = None) -> KeyStore:
+        store = DatabaseKeyStore(self.name, crypto=crypto, clock=ManualClock())  # a clock it must not look at
+        self._goodbyes.append(store.aclose)
+        return store
+
+    def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
+        with self._server.connect() as connection:
+            sql = f"UPDATE {self._schema}.paystar_keys SET {field} = %s WHERE account = %s"
+            connection.execute(sql.encode(), (value, key.account))
+
+    def raw(self, key: KeyId) -> dict[str, object]:
+        with self._server.connect() as connection:
+            sql = f"SELECT * FROM {self._schema}.paystar_keys WHERE account = %s"
+            cursor = connection.execute(sql.encode(), (key.account,))
+            assert cursor.description is not None
+            [row] = cursor.fetchall()
+            return dict(zip([column.name for column in cursor.description], row, strict=True))
+
+
+class Redis(_Timed):
+    """A Redis server."""
+
+    def __init__(self, server: RedisServer) -> None:
+        super().__init__()
+        self.name, self._server = server.url, server
+        server.tell("FLUSHALL")
+
+    def store(self, crypto: Crypto | None = None) -> KeyStore:
+        return RedisKeyStore(self.name, crypto=crypto)
+
+    def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
+        name = f"paystar:keys:{key.realm}:{key.account}"
+        self._server.tell("HSET", name, field, "" if value is None else str(value))
+
+    def raw(self, key: KeyId) -> dict[str, object]:
+        found = self._server.tell("HGETALL", f"paystar:keys:{key.realm}:{key.account}")
+        return {name.decode(): value.decode() for name, value in cast("dict[bytes, bytes]", found).items()}
+
+
+SHARED_PLACES = ("sqlite", "redis", "postgres")
+PLACES = ("memory", *SHARED_PLACES)
+
+
+def make_place(request: pytest.FixtureRequest, path: Path) -> Memory | SharedPlace:
+    """The place of this name; a server that cannot be had is a failure, never a skip."""
+    if request.param == "memory":
+        return Memory()
+    if request.param == "sqlite":
+        return File(path / "keys.db")
+    if request.param == "redis":
+        return Redis(request.getfixturevalue("redis_server"))
+    return Server(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))

@@ -1,0 +1,49 @@
+import asyncio
+import sys
+from threading import Barrier, Thread
+
+from paystar_async import Secret
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.record import KeyId, KeyRecord
+
+KEY = KeyId("application", "app-1")
+
+
+def test_loops_in_several_threads_may_share_one_and_only_one_of_them_renews() -> None:
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        assert {_winners(4) for _ in range(30)} == {1}
+    finally:
+        sys.setswitchinterval(interval)
+
+
+def _winners(threads: int) -> int:
+    store, won, together = MemoryKeyStore(), list[str](), Barrier(threads)
+    asyncio.run(store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0"))))
+
+    async def claim(name: str) -> None:
+        if await store.begin(KEY, 1, name, 60) is not None:
+            won.append(name)
+
+    def run(name: str) -> None:
+        together.wait()
+        asyncio.run(claim(name))
+
+    running = [Thread(target=run, args=(f"thread-{n}",)) for n in range(threads)]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join()
+    return len(won)
+
+
+async def test_a_store_made_without_a_clock_goes_by_the_machine_s_own() -> None:
+    store = MemoryKeyStore()
+    stored = await store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0")))
+    assert stored is not None
+
+    claimed = await store.begin(KEY, stored.version, "me", 60)
+
+    assert claimed is not None
+    assert await store.begin(KEY, claimed.version, "you", 60) is None

@@ -1,0 +1,353 @@
+"""What befalls keys that several processes share: races, deaths, outages, and records somebody spoilt."""
+
+import asyncio
+import json
+import pickle
+import subprocess
+import sys
+import time
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import pytest
+import pytest_asyncio
+from attrs import evolve
+
+from paystar_async.clock import ManualClock
+from paystar_async.errors import (
+    ConfigurationError,
+    ForeignRecord,
+    SchemaMismatch,
+    StorageCorrupt,
+    StorageError,
+    StorageUnavailable,
+    WrongStorageKey,
+)
+from paystar_async.keys.choose import key_store
+from paystar_async.keys.crypto import Crypto
+from paystar_async.keys.database import DatabaseKeyStore
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.redis import RedisKeyStore
+from paystar_async.keys.store import KeyStore
+from paystar_async.values.secret import Secret
+from tests.keys.places import NEW_KEY, OLD_KEY, SHARED_PLACES, File, SharedPlace, make_place
+from tests.servers import PostgresServer, RedisServer
+
+KEY = KeyId("application", "race")
+PAIR = KeyRecord(token=Secret("token"), refresh_token=Secret("refresh"), issued_at=1.0, expires_at=2.0)
+LEASE = 0.5
+"""Seconds the racer claims a key for."""
+
+
+@pytest_asyncio.fixture(params=SHARED_PLACES)
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[SharedPlace]:
+    place = cast("SharedPlace", make_place(request, tmp_path))
+    yield place
+    await place.aclose()
+
+
+def racer(place: SharedPlace, *task: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-W", "error", "-m", "tests.keys.racer", place.name, *task]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+def said(process: subprocess.Popen[str]) -> list[str]:
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0
+    return out.splitlines()
+
+
+def test_of_several_processes_one_wins_each_version(place: SharedPlace) -> None:
+    """They start at once on a place that has no tables yet."""
+    racers = [racer(place, "race", "41") for _ in range(4)]
+    won = [int(version) for process in racers for version in said(process)]
+    assert sorted(won) == list(range(1, 43, 2))
+
+
+def test_one_that_is_killed_is_taken_over_when_its_claim_ends(place: SharedPlace) -> None:
+    with racer(place, "hang") as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "claimed\n"
+        victim.kill()
+
+    async def main() -> None:
+        store = place.store()
+        if isinstance(place, File):
+            place.clock.jump(time.time() - place.clock.time())
+            assert await store.begin(KEY, 2, "heir", LEASE) is None
+            place.clock.advance(LEASE + 5)
+        taken, until = None, time.monotonic() + LEASE + 2
+        while taken is None and time.monotonic() < until:
+            taken = await store.begin(KEY, 2, "heir", LEASE)
+            await asyncio.sleep(0.02)
+        assert taken is not None
+        assert (taken.version, taken.in_flight_owner, taken.token) == (3, "heir", Secret("1"))
+        await place.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_full_disk_costs_nothing_that_was_stored(tmp_path: Path) -> None:
+    [hint] = said(racer(File(tmp_path / "keys.db"), "full"))
+    assert "full" in hint
+
+
+async def test_a_full_redis_costs_nothing_that_was_stored(redis_server: RedisServer) -> None:
+    redis_server.tell("FLUSHALL")
+    store = RedisKeyStore(redis_server.url)
+    first = await store.commit(KEY, 0, "me", PAIR)
+    redis_server.tell("CONFIG", "SET", "maxmemory", "1")
+    try:
+        with pytest.raises(StorageUnavailable) as refusal:
+            await store.commit(KEY, 1, "me", PAIR)
+        assert await store.load(KEY) == first
+    finally:
+        redis_server.tell("CONFIG", "SET", "maxmemory", "0")
+    assert "full" in refusal.value.hint
+    assert await store.commit(KEY, 1, "me", PAIR) is not None
+
+
+@pytest.mark.parametrize("place", ["redis", "postgres"], indirect=True)
+async def test_a_server_that_is_away_is_told_and_found_again(
+    place: SharedPlace, request: pytest.FixtureRequest
+) -> None:
+    server: RedisServer | PostgresServer = request.getfixturevalue(
+        "redis_server" if place.name.startswith("unix") else "postgres_server"
+    )
+    store = place.store()
+    first = await store.commit(KEY, 0, "me", PAIR)
+    server.stop()
+    try:
+        for call in every_change(store, 1):
+            with pytest.raises(StorageUnavailable) as outage:
+                await call
+            assert outage.value.executed == "no"
+    finally:
+        server.start()
+    assert await store.load(KEY) == first
+    assert await store.begin(KEY, 1, "me", 60) is not None
+
+
+def every_change(store: KeyStore, version: int) -> tuple[Any, ...]:
+    return (
+        store.load(KEY),
+        store.begin(KEY, version, "me", 60),
+        store.commit(KEY, version, "me", PAIR),
+        store.mark_lost(KEY, version),
+    )
+
+
+def body(**changes: object) -> str:
+    inner = json.dumps({"token": "t", "refresh_token": "r", "issued_at": None, "expires_at": 1})
+    return json.dumps({"format": 1, "realm": KEY.realm, "account": KEY.account, "open": inner} | changes)
+
+
+SPOILT: list[tuple[str, str | float | None, type[StorageError]]] = [
+    ("body", "", StorageCorrupt),
+    ("body", "}{", StorageCorrupt),
+    ("body", "[]", StorageCorrupt),
+    ("body", "[" * 100_000, StorageCorrupt),
+    ("body", body(open="]["), StorageCorrupt),
+    ("body", body(open=None), StorageCorrupt),
+    ("body", body(open="{}"), StorageCorrupt),
+    ("body", body(open='{"token":1,"refresh_token":null,"issued_at":null,"expires_at":null}'), StorageCorrupt),
+    ("body", body(open='{"token":null,"refresh_token":null,"issued_at":true,"expires_at":null}'), StorageCorrupt),
+    ("body", body(open='{"token":null,"refresh_token":null,"issued_at":NaN,"expires_at":null}'), StorageCorrupt),
+    ("body", body(open='{"token":null,"refresh_token":null,"issued_at":1e999,"expires_at":null}'), StorageCorrupt),
+    ("body", body(format=None), StorageCorrupt),
+    ("body", body(format=True), StorageCorrupt),
+    ("body", body(format=2), SchemaMismatch),
+    ("body", body(account="another"), ForeignRecord),
+    ("body", body(realm="wallet"), ForeignRecord),
+    ("body", body(open=None, sealed="00000000.AAAA"), WrongStorageKey),
+    ("lost", 7, StorageCorrupt),
+]
+
+
+async def test_a_record_that_was_spoilt_is_told_and_left_alone(place: SharedPlace) -> None:
+    store = place.store()
+    await store.commit(KEY, 0, "me", PAIR)
+    for field, value, kind in SPOILT:
+        place.spoil(KEY, field, value)
+        before = place.raw(KEY)
+        for call in (*every_change(store, 1), store.commit(KEY, 0, "me", PAIR)):
+            with pytest.raises(StorageError) as refusal:
+                await call
+            assert type(refusal.value) is kind, value
+            assert refusal.value.hint
+        assert place.raw(KEY) == before
+
+
+async def test_a_version_that_is_none_is_told(place: SharedPlace) -> None:
+    store = place.store()
+    await store.commit(KEY, 0, "me", PAIR)
+    place.spoil(KEY, "version", 0)
+    for call in every_change(store, 0):
+        with pytest.raises(StorageCorrupt):
+            await call
+    assert str(place.raw(KEY)["version"]) == "0"
+
+
+async def test_an_error_shows_no_token(place: SharedPlace) -> None:
+    """Not in its text, and not in a traceback that shows local variables."""
+    store = place.store()
+    canary = Secret(uuid.uuid4().hex)
+    await store.commit(KEY, 0, "me", evolve(PAIR, token=canary))
+    inner = json.dumps({"token": canary.reveal(), "refresh_token": 1})
+    for spoilt in (body(open=inner), body(open=inner, format=0), canary.reveal(), body(open=inner, account="x")):
+        place.spoil(KEY, "body", spoilt)
+        hidden = store, Secret(spoilt)
+        del spoilt
+        error = await raised(*hidden)
+        frames = traceback.TracebackException.from_exception(error, capture_locals=True)
+        assert canary.reveal() not in "".join(frames.format())
+        again = pickle.loads(pickle.dumps(error))
+        assert (type(again), str(again), again.hint) == (type(error), str(error), error.hint)
+    del inner
+
+
+async def raised(store: KeyStore, _: Secret) -> StorageError:
+    try:
+        await store.load(KEY)
+    except StorageError as error:
+        return error
+    raise AssertionError
+
+
+async def test_a_sealed_store_holds_no_token_in_the_open(place: SharedPlace) -> None:
+    canary = uuid.uuid4().hex
+    sealed = place.store(Crypto([OLD_KEY]))
+    await sealed.commit(KEY, 0, "me", evolve(PAIR, token=Secret(canary), refresh_token=Secret(canary)))
+    assert canary not in str(place.raw(KEY))
+    assert await sealed.mark_lost(KEY, 1) is not None
+    assert canary not in str(place.raw(KEY))
+
+
+async def test_a_record_is_opened_by_the_right_key_alone(place: SharedPlace) -> None:
+    await place.store(Crypto([OLD_KEY])).commit(KEY, 0, "me", PAIR)
+    before = place.raw(KEY)
+    for wrong in (place.store(), place.store(Crypto([NEW_KEY]))):
+        for call in every_change(wrong, 1):
+            with pytest.raises(WrongStorageKey) as refusal:
+                await call
+            assert "Crypto" in refusal.value.hint
+    assert place.raw(KEY) == before
+
+
+async def test_keys_are_rotated_record_by_record(place: SharedPlace) -> None:
+    await place.store().commit(KEY, 0, "me", PAIR)
+    old = place.store(Crypto([OLD_KEY]))
+    assert await old.load(KEY) == evolve(PAIR, version=1)  # what lay open is read, and sealed with the next change
+    await old.commit(KEY, 1, "me", PAIR)
+    both = place.store(Crypto([NEW_KEY, OLD_KEY]))
+    assert await both.load(KEY) == evolve(PAIR, version=2)
+    with pytest.raises(WrongStorageKey):
+        await place.store(Crypto([NEW_KEY])).load(KEY)
+    await both.commit(KEY, 2, "me", PAIR)
+    assert await place.store(Crypto([NEW_KEY])).load(KEY) == evolve(PAIR, version=3)
+    with pytest.raises(WrongStorageKey):
+        await old.load(KEY)
+
+
+async def test_a_sealed_record_cannot_be_moved_to_another_account(place: SharedPlace) -> None:
+    store = place.store(Crypto([NEW_KEY]))
+    other = KeyId("application", "other")
+    await store.commit(KEY, 0, "me", PAIR)
+    await store.commit(other, 0, "me", PAIR)
+    moved = json.loads(str(place.raw(other)["body"]))
+    place.spoil(KEY, "body", json.dumps(moved | {"account": KEY.account}))
+    with pytest.raises(WrongStorageKey, match="does not open"):
+        await store.load(KEY)
+
+
+async def test_something_else_under_the_same_name_in_redis(redis_server: RedisServer) -> None:
+    redis_server.tell("FLUSHALL")
+    redis_server.tell("SET", "paystar:keys:application:race", "a cache entry")
+    for call in every_change(RedisKeyStore(redis_server.url), 1):
+        with pytest.raises(StorageCorrupt, match="name"):
+            await call
+    assert redis_server.tell("GET", "paystar:keys:application:race") == b"a cache entry"
+
+
+async def test_a_client_of_redis_is_used_and_left_open(redis_server: RedisServer) -> None:
+    from redis.asyncio import Redis
+
+    redis_server.tell("FLUSHALL")
+    async with Redis.from_url(redis_server.url, decode_responses=True) as client:  # pyright: ignore
+        store = RedisKeyStore(client, prefix="mine")
+        assert await store.commit(KEY, 0, "me", PAIR) is not None
+        assert await store.load(KEY) == evolve(PAIR, version=1)
+        await store.aclose()
+        assert await client.exists("mine:application:race") == 1
+
+
+async def test_a_database_that_is_handed_in_is_left_open(tmp_path: Path) -> None:
+    from paystar_async.storage.sqlite import SqliteDatabase
+
+    db = SqliteDatabase(tmp_path / "all.db")
+    store = DatabaseKeyStore(db)
+    await store.commit(KEY, 0, "me", PAIR)
+    await store.aclose()
+    assert (tmp_path / "all.db-wal").exists()
+    await db.aclose()
+    assert not (tmp_path / "all.db-wal").exists()
+
+
+async def test_a_file_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
+    store = DatabaseKeyStore(tmp_path / "keys.db")
+    await store.commit(KEY, 0, "me", PAIR)
+    for name in ("keys.db", "keys.db-wal", "keys.db-shm"):
+        (tmp_path / name).unlink()
+    with pytest.raises(StorageError):
+        await store.load(KEY)
+    assert await store.load(KEY) is None
+    await store.aclose()
+
+
+def test_redis_on_trio_is_told_where_it_can_go(redis_server: RedisServer) -> None:
+    async def main() -> None:
+        with pytest.raises(ConfigurationError, match="asyncio only"):
+            await RedisKeyStore(redis_server.url).load(KEY)
+
+    anyio.run(main, backend="trio")
+
+
+def test_a_store_is_chosen_by_its_name(tmp_path: Path) -> None:
+    clock = ManualClock()
+    own = MemoryKeyStore(clock)
+    assert key_store(own, clock) is own
+    assert isinstance(key_store(None, clock), MemoryKeyStore)
+    for file in (tmp_path / "keys.db", str(tmp_path / "keys.db"), f"sqlite:///{tmp_path}/keys.db"):
+        assert isinstance(key_store(file, clock), DatabaseKeyStore)
+    for server in ("redis://localhost/0", "rediss://:secret@host:1/0", "unix:///run/redis.sock"):
+        assert isinstance(key_store(server, clock), RedisKeyStore)
+    for server in ("postgresql://host/name", "postgres://user:secret@host/name"):
+        assert isinstance(key_store(server, clock), DatabaseKeyStore)
+    assert not list(tmp_path.iterdir())  # nothing is opened before it is used
+
+
+@pytest.mark.parametrize("text", ["", ":memory:", "mysql://h/n", "redis://canary:canary", "rediss://u:canary@h:no/0"])
+def test_a_text_that_names_no_store_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        key_store(text, ManualClock())
+    assert "canary" not in str(refusal.value)
+    assert refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "extra"),
+    [
+        ("redis.asyncio", "unix://x", "redis"),
+        ("psycopg", "postgresql://h", "postgres"),
+    ],
+)
+def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, module: str, name: str, extra: str) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError) as refusal:
+        key_store(name, ManualClock())
+    assert f"paystar-async[{extra}]" in refusal.value.hint

@@ -1,0 +1,230 @@
+"""One suite for all key stores; each test says a thing the keeper builds on."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import anyio
+import pytest
+import pytest_asyncio
+from attrs import evolve
+
+from paystar_async.keys.crypto import Crypto
+from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyStore
+from paystar_async.values.secret import Secret
+from tests.keys.places import NEW_KEY, PLACES, Place, make_place
+
+KEY = KeyId("wallet", "w 1:2")
+PAIR = KeyRecord(token=Secret("token"), refresh_token=Secret("refresh"), issued_at=1_700_000_000.25, expires_at=1.8e9)
+
+
+@pytest_asyncio.fixture(params=PLACES)
+async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
+    place = make_place(request, tmp_path)
+    yield place
+    await place.aclose()
+
+
+@pytest.fixture(params=["open", "sealed"])
+def store(request: pytest.FixtureRequest, place: Place) -> KeyStore:
+    return place.store(Crypto([NEW_KEY]) if request.param == "sealed" else None)
+
+
+async def put(store: KeyStore, record: KeyRecord = PAIR, version: int = 0) -> KeyRecord:
+    stored = await store.commit(KEY, version, "somebody", record)
+    assert stored is not None
+    return stored
+
+
+async def test_what_was_never_stored_is_not_there(store: KeyStore) -> None:
+    assert await store.load(KEY) is None
+    assert await store.begin(KEY, 0, "me", 60) is None
+    assert await store.mark_lost(KEY, 0) is None
+    assert await store.commit(KEY, 1, "me", PAIR) is None
+    assert await store.load(KEY) is None
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        PAIR,
+        KeyRecord(),
+        KeyRecord(token=Secret(""), refresh_token=Secret('ت"\\\n\x00€'), lost=True),
+        KeyRecord(refresh_token=Secret("x" * 5000), expires_at=0.1),
+    ],
+)
+async def test_a_record_comes_back_as_it_went(store: KeyStore, record: KeyRecord) -> None:
+    stored = await put(store, record)
+    assert stored == evolve(record, version=1)
+    assert await store.load(KEY) == stored
+
+
+async def test_the_first_to_store_is_the_only_first(store: KeyStore) -> None:
+    first = await put(store)
+    assert await store.commit(KEY, 0, "late", evolve(PAIR, token=Secret("late"))) is None
+    assert await store.load(KEY) == first
+
+
+async def test_a_change_counts_and_only_the_latest_version_can_be_changed(store: KeyStore) -> None:
+    await put(store)
+    second = await put(store, evolve(PAIR, token=Secret("second")), version=1)
+    assert second.version == 2
+    for stale in (0, 1, 3):
+        assert await store.begin(KEY, stale, "me", 60) is None
+        assert await store.commit(KEY, stale, "me", PAIR) is None
+        assert await store.mark_lost(KEY, stale) is None
+    assert await store.load(KEY) == second
+
+
+async def test_what_a_record_says_of_its_own_version_and_claim_is_not_stored(store: KeyStore) -> None:
+    stored = await put(store, evolve(PAIR, version=7, in_flight_owner="x", in_flight_until=9e9))
+    assert stored == evolve(PAIR, version=1)
+
+
+async def test_a_claim_keeps_others_out_while_it_lasts(place: Place, store: KeyStore) -> None:
+    stored = await put(store)
+    claimed = await store.begin(KEY, 1, "me", place.lease)
+    assert claimed is not None
+    assert claimed == evolve(stored, version=2, in_flight_owner="me", in_flight_until=claimed.in_flight_until)
+    assert await store.load(KEY) == claimed
+    assert await store.begin(KEY, 2, "other", 60) is None
+
+
+async def test_a_claim_ends_by_the_clock_of_the_store(place: Place, store: KeyStore) -> None:
+    await put(store)
+    claimed = await store.begin(KEY, 1, "me", place.lease)
+    assert claimed is not None
+    assert claimed.in_flight_until == pytest.approx(await place.now() + place.lease, abs=1)
+    await place.wait_out()
+    taken = await store.begin(KEY, 2, "other", place.lease)
+    assert taken is not None
+    assert (taken.version, taken.in_flight_owner) == (3, "other")
+    # The one that was given up for dead comes back, and changes nothing.
+    assert await store.commit(KEY, 2, "me", evolve(PAIR, token=Secret("too late"))) is None
+    assert await store.load(KEY) == taken
+
+
+async def test_a_claim_from_before_the_clock_was_set_back_holds_nobody_up(store: KeyStore) -> None:
+    """It would seem to last longer than any claim can."""
+    await put(store)
+    assert await store.begin(KEY, 1, "me", 86400) is not None
+    taken = await store.begin(KEY, 2, "other", 60)
+    assert taken is not None
+    assert taken.in_flight_owner == "other"
+
+
+async def test_storing_ends_the_claim(place: Place, store: KeyStore) -> None:
+    await put(store)
+    await store.begin(KEY, 1, "me", place.lease)
+    stored = await put(store, evolve(PAIR, token=Secret("fresh")), version=2)
+    assert stored == evolve(PAIR, token=Secret("fresh"), version=3)
+    assert await store.begin(KEY, 3, "other", 60) is not None
+
+
+async def test_a_pair_put_in_place_from_outside_wins_over_a_claim(place: Place, store: KeyStore) -> None:
+    await put(store)
+    claimed = await store.begin(KEY, 1, "me", place.lease)
+    assert claimed is not None
+    replaced = await put(store, evolve(PAIR, token=Secret("from the panel")), version=2)
+    assert await store.commit(KEY, claimed.version, "me", PAIR) is None
+    assert await store.load(KEY) == replaced
+
+
+async def test_a_lost_key_keeps_its_tokens_until_it_is_healed(place: Place, store: KeyStore) -> None:
+    await put(store)
+    await store.begin(KEY, 1, "me", place.lease)
+    lost = await store.mark_lost(KEY, 2)
+    assert lost == evolve(PAIR, version=3, lost=True)
+    assert await store.load(KEY) == lost
+    claimed = await store.begin(KEY, 3, "me", place.lease)
+    assert claimed is not None
+    assert claimed.lost
+    assert await put(store, PAIR, version=4) == evolve(PAIR, version=5)
+
+
+async def test_each_account_and_realm_has_a_key_of_its_own(store: KeyStore) -> None:
+    keys = [KeyId("wallet", "a"), KeyId("inquiry", "a"), KeyId("wallet", "b"), KeyId("application", "ا:ب")]
+    for key in keys:
+        await store.commit(key, 0, "me", evolve(PAIR, token=Secret(f"{key}")))
+    for key in keys:
+        record = await store.load(key)
+        assert record is not None
+        assert record.token == Secret(f"{key}")
+
+
+async def test_another_process_sees_it_at_once(place: Place, store: KeyStore) -> None:
+    other = place.store(Crypto([NEW_KEY]))
+    assert await store.load(KEY) is None
+    assert await other.load(KEY) is None
+    stored = await put(store)
+    assert await other.load(KEY) == stored
+    claimed = await other.begin(KEY, 1, "other", place.lease)
+    assert await store.load(KEY) == claimed
+
+
+async def test_of_many_that_claim_one_wins(place: Place, store: KeyStore) -> None:
+    others = [place.store(Crypto([NEW_KEY])) for _ in range(3)]
+    await put(store)
+    claims = await asyncio.gather(
+        *(one.begin(KEY, 1, f"{number}", 60) for number, one in enumerate((store, *others) * 8))
+    )
+    [won] = [claim for claim in claims if claim is not None]
+    assert await store.load(KEY) == won
+
+
+async def test_of_many_that_store_first_one_wins(place: Place, store: KeyStore) -> None:
+    records = [evolve(PAIR, token=Secret(f"{number}")) for number in range(16)]
+    answers = await asyncio.gather(*(store.commit(KEY, 0, "me", record) for record in records))
+    [won] = [answer for answer in answers if answer is not None]
+    assert await store.load(KEY) == won
+
+
+@pytest.mark.parametrize("how", ["task", "scope"])
+async def test_a_change_that_is_cut_off_happened_or_did_not(store: KeyStore, how: str) -> None:
+    dice = random.Random(2)
+    version = (await put(store)).version
+
+    async def change(number: int) -> None:
+        await store.commit(KEY, version, "me", evolve(PAIR, token=Secret(f"{number}"), issued_at=number))
+
+    for number in range(40):
+        if how == "scope":
+            with anyio.move_on_after(dice.random() * 0.003):
+                await change(number)
+        else:
+            task = asyncio.create_task(change(number))
+            await asyncio.sleep(dice.random() * 0.003)
+            task.cancel()
+            await asyncio.wait([task])
+        held = await store.load(KEY)
+        assert held is not None
+        assert version <= held.version <= version + 1  # a server may come to it only now
+        if held.version > 1:
+            assert held.token == Secret(f"{held.issued_at:.0f}")
+        version = held.version
+    assert version > 1
+
+
+def test_event_loops_may_come_one_after_the_other(request: pytest.FixtureRequest, tmp_path: Path) -> None:
+    for name in PLACES:
+        place = make_place_named(request, name, tmp_path)
+        store = place.store()
+
+        async def step(version: int, store: KeyStore = store) -> int:
+            return (await put(store, version=version)).version
+
+        async def last(place: Place = place, store: KeyStore = store) -> KeyRecord | None:
+            try:
+                return await store.load(KEY)
+            finally:
+                await place.aclose()
+
+        assert [asyncio.run(step(version)) for version in range(3)] == [1, 2, 3]
+        assert asyncio.run(last()) == evolve(PAIR, version=3)
+
+
+def make_place_named(request: pytest.FixtureRequest, name: str, path: Path) -> Place:
+    request.param = name
+    return make_place(request, path)

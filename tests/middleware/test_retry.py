@@ -1,0 +1,264 @@
+import asyncio
+import contextlib
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.endpoint import Safety
+from paystar_async.errors import (
+    BY_STATUS,
+    BadAnswer,
+    ConfigurationError,
+    InvalidValue,
+    NotSent,
+    PaystarError,
+    StatusError,
+    StorageError,
+    TrackIdConflict,
+    Unanswered,
+    status_class,
+)
+from paystar_async.middleware.retry import Budget, Retry, may_repeat
+from tests.support import (
+    MATCH,
+    RESPONSE,
+    SETTLE,
+    Engine,
+    Next,
+    QuickClock,
+    RunningClock,
+    Told,
+    client,
+    in_turn,
+    ok,
+    page,
+    refused,
+    request,
+    settled,
+    transfer,
+)
+
+TRANSIENT: list[PaystarError] = [
+    Unanswered("gone"),
+    BadAnswer("$", "an HTML page", http_status=502),
+    BadAnswer("$", "truncated", http_status=200),
+    status_class(0)(0),
+    status_class(11)(11),
+    *[status_class(8)(8, http_status=http) for http in (408, 429, 500, 502, 503, 504)],
+]
+REFUSALS: list[PaystarError] = [
+    *[kind(code) for code, kind in BY_STATUS.items() if code not in (0, 11)],
+    StatusError(77),
+    InvalidValue("amount", expected="Rial", got="x"),
+    ConfigurationError("missing"),
+    TrackIdConflict("another"),
+    StorageError("down"),
+]
+
+
+def ring(clock: QuickClock, **options: Any) -> Retry:
+    return Retry(clock, options.pop("retries", 3), options.pop("notify", Told()), source=Random(1), **options)
+
+
+def named(error: PaystarError) -> str:
+    return f"{type(error).__name__}-{getattr(error, 'http_status', '')}"
+
+
+@pytest.mark.parametrize("error", TRANSIENT, ids=named)
+async def test_what_only_reads_is_repeated_on_anything_that_may_pass(error: PaystarError) -> None:
+    rest = Next(error, error, RESPONSE)
+
+    assert await ring(QuickClock())(request(MATCH), rest) is RESPONSE
+
+    assert [one.attempt for one in rest.seen] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("error", TRANSIENT, ids=named)
+async def test_what_moves_something_is_never_repeated_after_it_may_have_left(error: PaystarError) -> None:
+    rest = Next(error, RESPONSE)
+
+    with pytest.raises(type(error)):
+        await ring(QuickClock())(request(SETTLE), rest)
+
+    assert len(rest.seen) == 1
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=named)
+@pytest.mark.parametrize("value", [MATCH, SETTLE])
+async def test_a_refusal_is_never_repeated(error: PaystarError, value: Any) -> None:
+    rest = Next(error, RESPONSE)
+
+    with pytest.raises(type(error)):
+        await ring(QuickClock())(request(value), rest)
+
+    assert len(rest.seen) == 1
+
+
+@pytest.mark.parametrize("value", [MATCH, SETTLE])
+async def test_what_never_left_is_repeated_whatever_it_does(value: Any) -> None:
+    rest = Next(NotSent("no connection"), RESPONSE)
+
+    assert await ring(QuickClock())(request(value), rest) is RESPONSE
+
+    assert [one.attempt for one in rest.seen] == [1, 2]
+
+
+async def test_a_transfer_that_did_not_leave_and_then_may_have_is_not_sent_a_third_time() -> None:
+    rest = Next(NotSent("no connection"), Unanswered("reset"), RESPONSE)
+
+    with pytest.raises(Unanswered) as error:
+        await ring(QuickClock())(request(SETTLE), rest)
+
+    assert len(rest.seen) == 2
+    assert error.value.executed == "maybe"
+
+
+@pytest.mark.parametrize("safety", Safety)
+def test_only_what_never_left_may_always_be_repeated(safety: Safety) -> None:
+    assert may_repeat(NotSent("x"), safety)
+    assert may_repeat(Unanswered("x"), safety) is (safety is Safety.READ)
+
+
+@pytest.mark.parametrize("retries", [0, 1, 2, 5])
+async def test_it_is_repeated_as_often_as_was_said_and_the_last_error_is_raised(retries: int) -> None:
+    rest = Next(*[Unanswered(f"number {n}") for n in range(1, 20)])
+
+    with pytest.raises(Unanswered, match=f"number {retries + 1}"):
+        await ring(QuickClock(), retries=retries)(request(), rest)
+
+    assert [one.attempt for one in rest.seen] == list(range(1, retries + 2))
+
+
+@given(seed=st.integers(), attempt=st.integers(1, 40))
+def test_each_pause_is_anything_from_nothing_to_its_bound(seed: int, attempt: int) -> None:
+    bound = min(8.0, 0.25 * 2 ** (attempt - 1))
+
+    assert 0 <= pauses(seed, attempt)[-1] <= bound
+
+
+def test_pauses_spread_over_the_whole_range() -> None:
+    late = pauses(1, 300)[6:]
+
+    assert min(late) < 0.4
+    assert max(late) > 7.6
+
+
+def pauses(seed: int, attempts: int) -> list[float]:
+    """The pauses after each of so many attempts that failed."""
+    clock = QuickClock()
+    retry = Retry(clock, attempts, Told(), source=Random(seed), budget=Budget(most=1e9, tokens=1e9))
+    with contextlib.suppress(Unanswered):
+        asyncio.run(retry(request(timeout=1e6), Next(Unanswered("x"))))
+    return clock.slept
+
+
+@pytest.mark.parametrize("error", [status_class(0)(0, retry_after=7), BadAnswer("$", "busy", retry_after=7)])
+async def test_the_pause_a_server_asks_for_is_kept(error: PaystarError) -> None:
+    clock, rest = QuickClock(), Next(error, RESPONSE)
+
+    await ring(clock)(request(timeout=60), rest)
+
+    assert clock.slept == [7.0]
+
+
+async def test_a_pause_beyond_the_deadline_ends_in_the_error_at_once() -> None:
+    clock, rest = QuickClock(), Next(status_class(0)(0, retry_after=31), RESPONSE)
+
+    with pytest.raises(StatusError):
+        await ring(clock)(request(deadline=30.0), rest)
+
+    assert clock.slept == []
+    assert len(rest.seen) == 1
+
+
+async def test_a_dead_upstream_gets_hardly_more_attempts_than_calls_and_all_of_them_once_it_is_back() -> None:
+    clock = QuickClock()
+    retry = ring(clock, budget=Budget())
+    dead = Next(Unanswered("dead"))
+    for _ in range(200):
+        with pytest.raises(Unanswered):
+            await retry(request(), dead)
+    assert len(dead.seen) <= 1.1 * 200
+
+    for _ in range(20):
+        await retry(request(), Next(RESPONSE))
+    shaky = Next(Unanswered("a hiccup"), Unanswered("another"), RESPONSE)
+    assert await retry(request(), shaky) is RESPONSE
+
+
+async def test_each_repetition_is_told() -> None:
+    told = Told()
+
+    await ring(QuickClock(), notify=told)(request(), Next(Unanswered("x"), NotSent("y"), RESPONSE))
+
+    assert told.names == ["retry", "retry"]
+    assert [one.detail for one in told.events] == [
+        "identity.match_mobile: Unanswered",
+        "identity.match_mobile: NotSent",
+    ]
+
+
+async def test_a_call_cancelled_in_its_pause_is_not_repeated() -> None:
+    clock, rest = RunningClock(), Next(Unanswered("x"), RESPONSE)
+    task = asyncio.create_task(Retry(clock, 3, Told())(request(), rest))
+    await settled()
+
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert len(rest.seen) == 1
+    assert clock.sleepers == 0
+
+
+async def test_there_is_one_retry_layer_and_it_counts_for_the_whole_client() -> None:
+    engine = Engine(lambda _: page(503))
+    paystar = client(engine, clock=QuickClock(), max_retries=2)
+
+    with pytest.raises(BadAnswer):
+        await paystar.wallet.balance()
+
+    assert len(engine.sent) == 3
+
+
+async def test_a_transfer_goes_out_once_through_the_whole_client_whatever_comes_back() -> None:
+    for reply in (page(503), refused(0), refused(11), refused(9), Unanswered("reset"), refused(8, http=429), page(302)):
+        engine = Engine(in_turn(reply))
+        paystar = client(engine, clock=QuickClock())
+
+        with pytest.raises(PaystarError):
+            await paystar.transfers.settle(transfers=[transfer("t-1")])
+
+        assert len(engine.sent) == 1
+
+
+async def test_a_transfer_that_never_left_is_sent_again_by_the_client() -> None:
+    engine = Engine(
+        in_turn(NotSent("refused"), NotSent("refused"), ok({"track_id": "t-1", "status": "pending"}, status="ok"))
+    )
+    paystar = client(engine, clock=QuickClock())
+
+    (settlement,) = await paystar.transfers.settle(transfers=[transfer("t-1")])
+
+    assert settlement.status == "pending"
+    assert len(engine.sent) == 3
+
+
+async def test_a_call_that_sleeps_between_attempts_holds_no_slot() -> None:
+    clock = RunningClock()
+    replies = {"match": [page(503), ok({"is_matched": True})]}
+    engine = Engine(lambda sent: replies["match"].pop(0) if "matching" in sent.path else ok({"balance": 5}))
+    paystar = client(engine, clock=clock, concurrency=1)
+    sleeping = asyncio.create_task(paystar.send(MATCH))
+    await settled()
+    assert clock.sleepers == 1
+
+    balance = await paystar.transfers.balance(account_number="0100000000001")
+
+    assert balance.balance == 5
+    assert not sleeping.done()
+    async with clock.running():
+        assert (await sleeping).value.is_matched

@@ -1,0 +1,141 @@
+"""No model shows a personal number whole, whichever field it stands in."""
+
+from typing import Any
+
+import attrs
+import pytest
+
+from paystar_async.models.base import answer_type, fields_of
+from paystar_async.models.gateway import Created, CreatePayment, GatewayStatus, GatewayTransaction, Verified
+from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
+from paystar_async.models.inquiry import AccountToIban, CardToIban, IbanInfo, InquireIban, Owner
+from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
+from paystar_async.models.transfers import Balance, GetBalance, Settlement, Transaction, Transfer, TransferStatus
+from paystar_async.models.wallet import WalletTransfer
+from paystar_async.table import TABLE
+from paystar_async.values.secret import Secret
+
+CARD, IBAN, ACCOUNT = "6037990000000006", "IR110170000000123456789001", "0111234567890"
+NATIONAL_ID, MOBILE = "0012345679", "09121234567"
+PERSONAL = (CARD, IBAN, IBAN[2:], ACCOUNT, NATIONAL_ID, MOBILE, MOBILE[1:], "Firstname", "Lastname")
+TOKEN, NAMES = "canary-token", {"destination_firstname": "Firstname", "destination_lastname": "Lastname"}
+
+SHOWN: list[tuple[Any, str]] = [
+    (
+        MatchMobile(national_id=NATIONAL_ID, mobile_number=MOBILE),
+        "MatchMobile(national_id=********79, mobile_number=0912***4567)",
+    ),
+    (
+        MatchCard(national_id=NATIONAL_ID, card_number=CARD, birth_date="1990-01-01"),
+        "MatchCard(national_id=********79, card_number=603799******0006, birth_date=",
+    ),
+    (
+        MatchIban(national_id=NATIONAL_ID, iban=IBAN, birth_date="1990-01-01"),
+        "MatchIban(national_id=********79, iban=IR********************9001, birth_date=",
+    ),
+    (AccountToIban(account_number=ACCOUNT, bank_id="017"), "AccountToIban(account_number=*********7890, bank_id="),
+    (CardToIban(card=CARD), "CardToIban(card=603799******0006)"),
+    (InquireIban(iban=IBAN), "InquireIban(iban=IR********************9001)"),
+    (GetBalance(account_number=ACCOUNT), "GetBalance(account_number=*********7890)"),
+    (
+        Transfer(amount=5, deposit=ACCOUNT, destination_account=IBAN, track_id="t-1", **NAMES),
+        "Transfer(amount=5, deposit=*********7890, destination_account=IR********************9001, "
+        "destination_firstname=text of 9 characters, destination_lastname=text of 8 characters, track_id='t-1', "
+        "pay_id=None)",
+    ),
+    (
+        WalletTransfer(amount=5, destination_number=IBAN, track_id="t-1", **NAMES),
+        "WalletTransfer(amount=5, destination_number=IR********************9001, ",
+    ),
+    (
+        CreatePayment(
+            amount=5_000,
+            order_id="o-1",
+            callback=f"https://merchant.example/?session={TOKEN}",
+            name="Firstname",
+            phone=MOBILE,
+            mail="Firstname@mail.example",
+            description="Lastname",
+            national_code=NATIONAL_ID,
+            card_number=CARD,
+        ),
+        "CreatePayment(amount=5000, order_id='o-1', callback='https://merchant.example/?…', name=text of 9 characters, "
+        "phone=0912***4567, mail=text of 22 characters, description=text of 8 characters, allotment=None",
+    ),
+    (
+        IbanInfo(iban=IBAN, deposit=ACCOUNT, owners=(Owner(first_name="Firstname", last_name="Lastname"),)),
+        "IbanInfo(iban=IR********************9001, bank_id=None, bank_name=None, deposit=*********7890, "
+        "deposit_status=None, owners=(Owner(extra={}),), extra={})",
+    ),
+    (
+        Balance(balance=5, account_number=ACCOUNT),
+        "Balance(balance=5, available_balance=None, account_number=*********7890",
+    ),
+    (Verified(price=5, card_number=CARD), "Verified(price=5, ref_num=None, card_number=603799******0006, extra={})"),
+    (
+        GatewayTransaction(status=GatewayStatus.INIT, card_number=CARD, hashed_card_number=TOKEN),
+        "GatewayTransaction(status=<GatewayStatus.INIT: 'INIT'>, ",
+    ),
+    (Created(token=TOKEN, ref_num="r"), "Created(ref_num='r', order_id=None, payment_amount=None, extra={})"),
+    (
+        Settlement(status=TransferStatus.FAILED, message=f"to {IBAN}"),
+        "Settlement(hashid=None, track_id=None, status=<TransferStatus.FAILED: 'failed'>, ref_code=None, extra={})",
+    ),
+    (Transaction(additional=f"from {CARD}", credit_amount=5), "Transaction(credit_amount=5, "),
+    (
+        RenewedKey(api_key=Secret(TOKEN), refresh_token=Secret(TOKEN)),
+        "RenewedKey(api_key=Secret(…), api_key_expire_date=None, refresh_token=Secret(…), extra={})",
+    ),
+    (RenewedInquiryKey(inquiry_key=Secret(TOKEN)), "RenewedInquiryKey(inquiry_key=Secret(…), "),
+]
+
+
+@pytest.mark.parametrize(("model", "shown"), SHOWN, ids=lambda value: type(value).__name__)
+def test_what_is_personal_is_masked(model: object, shown: str) -> None:
+    told = repr(model)
+
+    assert told.startswith(shown)
+    assert not [one for one in (*PERSONAL, TOKEN) if one in told]
+    assert str(model) == told
+
+
+# Beside the amounts, what names a transfer or a payment has to be seen, or no log could be followed.
+OPEN = {
+    "allotment",
+    "amount",
+    "bank_id",
+    "birth_date",
+    "callback",
+    "callback_method",
+    "from_date",
+    "limit",
+    "order_id",
+    "pay_id",
+    "ref_num",
+    "referer_id",
+    "skip",
+    "to_date",
+    "track_id",
+    "tracking_code",
+    "transfers",
+    "wallet_hashid",
+    "withdraw_type",
+}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
+def test_a_field_that_is_sent_is_masked_unless_it_is_listed_here(row: Any) -> None:
+    personal = [CARD, IBAN, ACCOUNT, NATIONAL_ID, MOBILE, "Firstname"]
+    for one in fields_of(row.request):
+        if one.name not in OPEN and one.kind is not None:
+            assert not [value for value in personal if value in one.kind.mask(value)], one.name
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
+def test_every_answer_hides_what_it_does_not_know(row: Any) -> None:
+    kind: Any = answer_type(row.request)
+    inner = kind.__args__[0] if hasattr(kind, "__args__") else kind
+    if attrs.has(inner):
+        extra = attrs.fields_dict(inner)["extra"]
+        assert extra.repr is not True
+        assert extra.hash is False

@@ -1,0 +1,117 @@
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async import Callback
+from paystar_async.errors import InvalidValue
+
+PAID = {
+    "status": "1",
+    "order_id": "ORD-1",
+    "ref_num": "ref-1",
+    "transaction_id": "77",
+    "card_number": "502229******6708",
+    "hashed_card_number": "ABCDEF",
+    "tracking_code": "123456",
+}
+CANCELLED = {"status": "-98", "order_id": "ORD-1", "ref_num": "ref-1", "transaction_id": "77"}
+
+
+def test_a_payment_brings_everything() -> None:
+    callback = Callback.parse(PAID)
+
+    assert callback == Callback(**PAID)
+    assert callback.says_paid
+    assert not callback.says_cancelled
+
+
+@pytest.mark.parametrize("status", ["-98", "-198"])
+def test_a_cancelled_payment_brings_no_card_and_no_tracking_code(status: str) -> None:
+    callback = Callback.parse(CANCELLED | {"status": status})
+
+    assert (callback.card_number, callback.hashed_card_number, callback.tracking_code) == (None, None, None)
+    assert callback.says_cancelled
+    assert not callback.says_paid
+
+
+@pytest.mark.parametrize("nothing", ["", None, [], [""]])
+def test_an_empty_field_is_a_missing_one(nothing: Any) -> None:
+    fields = PAID | dict.fromkeys(("card_number", "hashed_card_number", "tracking_code", "transaction_id"), nothing)
+
+    assert Callback.parse(fields) == Callback(status="1", order_id="ORD-1", ref_num="ref-1")
+
+
+def test_a_query_string_and_a_form_read_the_same() -> None:
+    query = "status=1&order_id=ORD-1&ref_num=ref-1&transaction_id=77&card_number=502229******6708"
+    query += "&hashed_card_number=ABCDEF&tracking_code=123456&utm_source=x"
+
+    assert Callback.parse(parse_qs(query)) == Callback.parse(PAID)
+    assert Callback.parse(PAID | {"status": 1, "transaction_id": 77}) == Callback.parse(PAID)
+
+
+@pytest.mark.parametrize("name", ["status", "order_id", "ref_num"])
+@pytest.mark.parametrize("nothing", ["", None, [], "missing"])
+def test_without_status_order_or_ref_num_it_is_no_callback(name: str, nothing: Any) -> None:
+    fields = {**PAID, name: nothing}
+    if nothing == "missing":
+        del fields[name]
+
+    with pytest.raises(InvalidValue, match=f"^{name}: ") as refusal:
+        Callback.parse(fields)
+
+    assert "not a callback of Paystar" in refusal.value.hint
+
+
+@pytest.mark.parametrize("value", [["1", "1"], ("1",), ["1", 1]])
+def test_a_field_that_came_twice_the_same_counts_once(value: Any) -> None:
+    assert Callback.parse(PAID | {"status": value}).status == "1"
+
+
+@pytest.mark.parametrize("name", PAID)
+def test_a_field_that_came_twice_with_different_values_is_refused(name: str) -> None:
+    with pytest.raises(InvalidValue, match=f"^{name}: .*one value"):
+        Callback.parse({**PAID, name: ["one", "other"]})
+
+
+@pytest.mark.parametrize("name", PAID)
+@pytest.mark.parametrize(
+    "value", ["x" * 513, "a\nb", "a\x00b", "\ud800", "   ", b"1", [b"1"], [None, "1"], True, 1.0, {"a": 1}, [["1"]]]
+)
+def test_what_is_no_line_of_text_is_refused_and_not_shown(name: str, value: Any) -> None:
+    with pytest.raises(InvalidValue, match=f"^{name}: ") as refusal:
+        Callback.parse({**PAID, name: value})
+
+    assert "xxx" not in str(refusal.value)
+
+
+def test_an_order_id_that_can_be_sent_can_come_back() -> None:
+    for order_id in ("سفارش\u200cها ۱۲", "a b", "x" * 255, "ORD#1&2=3"):
+        assert Callback.parse(PAID | {"order_id": order_id}).order_id == order_id
+
+
+def test_a_callback_shows_no_more_of_a_card_than_the_gateway_does() -> None:
+    full = Callback.parse(PAID | {"card_number": "5022291234566708"})
+
+    assert "1234566708" not in repr(full)
+    assert "ABCDEF" not in repr(full)
+
+
+ANYTHING = st.recursive(
+    st.none() | st.text(max_size=20) | st.integers() | st.binary(max_size=5),
+    lambda inner: st.lists(inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from([*PAID, "x"]), ANYTHING))
+def test_whatever_anybody_sends_is_read_or_refused(fields: dict[str, object]) -> None:
+    try:
+        callback = Callback.parse(fields)
+    except InvalidValue:
+        return
+    assert callback.status
+    assert callback.order_id
+    assert callback.ref_num

@@ -1,0 +1,534 @@
+"""What a callback is worth. The gateway here is a small stateful one, so that no test can forget what it said."""
+
+import asyncio
+import itertools
+from typing import Any
+
+import pytest
+from attrs import define, evolve, field
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async import Callback, Gateway, Paystar
+from paystar_async.errors import (
+    BY_STATUS,
+    ConfigurationError,
+    GatewayError,
+    InvalidValue,
+    NotSent,
+    StatusError,
+    Unanswered,
+    Unauthenticated,
+)
+from paystar_async.models.gateway import GatewayStatus
+from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
+from paystar_async.payments.outcomes import PaymentOutcome
+from tests.support import Engine, QuickClock, Raw, Reply, Sent, client, ok, page, refused, settled
+
+AMOUNT = 50_000
+CALLBACK = Callback(
+    status="1",
+    order_id="ORD-1",
+    ref_num="ref-1",
+    transaction_id="77",
+    card_number="502229******6708",
+    hashed_card_number="ABC",
+    tracking_code="123456",
+)
+FOUND = {
+    "ref_num": "ref-1",
+    "status": "SUCCEED",
+    "payment_amount": AMOUNT,
+    "order_id": "ORD-1",
+    "tracking_code": "123456",
+    "card_number": "502229******6708",
+}
+
+
+@define
+class Bank:
+    """A gateway that keeps one payment; ``verify`` and ``inquiry`` say what is answered instead, in turn."""
+
+    order_id: str = "ORD-1"
+    amount: int = AMOUNT
+    fee: int = 0
+    paid: bool = True
+    verified: int = 0
+    verify: list[Reply | str] = field(factory=list[Reply | str])
+    inquiry: list[Reply | str] = field(factory=list[Reply | str])
+
+    def __call__(self, sent: Sent) -> Reply:
+        script, act = (self.verify, self._verify) if sent.path.endswith("verify") else (self.inquiry, self._inquiry)
+        said = script.pop(0) if script else "as it is"
+        if said == "as it is":
+            return act(sent)
+        if said == "done, and no answer":
+            act(sent)
+            return Unanswered("reset")
+        assert not isinstance(said, str)
+        return said
+
+    def _verify(self, sent: Sent) -> Raw:
+        if sent.fields["amount"] != self.amount:
+            return refused(-7)
+        if self.verified:
+            return refused(-6)
+        if not self.paid:
+            return refused(-8, "not paid")
+        self.verified += 1
+        return ok({"price": float(self.amount), "ref_num": sent.fields["ref_num"], "card_number": "502229******6708"})
+
+    def _inquiry(self, sent: Sent) -> Raw:
+        status = "SUCCEED" if self.verified else "UNVERIFIED" if self.paid else "INIT"
+        return ok(
+            FOUND
+            | {
+                "status": status,
+                "order_id": self.order_id,
+                "ref_num": sent.fields["ref_num"],
+                "payment_amount": self.amount + self.fee,
+            }
+        )
+
+
+def at(bank: Any, **options: Any) -> tuple[Paystar, Engine]:
+    engine = Engine(bank)
+    return client(engine, clock=QuickClock(), **options), engine
+
+
+async def outcome_of(bank: Any, callback: Callback = CALLBACK, **options: Any) -> tuple[PaymentOutcome, list[str]]:
+    """The outcome, and what was asked for it."""
+    paystar, engine = at(bank, max_retries=0)
+    given: dict[str, Any] = {"amount": AMOUNT, "order_id": "ORD-1", **options}
+    payment = await paystar.payments.confirm(callback, **given)
+    assert payment.order_id == "ORD-1"
+    assert payment.ref_num == callback.ref_num
+    assert payment.amount == options.get("amount", AMOUNT)
+    return payment.outcome, [one.path.rpartition("/")[2] for one in engine.sent]
+
+
+# --- verify says it ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_payment_that_verify_proves_and_the_inquiry_calls_ours_is_verified() -> None:
+    bank = Bank()
+
+    outcome, asked = await outcome_of(bank)
+
+    assert outcome == Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
+    assert asked == ["verify", "inquiry"]
+    assert bank.verified == 1
+
+
+async def test_verify_signs_what_your_store_says_and_what_the_callback_brought() -> None:
+    paystar, engine = at(Bank())
+
+    await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+
+    assert set(engine.sent[0].fields) == {"ref_num", "amount", "sign"}
+    assert engine.sent[0].fields["amount"] == AMOUNT
+
+
+async def test_a_fee_on_the_payer_changes_nothing() -> None:
+    assert isinstance((await outcome_of(Bank(fee=1200)))[0], Verified)
+    assert isinstance((await outcome_of(Bank(fee=1200, verified=1)))[0], Verified)
+
+
+@pytest.mark.parametrize("price", [AMOUNT - 1, AMOUNT + 1, AMOUNT * 10, AMOUNT // 10, 0])
+async def test_another_price_than_the_order_s_is_a_mismatch(price: int) -> None:
+    outcome, _ = await outcome_of(Bank(verify=[ok({"price": price, "ref_num": "ref-1"})]))
+
+    assert outcome == AmountMismatch(expected=AMOUNT, got=price)
+
+
+async def test_an_amount_in_toman_is_a_mismatch_and_verifies_nothing() -> None:
+    bank = Bank()
+
+    outcome, asked = await outcome_of(bank, amount=AMOUNT // 10)
+
+    assert outcome == AmountMismatch(expected=AMOUNT // 10)
+    assert (asked, bank.verified) == (["verify"], 0)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [(-5, Declined), (-7, AmountMismatch), (-8, Expired), (-98, Declined), (-105, Declined)]
+)
+async def test_what_verify_says_of_the_payment_is_its_outcome(status: int, kind: type[PaymentOutcome]) -> None:
+    outcome, asked = await outcome_of(Bank(verify=[refused(status, "no", http=400)]))
+
+    assert isinstance(outcome, kind)
+    assert asked == ["verify"]
+
+
+ABOUT_US = sorted({*BY_STATUS} - {0, 4, 5, 11, -5, -6, -7, -8, -9, -98, -99, "unauthenticated"}, key=str)
+
+
+@pytest.mark.parametrize("status", [*ABOUT_US, "unauthenticated"])
+async def test_what_verify_says_of_us_is_raised(status: Any) -> None:
+    with pytest.raises(StatusError) as error:
+        await outcome_of(Bank(verify=[refused(status, http=400)]))
+
+    assert error.value.executed == "no"
+
+
+async def test_an_answer_about_another_transaction_decides_nothing_by_itself() -> None:
+    bank = Bank(verify=[ok({"price": AMOUNT, "ref_num": "ref-2"})])
+
+    outcome, asked = await outcome_of(bank)
+
+    assert isinstance(outcome, Undecided)
+    assert asked == ["verify", "inquiry"]
+
+
+# --- the callback is a hint -------------------------------------------------------------------------------------------
+
+
+async def test_another_order_s_callback_is_declined_without_a_question() -> None:
+    assert (await outcome_of(Bank(), evolve(CALLBACK, order_id="ORD-2")))[1] == []
+    assert isinstance((await outcome_of(Bank(), evolve(CALLBACK, order_id="ORD-2")))[0], Declined)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"), [("-98", Cancelled), ("-198", Cancelled), ("-1", Declined), ("ok", Declined)]
+)
+async def test_a_callback_that_claims_no_payment_is_not_asked_about(status: str, kind: type[PaymentOutcome]) -> None:
+    callback = Callback(status=status, order_id="ORD-1", ref_num="ref-1")
+
+    outcome, asked = await outcome_of(Bank(), callback)
+
+    assert isinstance(outcome, kind)
+    assert asked == []
+
+
+async def test_one_payment_does_not_pay_two_orders_of_the_same_price() -> None:
+    bank = Bank(order_id="ORD-1")
+    paystar, _ = at(bank, max_retries=0)
+    forged = evolve(CALLBACK, order_id="ORD-2")
+
+    stolen = await paystar.payments.confirm(forged, amount=AMOUNT, order_id="ORD-2")
+    mine = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+
+    assert isinstance(stolen.outcome, Declined)
+    assert isinstance(mine.outcome, Verified)
+
+
+async def test_one_payment_does_not_pay_twice_even_where_the_service_names_no_order() -> None:
+    nameless = {name: value for name, value in FOUND.items() if name != "order_id"}
+    for first, second in itertools.permutations(["ORD-1", "ORD-2"]):
+        bank = Bank(inquiry=[ok(nameless) for _ in range(9)])
+        paystar, _ = at(bank, max_retries=0)
+        outcomes = [
+            (await paystar.payments.confirm(evolve(CALLBACK, order_id=one), amount=AMOUNT, order_id=one)).outcome
+            for one in (first, second)
+        ]
+
+        assert [type(one) for one in outcomes] == [Verified, Undecided]
+
+
+async def test_a_callback_made_up_for_a_payment_nobody_made_is_worth_nothing() -> None:
+    assert isinstance((await outcome_of(Bank(paid=False)))[0], Expired)
+
+
+@pytest.mark.parametrize("card", ["5022291234566708", "5022-2912-3456-6708", "۵۰۲۲۲۹۱۲۳۴۵۶۶۷۰۸"])
+async def test_a_full_card_number_is_refused_with_an_explanation_before_anything_is_asked(card: str) -> None:
+    paystar, engine = at(Bank())
+
+    with pytest.raises(InvalidValue, match="masked") as refusal:
+        await paystar.payments.confirm(evolve(CALLBACK, card_number=card), amount=AMOUNT, order_id="ORD-1")
+
+    assert refusal.value.field == "card_number"
+    assert "1234566708" not in str(refusal.value)
+    assert engine.sent == []
+
+
+async def test_a_callback_without_card_and_tracking_code_can_be_verified() -> None:
+    callback = Callback(status="1", order_id="ORD-1", ref_num="ref-1")
+
+    assert isinstance((await outcome_of(Bank(), callback))[0], Verified)
+
+
+@pytest.mark.parametrize("amount", [True, 50_000.0, "50000", 0, -AMOUNT])
+async def test_an_amount_that_is_none_is_refused_before_anything_is_asked(amount: Any) -> None:
+    paystar, engine = at(Bank())
+
+    with pytest.raises(InvalidValue, match="amount"):
+        await paystar.payments.confirm(CALLBACK, amount=amount, order_id="ORD-1")
+
+    assert engine.sent == []
+
+
+@pytest.mark.parametrize("given", [{}, {"amount": AMOUNT}, {"order_id": "ORD-1"}])
+async def test_amount_and_order_come_from_your_store(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match="amount and order_id"):
+        await at(Bank())[0].payments.confirm(CALLBACK, **given)
+
+
+async def test_an_order_id_that_is_a_number_is_the_same_order() -> None:
+    payment = await at(Bank(order_id="7"))[0].payments.confirm(
+        evolve(CALLBACK, order_id="7"),
+        amount=AMOUNT,
+        order_id=7,  # type: ignore[arg-type]  # pyright: ignore
+    )
+
+    assert isinstance(payment.outcome, Verified)
+
+
+async def test_without_a_gateway_it_says_what_to_configure() -> None:
+    paystar, engine = at(Bank(), gateway=None)
+
+    with pytest.raises(ConfigurationError, match="PAYSTAR_GATEWAY_ID"):
+        await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+
+    assert engine.sent == []
+
+
+async def test_an_unsigned_gateway_is_confirmed_too() -> None:
+    paystar, engine = at(Bank(), gateway=Gateway(id="gateway-1"))
+
+    assert isinstance((await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")).outcome, Verified)
+
+    assert all("sign" not in one.fields for one in engine.sent)
+
+
+# --- where verify leaves a doubt --------------------------------------------------------------------------------------
+
+
+async def test_verified_before_means_the_inquiry_decides() -> None:
+    bank = Bank(verified=1)
+
+    outcome, asked = await outcome_of(bank)
+
+    assert isinstance(outcome, Verified)
+    assert asked == ["verify", "inquiry"]
+
+
+DOUBTS: list[Reply] = [
+    Unanswered("reset"),
+    NotSent("no connection"),
+    page(502),
+    refused(0),
+    refused(11),
+    refused(-99),
+    refused(-199),
+    refused(77),
+    refused(-7777),
+    refused(-7, http=503),
+]
+
+
+@pytest.mark.parametrize("doubt", [*DOUBTS[:-1], refused(-9), refused(-109)])
+async def test_a_verify_that_had_no_effect_is_sent_once_more(doubt: Reply) -> None:
+    bank = Bank(verify=[doubt])
+
+    outcome, asked = await outcome_of(bank)
+
+    assert isinstance(outcome, Verified)
+    assert asked == ["verify", "inquiry", "verify", "inquiry"]
+    assert bank.verified == 1
+
+
+async def test_a_verify_that_was_carried_out_and_not_answered_is_found_and_not_repeated() -> None:
+    bank = Bank(verify=["done, and no answer"])
+
+    outcome, asked = await outcome_of(bank)
+
+    assert isinstance(outcome, Verified)
+    assert asked == ["verify", "inquiry"]
+    assert bank.verified == 1
+
+
+async def test_two_unanswered_verifies_are_decided_by_the_inquiry() -> None:
+    assert isinstance((await outcome_of(Bank(verify=[Unanswered("a"), "done, and no answer"])))[0], Verified)
+
+    outcome, asked = await outcome_of(Bank(verify=[Unanswered("a"), Unanswered("b")]))
+    assert isinstance(outcome, Undecided)
+    assert isinstance(outcome.error, Unanswered)
+    assert asked == ["verify", "inquiry", "verify", "inquiry"]
+
+
+async def test_a_verification_that_failed_twice_is_declined() -> None:
+    outcome, _ = await outcome_of(Bank(verify=[refused(-9, "failed"), refused(-9, "failed")]))
+
+    assert isinstance(outcome, Declined)
+    assert "failed" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    "silence", [Unanswered("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
+)
+async def test_with_verify_and_inquiry_both_unanswered_it_is_undecided_and_decided_the_next_time(
+    silence: Reply,
+) -> None:
+    bank = Bank(verify=["done, and no answer"], inquiry=[silence])
+    paystar, _ = at(bank, max_retries=0)
+
+    first = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+    again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+
+    assert isinstance(first.outcome, Undecided)
+    assert first.outcome.error is not None
+    assert isinstance(again.outcome, Verified)
+    assert bank.verified == 1
+
+
+@pytest.mark.parametrize(
+    "silence", [Unanswered("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
+)
+async def test_a_proved_payment_is_not_fulfilled_before_it_is_known_whose_it_is(silence: Reply) -> None:
+    bank = Bank(inquiry=[silence])
+    paystar, _ = at(bank, max_retries=0)
+
+    first = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+    again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+
+    assert isinstance(first.outcome, Undecided)
+    assert "verified" in first.outcome.reason
+    assert isinstance(again.outcome, Verified)
+
+
+@pytest.mark.parametrize("never", [refused(-1), refused(8), refused("unauthenticated"), ok("what"), refused(-5)])
+async def test_a_proved_payment_is_fulfilled_where_the_service_has_no_inquiry_for_us(never: Raw) -> None:
+    assert isinstance((await outcome_of(Bank(inquiry=[never])))[0], Verified)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [(-7, AmountMismatch), (-5, Declined), (-1, Undecided), (-8, Undecided), ("unauthenticated", Undecided)],
+)
+async def test_an_inquiry_that_is_refused_after_a_doubt_never_makes_it_verified(
+    refusal: Any, kind: type[PaymentOutcome]
+) -> None:
+    outcome, _ = await outcome_of(Bank(verify=[Unanswered("reset")], inquiry=[refused(refusal)]))
+
+    assert isinstance(outcome, kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "after_doubt", "after_verify"),
+    [
+        ("INIT", Undecided, Verified),
+        ("SUCCEED", Verified, Verified),
+        ("FAILED", Declined, Undecided),
+        ("CANCELLED", Cancelled, Undecided),
+        ("REVERSED", Expired, Undecided),
+        ("UNVERIFIED", Undecided, Verified),
+        ("VERIFY_PENDING", Undecided, Verified),
+        ("SOMETHING_NEW", Undecided, Verified),
+    ],
+)
+async def test_every_word_of_the_inquiry_has_its_outcome(
+    status: str, after_doubt: type[PaymentOutcome], after_verify: type[PaymentOutcome]
+) -> None:
+    says = ok(FOUND | {"status": status})
+
+    assert type((await outcome_of(Bank(verify=[refused(-6)], inquiry=[says])))[0]) is after_doubt
+    assert (
+        type((await outcome_of(Bank(verify=[Unanswered("a"), Unanswered("b")], inquiry=[says, says])))[0])
+        is after_doubt
+    )
+    assert type((await outcome_of(Bank(inquiry=[says])))[0]) is after_verify
+
+
+def test_no_word_of_the_inquiry_is_forgotten_above() -> None:
+    assert {one.value for one in GatewayStatus} == {
+        "INIT", "SUCCEED", "FAILED", "CANCELLED", "REVERSED", "UNVERIFIED", "VERIFY_PENDING"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("change", "kind"),
+    [
+        ({"order_id": "ORD-2"}, Declined),
+        ({"ref_num": "ref-2"}, Declined),
+        ({"payment_amount": AMOUNT - 1}, AmountMismatch),
+        ({"payment_amount": AMOUNT // 10}, AmountMismatch),
+        ({"payment_amount": None}, Undecided),
+        ({"order_id": None}, Undecided),
+        ({"payment_amount": AMOUNT + 999}, Verified),
+        ({"ref_num": None}, Verified),
+    ],
+)
+async def test_the_inquiry_alone_proves_a_payment_only_by_naming_its_order_and_its_amount(
+    change: dict[str, Any], kind: type[PaymentOutcome]
+) -> None:
+    outcome, _ = await outcome_of(Bank(verify=[refused(-6)], inquiry=[ok(FOUND | change)]))
+
+    assert isinstance(outcome, kind)
+
+
+async def test_a_receipt_is_the_inquiry_s_where_the_callback_s_could_be_made_up() -> None:
+    forged = evolve(CALLBACK, tracking_code="999999", card_number="111111******1111")
+
+    outcome, _ = await outcome_of(Bank(verified=1), forged)
+
+    assert outcome == Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
+
+
+async def test_confirmed_twice_at_once_and_ever_again_it_is_verified_once_and_said_each_time() -> None:
+    bank = Bank()
+    paystar, _ = at(bank)
+
+    payments = await asyncio.gather(
+        *[paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1") for _ in range(10)]
+    )
+
+    assert {type(one.outcome) for one in payments} == {Verified}
+    assert bank.verified == 1
+
+
+async def test_a_confirm_that_is_cancelled_midway_is_decided_the_next_time() -> None:
+    for rounds in range(12):
+        bank = Bank()
+        paystar, _ = at(bank)
+        task = asyncio.create_task(paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1"))
+        await settled(rounds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+
+        assert isinstance(again.outcome, Verified)
+        assert bank.verified == 1
+
+
+VERIFIES = st.sampled_from(
+    ["as it is", "done, and no answer", *DOUBTS, refused(-6), refused(-9), refused(-8), refused(-5)]
+)
+INQUIRIES = st.sampled_from(
+    ["as it is", Unanswered("reset"), page(502), refused(-99), refused(-5), refused(-1), ok(FOUND | {"status": "INIT"})]
+)
+
+
+@given(
+    order_id=st.sampled_from(["ORD-1", "ORD-2"]),
+    amount=st.sampled_from([AMOUNT, AMOUNT * 10, AMOUNT // 10]),
+    paid=st.booleans(),
+    verify=st.lists(VERIFIES, max_size=2),
+    inquiry=st.lists(INQUIRIES, max_size=2),
+)
+def test_whatever_goes_wrong_only_a_paid_order_of_this_amount_is_ever_verified(
+    order_id: str, amount: int, paid: bool, verify: list[Any], inquiry: list[Any]
+) -> None:
+    bank = Bank(order_id=order_id, amount=amount, paid=paid, verify=list(verify), inquiry=list(inquiry))
+
+    async def play() -> PaymentOutcome | None:
+        try:
+            return (await outcome_of(bank))[0]
+        except GatewayError:
+            return None
+
+    outcome = asyncio.run(play())
+
+    if isinstance(outcome, Verified):
+        assert bank.verified == 1
+        assert amount == AMOUNT
+        assert order_id == "ORD-1" or any(
+            one in inquiry for one in (refused(-5), refused(-1), ok(FOUND | {"status": "INIT"}))
+        )
+    if bank.verified and amount == AMOUNT and order_id == "ORD-1":
+        assert not isinstance(outcome, Cancelled | AmountMismatch)
+
+
+async def test_wrong_credentials_are_raised_and_nothing_is_decided() -> None:
+    with pytest.raises(Unauthenticated):
+        await outcome_of(Bank(verify=[refused("unauthenticated", http=401)]))

@@ -1,0 +1,238 @@
+"""One suite for both adapters: what keys, payouts and orders rely on."""
+
+import asyncio
+import pickle
+import random
+import time
+import traceback
+import uuid
+from collections.abc import AsyncIterator
+
+import anyio
+import pytest
+import pytest_asyncio
+
+from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageError
+from paystar_async.storage.choose import database
+from paystar_async.storage.database import Database, Value
+from paystar_async.values.secret import Secret
+
+SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY, version BIGINT NOT NULL, note TEXT, weight DOUBLE PRECISION)",)
+INSERT = "INSERT INTO things (name, version, note, weight) VALUES (:name, :version, :note, :weight)"
+THING: dict[str, Value] = {"name": "a", "version": 1, "note": None, "weight": 1.5}
+
+
+@pytest_asyncio.fixture
+async def things(db: Database) -> AsyncIterator[Database]:
+    await db.migrate("things", SCHEMA)
+    yield db
+    await db.aclose()
+
+
+async def names(db: Database) -> list[str]:
+    return [row["name"] for row in await db.fetch("SELECT name FROM things ORDER BY name")]
+
+
+async def test_values_come_back_as_they_went(things: Database) -> None:
+    thing: dict[str, Value] = {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s", "weight": 0.1}
+    assert await things.execute(INSERT, thing) == 1
+    assert await things.fetch("SELECT * FROM things") == [thing]
+
+
+async def test_a_secret_is_stored_as_its_text(things: Database) -> None:
+    await things.execute(INSERT, THING | {"note": Secret("hush")})
+    assert (await things.fetch("SELECT note FROM things"))[0]["note"] == "hush"
+
+
+async def test_colons_and_percents_in_a_statement_are_left_alone(things: Database) -> None:
+    rows = await things.fetch(
+        "SELECT ':no' || '%s' || 'it''s :not' AS said, 7 % 4 AS rest WHERE :yes = 'y'", {"yes": "y"}
+    )
+    assert rows == [{"said": ":no%sit's :not", "rest": 3}]
+
+
+async def test_a_change_names_the_version_it_was_made_from(things: Database) -> None:
+    await things.execute(INSERT, THING)
+    claim = "UPDATE things SET version = version + 1 WHERE name = 'a' AND version = :version RETURNING version"
+    assert await things.fetch(claim, {"version": 1}) == [{"version": 2}]
+    assert await things.fetch(claim, {"version": 1}) == []
+    assert await things.execute("UPDATE things SET note = 'x' WHERE version = :version", {"version": 9}) == 0
+
+
+async def test_the_time_is_the_stores_own(things: Database) -> None:
+    [row] = await things.fetch("SELECT :now + :ttl AS till", {"ttl": 60.0})
+    assert isinstance(row["till"], float)
+    assert abs(row["till"] - 60 - time.time()) < 5
+
+
+async def test_a_transaction_happens_as_a_whole(things: Database) -> None:
+    async with things.transaction() as transaction:
+        await transaction.execute(INSERT, THING)
+        assert await transaction.fetch("SELECT name FROM things") == [{"name": "a"}]
+    assert await names(things) == ["a"]
+
+
+async def test_a_transaction_that_raises_leaves_nothing(things: Database) -> None:
+    async def fail() -> None:
+        async with things.transaction() as transaction:
+            await transaction.execute(INSERT, THING)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail()
+    assert await names(things) == []
+
+
+async def test_a_failed_statement_ends_its_transaction_even_if_the_error_is_swallowed(things: Database) -> None:
+    async def swallow() -> None:
+        async with things.transaction() as transaction:
+            await transaction.execute(INSERT, THING)
+            with pytest.raises(StorageError):
+                await transaction.execute(INSERT, THING)
+
+    with pytest.raises(StorageError, match="ended"):
+        await swallow()
+    assert await names(things) == []
+
+
+async def test_a_transaction_sees_no_half_of_another(things: Database) -> None:
+    """Two read, add one and write; that no addition is lost shows that they came one after the other."""
+    await things.execute(INSERT, THING)
+
+    async def add() -> None:
+        for _ in range(10):
+            while True:
+                async with things.transaction() as transaction:
+                    [row] = await transaction.fetch("SELECT version FROM things")
+                    await asyncio.sleep(0)
+                    sql = "UPDATE things SET version = version + 1 WHERE version = :version"
+                    if await transaction.execute(sql, {"version": row["version"]}):
+                        break
+
+    await asyncio.gather(*(add() for _ in range(6)))
+    assert await things.fetch("SELECT version FROM things") == [{"version": 61}]
+
+
+@pytest.mark.parametrize("how", ["task", "timeout", "scope"])
+async def test_a_cancelled_caller_leaves_no_half_and_nothing_stuck(things: Database, how: str) -> None:
+    """Whenever it is cut off, both rows are there or none is, and the next is served."""
+    dice = random.Random(1)
+
+    async def two(number: int) -> None:
+        async with things.transaction() as transaction:
+            await transaction.execute(INSERT, THING | {"name": f"{number:03}a"})
+            await asyncio.sleep(0)
+            await transaction.execute(INSERT, THING | {"name": f"{number:03}b"})
+
+    async def cut(number: int) -> None:
+        seconds = dice.random() * 0.004
+        if how == "scope":
+            with anyio.move_on_after(seconds):
+                await two(number)
+        elif how == "timeout":
+            async with asyncio.timeout(seconds):
+                await two(number)
+        else:
+            task = asyncio.create_task(two(number))
+            await asyncio.sleep(seconds)
+            task.cancel()
+            await task
+
+    for number in range(0, 120, 4):
+        await asyncio.gather(*(cut(number + more) for more in range(4)), return_exceptions=True)
+    stored = await names(things)
+    assert sorted(stored) == sorted(f"{name[:3]}{half}" for name in stored[::2] for half in "ab")
+    await asyncio.gather(*(two(number) for number in range(900, 908)))
+
+
+def test_event_loops_may_come_one_after_the_other(db: Database) -> None:
+    async def put(name: str) -> list[str]:
+        await db.migrate("things", SCHEMA)
+        await db.execute(INSERT, THING | {"name": name})
+        return await names(db)
+
+    assert asyncio.run(put("a")) == ["a"]
+    assert asyncio.run(put("b")) == ["a", "b"]
+
+    async def last() -> list[str]:
+        try:
+            return await put("c")
+        finally:
+            await db.aclose()
+
+    assert asyncio.run(last()) == ["a", "b", "c"]
+
+
+async def test_it_opens_itself_again(things: Database) -> None:
+    await things.aclose()
+    await things.aclose()
+    await things.execute(INSERT, THING)
+    assert await names(things) == ["a"]
+
+
+async def test_tables_are_brought_up_to_date_step_by_step(things: Database) -> None:
+    await things.execute(INSERT, THING)
+    more = (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "UPDATE things SET colour = 'red'")
+    await things.migrate("things", more)
+    await things.migrate("things", more)
+    assert (await things.fetch("SELECT colour FROM things")) == [{"colour": "red"}]
+    await things.migrate("others", ("CREATE TABLE others (name TEXT)",))
+    assert await things.fetch("SELECT * FROM paystar_schema ORDER BY name") == [
+        {"name": "others", "version": 1},
+        {"name": "things", "version": 3},
+    ]
+
+
+async def test_a_step_that_fails_leaves_the_tables_as_they_were(things: Database) -> None:
+    with pytest.raises(SchemaMismatch):
+        await things.migrate(
+            "things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "ALTER TABLE no ADD x TEXT")
+        )
+    assert await things.fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
+    await things.migrate("things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour BIGINT"))
+
+
+async def test_tables_of_a_newer_version_are_not_touched(things: Database) -> None:
+    await things.execute("UPDATE paystar_schema SET version = 2")
+    with pytest.raises(SchemaMismatch, match="version 2") as refusal:
+        await things.migrate("things", SCHEMA)
+    assert "upgrade" in refusal.value.hint
+    assert await things.fetch("SELECT version FROM paystar_schema") == [{"version": 2}]
+
+
+@pytest.mark.parametrize("foreign", ["CREATE TABLE paystar_schema (other TEXT)", SCHEMA[0]])
+async def test_tables_of_somebody_else_are_not_touched(db: Database, foreign: str) -> None:
+    await db.execute(foreign)
+    with pytest.raises(SchemaMismatch):
+        await db.migrate("things", SCHEMA)
+    await db.aclose()
+
+
+async def test_many_may_start_at_once(place: str) -> None:
+    many = [database(place) for _ in range(8)]
+    await asyncio.gather(*(one.migrate("things", SCHEMA) for one in many))
+    assert await many[0].fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
+    for one in many:
+        await one.aclose()
+
+
+async def test_an_error_shows_nothing_of_what_was_to_be_stored(things: Database) -> None:
+    canary = Secret(uuid.uuid4().hex)
+    await things.execute(INSERT, THING | {"note": canary})
+    with pytest.raises(StorageError) as refusal:
+        await things.execute(INSERT, THING | {"note": canary})
+    shown = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
+    assert canary.reveal() not in shown
+    again = pickle.loads(pickle.dumps(refusal.value))
+    assert (type(again), str(again), again.executed) == (type(refusal.value), str(refusal.value), "no")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ":memory:", "mysql://host/name", "sqlite://", "postgresql://a:canary@[b/c", "postgresql://a:canary@b/c?x=1"],
+)
+def test_a_text_that_names_no_database_is_refused(text: str) -> None:
+    with pytest.raises(ConfigurationError) as refusal:
+        database(text)
+    assert "canary" not in str(refusal.value)
+    assert refusal.value.__context__ is None

@@ -1,0 +1,291 @@
+"""What only a file can suffer."""
+
+import asyncio
+import gc
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+
+from paystar_async.clock import ManualClock
+from paystar_async.errors import StorageCorrupt, StorageError, StorageUnavailable
+from paystar_async.storage import writer
+from paystar_async.storage.sqlite import SqliteDatabase
+
+SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY)",)
+LETTERS = b"somebody's letters" * 100
+NAMES = "SELECT name FROM things ORDER BY name"
+
+
+def put(name: str) -> str:
+    return f"INSERT INTO things (name) VALUES ('{name}')"
+
+
+def run(script: str, *arguments: object) -> str:
+    command = [sys.executable, "-W", "error", "-c", PREAMBLE + script, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout
+
+
+PREAMBLE = """
+import asyncio, os, resource, sys
+from paystar_async.errors import StorageUnavailable
+from paystar_async.storage.sqlite import SqliteDatabase
+db = SqliteDatabase(sys.argv[1])
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "paystar.db"
+
+
+async def test_files_are_for_their_owner_alone(path: Path) -> None:
+    before = os.umask(0)
+    try:
+        db = SqliteDatabase(path)
+        await db.migrate("things", SCHEMA)
+    finally:
+        os.umask(before)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    await db.aclose()
+    assert modes == {"paystar.db": 0o600, "paystar.db-wal": 0o600, "paystar.db-shm": 0o600}
+
+
+async def test_every_commit_reaches_the_disk(path: Path) -> None:
+    db = SqliteDatabase(path)
+    assert await db.fetch("PRAGMA synchronous") == [{"synchronous": 2}]
+    assert await db.fetch("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
+    await db.aclose()
+
+
+async def test_the_time_is_the_given_clocks(path: Path) -> None:
+    clock = ManualClock(start=100.0)
+    db = SqliteDatabase(path, clock=clock)
+    clock.advance(5)
+    assert await db.fetch("SELECT :now AS now") == [{"now": 105.0}]
+    await db.aclose()
+
+
+def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:
+    async def main() -> None:
+        db = SqliteDatabase(path)
+        for _ in range(2):
+            with pytest.raises(StorageCorrupt, match="no SQLite database"):
+                await db.migrate("things", SCHEMA)
+        await db.aclose()
+
+    path.write_bytes(LETTERS)
+    asyncio.run(main())
+    assert path.read_bytes() == LETTERS
+
+
+async def test_a_directory_that_is_not_there_yet(path: Path) -> None:
+    db = SqliteDatabase(path.parent / "later" / "paystar.db")
+    with pytest.raises(StorageUnavailable) as refusal:
+        await db.migrate("things", SCHEMA)
+    assert "directory" in refusal.value.hint
+    (path.parent / "later").mkdir()
+    await db.migrate("things", SCHEMA)
+    await db.aclose()
+
+
+async def test_another_that_writes_for_long(path: Path) -> None:
+    db = SqliteDatabase(path, patience=0.02)
+    await db.migrate("things", SCHEMA)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StorageUnavailable, match="locked"):
+        await db.execute(put("a"))
+    with pytest.raises(StorageUnavailable, match="locked"):
+        async with db.transaction():
+            pass
+    other.close()
+    await db.execute(put("a"))
+    await db.aclose()
+
+
+async def test_one_that_waits_for_its_turn_can_be_cancelled(path: Path) -> None:
+    db = SqliteDatabase(path)
+    await db.migrate("things", SCHEMA)
+
+    async def late(name: str) -> None:
+        async with db.transaction() as transaction:
+            await transaction.execute(put(name))
+
+    async with db.transaction() as transaction:
+        tasks = [asyncio.create_task(late(f"late {number}")) for number in range(6)]
+        await anyio.wait_all_tasks_blocked()
+        for task in tasks[:5]:
+            task.cancel()
+        await transaction.execute(put("a"))
+    await asyncio.wait(tasks)
+    await late("b")
+    assert [row["name"] for row in await db.fetch(NAMES)] == ["a", "b", "late 5"]
+    await db.aclose()
+
+
+async def test_a_transaction_left_open_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "TRANSACTION_SECONDS", 0.02)
+    db = SqliteDatabase(path)
+    await db.migrate("things", SCHEMA)
+
+    async def idle() -> None:
+        async with db.transaction() as transaction:
+            await transaction.execute(put("a"))
+            await db.execute(put("b"))  # waits until the thread has lost its patience with this very task
+            await transaction.execute(put("c"))
+
+    with pytest.raises(StorageError, match="idled"):
+        await idle()
+    assert await db.fetch(NAMES) == [{"name": "b"}]
+    await db.aclose()
+
+
+async def test_closing_lets_what_is_under_way_come_to_its_end(path: Path) -> None:
+    db = SqliteDatabase(path)
+    await db.migrate("things", SCHEMA)
+    opened, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow() -> None:
+        async with db.transaction() as transaction:
+            opened.set()
+            await go_on.wait()
+            await transaction.execute(put("a"))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(slow())
+        await opened.wait()
+        group.create_task(db.execute(put("b")))
+        await asyncio.sleep(0)
+        group.create_task(db.aclose())
+        await asyncio.sleep(0)
+        go_on.set()
+    assert await db.fetch(NAMES) == [{"name": "a"}, {"name": "b"}]
+    await db.aclose()
+
+
+async def test_a_file_put_in_place_of_the_open_one_is_used_from_then_on(path: Path) -> None:
+    db = SqliteDatabase(path)
+    await db.migrate("things", SCHEMA)
+    await db.execute(put("old"))
+    other = SqliteDatabase(path.with_name("backup.db"))
+    await other.migrate("things", SCHEMA)
+    await other.execute(put("restored"))
+    await other.aclose()
+    path.with_name("backup.db").replace(path)
+    for leftover in ("paystar.db-wal", "paystar.db-shm"):
+        path.with_name(leftover).unlink(missing_ok=True)
+    assert await db.fetch(NAMES) == [{"name": "restored"}]
+    await db.aclose()
+
+
+def test_trio_may_use_it_too(path: Path) -> None:
+    async def main() -> None:
+        db = SqliteDatabase(path)
+        await db.migrate("things", SCHEMA)
+        with anyio.move_on_after(0.01):
+            async with db.transaction() as transaction:
+                await transaction.execute(put("cut"))
+                await anyio.sleep_forever()
+        async with db.transaction() as transaction:
+            await transaction.execute(put("a"))
+        assert await db.fetch(NAMES) == [{"name": "a"}]
+        await db.aclose()
+
+    anyio.run(main, backend="trio")
+
+
+async def test_event_loops_in_several_threads_may_share_it(path: Path) -> None:
+    db = SqliteDatabase(path)
+    await db.migrate("things", SCHEMA)
+
+    async def write(name: str) -> None:
+        for number in range(10):
+            async with db.transaction() as transaction:
+                await transaction.execute(put(f"{name}{number}"))
+
+    await asyncio.gather(*(asyncio.to_thread(asyncio.run, write(name)) for name in "abc"))
+    assert len(await db.fetch(NAMES)) == 30
+    await db.aclose()
+
+
+def test_a_database_nobody_closed_takes_its_thread_along(path: Path) -> None:
+    def threads() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if path.name in thread.name]
+
+    db = SqliteDatabase(path)
+    asyncio.run(db.migrate("things", SCHEMA))
+    [thread] = threads()
+    del db
+    gc.collect()
+    thread.join(5)
+    assert not threads()
+
+
+def test_a_forked_process_has_a_thread_of_its_own(path: Path) -> None:
+    script = """
+asyncio.run(db.migrate("things", ("CREATE TABLE things (name TEXT)",)))
+child = os.fork()
+asyncio.run(db.execute(f"INSERT INTO things VALUES ('{'parent' if child else 'child'}')"))
+if child:
+    os.waitpid(child, 0)
+    print(sorted(row["name"] for row in asyncio.run(db.fetch("SELECT name FROM things"))))
+"""
+    assert run(script, path) == "['child', 'parent']\n"
+
+
+def test_a_full_disk_is_told_and_harms_nothing(path: Path) -> None:
+    script = """
+async def main():
+    await db.migrate("things", ("CREATE TABLE things (name TEXT)",))
+    await db.execute("INSERT INTO things VALUES ('before')")
+    room = os.path.getsize(sys.argv[1] + "-wal")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    for _ in range(2):
+        try:
+            await db.execute("INSERT INTO things VALUES (:name)", {"name": "x" * 100_000})
+        except StorageUnavailable as error:
+            print("full" in error.hint)
+    print(await db.fetch("SELECT name FROM things"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    await db.execute("INSERT INTO things VALUES ('after')")
+    print(await db.fetch("SELECT name FROM things"))
+    await db.aclose()
+asyncio.run(main())
+"""
+    told = run(script, path).splitlines()
+    assert told == ["True", "True", "[{'name': 'before'}]", "[{'name': 'before'}, {'name': 'after'}]"]
+
+
+def test_one_that_is_killed_leaves_no_half_and_no_lock(path: Path) -> None:
+    script = """
+async def main():
+    await db.migrate("things", ("CREATE TABLE things (name TEXT)",))
+    await db.execute("INSERT INTO things VALUES ('whole')")
+    async with db.transaction() as transaction:
+        await transaction.execute("INSERT INTO things VALUES ('half')")
+        print("open", flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+    child = subprocess.Popen([sys.executable, "-c", PREAMBLE + script, path], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"open\n"
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+
+    async def main() -> None:
+        db = SqliteDatabase(path)
+        await db.execute(put("next"))
+        assert await db.fetch(NAMES) == [{"name": "next"}, {"name": "whole"}]
+        await db.aclose()
+
+    asyncio.run(main())

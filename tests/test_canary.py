@@ -1,0 +1,339 @@
+"""Secrets and personal numbers, sent through every row to servers that send them back, and looked for everywhere.
+
+Looked at are log records of every logger there is, the texts and reprs of errors, requests, answers and events,
+pickled errors, and tracebacks with the variables of every frame of the package.
+"""
+
+import asyncio
+import json
+import logging
+import pickle
+import re
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from itertools import cycle
+from typing import Any
+from urllib.parse import quote, quote_plus
+
+import httpx
+import pytest
+
+from paystar_async.accounts import Application, Gateway, Wallet
+from paystar_async.client import Paystar
+from paystar_async.clock import SystemClock
+from paystar_async.endpoint import Endpoint, Request, Response, Send
+from paystar_async.errors import BY_STATUS, PaystarError
+from paystar_async.events import Event
+from tests.describe.planting import examples
+from tests.transport.asking import CALLS
+from tests.transport.tcp import Server, Talk, serving
+
+HARD = 'kanari/pass "word" &=%é+'
+SECRETS = {
+    "access_password": f"{HARD}1",
+    "api_key": "kanari-app-key/+=2",
+    "refresh_token": f"{HARD}3",
+    "gateway_id": "kanari-gateway-4",
+    "gateway_sign": "kanari-gateway-sign-5",
+    "password": f"{HARD}6",
+    "wallet_sign": "kanari-wallet-sign-7",
+    "wallet_key": "kanari-wallet-key-8",
+    "wallet_refresh": "kanari-wallet-refresh-9",
+    "inquiry_key": "kanari-inquiry-key-10",
+    "inquiry_refresh": "kanari-inquiry-refresh-11",
+}
+CARD, IBAN, NATIONAL_ID = "6037991899752346", "IR820540102680020817909002", "0084575948"
+PERSONAL = {
+    "card number": CARD,
+    "masked card number": "603799******2346",
+    "IBAN": IBAN,
+    "destination account": IBAN,
+    "national id": NATIONAL_ID,
+}
+
+
+def spellings(text: str) -> set[str]:
+    """How a text looks where it was not written by us."""
+    escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    return {text, *escaped, quote(text), quote(text, safe=""), quote_plus(text), repr(text)[1:-1], repr(escaped)}
+
+
+# "kanari" stands in every spelling of every secret; a signature is found by its looks.
+SECRET = re.compile("kanari|[0-9a-f]{128}", re.IGNORECASE)
+WHOLE = re.compile("|".join(map(re.escape, {CARD, IBAN, IBAN[2:], NATIONAL_ID})))
+
+
+class Hurried(SystemClock):
+    """A clock on which nobody waits."""
+
+    slept = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.slept
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+
+
+def client(server: Server, seen: list[object], **more: Any) -> Paystar:
+    async def ring(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        seen.append(request)
+        response = await next(request)
+        seen.append(response)
+        return response
+
+    return Paystar(
+        application=Application(
+            id="77",
+            access_password=SECRETS["access_password"],
+            api_key=SECRETS["api_key"],
+            refresh_token=SECRETS["refresh_token"],
+        ),
+        gateway=Gateway(id=SECRETS["gateway_id"], sign_key=SECRETS["gateway_sign"]),
+        wallet=Wallet(
+            hashid="w123",
+            password=SECRETS["password"],
+            sign_key=SECRETS["wallet_sign"],
+            api_key=SECRETS["wallet_key"],
+            refresh_token=SECRETS["wallet_refresh"],
+            inquiry_key=SECRETS["inquiry_key"],
+            refresh_inquiry_key=SECRETS["inquiry_refresh"],
+        ),
+        base_url=f"http://127.0.0.1:{server.port}/api",
+        max_retries=0,
+        timeout=5,
+        clock=Hurried(),
+        middleware=[ring],
+        on_event=seen.append,
+        **more,
+    )
+
+
+def personal(model: type) -> dict[str, Any]:
+    """Values for a model's fields, with real people's in the fields that hold people's."""
+    values = examples(model)
+    from paystar_async.models.base import fields_of
+
+    for one in fields_of(model):
+        if one.item is not None:
+            values[one.name] = [personal(one.item)]
+        elif one.kind is not None and one.kind.name in PERSONAL:
+            values[one.name] = PERSONAL[one.kind.name]
+    return values
+
+
+async def call(paystar: Paystar, row: Endpoint) -> object:
+    return await getattr(getattr(paystar, row.service), row.name)(**personal(row.request))
+
+
+# --- what the servers say: each takes the whole request as it came ---
+
+
+def _json(status: object, message: object, data: object) -> bytes:
+    return json.dumps({"status": status, "message": message, "data": data}, ensure_ascii=False).encode()
+
+
+def _fields(request: str) -> dict[str, Any]:
+    """The body's own fields as they were sent, as a framework that lists its input has them."""
+    body = request.partition("\r\n\r\n")[2]
+    return {name: [str(value)] for name, value in json.loads(body).items()} if body else {"query": [request]}
+
+
+ECHOES: dict[str, Callable[[str], bytes]] = {
+    "message": lambda request: _json(10, request, None),
+    "message, escaped once more": lambda request: _json(10, json.dumps(request), None),
+    "message of an unknown status": lambda request: _json("odd", request, None),
+    "message of a fault": lambda request: _json(0, request, None),
+    "message of a gateway's refusal": lambda request: _json(-1, request, None),
+    "status": lambda request: _json(request, "", None),
+    "fields": lambda request: _json(10, "invalid", _fields(request)),
+    "names of fields": lambda request: _json(10, "invalid", {request: ["unknown"]}),
+    "message of success": lambda request: _json(1, request, {"is_matched": True, "status": "x", "price": 1}),
+    "unknown fields of success": lambda request: _json("ok", "", {request: request, "status": "x", "is_matched": True}),
+    "data of success": lambda request: _json(1, "", request),
+    "list of success": lambda request: _json(1, "", [request]),
+    "every field of success": lambda request: _json(
+        1, "", {name: {"x": request} for name in ("is_matched", "status", "price", "balance", "api_key", "token")}
+    ),
+    "an HTML page": lambda request: f"<html>{request}</html>".encode(),
+    "no JSON": lambda request: request.encode(),
+    "half the JSON": lambda request: _json(10, request, None)[:-9],
+    "an unsuitable status": lambda request: json.dumps({"status": [request]}).encode(),
+}
+
+
+def echoing(echo: Callable[[str], bytes]) -> Callable[[Talk], Any]:
+    async def play(talk: Talk) -> None:
+        while request := await talk.request():
+            await talk.answer(echo(request.decode()), status=b"400 Bad Request")
+
+    return play
+
+
+async def raw_echo(talk: Talk) -> None:
+    await talk.say(await talk.request())
+
+
+@pytest.fixture
+def logged() -> Iterator[list[logging.LogRecord]]:
+    """Every record of every logger, from DEBUG up."""
+    records: list[logging.LogRecord] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            records.append(record)
+
+    loggers = [logging.getLogger(), *(logging.getLogger(name) for name in ("httpx", "httpcore", "paystar_async"))]
+    handler, levels = Keep(), [one.level for one in loggers]
+    loggers[0].addHandler(handler)
+    for one in loggers:
+        one.setLevel(logging.DEBUG)
+    yield records
+    loggers[0].removeHandler(handler)
+    for one, level in zip(loggers, levels, strict=True):
+        one.setLevel(level)
+
+
+def frames(error: BaseException) -> Iterator[tuple[str, str]]:
+    """Where a frame of the package is, and what its variables show; through all causes and contexts."""
+    told: traceback.TracebackException | None
+    told = traceback.TracebackException.from_exception(error, capture_locals=True)
+    while told is not None:
+        for frame in told.stack:
+            if "paystar_async" in frame.filename or frame.filename.startswith("<attrs"):
+                yield frame.filename, str(frame.locals)
+        told = told.__cause__ or told.__context__
+
+
+def look(name: str, text: str, *, people: bool = True) -> None:
+    found = SECRET.search(text) or (WHOLE.search(text) if people else None)
+    assert found is None, f"{name} shows {found and found[0]!r}: {text[:2000]}"
+
+
+def look_at_error(error: PaystarError) -> None:
+    look("an error's text", str(error))
+    look("an error's repr", repr(error))
+    look("an error's fields", repr(vars(error)))
+    look("a traceback", "".join(traceback.format_exception(error)))
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        look("a pickled error", pickle.dumps(error, protocol).decode("latin-1"))
+    for filename, variables in frames(error):
+        # The generated method and what makes its request hold the caller's own arguments, as the caller does.
+        own = filename.endswith("services.py")
+        look(f"a frame of {filename}", variables, people=not own)
+
+
+def look_at_logs(records: list[logging.LogRecord]) -> None:
+    for record in records:
+        if record.name == "httpcore.http11" and ".failed exception=" in record.getMessage():
+            continue  # httpcore quotes, at DEBUG, what a server sent instead of HTTP
+        look(f"a log line of {record.name}", record.getMessage() + repr(record.args) + repr(record.exc_text))
+
+
+async def outcome(paystar: Paystar, row: Endpoint, seen: list[object]) -> PaystarError | None:
+    try:
+        seen.append(await call(paystar, row))
+    except PaystarError as error:
+        return error
+    return None
+
+
+def its_own(server: Server, seen: list[object]) -> Paystar:
+    return client(server, seen)
+
+
+async def through_every_row(
+    play: Callable[[Talk], Any],
+    make: Callable[[Server, list[object]], Paystar],
+    logged: list[logging.LogRecord],
+    rows: Sequence[Endpoint] = CALLS,
+) -> list[PaystarError]:
+    seen: list[object] = []
+    async with serving(play) as server:
+        async with make(server, seen) as paystar:
+            ended = [await outcome(paystar, row, seen) for row in rows]
+        errors = [one for one in ended if one is not None]
+        assert SECRET.search(server.heard.decode("latin-1")), "the canaries were never sent"
+    for error in errors:
+        look_at_error(error)
+    for one in seen:
+        look(f"a {type(one).__name__}", repr(one) + str(one))
+    look_at_logs(logged)
+    assert [one for one in seen if isinstance(one, Request)]
+    return errors
+
+
+@pytest.mark.parametrize("name", ECHOES)
+async def test_an_echo_tells_nothing(name: str, logged: list[logging.LogRecord]) -> None:
+    await through_every_row(echoing(ECHOES[name]), its_own, logged)
+
+
+@pytest.mark.parametrize("name", ["message", "no JSON"])
+async def test_an_echo_through_a_client_of_the_callers_tells_nothing(
+    name: str, logged: list[logging.LogRecord]
+) -> None:
+    async with httpx.AsyncClient() as given:
+
+        def make(server: Server, seen: list[object]) -> Paystar:
+            return client(server, seen, engine=given)
+
+        await through_every_row(echoing(ECHOES[name]), make, logged)
+
+
+async def test_an_echo_with_any_status_tells_nothing(logged: list[logging.LogRecord]) -> None:
+    statuses = cycle(BY_STATUS)
+
+    def echo(request: str) -> bytes:
+        return _json(next(statuses), request, {"a": [request]})
+
+    await through_every_row(echoing(echo), its_own, logged, CALLS * 2)
+
+
+async def test_an_echo_that_is_no_http_tells_nothing(logged: list[logging.LogRecord]) -> None:
+    assert len(await through_every_row(raw_echo, its_own, logged)) == len(CALLS)
+
+
+async def test_what_was_refused_with_its_key_tells_of_it_in_an_event(logged: list[logging.LogRecord]) -> None:
+    seen: list[object] = []
+    async with serving(echoing(lambda request: _json(4, request, None))) as server:
+        paystar = client(server, seen)
+        assert await outcome(paystar, CALLS[0], seen) is not None
+        await paystar.aclose()
+
+    events = [one for one in seen if isinstance(one, Event)]
+    assert [one.name for one in events] == ["key_refresh_failed"]
+    for one in events:
+        look("an event", repr(one) + repr(pickle.dumps(one)))
+
+
+@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+async def test_a_callers_own_timeout_shows_no_secret(row: Endpoint) -> None:
+    limit = asyncio.timeout(None)
+
+    async def time_out(talk: Talk) -> None:
+        await talk.request()
+        limit.reschedule(0)
+        await asyncio.sleep(30)
+
+    async with serving(time_out) as server:
+        paystar = client(server, [])
+        with pytest.raises(TimeoutError) as caught:
+            async with limit:
+                await call(paystar, row)
+        found = list(frames(caught.value))
+    await paystar.aclose()
+
+    assert len(found) > 3, "the frames of the package are there to be looked at"
+    for filename, variables in found:
+        look(f"a frame of {filename}", variables, people=not filename.endswith("services.py"))
+
+
+def test_the_canaries_would_be_found() -> None:
+    for secret in SECRETS.values():
+        assert all(SECRET.search(one) for one in spellings(secret))
+    for row in CALLS:
+        personal(row.request)
+    with pytest.raises(AssertionError, match="shows 'kanari'"):
+        look("a test", f"x {SECRETS['gateway_id']}")
+    with pytest.raises(AssertionError, match="shows '6037"):
+        look("a test", f"x {CARD}")

@@ -1,0 +1,528 @@
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+import respx
+
+from paystar_async import (
+    Application,
+    Gateway,
+    InquireIban,
+    MatchMobile,
+    PaymentPage,
+    Paystar,
+    Realm,
+    Response,
+    Secret,
+    Wallet,
+)
+from paystar_async.errors import (
+    BadAnswer,
+    ConfigurationError,
+    InvalidValue,
+    IpNotAllowed,
+    NotSent,
+    PaystarError,
+    StatusError,
+)
+from paystar_async.models.identity import Match
+from tests.support import (
+    APPLICATION,
+    GATEWAY,
+    MATCH,
+    RESPONSE,
+    WALLET,
+    Engine,
+    KeyServer,
+    QuickClock,
+    Sent,
+    client,
+    in_turn,
+    ok,
+    page,
+    refused,
+    settled,
+    transfer,
+)
+
+YES = ok({"is_matched": True})
+
+
+# --- one call ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_request_value_is_sent_and_its_whole_answer_comes_back() -> None:
+    raw = (200, {"date": "today"}, b'{"status": "ok", "message": "\xd8\xaa", "data": {"is_matched": true, "new": 1}}')
+
+    response = await client(Engine(in_turn(raw))).send(MATCH)
+
+    assert response == Response(
+        value=Match(is_matched=True, extra={"new": 1}),
+        status="ok",
+        message="ت",
+        http_status=200,
+        headers={"date": "today"},
+        body=raw[2],
+    )
+
+
+@pytest.mark.parametrize("value", ["MatchMobile", None, object(), transfer("t"), MatchMobile])
+async def test_what_is_no_request_is_refused_by_name(value: Any) -> None:
+    engine = Engine(in_turn(YES))
+
+    with pytest.raises(InvalidValue, match="value: expected the request of a call"):
+        await client(engine).send(value)
+
+    assert engine.sent == []
+
+
+async def test_a_page_is_an_address_and_is_never_opened_from_here() -> None:
+    engine = Engine(in_turn(ok("page")))
+    paystar = client(engine)
+
+    with pytest.raises(InvalidValue, match=r"gateway\.payment_url is a page"):
+        await paystar.send(PaymentPage(token="tok"))
+
+    assert paystar.gateway.payment_url(token="a b") == "https://core.paystar.ir/api/pardakht/payment?token=a+b"
+    assert engine.sent == []
+    with pytest.raises(InvalidValue, match="request of a page"):
+        paystar.page(MATCH)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+async def test_a_direct_gateway_has_its_calls_and_its_page_elsewhere() -> None:
+    engine = Engine(in_turn(ok({"token": "t", "ref_num": "r"})))
+    paystar = client(engine, gateway=Gateway(id="g", direct=True))
+
+    await paystar.gateway.create(amount=5000, order_id="o", callback="https://merchant.example/back")
+
+    assert engine.sent[0].path == "/pardakht/direct/create"
+    assert "/pardakht/direct/payment?" in paystar.gateway.payment_url(token="t")
+
+
+async def test_one_deadline_covers_the_queue_the_key_every_attempt_and_every_pause() -> None:
+    clock = QuickClock()
+
+    async def slow(sent: Sent) -> Any:
+        clock.advance(4)
+        return refused(4) if sent.bearer == "key-0" else page(503)
+
+    server = KeyServer(clock)
+
+    async def play(sent: Sent) -> Any:
+        return await (server(sent) if "refresh" in sent.path else slow(sent))
+
+    engine = Engine(play)
+
+    with pytest.raises(PaystarError):
+        await client(engine, clock=clock, max_retries=50).transfers.balance(account_number="0100000000001", timeout=20)
+
+    left = [one.timeout for one in engine.to("service/balance")]
+    assert left == sorted(left, reverse=True)
+    assert left[0] == 20
+    assert clock.monotonic() <= 24
+    assert all(one > 0 for one in left)
+
+
+async def test_the_queue_counts_towards_the_deadline() -> None:
+    go = asyncio.Event()
+
+    async def hold(_: Sent) -> Any:
+        await go.wait()
+        return YES
+
+    paystar = client(Engine(hold), concurrency=1)
+    busy = asyncio.create_task(paystar.send(MATCH))
+    await settled()
+
+    with pytest.raises(NotSent, match="in flight"):
+        await paystar.send(MATCH, timeout=0.01)
+
+    go.set()
+    assert (await busy).value.is_matched
+
+
+@pytest.mark.parametrize("timeout", [0, -1])
+async def test_a_call_without_time_is_refused(timeout: float) -> None:
+    with pytest.raises(InvalidValue, match="timeout"):
+        await client(Engine(in_turn(YES))).send(MATCH, timeout=timeout)
+
+
+async def test_strict_checks_prove_checksums_before_anything_is_sent() -> None:
+    wrong = MatchMobile(national_id="0012345678", mobile_number="09121234567")
+    for checks, sent in (("shape", 1), ("strict", 0)):
+        engine = Engine(in_turn(YES))
+        try:
+            await client(engine, checks=checks).send(wrong)
+        except InvalidValue as refusal:
+            assert refusal.field == "national_id"  # noqa: PT017 - one of the two raises
+        assert len(engine.sent) == sent
+
+    engine = Engine(in_turn(ok({"iban": "IR" + "0" * 24})))
+    with pytest.raises(InvalidValue, match="iban"):
+        await client(engine, checks="strict").send(InquireIban(iban="IR" + "1" * 24))
+
+
+# --- realms -----------------------------------------------------------------------------------------------------------
+
+MISSING: dict[str, tuple[Callable[[Paystar], Awaitable[object]], str, str]] = {
+    "application": (lambda it: it.transfers.find(), "application=Application(", "PAYSTAR_APPLICATION_ID"),
+    "identity": (lambda it: it.send(MATCH), "application=Application(", "PAYSTAR_ACCESS_PASSWORD"),
+    "gateway": (lambda it: it.gateway.inquiry(ref_num="r"), "gateway=Gateway(", "PAYSTAR_GATEWAY_ID"),
+    "wallet": (lambda it: it.keys.refresh_wallet_key(), "wallet=Wallet(", "PAYSTAR_WALLET_HASHID"),
+    "inquiry": (lambda it: it.wallet.balance(), "refresh_inquiry_key", "PAYSTAR_REFRESH_INQUIRY_KEY"),
+    "page": (lambda it: _page(it), "gateway=Gateway(", "PAYSTAR_GATEWAY_ID"),
+    "wait": (lambda it: it.wallet.wait(track_id="t"), "wallet=Wallet(", "PAYSTAR_WALLET_HASHID"),
+    "replace": (lambda it: it.keys.replace("application", token="k"), "application=", "PAYSTAR_APPLICATION_ID"),
+}
+
+
+async def _page(paystar: Paystar) -> str:
+    return paystar.gateway.payment_url(token="t")
+
+
+@pytest.mark.parametrize("what", MISSING)
+async def test_an_account_that_is_not_configured_is_missed_when_it_is_called_and_named_with_its_variables(
+    what: str,
+) -> None:
+    call, argument, variable = MISSING[what]
+    engine = Engine(in_turn(YES))
+    paystar = Paystar(engine=engine)
+
+    with pytest.raises(ConfigurationError) as error:
+        await call(paystar)
+
+    assert argument in str(error.value)
+    assert variable in str(error.value)
+    assert error.value.executed == "no"
+    assert engine.sent == []
+
+
+async def test_the_accounts_that_are_there_work_without_the_others() -> None:
+    paystar = Paystar(Application(id="a", access_password="p", api_key="k"), engine=Engine(in_turn(YES)))
+
+    assert (await paystar.send(MATCH)).value.is_matched
+
+
+# --- rings of your own ------------------------------------------------------------------------------------------------
+
+
+async def test_rings_of_your_own_stand_outermost_and_in_order_whatever_they_are() -> None:
+    seen: list[str] = []
+
+    class Ring:
+        async def __call__(self, request: Any, next: Any, /) -> Any:  # noqa: A002
+            seen.append(f"class in, attempt {request.attempt}, deadline {request.deadline}, key {request.key}")
+            try:
+                return await next(request)
+            finally:
+                seen.append("class out")
+
+    async def ring(request: Any, next: Any, /) -> Any:  # noqa: A002
+        seen.append(f"function in {request.endpoint.id}")
+        return await next(request)
+
+    paystar = client(Engine(in_turn(page(503), YES)), clock=QuickClock(), middleware=[Ring(), ring])
+    await paystar.send(MATCH)
+
+    assert seen == [
+        "class in, attempt 1, deadline None, key None",
+        "function in identity.match_mobile",
+        "class out",
+    ]
+
+
+async def test_a_ring_may_answer_itself_and_change_what_is_sent() -> None:
+    async def known(request: Any, next: Any, /) -> Any:  # noqa: A002
+        return RESPONSE if request.value == MATCH else await next(request)
+
+    engine = Engine(in_turn(ok({"iban": "x"})))
+    paystar = client(engine, middleware=[known])
+
+    assert await paystar.send(MATCH) is RESPONSE
+    assert engine.sent == []
+    assert (await paystar.inquiry.iban(iban="IR" + "1" * 24)).iban == "x"
+
+
+async def test_what_a_ring_raises_is_raised() -> None:
+    async def broken(request: Any, next: Any, /) -> Any:  # noqa: A002
+        raise LookupError("a bug of mine")
+
+    with pytest.raises(LookupError):
+        await client(Engine(in_turn(YES)), middleware=[broken]).send(MATCH)
+
+
+# --- opening and closing ----------------------------------------------------------------------------------------------
+
+
+async def test_it_can_be_used_closed_and_used_again() -> None:
+    engine = Engine(in_turn(YES))
+    paystar = client(engine)
+
+    for _ in range(3):
+        async with paystar as same:
+            assert same is paystar
+            await paystar.send(MATCH)
+        await paystar.aclose()
+    await paystar.send(MATCH)
+
+    assert len(engine.sent) == 4
+    assert engine.closed == 0
+
+
+class Transport(httpx.AsyncBaseTransport):
+    """A transport that a caller hands in."""
+
+    def __init__(self) -> None:
+        self.asked = self.closed = 0
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        self.asked += 1
+        return httpx.Response(200, json={"status": 1, "data": {"is_matched": True}})
+
+    async def aclose(self) -> None:
+        self.closed += 1
+
+
+async def test_what_was_handed_in_carries_the_calls_and_is_never_closed() -> None:
+    engine, transport = Engine(in_turn(YES)), Transport()
+    inner = Transport()
+    web = httpx.AsyncClient(transport=inner)
+
+    for given in (engine, transport, web):
+        async with client(given) as paystar:
+            await paystar.send(MATCH)
+
+    assert engine.closed == transport.closed == inner.closed == 0
+    assert len(engine.sent) == transport.asked == inner.asked == 1
+    assert not web.is_closed
+    await web.aclose()
+
+
+async def test_the_default_engine_is_httpx_and_a_test_that_mocks_it_reaches_no_network() -> None:
+    with respx.mock(base_url="https://core.paystar.ir/api") as mock:
+        route = mock.post("/open-banking/service/info-matching/mobile-national-id")
+        route.respond(json={"status": 1, "data": {"is_matched": True}})
+        async with client("httpx") as paystar:
+            assert (await paystar.send(MATCH)).value.is_matched
+
+    assert route.called
+
+
+async def test_closing_waits_for_a_renewal_under_way_even_if_the_closing_is_cancelled() -> None:
+    go, clock = asyncio.Event(), QuickClock()
+
+    async def wait() -> None:
+        await go.wait()
+
+    server = KeyServer(clock, after=wait)
+    paystar = client(Engine(server), clock=clock)
+    renewing = asyncio.create_task(paystar.keys.refresh_application_key())
+    await settled()
+    renewing.cancel()
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        asyncio.get_running_loop().call_later(0, go.set)
+        await paystar.aclose()
+
+    await paystar.transfers.balance(account_number="0100000000001")
+    assert server.renewals == 1
+
+
+# --- arguments --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("timeout", 0),
+        ("timeout", -1),
+        ("timeout", float("nan")),
+        ("timeout", "30"),
+        ("timeout", None),
+        ("timeout", True),
+        ("max_retries", -1),
+        ("max_retries", 1.5),
+        ("max_retries", "3"),
+        ("concurrency", 0),
+        ("concurrency", 2.5),
+        ("concurrency", True),
+        ("concurrency", None),
+        ("checks", "none"),
+        ("base_url", "http://core.paystar.ir/api"),
+        ("base_url", "core.paystar.ir"),
+        ("engine", "curl"),
+        ("application", GATEWAY),
+        ("application", "app-1"),
+        ("gateway", APPLICATION),
+        ("wallet", GATEWAY),
+    ],
+)
+def test_an_argument_that_makes_no_sense_is_refused_when_the_client_is_made(name: str, value: Any) -> None:
+    with pytest.raises(ConfigurationError) as error:
+        client("httpx", **{name: value}) if name != "engine" else client(value)
+
+    assert error.value.executed == "no"
+
+
+def test_accounts_may_be_given_in_order_and_limits_at_their_edge() -> None:
+    Paystar(APPLICATION, GATEWAY, WALLET, timeout=0.001, max_retries=0, concurrency=1)
+
+
+# --- keys.replace -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "field"),
+    [
+        ({"realm": "gateway", "token": "k"}, ConfigurationError, None),
+        ({"realm": "bank", "token": "k"}, InvalidValue, "realm"),
+        ({"realm": None, "token": "k"}, InvalidValue, "realm"),
+        ({"realm": "wallet", "token": ""}, InvalidValue, "token"),
+        ({"realm": "wallet", "token": "a\nb"}, InvalidValue, "token"),
+        ({"realm": "wallet", "token": "k", "refresh_token": ""}, InvalidValue, "refresh_token"),
+        ({"realm": "wallet", "token": "k", "expires_at": datetime(2026, 1, 1)}, InvalidValue, "expires_at"),
+    ],
+)
+async def test_a_key_that_could_not_work_is_not_put_in_place(
+    arguments: dict[str, Any], kind: type[PaystarError], field: str | None
+) -> None:
+    paystar = client(engine := Engine(in_turn(ok({"total_amount": 1, "available_amount": 1}))))
+
+    with pytest.raises(kind) as error:
+        await paystar.keys.replace(arguments.pop("realm"), **arguments)
+
+    assert getattr(error.value, "field", None) == field
+    await paystar.wallet.balance()
+    assert engine.sent[0].bearer == "key-0"
+
+
+@pytest.mark.parametrize("realm", ["inquiry", Realm.INQUIRY])
+async def test_a_key_put_in_place_is_used_from_then_on(realm: Any) -> None:
+    paystar = client(engine := Engine(in_turn(ok({"total_amount": 1, "available_amount": 1}))))
+
+    await paystar.keys.replace(realm, token=Secret("key-new"), expires_at=datetime(2099, 1, 1, tzinfo=UTC))
+    await paystar.wallet.balance()
+
+    assert engine.sent[0].bearer == "key-new"
+
+
+# --- from the environment ---------------------------------------------------------------------------------------------
+
+ENVIRONMENT = {
+    "PAYSTAR_BASE_URL": "https://api.paystar.shop/api",
+    "PAYSTAR_APPLICATION_ID": "env-app",
+    "PAYSTAR_ACCESS_PASSWORD": "env-pass",
+    "PAYSTAR_API_KEY": "env-key",
+    "PAYSTAR_GATEWAY_ID": "env-gateway",
+    "PAYSTAR_GATEWAY_DIRECT": "1",
+    "PAYSTAR_WALLET_HASHID": "env-wallet",
+    "PAYSTAR_WALLET_PASSWORD": "env-wallet-pass",
+    "PAYSTAR_WALLET_SIGN_KEY": "env-sign",
+    "PAYSTAR_INQUIRY_KEY": "env-inquiry-key",
+    "PAYSTAR_TIMEOUT": "7.5",
+    "PAYSTAR_MAX_RETRIES": "0",
+    "PAYSTAR_CONCURRENCY": "2",
+    "PAYSTAR_ENGINE": "httpx",
+}
+
+
+@pytest.fixture(name="environment")
+def an_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+async def test_everything_can_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+    engine = Engine(in_turn(page(503)))
+    paystar = Paystar.from_env(engine=engine)
+
+    for call in (paystar.wallet.balance, paystar.transfers.find):
+        with pytest.raises(BadAnswer):
+            await call()
+
+    assert [one.bearer for one in engine.sent] == ["env-inquiry-key", "env-key"]
+    assert 7 < engine.sent[0].timeout <= 7.5
+    assert engine.sent[0].fields["wallet_hashid"] == "env-wallet"
+    assert paystar.gateway.payment_url(token="t") == "https://api.paystar.shop/api/pardakht/direct/payment?token=t"
+
+
+async def test_an_argument_goes_before_the_environment_even_before_a_variable_that_is_wrong(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("PAYSTAR_TIMEOUT", "soon")
+    environment.delenv("PAYSTAR_ACCESS_PASSWORD")
+    engine = Engine(in_turn(YES))
+
+    paystar = Paystar.from_env(
+        engine=engine,
+        timeout=3.0,
+        application=Application(id="mine", access_password="p", api_key="my-key"),
+        wallet=None,
+        gateway=Gateway(id="my-gateway"),
+    )
+    await paystar.send(MATCH)
+
+    assert engine.sent[0].bearer == "my-key"
+    assert engine.sent[0].timeout <= 3
+    with pytest.raises(ConfigurationError, match="wallet"):
+        await paystar.wallet.balance()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("PAYSTAR_TIMEOUT", "soon", "PAYSTAR_TIMEOUT"),
+        ("PAYSTAR_TIMEOUT", "-1", "timeout"),
+        ("PAYSTAR_CONCURRENCY", "1.5", "PAYSTAR_CONCURRENCY"),
+        ("PAYSTAR_CONCURRENCY", "0", "concurrency"),
+        ("PAYSTAR_ENGINE", "curl", "curl"),
+        ("PAYSTAR_BASE_URL", "http://evil.example", "base_url"),
+        ("PAYSTAR_WALLET_SIGN_KEY", "", "PAYSTAR_WALLET_SIGN_KEY"),
+    ],
+)
+def test_a_variable_that_makes_no_sense_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    environment.setenv(name, value)
+
+    with pytest.raises(ConfigurationError, match=told):
+        Paystar.from_env()
+
+
+async def test_a_variable_may_be_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("key-of-a-file\n")
+    environment.delenv("PAYSTAR_API_KEY")
+    environment.setenv("PAYSTAR_API_KEY_FILE", str(tmp_path / "key"))
+    engine = Engine(in_turn(YES))
+
+    await Paystar.from_env(engine=engine).send(MATCH)
+
+    assert engine.sent[0].bearer == "key-of-a-file"
+
+
+def test_without_any_variable_there_is_a_client_without_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ENVIRONMENT:
+        monkeypatch.delenv(name, raising=False)
+
+    assert isinstance(Paystar.from_env(), Paystar)
+
+
+# --- what is left of it in errors -------------------------------------------------------------------------------------
+
+
+async def test_an_error_of_a_call_names_its_row_and_holds_no_secret() -> None:
+    paystar = client(Engine(in_turn(refused(7, "10.0.0.1 of pass-app is not allowed", http=400))))
+
+    with pytest.raises(IpNotAllowed) as error:
+        await paystar.transfers.find()
+
+    assert error.value.endpoint == "transfers.find"
+    assert "pass-app" not in repr(error.value.__dict__) + str(error.value)
+    assert isinstance(error.value, StatusError)
+    assert isinstance(WALLET, Wallet)

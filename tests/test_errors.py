@@ -1,0 +1,207 @@
+"""What is known once an error is raised, and that it survives any way it travels."""
+
+import copy
+import pickle
+import traceback
+from typing import Any
+
+import pytest
+
+from paystar_async import errors
+from paystar_async.errors import (
+    BY_STATUS,
+    BadAnswer,
+    ConfigurationError,
+    GatewayError,
+    InsufficientBalance,
+    InvalidInput,
+    InvalidValue,
+    NotSent,
+    PaystarError,
+    StatusError,
+    StorageError,
+    TrackIdConflict,
+    Unanswered,
+    http_may_have_executed,
+    status_class,
+)
+
+# Status → class and what a transfer that ended so may have done. Callers branch on these names.
+STATUSES: dict[int | str, tuple[str, str]] = {
+    0: ("ServerFault", "maybe"),
+    2: ("ApplicationNotFound", "no"),
+    3: ("ApplicationInactive", "no"),
+    4: ("InvalidToken", "no"),
+    5: ("ExpiredToken", "no"),
+    6: ("WrongAccessPassword", "no"),
+    7: ("IpNotAllowed", "no"),
+    8: ("ServiceDisabled", "no"),
+    9: ("InsufficientBalance", "no"),
+    10: ("InvalidInput", "no"),
+    11: ("UpstreamError", "maybe"),
+    12: ("SettingsMissing", "no"),
+    13: ("InvalidRefreshToken", "no"),
+    -1: ("InvalidRequest", "no"),
+    -2: ("GatewayInactive", "no"),
+    -3: ("TokenUsed", "no"),
+    -4: ("AboveCeiling", "no"),
+    -5: ("UnknownRefNum", "no"),
+    -6: ("AlreadyVerified", "no"),
+    -7: ("ParameterMismatch", "no"),
+    -8: ("NotVerifiable", "no"),
+    -9: ("VerificationFailed", "no"),
+    -16: ("FeeWalletShort", "no"),
+    -98: ("PaymentFailed", "no"),
+    -99: ("GatewayFault", "maybe"),
+    "unauthenticated": ("Unauthenticated", "no"),
+}
+
+ONE_OF_EACH: list[PaystarError] = [
+    PaystarError("a fault", executed="maybe", hint="look"),
+    ConfigurationError("no account", hint="give one"),
+    InvalidValue("transfers[3].amount", expected="whole Rial", got="1.5", hint="pass an int"),
+    NotSent("not connected"),
+    Unanswered("no answer within 5 s"),
+    BadAnswer("$.data.is_matched", "expected true or false", http_status=502, retry_after=3.0, executed="no"),
+    TrackIdConflict("track_id t is on record"),
+    StorageError("the database is locked"),
+    StatusError(99, "پیام", endpoint="transfers.settle", fields={"amount": ["too low"]}, http_status=400),
+    *(kind(status, "x", executed="maybe") for status, kind in BY_STATUS.items()),
+]
+each = pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
+
+
+def everything(error: PaystarError) -> dict[str, Any]:
+    return {"args": error.args, "str": str(error), "executed": error.executed, "hint": error.hint, **error.__dict__}
+
+
+@each
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_an_error_is_pickled_whole(error: PaystarError, protocol: int) -> None:
+    back = pickle.loads(pickle.dumps(error, protocol))
+
+    assert type(back) is type(error)
+    assert everything(back) == everything(error)
+
+
+@each
+@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
+def test_an_error_is_copied_whole(error: PaystarError, way: Any) -> None:
+    back = way(error)
+
+    assert back is not error
+    assert type(back) is type(error)
+    assert everything(back) == everything(error)
+
+
+def test_a_note_travels_with_it() -> None:
+    error = Unanswered("x")
+    error.add_note("while paying batch 7")
+
+    assert pickle.loads(pickle.dumps(error)).__notes__ == ["while paying batch 7"]
+
+
+@each
+def test_an_error_says_what_to_do_next(error: PaystarError) -> None:
+    assert str(error) == f"{error.args[0]} – {error.hint}" if error.hint else str(error) == error.args[0]
+    assert "".join(traceback.format_exception_only(error)).strip().endswith(str(error))
+
+
+def test_the_tree_is_as_promised() -> None:
+    top = [ConfigurationError, InvalidValue, NotSent, Unanswered, BadAnswer, StatusError, TrackIdConflict, StorageError]
+    assert all(kind.__bases__[0] is PaystarError for kind in top)
+    assert issubclass(InvalidValue, ValueError)
+    assert GatewayError.__bases__ == (StatusError,)
+    for status, kind in BY_STATUS.items():
+        gateway = isinstance(status, str) or status < 0
+        assert kind.__bases__ == ((GatewayError,) if gateway else (StatusError,))
+
+
+def test_every_status_has_its_class_and_says_what_it_may_have_done() -> None:
+    assert {status: (kind.__name__, kind.executed) for status, kind in BY_STATUS.items()} == STATUSES
+
+
+def test_every_class_can_be_imported_from_one_place() -> None:
+    names = {kind.__name__ for kind in BY_STATUS.values()} | {type(error).__name__ for error in ONE_OF_EACH}
+    assert not [name for name in names | {"GatewayError", "Executed"} if not hasattr(errors, name)]
+
+
+@pytest.mark.parametrize("status", BY_STATUS)
+def test_every_status_is_documented_and_has_a_hint(status: int | str) -> None:
+    kind = BY_STATUS[status]
+    said = kind.__doc__ or ""
+
+    assert said.strip("`").startswith(str(status)), "its docstring begins with its number"
+    assert said.endswith(".")
+    assert len(kind.hint) > 10
+    assert kind("?" if isinstance(status, str) else status, "m").hint == kind.hint
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (-100, "StatusError"),
+        (-101, "InvalidRequest"),
+        (-116, "FeeWalletShort"),
+        (-198, "PaymentFailed"),
+        (-199, "GatewayFault"),
+        (-110, "StatusError"),
+        (-200, "StatusError"),
+        (-(2**63), "StatusError"),
+        (1, "StatusError"),
+        (104, "StatusError"),
+        ("4", "StatusError"),
+        ("unauthenticated", "Unauthenticated"),
+    ],
+)
+def test_a_status_finds_its_class(status: int | str, kind: str) -> None:
+    assert status_class(status).__name__ == kind
+
+
+def test_what_nobody_knows_may_have_happened() -> None:
+    assert StatusError(99).executed == "maybe"
+    assert "does not know" in StatusError(99).hint
+
+
+def test_what_never_left_did_nothing() -> None:
+    assert NotSent("x").executed == "no"
+    assert Unanswered("x").executed == "maybe"
+    assert BadAnswer("$", "x").executed == "maybe"
+    assert {kind("x").executed for kind in (TrackIdConflict, StorageError, ConfigurationError)} == {"no"}
+
+
+def test_which_http_status_leaves_it_open() -> None:
+    left_open = {status for status in range(100, 600) if http_may_have_executed(status)}
+
+    assert left_open == {*range(300, 400), 408, 429, *range(500, 600)}
+
+
+def test_a_refusal_is_named_from_further_out() -> None:
+    inner = InvalidValue("amount", expected="whole Rial", got="1.5", hint="pass an int")
+    outer = inner.at("transfers[3]").at("batch")
+
+    assert outer.field == "batch.transfers[3].amount"
+    assert str(outer) == "batch.transfers[3].amount: expected whole Rial, got 1.5 – pass an int"
+    assert InvalidValue("a", expected="b", got="c").at("d").hint == ""
+
+
+def test_fields_are_shown_and_kept_apart_from_what_was_given() -> None:
+    given: dict[str, Any] = {"amount": ["too low", "not whole"], "deposit": ("unknown",)}
+    error = InvalidInput(10, "invalid", endpoint="transfers.settle", fields=given, http_status=422)
+    given["amount"].append("later")
+
+    assert error.fields == {"amount": ["too low", "not whole"], "deposit": ["unknown"]}
+    assert str(error) == (
+        "transfers.settle: invalid; amount: too low, not whole; deposit: unknown (status 10, HTTP 422) – "
+        "correct the fields named and call again"
+    )
+
+
+def test_a_silent_answer_is_named_by_its_class() -> None:
+    assert str(InsufficientBalance(9)).startswith("InsufficientBalance (status 9, HTTP 200)")
+
+
+def test_one_errors_knowledge_is_not_anothers() -> None:
+    InvalidInput(10, executed="maybe").hint = "changed"
+
+    assert (InvalidInput.executed, InvalidInput(10).executed, InvalidInput(10).hint) == ("no", "no", InvalidInput.hint)

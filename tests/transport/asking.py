@@ -1,0 +1,75 @@
+"""Accounts, and requests of every row, for the tests of the wire."""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+from paystar_async.accounts import Accounts, Application, Gateway, Wallet
+from paystar_async.endpoint import Endpoint, Request, Response
+from paystar_async.models.base import Call
+from paystar_async.table import BY_ID, BY_REQUEST, TABLE
+from paystar_async.transport.wire import Outgoing, Wire
+from paystar_async.values.secret import Secret
+from tests.describe.planting import examples
+
+BASE = "https://paystar.example/api"
+SIGN_KEY = "test-sign-key"
+APPLICATION = Application(id=77, access_password="p&ss=1", api_key="app-key", refresh_token="app-refresh")
+GATEWAY = Gateway(id="gateway-1", sign_key=SIGN_KEY)
+WALLET = Wallet(hashid="w123", password="p@ss", sign_key=SIGN_KEY, api_key="wallet-key", refresh_token="wallet-refresh")
+ACCOUNTS = Accounts(application=APPLICATION, gateway=GATEWAY, wallet=WALLET)
+KEY = Secret("the-key")
+CALLS = [row for row in TABLE if row.kind == "call"]
+
+
+def signed(message: str, key: str = SIGN_KEY) -> str:
+    return hmac.new(key.encode(), message.encode(), hashlib.sha512).hexdigest()
+
+
+def request_of(value: Call[Any], key: Secret | None = KEY) -> Request[Any]:
+    return Request(value=value, endpoint=BY_REQUEST[type(value)], account="account", timeout=5, key=key)
+
+
+def example_of(row: Endpoint | str) -> Call[Any]:
+    """The row's request with a value in each field."""
+    request = (BY_ID[row] if isinstance(row, str) else row).request
+    return request(**examples(request))
+
+
+def least_of(row: Endpoint) -> Call[Any]:
+    """The row's request with only what it cannot do without."""
+    values = examples(row.request)
+    return row.request(**{one: values[one] for one in values if _is_required(row.request, one)})
+
+
+def _is_required(request: type, name: str) -> bool:
+    from paystar_async.models.base import fields_of
+
+    return next(one.required for one in fields_of(request) if one.name == name)
+
+
+def outgoing(value: Call[Any], accounts: Accounts = ACCOUNTS, key: Secret | None = KEY) -> Outgoing:
+    return Wire(accounts, BASE).encode(request_of(value, key))
+
+
+def fields_in(out: Outgoing) -> dict[str, Any]:
+    """What is told, in the query or in the body."""
+    if out.body is None:
+        return dict(parse_qsl(urlsplit(out.url).query, keep_blank_values=True, strict_parsing=True))
+    assert urlsplit(out.url).query == ""
+    told: dict[str, Any] = json.loads(out.body)
+    return told
+
+
+def answered(
+    row: Endpoint | str, body: bytes, http_status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response[Any]:
+    """The body read as the row's answer."""
+    return Wire(ACCOUNTS, BASE).decode(request_of(example_of(row)), http_status, headers or {}, body)
+
+
+def envelope(status: object, data: object = None, message: object = "", **more: object) -> bytes:
+    return json.dumps({"status": status, "message": message, "data": data, **more}).encode()

@@ -1,0 +1,122 @@
+"""A secret shows itself to nobody who does not ask by name."""
+
+import copy
+import dataclasses
+import json
+import logging
+import pickle
+import string
+import traceback
+
+import attrs
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.values.secret import Secret, to_optional_secret, to_secret
+
+TEXT = "canary-secret"
+
+
+@attrs.frozen
+class Held:
+    secret: Secret
+
+
+@dataclasses.dataclass
+class HeldToo:
+    secret: Secret
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        repr(Secret(TEXT)),
+        str(Secret(TEXT)),
+        f"{Secret(TEXT)}",
+        f"{Secret(TEXT)!r} {Secret(TEXT)!s} {Secret(TEXT)!a}",
+        f"{Secret(TEXT):>40} {Secret(TEXT):s}",
+        "{}".format(Secret(TEXT)),  # noqa: UP032
+        "%s %r" % (Secret(TEXT), Secret(TEXT)),  # noqa: UP031
+        string.Template("$a").substitute(a=Secret(TEXT)),
+        repr([Secret(TEXT)]) + str({"a": Secret(TEXT)}),
+        repr(Held(Secret(TEXT))),
+        repr(attrs.asdict(Held(Secret(TEXT)))) + repr(attrs.astuple(Held(Secret(TEXT)))),
+        repr(dataclasses.asdict(HeldToo(Secret(TEXT)))),
+        json.dumps({"a": Secret(TEXT)}, default=str),
+        repr(copy.deepcopy({"a": Secret(TEXT)})),
+        repr(dir(Secret(TEXT))),
+    ],
+)
+def test_nothing_shows_it(shown: str) -> None:
+    assert TEXT not in shown
+
+
+def test_a_log_line_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    logging.getLogger("any").warning("%s %r %20s", Secret(TEXT), Secret(TEXT), Secret(TEXT), extra={"s": Secret(TEXT)})
+
+    assert TEXT not in caplog.text + repr(caplog.records[0].__dict__)
+
+
+def test_a_traceback_with_variables_does_not_show_it() -> None:
+    def fail(secret: Secret) -> None:
+        raise LookupError
+
+    with pytest.raises(LookupError) as caught:
+        fail(Secret(TEXT))
+    told = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "secret = Secret(…)" in told
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_it_is_not_pickled(protocol: int) -> None:
+    with pytest.raises(TypeError, match="not pickled") as caught:
+        pickle.dumps(Held(Secret(TEXT)), protocol)
+
+    assert TEXT not in str(caught.value)
+
+
+def test_nothing_else_writes_it_down() -> None:
+    with pytest.raises(TypeError):
+        json.dumps(Secret(TEXT))
+    with pytest.raises(TypeError):
+        vars(Secret(TEXT))
+    with pytest.raises(TypeError):
+        iter(Secret(TEXT))  # type: ignore[call-overload]
+
+
+def test_a_copy_is_the_same() -> None:
+    secret = Secret(TEXT)
+
+    assert copy.copy(secret) is secret
+    assert copy.deepcopy([secret])[0] is secret
+
+
+@given(st.text(), st.text())
+def test_equal_texts_are_equal_secrets(one: str, other: str) -> None:
+    assert (Secret(one) == Secret(other)) is (one == other)
+    assert Secret(one) == Secret(one)
+    assert hash(Secret(one)) == hash(Secret(one))
+    assert bool(Secret(one)) is bool(one)
+    assert Secret(one).reveal() == one
+
+
+def test_a_text_is_not_a_secret() -> None:
+    assert Secret(TEXT) != TEXT
+    assert Secret(TEXT) is not None
+    assert hash(Secret(TEXT)) != hash(TEXT)
+
+
+def test_half_a_surrogate_pair_can_be_compared() -> None:
+    assert Secret("\udcff") == Secret("\udcff")
+    assert Secret("\udcff") != Secret("\udcfe")
+
+
+def test_a_secret_of_a_secret_is_itself() -> None:
+    secret = Secret(TEXT)
+
+    assert to_secret(secret) is secret
+    assert to_optional_secret(secret) is secret
+    assert to_secret(TEXT) == secret
+    assert to_optional_secret(None) is None
