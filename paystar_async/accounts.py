@@ -42,7 +42,7 @@ def fits_header(text: str) -> bool:
 
 def header_safe(name: str, value: Secret) -> Secret:
     """The key, if it can stand in a header; raises InvalidValue naming it where it cannot."""
-    _checked(name, value)
+    checked(name, value)
     if fits_header(value.reveal()):
         return value
     raise InvalidValue(
@@ -60,10 +60,10 @@ def _header_safe(_: object, attribute: Any, value: Any) -> None:
 
 def _not_empty(_: object, attribute: Any, value: Any) -> None:
     if value is not None:
-        _checked(attribute.name, value)
+        checked(attribute.name, value)
 
 
-def _checked(name: str, value: Secret) -> None:
+def checked(name: str, value: Secret) -> None:
     """Refuse what is no text, or none that can be written as UTF-8."""
     text: Any = value.reveal()
     if not isinstance(text, str):
@@ -74,6 +74,16 @@ def _checked(name: str, value: Secret) -> None:
         raise InvalidValue(
             name, expected="a text", got="bytes that are not UTF-8", hint="store it as UTF-8 where it is read from"
         )
+
+
+def _flag(_: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, bool):
+        raise InvalidValue(attribute.name, expected="True or False", got=f"a {type(value).__name__}")
+
+
+def account_of(realm: Realm) -> str:
+    """The account a realm belongs to, as its argument is called: a wallet has two realms."""
+    return "wallet" if realm is Realm.INQUIRY else realm.value
 
 
 @frozen(kw_only=True)
@@ -105,7 +115,7 @@ class Gateway:
 
     id: Secret = field(converter=to_secret, validator=_header_safe)
     sign_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_not_empty)
-    direct: bool = False
+    direct: bool = field(default=False, validator=_flag)
 
 
 @frozen(kw_only=True)
@@ -160,7 +170,7 @@ class Accounts:
             case Realm.WALLET | Realm.INQUIRY if self.wallet:
                 return self.wallet.hashid
             case _:
-                raise ConfigurationError(f"the {realm} account is not configured", hint=_MISSING[realm])
+                raise ConfigurationError(f"the {account_of(realm)} account is not configured", hint=_MISSING[realm])
 
     def credentials(self, realm: Realm, method: str) -> dict[str, str | Secret]:
         """The fields that say who asks; on a GET they go into the query string."""

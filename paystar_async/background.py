@@ -58,9 +58,14 @@ def _own(error: BaseException) -> BaseException:
 
 
 class Background:
-    """The jobs of one event loop; strong references, since a loop itself keeps weak ones."""
+    """The jobs of one event loop; strong references, since a loop itself keeps weak ones.
 
-    def __init__(self) -> None:
+    Args:
+        prepare: run first in the context of each job.
+    """
+
+    def __init__(self, prepare: Callable[[], object] | None = None) -> None:
+        self._prepare = prepare
         self._jobs: set[Job[object]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -69,6 +74,10 @@ class Background:
         job: Job[T] = Job()
         held = cast("Job[object]", job)
         self._jobs.add(held)
+        # A context of its own: what the starter's request or span is about is not what this work is about.
+        context = Context()
+        if self._prepare is not None:
+            context.run(self._prepare)
 
         async def run() -> None:
             try:
@@ -79,9 +88,9 @@ class Background:
         if sniffio.current_async_library() == "trio":
             import trio
 
-            trio.lowlevel.spawn_system_task(run, context=Context())
+            trio.lowlevel.spawn_system_task(run, context=context)
         else:
-            task = asyncio.get_running_loop().create_task(run(), context=Context())
+            task = asyncio.get_running_loop().create_task(run(), context=context)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
         return job
@@ -89,5 +98,6 @@ class Background:
     async def drain(self, seconds: float) -> None:
         """Wait until all have ended, so long at the most, even if the caller is cancelled meanwhile."""
         with anyio.move_on_after(seconds, shield=True):
-            for job in tuple(self._jobs):
-                await job.ended()
+            # A job may start another one: a call that finds its key old renews it in the background.
+            while self._jobs:
+                await next(iter(self._jobs)).ended()

@@ -1,20 +1,19 @@
 """The client: accounts in, the onion built, services and flows out."""
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, cast
 
 import anyio
 from anyio.lowlevel import RunVar
-from attrs import frozen
 
 from paystar_async import settings
 from paystar_async.accounts import Accounts, Application, Gateway, Wallet
+from paystar_async.arguments import above, account, rings
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Send
-from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Safety, Send
+from paystar_async.errors import ConfigurationError, InvalidValue, NotSent
 from paystar_async.events import Event, OnEvent
 from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
@@ -29,11 +28,11 @@ from paystar_async.models.base import Call, verify
 from paystar_async.payments.confirm import Payments
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
+from paystar_async.session import WORKING, Session
 from paystar_async.table import BY_REQUEST
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.carrier import Carrier
 from paystar_async.transport.choose import check_engine, make_engine
-from paystar_async.transport.engine import Engine
 from paystar_async.transport.wire import Wire
 
 if TYPE_CHECKING:
@@ -47,19 +46,6 @@ RENEWALS_AT_ONCE = 3
 """Connections kept free for the three keys' renewals, which take no slot of the limiter."""
 GOODBYE_SECONDS = RENEWAL_SECONDS + 5.0
 """A renewal that is broken off may cost the refresh token, so closing waits for one."""
-
-
-_VARIABLES: Mapping[str, Callable[[], object]] = {
-    "application": settings.application_from,
-    "gateway": settings.gateway_from,
-    "wallet": settings.wallet_from,
-    "base_url": partial(settings.setting, "PAYSTAR_BASE_URL"),
-    "timeout": partial(settings.number, "PAYSTAR_TIMEOUT", float),
-    "max_retries": partial(settings.number, "PAYSTAR_MAX_RETRIES", int),
-    "concurrency": partial(settings.number, "PAYSTAR_CONCURRENCY", int),
-    "keys": partial(settings.setting, "PAYSTAR_KEYS"),
-    "engine": partial(settings.setting, "PAYSTAR_ENGINE"),
-}
 
 
 class Options(TypedDict, total=False):
@@ -78,17 +64,6 @@ class Options(TypedDict, total=False):
     middleware: Sequence[Middleware]
     clock: Clock | None
     on_event: OnEvent | None
-
-
-@frozen
-class Session:
-    """All of a client that is bound to one event loop."""
-
-    send: Send
-    engine: Engine
-    auth: Auth
-    background: Background
-    watches: Watches
 
 
 class Paystar:
@@ -130,22 +105,25 @@ class Paystar:
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
     ) -> None:
-        _above("timeout", timeout, 0, float)
-        _above("max_retries", max_retries, -1, int)
-        _above("concurrency", concurrency, 0, int)
-        _account("application", application, Application)
-        _account("gateway", gateway, Gateway)
-        _account("wallet", wallet, Wallet)
+        above("timeout", timeout, 0, float)
+        above("max_retries", max_retries, -1, int)
+        above("concurrency", concurrency, 0, int)
+        account("application", application, Application)
+        account("gateway", gateway, Gateway)
+        account("wallet", wallet, Wallet)
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
         self._wire = Wire(self._accounts, settings.checked_base_url(base_url))
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         self._strict = checks == "strict"
-        self._middleware = tuple(middleware)
+        self._middleware = rings(middleware)
         self._clock = clock or SystemClock()
+        if on_event is not None and not callable(on_event):
+            raise ConfigurationError("on_event must be a function that takes an Event")
         self._on_event = on_event
         self._store = key_store(keys, self._clock)
+        self._store_is_ours = self._store is not keys
         check_engine(engine)
         self._given: GivenEngine = engine
         self._budget = Budget()
@@ -153,7 +131,7 @@ class Paystar:
 
         self.identity = IdentityCalls(self)
         self.inquiry = InquiryCalls(self)
-        self.transfers = Transfers(self, self._flows, concurrency)
+        self.transfers = Transfers(self, self._flows, concurrency, verify if self._strict else None)
         self.gateway = GatewayCalls(self)
         self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
         self.keys = Keys(self, self._keeper)
@@ -170,7 +148,7 @@ class Paystar:
             ConfigurationError: a variable is wrong, or half of an account is missing.
         """
         # What is overridden is not even read: a variable that is wrong does no harm then.
-        said = {name: read() for name, read in _VARIABLES.items() if name not in overrides}
+        said = {name: read() for name, read in settings.VARIABLES.items() if name not in overrides}
         options: Any = {name: value for name, value in said.items() if value is not None} | overrides
         return cls(**options)
 
@@ -201,7 +179,17 @@ class Paystar:
             account=self._accounts.id(endpoint.realm),
             timeout=self._timeout if timeout is None else timeout,
         )
-        return await self._session().send(request)
+        session = self._session()
+        if session.closed:
+            raise NotSent("the client was closed before it was sent")
+        response: object = await session.send(request)
+        if not isinstance(response, Response):
+            raise ConfigurationError(
+                f"a ring of yours came back with a {type(response).__name__}",
+                executed="no" if endpoint.safety is Safety.READ else "maybe",
+                hint="a ring returns what next(request) gave it",
+            )
+        return cast("Response[T]", response)
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
@@ -223,12 +211,19 @@ class Paystar:
         session = self._session_var.get()
         self._session_var.set(None)
         if session is not None:
+            session.closed = True
+            session.watches.close()
             await session.background.drain(GOODBYE_SECONDS)
+            if self._store_is_ours:
+                await self._store.aclose()
             if session.engine is not self._given:
                 with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
                     await session.engine.aclose()
 
     def _session(self) -> Session:
+        working = WORKING.get()
+        if working is not None and working.client is self:
+            return working
         session = self._session_var.get()
         if session is None:
             session = self._build()
@@ -244,10 +239,10 @@ class Paystar:
 
     def _build(self) -> Session:
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
-        background = Background()
+        background = Background(lambda: WORKING.set(session))
         auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
         send: Send = Carrier(self._wire, engine, self._clock)
-        rings: tuple[Middleware, ...] = (
+        onion: tuple[Middleware, ...] = (
             *self._middleware,
             Deadline(self._clock),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
@@ -255,9 +250,10 @@ class Paystar:
             auth,
             Log(self._clock),
         )
-        for ring in reversed(rings):
+        for ring in reversed(onion):
             send = _around(ring, send)
-        return Session(send, engine, auth, background, Watches(self._clock, background))
+        session = Session(self, send, engine, auth, background, Watches(self._clock, background))
+        return session
 
     def _notify(self, event: Event) -> None:
         logger.info("%s: %s %s %s", event.name, event.realm, event.account, event.detail)
@@ -283,15 +279,3 @@ def _row(value: object, kind: Literal["call", "page"]) -> Endpoint:
         hint = f"{row.id} is a {row.kind}" if row else "such as MatchMobile(...)"
         raise InvalidValue("value", expected=f"the request of a {kind}", got=type(value).__name__, hint=hint)
     return row
-
-
-def _above(name: str, value: object, bound: int, kind: type[float]) -> None:
-    given = value if isinstance(value, kind | int) and not isinstance(value, bool) else bound
-    if not given > bound:
-        what = "a whole number" if kind is int else "a number"
-        raise ConfigurationError(f"{name} must be {what} above {bound}, not {value!r:.20}")
-
-
-def _account(name: str, given: object, kind: type) -> None:
-    if given is not None and not isinstance(given, kind):
-        raise ConfigurationError(f"{name} must be given as {kind.__name__}(…), not as a {type(given).__name__}")

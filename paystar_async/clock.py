@@ -7,6 +7,9 @@ from typing import Protocol
 
 import anyio
 
+from paystar_async.errors import InvalidValue
+from paystar_async.values.kind import shown
+
 
 class Clock(Protocol):
     """A source of time."""
@@ -22,6 +25,13 @@ class Clock(Protocol):
     async def sleep(self, seconds: float) -> None:
         """Come back after so many seconds."""
         ...
+
+
+def checked_seconds(name: str, value: object) -> float:
+    """A span of time that something may take; raises InvalidValue naming it where it is none above 0."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and value > 0:
+        return value
+    raise InvalidValue(name, expected="a number of seconds above 0", got=shown(value))
 
 
 class SystemClock:

@@ -75,6 +75,9 @@ class Endpoint:
     since: str = "0.1"
     doc: str = field(default=Factory(lambda row: _first_line(row.request), takes_self=True))
 
+    def __str__(self) -> str:
+        return self.id
+
     @property
     def id(self) -> str:
         """``service.name``, as errors, logs and commands call it."""

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Literal
 
-from paystar_async.accounts import header_safe
+from paystar_async.accounts import checked, header_safe
 from paystar_async.endpoint import Realm
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.keys.keeper import Keeper
@@ -46,14 +46,11 @@ class Keys(KeysCalls):
         wanted = Realm(realm)
         if wanted is Realm.GATEWAY:
             raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
-        if expires_at is not None and expires_at.tzinfo is None:
-            raise InvalidValue("expires_at", expected="a datetime with a time zone", got="one without")
-        if refresh_token is not None and not refresh_token:
-            raise InvalidValue(
-                "refresh_token", expected="a text, or None to keep the one on record", got="an empty one"
-            )
-        await self._keeper(wanted).put(
-            header_safe("token", to_secret(token)),
-            to_optional_secret(refresh_token),
-            expires_at.timestamp() if expires_at else None,
-        )
+        ends: object = expires_at
+        if ends is not None and not (isinstance(ends, datetime) and ends.tzinfo):
+            raise InvalidValue("expires_at", expected="a datetime with a time zone", got=type(ends).__name__)
+        renews = to_optional_secret(refresh_token)
+        if renews is not None:
+            checked("refresh_token", renews)
+        until = expires_at.timestamp() if expires_at else None
+        await self._keeper(wanted).put(header_safe("token", to_secret(token)), renews, until)

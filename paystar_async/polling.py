@@ -8,11 +8,12 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from paystar_async.background import Background, Job
-from paystar_async.clock import Clock
-from paystar_async.errors import InvalidValue, PaystarError
+from paystar_async.clock import Clock, checked_seconds
+from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import is_transient
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
+from paystar_async.values.mask import scrub
 
 
 @frozen
@@ -72,10 +73,10 @@ class _Waiter:
         self.error = copy.copy(error) if isinstance(error, PaystarError) else error
         self.done.set()
 
-    def last_word(self, timeout: float) -> Outcome:
-        """What is known when the time is up."""
+    def last_word(self, why: str) -> Outcome:
+        """What is known when the waiting ends undecided."""
         last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK)
-        return evolve(last, reason=f"{last.reason}, after {timeout:g} s")
+        return evolve(last, reason=f"{last.reason}, {why}")
 
 
 class Watch:
@@ -114,7 +115,13 @@ class Watch:
             self._leave(waiter)
         if waiter.error is not None:
             raise waiter.error
-        return waiter.outcome or waiter.last_word(timeout)
+        return waiter.outcome or waiter.last_word(f"after {timeout:g} s")
+
+    def close(self) -> None:
+        """End the waiting: the client closes, and nobody can look any more."""
+        for waiter in self._waiters:
+            waiter.outcome = waiter.outcome or waiter.last_word("when the client was closed")
+            waiter.done.set()
 
     async def _decided(self, waiter: _Waiter, timeout: float) -> None:
         """Come back when the waiter knows, or when its time is up – whatever a look takes meanwhile."""
@@ -194,8 +201,8 @@ def outcome_of(track_id: str, found: Sequence[Settlement]) -> Outcome:
     if TransferStatus.PENDING in undecided:
         return Pending(track_id=track_id, reason="the bank has not decided")
     if undecided:
-        return Unknown(track_id=track_id, reason=f'the bank says "{undecided[0]}"')
-    return Failed(track_id=track_id, reason=found[0].message or "the bank says it failed")
+        return Unknown(track_id=track_id, reason=f'the bank says "{scrub(undecided[0].value)}"')
+    return Failed(track_id=track_id, reason=scrub(found[0].message or "the bank says it failed"))
 
 
 class Watches:
@@ -205,12 +212,16 @@ class Watches:
         self._clock, self._background = clock, background
         self._open: dict[object, Watch] = {}
 
+    def close(self) -> None:
+        """End all waiting."""
+        for watch in self._open.values():
+            watch.close()
+
     async def wait(
         self, name: object, look: Look, matches: Matches, *, track_id: str, timeout: float, pace: Pace
     ) -> Outcome:
         """Wait on the list ``name``; the first waiter says how it is looked at."""
-        if not timeout > 0:
-            raise InvalidValue("timeout", expected="seconds above 0", got=str(timeout))
+        timeout = checked_seconds("timeout", timeout)
         watch = self._open.get(name)
         if watch is None:
             watch = self._open[name] = Watch(look, matches, self._clock, self._background, pace)

@@ -1,8 +1,8 @@
 """Where settings come from: the environment, or files it names."""
 
 import os
-from collections.abc import Callable, Mapping
-from functools import wraps
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial, wraps
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 from urllib.parse import urlsplit
@@ -107,7 +107,9 @@ def switch(name: str, environment: Environment | None = None) -> bool:
 @_sealed
 def application_from(environment: Environment | None = None) -> Application | None:
     """The application the environment names, or None where it names none."""
-    values = _together(("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), environment)
+    values = _together(
+        ("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), ("PAYSTAR_API_KEY", "PAYSTAR_REFRESH_TOKEN"), environment
+    )
     if values is None:
         return None
     return Application(
@@ -121,7 +123,7 @@ def application_from(environment: Environment | None = None) -> Application | No
 @_sealed
 def gateway_from(environment: Environment | None = None) -> Gateway | None:
     """The gateway the environment names, or None where it names none."""
-    values = _together(("PAYSTAR_GATEWAY_ID",), environment)
+    values = _together(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
     if values is None:
         return None
     return Gateway(
@@ -131,11 +133,15 @@ def gateway_from(environment: Environment | None = None) -> Gateway | None:
     )
 
 
+_INQUIRY = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
+
+
 @_sealed
 def wallet_from(environment: Environment | None = None) -> Wallet | None:
     """The wallet the environment names, or None where it names none."""
     names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
-    values = _together(names, environment)
+    more = ("PAYSTAR_WALLET_API_KEY", "PAYSTAR_WALLET_REFRESH_TOKEN", *_INQUIRY)
+    values = _together(names, more, environment)
     if values is None:
         return None
     return Wallet(
@@ -149,12 +155,26 @@ def wallet_from(environment: Environment | None = None) -> Wallet | None:
     )
 
 
-def _together(names: tuple[str, ...], environment: Environment | None) -> list[str] | None:
-    """The settings an account cannot do without: all of them, or none."""
+def _together(names: Sequence[str], more: Sequence[str], environment: Environment | None) -> list[str] | None:
+    """The settings an account cannot do without: all of them, or none – and then none of its others either."""
     values = [setting(name, environment) for name in names]
     missing = [name for name, value in zip(names, values, strict=True) if value is None]
-    if len(missing) == len(names):
+    if len(missing) == len(names) and not any(setting(name, environment) for name in more):
         return None
     if missing:
         raise ConfigurationError(f"not set: {', '.join(missing)}", hint="an account needs all of its variables")
     return [value for value in values if value is not None]
+
+
+VARIABLES: Mapping[str, Callable[[], object]] = {
+    "application": application_from,
+    "gateway": gateway_from,
+    "wallet": wallet_from,
+    "base_url": partial(setting, "PAYSTAR_BASE_URL"),
+    "timeout": partial(number, "PAYSTAR_TIMEOUT", float),
+    "max_retries": partial(number, "PAYSTAR_MAX_RETRIES", int),
+    "concurrency": partial(number, "PAYSTAR_CONCURRENCY", int),
+    "keys": partial(setting, "PAYSTAR_KEYS"),
+    "engine": partial(setting, "PAYSTAR_ENGINE"),
+}
+"""How each argument of a client is read; the argument itself goes first."""

@@ -1,6 +1,6 @@
 """Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from functools import partial
 
@@ -8,10 +8,13 @@ import anyio
 
 from paystar_async.background import Background
 from paystar_async.errors import BadAnswer, InvalidValue, PaystarError
-from paystar_async.models.transfers import Settlement, Transfer
+from paystar_async.models.base import item_of
+from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
+from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Failed, Outcome, Unknown
 from paystar_async.polling import Pace, Watches, outcome_of
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
+from paystar_async.values.kind import shown
 
 PAGE = 500
 PAGES = 10
@@ -19,6 +22,8 @@ STALE = 5
 """Pages in a row with nothing new in them: by then the service does not skip."""
 WAIT_SECONDS = 120.0
 
+Check = Callable[[Transfer], None]
+"""Refuses a transfer by InvalidValue before it is sent."""
 Flows = Callable[[], tuple[Background, Watches]]
 
 
@@ -29,9 +34,9 @@ def _is_about(entry: Settlement, track_id: str) -> bool:
 class Transfers(TransfersCalls):
     """Bank transfers: the rows, and ``wait``, ``iterate`` and ``batch`` above them."""
 
-    def __init__(self, caller: Caller, flows: Flows, window: int) -> None:
+    def __init__(self, caller: Caller, flows: Flows, window: int, check: Check | None = None) -> None:
         super().__init__(caller)
-        self._flows, self._window = flows, window
+        self._flows, self._window, self._check = flows, window, check
 
     async def wait(self, *, track_id: str, deposit: str | None = None, timeout: float = WAIT_SECONDS) -> Outcome:
         """Wait until the bank has decided a transfer.
@@ -50,6 +55,7 @@ class Transfers(TransfersCalls):
 
         Source: GET /bank-transfer/settlement-requests
         """
+        FindTransfers(track_id=track_id, deposit=deposit)  # refuses what could not be asked about
         _, watches = self._flows()
 
         async def by_track_id(wanted: frozenset[str]) -> Sequence[Settlement]:
@@ -125,12 +131,11 @@ class Transfers(TransfersCalls):
             before you send it again.
 
         Raises:
-            InvalidValue: ``chunk`` is below 1.
+            InvalidValue: ``chunk`` is below 1, or an item is no Transfer; that one and what is behind it was not sent.
 
         Source: POST /bank-transfer/v2/settlement
         """
-        if chunk < 1:
-            raise InvalidValue("chunk", expected="1 or more", got=str(chunk))
+        _refuse(transfers, chunk)
         background, _ = self._flows()
         done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
         met: set[str] = set()
@@ -149,8 +154,8 @@ class Transfers(TransfersCalls):
             with done, ended:
                 while more or running:
                     if more and running < self._window and not ended.statistics().current_buffer_used:
-                        group, refused, failure = await _next_group(source, chunk, met)
-                        more = bool(group)
+                        group, refused, failure = await _next_group(source, chunk, met, self._check)
+                        more = bool(group or refused) and failure is None
                         if group:
                             background.start(partial(settle, group))
                             running += 1
@@ -191,17 +196,28 @@ def _without_answer(track_id: str, error: PaystarError) -> Outcome:
     return Failed(track_id=track_id, reason=str(error.args[0]), error=error)
 
 
+def _refuse(transfers: object, chunk: object) -> None:
+    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
+        raise InvalidValue("chunk", expected="a whole number, 1 or more", got=shown(chunk))
+    if isinstance(transfers, str | bytes | Mapping) or not isinstance(transfers, Iterable | AsyncIterable):
+        got = f"a {type(transfers).__name__}"
+        raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint="wrap a single one in a list")
+
+
 async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> AsyncGenerator[Transfer, None]:
+    """The transfers one by one, from either kind of iterable; mappings are taken as ``settle`` takes them."""
+    index = 0
     if isinstance(transfers, AsyncIterable):
         async for one in transfers:
-            yield one
+            yield item_of(Transfer, one, f"transfers[{index}]")
+            index += 1
         return
-    for one in transfers:
-        yield one
+    for index, one in enumerate(transfers):
+        yield item_of(Transfer, one, f"transfers[{index}]")
 
 
 async def _next_group(
-    source: AsyncIterator[Transfer], size: int, met: set[str]
+    source: AsyncIterator[Transfer], size: int, met: set[str], check: Check | None
 ) -> tuple[list[Transfer], list[Outcome], Exception | None]:
     """The next transfers to send, what is said of those that must not be, and what ended the source early."""
     group: list[Transfer] = []
@@ -212,8 +228,14 @@ async def _next_group(
             if one.track_id in met:
                 # Unknown, not failed: the first one of this track_id may well have succeeded.
                 refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
+                continue
+            met.add(one.track_id)
+            try:
+                if check is not None:
+                    check(one)
+            except InvalidValue as error:
+                refused.append(_without_answer(one.track_id, error))  # alone: the others of its call are sound
             else:
-                met.add(one.track_id)
                 group.append(one)
     except StopAsyncIteration:
         pass
@@ -245,6 +267,7 @@ class Wallets(WalletCalls):
 
         Source: GET /wallet/settlement-requests
         """
+        FindWalletTransfers(track_id=track_id)  # refuses what could not be asked about
         _, watches = self._flows()
 
         async def look(wanted: frozenset[str]) -> Sequence[Settlement]:

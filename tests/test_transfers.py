@@ -5,6 +5,7 @@ from random import Random
 from typing import Any, TypeVar
 
 import anyio
+import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -513,8 +514,8 @@ async def test_the_source_is_closed_when_the_loop_is_left() -> None:
     await paystar.aclose()
 
 
-@pytest.mark.parametrize("chunk", [0, -1])
-async def test_a_chunk_holds_at_least_one(chunk: int) -> None:
+@pytest.mark.parametrize("chunk", [0, -1, "5", None, float("nan"), 1.5, True])
+async def test_a_chunk_holds_at_least_one(chunk: Any) -> None:
     paystar, engine = over(all_succeed)
 
     with pytest.raises(InvalidValue, match="chunk"):
@@ -526,10 +527,40 @@ async def test_a_chunk_holds_at_least_one(chunk: int) -> None:
 async def test_what_is_no_transfer_ends_the_batch_after_what_was_sent() -> None:
     paystar, engine = over(all_succeed)
 
-    with pytest.raises(AttributeError):
+    with pytest.raises(InvalidValue, match=r"transfers\[2\]"):
         await outcomes_of(paystar, [*several(2), {"amount": 1}], chunk=1)
 
     assert sent_ids(engine) == ["t-0", "t-1"]
+
+
+async def test_a_mistyped_transfer_fails_alone_and_the_others_of_its_call_are_sent() -> None:
+    paystar, engine = over(all_succeed, checks="strict")
+    bad = attrs.evolve(transfer("bad"), destination_account="IR" + "0" * 24)
+
+    outcomes = await outcomes_of(paystar, [transfer("one"), bad, transfer("two")], chunk=3)
+
+    assert {name: type(one) for name, one in outcomes.items()} == {"one": Succeeded, "bad": Failed, "two": Succeeded}
+    assert sorted(sent_ids(engine)) == ["one", "two"]
+
+
+@pytest.mark.parametrize("given", [None, 3, "t-1", b"t-1", {"track_id": "t-1"}, transfer("t-1")])
+async def test_what_is_no_list_of_transfers_is_refused_by_name(given: Any) -> None:
+    paystar, engine = over(all_succeed)
+
+    with pytest.raises(InvalidValue, match="transfers"):
+        await outcomes_of(paystar, given)
+
+    assert engine.sent == []
+
+
+async def test_what_the_bank_says_of_a_transfer_shows_no_personal_data() -> None:
+    said = "IR570790000000850774361353 3173647904"
+    paystar, _ = over(lambda _: ok([{"track_id": "t-0", "status": "failed", "message": said}], status="ok"))
+
+    (outcome,) = (await outcomes_of(paystar, several(1))).values()
+
+    assert "0850774361353" not in repr(outcome)
+    assert "3173647904" not in repr(outcome)
 
 
 async def test_strict_checks_refuse_a_transfer_before_it_is_sent() -> None:

@@ -13,10 +13,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: what stands behind ``paystar``; that of the process by default.
 
     Returns:
-        The exit status: 0 done, 1 refused or failed, 2 wrongly used or configured, 130 interrupted.
+        The exit status: 0 done, 1 refused or failed, 2 wrongly used or configured, 3 a call that may have been carried
+        out, 130 interrupted, 143 ended by SIGTERM.
     """
     try:
         from paystar_async.cli.app import run
+    except KeyboardInterrupt:
+        # Importing takes long enough to be interrupted.
+        sys.stderr.write("paystar: interrupted\n")
+        return 130
     except ModuleNotFoundError as missing:
         if (missing.name or "").partition(".")[0] not in _NEEDED:
             raise

@@ -1,20 +1,26 @@
 """All commands put together, and what becomes of their errors."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
+from typing import Never
 
 from cyclopts import App, CycloptsError
 
-from paystar_async.cli.call import call_app
+from paystar_async.cli.call import UNDECIDED, call_app
 from paystar_async.cli.demo import demo
 from paystar_async.cli.doctor import doctor
+from paystar_async.cli.mistakes import complain_of
 from paystar_async.cli.sandbox import sandbox
 from paystar_async.cli.show import complain
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.version import VERSION
 
-FAILED, MISUSED, INTERRUPTED = 1, 2, 130
+FAILED, MISUSED = 1, 2
+_BY_SIGNAL = 128
 
 _ABOUT = """\
 Paystar on the command line.
@@ -22,6 +28,9 @@ Paystar on the command line.
 Accounts come from the environment alone (`PAYSTAR_APPLICATION_ID`, `PAYSTAR_ACCESS_PASSWORD`, …; each also as
 `…_FILE`, the path of a file that holds it): an argument would stand in the shell's history and in the list of
 processes. `paystar sandbox` plays a Paystar with accounts to begin with.
+
+Exit status: 0 done; 1 refused or failed, or something is to be mended; 2 wrongly used or configured; 3 a call that may
+have been carried out: ask before you repeat it; 130 interrupted (143 by SIGTERM).
 """
 
 
@@ -36,18 +45,46 @@ def make_app() -> App:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives the exit status."""
-    tokens = list(_dashed(arguments))
+    stopped_by = signal.SIGINT
+
+    def terminated(number: int, frame: FrameType | None) -> None:
+        # It ends as by Ctrl-C: the cursor comes back, processes that were started end, what is in doubt is said.
+        nonlocal stopped_by
+        stopped_by = signal.Signals(number)
+        on_interrupt = signal.getsignal(signal.SIGINT)
+        (on_interrupt if callable(on_interrupt) else _interrupt)(signal.SIGINT, frame)
+
+    # Only the main thread may ask for signals, and only it is told of them.
+    before = (
+        signal.signal(signal.SIGTERM, terminated) if threading.current_thread() is threading.main_thread() else None
+    )
+    try:
+        return _run(list(_dashed(arguments)))
+    except KeyboardInterrupt:
+        if "sandbox" not in arguments[:1]:  # which ends in no other way
+            complain("interrupted")
+        return _BY_SIGNAL + stopped_by
+    finally:
+        if before is not None:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(*_: object) -> Never:
+    raise KeyboardInterrupt
+
+
+def _run(tokens: list[str]) -> int:
     try:
         status = make_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        complain(" ".join(str(error).split()), hint="--help says what it takes")
+        complain_of(error)
         return MISUSED
     except PaystarError as error:
         complain(error)
+        if error.executed == "maybe":
+            return UNDECIDED
         return MISUSED if isinstance(error, ConfigurationError | InvalidValue) else FAILED
-    except KeyboardInterrupt:
-        return INTERRUPTED
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter would complain again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

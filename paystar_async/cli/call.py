@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from paystar_async.cli.reading import document, integer, is_document, is_integer
-from paystar_async.cli.show import aside, plain, preview, print_json, questions, warn, whole
+from paystar_async.cli.reading import field_value, is_document, seconds
+from paystar_async.cli.show import aside, complain, plain, preview, print_json, questions, warn, whole
 from paystar_async.client import Paystar
 from paystar_async.describe import about, by_service, markdown, paths, repeats, service_doc, type_text
 from paystar_async.endpoint import Endpoint, Response, Safety
@@ -23,7 +23,13 @@ Call an endpoint and print its answer as JSON.
 SERVICE and METHOD are the client's own: `paystar call inquiry iban --iban IR…` is
 `await paystar.inquiry.iban(iban="IR…")`. The checksums of IBANs, cards and national ids are proved before anything
 is sent. What moves money or changes something shows what will be sent and asks first; `--yes` answers for you.
+
+Exit status: 0 done; 1 not carried out: refused, failed, or not agreed to; 2 wrongly used or configured, nothing was
+sent; 3 IT MAY HAVE BEEN CARRIED OUT, also when interrupted: ask before you repeat it; 130 interrupted, and nothing was
+changed.
 """
+UNDECIDED = 3
+"""The exit status of a call that may have been carried out: whoever repeats it unasked may pay twice."""
 
 
 def call_app() -> App:
@@ -65,21 +71,18 @@ def _help(row: Endpoint) -> Iterator[str]:
 
 
 def _option(one: FieldInfo) -> inspect.Parameter:
-    kind = int if is_integer(one) else str
-    parameter = Parameter(
-        help=markdown(about(one)) + ("; JSON, @FILE or - for stdin" if is_document(one) else ""),
-        converter=integer if kind is int else None,
-        allow_leading_hyphen=True,
-    )
+    told = markdown(about(one)) + ("; JSON, @FILE or - for stdin" if is_document(one) else "")
+    # All of them are texts to the command library: it would guess at an amount.
+    parameter = Parameter(help=told, allow_leading_hyphen=True)
     if one.required:
-        return _keyword(one.name, kind, parameter, default=inspect.Parameter.empty)
-    return _keyword(one.name, kind | None, parameter, default=None)
+        return _keyword(one.name, str, parameter, default=inspect.Parameter.empty)
+    return _keyword(one.name, str | None, parameter, default=None)
 
 
 def _switches(row: Endpoint) -> Iterator[inspect.Parameter]:
     if row.kind == "page":
         return
-    patience = Parameter(help="seconds the whole call may take; PAYSTAR_TIMEOUT or 30 by default")
+    patience = seconds("seconds the whole call may take; PAYSTAR_TIMEOUT or 30 by default")
     yield _keyword("timeout", float | None, patience, default=None)
     raw = Parameter(help="print status, message, HTTP status and body beside the value", negative=())
     yield _keyword("raw", bool, raw, default=False)
@@ -95,20 +98,22 @@ def _keyword(name: str, annotation: Any, parameter: Parameter, *, default: objec
 
 def _call(row: Endpoint, given: dict[str, Any], *, timeout: float | None, raw: bool, yes: bool) -> int:
     fields = {one.name: one for one in fields_of(row.request)}
-    given = {name: document(name, text) if is_document(fields[name]) else text for name, text in given.items()}
-    value = row.request(**given)
+    value = row.request(**{name: field_value(fields[name], text) for name, text in given.items()})
     verify(value)
     client = Paystar.from_env(checks="strict")
     if row.kind == "page":
         sys.stdout.write(client.page(value) + "\n")
         return 0
     if row.safety is Safety.ONCE and not _agreed(row, value, yes=yes):
+        complain("nothing was sent")
         return 1
     try:
         response = asyncio.run(_send(client, value, timeout))
     except (PaystarError, KeyboardInterrupt) as failure:
         if row.safety is Safety.ONCE and getattr(failure, "executed", "maybe") == "maybe":
             warn(f"IT MAY HAVE BEEN CARRIED OUT. Do not repeat it; {questions(row, value)}")
+            if isinstance(failure, KeyboardInterrupt):
+                return UNDECIDED
         raise
     print_json(whole(response, row) if raw else plain(response.value))
     return 0
@@ -125,7 +130,10 @@ def _agreed(row: Endpoint, value: Call[Any], *, yes: bool) -> bool:
     if yes:
         return True
     aside().print("Send it? [y/N] ", end="")
-    return sys.stdin.readline().strip().lower() in ("y", "yes")
+    answer = sys.stdin.readline()
+    if not answer:
+        aside().print()  # the line ended without one
+    return answer.strip().lower() in ("y", "yes")
 
 
 async def _send(client: Paystar, value: Call[Any], timeout: float | None) -> Response[Any]:

@@ -5,8 +5,6 @@ import time
 from collections import Counter
 from typing import Annotated, Any
 
-from cyclopts import Parameter
-from cyclopts.validators import Number
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -25,6 +23,7 @@ from paystar_async import (
 from paystar_async.cli.demo_report import Report
 from paystar_async.cli.demo_sandbox import DemoSandbox, own_sandbox
 from paystar_async.cli.demo_transfers import pay_all, pay_from_wallet
+from paystar_async.cli.reading import count, number, seed
 from paystar_async.cli.show import output
 from paystar_async.outcomes import Outcome, Succeeded
 from paystar_async.payments import Verified
@@ -36,12 +35,15 @@ SETTLE_SECONDS = 0.5
 
 def demo(
     *,
-    transfers: Annotated[int, Parameter(help="transfers in the batch", validator=Number(gte=1))] = 1000,
+    transfers: Annotated[int, count("transfers in the batch")] = 1000,
     faults: Annotated[
-        float, Parameter(help="the part of all answers that goes wrong", validator=Number(gte=0, lte=0.5))
+        float,
+        number(
+            float, "a number from 0 to 0.5", lambda part: 0 <= part <= 0.5, "the part of all answers that goes wrong"
+        ),
     ] = 0.05,
-    seed: Annotated[int, Parameter(help="the sandbox's accounts and chances follow from it")] = 0,
-    concurrency: Annotated[int, Parameter(help="calls in flight at the most", validator=Number(gte=1))] = 16,
+    seed: Annotated[int, seed("the sandbox's accounts and chances follow from it")] = 0,
+    concurrency: Annotated[int, count("calls in flight at the most")] = 16,
 ) -> int:
     """Pay a thousand transfers through a bad network, and have the other side count.
 

@@ -1,24 +1,23 @@
 """What is written on a command line, read as the fields of a request want it – and never better than it was meant."""
 
 import json
+import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Never
+from typing import Any, Never, TypeVar, cast
 
-from cyclopts import Token
+from cyclopts import Parameter, Token
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import FieldInfo
 from paystar_async.values.digits import fold
 
+N = TypeVar("N", int, float)
+
 _WHOLE = re.compile(r"-?[0-9]{1,19}")
-
-
-def is_integer(one: FieldInfo) -> bool:
-    """Whether a field takes a whole number."""
-    return one.kind is not None and one.kind.schema.get("type") == "integer"
+_DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
 def is_document(one: FieldInfo) -> bool:
@@ -26,34 +25,82 @@ def is_document(one: FieldInfo) -> bool:
     return one.item is not None or (one.kind is not None and one.kind.schema.get("type") in ("array", "object"))
 
 
-def integer(_: object, tokens: Sequence[Token]) -> int | str:
-    """A whole number; all else stays a text, and the field itself refuses it, saying what it wants.
+def number(kind: type[N], shape: str, fits: Callable[[N], bool], told: str) -> Parameter:
+    """An option that is a number.
 
-    The command library would round 10.5, and this may be money.
-    """
-    text = fold(tokens[0].value)
-    return int(text) if _WHOLE.fullmatch(text) else tokens[0].value
-
-
-def document(name: str, text: str) -> Any:
-    """JSON as it stands, from the file behind an ``@``, or from stdin for ``-``.
+    Left to itself the command library rounds 10.5, and what it says depends on whether pydantic is imported.
 
     Args:
-        name: the field, for the error.
-        text: what was written.
+        kind: int or float.
+        shape: what is wanted, for the error.
+        fits: whether a number is within its bounds.
+        told: its help.
+    """
+    written = _WHOLE if kind is int else _DECIMAL
+
+    def read(_: object, tokens: Sequence[Token]) -> N:
+        text = fold(tokens[0].value)
+        if written.fullmatch(text) and fits(value := kind(text)):
+            return value
+        raise ValueError(f"expected {shape}, got {tokens[0].value!r:.60}")
+
+    return Parameter(help=told, converter=read, allow_leading_hyphen=True)
+
+
+def seed(told: str) -> Parameter:
+    """An option that is any whole number."""
+    return number(int, "a whole number", lambda _: True, told)
+
+
+def count(told: str) -> Parameter:
+    """An option that says how many."""
+    return number(int, "a whole number, 1 or more", lambda value: value >= 1, told)
+
+
+def seconds(told: str) -> Parameter:
+    """An option that says how long."""
+    return number(float, "seconds above 0", lambda value: 0 < value < math.inf, told)
+
+
+def field_value(one: FieldInfo, text: str | None) -> Any:
+    """What was written for a field of a request, as the request takes it.
+
+    A text that is no whole number where one is wanted stays a text: the field itself refuses it, saying what it wants.
 
     Raises:
-        InvalidValue: the file cannot be read, or it is no JSON.
+        InvalidValue: it should be JSON and is none.
     """
+    if text is None:
+        return None
+    if is_document(one):
+        return _document(one.name, text)
+    if one.kind is not None and one.kind.schema.get("type") == "integer" and _WHOLE.fullmatch(folded := fold(text)):
+        return int(folded)
+    return text
+
+
+def _document(name: str, text: str) -> Any:
+    """A list in JSON: as it stands, from the file behind an ``@``, or from stdin for ``-``."""
     try:
         if text == "-":
             text = sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8-sig")
-        return json.loads(text, object_pairs_hook=_each_once, parse_constant=_refused)
-    except (OSError, ValueError, RecursionError) as problem:
-        reason = str(problem) or type(problem).__name__
-    raise InvalidValue(name, expected="JSON, @FILE or - for stdin", got="something else", hint=reason)
+        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_refused)
+    except OSError as problem:
+        got, hint = "a file that cannot be read", f"{text[1:]}: {problem.strerror or type(problem).__name__}"
+    except UnicodeDecodeError:
+        got, hint = "a file that is not UTF-8", "save it as UTF-8"
+    except RecursionError:
+        got, hint = "JSON that is nested too deeply", None
+    except ValueError as problem:
+        got, hint = "something that is no JSON", str(problem)
+    else:
+        if isinstance(value, list):
+            return cast("list[object]", value)
+        got = "a JSON object" if isinstance(value, dict) else "JSON of another kind"
+        hint = "wrap a single one in a list: [{…}]"
+    raise InvalidValue(name, expected="a list in JSON, @FILE or - for stdin", got=got, hint=hint)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

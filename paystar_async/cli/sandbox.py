@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from paystar_async.cli.reading import number, seconds, seed
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
 
 def sandbox(
     *,
-    port: Annotated[int, Parameter(help="the port; 0 takes a free one")] = 8000,
+    port: Annotated[
+        int, number(int, "a port from 0 to 65535", lambda port: 0 <= port <= 65_535, "the port; 0 takes a free one")
+    ] = 8000,
     allow_host: Annotated[
         str | None, Parameter(help="listen beyond loopback too, and answer to this host name or address")
     ] = None,
-    seed: Annotated[int, Parameter(help="accounts, people and chances follow from it")] = 0,
-    key_life: Annotated[float, Parameter(help="seconds a key is good for")] = 86_400.0,
+    seed: Annotated[int, seed("accounts, people and chances follow from it")] = 0,
+    key_life: Annotated[float, seconds("seconds a key is good for")] = 86_400.0,
 ) -> int:
     """Serve a sandbox until Ctrl-C.
 

@@ -35,7 +35,7 @@ def aside() -> Console:
 def complain(error: PaystarError | str, *, hint: str = "") -> None:
     """Say in one line what went wrong and what to do about it."""
     if isinstance(error, str):
-        told = f"{error} – {hint}"
+        told = f"{error} – {hint}" if hint else error
     elif isinstance(error, ConfigurationError | InvalidValue):
         told = str(error)
     else:

@@ -15,7 +15,6 @@ import attrs
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
 from paystar_async.table import TABLE
-from paystar_async.values.kind import doc_of
 
 Table = Sequence[Endpoint]
 UNIONS = (Union, types.UnionType)

@@ -108,7 +108,10 @@ class GatewayError(StatusError):
 class InvalidRequest(GatewayError):
     """-1: the request is invalid, its signature included."""
 
-    hint = "check the sign key and that amount, order_id and callback are those that were signed"
+    hint = (
+        "check the sign key, or give one if the gateway expects signatures; verify signs the callback's own masked "
+        "card_number and tracking_code"
+    )
 
 
 class GatewayInactive(GatewayError):

@@ -94,13 +94,14 @@ class DatabaseKeyStore:
     async def _change(self, key: KeyId, version: int, sql: str, values: Parameters) -> KeyRecord | None:
         async with self._tables() as database, database.transaction() as transaction:
             held = await _held(transaction, key)
-            # What cannot be read raises here, before anything is put in its place.
-            self._record(key, held)
-            if (held.version if held else 0) != version or (held is None and sql is not _INSERT):
-                return None
-            at: Parameters = {"realm": key.realm, "account": key.account, "version": version}
-            kept: Parameters = {"body": held.body} if held else {}
-            return self._record(key, _stored(key, await transaction.fetch(sql, {**at, **kept, **values})))
+            self._record(key, held)  # what cannot be read raises, before anything is put in its place
+            known: Parameters = {
+                "realm": key.realm,
+                "account": key.account,
+                "version": version,
+                "body": held.body if held else None,
+            }
+            return self._record(key, _stored(key, await transaction.fetch(sql, {**known, **values})))
 
     def _record(self, key: KeyId, held: Stored | None) -> KeyRecord | None:
         return None if held is None else to_record(key, held, self._crypto)

@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
 import anyio
-from attrs import evolve, frozen
+from attrs import evolve
 
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock
 from paystar_async.errors import InvalidRefreshToken, PaystarError, Unanswered
 from paystar_async.events import Event, EventName, OnEvent
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.record import Fresh, KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
 from paystar_async.values.secret import Secret
 
@@ -30,21 +30,6 @@ PAUSE = 15.0
 """Seconds before another try after one that failed, while the old key lives."""
 PATIENCE = 5.0
 """Seconds a call waits for a renewal while the old key still lives."""
-
-
-@frozen(kw_only=True)
-class Fresh:
-    """What a renewal answered.
-
-    Attributes:
-        token: the new key.
-        refresh_token: the new refresh token, if the answer carried one.
-        expires_at: seconds since 1970, or None where the answer does not say.
-    """
-
-    token: Secret
-    refresh_token: Secret | None
-    expires_at: float | None
 
 
 Renew = Callable[[Secret], Awaitable[Fresh]]
@@ -69,7 +54,7 @@ class Keeper:
         self._background, self._notify = background, notify
         self._owner = uuid.uuid4().hex
         self._record: KeyRecord | None = None
-        self._job: Job[None] | None = None
+        self._job: Job[bool] | None = None
         # All three on the monotonic clock, so that a jump of the wall clock changes nothing.
         self._calm_until = self._must_by = self._expires = float("-inf")
         self._next_try = float("-inf")
@@ -94,16 +79,17 @@ class Keeper:
             return record.token
         return await self._renewed(renew, record)
 
-    async def replace_refused(self, refused: Secret, renew: Renew) -> Secret | None:
-        """The key to use instead of one the server refused; None if there is no way to another."""
+    async def replace_refused(self, refused: Secret, renew: Renew) -> tuple[Secret | None, bool]:
+        """The key to use instead of one the server refused – None if there is no way to another – and if it is new."""
         record = self._record or self._adopt(await self._load())
         if record.token != refused:
-            return record.token
+            return record.token, False
+        is_new = False
         if record.refresh_token is None:
-            record = self._adopt(await self._load())
-            return record.token if record.token != refused else None
-        await self._renewal(renew, refused).wait()
-        return self._adopted.token if self._adopted.token != refused else None
+            self._adopt(await self._load())
+        else:
+            is_new = await self._renewal(renew, refused).wait()
+        return (self._adopted.token if self._adopted.token != refused else None), is_new
 
     async def renew_now(self, renew: Renew) -> KeyRecord:
         """Renew whatever the key's age, or join the renewal under way."""
@@ -152,7 +138,7 @@ class Keeper:
         self._calm_until = min(self._must_by, now - (life - left) + life * random.uniform(0.5, 0.6))
         return record
 
-    def _renewal(self, renew: Renew, old: Secret | None) -> Job[None]:
+    def _renewal(self, renew: Renew, old: Secret | None) -> Job[bool]:
         """The renewal under way, or a new one; ``old`` is the key it is to replace."""
         if self._job is None or self._job.done:
             self._job = self._background.start(lambda: self._renew(renew, old))
@@ -171,11 +157,12 @@ class Keeper:
             raise
         return self._adopted.token
 
-    async def _renew(self, renew: Renew, old: Secret | None) -> None:
+    async def _renew(self, renew: Renew, old: Secret | None) -> bool:
+        """Put a newer key in place; whether it was renewed here rather than elsewhere."""
         try:
             claimed = await self._claim(old)
             if claimed is None or claimed.refresh_token is None:
-                return None
+                return False
             return await self._exchange(renew, claimed, claimed.refresh_token)
         except PaystarError as error:
             failure = error
@@ -191,7 +178,7 @@ class Keeper:
         """The record, claimed for us; None once another has put a newer key in place."""
         while True:
             record = await self._load()
-            if record.token is not None and record.token != old:
+            if record.token is not None and record.token != old and self._lives(record):
                 self._adopt(record)
                 self._tell("key_adopted", "renewed elsewhere")
                 return None
@@ -205,7 +192,10 @@ class Keeper:
                 return claimed
             await self._clock.sleep(POLL)
 
-    async def _exchange(self, renew: Renew, claimed: KeyRecord, refresh_token: Secret) -> None:
+    def _lives(self, record: KeyRecord) -> bool:
+        return record.expires_at is None or self._clock.time() < record.expires_at
+
+    async def _exchange(self, renew: Renew, claimed: KeyRecord, refresh_token: Secret) -> bool:
         try:
             fresh = await renew(refresh_token)
         except InvalidRefreshToken:
@@ -215,12 +205,13 @@ class Keeper:
                 raise
             self._adopt(newer)
             self._tell("key_adopted", "renewed elsewhere")
-            return
+            return False
         except BaseException:
             with suppress(Exception):  # a store that is down lets go by itself when the lease is over
                 await self._store.commit(self._id, claimed.version, self._owner, claimed)
             raise
         await self._keep(claimed, fresh)
+        return True
 
     async def _keep(self, claimed: KeyRecord, fresh: Fresh) -> None:
         now = self._clock.time()

@@ -41,6 +41,9 @@ class MemoryKeyStore:
                 return None
             return self._put(key, evolve(new, version=version, in_flight_owner=None, in_flight_until=None))
 
+    async def aclose(self) -> None:
+        """There is nothing to let go of: the records stay."""
+
     async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
         """Note that the refresh token is dead, keep everything else; None if the version is gone."""
         with self._lock:

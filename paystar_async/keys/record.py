@@ -36,3 +36,18 @@ class KeyRecord:
     in_flight_owner: str | None = None
     in_flight_until: float | None = None
     lost: bool = False
+
+
+@frozen(kw_only=True)
+class Fresh:
+    """What a renewal answered.
+
+    Attributes:
+        token: the new key.
+        refresh_token: the new refresh token, if the answer carried one.
+        expires_at: seconds since 1970, or None where the answer does not say.
+    """
+
+    token: Secret
+    refresh_token: Secret | None
+    expires_at: float | None

@@ -116,7 +116,7 @@ class RedisKeyStore:
         held = await self._held(client, key)
         if held is not None:
             to_record(key, held, self._crypto)  # what cannot be read raises, before anything is put in its place
-        if (held.version if held else 0) != version or (held is None and body is _KEEP):
+        elif body is _KEEP:
             return None
         arguments = (str(version), held.body if held else _KEEP, owner, str(ttl), body, lost)
         answer = await _asked(client, "EVAL", _CHANGE, "1", self._name(key), *arguments)

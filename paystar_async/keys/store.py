@@ -23,6 +23,10 @@ class KeyStore(Protocol):
         """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
         ...
 
+    async def aclose(self) -> None:
+        """Let go of files and connections; it opens itself again when it is next used."""
+        ...
+
     async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
         """Note that the refresh token is dead, keep everything else; None if the version is gone."""
         ...

@@ -124,7 +124,7 @@ def _inner(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> Se
 def _object(text: Secret) -> dict[str, object] | None:
     """The JSON object a text is, its secrets wrapped at once: no frame of ours holds one as it is."""
     try:
-        value = json.loads(text.reveal(), object_hook=_wrapped, parse_constant=_refuse)
+        value = json.loads(text.reveal(), object_hook=_wrapped)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", value) if isinstance(value, dict) else None
@@ -134,10 +134,6 @@ def _wrapped(found: dict[str, object]) -> dict[str, object]:
     return {
         name: Secret(held) if name in _SECRET_FIELDS and isinstance(held, str) else held for name, held in found.items()
     }
-
-
-def _refuse(_: str) -> object:
-    raise ValueError
 
 
 def _is_moment(value: object) -> TypeGuard[float | None]:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar, cast
 import anyio
 from attrs import define, field
 
-from paystar_async.accounts import Accounts
+from paystar_async.accounts import Accounts, account_of
 from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint, Realm, Request, Response, Safety, Send
@@ -20,8 +20,8 @@ from paystar_async.errors import (
     Unauthenticated,
 )
 from paystar_async.events import OnEvent
-from paystar_async.keys.keeper import Fresh, Keeper
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.keeper import Keeper
+from paystar_async.keys.record import Fresh, KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
 from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
 from paystar_async.table import RENEWALS
@@ -67,17 +67,22 @@ class Auth:
         renew = _Renewal(request.account, RENEWALS[endpoint.realm], next)
         key = keeper.at_hand() or await self._in_time(request, keeper.token(renew))
         if key is None:
-            raise ConfigurationError(f"the {endpoint.realm} account has no key", hint=_NO_KEY[endpoint.realm])
-        try:
-            return await next(request.with_key(key))
-        except REFUSED_BEFORE_EXECUTION as refusal:
-            if refusal.executed == "maybe" and endpoint.safety is Safety.ONCE:
-                raise
-            refused = refusal
-        other = await self._in_time(request, keeper.replace_refused(key, renew))
-        if other is None:
-            raise refused
-        return await next(request.with_key(other))
+            raise ConfigurationError(
+                f"the {account_of(endpoint.realm)} account has no key", hint=_NO_KEY[endpoint.realm]
+            )
+        is_new = False
+        while True:
+            try:
+                return await next(request.with_key(key))
+            except REFUSED_BEFORE_EXECUTION as refusal:
+                if is_new or (refusal.executed == "maybe" and endpoint.safety is Safety.ONCE):
+                    raise
+                refused = refusal
+            # A key that was renewed elsewhere may be over as well by now; one that was renewed for us is the last try.
+            other, is_new = await self._in_time(request, keeper.replace_refused(key, renew))
+            if other is None:
+                raise refused
+            key = other
 
     def keeper(self, realm: Realm) -> Keeper:
         """Who keeps the realm's key."""
@@ -112,7 +117,8 @@ class Auth:
             record = await keeper.renew_now(renewal)
             if record.refresh_token is None:
                 raise ConfigurationError(
-                    f"the {request.endpoint.realm} account has no refresh token", hint=_NO_KEY[request.endpoint.realm]
+                    f"the {account_of(request.endpoint.realm)} account has no refresh token",
+                    hint=_NO_KEY[request.endpoint.realm],
                 )
             return renewal.response or _renewed_elsewhere(request.endpoint.realm, cast("Secret", record.token))
         raise Unanswered("the renewal went on when the time was up", hint="it is stored once it is answered")

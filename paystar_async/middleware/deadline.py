@@ -8,9 +8,8 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from paystar_async.clock import Clock
+from paystar_async.clock import Clock, checked_seconds
 from paystar_async.endpoint import Request, Response, Send
-from paystar_async.errors import InvalidValue
 
 
 @frozen
@@ -21,6 +20,5 @@ class Deadline:
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Set the deadline and pass the request on."""
-        if not request.timeout > 0:
-            raise InvalidValue("timeout", expected="seconds above 0", got=str(request.timeout))
-        return await next(evolve(request, deadline=self.clock.monotonic() + request.timeout))
+        timeout = checked_seconds("timeout", request.timeout)
+        return await next(evolve(request, deadline=self.clock.monotonic() + timeout))

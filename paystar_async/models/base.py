@@ -5,7 +5,7 @@ annotation: the kind of value it takes (``values.kind.Kind``) and, where the kin
 sentence. A model knows no endpoint, no account and no client.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_transform, get_args, get_origin
@@ -17,6 +17,7 @@ from paystar_async.values.kind import Kind, doc_of, kind_of
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
+M = TypeVar("M")
 C = TypeVar("C", bound=type)
 
 NOT_SENT: Mapping[str, Any] = {"sent": False}
@@ -37,16 +38,22 @@ def _with_converter(one: Any) -> Any:
     def convert(value: object) -> object:
         return None if value is None and optional else kind.convert(value, name)
 
-    def masked(value: object) -> str:
-        return "None" if value is None else kind.mask(value)
+    return one.evolve(converter=convert)
 
-    return one.evolve(converter=convert, repr=masked)
+
+def _masked(value: object) -> str:
+    """How a request shows itself: masked, and as far as it is built when a traceback shows it half-way."""
+    held = [(one, getattr(value, one.name)) for one in fields_of(type(value)) if hasattr(value, one.name)]
+    shown = [f"{one.name}={one.kind.mask(it) if one.kind and it is not None else repr(it)}" for one, it in held]
+    return f"{type(value).__name__}({', '.join(shown)})"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def sent(cls: C) -> C:
     """Class decorator of what is sent: every field is checked and normalised by its kind as it is made."""
-    return attrs.define(cls, frozen=True, kw_only=True, slots=True, field_transformer=_converting)
+    made = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_converting)
+    type.__setattr__(made, "__repr__", _masked)
+    return made
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
@@ -172,7 +179,8 @@ def several(item: type, name: str, *, once: str | None = None, optional: bool = 
     def read(value: object) -> tuple[object, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise ValueError("wrap a single one in a list")
-        items = tuple(_item(item, one, f"{name}[{index}]") for index, one in enumerate(cast("Iterable[object]", value)))
+        given = enumerate(cast("Iterable[object]", value))
+        items: tuple[object, ...] = tuple(item_of(item, one, f"{name}[{index}]") for index, one in given)
         if not items and not optional:
             raise ValueError("an empty list asks for nothing")
         if once is not None:
@@ -183,13 +191,20 @@ def several(item: type, name: str, *, once: str | None = None, optional: bool = 
         name=name,
         shape=f"a list of {item.__name__}" + (f", each with a {once} of its own" if once else ""),
         read=read,
-        mask=lambda value: f"<{len(value)} {name}>" if isinstance(value, Sized) else type(value).__name__,
+        mask=lambda value: _counted(value, name),
         schema={"type": "array", "items": {"$ref": f"#/components/schemas/{item.__name__}"}},
         example=[item],
     )
 
 
-def _item(wanted: type, value: object, place: str) -> object:
+def _counted(value: object, name: str) -> str:
+    if isinstance(value, list | tuple):
+        return f"<{len(cast('list[object]', value))} {name}>" if value else "an empty list"
+    return f"a {type(value).__name__}"
+
+
+def item_of(wanted: type[M], value: object, place: str) -> M:
+    """One of a list: a value of its class, or a mapping of its fields; raises InvalidValue naming the place."""
     if isinstance(value, wanted):
         return value
     if not isinstance(value, Mapping):

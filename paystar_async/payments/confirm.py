@@ -4,6 +4,7 @@ from paystar_async.errors import (
     AlreadyVerified,
     BadAnswer,
     ConfigurationError,
+    InvalidValue,
     NotSent,
     NotVerifiable,
     ParameterMismatch,
@@ -54,6 +55,14 @@ class Payments:
 
         Source: POST /pardakht/verify, POST /pardakht/inquiry
         """
+        given: object = callback
+        if not isinstance(given, Callback):
+            raise InvalidValue(
+                "callback",
+                expected="a Callback",
+                got=f"a {type(given).__name__}",
+                hint="Callback.parse(fields) makes one",
+            )
         if amount is None or order_id is None:
             raise ConfigurationError(
                 "confirm needs amount and order_id of the order you stored",

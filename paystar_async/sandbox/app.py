@@ -8,7 +8,7 @@ from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response as HttpResponse
-from starlette.routing import Mount, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paystar_async.endpoint import Endpoint
@@ -26,8 +26,8 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 def make_app(world: World) -> ASGIApp:
     """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
-    routes = [*table_routes(world, TABLE), Mount("/_sandbox", routes=list(control_routes(world)))]
-    return Starlette(routes=routes, middleware=[Middleware(SlashPassedOver)])
+    # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
+    return Starlette(routes=[*table_routes(world, TABLE), *control_routes(world)], middleware=[Middleware(SlashPassedOver)])
 
 
 def table_routes(world: World, table: Iterable[Endpoint]) -> Iterator[Route]:
@@ -56,6 +56,13 @@ class SlashPassedOver:
         if scope["type"] == "http":
             scope["path"] = scope["path"].rstrip("/") or "/"
         await self._app(scope, receive, send)
+
+
+class Silence(HttpResponse):
+    """No answer, to somebody who has stopped waiting for it."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send nothing."""
 
 
 class Dropped(HttpResponse):
@@ -92,7 +99,7 @@ def _calls(world: World, row: Endpoint) -> Handler:
                 # Whoever stops waiting does not keep a slow server from working.
                 world.do_later(plan.latency.seconds, act)
             if not await _wait(world, connection, plan.latency.seconds):
-                return Dropped(connection)
+                return Silence()
         if plan.executes:
             act()
         if plan.drops:

@@ -1,10 +1,14 @@
 """The controls of a running sandbox: JSON under ``/_sandbox/``, the same that ``Sandbox`` does in process."""
 
+import inspect
 import json
+import re
+import shlex
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, cast
 
 import attrs
+from attrs import field, frozen
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
@@ -12,12 +16,12 @@ from starlette.routing import Route
 from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.errors import PaystarError
 from paystar_async.sandbox.envelope import json_reply
-from paystar_async.sandbox.faults import KINDS
+from paystar_async.sandbox.faults import KINDS, Fault
+from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.world import World
 from paystar_async.values.secret import Secret
 
 Wish = Mapping[str, Any]
-Control = Callable[[World, Wish], object]
 
 
 def accounts(world: World, _: Wish) -> object:
@@ -53,21 +57,35 @@ def settings(world: World, wish: Wish) -> object:
     return attrs.asdict(world.settings)
 
 
-def faults(world: World, wish: Wish) -> object:
-    """Order a fault (the arguments of ``fail``), or clear them all; answers with those ordered and those there are."""
-    if wish.get("clear"):
-        world.heal()
-    elif wish:
-        world.fail(**wish)
+def faults(world: World, _: Wish) -> object:
+    """The faults that are still to come, and the kinds there are."""
     return {
         "faults": [attrs.asdict(fault) for fault in world.faults.ordered],
         "kinds": {name: kind.doc for name, kind in KINDS.items()},
     }
 
 
+def order_fault(world: World, wish: Wish) -> object:
+    """Order a fault: what ``Sandbox.fail`` takes."""
+    order = dict(wish)
+    if order.pop("clear", True) is not True:
+        raise ValueError("clear is true, or left out")
+    if "clear" in wish:
+        world.heal()
+    if order:
+        world.fail(**order)
+    return faults(world, {})
+
+
+def heal(world: World, _: Wish) -> object:
+    """Let nothing go wrong any more."""
+    world.heal()
+    return faults(world, {})
+
+
 def clock(world: World, wish: Wish) -> object:
-    """Put the clock forward by ``advance`` seconds; answers with its time."""
-    world.advance(float(wish.get("advance", 0)))
+    """Put the clock forward; answers with its time."""
+    world.advance(wish["advance"])
     return {"time": world.clock.time()}
 
 
@@ -78,8 +96,8 @@ def reset(world: World, _: Wish) -> object:
 
 
 def pay(world: World, wish: Wish) -> object:
-    """Do what a payer does with a ``token``; answers with the callback and where it goes."""
-    callback = world.come_back(str(wish.get("token", "")), str(wish.get("choice", "pay")))
+    """Do what a payer does on the payment page; answers with the callback and where it goes."""
+    callback = world.come_back(str(wish["token"]), str(wish.get("choice", "pay")))
     return {
         "callback": callback.fields,
         "method": "GET" if callback.by_get else "POST",
@@ -88,7 +106,7 @@ def pay(world: World, wish: Wish) -> object:
 
 
 def balance(world: World, wish: Wish) -> object:
-    """Put so many Rial (``amount``) into an ``account``: a deposit account, or the wallet by its hashid."""
+    """Put money into an account."""
     account, amount = wish["account"], wish["amount"]
     if not isinstance(account, str) or type(amount) is not int or amount < 0:
         raise ValueError("account is a text, amount whole Rial")
@@ -96,30 +114,115 @@ def balance(world: World, wish: Wish) -> object:
     return {"account": account, "amount": amount}
 
 
-READS: tuple[Control, ...] = (accounts, ledger, stats, people, settings, faults)
-DOES: tuple[Control, ...] = (settings, faults, clock, reset, pay, balance)
+def _told(cls: type) -> dict[str, str]:
+    """The attributes of a class as its docstring tells them."""
+    return dict(re.findall(r"^ {4}(\w+): (.+)$", inspect.getdoc(cls) or "", re.MULTILINE))
+
+
+@frozen
+class Control:
+    """One control.
+
+    Attributes:
+        method: how it is asked for.
+        name: the last part of its path.
+        act: does it, and gives the answer.
+        takes: the fields of its body, each with what it is; without one of them it does nothing.
+        needs: those it cannot do without.
+        example: a body.
+    """
+
+    method: str
+    name: str
+    act: Callable[[World, Wish], object]
+    takes: Mapping[str, str] = field(factory=dict[str, str])
+    needs: tuple[str, ...] = ()
+    example: Wish = field(factory=dict[str, Any])
+
+    def check(self, wish: Wish) -> None:
+        """Refuse a body that names what is not taken, or lacks what is needed: nothing is passed over in silence."""
+        unknown = [name for name in wish if name not in self.takes]
+        missing = [name for name in self.needs if name not in wish]
+        example = json.dumps(self.example)
+        if unknown:
+            known = f"the fields are {', '.join(self.takes)}" if self.takes else "it takes none"
+            raise ValueError(f"{self.name} has no field {unknown[0]!r:.60}; {known}")
+        if missing:
+            raise ValueError(f"{missing[0]} is missing; for example {example}")
+        if self.takes and not wish:
+            raise ValueError(f"nothing is asked for; for example {example}")
+
+
+_ORDER = {**_told(Fault), "clear": "true: first let nothing go wrong any more"}
+_PAY = {
+    "token": "what create answered with",
+    "choice": "pay; cancel or fail, which Paystar answers alike, with -98; expire: pay, and come back too late",
+}
+_BALANCE = {"account": "a deposit account, or the wallet by its hashid", "amount": "whole Rial"}
+
+CONTROLS = (
+    *(Control("GET", act.__name__, act) for act in (accounts, ledger, stats, people, settings, faults)),
+    Control("POST", "settings", settings, _told(Settings), example={"settle_seconds": 0}),
+    Control("POST", "faults", order_fault, _ORDER, example={"endpoint": "transfers.settle", "kind": "reset_after"}),
+    Control("DELETE", "faults", heal),
+    Control("POST", "clock", clock, {"advance": "seconds, 0 or more"}, ("advance",), {"advance": 86_400}),
+    Control("POST", "reset", reset),
+    Control("POST", "pay", pay, _PAY, ("token",), {"token": "…", "choice": "pay"}),
+    Control("POST", "balance", balance, _BALANCE, ("account", "amount"), {"account": "0100123456789", "amount": 50_000}),
+)
 
 
 def control_routes(world: World) -> Iterator[Route]:
-    """A route for each control, named after it."""
-    for method, controls in (("GET", READS), ("POST", DOES)):
-        for control in controls:
-            yield Route(f"/{control.__name__}", _handler(world, control), methods=[method])
+    """The index, and a route for each control."""
+    yield Route("/_sandbox", _index, methods=["GET"])
+    for control in CONTROLS:
+        yield Route(f"/_sandbox/{control.name}", _handler(world, control), methods=[control.method])
+
+
+async def _index(request: HttpRequest) -> HttpResponse:
+    """What there is to ask for."""
+    home = f"{request.base_url}_sandbox"
+    controls = [
+        {
+            "method": control.method,
+            "path": f"/_sandbox/{control.name}",
+            "does": inspect.getdoc(control.act),
+            "fields": {
+                name: f"{text}{' (needed)' if name in control.needs else ''}" for name, text in control.takes.items()
+            },
+            "example": _example(control, home),
+        }
+        for control in CONTROLS
+    ]
+    reply = json_reply({"controls": controls})
+    return HttpResponse(reply.body, media_type=reply.media)
+
+
+def _example(control: Control, home: str) -> str:
+    body = ("--json", json.dumps(control.example, ensure_ascii=False)) if control.example else ()
+    return shlex.join(("curl", "-X", control.method, *body, f"{home}/{control.name}"))
 
 
 def _handler(world: World, control: Control) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
-            reply = json_reply(control(world, await _wish(request)))
-        except (PaystarError, TypeError, ValueError, KeyError, AttributeError) as refusal:
-            reply = json_reply({"error": f"{type(refusal).__name__}: {refusal}"}, http=400)
+            wish = await _wish(request)
+            control.check(wish)
+            reply = json_reply(control.act(world, wish))
+        except (PaystarError, ValueError) as refusal:
+            reply = json_reply({"error": str(refusal)}, http=400)
         return HttpResponse(reply.body, reply.http, media_type=reply.media)
 
     return handle
 
 
 async def _wish(request: HttpRequest) -> Wish:
-    body: object = json.loads(await request.body() or b"{}") if request.method == "POST" else {}
+    """The body as JSON, whatever content type it claims: curl -d says it is a form."""
+    raw = await request.body() if request.method == "POST" else b""
+    try:
+        body: object = json.loads(raw or b"{}")
+    except (ValueError, RecursionError):
+        body = None
     if not isinstance(body, dict):
         raise ValueError("send a JSON object")
     return cast("Wish", body)

@@ -84,6 +84,9 @@ class SandboxEngine:
         await anyio.lowlevel.checkpoint()
         if exchange.dropped:
             raise Unanswered("the connection to the sandbox broke before an answer came")
+        if not exchange.status:
+            # What is left of a deadline has many digits, and %.3g alone would write 1234 as 1.23e+03.
+            raise Unanswered(f"no answer within {float(f'{timeout:.3g}'):g} s")
         return exchange.status, exchange.headers, bytes(exchange.answer)
 
     async def aclose(self) -> None:

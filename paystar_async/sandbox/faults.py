@@ -1,8 +1,9 @@
 """Everything that can go wrong, on tap: per endpoint, by chance or for so many times."""
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
+from typing import Any
 
 from attrs import define, field, frozen
 
@@ -10,6 +11,7 @@ from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.envelope import Refusal, Reply, json_reply
 from paystar_async.sandbox.identification import invalid_access
+from paystar_async.sandbox.settings import is_number
 from paystar_async.table import BY_ID
 
 
@@ -56,6 +58,33 @@ _STATUS = {
 _STYLES = {FaultKind.HTTP_200: 200, FaultKind.HTTP_400: 400}
 _AFTER = frozenset({FaultKind.RESET_AFTER, FaultKind.TRUNCATED})
 _ASPECTS = {FaultKind.LATENCY: "latency", **dict.fromkeys(_STYLES, "style")}
+_CALLS = tuple(row.id for row in BY_ID.values() if row.kind == "call")
+
+
+def _is_flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "kind": (lambda value: isinstance(value, FaultKind), f"one of {', '.join(KINDS)}"),
+    "endpoint": (lambda value: value is None or value in _CALLS, f"one of {', '.join(_CALLS)}, or None for all"),
+    "rate": (lambda value: is_number(value) and value <= 1, "a number from 0 to 1"),
+    "times": (lambda value: value is None or (_is_whole(value) and value >= 0), "a whole number, or None for ever"),
+    "seconds": (is_number, "a number, 0 or more"),
+    "executed": (_is_flag, "true or false"),
+    "status": (lambda value: isinstance(value, str) or _is_whole(value), "a whole number or a word"),
+    "envelope": (_is_flag, "true or false"),
+}
+"""What each attribute of a fault must be, and how that is said."""
+
+
+def _kind(name: Any) -> FaultKind:
+    # What is no kind stays what it is, and is refused with the rest.
+    return KINDS.get(name, name) if isinstance(name, str) else name
 
 
 @define(kw_only=True)
@@ -73,7 +102,7 @@ class Fault:
         envelope: whether ``server_error`` comes with an envelope.
     """
 
-    kind: FaultKind
+    kind: FaultKind = field(converter=_kind)
     endpoint: str | None = None
     rate: float = 1.0
     times: int | None = None
@@ -83,13 +112,10 @@ class Fault:
     envelope: bool = True
 
     def __attrs_post_init__(self) -> None:
-        if self.endpoint is not None and (self.endpoint not in BY_ID or BY_ID[self.endpoint].kind == "page"):
-            calls = ", ".join(row.id for row in BY_ID.values() if row.kind == "call")
-            raise ConfigurationError(
-                f"no endpoint {self.endpoint!r} to fail at", hint=f"one of {calls}, or None for all"
-            )
-        if not (0 <= self.rate <= 1 and self.seconds >= 0 and (self.times is None or self.times >= 0)):
-            raise ConfigurationError("a fault's rate is from 0 to 1; its seconds and times are not negative")
+        for name, (fits, wanted) in _WANTED.items():
+            value = getattr(self, name)
+            if not fits(value):
+                raise ConfigurationError(f"a fault's {name} cannot be {value!r:.60}", hint=wanted)
 
 
 @frozen
@@ -159,7 +185,8 @@ class Faults:
 
     def order(self, fault: Fault) -> None:
         """Let it go wrong from now on."""
-        self.ordered.append(fault)
+        if fault.times != 0:
+            self.ordered.append(fault)
 
     def clear(self) -> None:
         """Let nothing go wrong any more."""
@@ -180,10 +207,12 @@ class Faults:
         return Plan(drawn.get("latency"), _STYLES[style.kind] if style else None, drawn.get("fault"))
 
     def _hits(self, fault: Fault, row: Endpoint) -> bool:
-        if fault.endpoint not in (None, row.id) or fault.times == 0:
+        if fault.endpoint not in (None, row.id):
             return False
         if fault.rate < 1 and self.dice.random() >= fault.rate:
             return False
         if fault.times is not None:
             fault.times -= 1
+            if fault.times == 0:
+                self.ordered.remove(fault)
         return True

@@ -27,7 +27,9 @@ class Choice(StrEnum):
 
     PAY = "pay"
     CANCEL = "cancel"
+    """Turns back. Paystar tells this and ``fail`` alike: status -98, and nothing of a card."""
     FAIL = "fail"
+    """Is declined by the bank; to the shop no different from ``cancel``."""
     EXPIRE = "expire"
     """Pays, and comes back when the time to verify is over: the money goes back."""
 

@@ -4,13 +4,25 @@ import math
 from typing import Any
 
 from attrs import Attribute, define, field
-from attrs.validators import in_, instance_of
 
-_FLAG = instance_of(bool)
+
+def is_number(value: object) -> bool:
+    """Whether it is a number, 0 or more."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+
+
+def _flag(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if not isinstance(value, bool):
+        raise ValueError(f"{attribute.name} is true or false")
+
+
+def _http(_: object, attribute: "Attribute[Any]", value: object) -> None:
+    if value not in (400, 200):
+        raise ValueError(f"{attribute.name} is 400 or 200")
 
 
 def _seconds(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not is_number(value):
         raise ValueError(f"{attribute.name} is a number of seconds, 0 or more")
 
 
@@ -44,9 +56,9 @@ class Settings:
     deposit_opening: int = field(default=1_000_000_000_000, validator=_rial)
     wallet_opening: int = field(default=1_000_000_000_000, validator=_rial)
     gateway_ceiling: int = field(default=1_000_000_000_000, validator=_rial)
-    gateway_signed: bool = field(default=True, validator=_FLAG)
-    failure_http: int = field(default=400, validator=in_((400, 200)))
-    rotate_refresh_tokens: bool = field(default=False, validator=_FLAG)
-    renewal_ends_old_key: bool = field(default=False, validator=_FLAG)
-    hide_token_codes: bool = field(default=False, validator=_FLAG)
-    repeats_execute: bool = field(default=False, validator=_FLAG)
+    gateway_signed: bool = field(default=True, validator=_flag)
+    failure_http: int = field(default=400, validator=_http)
+    rotate_refresh_tokens: bool = field(default=False, validator=_flag)
+    renewal_ends_old_key: bool = field(default=False, validator=_flag)
+    hide_token_codes: bool = field(default=False, validator=_flag)
+    repeats_execute: bool = field(default=False, validator=_flag)

@@ -1,6 +1,5 @@
 """All of the sandbox that can be seen and steered, without the ways in."""
 
-import math
 import random
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -15,10 +14,10 @@ from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.book import Line
 from paystar_async.sandbox.envelope import Refusal
-from paystar_async.sandbox.faults import KINDS, Fault, FaultKind, Faults
+from paystar_async.sandbox.faults import Fault, FaultKind, Faults
 from paystar_async.sandbox.payments import Callback, Choice
 from paystar_async.sandbox.people import Person
-from paystar_async.sandbox.settings import Settings
+from paystar_async.sandbox.settings import Settings, is_number
 
 
 @runtime_checkable
@@ -140,10 +139,8 @@ class World:
             status: the status of kind ``status``.
             envelope: whether ``server_error`` comes with an envelope.
         """
-        if kind not in KINDS:
-            raise ConfigurationError(f"no fault {kind!r}", hint=f"one of {', '.join(KINDS)}")
         fault = Fault(
-            kind=KINDS[kind],
+            kind=kind,
             endpoint=endpoint,
             rate=rate,
             times=times,
@@ -164,8 +161,10 @@ class World:
         Raises:
             ConfigurationError: it is a clock that cannot be moved, or was to go back.
         """
-        if not (0 <= seconds < math.inf and isinstance(self.clock, Advancing)):
-            raise ConfigurationError("this clock cannot be moved so", hint="forward only; a ManualClock, or no clock")
+        if not is_number(seconds):
+            raise ConfigurationError(f"advance is a number of seconds, 0 or more, not {seconds!r:.60}")
+        if not isinstance(self.clock, Advancing):
+            raise ConfigurationError("this clock cannot be moved", hint="a ManualClock can, or the sandbox's own")
         self.clock.advance(seconds)
 
     def set_balance(self, account: str, amount: int) -> None:
@@ -177,7 +176,8 @@ class World:
 
         Args:
             token: what create answered with.
-            choice: ``pay``, ``cancel``, ``fail``, or ``expire``: pay, and come back too late to be verified.
+            choice: ``pay``; ``cancel`` or ``fail``, which Paystar answers alike, with -98; or ``expire``: pay, and
+                come back too late to be verified.
 
         Returns:
             What the payer's browser brings to the callback, every value a text.

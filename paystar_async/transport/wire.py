@@ -139,7 +139,7 @@ class Wire:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
         else:
             raise self._refusal(request, status, text, envelope.get("data"), http_status, after)
-        raise BadAnswer(path, reason, http_status=http_status, retry_after=after)
+        raise BadAnswer(path, reason + _ABOUT_HTTP.get(http_status, ""), http_status=http_status, retry_after=after)
 
     def _refusal(
         self, request: Request[Any], status: int | str, text: str, data: object, http_status: int, after: float | None
@@ -169,6 +169,15 @@ class Wire:
             held = [*self._accounts.secrets(), *([request.key] if request.key is not None else [])]
             pattern = self._hiding[request.key] = _pattern(held)
         return scrub(pattern.sub("***", text[:LONGEST]))[:LONGEST_SHOWN]
+
+
+_ABOUT_HTTP = {
+    401: "; the key was refused by something in front of Paystar",
+    403: "; something in front of Paystar refused it: this host's address may not be allowed",
+    404: "; nothing lives at this path: does base_url end in /api?",
+    429: "; too many requests: call less at once",
+}
+"""What an HTTP status says for itself where no envelope came with it."""
 
 
 def _plain(value: object) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import pytest
 from paystar_async import Secret
 from paystar_async.background import Background
 from paystar_async.errors import InvalidRefreshToken, NotSent
-from paystar_async.keys.keeper import LEASE, Fresh, Keeper
+from paystar_async.keys.keeper import LEASE, Keeper
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.record import Fresh, KeyId, KeyRecord
 from tests.support import QuickClock, RunningClock, Told, settled
 
 HOUR = 3600.0
@@ -136,7 +136,7 @@ async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -
         first.renew.go.set()
         await ahead
 
-        assert await behind == Secret("key-1")
+        assert await behind == (Secret("key-1"), False)
 
     assert second.renew.shown == []
     assert second.told.names == ["key_adopted"]
@@ -228,25 +228,25 @@ async def test_a_key_refused_after_somebody_renewed_it_is_replaced_without_a_ren
     at = Keeping()
     await at.keeper.renew_now(at.renew)
 
-    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == Secret("key-1")
+    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (Secret("key-1"), False)
     assert len(at.renew.shown) == 1
 
 
 async def test_a_renewal_that_brings_the_refused_key_again_is_no_way_out() -> None:
     at = Keeping(first=KeyRecord(token=Secret("key-1"), refresh_token=Secret("refresh-0")))
 
-    assert await at.keeper.replace_refused(Secret("key-1"), at.renew) is None
+    assert await at.keeper.replace_refused(Secret("key-1"), at.renew) == (None, True)
 
 
 async def test_a_key_nothing_renews_may_have_been_replaced_in_the_store() -> None:
     store = MemoryKeyStore()
     at = Keeping(store=store, first=KeyRecord(token=Secret("key-0")))
     assert await at.token() == "key-0"
-    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) is None
+    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (None, False)
 
     await store.commit(KEY, 1, "", KeyRecord(token=Secret("key-panel")))
 
-    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == Secret("key-panel")
+    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (Secret("key-panel"), False)
 
 
 async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_asked_no_more() -> None:

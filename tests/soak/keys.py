@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import anyio
 from attrs import define, field
+from redis import Redis
 
 from paystar_async import Application, Event, Paystar
 from paystar_async.clock import SystemClock
@@ -34,7 +35,7 @@ def shared_stores(home: Path) -> Generator[dict[str, Callable[[], str]]]:
     with running_redis() as redis, running_postgres() as postgres, ExitStack() as schemas:
 
         def empty_redis() -> str:
-            with redis.client() as client:
+            with Redis.from_url(redis.url) as client:  # pyright: ignore[reportUnknownMemberType]
                 client.flushall()  # pyright: ignore[reportUnknownMemberType]
             return redis.url
 

@@ -111,6 +111,20 @@ async def test_another_that_writes_for_long(path: Path) -> None:
     await db.aclose()
 
 
+async def test_a_file_another_program_is_writing_is_waited_for(path: Path) -> None:
+    """One that has its own way of writing; the change to ours is not waited for by SQLite itself."""
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE theirs (name TEXT)")
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.05, other.execute, ["COMMIT"])
+    done.start()
+    db = SqliteDatabase(path)
+    await db.migrate("things", SCHEMA)
+    done.join()
+    other.close()
+    await db.aclose()
+
+
 async def test_one_that_waits_for_its_turn_can_be_cancelled(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)

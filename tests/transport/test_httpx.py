@@ -13,7 +13,7 @@ import respx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paystar_async.errors import ConfigurationError, InvalidValue, NotSent, PaystarError, Unanswered
+from paystar_async.errors import BadAnswer, ConfigurationError, InvalidValue, NotSent, PaystarError, Unanswered
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.httpx import HttpxEngine, MaskedURL
 from tests.transport.tcp import Play, Server, Talk, free_port, serving
@@ -430,16 +430,45 @@ class TestKeepAlive:
             assert (await post(engine, f"{base}/fast"))[2] == b'{"for": "fast"}'
             await engine.aclose()
 
-    async def test_a_closed_engine_opens_again(self) -> None:
+    async def test_a_closed_engine_sends_nothing_more(self) -> None:
         engine = HttpxEngine()
         async with serving(keep_answering) as server:
             await post(engine, server.url)
             await engine.aclose()
             await engine.aclose()
-            await post(engine, server.url)
-            await engine.aclose()
+            error = await failure(engine, server.url)
 
-        assert len(server.talks) == 2
+        assert type(error) is NotSent
+        assert len(server.requests) == 1
+
+    @pytest.mark.parametrize("given", [False, True])
+    async def test_what_stands_behind_an_answer_is_not_the_next_calls(self, given: bool) -> None:
+        async def play(talk: Talk) -> None:
+            while request := await talk.request():
+                body = request.split()[1]
+                forged = OK + b"Content-Length: 6\r\n\r\nforged"
+                await talk.say(OK + b"Content-Length: 2\r\n\r\n" + body + forged)
+
+        transport = httpx.AsyncHTTPTransport() if given else None
+        engine = HttpxEngine(given=transport)
+        async with serving(play) as server:
+            base = f"http://127.0.0.1:{server.port}"
+            bodies = [(await post(engine, f"{base}/{place}"))[2] for place in range(3)]
+            await engine.aclose()
+            if transport is not None:
+                await transport.aclose()
+
+        assert bodies == [b"/0", b"/1", b"/2"]
+        assert len(server.talks) == 3
+
+    async def test_an_answer_without_end_is_cut_off(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("paystar_async.transport.httpx.LARGEST", 10_000)
+        bomb = gzip.compress(b" " * 10_001)
+        head = OK + b"Content-Encoding: gzip\r\nContent-Length: " + str(len(bomb)).encode() + b"\r\n\r\n"
+        error, _ = await played(answering(head + bomb))
+
+        assert type(error) is BadAnswer
+        assert error.executed == "maybe"
 
 
 class TestTheFence:
@@ -542,7 +571,7 @@ class TestHandedIn:
             await post(engine, server.url)
             await engine.aclose()
             assert not client.is_closed
-            await post(engine, server.url)
+            await post(HttpxEngine(given=client), server.url)
             await client.aclose()
 
         assert seen == ["POST", "200", "POST", "200"]
