@@ -27,7 +27,9 @@ Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 def make_app(world: World) -> ASGIApp:
     """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
     # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
-    return Starlette(routes=[*table_routes(world, TABLE), *control_routes(world)], middleware=[Middleware(SlashPassedOver)])
+    return Starlette(
+        routes=[*table_routes(world, TABLE), *control_routes(world)], middleware=[Middleware(SlashPassedOver)]
+    )
 
 
 def table_routes(world: World, table: Iterable[Endpoint]) -> Iterator[Route]:

@@ -167,8 +167,10 @@ CONTROLS = (
     Control("DELETE", "faults", heal),
     Control("POST", "clock", clock, {"advance": "seconds, 0 or more"}, ("advance",), {"advance": 86_400}),
     Control("POST", "reset", reset),
-    Control("POST", "pay", pay, _PAY, ("token",), {"token": "…", "choice": "pay"}),
-    Control("POST", "balance", balance, _BALANCE, ("account", "amount"), {"account": "0100123456789", "amount": 50_000}),
+    Control("POST", "pay", pay, _PAY, ("token",), {"token": "TOKEN", "choice": "pay"}),
+    Control(
+        "POST", "balance", balance, _BALANCE, ("account", "amount"), {"account": "0100123456789", "amount": 50_000}
+    ),
 )
 
 
@@ -199,7 +201,7 @@ async def _index(request: HttpRequest) -> HttpResponse:
 
 
 def _example(control: Control, home: str) -> str:
-    body = ("--json", json.dumps(control.example, ensure_ascii=False)) if control.example else ()
+    body = ("-d", json.dumps(control.example)) if control.example else ()
     return shlex.join(("curl", "-X", control.method, *body, f"{home}/{control.name}"))
 
 

@@ -1,11 +1,13 @@
 """The sandbox as a server, for this machine alone unless it is told otherwise."""
 
 import asyncio
+import contextlib
+import ipaddress
+import re
 import socket
 import struct
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -22,6 +24,7 @@ except ModuleNotFoundError:
 
 _GRACE = 1
 """Seconds that calls under way have when the server stops; a latency fault would hold it for ever."""
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
 
 class Guarded:
@@ -101,7 +104,8 @@ async def serve(
         ready: called with the port once connections are taken.
 
     Raises:
-        ConfigurationError: the address cannot be listened at, or is not loopback and nothing allows it.
+        ConfigurationError: the address cannot be listened at, or is not loopback and nothing allows it; or what is
+            allowed is no host name.
     """
     listener = _listen(host, port, allow_host)
     server = _server(sandbox, allow_host)
@@ -115,7 +119,7 @@ async def serve(
         await serving
 
 
-@contextmanager
+@contextlib.contextmanager
 def running(sandbox: Sandbox, *, port: int = 0) -> Generator[str]:
     """Serve a sandbox on loopback from a thread of its own; gives the base URL.
 
@@ -140,15 +144,29 @@ def _listen(host: str, port: int, allow_host: str | None) -> socket.socket:
         raise ConfigurationError(
             f"the sandbox listens on loopback, not at {host}", hint="name who may call it: allow_host, or --allow-host"
         )
+    if allow_host is not None and not _is_host(allow_host):
+        raise ConfigurationError(
+            f"{allow_host!r:.60} is no host that can be allowed", hint="a name or an address, without scheme and port"
+        )
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OverflowError:
+        reason = "a port is a number from 0 to 65535"
     except OSError as problem:
-        reason = problem.strerror or type(problem).__name__
+        # Python adds the address to what the system says, and we have just named it.
+        reason = (problem.strerror or type(problem).__name__).partition(" (while ")[0]
     else:
         # asyncio sets it only on sockets that name TCP; without it an answer waits for a delayed acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listener
     raise ConfigurationError(f"the sandbox cannot listen at {host} port {port}: {reason}", hint="take another port")
+
+
+def _is_host(text: str) -> bool:
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return True
+    return _HOST_NAME.fullmatch(text) is not None
 
 
 def _server(sandbox: Sandbox, allow_host: str | None) -> uvicorn.Server:

@@ -1,0 +1,135 @@
+"""A client that is closed while it is in use: nothing hangs, nothing is left open, nothing is sent any more."""
+
+import asyncio
+
+import httpx
+import pytest
+import respx
+
+from paystar_async import Paystar
+from paystar_async.background import Background
+from paystar_async.clock import ManualClock
+from paystar_async.errors import NotSent
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.outcomes import Failed, Pending, Unknown
+from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, settled, transfer
+
+
+def sessions_of(paystar: Paystar, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Every session the client opens from now on."""
+    opened: list[object] = []
+    build = paystar._build  # pyright: ignore[reportPrivateUsage]
+
+    def counting() -> object:
+        opened.append(session := build())
+        return session
+
+    monkeypatch.setattr(paystar, "_build", counting)
+    return opened
+
+
+async def test_who_waits_is_told_what_is_known_and_nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = Engine(lambda _: ok([entry("t-1", status="pending")]))
+    paystar = client(engine, clock=ManualClock())
+    opened = sessions_of(paystar, monkeypatch)
+    waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1", timeout=3600))
+    await settled()
+
+    await paystar.aclose()
+
+    outcome = await waiting
+    assert isinstance(outcome, Pending)
+    assert "closed" in outcome.reason
+    assert len(engine.sent) == 1
+    assert len(opened) == 1
+
+
+async def test_who_waits_without_having_heard_anything_is_told_so() -> None:
+    never = asyncio.Event()
+
+    async def silent() -> tuple[int, dict[str, str], bytes]:
+        await never.wait()
+        return ok([])  # type: ignore[return-value]
+
+    paystar = client(Engine(lambda _: silent()), clock=ManualClock())
+    waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1", timeout=3600))
+    await settled()
+
+    await paystar.aclose()
+
+    assert isinstance(await waiting, Unknown)
+
+
+async def test_a_batch_that_had_not_started_a_call_sends_nothing_after_the_close(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = Engine(lambda _: ok([], status="ok"))
+    paystar = client(engine, clock=QuickClock())
+    opened = sessions_of(paystar, monkeypatch)
+    first, second = transfer("same"), transfer("same")
+    stream = paystar.transfers.batch([first, second])
+
+    assert isinstance(await anext(stream), Unknown)  # the copy; the call with the first one is only queued
+    await paystar.aclose()
+    outcomes = [one async for one in stream]
+
+    assert engine.sent == []
+    assert [(type(one), one.track_id) for one in outcomes] == [(Failed, "same")]
+    assert len(opened) == 1
+
+
+async def test_a_call_that_queued_for_a_slot_is_not_sent_over_a_connection_opened_after_the_close() -> None:
+    go = asyncio.Event()
+
+    async def held(_: object) -> httpx.Response:
+        await go.wait()
+        raise AssertionError("only the first call gets here")
+
+    with respx.mock:
+        route = respx.get(url__regex=r"/balance").mock(side_effect=held)
+        paystar = client("httpx", clock=QuickClock(), concurrency=1)
+        calls = [asyncio.create_task(paystar.transfers.balance(account_number="0100000000001")) for _ in range(3)]
+        await settled()
+        await paystar.aclose()
+        go.set()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert route.call_count == 1
+    assert [type(end) for end in ends[1:]] == [NotSent, NotSent]
+
+
+async def test_a_renewal_that_starts_while_the_client_closes_is_waited_for() -> None:
+    background, go = Background(), asyncio.Event()
+    done: list[str] = []
+
+    async def renewal() -> None:
+        await go.wait()
+        done.append("renewal")
+
+    async def call() -> None:
+        await asyncio.sleep(0)
+        background.start(renewal)
+        done.append("call")
+
+    background.start(call)
+    asyncio.get_running_loop().call_later(0.01, go.set)
+    await background.drain(5)
+
+    assert done == ["call", "renewal"]
+
+
+@pytest.mark.parametrize("calls", [1, 20])
+async def test_a_newer_key_that_is_over_as_well_is_renewed_and_no_caller_notices(calls: int) -> None:
+    clock = QuickClock()
+    server, store = KeyServer(clock, rotates=True), MemoryKeyStore(clock)
+    ahead, behind = (client(Engine(server), clock=clock, keys=store) for _ in range(2))
+    for paystar in (ahead, behind):
+        await paystar.transfers.balance(account_number="0100000000001")
+    server.keys.clear()
+    await ahead.transfers.balance(account_number="0100000000001")
+    server.keys.clear()  # the key that the other one has put into the store is over before its time
+
+    asked = [behind.transfers.balance(account_number="0100000000001") for _ in range(calls)]
+    await asyncio.gather(*asked)
+
+    assert server.renewals == 2
