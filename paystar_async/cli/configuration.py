@@ -2,7 +2,7 @@
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.table import Table
 from rich.text import Text
@@ -34,6 +34,28 @@ VARIABLES: Mapping[str, bool] = {
 """Every setting, and whether it is a secret; where keys are kept may be a URL with a password in it."""
 
 
+ACCOUNTS: Mapping[str, Sequence[str]] = {
+    "application": ("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD", "PAYSTAR_API_KEY", "PAYSTAR_REFRESH_TOKEN"),
+    "gateway": ("PAYSTAR_GATEWAY_ID", "PAYSTAR_SIGN_KEY", "PAYSTAR_GATEWAY_DIRECT"),
+    "wallet": (
+        "PAYSTAR_WALLET_HASHID",
+        "PAYSTAR_WALLET_PASSWORD",
+        "PAYSTAR_WALLET_SIGN_KEY",
+        "PAYSTAR_WALLET_API_KEY",
+        "PAYSTAR_WALLET_REFRESH_TOKEN",
+        "PAYSTAR_INQUIRY_KEY",
+        "PAYSTAR_REFRESH_INQUIRY_KEY",
+    ),
+}
+"""Which settings belong to which account."""
+
+
+def settings_of(account: str) -> str:
+    """Which of an account's settings are set."""
+    found = [name for name in ACCOUNTS[account] if os.environ.get(name) or os.environ.get(f"{name}_FILE")]
+    return ", ".join(found)
+
+
 def environment_table() -> Table:
     """Which settings are set, and from where."""
     table = grid("Variable", "Value", "From")
@@ -44,12 +66,10 @@ def environment_table() -> Table:
         else:
             held = Text(value) if value and not secret else Text("set, not shown", "green")
             table.add_row(name, held, "environment" if value else f"file {path}")
-    for name, meant in _misspelt():
-        table.add_row(Text(name, "yellow"), Text(f"not read; {meant} is", "yellow"), "environment")
     return table
 
 
-def _misspelt() -> Iterator[tuple[str, str]]:
+def misspelt() -> Iterator[tuple[str, str]]:
     """Variables nobody reads that look like ones that are read."""
     for name in sorted(os.environ):
         plain = name.removesuffix("_FILE")

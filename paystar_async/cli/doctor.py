@@ -3,27 +3,33 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import datetime
 from enum import Enum
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import httpx
 from attrs import evolve, frozen
 from cyclopts import Parameter
 from rich.text import Text
 
-from paystar_async.cli.configuration import environment_table
+from paystar_async.accounts import Gateway
+from paystar_async.cli.configuration import environment_table, misspelt, settings_of
 from paystar_async.cli.show import grid, output
 from paystar_async.client import Paystar
 from paystar_async.endpoint import Realm
-from paystar_async.errors import ConfigurationError, ExpiredToken, InvalidToken, PaystarError, UnknownRefNum
+from paystar_async.errors import BadAnswer, ConfigurationError, ExpiredToken, InvalidToken, PaystarError, UnknownRefNum
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.settings import BASE_URL, application_from, checked_base_url, gateway_from, setting, wallet_from
 from paystar_async.values.dates import TEHRAN
 
+T = TypeVar("T")
+
 _CONNECT_SECONDS = 10.0
+_URL = "base URL"
+_ABSENT = "not configured"
+_NO_SUCH_PATH = (404, 405)
 
 
 class Mark(Enum):
@@ -42,11 +48,13 @@ class Finding:
         what: what it was.
         mark: whether it is as it should be.
         told: what was found, and what to do about it.
+        astray: whether the answer was that of somebody who does not know the call.
     """
 
     what: str
     mark: Mark
     told: str
+    astray: bool = False
 
 
 def doctor(
@@ -74,45 +82,79 @@ def doctor(
 
 
 async def _examine(*, offline: bool, renew: bool) -> list[Finding]:
-    try:
-        patient = _Patient(renew=renew)
-    except PaystarError as error:
-        return [Finding("configuration", Mark.BAD, str(error))]
-    findings = list(patient.configured())
-    if not offline:
-        findings.append(await patient.reach())
-        findings += [one async for one in patient.asked()]
-        findings += [one async for one in patient.ages()]
-    return findings
+    patient = _Patient(renew=renew)
+    if offline or patient.client is None:
+        return patient.configured
+    reached = await patient.reach()
+    asked = [one async for one in patient.asked(patient.client)]
+    ages = [one async for one in patient.ages()]
+    tried = [one for one in asked if one.mark is not Mark.NOTE]
+    if tried and all(one.astray for one in tried):
+        told = f"{patient.base_url} is not where Paystar's calls are; base_url should end in /api, as in {BASE_URL}"
+        configured = [evolve(one, mark=Mark.BAD, told=told) if one.what == _URL else one for one in patient.configured]
+        reached = evolve(reached, mark=Mark.NOTE, told=reached.told.replace("yes", "by somebody", 1))
+        return [*configured, reached, *(one for one in asked if not one.astray), *ages]
+    return [*patient.configured, reached, *asked, *ages]
 
 
 class _Patient:
-    """The configuration under examination; raises ConfigurationError where it is none."""
+    """The configuration under examination.
+
+    Attributes:
+        configured: what was found by looking at it.
+        client: a client of it; None where it makes none.
+    """
 
     def __init__(self, *, renew: bool) -> None:
-        self.base_url = checked_base_url(setting("PAYSTAR_BASE_URL") or BASE_URL)
-        self.application, self.gateway, self.wallet = application_from(), gateway_from(), wallet_from()
+        self.configured: list[Finding] = []
+        self.base_url = self._read(_URL, lambda: checked_base_url(setting("PAYSTAR_BASE_URL") or BASE_URL)) or ""
+        if self.base_url:
+            live = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
+            self.configured.append(Finding(_URL, Mark.FINE, self.base_url + live))
+        self.application = self._account("application", application_from)
+        self.gateway = self._account("gateway", gateway_from)
+        self.wallet = self._account("wallet", wallet_from)
+        if all(one.told == _ABSENT for one in self.configured[-3:]):
+            self.configured.append(
+                Finding("accounts", Mark.BAD, "none is configured; begin with PAYSTAR_APPLICATION_ID …")
+            )
+        self.configured += [
+            Finding(name, Mark.BAD, f"is not read: did you mean {meant}?") for name, meant in misspelt()
+        ]
         self.store = MemoryKeyStore()
+        self.client = self._read("settings", lambda: self._client(renew=renew)) if self.base_url else None
+
+    def _read(self, what: str, read: Callable[[], T]) -> T | None:
+        """What is configured; None, and a finding, where it is wrong."""
+        try:
+            return read()
+        except PaystarError as error:
+            self.configured.append(Finding(what, Mark.BAD, str(error)))
+        return None
+
+    def _account(self, name: str, read: Callable[[], T | None]) -> T | None:
+        account, found = None, settings_of(name)
+        try:
+            account = read()
+        except PaystarError as error:
+            how = "incomplete" if str(error).startswith("not set") else "wrong"
+            mark, told = Mark.BAD, f"{how}: {error}; set: {found}"
+        else:
+            mark, told = (Mark.FINE, f"complete; set: {found}") if account else (Mark.NOTE, _ABSENT)
+            if isinstance(account, Gateway) and account.sign_key is None:
+                mark = Mark.NOTE
+                told = f"complete, with no sign key: right only for a gateway set up unsigned; set: {found}"
+        self.configured.append(Finding(f"{name} account", mark, told))
+        return account
+
+    def _client(self, *, renew: bool) -> Paystar:
         application, wallet = self.application, self.wallet
         if not renew:
             # Without its refresh token a key cannot be renewed.
             application = application and evolve(application, refresh_token=None)
             wallet = wallet and evolve(wallet, refresh_token=None, refresh_inquiry_key=None)
         overrides: Any = {} if setting("PAYSTAR_KEYS") else {"keys": self.store}
-        self.client = Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, **overrides)
-
-    def configured(self) -> Iterator[Finding]:
-        """Where calls go, and for whom."""
-        live = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
-        yield Finding("base URL", Mark.FINE, self.base_url + live)
-        accounts = {"application": self.application, "gateway": self.gateway, "wallet": self.wallet}
-        for name, account in accounts.items():
-            if account is None:
-                yield Finding(name, Mark.NOTE, "not configured")
-        if not any(accounts.values()):
-            yield Finding("accounts", Mark.BAD, "none is configured; begin with PAYSTAR_APPLICATION_ID …")
-        if self.gateway and self.gateway.sign_key is None:
-            yield Finding("gateway", Mark.NOTE, "no sign key: right only for a gateway that was set up unsigned")
+        return Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, **overrides)
 
     async def reach(self) -> Finding:
         """Whether anybody answers at the base URL; nothing of ours is said there."""
@@ -128,9 +170,9 @@ class _Patient:
         spent = (time.monotonic() - began) * 1000
         return Finding("reachable", Mark.FINE, f"yes, HTTP {answer.status_code} in {spent:.0f} ms")
 
-    async def asked(self) -> AsyncIterator[Finding]:
+    async def asked(self, client: Paystar) -> AsyncIterator[Finding]:
         """What each account is answered, asked something harmless."""
-        async with self.client as paystar:
+        async with client as paystar:
             if self.application:
                 renews = self.application.refresh_token is not None
                 yield await _try("application", lambda: paystar.transfers.find(limit=1), renews=renews)
@@ -163,7 +205,7 @@ async def _try(what: str, read: Callable[[], Awaitable[object]], *, renews: bool
             return Finding(what, Mark.NOTE, "no key yet: the first call fetches one; doctor --renew tries that now")
         return Finding(what, Mark.BAD, str(error))
     except PaystarError as error:
-        return Finding(what, Mark.BAD, str(error))
+        return _failed(what, error)
     return Finding(what, Mark.FINE, "its credentials are accepted")
 
 
@@ -175,8 +217,13 @@ async def _gateway(paystar: Paystar) -> Finding:
             "gateway", Mark.FINE, "its id is accepted; a wrong sign key shows only when a payment is created"
         )
     except PaystarError as error:
-        return Finding("gateway", Mark.BAD, str(error))
+        return _failed("gateway", error)
     return Finding("gateway", Mark.BAD, "it knows a payment that was never made: is this Paystar?")
+
+
+def _failed(what: str, error: PaystarError) -> Finding:
+    astray = isinstance(error, BadAnswer) and error.http_status in _NO_SUCH_PATH
+    return Finding(what, Mark.BAD, str(error), astray=astray)
 
 
 def _age(record: KeyRecord) -> str:

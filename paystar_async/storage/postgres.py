@@ -95,11 +95,8 @@ class PostgresDatabase:
         await migrate(self, name, steps, lock=_MIGRATION)
 
     async def aclose(self) -> None:
-        """Close this event loop's idle connections; it may be used again afterwards."""
-        links = self._links.get()
-        if links is not None:
-            self._links.set(None)
-            links.close()
+        """Close this event loop's connections, those in use when they are given back; it may be used again."""
+        self._links.set(None)
 
     def _here(self) -> "_Links":
         if sniffio.current_async_library() != "asyncio":
@@ -149,12 +146,11 @@ class PostgresTransaction:
 
 
 class _Links:
-    """The connections of one event loop; those of a loop that has ended are closed when it is forgotten."""
+    """The connections of one event loop; forgotten by it, or together with it, they are closed."""
 
     def __init__(self, connections: int) -> None:
         self.free = anyio.Semaphore(connections)
         self._idle: list[Connection] = []
-        self._open = True
         weakref.finalize(self, _finish, self._idle)
 
     async def begin(self, address: Secret) -> "Connection":
@@ -178,15 +174,10 @@ class _Links:
         """Keep it for the next, if it is as good as new."""
         from psycopg.pq import TransactionStatus
 
-        if self._open and connection.info.transaction_status == TransactionStatus.IDLE:
+        if connection.info.transaction_status == TransactionStatus.IDLE:
             self._idle.append(connection)
         else:
             connection.pgconn.finish()
-
-    def close(self) -> None:
-        """Close what is idle, and what will be."""
-        self._open = False
-        _finish(self._idle)
 
 
 async def _begun(connection: "Connection") -> "Connection":

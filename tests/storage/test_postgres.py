@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
@@ -84,6 +85,50 @@ async def test_a_connection_that_breaks_before_the_commit(
     with pytest.raises(StorageUnavailable):
         await broken()
     assert await db.fetch(NAMES) == []
+
+
+async def test_a_transaction_that_cannot_be_rolled_back_is_not_gone_on_with(
+    db: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(_: object) -> None:
+        raise psycopg.OperationalError
+
+    async def broken() -> None:
+        async with db.transaction() as transaction:
+            await transaction.execute(put("half"))
+            raise ZeroDivisionError
+
+    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+        patch.setattr(psycopg.AsyncConnection, "rollback", fail)
+        await broken()
+    assert await db.fetch(NAMES) == []
+
+
+async def test_a_transaction_that_raises_costs_no_connection(db: PostgresDatabase) -> None:
+    async def served_by() -> object:
+        return (await db.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"]
+
+    before = await served_by()
+    with pytest.raises(SchemaMismatch):
+        await db.fetch("SELECT * FROM nowhere")
+    assert await served_by() == before
+
+
+async def test_a_connection_is_closed_even_if_its_transaction_ends_after_the_database_was(
+    db: PostgresDatabase, postgres_server: PostgresServer
+) -> None:
+    def is_there(pid: object) -> bool:
+        with postgres_server.connect() as other:
+            return other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() is not None
+
+    async with db.transaction() as transaction:
+        [row] = await transaction.fetch("SELECT pg_backend_pid() AS pid")
+        await db.aclose()
+        await transaction.execute(put("a"))
+    until = time.monotonic() + 5
+    while there := is_there(row["pid"]):  # the server takes its leave in its own time
+        assert time.monotonic() < until, there
+    assert await db.fetch(NAMES) == [{"name": "a"}]
 
 
 @pytest.mark.parametrize(
