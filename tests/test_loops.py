@@ -21,6 +21,7 @@ YES = ok({"is_matched": True})
 
 class _Yes(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = -1  # head and body in one packet: in two, the second waits for the first one to be acknowledged
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))

@@ -12,7 +12,7 @@ from paystar_async.background import Background
 from paystar_async.errors import InvalidValue, IpNotAllowed, NotSent, PaystarError, Unanswered, status_class
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from paystar_async.polling import Pace, Watches, outcome_of
+from paystar_async.polling import Pace, Watch, Watches, outcome_of
 from tests.support import RunningClock, settled
 
 STEADY = Pace(first=1.0, factor=1.0, jitter=0.0)
@@ -122,12 +122,15 @@ async def test_who_joins_a_slow_watch_is_looked_at_soon() -> None:
             await settled()
     joined = at.clock.monotonic()
     second = at.start("t-2", timeout=5000.0, pace=pace)
-    at.bank.list = {"t-1": "success", "t-2": "success"}
 
     async with at.clock.running():
+        while len(at.bank.asked) < 5:
+            await settled()
+        assert at.clock.monotonic() - joined <= 1.0
+        at.bank.list = {"t-1": "success", "t-2": "success"}
         await asyncio.gather(*first, *second)
 
-    assert at.clock.monotonic() - joined <= 1.0
+    assert at.clock.monotonic() - joined <= 2.0
 
 
 async def test_looks_come_ever_more_slowly() -> None:
@@ -227,6 +230,33 @@ async def test_what_was_known_before_a_bad_look_is_still_known_after_it() -> Non
 
     async with at.clock.running():
         assert isinstance(await waiting[0], Pending)
+
+
+async def test_a_transfer_the_bank_had_does_not_become_unheard_of_when_a_list_misses_it() -> None:
+    at = Waiting()
+    at.bank.list = {"t-1": "pending"}
+    waiting = at.start("t-1", timeout=10.0)
+    await settled()
+    at.bank.list = {}
+
+    async with at.clock.running():
+        assert isinstance(await waiting[0], Pending)
+
+
+async def test_who_comes_back_in_the_moment_the_last_one_leaves_is_looked_for() -> None:
+    at = Waiting()
+    watch = Watch(at.bank.look, lambda one, wanted: one.track_id == wanted, at.clock, at.background, STEADY)
+    at.bank.go = asyncio.Event()
+    first = asyncio.create_task(watch.wait("t-1", 60.0))
+    await settled()
+    first.cancel()
+    while not watch.idle:
+        await settled(1)
+
+    at.bank.go.set()
+    at.bank.list = {"t-2": "success"}
+    async with at.clock.running():
+        assert await watch.wait("t-2", 60.0) == Succeeded(track_id="t-2")
 
 
 async def test_a_refusal_is_raised_to_all_who_wait_each_with_its_own_copy() -> None:

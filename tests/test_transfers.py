@@ -5,7 +5,6 @@ from random import Random
 from typing import Any, TypeVar
 
 import anyio
-import attrs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -236,6 +235,12 @@ async def test_a_service_that_does_not_skip_is_told_from_a_list_without_end(name
     assert len(engine.sent) == 1 + STALE
 
 
+async def test_an_entry_that_is_twice_on_one_page_is_given_once() -> None:
+    paystar, _ = over(in_turn(ok(entries(["a", "b", "a"])), ok([])))
+
+    assert [one.track_id async for one in paystar.transfers.iterate()] == ["a", "b"]
+
+
 async def test_a_short_list_of_a_service_that_does_not_skip_is_the_whole_list() -> None:
     paystar, engine = over(lambda _: ok(entries(["a", "b", "c"])))
 
@@ -418,6 +423,23 @@ async def test_the_source_is_read_no_faster_than_the_bank_takes_it_and_no_more_c
     assert sorted(sent_ids(engine)) == sorted(one.track_id for one in source.transfers)
 
 
+async def test_outcomes_that_are_there_are_told_before_a_slow_source_is_asked_for_more() -> None:
+    async def slow() -> AsyncIterator[Transfer]:
+        for one in several(2):
+            yield one
+        await asyncio.Event().wait()
+
+    paystar, _ = over(all_succeed, concurrency=2)
+    stream = paystar.transfers.batch(slow(), chunk=1)
+
+    first = await asyncio.wait_for(anext(stream), 5)
+    await settled()
+    second = await asyncio.wait_for(anext(stream), 5)
+
+    assert {first.track_id, second.track_id} == {"t-0", "t-1"}
+    await stream.aclose()
+
+
 async def test_a_source_that_raises_is_heard_after_every_outcome() -> None:
     paystar, engine = over(all_succeed, concurrency=2)
     source = Counting(several(20), fails_at=7)
@@ -533,11 +555,22 @@ async def test_what_is_no_transfer_ends_the_batch_after_what_was_sent() -> None:
     assert sent_ids(engine) == ["t-0", "t-1"]
 
 
+def mistyped(track_id: str) -> Transfer:
+    """A transfer to an IBAN whose check digits do not fit."""
+    return Transfer(
+        amount=1,
+        deposit=DEPOSIT,
+        destination_account="IR" + "0" * 24,
+        destination_firstname="A",
+        destination_lastname="B",
+        track_id=track_id,
+    )
+
+
 async def test_a_mistyped_transfer_fails_alone_and_the_others_of_its_call_are_sent() -> None:
     paystar, engine = over(all_succeed, checks="strict")
-    bad = attrs.evolve(transfer("bad"), destination_account="IR" + "0" * 24)
 
-    outcomes = await outcomes_of(paystar, [transfer("one"), bad, transfer("two")], chunk=3)
+    outcomes = await outcomes_of(paystar, [transfer("one"), mistyped("bad"), transfer("two")], chunk=3)
 
     assert {name: type(one) for name, one in outcomes.items()} == {"one": Succeeded, "bad": Failed, "two": Succeeded}
     assert sorted(sent_ids(engine)) == ["one", "two"]
@@ -565,16 +598,8 @@ async def test_what_the_bank_says_of_a_transfer_shows_no_personal_data() -> None
 
 async def test_strict_checks_refuse_a_transfer_before_it_is_sent() -> None:
     paystar, engine = over(all_succeed, checks="strict")
-    bad = Transfer(
-        amount=1,
-        deposit=DEPOSIT,
-        destination_account="IR" + "0" * 24,
-        destination_firstname="A",
-        destination_lastname="B",
-        track_id="bad",
-    )
 
-    outcomes = await outcomes_of(paystar, [bad, transfer("good")], chunk=1)
+    outcomes = await outcomes_of(paystar, [mistyped("bad"), transfer("good")], chunk=1)
 
     assert isinstance(outcomes["bad"], Failed)
     assert isinstance(outcomes["bad"].error, InvalidValue)

@@ -64,8 +64,7 @@ class Auth:
         keeper = self.keeper(endpoint.realm)
         if endpoint.renews:
             return await self._renew_now(keeper, request, next)
-        renew = _Renewal(request.account, RENEWALS[endpoint.realm], next)
-        key = keeper.at_hand() or await self._in_time(request, keeper.token(renew))
+        key = keeper.at_hand() or await self._in_time(request, keeper.token(_renewal(request, next)))
         if key is None:
             raise ConfigurationError(
                 f"the {account_of(endpoint.realm)} account has no key", hint=_NO_KEY[endpoint.realm]
@@ -79,7 +78,7 @@ class Auth:
                     raise
                 refused = refusal
             # A key that was renewed elsewhere may be over as well by now; one that was renewed for us is the last try.
-            other, is_new = await self._in_time(request, keeper.replace_refused(key, renew))
+            other, is_new = await self._in_time(request, keeper.replace_refused(key, _renewal(request, next)))
             if other is None:
                 raise refused
             key = other
@@ -144,6 +143,10 @@ class _Renewal:
             )
         )
         return _fresh(self.response.value)
+
+
+def _renewal(request: Request[Any], next: Send) -> _Renewal:  # noqa: A002
+    return _Renewal(request.account, RENEWALS[request.endpoint.realm], next)
 
 
 def _fresh(value: RenewedKey | RenewedInquiryKey) -> Fresh:

@@ -24,6 +24,7 @@ except ModuleNotFoundError:
 
 _GRACE = 1
 """Seconds that calls under way have when the server stops; a latency fault would hold it for ever."""
+_LAST_PORT = 65_535
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
 
@@ -148,10 +149,10 @@ def _listen(host: str, port: int, allow_host: str | None) -> socket.socket:
         raise ConfigurationError(
             f"{allow_host!r:.60} is no host that can be allowed", hint="a name or an address, without scheme and port"
         )
+    if not 0 <= port <= _LAST_PORT:
+        raise ConfigurationError(f"there is no port {port}", hint=f"one from 0 to {_LAST_PORT}")
     try:
         listener = socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
-    except OverflowError:
-        reason = "a port is a number from 0 to 65535"
     except OSError as problem:
         # Python adds the address to what the system says, and we have just named it.
         reason = (problem.strerror or type(problem).__name__).partition(" (while ")[0]

@@ -96,7 +96,10 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         """Close this event loop's connections, those in use when they are given back; it may be used again."""
+        links = self._links.get()
         self._links.set(None)
+        if links is not None:
+            links.close()
 
     def _here(self) -> "_Links":
         if sniffio.current_async_library() != "asyncio":
@@ -178,6 +181,10 @@ class _Links:
             self._idle.append(connection)
         else:
             connection.pgconn.finish()
+
+    def close(self) -> None:
+        """Close what is idle."""
+        _finish(self._idle)
 
 
 async def _begun(connection: "Connection") -> "Connection":

@@ -2,6 +2,10 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -94,10 +98,13 @@ def test_a_list_comes_from_a_file_or_from_stdin(
     ("text", "why"),
     [
         ("{", "Expecting"),
-        ("@nowhere.json", "nowhere.json"),
+        ("@nowhere.json", "got a file that cannot be read – nowhere.json: No such file or directory"),
+        ("[" * 100_000, "nested too deeply"),
         ('[{"amount": 1, "amount": 2}]', "stands twice"),
         ('[{"amount": NaN}]', "no JSON"),
-        ("{}", "wrap a single one in a list"),
+        ("{}", "expected a list in JSON"),
+        (json.dumps(transfer("t")), "got a JSON object – wrap a single one in a list"),
+        ("5", "got JSON of another kind"),
         ("[]", "asks for nothing"),
         (json.dumps([transfer("t", amount=10.5)]), "whole Rial"),
         (json.dumps([transfer("t", iban="x")]), "one of amount"),
@@ -111,7 +118,15 @@ def test_a_list_that_is_none_is_refused_before_anything_is_sent(
     assert ran.err.startswith("paystar: transfers")
     assert why in ran.err
     assert len(ran.err.splitlines()) == 1
+    assert "Errno" not in ran.err
     assert not sandbox.stats["requests"]
+
+
+def test_a_file_that_is_not_utf_8(run: Run, sandbox: Sandbox, tmp_path: Path) -> None:
+    file = tmp_path / "list"
+    file.write_bytes(b"\xff")
+    ran = run("call", "transfers", "settle", "--transfers", f"@{file}", "--yes")
+    assert (ran.status, "not UTF-8" in ran.err) == (2, True)
 
 
 def test_money_is_not_sent_where_nobody_can_be_asked(
@@ -138,8 +153,28 @@ def test_who_sits_at_a_terminal_sees_all_of_it_and_is_asked(
     assert "[y/N]" in ran.err
     assert "IR062960000000100324200001" in ran.err
     assert "Karimi" in ran.err
+    assert ran.err.endswith("paystar: nothing was sent\n") is (status == 1)
 
 
+@pytest.fixture(params=[False, True], ids=["without pydantic", "with pydantic"])
+def _pydantic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command library reads numbers by pydantic where that happens to be imported."""
+    if request.param:
+        pytest.importorskip("pydantic")
+    else:
+        monkeypatch.delitem(sys.modules, "pydantic", raising=False)
+
+
+@pytest.mark.usefixtures("_pydantic")
+@pytest.mark.parametrize("arguments", [("demo", "--transfers", "10.5"), ("sandbox", "--port", "1_0")])
+def test_a_number_is_never_rounded(arguments: tuple[str, ...], run: Run) -> None:
+    ran = run(*arguments)
+    assert (ran.status, ran.out) == (2, "")
+    assert f"got '{arguments[-1]}'" in ran.err
+    assert "pydantic" not in ran.err
+
+
+@pytest.mark.usefixtures("_pydantic")
 @pytest.mark.parametrize("amount", ["10000.9", "1e6", "0x10", "50,000", "-5", "9" * 30, "پول"])
 def test_an_amount_is_never_guessed(amount: str, run: Run, sandbox: Sandbox) -> None:
     ran = run(
@@ -237,7 +272,7 @@ def test_what_may_have_happened_is_said_loudly_with_the_way_to_find_out(kind: st
     sandbox.fail("transfers.settle", kind)
     ran = settle(run, *(transfer(f"t {n}".replace(" ", "'")) for n in range(5)))
     loud, plain = ran.err.splitlines()[-2:]
-    assert ran.status == 1
+    assert ran.status == 3
     assert "IT MAY HAVE BEEN CARRIED OUT" in loud
     assert """paystar call transfers find --track-id 't'"'"'0'""" in loud
     assert "2 more" in loud
@@ -256,9 +291,29 @@ def test_an_interrupted_call_that_moves_money_is_no_silent_one(
 
     monkeypatch.setattr("asyncio.run", interrupted)
     ran = settle(run, transfer("t"))
-    assert ran.status == 130
+    assert ran.status == 3
     assert "IT MAY HAVE BEEN CARRIED OUT" in ran.err
-    assert run("call", "wallet", "balance").err == ""
+    ran = run("call", "wallet", "balance")
+    assert (ran.status, ran.err) == (130, "paystar: interrupted\n")
+
+
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("status", [3, 130])
+def test_a_signal_while_a_call_is_in_flight(kind: signal.Signals, status: int, sandbox: Sandbox) -> None:
+    moves = ("transfers", "settle", "--transfers", json.dumps([transfer("t")]), "--yes")
+    arguments = moves if status == 3 else ("wallet", "balance")
+    sandbox.fail(kind="latency", seconds=5, executed=True)
+    command = [sys.executable, "-m", "paystar_async", "call", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        while not sandbox.stats["requests"]:
+            time.sleep(0.05)
+        process.send_signal(kind)
+        out, err = process.communicate(timeout=10)
+    if status == 130 and kind is signal.SIGTERM:
+        status = 143
+    assert (process.returncode, out) == (status, "")
+    assert ("IT MAY HAVE BEEN CARRIED OUT" in err) is (status == 3)
+    assert "Traceback" not in err
 
 
 def test_a_row_nothing_can_be_asked_about_says_so(run: Run, sandbox: Sandbox) -> None:

@@ -1,12 +1,13 @@
 """``paystar doctor``: says what is wrong, shows no secret, moves no money."""
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 import paystar_async
-from paystar_async.cli.configuration import VARIABLES
+from paystar_async.cli.configuration import ACCOUNTS, VARIABLES
 from paystar_async.cli.sandbox import exports
 from paystar_async.sandbox import Sandbox
 from tests.cli.conftest import Run
@@ -85,8 +86,53 @@ def test_nobody_answers(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPa
 
 
 def test_offline_asks_nobody(run: Run, sandbox: Sandbox) -> None:
-    assert run("doctor", "--offline").status == 0
+    ran = run("doctor", "--offline")
+    assert ran.status == 0
     assert not sandbox.stats["requests"]
+    for account, settings in ACCOUNTS.items():
+        told = found(ran.out, f"{account} account")
+        assert told.startswith("ok")
+        assert "complete; set: " in told
+        assert all(name in told for name in settings if name != "PAYSTAR_GATEWAY_DIRECT")
+
+
+def test_half_an_account_does_not_hide_the_others(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PAYSTAR_ACCESS_PASSWORD")
+    ran = run("doctor")
+    assert ran.status == 1
+    told = found(ran.out, "application account")
+    assert told.startswith("bad   incomplete: not set: PAYSTAR_ACCESS_PASSWORD")
+    assert "set: PAYSTAR_APPLICATION_ID, PAYSTAR_API_KEY" in told
+    assert found(ran.out, "wallet, reading").startswith("ok")
+    assert found(ran.out, "gateway").startswith("ok")
+    assert sum(" bad " in line for line in ran.out.splitlines()) == 1
+    monkeypatch.setenv("PAYSTAR_ACCESS_PASSWORD", "p")
+    monkeypatch.setenv("PAYSTAR_API_KEY", "two\nlines")
+    assert found(run("doctor", "--offline").out, "application account").startswith("bad   wrong: api_key")
+
+
+def test_other_settings_that_are_wrong(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_TIMEOUT", "soon")
+    ran = run("doctor")
+    assert ran.status == 1
+    assert "PAYSTAR_TIMEOUT must be a number" in found(ran.out, "settings")
+    monkeypatch.setenv("PAYSTAR_BASE_URL", "ftp://core.paystar.ir")
+    ran = run("doctor")
+    assert ran.status == 1
+    assert found(ran.out, "base URL").startswith("bad")
+    assert found(ran.out, "wallet account").startswith("ok")
+    assert not sandbox.stats["requests"]
+
+
+def test_a_base_url_with_the_wrong_path(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_BASE_URL", os.environ["PAYSTAR_BASE_URL"].removesuffix("/api"))
+    ran = run("doctor")
+    assert ran.status == 1
+    assert "base_url should end in /api" in found(ran.out, "base URL")
+    assert found(ran.out, "base URL").startswith("bad")
+    assert not found(ran.out, "reachable").startswith("ok")
+    assert "unreadable" not in ran.out
+    assert sum(" bad " in line for line in ran.out.splitlines()) == 1
 
 
 def test_half_an_account(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,10 +140,11 @@ def test_half_an_account(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_APPLICATION_ID", "a")
     ran = run("doctor")
     assert ran.status == 1
-    assert "not set: PAYSTAR_ACCESS_PASSWORD" in found(ran.out, "configuration")
+    assert "not set: PAYSTAR_ACCESS_PASSWORD" in found(ran.out, "application account")
+    assert "none is configured" not in ran.out
     monkeypatch.delenv("PAYSTAR_APPLICATION_ID")
     monkeypatch.setenv("PAYSTAR_GATEWAY_ID", "g")
-    assert "no sign key" in found(run("doctor", "--offline").out, "gateway")
+    assert "no sign key" in found(run("doctor", "--offline").out, "gateway account")
 
 
 def test_a_file_and_a_misspelt_name_are_seen(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,10 +154,13 @@ def test_a_file_and_a_misspelt_name_are_seen(run: Run, tmp_path: Path, monkeypat
     monkeypatch.setenv("PAYSTAR_SIGNKEY", "oops-secret")
     ran = run("doctor", "--offline")
     assert f"file {file}" in ran.out
-    assert "PAYSTAR_SIGN_KEY is" in found(ran.out, "PAYSTAR_SIGNKEY")
+    assert ran.status == 1
+    assert found(ran.out, "PAYSTAR_SIGNKEY").startswith("bad")
+    assert "did you mean PAYSTAR_SIGN_KEY?" in found(ran.out, "PAYSTAR_SIGNKEY")
     assert not re.search("hidden|oops", ran.out)
 
 
 def test_every_setting_that_is_read_is_shown() -> None:
     source = "".join((HOME / name).read_text(encoding="utf-8") for name in ("settings.py", "client.py"))
     assert set(re.findall(r'"(PAYSTAR_[A-Z_]+)"', source)) == set(VARIABLES)
+    assert {name for names in ACCOUNTS.values() for name in names} < set(VARIABLES)

@@ -2,8 +2,11 @@
 
 import importlib
 import os
+import re
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -22,8 +25,18 @@ from tests.cli.conftest import Run
         ("call", "inquiry", "iban", "--iban"),
         ("call", "inquiry", "iban", "--bogus", "1"),
         ("call", "wallet", "balance", "--timeout", "soon"),
+        ("call", "wallet", "balance", "--timeout", "nan"),
+        ("call", "wallet", "balance", "--timeout", "0"),
         ("call", "wallet", "balance", "--yes"),
+        ("call", "wallet", "balance", "--raw=maybe"),
+        ("call", "inquiry", "iban", "--iban", "a", "--iban", "b"),
+        ("doctor", "extra"),
         ("sandbox", "--port", "x"),
+        ("sandbox", "--port", "99999"),
+        ("sandbox", "--port", "-1"),
+        ("sandbox", "--key-life", "0"),
+        ("sandbox", "--key-life", "-1"),
+        ("sandbox", "--seed", "1.5"),
         ("demo", "--transfers", "0"),
         ("demo", "--faults", "1"),
     ],
@@ -34,6 +47,65 @@ def test_wrong_use_is_one_line_and_status_2(arguments: tuple[str, ...], run: Run
     assert ran.err.startswith("paystar: ")
     assert ran.err.endswith("--help says what it takes\n")
     assert ran.err.count("\n") == 1
+    assert not re.search(r"[.?!:] –|\[|Token|parameter|convert|Errno", ran.err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("cal",), "there is no command cal, only call, doctor, sandbox, demo – did you mean call?"),
+        (("doctor", "--ofline"), "there is no option --ofline – did you mean --offline?"),
+        (("doctor", "extra"), "nothing here takes extra – --help says what it takes"),
+        (("call", "inquiry", "iban"), "--iban is needed, with a value – --help says what it takes"),
+        (("call", "inquiry", "iban", "--ibna", "x"), "--iban is needed, with a value – did you mean --iban?"),
+    ],
+)
+def test_a_mistake_is_told_in_a_plain_sentence(arguments: tuple[str, ...], said: str, run: Run) -> None:
+    assert run(*arguments).err == f"paystar: {said}\n"
+
+
+def test_the_exit_statuses_are_explained(run: Run) -> None:
+    for arguments in ((), ("call",)):
+        said = run(*arguments, "--help").out
+        assert all(word in said for word in ("Exit status", "0 done", "1 ", "2 wrongly", "3 ", "130 interrupted"))
+
+
+def test_an_interrupt_while_it_starts_is_one_line() -> None:
+    program = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'rich':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "from paystar_async.cli import main\n"
+        "sys.exit(main(['doctor']))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "paystar: interrupted\n")
+
+
+def test_it_ends_by_sigterm_even_where_ctrl_c_is_ignored() -> None:
+    program = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from paystar_async.cli import app\n"
+        "app.doctor = lambda: signal.raise_signal(signal.SIGTERM)\n"
+        "app.doctor.__name__ = 'doctor'\n"
+        "sys.exit(app.run(['doctor']))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (143, "paystar: interrupted\n")
+
+
+def test_it_runs_in_a_thread_and_leaves_signals_as_they_were() -> None:
+    before, statuses = signal.getsignal(signal.SIGTERM), list[int]()
+    thread = threading.Thread(target=lambda: statuses.append(main(["doctor", "--offline"])))
+    thread.start()
+    thread.join()
+    statuses.append(main(["doctor", "--offline"]))
+    assert statuses == [1, 1]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_nothing_asked_is_help(run: Run) -> None:

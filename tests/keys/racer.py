@@ -3,16 +3,13 @@
 import asyncio
 import os
 import sys
-from typing import cast
 
 from attrs import evolve
 
 from paystar_async.clock import SystemClock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.keys.choose import key_store
-from paystar_async.keys.database import DatabaseKeyStore
 from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.redis import RedisKeyStore
 from paystar_async.keys.store import KeyStore
 from paystar_async.values.secret import Secret
 
@@ -71,7 +68,7 @@ async def full(store: KeyStore, _: int) -> None:
 async def main(name: str, task: str, rounds: str = "0") -> None:
     store = key_store(name, SystemClock())
     await {"race": race, "hang": hang, "full": full}[task](store, int(rounds))
-    await cast("DatabaseKeyStore | RedisKeyStore", store).aclose()
+    await store.aclose()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 import asyncio
-import sys
+import time
 from threading import Barrier, Thread
 
 from paystar_async import Secret
@@ -9,17 +9,18 @@ from paystar_async.keys.record import KeyId, KeyRecord
 KEY = KeyId("application", "app-1")
 
 
+class Hesitant(MemoryKeyStore):
+    """Lets the other threads go ahead between reading and writing, where it can."""
+
+    def _at(self, key: KeyId, version: int) -> KeyRecord | None:
+        record = super()._at(key, version)
+        time.sleep(0.002)
+        return record
+
+
 def test_loops_in_several_threads_may_share_one_and_only_one_of_them_renews() -> None:
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        assert {_winners(4) for _ in range(30)} == {1}
-    finally:
-        sys.setswitchinterval(interval)
-
-
-def _winners(threads: int) -> int:
-    store, won, together = MemoryKeyStore(), list[str](), Barrier(threads)
+    threads = 4
+    store, won, together = Hesitant(), list[str](), Barrier(threads)
     asyncio.run(store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0"))))
 
     async def claim(name: str) -> None:
@@ -35,7 +36,8 @@ def _winners(threads: int) -> int:
         one.start()
     for one in running:
         one.join()
-    return len(won)
+
+    assert len(won) == 1
 
 
 async def test_a_store_made_without_a_clock_goes_by_the_machine_s_own() -> None:

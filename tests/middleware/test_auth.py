@@ -667,6 +667,28 @@ async def test_a_new_pair_that_cannot_be_stored_serves_from_memory_and_is_stored
     await at.paystar.aclose()
 
 
+async def test_a_new_pair_that_is_not_stored_yet_is_not_given_up_for_the_old_one_in_the_store() -> None:
+    store = Failing()
+    at = Setting(store=store)
+    await balance(at.paystar)
+    store.fails_to_commit = True
+    at.server.keys.clear()
+    await balance(at.paystar)
+    assert at.shown[-1] == "key-1"
+
+    at.server.keys.clear()  # now the pair that is only in memory is needed again
+    with pytest.raises(StorageError):
+        await balance(at.paystar)
+    assert at.shown.count("key-0") == 2
+    assert at.asked == 1
+
+    store.fails_to_commit = False
+    await balance(at.paystar)
+    assert at.shown[-1] == "key-2"
+    assert _pair(await at.stored()) == ("key-2", "refresh-2")
+    await at.paystar.aclose()
+
+
 async def test_a_key_put_in_place_during_a_renewal_holds_and_the_rotated_refresh_token_is_kept() -> None:
     at, go = Setting(), asyncio.Event()
     at.server.keys.clear()

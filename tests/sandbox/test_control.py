@@ -1,12 +1,16 @@
 """The controls under ``/_sandbox``."""
 
+import re
+import shlex
 from typing import Any
 
 import attrs
 import pytest
 
 from paystar_async.accounts import Application, Gateway, Wallet
-from paystar_async.sandbox import FaultKind, Sandbox
+from paystar_async.sandbox import FaultKind, Sandbox, Settings
+from paystar_async.sandbox.control import CONTROLS
+from paystar_async.sandbox.faults import Fault
 from tests.sandbox.merchant import Merchant, envelope
 
 
@@ -64,11 +68,21 @@ async def test_faults_are_ordered_and_cleared(merchant: Merchant) -> None:
     assert (await get(merchant, "faults"))["faults"][0]["times"] == 2
     assert (await post(merchant, "faults", clear=True))["faults"] == []
     assert (await merchant.call("wallet.balance"))["status"] == 1
+    await post(merchant, "faults", kind="ip")
+    (now,) = (await post(merchant, "faults", clear=True, kind="funds"))["faults"]
+    assert now["kind"] == "funds"
+    answer = await merchant.http.delete("http://localhost/_sandbox/faults")
+    assert (answer.status_code, envelope(answer)["faults"]) == (200, [])
+    assert not merchant.sandbox.faults.ordered
 
 
-@pytest.mark.parametrize("wish", [{"kind": "nonsense"}, {"endpoint": "no.where"}, {"rate": 2}, {"rate": "x"}, {"x": 1}])
+@pytest.mark.parametrize(
+    "wish", [{"kind": "nonsense"}, {"endpoint": "no.where"}, {"rate": 2}, {"rate": "x"}, {"x": 1}, {"clear": 1}]
+)
 async def test_a_fault_that_cannot_be_is_refused(merchant: Merchant, wish: dict[str, object]) -> None:
-    assert (await post(merchant, "faults", 400, **wish))["error"]
+    error = (await post(merchant, "faults", 400, **wish))["error"]
+    assert next(iter(wish)) in error
+    assert not re.search("__|World|Error", error)
     assert not merchant.sandbox.faults.ordered
 
 
@@ -79,6 +93,45 @@ async def test_the_clock_is_put_forward(merchant: Merchant) -> None:
     for wrong in (-1, "soon", None):
         assert (await post(merchant, "clock", 400, advance=wrong))["error"]
     assert merchant.clock.time() == before + 90
+    assert "advance is missing" in (await post(merchant, "clock", 400))["error"]
+
+
+@pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "text/plain", ""])
+async def test_a_wish_counts_whatever_content_type_it_claims(merchant: Merchant, media: str) -> None:
+    before, url = merchant.clock.time(), "http://localhost/_sandbox/clock"
+    answer = await merchant.http.post(url, content=b'{"advance": 10}', headers={"content-type": media})
+    assert envelope(answer) == {"time": before + 10}
+    answer = await merchant.http.post(url, content=b"advance=10", headers={"content-type": media})
+    assert (answer.status_code, envelope(answer)) == (400, {"error": "send a JSON object"})
+    assert (await merchant.http.post(f"{url}?advance=10")).status_code == 400
+
+
+@pytest.mark.parametrize("path", ["/_sandbox", "/_sandbox/"])
+async def test_the_index_tells_every_control(merchant: Merchant, path: str) -> None:
+    answer = await merchant.http.get(f"http://localhost{path}")
+    assert answer.status_code == 200
+    told = {(one["method"], one["path"].removeprefix("/_sandbox/")): one for one in envelope(answer)["controls"]}
+    assert len(told) == len(CONTROLS)
+    assert set(told["POST", "settings"]["fields"]) == {one.name for one in attrs.fields(Settings)}
+    assert set(told["POST", "faults"]["fields"]) == {one.name for one in attrs.fields(Fault)} | {"clear"}
+    assert "-98" in told["POST", "pay"]["fields"]["choice"]
+    for (method, _), one in told.items():
+        assert one["does"]
+        _, _, shown, *body, url = shlex.split(one["example"])
+        assert shown == method
+        if "token" not in one["fields"]:
+            content = body[1].encode() if body else None
+            assert (await merchant.http.request(method, url, content=content)).status_code == 200, one
+
+
+async def test_what_a_control_does_not_take_is_named(merchant: Merchant) -> None:
+    assert "reset has no field 'seed'; it takes none" in (await post(merchant, "reset", 400, seed=1))["error"]
+    assert "nothing is asked for" in (await post(merchant, "settings", 400))["error"]
+    assert "nothing is asked for" in (await post(merchant, "faults", 400))["error"]
+    assert "token is missing" in (await post(merchant, "pay", 400))["error"]
+    assert "amount is missing" in (await post(merchant, "balance", 400, account="1"))["error"]
+    error = (await post(merchant, "settings", 400, gateway_signed="no"))["error"]
+    assert error == "gateway_signed is true or false"
 
 
 async def test_settings_are_read_and_set_all_or_none(merchant: Merchant) -> None:

@@ -1,6 +1,7 @@
 """The sandbox in process: an engine like any other, on asyncio and on trio."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -86,6 +87,7 @@ def test_an_answer_later_than_the_timeout_is_none_but_the_call_is_carried_out(ba
             manual(sandbox).advance(10)
         assert caught
         assert caught[0].executed == "maybe"
+        assert caught[0].args[0] == "no answer within 10 s"
         assert not sandbox.ledger
         manual(sandbox).advance(19.5)
         assert not sandbox.ledger
@@ -135,7 +137,7 @@ def test_a_cancelled_call_is_carried_out_when_its_time_comes(backend: str, execu
 def test_a_broken_connection_leaves_it_open(backend: str, kind: FaultKind) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", kind, times=1)
-        with pytest.raises(Unanswered):
+        with pytest.raises(Unanswered, match="broke"):
             await settle(sandbox)
         assert bool(sandbox.ledger) is (kind is FaultKind.RESET_AFTER)
         assert (await settle(sandbox))[1]["status"] == "ok"
@@ -189,6 +191,19 @@ async def test_a_call_may_be_cancelled_on_its_way_back() -> None:
         tasks.cancel_scope.cancel()
     assert not back
     assert sandbox.ledger["t"].count == 1
+
+
+class Hurried(ManualClock):
+    async def sleep(self, seconds: float) -> None:
+        self.advance(seconds)
+
+
+@pytest.mark.parametrize(("timeout", "said"), [(0.123456, "0.123"), (9.9999999, "10"), (86_400.0, "86400")])
+async def test_a_timeout_is_told_in_sensible_digits(timeout: float, said: str) -> None:
+    sandbox = Sandbox(clock=Hurried())
+    sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=1e9)
+    with pytest.raises(Unanswered, match=f"^no answer within {re.escape(said)} s"):
+        await settle(sandbox, timeout=timeout)
 
 
 async def test_without_time_nothing_is_sent() -> None:

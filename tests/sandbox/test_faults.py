@@ -17,6 +17,15 @@ async def settle(merchant: Merchant) -> httpx.Response:
     return await merchant.send("transfers.settle", {"transfers": [merchant.transfer("t")]})
 
 
+async def test_a_fault_that_is_used_up_is_no_longer_listed(merchant: Merchant) -> None:
+    faults = merchant.sandbox.faults
+    for times in (0, 1, 1):
+        merchant.sandbox.fail("transfers.settle", "ip", times=times)
+    for left in (2, 1, 0):
+        assert len(faults.ordered) == left
+        assert (envelope(await settle(merchant))["status"] == 7) is (left > 0)
+
+
 def executed(merchant: Merchant) -> bool:
     return "t" in merchant.sandbox.ledger
 

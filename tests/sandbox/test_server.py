@@ -116,6 +116,22 @@ async def test_a_port_in_use_is_an_error_that_says_so(sandbox: Sandbox, base_url
         pass
 
 
+@pytest.mark.parametrize("port", [-1, 65_536])
+async def test_a_port_that_is_none(sandbox: Sandbox, port: int) -> None:
+    with pytest.raises(ConfigurationError, match=f"no port {port}"):
+        await serve(sandbox, port=port)
+
+
+@pytest.mark.parametrize("host", ["box", "Box-1.example", "192.0.2.1", "2001:db8::1"])
+async def test_hosts_that_can_be_allowed(sandbox: Sandbox, host: str) -> None:
+    ports: asyncio.Queue[int] = asyncio.Queue()
+    task = asyncio.create_task(serve(sandbox, allow_host=host, ready=ports.put_nowait))
+    assert await asyncio.wait_for(ports.get(), 5)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_it_stops_while_a_call_is_under_way(sandbox: Sandbox) -> None:
     sandbox.fail(kind=FaultKind.LATENCY, seconds=600)
     with running(sandbox) as base_url, pytest.raises(httpx.ReadTimeout):

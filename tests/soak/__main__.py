@@ -1,12 +1,13 @@
 """``python -m tests.soak keys``: the proofs in full, with their figures."""
 
 import argparse
+import asyncio
 import sys
 import tempfile
 import time
 from pathlib import Path
 
-from tests.soak import keys
+from tests.soak import keys, rings
 
 
 def say(line: str) -> None:
@@ -42,6 +43,11 @@ def prove_keys(kills: int, cancels: int) -> bool:
                 since = time.monotonic()
                 lost = keys.cancellations(empty(), style, cancels)
                 note(f"{name}: {cancels} x {style}: {lost} keys lost", held=not lost, since=since)
+    since = time.monotonic()
+    for name, jump in asyncio.run(rings.clock_jumps()):
+        note(f"{name}: {jump}", held=not jump.failed and jump.renewals <= 1 and jump.refused <= 1, since=since)
+    cost = asyncio.run(rings.ring_cost())
+    note(f"the auth ring on a hot call: {cost:.2f} microseconds of CPU", held=cost <= 3, since=since)
     return good
 
 

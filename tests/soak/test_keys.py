@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.soak import keys
+from tests.soak import keys, rings
 
 Stores = dict[str, Callable[[], str]]
 each_store = pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"])
@@ -37,3 +37,14 @@ def test_an_owner_killed_between_rotation_and_store_is_noticed_and_nothing_is_wi
 @pytest.mark.parametrize("style", keys.STYLES)
 def test_a_cancelled_caller_loses_no_key(stores: Stores, store: str, style: keys.Style) -> None:
     assert keys.cancellations(stores[store](), style, 50) == 0
+
+
+async def test_a_jump_of_the_clock_starts_no_storm_and_fails_no_call() -> None:
+    for when, jump in await rings.clock_jumps():
+        assert (when, jump.failed) == (when, 0)
+        assert jump.renewals <= 1
+        assert jump.refused <= 1
+
+
+async def test_a_hot_call_asks_no_store() -> None:
+    assert await rings.ring_cost(calls=100, rounds=1) < 1e6  # it fails by itself if the store is asked

@@ -98,9 +98,10 @@ async def test_a_transaction_that_cannot_be_rolled_back_is_not_gone_on_with(
             await transaction.execute(put("half"))
             raise ZeroDivisionError
 
-    with monkeypatch.context() as patch, pytest.raises(ZeroDivisionError):
+    with monkeypatch.context() as patch:
         patch.setattr(psycopg.AsyncConnection, "rollback", fail)
-        await broken()
+        with pytest.raises(ZeroDivisionError):
+            await broken()
     assert await db.fetch(NAMES) == []
 
 
