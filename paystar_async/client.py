@@ -182,7 +182,7 @@ class Paystar:
         session = self._session()
         if session.closed:
             raise NotSent("the client was closed before it was sent")
-        response: object = await session.send(request)
+        response = cast("object", await session.send(request))
         if not isinstance(response, Response):
             raise ConfigurationError(
                 f"a ring of yours came back with a {type(response).__name__}",

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 from paystar_async.accounts import checked, header_safe
 from paystar_async.endpoint import Realm
@@ -46,7 +46,7 @@ class Keys(KeysCalls):
         wanted = Realm(realm)
         if wanted is Realm.GATEWAY:
             raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
-        ends: object = expires_at
+        ends = cast("object", expires_at)
         if ends is not None and not (isinstance(ends, datetime) and ends.tzinfo):
             raise InvalidValue("expires_at", expected="a datetime with a time zone", got=type(ends).__name__)
         renews = to_optional_secret(refresh_token)

@@ -199,8 +199,8 @@ def _without_answer(track_id: str, error: PaystarError) -> Outcome:
 def _refuse(transfers: object, chunk: object) -> None:
     if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
         raise InvalidValue("chunk", expected="a whole number, 1 or more", got=shown(chunk))
+    got = f"a {type(transfers).__name__}"
     if isinstance(transfers, str | bytes | Mapping) or not isinstance(transfers, Iterable | AsyncIterable):
-        got = f"a {type(transfers).__name__}"
         raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint="wrap a single one in a list")
 
 

@@ -72,7 +72,7 @@ class Callback:
 
         Source: the reference's "Callback Payload"
         """
-        given: object = fields
+        given = cast("object", fields)
         if not isinstance(given, Mapping):
             raise InvalidValue("callback", expected="a mapping of names to texts", got=f"a {type(given).__name__}")
         read = {name: _one(fields, name) for name in _NAMES}

@@ -1,5 +1,7 @@
 """From a callback to an outcome: verify proves it; where verify leaves a doubt, inquiry decides."""
 
+from typing import cast
+
 from paystar_async.errors import (
     AlreadyVerified,
     BadAnswer,
@@ -55,7 +57,7 @@ class Payments:
 
         Source: POST /pardakht/verify, POST /pardakht/inquiry
         """
-        given: object = callback
+        given = cast("object", callback)
         if not isinstance(given, Callback):
             raise InvalidValue(
                 "callback",

@@ -1,11 +1,6 @@
 """``paystar demo``: it ends well, and it would not if money had moved twice."""
 
-import os
 import re
-import signal
-import socket
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -112,42 +107,6 @@ def test_a_run_ends_well_and_its_table_says_so(run: Run) -> None:
     assert [value for name, value in rows.items() if name.startswith(("workflow", "wallet"))] == ["yes"] * 5
     assert {"requests", "retries by the client", "seconds"} <= rows.keys()
     assert not set(ended.out) & {"\x1b", "\r"}
-
-
-def test_it_runs_as_a_process_and_leaves_none_behind() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "paystar_async", "demo", "--transfers", "3", "--faults", "0"],
-        env={**os.environ, "PYTHONWARNINGS": "error"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert (ended.returncode, ended.stderr) == (0, ""), ended.stdout
-    address = re.findall(r"http://(127.0.0.1):([0-9]+)/api", ended.stdout)[0]
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection((address[0], int(address[1])))
-
-
-def test_ended_by_sigterm_it_gives_the_cursor_back_and_leaves_no_sandbox_behind() -> None:
-    hidden, shown = b"\x1b[?25l", b"\x1b[?25h"
-    command = [sys.executable, "-m", "paystar_async", "demo", "--transfers", "5000"]
-    # Or it would take the output for no terminal, and draw nothing.
-    environment = {**os.environ, "FORCE_COLOR": "1", "TERM": "xterm"}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment) as process:
-        assert process.stdout is not None
-        out = b""
-        while hidden not in out:
-            out += (read := os.read(process.stdout.fileno(), 65_536))
-            assert read, out
-        process.send_signal(signal.SIGTERM)
-        rest, err = process.communicate(timeout=20)
-    out += rest
-    assert process.returncode == 143
-    assert (err.count(b"\n"), b"paystar: interrupted" in err) == (1, True)
-    assert out.rindex(shown) > out.rindex(hidden)
-    port = re.findall(rb"http://127.0.0.1:([0-9]+)/api", out)[0]
-    with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.1", int(port)))
 
 
 def test_a_sandbox_that_does_not_start_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

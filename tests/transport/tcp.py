@@ -81,18 +81,19 @@ class Server:
         self.heard = b""
         self.requests: list[bytes] = []
         self.talks: list[Talk] = []
+        # Kept by hand: asyncio's own server forgets a socket it accepts in the turn in which it is closed.
+        self.conns: list[socket.socket] = []
+        self.tasks: list[asyncio.Task[None]] = []
 
-    async def listen(self, listening: socket.socket) -> None:
-        # Not asyncio's own server: that one forgets a socket it accepts in the turn in which it is closed.
-        async with asyncio.TaskGroup() as group:
-            while True:
-                conn, _ = await asyncio.get_running_loop().sock_accept(listening)
-                group.create_task(self._meet(conn))
+    def accept(self, listening: socket.socket) -> None:
+        conn, _ = listening.accept()
+        self.conns.append(conn)
+        self.tasks.append(asyncio.get_running_loop().create_task(self._meet(conn)))
 
     async def _meet(self, conn: socket.socket) -> None:
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
-        with conn, contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, conn, ssl=self._context)
             talk = Talk(self, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
             self.talks.append(talk)
@@ -110,13 +111,18 @@ async def serving(play: Play, *, tls: bool = False) -> AsyncGenerator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         server = Server(play, listening.getsockname()[1], _untrusted() if tls else None)
-        task = asyncio.get_running_loop().create_task(server.listen(listening))
+        loop = asyncio.get_running_loop()
+        loop.add_reader(listening, server.accept, listening)
         try:
             yield server
         finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await asyncio.sleep(0)  # the turn in which what was cut off lets go of its socket
+            loop.remove_reader(listening)
+            for task in server.tasks:
+                task.cancel()
+            await asyncio.gather(*server.tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # the turn in which a transport that was aborted lets go of its socket
+            for conn in server.conns:
+                conn.close()
 
 
 def free_port() -> int:
