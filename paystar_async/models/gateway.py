@@ -52,7 +52,7 @@ class Allotment:
 
     id: Annotated[Count, "the part's number"]
     sheba_id: Annotated[Hashid, "the receiver's registered IBAN, by its Paystar id"]
-    share: Annotated[Count | None, "the part in percent"] = None
+    share: Annotated[Count | None, "the part as a share of the payment"] = None
     amount: Annotated[TransferAmount | None, "the part in Rial"] = None
 
 

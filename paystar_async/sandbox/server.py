@@ -8,6 +8,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Generator
+from urllib.parse import urlsplit
 
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -43,16 +44,25 @@ class Guarded:
         """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             return
-        if _host(scope) not in self._hosts:
+        if _host(scope) not in self._hosts or self._steered_from_elsewhere(scope):
             await PlainTextResponse("this host is not served here", 403)(scope, receive, send)
             return
         put_connection(scope, _TcpConnection(receive, send))
         await self._app(scope, receive, send)
 
+    def _steered_from_elsewhere(self, scope: Scope) -> bool:
+        """Whether a page of another origin reaches for the controls; to the payment page any shop may post."""
+        origin = _header(scope, b"origin")
+        return bool(origin) and scope["path"].startswith("/_sandbox") and urlsplit(origin).hostname not in self._hosts
+
+
+def _header(scope: Scope, wanted: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "").lower()
+
 
 def _host(scope: Scope) -> str:
     """The host a request names, without its port."""
-    text = next((value.decode("latin-1") for name, value in scope["headers"] if name == b"host"), "").lower()
+    text = _header(scope, b"host")
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0]

@@ -86,6 +86,22 @@ async def test_another_hosts_name_is_refused(merchant: Merchant, sandbox: Sandbo
         assert sandbox.application.id not in answer.text
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://127.0.0.1.evil.example:80"])
+async def test_a_page_elsewhere_steers_nothing_and_a_shop_may_post_to_the_payment_page(
+    merchant: Merchant, sandbox: Sandbox, origin: str
+) -> None:
+    steered = await merchant.http.post("/../_sandbox/reset", headers={"origin": origin, "content-type": "text/plain"})
+    paid = await merchant.http.post("/pardakht/payment", headers={"origin": origin}, data={"token": "x"})
+
+    assert steered.status_code == 403
+    assert paid.status_code != 403
+
+
+async def test_a_page_of_the_sandbox_itself_steers_it(merchant: Merchant) -> None:
+    answer = await merchant.http.get("/../_sandbox/stats", headers={"origin": "http://localhost:8000"})
+    assert answer.status_code == 200
+
+
 async def test_a_host_that_is_allowed_is_served(sandbox: Sandbox) -> None:
     ports: asyncio.Queue[int] = asyncio.Queue()
     task = asyncio.create_task(serve(sandbox, host="0.0.0.0", allow_host="Shop.example", ready=ports.put_nowait))
