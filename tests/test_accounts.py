@@ -217,3 +217,9 @@ def test_a_key_from_elsewhere_is_checked_the_same_way() -> None:
     for value in ("", "a\n", 5):
         with pytest.raises(InvalidValue, match="token: expected"):
             header_safe("token", Secret(value))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("direct", ["no", "false", 0, None])
+def test_a_gateway_is_direct_or_not_and_nothing_in_between(direct: Any) -> None:
+    with pytest.raises(InvalidValue, match="direct"):
+        Gateway(id="g", direct=direct)

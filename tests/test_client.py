@@ -17,8 +17,10 @@ from paystar_async import (
     PaymentPage,
     Paystar,
     Realm,
+    Request,
     Response,
     Secret,
+    Send,
     Wallet,
 )
 from paystar_async.errors import (
@@ -333,6 +335,30 @@ async def test_closing_waits_for_a_renewal_under_way_even_if_the_closing_is_canc
     assert server.renewals == 1
 
 
+async def test_a_ring_that_brings_nothing_back_is_named() -> None:
+    async def forgetful(request: Request[Any], next: Send) -> Any:  # noqa: A002
+        await next(request)
+
+    async with client(Engine(lambda _: YES), middleware=[forgetful]) as paystar:
+        with pytest.raises(ConfigurationError, match="NoneType") as caught:
+            await paystar.send(MATCH)
+
+    assert caught.value.executed == "no"
+
+
+async def test_a_ring_is_told_the_row_by_its_name() -> None:
+    seen: list[str] = []
+
+    async def naming(request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
+        seen.append(f"{request.endpoint}")
+        return await next(request)
+
+    async with client(Engine(lambda _: YES), middleware=[naming]) as paystar:
+        await paystar.send(MATCH)
+
+    assert seen == ["identity.match_mobile"]
+
+
 # --- arguments --------------------------------------------------------------------------------------------------------
 
 
@@ -343,6 +369,9 @@ async def test_closing_waits_for_a_renewal_under_way_even_if_the_closing_is_canc
         ("timeout", -1),
         ("timeout", float("nan")),
         ("timeout", "30"),
+        ("middleware", 3),
+        ("middleware", ["no ring"]),
+        ("on_event", 3),
         ("timeout", None),
         ("timeout", True),
         ("max_retries", -1),

@@ -343,3 +343,18 @@ def test_no_traceback_shows_the_environment(monkeypatch: pytest.MonkeyPatch, wro
     frames = [frame for frame in told.stack if "paystar_async" in frame.filename]
     assert frames
     assert "canary" not in str(error) + "".join(str(frame.locals) for frame in frames)
+
+
+@pytest.mark.parametrize(
+    ("alone", "read"),
+    [
+        ("PAYSTAR_API_KEY", application_from),
+        ("PAYSTAR_REFRESH_TOKEN", application_from),
+        ("PAYSTAR_SIGN_KEY", gateway_from),
+        ("PAYSTAR_WALLET_REFRESH_TOKEN", wallet_from),
+        ("PAYSTAR_INQUIRY_KEY", wallet_from),
+    ],
+)
+def test_a_key_without_its_account_is_half_an_account_too(alone: str, read: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not set"):
+        read({alone: "value"})

@@ -115,3 +115,9 @@ def test_whatever_anybody_sends_is_read_or_refused(fields: dict[str, object]) ->
     assert callback.status
     assert callback.order_id
     assert callback.ref_num
+
+
+@pytest.mark.parametrize("fields", [None, "status=1", 3, [("status", "1")]])
+def test_what_is_no_mapping_is_refused_by_name(fields: Any) -> None:
+    with pytest.raises(InvalidValue, match="callback"):
+        Callback.parse(fields)

@@ -532,3 +532,13 @@ def test_whatever_goes_wrong_only_a_paid_order_of_this_amount_is_ever_verified(
 async def test_wrong_credentials_are_raised_and_nothing_is_decided() -> None:
     with pytest.raises(Unauthenticated):
         await outcome_of(Bank(verify=[refused("unauthenticated", http=401)]))
+
+
+async def test_a_mapping_is_no_callback_yet() -> None:
+    paystar, engine = at(lambda _: ok())
+    fields: Any = {"status": "1", "order_id": "o-1", "ref_num": "ref-1"}
+
+    with pytest.raises(InvalidValue, match=r"Callback\.parse"):
+        await paystar.payments.confirm(fields, amount=AMOUNT, order_id="o-1")
+
+    assert engine.sent == []

@@ -601,3 +601,9 @@ def test_an_application_is_asked_with_its_own_password_only() -> None:
     other = Accounts(application=Application(id="78", access_password="x"), gateway=GATEWAY)
 
     assert fields_in(outgoing(example_of("inquiry.iban"), other))["application_id"] == "78"
+
+
+@pytest.mark.parametrize(("http", "said"), [(401, "the key"), (403, "address"), (404, "end in /api"), (429, "less")])
+def test_an_answer_from_something_else_says_what_its_http_status_means(http: int, said: str) -> None:
+    with pytest.raises(BadAnswer, match=said):
+        Wire(ACCOUNTS, BASE).decode(request_of(example_of("transfers.find")), http, {}, b"Not Found")
