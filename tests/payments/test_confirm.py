@@ -535,7 +535,8 @@ async def test_wrong_credentials_are_raised_and_nothing_is_decided() -> None:
 
 
 async def test_a_mapping_is_no_callback_yet() -> None:
-    paystar, engine = at(lambda _: ok())
+    engine = Engine(lambda _: ok())
+    paystar = client(engine)
     fields: Any = {"status": "1", "order_id": "o-1", "ref_num": "ref-1"}
 
     with pytest.raises(InvalidValue, match=r"Callback\.parse"):
