@@ -170,7 +170,7 @@ def _inner(name: str, held: object) -> Iterator[tuple[str, object]]:
                 yield f"{name}[{index}]", item
 
 
-def several(item: type, name: str, *, once: str | None = None, optional: bool = False) -> Kind:
+def several(item: type[object], name: str, *, once: str | None = None, optional: bool = False) -> Kind:
     """The kind of a list of ``item`` values; ``once`` names a field that must differ in each.
 
     Mappings are taken too, so that what came as JSON goes the same way as what was made by hand.
