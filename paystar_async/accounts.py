@@ -70,6 +70,10 @@ def checked(name: str, value: Secret) -> None:
         raise InvalidValue(name, expected="a text", got=type(text).__name__)
     if not text:
         raise InvalidValue(name, expected="a text", got="an empty one")
+    if text[-1] in "\r\n":
+        # A signature made with it is refused as a wrong one, and nobody sees why.
+        hint = "read it from its file without the line break at its end"
+        raise InvalidValue(name, expected="a text", got="one with a line break at its end", hint=hint)
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InvalidValue(
             name, expected="a text", got="bytes that are not UTF-8", hint="store it as UTF-8 where it is read from"

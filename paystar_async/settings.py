@@ -17,13 +17,13 @@ BASE_URL = "https://core.paystar.ir/api"
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def checked_base_url(text: str) -> str:
+def checked_base_url(given: object) -> str:
     """The base URL without its last slash; https only, but for this machine itself.
 
     Raises:
         ConfigurationError: it is not an absolute URL, or would send keys over plain http.
     """
-    text = text.strip()
+    text = given.strip() if isinstance(given, str) else ""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port

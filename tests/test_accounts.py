@@ -219,6 +219,12 @@ def test_a_key_from_elsewhere_is_checked_the_same_way() -> None:
             header_safe("token", Secret(value))  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_secret_is_not_taken_with_the_line_break_of_its_file(end: str) -> None:
+    with pytest.raises(InvalidValue, match="line break"):
+        Gateway(id="g", sign_key=f"test-sign-key{end}")
+
+
 @pytest.mark.parametrize("direct", ["no", "false", 0, None])
 def test_a_gateway_is_direct_or_not_and_nothing_in_between(direct: Any) -> None:
     with pytest.raises(InvalidValue, match="direct"):

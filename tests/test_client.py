@@ -369,6 +369,7 @@ async def test_a_ring_is_told_the_row_by_its_name() -> None:
         ("timeout", -1),
         ("timeout", float("nan")),
         ("timeout", "30"),
+        ("base_url", None),
         ("middleware", 3),
         ("middleware", ["no ring"]),
         ("on_event", 3),
