@@ -10,6 +10,7 @@ import httpx
 
 from paystar_async.errors import BadAnswer, ConfigurationError, NotSent, Unanswered
 from paystar_async.transport.engine import Headers
+from paystar_async.transport.pool import PATIENCE, Pools
 
 
 class MaskedURL(httpx.URL):
@@ -92,11 +93,6 @@ class _ClientTransport(httpx.AsyncBaseTransport):
         return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
 
 
-def _stock(connections: int) -> httpx.AsyncBaseTransport:
-    limits = httpx.Limits(max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=30.0)
-    return httpx.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0)
-
-
 def _carries(given: object) -> bool:
     return isinstance(given, httpx.AsyncClient | httpx.AsyncBaseTransport)
 
@@ -117,23 +113,13 @@ class HttpxEngine:
                 f"a {type(given).__name__} cannot carry requests",
                 hint="hand in an httpx.AsyncClient, an httpx.AsyncBaseTransport or an Engine",
             )
-        self._connections, self._given = connections, given
+        self._given, self._pools = given, Pools(connections)
         self._closed = False
-        self._own: httpx.AsyncBaseTransport | None = None
 
     @property
     def fences(self) -> bool:
         """Only its own transport surely tells when the first byte is due."""
         return self._given is None or type(self._given) is httpx.AsyncHTTPTransport
-
-    def _transport(self) -> httpx.AsyncBaseTransport:
-        if isinstance(self._given, httpx.AsyncClient):
-            return _ClientTransport(self._given)
-        if self._given is not None:
-            return self._given
-        if self._own is None:
-            self._own = _stock(self._connections)
-        return self._own
 
     async def send(
         self,
@@ -153,8 +139,15 @@ class HttpxEngine:
             raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
         journey = _Journey(before_send)
         try:
+            request = _request(method, url, headers, body, journey)
             with anyio.fail_after(timeout):
-                return await self._exchange(method, url, headers, body, journey)
+                try:
+                    return await self._carried(request, journey)
+                except httpx.PoolTimeout:
+                    if self._given is not None:
+                        raise
+                    # The pool had lost its slots. Nothing was sent, and another pool stands in its place.
+                    return await self._carried(request, journey)
         except _FOREIGN as problem:
             if journey.refused:
                 raise
@@ -162,28 +155,46 @@ class HttpxEngine:
             unsent = journey.never_left(problem)
         raise NotSent(f"not connected: {reason}") if unsent else Unanswered(reason)
 
-    async def _exchange(
-        self, method: str, url: str, headers: Headers, body: bytes | None, journey: _Journey
-    ) -> tuple[int, Mapping[str, str], bytes]:
-        request = httpx.Request(method, url, headers=list(headers), content=body, extensions={"trace": journey.trace})
-        request.url = MaskedURL(request.url)
+    async def _carried(self, request: httpx.Request, journey: _Journey) -> tuple[int, Mapping[str, str], bytes]:
+        if isinstance(self._given, httpx.AsyncClient):
+            return await _exchange(_ClientTransport(self._given), request, journey)
+        if self._given is not None:
+            return await _exchange(self._given, request, journey)
+        pool = self._pools.enter()
         try:
-            response = await self._transport().handle_async_request(request)
-        except BaseException:
-            await journey.hang_up()
+            return await _exchange(pool.transport, request, journey)
+        except httpx.PoolTimeout:
+            self._pools.give_up(pool)
             raise
-        async with contextlib.aclosing(response):
-            body = await _read(response)
-        if _has_more(response):
-            await response.extensions["network_stream"].aclose()
-        return response.status_code, dict(response.headers), body
+        finally:
+            await self._pools.leave(pool)
 
     async def aclose(self) -> None:
         """Close its own pool, for good; what was handed in stays open."""
         self._closed = True
-        own, self._own = self._own, None
-        if own is not None:
-            await own.aclose()
+        await self._pools.aclose()
+
+
+def _request(method: str, url: str, headers: Headers, body: bytes | None, journey: _Journey) -> httpx.Request:
+    extensions = {"trace": journey.trace, "timeout": {"pool": PATIENCE}}
+    request = httpx.Request(method, url, headers=list(headers), content=body, extensions=extensions)
+    request.url = MaskedURL(request.url)
+    return request
+
+
+async def _exchange(
+    transport: httpx.AsyncBaseTransport, request: httpx.Request, journey: _Journey
+) -> tuple[int, Mapping[str, str], bytes]:
+    try:
+        response = await transport.handle_async_request(request)
+    except BaseException:
+        await journey.hang_up()
+        raise
+    async with contextlib.aclosing(response):
+        body = await _read(response)
+    if _has_more(response):
+        await response.extensions["network_stream"].aclose()
+    return response.status_code, dict(response.headers), body
 
 
 async def _read(response: httpx.Response) -> bytes:

@@ -51,6 +51,8 @@ class Talk:
         length = re.search(rb"(?i)content-length: (\d+)", head)
         while len(body) < (int(length[1]) if length else 0):
             more = await self.hear()
+            if not more:
+                return b""
             body, text = body + more, text + more
         self._server.requests.append(text)
         return text

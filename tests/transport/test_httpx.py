@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from paystar_async.errors import BadAnswer, ConfigurationError, InvalidValue, NotSent, PaystarError, Unanswered
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.httpx import HttpxEngine, MaskedURL
+from paystar_async.transport.pool import Pools
 from tests.transport.tcp import Play, Server, Talk, free_port, serving
 
 HEADERS = (("Authorization", "Bearer canary"), ("Content-Type", "application/json"))
@@ -429,6 +430,42 @@ class TestKeepAlive:
                     await task
             assert (await post(engine, f"{base}/fast"))[2] == b'{"for": "fast"}'
             await engine.aclose()
+
+    async def test_calls_that_are_cancelled_at_any_moment_cost_no_slot_for_long(self) -> None:
+        engine = HttpxEngine(connections=2)
+        async with serving(keep_answering) as server:
+            for turns in range(120):
+                call = asyncio.create_task(post(engine, server.url))
+                for _ in range(turns % 40):
+                    await asyncio.sleep(0)
+                call.cancel()
+                await asyncio.gather(call, return_exceptions=True)
+            ends = await asyncio.gather(*[post(engine, server.url) for _ in range(2)])
+            await engine.aclose()
+
+        assert [status for status, _, _ in ends] == [200, 200]
+
+    async def test_a_pool_without_slots_is_replaced_and_closed_after_its_last_call(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        pools = Pools(1)
+        first, again = pools.enter(), pools.enter()
+        closed: list[bool] = []
+
+        async def closing() -> None:
+            closed.append(True)
+
+        monkeypatch.setattr(first.transport, "aclose", closing)
+        pools.give_up(first)
+        second = pools.enter()
+        await pools.leave(first)
+        assert not closed
+        await pools.leave(again)
+
+        assert closed
+        assert second is not first
+        await pools.leave(second)
+        await pools.aclose()
 
     async def test_a_closed_engine_sends_nothing_more(self) -> None:
         engine = HttpxEngine()
