@@ -1,8 +1,9 @@
 """The client: accounts in, the onion built, services and flows out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -25,10 +26,13 @@ from paystar_async.middleware.limit import Limit
 from paystar_async.middleware.log import Log, logger
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
+from paystar_async.options import Checks, Options
 from paystar_async.payments.confirm import Payments
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
 from paystar_async.session import WORKING, Session
+from paystar_async.storage.choose import database as chosen_database
+from paystar_async.storage.database import Database
 from paystar_async.table import BY_REQUEST
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.carrier import Carrier
@@ -40,30 +44,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-Checks = Literal["shape", "strict"]
-
 RENEWALS_AT_ONCE = 3
 """Connections kept free for the three keys' renewals, which take no slot of the limiter."""
 GOODBYE_SECONDS = RENEWAL_SECONDS + 5.0
 """A renewal that is broken off may cost the refresh token, so closing waits for one."""
-
-
-class Options(TypedDict, total=False):
-    """What ``Paystar`` takes; each overrides the environment in ``Paystar.from_env``."""
-
-    application: Application | None
-    gateway: Gateway | None
-    wallet: Wallet | None
-    base_url: str
-    timeout: float
-    max_retries: int
-    concurrency: int
-    checks: Checks
-    keys: str | KeyStore | None
-    engine: "GivenEngine"
-    middleware: Sequence[Middleware]
-    clock: Clock | None
-    on_event: OnEvent | None
 
 
 class Paystar:
@@ -79,6 +63,8 @@ class Paystar:
         concurrency: how many calls are in flight at the most; the rest wait in turn.
         checks: ``"strict"`` also proves checksums (IBAN, card, national id) before anything is sent.
         keys: where renewed keys are kept; None: in memory, for this process alone.
+        database: where payouts and orders are kept: a file's path, ``postgresql://…``, or a Database, which is never
+            closed here.
         engine: what carries the bytes; a client, transport or engine that is handed in is never closed.
         middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
         clock: what time it is; a ``ManualClock`` in tests.
@@ -100,6 +86,7 @@ class Paystar:
         concurrency: int = 16,
         checks: Checks = "shape",
         keys: str | KeyStore | None = None,
+        database: str | PathLike[str] | Database | None = None,
         engine: "GivenEngine" = "httpx",
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
@@ -124,6 +111,8 @@ class Paystar:
         self._on_event = on_event
         self._store = key_store(keys, self._clock)
         self._store_is_ours = self._store is not keys
+        self._database = None if database is None else chosen_database(database, self._clock)
+        self._database_is_ours = self._database is not database
         check_engine(engine)
         self._given: GivenEngine = engine
         self._budget = Budget()
@@ -170,6 +159,11 @@ class Paystar:
             BadAnswer: the answer cannot be read.
             StatusError: Paystar refused; the class names the status.
         """
+        return await self._deliver(value, timeout)
+
+    async def _deliver(
+        self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
+    ) -> Response[T]:
         endpoint = _row(value, "call")
         if self._strict:
             verify(value)
@@ -178,6 +172,7 @@ class Paystar:
             endpoint=endpoint,
             account=self._accounts.id(endpoint.realm),
             timeout=self._timeout if timeout is None else timeout,
+            before_send=before_send,
         )
         session = self._session()
         if session.closed:
@@ -216,6 +211,8 @@ class Paystar:
             await session.background.drain(GOODBYE_SECONDS)
             if self._store_is_ours:
                 await self._store.aclose()
+            if self._database is not None and self._database_is_ours:
+                await self._database.aclose()
             if session.engine is not self._given:
                 with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
                     await session.engine.aclose()

@@ -175,6 +175,7 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
     "max_retries": partial(number, "PAYSTAR_MAX_RETRIES", int),
     "concurrency": partial(number, "PAYSTAR_CONCURRENCY", int),
     "keys": partial(setting, "PAYSTAR_KEYS"),
+    "database": partial(setting, "PAYSTAR_DATABASE"),
     "engine": partial(setting, "PAYSTAR_ENGINE"),
 }
 """How each argument of a client is read; the argument itself goes first."""

@@ -21,9 +21,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("table", "services", "transport"),
     ("middleware", "sandbox", "describe"),
     ("polling", "payments", "keyring"),
-    ("transfers",),
-    ("session",),
+    ("transfers", "payouts"),
+    ("options", "session"),
     ("client",),
+    ("contrib", "testing"),
     ("cli",),
     ("__main__",),
 )
