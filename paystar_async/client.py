@@ -27,7 +27,7 @@ from paystar_async.middleware.log import Log, logger
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
 from paystar_async.options import Checks, Options
-from paystar_async.payments.confirm import Payments
+from paystar_async.payments.shop import Payments
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
 from paystar_async.session import WORKING, Session

@@ -7,6 +7,8 @@ from paystar_async.errors.base import (
     ForeignRecord,
     InvalidValue,
     NotSent,
+    OrderConflict,
+    OrderPaid,
     PaystarError,
     SchemaMismatch,
     StatusError,
@@ -15,6 +17,7 @@ from paystar_async.errors.base import (
     StorageUnavailable,
     TrackIdConflict,
     Unanswered,
+    UnknownOrder,
     WrongStorageKey,
 )
 from paystar_async.errors.statuses import (
@@ -74,6 +77,8 @@ __all__ = [
     "IpNotAllowed",
     "NotSent",
     "NotVerifiable",
+    "OrderConflict",
+    "OrderPaid",
     "ParameterMismatch",
     "PaymentFailed",
     "PaystarError",
@@ -89,6 +94,7 @@ __all__ = [
     "TrackIdConflict",
     "Unanswered",
     "Unauthenticated",
+    "UnknownOrder",
     "UnknownRefNum",
     "UpstreamError",
     "VerificationFailed",

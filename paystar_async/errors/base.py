@@ -61,6 +61,18 @@ class InvalidValue(PaystarError, ValueError):
         return InvalidValue(f"{place}.{self.field}", expected=self.expected, got=self.got, hint=self.hint or None)
 
 
+class UnknownOrder(InvalidValue):
+    """A callback names an order that is not stored here; answer the browser with 400. Nothing was asked."""
+
+
+class OrderConflict(InvalidValue):
+    """This order_id is stored with another amount; nothing was sent."""
+
+
+class OrderPaid(OrderConflict):
+    """This order is paid: a payment of it was verified. Nothing was sent."""
+
+
 class NotSent(PaystarError):
     """The request provably never left this machine: no connection, no free slot, no time left."""
 

@@ -11,6 +11,7 @@ from paystar_async.payments.outcomes import (
     Undecided,
     Verified,
 )
+from paystar_async.payments.started import StartedPayment
 
 __all__ = [
     "AmountMismatch",
@@ -20,6 +21,7 @@ __all__ = [
     "Expired",
     "Payment",
     "PaymentOutcome",
+    "StartedPayment",
     "Undecided",
     "Verified",
 ]

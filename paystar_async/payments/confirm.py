@@ -32,8 +32,8 @@ from paystar_async.payments.outcomes import (
 from paystar_async.services import GatewayCalls
 
 
-class Payments:
-    """Payments, above the gateway's rows."""
+class Confirming:
+    """What a callback is worth."""
 
     def __init__(self, gateway: GatewayCalls) -> None:
         self._gateway = gateway

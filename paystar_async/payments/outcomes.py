@@ -91,3 +91,8 @@ class Payment:
     order_id: str
     ref_num: str
     amount: int
+
+    @property
+    def id(self) -> str:
+        """The payment's own name, the same however often it is told of: what a handler makes its work unique by."""
+        return f"{self.order_id}:{self.ref_num}"
