@@ -1,0 +1,1 @@
+"""Payouts that pay once: a ledger, and one function that moves money."""
