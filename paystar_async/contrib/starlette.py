@@ -1,0 +1,151 @@
+"""Starlette: the client for the life of an application, the callback's route, and errors as answers.
+
+    app = Starlette(
+        routes=[payment_route("/pay/callback", on_payment)],
+        lifespan=paystar_lifespan(),
+        exception_handlers=exception_handlers,
+    )
+
+A payer who comes back by a POSTed form comes from another site, so the browser leaves out cookies that are
+``SameSite=Lax``, and with them the session. Hence the callback asks for no session, and answers with a redirect
+(303) to a page of the shop's own: on that GET the session is there again. It asks for no CSRF token either.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any, TypeVar
+
+from paystar_async.client import Paystar
+from paystar_async.contrib.answers import answer_to
+from paystar_async.contrib.callback import HEADERS, AmountOf, NoPayment, returned
+from paystar_async.contrib.pages import UNREADABLE, Page, result
+from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.middleware.log import logger
+from paystar_async.payments import Payment
+
+try:
+    from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect, HTTPConnection, Request
+    from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
+    from starlette.routing import Route
+except ImportError:
+    raise ConfigurationError(
+        "paystar_async.contrib.starlette needs Starlette", hint="pip install 'paystar-async[starlette]'"
+    ) from None
+
+A = TypeVar("A", bound=Starlette)
+
+Next = str | Response | None
+"""Where the payer goes from here: an address, an answer of your own, or None for a short page with the result."""
+OnPayment = Callable[[Request, Payment], Awaitable[Next]]
+Lifespan = Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]]
+
+
+def paystar_lifespan(
+    make: Callable[[], Paystar] | None = None, *, around: Lifespan[A] | None = None
+) -> Callable[[A], AbstractAsyncContextManager[Mapping[str, Any]]]:
+    """A lifespan that opens one client with the application and closes it after its last request.
+
+    Args:
+        make: makes the client (``lambda: Paystar(gateway=..., database=...)``); ``Paystar.from_env`` by
+            default. It is called at start-up, so that importing the application needs no configuration.
+        around: a lifespan you have already; it runs while the client is open and finds it in ``app.state.paystar``.
+
+    Raises:
+        ConfigurationError: at start-up, when a setting is wrong.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: A) -> AsyncGenerator[Mapping[str, Any]]:
+        async with AsyncExitStack() as stack:
+            paystar = await stack.enter_async_context((make or Paystar.from_env)())
+            app.state.paystar = paystar
+            more = await stack.enter_async_context(around(app)) if around is not None else None
+            # Both: a mounted application has its own ``app.state``, and sees the state of the request.
+            yield {**(more or {}), "paystar": paystar}
+
+    return lifespan
+
+
+def paystar_of(connection: HTTPConnection) -> Paystar:
+    """The client of the application that a request came to.
+
+    Raises:
+        ConfigurationError: the application was not started with ``paystar_lifespan``.
+    """
+    for state in (connection.state, connection.app.state):
+        paystar = getattr(state, "paystar", None)
+        if isinstance(paystar, Paystar):
+            return paystar
+    raise ConfigurationError("this application holds no client", hint="give it lifespan=paystar_lifespan()")
+
+
+def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> Route:
+    """The route of the callback, for a query (GET) and a form (POST).
+
+    Args:
+        path: where it lives; the ``callback`` given to ``payments.start`` must lead there.
+        on_payment: ``async (request, payment) -> address``, told of every payment of an order of yours, whatever its
+            outcome. It says where the payer goes next; what is bought is handed over in ``payments.on_verified``, since
+            not every payer comes back, and some come twice.
+        amount_of: gives the Rial of an order you keep yourself; without it the client's ``database`` holds the orders.
+
+    Returns:
+        A route that answers 303, or a page: 400 for what is no callback, 404 for an order that is not yours, 503
+        when it cannot be decided now.
+    """
+
+    async def callback(request: Request) -> Response:
+        try:
+            payment = await payment_of(request, paystar_of(request), amount_of)
+        except NoPayment as error:
+            return page(error.page)
+        return onward(await on_payment(request, payment), payment)
+
+    return Route(path, callback, methods=["GET", "POST"], name="paystar_callback")
+
+
+async def payment_of(request: Request, paystar: Paystar, amount_of: AmountOf | None = None) -> Payment:
+    """The payment a request to a callback brings, for a route of your own; raises NoPayment with the page to show."""
+    try:
+        return await returned(
+            paystar,
+            query=request.scope["query_string"],
+            content_type=request.headers.get("content-type"),
+            body=_body(request) if request.method == "POST" else None,
+            amount_of=amount_of,
+        )
+    except ClientDisconnect:
+        logger.info("callback refused: it broke off")
+        raise NoPayment(UNREADABLE) from None
+
+
+async def _body(request: Request) -> AsyncIterator[bytes]:
+    async for chunk in request.stream():
+        yield chunk
+
+
+def page(shown: Page) -> Response:
+    """A page as an answer."""
+    return HTMLResponse(shown.html, shown.status, HEADERS)
+
+
+def onward(where: Next, payment: Payment) -> Response:
+    """What ``on_payment`` said, as an answer."""
+    if isinstance(where, Response):
+        return where
+    if where is None:
+        return page(result(payment))
+    return RedirectResponse(where, 303, HEADERS)
+
+
+async def on_paystar_error(request: Request, error: Exception) -> Response:
+    """The answer to a request that ended in an error of ours; logged, with nothing of it told to the browser."""
+    answer = answer_to(error, f"{request.method} {request.scope.get('path')}")
+    return JSONResponse(answer.body, answer.status, answer.headers)
+
+
+exception_handlers: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {
+    PaystarError: on_paystar_error
+}
+"""For ``Starlette(exception_handlers=...)`` and FastAPI's."""

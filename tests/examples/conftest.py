@@ -1,0 +1,24 @@
+"""What the examples run against: a sandbox in this process, in place of what their environment would name."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paystar_async import Paystar
+from paystar_async.sandbox import Sandbox
+
+
+@pytest.fixture
+def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
+    """A sandbox; ``Paystar.from_env`` leads there."""
+    sandbox = Sandbox()
+    sandbox.settings.settle_seconds = 0
+
+    def from_env(**overrides: Any) -> Paystar:
+        given: dict[str, Any] = {name: getattr(sandbox, name) for name in ("application", "gateway", "wallet")}
+        given |= {"engine": sandbox.engine(), "database": tmp_path / "paystar.db"}
+        return Paystar(**{**given, **overrides})
+
+    monkeypatch.setattr(Paystar, "from_env", from_env)
+    return sandbox
