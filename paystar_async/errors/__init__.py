@@ -2,9 +2,11 @@
 
 from paystar_async.errors.base import (
     BadAnswer,
+    BadRow,
     ConfigurationError,
     Executed,
     ForeignRecord,
+    InvalidRows,
     InvalidValue,
     NotSent,
     OrderConflict,
@@ -60,6 +62,7 @@ __all__ = [
     "ApplicationInactive",
     "ApplicationNotFound",
     "BadAnswer",
+    "BadRow",
     "ConfigurationError",
     "Executed",
     "ExpiredToken",
@@ -72,6 +75,7 @@ __all__ = [
     "InvalidInput",
     "InvalidRefreshToken",
     "InvalidRequest",
+    "InvalidRows",
     "InvalidToken",
     "InvalidValue",
     "IpNotAllowed",

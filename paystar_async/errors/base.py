@@ -8,9 +8,11 @@ reads this same table.
 
 import copyreg
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Executed = Literal["no", "maybe"]
+
+_ROWS_TOLD = 5
 
 
 class PaystarError(Exception):
@@ -61,6 +63,7 @@ class InvalidValue(PaystarError, ValueError):
         return InvalidValue(f"{place}.{self.field}", expected=self.expected, got=self.got, hint=self.hint or None)
 
 
+<<<<<<< HEAD
 class UnknownOrder(InvalidValue):
     """A callback names an order that is not stored here; answer the browser with 400. Nothing was asked."""
 
@@ -71,6 +74,42 @@ class OrderConflict(InvalidValue):
 
 class OrderPaid(OrderConflict):
     """This order is paid: a payment of it was verified. Nothing was sent."""
+=======
+class BadRow(NamedTuple):
+    """What is wrong with one row of a batch.
+
+    Attributes:
+        row: its number: the spreadsheet's own, the header being 1; in an iterable the first item is 1.
+        field: the field's name, or nothing where it is the row as a whole.
+        reason: what was expected and what came, masked.
+    """
+
+    row: int
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}{f', {self.field}' if self.field else ''}: {self.reason}"
+
+
+class InvalidRows(InvalidValue):
+    """Rows of a batch were refused; nothing of it was sent.
+
+    Attributes:
+        rows: all that is wrong, in order.
+    """
+
+    hint = "correct them and submit all of it again"
+
+    def __init__(self, rows: Sequence[BadRow]) -> None:
+        told = "; ".join(str(one) for one in rows[:_ROWS_TOLD])
+        more = f"; and {len(rows) - _ROWS_TOLD} more" if len(rows) > _ROWS_TOLD else ""
+        super().__init__("transfers", expected="rows that are all in order", got=told + more)
+        self.rows = tuple(rows)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.rows,)
+>>>>>>> 58ffda7 (feat(payouts): a plan that names every bad row of a file or an iterable before anything is sent)
 
 
 class NotSent(PaystarError):

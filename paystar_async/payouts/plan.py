@@ -1,0 +1,188 @@
+"""What a batch would pay, and everything that is wrong with it, before anything is sent."""
+
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
+from contextlib import aclosing, closing, contextmanager
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import anyio
+import anyio.lowlevel
+from anyio import to_thread
+from attrs import define, field, frozen
+
+from paystar_async.errors import BadRow, InvalidRows, InvalidValue, StorageUnavailable
+from paystar_async.models.transfers import Transfer
+from paystar_async.payouts.rows import NAMES, Items, Payout, columns
+from paystar_async.payouts.tabular import is_path, refused, rows
+
+Source = (
+    str
+    | PathLike[str]
+    | Iterable[Payout | Mapping[str, Any]]
+    | AsyncIterable[Payout]
+    | AsyncIterable[Mapping[str, Any]]
+)
+"""Where transfers come from: a file, or any iterable of transfers or of mappings of their fields."""
+Product = Literal["transfers", "wallet"]
+
+_BREATH = 200
+"""Rows between two moments in which others of the event loop have their turn."""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What a batch would pay.
+
+    Attributes:
+        product: ``transfers`` from deposit accounts or from the ``wallet``; None where not one row says.
+        count: how many transfers are in order.
+        total: what they come to, in Rial.
+        bad: all that is wrong, in the order of the rows; a row may be there more than once.
+    """
+
+    product: Product | None
+    count: int
+    total: int
+    bad: tuple[BadRow, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether it could be paid as it is."""
+        return self.count > 0 and not self.bad
+
+
+@define
+class Tally:
+    """What was counted while transfers went by."""
+
+    count: int = 0
+    total: int = 0
+    product: Product | None = None
+    bad: list[BadRow] = field(factory=list[BadRow])
+
+    def plan(self) -> Plan:
+        """All of it."""
+        return Plan(product=self.product, count=self.count, total=self.total, bad=tuple(self.bad))
+
+
+async def plan(source: Source, *, strict: bool = True) -> Plan:
+    """Read all transfers and check each, keeping none.
+
+    Args:
+        source: a file or an iterable; an iterator is used up.
+        strict: whether checksums are proved, too.
+
+    Raises:
+        InvalidValue: the file cannot be read or its columns are wrong, or it is no iterable.
+    """
+    tally = Tally()
+    async with aclosing(_each(source, tally, strict=strict)) as transfers:
+        async for _ in transfers:
+            pass
+    return tally.plan()
+
+
+async def sound(source: Source, *, strict: bool = True) -> AsyncGenerator[Payout, None]:
+    """The transfers one by one, as long as nothing is wrong; then the rest is only checked, and refused at the end.
+
+    Args:
+        source: a file or an iterable; it is read only as fast as the transfers are taken.
+        strict: whether checksums are proved, too.
+
+    Raises:
+        InvalidRows: at the end; names everything that is wrong. Whoever took the others has to forget them.
+        InvalidValue: the file cannot be read or its columns are wrong, it is no iterable, or there is nothing in it.
+    """
+    tally = Tally()
+    async with aclosing(_each(source, tally, strict=strict)) as transfers:
+        async for one in transfers:
+            if not tally.bad:
+                yield one
+    if tally.bad:
+        raise InvalidRows(tally.bad)
+    if not tally.count:
+        raise InvalidValue("transfers", expected="one transfer or more", got="none")
+
+
+async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator[Payout, None]:
+    """The transfers that are in order, while all is counted; what is wrong is kept in the tally."""
+    with _seen() as seen:
+        reading = _of_file(source, strict=strict) if is_path(source) else _of_items(source, strict=strict)
+        async with aclosing(reading) as read:
+            async for number, one in read:
+                if number % _BREATH == 0:
+                    await anyio.lowlevel.checkpoint()
+                if isinstance(one, list):
+                    tally.bad += one
+                    continue
+                before = seen(one.track_id, number)
+                if before is not None:
+                    tally.bad.append(BadRow(number, "track_id", f"it is the one of row {before}: it would pay twice"))
+                    continue
+                tally.product = "transfers" if isinstance(one, Transfer) else "wallet"
+                tally.count += 1
+                tally.total += one.amount
+                yield one
+
+
+Read = AsyncGenerator[tuple[int, Payout | list[BadRow]], None]
+
+
+async def _of_file(source: Source, *, strict: bool) -> Read:
+    path = Path(fspath(cast("str | PathLike[str]", source)))
+    number = 0
+    with closing(rows(path, NAMES)) as reading:
+        # Opening a workbook reads all of it.
+        _, header = await to_thread.run_sync(next, reading)
+        told = columns(path.name, header)
+        for number, cells in reading:
+            yield number, told.read(number, cells, strict=strict)
+    if not number:
+        raise refused(path, "a header and no rows", hint="each row below it is a transfer")
+
+
+async def _of_items(source: Source, *, strict: bool) -> Read:
+    items = Items(strict=strict)
+    if isinstance(source, AsyncIterable):
+        number = 0
+        async for item in cast("AsyncIterable[object]", source):
+            number += 1
+            yield number, items.read(number, item)
+        return
+    got = f"a {type(source).__name__}"
+    if isinstance(source, bytes | Mapping) or not isinstance(source, Iterable):
+        raise InvalidValue(
+            "transfers", expected="a file or an iterable of transfers", got=got, hint="wrap a single one in a list"
+        )
+    for number, item in enumerate(cast("Iterable[object]", source), 1):
+        yield number, items.read(number, item)
+
+
+@contextmanager
+def _seen() -> Generator[Callable[[str, int], int | None]]:
+    """Says in which row a track_id was met before; on the disk, so that memory does not grow with the batch."""
+    table = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # a file of SQLite's own, gone with it
+    try:
+        for statement in (
+            "PRAGMA journal_mode = OFF",
+            "PRAGMA synchronous = OFF",
+            "CREATE TABLE seen (track_id TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID",
+            "BEGIN",
+        ):
+            table.execute(statement)
+
+        def before(track_id: str, number: int) -> int | None:
+            try:
+                if table.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (track_id, number)).rowcount:
+                    return None
+                return int(table.execute("SELECT number FROM seen WHERE track_id = ?", (track_id,)).fetchone()[0])
+            except sqlite3.Error as problem:
+                raise StorageUnavailable(
+                    f"checking for repeated track_ids: {problem}", hint="the directory for temporary files needs room"
+                ) from None
+
+        yield before
+    finally:
+        table.close()

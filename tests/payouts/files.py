@@ -1,0 +1,68 @@
+"""Files of transfers, as people make them."""
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl  # type: ignore[import-untyped]
+
+IBAN = "IR062960000000100324200001"
+DEPOSIT = "0100123456789"
+NAMES = (
+    "amount",
+    "deposit",
+    "destination_account",
+    "destination_firstname",
+    "destination_lastname",
+    "track_id",
+    "pay_id",
+)
+WALLET_NAMES = ("amount", "destination_number", "destination_firstname", "destination_lastname", "track_id")
+
+
+def row(number: int = 1, **other: Any) -> dict[str, Any]:
+    """The cells of a good row, by column."""
+    return {
+        "amount": str(1_000_000 + 10 * number),
+        "deposit": DEPOSIT,
+        "destination_account": IBAN,
+        "destination_firstname": "علی",
+        "destination_lastname": "احمدی",
+        "track_id": f"t-{number}",
+        "pay_id": "",
+        **other,
+    }
+
+
+def wallet_row(number: int = 1, **other: Any) -> dict[str, Any]:
+    """The cells of a good row of the wallet's."""
+    return {
+        "amount": str(1_000_000 + 10 * number),
+        "destination_number": IBAN,
+        "destination_firstname": "علی",
+        "destination_lastname": "احمدی",
+        "track_id": f"w-{number}",
+        **other,
+    }
+
+
+def table(rows: Sequence[dict[str, Any]], names: Sequence[str] = NAMES) -> list[list[Any]]:
+    """A header and its rows."""
+    return [list(names), *([one.get(name) for name in names] for one in rows)]
+
+
+def write_csv(path: Path, lines: Sequence[Sequence[Any]], *, encoding: str = "utf-8-sig", separator: str = ",") -> Path:
+    with path.open("w", encoding=encoding, newline="") as text:
+        csv.writer(text, delimiter=separator).writerows(lines)
+    return path
+
+
+def write_xlsx(path: Path, lines: Sequence[Sequence[Any]], *, above: int = 0) -> Path:
+    book = openpyxl.Workbook()
+    sheet: Any = book.active
+    for number, line in enumerate(lines, 1 + above):
+        for column, cell in enumerate(line, 1):
+            sheet.cell(number, column).value = cell
+    book.save(path)
+    return path
