@@ -63,7 +63,6 @@ class InvalidValue(PaystarError, ValueError):
         return InvalidValue(f"{place}.{self.field}", expected=self.expected, got=self.got, hint=self.hint or None)
 
 
-<<<<<<< HEAD
 class UnknownOrder(InvalidValue):
     """A callback names an order that is not stored here; answer the browser with 400. Nothing was asked."""
 
@@ -74,7 +73,8 @@ class OrderConflict(InvalidValue):
 
 class OrderPaid(OrderConflict):
     """This order is paid: a payment of it was verified. Nothing was sent."""
-=======
+
+
 class BadRow(NamedTuple):
     """What is wrong with one row of a batch.
 
@@ -109,7 +109,6 @@ class InvalidRows(InvalidValue):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.rows,)
->>>>>>> 58ffda7 (feat(payouts): a plan that names every bad row of a file or an iterable before anything is sent)
 
 
 class NotSent(PaystarError):

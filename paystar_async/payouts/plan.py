@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, 
 from contextlib import aclosing, closing, contextmanager
 from os import PathLike, fspath
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -14,18 +14,15 @@ from attrs import define, field, frozen
 
 from paystar_async.errors import BadRow, InvalidRows, InvalidValue, StorageUnavailable
 from paystar_async.models.transfers import Transfer
-from paystar_async.payouts.rows import NAMES, Items, Payout, columns
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.records import ProductName
+from paystar_async.payouts.rows import NAMES, Items, columns
 from paystar_async.payouts.tabular import is_path, refused, rows
 
 Source = (
-    str
-    | PathLike[str]
-    | Iterable[Payout | Mapping[str, Any]]
-    | AsyncIterable[Payout]
-    | AsyncIterable[Mapping[str, Any]]
+    str | PathLike[str] | Iterable[Value | Mapping[str, Any]] | AsyncIterable[Value] | AsyncIterable[Mapping[str, Any]]
 )
 """Where transfers come from: a file, or any iterable of transfers or of mappings of their fields."""
-Product = Literal["transfers", "wallet"]
 
 _BREATH = 200
 """Rows between two moments in which others of the event loop have their turn."""
@@ -36,13 +33,13 @@ class Plan:
     """What a batch would pay.
 
     Attributes:
-        product: ``transfers`` from deposit accounts or from the ``wallet``; None where not one row says.
+        product: ``bank`` transfers or settlements of the ``wallet``; None where not one row is in order.
         count: how many transfers are in order.
         total: what they come to, in Rial.
         bad: all that is wrong, in the order of the rows; a row may be there more than once.
     """
 
-    product: Product | None
+    product: ProductName | None
     count: int
     total: int
     bad: tuple[BadRow, ...]
@@ -59,7 +56,7 @@ class Tally:
 
     count: int = 0
     total: int = 0
-    product: Product | None = None
+    product: ProductName | None = None
     bad: list[BadRow] = field(factory=list[BadRow])
 
     def plan(self) -> Plan:
@@ -84,7 +81,7 @@ async def plan(source: Source, *, strict: bool = True) -> Plan:
     return tally.plan()
 
 
-async def sound(source: Source, *, strict: bool = True) -> AsyncGenerator[Payout, None]:
+async def sound(source: Source, *, strict: bool = True) -> AsyncGenerator[Value, None]:
     """The transfers one by one, as long as nothing is wrong; then the rest is only checked, and refused at the end.
 
     Args:
@@ -106,7 +103,7 @@ async def sound(source: Source, *, strict: bool = True) -> AsyncGenerator[Payout
         raise InvalidValue("transfers", expected="one transfer or more", got="none")
 
 
-async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator[Payout, None]:
+async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator[Value, None]:
     """The transfers that are in order, while all is counted; what is wrong is kept in the tally."""
     with _seen() as seen:
         reading = _of_file(source, strict=strict) if is_path(source) else _of_items(source, strict=strict)
@@ -121,13 +118,13 @@ async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator
                 if before is not None:
                     tally.bad.append(BadRow(number, "track_id", f"it is the one of row {before}: it would pay twice"))
                     continue
-                tally.product = "transfers" if isinstance(one, Transfer) else "wallet"
+                tally.product = "bank" if isinstance(one, Transfer) else "wallet"
                 tally.count += 1
                 tally.total += one.amount
                 yield one
 
 
-Read = AsyncGenerator[tuple[int, Payout | list[BadRow]], None]
+Read = AsyncGenerator[tuple[int, Value | list[BadRow]], None]
 
 
 async def _of_file(source: Source, *, strict: bool) -> Read:

@@ -11,13 +11,12 @@ from paystar_async.errors import BadRow, InvalidValue
 from paystar_async.models.base import FieldInfo, fields_of, verify
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
+from paystar_async.payouts.classify import Value
 from paystar_async.payouts.tabular import column_name
 from paystar_async.values.digits import fold
 from paystar_async.values.integer import MOST
 from paystar_async.values.mask import described
 
-Payout = Transfer | WalletTransfer
-"""What a batch is made of: all of one kind."""
 Kind = type[Transfer] | type[WalletTransfer]
 
 KINDS: tuple[Kind, ...] = (Transfer, WalletTransfer)
@@ -44,7 +43,7 @@ class Columns:
     kind: Kind
     fields: tuple[FieldInfo | None, ...]
 
-    def read(self, number: int, cells: Sequence[object], *, strict: bool) -> "Payout | list[BadRow]":
+    def read(self, number: int, cells: Sequence[object], *, strict: bool) -> "Value | list[BadRow]":
         """The transfer in a row, or everything that is wrong with it."""
         given: dict[str, object] = {}
         bad: list[BadRow] = []
@@ -151,7 +150,7 @@ def _amount(cell: object) -> object:
     return cell
 
 
-def made(number: int, kind: Kind, given: Mapping[str, Any], *, strict: bool) -> "Payout | list[BadRow]":
+def made(number: int, kind: Kind, given: Mapping[str, Any], *, strict: bool) -> "Value | list[BadRow]":
     """A transfer of these fields, or everything that is wrong with them."""
     try:
         value = kind(**given)
@@ -187,7 +186,7 @@ class Items:
         self.kind: Kind | None = None
         self._strict = strict
 
-    def read(self, number: int, item: object) -> "Payout | list[BadRow]":
+    def read(self, number: int, item: object) -> "Value | list[BadRow]":
         """The transfer an item is, or everything that is wrong with it."""
         kind = _kind_of(item)
         if kind is None:
@@ -201,7 +200,7 @@ class Items:
             return self._checked(number, item)
         return self._made(number, kind, cast("Mapping[str, Any]", item))
 
-    def _checked(self, number: int, item: Payout) -> "Payout | list[BadRow]":
+    def _checked(self, number: int, item: Value) -> "Value | list[BadRow]":
         if self._strict:
             try:
                 verify(item)
@@ -210,7 +209,7 @@ class Items:
                 return list(_told(number, type(item), given, strict=True))
         return item
 
-    def _made(self, number: int, kind: Kind, item: Mapping[str, Any]) -> "Payout | list[BadRow]":
+    def _made(self, number: int, kind: Kind, item: Mapping[str, Any]) -> "Value | list[BadRow]":
         fields = {one.name: one for one in fields_of(kind)}
         given = {name: one for name, one in item.items() if name in fields}
         bad = [BadRow(number, "", said) for said in _unknown([str(name) for name in item], fields)]

@@ -59,7 +59,7 @@ async def test_a_file_is_read_to_the_last_field(write: Write) -> None:
             track_id="t-2",
         ),
     ]
-    assert await plan(path) == Plan(product="transfers", count=2, total=2_000_030, bad=())
+    assert await plan(path) == Plan(product="bank", count=2, total=2_000_030, bad=())
 
 
 async def test_the_columns_say_that_it_is_the_wallet_that_pays(write: Write) -> None:
