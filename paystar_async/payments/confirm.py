@@ -147,7 +147,7 @@ class Confirming:
 
 def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: int) -> PaymentOutcome:
     """What is known where the inquiry brought no answer."""
-    if isinstance(said, Verified) and not _is_passing(error):
+    if isinstance(said, Verified) and not is_passing(error):
         return said  # the service cannot say more, now or later
     if isinstance(error, ParameterMismatch):
         return AmountMismatch(expected=amount)
@@ -157,7 +157,7 @@ def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: in
     return Undecided(reason=f"{before}; the inquiry is unanswered: {error.args[0]}", error=error)
 
 
-def _is_passing(error: PaystarError) -> bool:
+def is_passing(error: PaystarError) -> bool:
     """Whether the inquiry may well be answered when it is asked again."""
     if isinstance(error, BadAnswer):
         return error.http_status is None or http_may_have_executed(error.http_status)

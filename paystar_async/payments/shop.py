@@ -1,23 +1,61 @@
 """Payments from the order to its fulfilment: what a shop calls."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
-from paystar_async.models.gateway import Allotment
+import anyio
+from attrs import asdict
+
+from paystar_async.background import Background
+from paystar_async.clock import Clock, checked_seconds
+from paystar_async.errors import (
+    BadAnswer,
+    ConfigurationError,
+    ForeignRecord,
+    OrderConflict,
+    OrderPaid,
+    PaystarError,
+    StorageError,
+    UnknownOrder,
+)
+from paystar_async.middleware.log import logger
+from paystar_async.models.gateway import Allotment, Created, CreatePayment, VerifyPayment
+from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import Confirming
-from paystar_async.payments.outcomes import Payment
+from paystar_async.payments.desk import Desk, Handler
+from paystar_async.payments.order import Order, State
+from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome
+from paystar_async.payments.rounds import Rounds
 from paystar_async.payments.started import StartedPayment
+from paystar_async.polling import Watches
+from paystar_async.services import GatewayCalls
+from paystar_async.values.kind import shown
+from paystar_async.values.mask import scrub
 
-Handler = Callable[[Payment], Awaitable[object] | object]
-"""Told of a verified payment; a plain function or a coroutine function."""
 H = TypeVar("H", bound=Handler)
 
 SWEEP_SECONDS = 15.0
+SWEEP_LIMIT = 100
 
 
 class Payments(Confirming):
     """Payments, above the gateway's rows: ``start``, ``confirm``, ``on_verified``, ``sweep``."""
+
+    def __init__(
+        self,
+        gateway: GatewayCalls,
+        stored: Callable[[], OrderStore],
+        flows: Callable[[], tuple[Background, Watches]],
+        clock: Clock,
+        timeout: float,
+    ) -> None:
+        super().__init__(gateway)
+        self._stored, self._flows, self._clock, self._timeout = stored, flows, clock, timeout
+        self._handlers: list[Handler] = []
+        self._made: Desk | None = None
+        self._rounds: set[Rounds] = set()
 
     async def start(
         self,
@@ -75,7 +113,88 @@ class Payments(Confirming):
 
         Source: POST /pardakht/create
         """
-        raise NotImplementedError
+        asked = CreatePayment(
+            amount=amount,
+            order_id=order_id,
+            callback=callback,
+            name=name,
+            phone=phone,
+            mail=mail,
+            description=description,
+            allotment=allotment,
+            callback_method=callback_method,
+            wallet_hashid=wallet_hashid,
+            national_code=national_code,
+            card_number=card_number,
+            referer_id=referer_id,
+        )
+        desk = self._desk()
+        order = await desk.store.begin(asked.order_id, asked.amount)
+        if order.amount != asked.amount:
+            raise OrderConflict(
+                "amount",
+                expected=f"{order.amount} Rial, as this order was stored",
+                got=str(asked.amount),
+                hint="another amount is another order: give it an order_id of its own",
+            )
+        await self._ask_of_earlier(desk, order)
+        created = await self._create(asked, timeout)
+        await self._keep(desk, asked, created)
+        return StartedPayment(
+            url=self._gateway.payment_url(token=created.token),
+            order_id=asked.order_id,
+            ref_num=created.ref_num,
+            amount=asked.amount,
+            payment_amount=created.payment_amount,
+        )
+
+    async def confirm(self, callback: Callback, *, amount: int | None = None, order_id: str | None = None) -> Payment:
+        """Find out what a payment is worth; may be called again and again with the same callback.
+
+        An order that ``start`` stored is judged by what is stored: its amount, and that the payment is one of its own;
+        it becomes verified once, whoever asks how often and where. Any other order needs ``amount`` and ``order_id``.
+
+        Args:
+            callback: what the payer came back with.
+            amount: Rial your order asked for, from your own store – never from the callback; left out, the stored one.
+            order_id: your order, from your own store; left out, the stored one.
+
+        Returns:
+            The payment with its outcome. Fulfil the order on Verified alone, and once: who confirms twice, or in two
+            places at once, is told Verified each time; ``on_verified`` tells of it.
+
+        Raises:
+            UnknownOrder: no such order is stored, and amount and order_id were not given; answer with 400.
+            ConfigurationError: no gateway, or neither a ``database=`` nor amount and order_id.
+            InvalidValue: the amount is no amount, or the callback holds a full card number; nothing was asked.
+            GatewayError: the gateway refuses you (its id, its signature); the payment is as it was.
+            StorageError: the store cannot be used; confirm again.
+
+        Source: POST /pardakht/verify, POST /pardakht/inquiry
+        """
+        given = cast("object", callback)
+        if amount is not None and order_id is not None and not (isinstance(given, Callback) and self._keeps_orders()):
+            return await super().confirm(callback, amount=amount, order_id=order_id)
+        if not isinstance(given, Callback):
+            return await super().confirm(callback)
+        desk = self._desk()
+        order = await desk.store.find(callback.order_id)
+        if order is None:
+            if amount is not None and order_id is not None:
+                return await super().confirm(callback, amount=amount, order_id=order_id)
+            _refused(callback, "no such order is stored")
+            raise UnknownOrder("order_id", expected="an order that was started", got=_named(callback.order_id))
+        VerifyPayment(  # refuses what could not be asked about
+            ref_num=callback.ref_num,
+            amount=order.amount if amount is None else amount,
+            card_number=callback.card_number or "",
+            tracking_code=callback.tracking_code or "",
+        )
+        outcome = _contradiction(order, callback, amount, order_id)
+        if outcome is None:
+            background, _ = self._flows()
+            outcome = await background.start(lambda: self._decided(desk, order, callback)).wait()
+        return order.payment(callback.ref_num, outcome)
 
     def on_verified(self, handler: H, /) -> H:
         """Have a function told of every payment that is verified: ``@paystar.payments.on_verified``.
@@ -91,13 +210,16 @@ class Payments(Confirming):
         Returns:
             The handler itself, so that it can be used as a decorator.
         """
-        raise NotImplementedError
+        if not callable(handler):
+            raise ConfigurationError("on_verified takes a function of a Payment")
+        self._handlers.append(handler)
+        return handler
 
-    async def sweep(self, *, limit: int = 100) -> list[Payment]:
+    async def sweep(self, *, limit: int = SWEEP_LIMIT) -> list[Payment]:
         """Look once after every stored payment that is due, and tell of verified ones nobody was told of.
 
         For payers who paid and never came back: an open payment is due 1, 2, 4, 6, 8 and 9 minutes after it was
-        started, then ever more rarely for half an hour. May run in any number of processes at once.
+        started, then every five minutes for half an hour. May run in any number of processes at once.
 
         Args:
             limit: how many orders are looked after at the most.
@@ -107,26 +229,147 @@ class Payments(Confirming):
 
         Raises:
             ConfigurationError: no ``database=`` or no gateway is configured.
-            StorageError: the store cannot be used; nothing was decided.
+            StorageError: the store cannot be used; sweep again.
 
         Source: POST /pardakht/inquiry, POST /pardakht/verify
         """
-        raise NotImplementedError
+        return (await self._desk().sweep(limit, lambda: False))[1]
 
     async def run(self, *, every: float = SWEEP_SECONDS) -> None:
         """Sweep again and again until cancelled, or until the client closes.
 
         Args:
             every: seconds between two passes.
+
+        Raises:
+            ConfigurationError: no ``database=`` or no gateway is configured.
+            InvalidValue: ``every`` is not above 0.
         """
-        raise NotImplementedError
+        await self._sweep_on(self._round(), checked_seconds("every", every))
 
     @asynccontextmanager
-    async def sweeping(self, *, every: float = SWEEP_SECONDS) -> AsyncGenerator[None, None]:  # noqa: ARG002
-        """Sweep in the background for the length of an ``async with``.
+    async def sweeping(self, *, every: float = SWEEP_SECONDS) -> AsyncGenerator[None, None]:
+        """Sweep in the background for the length of an ``async with``, or until the client closes.
 
         Args:
             every: seconds between two passes.
+
+        Raises:
+            ConfigurationError: no ``database=`` or no gateway is configured.
+            InvalidValue: ``every`` is not above 0.
         """
-        raise NotImplementedError
-        yield
+        rounds, every = self._round(), checked_seconds("every", every)
+        job = rounds.background.start(lambda: self._sweep_on(rounds, every))
+        try:
+            yield
+        finally:
+            rounds.stop()
+            with anyio.CancelScope(shield=True):
+                await job.ended()
+
+    def close(self, background: Background) -> None:
+        """End the sweepers of one event loop; the client calls it when it closes."""
+        for rounds in tuple(self._rounds):
+            if rounds.background is background:
+                rounds.stop()
+
+    def _desk(self) -> Desk:
+        if self._made is None:
+            self._made = Desk(self._stored(), self._gateway, self._timeout, self._handlers)
+        return self._made
+
+    def _keeps_orders(self) -> bool:
+        try:
+            self._desk()
+        except ConfigurationError:
+            return False
+        return True
+
+    def _round(self) -> Rounds:
+        self._desk()
+        return Rounds(self._flows()[0], self._clock)
+
+    async def _sweep_on(self, rounds: Rounds, every: float) -> None:
+        async def once() -> bool:
+            count, _ = await self._desk().sweep(SWEEP_LIMIT, lambda: rounds.stopped)
+            return count >= SWEEP_LIMIT
+
+        self._rounds.add(rounds)
+        try:
+            await rounds.run(once, every)
+        finally:
+            self._rounds.discard(rounds)
+
+    async def _decided(self, desk: Desk, order: Order, callback: Callback) -> PaymentOutcome:
+        one = order.attempt(callback.ref_num)
+        if order.verified is not None:
+            await desk.tell(order)
+        elif one is not None and (callback.says_paid or one.state is State.OPEN):
+            return await desk.examine(order, callback.ref_num, callback)
+        return order.outcome(callback.ref_num)
+
+    async def _ask_of_earlier(self, desk: Desk, order: Order) -> None:
+        """Whether the payer has paid already and did not come back; refuses an order that is paid."""
+        asked = {order.chosen, *(one.ref_num for one in order.attempts[-1:] if one.state is State.OPEN)} - {None}
+        for ref_num in sorted(filter(None, asked)):
+            try:
+                await desk.examine(order, ref_num)
+            except StorageError:
+                raise
+            except PaystarError as error:
+                logger.info("payments: an earlier payment of the order could not be asked about: %s", error)
+            order = await desk.store.begin(order.order_id, order.amount)
+        _refuse_paid(order)
+
+    async def _create(self, asked: CreatePayment, timeout: float | None) -> Created:
+        fields: dict[str, Any] = asdict(asked, recurse=False)
+        try:
+            created = await self._gateway.create(**fields, timeout=timeout)
+        except PaystarError as error:
+            if error.executed == "maybe":
+                error.hint = "nobody has its page, so nobody can pay it: start the order again"
+            raise
+        if created.order_id not in (None, asked.order_id):
+            raise BadAnswer("$.data.order_id", "it is another order's")
+        return created
+
+    async def _keep(self, desk: Desk, asked: CreatePayment, created: Created) -> None:
+        """Store a payment before anybody can pay it."""
+        while True:
+            order = await desk.store.begin(asked.order_id, asked.amount)
+            _refuse_paid(order)
+            try:
+                if await desk.store.put(order, order.started(created.ref_num, created.payment_amount)) is not None:
+                    return
+            except ForeignRecord:
+                raise BadAnswer("$.data.ref_num", "it is another order's payment") from None
+
+
+def _refuse_paid(order: Order) -> None:
+    if order.verified is not None:
+        raise OrderPaid("order_id", expected="an order that is not paid", got="one with a verified payment")
+
+
+def _contradiction(
+    order: Order, callback: Callback, amount: int | None, order_id: str | None
+) -> PaymentOutcome | None:
+    """What a callback is worth that does not fit what is stored, or what was given to compare with."""
+    outcome: PaymentOutcome | None = None
+    if order_id is not None and str(order_id) != callback.order_id:
+        outcome = Declined(reason="the callback is another order's")
+    elif order.attempt(callback.ref_num) is None:
+        outcome = Declined(reason="it is no payment of this order")
+    elif amount is not None and amount != order.amount:
+        outcome = AmountMismatch(expected=amount, got=order.amount)
+    if outcome is not None:
+        _refused(callback, getattr(outcome, "reason", "the stored amount is another one"))
+    return outcome
+
+
+def _refused(callback: Callback, why: str) -> None:
+    logger.warning("payments: a callback for order %s is refused: %s", _named(callback.order_id), why)
+
+
+def _named(order_id: str) -> str:
+    """An order_id that anybody may have made up, fit for a log."""
+    return scrub(shown(order_id))

@@ -1,0 +1,268 @@
+"""An order and the payments that were started for it: what is stored, and what may become of it.
+
+Values only. Every change is made here, by a method that gives the order after it, and stored by a compare-and-set on
+``version``; so what two workers do at once is done one after the other, or not at all.
+
+An order is bound to one of its payments (``chosen``) before that one is verified, and no other is verified while it
+is: that is what keeps an order from being paid twice.
+"""
+
+from enum import StrEnum
+
+from attrs import evolve, field, frozen
+
+from paystar_async.payments.finding import Finding
+from paystar_async.payments.outcomes import (
+    AmountMismatch,
+    Cancelled,
+    Declined,
+    Expired,
+    Payment,
+    PaymentOutcome,
+    Undecided,
+    Verified,
+)
+
+VERIFY_SECONDS = 600.0
+"""A payment can be verified so long after it was made (reference: "within 10 minutes")."""
+MARGIN = 30.0
+"""Taken off for the way there and for clocks that differ."""
+LOOKS = (60.0, 120.0, 240.0, 360.0, 480.0, 540.0)
+"""When an open payment is looked after, in seconds after it was started."""
+LOOK_AGAIN = 300.0
+"""Seconds between the looks after those: two in the time a late payment can be verified."""
+LIFE = 1800.0
+"""Seconds after which a payment that was not made never will be: the page has long closed."""
+LONGEST_PAUSE = 6 * 3600.0
+QUIET = 120.0
+"""Seconds after which no verify that was sent can still be on its way."""
+SOON = 60.0
+"""Seconds after which a payment is looked after again when a verify was sent for it."""
+
+
+class State(StrEnum):
+    """Where a payment, or an order, stands."""
+
+    OPEN = "open"
+    VERIFIED = "verified"
+    CANCELLED = "cancelled"
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    MISMATCH = "mismatch"
+
+
+_STATE_OF: dict[type[PaymentOutcome], State] = {
+    Cancelled: State.CANCELLED,
+    Declined: State.DECLINED,
+    Expired: State.EXPIRED,
+    AmountMismatch: State.MISMATCH,
+}
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One payment that was started for an order.
+
+    Attributes:
+        ref_num: the gateway's transaction.
+        payment_amount: Rial the payer pays, where create said so.
+        state: where it stands.
+        reason: why it ended, in words.
+        created_at: when it was started.
+        unpaid_at: when the gateway last said that it was not paid yet: its time to verify began no earlier.
+        next_look: when it is looked after next; None when it has ended.
+    """
+
+    ref_num: str
+    payment_amount: int | None = None
+    state: State = State.OPEN
+    reason: str = ""
+    created_at: float = 0.0
+    unpaid_at: float = 0.0
+    next_look: float | None = None
+
+    def in_time(self, now: float) -> bool:
+        """Whether it can surely be verified, if it was paid."""
+        return now < self.unpaid_at + VERIFY_SECONDS - MARGIN
+
+    def look_after(self, now: float) -> float:
+        """When to look after it next."""
+        for seconds in LOOKS:
+            if self.created_at + seconds > now:
+                return self.created_at + seconds
+        over = now - self.created_at - LIFE
+        return now + min(max(LOOK_AGAIN, over / 2), LONGEST_PAUSE)
+
+    def outcome(self, amount: int) -> PaymentOutcome:
+        """What became of it, as far as it is stored."""
+        match self.state:
+            case State.CANCELLED:
+                return Cancelled()
+            case State.DECLINED:
+                return Declined(reason=self.reason)
+            case State.EXPIRED:
+                return Expired(reason=self.reason)
+            case State.MISMATCH:
+                return AmountMismatch(expected=amount)
+            case _:
+                return Undecided(reason="it is not decided yet")
+
+
+@frozen(kw_only=True)
+class Order:
+    """An order as it is stored.
+
+    Attributes:
+        order_id: your order.
+        amount: Rial it asks for.
+        version: counts its changes; 0 for one that is not stored yet.
+        now: the store's time when it was read.
+        created_at: when it was stored first.
+        chosen: the ref_num of the payment it is bound to; that one alone may be verified.
+        chosen_at: when it was bound: no verify was sent later.
+        verified: the payment's receipt, once it is verified.
+        verified_at: when it was.
+        told_at: when everyone who wanted to know had been told.
+        tell_at: when to tell them, or to try again; while somebody is at it, when to take it for dead.
+        tries: how often telling them failed.
+        attempts: the payments that were started for it, oldest first.
+    """
+
+    order_id: str
+    amount: int
+    version: int = 0
+    now: float = 0.0
+    created_at: float = 0.0
+    chosen: str | None = None
+    chosen_at: float = 0.0
+    verified: Verified | None = field(default=None, repr=False)
+    verified_at: float = 0.0
+    told_at: float | None = None
+    tell_at: float = 0.0
+    tries: int = 0
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def state(self) -> State:
+        """Where it stands: open while any of its payments is, else as the last one ended."""
+        if self.verified is not None:
+            return State.VERIFIED
+        if not self.attempts or any(one.state is State.OPEN for one in self.attempts):
+            return State.OPEN
+        return self.attempts[-1].state
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, in words."""
+        return self.attempts[-1].reason if self.state not in (State.OPEN, State.VERIFIED) else ""
+
+    @property
+    def next_look(self) -> float | None:
+        """When there is something to do about it; None for never."""
+        if self.verified is not None:
+            return self.tell_at if self.told_at is None else None
+        return min((one.next_look for one in self.attempts if one.next_look is not None), default=None)
+
+    @property
+    def due(self) -> list[Attempt]:
+        """Its payments that are to be looked after now."""
+        if self.verified is not None:
+            return []
+        return [one for one in self.attempts if one.next_look is not None and one.next_look <= self.now]
+
+    def attempt(self, ref_num: str) -> Attempt | None:
+        """The payment of this ref_num, if it is one of this order's."""
+        return next((one for one in self.attempts if one.ref_num == ref_num), None)
+
+    def payment(self, ref_num: str, outcome: PaymentOutcome) -> Payment:
+        """What a caller is told."""
+        return Payment(outcome=outcome, order_id=self.order_id, ref_num=ref_num, amount=self.amount)
+
+    def outcome(self, ref_num: str) -> PaymentOutcome:
+        """What became of one of its payments, as far as it is stored."""
+        if self.verified is not None:
+            if self.chosen == ref_num:
+                return self.verified
+            return Declined(reason="the order was paid by another payment; what was paid here goes back to the payer")
+        one = self.attempt(ref_num)
+        return one.outcome(self.amount) if one else Declined(reason="it is no payment of this order")
+
+    def started(self, ref_num: str, payment_amount: int | None) -> "Order":
+        """With a payment that waits for its payer."""
+        fresh = Attempt(
+            ref_num=ref_num,
+            payment_amount=payment_amount,
+            created_at=self.now,
+            unpaid_at=self.now,
+            next_look=self.now + LOOKS[0],
+        )
+        return evolve(self, attempts=(*(one for one in self.attempts if one.ref_num != ref_num), fresh))
+
+    def binding(self, ref_num: str) -> "Order":
+        """Bound to a payment that is about to be verified, which is looked after soon, whatever comes of that."""
+        one = self.attempt(ref_num)
+        assert one is not None, "a payment of another order was to be verified"  # noqa: S101
+        soon = self.now + SOON
+        again = evolve(one, state=State.OPEN, reason="", next_look=min(one.next_look or soon, soon))
+        return evolve(self._with(again), chosen=ref_num, chosen_at=self.now)
+
+    def leased(self, seconds: float) -> "Order":
+        """With what is due now put off: somebody is at it, and another comes in so long if they do not live."""
+        until = self.now + seconds
+        refs = {one.ref_num for one in self.due}
+        attempts = tuple(evolve(one, next_look=until) if one.ref_num in refs else one for one in self.attempts)
+        return evolve(self, attempts=attempts)
+
+    def learning(self, ref_num: str, finding: Finding, *, looked: bool, tell_in: float) -> "Order":
+        """After what was found out of one of its payments.
+
+        Args:
+            ref_num: whose.
+            finding: what was found out.
+            looked: whether it was looked after because it was due.
+            tell_in: seconds until another may tell of it, where this verifies it.
+        """
+        one = self.attempt(ref_num)
+        if one is None or self.verified is not None:
+            return self
+        if isinstance(finding.outcome, Verified):
+            return self._verified(ref_num, finding.outcome, tell_in) if self.chosen == ref_num else self
+        if finding.settled:
+            return self._ended(one, _STATE_OF[type(finding.outcome)], finding.reason)
+        # A verify that is still on its way may yet be carried out.
+        quiet = self.chosen != ref_num or self.now > self.chosen_at + QUIET
+        if looked and finding.lapses and quiet and self.now >= one.created_at + LIFE:
+            return self._ended(one, State.EXPIRED, "it was never paid" if finding.unpaid else finding.reason)
+        if finding.unpaid:
+            one = evolve(one, unpaid_at=max(one.unpaid_at, finding.asked_at))
+        if looked:
+            one = evolve(one, next_look=one.look_after(self.now))
+        free = finding.unpaid and quiet and self.chosen == ref_num
+        return evolve(self._with(one), chosen=None if free else self.chosen)
+
+    def telling(self, seconds: float) -> "Order":
+        """While somebody tells of it."""
+        return evolve(self, tell_at=self.now + seconds)
+
+    def told(self) -> "Order":
+        """When all have been told."""
+        return evolve(self, told_at=self.now)
+
+    def untold(self) -> "Order":
+        """When telling failed: again in a while, and ever more rarely."""
+        return evolve(self, tries=self.tries + 1, tell_at=self.now + min(SOON * 2**self.tries, 3600.0))
+
+    def _with(self, attempt: Attempt) -> "Order":
+        attempts = tuple(attempt if one.ref_num == attempt.ref_num else one for one in self.attempts)
+        return evolve(self, attempts=attempts)
+
+    def _verified(self, ref_num: str, receipt: Verified, tell_in: float) -> "Order":
+        ended = tuple(
+            evolve(one, next_look=None, state=State.VERIFIED if one.ref_num == ref_num else one.state)
+            for one in self.attempts
+        )
+        return evolve(self, verified=receipt, verified_at=self.now, tell_at=self.now + tell_in, attempts=ended)
+
+    def _ended(self, one: Attempt, state: State, reason: str) -> "Order":
+        ended = evolve(one, state=state, reason=reason, next_look=None)
+        return evolve(self._with(ended), chosen=None if self.chosen == one.ref_num else self.chosen)

@@ -1,0 +1,46 @@
+"""A pass again and again, until somebody says stop."""
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+from attrs import define, field
+
+from paystar_async.background import Background
+from paystar_async.clock import Clock
+from paystar_async.errors import PaystarError
+from paystar_async.middleware.log import logger
+
+
+@define(eq=False)
+class Rounds:
+    """One sweeper at work.
+
+    Attributes:
+        background: the jobs of the event loop it belongs to.
+        clock: how to wait.
+        stopped: whether it is to end.
+    """
+
+    background: Background
+    clock: Clock
+    stopped: bool = False
+    _scope: anyio.CancelScope | None = field(default=None, init=False)
+
+    async def run(self, once: Callable[[], Awaitable[bool]], every: float) -> None:
+        """Make rounds; ``once`` says whether there is more to do at once."""
+        while not self.stopped:
+            try:
+                more = await once()
+            except PaystarError as error:
+                logger.warning("payments: a sweep broke off: %s", error)
+                more = False
+            if not more and not self.stopped:
+                with anyio.CancelScope() as self._scope:
+                    await self.clock.sleep(every)
+                self._scope = None
+
+    def stop(self) -> None:
+        """End: at once if it sleeps, else after the order it is at."""
+        self.stopped = True
+        if self._scope is not None:
+            self._scope.cancel()
