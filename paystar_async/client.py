@@ -27,6 +27,7 @@ from paystar_async.middleware.log import Log, logger
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
 from paystar_async.options import Checks, Options
+from paystar_async.payments.orders import OrderStore
 from paystar_async.payments.shop import Payments
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
@@ -124,7 +125,9 @@ class Paystar:
         self.gateway = GatewayCalls(self)
         self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
         self.keys = Keys(self, self._keeper)
-        self.payments = Payments(self.gateway)
+        self.payments = Payments(
+            self.gateway, lambda: OrderStore.of(self._database, gateway), self._flows, self._clock, timeout
+        )
 
     @classmethod
     def from_env(cls, **overrides: Unpack[Options]) -> Self:
@@ -208,6 +211,7 @@ class Paystar:
         if session is not None:
             session.closed = True
             session.watches.close()
+            self.payments.close(session.background)
             await session.background.drain(GOODBYE_SECONDS)
             if self._store_is_ours:
                 await self._store.aclose()

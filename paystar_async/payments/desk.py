@@ -15,8 +15,9 @@ from paystar_async.payments.callback import Callback
 from paystar_async.payments.judge import Case, Judge
 from paystar_async.payments.order import Order, State
 from paystar_async.payments.orders import OrderStore
-from paystar_async.payments.outcomes import Payment, PaymentOutcome, Undecided, Verified
+from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome, Undecided, Verified
 from paystar_async.services import GatewayCalls
+from paystar_async.values.kind import shown
 from paystar_async.values.mask import scrub
 
 Handler = Callable[[Payment], Awaitable[object] | object]
@@ -185,4 +186,25 @@ class Desk:
             order = await self._fresh(order.order_id)
 
 
-_BUSY = "another payment of this order is being decided"
+def contradiction(order: Order, callback: Callback, amount: int | None, order_id: str | None) -> PaymentOutcome | None:
+    """What a callback is worth that does not fit what is stored, or what was given to compare with."""
+    outcome: PaymentOutcome | None = None
+    if order_id is not None and str(order_id) != callback.order_id:
+        outcome = Declined(reason="the callback is another order's")
+    elif order.attempt(callback.ref_num) is None:
+        outcome = Declined(reason="it is no payment of this order")
+    elif amount is not None and amount != order.amount:
+        outcome = AmountMismatch(expected=amount, got=order.amount)
+    if outcome is not None:
+        refused(callback, getattr(outcome, "reason", "the stored amount is another one"))
+    return outcome
+
+
+def refused(callback: Callback, why: str) -> None:
+    """Note a callback that is not believed: one line, and nothing personal in it."""
+    logger.warning("payments: a callback for order %s is refused: %s", named(callback.order_id), why)
+
+
+def named(order_id: str) -> str:
+    """An order_id that anybody may have made up, fit for a log."""
+    return scrub(shown(order_id))

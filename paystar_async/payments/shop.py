@@ -2,37 +2,27 @@
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import anyio
-from attrs import asdict
 
 from paystar_async.background import Background
 from paystar_async.clock import Clock, checked_seconds
 from paystar_async.errors import (
-    BadAnswer,
     ConfigurationError,
-    ForeignRecord,
-    OrderConflict,
-    OrderPaid,
-    PaystarError,
-    StorageError,
     UnknownOrder,
 )
-from paystar_async.middleware.log import logger
-from paystar_async.models.gateway import Allotment, Created, CreatePayment, VerifyPayment
+from paystar_async.models.gateway import Allotment, CreatePayment, VerifyPayment
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import Confirming
-from paystar_async.payments.desk import Desk, Handler
+from paystar_async.payments.desk import Desk, Handler, contradiction, named, refused
 from paystar_async.payments.order import Order, State
 from paystar_async.payments.orders import OrderStore
-from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome
+from paystar_async.payments.outcomes import Payment, PaymentOutcome
 from paystar_async.payments.rounds import Rounds
 from paystar_async.payments.started import StartedPayment
-from paystar_async.polling import Watches
+from paystar_async.payments.starting import start
 from paystar_async.services import GatewayCalls
-from paystar_async.values.kind import shown
-from paystar_async.values.mask import scrub
 
 H = TypeVar("H", bound=Handler)
 
@@ -47,7 +37,7 @@ class Payments(Confirming):
         self,
         gateway: GatewayCalls,
         stored: Callable[[], OrderStore],
-        flows: Callable[[], tuple[Background, Watches]],
+        flows: Callable[[], tuple[Background, object]],
         clock: Clock,
         timeout: float,
     ) -> None:
@@ -128,25 +118,7 @@ class Payments(Confirming):
             card_number=card_number,
             referer_id=referer_id,
         )
-        desk = self._desk()
-        order = await desk.store.begin(asked.order_id, asked.amount)
-        if order.amount != asked.amount:
-            raise OrderConflict(
-                "amount",
-                expected=f"{order.amount} Rial, as this order was stored",
-                got=str(asked.amount),
-                hint="another amount is another order: give it an order_id of its own",
-            )
-        await self._ask_of_earlier(desk, order)
-        created = await self._create(asked, timeout)
-        await self._keep(desk, asked, created)
-        return StartedPayment(
-            url=self._gateway.payment_url(token=created.token),
-            order_id=asked.order_id,
-            ref_num=created.ref_num,
-            amount=asked.amount,
-            payment_amount=created.payment_amount,
-        )
+        return await start(self._desk(), self._gateway, asked, timeout)
 
     async def confirm(self, callback: Callback, *, amount: int | None = None, order_id: str | None = None) -> Payment:
         """Find out what a payment is worth; may be called again and again with the same callback.
@@ -182,15 +154,15 @@ class Payments(Confirming):
         if order is None:
             if amount is not None and order_id is not None:
                 return await super().confirm(callback, amount=amount, order_id=order_id)
-            _refused(callback, "no such order is stored")
-            raise UnknownOrder("order_id", expected="an order that was started", got=_named(callback.order_id))
+            refused(callback, "no such order is stored")
+            raise UnknownOrder("order_id", expected="an order that was started", got=named(callback.order_id))
         VerifyPayment(  # refuses what could not be asked about
             ref_num=callback.ref_num,
             amount=order.amount if amount is None else amount,
             card_number=callback.card_number or "",
             tracking_code=callback.tracking_code or "",
         )
-        outcome = _contradiction(order, callback, amount, order_id)
+        outcome = contradiction(order, callback, amount, order_id)
         if outcome is None:
             background, _ = self._flows()
             outcome = await background.start(lambda: self._decided(desk, order, callback)).wait()
@@ -307,69 +279,3 @@ class Payments(Confirming):
         elif one is not None and (callback.says_paid or one.state is State.OPEN):
             return await desk.examine(order, callback.ref_num, callback)
         return order.outcome(callback.ref_num)
-
-    async def _ask_of_earlier(self, desk: Desk, order: Order) -> None:
-        """Whether the payer has paid already and did not come back; refuses an order that is paid."""
-        asked = {order.chosen, *(one.ref_num for one in order.attempts[-1:] if one.state is State.OPEN)} - {None}
-        for ref_num in sorted(filter(None, asked)):
-            try:
-                await desk.examine(order, ref_num)
-            except StorageError:
-                raise
-            except PaystarError as error:
-                logger.info("payments: an earlier payment of the order could not be asked about: %s", error)
-            order = await desk.store.begin(order.order_id, order.amount)
-        _refuse_paid(order)
-
-    async def _create(self, asked: CreatePayment, timeout: float | None) -> Created:
-        fields: dict[str, Any] = asdict(asked, recurse=False)
-        try:
-            created = await self._gateway.create(**fields, timeout=timeout)
-        except PaystarError as error:
-            if error.executed == "maybe":
-                error.hint = "nobody has its page, so nobody can pay it: start the order again"
-            raise
-        if created.order_id not in (None, asked.order_id):
-            raise BadAnswer("$.data.order_id", "it is another order's")
-        return created
-
-    async def _keep(self, desk: Desk, asked: CreatePayment, created: Created) -> None:
-        """Store a payment before anybody can pay it."""
-        while True:
-            order = await desk.store.begin(asked.order_id, asked.amount)
-            _refuse_paid(order)
-            try:
-                if await desk.store.put(order, order.started(created.ref_num, created.payment_amount)) is not None:
-                    return
-            except ForeignRecord:
-                raise BadAnswer("$.data.ref_num", "it is another order's payment") from None
-
-
-def _refuse_paid(order: Order) -> None:
-    if order.verified is not None:
-        raise OrderPaid("order_id", expected="an order that is not paid", got="one with a verified payment")
-
-
-def _contradiction(
-    order: Order, callback: Callback, amount: int | None, order_id: str | None
-) -> PaymentOutcome | None:
-    """What a callback is worth that does not fit what is stored, or what was given to compare with."""
-    outcome: PaymentOutcome | None = None
-    if order_id is not None and str(order_id) != callback.order_id:
-        outcome = Declined(reason="the callback is another order's")
-    elif order.attempt(callback.ref_num) is None:
-        outcome = Declined(reason="it is no payment of this order")
-    elif amount is not None and amount != order.amount:
-        outcome = AmountMismatch(expected=amount, got=order.amount)
-    if outcome is not None:
-        _refused(callback, getattr(outcome, "reason", "the stored amount is another one"))
-    return outcome
-
-
-def _refused(callback: Callback, why: str) -> None:
-    logger.warning("payments: a callback for order %s is refused: %s", _named(callback.order_id), why)
-
-
-def _named(order_id: str) -> str:
-    """An order_id that anybody may have made up, fit for a log."""
-    return scrub(shown(order_id))
