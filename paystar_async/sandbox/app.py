@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
-from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,9 +13,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.connection import Connection, connection_of
 from paystar_async.sandbox.control import control_routes
-from paystar_async.sandbox.envelope import Refusal, Reply
-from paystar_async.sandbox.payment_page import choice_page, refusal_page, return_page
-from paystar_async.sandbox.payments import Choice
+from paystar_async.sandbox.envelope import Reply
+from paystar_async.sandbox.pages.payment import payment_page
+from paystar_async.sandbox.pages.render import asset_routes
 from paystar_async.sandbox.reading import read_fields
 from paystar_async.sandbox.world import Once, World
 from paystar_async.table import TABLE
@@ -28,7 +27,8 @@ def make_app(world: World) -> ASGIApp:
     """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
     # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
     return Starlette(
-        routes=[*table_routes(world, TABLE), *control_routes(world)], middleware=[Middleware(SlashPassedOver)]
+        routes=[*table_routes(world, TABLE), *control_routes(world), *asset_routes()],
+        middleware=[Middleware(SlashPassedOver)],
     )
 
 
@@ -126,19 +126,6 @@ def _bearer(request: HttpRequest) -> str:
 
 def _pages(world: World) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
-        fields = await read_fields(request)
-        token, choice = str(fields.get("token", "")), fields.get("choice")
-        try:
-            if request.method == "POST" and choice in list(Choice):
-                callback = world.bank.payments.choose(token, Choice(str(choice)))
-            else:
-                return _page(choice_page(world.bank.payments.open(token)))
-        except Refusal as refusal:
-            return _page(refusal_page(refusal), http=400)
-        return RedirectResponse(callback.location, 303) if callback.by_get else _page(return_page(callback))
+        return payment_page(world.bank.payments, request, await read_fields(request))
 
     return handle
-
-
-def _page(html: str, http: int = 200) -> HttpResponse:
-    return HTMLResponse(html, http, {"cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -111,22 +111,33 @@ class Payments:
             raise Refusal(UNKNOWN_REF_NUM)
         return payment
 
-    def open(self, token: str) -> Payment:
-        """Show the payment page; raises Refusal for an unknown token and one that was used."""
+    def open(self, token: str, *, again: bool = False) -> Payment:
+        """Show the payment page; raises Refusal for an unknown token and one that was used.
+
+        Args:
+            token: what create answered with.
+            again: whether it is the page itself that asks, which may be shown again until its payer has chosen.
+        """
         payment = self._of_token(token)
-        if payment.opened or payment.choice:
+        if payment.choice or (payment.opened and not again):
             raise Refusal(TOKEN_USED)
         payment.opened = True
         return payment
 
-    def choose(self, token: str, choice: Choice) -> Callback:
-        """Let the payer choose, once; raises Refusal when they chose before."""
+    def choose(self, token: str, choice: Choice, card: str | None = None) -> Callback:
+        """Let the payer choose, once; raises Refusal when they chose before.
+
+        Args:
+            token: what create answered with.
+            choice: what the payer does.
+            card: the number of the card that pays; somebody's of the sandbox by default.
+        """
         payment = self._of_token(token)
         if payment.choice:
             raise Refusal(TOKEN_USED)
         payment.opened, payment.choice, payment.transaction_id = True, choice, self._digits(9)
         if payment.paid:
-            self._pay(payment)
+            self._pay(payment, card)
         return Callback(
             fields=callback_fields(payment),
             by_get=payment.asked.callback_method in (None, BY_GET),
@@ -166,10 +177,10 @@ class Payments:
     def _in_time(self, payment: Payment) -> bool:
         return self._clock.monotonic() - payment.paid_at <= self._settings.verify_seconds
 
-    def _pay(self, payment: Payment) -> None:
+    def _pay(self, payment: Payment, card: str | None) -> None:
         late = self._settings.verify_seconds + 1 if payment.choice is Choice.EXPIRE else 0
         payment.paid_at, payment.payment_time = self._clock.monotonic() - late, self._clock.time() - late
-        card = payment.asked.card_number or self._dice.choice(self._people).card
+        card = payment.asked.card_number or card or self._dice.choice(self._people).card
         payment.card_number = mask_card(card)
         payment.hashed_card_number = hashlib.sha256(card.encode()).hexdigest().upper()
         payment.tracking_code, payment.ref_id = self._digits(6), self._digits(12)

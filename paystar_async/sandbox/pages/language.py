@@ -1,0 +1,69 @@
+"""The two languages of the pages: which one is meant, and how each writes numbers."""
+
+import re
+from enum import StrEnum
+
+from paystar_async.sandbox.moments import jalali, tehran
+from paystar_async.sandbox.pages.texts import TEXTS
+
+_PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
+_ACCEPTED = re.compile(r"\s*([a-z]+)[^;,]*(?:;\s*q=([0-9.]+))?", re.IGNORECASE)
+
+
+class Language(StrEnum):
+    """A language a page can be in."""
+
+    FA = "fa"
+    EN = "en"
+
+    @property
+    def dir(self) -> str:
+        """The direction its lines run in."""
+        return "rtl" if self is Language.FA else "ltr"
+
+    @property
+    def other(self) -> "Language":
+        """The one to switch to."""
+        return Language.EN if self is Language.FA else Language.FA
+
+    def say(self, key: str, **values: object) -> str:
+        """A text in this language, with the values put in."""
+        return TEXTS[key][self is Language.EN].format(**values)
+
+    def has(self, key: str) -> bool:
+        """Whether there is such a text."""
+        return key in TEXTS
+
+    def number(self, value: float) -> str:
+        """A number, grouped, in this language's digits."""
+        return self.digits(f"{value:,}")
+
+    def digits(self, text: object) -> str:
+        """The digits and separators of a text, as this language writes them."""
+        return str(text).translate(_PERSIAN) if self is Language.FA else str(text)
+
+    def toman(self, rial: int) -> str:
+        """So many Rial in Toman: a tenth, with a fraction only where there is one."""
+        whole, rest = divmod(rial, 10)
+        return self.digits(f"{whole:,}.{rest}" if rest else f"{whole:,}")
+
+    def day_and_time(self, timestamp: float) -> str:
+        """A moment in Tehran, by this language's calendar."""
+        moment = tehran(timestamp)
+        year, month, day = jalali(moment.date()) if self is Language.FA else (moment.year, moment.month, moment.day)
+        return self.digits(f"{year:04}-{month:02}-{day:02} {moment:%H:%M:%S}".replace("-", "/" if self == "fa" else "-"))
+
+
+def language_of(wanted: object, fallback: Language = Language.FA) -> Language:
+    """The language a field names, or the fallback."""
+    return Language(wanted) if wanted in list(Language) else fallback
+
+
+def accepted_language(header: str) -> Language:
+    """The one of ours a browser likes best; English when it names neither."""
+    liked = {found[1].lower(): float(found[2] or 1) for found in _ACCEPTED.finditer(header) if _is_number(found[2])}
+    return Language.FA if liked.get("fa", 0) > liked.get("en", 0) else Language.EN
+
+
+def _is_number(text: str | None) -> bool:
+    return text is None or re.fullmatch(r"[01](\.[0-9]*)?", text) is not None
