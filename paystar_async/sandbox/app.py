@@ -85,9 +85,10 @@ def _calls(world: World, row: Endpoint) -> Handler:
         world.catch_up()
         if not connection.connected and world.faults.refuses(row):
             return Dropped(connection)
-        world.saw(row)
         raw, bearer = await read_fields(request), _bearer(request)
+        exchange = world.saw(row, raw)
         plan = world.faults.draw(row)
+        exchange.meets(plan)
         answered: list[Reply] = []
 
         def carry_out() -> None:
@@ -106,7 +107,7 @@ def _calls(world: World, row: Endpoint) -> Handler:
             act()
         if plan.drops:
             return Dropped(connection)
-        reply = plan.spoil(row, answered[0] if answered else None, world.settings.failure_http)
+        exchange.reply = reply = plan.spoil(row, answered[0] if answered else None, world.settings.failure_http)
         return HttpResponse(reply.body, reply.http, dict(reply.headers), reply.media)
 
     return handle

@@ -108,6 +108,15 @@ class Book(Generic[Asked]):
         """Whether the account was opened."""
         return account in self._balances
 
+    def accounts(self) -> Mapping[str, int]:
+        """The accounts that were opened, with the Rial in each."""
+        self._settle()
+        return dict(self._balances)
+
+    def times(self, track_id: str) -> int:
+        """How often a track_id was executed."""
+        return len(self._by_track_id.get(track_id, ()))
+
     def first(self, track_id: str) -> Entry[Asked] | None:
         """The first transfer of this track_id."""
         self._settle()

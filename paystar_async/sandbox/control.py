@@ -10,6 +10,7 @@ from typing import Any, cast
 import attrs
 from attrs import field, frozen
 from starlette.requests import Request as HttpRequest
+from starlette.responses import PlainTextResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
@@ -17,6 +18,8 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.errors import PaystarError
 from paystar_async.sandbox.envelope import json_reply
 from paystar_async.sandbox.faults import KINDS, Fault
+from paystar_async.sandbox.origin import is_own
+from paystar_async.sandbox.pages.dashboard import dashboard
 from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.world import World
 from paystar_async.values.secret import Secret
@@ -77,10 +80,45 @@ def order_fault(world: World, wish: Wish) -> object:
     return faults(world, {})
 
 
-def heal(world: World, _: Wish) -> object:
-    """Let nothing go wrong any more."""
-    world.heal()
+def heal(world: World, wish: Wish) -> object:
+    """Let nothing go wrong any more, or not what is named."""
+    world.heal(**wish)
     return faults(world, {})
+
+
+def requests(world: World, _: Wish) -> object:
+    """The last requests and their answers, newest first, secrets and personal values masked."""
+    return {
+        "requests": [
+            {
+                "number": one.number,
+                "time": one.at,
+                "endpoint": one.row.id,
+                "fields": one.fields,
+                "faults": one.went_wrong,
+                "http": one.reply.http if one.reply else None,
+                "answer": one.answer,
+            }
+            for one in world.journal.newest()
+        ]
+    }
+
+
+def orders(world: World, _: Wish) -> object:
+    """The payments, newest first, and where each stands."""
+    payments = world.bank.payments
+    return {
+        "orders": [
+            {
+                "order_id": one.asked.order_id,
+                "ref_num": one.ref_num,
+                "amount": one.asked.amount,
+                "status": str(payments.status(one)),
+                "opened": one.opened,
+            }
+            for one in payments.newest()
+        ]
+    }
 
 
 def clock(world: World, wish: Wish) -> object:
@@ -154,17 +192,21 @@ class Control:
 
 
 _ORDER = {**_told(Fault), "clear": "true: first let nothing go wrong any more"}
+_HEALED = {"endpoint": "only what was ordered for this row", "kind": "only this kind"}
 _PAY = {
     "token": "what create answered with",
     "choice": "pay; cancel or fail, which Paystar answers alike, with -98; expire: pay, and come back too late",
 }
 _BALANCE = {"account": "a deposit account, or the wallet by its hashid", "amount": "whole Rial"}
 
+_TELLING = (accounts, ledger, orders, requests, stats, people, settings, faults)
+
 CONTROLS = (
-    *(Control("GET", act.__name__, act) for act in (accounts, ledger, stats, people, settings, faults)),
+    *(Control("GET", act.__name__, act) for act in _TELLING),
     Control("POST", "settings", settings, _told(Settings), example={"settle_seconds": 0}),
     Control("POST", "faults", order_fault, _ORDER, example={"endpoint": "transfers.settle", "kind": "reset_after"}),
     Control("DELETE", "faults", heal),
+    Control("POST", "heal", heal, _HEALED, example={"kind": "reset_after"}),
     Control("POST", "clock", clock, {"advance": "seconds, 0 or more"}, ("advance",), {"advance": 86_400}),
     Control("POST", "reset", reset),
     Control("POST", "pay", pay, _PAY, ("token",), {"token": "TOKEN", "choice": "pay"}),
@@ -175,13 +217,22 @@ CONTROLS = (
 
 
 def control_routes(world: World) -> Iterator[Route]:
-    """The index, and a route for each control."""
-    yield Route("/_sandbox", _index, methods=["GET"])
+    """The dashboard for a browser, the index for all else, and a route for each control."""
+    yield Route("/_sandbox", _home(world), methods=["GET"])
     for control in CONTROLS:
         yield Route(f"/_sandbox/{control.name}", _handler(world, control), methods=[control.method])
 
 
-async def _index(request: HttpRequest) -> HttpResponse:
+def _home(world: World) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        answer = dashboard(world, request) if "text/html" in request.headers.get("accept", "") else _index(request)
+        answer.headers["vary"] = "accept"
+        return answer
+
+    return handle
+
+
+def _index(request: HttpRequest) -> HttpResponse:
     """What there is to ask for."""
     home = f"{request.base_url}_sandbox"
     controls = [
@@ -207,6 +258,8 @@ def _example(control: Control, home: str) -> str:
 
 def _handler(world: World, control: Control) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     async def handle(request: HttpRequest) -> HttpResponse:
+        if request.method != "GET" and not is_own(request):
+            return PlainTextResponse("a page of another origin steers nothing here", 403)
         try:
             wish = await _wish(request)
             control.check(wish)

@@ -123,8 +123,13 @@ class Plan:
     """What goes wrong with one call: it comes late, it is refused in a certain style, and one thing more."""
 
     latency: Fault | None = None
-    failure_http: int | None = None
+    style: Fault | None = None
     fault: Fault | None = None
+
+    @property
+    def failure_http(self) -> int | None:
+        """The HTTP status refusals come with, where a fault says so."""
+        return _STYLES[self.style.kind] if self.style else None
 
     @property
     def executes(self) -> bool:
@@ -188,9 +193,11 @@ class Faults:
         if fault.times != 0:
             self.ordered.append(fault)
 
-    def clear(self) -> None:
-        """Let nothing go wrong any more."""
-        self.ordered.clear()
+    def clear(self, endpoint: str | None = None, kind: FaultKind | None = None) -> None:
+        """Let nothing go wrong any more, or not this: what is None names all."""
+        self.ordered[:] = [
+            fault for fault in self.ordered if endpoint not in (None, fault.endpoint) or kind not in (None, fault.kind)
+        ]
 
     def refuses(self, row: Endpoint) -> bool:
         """Whether this call finds no connection; asked before anything is sent."""
@@ -203,8 +210,7 @@ class Faults:
             aspect = _ASPECTS.get(fault.kind, "fault")
             if aspect not in drawn and fault.kind is not FaultKind.REFUSED and self._hits(fault, row):
                 drawn[aspect] = fault
-        style = drawn.get("style")
-        return Plan(drawn.get("latency"), _STYLES[style.kind] if style else None, drawn.get("fault"))
+        return Plan(drawn.get("latency"), drawn.get("style"), drawn.get("fault"))
 
     def _hits(self, fault: Fault, row: Endpoint) -> bool:
         if fault.endpoint not in (None, row.id):

@@ -54,6 +54,16 @@ class Keys:
         """The key in use and its refresh token."""
         return self._pairs[realm]
 
+    def left(self, realm: Realm) -> float:
+        """Seconds the key in use is still good for; 0 when it has expired."""
+        pair = self._pairs[realm]
+        return max(0.0, pair.good_until.get(pair.token, 0.0) - self._clock.monotonic())
+
+    @property
+    def life(self) -> float:
+        """Seconds a new key is good for."""
+        return self._life
+
     def validity(self, token: str, *realms: Realm) -> Validity:
         """Whether one of the realms' keys is this one, and still good."""
         known = [pair.good_until[token] for realm in realms if token in (pair := self._pairs[realm]).good_until]

@@ -3,7 +3,7 @@
 import hashlib
 import random
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -44,6 +44,8 @@ class Payment:
     payment_amount: int
     opened: bool = False
     choice: Choice | None = None
+    created_at: float = 0.0
+    """Seconds since 1970."""
     paid_at: float = 0.0
     """On the monotonic clock; what time it was then is in ``payment_time``."""
     payment_time: float = 0.0
@@ -100,6 +102,7 @@ class Payments:
             token=short_name(self._dice, 40),
             ref_num=short_name(self._dice, 12),
             payment_amount=asked.amount + self._settings.payer_fee,
+            created_at=self._clock.time(),
         )
         self._by_token[payment.token] = self._by_ref_num[payment.ref_num] = payment
         return payment
@@ -110,6 +113,10 @@ class Payments:
         if payment is None:
             raise Refusal(UNKNOWN_REF_NUM)
         return payment
+
+    def newest(self) -> Iterator[Payment]:
+        """Every payment, the last one first."""
+        return reversed(self._by_ref_num.values())
 
     def open(self, token: str, *, again: bool = False) -> Payment:
         """Show the payment page; raises Refusal for an unknown token and one that was used.

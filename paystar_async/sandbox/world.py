@@ -15,6 +15,8 @@ from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.book import Line
 from paystar_async.sandbox.envelope import Refusal
 from paystar_async.sandbox.faults import Fault, FaultKind, Faults
+from paystar_async.sandbox.identification import Raw
+from paystar_async.sandbox.journal import Exchange, Journal
 from paystar_async.sandbox.payments import Callback, Choice
 from paystar_async.sandbox.people import Person
 from paystar_async.sandbox.settings import Settings, is_number
@@ -81,6 +83,7 @@ class World:
         self.bank = Bank(seed=self._seed, clock=self.clock, key_life=self._key_life, settings=self.settings)
         self.faults = Faults(random.Random(f"{self._seed}:faults"))
         self.requests: Counter[str] = Counter()
+        self.journal = Journal()
         self._late: list[tuple[float, int, Once]] = []
         self._order = count()
 
@@ -151,9 +154,15 @@ class World:
         )
         self.faults.order(fault)
 
-    def heal(self) -> None:
-        """Let nothing go wrong any more."""
-        self.faults.clear()
+    def heal(self, endpoint: str | None = None, kind: FaultKind | str | None = None) -> None:
+        """Let nothing go wrong any more.
+
+        Args:
+            endpoint: only what was ordered for this row; None for everything.
+            kind: only this kind of fault; None for all.
+        """
+        order = Fault(kind=FaultKind.LATENCY if kind is None else kind, endpoint=endpoint)  # checks both
+        self.faults.clear(endpoint, None if kind is None else order.kind)
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward.
@@ -194,9 +203,10 @@ class World:
             message = refusal.message
         raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is good for one payment")
 
-    def saw(self, row: Endpoint) -> None:
-        """Count a request."""
+    def saw(self, row: Endpoint, raw: Raw) -> Exchange:
+        """Count a request, and keep it for those who want to look."""
         self.requests[row.id] += 1
+        return self.journal.begin(self.clock.time(), row, raw)
 
     def do_later(self, seconds: float, act: Once) -> None:
         """Have something done after so long, by whoever looks at the sandbox next."""

@@ -7,6 +7,7 @@ from paystar_async.sandbox.moments import jalali, tehran
 from paystar_async.sandbox.pages.texts import TEXTS
 
 _PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
+_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _ACCEPTED = re.compile(r"\s*([a-z]+)[^;,]*(?:;\s*q=([0-9.]+))?", re.IGNORECASE)
 
 
@@ -47,16 +48,23 @@ class Language(StrEnum):
         whole, rest = divmod(rial, 10)
         return self.digits(f"{whole:,}.{rest}" if rest else f"{whole:,}")
 
+    def span(self, seconds: float) -> str:
+        """A span of time, in its largest unit."""
+        unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= 2 * size or size == seconds), _UNITS[-1])
+        return self.say(f"span {unit}", n=self.number(int(seconds // size)))
+
     def day_and_time(self, timestamp: float) -> str:
         """A moment in Tehran, by this language's calendar."""
         moment = tehran(timestamp)
-        year, month, day = jalali(moment.date()) if self is Language.FA else (moment.year, moment.month, moment.day)
-        return self.digits(f"{year:04}-{month:02}-{day:02} {moment:%H:%M:%S}".replace("-", "/" if self == "fa" else "-"))
+        if self is Language.EN:
+            return f"{moment:%Y-%m-%d %H:%M:%S}"
+        year, month, day = jalali(moment.date())
+        return self.digits(f"{year}/{month:02}/{day:02} {moment:%H:%M:%S}")
 
 
 def language_of(wanted: object, fallback: Language = Language.FA) -> Language:
     """The language a field names, or the fallback."""
-    return Language(wanted) if wanted in list(Language) else fallback
+    return next((one for one in Language if one == wanted), fallback)
 
 
 def accepted_language(header: str) -> Language:

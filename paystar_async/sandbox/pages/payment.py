@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse
 from starlette.responses import Response as HttpResponse
 
 from paystar_async.sandbox.envelope import Refusal
+from paystar_async.sandbox.origin import is_own
 from paystar_async.sandbox.pages.language import Language, language_of
 from paystar_async.sandbox.pages.render import page
 from paystar_async.sandbox.payments import Callback, Choice, Payment, Payments
@@ -38,12 +39,6 @@ def payment_page(payments: Payments, request: HttpRequest, fields: Mapping[str, 
         return _choose(payments, token, Choice(str(choice)), str(fields.get("card", "")), language)
     except Refusal as refusal:
         return _refusal_page(refusal, language, 400)
-
-
-def is_own(request: HttpRequest) -> bool:
-    """Whether a request is from a page of this very server, or from a program: those name no origin."""
-    origin = request.headers.get("origin")
-    return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
 
 def _choose(payments: Payments, token: str, choice: Choice, card: str, language: Language) -> HttpResponse:

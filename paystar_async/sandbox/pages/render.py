@@ -1,6 +1,6 @@
 """From a template to an answer: everything that is not ours is escaped, and nothing runs that we did not ship."""
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
 from importlib.resources import files
 
@@ -45,14 +45,18 @@ def page(template: str, language: Language, *, http: int = 200, runs: bool = Fal
         runs: whether scripts of ours may run in it, and call this sandbox.
         **content: what the template shows.
     """
-    html = _environment().get_template(template).render(
-        language=language,
-        other=language.other,
-        say=language.say,
-        number=language.number,
-        digits=language.digits,
-        assets=ASSETS,
-        **content,
+    html = (
+        _environment()
+        .get_template(template)
+        .render(
+            language=language,
+            other=language.other,
+            say=language.say,
+            number=language.number,
+            digits=language.digits,
+            assets=ASSETS,
+            **content,
+        )
     )
     # No form-action: browsers hold every redirect behind a form to it, and where a shop leads its payer is its affair.
     policy = f"{_POLICY}; script-src 'self'; connect-src 'self'" if runs else _POLICY
@@ -66,7 +70,7 @@ def asset_routes() -> Iterator[Route]:
         yield Route(f"{ASSETS}/{file.name}", _asset(file.read_bytes(), file.name), methods=["GET"])
 
 
-def _asset(content: bytes, name: str):  # noqa: ANN202
+def _asset(content: bytes, name: str) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     headers = {name: _HEADERS[name] for name in ("x-content-type-options", "cross-origin-resource-policy")}
     media = _MEDIA[name.rpartition(".")[2]]
 

@@ -1,0 +1,135 @@
+"""The dashboard: what goes on in the sandbox, and the switches. It shows no secret and no number of a person."""
+
+import json
+from collections.abc import Iterable, Iterator
+from heapq import merge
+from itertools import islice
+from urllib.parse import urlsplit
+
+import attrs
+from attrs import frozen
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response as HttpResponse
+
+from paystar_async.sandbox.book import Asked, Book, Entry
+from paystar_async.sandbox.faults import FaultKind
+from paystar_async.sandbox.journal import Exchange
+from paystar_async.sandbox.keys import RENEWABLE
+from paystar_async.sandbox.pages.language import Language, accepted_language, language_of
+from paystar_async.sandbox.pages.render import page
+from paystar_async.sandbox.pages.told import FAULTS, SETTINGS
+from paystar_async.sandbox.settings import Settings
+from paystar_async.sandbox.world import Advancing, World
+from paystar_async.table import TABLE
+from paystar_async.values.mask import mask_account, mask_iban
+
+SHOWN = 50
+"""Rows of a table at the most."""
+STEPS = (60, 600, 3_600, 86_400)
+"""Seconds the clock's buttons put it forward by."""
+CALLS = tuple(row.id for row in TABLE if row.kind == "call")
+
+
+@frozen(kw_only=True)
+class Moved:
+    """A transfer as the dashboard shows it."""
+
+    at: float
+    track_id: str
+    source: str
+    target: str
+    amount: int
+    status: str
+    times: int
+
+
+def dashboard(world: World, request: HttpRequest) -> HttpResponse:
+    """The dashboard, as of now."""
+    accepted = accepted_language(request.headers.get("accept-language", ""))
+    language = language_of(request.query_params.get("lang"), accepted)
+    world.catch_up()
+    bank = world.bank
+    moved = list(islice(transfers(world), SHOWN))
+    return page(
+        "dashboard.html",
+        language,
+        runs=True,
+        at=language.day_and_time,
+        toman=language.toman,
+        now=world.clock.time(),
+        steps=STEPS if isinstance(world.clock, Advancing) else (),
+        seen=sum(world.requests.values()),
+        executed=sum(line.count for line in world.ledger.values()),
+        twice=sum(line.count > 1 for line in world.ledger.values()),
+        orders=[
+            {"payment": one, "shop": urlsplit(one.asked.callback).netloc, "status": str(bank.payments.status(one))}
+            for one in islice(bank.payments.newest(), SHOWN)
+        ],
+        verified=sum(one.verified for one in bank.payments.newest()),
+        created=sum(1 for _ in bank.payments.newest()),
+        transfers=moved,
+        exchanges=list(world.journal.newest()),
+        pretty=pretty,
+        application=world.application.id,
+        wallet=world.wallet.hashid,
+        signed=world.settings.gateway_signed,
+        deposits=bank.deposits.accounts(),
+        # A look at the balance would open the wallet, and its opening may still be set.
+        wallet_balance=bank.wallet.accounts().get(world.wallet.hashid, world.settings.wallet_opening),
+        keys=[(str(realm), bank.keys.left(realm), bank.keys.refreshes[realm]) for realm in RENEWABLE],
+        key_life=bank.keys.life,
+        calls=CALLS,
+        kinds=[(str(kind), FAULTS[kind] if language is Language.FA else kind.doc) for kind in FaultKind],
+        faults=list(world.faults.ordered),
+        everywhere={str(one.kind) for one in world.faults.ordered if one.endpoint is None},
+        settings=list(behaviour(world.settings, language)),
+        tone=tone,
+        span=language.span,
+    )
+
+
+def transfers(world: World) -> Iterable[Moved]:
+    """The transfers of the deposit accounts and of the wallet, newest first."""
+    bank = world.bank
+    deposits = (
+        _moved(entry, mask_account(entry.account), entry.asked.destination_account, bank.deposits)
+        for entry in islice(bank.deposits.newest(), SHOWN)
+    )
+    wallet = (
+        _moved(entry, entry.account, entry.asked.destination_number, bank.wallet)
+        for entry in islice(bank.wallet.newest(), SHOWN)
+    )
+    return merge(deposits, wallet, key=lambda one: one.at, reverse=True)
+
+
+def _moved(entry: Entry[Asked], source: str, target: str, book: Book[Asked]) -> Moved:
+    return Moved(
+        at=entry.at,
+        track_id=entry.asked.track_id,
+        source=source,
+        target=mask_iban(target) if target.upper().startswith("IR") else mask_account(target),
+        amount=entry.asked.amount,
+        status=entry.status,
+        times=book.times(entry.asked.track_id),
+    )
+
+
+def behaviour(settings: Settings, language: Language) -> Iterator[tuple[str, str, object]]:
+    """Each setting: its name, what it does, its value."""
+    for one in attrs.fields(Settings):
+        value: object = getattr(settings, one.name)
+        yield one.name, SETTINGS[one.name][language is Language.EN], f"{value:g}" if isinstance(value, float) else value
+
+
+def tone(exchange: Exchange) -> str:
+    """How a call went, in a word the style sheet knows."""
+    if exchange.reply is None:
+        return "bad"
+    if exchange.status in (1, "ok"):
+        return "good"
+    return "bad" if exchange.reply.http >= 500 else "wait"
+
+
+def pretty(value: object) -> str:
+    """A masked value as people read JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)
