@@ -29,7 +29,7 @@ def sandbox(
     """Serve a sandbox until Ctrl-C.
 
     It keeps accounts, moves play money, checks every signature and shows a payment page. Copy the export lines it
-    prints into another shell, and everything there talks to it. Controls live under /_sandbox/.
+    prints into another shell, and everything there talks to it. A dashboard, and controls for programs, live under /_sandbox/.
     """
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.server import serve
@@ -39,7 +39,7 @@ def sandbox(
     def ready(port: int) -> None:
         home = f"http://127.0.0.1:{port}"
         lines = [f"export {name}={shlex.quote(text)}" for name, text in exports(served, f"{home}/api")]
-        about = f"# a sandbox of Paystar at {home}/api, its controls at {home}/_sandbox/ – Ctrl-C ends it"
+        about = f"# a sandbox of Paystar at {home}/api, its dashboard at {home}/_sandbox/ – Ctrl-C ends it"
         sys.stdout.write("\n".join((about, *lines, "")))
         sys.stdout.flush()
 

@@ -76,6 +76,59 @@ async def test_faults_are_ordered_and_cleared(merchant: Merchant) -> None:
     assert not merchant.sandbox.faults.ordered
 
 
+async def test_one_fault_is_healed_and_the_others_stay(merchant: Merchant) -> None:
+    await post(merchant, "faults", kind="ip")
+    await post(merchant, "faults", kind="html")
+    await post(merchant, "faults", kind="html", endpoint="wallet.settle")
+    left = (await post(merchant, "heal", kind="html", endpoint="wallet.settle"))["faults"]
+    assert [(one["kind"], one["endpoint"]) for one in left] == [("ip", None), ("html", None)]
+    assert [one["kind"] for one in (await post(merchant, "heal", kind="html"))["faults"]] == ["ip"]
+    assert "kind" in (await post(merchant, "heal", 400, kind="nonsense"))["error"]
+    assert "endpoint" in (await post(merchant, "heal", 400, endpoint="no.where"))["error"]
+    assert [one.kind for one in merchant.sandbox.faults.ordered] == ["ip"]
+
+
+async def test_the_last_requests_are_told_with_secrets_masked(merchant: Merchant) -> None:
+    merchant.sandbox.fail("wallet.balance", "truncated", times=1)
+    merchant.sandbox.fail("wallet.balance", "html", times=1)
+    await merchant.send("wallet.balance")
+    await merchant.send("wallet.balance")
+    merchant.sandbox.fail("wallet.find", "reset_before", times=1)
+    with pytest.raises(ConnectionResetError):
+        await merchant.send("wallet.find", {"track_id": "t"})
+    await merchant.settle(merchant.transfer("t", 5_000))
+    settle, lost, html, truncated = (await get(merchant, "requests"))["requests"]
+    assert (settle["endpoint"], settle["http"], settle["answer"]["status"]) == ("transfers.settle", 200, "ok")
+    assert settle["fields"]["access_password"] == "••••••••"
+    (transfer,) = settle["fields"]["transfers"]
+    assert (transfer["amount"], transfer["track_id"]) == (5_000, "t")
+    assert transfer["destination_firstname"].startswith("text of")
+    assert (lost["http"], lost["answer"], lost["faults"]) == (None, None, ["reset_before"])
+    assert (html["http"], html["faults"], "502" in html["answer"]) == (502, ["html"], True)
+    assert truncated["answer"].endswith("broken off")
+    merchant.sandbox.reset()
+    assert await get(merchant, "requests") == {"requests": []}
+
+
+async def test_as_many_requests_are_kept_as_one_can_look_through(merchant: Merchant) -> None:
+    for _ in range(55):
+        await merchant.send("wallet.balance")
+    numbers = [one["number"] for one in (await get(merchant, "requests"))["requests"]]
+    assert numbers == list(range(55, 5, -1))
+
+
+async def test_the_orders_are_told(merchant: Merchant) -> None:
+    first = await merchant.created(order_id="1")
+    await merchant.created(order_id="2")
+    merchant.sandbox.pay(first["token"])
+    orders = (await get(merchant, "orders"))["orders"]
+    assert [(one["order_id"], one["status"], one["opened"]) for one in orders] == [
+        ("2", "INIT", False),
+        ("1", "UNVERIFIED", True),
+    ]
+    assert first["token"] not in str(orders)
+
+
 @pytest.mark.parametrize(
     "wish", [{"kind": "nonsense"}, {"endpoint": "no.where"}, {"rate": 2}, {"rate": "x"}, {"x": 1}, {"clear": 1}]
 )

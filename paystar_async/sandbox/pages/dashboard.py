@@ -123,11 +123,9 @@ def behaviour(settings: Settings, language: Language) -> Iterator[tuple[str, str
 
 def tone(exchange: Exchange) -> str:
     """How a call went, in a word the style sheet knows."""
-    if exchange.reply is None:
-        return "bad"
     if exchange.status in (1, "ok"):
         return "good"
-    return "bad" if exchange.reply.http >= 500 else "wait"
+    return "wait" if exchange.reply and exchange.reply.http < 500 else "bad"
 
 
 def pretty(value: object) -> str:

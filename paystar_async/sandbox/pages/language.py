@@ -8,7 +8,7 @@ from paystar_async.sandbox.pages.texts import TEXTS
 
 _PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
 _UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_ACCEPTED = re.compile(r"\s*([a-z]+)[^;,]*(?:;\s*q=([0-9.]+))?", re.IGNORECASE)
+_WEIGHT = re.compile(r"([01](\.[0-9]{0,3})?)?")
 
 
 class Language(StrEnum):
@@ -69,9 +69,10 @@ def language_of(wanted: object, fallback: Language = Language.FA) -> Language:
 
 def accepted_language(header: str) -> Language:
     """The one of ours a browser likes best; English when it names neither."""
-    liked = {found[1].lower(): float(found[2] or 1) for found in _ACCEPTED.finditer(header) if _is_number(found[2])}
-    return Language.FA if liked.get("fa", 0) > liked.get("en", 0) else Language.EN
-
-
-def _is_number(text: str | None) -> bool:
-    return text is None or re.fullmatch(r"[01](\.[0-9]*)?", text) is not None
+    liked = {str(one): 0.0 for one in Language}
+    for part in header.split(","):
+        name, _, weight = part.strip().lower().partition(";q=")
+        language = name.partition("-")[0]
+        if language in liked and _WEIGHT.fullmatch(weight):
+            liked[language] = max(liked[language], float(weight or 1))
+    return Language.FA if liked["fa"] > liked["en"] else Language.EN

@@ -91,7 +91,6 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "no transfers": ("هنوز انتقالی انجام نشده است.", "No transfer yet."),
     "no orders": ("هنوز سفارشی ساخته نشده است.", "No order yet."),
     "time": ("زمان", "Time"),
-    "call": ("فراخوانی", "Call"),
     "answer": ("پاسخ", "Answer"),
     "sent": ("فرستاده‌شده", "Sent"),
     "no answer": ("بی‌پاسخ", "no answer"),
@@ -136,7 +135,6 @@ TEXTS: Mapping[str, tuple[str, str]] = {
     "signed": ("با امضا", "signed"),
     "unsigned": ("بی امضا", "unsigned"),
     "wallet": ("کیف پول", "Wallet"),
-    "balance": ("موجودی", "Balance"),
     "balances hint": (
         "حساب سپرده با نخستین استفاده باز می‌شود.",
         "A deposit account opens when it is first used.",
