@@ -29,7 +29,8 @@ def sandbox(
     """Serve a sandbox until Ctrl-C.
 
     It keeps accounts, moves play money, checks every signature and shows a payment page. Copy the export lines it
-    prints into another shell, and everything there talks to it. A dashboard, and controls for programs, live under /_sandbox/.
+    prints into another shell, and everything there talks to it. Under /_sandbox/ are a dashboard for browsers and
+    controls for programs.
     """
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.server import serve
