@@ -1,16 +1,25 @@
-"""The default engine: httpx, called below its client, so that nothing follows, retries, logs or pools cookies."""
+"""The default engine: httpx, called below its client, so that nothing follows, retries, logs or pools cookies.
+
+On asyncio its requests go a plain way of our own (``transport.plain``), at a fraction of what httpx's pool costs – but
+only as long as httpx is as it was installed. Where a mock or a tracer has taken the place of its transport, and on
+trio, every call goes through httpx's own transport, so that a test that mocks httpx never reaches a network.
+"""
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from enum import Enum
+from types import FunctionType
 from typing import Any
 
 import anyio
+import httpcore
 import httpx
+import sniffio
 
-from paystar_async.errors import BadAnswer, ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.transport.answer import LARGEST, Answer, too_large
 from paystar_async.transport.engine import Headers
-from paystar_async.transport.pool import PATIENCE, Pools
+from paystar_async.transport.plain import Lines
 
 
 class MaskedURL(httpx.URL):
@@ -69,8 +78,6 @@ class _Journey:
         return self.stage is _Stage.CONNECTING
 
 
-LARGEST = 16 << 20
-"""Bytes; a list of 500 transfers has about 200,000."""
 _WAY_TO_THE_PARSER = ("_httpcore_stream", "_connection", "_stream")
 _NO_CONNECTION = (
     httpx.ConnectError,
@@ -81,6 +88,21 @@ _NO_CONNECTION = (
 )
 # Not every Exception: a mock that finds no route raises AssertionError, and that is for the test to see.
 _FOREIGN = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
+
+
+_WAYS: tuple[Any, ...] = (httpx.AsyncHTTPTransport, httpcore.AsyncConnectionPool, httpcore.AsyncHTTPConnection)
+"""Where mocks and tracers take httpx's place."""
+
+
+class _Pieces(httpx.AsyncByteStream):
+    """A body in pieces, so that what is packed into it is never unpacked at once."""
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for start in range(0, len(self._body), 65536):
+            yield self._body[start : start + 65536]
 
 
 class _ClientTransport(httpx.AsyncBaseTransport):
@@ -113,7 +135,9 @@ class HttpxEngine:
                 f"a {type(given).__name__} cannot carry requests",
                 hint="hand in an httpx.AsyncClient, an httpx.AsyncBaseTransport or an Engine",
             )
-        self._given, self._pools = given, Pools(connections)
+        self._given, self._lines = given, Lines(connections)
+        self._connections = connections
+        self._stock: httpx.AsyncBaseTransport | None = None
         self._closed = False
 
     @property
@@ -137,17 +161,14 @@ class HttpxEngine:
             raise NotSent("the client was closed before it was sent")
         if isinstance(self._given, httpx.AsyncClient) and self._given.is_closed:
             raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
+        if self._given is None and _may_go_plainly():
+            answer = await self._lines.exchange(method, url, headers, body, timeout, before_send)
+            return answer.status, answer.headers, await _decoded(answer)
         journey = _Journey(before_send)
         try:
             request = _request(method, url, headers, body, journey)
             with anyio.fail_after(timeout):
-                try:
-                    return await self._carried(request, journey)
-                except httpx.PoolTimeout:
-                    if self._given is not None:
-                        raise
-                    # The pool had lost its slots. Nothing was sent, and another pool stands in its place.
-                    return await self._carried(request, journey)
+                return await _exchange(self._transport(), request, journey)
         except _FOREIGN as problem:
             if journey.refused:
                 raise
@@ -155,29 +176,50 @@ class HttpxEngine:
             unsent = journey.never_left(problem)
         raise NotSent(f"not connected: {reason}") if unsent else Unanswered(reason)
 
-    async def _carried(self, request: httpx.Request, journey: _Journey) -> tuple[int, Mapping[str, str], bytes]:
+    def _transport(self) -> httpx.AsyncBaseTransport:
         if isinstance(self._given, httpx.AsyncClient):
-            return await _exchange(_ClientTransport(self._given), request, journey)
+            return _ClientTransport(self._given)
         if self._given is not None:
-            return await _exchange(self._given, request, journey)
-        pool = self._pools.enter()
-        try:
-            return await _exchange(pool.transport, request, journey)
-        except httpx.PoolTimeout:
-            self._pools.give_up(pool)
-            raise
-        finally:
-            await self._pools.leave(pool)
+            return self._given
+        if self._stock is None:
+            # No bound on connections: the limiter has one, and a pool with a bound loses slots when a call is
+            # cancelled at certain moments (httpcore's shields do not hold against a task's own ``cancel``).
+            limits = httpx.Limits(max_keepalive_connections=self._connections, keepalive_expiry=30.0)
+            self._stock = httpx.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0)
+        return self._stock
 
     async def aclose(self) -> None:
-        """Close its own pool, for good; what was handed in stays open."""
+        """Close its own connections, for good; what was handed in stays open."""
         self._closed = True
-        await self._pools.aclose()
+        await self._lines.aclose()
+        stock, self._stock = self._stock, None
+        if stock is not None:
+            await stock.aclose()
+
+
+def _may_go_plainly() -> bool:
+    """Whether httpx's own code stands on the way to the network, and this is asyncio."""
+    as_installed = all(_is_as_installed(way.handle_async_request) for way in _WAYS)
+    return as_installed and sniffio.current_async_library() == "asyncio"
+
+
+def _is_as_installed(method: object) -> bool:
+    return type(method) is FunctionType and method.__globals__["__name__"].startswith(("httpx.", "httpcore."))
+
+
+async def _decoded(answer: Answer) -> bytes:
+    """The body without its content encoding."""
+    if "content-encoding" not in answer.headers:
+        return answer.body
+    try:
+        return await _read(httpx.Response(answer.status, headers=answer.headers, stream=_Pieces(answer.body)))
+    except httpx.DecodingError as problem:
+        reason = _reason(problem)
+    raise Unanswered(reason)
 
 
 def _request(method: str, url: str, headers: Headers, body: bytes | None, journey: _Journey) -> httpx.Request:
-    extensions = {"trace": journey.trace, "timeout": {"pool": PATIENCE}}
-    request = httpx.Request(method, url, headers=list(headers), content=body, extensions=extensions)
+    request = httpx.Request(method, url, headers=list(headers), content=body, extensions={"trace": journey.trace})
     request.url = MaskedURL(request.url)
     return request
 
@@ -205,7 +247,7 @@ async def _read(response: httpx.Response) -> bytes:
         parts.append(part)
         size += len(part)
         if size > LARGEST:
-            raise BadAnswer("$", f"an answer of more than {LARGEST >> 20} MB", http_status=response.status_code)
+            raise too_large(response.status_code)
     return b"".join(parts)
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from paystar_async.errors import BadAnswer, ConfigurationError, InvalidValue, NotSent, PaystarError, Unanswered
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.httpx import HttpxEngine, MaskedURL
-from paystar_async.transport.pool import Pools
 from tests.transport.tcp import Play, Server, Talk, free_port, serving
 
 HEADERS = (("Authorization", "Bearer canary"), ("Content-Type", "application/json"))
@@ -444,28 +443,6 @@ class TestKeepAlive:
             await engine.aclose()
 
         assert [status for status, _, _ in ends] == [200, 200]
-
-    async def test_a_pool_without_slots_is_replaced_and_closed_after_its_last_call(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        pools = Pools(1)
-        first, again = pools.enter(), pools.enter()
-        closed: list[bool] = []
-
-        async def closing() -> None:
-            closed.append(True)
-
-        monkeypatch.setattr(first.transport, "aclose", closing)
-        pools.give_up(first)
-        second = pools.enter()
-        await pools.leave(first)
-        assert not closed
-        await pools.leave(again)
-
-        assert closed
-        assert second is not first
-        await pools.leave(second)
-        await pools.aclose()
 
     async def test_a_closed_engine_sends_nothing_more(self) -> None:
         engine = HttpxEngine()
