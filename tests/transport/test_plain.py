@@ -70,6 +70,17 @@ class TestTheStack:
             assert (len(lines._all), len(server.talks)) == (1, 4)
             await lines.aclose()
 
+    async def test_one_that_the_server_ends_is_not_kept(self) -> None:
+        async def once(talk: Talk) -> None:
+            await talk.request()
+            await talk.answer(head=b"Connection: close\r\n")
+
+        lines = Lines(8)
+        async with serving(once) as server:
+            await ask(lines, server.url)
+            assert not lines._all
+            await lines.aclose()
+
     async def test_one_host_does_not_get_anothers_connection(self) -> None:
         lines = Lines(8)
         async with serving(keep_answering) as one, serving(keep_answering) as other:
