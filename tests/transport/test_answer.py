@@ -1,6 +1,6 @@
 """One answer out of bytes: the short way reads what h11 reads, and leaves the rest to it."""
 
-from itertools import pairwise, product
+from itertools import pairwise
 
 import pytest
 from hypothesis import example, given
@@ -79,11 +79,12 @@ def test_whatever_comes_is_read_as_h11_reads_it(stream: bytes, ends: bool) -> No
     assert outcome(Reading("POST"), [stream], ends=ends) == outcome(ByTheBook("POST"), [stream], ends=ends)
 
 
-@pytest.mark.parametrize("status", [one for one in LINES if one.startswith(b"HTTP")], ids=repr)
-def test_whatever_two_lines_a_head_has_it_is_read_as_h11_reads_it(status: bytes) -> None:
-    for lines in product(LINES, repeat=2):
+@pytest.mark.parametrize("first", LINES, ids=repr)
+def test_whatever_two_lines_stand_in_a_head_it_is_read_as_h11_reads_it(first: bytes) -> None:
+    for second in LINES:
         for body in (b"{}", b"2\r\n{}\r\n0\r\n\r\n"):
-            stream = b"\r\n".join([status, b"Content-Length: 2", *lines, b"", body])
+            lines = [b"HTTP/1.1 200 OK", first] if b"HTTP" not in first else [first]
+            stream = b"\r\n".join([*lines, b"Content-Length: 2", second, b"", body])
             read, by_the_book = (outcome(one, [stream], ends=True) for one in (Reading("POST"), ByTheBook("POST")))
             assert read == by_the_book, stream
 
