@@ -65,7 +65,11 @@ def test_a_key_may_be_a_secret_and_shows_nowhere() -> None:
     assert ONE[:8] not in crypto.seal(Secret("a"))
 
 
-@pytest.mark.parametrize("keys", [[], ONE, ["canary"], [ONE, base64.b64encode(b"canary").decode()], ["ك" * 44]])
+@pytest.mark.parametrize(
+    "keys",
+    [[], ONE, ["canary"], [ONE, base64.b64encode(b"canary").decode()], ["ك" * 44]],
+    ids=["none", "no list", "no Base64", "one of them too short", "no ASCII"],
+)
 def test_what_is_no_key_is_refused(keys: list[str]) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         Crypto(keys)

@@ -306,7 +306,7 @@ class TestAnswers:
             (b"Content-Length: 2\r\n\r\n{}trailing", b"{}"),
             (b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", b"{}"),
             (b"Connection: close\r\n\r\n{}", b"{}"),
-            (b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"{}"), b"{}"),
+            (b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"{}", mtime=0), b"{}"),
             (b"Content-Length: 0\r\n\r\n", b""),
         ],
     )

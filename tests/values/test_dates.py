@@ -65,12 +65,18 @@ def test_the_years_around_are_left_alone(text: str) -> None:
 class NotADay:
     """Looks like a Jalali date, and is none."""
 
+    def __repr__(self) -> str:
+        return "NotADay()"
+
     def to_gregorian(self) -> str:
         return "1991-03-21"
 
 
 class Broken:
     """Fails when it is asked."""
+
+    def __repr__(self) -> str:
+        return "Broken()"
 
     @property
     def to_gregorian(self) -> Any:
