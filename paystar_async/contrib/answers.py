@@ -1,5 +1,6 @@
 """Errors of ours as answers to a shop's own client: what happened, whether it may be repeated, and no more."""
 
+import math
 from collections.abc import Mapping
 
 from attrs import field, frozen
@@ -9,15 +10,19 @@ from paystar_async.errors import (
     ConfigurationError,
     InvalidValue,
     NotSent,
+    OrderConflict,
     PaystarError,
     StatusError,
     StorageError,
     TrackIdConflict,
     Unanswered,
+    UnknownOrder,
 )
 from paystar_async.middleware.log import logger
 
 _ANSWERS: tuple[tuple[type[PaystarError], int, str], ...] = (
+    (OrderConflict, 409, "This order is paid, or was made with another amount"),
+    (UnknownOrder, 404, "There is no such order"),
     (InvalidValue, 422, "A value has not the shape it must have"),
     (TrackIdConflict, 409, "This was asked for before, with other contents"),
     (ConfigurationError, 500, "The payment service is not set up"),
@@ -59,4 +64,4 @@ def answer_to(error: Exception, where: str) -> Answer:
     else:
         logger.error("%s: %s: %s", where, type(error).__name__, error)
     seconds = getattr(error, "retry_after", None)
-    return Answer(status, body, {} if seconds is None else {"retry-after": f"{seconds:.0f}"})
+    return Answer(status, body, {} if seconds is None else {"retry-after": str(math.ceil(seconds))})

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 from paystar_async.client import Paystar
 from paystar_async.contrib.pages import LATER, UNKNOWN_ORDER, UNREADABLE, Page
-from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
+from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
 from paystar_async.middleware.log import logger
 from paystar_async.payments import Callback, Payment
 from paystar_async.values.mask import scrub
@@ -66,6 +66,9 @@ async def returned(
         raise NoPayment(UNREADABLE) from None
     try:
         payment = await _confirmed(paystar, callback, amount_of)
+    except UnknownOrder as error:
+        logger.warning("callback refused: %s", error)
+        raise NoPayment(UNKNOWN_ORDER) from None
     except InvalidValue as error:
         logger.warning("callback refused: %s", error)
         raise NoPayment(UNREADABLE) from None
@@ -84,8 +87,7 @@ async def _confirmed(paystar: Paystar, callback: Callback, amount_of: AmountOf |
     amount = amount_of(callback.order_id)
     amount = await amount if isawaitable(amount) else amount
     if amount is None:
-        logger.warning("callback refused: there is no order %s", shown(callback.order_id))
-        raise NoPayment(UNKNOWN_ORDER)
+        raise UnknownOrder("order_id", expected="an order of yours", got=shown(callback.order_id))
     return await paystar.payments.confirm(callback, amount=amount, order_id=callback.order_id)
 
 

@@ -63,7 +63,7 @@ PaystarDep = Annotated[Paystar, Depends(paystar_of)]
 
 
 class CallbackRefused(HTTPException):
-    """A request to a callback that brings no payment: 400, 404 or 503, and ``page`` to show."""
+    """A request to a callback that brings no payment: 400 or 503, and ``page`` to show."""
 
     def __init__(self, error: NoPayment) -> None:
         super().__init__(error.page.status, error.page.en)
@@ -113,8 +113,8 @@ def payment_router(
         amount_of: gives the Rial of an order you keep yourself; without it the client's ``database`` holds the orders.
 
     Returns:
-        A router that answers 303, or a page: 400 for what is no callback, 404 for an order that is not yours, 503
-        when it cannot be decided now. It is left out of the OpenAPI schema: no client of yours calls it.
+        A router that answers 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
+        cannot be decided now. It is left out of the OpenAPI schema: no client of yours calls it.
     """
     router = APIRouter(route_class=_Route)
     router.add_api_route(

@@ -40,7 +40,7 @@ UNREADABLE = Page(
     en="This is not a return from the payment page. Nothing was changed.",
 )
 UNKNOWN_ORDER = Page(
-    status=404, fa="سفارشی با این مشخصات پیدا نشد.", en="There is no such order here. Nothing was changed."
+    status=400, fa="سفارشی با این مشخصات پیدا نشد.", en="There is no such order here. Nothing was changed."
 )
 LATER = Page(
     status=503,

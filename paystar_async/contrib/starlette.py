@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 from paystar_async.client import Paystar
 from paystar_async.contrib.answers import answer_to
 from paystar_async.contrib.callback import HEADERS, AmountOf, NoPayment, returned
-from paystar_async.contrib.pages import UNREADABLE, Page, result
+from paystar_async.contrib.life import Make, OnVerified, opened
+from paystar_async.contrib.pages import Page, result
 from paystar_async.errors import ConfigurationError, PaystarError
-from paystar_async.middleware.log import logger
 from paystar_async.payments import Payment
 
 try:
@@ -42,13 +42,15 @@ Lifespan = Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 
 def paystar_lifespan(
-    make: Callable[[], Paystar] | None = None, *, around: Lifespan[A] | None = None
+    make: Make = None, *, on_verified: OnVerified | None = None, around: Lifespan[A] | None = None
 ) -> Callable[[A], AbstractAsyncContextManager[Mapping[str, Any]]]:
     """A lifespan that opens one client with the application and closes it after its last request.
 
     Args:
-        make: makes the client (``lambda: Paystar(gateway=..., database=...)``); ``Paystar.from_env`` by
-            default. It is called at start-up, so that importing the application needs no configuration.
+        make: a client, or what makes one (``lambda: Paystar(gateway=..., database=...)``) at start-up, so that
+            importing the application needs no configuration; ``Paystar.from_env`` by default.
+        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
+            the orders whose payer never came back are looked after in the background; needs ``database=``.
         around: a lifespan you have already; it runs while the client is open and finds it in ``app.state.paystar``.
 
     Raises:
@@ -58,7 +60,7 @@ def paystar_lifespan(
     @asynccontextmanager
     async def lifespan(app: A) -> AsyncGenerator[Mapping[str, Any]]:
         async with AsyncExitStack() as stack:
-            paystar = await stack.enter_async_context((make or Paystar.from_env)())
+            paystar = await stack.enter_async_context(opened(make, on_verified))
             app.state.paystar = paystar
             more = await stack.enter_async_context(around(app)) if around is not None else None
             # Both: a mounted application has its own ``app.state``, and sees the state of the request.
@@ -91,8 +93,8 @@ def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | Non
         amount_of: gives the Rial of an order you keep yourself; without it the client's ``database`` holds the orders.
 
     Returns:
-        A route that answers 303, or a page: 400 for what is no callback, 404 for an order that is not yours, 503
-        when it cannot be decided now.
+        A route that answers 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
+        cannot be decided now.
     """
 
     async def callback(request: Request) -> Response:
@@ -107,22 +109,21 @@ def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | Non
 
 async def payment_of(request: Request, paystar: Paystar, amount_of: AmountOf | None = None) -> Payment:
     """The payment a request to a callback brings, for a route of your own; raises NoPayment with the page to show."""
-    try:
-        return await returned(
-            paystar,
-            query=request.scope["query_string"],
-            content_type=request.headers.get("content-type"),
-            body=_body(request) if request.method == "POST" else None,
-            amount_of=amount_of,
-        )
-    except ClientDisconnect:
-        logger.info("callback refused: it broke off")
-        raise NoPayment(UNREADABLE) from None
+    return await returned(
+        paystar,
+        query=request.scope["query_string"],
+        content_type=request.headers.get("content-type"),
+        body=_body(request) if request.method == "POST" else None,
+        amount_of=amount_of,
+    )
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
-    async for chunk in request.stream():
-        yield chunk
+    try:
+        async for chunk in request.stream():
+            yield chunk
+    except ClientDisconnect:
+        raise ValueError("it broke off") from None
 
 
 def page(shown: Page) -> Response:

@@ -1,0 +1,149 @@
+"""The same small shop in each framework, for the tests that hold for all of them."""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from attrs import define, field, frozen
+from fastapi import FastAPI
+from starlette.applications import Starlette
+from starlette.routing import Route
+
+from paystar_async import Paystar
+from paystar_async.contrib import aiohttp as with_aiohttp
+from paystar_async.contrib import fastapi as with_fastapi
+from paystar_async.contrib import starlette as with_starlette
+from paystar_async.payments import Payment
+from paystar_async.sandbox import Sandbox
+from tests.contrib.browsing import browsing
+
+AMOUNT = 50_000
+HOST = "https://shop.example"
+
+
+@frozen
+class Answered:
+    """What a browser gets."""
+
+    status: int
+    headers: Mapping[str, str]
+    text: str
+
+
+Ask = Callable[..., Awaitable[Answered]]
+"""``await ask("POST", "/pay/callback?a=b", body=b"…", headers={…})``."""
+
+
+@define
+class Shop:
+    """What the shop keeps, and the sandbox it sells through."""
+
+    sandbox: Sandbox = field(factory=Sandbox)
+    orders: dict[str, int] = field(factory=lambda: {"ORD-1": AMOUNT})
+    told: list[Payment] = field(factory=list[Payment])
+    answer: Any = "/orders/ORD-1"
+    engine: Any = None
+
+    def client(self) -> Paystar:
+        engine = self.engine or self.sandbox.engine()
+        return Paystar(gateway=self.sandbox.gateway, engine=engine, max_retries=0, timeout=5)
+
+    async def on_payment(self, _: object, payment: Payment) -> Any:
+        self.told.append(payment)
+        return self.answer
+
+    def amount_of(self, order_id: str) -> int | None:
+        return self.orders.get(order_id)
+
+    async def pays(self, choice: str = "pay", *, order_id: str = "ORD-1", amount: int = AMOUNT) -> dict[str, str]:
+        """The fields a payer comes back with."""
+        async with self.client() as paystar:
+            created = await paystar.gateway.create(amount=amount, order_id=order_id, callback=f"{HOST}/pay/callback")
+        return dict(self.sandbox.pay(created.token, choice))
+
+
+@asynccontextmanager
+async def asking(app: Starlette) -> AsyncGenerator[Ask]:
+    async with browsing(app) as browser:
+
+        async def ask(
+            method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+        ) -> Answered:
+            answer = await browser.request(method, target, content=body, headers=headers)
+            return Answered(answer.status_code, answer.headers, answer.text)
+
+        yield ask
+
+
+@asynccontextmanager
+async def starlette(shop: Shop) -> AsyncGenerator[Ask]:
+    async def balance(request: Any) -> Any:
+        await with_starlette.paystar_of(request).transfers.balance(account_number="0100000000001")
+
+    app = Starlette(
+        routes=[
+            with_starlette.payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of),
+            Route("/balance", balance),
+        ],
+        lifespan=with_starlette.paystar_lifespan(shop.client),
+        exception_handlers=with_starlette.exception_handlers,
+    )
+    async with asking(app) as ask:
+        yield ask
+
+
+@asynccontextmanager
+async def fastapi(shop: Shop) -> AsyncGenerator[Ask]:
+    async def on_payment(payment: Payment) -> Any:
+        return await shop.on_payment(None, payment)
+
+    app = FastAPI(
+        lifespan=with_fastapi.paystar_lifespan(shop.client), exception_handlers=with_fastapi.exception_handlers
+    )
+    app.include_router(
+        with_fastapi.payment_router(on_payment=on_payment, path="/pay/callback", amount_of=shop.amount_of)
+    )
+
+    @app.get("/balance")
+    async def balance(paystar: with_fastapi.PaystarDep) -> None:  # pyright: ignore[reportUnusedFunction]
+        await paystar.transfers.balance(account_number="0100000000001")
+
+    async with asking(app) as ask:
+        yield ask
+
+
+@asynccontextmanager
+async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
+    async def balance(request: web.Request) -> web.Response:
+        await request.config_dict[with_aiohttp.PAYSTAR].transfers.balance(account_number="0100000000001")
+        return web.Response()
+
+    app = web.Application(middlewares=[with_aiohttp.paystar_errors])
+    app.cleanup_ctx.append(with_aiohttp.paystar_ctx(shop.client))
+    app.add_routes(with_aiohttp.payment_routes("/pay/callback", shop.on_payment, amount_of=shop.amount_of))
+    app.add_routes([web.get("/balance", balance)])
+
+    async with TestClient(TestServer(app)) as browser:
+
+        async def ask(
+            method: str,
+            target: str,
+            body: "bytes | AsyncIterator[bytes]" = b"",
+            headers: Mapping[str, str] | None = None,
+        ) -> Answered:
+            skipped = {"Content-Type"} if not headers else set[str]()
+            async with browser.request(
+                method, target, data=body or None, headers=headers, allow_redirects=False, skip_auto_headers=skipped
+            ) as answer:
+                return Answered(answer.status, answer.headers, await answer.text())
+
+        yield ask
+
+
+FRAMEWORKS: Mapping[str, Callable[[Shop], AbstractAsyncContextManager[Ask]]] = {
+    "starlette": starlette,
+    "fastapi": fastapi,
+    "aiohttp": aiohttp,
+}

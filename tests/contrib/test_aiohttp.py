@@ -1,0 +1,49 @@
+"""What aiohttp brings of its own: encoded bodies, sub-applications, answers of its own kind."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from paystar_async.contrib.aiohttp import PAYSTAR, payment_handler, payment_routes, paystar_ctx
+from tests.contrib.shops import Ask, Shop, aiohttp
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture
+async def ask(shop: Shop) -> AsyncIterator[Ask]:
+    async with aiohttp(shop) as ask:
+        yield ask
+
+
+async def test_a_body_that_is_not_encoded_as_it_says_is_refused(ask: Ask, shop: Shop) -> None:
+    headers = {"content-type": "application/x-www-form-urlencoded", "content-encoding": "gzip"}
+
+    assert (await ask("POST", "/pay/callback", b"status=1", headers)).status == 400
+    assert not shop.told
+
+
+async def test_a_sub_application_finds_the_client_of_the_whole() -> None:
+    shop = Shop()
+    shop.answer = web.Response(text="thank you")
+    sub = web.Application()
+    sub.add_routes([web.get("/back", payment_handler(shop.on_payment, amount_of=shop.amount_of))])
+    app = web.Application()
+    app.cleanup_ctx.append(paystar_ctx(shop.client()))
+    app.add_subapp("/pay", sub)
+
+    async with TestClient(TestServer(app)) as browser:
+        assert await (await browser.get("/pay/back", params=await shop.pays())).text() == "thank you"
+        assert app[PAYSTAR].payments is not None
+
+
+async def test_the_callbacks_address_is_found_by_name() -> None:
+    app = web.Application()
+    app.add_routes(payment_routes("/pay/callback", Shop().on_payment))
+
+    assert str(app.router["paystar_callback"].url_for()) == "/pay/callback"

@@ -1,0 +1,60 @@
+"""Errors of ours as answers: a status a client of the shop can act on, and nothing that is not its business."""
+
+import logging
+
+import pytest
+
+from paystar_async.contrib.answers import answer_to
+from paystar_async.errors import (
+    BadAnswer,
+    ConfigurationError,
+    InsufficientBalance,
+    InvalidValue,
+    NotSent,
+    OrderPaid,
+    PaystarError,
+    ServerFault,
+    StorageUnavailable,
+    TrackIdConflict,
+    Unanswered,
+    UnknownOrder,
+)
+
+SECRET = "0012345679"
+ERRORS: list[tuple[PaystarError, int, str]] = [
+    (InvalidValue("iban", expected="IR and 24 digits", got="text"), 422, "no"),
+    (OrderPaid("order_id", expected="an open order", got="a paid one"), 409, "no"),
+    (UnknownOrder("order_id", expected="an order of yours", got="another"), 404, "no"),
+    (TrackIdConflict("t-1 is on record"), 409, "no"),
+    (ConfigurationError("set PAYSTAR_GATEWAY_ID"), 500, "no"),
+    (StorageUnavailable("disk full"), 503, "no"),
+    (NotSent("no connection"), 503, "no"),
+    (Unanswered("no answer"), 504, "maybe"),
+    (BadAnswer("$", "html"), 502, "maybe"),
+    (InsufficientBalance(9, f"account {SECRET} is empty"), 502, "no"),
+    (ServerFault(0, "down"), 502, "maybe"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "executed"), ERRORS, ids=lambda one: type(one).__name__)
+def test_an_error_becomes_an_answer(
+    error: PaystarError, status: int, executed: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    answer = answer_to(error, "POST /pay")
+
+    assert (answer.status, answer.body["executed"]) == (status, executed)
+    assert str(error.args[0]) not in str(answer.body)
+    assert len(caplog.records) == 1
+    assert "POST /pay" in caplog.text
+
+
+def test_a_wrong_value_is_named_with_the_shape_it_must_have() -> None:
+    body = answer_to(ERRORS[0][0], "POST /pay").body
+
+    assert (body["field"], body["expected"]) == ("iban", "IR and 24 digits")
+
+
+def test_how_long_to_wait_is_passed_on() -> None:
+    assert answer_to(BadAnswer("$", "busy", retry_after=7.2), "GET /").headers == {"retry-after": "8"}
+    assert answer_to(BadAnswer("$", "busy"), "GET /").headers == {}

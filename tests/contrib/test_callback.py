@@ -1,0 +1,231 @@
+"""The callback in every framework: a payer gets on, and what is no callback is a page and a line in the log."""
+
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from paystar_async.contrib.callback import LONGEST, MOST_FIELDS
+from paystar_async.payments import Cancelled, Declined, Expired, Undecided, Verified
+from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
+
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+CARD = "6037991234567890"
+
+
+@pytest.fixture
+def shop() -> Shop:
+    return Shop()
+
+
+@pytest.fixture(params=FRAMEWORKS)
+async def ask(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[Ask]:
+    async with FRAMEWORKS[request.param](shop) as ask:
+        yield ask
+
+
+async def come_back(ask: Ask, method: str, fields: Any) -> Answered:
+    text = urlencode(fields, doseq=True)
+    if method == "GET":
+        return await ask("GET", f"/pay/callback?{text}")
+    return await ask("POST", "/pay/callback", text.encode(), FORM)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """What the log says of callbacks."""
+    return [one.getMessage() for one in caplog.records if one.getMessage().startswith("callback")]
+
+
+# --- a payer comes back -----------------------------------------------------------------------------------------------
+
+OUTCOMES = {"pay": Verified, "cancel": Cancelled, "fail": Cancelled, "expire": Expired}
+
+
+@pytest.mark.parametrize("choice", OUTCOMES)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_payer_is_sent_on_by_a_redirect_that_brings_the_session_back(
+    ask: Ask, shop: Shop, method: str, choice: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "paystar_async")
+    answer = await come_back(ask, method, await shop.pays(choice))
+
+    assert answer.status == 303
+    assert answer.headers["location"] == "/orders/ORD-1"
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert [type(one.outcome) for one in shop.told] == [OUTCOMES[choice]]
+    assert lines(caplog) == [f"callback of order 'ORD-1': {OUTCOMES[choice].__name__}"]
+
+
+async def test_a_form_counts_and_what_the_address_of_the_callback_holds_beside_it_does_not(
+    ask: Ask, shop: Shop
+) -> None:
+    body = urlencode(await shop.pays()).encode()
+
+    answer = await ask("POST", "/pay/callback?status=new&lang=fa", body, FORM)
+
+    assert answer.status == 303
+    assert isinstance(shop.told[0].outcome, Verified)
+
+
+async def test_a_post_with_its_fields_in_the_address_is_read_too(ask: Ask, shop: Shop) -> None:
+    answer = await ask("POST", f"/pay/callback?{urlencode(await shop.pays())}")
+
+    assert answer.status == 303
+    assert isinstance(shop.told[0].outcome, Verified)
+
+
+async def test_fields_nobody_knows_are_passed_over(ask: Ask, shop: Shop) -> None:
+    fields = {**await shop.pays(), "utm_source": "x", "؟": "\x00\ufffe"}
+
+    assert (await come_back(ask, "POST", fields)).status == 303
+    assert isinstance(shop.told[0].outcome, Verified)
+
+
+async def test_the_same_callback_twice_says_the_same_twice(ask: Ask, shop: Shop) -> None:
+    fields = await shop.pays()
+
+    assert [(await come_back(ask, method, fields)).status for method in ("GET", "POST")] == [303, 303]
+    assert [type(one.outcome) for one in shop.told] == [Verified, Verified]
+
+
+async def test_who_says_nothing_gets_a_short_page_with_the_result(ask: Ask, shop: Shop) -> None:
+    shop.answer = None
+    answer = await come_back(ask, "GET", await shop.pays())
+
+    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "The payment was made" in answer.text
+    assert 'dir="rtl"' in answer.text
+
+
+# --- what is no callback ----------------------------------------------------------------------------------------------
+
+GOOD = {"status": "1", "order_id": "ORD-1", "ref_num": "r-1", "transaction_id": "7"}
+BAD: dict[str, Any] = {
+    "nothing at all": {},
+    "no order": {"status": "1", "ref_num": "r-1"},
+    "no ref_num": {"status": "1", "order_id": "ORD-1"},
+    "no status": {"order_id": "ORD-1", "ref_num": "r-1"},
+    "an empty order": GOOD | {"order_id": ""},
+    "an order said twice, differently": GOOD | {"order_id": ["ORD-1", "ORD-2"]},
+    "a status said twice, differently": GOOD | {"status": ["-98", "1"]},
+    "an endless field": GOOD | {"ref_num": "r" * 600},
+    "a line break": GOOD | {"order_id": "ORD-1\r\nset-cookie: a=b"},
+    "half a surrogate pair and NUL": GOOD | {"ref_num": "\x00"},
+    "a whole card number": GOOD | {"card_number": CARD},
+    "fields without end": GOOD | {f"f{n}": "1" for n in range(MOST_FIELDS)},
+    "an order nobody made": GOOD | {"order_id": "ORD-9"},
+    "a national id for an order": GOOD | {"order_id": "0012345679"},
+}
+
+
+@pytest.mark.parametrize("fields", BAD.values(), ids=BAD)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_what_is_no_callback_is_a_page_and_one_line_and_changes_nothing(
+    ask: Ask, shop: Shop, method: str, fields: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "paystar_async")
+    answer = await come_back(ask, method, fields)
+
+    assert answer.status == 400
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Nothing was changed" in answer.text
+    assert not shop.told
+    assert len(lines(caplog)) == 1
+    assert lines(caplog)[0].startswith("callback refused: ")
+    everything = answer.text + caplog.text
+    assert not [one for one in (CARD, "0012345679", "set-cookie", "rrrrr") if one in everything]
+    assert "\n" not in lines(caplog)[0]
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_callback_without_end_is_refused(ask: Ask, shop: Shop, method: str) -> None:
+    # aiohttp does not even read so long an address, and says so itself.
+    assert (await come_back(ask, method, {**await shop.pays(), "more": "x" * LONGEST})).status == 400
+    assert not shop.told
+
+
+BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
+    "JSON": (b'{"status": "1"}', {"content-type": "application/json"}),
+    "half a multipart form": (b"--x\r\n", {"content-type": "multipart/form-data; boundary=x"}),
+    "no content type": (b"\xff\xfe\x00", {}),
+    "bytes that are no text": (b"status=%ff%fe&order_id=\xff&ref_num=%c3", FORM),
+    "a body without end": (b"a" * (LONGEST + 1), FORM),
+}
+
+
+@pytest.mark.parametrize(("body", "headers"), BODIES.values(), ids=BODIES)
+async def test_a_body_that_is_no_form_of_ours_is_refused(
+    ask: Ask, shop: Shop, body: bytes, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert (await ask("POST", "/pay/callback", body, headers)).status == 400
+    assert not shop.told
+    assert len(lines(caplog)) == 1
+
+
+# --- a callback that lies ---------------------------------------------------------------------------------------------
+
+
+async def test_another_orders_payment_buys_nothing(ask: Ask, shop: Shop) -> None:
+    shop.orders["ORD-2"] = 50_000
+    theirs = await shop.pays(order_id="ORD-2")
+
+    assert (await come_back(ask, "POST", {**theirs, "order_id": "ORD-1"})).status == 303
+    assert isinstance(shop.told[0].outcome, Declined)
+
+
+async def test_a_callback_that_was_made_up_buys_nothing(ask: Ask, shop: Shop) -> None:
+    assert (await come_back(ask, "POST", GOOD)).status == 303
+    assert isinstance(shop.told[0].outcome, Declined)
+
+
+# --- Paystar, or the shop, is in trouble ------------------------------------------------------------------------------
+
+
+async def test_where_paystar_does_not_answer_the_payer_is_told_that_it_is_not_known_yet(ask: Ask, shop: Shop) -> None:
+    fields = await shop.pays()
+    shop.answer = None
+    for row in ("gateway.verify", "gateway.inquiry"):
+        shop.sandbox.fail(row, "server_error")
+
+    answer = await come_back(ask, "POST", fields)
+
+    assert answer.status == 503
+    assert "Nothing is lost" in answer.text
+    assert isinstance(shop.told[0].outcome, Undecided)
+
+
+async def test_a_shop_that_paystar_refuses_answers_503_and_says_so_in_the_log_alone(
+    ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = await shop.pays()
+    shop.sandbox.fail("gateway.verify", "ip")
+
+    answer = await come_back(ask, "POST", fields)
+
+    assert answer.status == 503
+    assert "Nothing is lost" in answer.text
+    assert not shop.told
+    assert "IP" not in answer.text
+    assert "callback of order 'ORD-1' cannot be decided" in lines(caplog)[0]
+
+
+# --- errors in other routes -------------------------------------------------------------------------------------------
+
+
+async def test_an_error_of_ours_is_an_answer_that_tells_no_more_than_a_caller_needs(
+    ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = await ask("GET", "/balance")
+
+    assert answer.status == 500
+    assert answer.headers["content-type"].startswith("application/json")
+    assert '"executed":"no"' in answer.text.replace(" ", "")
+    assert "PAYSTAR_APPLICATION_ID" not in answer.text
+    assert "PAYSTAR_APPLICATION_ID" in caplog.text
+
+
+async def test_a_callback_comes_by_get_and_post_alone(ask: Ask) -> None:
+    assert (await ask("PUT", "/pay/callback")).status == 405

@@ -1,0 +1,127 @@
+"""One span a call, with the attributes dashboards know, and nothing personal."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode, get_current_span
+
+from paystar_async import Paystar
+from paystar_async.contrib.opentelemetry import Traced
+from paystar_async.errors import ConfigurationError, InsufficientBalance, PaystarError, Unanswered
+from tests.support import Engine, Play, QuickClock, client, ok, page, refused, transfer
+
+
+class Spans:
+    """What was traced."""
+
+    def __init__(self) -> None:
+        self._exporter = InMemorySpanExporter()
+        self.provider = TracerProvider()
+        self.provider.add_span_processor(SimpleSpanProcessor(self._exporter))
+
+    @property
+    def ended(self) -> tuple[ReadableSpan, ...]:
+        return self._exporter.get_finished_spans()
+
+
+@pytest.fixture
+def spans() -> Spans:
+    return Spans()
+
+
+def traced(spans: Spans, play: Play) -> Paystar:
+    return client(Engine(play), clock=QuickClock(), middleware=[Traced(spans.provider)])
+
+
+async def test_a_call_is_one_client_span_with_the_standard_attributes(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PAYSTAR_BASE_URL", raising=False)
+    inside: list[bool] = []
+
+    def play(_: object) -> Any:
+        inside.append(get_current_span().is_recording())
+        return ok({"balance": 1, "account_number": "0100000000001", "available_balance": 1})
+
+    await traced(spans, play).transfers.balance(account_number="0100000000001")
+
+    (span,) = spans.ended
+    assert (span.name, span.kind) == ("GET /open-banking/service/balance", SpanKind.CLIENT)
+    assert dict(span.attributes or {}) == {
+        "http.request.method": "GET",
+        "url.template": "/open-banking/service/balance",
+        "server.address": "core.paystar.ir",
+        "server.port": 443,
+        "http.response.status_code": 200,
+        "paystar.endpoint": "transfers.balance",
+    }
+    assert span.status.status_code is StatusCode.UNSET
+    assert inside == [True]
+
+
+async def test_attempts_are_inside_one_span(spans: Spans) -> None:
+    answers = [page(502), page(502), ok({"balance": 1})]
+
+    await traced(spans, lambda _: answers.pop(0)).transfers.balance(account_number="0100000000001")
+
+    assert len(spans.ended) == 1
+    assert not answers
+
+
+FAILURES: list[tuple[Any, type[PaystarError], dict[str, object]]] = [
+    (
+        refused(9, "account 0012345679 of علی is empty", http=400),
+        InsufficientBalance,
+        {"http.response.status_code": 400, "paystar.status": "9", "paystar.executed": "no"},
+    ),
+    (Unanswered("reset"), Unanswered, {"paystar.executed": "maybe"}),
+    (page(502), PaystarError, {"http.response.status_code": 502, "paystar.executed": "maybe"}),
+]
+
+
+@pytest.mark.parametrize(("answer", "kind", "said"), FAILURES, ids=lambda one: getattr(one, "__name__", ""))
+async def test_a_failure_says_what_kind_it_is_and_nothing_of_what_was_sent(
+    spans: Spans, answer: Any, kind: type[PaystarError], said: dict[str, object]
+) -> None:
+    with pytest.raises(kind) as raised:
+        await traced(spans, lambda _: answer).transfers.settle(transfers=[transfer("t-1")])
+
+    (span,) = spans.ended
+    attributes = dict(span.attributes or {})
+    assert attributes["error.type"] == type(raised.value).__name__
+    assert said.items() <= attributes.items()
+    assert span.status.status_code is StatusCode.ERROR
+    assert (span.status.description, span.events) == (None, ())
+    everything = json.dumps(json.loads(span.to_json()), ensure_ascii=False)
+    assert not [one for one in ("0012345679", "علی", "t-1", "0100000000001", "?") if one in everything]
+
+
+async def test_a_cancelled_call_ends_its_span(spans: Spans) -> None:
+    started = asyncio.Event()
+
+    async def play() -> Any:
+        started.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(traced(spans, lambda _: play()).transfers.balance(account_number="0100000000001"))
+    await started.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    assert (spans.ended[0].attributes or {})["error.type"] == "CancelledError"
+
+
+def test_the_server_is_the_one_the_client_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_BASE_URL", "http://127.0.0.1:8901/api")
+
+    assert Traced()._server == {"server.address": "127.0.0.1", "server.port": 8901}  # pyright: ignore[reportPrivateUsage]
+    assert Traced(base_url="https://api.paystar.shop/api")._server["server.port"] == 443  # pyright: ignore[reportPrivateUsage]
+    assert Traced(base_url="http://localhost/api")._server["server.port"] == 80  # pyright: ignore[reportPrivateUsage]
+    with pytest.raises(ConfigurationError):
+        Traced(base_url="nowhere")

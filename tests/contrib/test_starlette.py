@@ -1,0 +1,116 @@
+"""What Starlette brings of its own: lifespans in lifespans, mounted applications, browsers that go away."""
+
+import warnings
+from collections.abc import AsyncGenerator, MutableMapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+
+from paystar_async import Paystar
+from paystar_async.contrib.starlette import exception_handlers, payment_route, paystar_lifespan, paystar_of
+from paystar_async.errors import ConfigurationError
+from tests.contrib.browsing import browsing
+from tests.contrib.shops import Shop
+
+
+async def whose(request: Request) -> Response:
+    return PlainTextResponse(type(paystar_of(request)).__name__)
+
+
+async def test_a_lifespan_one_has_already_runs_inside_and_keeps_its_state() -> None:
+    seen: list[object] = []
+
+    @asynccontextmanager
+    async def mine(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
+        seen.append(app.state.paystar)
+        yield {"database": "mine"}
+        seen.append("closed")
+
+    client = Shop().client()
+    lifespan = paystar_lifespan(client, around=mine)
+    async with lifespan(Starlette()) as state:
+        assert dict(state) == {"database": "mine", "paystar": client}
+        assert seen == [client]
+    assert seen == [client, "closed"]
+
+
+async def test_a_client_is_made_from_the_environment_when_the_application_starts_and_not_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = Starlette(lifespan=paystar_lifespan())
+    made = Paystar()
+    monkeypatch.setattr(Paystar, "from_env", lambda: made)
+
+    async with app.router.lifespan_context(app):
+        assert app.state.paystar is made
+
+
+def test_a_mounted_application_finds_the_client_of_the_whole() -> None:
+    with warnings.catch_warnings():
+        # It would have another HTTP client than ours beneath it; only what it does with the lifespan is of interest.
+        warnings.simplefilter("ignore")
+        from starlette.testclient import TestClient
+    sub = Starlette(routes=[Route("/whose", whose)])
+    app = Starlette(routes=[Mount("/sub", sub)], lifespan=paystar_lifespan(Shop().client))
+
+    with TestClient(app) as browser:
+        assert browser.get("/sub/whose").text == "Paystar"  # pyright: ignore[reportUnknownMemberType]
+
+
+async def test_an_application_without_a_client_says_what_it_lacks(caplog: pytest.LogCaptureFixture) -> None:
+    app = Starlette(routes=[Route("/whose", whose)], exception_handlers=exception_handlers)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser:
+        answer = await browser.get("/whose")
+
+    assert (answer.status_code, answer.json()["detail"]) == (500, "The payment service is not set up")
+    assert "paystar_lifespan" in caplog.text
+
+
+async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_the_shop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shop = Shop()
+    app = Starlette(routes=[payment_route("/back", shop.on_payment)], lifespan=paystar_lifespan(shop.client))
+    received: list[dict[str, Any]] = [
+        {"type": "http.request", "body": b"status=1", "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[MutableMapping[str, Any]] = []
+
+    async def receive() -> MutableMapping[str, Any]:
+        return received.pop(0)
+
+    async def send(message: MutableMapping[str, Any]) -> None:
+        sent.append(message)
+
+    async with app.router.lifespan_context(app):
+        await app(
+            {"type": "http", "method": "POST", "path": "/back", "query_string": b"", "headers": []}, receive, send
+        )
+
+    assert sent[0]["status"] == 400
+    assert caplog.messages == ["callback refused: no form that can be read"]
+
+
+async def test_an_answer_of_ones_own_is_passed_on() -> None:
+    shop = Shop()
+    shop.answer = PlainTextResponse("thank you")
+    route = payment_route("/back", shop.on_payment, amount_of=shop.amount_of)
+    async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
+        assert (await browser.get("/back", params=await shop.pays())).text == "thank you"
+
+
+async def test_a_lifespan_that_cannot_make_a_client_says_why() -> None:
+    def nothing() -> Paystar:
+        raise ConfigurationError("no gateway")
+
+    app = Starlette(lifespan=paystar_lifespan(nothing))
+    with pytest.raises(ConfigurationError, match="no gateway"):
+        async with app.router.lifespan_context(app):
+            pass
