@@ -1,0 +1,91 @@
+"""aiogram: the client in every handler by its name, and a button that leads to a payment page.
+
+    dispatcher = Dispatcher()
+    setup_paystar(dispatcher, on_verified=hand_over)
+
+    @dispatcher.message(Command("buy"))
+    async def buy(message: Message, paystar: Paystar) -> None:
+        payment = await paystar.payments.start(amount=Toman(5_000), order_id=..., callback="https://shop.example/back")
+        await message.answer("…", reply_markup=payment_keyboard(payment))
+
+The payer comes back to ``callback``, which is a page and no chat: serve it with ``paystar_async.contrib.aiohttp`` or
+``.fastapi``, in the same process or in another one with the same ``database=``. ``on_verified`` then writes to the
+chat; keep the chat beside the order. A payment page opens once, so a payer who asks again is started again.
+
+Bale speaks the same protocol: ``Bot(token, session=AiohttpSession(api=TelegramAPIServer.from_base(
+"https://tapi.bale.ai")))``, and nothing else is different.
+
+With python-telegram-bot (for Bale, ``.base_url("https://tapi.bale.ai/bot")`` on the builder as well)::
+
+    from telegram import InlineKeyboardButton, InlineKeyboardMarkup, Update
+    from telegram.ext import Application, CommandHandler, ContextTypes
+    from paystar_async import Paystar, Toman
+
+    async def open_client(application: Application) -> None:
+        application.bot_data["paystar"] = Paystar.from_env()
+
+    async def close_client(application: Application) -> None:
+        await application.bot_data["paystar"].aclose()
+
+    async def buy(update: Update, context: ContextTypes.DEFAULT_TYPE) -> None:
+        payment = await context.bot_data["paystar"].payments.start(
+            amount=Toman(5_000), order_id=str(update.update_id), callback="https://shop.example/pay/callback")
+        button = InlineKeyboardButton("پرداخت", url=payment.url)
+        await update.effective_message.reply_text("یک فنجان چای", reply_markup=InlineKeyboardMarkup([[button]]))
+
+    def application(token: str) -> Application:
+        built = Application.builder().token(token).post_init(open_client).post_shutdown(close_client).build()
+        built.add_handler(CommandHandler("buy", buy))
+        return built
+"""
+
+from contextlib import AsyncExitStack
+
+from paystar_async.contrib.life import Make, OnVerified, opened
+from paystar_async.errors import ConfigurationError
+from paystar_async.payments import StartedPayment
+from paystar_async.values.money import Toman
+
+try:
+    from aiogram import Dispatcher
+    from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
+except ImportError:
+    raise ConfigurationError(
+        "paystar_async.contrib.aiogram needs the aiogram extra", hint="pip install 'paystar-async[aiogram]'"
+    ) from None
+
+
+def setup_paystar(dispatcher: Dispatcher, make: Make = None, *, on_verified: OnVerified | None = None) -> None:
+    """Open a client when the dispatcher starts, close it when it stops, and hand it to handlers as ``paystar``.
+
+    Args:
+        dispatcher: starts and stops with polling, or with aiogram's webhook application.
+        make: a client, or what makes one (``lambda: Paystar(gateway=..., database=...)``) at start-up, so that
+            importing the bot needs no configuration; ``Paystar.from_env`` by default.
+        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
+            the orders whose payer never came back are looked after in the background; needs ``database=``.
+    """
+    stack = AsyncExitStack()
+
+    async def start() -> None:
+        dispatcher["paystar"] = await stack.enter_async_context(opened(make, on_verified))
+
+    async def stop() -> None:
+        await stack.aclose()
+
+    dispatcher.startup.register(start)
+    dispatcher.shutdown.register(stop)
+
+
+def payment_keyboard(payment: StartedPayment | str, *, text: str | None = None) -> InlineKeyboardMarkup:
+    """A keyboard of one button that opens a payment page.
+
+    Args:
+        payment: what ``payments.start`` gave, or a page's address.
+        text: what the button says; by default to pay, and how much.
+    """
+    if isinstance(payment, StartedPayment):
+        rial = payment.payment_amount or payment.amount
+        price = f"{rial:,} ریال" if rial % Toman(1) else f"{rial // Toman(1):,} تومان"
+        text, payment = text or f"پرداخت {price}", payment.url
+    return InlineKeyboardMarkup(inline_keyboard=[[InlineKeyboardButton(text=text or "پرداخت", url=payment)]])

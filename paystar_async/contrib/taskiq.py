@@ -1,0 +1,106 @@
+"""taskiq: one client for the life of a worker, given to tasks as a dependency.
+
+    broker = ...
+    setup_paystar(broker)
+
+    @broker.task
+    async def look_after(track_id: str, paystar: PaystarDep) -> str:
+        return type(await paystar.transfers.wait(track_id=track_id)).__name__
+
+Every queue may run a job twice. A job that moves money gets its ``track_id`` from whoever queued it, stored before, and
+asks (``find``, ``wait``) before it sends again; ``paystar.payouts`` does all of it, and a job only has to wake it up.
+Give all workers one ``keys=`` store, so that one of them renews for all.
+
+arq::
+
+    from paystar_async import Paystar
+
+    async def startup(ctx: dict) -> None:
+        ctx["paystar"] = Paystar.from_env()
+
+    async def shutdown(ctx: dict) -> None:
+        await ctx["paystar"].aclose()
+
+    async def look_after(ctx: dict, track_id: str) -> str:
+        return type(await ctx["paystar"].transfers.wait(track_id=track_id)).__name__
+
+    class WorkerSettings:
+        functions = [look_after]
+        on_startup = startup
+        on_shutdown = shutdown
+
+Celery, whose tasks are no coroutines: one event loop for each worker process, kept as long as the process::
+
+    import asyncio
+    from celery import Celery
+    from celery.signals import worker_process_init, worker_process_shutdown
+    from paystar_async import Paystar
+
+    app = Celery("shop", broker="redis://localhost")
+    worker = {}
+
+    @worker_process_init.connect
+    def start(**_):
+        worker.update(loop=asyncio.Runner(), paystar=Paystar.from_env())
+
+    @worker_process_shutdown.connect
+    def stop(**_):
+        worker["loop"].run(worker["paystar"].aclose())
+        worker["loop"].close()
+
+    @app.task
+    def look_after(track_id):
+        return type(worker["loop"].run(worker["paystar"].transfers.wait(track_id=track_id))).__name__
+"""
+
+from contextlib import AsyncExitStack
+from typing import Annotated, cast
+
+from paystar_async.client import Paystar
+from paystar_async.contrib.life import Make, OnVerified, opened
+from paystar_async.errors import ConfigurationError
+
+try:
+    from taskiq import AsyncBroker, Context, TaskiqDepends, TaskiqEvents, TaskiqState
+except ImportError:
+    raise ConfigurationError(
+        "paystar_async.contrib.taskiq needs the taskiq extra", hint="pip install 'paystar-async[taskiq]'"
+    ) from None
+
+
+def setup_paystar(broker: AsyncBroker, make: Make = None, *, on_verified: OnVerified | None = None) -> None:
+    """Open a client when a worker starts, and close it when the worker stops.
+
+    Args:
+        broker: whose workers get it, in ``state.paystar``.
+        make: a client, or what makes one (``lambda: Paystar(application=..., keys=...)``) when the worker starts, so
+            that importing the tasks needs no configuration; ``Paystar.from_env`` by default.
+        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
+            the orders whose payer never came back are looked after in the background; needs ``database=``.
+    """
+    stack = AsyncExitStack()
+
+    async def start(state: TaskiqState) -> None:
+        state.paystar = await stack.enter_async_context(opened(make, on_verified))
+
+    async def stop(_: TaskiqState) -> None:
+        await stack.aclose()
+
+    broker.add_event_handler(TaskiqEvents.WORKER_STARTUP, start)
+    broker.add_event_handler(TaskiqEvents.WORKER_SHUTDOWN, stop)
+
+
+async def paystar_of(context: Annotated[Context, TaskiqDepends()]) -> Paystar:
+    """The worker's client.
+
+    Raises:
+        ConfigurationError: the broker was not set up with ``setup_paystar``, or is not started.
+    """
+    paystar = cast("object", context.state.get("paystar"))
+    if not isinstance(paystar, Paystar):
+        raise ConfigurationError("this worker holds no client", hint="call setup_paystar(broker) where it is made")
+    return paystar
+
+
+PaystarDep = Annotated[Paystar, TaskiqDepends(paystar_of)]
+"""The worker's client, as a parameter of a task: ``paystar: PaystarDep``."""

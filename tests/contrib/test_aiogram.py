@@ -1,0 +1,48 @@
+"""aiogram: the client by its name, and the payment button."""
+
+from aiogram import Bot, Dispatcher
+from aiogram.types import Message
+
+from paystar_async import Paystar
+from paystar_async.contrib.aiogram import payment_keyboard, setup_paystar
+from paystar_async.payments import StartedPayment
+from tests.contrib.shops import Shop
+from tests.contrib.telegram import TOKEN, Telegram, message
+
+
+async def test_a_handler_gets_the_client_by_its_name_from_start_to_stop() -> None:
+    seen: list[Paystar] = []
+
+    async def any_message(message: Message, paystar: Paystar) -> None:
+        seen.append(paystar)
+
+    client = Shop().client()
+    dispatcher = Dispatcher()
+    dispatcher.message.register(any_message)
+    setup_paystar(dispatcher, client)
+    bot = Bot(TOKEN, session=Telegram())
+
+    for _ in range(2):
+        await dispatcher.emit_startup()
+        await dispatcher.feed_update(bot, message("hello"))
+        await dispatcher.emit_shutdown()
+
+    assert seen == [client, client]
+
+
+def test_a_button_says_how_much_and_leads_to_the_page() -> None:
+    started = StartedPayment(url="https://core.paystar.ir/p?token=t", order_id="o", ref_num="r", amount=50_000)
+    button = payment_keyboard(started).inline_keyboard[0][0]
+
+    assert (button.text, button.url) == ("پرداخت 5,000 تومان", "https://core.paystar.ir/p?token=t")
+
+
+def test_a_button_shows_what_is_really_paid_and_in_rial_where_it_is_no_whole_toman() -> None:
+    started = StartedPayment(url="https://p", order_id="o", ref_num="r", amount=50_000, payment_amount=50_455)
+
+    assert payment_keyboard(started).inline_keyboard[0][0].text == "پرداخت 50,455 ریال"
+
+
+def test_a_button_says_what_it_is_told_to() -> None:
+    assert payment_keyboard("https://p", text="Pay").inline_keyboard[0][0].text == "Pay"
+    assert payment_keyboard("https://p").inline_keyboard[0][0].text == "پرداخت"

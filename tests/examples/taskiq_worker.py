@@ -1,0 +1,23 @@
+"""A worker that sees transfers to their end, in taskiq: ``taskiq worker tests.examples.taskiq_worker:broker``.
+
+Whoever sends a transfer stores its ``track_id`` first and queues it; the job only asks, so it may run twice.
+"""
+
+from taskiq import InMemoryBroker
+
+from paystar_async.contrib.taskiq import PaystarDep, setup_paystar
+from paystar_async.outcomes import Failed, Pending, Succeeded, Unknown
+
+broker = InMemoryBroker()  # in production one that others reach: Redis, RabbitMQ, NATS
+setup_paystar(broker)
+
+
+@broker.task
+async def look_after(track_id: str, paystar: PaystarDep) -> str:
+    match await paystar.transfers.wait(track_id=track_id, timeout=60):
+        case Succeeded(ref_code=ref_code):
+            return f"paid: {ref_code}"
+        case Failed(reason=reason):
+            return f"no money moved: {reason}"
+        case Pending(reason=reason) | Unknown(reason=reason):
+            return f"queue it again: {reason}"

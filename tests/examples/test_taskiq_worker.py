@@ -1,0 +1,25 @@
+"""The worker: a transfer that was sent is seen to its end, however often its job runs."""
+
+from paystar_async import Paystar, Transfer, new_track_id
+from paystar_async.sandbox import Sandbox
+from tests.examples.taskiq_worker import broker, look_after
+
+
+async def test_a_transfer_is_seen_to_its_end_and_sent_once(sandbox: Sandbox) -> None:
+    track_id = new_track_id()
+    await broker.startup()
+    async with Paystar.from_env() as paystar:
+        transfer = Transfer(
+            amount=1_000,
+            deposit="011123456789",
+            destination_account="IR570790000000850774361353",
+            destination_firstname="علی",
+            destination_lastname="احمدی",
+            track_id=track_id,
+        )
+        await paystar.transfers.settle(transfers=[transfer])
+    results = [await (await look_after.kiq(track_id)).wait_result() for _ in range(2)]
+    await broker.shutdown()
+
+    assert [one.return_value.partition(":")[0] for one in results] == ["paid", "paid"]
+    assert sandbox.ledger[track_id].count == 1
