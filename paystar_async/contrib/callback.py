@@ -10,10 +10,10 @@ from urllib.parse import parse_qs
 
 from paystar_async.client import Paystar
 from paystar_async.contrib.pages import LATER, UNKNOWN_ORDER, UNREADABLE, Page
-from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
+from paystar_async.errors import InvalidValue, PaystarError, UnknownOrder
 from paystar_async.middleware.log import logger
 from paystar_async.payments import Callback, Payment
-from paystar_async.values.mask import scrub
+from paystar_async.payments.desk import named, refused
 
 LONGEST = 16 * 1024
 """Bytes of a query or a form: several times what Paystar sends, and nothing to fill a memory with."""
@@ -61,24 +61,28 @@ async def returned(
     """
     try:
         callback = Callback.parse(await _fields(query, content_type, body))
-    except ValueError as error:  # an InvalidValue is one, and says nothing of what it refuses
-        logger.warning("callback refused: %s", error if isinstance(error, InvalidValue) else "no form that can be read")
-        raise NoPayment(UNREADABLE) from None
+    except ValueError as error:
+        raise _unreadable(error) from None
     try:
         payment = await _confirmed(paystar, callback, amount_of)
-    except UnknownOrder as error:
-        logger.warning("callback refused: %s", error)
-        raise NoPayment(UNKNOWN_ORDER) from None
+    except UnknownOrder:
+        raise NoPayment(UNKNOWN_ORDER) from None  # it is in the log already
     except InvalidValue as error:
-        logger.warning("callback refused: %s", error)
-        raise NoPayment(UNREADABLE) from None
+        raise _unreadable(error) from None
     except PaystarError as error:
         # It is the shop's trouble (its keys, its store), not the payer's: the same callback may come again.
-        level = logger.error if isinstance(error, ConfigurationError) else logger.warning
-        level("callback of order %s cannot be decided: %s", shown(callback.order_id), error)
+        logger.error("payments: a callback for order %s cannot be decided: %s", named(callback.order_id), error)
         raise NoPayment(LATER) from error
-    logger.info("callback of order %s: %s", shown(payment.order_id), type(payment.outcome).__name__)
+    logger.debug("payments: a callback for order %s: %s", named(payment.order_id), type(payment.outcome).__name__)
     return payment
+
+
+def _unreadable(error: ValueError) -> NoPayment:
+    """What is no callback; an InvalidValue names the field, and shows nothing of what it refuses."""
+    logger.warning(
+        "payments: a callback is refused: %s", error if isinstance(error, InvalidValue) else "no form of ours"
+    )
+    return NoPayment(UNREADABLE)
 
 
 async def _confirmed(paystar: Paystar, callback: Callback, amount_of: AmountOf | None) -> Payment:
@@ -87,13 +91,9 @@ async def _confirmed(paystar: Paystar, callback: Callback, amount_of: AmountOf |
     amount = amount_of(callback.order_id)
     amount = await amount if isawaitable(amount) else amount
     if amount is None:
-        raise UnknownOrder("order_id", expected="an order of yours", got=shown(callback.order_id))
+        refused(callback, "there is no such order")
+        raise UnknownOrder("order_id", expected="an order of yours", got=named(callback.order_id))
     return await paystar.payments.confirm(callback, amount=amount, order_id=callback.order_id)
-
-
-def shown(order_id: str) -> str:
-    """An order id as a log line shows it: anybody may have written it, and it may hold somebody's number."""
-    return repr(scrub(order_id[:64]))
 
 
 async def _fields(query: bytes, content_type: str | None, body: AsyncIterable[bytes] | None) -> Mapping[str, list[str]]:

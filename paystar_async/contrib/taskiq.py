@@ -4,7 +4,7 @@
     setup_paystar(broker)
 
     @broker.task
-    async def look_after(track_id: str, paystar: PaystarDep) -> str:
+    async def look_after(track_id: str, paystar: Paystar = PAYSTAR) -> str:
         return type(await paystar.transfers.wait(track_id=track_id)).__name__
 
 Every queue may run a job twice. A job that moves money gets its ``track_id`` from whoever queued it, stored before, and
@@ -54,7 +54,7 @@ Celery, whose tasks are no coroutines: one event loop for each worker process, k
 """
 
 from contextlib import AsyncExitStack
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 from paystar_async.client import Paystar
 from paystar_async.contrib.life import Make, OnVerified, opened
@@ -102,5 +102,8 @@ async def paystar_of(context: Annotated[Context, TaskiqDepends()]) -> Paystar:
     return paystar
 
 
+PAYSTAR: Any = TaskiqDepends(paystar_of)
+"""The worker's client, as a parameter of a task: ``paystar: Paystar = PAYSTAR``; who queues it leaves it out."""
+
 PaystarDep = Annotated[Paystar, TaskiqDepends(paystar_of)]
-"""The worker's client, as a parameter of a task: ``paystar: PaystarDep``."""
+"""The same as FastAPI has it, ``paystar: PaystarDep``; type checkers then ask for it in ``kiq``, too."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -15,9 +16,10 @@ from paystar_async import Paystar
 from paystar_async.contrib import aiohttp as with_aiohttp
 from paystar_async.contrib import fastapi as with_fastapi
 from paystar_async.contrib import starlette as with_starlette
+from paystar_async.contrib.callback import AmountOf
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
-from tests.contrib.browsing import browsing
+from tests.contrib.browsing import browsing, token_in
 
 AMOUNT = 50_000
 HOST = "https://shop.example"
@@ -38,30 +40,50 @@ Ask = Callable[..., Awaitable[Answered]]
 
 @define
 class Shop:
-    """What the shop keeps, and the sandbox it sells through."""
+    """What the shop keeps, and the sandbox it sells through.
+
+    With a ``database`` the client keeps the orders; without, the shop does.
+    """
 
     sandbox: Sandbox = field(factory=Sandbox)
-    orders: dict[str, int] = field(factory=lambda: {"ORD-1": AMOUNT})
+    orders: dict[str, int] = field(factory=dict[str, int])
     told: list[Payment] = field(factory=list[Payment])
     answer: Any = "/orders/ORD-1"
-    engine: Any = None
+    database: Path | None = None
 
     def client(self) -> Paystar:
-        engine = self.engine or self.sandbox.engine()
-        return Paystar(gateway=self.sandbox.gateway, engine=engine, max_retries=0, timeout=5)
+        return Paystar(
+            gateway=self.sandbox.gateway,
+            engine=self.sandbox.engine(),
+            database=self.database,
+            max_retries=0,
+        )
 
     async def on_payment(self, _: object, payment: Payment) -> Any:
         self.told.append(payment)
         return self.answer
 
-    def amount_of(self, order_id: str) -> int | None:
-        return self.orders.get(order_id)
+    @property
+    def amount_of(self) -> AmountOf | None:
+        return self.orders.get if self.database is None else None
 
-    async def pays(self, choice: str = "pay", *, order_id: str = "ORD-1", amount: int = AMOUNT) -> dict[str, str]:
-        """The fields a payer comes back with."""
+    async def opens(self, *order_ids: str) -> dict[str, str]:
+        """Start orders; returns the token of each one's payment page."""
         async with self.client() as paystar:
-            created = await paystar.gateway.create(amount=amount, order_id=order_id, callback=f"{HOST}/pay/callback")
-        return dict(self.sandbox.pay(created.token, choice))
+            tokens: dict[str, str] = {}
+            for order_id in order_ids:
+                asked: dict[str, Any] = {"amount": AMOUNT, "order_id": order_id, "callback": f"{HOST}/pay/callback"}
+                if self.database is None:
+                    self.orders[order_id] = AMOUNT
+                    tokens[order_id] = (await paystar.gateway.create(**asked)).token
+                else:
+                    tokens[order_id] = token_in((await paystar.payments.start(**asked)).url)
+            return tokens
+
+    async def pays(self, choice: str = "pay", *, order_id: str = "ORD-1") -> dict[str, str]:
+        """The fields a payer comes back with."""
+        tokens = await self.opens(order_id)
+        return dict(self.sandbox.pay(tokens[order_id], choice))
 
 
 @asynccontextmanager

@@ -95,7 +95,7 @@ async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_t
         )
 
     assert sent[0]["status"] == 400
-    assert caplog.messages == ["callback refused: no form that can be read"]
+    assert caplog.messages == ["payments: a callback is refused: no form of ours"]
 
 
 async def test_an_answer_of_ones_own_is_passed_on() -> None:

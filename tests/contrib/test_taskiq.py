@@ -1,9 +1,11 @@
 """taskiq: one client a worker, and tasks that are given it."""
 
+from typing import Any, cast
+
 from taskiq import InMemoryBroker
 
 from paystar_async import Paystar
-from paystar_async.contrib.taskiq import PaystarDep, setup_paystar
+from paystar_async.contrib.taskiq import PAYSTAR, PaystarDep, setup_paystar
 from tests.contrib.shops import Shop
 
 
@@ -19,13 +21,17 @@ async def test_tasks_of_a_worker_share_one_client_from_start_to_stop() -> None:
     setup_paystar(broker, make)
 
     @broker.task
-    async def job(paystar: PaystarDep) -> None:
+    async def job(paystar: Paystar = PAYSTAR) -> None:
+        seen.append(paystar)
+
+    @broker.task
+    async def annotated(paystar: PaystarDep) -> None:
         seen.append(paystar)
 
     assert not made
     await broker.startup()
-    for _ in range(2):
-        result = await (await job.kiq()).wait_result()
+    for kick in (job.kiq, cast("Any", annotated).kiq):
+        result = await (await kick()).wait_result()
         assert result.error is None
     await broker.shutdown()
 
@@ -36,7 +42,7 @@ async def test_a_task_of_a_worker_without_a_client_says_what_is_missing() -> Non
     broker = InMemoryBroker(await_inplace=True)
 
     @broker.task
-    async def job(paystar: PaystarDep) -> None:
+    async def job(paystar: Paystar = PAYSTAR) -> None:
         raise AssertionError
 
     await broker.startup()

@@ -1,6 +1,7 @@
-"""A shop of one product, in FastAPI: order, redirect to the payment page, callback, order status.
+"""A shop of one product, in FastAPI: order, payment page, callback, order status.
 
-``paystar sandbox`` prints the PAYSTAR_ variables to set; then ``uvicorn tests.examples.fastapi_shop:app``.
+``paystar sandbox`` prints the variables to set, PAYSTAR_DATABASE names a file for the orders; then
+``uvicorn tests.examples.fastapi_shop:app``.
 """
 
 import os
@@ -12,54 +13,63 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from paystar_async import Toman
 from paystar_async.contrib.fastapi import PaystarDep, exception_handlers, payment_router, paystar_lifespan
-from paystar_async.payments import Payment
+from paystar_async.payments import Payment, Verified
 
 PRICE = Toman(5_000)
 CALLBACK_METHOD = int(os.environ.get("SHOP_CALLBACK_METHOD", "1"))  # 1: the payer comes back by GET, 2: by POST
 
-orders: dict[str, str] = {}
+# What a database of the shop would hold: its orders, and which of them was handed over for which payment.
+orders: set[str] = set()
+handed_over: dict[str, str] = {}
 
-app = FastAPI(lifespan=paystar_lifespan(), exception_handlers=exception_handlers)
+
+async def hand_over(payment: Payment) -> None:
+    # It may be told twice, so what it does is unique by the payment's id; in a database: insert, on conflict nothing.
+    handed_over.setdefault(payment.id, payment.order_id)
+
+
+app = FastAPI(lifespan=paystar_lifespan(on_verified=hand_over), exception_handlers=exception_handlers)
 
 
 @app.get("/")
 async def product() -> HTMLResponse:
     return page(
         f'<p>یک فنجان چای · A cup of tea</p><p><bdi id="price">{PRICE:,}</bdi> Rial</p>'
-        '<form method="post" action="/buy"><button id="buy">خرید · Pay</button></form>'
+        '<form method="post" action="/buy"><button id="buy">خرید · Buy</button></form>'
     )
 
 
 @app.post("/buy")
 async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
     order_id = uuid.uuid4().hex  # nobody guesses it, so whoever has the address of the order may see it
-    orders[order_id] = "waiting"
-    created = await paystar.gateway.create(
+    orders.add(order_id)
+    payment = await paystar.payments.start(
         amount=PRICE,
         order_id=order_id,
         callback=str(request.url_for("paystar_callback")),
         callback_method=CALLBACK_METHOD,
     )
-    return RedirectResponse(paystar.gateway.payment_url(token=created.token), 303)
+    return RedirectResponse(payment.url, 303)
 
 
 async def on_payment(payment: Payment) -> str:
-    orders[payment.order_id] = type(payment.outcome).__name__.lower()
-    return f"/orders/{payment.order_id}"
+    """Say where the payer goes next. Nothing is kept of it: a callback may be made up, and a payment still be coming."""
+    return f"/orders/{payment.order_id}?said={type(payment.outcome).__name__.lower()}"
 
 
-def amount_of(order_id: str) -> int | None:
-    return PRICE if order_id in orders else None
-
-
-app.include_router(payment_router(on_payment=on_payment, path="/pay/callback", amount_of=amount_of))
+app.include_router(payment_router(on_payment=on_payment, path="/pay/callback"))
 
 
 @app.get("/orders/{order_id}")
-async def order(order_id: str) -> HTMLResponse:
+async def order(order_id: str, said: str = "waiting") -> HTMLResponse:
     if order_id not in orders:
         raise HTTPException(404)
-    return page(f'<p>سفارش · Order <bdi id="order">{escape(order_id)}</bdi></p><p id="state">{orders[order_id]}</p>')
+    times = list(handed_over.values()).count(order_id)
+    state = "verified" if times else "waiting" if said == "verified" else said
+    return page(
+        f'<p>سفارش · Order <bdi id="order">{order_id}</bdi></p><p id="state">{escape(state)}</p>'
+        f'<p>تحویل · Handed over: <bdi id="handed-over">{times}</bdi></p>'
+    )
 
 
 def page(content: str) -> HTMLResponse:

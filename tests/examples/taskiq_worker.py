@@ -5,7 +5,8 @@ Whoever sends a transfer stores its ``track_id`` first and queues it; the job on
 
 from taskiq import InMemoryBroker
 
-from paystar_async.contrib.taskiq import PaystarDep, setup_paystar
+from paystar_async import Paystar
+from paystar_async.contrib.taskiq import PAYSTAR, setup_paystar
 from paystar_async.outcomes import Failed, Pending, Succeeded, Unknown
 
 broker = InMemoryBroker()  # in production one that others reach: Redis, RabbitMQ, NATS
@@ -13,7 +14,7 @@ setup_paystar(broker)
 
 
 @broker.task
-async def look_after(track_id: str, paystar: PaystarDep) -> str:
+async def look_after(track_id: str, paystar: Paystar = PAYSTAR) -> str:
     match await paystar.transfers.wait(track_id=track_id, timeout=60):
         case Succeeded(ref_code=ref_code):
             return f"paid: {ref_code}"

@@ -19,8 +19,32 @@ async def test_a_payer_orders_pays_comes_back_and_sees_the_order(
 
         back = await come_back(browser, method, fields)
 
-        assert (back.status_code, back.headers["location"]) == (303, f"/orders/{fields['order_id']}")
-        assert f'id="state">{state}<' in (await browser.get(back.headers["location"])).text
+        assert back.status_code == 303
+        order = (await browser.get(back.headers["location"])).text
+        assert f'id="state">{state}<' in order
+        assert f'id="handed-over">{int(state == "verified")}<' in order
+
+
+async def test_a_callback_that_comes_twice_hands_over_once_and_a_forged_one_takes_nothing_back(
+    sandbox: Sandbox,
+) -> None:
+    async with browsing(app) as browser:
+        fields = paid(sandbox, (await browser.post("/buy")).headers["location"])
+        for again in (fields, fields, fields | {"status": "-98"}):
+            assert (await come_back(browser, "POST", again)).status_code == 303
+
+        order = (await browser.get(f"/orders/{fields['order_id']}?said=declined")).text
+        assert 'id="state">verified<' in order
+        assert 'id="handed-over">1<' in order
+
+
+async def test_nobody_calls_an_order_verified_but_the_shop(sandbox: Sandbox) -> None:
+    async with browsing(app) as browser:
+        page = (await browser.post("/buy")).headers["location"]
+        order_id = paid(sandbox, page, "cancel")["order_id"]
+
+        assert 'id="state">waiting<' in (await browser.get(f"/orders/{order_id}?said=verified")).text
+        assert "<script" not in (await browser.get(f"/orders/{order_id}?said=<script>")).text
 
 
 async def test_an_order_that_nobody_made_is_not_there(sandbox: Sandbox) -> None:
