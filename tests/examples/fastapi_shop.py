@@ -13,7 +13,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from paystar_async import Toman
 from paystar_async.contrib.fastapi import PaystarDep, exception_handlers, payment_router, paystar_lifespan
-from paystar_async.payments import Payment, Verified
+from paystar_async.payments import Payment
 
 PRICE = Toman(5_000)
 CALLBACK_METHOD = int(os.environ.get("SHOP_CALLBACK_METHOD", "1"))  # 1: the payer comes back by GET, 2: by POST
@@ -53,7 +53,7 @@ async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
 
 
 async def on_payment(payment: Payment) -> str:
-    """Say where the payer goes next. Nothing is kept of it: a callback may be made up, and a payment still be coming."""
+    """Say where the payer goes next; nothing is kept, since a callback may be made up while the payment comes."""
     return f"/orders/{payment.order_id}?said={type(payment.outcome).__name__.lower()}"
 
 
