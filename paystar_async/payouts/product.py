@@ -1,13 +1,16 @@
 """The two things that can be paid out – bank transfers and wallet settlements – behind one shape."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from paystar_async.endpoint import Response
+from paystar_async.errors import InvalidValue
 from paystar_async.models.base import Call
-from paystar_async.models.transfers import Settlement
+from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
+from paystar_async.models.wallet import FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.records import ProductName
+from paystar_async.values.kind import shown
 
 
 class Deliver(Protocol):
@@ -23,15 +26,26 @@ class Deliver(Protocol):
 class Product(Protocol):
     """What payouts needs to know of what it pays out."""
 
-    name: ProductName
-    account: str
-
-    def deposit(self, value: Value) -> str:
-        """The deposit account a transfer leaves; ``""`` where there is none."""
+    @property
+    def name(self) -> ProductName:
+        """``bank`` or ``wallet``."""
         ...
 
-    def matches(self, stored: str, track_id: str) -> bool:
-        """Whether a track_id as the bank keeps it is that of a transfer."""
+    @property
+    def account(self) -> str:
+        """The application's id, or the wallet's hashid."""
+        ...
+
+    def deposit(self, value: object) -> str:
+        """The deposit account a transfer leaves; ``""`` where there is none.
+
+        Raises:
+            InvalidValue: it is no transfer of this product, or one whose track_id could be taken for another's.
+        """
+        ...
+
+    def own(self, stored: str) -> str:
+        """Our track_id, given one as the bank keeps it."""
         ...
 
     async def send(self, values: Sequence[Value], timeout: float, before_send: Callable[[], None]) -> object:
@@ -60,6 +74,32 @@ class Bank:
     def __init__(self, deliver: Deliver, account: str) -> None:
         self._deliver, self.account = deliver, account
 
+    def deposit(self, value: object) -> str:
+        """The deposit account a transfer leaves."""
+        if not isinstance(value, Transfer):
+            raise InvalidValue("transfers", expected="a Transfer each", got=f"a {type(value).__name__}")
+        return value.deposit
+
+    def own(self, stored: str) -> str:
+        """The bank keeps a track_id as it was sent."""
+        return stored
+
+    async def send(self, values: Sequence[Value], timeout: float, before_send: Callable[[], None]) -> object:
+        """Send them in one call; what the bank says of each."""
+        call = Settle(transfers=cast("Sequence[Transfer]", values))
+        return (await self._deliver(call, timeout, before_send)).value
+
+    async def find(self, track_id: str, timeout: float) -> Sequence[Settlement]:
+        """What the bank has of one transfer."""
+        return await self._found(FindTransfers(track_id=track_id), timeout)
+
+    async def list(self, deposit: str, limit: int, skip: int, timeout: float) -> Sequence[Settlement] | None:
+        """The newest transfers of a deposit account."""
+        return await self._found(FindTransfers(deposit=deposit, limit=limit, skip=skip or None), timeout)
+
+    async def _found(self, call: FindTransfers, timeout: float) -> Sequence[Settlement]:
+        return cast("Sequence[Settlement]", (await self._deliver(call, timeout)).value)
+
 
 class WalletPayouts:
     """Settlements of a wallet.
@@ -73,3 +113,31 @@ class WalletPayouts:
 
     def __init__(self, deliver: Deliver, account: str) -> None:
         self._deliver, self.account = deliver, account
+
+    def deposit(self, value: object) -> str:
+        """A wallet is one account."""
+        if not isinstance(value, WalletTransfer):
+            raise InvalidValue("transfers", expected="a WalletTransfer each", got=f"a {type(value).__name__}")
+        if self.own(value.track_id) != value.track_id:
+            hint = "the service keeps a track_id as wallet*track_id*n: this one could be taken for another's"
+            raise InvalidValue("track_id", expected="one of your own making", got=shown(value.track_id), hint=hint)
+        return ""
+
+    def own(self, stored: str) -> str:
+        """Our track_id out of ``wallet*track_id*n``."""
+        inner, _, number = stored.removeprefix(f"{self.account}*").rpartition("*")
+        return inner if stored.startswith(f"{self.account}*") and inner and number.isdecimal() else stored
+
+    async def send(self, values: Sequence[Value], timeout: float, before_send: Callable[[], None]) -> object:
+        """Send them in one call; that they were taken."""
+        call = SettleWallet(transfers=cast("Sequence[WalletTransfer]", values))
+        return (await self._deliver(call, timeout, before_send)).value
+
+    async def find(self, track_id: str, timeout: float) -> Sequence[Settlement]:
+        """What the service has of one transfer."""
+        answer = await self._deliver(FindWalletTransfers(track_id=track_id), timeout)
+        return cast("Sequence[Settlement]", answer.value)
+
+    async def list(self, deposit: str, limit: int, skip: int, timeout: float) -> Sequence[Settlement] | None:  # noqa: ARG002
+        """There is no list of a wallet's transfers."""
+        return None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, cast
 
 from attrs import asdict, frozen
 
@@ -12,6 +12,7 @@ from paystar_async.payouts.states import State
 from paystar_async.values.kind import shown
 
 ProductName = Literal["bank", "wallet"]
+Work = Literal["send", "wait", "ask", "funds", "none"]
 MOST_IN_A_CHUNK = 100
 
 
@@ -42,7 +43,7 @@ class Policy:
         if self.rate is not None:
             _span("rate", self.rate, "a number of calls a second above 0, or None")
         _span("quiet_window", self.quiet_window, "a number of seconds above 0")
-        if not isinstance(self.resend, bool):
+        if not isinstance(cast("object", self.resend), bool):
             raise InvalidValue("resend", expected="True or False", got=shown(self.resend))
 
     @property
@@ -106,7 +107,8 @@ class ChunkRecord:
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
         deposit: the deposit account its money leaves, ``""`` for a wallet.
-        work: what is to be done next: ``send``, ``wait`` (an intent is out), ``ask`` or ``none``.
+        work: what is to be done next: ``send``, ``wait`` (an intent is out), ``ask``, ``funds`` (it waits for money)
+            or ``none``.
         due: when, in the ledger's time; None: not before somebody resumes it.
         owner: who holds it at the moment.
         until: when that one counts as dead.
@@ -120,7 +122,7 @@ class ChunkRecord:
     product: ProductName
     account: str
     deposit: str
-    work: Literal["send", "wait", "ask", "none"]
+    work: Work
     due: float | None
     owner: str | None
     until: float | None

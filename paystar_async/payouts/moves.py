@@ -1,0 +1,189 @@
+"""Changes of state: each a compare-and-set and an event, in one transaction with whatever belongs to it."""
+
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.reading import transfer_of
+from paystar_async.payouts.records import ProductName, TransferRecord
+from paystar_async.payouts.states import FINAL, State, may_follow
+from paystar_async.payouts.tables import Tables, Timed, numbered, values
+from paystar_async.storage.database import Row
+from paystar_async.storage.database import Value as Stored
+from paystar_async.values.secret import Secret
+
+_DROP = f"payload = CASE WHEN {{after}} IN ({', '.join(f"'{state}'" for state in sorted(FINAL))})" + (
+    " THEN COALESCE(masked, payload) ELSE payload END"
+)
+_CHUNK = f"""
+UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
+    doubts = doubts + :doubt, not_founds = 0, asked_at = NULL,
+    unknown_since = CASE WHEN :after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
+    {_DROP.format(after="CAST(:after AS TEXT)")}
+WHERE chunk_id = :chunk_id AND state = :before
+"""  # noqa: S608
+_CHUNK_EVENTS = """
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
+SELECT product, account, track_id, version, changed_at, CAST(:before AS TEXT), state, CAST(:cause AS TEXT), reason
+FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = :after AND changed_at = :at
+"""
+_COLUMNS = "track_id version after reason ref_code hashid doubt"
+_ROWS = f"""
+WITH v (track_id, version, after, reason, ref_code, hashid, doubt) AS ({{rows}})
+UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_transfers.version + 1,
+    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL,
+    ref_code = COALESCE(CAST(v.ref_code AS TEXT), paystar_payout_transfers.ref_code),
+    hashid = COALESCE(CAST(v.hashid AS TEXT), paystar_payout_transfers.hashid),
+    doubts = doubts + CAST(v.doubt AS BIGINT),
+    unknown_since = CASE WHEN v.after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
+    {_DROP.format(after="v.after")}
+FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
+    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = CAST(v.version AS BIGINT)
+RETURNING paystar_payout_transfers.track_id AS track_id
+"""  # noqa: S608
+_EVENTS = """
+INSERT INTO paystar_payout_events (track_id, version, before, after, detail, product, account, at, cause)
+{rows}
+"""
+# Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
+_APART = """
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks)
+SELECT t.chunk_id || '.' || t.place || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
+    CAST(:at AS DOUBLE PRECISION), 1, 0, 0
+FROM paystar_payout_transfers t JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
+WHERE t.chunk_id = :chunk_id AND t.state = 'planned' AND t.changed_at = :at
+"""
+_MOVE_APART = """
+UPDATE paystar_payout_transfers SET chunk_id = chunk_id || '.' || place || '.' || attempt
+WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
+"""
+
+
+@frozen(kw_only=True)
+class Held:
+    """A transfer as the ledger holds it, with what is to be sent.
+
+    Attributes:
+        record: what is known of it.
+        doubts: how many of its attempts nobody could say the fate of.
+        asked_at: when "not found" last counted.
+        payload: what is to be sent, as it is kept.
+        masked: whether only a masked form of it is left.
+    """
+
+    record: TransferRecord
+    doubts: int
+    asked_at: float | None
+    payload: Secret = field(repr=False)
+    masked: bool
+
+    def value(self, tables: Tables) -> Value:
+        """What is to be sent, or was."""
+        record = self.record
+        return tables.codec.value(record.product, record.account, record.track_id, self.payload)
+
+
+def held_of(row: Row) -> Held:
+    """A row as it is held."""
+    return Held(
+        record=transfer_of(row),
+        doubts=row["doubts"],
+        asked_at=row["asked_at"],
+        payload=Secret(row["payload"]),
+        masked=row["masked"] is not None and row["masked"] == row["payload"],
+    )
+
+
+@frozen(kw_only=True)
+class Change:
+    """What becomes of one transfer.
+
+    Attributes:
+        record: as it was read; if it has changed since, nothing happens.
+        after: the state it comes to.
+        reason: why, in words, masked.
+        ref_code: the bank's reference, where it gave one.
+        hashid: Paystar's name for it, where it gave one.
+    """
+
+    record: TransferRecord
+    after: State
+    reason: str = ""
+    ref_code: str | None = None
+    hashid: str | None = None
+
+    @property
+    def lawful(self) -> bool:
+        """Whether the table of transitions has it."""
+        return may_follow(self.record.state, self.after)
+
+
+async def move_chunk(
+    transaction: Timed, chunk_id: str, before: State, after: State, *, at: float, cause: str, reason: str = ""
+) -> int:
+    """Move those of a chunk that are in one state on to another; how many."""
+    told: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
+    moved = await transaction.execute(_CHUNK, told | {"reason": reason, "doubt": _doubt(before, after)})
+    if moved:
+        await transaction.execute(_CHUNK_EVENTS, told | {"cause": cause})
+    return moved
+
+
+async def move_rows(
+    transaction: Timed,
+    product: ProductName,
+    account: str,
+    changes: Sequence[Change],
+    *,
+    at: float,
+    cause: str,
+) -> set[str]:
+    """Make these changes; the track_ids of those that were still as they had been read."""
+    if not changes:
+        return set()
+    rows: list[dict[str, Stored]] = [
+        {
+            "track_id": one.record.track_id,
+            "version": one.record.version,
+            "after": one.after.value,
+            "reason": one.reason,
+            "ref_code": one.ref_code,
+            "hashid": one.hashid,
+            "doubt": _doubt(one.record.state, one.after),
+        }
+        for one in changes
+    ]
+    whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
+    sql = _ROWS.format(rows=values(_COLUMNS, len(rows)))
+    moved = {row["track_id"] for row in await transaction.fetch(sql, numbered(rows) | whose)}
+    events: list[dict[str, Stored]] = [
+        {
+            "track_id": one.record.track_id,
+            "version": one.record.version + 1,
+            "before": one.record.state.value,
+            "after": one.after.value,
+            "detail": one.reason,
+        }
+        for one in changes
+        if one.record.track_id in moved
+    ]
+    if events:
+        told = values("track_id version before after detail", len(events), *_SAME)
+        await transaction.execute(_EVENTS.format(rows=told), numbered(events) | whose | {"cause": cause})
+    return moved
+
+
+_SAME = (":product", ":account", ":at", ":cause")
+
+
+async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
+    """Give each transfer of a chunk that was planned again just now a chunk of its own."""
+    told: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
+    await transaction.execute(_APART, told)
+    await transaction.execute(_MOVE_APART, told)
+
+
+def _doubt(before: State, after: State) -> int:
+    return int(before is State.SENDING and after is State.UNKNOWN)

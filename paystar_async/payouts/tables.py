@@ -1,0 +1,151 @@
+"""The ledger's database: laid out at first use, with a time of its own that does not jump."""
+
+import secrets
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from paystar_async.clock import Clock, SystemClock
+from paystar_async.errors import StorageCorrupt, StorageError, WrongStorageKey
+from paystar_async.keys.crypto import Crypto
+from paystar_async.payouts.payload import Codec
+from paystar_async.payouts.schema import PART, SCHEMA
+from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction, Value
+from paystar_async.values.secret import Secret
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.AsyncConnection[Any]
+
+_SEALED_FOR = "payout digest key"
+
+
+class Timed:
+    """A transaction that tells the time of the ledger.
+
+    A server has a clock of its own and keeps to it; a file takes what it is told here.
+    """
+
+    def __init__(self, transaction: Transaction, now: float) -> None:
+        self._transaction, self._now = transaction, now
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        """Run a statement; how many rows it changed."""
+        return await self._transaction.execute(sql, {**parameters, "now": self._now})
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        """Run a statement; the rows it gives, by column name."""
+        return await self._transaction.fetch(sql, {**parameters, "now": self._now})
+
+
+class Tables:
+    """The ledger's tables in a database.
+
+    Args:
+        database: where.
+        crypto: seals what is to be sent.
+        clock: what time it is, where the database has no clock of its own.
+    """
+
+    def __init__(self, database: Database, crypto: Crypto | None, clock: Clock | None) -> None:
+        self._database, self._crypto = database, crypto
+        self._clock = clock or SystemClock()
+        # Leases and quiet windows are spans: the wall clock says once when this is, the monotonic one what passes.
+        self._start = self._clock.time() - self._clock.monotonic()
+        self._codec: Codec | None = None
+        self._laid_out = False
+
+    @property
+    def codec(self) -> Codec:
+        """How transfers are kept; there once the tables are."""
+        if self._codec is None:
+            raise StorageError("the payout ledger is not open yet", hint="read something of it first")
+        return self._codec
+
+    @asynccontextmanager
+    async def transaction(self, connection: "Connection | None" = None) -> AsyncGenerator[Timed, None]:
+        """A transaction on the tables; part of the caller's own where a connection is handed in."""
+        await self.open()
+        if connection is not None:
+            from paystar_async.storage.postgres import PostgresTransaction
+
+            own = Timed(PostgresTransaction(connection), self._now())
+            await own.execute("SAVEPOINT paystar_payouts")
+            try:
+                yield own
+            except BaseException:
+                await own.execute("ROLLBACK TO SAVEPOINT paystar_payouts")
+                raise
+            await own.execute("RELEASE SAVEPOINT paystar_payouts")
+            return
+        try:
+            async with self._database.transaction() as transaction:
+                yield Timed(transaction, self._now())
+        except StorageError:
+            self._laid_out = False  # the file may be another by now, or the server restored
+            raise
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        """One statement in a transaction of its own; the rows it gives."""
+        await self.open()
+        try:
+            return await self._database.fetch(sql, {**parameters, "now": self._now()})
+        except StorageError:
+            self._laid_out = False
+            raise
+
+    async def open(self) -> None:
+        """Lay the tables out, or bring them up to date, unless that was done.
+
+        Raises:
+            SchemaMismatch: a newer version of this package wrote them.
+            WrongStorageKey: they are sealed, and no key opens them.
+        """
+        if not self._laid_out:
+            await self._database.migrate(PART, SCHEMA)
+            self._codec = Codec(await self._digest_key(), self._crypto)
+            self._laid_out = True
+
+    async def _digest_key(self) -> Secret:
+        mine = Secret(secrets.token_hex(32))
+        held = mine if self._crypto is None else Secret(self._crypto.seal(mine, _SEALED_FOR))
+        find = "SELECT held FROM paystar_payout_settings WHERE name = 'digest_key'"
+        rows = await self._database.fetch(find)
+        if not rows:
+            await self._database.execute(
+                "INSERT INTO paystar_payout_settings (name, held) VALUES ('digest_key', :held)"
+                " ON CONFLICT (name) DO NOTHING",
+                {"held": held},
+            )
+            rows = await self._database.fetch(find)
+        key = Secret(rows[0]["held"])
+        if "." in key.reveal():
+            if self._crypto is None:
+                raise WrongStorageKey("the payout ledger is stored encrypted, and no key was given")
+            return self._crypto.unseal(key.reveal(), _SEALED_FOR)
+        if len(key.reveal()) != len(mine.reveal()):
+            raise StorageCorrupt("the payout ledger's own key cannot be read")
+        return key
+
+    def _now(self) -> float:
+        return self._start + self._clock.monotonic()
+
+
+@lru_cache(maxsize=512)
+def values(columns: str, rows: int, *same: str) -> str:
+    """``VALUES (:a0, :b0), (:a1, :b1), …`` for so many rows; what is the ``same`` in each comes last."""
+    names = columns.split()
+    lines = (", ".join((*(f":{name}{row}" for name in names), *same)) for row in range(rows))
+    return f"VALUES {', '.join(f'({line})' for line in lines)}"
+
+
+def numbered(rows: Iterable[Mapping[str, Value]]) -> dict[str, Value]:
+    """The parameters of ``values``."""
+    return {f"{name}{number}": held for number, row in enumerate(rows) for name, held in row.items()}
+
+
+def pieces(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    """The rows, so many at a time."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
