@@ -5,7 +5,17 @@ from typing import Literal
 
 from attrs import frozen
 
-EventName = Literal["key_refreshed", "key_adopted", "key_lost", "key_healed", "key_refresh_failed", "retry"]
+EventName = Literal[
+    "key_refreshed",
+    "key_adopted",
+    "key_lost",
+    "key_healed",
+    "key_refresh_failed",
+    "retry",
+    "payouts_halted",
+    "payouts_short",
+    "payouts_refused",
+]
 
 
 @frozen(kw_only=True)

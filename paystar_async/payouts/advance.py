@@ -1,16 +1,58 @@
-"""The only thing that moves money: one step of one chunk, safe to call twice, at once, from anywhere."""
+"""The only thing that moves money: one step of one chunk, safe to call twice, at once, from anywhere.
 
-from collections.abc import Callable, Iterable, Sequence
+The order is the whole point. The intent is on the disk before a byte leaves; the fence, asked right before the first
+byte, keeps a sender that was held up from sending what others have given up for lost; and what came of it is recorded
+by a task that no caller can cancel.
+"""
+
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+
+import anyio
+from attrs import evolve
 
 from paystar_async.background import Background
 from paystar_async.clock import Clock
-from paystar_async.events import OnEvent
+from paystar_async.errors import ConfigurationError, NotSent, StorageUnavailable
+from paystar_async.events import Event, EventName, OnEvent
+from paystar_async.middleware.log import logger
+from paystar_async.payouts.claims import Claim, Later, Release, Sight, claim, expire, let_go, owned, peek
+from paystar_async.payouts.classify import Known, classify
+from paystar_async.payouts.decide import Decision, after_send
+from paystar_async.payouts.inquire import Inquirer
+from paystar_async.payouts.learning import learn_late
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Product
+from paystar_async.payouts.records import ProductName
 
 CALL_SECONDS = 30.0
 FENCE_SECONDS = 5.0
 MARGIN_SECONDS = 5.0
+RECORD_TRIES = 8
+_ALARMS: Mapping[str, EventName] = {"halt": "payouts_halted", "funds": "payouts_short", "auth": "payouts_refused"}
+
+
+class Fence:
+    """Lets a first byte leave for a short while, and never again.
+
+    Args:
+        clock: what time it is.
+        seconds: how long.
+    """
+
+    def __init__(self, clock: Clock, seconds: float) -> None:
+        self._clock = clock
+        self._until = clock.monotonic() + seconds
+
+    def __call__(self) -> None:
+        """Raise NotSent unless a byte may leave now."""
+        if self._clock.monotonic() >= self._until:
+            raise NotSent("it was held up for too long after its intent was recorded")
+
+    def fall(self) -> None:
+        """Let nothing leave any more."""
+        self._until = float("-inf")
 
 
 class Advancer:
@@ -41,7 +83,11 @@ class Advancer:
         fence: float = FENCE_SECONDS,
         margin: float = MARGIN_SECONDS,
     ) -> None:
-        raise NotImplementedError
+        self._ledger, self._tables = ledger, ledger.tables
+        self._products: dict[tuple[ProductName, str], Product] = {(one.name, one.account): one for one in products}
+        self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
+        self._timeout, self._fence, self._lease = timeout, fence, fence + timeout + margin
+        self._inquirer = Inquirer(self._tables, clock, timeout, timeout + margin)
 
     async def advance(self, chunk_id: str) -> float | None:
         """Do what is due for a chunk, if anything is.
@@ -56,12 +102,110 @@ class Advancer:
             ConfigurationError: the chunk's account is not configured here, or the engine cannot be fenced.
             StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
         """
-        raise NotImplementedError
+        if not self._fences():
+            raise ConfigurationError(
+                "payouts need an engine that says when a request leaves", hint='use the default one: engine="httpx"'
+            )
+        return await self._background().start(partial(self._step, chunk_id)).wait()
 
     async def due(self, limit: int = 100) -> Sequence[tuple[str, float]]:
         """Chunks of the accounts that are configured here, and when each is due in the ledger's time."""
-        raise NotImplementedError
+        return await self._ledger.due(list(self._products), limit)
 
     async def now(self) -> float:
         """The ledger's time."""
-        raise NotImplementedError
+        return await self._ledger.now()
+
+    async def _step(self, chunk_id: str) -> float | None:
+        sight = await peek(self._tables, chunk_id)
+        if sight is None or (due := sight.chunk.due) is None:
+            return None
+        chunk = sight.chunk
+        product = self._products.get((chunk.product, chunk.account))
+        if product is None:
+            raise ConfigurationError(
+                f"a payout of the {chunk.product} account {chunk.account} is due, and this client has another or none",
+                hint="run it with the account that planned it",
+            )
+        if due > sight.at:
+            return due
+        if chunk.work == "wait":
+            return await expire(self._tables, sight)
+        if chunk.work == "ask":
+            return await self._ask(sight, product)
+        return await self._send(sight, product)
+
+    async def _send(self, sight: Sight, product: Product) -> float | None:
+        # Its time begins before the claim's: whatever the claim takes, the lease outlasts what may leave.
+        fence = Fence(self._clock, self._fence)
+        held = await self._claim(sight)
+        if isinstance(held, Later):
+            return held.due
+        result: object
+        try:
+            result = await product.send(held.values, self._timeout, fence)
+        except BaseException as error:
+            result = error
+        fence.fall()
+        # The loop may be ending. What is known is recorded all the same.
+        with anyio.CancelScope(shield=True):
+            due = await self._record(held, product, classify(result, held.values, product.own))
+        if isinstance(result, BaseException) and not isinstance(result, Exception):
+            raise result
+        return due
+
+    async def _claim(self, sight: Sight) -> Claim | Later:
+        owner = secrets.token_hex(8)
+        try:
+            return await claim(self._tables, sight, owner, self._lease)
+        except StorageUnavailable:
+            # The commit may have been what failed, and may have happened. Nothing is sent unless it reads as ours.
+            held = await owned(self._tables, sight, owner)
+            if held is None:
+                raise
+            return held
+
+    async def _record(self, held: Claim, product: Product, known: Mapping[str, Known]) -> float | None:
+        decision = after_send(held.transfers, known, held.chunk.looks)
+        release, repeated = await self._let_go(held, decision)
+        if release.closed or decision.cause == "auth" or (repeated and decision.close is not None):
+            self._alarm(held, decision)
+        if release.ours:
+            return release.due
+        attempts = {one.record.track_id: one.record.attempt for one in held.transfers}
+        await learn_late(self._tables, product, known, attempts)
+        sight = await peek(self._tables, held.chunk.chunk_id)
+        return sight.chunk.due if sight is not None else None
+
+    async def _let_go(self, held: Claim, decision: Decision) -> tuple[Release, bool]:
+        """Record, again and again if need be: recording twice is the same as once."""
+        pause = 0.1
+        for tried in range(RECORD_TRIES):
+            try:
+                return await let_go(self._tables, held, decision), tried > 0
+            except StorageUnavailable:
+                if tried == RECORD_TRIES - 1:
+                    raise
+                await self._clock.sleep(pause)
+                pause *= 2
+        raise AssertionError  # the last time returns or raises
+
+    async def _ask(self, sight: Sight, product: Product) -> float | None:
+        asked = await self._inquirer.ask(sight, product)
+        if isinstance(asked, Later):
+            return asked.due
+        held, decision = asked
+        release, _ = await self._let_go(held, decision)
+        if release.closed:
+            self._alarm(held, evolve(decision, cause="halt"))
+        if release.ours:
+            return release.due
+        now = await peek(self._tables, held.chunk.chunk_id)
+        return now.chunk.due if now is not None else None
+
+    def _alarm(self, held: Claim, decision: Decision) -> None:
+        name = _ALARMS[decision.cause]
+        why = decision.close[1] if decision.close else (decision.whole or ("", ""))[1]
+        logger.error("%s: %s %s: %s", name, held.chunk.product, held.chunk.account, why)
+        realm = "application" if held.chunk.product == "bank" else "wallet"
+        self._notify(Event(name=name, realm=realm, account=held.chunk.account, detail=why))

@@ -3,10 +3,15 @@
 from collections.abc import AsyncIterable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
+from attrs import evolve
+
 from paystar_async.clock import Clock
 from paystar_async.keys.crypto import Crypto
 from paystar_async.models.transfers import Settlement
+from paystar_async.payouts import gates, learning, planning, reading
 from paystar_async.payouts.classify import Value
+from paystar_async.payouts.decide import Cause
+from paystar_async.payouts.planning import Planner
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import (
     BatchRecord,
@@ -18,6 +23,7 @@ from paystar_async.payouts.records import (
     TransferRecord,
 )
 from paystar_async.payouts.states import State
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import Database
 
 if TYPE_CHECKING:
@@ -36,11 +42,11 @@ class Ledger:
     """
 
     def __init__(self, database: Database, *, crypto: Crypto | None = None, clock: Clock | None = None) -> None:
-        raise NotImplementedError
+        self.tables = Tables(database, crypto, clock)
 
     async def now(self) -> float:
         """The ledger's time: seconds since 1970 that do not jump with the machine's clock."""
-        raise NotImplementedError
+        return await self.tables.time()
 
     # Planning
 
@@ -71,67 +77,75 @@ class Ledger:
             TrackIdConflict: a track_id is on record with other contents.
             StorageError: the ledger cannot be used.
         """
-        raise NotImplementedError
+        found = await reading.find_batch(self.tables, batch_id) if connection is None else None
+        planner = Planner(self.tables, product, batch_id, policy or Policy(), connection)
+        record = await planner.plan(values, found)
+        if policy is not None and policy != record.policy:
+            record = await self._repace(record, policy, connection)
+        return record
 
     # Reading
 
     async def batch(self, batch_id: str) -> BatchRecord | None:
         """A batch."""
-        raise NotImplementedError
+        return await reading.find_batch(self.tables, batch_id)
 
     async def batches(self, limit: int = 100) -> Sequence[BatchRecord]:
         """The batches, newest first."""
-        raise NotImplementedError
+        return await reading.batches(self.tables, limit)
 
     async def transfer(self, product: ProductName, account: str, track_id: str) -> TransferRecord | None:
         """A transfer."""
-        raise NotImplementedError
+        return (await self.known(product, account, [track_id])).get(track_id)
 
     async def known(
         self, product: ProductName, account: str, track_ids: Collection[str]
     ) -> Mapping[str, TransferRecord]:
         """Those of these transfers that are on record, by track_id; 500 at the most in one call."""
-        raise NotImplementedError
+        return await reading.transfers(self.tables, product, account, track_ids)
 
     async def page(self, batch_id: str, *, after: int = -1, limit: int = 500) -> Sequence[tuple[int, TransferRecord]]:
         """Transfers of a batch with their position in it, in order, those behind position ``after``."""
-        raise NotImplementedError
+        return await reading.page(self.tables, batch_id, after, limit)
 
     async def totals(self, batch_id: str) -> Mapping[State, tuple[int, int]]:
         """How many transfers of a batch are in each state, and their Rial."""
-        raise NotImplementedError
+        return await reading.totals(self.tables, batch_id)
 
     async def review(self, product: ProductName, account: str, limit: int = 500) -> Sequence[TransferRecord]:
         """Transfers a person has to look at, oldest first."""
-        raise NotImplementedError
+        return await reading.review(self.tables, product, account, limit)
 
     async def events(self, product: ProductName, account: str, track_id: str) -> Sequence[EventRecord]:
         """All that happened to a transfer, in order."""
-        raise NotImplementedError
+        return await reading.events(self.tables, product, account, track_id)
 
     async def chunk(self, chunk_id: str) -> ChunkRecord | None:
         """A chunk."""
-        raise NotImplementedError
+        return await reading.chunk(self.tables, chunk_id)
 
     async def chunk_ids(
         self, batch_id: str, *, after: str = "", limit: int = 1000, connection: "Connection | None" = None
     ) -> Sequence[str]:
         """Chunks of a batch in the order of their names, those behind ``after``."""
-        raise NotImplementedError
+        if connection is None:
+            return await reading.chunk_ids(self.tables, batch_id, after, limit)
+        async with self.tables.transaction(connection) as transaction:
+            return await reading.chunk_ids(transaction, batch_id, after, limit)
 
     async def due(self, accounts: Collection[tuple[ProductName, str]], limit: int = 100) -> Sequence[tuple[str, float]]:
         """Chunks with something to do, and when, soonest first; what lies in the future included."""
-        raise NotImplementedError
+        return await reading.due(self.tables, accounts, limit)
 
     # By hand
 
     async def gates(self, product: ProductName, account: str) -> Sequence[GateRecord]:
         """What keeps transfers of an account back."""
-        raise NotImplementedError
+        return await reading.gates(self.tables, product, account)
 
     async def pause(self, product: ProductName, account: str, deposit: str = "") -> None:
         """Send nothing more of a deposit account, or of all; what is under way goes on, and is asked about."""
-        raise NotImplementedError
+        await gates.pause(self.tables, product, account, deposit)
 
     async def resume(self, product: ProductName, account: str, deposit: str | None = None) -> int:
         """Open the gates of a deposit account, or all; plan what lacked money again.
@@ -139,7 +153,7 @@ class Ledger:
         Returns:
             How many transfers are now to be sent that were kept back for lack of money.
         """
-        raise NotImplementedError
+        return await gates.resume(self.tables, product, account, deposit)
 
     async def resolve(
         self,
@@ -156,14 +170,23 @@ class Ledger:
         Raises:
             InvalidValue: there is no such transfer, or it does not wait for review.
         """
-        raise NotImplementedError
+        return await learning.resolve(self.tables, product, account, track_id, verdict, note, ref_code)
 
     async def learn(
-        self, product: Product, found: Sequence[Settlement], *, cause: str = "reconcile"
+        self, product: Product, found: Sequence[Settlement], *, cause: Cause = "reconcile"
     ) -> Sequence[TransferRecord]:
         """Take in what the bank says of transfers that are on record; the records that changed."""
-        raise NotImplementedError
+        return await learning.learn(self.tables, product, found, cause)
 
     async def sweep(self) -> int:
         """Remove what a plan that was broken off has left behind; how many rows."""
-        raise NotImplementedError
+        return await planning.sweep(self.tables)
+
+    async def _repace(self, found: BatchRecord, policy: Policy, connection: "Connection | None") -> BatchRecord:
+        """The batch, from now on paid out by another policy; its chunks stay as they are."""
+        async with self.tables.transaction(connection) as transaction:
+            await transaction.execute(
+                "UPDATE paystar_payout_batches SET policy = :policy WHERE batch_id = :batch_id",
+                {"policy": policy.to_text(), "batch_id": found.batch_id},
+            )
+        return evolve(found, policy=policy)

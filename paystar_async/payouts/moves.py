@@ -7,15 +7,15 @@ from attrs import field, frozen
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.reading import transfer_of
 from paystar_async.payouts.records import ProductName, TransferRecord
-from paystar_async.payouts.states import FINAL, State, may_follow
+from paystar_async.payouts.states import State, may_follow
 from paystar_async.payouts.tables import Tables, Timed, numbered, values
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.secret import Secret
 
-_DROP = f"payload = CASE WHEN {{after}} IN ({', '.join(f"'{state}'" for state in sorted(FINAL))})" + (
-    " THEN COALESCE(masked, payload) ELSE payload END"
-)
+_DROP = """
+    payload = CASE WHEN {after} IN ('success', 'failed', 'reversed') THEN COALESCE(masked, payload) ELSE payload END
+"""
 _CHUNK = f"""
 UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
     doubts = doubts + :doubt, not_founds = 0, asked_at = NULL,
@@ -27,6 +27,20 @@ _CHUNK_EVENTS = """
 INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
 SELECT product, account, track_id, version, changed_at, CAST(:before AS TEXT), state, CAST(:cause AS TEXT), reason
 FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = :after AND changed_at = :at
+"""
+RESUMED_EVENTS = """
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
+SELECT product, account, track_id, version, changed_at, 'paused_funds', 'planned', 'resume', ''
+FROM paystar_payout_transfers WHERE state = 'planned' AND changed_at = :at
+AND chunk_id IN (SELECT chunk_id FROM paystar_payout_chunks
+    WHERE work = 'funds' AND product = :product AND account = :account)
+"""
+_COUNT = """
+WITH v (track_id, version, times) AS ({rows})
+UPDATE paystar_payout_transfers SET not_founds = CAST(v.times AS BIGINT),
+    asked_at = CASE WHEN CAST(v.times AS BIGINT) = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
+FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
+    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = CAST(v.version AS BIGINT)
 """
 _COLUMNS = "track_id version after reason ref_code hashid doubt"
 _ROWS = f"""
@@ -176,6 +190,19 @@ async def move_rows(
 
 
 _SAME = (":product", ":account", ":at", ":cause")
+
+
+async def count_not_founds(
+    transaction: Timed, product: ProductName, account: str, counts: Sequence[tuple[TransferRecord, int]], at: float
+) -> None:
+    """Write down how many times "not found" has counted, the last one at ``at``."""
+    if counts:
+        rows: list[dict[str, Stored]] = [
+            {"track_id": record.track_id, "version": record.version, "times": times} for record, times in counts
+        ]
+        told: dict[str, Stored] = {"product": product, "account": account, "at": at}
+        sql = _COUNT.format(rows=values("track_id version times", len(rows)))
+        await transaction.execute(sql, numbered(rows) | told)
 
 
 async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:

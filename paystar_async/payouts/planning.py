@@ -12,6 +12,23 @@ from paystar_async.payouts.classify import Value
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.reading import FIND, batch_of, find_batch
 from paystar_async.payouts.records import BatchRecord, Policy
+from paystar_async.payouts.staging import (
+    BATCH,
+    CHUNKS,
+    CLEAN,
+    COLUMNS,
+    CONFLICTS,
+    END,
+    EVENTS,
+    FIRST,
+    GATE,
+    GATES,
+    MEMBERS,
+    STAGE,
+    STAGED,
+    SWEEP,
+    TRANSFERS,
+)
 from paystar_async.payouts.tables import Tables, Timed, numbered, pieces, values
 from paystar_async.storage.database import Parameters, Row
 from paystar_async.storage.database import Value as Stored
@@ -31,73 +48,6 @@ PIECE = 20_000
 """Rows moved in one statement: a server breaks off what takes long."""
 FORGOTTEN_SECONDS = 3600.0
 """A plan that nothing was added to for so long has been given up."""
-
-_COLUMNS = "place track_id chunk_id amount deposit destination digest payload masked"
-_STAGE = """
-INSERT INTO paystar_payout_staging
-    (place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked, plan, at)
-{rows} ON CONFLICT (plan, track_id) DO NOTHING RETURNING place
-"""
-_STAGED = """
-SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at FROM paystar_payout_staging WHERE plan = :plan
-"""
-_FIRST = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND track_id = :track_id"
-_BATCH = """
-INSERT INTO paystar_payout_batches (batch_id, product, account, total, amount, digest, policy, created_at)
-VALUES (:batch_id, :product, :account, :count, :total, :content, :policy, :at)
-ON CONFLICT (batch_id) DO NOTHING
-"""
-_END = """
-SELECT track_id FROM paystar_payout_staging WHERE plan = :plan AND track_id > :after
-ORDER BY track_id LIMIT 1 OFFSET :piece
-"""
-_PIECE = "s.plan = :plan AND s.track_id > :after AND (CAST(:last AS TEXT) IS NULL OR s.track_id <= :last)"
-_TRANSFERS = f"""
-INSERT INTO paystar_payout_transfers (product, account, track_id, version, state, attempt, doubts, batch_id, chunk_id,
-    place, amount, deposit, destination, digest, payload, masked, not_founds, reason, changed_at)
-SELECT :product, :account, s.track_id, 1, 'planned', 0, 0, :batch_id, s.chunk_id,
-    s.place, s.amount, s.deposit, s.destination, s.digest, s.payload, s.masked, 0, '', :at
-FROM paystar_payout_staging s WHERE {_PIECE} ORDER BY s.track_id
-ON CONFLICT (product, account, track_id) DO NOTHING
-"""  # noqa: S608
-_MINE = f"""
-FROM paystar_payout_staging s JOIN paystar_payout_transfers t
-ON t.product = :product AND t.account = :account AND t.track_id = s.track_id AND t.chunk_id = s.chunk_id
-WHERE {_PIECE}
-"""
-_CHUNKS = f"""
-INSERT INTO paystar_payout_chunks (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks)
-SELECT DISTINCT s.chunk_id, :batch_id, :product, :account, s.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0
-{_MINE}
-ON CONFLICT (chunk_id) DO NOTHING
-"""
-_EVENTS = f"""
-INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)
-SELECT :product, :account, s.track_id, 1, CAST(:at AS DOUBLE PRECISION), 'planned', 'submit', '' {_MINE}
-"""
-_MEMBERS = f"""
-INSERT INTO paystar_payout_members (batch_id, place, track_id)
-SELECT :batch_id, s.place, s.track_id FROM paystar_payout_staging s WHERE {_PIECE}
-"""  # noqa: S608
-_GATES = f"""
-INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
-SELECT DISTINCT :product, :account, s.deposit, 1, 0, 0 FROM paystar_payout_staging s WHERE {_PIECE}
-ON CONFLICT (product, account, deposit) DO NOTHING
-"""  # noqa: S608
-_GATE = """
-INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
-VALUES (:product, :account, '', 1, 0, 0) ON CONFLICT (product, account, deposit) DO NOTHING
-"""
-_CLEAN = "DELETE FROM paystar_payout_staging WHERE plan = :plan"
-_CONFLICTS = """
-SELECT s.track_id FROM paystar_payout_staging s JOIN paystar_payout_transfers t
-ON t.product = :product AND t.account = :account AND t.track_id = s.track_id AND t.digest <> s.digest
-WHERE s.plan = :plan LIMIT 3
-"""
-_SWEEP = """
-DELETE FROM paystar_payout_staging WHERE plan IN
-    (SELECT plan FROM paystar_payout_staging GROUP BY plan HAVING MAX(at) < :now - :forgotten)
-"""
 
 
 @frozen(kw_only=True)
@@ -199,7 +149,7 @@ class Planner:
 
     async def _stage(self, transaction: Timed) -> None:
         for rows in pieces(self._rows, ROWS):
-            sql = _STAGE.format(rows=values(_COLUMNS, len(rows), ":plan", ":now"))
+            sql = STAGE.format(rows=values(COLUMNS, len(rows), ":plan", ":now"))
             placed = await transaction.fetch(sql, {**numbered(rows), "plan": self._plan})
             if len(placed) < len(rows):
                 await self._refuse_repeat(transaction, rows, {row["place"] for row in placed})
@@ -208,7 +158,7 @@ class Planner:
 
     async def _refuse_repeat(self, transaction: Timed, rows: Sequence[Mapping[str, Stored]], placed: set[int]) -> None:
         again = next(row for row in rows if row["place"] not in placed)
-        first = await transaction.fetch(_FIRST, {"plan": self._plan, "track_id": again["track_id"]})
+        first = await transaction.fetch(FIRST, {"plan": self._plan, "track_id": again["track_id"]})
         raise InvalidValue(
             f"transfers[{again['place']}].track_id",
             expected="a track_id of its own",
@@ -272,7 +222,7 @@ class Planner:
         raise AssertionError  # the second time returns or raises
 
     async def _move(self, transaction: Timed, contents: _Contents) -> BatchRecord:
-        [here] = await transaction.fetch(_STAGED, {"plan": self._plan})
+        [here] = await transaction.fetch(STAGED, {"plan": self._plan})
         if here["held"] != contents.count:
             raise StorageError("planning took too long, and its beginning was swept away", hint="submit it again")
         known: dict[str, Stored] = {
@@ -288,36 +238,36 @@ class Planner:
             "content": contents.text(),
             "policy": self.policy.to_text(),
         }
-        if not await transaction.execute(_BATCH, known | batch):
+        if not await transaction.execute(BATCH, known | batch):
             return await self._lost_the_race(transaction, contents)
-        await transaction.execute(_GATE, known)
+        await transaction.execute(GATE, known)
         moved, after = 0, ""
         while True:
-            end = await transaction.fetch(_END, {"plan": self._plan, "after": after, "piece": PIECE - 1})
+            end = await transaction.fetch(END, {"plan": self._plan, "after": after, "piece": PIECE - 1})
             last = end[0]["track_id"] if end else None
             piece = known | {"after": after, "last": last}
-            moved += await transaction.execute(_TRANSFERS, piece)
-            for sql in (_CHUNKS, _EVENTS, _MEMBERS, _GATES):
+            moved += await transaction.execute(TRANSFERS, piece)
+            for sql in (CHUNKS, EVENTS, MEMBERS, GATES):
                 await transaction.execute(sql, piece)
             if last is None:
                 break
             after = last
         if moved < contents.count:
             await self._refuse_conflicts(transaction, known)
-        await transaction.execute(_CLEAN, {"plan": self._plan})
+        await transaction.execute(CLEAN, {"plan": self._plan})
         rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
         return batch_of(rows[0])
 
     async def _lost_the_race(self, transaction: Timed, contents: _Contents) -> BatchRecord:
         """Somebody else has submitted it meanwhile."""
-        await transaction.execute(_CLEAN, {"plan": self._plan})
+        await transaction.execute(CLEAN, {"plan": self._plan})
         rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
         found = batch_of(rows[0])
         self._refuse_other(found, contents, rows)
         return found
 
     async def _refuse_conflicts(self, transaction: Timed, known: Parameters) -> None:
-        rows = await transaction.fetch(_CONFLICTS, known)
+        rows = await transaction.fetch(CONFLICTS, known)
         if rows:
             names = ", ".join(shown(row["track_id"]) for row in rows)
             raise TrackIdConflict(f"on record with other contents: {names}; nothing of the batch was taken")
@@ -326,10 +276,10 @@ class Planner:
         """Best effort: what stays is swept later."""
         with suppress(StorageError):
             async with self.tables.transaction(self.connection) as transaction:
-                await transaction.execute(_CLEAN, {"plan": self._plan})
+                await transaction.execute(CLEAN, {"plan": self._plan})
 
 
 async def sweep(tables: Tables) -> int:
     """Remove what plans that were broken off have left behind; how many rows."""
     async with tables.transaction() as transaction:
-        return await transaction.execute(_SWEEP, {"forgotten": FORGOTTEN_SECONDS})
+        return await transaction.execute(SWEEP, {"forgotten": FORGOTTEN_SECONDS})

@@ -152,7 +152,9 @@ async def due(tables: Tables, accounts: Collection[tuple[ProductName, str]], lim
 async def gates(tables: Tables, product: ProductName, account: str) -> Sequence[GateRecord]:
     """What keeps transfers of an account back, or could."""
     rows = await tables.fetch(_GATES, {"product": product, "account": account})
-    return [GateRecord(**(row | {"held": bool(row["held"])})) for row in rows]
+    for row in rows:
+        row["held"] = bool(row["held"])
+    return [GateRecord(**row) for row in rows]
 
 
 def batch_of(row: Row) -> BatchRecord:
@@ -175,7 +177,9 @@ def chunk_of(row: Row) -> ChunkRecord:
 
 def transfer_of(row: Row) -> TransferRecord:
     """A row as its record."""
-    return TransferRecord(**({name: row[name] for name in _TRANSFER_FIELDS} | {"state": State(row["state"])}))
+    held: Row = {name: row[name] for name in _TRANSFER_FIELDS}
+    held["state"] = State(held["state"])
+    return TransferRecord(**held)
 
 
 _CHUNK_FIELDS = tuple(CHUNK.split(", "))

@@ -96,6 +96,12 @@ class Tables:
             self._laid_out = False
             raise
 
+    async def time(self) -> float:
+        """The ledger's time."""
+        rows = await self.fetch("SELECT CAST(:now AS DOUBLE PRECISION) AS at")
+        at: float = rows[0]["at"]
+        return at
+
     async def open(self) -> None:
         """Lay the tables out, or bring them up to date, unless that was done.
 

@@ -1,0 +1,255 @@
+"""Who does what next: a chunk is claimed before anything is sent or asked, and let go with what came of it."""
+
+from collections.abc import Sequence
+
+from attrs import frozen
+
+from paystar_async.payouts.claiming import (
+    ASK,
+    ASKED,
+    CLAIM,
+    CLOSED,
+    EXPIRE,
+    LEFT,
+    LET_GO,
+    LOCK,
+    NEXT,
+    OUT,
+    OWNED,
+    PACE,
+    PARK,
+    PEEK,
+    SENDING,
+    SENDING_EVENTS,
+)
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.decide import Decision
+from paystar_async.payouts.gates import close
+from paystar_async.payouts.moves import Held, count_not_founds, held_of, move_chunk, move_rows, set_apart
+from paystar_async.payouts.reading import chunk_of
+from paystar_async.payouts.records import ChunkRecord, Policy, Work
+from paystar_async.payouts.states import State
+from paystar_async.payouts.tables import Tables, Timed
+from paystar_async.storage.database import Row
+from paystar_async.storage.database import Value as Stored
+
+BUSY_SECONDS = 0.25
+"""When to look again for a chunk that has to wait for its turn."""
+
+
+@frozen(kw_only=True)
+class Sight:
+    """A chunk as it was seen.
+
+    Attributes:
+        chunk: the chunk.
+        policy: of its batch.
+        at: when, in the ledger's time.
+    """
+
+    chunk: ChunkRecord
+    policy: Policy
+    at: float
+
+
+@frozen(kw_only=True)
+class Claim:
+    """A chunk that is ours for a while.
+
+    Attributes:
+        chunk: the chunk as it is now.
+        policy: of its batch.
+        at: when it was claimed, in the ledger's time.
+        owner: the name of this very claim.
+        transfers: what is to be sent or asked about, in order.
+        values: the same as it is sent.
+    """
+
+    chunk: ChunkRecord
+    policy: Policy
+    at: float
+    owner: str
+    transfers: Sequence[Held]
+    values: Sequence[Value]
+
+
+@frozen(kw_only=True)
+class Later:
+    """Nothing to do now.
+
+    Attributes:
+        due: when to come again, in the ledger's time; None: not before somebody resumes it.
+    """
+
+    due: float | None
+
+
+@frozen(kw_only=True)
+class Release:
+    """How letting go of a claim went.
+
+    Attributes:
+        ours: whether the claim still was ours; if not, nothing was changed of its transfers.
+        due: when the chunk is due next.
+        closed: whether a gate was closed that had been open.
+    """
+
+    ours: bool
+    due: float | None
+    closed: bool
+
+
+async def peek(tables: Tables, chunk_id: str) -> Sight | None:
+    """A chunk, without touching it."""
+    rows = await tables.fetch(PEEK, {"chunk_id": chunk_id})
+    return _sight(rows[0]) if rows else None
+
+
+async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim | Later:
+    """Write the intent to send a chunk, unless its gates keep it or somebody else was faster.
+
+    Once this has come back with a Claim, the intent is on the disk.
+    """
+    chunk, policy = sight.chunk, sight.policy
+    told: dict[str, Stored] = {
+        "chunk_id": chunk.chunk_id,
+        "version": chunk.version,
+        "product": chunk.product,
+        "account": chunk.account,
+        "deposit": chunk.deposit,
+        "owner": owner,
+        "lease": lease,
+        "concurrency": policy.concurrency,
+    }
+    async with tables.transaction() as transaction:
+        [gate] = await transaction.fetch(LOCK, told)
+        told["at"] = at = gate["at"]
+        if policy.rate is not None and gate["next_at"] > at:
+            return Later(due=gate["next_at"])
+        rows = await transaction.fetch(CLAIM, told)
+        if not rows:
+            return await _why_not(transaction, told)
+        if policy.rate is not None:
+            await transaction.execute(PACE, told | {"next_at": at + 1 / policy.rate})
+        held = [held_of(row) for row in sorted(await transaction.fetch(SENDING, told), key=lambda row: row["place"])]
+        if held:
+            await transaction.execute(SENDING_EVENTS, told)
+            return _claim(tables, rows[0], sight, owner, held, at)
+        # All of them were settled otherwise: by a late answer, or by hand.
+        await transaction.fetch(LET_GO, told)
+        return Later(due=await _rest(transaction, chunk.chunk_id, at))
+
+
+async def _why_not(transaction: Timed, told: dict[str, Stored]) -> Later:
+    now = _sight((await transaction.fetch(PEEK, told))[0])
+    if now.chunk.version != told["version"] or now.chunk.work != "send" or now.chunk.due is None:
+        return Later(due=now.chunk.due)
+    if now.chunk.due > now.at:
+        return Later(due=now.chunk.due)
+    if await transaction.fetch(CLOSED, told):
+        await transaction.execute(PARK, told)
+        return Later(due=None)
+    return Later(due=now.at + BUSY_SECONDS)
+
+
+async def owned(tables: Tables, sight: Sight, owner: str) -> Claim | None:
+    """The claim of this name, if it was stored after all."""
+    told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "owner": owner}
+    async with tables.transaction() as transaction:
+        rows = await transaction.fetch(OWNED, told)
+        if not rows:
+            return None
+        held = [held_of(row) for row in await transaction.fetch(OUT, told)]
+    return _claim(tables, rows[0], sight, owner, held, sight.at)
+
+
+async def expire(tables: Tables, sight: Sight) -> float | None:
+    """Whoever wrote an intent did not come back in time: nobody knows what became of it."""
+    told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "version": sight.chunk.version, "at": sight.at}
+    async with tables.transaction() as transaction:
+        if not await transaction.fetch(EXPIRE, told):
+            return _sight((await transaction.fetch(PEEK, told))[0]).chunk.due
+        why = "whoever was sending it did not come back"
+        await move_chunk(
+            transaction, sight.chunk.chunk_id, State.SENDING, State.UNKNOWN, at=sight.at, cause="lease", reason=why
+        )
+        return await _rest(transaction, sight.chunk.chunk_id, sight.at)
+
+
+async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim | Later:
+    """Take on asking about a chunk, unless somebody else does."""
+    chunk = sight.chunk
+    told: dict[str, Stored] = {
+        "chunk_id": chunk.chunk_id,
+        "version": chunk.version,
+        "owner": owner,
+        "lease": lease,
+        "at": sight.at,
+    }
+    async with tables.transaction() as transaction:
+        rows = await transaction.fetch(ASK, told)
+        if not rows:
+            return Later(due=_sight((await transaction.fetch(PEEK, told))[0]).chunk.due)
+        held = [held_of(row) for row in await transaction.fetch(ASKED, told)]
+        if held:
+            return _claim(tables, rows[0], sight, owner, held, sight.at)
+        await transaction.fetch(LET_GO, told)
+        return Later(due=await _rest(transaction, chunk.chunk_id, sight.at))
+
+
+async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
+    """Record what came of a claim, all of it at once; nothing, if it is not ours any more."""
+    chunk = claim.chunk
+    told: dict[str, Stored] = {"chunk_id": chunk.chunk_id, "owner": claim.owner}
+    async with tables.transaction() as transaction:
+        # The gate first, as a claim does: two that wait for each other would both fail.
+        closed = False
+        if decision.close is not None:
+            kind, why = decision.close
+            where = "" if kind == "halted" else chunk.deposit
+            gate: dict[str, Stored] = {"product": chunk.product, "account": chunk.account, "deposit": where}
+            closed = await close(transaction, kind, gate | {"why": why})
+        rows = await transaction.fetch(LET_GO, told)
+        if not rows:
+            return Release(ours=False, due=None, closed=closed)
+        at = rows[0]["at"]
+        await _write(transaction, claim, decision, at)
+        due = None if decision.pause is None else at + decision.pause
+        await transaction.execute(NEXT, told | {"work": decision.work, "due": due, "looks": decision.looks})
+    return Release(ours=True, due=due, closed=closed)
+
+
+async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float) -> None:
+    chunk, cause = claim.chunk, decision.cause
+    if decision.whole is not None:
+        after, why = decision.whole
+        await move_chunk(transaction, chunk.chunk_id, State.SENDING, after, at=at, cause=cause, reason=why)
+    for step in decision.steps:
+        await move_rows(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
+    counts = [
+        (one.record, decision.counted[one.record.track_id])
+        for one in claim.transfers
+        if one.record.track_id in decision.counted
+    ]
+    await count_not_founds(transaction, chunk.product, chunk.account, counts, claim.at)
+    if decision.apart:
+        await set_apart(transaction, chunk.chunk_id, at)
+
+
+async def _rest(transaction: Timed, chunk_id: str, at: float) -> float | None:
+    """Set a chunk to whatever is left to do for it; when that is due."""
+    [left] = await transaction.fetch(LEFT, {"chunk_id": chunk_id})
+    work: Work = "ask" if left["asked"] else "send" if left["planned"] else "none"
+    due = None if work == "none" else at
+    told: dict[str, Stored] = {"chunk_id": chunk_id, "work": work, "due": due, "looks": 0}
+    await transaction.execute(NEXT, told)
+    return due
+
+
+def _claim(tables: Tables, row: Row, sight: Sight, owner: str, held: Sequence[Held], at: float) -> Claim:
+    values = [one.value(tables) for one in held]
+    return Claim(chunk=chunk_of(row), policy=sight.policy, at=at, owner=owner, transfers=held, values=values)
+
+
+def _sight(row: Row) -> Sight:
+    return Sight(chunk=chunk_of(row), policy=Policy.from_text(row["policy"]), at=row["at"])

@@ -1,0 +1,214 @@
+"""What becomes of a chunk, given what is known of its transfers. Pure: the ledger only writes it down."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from attrs import evolve, field, frozen
+
+from paystar_async.models.transfers import TransferStatus
+from paystar_async.payouts.classify import Known, Verdict
+from paystar_async.payouts.moves import Change, Held
+from paystar_async.payouts.records import Policy, TransferRecord, Work
+from paystar_async.payouts.states import State
+
+FIRST_LOOK = 1.0
+LOOKS_GROW = 1.6
+LONGEST_UNKNOWN, LONGEST_PENDING, LONGEST_BACKOFF = 30.0, 300.0, 60.0
+ENOUGH_NOT_FOUNDS = 3
+MOST_ATTEMPTS = 3
+"""What was sent so often, and never found, is for a person to look at, whatever the policy says."""
+
+Cause = Literal["answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile"]
+STATES: Mapping[TransferStatus, State] = {
+    TransferStatus.SUCCESS: State.SUCCESS,
+    TransferStatus.FAILED: State.FAILED,
+    TransferStatus.PENDING: State.PENDING,
+}
+
+
+@frozen(kw_only=True)
+class Decision:
+    """What to write down.
+
+    Attributes:
+        cause: why, in a word.
+        whole: the state, and the reason, that all that was being sent comes to.
+        steps: changes of single transfers, in order; a transfer may be in several.
+        counted: track_id → how many times "not found" has counted now, where that has changed.
+        apart: whether those that are planned again get a chunk each.
+        close: which gate closes: all of the account (``halted``) or the deposit account (``short``), and why.
+        work: what is to be done next for the chunk.
+        pause: seconds until then; None: not before somebody resumes it.
+        looks: how often nothing had changed.
+    """
+
+    cause: Cause
+    whole: tuple[State, str] | None = None
+    steps: Sequence[Sequence[Change]] = ()
+    counted: Mapping[str, int] = field(factory=lambda: dict[str, int]())
+    apart: bool = False
+    close: tuple[Literal["halted", "short"], str] | None = None
+    work: Work
+    pause: float | None
+    looks: int = 0
+
+
+def after_send(transfers: Sequence[Held], known: Mapping[str, Known], looks: int) -> Decision:
+    """What becomes of transfers that were to be sent in one call.
+
+    Args:
+        transfers: those of the call, as they were claimed.
+        known: what is known of each.
+        looks: how often their sending was put off before.
+    """
+    words = [known[one.record.track_id] for one in transfers]
+    verdicts = {word.verdict for word in words}
+    reason = words[0].reason
+    again = State.PLANNED, reason
+    if verdicts == {Verdict.NOT_SENT}:
+        return Decision(cause="not_sent", whole=again, work="send", pause=_backoff(0.5, looks), looks=looks + 1)
+    if verdicts == {Verdict.AUTH}:
+        return Decision(cause="auth", whole=again, work="send", pause=_backoff(5.0, looks), looks=looks + 1)
+    if verdicts == {Verdict.HALT}:
+        return Decision(cause="halt", whole=again, close=("halted", reason), work="send", pause=None)
+    if verdicts == {Verdict.FUNDS}:
+        whole = State.PAUSED_FUNDS, reason
+        return Decision(cause="funds", whole=whole, close=("short", reason), work="funds", pause=None)
+    if verdicts == {Verdict.REJECTED} and len(transfers) > 1:
+        # Nothing of it was done, and one is to blame: each goes alone now, and the bad one fails alone.
+        return Decision(cause="rejected", whole=again, apart=True, work="none", pause=None)
+    changes = [_answered(one, known[one.record.track_id]) for one in transfers]
+    waiting = any(one.after in (State.UNKNOWN, State.PENDING) for one in changes)
+    cause: Cause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
+    work: Work = "ask" if waiting else "none"
+    pause = FIRST_LOOK if waiting else None
+    first = changes[0]
+    if all(
+        (one.after, one.reason, one.ref_code, one.hashid) == (first.after, first.reason, None, None) for one in changes
+    ):
+        return Decision(cause=cause, whole=(first.after, first.reason), work=work, pause=pause)
+    return Decision(cause=cause, steps=[changes], work=work, pause=pause)
+
+
+def _answered(held: Held, word: Known) -> Change:
+    """What becomes of one transfer by the answer to the call it was in."""
+    record = held.record
+    if word.verdict is Verdict.INTEGRITY:
+        return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+    if word.verdict is Verdict.REJECTED:
+        # An earlier attempt may be why: "this track_id was used before" is no proof that nothing was paid.
+        after = State.NEEDS_REVIEW if held.doubts else State.FAILED
+        return Change(record=record, after=after, reason=word.reason)
+    if word.verdict is not Verdict.ITEM or word.settlement is None:
+        return Change(record=record, after=State.UNKNOWN, reason=word.reason)
+    after = STATES[word.settlement.status]
+    if after is State.FAILED and held.doubts:
+        # It may be this attempt alone that failed: the inquiry knows of all of them.
+        return Change(record=record, after=State.UNKNOWN, reason=f"sent again, and failed: {word.reason}")
+    return said(record, after, word)
+
+
+def said(record: TransferRecord, after: State, word: Known) -> Change:
+    """The change to what the bank has said."""
+    entry = word.settlement
+    return Change(
+        record=record,
+        after=after,
+        reason=word.reason if after in (State.FAILED, State.REVERSED, State.NEEDS_REVIEW) else "",
+        ref_code=entry.ref_code if entry else None,
+        hashid=entry.hashid if entry else None,
+    )
+
+
+ABSENT = Known(verdict=Verdict.NOT_SENT, reason="the bank does not have it")
+"""What is known of a transfer that was asked about, and which the bank answered it does not have."""
+
+
+def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Policy, at: float, looks: int) -> Decision:
+    """What becomes of transfers that were asked about.
+
+    Args:
+        transfers: those that were asked about, as they were when it began.
+        known: what is known of each; ABSENT where the bank does not have it; those without an answer are left out.
+        policy: of their batch.
+        at: when the asking began, in the ledger's time.
+        looks: how often they were asked about with nothing changed.
+    """
+    changes: list[Change] = []
+    counted: dict[str, int] = {}
+    given_up: list[TransferRecord] = []
+    waits: list[float] = []
+    for held in transfers:
+        record = held.record
+        word = known.get(record.track_id)
+        change = _heard(record, word) if word is not None else None
+        count = _count(held, word, policy, at)
+        if change is not None:
+            changes.append(change)
+        elif count >= ENOUGH_NOT_FOUNDS:
+            given_up.append(record)
+        elif count != record.not_founds:
+            counted[record.track_id] = count
+        if (change is None and record not in given_up) or (change is not None and change.after is State.PENDING):
+            waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_founds))
+    resent = [one for one in given_up if policy.resend and one.attempt < MOST_ATTEMPTS]
+    steps = [changes + [Change(record=one, after=State.NOT_ACCEPTED, reason=ABSENT.reason) for one in given_up]]
+    steps.append([_given_up(one, resend=one in resent) for one in given_up])
+    moved = bool(changes or given_up)
+    return Decision(
+        cause="found",
+        steps=[step for step in steps if step],
+        counted=counted,
+        apart=bool(resent),
+        work="ask" if waits else "none",
+        pause=min(waits) if waits else None,
+        looks=0 if moved else looks + 1,
+    )
+
+
+def _heard(record: TransferRecord, word: Known) -> Change | None:
+    """What becomes of a transfer by what the bank says when it is asked."""
+    if word.verdict is Verdict.INTEGRITY:
+        return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+    if word.verdict is not Verdict.ITEM or word.settlement is None:
+        return None
+    after = STATES[word.settlement.status]
+    return None if after is record.state else said(record, after, word)
+
+
+def _given_up(record: TransferRecord, *, resend: bool) -> Change:
+    there = evolve(record, state=State.NOT_ACCEPTED, version=record.version + 1)
+    if resend:
+        return Change(record=there, after=State.PLANNED, reason="the bank does not have it: it is sent again")
+    return Change(record=there, after=State.NEEDS_REVIEW, reason="it was sent, and the bank does not have it")
+
+
+def _count(held: Held, word: Known | None, policy: Policy, at: float) -> int:
+    """How many times "not found" has counted now: late enough, and far enough apart."""
+    record = held.record
+    if word is None:
+        return record.not_founds
+    if word is not ABSENT:
+        return 0
+    if record.state is not State.UNKNOWN or record.unknown_since is None:
+        return record.not_founds
+    late = at >= record.unknown_since + policy.quiet_window
+    apart = held.asked_at is None or at >= held.asked_at + policy.spacing
+    return record.not_founds + 1 if late and apart else record.not_founds
+
+
+def _wait(held: Held, policy: Policy, at: float, looks: int, *, counted: bool) -> float:
+    """Seconds until a transfer is asked about again."""
+    record = held.record
+    if record.state is not State.UNKNOWN or record.unknown_since is None:
+        return min(LONGEST_PENDING, FIRST_LOOK * LOOKS_GROW ** min(looks, 40))
+    quiet_ends = record.unknown_since + policy.quiet_window
+    if at < quiet_ends:
+        # Early and often, and then just when "not found" begins to count.
+        return min(LONGEST_UNKNOWN, FIRST_LOOK * LOOKS_GROW ** min(looks, 40), quiet_ends - at)
+    last = at if counted else held.asked_at
+    return policy.spacing if last is None else max(FIRST_LOOK, last + policy.spacing - at)
+
+
+def _backoff(first: float, looks: int) -> float:
+    return min(LONGEST_BACKOFF, first * 2.0 ** min(looks, 20))

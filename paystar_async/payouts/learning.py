@@ -1,0 +1,143 @@
+"""What is heard of transfers outside of a claim: a late answer, the bank's list, a person's word."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+from attrs import evolve
+
+from paystar_async.errors import InvalidValue
+from paystar_async.models.transfers import Settlement
+from paystar_async.payouts.classify import Known, Verdict, classify
+from paystar_async.payouts.decide import STATES, Cause, said
+from paystar_async.payouts.moves import Change, Held, held_of, move_rows, set_apart
+from paystar_async.payouts.product import Product
+from paystar_async.payouts.reading import HELD, sought, transfer_of
+from paystar_async.payouts.records import ProductName, TransferRecord
+from paystar_async.payouts.states import ASKED, State
+from paystar_async.payouts.tables import Tables, Timed
+from paystar_async.storage.database import Value as Stored
+from paystar_async.values.kind import shown
+
+Resolution = Literal["success", "failed", "resend"]
+
+_NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
+_ASK_AGAIN = """
+UPDATE paystar_payout_chunks SET work = 'ask', due = :at, looks = 0, version = version + 1
+WHERE chunk_id = :chunk_id AND work = 'none'
+"""
+
+
+async def learn(
+    tables: Tables, product: Product, found: Sequence[Settlement], cause: Cause
+) -> Sequence[TransferRecord]:
+    """Take in what the bank says of transfers that are on record; the records that changed."""
+    entries: dict[str, list[Settlement]] = {}
+    for one in found:
+        if one.track_id is not None:
+            entries.setdefault(product.own(one.track_id), []).append(one)
+    changed: list[TransferRecord] = []
+    async with tables.transaction() as transaction:
+        for held in await _held(transaction, product, list(entries)):
+            word = _word(tables, product, held, entries[held.record.track_id])
+            changed += await _take(transaction, held, word, cause)
+    return changed
+
+
+async def learn_late(tables: Tables, product: Product, known: Mapping[str, Known], attempts: Mapping[str, int]) -> None:
+    """Take in the answer to a send of ours that came after its lease was over.
+
+    Args:
+        tables: the ledger.
+        product: what was sent.
+        known: what the answer says of each transfer.
+        attempts: which attempt of each it was.
+    """
+    async with tables.transaction() as transaction:
+        for held in await _held(transaction, product, list(known)):
+            record = held.record
+            word = known[record.track_id]
+            again = record.attempt > attempts[record.track_id]
+            if word.settlement is not None and again and STATES.get(word.settlement.status) is State.FAILED:
+                continue  # it has been sent again since: what is asked now speaks for both
+            await _take(transaction, held, word, "late")
+
+
+async def resolve(
+    tables: Tables,
+    product: ProductName,
+    account: str,
+    track_id: str,
+    verdict: Resolution,
+    note: str,
+    ref_code: str | None,
+) -> TransferRecord:
+    """Write down what a person found out about a transfer that needs review."""
+    after = {"success": State.SUCCESS, "failed": State.FAILED, "resend": State.PLANNED}.get(verdict)
+    if after is None:
+        raise InvalidValue("verdict", expected="success, failed or resend", got=shown(verdict))
+    async with tables.transaction() as transaction:
+        rows = await transaction.fetch(*sought(HELD, product, account, [track_id]))
+        if not rows:
+            raise InvalidValue("track_id", expected="a transfer of the ledger", got=shown(track_id))
+        record = transfer_of(rows[0])
+        if record.state is not State.NEEDS_REVIEW:
+            raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
+        at = (await transaction.fetch(_NOW))[0]["at"]
+        change = Change(record=record, after=after, reason=note, ref_code=ref_code)
+        await move_rows(transaction, product, account, [change], at=at, cause="resolve")
+        if after is State.PLANNED:
+            await set_apart(transaction, record.chunk_id, at)
+        return transfer_of((await transaction.fetch(*sought(HELD, product, account, [track_id])))[0])
+
+
+async def _held(transaction: Timed, product: Product, track_ids: Sequence[str]) -> list[Held]:
+    if not track_ids:
+        return []
+    rows = await transaction.fetch(*sought(HELD, product.name, product.account, track_ids))
+    return [held_of(row) for row in rows]
+
+
+def _word(tables: Tables, product: Product, held: Held, entries: Sequence[Settlement]) -> Known:
+    if not held.masked:
+        value = held.value(tables)
+        return classify(list(entries), [value], product.own)[value.track_id]
+    # Where it went is not on record any more; what the bank says of it is compared no further.
+    return Known(verdict=Verdict.ITEM, reason=entries[0].message or "", settlement=entries[0])
+
+
+async def _take(transaction: Timed, held: Held, word: Known, cause: Cause) -> list[TransferRecord]:
+    change = heard(held, word)
+    if change is None:
+        return []
+    record = held.record
+    at = (await transaction.fetch(_NOW))[0]["at"]
+    if not await move_rows(transaction, record.product, record.account, [change], at=at, cause=cause):
+        return []
+    if change.after in ASKED:
+        told: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
+        await transaction.execute(_ASK_AGAIN, told)
+    return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
+
+
+def heard(held: Held, word: Known) -> Change | None:
+    """What becomes of a transfer by what the bank says of it outside of a claim; None: nothing."""
+    record = held.record
+    if record.state is State.SENDING:
+        return None  # whoever is sending it will say
+    if word.verdict is Verdict.INTEGRITY:
+        change = Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+        return change if change.lawful else None
+    after = STATES.get(word.settlement.status) if word.verdict is Verdict.ITEM and word.settlement else None
+    if after is None or after is record.state:
+        return None
+    if record.state in (State.PLANNED, State.PAUSED_FUNDS) and record.attempt == 0:
+        why = "the bank has it already, and it was never sent from here"
+        return Change(record=record, after=State.NEEDS_REVIEW, reason=why)
+    if record.state in (State.PLANNED, State.PAUSED_FUNDS) and after is State.FAILED:
+        return None  # it is to be sent again, and what failed was an earlier attempt
+    if record.state is State.SUCCESS and after is State.FAILED:
+        return said(record, State.REVERSED, word)
+    if record.state is State.FAILED:
+        return Change(record=record, after=State.NEEDS_REVIEW, reason=f"it was said to have failed, and now: {after}")
+    change = said(record, after, word)
+    return change if change.lawful else None

@@ -1,0 +1,157 @@
+"""A bank as a table, and what a step of a payout meets there: it is told beforehand what each call comes to."""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import Any, cast
+
+from paystar_async.background import Background
+from paystar_async.clock import ManualClock
+from paystar_async.endpoint import Response
+from paystar_async.events import Event
+from paystar_async.models.base import Call
+from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
+from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
+from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.product import Bank, Product, WalletPayouts
+
+DEPOSIT = "0111234567890"
+IBAN = "IR110170000000123456789001"
+
+Act = Callable[["Teller", Sequence[Value]], object]
+"""What a call does and answers; what it raises is raised."""
+
+
+def transfer(number: int = 0, **fields: Any) -> Transfer:
+    given: dict[str, Any] = {
+        "amount": 10_000 + number,
+        "deposit": DEPOSIT,
+        "destination_account": IBAN,
+        "destination_firstname": "Sara",
+        "destination_lastname": "Ahmadi",
+        "track_id": f"t-{number:05d}",
+    }
+    return Transfer(**(given | fields))
+
+
+def transfers(count: int, **fields: Any) -> list[Transfer]:
+    return [transfer(number, **fields) for number in range(count)]
+
+
+def wallet_transfer(number: int = 0, **fields: Any) -> WalletTransfer:
+    given: dict[str, Any] = {
+        "amount": 10_000 + number,
+        "destination_number": IBAN,
+        "destination_firstname": "Sara",
+        "destination_lastname": "Ahmadi",
+        "track_id": f"w-{number:05d}",
+    }
+    return WalletTransfer(**(given | fields))
+
+
+async def each(values: Iterable[Value]) -> AsyncIterator[Value]:
+    for value in values:
+        yield value
+
+
+class Teller:
+    """Executes what it is sent, and counts; a script says how calls go wrong."""
+
+    def __init__(self) -> None:
+        self.script: deque[Act] = deque()
+        self.finds: deque[Callable[[str | None], object]] = deque()
+        self.status = TransferStatus.SUCCESS
+        self.executed: dict[str, int] = {}
+        self.statuses: dict[str, TransferStatus] = {}
+        self.calls: list[list[str]] = []
+        self.asked: list[str | None] = []
+        self.on_send: Callable[[], object] | None = None
+
+    async def deliver(
+        self, value: Call[Any], timeout: float | None, before_send: Callable[[], None] | None = None, /
+    ) -> Response[Any]:
+        answer = await self._answer(value, before_send)
+        return Response(value=answer, status=1, message="", http_status=200, headers={}, body=b"")
+
+    async def _answer(self, value: Call[Any], before_send: Callable[[], None] | None) -> object:
+        if isinstance(value, Settle | SettleWallet):
+            assert before_send is not None, "money was sent without a fence"
+            if self.on_send is not None:
+                waited = self.on_send()
+                if waited is not None:
+                    await cast("Any", waited)
+            before_send()
+            given: list[Value] = list(value.transfers)
+            self.calls.append([one.track_id for one in given])
+            act = self.script.popleft() if self.script else None
+            if act is not None:
+                return act(self, given)
+            return self.execute(given) if isinstance(value, Settle) else (self.execute(given), Accepted())[1]
+        assert isinstance(value, FindTransfers | FindWalletTransfers)
+        self.asked.append(value.track_id)
+        if self.finds:
+            return self.finds.popleft()(value.track_id)
+        if value.track_id is None:
+            return [self.entry(name) for name in self.statuses]
+        return [self.entry(value.track_id)] if value.track_id in self.statuses else []
+
+    def execute(self, given: Sequence[Value], status: TransferStatus | None = None) -> list[Settlement]:
+        for one in given:
+            self.executed[one.track_id] = self.executed.get(one.track_id, 0) + 1
+            self.statuses[one.track_id] = status or self.status
+        return [self.entry(one.track_id) for one in given]
+
+    def entry(self, track_id: str) -> Settlement:
+        return Settlement(
+            hashid=f"h-{track_id}", track_id=track_id, status=self.statuses[track_id], ref_code=f"r-{track_id}"
+        )
+
+
+def raising(error: BaseException, *, executed: bool = False) -> Act:
+    """A call that ends with an error, before or after it was carried out."""
+
+    def act(teller: Teller, given: Sequence[Value]) -> object:
+        if executed:
+            teller.execute(given)
+        raise error
+
+    return act
+
+
+class Desk:
+    """Everything one process needs to pay out: a ledger, a teller, a clock, an advancer."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: ManualClock,
+        teller: Teller | None = None,
+        *,
+        product: type[Bank] | type[WalletPayouts] = Bank,
+        account: str = "app-1",
+        **timing: float,
+    ) -> None:
+        self.ledger, self.clock = ledger, clock
+        self.teller = teller or Teller()
+        self.product: Product = product(self.teller.deliver, account)
+        self.background = Background()
+        self.events: list[Event] = []
+        self.advancer = Advancer(
+            ledger, [self.product], clock, lambda: self.background, lambda: True, self.events.append, **timing
+        )
+
+    async def state(self, track_id: str) -> str:
+        record = await self.ledger.transfer(self.product.name, self.product.account, track_id)
+        assert record is not None
+        return record.state.value
+
+    async def states(self, batch_id: str = "b") -> list[str]:
+        return [record.state.value for _, record in await self.ledger.page(batch_id)]
+
+    async def causes(self, track_id: str) -> list[str]:
+        found = await self.ledger.events(self.product.name, self.product.account, track_id)
+        return [one.cause for one in found]
+
+    async def chunks(self, batch_id: str = "b") -> list[str]:
+        return list(await self.ledger.chunk_ids(batch_id))
