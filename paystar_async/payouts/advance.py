@@ -147,12 +147,13 @@ class Advancer:
         except BaseException as error:
             result = error
         fence.fall()
-        # The loop may be ending. What is known is recorded all the same.
-        with anyio.CancelScope(shield=True):
-            due = await self._record(held, product, classify(result, held.values, product.own))
+        known = classify(result, held.values, product.own)
         if isinstance(result, BaseException) and not isinstance(result, Exception):
+            # The loop is ending. What is known is recorded all the same.
+            with anyio.CancelScope(shield=True):
+                await self._record(held, product, known)
             raise result
-        return due
+        return await self._record(held, product, known)
 
     async def _claim(self, sight: Sight) -> Claim | Later:
         owner = secrets.token_hex(8)

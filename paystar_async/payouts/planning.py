@@ -80,9 +80,9 @@ class Planner:
     policy: Policy
     connection: "Connection | None"
     _plan: str = field(factory=lambda: secrets.token_hex(8), init=False)
-    _rows: list[dict[str, Stored]] = field(factory=list, init=False)
+    _rows: list[dict[str, Stored]] = field(factory=lambda: list[dict[str, Stored]](), init=False)
     _chunks: int = field(default=0, init=False)
-    _open: dict[str, tuple[str, int]] = field(factory=dict, init=False)
+    _open: dict[str, tuple[str, int]] = field(factory=lambda: dict[str, tuple[str, int]](), init=False)
     _staged: int = field(default=0, init=False)
     _differs: str | None = field(default=None, init=False)
 
