@@ -6,4 +6,4 @@ from hypothesis import settings
 settings.register_profile("paystar", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("paystar")
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["paystar_async.testing", "pytester", "tests.servers"]

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from itertools import count
 from typing import Protocol, runtime_checkable
+from urllib.parse import parse_qs, urlsplit
 
 from paystar_async.accounts import Application, Gateway, Wallet
-from paystar_async.clock import Clock, SystemClock
+from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.book import Line
+from paystar_async.sandbox.clock import SandboxClock
 from paystar_async.sandbox.envelope import Refusal
 from paystar_async.sandbox.faults import Fault, FaultKind, Faults
 from paystar_async.sandbox.identification import Raw
@@ -29,25 +31,6 @@ class Advancing(Protocol):
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         ...
-
-
-class SandboxClock(SystemClock):
-    """The machine's clock, and what it was put forward by."""
-
-    def __init__(self) -> None:
-        self._ahead = 0.0
-
-    def time(self) -> float:
-        """Seconds since 1970, UTC."""
-        return super().time() + self._ahead
-
-    def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
-        return super().monotonic() + self._ahead
-
-    def advance(self, seconds: float) -> None:
-        """Put it forward; who sleeps goes on sleeping."""
-        self._ahead += seconds
 
 
 class Once:
@@ -184,7 +167,7 @@ class World:
         """Do what a payer does on the payment page.
 
         Args:
-            token: what create answered with.
+            token: what create answered with, or the address of the payment page.
             choice: ``pay``; ``cancel`` or ``fail``, which Paystar answers alike, with -98; or ``expire``: pay, and
                 come back too late to be verified.
 
@@ -195,8 +178,9 @@ class World:
 
     def come_back(self, token: str, choice: Choice | str = Choice.PAY) -> Callback:
         """The same, with the method and the address the browser comes back by."""
+        shown = parse_qs(urlsplit(token).query).get("token", [token])[0]
         try:
-            return self.bank.payments.choose(token, Choice(choice))
+            return self.bank.payments.choose(shown, Choice(choice))
         except ValueError:
             raise ConfigurationError(f"no choice {choice!r}", hint=f"one of {', '.join(Choice)}") from None
         except Refusal as refusal:
