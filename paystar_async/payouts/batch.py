@@ -1,0 +1,136 @@
+"""A batch: transfers that were submitted together, and what becomes of each."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from os import PathLike
+
+from paystar_async.clock import checked_seconds
+from paystar_async.outcomes import Outcome
+from paystar_async.payouts.desk import Desk
+from paystar_async.payouts.progress import PAGE, Progress, is_at_rest
+from paystar_async.payouts.records import BatchRecord, Policy, ProductName
+from paystar_async.payouts.report import CsvFile, Report, Sum
+from paystar_async.values.mask import mask_account
+
+SHORTEST, LONGEST = 0.05, 60.0
+"""Seconds between two looks at the ledger, by how long a look takes: looking is a tenth of the time at the most."""
+ELSEWHERE = 2.0
+"""Seconds until a look after which nothing has happened here: another process may have done something."""
+
+
+class Batch:
+    """Transfers that were submitted together. It holds nothing: all of it is in the ledger.
+
+    Attributes:
+        id: its name.
+        product: ``bank`` transfers or settlements of the ``wallet``.
+        count: how many transfers it has.
+        amount: what they come to, in Rial.
+        policy: how it is paid out.
+    """
+
+    def __init__(self, desk: Desk, record: BatchRecord) -> None:
+        self._desk, self._record = desk, record
+        self.id: str = record.batch_id
+        self.product: ProductName = record.product
+        self.count: int = record.count
+        self.amount: int = record.amount
+        self.policy: Policy = record.policy
+
+    def __repr__(self) -> str:
+        return f"Batch({self.id!r}, {self.count} transfers, {self.amount:,} Rial)"
+
+    async def outcomes(self) -> AsyncGenerator[Outcome, None]:
+        """Each transfer's outcome as it becomes known, once each.
+
+        It ends when all are decided, or when nothing more happens without a person; the rest is then told as it is:
+        Unknown for what needs review, Pending for what waits for money. Ask again, after a restart too, and it begins
+        anew with what is known by then. Leaving the loop stops nothing.
+
+        Yields:
+            Succeeded, Failed, Unknown or Pending, in the order in which they become known.
+
+        Raises:
+            ConfigurationError: this client cannot pay: no account, or an engine that cannot be fenced.
+            NotSent: the client was closed meanwhile; all goes on with ``payouts.recover()``.
+            StorageError: the ledger cannot be read.
+
+        Source: GET /bank-transfer/settlement-requests
+        """
+        self._start()
+        progress = Progress(self._desk.ledger, self._record)
+        while True:
+            began = self._desk.clock.monotonic()
+            over = await is_at_rest(self._desk.database, self._record)  # first: what happens meanwhile is not missed
+            async with aclosing(progress.rest() if over else progress.news()) as told:
+                async for outcome in told:
+                    yield outcome
+            if progress.complete:
+                return
+            await self._pause(self._desk.clock.monotonic() - began)
+
+    async def wait(self, timeout: float | None = None) -> Report:
+        """Wait until all is decided, or nothing more happens without a person.
+
+        Args:
+            timeout: seconds to wait at the most; None: as long as it takes.
+
+        Returns:
+            Where the batch stands then.
+
+        Raises:
+            ConfigurationError, NotSent, StorageError: as ``outcomes``.
+
+        Source: GET /bank-transfer/settlement-requests
+        """
+        if timeout is not None:
+            checked_seconds("timeout", timeout)
+        self._start()
+        desk = self._desk
+        end = None if timeout is None else desk.clock.monotonic() + timeout
+        while not await is_at_rest(desk.database, self._record):
+            left = LONGEST if end is None else end - desk.clock.monotonic()
+            if left <= 0:
+                break
+            await self._pause(0.0, left)
+        return await self.report()
+
+    async def report(self) -> Report:
+        """How many transfers are in which state, and what they come to.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        totals = await self._desk.ledger.totals(self.id)
+        return Report(
+            batch_id=self.id, product=self.product, states={state: Sum(*both) for state, both in totals.items()}
+        )
+
+    async def export(self, path: str | PathLike[str]) -> None:
+        """Write a CSV file of all transfers: number, track_id, amount (Rial), accounts (masked), state, why.
+
+        Args:
+            path: the file; one that is there is replaced. It opens safely: no cell is a formula.
+
+        Raises:
+            OSError: the file cannot be written.
+            StorageError: the ledger cannot be read.
+        """
+        with CsvFile(path) as file:
+            after = -1
+            while records := await self._desk.ledger.page(self.id, after=after, limit=PAGE):
+                for after, record in records:
+                    file.write(after + 1, record, mask_account(record.deposit) if record.deposit else "")
+
+    def _start(self) -> None:
+        self._desk.product(self.product)
+        self._desk.start()
+
+    async def _pause(self, took: float, most: float = LONGEST) -> None:
+        """Wait until something has happened here, or could have elsewhere; never so short that looking is all we do."""
+        desk = self._desk
+        shortest = min(most, max(SHORTEST, took * 9))
+        await desk.clock.sleep(shortest)
+        if not desk.closed and most > shortest:
+            await desk.moved.sleep(min(most - shortest, ELSEWHERE))
+        desk.start()  # raises where the client was closed

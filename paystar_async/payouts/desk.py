@@ -1,0 +1,86 @@
+"""What payouts hold in one event loop: the ledger, what brings it forward, and who says when."""
+
+from collections.abc import Callable
+
+from attrs import define, field
+
+from paystar_async.background import Background
+from paystar_async.clock import Clock
+from paystar_async.errors import ConfigurationError, NotSent
+from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.dispatch import Alarm, Dispatcher, LocalDispatcher
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.product import Product
+from paystar_async.payouts.records import ProductName
+from paystar_async.storage.database import Database
+
+MISSING = {
+    "bank": "bank transfers are paid by an application: Paystar(application=Application(…)), PAYSTAR_APPLICATION_ID",
+    "wallet": "they are paid by a wallet: Paystar(wallet=Wallet(…)), PAYSTAR_WALLET_HASHID",
+}
+
+
+@define(eq=False)
+class Desk:
+    """All of payouts that is bound to one event loop.
+
+    Attributes:
+        database: where the ledger lies.
+        ledger: what is on record.
+        products: what this client can pay out, by name.
+        advancer: brings chunks forward.
+        clock: what time it is.
+        fences: whether the engine calls back right before the first byte.
+        moved: rings after each step taken here.
+    """
+
+    database: Database
+    ledger: Ledger
+    products: dict[ProductName, Product]
+    advancer: Advancer
+    clock: Clock
+    fences: Callable[[], bool]
+    background: Background
+    dispatcher: Dispatcher | None = None
+    moved: Alarm = field(init=False)
+    closed: bool = False
+    _local: LocalDispatcher | None = None
+
+    def __attrs_post_init__(self) -> None:
+        self.moved = Alarm(self.clock)
+
+    def product(self, name: ProductName) -> Product:
+        """A product; raises ConfigurationError where its account is not configured."""
+        if name not in self.products:
+            raise ConfigurationError("nobody to pay: the account is not configured", hint=MISSING[name])
+        return self.products[name]
+
+    def check(self) -> None:
+        """Refuse to begin what could not go on.
+
+        Raises:
+            ConfigurationError: the engine cannot be fenced; nothing is sent through it.
+            NotSent: the client was closed.
+        """
+        if self.closed:
+            raise NotSent("the client was closed", hint="nothing is lost: open it again and call payouts.recover()")
+        if self.dispatcher is None and not self.fences():
+            raise ConfigurationError(
+                "this engine cannot say when the first byte leaves, and payouts send nothing through it",
+                hint='engine="httpx", or one whose fences is True',
+            )
+
+    def start(self) -> Dispatcher:
+        """See to it that somebody looks for what is due; raises what ``check`` does."""
+        self.check()
+        if self.dispatcher is None:
+            self.dispatcher = self._local = LocalDispatcher(self.advancer, self.clock, self.background, self.moved.ring)
+        self.dispatcher.start()
+        return self.dispatcher
+
+    def close(self) -> None:
+        """Begin nothing more, and wake whoever waits for more to happen."""
+        self.closed = True
+        if self._local is not None:
+            self._local.stop()
+        self.moved.ring()
