@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from paystar_async.clock import ManualClock
     from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Safety, Send
     from paystar_async.events import Event
+    from paystar_async.keys.crypto import Crypto
     from paystar_async.models.gateway import Allotment, CreatePayment, InquirePayment, PaymentPage, VerifyPayment
     from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
     from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
     from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
     from paystar_async.payments.callback import Callback
+    from paystar_async.payouts.records import Policy
     from paystar_async.track_id import new_track_id
     from paystar_async.values.money import Rial, Toman
     from paystar_async.values.secret import Secret
@@ -31,6 +33,7 @@ _HOMES = {
     "clock": ("ManualClock",),
     "endpoint": ("Endpoint", "Middleware", "Realm", "Request", "Response", "Safety", "Send"),
     "events": ("Event",),
+    "keys.crypto": ("Crypto",),
     "models.gateway": ("Allotment", "CreatePayment", "InquirePayment", "PaymentPage", "VerifyPayment"),
     "models.identity": ("MatchCard", "MatchIban", "MatchMobile"),
     "models.inquiry": ("AccountToIban", "CardToIban", "InquireIban"),
@@ -38,6 +41,7 @@ _HOMES = {
     "models.transfers": ("FindTransfers", "GetBalance", "GetStatement", "Settle", "Transfer"),
     "models.wallet": ("FindWalletTransfers", "GetWalletBalance", "SettleWallet", "WalletTransfer"),
     "payments.callback": ("Callback",),
+    "payouts.records": ("Policy",),
     "track_id": ("new_track_id",),
     "values.money": ("Rial", "Toman"),
     "values.secret": ("Secret",),
@@ -51,6 +55,7 @@ __all__ = [
     "Callback",
     "CardToIban",
     "CreatePayment",
+    "Crypto",
     "Endpoint",
     "Event",
     "FindTransfers",
@@ -68,6 +73,7 @@ __all__ = [
     "Middleware",
     "PaymentPage",
     "Paystar",
+    "Policy",
     "Realm",
     "RefreshApplicationKey",
     "RefreshInquiryKey",

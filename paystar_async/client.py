@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
 
 import anyio
 from anyio.lowlevel import RunVar
@@ -13,11 +13,12 @@ from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.arguments import above, account, rings
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Safety, Send
-from paystar_async.errors import ConfigurationError, InvalidValue, NotSent
+from paystar_async.endpoint import Middleware, Realm, Request, Response, Safety, Send, around
+from paystar_async.errors import ConfigurationError, NotSent
 from paystar_async.events import Event, OnEvent
 from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
+from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.keeper import Keeper
 from paystar_async.keys.store import KeyStore
 from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
@@ -29,12 +30,14 @@ from paystar_async.models.base import Call, verify
 from paystar_async.options import Checks, Options
 from paystar_async.payments.orders import OrderStore
 from paystar_async.payments.shop import Payments
+from paystar_async.payouts.desk import Desk
+from paystar_async.payouts.payouts import Payouts
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
 from paystar_async.session import WORKING, Session
 from paystar_async.storage.choose import database as chosen_database
 from paystar_async.storage.database import Database
-from paystar_async.table import BY_REQUEST
+from paystar_async.table import row_of
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.carrier import Carrier
 from paystar_async.transport.choose import check_engine, make_engine
@@ -66,6 +69,8 @@ class Paystar:
         keys: where renewed keys are kept; None: in memory, for this process alone.
         database: where payouts and orders are kept: a file's path, ``postgresql://…``, or a Database, which is never
             closed here.
+        crypto: seals what lies in the database and in a key store that is given as a path or address; what was stored
+            before it was given can still be read. None: stored as it is.
         engine: what carries the bytes; a client, transport or engine that is handed in is never closed.
         middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
         clock: what time it is; a ``ManualClock`` in tests.
@@ -88,6 +93,7 @@ class Paystar:
         checks: Checks = "shape",
         keys: str | KeyStore | None = None,
         database: str | PathLike[str] | Database | None = None,
+        crypto: Crypto | None = None,
         engine: "GivenEngine" = "httpx",
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
@@ -110,7 +116,10 @@ class Paystar:
         if on_event is not None and not callable(on_event):
             raise ConfigurationError("on_event must be a function that takes an Event")
         self._on_event = on_event
-        self._store = key_store(keys, self._clock)
+        if not isinstance(crypto, Crypto | None):
+            raise ConfigurationError("crypto must be given as Crypto([…])", hint="Crypto.new_key() makes a key")
+        self._crypto = crypto
+        self._store = key_store(keys, self._clock, crypto)
         self._store_is_ours = self._store is not keys
         self._database = None if database is None else chosen_database(database, self._clock)
         self._database_is_ours = self._database is not database
@@ -128,6 +137,7 @@ class Paystar:
         self.payments = Payments(
             self.gateway, lambda: OrderStore.of(self._database, gateway), self._flows, self._clock, timeout
         )
+        self.payouts = Payouts(self._desk)
 
     @classmethod
     def from_env(cls, **overrides: Unpack[Options]) -> Self:
@@ -167,7 +177,7 @@ class Paystar:
     async def _deliver(
         self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
     ) -> Response[T]:
-        endpoint = _row(value, "call")
+        endpoint = row_of(value, "call")
         if self._strict:
             verify(value)
         request = Request(
@@ -191,7 +201,7 @@ class Paystar:
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
-        endpoint = _row(value, "page")
+        endpoint = row_of(value, "page")
         self._accounts.id(endpoint.realm)
         return self._wire.page(endpoint, value)
 
@@ -212,6 +222,8 @@ class Paystar:
             session.closed = True
             session.watches.close()
             self.payments.close(session.background)
+            if session.payouts is not None:
+                session.payouts.close()
             await session.background.drain(GOODBYE_SECONDS)
             if self._store_is_ours:
                 await self._store.aclose()
@@ -238,6 +250,22 @@ class Paystar:
         session = self._session()
         return session.background, session.watches
 
+    def _desk(self) -> Desk:
+        session = self._session()
+        if session.payouts is None:
+            session.payouts = Desk.of(
+                self._database,
+                self._accounts,
+                self._deliver,
+                self._clock,
+                session.background,
+                lambda: session.engine.fences,
+                self._notify,
+                timeout=self._timeout,
+                crypto=self._crypto,
+            )
+        return session.payouts
+
     def _build(self) -> Session:
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
         background = Background(lambda: WORKING.set(session))
@@ -252,7 +280,7 @@ class Paystar:
             Log(self._clock),
         )
         for ring in reversed(onion):
-            send = _around(ring, send)
+            send = around(ring, send)
         session = Session(self, send, engine, auth, background, Watches(self._clock, background))
         return session
 
@@ -264,19 +292,3 @@ class Paystar:
             self._on_event(event)
         except Exception:
             logger.exception("on_event raised on %s; the call goes on", event.name)
-
-
-def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
-    async def send(request: Request[T], /) -> Response[T]:
-        return await ring(request, next)
-
-    return send
-
-
-def _row(value: object, kind: Literal["call", "page"]) -> Endpoint:
-    row = BY_REQUEST.get(cast("type[Call[Any]]", type(value)))
-    if row is None or row.kind != kind:
-        # A page is opened by the payer's browser, once; a request to it from here would use it up.
-        hint = f"{row.id} is a {row.kind}" if row else "such as MatchMobile(...)"
-        raise InvalidValue("value", expected=f"the request of a {kind}", got=type(value).__name__, hint=hint)
-    return row

@@ -161,3 +161,12 @@ class Middleware(Protocol):
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Do something before, go on with ``next``, do something after."""
         ...
+
+
+def around(ring: Middleware, next: Send) -> Send:  # noqa: A002
+    """The ring with the rest of the way inside it."""
+
+    async def send(request: Request[T], /) -> Response[T]:
+        return await ring(request, next)
+
+    return send

@@ -8,6 +8,7 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Middleware
 from paystar_async.events import OnEvent
+from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.store import KeyStore
 from paystar_async.storage.database import Database
 
@@ -30,6 +31,7 @@ class Options(TypedDict, total=False):
     checks: Checks
     keys: str | KeyStore | None
     database: str | PathLike[str] | Database | None
+    crypto: Crypto | None
     engine: "GivenEngine"
     middleware: Sequence[Middleware]
     clock: Clock | None

@@ -7,6 +7,7 @@ from attrs import define
 from paystar_async.background import Background
 from paystar_async.endpoint import Send
 from paystar_async.middleware.auth import Auth
+from paystar_async.payouts.desk import Desk
 from paystar_async.polling import Watches
 from paystar_async.transport.engine import Engine
 
@@ -23,6 +24,7 @@ class Session:
     background: Background
     watches: Watches
     closed: bool = False
+    payouts: Desk | None = None
 
 
 WORKING: ContextVar[Session | None] = ContextVar("paystar_async session", default=None)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.keys.crypto import Crypto
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -166,6 +167,13 @@ def _together(names: Sequence[str], more: Sequence[str], environment: Environmen
     return [value for value in values if value is not None]
 
 
+@_sealed
+def crypto_from(environment: Environment | None = None) -> Crypto | None:
+    """What seals what is stored: the keys of PAYSTAR_CRYPTO_KEYS, newest first, or None where there are none."""
+    text = setting("PAYSTAR_CRYPTO_KEYS", environment)
+    return None if text is None else Crypto([one.strip() for one in text.split(",") if one.strip()])
+
+
 VARIABLES: Mapping[str, Callable[[], object]] = {
     "application": application_from,
     "gateway": gateway_from,
@@ -176,6 +184,7 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
     "concurrency": partial(number, "PAYSTAR_CONCURRENCY", int),
     "keys": partial(setting, "PAYSTAR_KEYS"),
     "database": partial(setting, "PAYSTAR_DATABASE"),
+    "crypto": crypto_from,
     "engine": partial(setting, "PAYSTAR_ENGINE"),
 }
 """How each argument of a client is read; the argument itself goes first."""

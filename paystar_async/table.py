@@ -6,9 +6,10 @@ run ``python -m paystar_async.describe``.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, cast
 
 from paystar_async.endpoint import Endpoint, Realm, Safety
+from paystar_async.errors import InvalidValue
 from paystar_async.models.base import Call
 from paystar_async.models.gateway import CreatePayment, InquirePayment, PaymentPage, VerifyPayment
 from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
@@ -221,3 +222,13 @@ TABLE: tuple[Endpoint, ...] = (
 BY_REQUEST: Mapping[type[Call[Any]], Endpoint] = {row.request: row for row in TABLE}
 BY_ID: Mapping[str, Endpoint] = {row.id: row for row in TABLE}
 RENEWALS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.renews}
+
+
+def row_of(value: object, kind: Literal["call", "page"]) -> Endpoint:
+    """The row of a request value; raises InvalidValue where it is none, or of another kind."""
+    row = BY_REQUEST.get(cast("type[Call[Any]]", type(value)))
+    if row is None or row.kind != kind:
+        # A page is opened by the payer's browser, once; a request to it from here would use it up.
+        hint = f"{row.id} is a {row.kind}" if row else "such as MatchMobile(...)"
+        raise InvalidValue("value", expected=f"the request of a {kind}", got=type(value).__name__, hint=hint)
+    return row

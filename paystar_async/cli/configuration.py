@@ -30,6 +30,7 @@ VARIABLES: Mapping[str, bool] = {
     "PAYSTAR_CONCURRENCY": False,
     "PAYSTAR_KEYS": True,
     "PAYSTAR_DATABASE": True,
+    "PAYSTAR_CRYPTO_KEYS": True,
     "PAYSTAR_ENGINE": False,
 }
 """Every setting, and whether it is a secret; where keys are kept may be a URL with a password in it."""

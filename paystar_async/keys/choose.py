@@ -3,14 +3,20 @@
 from os import PathLike, fspath
 
 from paystar_async.clock import Clock
+from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.store import KeyStore
 
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
-def key_store(given: str | PathLike[str] | KeyStore | None, clock: Clock) -> KeyStore:
+def key_store(given: str | PathLike[str] | KeyStore | None, clock: Clock, crypto: Crypto | None = None) -> KeyStore:
     """The store to keep keys in: None for memory, a path, ``redis://…``, ``postgresql://…``, or a store of yours.
+
+    Args:
+        given: which.
+        clock: what time it is.
+        crypto: seals what is stored; a store of yours sees to that itself.
 
     Raises:
         ConfigurationError: the text names no store, or its extra is not installed.
@@ -23,7 +29,7 @@ def key_store(given: str | PathLike[str] | KeyStore | None, clock: Clock) -> Key
     if text.startswith(_REDIS):
         from paystar_async.keys.redis import RedisKeyStore
 
-        return RedisKeyStore(text)
+        return RedisKeyStore(text, crypto=crypto)
     from paystar_async.keys.database import DatabaseKeyStore
 
-    return DatabaseKeyStore(text, clock=clock)
+    return DatabaseKeyStore(text, crypto=crypto, clock=clock)

@@ -1,16 +1,21 @@
 """What payouts hold in one event loop: the ledger, what brings it forward, and who says when."""
 
 from collections.abc import Callable
+from typing import Self
 
 from attrs import define, field
 
+from paystar_async.accounts import Accounts
 from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.errors import ConfigurationError, NotSent
+from paystar_async.events import OnEvent
+from paystar_async.keys.crypto import Crypto
 from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.dispatch import Alarm, Dispatcher, LocalDispatcher
 from paystar_async.payouts.ledger import Ledger
-from paystar_async.payouts.product import Product
+from paystar_async.payouts.product import Bank, Deliver, Product, WalletPayouts
 from paystar_async.payouts.records import ProductName
 from paystar_async.storage.database import Database
 
@@ -49,6 +54,35 @@ class Desk:
     def __attrs_post_init__(self) -> None:
         self.moved = Alarm(self.clock)
 
+    @classmethod
+    def of(
+        cls,
+        database: Database | None,
+        accounts: Accounts,
+        deliver: Deliver,
+        clock: Clock,
+        background: Background,
+        fences: Callable[[], bool],
+        notify: OnEvent,
+        *,
+        timeout: float,
+        crypto: Crypto | None = None,
+    ) -> Self:
+        """The desk of a client; raises ConfigurationError where it has no database."""
+        if database is None:
+            raise ConfigurationError(
+                "payouts are kept on record, and there is no database",
+                hint='give Paystar(database="paystar.db") or set PAYSTAR_DATABASE',
+            )
+        products: dict[ProductName, Product] = {}
+        if accounts.application is not None:
+            products["bank"] = Bank(deliver, accounts.application.id)
+        if accounts.wallet is not None:
+            products["wallet"] = WalletPayouts(deliver, accounts.wallet.hashid)
+        ledger = Ledger(database, crypto=crypto, clock=clock)
+        advancer = Advancer(ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout)
+        return cls(database, ledger, products, advancer, clock, fences, background)
+
     def product(self, name: ProductName) -> Product:
         """A product; raises ConfigurationError where its account is not configured."""
         if name not in self.products:
@@ -74,7 +108,8 @@ class Desk:
         """See to it that somebody looks for what is due; raises what ``check`` does."""
         self.check()
         if self.dispatcher is None:
-            self.dispatcher = self._local = LocalDispatcher(self.advancer, self.clock, self.background, self.moved.ring)
+            agenda = Agenda(self.database, tuple(self.products.values()), self.advancer)
+            self.dispatcher = self._local = LocalDispatcher(agenda, self.clock, self.background, self.moved.ring)
         self.dispatcher.start()
         return self.dispatcher
 

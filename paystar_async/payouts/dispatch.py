@@ -23,6 +23,7 @@ any queue can do it – a job that carries a chunk id, and a sweep for those tha
 
 import logging
 import math
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
@@ -33,30 +34,33 @@ from attrs import define, field
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
+from paystar_async.payouts.agenda import QUESTIONS, Due
 
 if TYPE_CHECKING:
     import psycopg
 
     Connection = psycopg.AsyncConnection[Any]
 
-AT_ONCE = 32
-"""Chunks under way at once; most of them wait for an answer."""
+TAKEN = 64
+"""Chunks of a lane that are taken along from one look into the ledger."""
 SWEEP_SECONDS = 2.0
 """How often the ledger is asked for chunks that others have planned, lost or left."""
 AFTER_TROUBLE = 1.0
+
+_AGAIN = "again"
 
 _logger = logging.getLogger("paystar_async")
 
 
 class Steps(Protocol):
-    """What brings chunks forward: an Advancer."""
+    """What is due, and what does it: an Agenda."""
 
     async def advance(self, chunk_id: str) -> float | None:
         """Do what is due for a chunk; when to call again, in the ledger's time."""
         ...
 
-    async def due(self, limit: int = 100) -> Sequence[tuple[str, float]]:
-        """Chunks with something to do, and when, soonest first."""
+    async def due(self, most: int) -> Sequence[Due]:
+        """The soonest of each lane, so many at the most; what lies in the future included."""
         ...
 
     async def now(self) -> float:
@@ -113,43 +117,57 @@ class Alarm:
             self._awake = anyio.Event()
 
 
+@define(eq=False)
+class _Lane:
+    """Chunks of which only so many go at once."""
+
+    waiting: list[Due] = field(factory=list[Due])
+    active: int = 0
+    more: bool = False
+    """Whether the ledger has more of them than were taken along."""
+
+    def ready(self, now: float) -> Due | None:
+        """The next one, where it is due and there is room for it."""
+        first = self.waiting[0] if self.waiting else None
+        return heappop(self.waiting) if first and first.at <= now and self.active < first.most else None
+
+    @property
+    def next_at(self) -> float:
+        """When there may be something to begin; never, where it takes one of the others to end before."""
+        first = self.waiting[0] if self.waiting else None
+        return first.at if first and self.active < first.most else math.inf
+
+    @property
+    def short(self) -> bool:
+        """Whether it is time to look for more."""
+        return self.more and len(self.waiting) < TAKEN // 4
+
+
 class LocalDispatcher:
-    """Brings forward whatever is due, in this event loop.
+    """Brings forward whatever is due, in this event loop, and sweeps up what others have lost.
 
     Args:
-        steps: what brings chunks forward.
+        steps: what is due, and what does it.
         clock: what time it is, and how to wait.
         background: whose jobs the work is.
         moved: told after each step.
-        at_once: chunks under way at once at the most.
-        sweep: seconds between two looks into the ledger.
     """
 
     def __init__(
-        self,
-        steps: Steps,
-        clock: Clock,
-        background: Background,
-        moved: Callable[[], object] = lambda: None,
-        *,
-        at_once: int = AT_ONCE,
-        sweep: float = SWEEP_SECONDS,
+        self, steps: Steps, clock: Clock, background: Background, moved: Callable[[], object] = lambda: None
     ) -> None:
         self._steps, self._clock, self._background, self._moved = steps, clock, background, moved
-        self._at_once, self._sweep = at_once, sweep
-        self._heap: list[tuple[float, str]] = []
-        self._known: set[str] = set()
+        self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
         self._active: set[str] = set()
         self._alarm = Alarm(clock)
         self._job: Job[None] | None = None
         self._closing = anyio.Event()
-        self._next_sweep = 0.0
-        self._more = False
+        self._next_sweep = -math.inf
 
     async def wake(self, chunk_ids: Sequence[str], connection: "Connection | None" = None) -> None:
         """Look into the ledger now; what is not committed yet is found by a later look."""
         del chunk_ids, connection
-        self._next_sweep = 0.0
+        self._next_sweep = -math.inf
         self._alarm.ring()
 
     def start(self) -> None:
@@ -182,55 +200,57 @@ class LocalDispatcher:
     async def _turn(self, group: anyio.abc.TaskGroup) -> float:
         """Begin what is due and has room; seconds until there may be more."""
         elapsed = self._clock.monotonic()
-        if elapsed >= self._next_sweep or (self._more and len(self._heap) < self._at_once):
-            self._next_sweep = elapsed + self._sweep
-            await self._fill()
+        if elapsed >= self._next_sweep or any(lane.short for lane in self._lanes.values()):
+            self._next_sweep = elapsed + SWEEP_SECONDS
+            await self._look()
         now = await self._steps.now()
-        while self._heap and len(self._active) < self._at_once and self._heap[0][0] <= now:
-            _, chunk_id = heappop(self._heap)
-            self._known.discard(chunk_id)
-            self._active.add(chunk_id)
-            group.start_soon(self._advance, chunk_id)
-        rest = max(0.0, self._next_sweep - elapsed)
-        if len(self._active) >= self._at_once or not self._heap:
-            return rest  # whatever ends rings
-        return min(rest, max(0.0, self._heap[0][0] - now))
+        for lane in self._lanes.values():
+            while not self._closing.is_set() and (due := lane.ready(now)) is not None:
+                if due.chunk_id not in self._active:
+                    lane.active += 1
+                    self._active.add(due.chunk_id)
+                    group.start_soon(self._advance, due)
+        soonest = min((lane.next_at for lane in self._lanes.values()), default=math.inf)
+        return max(0.0, min(self._next_sweep - elapsed, soonest - now))
 
-    async def _fill(self) -> None:
-        """Ask the ledger what is due, and keep the soonest."""
-        most = 4 * self._at_once
-        found = await self._steps.due(most)
-        self._more = len(found) == most
-        self._heap = [(due, chunk_id) for chunk_id, due in found if chunk_id not in self._active]
-        heapify(self._heap)
-        self._known = {chunk_id for _, chunk_id in self._heap}
+    async def _look(self) -> None:
+        """Take along the soonest of each lane."""
+        found: defaultdict[str, list[Due]] = defaultdict(list)
+        for due in await self._steps.due(TAKEN):
+            found[due.lane].append(due)
+        for name in self._lanes.keys() | found.keys():
+            lane, waiting = self._lanes[name], found[name]
+            lane.more = len(waiting) >= TAKEN
+            lane.waiting = [due for due in waiting if due.chunk_id not in self._active]
+            heapify(lane.waiting)
 
-    async def _recover(self) -> None:
-        """Wait a little before the next look at a chunk that made trouble; it keeps its place meanwhile."""
-        with anyio.CancelScope() as scope:
-            async with anyio.create_task_group() as group:
-
-                async def close() -> None:
-                    await self._closing.wait()
-                    scope.cancel()
-
-                group.start_soon(close)
-                await self._clock.sleep(AFTER_TROUBLE)
-                scope.cancel()
-
-    async def _advance(self, chunk_id: str) -> None:
+    async def _advance(self, due: Due) -> None:
+        lane = self._lanes[due.lane]
         again: float | None = None
         try:
-            again = await self._steps.advance(chunk_id)
+            again = await self._steps.advance(due.chunk_id)
         except PaystarError as error:
-            _logger.warning("payouts: chunk %s: %s; it is tried again", chunk_id, error)
-            await self._recover()
+            _logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, error)
+            await self._rest()
         except Exception:
-            _logger.exception("payouts: chunk %s; it is tried again", chunk_id)
-            await self._recover()
-        self._active.discard(chunk_id)
-        if again is not None and chunk_id not in self._known and math.isfinite(again):
-            self._known.add(chunk_id)
-            heappush(self._heap, (again, chunk_id))
+            _logger.exception("payouts: chunk %s; it is tried again", due.chunk_id)
+            await self._rest()
+        lane.active -= 1
+        self._active.discard(due.chunk_id)
+        if again is not None:
+            # What is sent is asked about next, mostly; the next look into the ledger gives it its right place.
+            heappush(self._lanes[_AGAIN].waiting, Due(again, due.chunk_id, _AGAIN, QUESTIONS))
         self._moved()
         self._alarm.ring()
+
+    async def _rest(self) -> None:
+        """Wait a little before the next look at a chunk that made trouble; it keeps its place meanwhile."""
+        async with anyio.create_task_group() as group:
+
+            async def close() -> None:
+                await self._closing.wait()
+                group.cancel_scope.cancel()
+
+            group.start_soon(close)
+            await self._clock.sleep(AFTER_TROUBLE)
+            group.cancel_scope.cancel()

@@ -148,13 +148,13 @@ class _Told:
 async def _compare(desk: Desk, product: Product, found: Sequence[Settlement], sent: set[str]) -> _Told:
     """One page of the bank's list beside the ledger, which learns from it first."""
     learned = await desk.ledger.learn(product, found)
-    names = {track_id for one in found for track_id in _names(product, one)}
+    names = {product.own(one.track_id) for one in found if one.track_id}
     records = await desk.ledger.known(product.name, product.account, names)
     unknown: list[Settlement] = []
     mismatches: list[Mismatch] = []
     newer: int | None = None
     for one in found:
-        record = next((records[name] for name in _names(product, one) if name in records), None)
+        record = records.get(product.own(one.track_id)) if one.track_id else None
         if record is None:
             unknown.append(one)
             continue
@@ -163,13 +163,6 @@ async def _compare(desk: Desk, product: Product, found: Sequence[Settlement], se
             sent.discard(record.track_id)
             newer = len(unknown)
     return _Told(len(records), len(learned), mismatches, unknown, newer)
-
-
-def _names(product: Product, entry: Settlement) -> Sequence[str]:
-    """What an entry may be called by us: a wallet's carries its name between two others."""
-    stored = entry.track_id or ""
-    inner = stored.partition("*")[2].rpartition("*")[0]
-    return [name for name in (stored, inner) if name and product.matches(stored, name)]
 
 
 def _differences(record: TransferRecord, entry: Settlement) -> Sequence[Mismatch]:

@@ -1,0 +1,84 @@
+"""What is due, lane by lane: each deposit account at its own pace, and no question behind a queue of sends."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from attrs import define
+
+from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.product import Product
+from paystar_async.payouts.records import Policy
+from paystar_async.storage.database import Database, Row, Value
+
+QUESTIONS = 8
+"""Chunks asked about at once; what is sent at once, the batch's policy says."""
+
+_LANES = """
+    SELECT deposit FROM paystar_payout_gates WHERE product = :product AND account = :account ORDER BY deposit
+"""
+_SENDS = """
+    SELECT c.chunk_id, c.due, b.policy
+    FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id
+    WHERE c.due IS NOT NULL AND c.work = 'send'
+        AND c.product = :product AND c.account = :account AND c.deposit = :deposit
+    ORDER BY c.due, c.chunk_id LIMIT :most
+"""
+_OTHERS = """
+    SELECT chunk_id, due FROM paystar_payout_chunks
+    WHERE due IS NOT NULL AND work <> 'send' AND product = :product AND account = :account
+    ORDER BY due LIMIT :most
+"""
+
+
+class Due(NamedTuple):
+    """A chunk with something to do.
+
+    Attributes:
+        at: when, in the ledger's time.
+        chunk_id: which.
+        lane: what it shares with others of which only so many go at once.
+        most: how many.
+    """
+
+    at: float
+    chunk_id: str
+    lane: str
+    most: int
+
+
+@define
+class Agenda:
+    """What is due for the accounts of one client."""
+
+    database: Database
+    products: Sequence[Product]
+    advancer: Advancer
+
+    async def due(self, most: int) -> Sequence[Due]:
+        """The soonest of each lane, ``most`` of each at the most; what lies in the future included."""
+        found: list[Due] = []
+        for product in self.products:
+            whose: dict[str, Value] = {"product": product.name, "account": product.account, "most": most}
+            lane = f"{product.name} questions"
+            others = await self.database.fetch(_OTHERS, whose)
+            found += [Due(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
+            for gate in await self.database.fetch(_LANES, whose):
+                rows = await self.database.fetch(_SENDS, {**whose, "deposit": gate["deposit"]})
+                found += [_send(row, f"{product.name} {gate['deposit']}") for row in rows]
+        return found
+
+    async def advance(self, chunk_id: str) -> float | None:
+        """Do what is due for a chunk; when to call again, in the ledger's time."""
+        return await self.advancer.advance(chunk_id)
+
+    async def now(self) -> float:
+        """The ledger's time."""
+        return await self.advancer.now()
+
+
+def _send(row: Row, lane: str) -> Due:
+    return Due(row["due"], row["chunk_id"], lane, _policy(row["policy"]).concurrency)
+
+
+_policy = lru_cache(maxsize=64)(Policy.from_text)

@@ -1,0 +1,172 @@
+"""What a person does about payouts: hold them, let them go on, look at what nobody knows, and decide it."""
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from paystar_async.errors import InvalidValue
+from paystar_async.payouts.desk import Desk
+from paystar_async.payouts.dispatch import Dispatcher
+from paystar_async.payouts.records import EventRecord, ProductName, TransferRecord
+from paystar_async.payouts.states import State
+from paystar_async.values.kind import shown
+
+AT_ONCE = 1000
+
+
+class ByHand:
+    """Payouts under way, and what is done about them."""
+
+    def __init__(self, desk: Callable[[], Desk]) -> None:
+        self._open = desk
+        self._given: Dispatcher | None = None
+
+    def use(self, dispatcher: Dispatcher) -> None:
+        """Let another dispatcher say when chunks are due, instead of the one in this event loop.
+
+        Args:
+            dispatcher: the other one; it is neither started twice nor closed here.
+        """
+        self._given = dispatcher
+
+    def _desk(self) -> Desk:
+        desk = self._open()
+        if self._given is not None:
+            desk.dispatcher = self._given
+        return desk
+
+    async def recover(self) -> None:
+        """Go on with everything that is on record and not decided: at the start of each process that pays.
+
+        It may be called at any time. What a process that died was sending is asked about before anything else.
+
+        Raises:
+            ConfigurationError: no database, or an engine that cannot be fenced.
+            StorageError: the ledger cannot be used.
+        """
+        desk = self._desk()
+        await desk.ledger.sweep()
+        dispatcher = desk.start()
+        await dispatcher.wake([chunk_id for chunk_id, _ in await desk.advancer.due(AT_ONCE)])
+
+    async def pause(self, *, deposit: str | None = None) -> None:
+        """Send nothing more, on any host; what is under way is still asked about.
+
+        Args:
+            deposit: only what leaves this deposit account; None: everything.
+
+        Raises:
+            StorageError: the ledger cannot be used; nothing was paused.
+        """
+        desk = self._desk()
+        for product in desk.products.values():
+            if deposit is None or product.name == "bank":
+                await desk.ledger.pause(product.name, product.account, deposit or "")
+
+    async def resume(self, *, deposit: str | None = None) -> int:
+        """Go on after ``pause``, after Paystar refused everything, or after money ran out.
+
+        Args:
+            deposit: only what leaves this deposit account; None: everything.
+
+        Returns:
+            How many transfers are sent now that were kept back for lack of money: exactly the unsent ones.
+
+        Raises:
+            StorageError: the ledger cannot be used; nothing was resumed.
+        """
+        desk = self._desk()
+        resumed = 0
+        for product in desk.products.values():
+            if deposit is None or product.name == "bank":
+                resumed += await desk.ledger.resume(product.name, product.account, deposit)
+        await self.recover()
+        return resumed
+
+    async def review(self, limit: int = 500) -> Sequence[TransferRecord]:
+        """The transfers a person has to look at, oldest first, each with its ``reason``.
+
+        Args:
+            limit: how many at the most, for each account.
+        """
+        desk = self._desk()
+        return [
+            record
+            for product in desk.products.values()
+            for record in await desk.ledger.review(product.name, product.account, limit)
+        ]
+
+    async def resolve(
+        self,
+        *,
+        track_id: str,
+        verdict: Literal["success", "failed", "resend"],
+        ref_code: str | None = None,
+        note: str = "",
+        product: ProductName | None = None,
+    ) -> TransferRecord:
+        """Decide about a transfer that needs review, once you know from the bank's own statement.
+
+        Args:
+            track_id: the transfer's own id.
+            verdict: ``success``: the money arrived; ``failed``: it did not, and is not sent; ``resend``: it did not,
+                and is sent again under the same track_id. Only you can know: a wrong ``resend`` pays twice.
+            ref_code: the bank's reference, where there is one.
+            note: how you know; it is kept in the transfer's history.
+            product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
+
+        Returns:
+            The transfer as it now is.
+
+        Raises:
+            InvalidValue: there is no such transfer, it does not wait for review, or ``product`` has to be named.
+            StorageError: the ledger cannot be used; nothing was decided.
+        """
+        desk = self._desk()
+        if verdict not in ("success", "failed", "resend"):
+            raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=shown(verdict))
+        record = await self._one(track_id, product, State.NEEDS_REVIEW)
+        resolved = await desk.ledger.resolve(
+            record.product, record.account, track_id, verdict, note=note, ref_code=ref_code
+        )
+        if verdict == "resend":
+            await self.recover()
+        return resolved
+
+    async def find(self, *, track_id: str, product: ProductName | None = None) -> TransferRecord:
+        """A transfer as the ledger has it.
+
+        Args:
+            track_id: the transfer's own id.
+            product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
+
+        Raises:
+            InvalidValue: there is no such transfer.
+        """
+        return await self._one(track_id, product, None)
+
+    async def history(self, *, track_id: str, product: ProductName | None = None) -> Sequence[EventRecord]:
+        """All that happened to a transfer, in order.
+
+        Args:
+            track_id: the transfer's own id.
+            product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
+
+        Raises:
+            InvalidValue: there is no such transfer.
+        """
+        record = await self._one(track_id, product, None)
+        return await self._desk().ledger.events(record.product, record.account, track_id)
+
+    async def _one(self, track_id: str, product: ProductName | None, state: State | None) -> TransferRecord:
+        desk = self._desk()
+        found: list[TransferRecord] = []
+        for one in desk.products.values() if product is None else [desk.product(product)]:
+            record = await desk.ledger.transfer(one.name, one.account, track_id)
+            if record is not None:
+                found.append(record)
+        wanted = [record for record in found if state is None or record.state is state] or found
+        if len(wanted) == 1:
+            return wanted[0]
+        if wanted:
+            raise InvalidValue("product", expected='"bank" or "wallet": both have this track_id', got="None")
+        raise InvalidValue("track_id", expected="a transfer on record", got=shown(track_id))
