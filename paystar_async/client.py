@@ -116,8 +116,7 @@ class Paystar:
         if on_event is not None and not callable(on_event):
             raise ConfigurationError("on_event must be a function that takes an Event")
         self._on_event = on_event
-        if not isinstance(crypto, Crypto | None):
-            raise ConfigurationError("crypto must be given as Crypto([…])", hint="Crypto.new_key() makes a key")
+        account("crypto", crypto, Crypto)
         self._crypto = crypto
         self._store = key_store(keys, self._clock, crypto)
         self._store_is_ours = self._store is not keys

@@ -9,7 +9,8 @@ from attrs import define
 from paystar_async.payouts.advance import Advancer
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import Policy
-from paystar_async.storage.database import Database, Row, Value
+from paystar_async.payouts.tables import Tables
+from paystar_async.storage.database import Row, Value
 
 QUESTIONS = 8
 """Chunks asked about at once; what is sent at once, the batch's policy says."""
@@ -51,7 +52,7 @@ class Due(NamedTuple):
 class Agenda:
     """What is due for the accounts of one client."""
 
-    database: Database
+    tables: Tables
     products: Sequence[Product]
     advancer: Advancer
 
@@ -61,10 +62,10 @@ class Agenda:
         for product in self.products:
             whose: dict[str, Value] = {"product": product.name, "account": product.account, "most": most}
             lane = f"{product.name} questions"
-            others = await self.database.fetch(_OTHERS, whose)
+            others = await self.tables.fetch(_OTHERS, whose)
             found += [Due(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
-            for gate in await self.database.fetch(_LANES, whose):
-                rows = await self.database.fetch(_SENDS, {**whose, "deposit": gate["deposit"]})
+            for gate in await self.tables.fetch(_LANES, whose):
+                rows = await self.tables.fetch(_SENDS, {**whose, "deposit": gate["deposit"]})
                 found += [_send(row, f"{product.name} {gate['deposit']}") for row in rows]
         return found
 

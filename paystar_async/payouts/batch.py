@@ -61,7 +61,9 @@ class Batch:
         progress = Progress(self._desk.ledger, self._record)
         while True:
             began = self._desk.clock.monotonic()
-            over = await is_at_rest(self._desk.database, self._record)  # first: what happens meanwhile is not missed
+            over = await is_at_rest(
+                self._desk.ledger.tables, self._record
+            )  # first: what happens meanwhile is not missed
             async with aclosing(progress.rest() if over else progress.news()) as told:
                 async for outcome in told:
                     yield outcome
@@ -88,7 +90,7 @@ class Batch:
         self._start()
         desk = self._desk
         end = None if timeout is None else desk.clock.monotonic() + timeout
-        while not await is_at_rest(desk.database, self._record):
+        while not await is_at_rest(desk.ledger.tables, self._record):
             left = LONGEST if end is None else end - desk.clock.monotonic()
             if left <= 0:
                 break

@@ -11,7 +11,7 @@ from paystar_async.clock import Clock
 from paystar_async.errors import ConfigurationError, NotSent
 from paystar_async.events import OnEvent
 from paystar_async.keys.crypto import Crypto
-from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.advance import FENCE_SECONDS, MARGIN_SECONDS, Advancer
 from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.dispatch import Alarm, Dispatcher, LocalDispatcher
 from paystar_async.payouts.ledger import Ledger
@@ -30,7 +30,6 @@ class Desk:
     """All of payouts that is bound to one event loop.
 
     Attributes:
-        database: where the ledger lies.
         ledger: what is on record.
         products: what this client can pay out, by name.
         advancer: brings chunks forward.
@@ -39,7 +38,6 @@ class Desk:
         moved: rings after each step taken here.
     """
 
-    database: Database
     ledger: Ledger
     products: dict[ProductName, Product]
     advancer: Advancer
@@ -80,8 +78,12 @@ class Desk:
         if accounts.wallet is not None:
             products["wallet"] = WalletPayouts(deliver, accounts.wallet.hashid)
         ledger = Ledger(database, crypto=crypto, clock=clock)
-        advancer = Advancer(ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout)
-        return cls(database, ledger, products, advancer, clock, fences, background)
+        # Whoever waits for a short call at the most means to know soon what became of a process that died, too.
+        spare = {"fence": min(FENCE_SECONDS, timeout), "margin": min(MARGIN_SECONDS, timeout)}
+        advancer = Advancer(
+            ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout, **spare
+        )
+        return cls(ledger, products, advancer, clock, fences, background)
 
     def product(self, name: ProductName) -> Product:
         """A product; raises ConfigurationError where its account is not configured."""
@@ -108,7 +110,7 @@ class Desk:
         """See to it that somebody looks for what is due; raises what ``check`` does."""
         self.check()
         if self.dispatcher is None:
-            agenda = Agenda(self.database, tuple(self.products.values()), self.advancer)
+            agenda = Agenda(self.ledger.tables, tuple(self.products.values()), self.advancer)
             self.dispatcher = self._local = LocalDispatcher(agenda, self.clock, self.background, self.moved.ring)
         self.dispatcher.start()
         return self.dispatcher

@@ -163,6 +163,8 @@ class LocalDispatcher:
         self._job: Job[None] | None = None
         self._closing = anyio.Event()
         self._next_sweep = -math.inf
+        self._ahead = 0.0
+        """What the ledger's time is ahead of the monotonic clock's."""
 
     async def wake(self, chunk_ids: Sequence[str], connection: "Connection | None" = None) -> None:
         """Look into the ledger now; what is not committed yet is found by a later look."""
@@ -203,7 +205,8 @@ class LocalDispatcher:
         if elapsed >= self._next_sweep or any(lane.short for lane in self._lanes.values()):
             self._next_sweep = elapsed + SWEEP_SECONDS
             await self._look()
-        now = await self._steps.now()
+            elapsed = self._clock.monotonic()
+        now = elapsed + self._ahead
         for lane in self._lanes.values():
             while not self._closing.is_set() and (due := lane.ready(now)) is not None:
                 if due.chunk_id not in self._active:
@@ -218,6 +221,7 @@ class LocalDispatcher:
         found: defaultdict[str, list[Due]] = defaultdict(list)
         for due in await self._steps.due(TAKEN):
             found[due.lane].append(due)
+        self._ahead = await self._steps.now() - self._clock.monotonic()
         for name in self._lanes.keys() | found.keys():
             lane, waiting = self._lanes[name], found[name]
             lane.more = len(waiting) >= TAKEN

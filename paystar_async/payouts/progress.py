@@ -8,7 +8,7 @@ from paystar_async.outcomes import Outcome
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.records import BatchRecord, TransferRecord
 from paystar_async.payouts.states import FINAL, State
-from paystar_async.storage.database import Database
+from paystar_async.payouts.tables import Tables
 
 PAGE = 500
 """Transfers looked at in one statement."""
@@ -29,13 +29,13 @@ _UNDER_WAY_ELSEWHERE = """
 """A transfer may have been on record before, with a chunk of the batch that brought it first."""
 
 
-async def is_at_rest(database: Database, batch: BatchRecord) -> bool:
+async def is_at_rest(tables: Tables, batch: BatchRecord) -> bool:
     """Whether nothing more will happen to a batch until a person does something."""
     of_batch = {"batch_id": batch.batch_id}
-    if await database.fetch(_UNDER_WAY, of_batch):
+    if await tables.fetch(_UNDER_WAY, of_batch):
         return False
     of_account = {**of_batch, "product": batch.product, "account": batch.account}
-    return not await database.fetch(_UNDER_WAY_ELSEWHERE, of_account)
+    return not await tables.fetch(_UNDER_WAY_ELSEWHERE, of_account)
 
 
 @define

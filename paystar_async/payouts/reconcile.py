@@ -88,7 +88,7 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
     missing: list[str] = []
     for product in desk.products.values():
         of_account: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
-        for row in await desk.database.fetch(_DEPOSITS, of_account):
+        for row in await desk.ledger.tables.fetch(_DEPOSITS, of_account):
             deposit = row["deposit"]
             sent = await _sent(desk, {**of_account, "deposit": deposit})
             older: list[Settlement] = []
@@ -116,7 +116,7 @@ async def _sent(desk: Desk, of_deposit: Parameters) -> set[str]:
     """The track_ids of what was sent from a deposit account lately."""
     sent: set[str] = set()
     after = ""
-    while rows := await desk.database.fetch(_RECENT, {**of_deposit, "after": after, "most": PAGE}):
+    while rows := await desk.ledger.tables.fetch(_RECENT, {**of_deposit, "after": after, "most": PAGE}):
         sent |= {row["track_id"] for row in rows}
         after = rows[-1]["track_id"]
     return sent
