@@ -26,6 +26,7 @@ try:
     from aiohttp import ClientPayloadError, web
     from aiohttp.http_exceptions import HttpProcessingError
     from aiohttp.typedefs import Handler
+    from yarl import URL
 except ImportError:
     raise ConfigurationError(
         "paystar_async.contrib.aiohttp needs the aiohttp extra", hint="pip install 'paystar-async[aiohttp]'"
@@ -96,7 +97,7 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
             return _page(error.page)
         where = await on_payment(request, payment)
         if isinstance(where, str):
-            return web.Response(status=303, headers={**HEADERS, "location": where})
+            return web.Response(status=303, headers={**HEADERS, "location": str(URL(where))})
         return _page(result(payment)) if where is None else where
 
     return callback

@@ -25,7 +25,7 @@ from typing import Annotated, Any
 from paystar_async.client import Paystar
 from paystar_async.contrib import starlette
 from paystar_async.contrib.callback import AmountOf, NoPayment
-from paystar_async.contrib.starlette import Next, exception_handlers, onward, page, paystar_lifespan
+from paystar_async.contrib.starlette import Next, called, exception_handlers, onward, page, paystar_lifespan
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment
 
@@ -100,7 +100,7 @@ class _Route(APIRoute):
 
 
 def payment_router(
-    on_payment: Callable[..., Awaitable[Next]], *, path: str = "/pay/callback", amount_of: AmountOf | None = None
+    on_payment: Callable[..., Awaitable[Next] | Next], *, path: str = "/pay/callback", amount_of: AmountOf | None = None
 ) -> APIRouter:
     """A router with the callback, for a query (GET) and a form (POST).
 
@@ -128,15 +128,15 @@ def payment_router(
     return router
 
 
-def _endpoint(on_payment: Callable[..., Awaitable[Next]], given: Any) -> Callable[..., Awaitable[Response]]:
+def _endpoint(on_payment: Callable[..., Awaitable[Next] | Next], given: Any) -> Callable[..., Awaitable[Response]]:
     """The route: ``on_payment`` with the payment injected, and what it says made an answer."""
     signature = inspect.signature(on_payment, eval_str=True)
     wanted = [name for name, one in signature.parameters.items() if one.annotation in (Payment, PaymentDep)]
 
     @wraps(on_payment)
     async def endpoint(paystar_payment: Payment, **others: Any) -> Response:
-        where = await on_payment(**dict.fromkeys(wanted, paystar_payment), **others)
-        return onward(where, paystar_payment)
+        said = await called(on_payment, **dict.fromkeys(wanted, paystar_payment), **others)
+        return onward(said, paystar_payment)
 
     kept = [one for name, one in signature.parameters.items() if name not in wanted]
     payment = inspect.Parameter("paystar_payment", inspect.Parameter.KEYWORD_ONLY, annotation=given)

@@ -13,6 +13,7 @@ A payer who comes back by a POSTed form comes from another site, so the browser 
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeVar
 
 from paystar_async.client import Paystar
@@ -25,6 +26,7 @@ from paystar_async.payments import Payment
 
 try:
     from starlette.applications import Starlette
+    from starlette.concurrency import run_in_threadpool
     from starlette.requests import ClientDisconnect, HTTPConnection, Request
     from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
     from starlette.routing import Route
@@ -37,7 +39,7 @@ A = TypeVar("A", bound=Starlette)
 
 Next = str | Response | None
 """Where the payer goes from here: an address, an answer of your own, or None for a short page with the result."""
-OnPayment = Callable[[Request, Payment], Awaitable[Next]]
+OnPayment = Callable[[Request, Payment], Awaitable[Next] | Next]
 Lifespan = Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
 
@@ -102,7 +104,7 @@ def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | Non
             payment = await payment_of(request, paystar_of(request), amount_of)
         except NoPayment as error:
             return page(error.page)
-        return onward(await on_payment(request, payment), payment)
+        return onward(await called(on_payment, request, payment), payment)
 
     return Route(path, callback, methods=["GET", "POST"], name="paystar_callback")
 
@@ -129,6 +131,15 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 def page(shown: Page) -> Response:
     """A page as an answer."""
     return HTMLResponse(shown.html, shown.status, HEADERS)
+
+
+async def called(function: Callable[..., Awaitable[Next] | Next], *args: Any, **kwargs: Any) -> Next:
+    """Call an ``on_payment``; a plain function in a thread, as the framework calls plain endpoints."""
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
+        said = function(*args, **kwargs)
+    else:
+        said = await run_in_threadpool(function, *args, **kwargs)
+    return await said if isawaitable(said) else said
 
 
 def onward(where: Next, payment: Payment) -> Response:

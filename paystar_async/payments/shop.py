@@ -184,7 +184,8 @@ class Payments(Confirming):
         """
         if not callable(handler):
             raise ConfigurationError("on_verified takes a function of a Payment")
-        self._handlers.append(handler)
+        if handler not in self._handlers:  # a client may be opened, and so be set up, more than once
+            self._handlers.append(handler)
         return handler
 
     async def sweep(self, *, limit: int = SWEEP_LIMIT) -> list[Payment]:

@@ -100,6 +100,15 @@ async def test_the_same_callback_twice_says_the_same_twice(ask: Ask, shop: Shop)
     assert [type(one.outcome) for one in shop.told] == [Verified, Verified]
 
 
+async def test_an_address_in_persian_is_written_as_headers_take_it(ask: Ask, shop: Shop) -> None:
+    shop.answer = "/سفارش?a=b\r\nset-cookie: c=d"
+    answer = await come_back(ask, "POST", await shop.pays())
+
+    assert answer.status == 303
+    assert answer.headers["location"].startswith("/%D8%B3%D9%81%D8%A7%D8%B1%D8%B4?a=b")
+    assert "set-cookie" not in answer.headers
+
+
 async def test_who_says_nothing_gets_a_short_page_with_the_result(ask: Ask, shop: Shop) -> None:
     shop.answer = None
     answer = await come_back(ask, "GET", await shop.pays())

@@ -1,5 +1,6 @@
 """What FastAPI brings of its own: dependencies, in the callback too, and an OpenAPI schema."""
 
+import threading
 from typing import Annotated, Any
 
 import pytest
@@ -60,6 +61,33 @@ async def test_on_payment_need_not_ask_for_anything(app: FastAPI, shop: Shop) ->
     app.include_router(payment_router(thanks, path="/back", amount_of=shop.amount_of), prefix="/pay")
     async with browsing(app) as browser:
         assert (await browser.get("/pay/back", params=await shop.pays())).text == "thank you"
+
+
+async def test_on_payment_may_be_a_plain_function_and_then_runs_in_a_thread_as_routes_do(
+    app: FastAPI, shop: Shop
+) -> None:
+    threads: list[int] = []
+
+    def on_payment(payment: Payment) -> str:
+        threads.append(threading.get_ident())
+        return "/thanks"
+
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        back = await come_back(browser, "POST", await shop.pays())
+
+    assert back.headers["location"] == "/thanks"
+    assert threads != [threading.get_ident()]
+
+
+async def test_on_payment_may_be_an_object_that_is_called(app: FastAPI, shop: Shop) -> None:
+    class Desk:
+        async def __call__(self, payment: Payment) -> str:
+            return f"/{payment.order_id}"
+
+    app.include_router(payment_router(Desk(), amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        assert (await come_back(browser, "GET", await shop.pays())).headers["location"] == "/ORD-1"
 
 
 async def test_a_test_gives_every_route_another_client_the_callbacks_too(shop: Shop) -> None:

@@ -1,8 +1,10 @@
 """What Starlette brings of its own: lifespans in lifespans, mounted applications, browsers that go away."""
 
+import asyncio
 import warnings
 from collections.abc import AsyncGenerator, MutableMapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,6 +17,7 @@ from starlette.routing import Mount, Route
 from paystar_async import Paystar
 from paystar_async.contrib.starlette import exception_handlers, payment_route, paystar_lifespan, paystar_of
 from paystar_async.errors import ConfigurationError
+from paystar_async.payments import Payment
 from tests.contrib.browsing import browsing
 from tests.contrib.shops import Shop
 
@@ -114,3 +117,31 @@ async def test_a_lifespan_that_cannot_make_a_client_says_why() -> None:
     with pytest.raises(ConfigurationError, match="no gateway"):
         async with app.router.lifespan_context(app):
             pass
+
+
+async def test_a_shop_that_wants_to_be_told_and_keeps_no_orders_is_told_at_start_what_it_lacks() -> None:
+    app = Starlette(lifespan=paystar_lifespan(Shop().client, on_verified=print))
+    with pytest.raises(ConfigurationError, match="database"):
+        async with app.router.lifespan_context(app):
+            pass
+
+
+async def test_a_client_that_is_handed_in_may_live_twice_and_tells_once(tmp_path: Path) -> None:
+    shop = Shop(database=tmp_path / "orders.db")
+    told: list[str] = []
+
+    async def hand_over(payment: Payment) -> None:
+        told.append(payment.id)
+
+    app = Starlette(
+        routes=[payment_route("/back", shop.on_payment)],
+        lifespan=paystar_lifespan(shop.client(), on_verified=hand_over),
+    )
+    async with browsing(app):
+        pass
+    async with browsing(app) as browser:
+        fields = await shop.pays()
+        answers = await asyncio.gather(*(browser.get("/back", params=fields) for _ in range(4)))
+
+    assert [one.status_code for one in answers] == [303] * 4
+    assert told == [f"ORD-1:{fields['ref_num']}"]
