@@ -1,15 +1,19 @@
 """The README tells the truth: its examples run, and its tables name what there is."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from starlette.applications import Starlette
 
 from paystar_async import errors
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 from paystar_async.values.secret import Secret
+from tests.contrib.browsing import browsing, come_back, paid
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
@@ -40,18 +44,31 @@ def live() -> Iterator[tuple[Sandbox, dict[str, str]]]:
         )
 
 
+async def sell(app: Starlette, sandbox: Sandbox) -> None:
+    """Buy in a shop of the README, pay, and come back to it."""
+    async with browsing(app) as browser:
+        fields = paid(sandbox, (await browser.post("/buy")).headers["location"])
+        back = await come_back(browser, "POST", fields)
+        assert (back.status_code, back.headers["location"]) == (303, f"/orders/{fields['order_id']}")
+
+
 @pytest.mark.parametrize("source", EXAMPLES, ids=lambda source: re.sub(r"\W+", " ", source[:200])[-40:])
 def test_an_example_runs_as_it_stands(
     source: str,
     live: tuple[Sandbox, dict[str, str]],
     monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     sandbox, environment = live
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("PAYSTAR_DATABASE", str(tmp_path / "paystar.db"))
     executed = len(sandbox.ledger)
-    exec(compile(source, "README.md", "exec"), {"__name__": "example"})
+    defined: dict[str, Any] = {"__name__": "example"}
+    exec(compile(source, "README.md", "exec"), defined)
+    if "FastAPI(" in source:
+        asyncio.run(sell(defined["app"], sandbox))
     printed = capsys.readouterr().out
     if "match_card" in source:
         assert "Succeeded" in printed
@@ -61,6 +78,8 @@ def test_an_example_runs_as_it_stands(
         assert len(sandbox.ledger) == executed + 50
     if "payment_url" in source:
         assert printed.startswith(environment["PAYSTAR_BASE_URL"] + "/pardakht/payment?token=")
+    if "hand_over" in source:
+        assert printed.startswith("paid: ")
     if "reset_after" in source:
         assert printed.startswith("maybe – Succeeded")
 
@@ -80,3 +99,13 @@ def test_every_variable_the_settings_read_is_named() -> None:
 def test_the_commands_are_marked_for_those_who_run_them() -> None:
     for name in ("demo", "test"):
         assert f"<!-- {name} command -->\n```sh\npython3 -m venv .venv && " in README
+
+
+def test_every_example_application_is_linked_and_there() -> None:
+    root = Path(__file__).parent.parent
+    linked = {root / one for one in re.findall(r"\]\((tests/examples/\w+\.py)\)", README)}
+    plain = {
+        one for one in (root / "tests" / "examples").glob("*.py") if not one.name.startswith(("test_", "__", "conf"))
+    }
+
+    assert linked == plain
