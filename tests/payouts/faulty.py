@@ -1,0 +1,71 @@
+"""A database whose steps can be made to fail, or to say that they failed; the money must not mind."""
+
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from paystar_async.errors import StorageUnavailable
+from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction
+
+Kind = Literal["statement", "commit"]
+
+
+class FaultyDatabase:
+    """Passes everything on, and asks at each step whether it may go on.
+
+    ``before`` may raise: the step does not happen. ``after`` may raise: it has happened, and nobody is told.
+    """
+
+    def __init__(self, inner: Database) -> None:
+        self._inner = inner
+        self.steps = 0
+        self.before: Callable[[int, Kind], object] = lambda *_: None
+        self.after: Callable[[int, Kind], object] = lambda *_: None
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction, None]:
+        async with self._inner.transaction() as transaction:
+            yield _Faulty(self, transaction)
+            self._step("commit", self.before)
+        self.after(self.steps, "commit")
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        self._step("statement", self.before)
+        return await self._inner.execute(sql, parameters)
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        self._step("statement", self.before)
+        return await self._inner.fetch(sql, parameters)
+
+    async def migrate(self, name: str, steps: Sequence[str]) -> None:
+        await self._inner.migrate(name, steps)
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+    def _step(self, kind: Kind, told: Callable[[int, Kind], object]) -> None:
+        self.steps += 1
+        told(self.steps, kind)
+
+
+class _Faulty:
+    def __init__(self, database: FaultyDatabase, inner: Transaction) -> None:
+        self._database, self._inner = database, inner
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        self._database._step("statement", self._database.before)
+        return await self._inner.execute(sql, parameters)
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        self._database._step("statement", self._database.before)
+        return await self._inner.fetch(sql, parameters)
+
+
+def failing(step: int, kind: Kind | None = None) -> Callable[[int, Kind], None]:
+    """Fail at this step, once."""
+
+    def told(now: int, what: Kind) -> None:
+        if now == step and kind in (None, what):
+            raise StorageUnavailable("the disk is full")
+
+    return told

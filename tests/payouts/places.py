@@ -1,0 +1,122 @@
+"""Where a ledger can lie, for the one suite they all pass. A new one is a class here and a line in PLACES."""
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from paystar_async.clock import ManualClock
+from paystar_async.keys.crypto import Crypto
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.storage.database import Database
+from paystar_async.storage.postgres import PostgresDatabase
+from paystar_async.storage.sqlite import SqliteDatabase
+from tests.servers import PostgresServer
+
+KEY = Crypto.new_key()
+_MOMENTS = {
+    "paystar_payout_chunks": ("due", "until"),
+    "paystar_payout_transfers": ("unknown_since", "asked_at", "changed_at"),
+    "paystar_payout_gates": ("next_at",),
+    "paystar_payout_staging": ("at",),
+}
+
+
+class Place(Protocol):
+    """Somewhere a ledger lies, whoever looks at it."""
+
+    clock: ManualClock
+
+    def database(self) -> Database:
+        """A database on this place, as another process would make it."""
+        ...
+
+    def ledger(self, crypto: Crypto | None = None) -> Ledger:
+        """A ledger on this place, as another process would make it."""
+        ...
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, for the ledger and for those who use it."""
+        ...
+
+    def sql(self, statement: str) -> Sequence[Sequence[Any]]:
+        """Do something behind everybody's back."""
+        ...
+
+    async def aclose(self) -> None:
+        """Close what was opened."""
+        ...
+
+
+class _Closing:
+    def __init__(self) -> None:
+        self.clock = ManualClock()
+        self._opened: list[Database] = []
+
+    def database(self) -> Database:
+        raise NotImplementedError
+
+    def ledger(self, crypto: Crypto | None = None) -> Ledger:
+        database = self.database()
+        self._opened.append(database)
+        return Ledger(database, crypto=crypto, clock=self.clock)
+
+    async def aclose(self) -> None:
+        for database in self._opened:
+            await database.aclose()
+
+
+class File(_Closing):
+    """A SQLite file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+
+    def database(self) -> Database:
+        return SqliteDatabase(self.path, clock=self.clock)
+
+    def passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+
+    def sql(self, statement: str) -> Sequence[Sequence[Any]]:
+        connection = sqlite3.connect(self.path)
+        with connection:
+            rows = connection.execute(statement).fetchall()
+        connection.close()
+        return rows
+
+
+class Server(_Closing):
+    """A schema on a PostgreSQL server, which keeps a time of its own."""
+
+    def __init__(self, server: PostgresServer, url: str) -> None:
+        super().__init__()
+        self._server, self._url = server, url
+        self._schema = url.rpartition("%3D")[2]
+
+    def database(self) -> Database:
+        return PostgresDatabase(self._url)
+
+    def passes(self, seconds: float) -> None:
+        self.clock.advance(seconds)
+        for table, moments in _MOMENTS.items():
+            self.sql(f"UPDATE {table} SET " + ", ".join(f"{one} = {one} - {seconds}" for one in moments))
+
+    def sql(self, statement: str) -> Sequence[Sequence[Any]]:
+        with self._server.connect() as connection:
+            connection.execute(f"SET search_path = {self._schema}".encode())
+            cursor = connection.execute(statement.encode())
+            return cursor.fetchall() if cursor.description else []
+
+
+PLACES = ("sqlite", "postgres")
+
+
+def make_place(request: pytest.FixtureRequest, path: Path) -> File | Server:
+    """The place of this name; a server that cannot be had is a failure, never a skip."""
+    if request.param == "sqlite":
+        return File(path / "payouts.db")
+    return Server(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))

@@ -1,0 +1,223 @@
+"""Every step of a payout fails once, or is cut off once: nothing is paid twice, and nothing is lost."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from paystar_async.clock import ManualClock
+from paystar_async.errors import StorageError, StorageUnavailable
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.records import Policy
+from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.bank import Desk, Teller, each, transfers
+from tests.payouts.faulty import FaultyDatabase, failing
+from tests.payouts.places import Place
+
+MOST_STEPS = 60
+
+
+async def settled(desk: Desk, place: Place | None = None) -> None:
+    """What dispatchers and sweepers do until nothing is due any more."""
+    for _ in range(300):
+        due = await desk.advancer.due()
+        if not due:
+            return
+        pause = max(0.0, due[0][1] - await desk.advancer.now()) + 0.001
+        place.passes(pause) if place else desk.clock.advance(pause)
+        await desk.advancer.advance(due[0][0])
+    raise AssertionError("it does not come to an end")
+
+
+async def advanced_with(desk: Desk, chunk: str) -> None:
+    """Advance, however it ends; the clock goes on, so that whoever waits to record again does."""
+    step = asyncio.create_task(desk.advancer.advance(chunk))
+    while not step.done():
+        if desk.clock.sleepers:
+            desk.clock.advance(0.5)
+        await asyncio.sleep(0)
+    await asyncio.wait([step])
+    if error := step.exception():
+        assert isinstance(error, StorageError)
+
+
+@pytest.mark.parametrize("told", ["it did not happen", "it happened"])
+async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: str) -> None:
+    reached, kinds = 0, set[str]()
+    for step in range(1, MOST_STEPS):
+        clock, teller = ManualClock(), Teller()
+        database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
+        desk = Desk(Ledger(database, clock=clock), clock, teller)
+        await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30))
+        database.steps = 0
+        [chunk] = await desk.chunks()
+        database.steps = 0
+        fault = failing(step, "commit" if told == "it happened" else None)
+        if told == "it happened":
+            database.after = fault
+        else:
+            database.before = fault
+        await advanced_with(desk, chunk)
+        sent = database.steps
+        database.before = database.after = lambda *_: None
+        await settled(desk)
+        assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
+        assert await desk.states() == ["success"] * 3, step
+        kinds |= {state.cause for state in await desk.ledger.events("bank", "app-1", "t-00000")}
+        await database.aclose()
+        if sent < step:
+            break
+        reached += 1
+    assert 8 < reached < MOST_STEPS - 1
+    assert {"intent", "answer"} <= kinds
+
+
+async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as_ours(tmp_path: Path) -> None:
+    clock, teller = ManualClock(), Teller()
+    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
+    desk = Desk(Ledger(database, clock=clock), clock, teller)
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    [chunk] = await desk.chunks()
+    commits: list[int] = []
+
+    def lost(step: int, _: str) -> None:
+        commits.append(step)
+        if len(commits) == 1:
+            raise StorageUnavailable("the server went away")
+
+    database.after = lost
+    assert await desk.advancer.advance(chunk) is None
+    assert await desk.states() == ["success"] * 3
+    assert len(teller.calls) == 1
+
+    def none_at_all(_: int, kind: str) -> None:
+        if kind == "commit":
+            raise StorageUnavailable("the server went away")
+
+    await desk.ledger.plan(desk.product, "c", each(transfers(6)[3:]))
+    [chunk] = await desk.chunks("c")
+    database.before = none_at_all
+    with pytest.raises(StorageUnavailable):
+        await desk.advancer.advance(chunk)
+    assert len(teller.calls) == 1
+    await database.aclose()
+
+
+async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp_path: Path) -> None:
+    clock, teller = ManualClock(), Teller()
+    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
+    desk = Desk(Ledger(database, clock=clock), clock, teller)
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    [chunk] = await desk.chunks()
+    failures = 0
+
+    def down(*_: object) -> None:
+        nonlocal failures
+        if teller.calls and failures < 5:
+            failures += 1
+            raise StorageUnavailable("the disk is full")
+
+    database.before = down
+    await advanced_with(desk, chunk)
+    assert failures == 5
+    assert await desk.states() == ["success"] * 3
+    await database.aclose()
+
+
+async def test_a_ledger_that_stays_down_is_told_by_the_bank_later(tmp_path: Path) -> None:
+    clock, teller = ManualClock(), Teller()
+    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
+    desk = Desk(Ledger(database, clock=clock), clock, teller)
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    [chunk] = await desk.chunks()
+
+    def down(*_: object) -> None:
+        if teller.calls:
+            raise StorageUnavailable("the disk is full")
+
+    database.before = down
+    await advanced_with(desk, chunk)
+    database.before = lambda *_: None
+    assert await desk.states() == ["sending"] * 3
+    await settled(desk)
+    assert await desk.states() == ["success"] * 3
+    assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}
+    await database.aclose()
+
+
+@pytest.mark.parametrize("who", ["the caller", "the work itself"])
+async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str) -> None:
+    """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
+    reached = 0
+    for step in range(1, MOST_STEPS):
+        clock, teller = ManualClock(), Teller()
+        database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
+        desk = Desk(Ledger(database, clock=clock), clock, teller)
+        await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30))
+        [chunk] = await desk.chunks()
+        database.steps = 0
+        task = asyncio.create_task(desk.advancer.advance(chunk))
+
+        def cut(now: int, _: str, task: asyncio.Task[object] = task, desk: Desk = desk, step: int = step) -> None:
+            if now == step:
+                if who == "the caller":
+                    task.cancel()
+                else:
+                    for work in desk.background._tasks:
+                        work.cancel()
+
+        database.before = cut
+        await asyncio.wait([task])
+        await asyncio.sleep(0)
+        await desk.background.drain(5)
+        ended = database.steps
+        database.before = lambda *_: None
+        if who == "the caller":
+            assert await desk.states() == ["success"] * 3, step
+        elif teller.executed:
+            assert set(await desk.states()) <= {"success", "sending", "unknown"}
+        await settled(desk)
+        assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
+        assert await desk.states() == ["success"] * 3, step
+        await database.aclose()
+        if ended < step:
+            break
+        reached += 1
+    assert 8 < reached < MOST_STEPS - 1
+
+
+async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    [chunk] = await desk.chunks()
+    thinking = asyncio.Event()
+    desk.teller.on_send = thinking.wait
+    task = asyncio.create_task(desk.advancer.advance(chunk))
+    while await desk.states() != ["sending"] * 3:
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+    thinking.set()
+    await desk.background.drain(5)
+    assert await desk.states() == ["success"] * 3
+
+
+def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path) -> None:
+    clock, teller = ManualClock(), Teller()
+
+    async def start() -> None:
+        desk = Desk(Ledger(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
+        await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+        [chunk] = await desk.chunks()
+        teller.on_send = asyncio.Event().wait
+        task = asyncio.create_task(desk.advancer.advance(chunk))
+        while await desk.states() != ["sending"] * 3:
+            await asyncio.sleep(0)
+        task.cancel()
+
+    async def look() -> list[str]:
+        desk = Desk(Ledger(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
+        return await desk.states()
+
+    asyncio.run(start())
+    assert asyncio.run(look()) == ["unknown"] * 3
