@@ -1,7 +1,8 @@
 """A bank as a table, and what a step of a payout meets there: it is told beforehand what each call comes to."""
 
+import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
 from paystar_async.background import Background
@@ -67,6 +68,7 @@ class Teller:
         self.calls: list[list[str]] = []
         self.asked: list[str | None] = []
         self.on_send: Callable[[], object] | None = None
+        self.on_answer: Callable[[], Awaitable[object]] | None = None
 
     async def deliver(
         self, value: Call[Any], timeout: float | None, before_send: Callable[[], None] | None = None, /
@@ -84,10 +86,10 @@ class Teller:
             before_send()
             given: list[Value] = list(value.transfers)
             self.calls.append([one.track_id for one in given])
-            act = self.script.popleft() if self.script else None
-            if act is not None:
-                return act(self, given)
-            return self.execute(given) if isinstance(value, Settle) else (self.execute(given), Accepted())[1]
+            answer = (self.script.popleft() if self.script else execute)(self, given)
+            if self.on_answer is not None:
+                await self.on_answer()
+            return answer if isinstance(value, Settle) else Accepted()
         assert isinstance(value, FindTransfers | FindWalletTransfers)
         self.asked.append(value.track_id)
         if self.finds:
@@ -106,6 +108,20 @@ class Teller:
         return Settlement(
             hashid=f"h-{track_id}", track_id=track_id, status=self.statuses[track_id], ref_code=f"r-{track_id}"
         )
+
+
+def execute(teller: Teller, given: Sequence[Value]) -> list[Settlement]:
+    """A call that goes well."""
+    return teller.execute(given)
+
+
+def answering(*entries: Settlement) -> Act:
+    """A call that is answered so, whatever was sent."""
+
+    def act(teller: Teller, given: Sequence[Value]) -> list[Settlement]:
+        return list(entries)
+
+    return act
 
 
 def raising(error: BaseException, *, executed: bool = False) -> Act:
@@ -137,8 +153,9 @@ class Desk:
         self.product: Product = product(self.teller.deliver, account)
         self.background = Background()
         self.events: list[Event] = []
+        self.fences = True
         self.advancer = Advancer(
-            ledger, [self.product], clock, lambda: self.background, lambda: True, self.events.append, **timing
+            ledger, [self.product], clock, lambda: self.background, lambda: self.fences, self.events.append, **timing
         )
 
     async def state(self, track_id: str) -> str:
@@ -148,6 +165,14 @@ class Desk:
 
     async def states(self, batch_id: str = "b") -> list[str]:
         return [record.state.value for _, record in await self.ledger.page(batch_id)]
+
+    async def comes_to(self, *states: str, batch_id: str = "b") -> None:
+        """Come back when the transfers are in these states, by the work of others."""
+        for _ in range(100_000):
+            if await self.states(batch_id) == list(states):
+                return
+            await asyncio.sleep(0)
+        raise AssertionError(f"it stays {await self.states(batch_id)}")
 
     async def causes(self, track_id: str) -> list[str]:
         found = await self.ledger.events(self.product.name, self.product.account, track_id)

@@ -10,6 +10,13 @@ from paystar_async.storage.database import NONE, Database, Parameters, Row, Tran
 Kind = Literal["statement", "commit"]
 
 
+Fault = Callable[[int, Kind], object]
+
+
+def no_fault(step: int, kind: Kind) -> None:
+    """Let it go on."""
+
+
 class FaultyDatabase:
     """Passes everything on, and asks at each step whether it may go on.
 
@@ -19,22 +26,22 @@ class FaultyDatabase:
     def __init__(self, inner: Database) -> None:
         self._inner = inner
         self.steps = 0
-        self.before: Callable[[int, Kind], object] = lambda *_: None
-        self.after: Callable[[int, Kind], object] = lambda *_: None
+        self.before: Fault = no_fault
+        self.after: Fault = no_fault
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         async with self._inner.transaction() as transaction:
             yield _Faulty(self, transaction)
-            self._step("commit", self.before)
+            self.step("commit", self.before)
         self.after(self.steps, "commit")
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        self._step("statement", self.before)
+        self.step("statement", self.before)
         return await self._inner.execute(sql, parameters)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        self._step("statement", self.before)
+        self.step("statement", self.before)
         return await self._inner.fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
@@ -43,7 +50,7 @@ class FaultyDatabase:
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    def _step(self, kind: Kind, told: Callable[[int, Kind], object]) -> None:
+    def step(self, kind: Kind, told: Fault) -> None:
         self.steps += 1
         told(self.steps, kind)
 
@@ -53,15 +60,15 @@ class _Faulty:
         self._database, self._inner = database, inner
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        self._database._step("statement", self._database.before)
+        self._database.step("statement", self._database.before)
         return await self._inner.execute(sql, parameters)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        self._database._step("statement", self._database.before)
+        self._database.step("statement", self._database.before)
         return await self._inner.fetch(sql, parameters)
 
 
-def failing(step: int, kind: Kind | None = None) -> Callable[[int, Kind], None]:
+def failing(step: int, kind: Kind | None = None) -> Fault:
     """Fail at this step, once."""
 
     def told(now: int, what: Kind) -> None:

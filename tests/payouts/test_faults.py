@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.records import Policy
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, Teller, each, transfers
-from tests.payouts.faulty import FaultyDatabase, failing
+from tests.payouts.faulty import FaultyDatabase, Kind, failing, no_fault
 from tests.payouts.places import Place
 
 MOST_STEPS = 60
@@ -59,7 +60,7 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
             database.before = fault
         await advanced_with(desk, chunk)
         sent = database.steps
-        database.before = database.after = lambda *_: None
+        database.before = database.after = no_fault
         await settled(desk)
         assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await desk.states() == ["success"] * 3, step
@@ -137,7 +138,7 @@ async def test_a_ledger_that_stays_down_is_told_by_the_bank_later(tmp_path: Path
 
     database.before = down
     await advanced_with(desk, chunk)
-    database.before = lambda *_: None
+    database.before = no_fault
     assert await desk.states() == ["sending"] * 3
     await settled(desk)
     assert await desk.states() == ["success"] * 3
@@ -156,14 +157,21 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
         await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30))
         [chunk] = await desk.chunks()
         database.steps = 0
+        mine = asyncio.all_tasks()
         task = asyncio.create_task(desk.advancer.advance(chunk))
 
-        def cut(now: int, _: str, task: asyncio.Task[object] = task, desk: Desk = desk, step: int = step) -> None:
+        def cut(
+            now: int,
+            kind: Kind,
+            task: asyncio.Task[object] = task,
+            mine: set[asyncio.Task[Any]] = mine,
+            step: int = step,
+        ) -> None:
             if now == step:
                 if who == "the caller":
                     task.cancel()
                 else:
-                    for work in desk.background._tasks:
+                    for work in asyncio.all_tasks() - mine - {task}:
                         work.cancel()
 
         database.before = cut
@@ -171,7 +179,7 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
         await asyncio.sleep(0)
         await desk.background.drain(5)
         ended = database.steps
-        database.before = lambda *_: None
+        database.before = no_fault
         if who == "the caller":
             assert await desk.states() == ["success"] * 3, step
         elif teller.executed:
@@ -192,8 +200,7 @@ async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: P
     thinking = asyncio.Event()
     desk.teller.on_send = thinking.wait
     task = asyncio.create_task(desk.advancer.advance(chunk))
-    while await desk.states() != ["sending"] * 3:
-        await asyncio.sleep(0)
+    await desk.comes_to(*["sending"] * 3)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
@@ -211,8 +218,7 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
         [chunk] = await desk.chunks()
         teller.on_send = asyncio.Event().wait
         task = asyncio.create_task(desk.advancer.advance(chunk))
-        while await desk.states() != ["sending"] * 3:
-            await asyncio.sleep(0)
+        await desk.comes_to(*["sending"] * 3)
         task.cancel()
 
     async def look() -> list[str]:
