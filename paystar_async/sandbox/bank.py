@@ -48,12 +48,15 @@ class Bank:
         def dice(name: str) -> random.Random:
             return random.Random(f"{seed}:{name}")
 
+        # Whoever starts over has stored the names of before: a clock that runs makes new ones.
+        run = f"{clock.time()}"
+
         self.people: tuple[Person, ...] = make_people(seed)
         self.keys = Keys(clock, settings, dice("keys"), key_life)
         self.gatekeeper = Gatekeeper(self._identity, self.keys, settings)
-        self.deposits = Book[Transfer](clock, settings, dice("deposits"), lambda now: now.deposit_opening)
-        self.wallet = Book[WalletTransfer](clock, settings, dice("wallet"), lambda now: now.wallet_opening)
-        self.payments = Payments(clock, settings, dice("payments"), self.people)
+        self.deposits = Book[Transfer](clock, settings, dice(f"deposits:{run}"), lambda now: now.deposit_opening)
+        self.wallet = Book[WalletTransfer](clock, settings, dice(f"wallet:{run}"), lambda now: now.wallet_opening)
+        self.payments = Payments(clock, settings, dice(f"payments:{run}"), self.people)
 
     def answer(self, row: Endpoint, bearer: str, raw: Raw, failure_http: int | None = None) -> Reply:
         """Carry out a call and answer it, refusals included.
