@@ -28,7 +28,7 @@ def _said(*command: str) -> dict[str, float]:
 
 
 def importing(module: str) -> dict[str, float]:
-    """Seconds of CPU and megabytes that an import, and what is written behind it, costs a process that has imported nothing."""
+    """Seconds of CPU and megabytes that an import costs a fresh process, with what is written behind it."""
     return _said("-c", _IMPORT.format(module=module))
 
 

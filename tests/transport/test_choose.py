@@ -1,14 +1,20 @@
 """From what a client is given to an engine."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import aiohttp
 import httpx
 import pytest
 
+from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
+from paystar_async.transport.aiohttp import AiohttpEngine
 from paystar_async.transport.choose import check_engine, make_engine
-from paystar_async.transport.engine import Headers
+from paystar_async.transport.engine import Engine, Headers
+from paystar_async.transport.fast import FastEngine
 from paystar_async.transport.httpx import HttpxEngine
 
 
@@ -55,3 +61,50 @@ def test_an_engine_is_used_as_it_is() -> None:
 def test_what_httpx_knows_is_carried_by_httpx(given: Any) -> None:
     check_engine(given)
     assert isinstance(make_engine(given, 4), HttpxEngine)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("httpx", HttpxEngine), ("fast", FastEngine), ("aiohttp", AiohttpEngine)])
+def test_each_name_is_an_engine_and_only_a_name_chooses_one(name: Any, kind: type[Engine]) -> None:
+    check_engine(name)
+    assert type(make_engine(name, 4)) is kind
+
+
+async def test_an_aiohttp_session_is_carried_by_aiohttp() -> None:
+    async with aiohttp.ClientSession() as session:
+        check_engine(session)
+        engine = make_engine(session, 4)
+        await engine.aclose()
+
+        assert isinstance(engine, AiohttpEngine)
+        assert not session.closed
+
+
+@pytest.mark.parametrize(("name", "library"), [("fast", "pyreqwest"), ("aiohttp", "aiohttp")])
+def test_an_extra_that_is_missing_is_named_before_anything_is_called(
+    name: Any, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setenv("PAYSTAR_ENGINE", name)
+
+    with pytest.raises(ConfigurationError, match=rf"{name} engine is not installed.*paystar-async\[{name}\]"):
+        Paystar(engine=name)
+    with pytest.raises(ConfigurationError, match="not installed"):
+        Paystar.from_env()
+
+
+def test_the_environment_names_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_ENGINE", "curl")
+
+    with pytest.raises(ConfigurationError, match="no engine is named 'curl'"):
+        Paystar.from_env()
+
+
+@pytest.mark.parametrize(("name", "loaded"), [("httpx", {"httpx"}), ("fast", {"pyreqwest"}), ("aiohttp", {"aiohttp"})])
+def test_an_engine_loads_its_own_library_and_no_other(name: str, loaded: set[str]) -> None:
+    source = (
+        "import sys; from paystar_async.transport.choose import make_engine; "
+        f"make_engine({name!r}, 4); print(*({{'httpx', 'pyreqwest', 'aiohttp'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()) == loaded

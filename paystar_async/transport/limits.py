@@ -1,0 +1,37 @@
+"""What every engine keeps to, beside the timeout that each call brings."""
+
+import asyncio
+from collections.abc import Callable
+
+from paystar_async.errors import BadAnswer, ConfigurationError
+
+LARGEST = 16 << 20
+"""Bytes of an answer; a list of 500 transfers has about 200,000. A bomb would take the memory of the process."""
+IDLE_SECONDS = 30.0
+"""Seconds a connection that nobody uses is kept."""
+CONNECT_SECONDS = 10.0
+"""Seconds a connection may take, where only the library below can tell that there was none: it must give up first."""
+
+
+def too_large(http_status: int) -> BadAnswer:
+    """What is said of an answer beyond the largest."""
+    return BadAnswer("$", f"an answer of more than {LARGEST >> 20} MB", http_status=http_status)
+
+
+def refuse_fence(before_send: Callable[[], None] | None) -> None:
+    """Refuse a call that must not leave too late; raises ConfigurationError where there is somebody to ask."""
+    if before_send is not None:
+        raise ConfigurationError(
+            "this engine cannot say when a request leaves", hint='use the default engine: engine="httpx"'
+        )
+
+
+def only_on_asyncio(engine: str) -> None:
+    """Refuse any other loop; raises ConfigurationError."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        pass
+    else:
+        return
+    raise ConfigurationError(f"the {engine} engine works on asyncio alone", hint='on trio use engine="httpx"')

@@ -1,0 +1,203 @@
+"""What the one suite of all engines stands on: the engines, a call over them, and servers that misbehave."""
+
+import asyncio
+import contextlib
+import gzip
+from collections.abc import AsyncGenerator
+from typing import Any
+
+import aiohttp
+import httpx
+import pytest
+
+from paystar_async.errors import NotSent, PaystarError
+from paystar_async.transport.choose import make_engine
+from paystar_async.transport.engine import Engine
+from tests.transport.tcp import Play, Server, Talk, serving
+
+KINDS = ("httpx", "httpx client", "httpx transport", "fast", "aiohttp", "aiohttp session")
+OWN = ("httpx", "fast", "aiohttp")
+FENCING = ("httpx", "httpx transport", "aiohttp")
+HEADERS = (("Authorization", "Bearer canary"), ("Content-Type", "application/json"))
+BODY = b'{"password":"canary"}'
+URL = "http://paystar.example/api?access_password=canary"
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+@contextlib.asynccontextmanager
+async def opened(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
+    """An engine of this kind; what it was given is closed behind it, as its owner would."""
+    async with contextlib.AsyncExitStack() as owner:
+        engine = make_engine(await _given(kind, owner), connections)
+        try:
+            yield engine
+        finally:
+            await engine.aclose()
+
+
+async def _given(kind: str, owner: contextlib.AsyncExitStack) -> Any:
+    match kind:
+        case "httpx client":
+            return await owner.enter_async_context(httpx.AsyncClient(follow_redirects=True, trust_env=False))
+        case "httpx transport":
+            return await owner.enter_async_context(httpx.AsyncHTTPTransport())
+        case "aiohttp session":
+            return await owner.enter_async_context(aiohttp.ClientSession(raise_for_status=True))
+        case _:
+            return kind
+
+
+async def ask(engine: Engine, url: str, timeout: float = 5, **more: Any) -> tuple[int, dict[str, str], bytes]:
+    """One call: a POST with a body, or what ``method`` says without one."""
+    method = more.pop("method", "POST")
+    headers = more.pop("headers", HEADERS)
+    body = BODY if method == "POST" else None
+    status, said, answer = await engine.send(method, url, headers, body, timeout, **more)
+    return status, dict(said), answer
+
+
+async def failure(engine: Engine, url: str, timeout: float = 5, **more: Any) -> PaystarError:
+    """How the call ends; no secret is in what it says."""
+    with pytest.raises(PaystarError) as caught:
+        await ask(engine, url, timeout, **more)
+    assert "canary" not in str(caught.value)
+    return caught.value
+
+
+async def played(kind: str, play: Play, timeout: float = 5, **more: Any) -> tuple[PaystarError, Server]:
+    """How a call of a server that plays so ends, and what the server heard. Nothing it heard is ever "not sent"."""
+    asked = Counter()
+    if kind in FENCING:
+        more["before_send"] = asked
+    async with serving(play) as server, opened(kind) as engine:
+        error = await failure(engine, server.url, timeout, **more)
+    if isinstance(error, NotSent):
+        assert (server.heard, asked.count) == (b"", 0)
+    elif kind in FENCING:
+        assert asked.count == 1
+    return error, server
+
+
+class Counter:
+    """Counts how often it is asked for leave."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+def answering(*parts: bytes) -> Play:
+    """Hears the whole request, says these bytes and hangs up."""
+
+    async def play(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(*parts)
+
+    return play
+
+
+async def reset_at_once(talk: Talk) -> None:
+    talk.reset()
+
+
+async def reset_after_some_bytes(talk: Talk) -> None:
+    await talk.hear(1)
+    talk.reset()
+
+
+async def reset_after_reading(talk: Talk) -> None:
+    await talk.request()
+    talk.reset()
+
+
+async def reset_in_the_answer(talk: Talk) -> None:
+    await talk.request()
+    await talk.say(OK + b'Content-Length: 10\r\n\r\n{"sta')
+    talk.reset()
+
+
+async def close_after_reading(talk: Talk) -> None:
+    await talk.request()
+
+
+async def silence(talk: Talk) -> None:
+    await talk.request()
+    await asyncio.sleep(60)
+
+
+async def half_an_answer(talk: Talk) -> None:
+    await talk.request()
+    await talk.say(OK + b"Content-Length: 10\r\n\r\n{")
+    await asyncio.sleep(60)
+
+
+async def mute(talk: Talk) -> None:
+    """Hears, and never says a word: not even a handshake's."""
+    while await talk.hear():
+        pass
+
+
+async def drip(talk: Talk) -> None:
+    await talk.request()
+    await talk.say(OK + b"Content-Length: 1000\r\n\r\n")
+    while True:
+        await talk.say(b" ")
+        await asyncio.sleep(0.01)
+
+
+async def keep_answering(talk: Talk) -> None:
+    while await talk.request():
+        await talk.answer()
+
+
+async def answer_once_and_close(talk: Talk) -> None:
+    await talk.request()
+    await talk.answer()
+
+
+async def answer_once_and_hear_another(talk: Talk) -> None:
+    await talk.request()
+    await talk.answer()
+    await talk.request()
+
+
+async def echo(talk: Talk) -> None:
+    await talk.say(await talk.request())
+
+
+async def echo_in_a_header(talk: Talk) -> None:
+    await talk.say(b"HTTP/1.1 200 OK\r\n\x00" + await talk.request())
+
+
+async def echo_in_a_chunk(talk: Talk) -> None:
+    await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", await talk.request())
+
+
+BROKEN: dict[str, Play] = {
+    "reset after a byte": reset_after_some_bytes,
+    "reset after the whole request": reset_after_reading,
+    "reset in the answer": reset_in_the_answer,
+    "closed after the whole request": close_after_reading,
+    "half a status line": answering(b"HTTP/1.1 20"),
+    "half a header": answering(OK + b"Content-Le"),
+    "100 and nothing more": answering(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "no body": answering(OK + b"Content-Length: 10\r\n\r\n"),
+    "half a body": answering(OK + b'Content-Length: 10\r\n\r\n{"sta'),
+    "two lengths": answering(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "a length that is none": answering(OK + b"Content-Length: two\r\n\r\n{}"),
+    "half the chunks": answering(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
+    "a chunk that is none": answering(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
+    "gzip that is none": answering(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+    "half a gzip": answering(
+        OK + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n", gzip.compress(b"{}" * 9)[:9]
+    ),
+    "garbage": answering(b"\x00\xff garbage \r\n\r\n"),
+    "another protocol": answering(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "a header of a megabyte": answering(OK + b"X: " + b"x" * 2**20 + b"\r\n\r\n{}"),
+    "its own request": echo,
+    "its own request as a header": echo_in_a_header,
+    "its own request as a chunk": echo_in_a_chunk,
+}
+"""How a server can fail a call that has reached it."""

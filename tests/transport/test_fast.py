@@ -1,0 +1,139 @@
+"""The fast engine: what is its own. What all engines share is in ``test_conformance``."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import trio
+from pyreqwest import exceptions
+from pyreqwest.client import ClientBuilder
+
+from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.transport import fast
+from paystar_async.transport.fast import FastEngine
+from tests.transport import conformance as c
+from tests.transport.conformance import URL, ask, failure, opened
+from tests.transport.tcp import Talk, free_port, serving
+
+
+def causes(*messages: str) -> Any:
+    return {"causes": [{"message": one} for one in messages]}
+
+
+SENT, CONNECT = "error sending request for url (http://x/?canary)", "client error (Connect)"
+
+
+@pytest.mark.parametrize(
+    ("problem", "known"),
+    [
+        (exceptions.ConnectError("x", causes(SENT, CONNECT, "tcp connect error")), NotSent),
+        (exceptions.ConnectTimeoutError("x", causes(SENT, CONNECT, "operation timed out")), NotSent),
+        (exceptions.BuilderError("x", causes("builder error for url (canary)", "not allowed")), NotSent),
+        (exceptions.ConnectError("x", causes(SENT, "client error (SendRequest)", "connection error")), Unanswered),
+        (exceptions.ConnectTimeoutError("x", causes(SENT, "operation timed out")), Unanswered),
+        (exceptions.ConnectError("x", causes(SENT)), Unanswered),
+        (exceptions.ConnectError("x", {"causes": None}), Unanswered),
+        (exceptions.PoolTimeoutError("x", {"causes": None}), Unanswered),
+        (exceptions.RequestPanicError("x", {"causes": None}), Unanswered),
+        (exceptions.ClientClosedError("x", {"causes": None}), Unanswered),
+        (exceptions.PyreqwestError("canary"), Unanswered),
+    ],
+)
+def test_not_sent_is_said_for_a_cause_and_never_for_a_class(
+    problem: exceptions.PyreqwestError, known: type[Exception]
+) -> None:
+    error = fast.verdict(problem, 1.0)
+
+    assert type(error) is known
+    assert "canary" not in str(error)
+
+
+async def causes_of(url: str, timeout: float) -> tuple[str, list[str]]:
+    """What the library itself says of a call."""
+    async with ClientBuilder().no_proxy().build() as client:
+        with pytest.raises(exceptions.DetailedPyreqwestError) as caught:
+            await client.post(url).body_bytes(b"{}").timeout(timedelta(seconds=timeout)).build().send()
+    return type(caught.value).__name__, [one["message"] for one in caught.value.details["causes"] or []][1:]
+
+
+async def test_the_librarys_classes_lie_and_its_causes_do_not() -> None:
+    async with serving(c.reset_after_reading) as dropping, serving(c.silence) as silent:
+        dropped = await causes_of(dropping.url, 5)
+        late = await causes_of(silent.url, 0.2)
+    refused = await causes_of(f"http://127.0.0.1:{free_port()}/", 5)
+
+    assert (dropped[0], dropped[1][0]) == ("ConnectError", "client error (SendRequest)")
+    assert late == ("ConnectTimeoutError", ["operation timed out"])
+    assert (refused[0], refused[1][0]) == ("ConnectError", "client error (Connect)")
+    assert len(dropping.requests) == len(silent.requests) == 1
+
+
+def test_a_version_that_was_not_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(_: str) -> str:
+        return "0.16.0"
+
+    monkeypatch.setattr(fast, "version", version)
+
+    with pytest.raises(ConfigurationError, match=r"pyreqwest 0\.16\.0 .*paystar-async\[fast\]"):
+        FastEngine()
+
+
+async def test_a_call_that_must_be_fenced_is_refused() -> None:
+    async with opened("fast") as engine:
+        with pytest.raises(ConfigurationError, match="cannot say when a request leaves"):
+            await ask(engine, URL, before_send=lambda: None)
+
+
+def test_another_loop_is_refused_by_name() -> None:
+    async def run() -> None:
+        with pytest.raises(ConfigurationError, match="fast engine works on asyncio alone"):
+            await ask(FastEngine(), URL)
+
+    trio.run(run)
+
+
+async def test_a_call_that_was_cancelled_ends_with_the_engine() -> None:
+    reached, over = asyncio.Event(), asyncio.Event()
+
+    async def play(talk: Talk) -> None:
+        await talk.request()
+        reached.set()
+        await c.mute(talk)
+        over.set()
+
+    async with serving(play) as server, opened("fast") as engine:
+        call = asyncio.create_task(ask(engine, server.url))
+        await reached.wait()
+        call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled()
+        assert not over.is_set()
+        await engine.aclose()
+        await over.wait()
+
+
+async def test_a_cancellation_is_not_lost_to_an_answer_that_came_in_the_same_moment() -> None:
+    async def answered_already() -> Any:
+        return 200, {}, b""
+
+    async def call() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        await fast.cancellable(answered_already())
+
+    task = asyncio.create_task(call())
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def test_what_cannot_be_written_was_never_sent() -> None:
+    async with opened("fast") as engine:
+        error = await failure(engine, URL, headers=(("X", "canary\n"),))
+        late = await failure(engine, URL, timeout=1e20)
+
+    assert (error.args[0], late.args[0]) == (
+        "it cannot be written: ValueError",
+        "it cannot be written: OverflowError",
+    )
