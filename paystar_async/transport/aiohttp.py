@@ -17,15 +17,9 @@ from attrs import define
 from yarl import URL
 
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.transport.answer import LARGEST, too_large
 from paystar_async.transport.engine import Headers
-from paystar_async.transport.limits import (
-    CONNECT_SECONDS,
-    IDLE_SECONDS,
-    LARGEST,
-    only_on_asyncio,
-    refuse_fence,
-    too_large,
-)
+from paystar_async.transport.limits import CONNECT_SECONDS, IDLE_SECONDS, only_on_asyncio, refuse_fence
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection

@@ -30,15 +30,9 @@ from pyreqwest.http import HeaderMap
 from pyreqwest.request import StreamRequest
 
 from paystar_async.errors import ConfigurationError, NotSent, PaystarError, Unanswered
+from paystar_async.transport.answer import LARGEST, too_large
 from paystar_async.transport.engine import Headers
-from paystar_async.transport.limits import (
-    CONNECT_SECONDS,
-    IDLE_SECONDS,
-    LARGEST,
-    only_on_asyncio,
-    refuse_fence,
-    too_large,
-)
+from paystar_async.transport.limits import CONNECT_SECONDS, IDLE_SECONDS, only_on_asyncio, refuse_fence
 
 _Answer = tuple[int, Mapping[str, str], bytes]
 

@@ -1,21 +1,14 @@
-"""What every engine keeps to, beside the timeout that each call brings."""
+"""What the engines over foreign clients keep to, beside the timeout that each call brings."""
 
 import asyncio
 from collections.abc import Callable
 
-from paystar_async.errors import BadAnswer, ConfigurationError
+from paystar_async.errors import ConfigurationError
 
-LARGEST = 16 << 20
-"""Bytes of an answer; a list of 500 transfers has about 200,000. A bomb would take the memory of the process."""
 IDLE_SECONDS = 30.0
 """Seconds a connection that nobody uses is kept."""
 CONNECT_SECONDS = 10.0
 """Seconds a connection may take, where only the library below can tell that there was none: it must give up first."""
-
-
-def too_large(http_status: int) -> BadAnswer:
-    """What is said of an answer beyond the largest."""
-    return BadAnswer("$", f"an answer of more than {LARGEST >> 20} MB", http_status=http_status)
 
 
 def refuse_fence(before_send: Callable[[], None] | None) -> None:

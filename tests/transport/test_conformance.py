@@ -219,7 +219,7 @@ class TestAnswers:
         assert (len(server.requests), other.talks) == (1, [])
 
     async def test_an_answer_without_end_is_cut_off(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("httpx", "fast", "aiohttp"):
+        for module in ("answer", "httpx", "fast", "aiohttp"):
             monkeypatch.setattr(f"paystar_async.transport.{module}.LARGEST", 10_000)
         bomb = gzip.compress(b" " * 10_001)
         head = OK + b"Content-Encoding: gzip\r\nContent-Length: " + str(len(bomb)).encode() + b"\r\n\r\n"
