@@ -23,8 +23,7 @@ from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment
 
 try:
-    from aiohttp import ClientPayloadError, web
-    from aiohttp.http_exceptions import HttpProcessingError
+    from aiohttp import web
     from aiohttp.typedefs import Handler
     from yarl import URL
 except ImportError:
@@ -107,7 +106,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
     try:
         async for chunk in request.content.iter_any():
             yield chunk
-    except (HttpProcessingError, web.RequestPayloadError, ClientPayloadError, ConnectionError):
+    except (web.RequestPayloadError, ConnectionError):
         raise ValueError("it broke off, or is not encoded as it says") from None
 
 

@@ -1,10 +1,11 @@
 """What aiohttp brings of its own: encoded bodies, sub-applications, answers of its own kind."""
 
 from collections.abc import AsyncIterator
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp import StreamReader, web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 
 from paystar_async.contrib.aiohttp import PAYSTAR, payment_handler, payment_routes, paystar_ctx
 from tests.contrib.shops import Ask, Shop, aiohttp
@@ -26,6 +27,22 @@ async def test_a_body_that_is_not_encoded_as_it_says_is_refused(ask: Ask, shop: 
 
     assert (await ask("POST", "/pay/callback", b"status=1", headers)).status == 400
     assert not shop.told
+
+
+async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_the_shop(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    body = StreamReader(Mock(), 2**16)
+    body.set_exception(ConnectionResetError("gone"))
+    app = web.Application()
+    app[PAYSTAR] = Shop().client()
+    request = make_mocked_request("POST", "/back", app=app, payload=body)
+    request.match_info.add_app(app)
+
+    answer = await payment_handler(Shop().on_payment)(request)
+
+    assert answer.status == 400
+    assert caplog.messages == ["payments: a callback is refused: no form of ours"]
 
 
 async def test_a_sub_application_finds_the_client_of_the_whole() -> None:

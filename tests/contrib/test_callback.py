@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from paystar_async.contrib.callback import LONGEST, MOST_FIELDS
+from paystar_async.contrib.callback import LONGEST, MOST_FIELDS, NoPayment, returned
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
 
@@ -163,6 +163,19 @@ async def test_a_callback_without_end_is_refused(ask: Ask, shop: Shop, method: s
     # aiohttp does not even read so long an address, and says so itself.
     assert (await come_back(ask, method, {**await shop.pays(), "more": "x" * LONGEST})).status == 400
     assert not shop.told
+
+
+async def test_no_more_of_a_body_is_read_than_a_callback_can_have() -> None:
+    read: list[int] = []
+
+    async def long() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            read.append(1024)
+            yield b"a" * 1024
+
+    with pytest.raises(NoPayment):
+        await returned(Shop().client(), query=b"", body=long())
+    assert sum(read) == LONGEST + 1024
 
 
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
