@@ -14,6 +14,7 @@ from paystar_async.cli.call import UNDECIDED, call_app
 from paystar_async.cli.demo import demo
 from paystar_async.cli.doctor import doctor
 from paystar_async.cli.mistakes import complain_of
+from paystar_async.cli.payout import payout_app
 from paystar_async.cli.sandbox import sandbox
 from paystar_async.cli.show import complain
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
@@ -38,6 +39,7 @@ def make_app() -> App:
     """The application; a new one each time, so that nothing lingers between two runs."""
     app = App(name="paystar", help=_ABOUT, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
+    app.command(payout_app())
     for command in (doctor, sandbox, demo):
         app.command(command)
     return app

@@ -62,6 +62,17 @@ def seconds(told: str) -> Parameter:
     return number(float, "seconds above 0", lambda value: 0 < value < math.inf, told)
 
 
+def choice(words: Sequence[str], told: str) -> Parameter:
+    """An option that is one of a few words."""
+
+    def read(_: object, tokens: Sequence[Token]) -> str:
+        if tokens[0].value in words:
+            return tokens[0].value
+        raise ValueError(f"expected one of {', '.join(words)}, got {tokens[0].value!r:.60}")
+
+    return Parameter(help=told, converter=read)
+
+
 def field_value(one: FieldInfo, text: str | None) -> Any:
     """What was written for a field of a request, as the request takes it.
 

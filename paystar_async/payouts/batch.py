@@ -8,9 +8,9 @@ from paystar_async.clock import checked_seconds
 from paystar_async.outcomes import Outcome
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.progress import PAGE, Progress, is_at_rest
-from paystar_async.payouts.records import BatchRecord, Policy, ProductName
+from paystar_async.payouts.records import BatchRecord, Policy, ProductName, TransferRecord
 from paystar_async.payouts.report import CsvFile, Report, Sum
-from paystar_async.values.mask import mask_account
+from paystar_async.payouts.states import State
 
 SHORTEST, LONGEST = 0.05, 60.0
 """Seconds between two looks at the ledger, by how long a look takes: looking is a tenth of the time at the most."""
@@ -27,6 +27,7 @@ class Batch:
         count: how many transfers it has.
         amount: what they come to, in Rial.
         policy: how it is paid out.
+        created_at: when it was submitted, in the ledger's time (seconds since 1970).
     """
 
     def __init__(self, desk: Desk, record: BatchRecord) -> None:
@@ -36,6 +37,7 @@ class Batch:
         self.count: int = record.count
         self.amount: int = record.amount
         self.policy: Policy = record.policy
+        self.created_at: float = record.created_at
 
     def __repr__(self) -> str:
         return f"Batch({self.id!r}, {self.count} transfers, {self.amount:,} Rial)"
@@ -108,6 +110,26 @@ class Batch:
             batch_id=self.id, product=self.product, states={state: Sum(*both) for state, both in totals.items()}
         )
 
+    async def transfers(self, *states: State) -> AsyncGenerator[TransferRecord, None]:
+        """The transfers as they are on record, in the order of the batch.
+
+        Args:
+            *states: only those in one of these states; all where none is given.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        async with aclosing(self._numbered()) as records:
+            async for _, record in records:
+                if not states or record.state in states:
+                    yield record
+
+    async def _numbered(self) -> AsyncGenerator[tuple[int, TransferRecord], None]:
+        after = -1
+        while records := await self._desk.ledger.page(self.id, after=after, limit=PAGE):
+            for after, record in records:
+                yield after + 1, record
+
     async def export(self, path: str | PathLike[str]) -> None:
         """Write a CSV file of all transfers: number, track_id, amount (Rial), accounts (masked), state, why.
 
@@ -119,10 +141,9 @@ class Batch:
             StorageError: the ledger cannot be read.
         """
         with CsvFile(path) as file:
-            after = -1
-            while records := await self._desk.ledger.page(self.id, after=after, limit=PAGE):
-                for after, record in records:
-                    file.write(after + 1, record, mask_account(record.deposit) if record.deposit else "")
+            async with aclosing(self._numbered()) as records:
+                async for number, record in records:
+                    file.write(number, record)
 
     def _start(self) -> None:
         self._desk.product(self.product)

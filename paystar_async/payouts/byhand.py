@@ -48,6 +48,10 @@ class ByHand:
         dispatcher = desk.start()
         await dispatcher.wake([chunk_id for chunk_id, _ in await desk.advancer.due(AT_ONCE)])
 
+    async def now(self) -> float:
+        """The ledger's time, in seconds since 1970; it does not jump."""
+        return await self._desk().ledger.now()
+
     async def pause(self, *, deposit: str | None = None) -> None:
         """Send nothing more, on any host; what is under way is still asked about.
 
@@ -109,7 +113,8 @@ class ByHand:
         Args:
             track_id: the transfer's own id.
             verdict: ``success``: the money arrived; ``failed``: it did not, and is not sent; ``resend``: it did not,
-                and is sent again under the same track_id. Only you can know: a wrong ``resend`` pays twice.
+                and is sent again under the same track_id, at once where this or another process is paying, else after
+                ``recover``. Only you can know: a wrong ``resend`` pays twice.
             ref_code: the bank's reference, where there is one.
             note: how you know; it is kept in the transfer's history.
             product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
@@ -125,12 +130,9 @@ class ByHand:
         if verdict not in ("success", "failed", "resend"):
             raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=shown(verdict))
         record = await self._one(track_id, product, State.NEEDS_REVIEW)
-        resolved = await desk.ledger.resolve(
+        return await desk.ledger.resolve(
             record.product, record.account, track_id, verdict, note=note, ref_code=ref_code
         )
-        if verdict == "resend":
-            await self.recover()
-        return resolved
 
     async def find(self, *, track_id: str, product: ProductName | None = None) -> TransferRecord:
         """A transfer as the ledger has it.

@@ -50,6 +50,7 @@ class Payouts(ByHand):
         batch_id: str,
         connection: "Connection | None" = None,
         policy: Policy | None = None,
+        planned: Plan | None = None,
     ) -> Batch:
         """Put a batch on record, whole or not at all, and begin to pay it.
 
@@ -63,6 +64,7 @@ class Payouts(ByHand):
             connection: a psycopg connection with a transaction under way on the ledger's database; the batch is there
                 when that commits, and never was if it rolls back.
             policy: how it is paid out; that of the batch that is there, or the default.
+            planned: what ``plan`` told of it and somebody agreed to; what has changed since is refused.
 
         Returns:
             The batch, on record; ``outcomes()`` tells what becomes of it.
@@ -81,7 +83,7 @@ class Payouts(ByHand):
         desk = self._desk()
         _checked_id(batch_id)
         desk.check()
-        async with aclosing(planning.sound(transfers)) as values:
+        async with aclosing(planning.sound(transfers, planned=planned)) as values:
             first = await anext(values)
             product = desk.product("bank" if isinstance(first, Transfer) else "wallet")
             record = await desk.ledger.plan(

@@ -1,5 +1,7 @@
 """What a batch would pay, and everything that is wrong with it, before anything is sent."""
 
+import hashlib
+import json
 import sqlite3
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
 from contextlib import aclosing, closing, contextmanager
@@ -13,6 +15,7 @@ from anyio import to_thread
 from attrs import define, field, frozen
 
 from paystar_async.errors import BadRow, InvalidRows, InvalidValue, StorageUnavailable
+from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.records import ProductName
@@ -37,12 +40,14 @@ class Plan:
         count: how many transfers are in order.
         total: what they come to, in Rial.
         bad: all that is wrong, in the order of the rows; a row may be there more than once.
+        digest: the same for the same transfers alone.
     """
 
     product: ProductName | None
     count: int
     total: int
     bad: tuple[BadRow, ...]
+    digest: str = field(default="", repr=False)
 
     @property
     def ok(self) -> bool:
@@ -58,10 +63,19 @@ class Tally:
     total: int = 0
     product: ProductName | None = None
     bad: list[BadRow] = field(factory=list[BadRow])
+    _hash: Any = field(factory=hashlib.sha256, repr=False)
+
+    def add(self, one: Value) -> None:
+        """Count a transfer that is in order."""
+        self.product = "bank" if isinstance(one, Transfer) else "wallet"
+        self.count += 1
+        self.total += one.amount
+        self._hash.update(json.dumps([getattr(one, name.name) for name in fields_of(type(one))]).encode())
 
     def plan(self) -> Plan:
         """All of it."""
-        return Plan(product=self.product, count=self.count, total=self.total, bad=tuple(self.bad))
+        digest = self._hash.hexdigest()
+        return Plan(product=self.product, count=self.count, total=self.total, bad=tuple(self.bad), digest=digest)
 
 
 async def plan(source: Source, *, strict: bool = True) -> Plan:
@@ -81,16 +95,18 @@ async def plan(source: Source, *, strict: bool = True) -> Plan:
     return tally.plan()
 
 
-async def sound(source: Source, *, strict: bool = True) -> AsyncGenerator[Value, None]:
+async def sound(source: Source, *, strict: bool = True, planned: Plan | None = None) -> AsyncGenerator[Value, None]:
     """The transfers one by one, as long as nothing is wrong; then the rest is only checked, and refused at the end.
 
     Args:
         source: a file or an iterable; it is read only as fast as the transfers are taken.
         strict: whether checksums are proved, too.
+        planned: what was read before, and agreed to.
 
     Raises:
         InvalidRows: at the end; names everything that is wrong. Whoever took the others has to forget them.
-        InvalidValue: the file cannot be read or its columns are wrong, it is no iterable, or there is nothing in it.
+        InvalidValue: the file cannot be read or its columns are wrong, it is no iterable, there is nothing in it, or
+            it is not what was planned.
     """
     tally = Tally()
     async with aclosing(_each(source, tally, strict=strict)) as transfers:
@@ -101,6 +117,8 @@ async def sound(source: Source, *, strict: bool = True) -> AsyncGenerator[Value,
         raise InvalidRows(tally.bad)
     if not tally.count:
         raise InvalidValue("transfers", expected="one transfer or more", got="none")
+    if planned is not None and tally.plan() != planned:
+        raise InvalidValue("transfers", expected="what was planned", got="something else", hint="it was changed since")
 
 
 async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator[Value, None]:
@@ -118,9 +136,7 @@ async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator
                 if before is not None:
                     tally.bad.append(BadRow(number, "track_id", f"it is the one of row {before}: it would pay twice"))
                     continue
-                tally.product = "bank" if isinstance(one, Transfer) else "wallet"
-                tally.count += 1
-                tally.total += one.amount
+                tally.add(one)
                 yield one
 
 

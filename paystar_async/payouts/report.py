@@ -10,6 +10,7 @@ from attrs import frozen
 
 from paystar_async.payouts.records import ProductName, TransferRecord
 from paystar_async.payouts.states import FINAL, STUCK, State
+from paystar_async.values.mask import mask_account
 
 COLUMNS = ("number", "track_id", "amount", "deposit", "destination", "state", "ref_code", "reason")
 _FORMULA = tuple("=+-@\t\r")
@@ -115,13 +116,13 @@ class CsvFile:
         if self._file is not None:
             self._file.close()
 
-    def write(self, number: int, record: TransferRecord, deposit: str) -> None:
+    def write(self, number: int, record: TransferRecord) -> None:
         """Write a line."""
         cells = (
             number,
             record.track_id,
             record.amount,
-            deposit,
+            mask_account(record.deposit) if record.deposit else "",
             record.destination,
             record.state.value,
             record.ref_code or "",

@@ -53,7 +53,7 @@ def test_wrong_use_is_one_line_and_status_2(arguments: tuple[str, ...], run: Run
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("cal",), "there is no command cal, only call, doctor, sandbox, demo – did you mean call?"),
+        (("cal",), "there is no command cal, only call, payout, doctor, sandbox, demo – did you mean call?"),
         (("doctor", "--ofline"), "there is no option --ofline – did you mean --offline?"),
         (("doctor", "extra"), "nothing here takes extra – --help says what it takes"),
         (("call", "inquiry", "iban"), "--iban is needed, with a value – --help says what it takes"),

@@ -59,7 +59,8 @@ async def test_a_file_is_read_to_the_last_field(write: Write) -> None:
             track_id="t-2",
         ),
     ]
-    assert await plan(path) == Plan(product="bank", count=2, total=2_000_030, bad=())
+    told = await plan(path)
+    assert told == Plan(product="bank", count=2, total=2_000_030, bad=(), digest=told.digest)
 
 
 async def test_the_columns_say_that_it_is_the_wallet_that_pays(write: Write) -> None:
@@ -354,6 +355,22 @@ async def test_after_a_bad_row_no_other_is_handed_on() -> None:
     with pytest.raises(InvalidRows):
         await take()
     assert len(taken) == 1
+
+
+async def test_what_is_not_what_was_planned_is_refused_at_the_end(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "salaries.csv", table([row(1), row(2)]))
+    planned = await plan(path)
+    assert len([one async for one in sound(path, planned=planned)]) == 2
+    write_csv(path, table([row(1), row(2, destination_lastname="رضایی")]))
+    taken: list[object] = []
+
+    async def take() -> None:
+        async for one in sound(path, planned=planned):
+            taken.append(one)
+
+    with pytest.raises(InvalidValue, match="changed since"):
+        await take()
+    assert len(taken) == 2
 
 
 async def test_a_full_disk_is_told_while_repeats_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:

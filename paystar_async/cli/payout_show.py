@@ -1,0 +1,82 @@
+"""What ``paystar payout`` prints: plans, reports, what a reconciliation found."""
+
+from rich.console import Console
+from rich.text import Text
+
+from paystar_async.cli.show import aside, grid, money
+from paystar_async.payouts.plan import Plan
+from paystar_async.payouts.reconcile import Reconciliation
+from paystar_async.payouts.report import Report
+from paystar_async.payouts.states import State
+
+FAILED, WAITING = 1, 3
+FROM = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}
+
+MEANING = {
+    State.PLANNED: "not sent yet",
+    State.SENDING: "being sent, or was when the process died: it is asked about",
+    State.PENDING: "the bank has it and has not decided",
+    State.SUCCESS: "arrived",
+    State.FAILED: "no money moved",
+    State.UNKNOWN: "nobody knows yet: the bank is asked",
+    State.NOT_ACCEPTED: "the bank does not know it",
+    State.NEEDS_REVIEW: "you have to look: paystar payout review",
+    State.PAUSED_FUNDS: "not sent: there was not enough money",
+    State.REVERSED: "arrived, and came back",
+}
+_STYLE = {State.SUCCESS: "green", State.FAILED: "red", State.REVERSED: "red", State.NEEDS_REVIEW: "bold red"}
+
+
+def status_of(report: Report) -> int:
+    """The exit status a report stands for: what waits for somebody goes before what has failed."""
+    if not report.done:
+        return WAITING
+    return FAILED if report.failed.count else 0
+
+
+def show_plan(console: Console, plan: Plan) -> None:
+    """What a file would pay, and everything that is wrong with it."""
+    for row in plan.bad:
+        console.print(Text(str(row), "red"), soft_wrap=True)
+    if plan.bad:
+        rows = len({row.row for row in plan.bad})
+        console.print(f"{rows:,} row{'s are' if rows > 1 else ' is'} not in order, {plan.count:,} are")
+    console.print(Text(f"{told(plan.count)} {FROM[plan.product]}: {money(plan.total)}", "bold"), soft_wrap=True)
+
+
+def told(count: int) -> str:
+    """So many transfers, in words."""
+    return f"{count:,} transfer{'' if count == 1 else 's'}"
+
+
+def show_report(console: Console, report: Report) -> None:
+    """Where a batch stands."""
+    table = grid(report.batch_id, "", "Rial", "")
+    for column in (1, 2):
+        table.columns[column].justify = "right"
+    for state in State:
+        if (held := report.of(state)).count:
+            style = _STYLE.get(state, "")
+            table.add_row(Text(state.value, style), f"{held.count:,}", f"{held.amount:,}", MEANING[state])
+    table.add_row(Text("together", "bold"), f"{report.total.count:,}", f"{report.total.amount:,}", "")
+    console.print(table)
+
+
+def show_reconciliation(console: Console, found: Reconciliation) -> None:
+    """What the ledger and the bank say differently."""
+    for one in found.orphans:
+        amount = one.extra.get("amount")
+        console.print(Text(f"only the bank has {one.track_id}: {one.status.value}, {amount or '?'} Rial", "red"))
+    for mismatch in found.mismatches:
+        said = f"the ledger says {mismatch.ledger}, the bank says {mismatch.bank}"
+        console.print(Text(f"{mismatch.track_id}, {mismatch.field}: {said}", "red"))
+    for track_id in found.missing:
+        console.print(Text(f"sent, and not on the bank's list: {track_id}", "red"))
+    console.print(f"{found.compared:,} compared, {found.learned:,} of them decided by the bank since")
+    if found.ok:
+        console.print("both say the same")
+
+
+def note(text: str) -> None:
+    """Say something beside the answer."""
+    aside().print(text, soft_wrap=True)
