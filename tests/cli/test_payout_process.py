@@ -1,0 +1,115 @@
+"""``paystar payout run`` as a process: interrupted or killed at any moment, the same command goes on."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from paystar_async.sandbox import Sandbox
+from tests.payouts.files import row, table, write_csv
+
+COUNT = 60
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "salaries.csv", table([row(number) for number in range(COUNT)]))
+
+
+@pytest.fixture
+def slow(sandbox: Sandbox) -> Sandbox:
+    """A bank that takes its time over each call, so that there is a moment to interrupt, and forgives no repetition."""
+    sandbox.settings.settle_seconds = 0.0
+    sandbox.settings.repeats_execute = True
+    sandbox.fail("transfers.settle", "latency", seconds=0.1)
+    return sandbox
+
+
+@contextmanager
+def paying(file: Path) -> Generator[subprocess.Popen[str]]:
+    arguments = ("payout", "run", str(file), "--ledger", str(file.parent / "payouts.db"))
+    policy = ("--chunk", "3", "--concurrency", "2", "--quiet-window", "0.2", "--yes")
+    with subprocess.Popen(
+        [sys.executable, "-m", "paystar_async", *arguments, *policy],
+        # A short call is a short lease: what a dead process was sending is soon asked about.
+        env={**os.environ, "PAYSTAR_TIMEOUT": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def paid(sandbox: Sandbox, at_least: int, process: subprocess.Popen[str]) -> None:
+    end = time.monotonic() + 30
+    while len(sandbox.ledger) < at_least:
+        assert time.monotonic() < end, "nothing is paid"
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.005)
+
+
+def all_of_it(sandbox: Sandbox) -> bool:
+    return {track_id: line.count for track_id, line in sandbox.ledger.items()} == {
+        f"t-{number}": 1 for number in range(COUNT)
+    }
+
+
+def test_after_ctrl_c_the_same_command_goes_on(file: Path, slow: Sandbox) -> None:
+    with paying(file) as process:
+        paid(slow, 9, process)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "the same command goes on with the rest" in err
+    assert err.endswith("paystar: interrupted\n")
+    assert out == ""
+    assert len(slow.ledger) < COUNT
+    slow.heal()
+    with paying(file) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert f" of {COUNT} are decided" in err
+    assert all_of_it(slow)
+
+
+def test_after_kill_9_at_any_moment_the_same_command_goes_on(file: Path, slow: Sandbox) -> None:
+    dice = random.Random(7)
+    for target in (1, 12, 30):
+        with paying(file) as process:
+            paid(slow, target, process)
+            time.sleep(dice.uniform(0, 0.1))
+            process.kill()
+    slow.heal()
+    with paying(file) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert all_of_it(slow)
+
+
+@pytest.mark.parametrize("after", [0.3, 0.6])
+def test_killed_before_anything_is_sent_it_begins_anew(after: float, file: Path, slow: Sandbox) -> None:
+    with paying(file) as process:
+        time.sleep(after)
+        process.kill()
+    slow.heal()
+    with paying(file) as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert all_of_it(slow)
+
+
+def test_two_at_once_pay_it_once(file: Path, slow: Sandbox) -> None:
+    with paying(file) as one, paying(file) as other:
+        ends = [process.communicate(timeout=60) for process in (one, other)]
+    assert (one.returncode, other.returncode) == (0, 0), ends
+    assert all_of_it(slow)
