@@ -64,7 +64,7 @@ async def test_a_chunk_nobody_knows_is_no_ones_business(desk: Desk) -> None:
 async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: Desk) -> None:
     chunks = await planned(desk, 12, chunk=2, concurrency=100)
     others = [Desk(place.ledger(), place.clock, desk.teller) for _ in range(3)]
-    desk.teller.on_send = lambda: asyncio.sleep(0.01)
+    desk.teller.on_send = lambda: asyncio.sleep(0)
     await asyncio.gather(*(one.advancer.advance(chunk) for chunk in chunks for one in (desk, *others)))
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
     assert await desk.states() == ["success"] * 12
@@ -392,7 +392,7 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     chunks = await planned(desk, 12, chunk=2)
     other = Desk(place.ledger(), place.clock, desk.teller)
     desk.teller.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
-    desk.teller.on_send = lambda: asyncio.sleep(0.01)
+    desk.teller.on_send = asyncio.Barrier(3).wait
     await asyncio.gather(*(desk.advancer.advance(one) for one in chunks[:2]), other.advancer.advance(chunks[2]))
     assert await desk.advancer.advance(chunks[3]) is None  # not before somebody resumes
     assert [event.name for event in desk.events + other.events] == ["payouts_halted"]
@@ -400,6 +400,7 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     assert len(desk.teller.calls) == 3
     assert [one for one, _ in await desk.advancer.due()] == chunks[4:]
     await desk.ledger.resume("bank", "app-1")
+    desk.teller.on_send = None
     for chunk in chunks:
         assert await desk.advancer.advance(chunk) is None
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
