@@ -84,6 +84,7 @@ class Held:
         doubts: how many of its attempts nobody could say the fate of.
         asked_at: when "not found" last counted.
         payload: what is to be sent, as it is kept.
+        digest: what the contents are proven by.
         masked: whether only a masked form of it is left.
     """
 
@@ -91,12 +92,13 @@ class Held:
     doubts: int
     asked_at: float | None
     payload: Secret = field(repr=False)
+    digest: str = field(repr=False)
     masked: bool
 
     def value(self, tables: Tables) -> Value:
         """What is to be sent, or was."""
         record = self.record
-        return tables.codec.value(record.product, record.account, record.track_id, self.payload)
+        return tables.codec.value(record.product, record.account, record.track_id, self.payload, self.digest)
 
 
 def held_of(row: Row) -> Held:
@@ -106,6 +108,7 @@ def held_of(row: Row) -> Held:
         doubts=row["doubts"],
         asked_at=row["asked_at"],
         payload=Secret(row["payload"]),
+        digest=row["digest"],
         masked=row["masked"] is not None and row["masked"] == row["payload"],
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+import psycopg
 import pytest
 
 from paystar_async.clock import ManualClock
@@ -110,6 +111,10 @@ class Server(_Closing):
             connection.execute(f"SET search_path = {self._schema}".encode())
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    async def connect(self) -> "psycopg.AsyncConnection[Any]":
+        """A connection of the user's own."""
+        return await psycopg.AsyncConnection[Any].connect(self._url)
 
 
 PLACES = ("sqlite", "postgres")

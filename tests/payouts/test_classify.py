@@ -1,0 +1,239 @@
+"""What is known once a call has ended: every row of the table, and whatever else may come back."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async import errors
+from paystar_async.errors import BY_STATUS, Executed, PaystarError, StatusError, http_may_have_executed
+from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.models.wallet import Accepted
+from paystar_async.payouts.classify import REFUSALS, Value, Verdict, classify
+from tests.payouts.bank import DEPOSIT, IBAN, transfer, transfers, wallet_transfer
+
+
+def same(stored: str) -> str:
+    return stored
+
+
+def verdict(result: object, *values: Value) -> Verdict:
+    told = {word.verdict for word in classify(result, values or [transfer()], same).values()}
+    assert len(told) == 1
+    return told.pop()
+
+
+def entry(track_id: str | None = "t-00000", status: str = "success", **more: Any) -> Settlement:
+    return Settlement(track_id=track_id, status=TransferStatus(status), **more)
+
+
+CODES = {
+    0: Verdict.AMBIGUOUS,
+    2: Verdict.HALT,
+    3: Verdict.HALT,
+    4: Verdict.AUTH,
+    5: Verdict.AUTH,
+    6: Verdict.HALT,
+    7: Verdict.HALT,
+    8: Verdict.HALT,
+    9: Verdict.FUNDS,
+    10: Verdict.REJECTED,
+    11: Verdict.AMBIGUOUS,
+    12: Verdict.HALT,
+    13: Verdict.AUTH,
+}
+
+
+@pytest.mark.parametrize("code", BY_STATUS)
+def test_each_status_is_what_the_design_says(code: int | str) -> None:
+    # Those of the gateway are another service's: here nobody knows what they would mean.
+    error = BY_STATUS[code](code, "no")
+    assert verdict(error) is CODES.get(code if isinstance(code, int) else -1, Verdict.AMBIGUOUS)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (errors.NotSent("no connection"), Verdict.NOT_SENT),
+        (errors.StorageUnavailable("the keys are down"), Verdict.NOT_SENT),
+        (errors.ConfigurationError("no account"), Verdict.HALT),
+        (errors.ConfigurationError("a ring ate the answer", executed="maybe"), Verdict.AMBIGUOUS),
+        (errors.InvalidValue("amount", expected="more", got="0"), Verdict.REJECTED),
+        (errors.Unanswered("nothing came"), Verdict.AMBIGUOUS),
+        (errors.BadAnswer("$", "HTML", http_status=200), Verdict.AMBIGUOUS),
+        (errors.InsufficientBalance(9, "no", http_status=502, executed="maybe"), Verdict.AMBIGUOUS),
+        (errors.InvalidInput(10, "no", executed="maybe"), Verdict.AMBIGUOUS),
+        (StatusError("held", "a word nobody knows"), Verdict.AMBIGUOUS),
+        (StatusError(99, "a code nobody knows", executed="no"), Verdict.AMBIGUOUS),
+        (PaystarError("a ring's own"), Verdict.AMBIGUOUS),
+        (RuntimeError("a ring's fault"), Verdict.AMBIGUOUS),
+        (asyncio.CancelledError(), Verdict.AMBIGUOUS),
+        (KeyboardInterrupt(), Verdict.AMBIGUOUS),
+        (TimeoutError(), Verdict.AMBIGUOUS),
+    ],
+    ids=repr,
+)
+def test_each_error_is_what_the_design_says(error: BaseException, told: Verdict) -> None:
+    assert verdict(error, *transfers(3)) is told
+
+
+@pytest.mark.parametrize("answer", [None, "ok", {}, {"status": "success"}, [None], ["t-00000"], [entry(), "x"], 7])
+def test_an_unknown_shape_says_nothing(answer: object) -> None:
+    assert verdict(answer) is Verdict.AMBIGUOUS
+
+
+@pytest.mark.parametrize("status", ["success", "failed", "pending"])
+def test_an_item_is_what_the_bank_says(status: str) -> None:
+    told = classify([entry(status=status, message="6037990000000006 closed")], [transfer()], same)["t-00000"]
+    assert told.verdict is Verdict.ITEM
+    assert told.settlement is not None
+    assert told.settlement.status == status
+    assert "6037990000000006" not in told.reason
+
+
+def test_a_word_nobody_knows_is_no_decision() -> None:
+    assert verdict([entry(status="queued")]) is Verdict.AMBIGUOUS
+
+
+def test_items_are_found_by_track_id_and_a_missing_one_is_unknown() -> None:
+    known = classify([entry("t-00002"), entry("t-00000", "failed"), entry("other")], transfers(3), same)
+    assert [known[f"t-0000{number}"].verdict for number in range(3)] == [
+        Verdict.ITEM,
+        Verdict.AMBIGUOUS,
+        Verdict.ITEM,
+    ]
+    assert known["t-00000"].settlement == entry("t-00000", "failed")
+
+
+def test_an_item_without_a_track_id_speaks_for_a_single_one_only() -> None:
+    assert verdict([entry(None)]) is Verdict.ITEM
+    assert verdict([entry(None)], *transfers(2)) is Verdict.AMBIGUOUS
+    assert verdict([entry(None), entry(None)]) is Verdict.AMBIGUOUS
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [entry(), entry(status="failed")],
+        [entry(status="pending"), entry()],
+        [entry(hashid="a"), entry(hashid="b")],
+        [entry(extra={"amount": 10_001})],
+        [entry(extra={"amount": "10,001"})],
+        [entry(extra={"amount": 1_000.0})],
+        [entry(extra={"destination_account": IBAN[:-1] + "9"})],
+        [entry(extra={"deposit": "0119999999999"})],
+        [entry(status="failed", extra={"amount": 1})],
+    ],
+    ids=lambda entries: str([(one.status, one.hashid, one.extra) for one in entries]),
+)
+def test_what_contradicts_itself_or_us_is_for_a_person(entries: list[Settlement]) -> None:
+    assert verdict(entries) is Verdict.INTEGRITY
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [
+        {"amount": 10_000, "deposit": DEPOSIT, "destination_account": IBAN},
+        {"amount": "10,000", "destination_account": IBAN.lower()},
+        {"amount": 10_000.0, "deposit": DEPOSIT[1:]},
+        {"amount": "much", "destination_account": "IR11******9001", "deposit": None},
+        {"amount": None, "destination_account": "0112223334445"},
+    ],
+)
+def test_what_repeats_us_or_says_nothing_of_it_is_no_contradiction(extra: dict[str, object]) -> None:
+    assert verdict([entry(extra=extra)]) is Verdict.ITEM
+    assert verdict([entry(extra=extra), entry(extra=extra)]) is Verdict.ITEM
+
+
+def test_a_wallet_that_took_them_all_has_decided_none() -> None:
+    values = [wallet_transfer(number) for number in range(2)]
+    for track_id, word in classify(Accepted(), values, same).items():
+        assert word.verdict is Verdict.ITEM
+        assert word.settlement == Settlement(track_id=track_id, status=TransferStatus.PENDING)
+    assert verdict(Accepted(), transfer()) is Verdict.AMBIGUOUS
+
+
+def test_a_wallets_transfer_is_compared_with_what_the_wallet_says() -> None:
+    wrong = entry("w-00000", extra={"destination_number": IBAN[:-1] + "9"})
+    assert verdict([wrong], wallet_transfer()) is Verdict.INTEGRITY
+
+
+def test_a_stored_form_is_traced_back_to_its_track_id() -> None:
+    known = classify([entry("w*t-00000*1")], [transfer()], lambda stored: stored.split("*")[1])
+    assert known["t-00000"].verdict is Verdict.ITEM
+
+
+def refusal(code: int | str, http: int, executed: Executed | None) -> StatusError:
+    return BY_STATUS[code](code, "x", http_status=http, executed=executed)
+
+
+ids = st.sampled_from(["t-00000", "t-00001", "t-00002", "other", None])
+words = st.sampled_from(["success", "failed", "pending", "queued", ""])
+entries = st.builds(
+    entry,
+    ids,
+    words,
+    hashid=st.sampled_from([None, "a", "b"]),
+    extra=st.dictionaries(
+        st.sampled_from(["amount", "deposit", "destination_account", "x"]),
+        st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=30), st.lists(st.integers())),
+    ),
+)
+anything = st.one_of(
+    st.lists(st.one_of(entries, st.none(), st.text()), max_size=6),
+    st.lists(entries, max_size=6),
+    st.none(),
+    st.text(),
+    st.dictionaries(st.text(), st.integers()),
+    st.just(Accepted()),
+)
+raised = st.one_of(
+    st.builds(
+        refusal,
+        st.sampled_from(list(BY_STATUS)),
+        st.integers(100, 599),
+        st.sampled_from(["no", "maybe", None]),
+    ),
+    st.builds(StatusError, st.one_of(st.integers(), st.text())),
+    st.builds(errors.Unanswered, st.text()),
+    st.builds(errors.NotSent, st.text()),
+    st.builds(RuntimeError, st.text()),
+)
+
+
+@given(result=st.one_of(anything, raised), count=st.integers(1, 3))
+def test_there_is_a_word_on_each_transfer_whatever_came_back(result: object, count: int) -> None:
+    values = transfers(count)
+    known = classify(result, values, same)
+    assert set(known) == {one.track_id for one in values}
+    for word in known.values():
+        assert isinstance(word.verdict, Verdict)
+        assert (word.verdict is not Verdict.ITEM) or word.settlement is not None
+
+
+@given(error=raised)
+def test_nothing_that_may_have_happened_counts_as_refused(error: PaystarError | RuntimeError) -> None:
+    told = verdict(error)
+    if not isinstance(error, PaystarError) or error.executed == "maybe":
+        assert told is Verdict.AMBIGUOUS
+    assert told not in (Verdict.ITEM, Verdict.INTEGRITY)
+
+
+@given(result=st.lists(entries, max_size=6), order=st.randoms(use_true_random=False))
+def test_the_order_of_an_answer_means_nothing(result: list[Settlement], order: Any) -> None:
+    values = transfers(3)
+    shuffled = list(result)
+    order.shuffle(shuffled)
+    told, again = classify(result, values, same), classify(shuffled, values, same)
+    assert {name: word.verdict for name, word in told.items()} == {name: word.verdict for name, word in again.items()}
+
+
+def test_the_table_of_refusals_never_contradicts_the_errors() -> None:
+    for kind in REFUSALS:
+        assert kind.executed == "no"
+    for status in range(100, 600):
+        if http_may_have_executed(status):
+            error = errors.InvalidInput(10, "x", http_status=status, executed="maybe")
+            assert verdict(error) is Verdict.AMBIGUOUS
