@@ -11,7 +11,7 @@ from tests.contrib.shops import Shop
 
 async def test_tasks_of_a_worker_share_one_client_from_start_to_stop() -> None:
     seen: list[Paystar] = []
-    broker = InMemoryBroker(await_inplace=True)
+    broker = InMemoryBroker()
     made: list[Paystar] = []
 
     def make() -> Paystar:
@@ -39,7 +39,7 @@ async def test_tasks_of_a_worker_share_one_client_from_start_to_stop() -> None:
 
 
 async def test_a_task_of_a_worker_without_a_client_says_what_is_missing() -> None:
-    broker = InMemoryBroker(await_inplace=True)
+    broker = InMemoryBroker()
 
     @broker.task
     async def job(paystar: Paystar = PAYSTAR) -> None:
