@@ -1,4 +1,4 @@
-"""A payer's browser, as far as a shop sees one: it asks an application in this process, and keeps no cookies."""
+"""A payer's browser, as far as a shop sees one: it asks an application in this process."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager

@@ -1,5 +1,6 @@
 """The callback in every framework: a payer gets on, and what is no callback is a page and a line in the log."""
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,8 +8,12 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from paystar_async import Paystar
 from paystar_async.contrib.callback import LONGEST, MOST_FIELDS, NoPayment, returned
+from paystar_async.middleware.log import logger
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
 
@@ -33,6 +38,27 @@ async def come_back(ask: Ask, method: str, fields: Any) -> Answered:
     if method == "GET":
         return await ask("GET", f"/pay/callback?{text}")
     return await ask("POST", "/pay/callback", text.encode(), FORM)
+
+
+CLIENT = Paystar()
+
+
+class Lines(logging.Handler):
+    """The lines of the log in a ``with``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(record.getMessage())
+
+    def __enter__(self) -> list[str]:
+        logger.addHandler(self)
+        return self.lines
+
+    def __exit__(self, *_: object) -> None:
+        logger.removeHandler(self)
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
@@ -176,6 +202,31 @@ async def test_no_more_of_a_body_is_read_than_a_callback_can_have() -> None:
     with pytest.raises(NoPayment):
         await returned(Shop().client(), query=b"", body=long())
     assert sum(read) == LONGEST + 1024
+
+
+NAMES = st.sampled_from(["status", "order_id", "ref_num", "card_number", "tracking_code", "x"])
+PAIRS = st.lists(st.tuples(NAMES, st.text(max_size=30) | st.sampled_from(["1", "-98", "ORD-1"])), max_size=8)
+RAW = st.binary(max_size=200) | PAIRS.map(lambda pairs: urlencode(pairs, errors="surrogatepass").encode())
+
+
+@given(
+    query=RAW, chunks=st.lists(RAW, max_size=3) | st.none(), content_type=st.sampled_from(["", *FORM.values(), "?;"])
+)
+def test_whatever_comes_is_a_page_and_one_line(query: bytes, chunks: list[bytes] | None, content_type: str) -> None:
+    async def body(pieces: list[bytes]) -> AsyncIterator[bytes]:
+        for one in pieces:
+            yield one
+
+    async def come() -> None:
+        form = None if chunks is None else body(chunks)
+        with pytest.raises(NoPayment) as refused:
+            await returned(CLIENT, query=query, content_type=content_type, body=form, amount_of={"ORD-2": 50_000}.get)
+        assert refused.value.page.status == 400
+
+    with Lines() as lines:
+        asyncio.run(come())
+    assert len(lines) == 1
+    assert lines[0].isprintable()
 
 
 BODIES: dict[str, tuple[bytes, dict[str, str]]] = {

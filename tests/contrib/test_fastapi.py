@@ -1,6 +1,8 @@
 """What FastAPI brings of its own: dependencies, in the callback too, and an OpenAPI schema."""
 
 import threading
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
@@ -88,6 +90,20 @@ async def test_on_payment_may_be_an_object_that_is_called(app: FastAPI, shop: Sh
     app.include_router(payment_router(Desk(), amount_of=shop.amount_of))
     async with browsing(app) as browser:
         assert (await come_back(browser, "GET", await shop.pays())).headers["location"] == "/ORD-1"
+
+
+async def test_a_lifespan_one_has_already_is_kept(shop: Shop) -> None:
+    seen: list[object] = []
+
+    @asynccontextmanager
+    async def mine(app: FastAPI) -> AsyncGenerator[None]:
+        seen.append(app.state.paystar)
+        yield
+
+    client = shop.client()
+    app = FastAPI(lifespan=paystar_lifespan(client, around=mine))
+    async with app.router.lifespan_context(app):
+        assert seen == [client]
 
 
 async def test_a_test_gives_every_route_another_client_the_callbacks_too(shop: Shop) -> None:

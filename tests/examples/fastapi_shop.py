@@ -49,7 +49,9 @@ async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
         callback=str(request.url_for("paystar_callback")),
         callback_method=CALLBACK_METHOD,
     )
-    return RedirectResponse(payment.url, 303)
+    to_the_page = RedirectResponse(payment.url, 303)
+    to_the_page.set_cookie("session", "open", httponly=True, samesite="lax")  # what a shop's own session is like
+    return to_the_page
 
 
 async def on_payment(payment: Payment) -> str:
@@ -61,7 +63,7 @@ app.include_router(payment_router(on_payment=on_payment, path="/pay/callback"))
 
 
 @app.get("/orders/{order_id}")
-async def order(order_id: str, said: str = "waiting") -> HTMLResponse:
+async def order(request: Request, order_id: str, said: str = "waiting") -> HTMLResponse:
     if order_id not in orders:
         raise HTTPException(404)
     times = list(handed_over.values()).count(order_id)
@@ -69,6 +71,7 @@ async def order(order_id: str, said: str = "waiting") -> HTMLResponse:
     return page(
         f'<p>سفارش · Order <bdi id="order">{order_id}</bdi></p><p id="state">{escape(state)}</p>'
         f'<p>تحویل · Handed over: <bdi id="handed-over">{times}</bdi></p>'
+        f'<p>نشست · Session: <bdi id="session">{"open" if "session" in request.cookies else "lost"}</bdi></p>'
     )
 
 

@@ -23,6 +23,7 @@ async def test_a_payer_orders_pays_comes_back_and_sees_the_order(
         order = (await browser.get(back.headers["location"])).text
         assert f'id="state">{state}<' in order
         assert f'id="handed-over">{int(state == "verified")}<' in order
+        assert 'id="session">open<' in order
 
 
 async def test_a_callback_that_comes_twice_hands_over_once_and_a_forged_one_takes_nothing_back(
@@ -45,6 +46,17 @@ async def test_nobody_calls_an_order_verified_but_the_shop(sandbox: Sandbox) -> 
 
         assert 'id="state">waiting<' in (await browser.get(f"/orders/{order_id}?said=verified")).text
         assert "<script" not in (await browser.get(f"/orders/{order_id}?said=<script>")).text
+
+
+async def test_a_payer_whose_browser_leaves_the_cookies_out_is_still_sent_on(sandbox: Sandbox) -> None:
+    async with browsing(app) as browser:
+        to_the_page = await browser.post("/buy")
+        assert "samesite=lax" in to_the_page.headers["set-cookie"].lower()
+        browser.cookies.clear()
+        back = await come_back(browser, "POST", paid(sandbox, to_the_page.headers["location"]))
+
+        assert back.status_code == 303
+        assert back.headers["location"].endswith("?said=verified")
 
 
 async def test_an_order_that_nobody_made_is_not_there(sandbox: Sandbox) -> None:
