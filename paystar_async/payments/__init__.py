@@ -1,6 +1,7 @@
 """Payments through the gateway: what the payer brings back, and what it is worth once it is asked about."""
 
 from paystar_async.payments.callback import Callback
+from paystar_async.payments.order import Order, State
 from paystar_async.payments.outcomes import (
     AmountMismatch,
     Cancelled,
@@ -19,9 +20,11 @@ __all__ = [
     "Cancelled",
     "Declined",
     "Expired",
+    "Order",
     "Payment",
     "PaymentOutcome",
     "StartedPayment",
+    "State",
     "Undecided",
     "Verified",
 ]

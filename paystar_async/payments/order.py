@@ -226,17 +226,22 @@ class Order:
         if one is None or self.verified is not None:
             return self
         if isinstance(finding.outcome, Verified):
-            return self._verified(ref_num, finding.outcome, tell_in) if self.chosen == ref_num else self
+            if self.chosen in (None, ref_num):
+                return self._verified(ref_num, finding.outcome, tell_in)
+            return self._with(evolve(one, state=State.OPEN, next_look=self.now + SOON))
         if finding.settled:
             return self._ended(one, _STATE_OF[type(finding.outcome)], finding.reason)
-        # A verify that is still on its way may yet be carried out.
+        # Unpaid now, it may be paid a moment later, and a verify that is still on its way be carried out then.
         quiet = self.chosen != ref_num or self.now > self.chosen_at + QUIET
-        if looked and finding.lapses and quiet and self.now >= one.created_at + LIFE:
+        over = self.now >= one.created_at + LIFE and (quiet or not finding.unpaid)
+        if looked and finding.lapses and over:
             return self._ended(one, State.EXPIRED, "it was never paid" if finding.unpaid else finding.reason)
         if finding.unpaid:
             one = evolve(one, unpaid_at=max(one.unpaid_at, finding.asked_at))
         if looked:
-            one = evolve(one, next_look=one.look_after(self.now))
+            # Paid, and verify brought nothing: there is not much time to try again.
+            hurry = not finding.unpaid and not quiet and one.in_time(self.now)
+            one = evolve(one, next_look=self.now + SOON if hurry else one.look_after(self.now))
         free = finding.unpaid and quiet and self.chosen == ref_num
         return evolve(self._with(one), chosen=None if free else self.chosen)
 
@@ -261,7 +266,14 @@ class Order:
             evolve(one, next_look=None, state=State.VERIFIED if one.ref_num == ref_num else one.state)
             for one in self.attempts
         )
-        return evolve(self, verified=receipt, verified_at=self.now, tell_at=self.now + tell_in, attempts=ended)
+        return evolve(
+            self,
+            chosen=ref_num,
+            verified=receipt,
+            verified_at=self.now,
+            tell_at=self.now + tell_in,
+            attempts=ended,
+        )
 
     def _ended(self, one: Attempt, state: State, reason: str) -> "Order":
         ended = evolve(one, state=state, reason=reason, next_look=None)

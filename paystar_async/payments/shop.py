@@ -188,6 +188,21 @@ class Payments(Confirming):
             self._handlers.append(handler)
         return handler
 
+    async def find(self, *, order_id: str) -> Order | None:
+        """Look up a stored order: where it stands, and the payments that were started for it. Nothing is asked.
+
+        Args:
+            order_id: your order.
+
+        Returns:
+            The order, or None where none was started.
+
+        Raises:
+            ConfigurationError: no ``database=`` or no gateway is configured.
+            StorageError: the store cannot be used.
+        """
+        return await self._desk().store.find(order_id)
+
     async def sweep(self, *, limit: int = SWEEP_LIMIT) -> list[Payment]:
         """Look once after every stored payment that is due, and tell of verified ones nobody was told of.
 

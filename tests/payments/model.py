@@ -8,6 +8,7 @@ between any two steps.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, Literal
 
 from attrs import define, evolve, field
@@ -91,10 +92,8 @@ class World:
 
     def arrive(self, late: tuple[float, Callable[[], object]]) -> None:
         self.under_way.remove(late)
-        try:
+        with suppress(PaystarError):
             late[1]()
-        except PaystarError:
-            pass
 
     def verify(self, ref_num: str, amount: int, card: str, tracking_code: str) -> Verified:
         one = self.money.get(ref_num)
@@ -176,7 +175,7 @@ class Worker:
 
     def die(self) -> None:
         """End without a word, wherever it is."""
-        for task in (*self.tasks, *self.background._tasks):
+        for task in (*self.tasks, *self.background._tasks):  # pyright: ignore[reportPrivateUsage]
             task.cancel()
         self.world.waiting = [(one, future) for one, future in self.world.waiting if one is not self]
 
@@ -193,7 +192,8 @@ class Bank:
             self.worker.world.money[ref_num] = Money(order_id, ref_num, amount)
             return Created(token=ref_num, ref_num=ref_num, order_id=order_id, payment_amount=amount + 1200)
 
-        return await self._call(act)
+        created: Created = await self._call(act)
+        return created
 
     def payment_url(self, *, token: str) -> str:
         return f"https://bank.example/payment?token={token}"
@@ -206,7 +206,8 @@ class Bank:
         return await self._call(lambda: world.verify(ref_num, amount, card_number, tracking_code), may_be_late=True)
 
     async def inquiry(self, *, ref_num: str, **_: Any) -> GatewayTransaction:
-        return await self._call(lambda: self.worker.world.inquiry(ref_num))
+        found: GatewayTransaction = await self._call(lambda: self.worker.world.inquiry(ref_num))
+        return found
 
     async def _call(self, act: Callable[[], Any], *, may_be_late: bool = False) -> Any:
         world = self.worker.world

@@ -11,9 +11,7 @@ from attrs import define, field
 from paystar_async import Callback, Gateway, Paystar
 from paystar_async.payments import Payment, StartedPayment
 from paystar_async.payments.order import Order
-from paystar_async.payments.orders import OrderStore
 from paystar_async.sandbox import Sandbox
-from paystar_async.storage.database import Database
 from tests.support import QuickClock
 
 AMOUNT = 50_000
@@ -34,16 +32,15 @@ class Shop:
 
     def worker(self, **options: Any) -> Paystar:
         """Another process of the shop, as far as one can be had here."""
-        return _client(self.path, self.clock, self.sandbox, self.gateway, **options)
+        return _client(self.path, self.sandbox, **{"gateway": self.gateway, "clock": self.clock, **options})
 
     async def told(self, payment: Payment) -> None:
         """What it does about a verified payment."""
         self.fulfilled.append(payment.id)
 
     async def start(self, order_id: str = "o-1", **options: Any) -> StartedPayment:
-        return await self.paystar.payments.start(
-            **{"amount": AMOUNT, "order_id": order_id, "callback": BACK, **options}
-        )
+        given: dict[str, Any] = {"amount": AMOUNT, "order_id": order_id, "callback": BACK, **options}
+        return await self.paystar.payments.start(**given)
 
     def pay(self, started: StartedPayment, choice: str = "pay") -> Callback:
         """Let the payer choose; what they bring back."""
@@ -62,13 +59,9 @@ class Shop:
         return decided
 
     async def order(self, order_id: str = "o-1") -> Order:
-        order = await self.store.find(order_id)
+        order = await self.paystar.payments.find(order_id=order_id)
         assert order is not None
         return order
-
-    @property
-    def store(self) -> OrderStore:
-        return self.paystar.payments._desk().store
 
     @property
     def asked(self) -> dict[str, int]:
@@ -77,21 +70,25 @@ class Shop:
 
 
 def token_of(started: StartedPayment) -> str:
+    """What opens the payment page."""
     return parse_qs(urlsplit(started.url).query)["token"][0]
 
 
-def _client(path: Path | Database, clock: QuickClock, sandbox: Sandbox, gateway: Gateway, **options: Any) -> Paystar:
-    given: dict[str, Any] = {"gateway": gateway, "engine": sandbox.engine(), "database": path, "clock": clock}
+def _client(path: Path, sandbox: Sandbox, **options: Any) -> Paystar:
+    given: dict[str, Any] = {"engine": sandbox.engine(), "database": path}
     return Paystar(**{**given, **options})
 
 
 @asynccontextmanager
-async def open_shop(path: Path, *, gateway: dict[str, Any] | None = None, **options: Any) -> AsyncGenerator[Shop, None]:
+async def open_shop(
+    path: Path, *, direct: bool = False, signed: bool = True, **options: Any
+) -> AsyncGenerator[Shop, None]:
     """A shop that nobody has bought from yet."""
     clock = QuickClock()
     sandbox = Sandbox(clock=clock)
-    account = Gateway(**{"id": sandbox.gateway.id, "sign_key": sandbox.gateway.sign_key, **(gateway or {})})
-    paystar = _client(path, clock, sandbox, account, **options)
+    sandbox.settings.gateway_signed = signed
+    account = Gateway(id=sandbox.gateway.id, sign_key=sandbox.gateway.sign_key, direct=direct)
+    paystar = _client(path, sandbox, gateway=account, clock=clock, **options)
     shop = Shop(path, clock, sandbox, account, paystar)
     paystar.payments.on_verified(shop.told)
     async with paystar:

@@ -1,0 +1,331 @@
+"""From an order to the page its payer is sent to."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paystar_async import Allotment, Paystar
+from paystar_async.errors import (
+    AboveCeiling,
+    BadAnswer,
+    ConfigurationError,
+    InvalidValue,
+    NotSent,
+    OrderConflict,
+    OrderPaid,
+    StorageError,
+    Unanswered,
+)
+from paystar_async.payments import Verified
+from paystar_async.payments.order import State
+from paystar_async.payments.orders import OrderStore
+from tests.payments.shop import AMOUNT, BACK, Shop, open_shop, token_of
+from tests.support import GATEWAY, Engine, client, in_turn, ok, refused
+
+
+def everything_in(path: Path) -> bytes:
+    return b"".join(one.read_bytes() for one in path.iterdir())
+
+
+async def test_an_order_is_stored_and_its_page_told(shop: Shop) -> None:
+    started = await shop.start()
+
+    assert started.url == f"https://core.paystar.ir/api/pardakht/payment?token={token_of(started)}"
+    assert (started.order_id, started.amount, started.payment_amount) == ("o-1", AMOUNT, AMOUNT)
+    order = await shop.order()
+    assert (order.amount, order.state, order.created_at) == (AMOUNT, State.OPEN, shop.clock.time())
+    assert [one.ref_num for one in order.attempts] == [started.ref_num]
+
+
+async def test_the_order_is_stored_before_anything_is_sent(tmp_path: Path) -> None:
+    seen: list[Any] = []
+
+    async def look(_: Any) -> Any:
+        seen.append(await paystar.payments.find(order_id="o-1"))
+        return ok({"token": "t", "ref_num": "ref-1", "order_id": "o-1"})
+
+    async with client(Engine(look), database=tmp_path / "p.db") as paystar:
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+
+    assert seen[0].amount == AMOUNT
+    assert seen[0].attempts == ()
+
+
+async def test_everything_create_takes_is_passed_on(tmp_path: Path) -> None:
+    engine = Engine(in_turn(ok({"token": "t", "ref_num": "ref-1", "payment_amount": AMOUNT + 1200})))
+    options: dict[str, Any] = {
+        "name": "Ali", "phone": "09121234567", "mail": "a@b.c", "description": "books", "callback_method": 2,
+        "wallet_hashid": "w", "national_code": "0012345679", "card_number": "6037990000000006", "referer_id": "r",
+    }  # fmt: skip
+    parts = [Allotment(id=1, sheba_id="s-1", share=60), Allotment(id=2, sheba_id="s-2", share=40)]
+
+    async with client(engine, database=tmp_path / "p.db") as paystar:
+        started = await paystar.payments.start(
+            amount=AMOUNT, order_id="o-1", callback=BACK, allotment=parts, timeout=7.0, **options
+        )
+
+    sent = engine.sent[0].fields
+    assert {name: sent[name] for name in options} == options
+    assert [one["share"] for one in sent["allotment"]] == [60, 40]
+    assert engine.sent[0].timeout <= 7.0
+    assert started.payment_amount == AMOUNT + 1200
+
+
+async def test_no_personal_data_and_no_key_lies_in_the_store(tmp_path: Path) -> None:
+    person = {
+        "name": "Ali Ahmadi", "phone": "09121234567", "national_code": "0012345679", "card_number": "6037990000000006"
+    }  # fmt: skip
+    async with open_shop(tmp_path / "p.db") as shop:
+        started = await shop.start(**person)
+        await shop.confirm(shop.pay(started))
+
+    held = everything_in(tmp_path)
+    assert started.ref_num.encode() in held
+    for text in (*person.values(), token_of(started), shop.gateway.id.reveal()):
+        assert text.encode() not in held
+
+
+# --- again ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_same_order_again_is_a_fresh_page_and_either_may_be_paid(shop: Shop) -> None:
+    for pick in (0, 1):
+        order_id = f"o-{pick}"
+        pages = [await shop.start(order_id), await shop.start(order_id)]
+        assert pages[0].ref_num != pages[1].ref_num
+
+        payment = await shop.confirm(shop.pay(pages[pick]))
+
+        assert isinstance(payment.outcome, Verified)
+        assert payment.ref_num == pages[pick].ref_num
+        assert len((await shop.order(order_id)).attempts) == 2
+
+
+async def test_a_double_click_is_two_pages_of_one_order(shop: Shop) -> None:
+    first, second = await asyncio.gather(shop.start(), shop.start())
+
+    order = await shop.order()
+    assert {one.ref_num for one in order.attempts} == {first.ref_num, second.ref_num}
+
+
+async def test_of_two_pages_that_were_both_paid_one_is_verified_and_the_other_goes_back(shop: Shop) -> None:
+    pages = [await shop.start(), await shop.start()]
+    brought = [shop.pay(one) for one in pages]
+
+    payments = await asyncio.gather(*[shop.confirm(one) for one in brought])
+
+    assert len(shop.fulfilled) == 1
+    assert shop.asked["verify"] == 1
+    refused_one = next(one for one in payments if not isinstance(one.outcome, Verified))
+    again = await shop.confirm(brought[payments.index(refused_one)])
+    assert "another payment" in again.outcome.reason  # type: ignore[union-attr]  # pyright: ignore
+    assert shop.asked["verify"] == 1
+
+
+async def test_another_amount_is_another_order(shop: Shop) -> None:
+    await shop.start()
+
+    with pytest.raises(OrderConflict, match="50000 Rial") as refusal:
+        await shop.start(amount=AMOUNT * 10)
+
+    assert isinstance(refusal.value, InvalidValue)
+    assert (refusal.value.field, refusal.value.executed) == ("amount", "no")
+    assert shop.asked["create"] == 1
+    assert (await shop.order()).amount == AMOUNT
+
+
+async def test_a_paid_order_is_not_started_again(shop: Shop) -> None:
+    await shop.confirm(shop.pay(await shop.start()))
+
+    with pytest.raises(OrderPaid):
+        await shop.start()
+
+    assert shop.asked["create"] == 1
+
+
+async def test_a_payer_who_paid_and_did_not_come_back_is_not_sent_to_pay_again(shop: Shop) -> None:
+    shop.pay(await shop.start())
+
+    with pytest.raises(OrderPaid):
+        await shop.start()
+
+    assert shop.asked == {"create": 1, "inquiry": 1, "verify": 1}
+    assert len(shop.fulfilled) == 1
+
+
+async def test_an_order_that_came_to_nothing_is_started_again(shop: Shop) -> None:
+    for choice in ("cancel", "fail", "expire"):
+        await shop.confirm(shop.pay(await shop.start(), choice))
+        assert (await shop.order()).state is not State.OPEN
+
+    started = await shop.start()
+    assert (await shop.order()).state is State.OPEN
+    assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
+
+
+async def test_two_gateways_keep_their_orders_apart(shop: Shop) -> None:
+    await shop.confirm(shop.pay(await shop.start()))
+    other = client(Engine(in_turn(ok({"token": "t", "ref_num": "ref-1"}))), gateway=GATEWAY, database=shop.path)
+
+    started = await other.payments.start(amount=AMOUNT * 2, order_id="o-1", callback=BACK)
+
+    assert started.ref_num == "ref-1"
+    await other.aclose()
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["reset_before", "reset_after", "server_error", "truncated", "html", "status_0"])
+async def test_a_create_that_was_lost_is_started_again(shop: Shop, kind: str) -> None:
+    shop.sandbox.fail("gateway.create", kind, times=1)
+
+    with pytest.raises(Exception, match="start the order again") as failure:
+        await shop.start()
+
+    assert getattr(failure.value, "executed", None) == "maybe"
+    assert (await shop.order()).attempts == ()
+    assert isinstance((await shop.confirm(shop.pay(await shop.start()))).outcome, Verified)
+
+
+async def test_a_create_that_never_left_is_safe_to_start_again(shop: Shop) -> None:
+    shop.sandbox.fail("gateway.create", "refused", times=1)
+
+    with pytest.raises(NotSent):
+        await shop.start()
+
+    await shop.start()
+
+
+async def test_a_refusal_of_the_gateway_is_what_it_is(shop: Shop) -> None:
+    shop.sandbox.settings.gateway_ceiling = 10_000
+
+    with pytest.raises(AboveCeiling):
+        await shop.start()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("amount", 4_999), ("amount", 50_000.0), ("order_id", ""), ("callback", "/back")]
+)
+async def test_what_cannot_be_sent_is_not_even_stored(shop: Shop, field: str, value: Any) -> None:
+    with pytest.raises(InvalidValue, match=field):
+        await shop.start(**{field: value})
+
+    assert shop.asked == {}
+    assert await shop.paystar.payments.find(order_id="o-1") is None
+
+
+async def test_an_answer_for_another_order_is_not_believed(tmp_path: Path) -> None:
+    answers = in_turn(
+        ok({"token": "t", "ref_num": "ref-1", "order_id": "o-1"}),
+        ok({"token": "t", "ref_num": "ref-1", "order_id": "o-2"}),
+        ok({"token": "t", "ref_num": "ref-2", "order_id": "o-1"}),
+    )
+    async with client(Engine(answers), database=tmp_path / "p.db", max_retries=0) as paystar:
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        with pytest.raises(BadAnswer, match="ref_num"):
+            await paystar.payments.start(amount=AMOUNT, order_id="o-2", callback=BACK)
+        with pytest.raises(BadAnswer, match="order_id"):
+            await paystar.payments.start(amount=AMOUNT, order_id="o-3", callback=BACK)
+
+        for order_id in ("o-2", "o-3"):
+            order = await paystar.payments.find(order_id=order_id)
+            assert order is not None
+            assert order.attempts == ()
+
+
+async def test_earlier_payments_that_cannot_be_asked_about_hold_nobody_up(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    await shop.start()
+    shop.sandbox.fail("gateway.inquiry", "status", status=-2, times=1)
+
+    with caplog.at_level(logging.INFO, logger="paystar_async"):
+        await shop.start()
+
+    assert "could not be asked about" in caplog.text
+
+
+async def test_an_order_paid_while_another_page_was_made_gives_no_page_away(shop: Shop) -> None:
+    brought = shop.pay(await shop.start())
+    create = shop.paystar.gateway.create
+
+    async def meanwhile(**fields: Any) -> Any:
+        created = await create(**fields)
+        await shop.worker().payments.confirm(brought)
+        return created
+
+    shop.paystar.gateway.create = meanwhile  # type: ignore[method-assign]  # pyright: ignore
+    shop.sandbox.fail("gateway.inquiry", "status", status=-2, times=1)
+
+    with pytest.raises(OrderPaid):
+        await shop.start()
+
+
+async def test_where_the_store_fails_no_page_is_given_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(*_: object) -> None:
+        raise StorageError("the disk is full")
+
+    monkeypatch.setattr(OrderStore, "put", full)
+    with pytest.raises(StorageError):
+        await shop.start()
+
+    monkeypatch.setattr(OrderStore, "begin", full)
+    with pytest.raises(StorageError):
+        await shop.start("o-2")
+    assert shop.asked["create"] == 1
+
+
+async def test_without_a_database_it_says_what_to_give() -> None:
+    paystar = client(Engine(lambda _: ok()))
+    for call in (
+        paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK),
+        paystar.payments.sweep(),
+        paystar.payments.run(),
+        paystar.payments.sweeping().__aenter__(),
+    ):
+        with pytest.raises(ConfigurationError, match=r"database=.*PAYSTAR_DATABASE"):
+            await call
+
+
+async def test_without_a_gateway_it_says_what_to_give(tmp_path: Path) -> None:
+    paystar = Paystar(database=tmp_path / "p.db")
+
+    with pytest.raises(ConfigurationError, match="PAYSTAR_GATEWAY_ID"):
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+
+    assert everything_in(tmp_path) == b""
+
+
+async def test_a_start_that_is_cut_off_is_started_again(shop: Shop) -> None:
+    for rounds in range(0, 200, 10):
+        task = asyncio.create_task(shop.start(f"o-{rounds}"))
+        for _ in range(rounds):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        started = await shop.start(f"o-{rounds}")
+
+        assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
+
+
+async def test_a_refused_start_shows_nothing_of_the_token(tmp_path: Path) -> None:
+    engine = Engine(in_turn(ok({"token": "very-secret-token", "ref_num": "ref-1"}), refused(-1)))
+    async with client(engine, database=tmp_path / "p.db") as paystar:
+        started = await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+
+    assert "very-secret-token" not in repr(started)
+
+
+async def test_unanswered_is_the_same_class_with_another_hint(shop: Shop) -> None:
+    shop.sandbox.fail("gateway.create", "reset_after", times=1)
+
+    with pytest.raises(Unanswered) as failure:
+        await shop.start()
+
+    assert "nobody can pay it" in failure.value.hint
+    assert Unanswered.hint != failure.value.hint

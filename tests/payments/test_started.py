@@ -1,0 +1,67 @@
+"""The two ways to send a payer to the payment page."""
+
+import base64
+import hashlib
+from html.parser import HTMLParser
+
+from paystar_async.payments.started import SCRIPT, SCRIPT_SOURCE, StartedPayment
+
+TOKEN = 'a"><script>alert(1)</script>&=+ ت'
+URL = (
+    "https://core.paystar.ir/api/pardakht/payment?token=a%22%3E%3Cscript%3Ealert%281%29%3C%2Fscript%3E%26%3D%2B+%D8%AA"
+)
+STARTED = StartedPayment(url=URL, order_id="o-1", ref_num="ref-1", amount=50_000)
+
+
+class Page(HTMLParser):
+    """The tags of a page, each with its attributes, and the text of its scripts."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.scripts: list[str] = []
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        if self.tags and self.tags[-1][0] == "script":
+            self.scripts.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attrs for name, attrs in self.tags if name == tag]
+
+
+PAGE = Page(STARTED.form_html)
+
+
+def test_the_form_posts_the_token_to_the_page_s_address() -> None:
+    assert PAGE.all("form") == [{"method": "post", "action": "https://core.paystar.ir/api/pardakht/payment"}]
+    assert PAGE.all("input") == [{"type": "hidden", "name": "token", "value": TOKEN}]
+    assert PAGE.all("button") == [{"type": "submit"}]
+
+
+def test_it_sends_itself_and_nothing_else_is_run() -> None:
+    assert "".join(PAGE.scripts) == SCRIPT == "document.forms[0].submit()"
+
+
+def test_a_policy_can_let_the_script_run_by_its_hash() -> None:
+    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+
+    assert f"'sha256-{digest}'" == SCRIPT_SOURCE
+
+
+def test_without_scripts_it_goes_on_by_itself() -> None:
+    assert "<noscript><meta" in STARTED.form_html
+    assert {"http-equiv": "refresh", "content": f"0;url={URL}"} in PAGE.all("meta")
+
+
+def test_it_is_a_page_in_persian_that_reads_from_the_right() -> None:
+    assert STARTED.form_html.startswith("<!doctype html>")
+    assert PAGE.all("html") == [{"lang": "fa", "dir": "rtl"}]
+
+
+def test_its_repr_opens_no_page() -> None:
+    assert "core.paystar.ir" not in repr(STARTED)
+    assert "script" not in repr(STARTED)

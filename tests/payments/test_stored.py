@@ -1,0 +1,458 @@
+"""What a callback is worth for an order that is stored, and that it becomes verified once."""
+
+import asyncio
+import logging
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from paystar_async import Callback
+from paystar_async.errors import (
+    ConfigurationError,
+    GatewayInactive,
+    InvalidValue,
+    StorageError,
+    Unauthenticated,
+    UnknownOrder,
+)
+from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
+from paystar_async.payments.order import State
+from paystar_async.payments.orders import OrderStore
+from tests.payments.shop import AMOUNT, Shop, open_shop, token_of
+from tests.support import settled
+
+FORGED = {"card_number": "111111******1111", "tracking_code": "999999"}
+
+
+async def test_a_paid_order_is_verified_by_one_call(shop: Shop) -> None:
+    started = await shop.start()
+    callback = shop.pay(started)
+
+    payment = await shop.confirm(callback)
+
+    assert payment.outcome == Verified(
+        tracking_code=callback.tracking_code,
+        card_number=callback.card_number,
+        hashed_card_number=callback.hashed_card_number,
+    )
+    assert (payment.order_id, payment.ref_num, payment.amount) == ("o-1", started.ref_num, AMOUNT)
+    assert shop.asked == {"create": 1, "verify": 1}
+    order = await shop.order()
+    assert (order.state, order.chosen, order.verified_at) == (State.VERIFIED, started.ref_num, shop.clock.time())
+
+
+async def test_replayed_it_is_told_from_the_store(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+    first = await shop.confirm(callback)
+    shop.sandbox.fail(kind="reset_before")
+
+    for worker in (shop.paystar, shop.worker()):
+        assert await worker.payments.confirm(callback) == first
+
+    assert shop.fulfilled == [first.id]
+    assert shop.asked["verify"] == 1
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_confirmed_many_times_at_once_it_is_verified_once(shop: Shop, workers: int) -> None:
+    callback = shop.pay(await shop.start())
+    all_of_them = [shop.paystar, *(shop.worker(max_retries=0) for _ in range(workers - 1))]
+    for one in all_of_them[1:]:
+        one.payments.on_verified(shop.told)
+
+    payments = await asyncio.gather(*[one.payments.confirm(callback) for one in all_of_them for _ in range(6)])
+
+    assert {type(one.outcome) for one in payments} == {Verified}
+    assert len(shop.fulfilled) == 1
+    for one in all_of_them[1:]:
+        await one.aclose()
+
+
+async def test_a_confirm_that_is_cut_off_goes_on_without_its_caller(shop: Shop) -> None:
+    for rounds in range(0, 120, 8):
+        callback = shop.pay(await shop.start(f"o-{rounds}"))
+        task = asyncio.create_task(shop.confirm(callback))
+        await settled(rounds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+        assert isinstance((await shop.confirm(callback)).outcome, Verified)
+
+    assert len(shop.fulfilled) == len(set(shop.fulfilled)) == 15
+
+
+# --- a callback is a hint ---------------------------------------------------------------------------------------------
+
+
+async def test_an_order_nobody_stored_is_refused_with_one_line(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    callback = Callback(status="1", order_id="0912345678901234\nno", ref_num="ref-1", card_number="502229******6708")
+
+    with caplog.at_level(logging.WARNING), pytest.raises(UnknownOrder) as refusal:
+        await shop.confirm(callback)
+
+    assert isinstance(refusal.value, InvalidValue)
+    assert refusal.value.executed == "no"
+    [line] = caplog.messages
+    assert "no such order" in line
+    for text in (line, str(refusal.value)):
+        assert "0912345678901234" not in text
+        assert "\n" not in text
+        assert "6708" not in text
+    assert shop.asked == {}
+
+
+async def test_another_order_s_payment_pays_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    mine, other = await shop.start("o-1"), await shop.start("o-2")
+    paid, unpaid = shop.pay(mine), evolve(shop.pay(mine_copy := await shop.start("o-3")), order_id="o-2")
+    before = await shop.order("o-2")
+
+    with caplog.at_level(logging.WARNING):
+        for forged in (evolve(paid, order_id="o-2"), unpaid, evolve(paid, order_id="o-2", ref_num="made up")):
+            payment = await shop.confirm(forged)
+            assert payment.outcome == Declined(reason="it is no payment of this order")
+            assert (payment.order_id, payment.amount) == ("o-2", AMOUNT)
+
+    assert len(caplog.messages) == 3
+    assert evolve(await shop.order("o-2"), now=before.now) == before
+    assert "verify" not in shop.asked
+    assert isinstance((await shop.confirm(shop.pay(other))).outcome, Verified)
+    assert isinstance((await shop.confirm(paid)).outcome, Verified)
+    assert mine_copy.ref_num == unpaid.ref_num
+
+
+@pytest.mark.parametrize("status", ["1", "-98", "-1", "anything"])
+async def test_a_made_up_callback_for_an_unpaid_order_changes_nothing(shop: Shop, status: str) -> None:
+    started = await shop.start()
+    forged = Callback(status=status, order_id="o-1", ref_num=started.ref_num, **FORGED)
+
+    payment = await shop.confirm(forged)
+
+    expected = {"1": Undecided, "-98": Cancelled}.get(status, Declined)
+    assert isinstance(payment.outcome, expected)
+    assert (await shop.order()).state is State.OPEN
+    assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
+
+
+@pytest.mark.parametrize("status", ["1", "-98", "-1"])
+async def test_a_made_up_callback_for_a_paid_order_is_put_right_by_the_inquiry(shop: Shop, status: str) -> None:
+    started = await shop.start()
+    real = shop.pay(started)
+    forged = Callback(status=status, order_id="o-1", ref_num=started.ref_num, **FORGED)
+
+    payment = await shop.confirm(forged)
+
+    assert payment.outcome == Verified(
+        tracking_code=real.tracking_code, card_number=real.card_number, hashed_card_number=real.hashed_card_number
+    )
+
+
+async def test_a_forged_callback_for_one_page_does_not_keep_another_from_being_paid(shop: Shop) -> None:
+    first, second = await shop.start(), await shop.start()
+    await shop.confirm(Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED))
+    callback = shop.pay(second)
+
+    assert isinstance((await shop.confirm(callback)).outcome, Undecided)
+    await shop.pass_by(180)
+
+    assert isinstance((await shop.confirm(callback)).outcome, Verified)
+
+
+async def test_an_order_that_was_bound_to_a_payment_that_failed_is_free_again(shop: Shop) -> None:
+    first, second = await shop.start(), await shop.start()
+    await shop.confirm(Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED))
+    assert (await shop.order()).chosen == first.ref_num
+    shop.pay(first, "cancel")
+
+    assert isinstance((await shop.confirm(shop.pay(second))).outcome, Verified)
+
+
+@pytest.mark.parametrize("card", ["5022291234566708", "5022-2912-3456-6708", "۵۰۲۲۲۹۱۲۳۴۵۶۶۷۰۸"])
+async def test_a_full_card_number_is_refused_before_anything_is_asked(shop: Shop, card: str) -> None:
+    callback = evolve(shop.pay(await shop.start()), card_number=card)
+
+    with pytest.raises(InvalidValue, match="masked") as refusal:
+        await shop.confirm(callback)
+
+    assert "1234566708" not in str(refusal.value)
+    assert shop.asked == {"create": 1}
+    assert (await shop.order()).chosen is None
+
+
+async def test_oversized_fields_are_refused(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+
+    for change in ({"tracking_code": "1" * 65}, {"ref_num": "r" * 300}, {"card_number": "*" * 65}):
+        with pytest.raises(InvalidValue):
+            await shop.confirm(evolve(callback, **change))  # pyright: ignore
+    assert "verify" not in shop.asked
+
+
+# --- compared with what is given --------------------------------------------------------------------------------------
+
+
+async def test_what_is_given_is_compared_with_what_is_stored(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+    confirm = shop.paystar.payments.confirm
+
+    wrong = await confirm(callback, amount=AMOUNT * 10)
+    other = await confirm(callback, order_id="o-2")
+    both = await confirm(callback, amount=AMOUNT // 10, order_id="o-1")
+    assert wrong.outcome == AmountMismatch(expected=AMOUNT * 10, got=AMOUNT)
+    assert other.outcome == Declined(reason="the callback is another order's")
+    assert both.outcome == AmountMismatch(expected=AMOUNT // 10, got=AMOUNT)
+    assert "verify" not in shop.asked
+    assert (await shop.order()).state is State.OPEN
+
+    right = await confirm(callback, amount=AMOUNT, order_id="o-1")
+    assert isinstance(right.outcome, Verified)
+    assert len(shop.fulfilled) == 1
+
+
+@pytest.mark.parametrize("amount", [True, 50_000.0, "50000", 0])
+async def test_an_amount_that_is_none_is_refused(shop: Shop, amount: Any) -> None:
+    callback = shop.pay(await shop.start())
+
+    with pytest.raises(InvalidValue, match="amount"):
+        await shop.paystar.payments.confirm(callback, amount=amount)
+
+    assert "verify" not in shop.asked
+
+
+async def test_an_order_of_your_own_store_is_confirmed_beside_the_stored_ones(shop: Shop) -> None:
+    created = await shop.paystar.gateway.create(amount=AMOUNT, order_id="own", callback="https://shop.example/back")
+    callback = Callback.parse(shop.sandbox.pay(created.token))
+
+    payment = await shop.paystar.payments.confirm(callback, amount=AMOUNT, order_id="own")
+
+    assert isinstance(payment.outcome, Verified)
+    assert shop.fulfilled == []
+    assert await shop.paystar.payments.find(order_id="own") is None
+
+
+async def test_what_is_no_callback_is_refused(shop: Shop) -> None:
+    fields: Any = {"status": "1", "order_id": "o-1", "ref_num": "ref-1"}
+
+    compared: dict[str, Any] = {"amount": AMOUNT, "order_id": "o-1"}
+    for given in ({}, compared):
+        with pytest.raises(InvalidValue, match=r"Callback\.parse"):
+            await shop.paystar.payments.confirm(fields, **given)
+
+
+# --- what the payer did -----------------------------------------------------------------------------------------------
+
+
+async def test_what_came_to_nothing_is_stored_with_its_reason(shop: Shop) -> None:
+    ends = {
+        "cancel": (Cancelled, State.CANCELLED),
+        "fail": (Declined, State.DECLINED),
+        "expire": (Expired, State.EXPIRED),
+    }
+    for choice, (kind, state) in ends.items():
+        callback = shop.pay(await shop.start(choice), choice)
+
+        first, again = await shop.confirm(callback), await shop.confirm(callback)
+
+        assert isinstance(first.outcome, kind)
+        assert isinstance(again.outcome, kind)
+        order = await shop.order(choice)
+        assert (order.state, order.next_look) == (state, None)
+        assert order.reason or state is State.CANCELLED
+    assert shop.fulfilled == []
+
+
+async def test_a_callback_that_comes_too_late_finds_the_money_gone_back(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+    shop.clock.advance(11 * 60)
+
+    payment = await shop.confirm(callback)
+
+    assert payment.outcome == Expired(reason="it went back to the payer")
+    assert "verify" not in shop.asked
+
+
+async def test_a_payer_who_took_their_time_on_the_page_is_verified_and_asked_about(shop: Shop) -> None:
+    """Nobody swept, so it is not known when it was paid: the inquiry has to say that it is ours."""
+    started = await shop.start()
+    shop.clock.advance(12 * 60)
+
+    payment = await shop.confirm(shop.pay(started))
+
+    assert isinstance(payment.outcome, Verified)
+    assert shop.asked == {"create": 1, "inquiry": 2, "verify": 1}
+
+
+# --- products ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("direct", [False, True])
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("lost", [False, True])
+async def test_every_kind_of_gateway_is_confirmed(tmp_path: Any, direct: bool, signed: bool, lost: bool) -> None:
+    async with open_shop(tmp_path / "p.db", direct=direct, signed=signed) as shop:
+        started = await shop.start()
+        assert ("/pardakht/direct/" in started.url) is direct
+        callback = shop.pay(started)
+        if lost:
+            await shop.pass_by(60)
+        else:
+            await shop.confirm(callback)
+
+        assert shop.fulfilled == [f"o-1:{started.ref_num}"]
+
+
+async def test_a_fee_on_the_payer_changes_nothing(shop: Shop) -> None:
+    shop.sandbox.settings.payer_fee = 1_200
+    started, lost = await shop.start(), await shop.start("o-2")
+    assert (started.amount, started.payment_amount) == (AMOUNT, AMOUNT + 1_200)
+    shop.sandbox.fail("gateway.verify", "reset_after", times=1)
+
+    assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
+    shop.pay(lost)
+    [payment] = await shop.pass_by(60)
+    assert isinstance(payment.outcome, Verified)
+    assert payment.amount == AMOUNT
+
+
+async def test_a_payment_that_one_card_alone_may_make(shop: Shop) -> None:
+    payment = await shop.confirm(shop.pay(await shop.start(card_number="6037990000000006")))
+
+    assert isinstance(payment.outcome, Verified)
+    assert payment.outcome.card_number == "603799******0006"
+
+
+async def test_a_payment_that_is_shared_out(shop: Shop) -> None:
+    started = await shop.start(allotment=[{"id": 1, "sheba_id": "s-1", "amount": AMOUNT}])
+
+    assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
+
+
+# --- what goes wrong --------------------------------------------------------------------------------------------------
+
+PASSING = ["refused", "reset_before", "reset_after", "server_error", "html", "truncated", "status_0", "status_11"]
+
+
+@pytest.mark.parametrize("kind", [*PASSING, "already_verified"])
+async def test_a_verify_in_doubt_is_decided_by_the_inquiry(shop: Shop, kind: str) -> None:
+    callback = shop.pay(await shop.start())
+    shop.sandbox.fail("gateway.verify", kind, times=1)
+
+    payment = await shop.confirm(callback)
+
+    assert isinstance(payment.outcome, Verified)
+    assert len(shop.fulfilled) == 1
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_with_verify_and_inquiry_both_silent_the_sweeper_decides(shop: Shop, executed: bool) -> None:
+    callback = shop.pay(await shop.start())
+    shop.sandbox.fail("gateway.verify", "reset_after" if executed else "reset_before", times=1)
+    shop.sandbox.fail("gateway.inquiry", "reset_before", times=1)
+
+    payment = await shop.confirm(callback)
+
+    assert isinstance(payment.outcome, Undecided)
+    assert payment.outcome.error is not None
+    assert "verify is unanswered" in payment.outcome.reason
+    assert shop.fulfilled == []
+    [decided] = await shop.pass_by(60)
+    assert isinstance(decided.outcome, Verified)
+    assert shop.fulfilled == [payment.id]
+    assert isinstance((await shop.confirm(callback)).outcome, Verified)
+
+
+async def test_a_second_payment_waits_until_the_first_is_decided(shop: Shop) -> None:
+    """The first one's verify may have been carried out: with both verified the payer would have paid twice."""
+    pages = [await shop.start(), await shop.start()]
+    first, second = (shop.pay(one) for one in pages)
+    shop.sandbox.fail("gateway.verify", "reset_after", times=1)
+    shop.sandbox.fail("gateway.inquiry", "reset_before", times=3)
+    assert isinstance((await shop.confirm(first)).outcome, Undecided)
+
+    waiting = await shop.confirm(second)
+
+    assert waiting.outcome == Undecided(reason="another payment of this order is being decided")
+    shop.sandbox.heal()
+    assert "another payment" in (await shop.confirm(second)).outcome.reason  # type: ignore[union-attr]  # pyright: ignore
+    assert isinstance((await shop.confirm(first)).outcome, Verified)
+    assert len(shop.fulfilled) == 1
+    assert shop.asked["verify"] == 1
+
+
+@pytest.mark.parametrize(("status", "error"), [("unauthenticated", Unauthenticated), (-2, GatewayInactive)])
+@pytest.mark.parametrize("row", ["verify", "inquiry"])
+async def test_a_gateway_that_refuses_us_is_raised_and_nothing_is_decided(
+    shop: Shop, status: Any, error: type[Exception], row: str
+) -> None:
+    started = await shop.start()
+    callback = shop.pay(started)
+    shop.sandbox.fail(f"gateway.{row}", "status", status=status, times=1)
+
+    with pytest.raises(error):
+        await shop.confirm(callback if row == "verify" else evolve(callback, status="-98"))
+
+    assert (await shop.order()).state is State.OPEN
+    assert isinstance((await shop.confirm(callback)).outcome, Verified)
+
+
+async def test_a_wrong_sign_key_is_raised_and_nothing_is_decided(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+    wrong = shop.worker(gateway=evolve(shop.gateway, sign_key="wrong"), max_retries=0)
+
+    with pytest.raises(Exception, match="-1"):
+        await wrong.payments.confirm(callback)
+
+    await wrong.aclose()
+    assert isinstance((await shop.confirm(callback)).outcome, Verified)
+
+
+async def test_where_the_store_fails_after_the_verify_it_is_found_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    callback = shop.pay(await shop.start())
+    put, calls = OrderStore.put, list[object]()
+
+    async def once_full(store: OrderStore, before: Any, after: Any) -> Any:
+        calls.append(after)
+        if len(calls) == 2:
+            raise StorageError("the disk is full")
+        return await put(store, before, after)
+
+    monkeypatch.setattr(OrderStore, "put", once_full)
+    with pytest.raises(StorageError):
+        await shop.confirm(callback)
+    assert shop.asked["verify"] == 1
+    assert shop.fulfilled == []
+
+    assert isinstance((await shop.confirm(callback)).outcome, Verified)
+    assert len(shop.fulfilled) == 1
+
+
+async def test_without_a_database_only_the_simple_form_is_there(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
+    bare = shop.worker(database=None)
+
+    with pytest.raises(ConfigurationError, match=r"database=.*PAYSTAR_DATABASE"):
+        await bare.payments.confirm(callback)
+    payment = await bare.payments.confirm(callback, amount=AMOUNT, order_id="o-1")
+
+    assert isinstance(payment.outcome, Verified)
+    assert shop.fulfilled == []
+    await bare.aclose()
+    [found] = await shop.pass_by(60)
+    assert isinstance(found.outcome, Verified)
+    assert shop.fulfilled == [found.id]
+
+
+async def test_nothing_personal_is_logged(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        started = await shop.start(phone="09121234567", national_code="0012345679")
+        callback = shop.pay(started)
+        await shop.confirm(callback)
+        await shop.confirm(evolve(callback, ref_num="other"))
+        repr(await shop.order())
+
+    said = caplog.text + repr(await shop.order()) + repr(started) + repr(await shop.confirm(callback))
+    for text in (token_of(started), callback.hashed_card_number, "09121234567", "0012345679", shop.gateway.id.reveal()):
+        assert str(text) not in said
+    assert str(callback.card_number) not in said
