@@ -3,6 +3,7 @@
 import time
 from heapq import heapify, heappop, heappush
 from itertools import count
+from pathlib import Path
 from typing import Protocol
 
 import anyio
@@ -34,8 +35,23 @@ def checked_seconds(name: str, value: object) -> float:
     raise InvalidValue(name, expected="a number of seconds above 0", got=shown(value))
 
 
+def boot_of(clock: Clock) -> str | None:
+    """Which boot of which machine a clock's monotonic time counts from; None where it does not say."""
+    boot: str | None = getattr(clock, "boot", None)
+    return boot
+
+
 class SystemClock:
     """The machine's own clock."""
+
+    @property
+    def boot(self) -> str | None:
+        """Names what monotonic time counts from: this boot, and this namespace of clocks; None off Linux."""
+        try:
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+            return f"{boot} {Path('/proc/self/ns/time').readlink()}"
+        except OSError:
+            return None
 
     def time(self) -> float:
         """Seconds since 1970, UTC."""

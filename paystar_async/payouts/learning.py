@@ -57,8 +57,11 @@ async def learn_late(tables: Tables, product: Product, known: Mapping[str, Known
             record = held.record
             word = known[record.track_id]
             again = record.attempt > attempts[record.track_id]
-            if word.settlement is not None and again and STATES.get(word.settlement.status) is State.FAILED:
+            heard_of = STATES.get(word.settlement.status) if word.settlement is not None else None
+            if heard_of is State.FAILED and again:
                 continue  # it has been sent again since: what is asked now speaks for both
+            if heard_of is State.PENDING and record.state is State.FAILED:
+                continue  # it was pending when that was said; the bank has decided since
             await _take(transaction, held, word, "late")
 
 

@@ -11,6 +11,7 @@ from paystar_async.errors import StorageCorrupt, StorageError, WrongStorageKey
 from paystar_async.keys.crypto import Crypto
 from paystar_async.payouts.payload import Codec
 from paystar_async.payouts.schema import PART, SCHEMA
+from paystar_async.payouts.time import start_of_time
 from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction, Value
 from paystar_async.values.secret import Secret
 
@@ -52,8 +53,7 @@ class Tables:
     def __init__(self, database: Database, crypto: Crypto | None, clock: Clock | None) -> None:
         self._database, self._crypto = database, crypto
         self._clock = clock or SystemClock()
-        # Leases and quiet windows are spans: the wall clock says once when this is, the monotonic one what passes.
-        self._start = self._clock.time() - self._clock.monotonic()
+        self._start = 0.0
         self._codec: Codec | None = None
         self._laid_out = False
 
@@ -112,6 +112,7 @@ class Tables:
         if not self._laid_out:
             await self._database.migrate(PART, SCHEMA)
             self._codec = Codec(await self._digest_key(), self._crypto)
+            self._start = await start_of_time(self._database, self._clock)
             self._laid_out = True
 
     async def _digest_key(self) -> Secret:

@@ -211,6 +211,30 @@ async def test_a_late_answer_is_still_recorded(place: Place, desk: Desk) -> None
     assert (await other.causes("t-00000"))[-2:] == ["lease", "late"]
 
 
+async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, desk: Desk) -> None:
+    """It says "pending", and by the time it is read the bank has been asked and has decided."""
+    [chunk] = await planned(desk, 1)
+    slow, sent = asyncio.Event(), asyncio.Event()
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    desk.teller.status = TransferStatus.PENDING
+
+    async def dawdle() -> None:
+        sent.set()
+        await slow.wait()
+
+    desk.teller.on_answer = dawdle
+    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    await sent.wait()
+    place.passes(41)
+    desk.teller.statuses["t-00000"] = TransferStatus.FAILED
+    await other.advancer.advance(chunk)
+    await other.advancer.advance(chunk)
+    assert await other.states() == ["failed"]
+    slow.set()
+    await lost
+    assert await other.states() == ["failed"]
+
+
 async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_person_looks(
     place: Place, desk: Desk
 ) -> None:
@@ -224,7 +248,7 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
         waited += pause
     assert await desk.states() == ["needs_review"]
     assert await desk.causes("t-00000") == ["submit", "intent", "answer", "found", "found"]
-    assert waited == pytest.approx(900 + 2 * 60, abs=3)
+    assert 1000 < waited < 900 + 2 * 60 + 3  # on a server some of it has truly passed
     assert len(desk.teller.asked) > 20  # early and often
     assert desk.teller.executed == {}
     events = await desk.ledger.events("bank", "app-1", "t-00000")
