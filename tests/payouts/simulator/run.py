@@ -1,0 +1,338 @@
+"""One seed from beginning to end, and what it broke."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import partial
+from typing import Any
+from unittest.mock import patch
+
+import anyio
+from attrs import define, field, frozen
+
+from paystar_async import Application, Paystar, Transfer, Wallet, WalletTransfer, client
+from paystar_async.background import Background
+from paystar_async.errors import PaystarError
+from paystar_async.middleware.log import logger
+from paystar_async.middleware.retry import Retry
+from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.product import Bank as BankProduct
+from paystar_async.payouts.product import WalletPayouts
+from paystar_async.payouts.records import Policy
+from tests.payouts.simulator.bank import HASHID, POISON, Bank, SimEngine
+from tests.payouts.simulator.loop import run
+from tests.payouts.simulator.store import SimDatabase, Store
+from tests.payouts.simulator.watch import Watch
+from tests.payouts.simulator.world import QUIET, Host, HostClock, Machine, World
+
+APPLICATION = Application(id="app-1", access_password="pass-app", api_key="key-0")
+WALLET = Wallet(hashid=HASHID, password="p@ss", sign_key="test-sign-key", api_key="key-0", inquiry_key="key-0")
+LONGEST = 7 * 86_400.0
+LOOKS_EVERY = 60.0
+
+
+@frozen
+class Story:
+    """What became of a seed.
+
+    Attributes:
+        seed: which.
+        wrong: the promises that were broken.
+        trace: all that happened, in order.
+        states: how the transfers ended.
+        executions: how often the bank paid.
+        crashes: how often a process died.
+    """
+
+    seed: int
+    wrong: tuple[str, ...]
+    trace: tuple[tuple[float, str], ...]
+    states: tuple[str, ...]
+    executions: int
+    crashes: int
+
+
+@define(eq=False)
+class Play:
+    """The cast of one seed."""
+
+    world: World
+    store: Store
+    bank: Bank
+    watch: Watch
+    wallet: bool
+    policy: Policy
+    batches: dict[str, list[Value]]
+    machines: list[Machine]
+    hosts: list[Host] = field(factory=list[Host])
+    started: int = 0
+    submitted: set[str] = field(factory=set[str])
+    waiting: dict[str, list["asyncio.Task[None]"]] = field(factory=dict[str, list["asyncio.Task[None]"]])
+    kept: list[object] = field(factory=list[object])
+
+    # processes
+
+    def start(self, machine: Machine) -> None:
+        """Bring up a process that submits what is not submitted yet, and works."""
+        self.started += 1
+        host = Host(
+            world=self.world,
+            name=f"p{self.started}",
+            clock=HostClock(self.world, machine),
+            died=lambda host: self._died(host, machine),
+        )
+        self.hosts.append(host)
+        self.kept.append(asyncio.create_task(self._life(host)))
+
+    def _died(self, host: Host, machine: Machine) -> None:
+        self.store.died(host)
+        self.world.later(self.world.dice.choice((0.1, 5.0, 120.0, 2 * QUIET)), lambda: self.start(machine))
+
+    async def _life(self, host: Host) -> None:
+        try:
+            await self._days(host)
+        except Exception as error:
+            self.world.broken(f"{host.name} stumbles over {error!r}")
+            raise
+
+    async def _days(self, host: Host) -> None:
+        advancer, ledger, product = self._work(host)
+        first = True
+        while True:
+            pause = LOOKS_EVERY * 10
+            try:
+                for batch_id in self.batches.keys() - self.submitted if first else ():
+                    await ledger.plan(product, batch_id, _each(self.batches[batch_id]), policy=self.policy)
+                    self.submitted.add(batch_id)
+                first = False
+                pause = await self._round(host, advancer)
+            except PaystarError as error:
+                self.world.note(f"{host.name} meets {type(error).__name__}: {error.args[0]}")
+                pause = 5.0
+            await asyncio.sleep(pause)
+            await host.awake()
+
+    def _work(self, host: Host) -> tuple[Advancer, Ledger, BankProduct | WalletPayouts]:
+        paystar = Paystar(
+            APPLICATION, wallet=WALLET, engine=SimEngine(self.bank, host), clock=host.clock, max_retries=1, timeout=30.0
+        )
+        deliver = paystar._deliver  # pyright: ignore[reportPrivateUsage]
+        product = WalletPayouts(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
+        ledger = Ledger(SimDatabase(self.store, host), clock=host.clock)
+        background = Background()
+        self.kept += [paystar, background]
+        advancer = Advancer(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
+        return advancer, ledger, product
+
+    async def _round(self, host: Host, advancer: Advancer) -> float:
+        """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
+        dice = self.world.dice
+        due, now = await advancer.due(), await advancer.now()
+        chunks = [chunk_id for chunk_id, when in due if when <= now or dice.random() < 0.05]
+        chunks += [chunk_id for chunk_id in chunks if dice.random() < 0.1]
+        tasks = [asyncio.create_task(self._advance(host, advancer, chunk_id)) for chunk_id in chunks]
+        self.waiting[host.name] = tasks
+        if tasks:
+            await asyncio.wait(tasks)
+        left = [when - now for chunk_id, when in due if chunk_id not in chunks]
+        return max(0.1, min([10 * LOOKS_EVERY, *left])) if not tasks else dice.random()
+
+    def answered(self, host: Host, answer: Mapping[str, Any]) -> None:
+        """A process has an answer in its hands; perhaps whoever waits for it gives up at this very moment."""
+        self.watch.answered(host, answer)
+        if self.world.weather.cancel and self.world.chance(0.5):
+            for task in self.waiting[host.name]:
+                self.world.later(0.15 * self.world.dice.random(), task.cancel)
+
+    async def _advance(self, host: Host, advancer: Advancer, chunk_id: str) -> None:
+        try:
+            await self._wait_for(host, advancer, chunk_id)
+        except Exception as error:
+            self.world.broken(f"{host.name} stumbles over {error!r}")
+
+    async def _wait_for(self, host: Host, advancer: Advancer, chunk_id: str) -> None:
+        """Advance a chunk, and give up in one of three styles now and then."""
+        world = self.world
+        with suppress(PaystarError, TimeoutError):
+            if not world.chance(world.weather.cancel):
+                await advancer.advance(chunk_id)
+                return
+            patience = 3 * world.dice.random() ** 2
+            world.note(f"{host.name} will wait {patience:.3f} s")
+            match world.dice.randrange(3):
+                case 0:
+                    async with asyncio.timeout(patience):
+                        await advancer.advance(chunk_id)
+                case 1:
+                    with anyio.move_on_after(patience):
+                        await advancer.advance(chunk_id)
+                case _:
+                    task = asyncio.create_task(advancer.advance(chunk_id))
+                    self.kept.append(task)
+                    await asyncio.wait([task], timeout=patience)
+                    task.cancel()
+
+    # whoever looks after it
+
+    async def operate(self) -> None:
+        """Look now and then, put right what keeps payments back, and say so."""
+        clock = HostClock(self.world, self.machines[0])
+        host = Host(world=self.world, name="operator", clock=clock, died=lambda _: None, steady=True)
+        self.hosts.append(host)
+        _, ledger, product = self._work(host)
+        while True:
+            await asyncio.sleep(LOOKS_EVERY * 10 * (0.5 + self.world.dice.random()))
+            if self.watch.settled():
+                continue
+            with suppress(PaystarError):
+                if any(gate.closed for gate in await ledger.gates(product.name, product.account)):
+                    self.bank.refill()
+                    self.world.note("operator resumes")
+                    await ledger.resume(product.name, product.account)
+
+    async def set_clocks(self) -> None:
+        """Now and then somebody sets a wall clock."""
+        while True:
+            await asyncio.sleep(60.0)
+            if self.world.chance(self.world.weather.jump):
+                machine = self.world.dice.choice(self.machines)
+                seconds = self.world.dice.choice((-86_400.0, -600.0, 600.0, 3600.0, 86_400.0))
+                self.world.note(f"a clock jumps by {seconds:.0f} s")
+                machine.ahead += seconds
+
+    async def play(self) -> None:
+        for machine in self.machines:
+            self.start(machine)
+        self.kept += [asyncio.create_task(self.operate()), asyncio.create_task(self.set_clocks())]
+        wanted = {one.track_id for batch in self.batches.values() for one in batch}
+        while self.world.now < LONGEST:
+            await asyncio.sleep(LOOKS_EVERY)
+            if self.watch.states.keys() == wanted and self.watch.settled():
+                break
+        await asyncio.sleep(self.world.weather.lateness + 2 * 3600.0)
+        self.watch.last_words(sorted(wanted))
+
+    async def bury(self) -> None:
+        for host in self.hosts:
+            host.bury()
+        for _ in range(3):
+            rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+            for task in rest:
+                task.cancel()
+            await asyncio.gather(*rest, return_exceptions=True)
+
+
+def story(seed: int) -> Story:
+    """Live through a seed."""
+    disabled, logger.disabled = logger.disabled, True
+    try:
+        with _fixed_dice(seed):
+            return run(_story(seed))
+    finally:
+        logger.disabled = disabled
+
+
+async def _story(seed: int) -> Story:
+    dice = random.Random(f"{seed}:cast")
+    world = World(seed, resend=dice.random() < 0.5)
+    machines = [
+        Machine(f"m-{number}", ahead=dice.uniform(-60, 60), booted=dice.random() * 1e6)
+        for number in range(dice.randint(1, 3))
+    ]
+    store = Store(world, server=len(machines) > 1)
+    watch = Watch(world, store)
+    wallet = dice.random() < 0.3
+    bank = Bank(world, wallet, dice.choice((30_000, 10**12)), watch.arrived)
+    watch.bank, store.committed = bank, watch.committed
+    play = Play(
+        world=world,
+        store=store,
+        bank=bank,
+        watch=watch,
+        wallet=wallet,
+        policy=Policy(
+            chunk=dice.choice((1, 2, 5)), concurrency=dice.choice((1, 4)), quiet_window=QUIET, resend=world.resend
+        ),
+        batches=_batches(dice, world, wallet=wallet),
+        machines=machines * 2 if len(machines) == 1 else machines,
+    )
+    bank.answered = play.answered
+    try:
+        await play.play()
+    finally:
+        await play.bury()
+    return Story(
+        seed=seed,
+        wrong=tuple(world.wrong),
+        trace=tuple(world.trace),
+        states=tuple(str(state) for state, _ in watch.states.values()),
+        executions=sum(map(len, bank.executed.values())),
+        crashes=sum(" dies at " in what for _, what in world.trace),
+    )
+
+
+def _batches(dice: random.Random, world: World, *, wallet: bool) -> dict[str, list[Value]]:
+    values = [_value(dice, world, f"t-{number}", wallet=wallet) for number in range(dice.randint(1, 12))]
+    if dice.random() < 0.7:
+        return {"b-1": values}
+    return {"b-1": values, "b-2": [*values[: len(values) // 2], _value(dice, world, "t-x", wallet=wallet)]}
+
+
+def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) -> Value:
+    name = POISON if dice.random() < world.weather.bad else "Ahmadi"
+    amount = dice.randrange(5_000, 15_000)
+    if wallet:
+        return WalletTransfer(
+            amount=amount,
+            destination_number="IR062960000000100324200001",
+            destination_firstname="Ali",
+            destination_lastname=name,
+            track_id=track_id,
+        )
+    return Transfer(
+        amount=amount,
+        deposit=dice.choice(("0100000000001", "0100000000002")),
+        destination_account="0200000000002",
+        destination_firstname="Ali",
+        destination_lastname=name,
+        track_id=track_id,
+    )
+
+
+async def _each(values: Iterable[Value]) -> AsyncGenerator[Value, None]:
+    for value in values:
+        yield value
+
+
+@contextmanager
+def _fixed_dice(seed: int) -> Generator[None]:
+    """Everybody's dice are the seed's."""
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        own = random.Random(f"{seed}:secrets")
+
+        def token_hex(size: int) -> str:
+            return own.randbytes(size).hex()
+
+        with (
+            patch.object(client, "Retry", partial(Retry, source=random.Random(f"{seed}:retry"))),
+            patch.object(secrets, "token_hex", token_hex),
+        ):
+            yield
+    finally:
+        random.setstate(state)
+
+
+def first_broken(seeds: Sequence[int], told: Callable[[Story], Any] = lambda _: None) -> Story | None:
+    """The first of the seeds that breaks a promise."""
+    for seed in seeds:
+        one = story(seed)
+        told(one)
+        if one.wrong:
+            return one
+    return None

@@ -1,0 +1,150 @@
+"""The store all processes share: what was committed outlives them, what was not is gone with them."""
+
+import asyncio
+import sqlite3
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+from paystar_async.errors import StorageError, StorageUnavailable
+from paystar_async.storage.database import NONE, TRANSACTION_SECONDS, Parameters, Row, Transaction, bare
+from tests.payouts.simulator.world import START, Host, World
+
+PATIENCE = 5.0
+
+
+class Store:
+    """One database, one transaction at a time.
+
+    Args:
+        world: whose weather it has.
+        server: whether it is a server, with a clock of its own; a file takes the time of whoever writes.
+    """
+
+    def __init__(self, world: World, *, server: bool) -> None:
+        self.world, self.server = world, server
+        self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.row_factory = _row
+        self.holder: _Turn | None = None
+        self.committed: Callable[[], object] = lambda: None
+        self.migrated: set[str] = set()
+        self._changes = 0
+        self._waiting: deque[tuple[Host, asyncio.Future[None]]] = deque()
+
+    def rows(self, sql: str, **parameters: object) -> list[Row]:
+        """What was committed, as anybody sees it."""
+        assert self.holder is None or not self.connection.in_transaction
+        return self.connection.execute(sql, parameters).fetchall()
+
+    def events(self) -> list[tuple[str, int, str | None, str]]:
+        """All events as they are now."""
+        sql = "SELECT track_id, version, before, after FROM paystar_payout_events ORDER BY track_id, version"
+        return [(row["track_id"], row["version"], row["before"], row["after"]) for row in self.rows(sql)]
+
+    async def acquire(self, host: Host) -> "_Turn":
+        if self.holder is not None:
+            woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append((host, woken))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(woken, PATIENCE)
+            await host.awake()
+        if self.holder is not None:
+            raise host.trouble(StorageUnavailable("the store is locked"))
+        turn = self.holder = _Turn(host)
+        self.connection.execute("BEGIN IMMEDIATE")
+        self.world.later(TRANSACTION_SECONDS, lambda: self.end(turn, "ROLLBACK"))
+        return turn
+
+    def end(self, turn: "_Turn", how: str) -> None:
+        if self.holder is turn:
+            before, self._changes = self._changes, self.connection.total_changes
+            self.connection.execute(how)
+            self.holder = None
+            if how == "COMMIT" and self._changes != before:
+                self.committed()
+            while self._waiting:
+                host, woken = self._waiting.popleft()
+                if host.alive and not woken.done():
+                    woken.set_result(None)
+                    break
+
+    def died(self, host: Host) -> None:
+        """A process that dies leaves nothing half done."""
+        if self.holder is not None and self.holder.host is host:
+            self.end(self.holder, "ROLLBACK")
+
+
+class _Turn:
+    def __init__(self, host: Host) -> None:
+        self.host = host
+
+
+class SimDatabase:
+    """The store as one process sees it: the protocol of ``storage.database``."""
+
+    def __init__(self, store: Store, host: Host) -> None:
+        self._store, self._host = store, host
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncGenerator[Transaction, None]:
+        world, host = self._store.world, self._host
+        await host.step("begins a transaction")
+        turn = await self._store.acquire(host)
+        try:
+            yield _SimTransaction(self._store, host, turn)
+            await host.step("commits")
+            if self._store.holder is not turn:
+                raise host.trouble(StorageError("the transaction has ended: it idled for too long"))
+            if world.chance(world.weather.storage):
+                self._store.end(turn, world.dice.choice(("COMMIT", "ROLLBACK")))
+                raise host.trouble(StorageUnavailable("the store went away while it committed"))
+            self._store.end(turn, "COMMIT")
+        except BaseException:
+            self._store.end(turn, "ROLLBACK")
+            raise
+        await host.step("has committed")
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        async with self.transaction() as transaction:
+            return await transaction.execute(sql, parameters)
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        async with self.transaction() as transaction:
+            return await transaction.fetch(sql, parameters)
+
+    async def migrate(self, name: str, steps: Sequence[str]) -> None:
+        """Done by whoever comes first; that several may try at once is proved on real databases."""
+        if name not in self._store.migrated:
+            for step in steps:
+                self._store.connection.execute(step)
+            self._store.migrated.add(name)
+
+    async def aclose(self) -> None:
+        pass
+
+
+class _SimTransaction:
+    def __init__(self, store: Store, host: Host, turn: _Turn) -> None:
+        self._store, self._host, self._turn = store, host, turn
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        return (await self._run(sql, parameters)).rowcount
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        return (await self._run(sql, parameters)).fetchall()
+
+    async def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
+        store, world = self._store, self._store.world
+        await self._host.step("runs a statement")
+        if store.holder is not self._turn:
+            raise self._host.trouble(StorageError("the transaction has ended: it idled for too long"))
+        if world.chance(world.weather.storage):
+            store.end(self._turn, "ROLLBACK")
+            raise self._host.trouble(StorageUnavailable("the store went away"))
+        told = {"now": self._host.clock.time(), **parameters, **({"now": START + world.now} if store.server else {})}
+        return store.connection.execute(sql, bare(told))
+
+
+def _row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Row:
+    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}

@@ -1,0 +1,64 @@
+"""The world in a box: it keeps its promises, replays to the letter, and finds what is planted in it."""
+
+from collections import Counter
+
+import pytest
+
+from tests.payouts.simulator.plants import PLANTS, Plant
+from tests.payouts.simulator.run import Story, first_broken, story
+
+SEEDS = range(100)
+WITHIN = range(50)
+
+
+@pytest.fixture(scope="module")
+def stories() -> list[Story]:
+    return [story(seed) for seed in SEEDS]
+
+
+def test_nothing_is_paid_twice_nothing_is_lost_and_the_ledger_agrees_with_the_bank(stories: list[Story]) -> None:
+    assert {one.seed: one.wrong for one in stories if one.wrong} == {}
+
+
+def test_the_world_is_as_bad_as_it_is_meant_to_be(stories: list[Story]) -> None:
+    """A simulator in which little goes wrong proves little."""
+    states = Counter(state for one in stories for state in one.states)
+    seen = Counter(
+        word
+        for one in stories
+        for _, what in one.trace
+        for word in ("dies at the fence", "stands still", "jumps", "went away", "refuses", "will wait", "resumes")
+        if word in what
+    )
+    moves = Counter(what.partition(": ")[2] for one in stories for _, what in one.trace if what.startswith("ledger"))
+    assert states.keys() >= {"success", "failed", "needs_review"}
+    assert len(seen) == 7
+    assert sum(one.crashes for one in stories) > 3 * len(stories)
+    assert moves.keys() >= {
+        "sending -> unknown",
+        "sending -> planned",
+        "sending -> paused_funds",
+        "unknown -> success",
+        "unknown -> not_accepted",
+        "not_accepted -> planned",
+        "not_accepted -> needs_review",
+        "pending -> success",
+    }
+
+
+@pytest.mark.parametrize("seed", [3, 7])
+def test_a_seed_replays_to_the_letter(stories: list[Story], seed: int) -> None:
+    again = story(seed)
+    assert again.trace == stories[seed].trace
+    assert again == stories[seed]
+
+
+def test_no_two_seeds_tell_the_same(stories: list[Story]) -> None:
+    assert len({one.trace for one in stories}) == len(stories)
+
+
+@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
+def test_a_planted_bug_is_found(plant: Plant) -> None:
+    with plant():
+        found = first_broken(WITHIN)
+    assert found is not None

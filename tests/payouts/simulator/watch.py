@@ -1,0 +1,157 @@
+"""What must hold at every commit, at every request and at the end."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, cast
+
+from attrs import define, field
+
+from paystar_async.payouts.states import TRANSITIONS, State
+from tests.payouts.simulator.bank import Arrival, Bank
+from tests.payouts.simulator.store import Store
+from tests.payouts.simulator.world import QUIET, Host, World
+
+Event = tuple[str, int, str | None, str]
+"""track_id, version, the state before and the one after."""
+RECORDS_WITHIN = 10.0
+
+
+@define(eq=False)
+class Watch:
+    """Sees every commit, and compares it with what the bank sees.
+
+    Attributes:
+        world: where broken promises are written down.
+        store: what is watched.
+        states: the committed state and version of each transfer.
+        events: the committed events, in order.
+        intents: how often a transfer's intent was committed.
+        troubled: when a process last had trouble with the store.
+    """
+
+    world: World
+    store: Store
+    bank: Bank = field(init=False)
+    states: dict[str, tuple[State, int]] = field(factory=dict[str, tuple[State, int]])
+    events: list[Event] = field(factory=list[Event])
+    intents: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
+
+    # while it goes on
+
+    def committed(self) -> None:
+        """Something may have changed: every change has an event, and follows from the state before."""
+        changed: dict[str, int] = {}
+        for row in self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id"):
+            track_id, now = row["track_id"], (State(row["state"]), row["version"])
+            if self.states.get(track_id) != now:
+                changed[track_id] = self.states[track_id][1] if track_id in self.states else -1
+                self.states[track_id] = now
+        for track_id, version in changed.items():
+            self._follow(track_id, version)
+
+    def _follow(self, track_id: str, version: int) -> None:
+        last: str | None = self._last(track_id)
+        for row in self.store.rows(
+            "SELECT version, before, after FROM paystar_payout_events"
+            " WHERE track_id = :track_id AND version > :version ORDER BY version",
+            track_id=track_id,
+            version=version,
+        ):
+            before, after = row["before"], State(row["after"])
+            self.world.note(f"ledger {track_id}: {before} -> {after}")
+            if before != last or (before is None) != (last is None):
+                self.world.broken(f"an event of {track_id} says it was {before}, and it was {last}")
+            if before is not None and after not in TRANSITIONS[State(before)]:
+                self.world.broken(f"{track_id} went from {before} to {after}")
+            self._counted(track_id, after)
+            self.events.append((track_id, row["version"], before, after))
+            last = after
+        if last != self.states[track_id][0]:
+            self.world.broken(f"{track_id} is {self.states[track_id][0]} without an event that says so")
+
+    def _last(self, track_id: str) -> str | None:
+        return next((after for one, _, _, after in reversed(self.events) if one == track_id), None)
+
+    def _counted(self, track_id: str, after: State) -> None:
+        if after is State.SENDING:
+            self.intents[track_id] += 1
+        if after is State.NOT_ACCEPTED:
+            sent = [one.at for one in self.bank.arrivals if track_id in one.track_ids]
+            since = sent[-1] + QUIET if sent else 0.0
+            counted = [at for at in self.bank.not_found[track_id] if at >= since]
+            if len(counted) < 3:
+                self.world.broken(f"{track_id} was given up after {len(counted)} answers that count")
+
+    def arrived(self, arrival: Arrival) -> None:
+        """A request to pay is at the bank: every one of its transfers has a durable intent that still stands."""
+        for track_id in arrival.track_ids:
+            state = self.states.get(track_id, (None, 0))[0]
+            if state is not State.SENDING:
+                self.world.broken(f"{track_id} was sent while it was {state}")
+            sent = sum(track_id in one.track_ids for one in self.bank.arrivals)
+            if sent > self.intents[track_id]:
+                self.world.broken(f"{track_id} was sent {sent} times with {self.intents[track_id]} intents")
+
+    def answered(self, host: Host, answer: Mapping[str, Any]) -> None:
+        """A process holds a plain answer: while it lives it puts that on record, whoever stopped waiting for it."""
+        data = answer.get("data")
+        items = cast("list[Mapping[str, Any]]", [data] if isinstance(data, dict) else data or [])
+        held = {str(one["track_id"]): self.states.get(str(one["track_id"])) for one in items if "track_id" in one}
+        at = self.world.now
+
+        def look() -> None:
+            if not host.alive or max(host.last_stop, host.troubled) >= at:
+                return
+            for track_id, then in held.items():
+                if then is not None and then[0] is State.SENDING and self.states[track_id] == then:
+                    self.world.broken(f"{track_id} was answered, and that was not put on record")
+
+        self.world.later(RECORDS_WITHIN, look)
+
+    # at the end
+
+    def settled(self) -> bool:
+        """Whether nothing is left to do but by hand."""
+        return bool(self.states) and all(
+            state in {State.SUCCESS, State.FAILED, State.REVERSED, State.NEEDS_REVIEW}
+            for state, _ in self.states.values()
+        )
+
+    def last_words(self, track_ids: list[str]) -> None:
+        """Compare the whole ledger with the bank."""
+        if self.store.events() != sorted(self.events, key=lambda event: event[:2]):
+            self.world.broken("an event was changed or taken away")
+        for track_id in track_ids:
+            self._compare(track_id)
+
+    def _compare(self, track_id: str) -> None:
+        world, executions = self.world, self.bank.executed[track_id]
+        state = self.states.get(track_id, (None, 0))[0]
+        words = {one.status(world.now) for one in executions}
+        listed = [one for one in executions if one.listed_at == one.at == one.arrival.at]
+        for first, again in pairwise(executions):
+            self._twice(track_id, first.arrival, again.arrival)
+        match state:
+            case State.SUCCESS:
+                # What came back after it was found to have arrived is for reconcile.
+                good = any(not one.fails and one.ends <= world.now for one in executions)
+            case State.FAILED:
+                refused = bool(self.bank.refused[track_id]) and not executions
+                good = refused or words == {"failed"}
+            case State.REVERSED:
+                good = words == {"failed"}
+            case State.NEEDS_REVIEW:
+                # Only where the bank kept it to itself, or contradicted itself.
+                good = track_id in self.bank.muddled or not listed
+            case _:
+                good = False
+        if not good:
+            world.broken(f"{track_id} ended as {state}; the bank says {sorted(words) or 'nothing'}")
+
+    def _twice(self, track_id: str, first: Arrival, again: Arrival) -> None:
+        between = [at for at in self.bank.not_found[track_id] if first.at + QUIET <= at <= again.at]
+        if not self.world.resend:
+            self.world.broken(f"{track_id} was paid twice")
+        elif len(between) < 3:
+            self.world.broken(f"{track_id} was paid twice after {len(between)} answers that count")
