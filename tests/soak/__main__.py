@@ -1,13 +1,17 @@
-"""``python -m tests.soak keys``: the proofs in full, with their figures."""
+"""``python -m tests.soak keys`` or ``payouts``: the proofs in full, with their figures."""
 
 import argparse
 import asyncio
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
-from tests.soak import keys, rings
+from tests.servers import running_postgres
+from tests.soak import keys, lives, payouts, rings
 
 
 def say(line: str) -> None:
@@ -51,13 +55,74 @@ def prove_keys(kills: int, cancels: int) -> bool:
     return good
 
 
+def prove_payouts(only: str | None, seeds: int, kills: int, cancels: int) -> bool:
+    good = True
+
+    def note(line: str, *, held: bool, since: float) -> None:
+        nonlocal good
+        good &= held
+        say(f"{'ok  ' if held else 'FAIL'} {line} ({time.monotonic() - since:.0f} s)")
+
+    def told(name: str, act: Callable[[], payouts.Told]) -> None:
+        since = time.monotonic()
+        result = act()
+        note(f"{name}: {result}", held=result.good, since=since)
+
+    def so_far(result: payouts.Told) -> None:
+        say(f"     … {result.kills} kills")
+
+    with ExitStack() as stack:
+        home = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def place(name: str) -> Path:
+            (home / name).mkdir()
+            return home / name
+
+        if only in (None, "seeds"):
+            since = time.monotonic()
+            figures = lives.many(range(seeds), say)
+            note(f"simulator: {figures}", held=not figures.broken, since=since)
+        if only in (None, "cancel"):
+            for style in payouts.STYLES:
+                told(
+                    f"{cancels} x {style}",
+                    partial(payouts.cancellations, place(style.replace(" ", "-")), style, cancels),
+                )
+        if only in (None, "stop"):
+            told("stopped at the fence", lambda: payouts.stops(place("stop"), 20))
+        if only in (None, "disk"):
+            told("a file that cannot grow", lambda: payouts.full_disks(place("limit"), 40))
+            if payouts.may_mount():
+                told("a full disk", lambda: payouts.full_disks(place("disk"), 40, mounted=True))
+        if only in (None, "sqlite"):
+            told("killed on SQLite", lambda: payouts.kills_on_sqlite(place("sqlite"), kills, note=so_far))
+        if only in (None, "postgres", "restart"):
+            server = stack.enter_context(running_postgres())
+            if only != "restart":
+                told(
+                    "killed on PostgreSQL",
+                    lambda: payouts.kills_on_postgres(server, place("postgres"), kills, note=so_far),
+                )
+            if only != "postgres":
+                told("PostgreSQL restarted", lambda: payouts.restarts(server, place("restart"), 20))
+    return good
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
-    parser.add_argument("what", choices=["keys"])
-    parser.add_argument("--kills", type=int, default=50, help="kills for each store")
-    parser.add_argument("--cancels", type=int, default=400, help="cancellations in each style")
+    what = parser.add_subparsers(dest="what", required=True)
+    for_keys = what.add_parser("keys")
+    for_keys.add_argument("--kills", type=int, default=50, help="kills for each store")
+    for_keys.add_argument("--cancels", type=int, default=400, help="cancellations in each style")
+    for_payouts = what.add_parser("payouts")
+    for_payouts.add_argument("--only", choices=["seeds", "sqlite", "postgres", "stop", "restart", "disk", "cancel"])
+    for_payouts.add_argument("--seeds", type=int, default=10_000, help="seeds of the simulator")
+    for_payouts.add_argument("--kills", type=int, default=1_000, help="kills for each ledger")
+    for_payouts.add_argument("--cancels", type=int, default=400, help="cancellations in each style")
     asked = parser.parse_args()
-    return 0 if prove_keys(asked.kills, asked.cancels) else 1
+    if asked.what == "keys":
+        return 0 if prove_keys(asked.kills, asked.cancels) else 1
+    return 0 if prove_payouts(asked.only, asked.seeds, asked.kills, asked.cancels) else 1
 
 
 if __name__ == "__main__":

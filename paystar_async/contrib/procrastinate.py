@@ -1,0 +1,139 @@
+"""Payouts over many hosts: procrastinate, a queue in PostgreSQL, says when; the ledger in PostgreSQL decides what.
+
+A job carries a chunk id and nothing else: no amount, no account, no secret is ever in the queue. Any queue that can
+carry a text will do as well: ``paystar_async.payouts.dispatch`` has the recipe.
+
+One module, imported by the web service and by the workers alike::
+
+    # myshop/payouts.py
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo="postgresql://…"))
+    paystar = Paystar.from_env(database="postgresql://…")
+    ProcrastinateDispatcher(app, paystar)
+
+The web service opens the app (``async with app.open_async():``) and submits. The workers are procrastinate's own, any
+number on any hosts; each takes over what another one left behind::
+
+    procrastinate --app=myshop.payouts.app schema --apply
+    procrastinate --app=myshop.payouts.app worker --concurrency=4 --delete-jobs=successful
+
+A worker's heartbeat is procrastinate's (``--update-heartbeat-interval``). The sweep, which is registered here as a
+periodic task, puts the jobs of workers without one back in the queue, and wakes every chunk whose job was lost.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from paystar_async.client import Paystar
+from paystar_async.errors import ConfigurationError
+
+try:
+    from procrastinate import App, JobContext
+    from procrastinate.exceptions import AlreadyEnqueued, AppNotOpen, ConnectorException
+    from procrastinate.jobs import Job, Status
+except ModuleNotFoundError:
+    raise ConfigurationError(
+        "this dispatcher needs procrastinate", hint='pip install "paystar-async[procrastinate]"'
+    ) from None
+
+if TYPE_CHECKING:
+    import psycopg
+    from procrastinate.types import JSONDict
+
+    Connection = psycopg.AsyncConnection[Any]
+
+ADVANCE, SWEEP = "paystar_advance", "paystar_sweep"
+"""The names of the tasks."""
+
+_logger = logging.getLogger("paystar_async")
+
+
+class ProcrastinateDispatcher:
+    """Has chunks brought forward by procrastinate's workers.
+
+    Args:
+        app: your procrastinate App; two tasks are registered on it, ``paystar_advance`` and ``paystar_sweep``.
+        paystar: the client that pays, with a ``postgresql://`` database; its payouts go this way from now on.
+        queue: the queue the jobs go through.
+        sweep: how often lost wake-ups and stalled jobs are looked for, as cron says it, a sixth field being seconds.
+        stalled: seconds without a heartbeat after which a worker counts as dead.
+
+    Raises:
+        ConfigurationError: procrastinate is not installed, or ``paystar`` has no database.
+    """
+
+    def __init__(
+        self,
+        app: App,
+        paystar: Paystar,
+        *,
+        queue: str = "paystar",
+        sweep: str = "* * * * *",
+        stalled: float = 30.0,
+    ) -> None:
+        self._app, self._payouts, self._queue, self._stalled = app, paystar.payouts, queue, stalled
+        app.task(name=ADVANCE, queue=queue)(self._advance)
+        app.periodic(cron=sweep)(app.task(name=SWEEP, queue=queue, queueing_lock=SWEEP, pass_context=True)(self._sweep))
+        paystar.payouts.use(self)
+
+    async def wake(self, chunk_ids: Sequence[str], connection: "Connection | None" = None) -> None:
+        """Put chunks into the queue.
+
+        Args:
+            chunk_ids: the chunks, due now.
+            connection: the transaction they are planned in; their jobs are then part of it.
+        """
+        if not chunk_ids:
+            return
+        task = self._app.configure_task(ADVANCE, queue=self._queue, connection=connection)
+        try:
+            await task.batch_defer_async(*(_carrying(chunk_id) for chunk_id in chunk_ids))
+        except (AppNotOpen, ConnectorException) as error:
+            if connection is not None:
+                raise  # the caller's transaction has failed with it
+            # They are on record, and due: the sweep will find them.
+            _logger.warning("payouts: %d chunks wait for the next sweep: %s", len(chunk_ids), type(error).__name__)
+
+    def start(self) -> None:
+        """Nothing: the workers are processes of their own."""
+
+    async def aclose(self) -> None:
+        """Nothing: the app is closed by whoever opened it."""
+
+    async def _advance(self, chunk_id: str) -> None:
+        again = await self._payouts.advance(chunk_id)
+        if again is not None:
+            await self._later(chunk_id, again)
+
+    async def _later(self, chunk_id: str, seconds: float) -> None:
+        task = self._app.configure_task(
+            ADVANCE,
+            queue=self._queue,
+            queueing_lock=f"{chunk_id} later",
+            schedule_in={"seconds": max(0.0, seconds)},
+        )
+        with suppress(AlreadyEnqueued):
+            await task.defer_async(chunk_id=chunk_id)
+
+    async def _sweep(self, context: JobContext, timestamp: int) -> None:
+        del timestamp
+        manager = self._app.job_manager
+        for job in await manager.get_stalled_jobs(queue=self._queue, seconds_since_heartbeat=self._stalled):
+            if job.id != context.job.id:
+                await self._requeue(job)
+        await self._payouts.recover()
+
+    async def _requeue(self, job: Job) -> None:
+        _logger.warning("payouts: job %s (%s) was left by a worker that is gone", job.id, job.task_name)
+        manager = self._app.job_manager
+        if job.task_name != SWEEP:
+            with suppress(ConnectorException):  # another one for the same chunk is in the queue already
+                await manager.retry_job(job)
+                return
+        await manager.finish_job(job, Status.FAILED, delete_job=False)
+
+
+def _carrying(chunk_id: str) -> "JSONDict":
+    """What is in a job: no amount, no account, no secret."""
+    return {"chunk_id": chunk_id}

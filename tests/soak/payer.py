@@ -1,0 +1,228 @@
+"""Workers that pay, as processes: started in no time, killed -9 at any moment, replaced."""
+
+import asyncio
+import multiprocessing
+import os
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from attrs import define, field
+
+from paystar_async import Application, Paystar, Transfer
+from paystar_async.clock import SystemClock
+from paystar_async.errors import PaystarError
+from paystar_async.payouts import advance
+from paystar_async.payouts.batch import Batch
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.records import Policy
+from paystar_async.payouts.states import State
+from paystar_async.storage.choose import database
+from paystar_async.storage.database import Database
+
+CREW = multiprocessing.get_context("forkserver")
+"""A server that has imported everything forks each worker: a hundredth of a second, not half of one."""
+QUIET_SECONDS = 0.6
+POLICY = Policy(chunk=5, concurrency=8, quiet_window=QUIET_SECONDS, resend=True)
+CALL_SECONDS, FENCE_SECONDS, MARGIN_SECONDS = 1.0, 0.4, 0.3
+BATCH = 40
+MANY = 100_000
+ENOUGH = 60.0
+LOW = 20
+"""Transfers still to be sent at which another batch is submitted."""
+DEPOSITS = ("0100000000001", "0100000000002", "0100000000003")
+
+
+def short_leases() -> None:
+    """A dead worker's claims end sooner: what is right for a service takes too long here."""
+    defaults = advance.Advancer.__init__.__kwdefaults__
+    assert defaults is not None
+    defaults |= {"timeout": CALL_SECONDS, "fence": FENCE_SECONDS, "margin": MARGIN_SECONDS}
+
+
+def transfers(batch_id: str, count: int = BATCH) -> list[Transfer]:
+    """The transfers of a batch; whoever asks again gets the same."""
+    return [
+        Transfer(
+            amount=10_000 + number,
+            deposit=DEPOSITS[number % len(DEPOSITS)],
+            destination_account="0200000000002",
+            destination_firstname="Ali",
+            destination_lastname="Ahmadi",
+            track_id=f"{batch_id}-{number}",
+        )
+        for number in range(count)
+    ]
+
+
+def client(settings: dict[str, Any], **options: Any) -> Paystar:
+    """A client as each worker has one."""
+    return Paystar(
+        Application(**settings["application"]),
+        base_url=settings["base_url"],
+        database=settings["ledger"],
+        timeout=CALL_SECONDS,
+        max_retries=1,
+        **options,
+    )
+
+
+def work(settings: dict[str, Any]) -> None:
+    """A worker with its own dispatcher: submits batch after batch until it is told to end, then sees to the rest."""
+    short_leases()
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: dict[str, Any]) -> None:
+    async with client(settings) as paystar:
+        ledger, store = reading(settings["ledger"])
+        await _patiently(paystar.payouts.recover)
+        while not _told_to_end(settings) or await unfinished(ledger):
+            with suppress(PaystarError):
+                await _submit_if_low(settings, paystar, ledger)
+            await asyncio.sleep(0.05)
+        await store.aclose()
+
+
+def _told_to_end(settings: dict[str, Any]) -> bool:
+    return Path(settings["stop"]).exists()
+
+
+async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
+    while True:
+        try:
+            await act()
+        except PaystarError:
+            await asyncio.sleep(0.05)
+        else:
+            return
+
+
+async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Ledger) -> None:
+    if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < LOW:
+        batch_id = f"b-{len(await ledger.batches(MANY))}"
+        await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=POLICY)
+
+
+async def top_up(settings: dict[str, Any]) -> None:
+    """Submit another batch when little is left to be sent, through procrastinate, as a web service would."""
+    os.environ["PAYSTAR_SOAK"] = settings["file"]
+    from tests.soak.queue_app import app, paystar
+
+    ledger, store = reading(settings["ledger"])
+    async with app.open_async(), paystar:
+        await _submit_if_low(settings, paystar, ledger)
+    await store.aclose()
+
+
+def queue_worker(settings: dict[str, Any]) -> None:
+    """One of procrastinate's workers, by its own command."""
+    short_leases()
+    from procrastinate.cli import main
+
+    os.environ["PAYSTAR_SOAK"] = settings["file"]
+    sys.argv = ["procrastinate", "--app=tests.soak.queue_app.app", "--log-level=critical", "worker"]
+    sys.argv += ["--concurrency=4", "--update-heartbeat-interval=0.5", "--stalled-worker-timeout=2"]
+    sys.argv += ["--fetch-job-polling-interval=0.2", "--delete-jobs=successful"]
+    main()  # type: ignore[no-untyped-call]
+
+
+async def unfinished(ledger: Ledger) -> dict[State, int]:
+    """How many transfers of all batches are not decided yet, by state."""
+    left: dict[State, int] = {}
+    for batch in await ledger.batches(MANY):
+        for state, (count, _) in (await ledger.totals(batch.batch_id)).items():
+            if state not in {State.SUCCESS, State.FAILED, State.REVERSED}:
+                left[state] = left.get(state, 0) + count
+    return left
+
+
+@define
+class Crew:
+    """Workers of which one dies again and again.
+
+    Attributes:
+        work: what each of them does.
+        settings: what each of them is told.
+        size: how many there are.
+        dice: when who dies.
+    """
+
+    work: Callable[[dict[str, Any]], None]
+    settings: dict[str, Any]
+    size: int
+    dice: random.Random
+    workers: list[ForkServerProcess] = field(factory=list[ForkServerProcess])
+
+    def fill(self) -> None:
+        """See that there are so many; one that ended by itself is replaced, too."""
+        self.workers = [one for one in self.workers if one.is_alive()]
+        while len(self.workers) < self.size:
+            worker = CREW.Process(target=self.work, args=(self.settings,), daemon=True)
+            worker.start()
+            self.workers.append(worker)
+
+    def kill_one(self) -> None:
+        """Wait for a moment, then kill -9 one of them, and put another in its place."""
+        time.sleep(self.dice.uniform(0.02, 0.3))
+        victim = self.dice.choice(self.workers)
+        victim.kill()
+        victim.join()
+        self.fill()
+
+    def end(self) -> None:
+        for worker in self.workers:
+            worker.kill()
+            worker.join()
+        self.workers.clear()
+
+
+@contextmanager
+def crew(work: Callable[[dict[str, Any]], None], settings: dict[str, Any], size: int, seed: int) -> Generator[Crew]:
+    """Workers, until the block ends."""
+    CREW.set_forkserver_preload(["tests.soak.payer", "tests.soak.queue_app"])
+    some = Crew(work, settings, size, random.Random(seed))
+    some.fill()
+    try:
+        yield some
+    finally:
+        some.end()
+
+
+def reading(ledger_url: str) -> tuple[Ledger, Database]:
+    """The ledger, to look into, and what to close afterwards."""
+    store = database(ledger_url)
+    return Ledger(store, clock=SystemClock()), store
+
+
+async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
+    """The chunks of a batch."""
+    ledger, store = reading(ledger_url)
+    try:
+        return await ledger.chunk_ids(batch_id)
+    finally:
+        await store.aclose()
+
+
+async def settled(batch: Batch, patience: float) -> bool:
+    """Wait until a batch is paid, so long at the most; whether it is."""
+    report = await batch.wait(patience)
+    return set(report.states) == {State.SUCCESS}
+
+
+class Nobody:
+    """A dispatcher that leaves it all to whoever calls ``advance``."""
+
+    async def wake(self, chunk_ids: Sequence[str], connection: object = None) -> None:
+        pass
+
+    def start(self) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass

@@ -1,0 +1,16 @@
+"""The module a service would write: procrastinate's app, the client, and the dispatcher between them."""
+
+import json
+import os
+from pathlib import Path
+
+from procrastinate import App, PsycopgConnector
+
+from paystar_async.contrib.procrastinate import ProcrastinateDispatcher
+from tests.soak import payer
+
+_settings = json.loads(Path(os.environ["PAYSTAR_SOAK"]).read_text("utf-8"))
+
+app = App(connector=PsycopgConnector(conninfo=_settings["ledger"], min_size=1, max_size=4))
+paystar = payer.client(_settings)
+dispatcher = ProcrastinateDispatcher(app, paystar, sweep="* * * * * *", stalled=2.0)
