@@ -33,14 +33,20 @@ def run(pytester: Pytester, source: str, *arguments: str, mode: str = "auto", in
 
 
 @pytest.mark.parametrize(
-    ("mode", "marker"), [("auto", ""), ("strict", "@pytest.mark.asyncio"), ("strict", "@pytest.mark.anyio")]
+    ("mode", "marker", "backend"),
+    [
+        ("auto", "", "asyncio"),
+        ("strict", "@pytest.mark.asyncio", "asyncio"),
+        ("strict", "@pytest.mark.anyio", "asyncio"),
+        ("strict", "@pytest.mark.anyio", "trio"),
+    ],
 )
 def test_a_payment_is_tested_with_every_plugin_that_runs_async_tests(
-    pytester: Pytester, mode: str, marker: str
+    pytester: Pytester, mode: str, marker: str, backend: str
 ) -> None:
-    backend = "\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
+    anyio_backend = f"\n@pytest.fixture\ndef anyio_backend():\n    return {backend!r}\n"
     test = f"{marker}\nasync def test_a_payer_pays(paystar, paystar_sandbox):{PAYS}"
-    run(pytester, IMPORTS + backend + test, mode=mode).assert_outcomes(passed=1)
+    run(pytester, IMPORTS + anyio_backend + test, mode=mode).assert_outcomes(passed=1)
 
 
 def test_each_test_has_a_sandbox_of_its_own(pytester: Pytester) -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import attrs
 from attrs import field, frozen
 from starlette.requests import Request as HttpRequest
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
@@ -218,9 +218,14 @@ CONTROLS = (
 
 def control_routes(world: World) -> Iterator[Route]:
     """The dashboard for a browser, the index for all else, and a route for each control."""
+    yield Route("/", _lead_home, methods=["GET"])
     yield Route("/_sandbox", _home(world), methods=["GET"])
     for control in CONTROLS:
         yield Route(f"/_sandbox/{control.name}", _handler(world, control), methods=[control.method])
+
+
+async def _lead_home(_: HttpRequest) -> HttpResponse:
+    return RedirectResponse("/_sandbox/")
 
 
 def _home(world: World) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:

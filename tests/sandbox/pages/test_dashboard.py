@@ -32,6 +32,11 @@ async def test_browsers_get_the_page_and_all_else_the_index(merchant: Merchant) 
         assert page.headers["vary"] == index.headers["vary"] == "accept"
 
 
+async def test_whoever_comes_to_the_bare_address_is_led_to_it(merchant: Merchant) -> None:
+    answer = await merchant.http.get("http://localhost/", headers=BROWSER)
+    assert (answer.status_code, answer.headers["location"]) == (307, "/_sandbox/")
+
+
 async def test_an_empty_sandbox_says_so(merchant: Merchant) -> None:
     said = text_of(await dashboard(merchant))
     for text in ("No request yet", "No transfer yet", "No order yet", "everything works"):
