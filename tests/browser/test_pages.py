@@ -17,21 +17,23 @@ pytestmark = pytest.mark.browser
 NARROW, WIDE = {"width": 360, "height": 740}, {"width": 1300, "height": 900}
 
 
-def root(page: Page, name: str) -> str | None:
-    return page.locator("html").get_attribute(name)
+def is_in(page: Page, language: str, direction: str) -> None:
+    """The page has come, with its style, in this language."""
+    expect(page.locator(f"html[lang={language}][dir={direction}]")).to_have_count(1)
+    page.wait_for_load_state()
 
 
 def test_the_payment_page_speaks_both_languages_and_each_runs_its_own_way(
     page: Page, shop: str, sandbox: SandboxProcess
 ) -> None:
     order_id = buy(page, shop)
-    assert (root(page, "lang"), root(page, "dir")) == ("fa", "rtl")
+    is_in(page, "fa", "rtl")
     label, amount = page.locator("dt").first, page.locator("dd").first
     assert middle(label) > middle(amount)
 
     page.get_by_role("button", name="English").click()
 
-    assert (root(page, "lang"), root(page, "dir")) == ("en", "ltr")
+    is_in(page, "en", "ltr")
     assert middle(label) < middle(amount)
     expect(page.locator("main")).to_contain_text("50,000 Rial")
     expect(page.locator("main")).to_contain_text("5,000 Toman")
@@ -92,6 +94,7 @@ def test_everything_fits_and_can_be_read(
     buy(page, shop)
     if language == "en":
         page.get_by_role("button", name="English").click()
+    is_in(page, language, "ltr" if language == "en" else "rtl")
     assert_fits_and_can_be_read(page)
     context.close()
 
