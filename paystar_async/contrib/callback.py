@@ -1,7 +1,7 @@
 """What every web framework's callback does: read the fields within bounds, find out what they are worth, answer.
 
-No framework is known here. A callback is written by anybody's browser, so nothing in it is trusted, nothing of it is
-shown or logged but what ``confirm`` found to be an order of yours, and whatever is wrong with it is a page and a line.
+No framework is known here. A callback is written by anybody's browser, so nothing in it is trusted, nothing of it
+is shown, nothing personal in it is logged, and whatever is wrong with it is a page and a line.
 """
 
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping

@@ -1,7 +1,8 @@
 """A payer's browser, as far as a shop sees one: it asks an application in this process."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -31,9 +32,9 @@ def paid(sandbox: Sandbox, address: str, choice: str = "pay") -> dict[str, str]:
     return dict(sandbox.pay(token_in(address), choice))
 
 
-async def come_back(browser: httpx.AsyncClient, method: str, fields: dict[str, str]) -> httpx.Response:
+async def come_back(browser: httpx.AsyncClient, method: str, fields: Mapping[str, Any]) -> httpx.Response:
     """What a shop answers to a payer who comes back."""
     path = "/pay/callback"
     if method == "GET":
-        return await browser.get(path, params=fields)
-    return await browser.post(path, data=fields)
+        return await browser.get(path, params=dict(fields))
+    return await browser.post(path, data=dict(fields))

@@ -1,0 +1,90 @@
+"""Nothing personal leaves through a host: not in its log, its answers or its spans."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+from starlette.routing import Route
+
+from paystar_async import Gateway, Paystar
+from paystar_async.contrib.opentelemetry import Traced
+from paystar_async.contrib.starlette import exception_handlers, payment_route, paystar_lifespan, paystar_of
+from paystar_async.payments import Payment
+from paystar_async.sandbox import Sandbox
+from tests.contrib.browsing import browsing, come_back, paid
+
+CARD, NATIONAL_ID, MOBILE, MAIL = "6037991899752346", "0084575948", "09121234567", "canary@shop.example"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_nothing_personal_and_no_secret_is_in_a_log_an_answer_or_a_span(
+    fails: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    sandbox = Sandbox()
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+
+    async def buy(request: Request) -> Response:
+        payment = await paystar_of(request).payments.start(
+            amount=50_000,
+            order_id="o-1",
+            callback="https://shop.example/pay/callback",
+            name="علی احمدی",
+            phone=MOBILE,
+            mail=MAIL,
+            national_code=NATIONAL_ID,
+            card_number=CARD,
+        )
+        return RedirectResponse(payment.url, 303)
+
+    async def on_payment(_: Request, payment: Payment) -> None:
+        assert payment.order_id == "o-1"
+
+    def make() -> Paystar:
+        return Paystar(
+            gateway=sandbox.gateway,
+            engine=sandbox.engine(),
+            database=tmp_path / "orders.db",
+            middleware=[Traced(provider)],
+            max_retries=0,
+        )
+
+    app = Starlette(
+        routes=[Route("/buy", buy, methods=["POST"]), payment_route("/pay/callback", on_payment)],
+        lifespan=paystar_lifespan(make, on_verified=lambda payment: None),
+        exception_handlers=exception_handlers,
+    )
+    async with browsing(app) as browser:
+        page = await browser.post("/buy")
+        fields = paid(sandbox, page.headers["location"])
+        if fails:
+            sandbox.fail("gateway.verify", "ip")
+        answers = [
+            await come_back(browser, "POST", fields),
+            await come_back(browser, "POST", fields | {"card_number": CARD}),
+            await come_back(browser, "POST", fields | {"order_id": NATIONAL_ID}),
+            await come_back(browser, "POST", fields | {"ref_num": [MOBILE, MAIL]}),
+        ]
+
+    assert [one.status_code for one in answers] == [503 if fails else 200, 400, 400, 400]
+    assert spans.get_finished_spans()
+    told = "\n".join(
+        [
+            *(f"{one.name} {one.getMessage()} {one.args}" for one in caplog.records if one.name.startswith("paystar")),
+            *(f"{one.text} {one.headers}" for one in answers),
+            *(span.to_json() for span in spans.get_finished_spans()),
+        ]
+    )
+    gateway: Gateway = sandbox.gateway
+    secrets = [gateway.id, gateway.sign_key]
+    held = [one if isinstance(one, str) else one.reveal() for one in secrets if one is not None]
+    held += [CARD, NATIONAL_ID, MOBILE, MAIL, "احمدی", fields["hashed_card_number"], fields["tracking_code"], "token="]
+    assert not [one for one in held if one in told]
