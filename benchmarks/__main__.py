@@ -152,7 +152,7 @@ def main() -> None:
     }
     for path in [given.json, *([HERE / "results.json"] if given.write else [])]:
         if path is not None:
-            path.write_text(json.dumps(said, indent=1, ensure_ascii=False) + "\n")
+            path.write_text(json.dumps(said, ensure_ascii=False) + "\n")
     if given.write:
         (HERE / "chart.svg").write_text(svg(seen))
         (HERE / "results.md").write_text(markdown(lines) + "\n")

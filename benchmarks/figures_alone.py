@@ -43,13 +43,15 @@ def _once(value: float) -> Spread:
 def memory(place: Place, _: int, told: Told, *, quick: bool) -> list[Cell]:
     """The peak of a large batch by that of a small one, and how late the loop came to other things meanwhile."""
     many = 100_000 if quick else 1_000_000
-    few = _batches(place, "ours", 10_000, 500)
+    few_count = 10_000
+    few = _batches(place, "ours", few_count, 500)
     told(f"batches: 10,000 done, now {many:,}")
     large = _batches(place, "ours", many, 500)
     return [
         Cell(f"{many:,} ÷ 10,000", Goal("≤", 1.15, 1.05), _once(large["rss"] / few["rss"])),
         Cell("peak", None, _once(large["rss"]), "MB"),
         Cell("loop lag p99", Goal("≤", 10, 5), _once(large["lag"]), "ms"),
+        Cell("the script's", None, _once(_batches(place, "script", few_count, 500)["lag"]), "ms"),
     ]
 
 

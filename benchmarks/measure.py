@@ -153,4 +153,7 @@ def paired(over: Sequence[float], under: Sequence[float]) -> Spread:
 
 def as_json(seen: Rounds) -> dict[str, list[dict[str, float]]]:
     """The rounds as they are written down."""
-    return {name: [asdict(one) for one in rounds] for name, rounds in seen.items()}
+    return {
+        name: [{what: round(value, 1) for what, value in asdict(one).items()} for one in rounds]
+        for name, rounds in seen.items()
+    }
