@@ -3,17 +3,16 @@
 from collections.abc import Callable, Sequence
 from os import PathLike
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import anyio
-from anyio.lowlevel import RunVar
 
 from paystar_async import settings
 from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.arguments import above, account, rings
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Middleware, Realm, Request, Response, Safety, Send, around
+from paystar_async.endpoint import Middleware, Realm, Request, Response, Send, around, checked_response
 from paystar_async.errors import ConfigurationError, NotSent
 from paystar_async.events import Event, OnEvent
 from paystar_async.keyring import Keys
@@ -34,7 +33,7 @@ from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.payouts import Payouts
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
-from paystar_async.session import WORKING, Session
+from paystar_async.session import WORKING, Session, Sessions
 from paystar_async.storage.choose import database as chosen_database
 from paystar_async.storage.database import Database
 from paystar_async.table import row_of
@@ -125,7 +124,7 @@ class Paystar:
         check_engine(engine)
         self._given: GivenEngine = engine
         self._budget = Budget()
-        self._session_var: RunVar[Session | None] = RunVar("paystar_async session", None)
+        self._sessions = Sessions()
 
         self.identity = IdentityCalls(self)
         self.inquiry = InquiryCalls(self)
@@ -171,11 +170,18 @@ class Paystar:
             BadAnswer: the answer cannot be read.
             StatusError: Paystar refused; the class names the status.
         """
-        return await self._deliver(value, timeout)
+        session, request = self._prepared(value, timeout, None)
+        return checked_response(request, await session.send(request))
 
     async def _deliver(
         self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
     ) -> Response[T]:
+        session, request = self._prepared(value, timeout, before_send)
+        return checked_response(request, await session.send(request))
+
+    def _prepared(
+        self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None
+    ) -> tuple[Session, Request[T]]:
         endpoint = row_of(value, "call")
         if self._strict:
             verify(value)
@@ -189,14 +195,7 @@ class Paystar:
         session = self._session()
         if session.closed:
             raise NotSent("the client was closed before it was sent")
-        response = cast("object", await session.send(request))
-        if not isinstance(response, Response):
-            raise ConfigurationError(
-                f"a ring of yours came back with a {type(response).__name__}",
-                executed="no" if endpoint.safety is Safety.READ else "maybe",
-                hint="a ring returns what next(request) gave it",
-            )
-        return cast("Response[T]", response)
+        return session, request
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
@@ -215,8 +214,7 @@ class Paystar:
 
     async def aclose(self) -> None:
         """Let renewals end, then close the connections; the client may be used again afterwards."""
-        session = self._session_var.get()
-        self._session_var.set(None)
+        session = self._sessions.take()
         if session is not None:
             session.closed = True
             session.watches.close()
@@ -236,10 +234,10 @@ class Paystar:
         working = WORKING.get()
         if working is not None and working.client is self:
             return working
-        session = self._session_var.get()
+        session = self._sessions.get()
         if session is None:
             session = self._build()
-            self._session_var.set(session)
+            self._sessions.put(session)
         return session
 
     def _keeper(self, realm: Realm) -> Keeper:

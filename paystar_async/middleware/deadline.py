@@ -6,7 +6,7 @@ passes: a queue that nothing was sent, an engine that the answer is missing.
 
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from paystar_async.clock import Clock, checked_seconds
 from paystar_async.endpoint import Request, Response, Send
@@ -21,4 +21,4 @@ class Deadline:
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Set the deadline and pass the request on."""
         timeout = checked_seconds("timeout", request.timeout)
-        return await next(evolve(request, deadline=self.clock.monotonic() + timeout))
+        return await next(request.with_deadline(self.clock.monotonic() + timeout))

@@ -29,7 +29,8 @@ class Log:
         except BaseException as error:
             self._note(logging.INFO, request, type(error).__name__, started)
             raise
-        self._note(logging.DEBUG, request, f"{response.status} (HTTP {response.http_status})", started)
+        if logger.isEnabledFor(logging.DEBUG):
+            self._note(logging.DEBUG, request, f"{response.status} (HTTP {response.http_status})", started)
         return response
 
     def _note(self, level: int, request: Request[Any], result: str, started: float) -> None:

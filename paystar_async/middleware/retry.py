@@ -3,7 +3,7 @@
 from random import Random
 from typing import Any
 
-from attrs import define, evolve, field
+from attrs import define, field
 
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Request, Response, Safety, Send
@@ -76,7 +76,7 @@ class Retry:
         attempt = 1
         while True:
             try:
-                response = await next(evolve(request, attempt=attempt))
+                response = await next(request.with_attempt(attempt))
             except PaystarError as error:
                 pause = self._pause(error, request, attempt)
                 if pause is None:

@@ -35,10 +35,19 @@ def _with_converter(one: Any) -> Any:
         return one
     name, optional = one.name, one.default is None
 
-    def convert(value: object) -> object:
-        return None if value is None and optional else kind.convert(value, name)
+    read = kind.read
 
-    return one.evolve(converter=convert)
+    def convert(value: object) -> object:
+        try:
+            return read(value)
+        except ValueError as refusal:
+            problem = refusal
+        raise kind.refusal(value, name, problem)
+
+    def convert_optional(value: object) -> object:
+        return None if value is None else convert(value)
+
+    return one.evolve(converter=convert_optional if optional else convert)
 
 
 def _masked(value: object) -> str:

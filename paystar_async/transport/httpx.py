@@ -14,9 +14,9 @@ from typing import Any
 import anyio
 import httpcore
 import httpx
-import sniffio
 
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.loops import asyncio_loop
 from paystar_async.transport.answer import LARGEST, Answer, too_large
 from paystar_async.transport.engine import Headers
 from paystar_async.transport.plain import Lines
@@ -199,8 +199,10 @@ class HttpxEngine:
 
 def _may_go_plainly() -> bool:
     """Whether httpx's own code stands on the way to the network, and this is asyncio."""
-    as_installed = all(_is_as_installed(way.handle_async_request) for way in _WAYS)
-    return as_installed and sniffio.current_async_library() == "asyncio"
+    for way in _WAYS:
+        if not _is_as_installed(way.handle_async_request):
+            return False
+    return asyncio_loop() is not None
 
 
 def _is_as_installed(method: object) -> bool:

@@ -127,7 +127,7 @@ def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any
 
 
 def _model_hook(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any]:
-    names = {one.name for one in attrs.fields(kind)}
+    names = {one.name for one in attrs.fields(kind)} - {"extra"}
     needs_nothing = all(one.default is not attrs.NOTHING for one in attrs.fields(kind))
     inner = make_dict_structure_fn(kind, converter)
 
@@ -137,8 +137,10 @@ def _model_hook(kind: Any, converter: BaseConverter) -> Callable[[object, Any], 
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {_told(value)}")
         data = cast("dict[str, object]", value)
+        if data.keys() <= names and None not in data.values():
+            return inner(data, kind)  # the usual case: nothing unknown, nothing missing
         known: dict[str, object] = {name: one for name, one in data.items() if name in names and one is not None}
-        known["extra"] = {name: one for name, one in data.items() if name not in names or name == "extra"}
+        known["extra"] = {name: one for name, one in data.items() if name not in names}
         return inner(known, kind)
 
     return read

@@ -4,17 +4,13 @@ The innermost room, and the only one where a secret or a signature is written do
 – rings, logs, journals, tracebacks – never holds one.
 """
 
-import json
-import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, quote_plus, urlencode, urlsplit
+from urllib.parse import urlencode, urlsplit
 
-from attrs import field, frozen, has
-from cattrs import Converter
-from cattrs.gen import make_dict_unstructure_fn, override
+from attrs import field, frozen
 
-from paystar_async.accounts import Accounts, signature
+from paystar_async.accounts import Accounts
 from paystar_async.endpoint import Endpoint, Request, Response
 from paystar_async.errors import (
     BY_STATUS,
@@ -27,35 +23,25 @@ from paystar_async.errors import (
     http_may_have_executed,
     status_class,
 )
-from paystar_async.models.base import Call, answer_type, fields_of
+from paystar_async.models.base import Call, answer_type
 from paystar_async.transport import codec
+from paystar_async.transport.form import Form, plain
+from paystar_async.transport.hiding import Hiding
 from paystar_async.transport.structure import structure
-from paystar_async.values.mask import scrub
 from paystar_async.values.secret import Secret
-from paystar_async.version import USER_AGENT
 
 T = TypeVar("T")
 
 SUCCESS = frozenset({1, "ok"})
-LONGEST, LONGEST_SHOWN = 20_000, 1_000
-"""Characters of a server's text that are looked at, and that are kept."""
 INVALID_ACCESS = "دسترسی نامعتبر"
 """How an invalid or expired key is also refused, with no code 4 or 5 (WIRE §1, two integrations)."""
-
-_unstructuring = Converter(omit_if_default=True)
-
-
-@_unstructuring.register_unstructure_hook_factory(has)
-def _sent_fields(cls: Any, converter: Converter) -> Any:
-    held_back = {one.name: override(omit=True) for one in fields_of(cls) if not one.sent}
-    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **cast("dict[str, Any]", held_back))
 
 
 def _without_query(url: str) -> str:
     return urlsplit(url)._replace(query="").geturl()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)
 class Outgoing:
     """A request as it leaves; shows itself without query, headers and body, which hold secrets."""
 
@@ -75,43 +61,27 @@ class Wire:
 
     def __init__(self, accounts: Accounts, base_url: str) -> None:
         self._accounts, self._base_url = accounts, base_url
-        self._hiding: dict[Secret | None, re.Pattern[str]] = {}
-
-    def url(self, endpoint: Endpoint) -> str:
-        """The row's address."""
-        return self._base_url + endpoint.path.format(direct=self._accounts.direct)
+        self._forms: dict[int, Form] = {}
+        self._hiding: dict[Secret | None, Hiding] = {}
+        self._latest: tuple[Secret | None, Hiding | None] = None, None  # one tuple: loops in other threads read it too
 
     def page(self, endpoint: Endpoint, value: Call[Any]) -> str:
         """The address of a page row, its fields in the query."""
-        return f"{self.url(endpoint)}?{urlencode(_plain(value))}"
+        return f"{self._form(endpoint).url}?{urlencode(plain(value))}"
 
     def encode(self, request: Request[Any]) -> Outgoing:
         """The request as it leaves, with its secrets and its signature."""
-        endpoint = request.endpoint
-        fields = self._fields(request)
-        headers = [("Accept", "application/json"), ("User-Agent", USER_AGENT)]
-        if request.key is not None and not endpoint.renews:
-            headers.append(("Authorization", f"Bearer {request.key.reveal()}"))
-        url = self.url(endpoint)
-        if endpoint.method == "GET":
-            return Outgoing(method="GET", url=f"{url}?{urlencode(fields)}", headers=tuple(headers), body=None)
-        headers.append(("Content-Type", "application/json"))
-        return Outgoing(method="POST", url=url, headers=tuple(headers), body=codec.dumps(fields))
+        form = self._form(request.endpoint)
+        fields, headers = form.fields(request.value, request.key), form.headers(request.key)
+        if form.endpoint.method == "GET":
+            return Outgoing(method="GET", url=f"{form.url}?{urlencode(fields)}", headers=headers, body=None)
+        return Outgoing(method="POST", url=form.url, headers=headers, body=codec.dumps(fields))
 
-    def _fields(self, request: Request[Any]) -> dict[str, object]:
-        endpoint, value = request.endpoint, request.value
-        who = self._accounts.credentials(endpoint.realm, endpoint.method)
-        fields: dict[str, object] = {name: _revealed(one) for name, one in who.items()}
-        fields |= _plain(value)
-        if endpoint.renews and request.key is not None:
-            fields[endpoint.renews] = request.key.reveal()
-        sign_key = self._accounts.sign_key(endpoint.realm)
-        if endpoint.sign and sign_key is not None and endpoint.method == "POST":
-            unsent = {one.name: getattr(value, one.name) for one in fields_of(type(value)) if not one.sent}
-            # A signature over a field that was left out would be refused; an inquiry by ref_num alone is unsigned.
-            if all(name in fields or name in unsent for name in endpoint.sign):
-                fields["sign"] = signature(sign_key, ((fields | unsent)[name] for name in endpoint.sign))
-        return fields
+    def _form(self, endpoint: Endpoint) -> Form:
+        form = self._forms.get(id(endpoint))
+        if form is None or form.endpoint is not endpoint:
+            form = self._forms[id(endpoint)] = Form(endpoint, self._accounts, self._base_url)
+        return form
 
     def decode(self, request: Request[T], http_status: int, headers: Mapping[str, str], body: bytes) -> Response[T]:
         """The answer as its type; the envelope is read whatever the HTTP status is.
@@ -120,7 +90,6 @@ class Wire:
             StatusError: the envelope says anything but success.
             BadAnswer: there is no envelope, or its data does not fit the row's answer.
         """
-        after = _retry_after(headers)
         try:
             envelope = _envelope(body)
             status = _status(envelope)
@@ -138,8 +107,13 @@ class Wire:
         except BadAnswer as bad:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
         else:
-            raise self._refusal(request, status, text, envelope.get("data"), http_status, after)
-        raise BadAnswer(path, reason + _ABOUT_HTTP.get(http_status, ""), http_status=http_status, retry_after=after)
+            raise self._refusal(request, status, text, envelope.get("data"), http_status, _retry_after(headers))
+        raise BadAnswer(
+            path,
+            reason + _ABOUT_HTTP.get(http_status, ""),
+            http_status=http_status,
+            retry_after=_retry_after(headers),
+        )
 
     def _refusal(
         self, request: Request[Any], status: int | str, text: str, data: object, http_status: int, after: float | None
@@ -162,13 +136,19 @@ class Wire:
 
     def _shown(self, request: Request[Any], text: str) -> str:
         """A text of the server's without our secrets, which a server that echoes its input puts into it."""
-        pattern = self._hiding.get(request.key)
-        if pattern is None:
-            if len(self._hiding) > 8:  # keys are renewed; the patterns of old ones are dropped
+        key, hiding = self._latest
+        if key is not request.key or hiding is None:
+            hiding = self._hiding_of(request.key)
+            self._latest = request.key, hiding
+        return hiding.shown(text)
+
+    def _hiding_of(self, key: Secret | None) -> Hiding:
+        hiding = self._hiding.get(key)
+        if hiding is None:
+            if len(self._hiding) > 8:  # keys are renewed; what hides the old ones is dropped
                 self._hiding.clear()
-            held = [*self._accounts.secrets(), *([request.key] if request.key is not None else [])]
-            pattern = self._hiding[request.key] = _pattern(held)
-        return scrub(pattern.sub("***", text[:LONGEST]))[:LONGEST_SHOWN]
+            hiding = self._hiding[key] = Hiding([*self._accounts.secrets(), *([key] if key is not None else [])])
+        return hiding
 
 
 _ABOUT_HTTP = {
@@ -178,31 +158,6 @@ _ABOUT_HTTP = {
     429: "; too many requests: call less at once",
 }
 """What an HTTP status says for itself where no envelope came with it."""
-
-
-def _plain(value: object) -> dict[str, Any]:
-    return cast("dict[str, Any]", _unstructuring.unstructure(value))
-
-
-def _revealed(value: str | Secret) -> str:
-    return value.reveal() if isinstance(value, Secret) else value
-
-
-def _pattern(secrets: Iterable[Secret]) -> re.Pattern[str]:
-    """What finds secrets in a text, as they stand, in a query string and in JSON; and every signature."""
-    forms: set[str] = set()
-    for text in (one.reveal() for one in secrets):
-        forms |= {text, quote(text), quote(text, safe=""), quote_plus(text), quote_plus(text, safe="/")}
-        once = _escaped(text)
-        forms |= once.union(*map(_escaped, once))  # a body that is quoted in a JSON text is escaped twice
-    # The longest first: one secret may be the beginning of another.
-    known = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    return re.compile(f"[0-9a-f]{{128}}|{known}" if known else "[0-9a-f]{128}", re.IGNORECASE)
-
-
-def _escaped(text: str) -> set[str]:
-    plain, ascii_alone = codec.dumps(text).decode()[1:-1], json.dumps(text)[1:-1]
-    return {plain, ascii_alone, ascii_alone.replace("/", r"\/")}
 
 
 def _told(data: object) -> list[tuple[str, list[str]]]:

@@ -47,11 +47,15 @@ class Kind:
         """The value as it is sent; raises InvalidValue naming the field ``name``."""
         try:
             return self.read(value)
-        except InvalidValue:
-            raise  # a list names the item itself
         except ValueError as refusal:
-            hint = str(refusal) or None
-        raise InvalidValue(name, expected=self.shape, got=self.mask(value), hint=hint)
+            problem = refusal
+        raise self.refusal(value, name, problem)
+
+    def refusal(self, value: object, name: str, problem: ValueError) -> InvalidValue:
+        """What is said of a value that ``read`` refused; a list names the item itself."""
+        if isinstance(problem, InvalidValue):
+            return problem
+        return InvalidValue(name, expected=self.shape, got=self.mask(value), hint=str(problem) or None)
 
     def verify(self, value: object, name: str) -> None:
         """Check the checksum; raises InvalidValue naming the field ``name``."""

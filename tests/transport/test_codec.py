@@ -1,11 +1,13 @@
 """JSON that every parser reads the same way, and no other."""
 
 import json
+from collections.abc import Generator
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from paystar_async.transport import codec
 from paystar_async.transport.codec import DEEPEST, Unreadable, dumps, loads
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -13,6 +15,16 @@ TEXTS = st.text(st.characters(codec="utf-8"))
 JSON = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)
 )
+
+
+@pytest.fixture(params=["orjson", "json"], autouse=True, scope="module")
+def parser(request: pytest.FixtureRequest) -> Generator[None]:
+    """All of it with orjson, and all of it again without."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "json":
+            patch.setattr(codec, "_orjson", None)
+        assert (codec._orjson is None) is (request.param == "json")  # pyright: ignore[reportPrivateUsage]
+        yield
 
 
 @given(JSON)
@@ -89,3 +101,54 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 def test_what_cannot_be_read_is_not_written(value: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         dumps(value)
+
+
+PIECES = st.sampled_from(
+    [
+        *b'{}[]:,"-+.eE0123456789 \n\t\x00\x0b\x7f\xff\\u',
+        *["true", "false", "null", "NaN", "Infinity", '{"a":', '"a":1,', "\\ud83d", "\\ude00", "\\u00e9", "\\n"],
+        *["é", "\ufeff", "1" * 19, "9" * 20, "e400", "[" * 70, "]" * 70],
+    ]
+)
+
+
+def _verdict(body: bytes) -> str:
+    try:
+        return f"read as {loads(body)!r}"
+    except Unreadable as refusal:
+        return f"refused: {refusal}"
+
+
+def _bytes_of(piece: int | str) -> bytes:
+    return piece.encode() if isinstance(piece, str) else bytes([piece])
+
+
+@settings(max_examples=600)
+@given(JSON.map(lambda value: json.dumps(value).encode()) | JSON.map(dumps), st.lists(PIECES, max_size=6), st.data())
+def test_nobody_can_tell_which_parser_it_was(body: bytes, pieces: list[int | str], data: st.DataObject) -> None:
+    for piece in pieces:
+        place = data.draw(st.integers(0, len(body)))
+        body = body[:place] + _bytes_of(piece) + body[place:]
+    told = _verdict(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_orjson", None)
+        assert told == _verdict(body)
+
+
+@given(st.lists(PIECES, max_size=12).map(lambda pieces: b"".join(map(_bytes_of, pieces))))
+def test_nor_by_what_is_no_json_at_all(body: bytes) -> None:
+    told = _verdict(body)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_orjson", None)
+        assert told == _verdict(body)
+
+
+FIELDS = st.dictionaries(TEXTS, st.integers() | TEXTS | st.booleans() | st.none() | st.lists(TEXTS), max_size=4)
+
+
+@given(FIELDS)
+def test_nor_by_what_is_sent(fields: dict[str, object]) -> None:
+    written = dumps(fields)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec, "_orjson", None)
+        assert written == dumps(fields)
