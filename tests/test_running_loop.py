@@ -1,0 +1,49 @@
+"""Which event loop runs, and whose session a client uses in it."""
+
+import asyncio
+
+import anyio
+import trio
+
+from paystar_async.loops import asyncio_loop
+from tests.support import Engine, client, in_turn, ok
+
+
+def test_asyncios_loop_is_told_and_nobody_elses() -> None:
+    async def here() -> object:
+        return asyncio_loop()
+
+    async def same() -> bool:
+        return asyncio_loop() is asyncio.get_running_loop()
+
+    assert asyncio_loop() is None
+    assert asyncio.run(same())
+    assert anyio.run(here, backend="trio") is None
+
+
+def test_trio_as_a_guest_of_asyncio_is_trio_and_has_a_session_of_its_own() -> None:
+    paystar = client(Engine(in_turn(ok({"is_matched": True}))))
+
+    async def session() -> object:
+        await paystar.identity.match_mobile(national_id="0012345679", mobile_number="09121234567")
+        return paystar._session()  # pyright: ignore[reportPrivateUsage]
+
+    async def guest() -> tuple[object, object]:
+        return asyncio_loop(), await session()
+
+    async def host() -> None:
+        ended: asyncio.Future[tuple[object, object]] = asyncio.get_running_loop().create_future()
+        ours = await session()
+        trio.lowlevel.start_guest_run(
+            guest,
+            run_sync_soon_threadsafe=asyncio.get_running_loop().call_soon_threadsafe,
+            done_callback=lambda outcome: ended.set_result(outcome.unwrap()),
+        )
+        loop, theirs = await ended
+        assert loop is None
+        assert theirs is not ours
+        assert await session() is ours
+        await paystar.aclose()
+        assert await session() is not ours
+
+    asyncio.run(host())
