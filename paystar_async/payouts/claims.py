@@ -213,19 +213,24 @@ async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
         if not rows:
             return Release(ours=False, due=None, closed=closed)
         at = rows[0]["at"]
-        await _write(transaction, claim, decision, at)
-        due = None if decision.pause is None else at + decision.pause
-        await transaction.execute(NEXT, told | {"work": decision.work, "due": due, "looks": decision.looks})
+        if await _write(transaction, claim, decision, at):
+            due = None if decision.pause is None else at + decision.pause
+            await transaction.execute(NEXT, told | {"work": decision.work, "due": due, "looks": decision.looks})
+        else:  # a late answer came in between, and what is next was decided without it
+            due = await _rest(transaction, chunk.chunk_id, at)
     return Release(ours=True, due=due, closed=closed)
 
 
-async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float) -> None:
+async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float) -> bool:
+    """Whether all transfers were still as they had been claimed; the others stay as they are."""
     chunk, cause = claim.chunk, decision.cause
+    whole = True
     if decision.whole is not None:
         after, why = decision.whole
         await move_chunk(transaction, chunk.chunk_id, State.SENDING, after, at=at, cause=cause, reason=why)
     for step in decision.steps:
-        await move_rows(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
+        moved = await move_rows(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
+        whole = whole and len(moved) == len(step)
     counts = [
         (one.record, decision.counted[one.record.track_id])
         for one in claim.transfers
@@ -234,6 +239,7 @@ async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float
     await count_not_founds(transaction, chunk.product, chunk.account, counts, claim.at)
     if decision.apart:
         await set_apart(transaction, chunk.chunk_id, at)
+    return whole
 
 
 async def _rest(transaction: Timed, chunk_id: str, at: float) -> float | None:

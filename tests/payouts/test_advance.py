@@ -235,6 +235,29 @@ async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, de
     assert await other.states() == ["failed"]
 
 
+async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
+    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunk)
+    find = desk.product.find
+
+    async def overtaken(track_id: str, timeout: float) -> object:
+        said = await find(track_id, timeout)
+        await desk.ledger.learn(desk.product, [Settlement(track_id=track_id, status=TransferStatus.PENDING)])
+        return said
+
+    place.passes(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.product, "find", overtaken)
+        assert await desk.advancer.advance(chunk) is not None
+    assert await desk.states() == ["pending"]
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success"]
+
+
 async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_person_looks(
     place: Place, desk: Desk
 ) -> None:

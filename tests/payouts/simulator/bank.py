@@ -129,6 +129,7 @@ class Bank:
             if word is not None:
                 words.append(word)
         self._charge(items)
+        taken = len(words) == len(items)
         if world.chance(weather.silent):
             return None
         if world.chance(weather.nonsense):
@@ -137,7 +138,7 @@ class Bank:
             words.append(self._contradiction(world.dice.choice(words)))
         world.dice.shuffle(words)
         if self.wallet:
-            return _ok({}, status=1) if len(words) == len(items) else None
+            return _ok({}, status=1) if taken else None
         return _ok(words[0] if len(words) == 1 else words)
 
     def _refusal(self, items: Sequence[Mapping[str, Any]]) -> int | None:

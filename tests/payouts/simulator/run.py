@@ -105,7 +105,7 @@ class Play:
         while True:
             pause = LOOKS_EVERY * 10
             try:
-                for batch_id in self.batches.keys() - self.submitted if first else ():
+                for batch_id in [one for one in self.batches if first and one not in self.submitted]:
                     await ledger.plan(product, batch_id, _each(self.batches[batch_id]), policy=self.policy)
                     self.submitted.add(batch_id)
                 first = False

@@ -42,6 +42,11 @@ class Store:
         sql = "SELECT track_id, version, before, after FROM paystar_payout_events ORDER BY track_id, version"
         return [(row["track_id"], row["version"], row["before"], row["after"]) for row in self.rows(sql)]
 
+    def calm(self) -> None:
+        """End what is under way, at the very end."""
+        if self.holder is not None:
+            self.end(self.holder, "ROLLBACK")
+
     async def acquire(self, host: Host) -> "_Turn":
         if self.holder is not None:
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -120,6 +120,7 @@ class Watch:
 
     def last_words(self, track_ids: list[str]) -> None:
         """Compare the whole ledger with the bank."""
+        self.store.calm()
         if self.store.events() != sorted(self.events, key=lambda event: event[:2]):
             self.world.broken("an event was changed or taken away")
         for track_id in track_ids:
