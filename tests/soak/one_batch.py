@@ -44,7 +44,7 @@ def grow_no_further(ledger: Path, room: int) -> None:
 
 
 async def main(settings: dict[str, Any]) -> None:
-    payer.short_leases()
+    payer.in_a_hurry()
     if settings.get("stops"):
         stop_at_the_fence()
     if "room" in settings:

@@ -1,6 +1,7 @@
 """Workers that pay, as processes: started in no time, killed -9 at any moment, replaced."""
 
 import asyncio
+import logging
 import multiprocessing
 import os
 import random
@@ -17,7 +18,7 @@ from attrs import define, field
 from paystar_async import Application, Paystar, Transfer
 from paystar_async.clock import SystemClock
 from paystar_async.errors import PaystarError
-from paystar_async.payouts import advance
+from paystar_async.payouts import advance, decide
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.records import Policy
@@ -38,8 +39,13 @@ LOW = 20
 DEPOSITS = ("0100000000001", "0100000000002", "0100000000003")
 
 
-def short_leases() -> None:
-    """A dead worker's claims end sooner: what is right for a service takes too long here."""
+def in_a_hurry() -> None:
+    """A dead worker's claims end sooner: what is right for a service takes too long here.
+
+    With so many requests that come to nothing, some transfers are sent more often than a service should send one.
+    """
+    logging.getLogger("paystar_async").setLevel(logging.CRITICAL)
+    decide.MOST_ATTEMPTS = 100
     defaults = advance.Advancer.__init__.__kwdefaults__
     assert defaults is not None
     defaults |= {"timeout": CALL_SECONDS, "fence": FENCE_SECONDS, "margin": MARGIN_SECONDS}
@@ -74,7 +80,7 @@ def client(settings: dict[str, Any], **options: Any) -> Paystar:
 
 def work(settings: dict[str, Any]) -> None:
     """A worker with its own dispatcher: submits batch after batch until it is told to end, then sees to the rest."""
-    short_leases()
+    in_a_hurry()
     asyncio.run(_work(settings))
 
 
@@ -122,7 +128,7 @@ async def top_up(settings: dict[str, Any]) -> None:
 
 def queue_worker(settings: dict[str, Any]) -> None:
     """One of procrastinate's workers, by its own command."""
-    short_leases()
+    in_a_hurry()
     from procrastinate.cli import main
 
     os.environ["PAYSTAR_SOAK"] = settings["file"]
@@ -169,7 +175,7 @@ class Crew:
 
     def kill_one(self) -> None:
         """Wait for a moment, then kill -9 one of them, and put another in its place."""
-        time.sleep(self.dice.uniform(0.02, 0.3))
+        time.sleep(self.dice.uniform(0.05, 0.6))
         victim = self.dice.choice(self.workers)
         victim.kill()
         victim.join()
@@ -185,7 +191,7 @@ class Crew:
 @contextmanager
 def crew(work: Callable[[dict[str, Any]], None], settings: dict[str, Any], size: int, seed: int) -> Generator[Crew]:
     """Workers, until the block ends."""
-    CREW.set_forkserver_preload(["tests.soak.payer", "tests.soak.queue_app"])
+    CREW.set_forkserver_preload(["tests.soak.payer", "paystar_async.contrib.procrastinate", "procrastinate.cli"])
     some = Crew(work, settings, size, random.Random(seed))
     some.fill()
     try:
