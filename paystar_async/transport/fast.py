@@ -5,6 +5,8 @@ that ran out of time after its body had left in a ``ConnectTimeoutError``. Only 
 whether there ever was a connection. They are texts of the libraries below it, so its version is capped, here as in the
 ``fast`` extra, and the conformance tests pin what is read there.
 
+It trusts whom the operating system trusts (or ``SSL_CERT_FILE``); the other engines trust certifi's authorities.
+
 A call that is cancelled is not called back: what was handed to the threads of Rust goes its way until its answer, its
 timeout or ``aclose``, and nobody hears of the end.
 """
@@ -127,7 +129,14 @@ def _made(connections: int) -> Client:
     builder = builder.brotli(enable=False).zstd(enable=False).default_cookie_store(enable=False)
     builder = builder.connect_timeout(timedelta(seconds=CONNECT_SECONDS))
     builder = builder.pool_max_idle_per_host(connections).pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
-    return builder.build()
+    try:
+        return builder.build()
+    except PyreqwestError:
+        pass
+    raise ConfigurationError(
+        "the fast engine finds no certificate authorities on this host",
+        hint="install the system's ca-certificates, or name a file in SSL_CERT_FILE",
+    )
 
 
 async def _exchange(request: StreamRequest, timeout: float) -> _Answer:

@@ -79,6 +79,14 @@ def test_a_version_that_was_not_read_is_refused(monkeypatch: pytest.MonkeyPatch)
         FastEngine()
 
 
+async def test_a_host_without_certificate_authorities_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"):
+        monkeypatch.setenv(name, "/nowhere")
+
+    with pytest.raises(ConfigurationError, match="no certificate authorities"):
+        await ask(FastEngine(), URL)
+
+
 async def test_a_call_that_must_be_fenced_is_refused() -> None:
     async with opened("fast") as engine:
         with pytest.raises(ConfigurationError, match="cannot say when a request leaves"):
