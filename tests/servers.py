@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 STARTS_WITHIN = 20.0
 
 
-class _Guard:
+class Guard:
     """Ends a server even if these tests are killed: it notices that nobody holds the other end of a pipe."""
 
     def __init__(self, pid: int | None) -> None:
@@ -42,7 +42,7 @@ class RedisServer:
     def __init__(self, home: Path) -> None:
         self._home = home
         self._process: subprocess.Popen[bytes] | None = None
-        self._guard: _Guard | None = None
+        self._guard: Guard | None = None
         self.url = f"unix://{home / 'socket'}"
 
     def start(self) -> None:
@@ -57,7 +57,7 @@ class RedisServer:
         ]
         command += ["--appendonly", "yes", "--save", "", "--logfile", str(self._home / "log")]
         self._process = subprocess.Popen(command)
-        self._guard = _Guard(self._process.pid)
+        self._guard = Guard(self._process.pid)
         until = time.monotonic() + STARTS_WITHIN
         while not self._answers():
             assert self._process.poll() is None, (self._home / "log").read_text()
@@ -91,12 +91,12 @@ class PostgresServer:
 
     def __init__(self, server: "Server") -> None:
         self._server = server
-        self._guard: _Guard | None = None
+        self._guard: Guard | None = None
         self.url = ""
 
     def start(self) -> None:
         self._server.ensure_postgres_running()
-        self._guard = _Guard(self._server.get_pid())
+        self._guard = Guard(self._server.get_pid())
         self.url = self._server.get_uri()
 
     def stop(self) -> None:

@@ -15,6 +15,7 @@ from attrs import frozen
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.conftest import CHROMIUM
+from tests.servers import Guard
 
 FLAGS = (
     "--headless",
@@ -92,12 +93,14 @@ def sandbox_process() -> Iterator[SandboxProcess]:
     command = [sys.executable, "-m", "paystar_async", "sandbox", "--port", "0", "--seed", "11"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
+        guard = Guard(process.pid)
         process.stdout.readline()
         environment: dict[str, str] = {}
         for _ in range(14):
             name, _, value = shlex.split(process.stdout.readline())[1].partition("=")
             environment[name] = value
         yield SandboxProcess(environment["PAYSTAR_BASE_URL"].removesuffix("/api"), environment)
+        guard.leave()
         process.terminate()
 
 

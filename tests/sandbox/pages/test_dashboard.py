@@ -83,6 +83,7 @@ async def test_it_shows_transfers_and_raises_the_alarm_when_one_was_paid_twice(m
 async def test_it_shows_the_last_requests_with_secrets_masked(merchant: Merchant) -> None:
     person = merchant.sandbox.people[0]
     await merchant.data("identity.match_mobile", national_id=person.national_id, mobile_number=person.mobile)
+    owner = (await merchant.data("inquiry.iban", iban=person.iban))["owners"][0]
     await merchant.data("keys.refresh_application_key")
     merchant.sandbox.fail("transfers.settle", "reset_after", times=1)
     with pytest.raises(ConnectionResetError):
@@ -100,13 +101,14 @@ async def test_it_shows_the_last_requests_with_secrets_masked(merchant: Merchant
         "gateway.create",
         "transfers.settle",
         "keys.refresh_application_key",
+        "inquiry.iban",
         "identity.match_mobile",
     ]
     assert listed == calls
     assert "no answer" in html
     assert "reset_after" in html
     everybody = [getattr(one, name) for one in merchant.sandbox.people for name in ("card", "iban", "mobile")]
-    for secret in (*secrets(merchant), created["token"], person.national_id, *everybody):
+    for secret in (*secrets(merchant), created["token"], person.national_id, *owner.values(), *everybody):
         assert secret not in html
 
 
@@ -141,7 +143,7 @@ async def test_it_shows_which_faults_are_on(merchant: Merchant) -> None:
     on = re.findall(r'id="switch-(\w+)" aria-checked="true"', html)
     assert on == ["html"]
     said = text_of(html)
-    assert "wallet.settle 3 more chance 0.5 2 s" in said
+    assert "wallet.settle 3 more · chance 0.5 · 2 s" in said
 
 
 async def test_it_is_persian_where_that_is_asked_for_or_liked_best(merchant: Merchant) -> None:
