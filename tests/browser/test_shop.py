@@ -63,6 +63,20 @@ def test_who_does_not_pay_in_time_gets_nothing(
     assert newest(sandbox)["status"] == known
 
 
+@pytest.mark.parametrize("kind", ["shop", "posting_shop"])
+def test_who_presses_twice_finds_the_way_back(
+    scriptless: BrowserContext, kind: str, sandbox: SandboxProcess, request: pytest.FixtureRequest
+) -> None:
+    page = scriptless.new_page()
+    buy(page, request.getfixturevalue(kind))
+    token = page.locator("input[name=token]").first.get_attribute("value")
+    sandbox.tell("pay", token=token)  # the first press, whose answer the second one cuts off
+    page.locator("button[value=pay]").click()
+    expect(page.locator("main")).to_contain_text("(-3)")
+    page.get_by_text("بازگشت به پذیرنده").click()
+    states(page, "verified", 1)
+
+
 def test_without_scripts_a_payer_comes_back_by_get_and_by_the_button_of_the_form(
     scriptless: BrowserContext, shop: str, posting_shop: str, sandbox: SandboxProcess
 ) -> None:

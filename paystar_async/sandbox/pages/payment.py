@@ -38,7 +38,8 @@ def payment_page(payments: Payments, request: HttpRequest, fields: Mapping[str, 
             return _refusal_page(FOREIGN, language, 403)
         return _choose(payments, token, Choice(str(choice)), str(fields.get("card", "")), language)
     except Refusal as refusal:
-        return _refusal_page(refusal, language, 400)
+        # Who pressed twice has seen the first answer of neither: there must be a way back from here too.
+        return _refusal_page(refusal, language, 400, payments.way_back(token) if pressed else None)
 
 
 def _choose(payments: Payments, token: str, choice: Choice, card: str, language: Language) -> HttpResponse:
@@ -86,8 +87,8 @@ def _return_page(callback: Callback, choice: Choice, language: Language) -> Http
     )
 
 
-def _refusal_page(refusal: Refusal | str, language: Language, http: int) -> HttpResponse:
+def _refusal_page(refusal: Refusal | str, language: Language, http: int, back: Callback | None = None) -> HttpResponse:
     status = "" if isinstance(refusal, str) else str(refusal.status)
     key = f"refusal {status or refusal}"
     message = language.say(key) if language.has(key) or isinstance(refusal, str) else refusal.message
-    return page("refusal.html", language, http=http, status=status, message=message)
+    return page("refusal.html", language, http=http, status=status, message=message, back=back)

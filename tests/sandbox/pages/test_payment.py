@@ -61,6 +61,19 @@ async def test_the_language_is_switched_as_often_as_one_likes_until_the_payer_ha
     assert (refused.status_code, "(-3)" in refused.text) == (400, True)
 
 
+@pytest.mark.parametrize("method", [1, 2])
+async def test_who_pressed_twice_is_shown_the_way_back_and_nobody_else_is(merchant: Merchant, method: int) -> None:
+    token = (await merchant.created(callback_method=method))["token"]
+    await press(merchant, token, choice="pay")
+    again = await press(merchant, token, choice="cancel", lang="en")
+    assert (again.status_code, "(-3)" in again.text) == (400, True)
+    way = re.findall(r'href="(https://shop.example/back[?][^"]+)"|action="(https://shop.example/back)"', again.text)
+    assert len(way) == 1
+    assert 'name="status" value="1"' in again.text or "?status=1&amp;" in again.text
+    for other in (await opened(merchant, token), await press(merchant, token, "https://evil.example", choice="pay")):
+        assert "shop.example" not in other.text
+
+
 async def test_the_card_that_is_entered_pays(merchant: Merchant) -> None:
     token = (await merchant.created())["token"]
     await opened(merchant, token)
