@@ -76,8 +76,11 @@ def test_an_example_runs_as_it_stands(
     if "batch(" in source:
         assert printed.count("the bank has it") == 50
         assert len(sandbox.ledger) == executed + 50
-    if "payment_url" in source:
+    if "def checkout" in source and "asyncio.run(main())" in source:
         assert printed.startswith(environment["PAYSTAR_BASE_URL"] + "/pardakht/payment?token=")
+        brought = sandbox.pay(printed.strip().partition("token=")[2])
+        assert asyncio.run(defined["come_back"](brought)).startswith("paid, receipt ")
+        assert capsys.readouterr().out == "fulfil ORD-45245 50000\n"
     if "hand_over" in source:
         assert printed.startswith("paid: ")
     if "reset_after" in source and "asyncio.run" in source:
