@@ -61,9 +61,9 @@ class Shop(RuleBasedStateMachine):
                 break
             self._take([0])
 
-    @initialize(payments=st.lists(ORDERS, min_size=1, max_size=4))
-    def open(self, payments: list[str]) -> None:
-        self.workers = [Worker(self.world, name) for name in range(WORKERS)]
+    @initialize(payments=st.lists(ORDERS, min_size=1, max_size=4), fails=st.booleans())
+    def open(self, payments: list[str], fails: bool) -> None:
+        self.workers = [Worker(self.world, name, handler_fails=fails) for name in range(WORKERS)]
         for order_id in payments:
             self.the_payer_goes_to_pay(0, order_id, [])
             self._finish()
@@ -101,6 +101,17 @@ class Shop(RuleBasedStateMachine):
     def the_payer_comes_back(self, who: int, which: int, turns: list[int]) -> None:
         one = list(self.world.money.values())[which % len(self.world.money)]
         self._do(who, turns, "confirm", callback_of(one))
+
+    @precondition(lambda self: any(len(one.attempts) > 1 for one in self.world.orders.values()))
+    @rule(which=ANY, turns=TURNS)
+    def every_page_of_an_order_is_paid_at_once(self, which: int, turns: list[int]) -> None:
+        orders = [one for one in self.world.orders.values() if len(one.attempts) > 1]
+        for who, attempt in enumerate(orders[which % len(orders)].attempts):
+            one = self.world.money[attempt.ref_num]
+            if one.status == GatewayStatus.INIT:
+                one.status, one.paid_at = GatewayStatus.UNVERIFIED, self.world.clock.time()
+            self._do(who % WORKERS, [], "confirm", callback_of(one))
+        self._take(turns)
 
     @precondition(lambda self: self.world.money)
     @rule(who=WHO, which=ANY, order_id=ORDERS, status=st.sampled_from(["1", "1", "-98", "-9"]), turns=TURNS)
