@@ -93,7 +93,7 @@ def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -
     plant(monkeypatch)
 
     with pytest.raises((AssertionError, ExceptionGroup)):
-        run_state_machine_as_test(  # type: ignore[no-untyped-call]  # pyright: ignore
+        run_state_machine_as_test(  # pyright: ignore
             machine.Shop,
             settings=settings(machine.TestShop.settings, phases=[Phase.generate], report_multiple_bugs=False),
         )
