@@ -1,8 +1,10 @@
 """``paystar demo``: the SDK against a bad network and a clock that jumps, counted by the other side."""
 
 import asyncio
+import tempfile
 import time
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Any
 
 from rich.console import Console
@@ -20,15 +22,17 @@ from paystar_async import (
     WalletTransfer,
     new_track_id,
 )
+from paystar_async.cli import demo_batch
 from paystar_async.cli.demo_report import Report
 from paystar_async.cli.demo_sandbox import DemoSandbox, own_sandbox
-from paystar_async.cli.demo_transfers import pay_all, pay_from_wallet
+from paystar_async.cli.demo_transfers import pay_from_wallet
 from paystar_async.cli.reading import count, number, seed
 from paystar_async.cli.show import output
 from paystar_async.outcomes import Outcome, Succeeded
 from paystar_async.payments import Verified
 
 DEPOSIT = "0100123456789"
+FILE, LEDGER, KEYS = "transfers.csv", "payouts.db", "keys.db"
 SETTLE_SECONDS = 0.5
 """How long the bank of the demo takes; a real one takes hours, and nobody watches that long."""
 
@@ -49,8 +53,9 @@ def demo(
 
     A sandbox is started on a free port of this machine. The two workflows of the reference run against it: a card
     is matched with a national id and paid to; a payment is paid on its page and verified, once more with the answer
-    to verify lost. Then the batch: answers get lost, broken and delayed, every key expires midway, and the sandbox
-    pays a repeated transfer again. At the end its books tell what was paid, and how often.
+    to verify lost. Then the batch, paid by a worker process that is killed -9 twice on the way: answers get lost and
+    broken, every key expires midway, and the sandbox pays a repeated transfer again. At the end its books tell what was
+    paid, and how often.
 
     The exit status is 0 only if every transfer was carried out exactly once, no fate is unknown, each key was
     renewed once and both workflows ended as they should.
@@ -82,6 +87,7 @@ class Demo:
         self._events: Counter[str] = Counter()
         self._ends: dict[str, Outcome] = {}
         self._workflows: dict[str, bool] = {}
+        self._kills = 0
 
     async def run(self) -> Report:
         """All of it, from the first workflow to the sandbox's books."""
@@ -91,14 +97,17 @@ class Demo:
             # A bank that pays a repeated transfer again forgives nothing; the reference does not promise better.
             await sandbox.do("settings", repeats_execute=True, settle_seconds=SETTLE_SECONDS)
             accounts, people = await sandbox.read("accounts"), (await sandbox.read("people"))["people"]
-            async with self._client(sandbox, accounts) as paystar:
-                await self._workflow_a(paystar, people[0])
-                await self._workflow_b(paystar, sandbox)
-                await self._from_wallet(paystar, people[1], "before its keys expire")
-                asked, resent = await self._batch(paystar, sandbox, people)
-                await self._from_wallet(paystar, people[1], "after they expired")
+            with tempfile.TemporaryDirectory(prefix="paystar-demo-") as home:
+                async with self._client(sandbox, accounts, Path(home)) as paystar:
+                    await self._workflow_a(paystar, people[0])
+                    await self._workflow_b(paystar, sandbox)
+                    await self._from_wallet(paystar, people[1], "before its keys expire")
+                    asked, resent = await self._batch(paystar, sandbox, accounts, people, Path(home))
+                    await paystar.transfers.find(limit=1)  # renews the key, if the batch was too short to
+                    await self._from_wallet(paystar, people[1], "after they expired")
             return Report(
                 asked=asked,
+                kills=self._kills,
                 ends=self._ends,
                 ledger=(await sandbox.read("ledger"))["transfers"],
                 stats=await sandbox.read("stats"),
@@ -108,7 +117,7 @@ class Demo:
                 seconds=time.monotonic() - began,
             )
 
-    def _client(self, sandbox: DemoSandbox, accounts: dict[str, Any]) -> Paystar:
+    def _client(self, sandbox: DemoSandbox, accounts: dict[str, Any], home: Path) -> Paystar:
         def count(event: Event) -> None:
             self._events[event.name] += 1
 
@@ -117,6 +126,8 @@ class Demo:
             Gateway(**accounts["gateway"]),
             Wallet(**accounts["wallet"]),
             base_url=sandbox.base_url,
+            database=home / LEDGER,
+            keys=str(home / KEYS),
             concurrency=self._concurrency,
             checks="strict",
             on_event=count,
@@ -164,29 +175,46 @@ class Demo:
         self._tell(f"wallet, {when}: paid, arrived", ended=isinstance(end, Succeeded) and balance.total_amount > 0)
 
     async def _batch(
-        self, paystar: Paystar, sandbox: DemoSandbox, people: list[dict[str, str]]
+        self,
+        paystar: Paystar,
+        sandbox: DemoSandbox,
+        accounts: dict[str, Any],
+        people: list[dict[str, str]],
+        home: Path,
     ) -> tuple[set[str], int]:
-        """The batch, through bad answers and past the end of every key; gives its track_ids."""
+        """The batch, through bad answers, kills and the end of every key; its track_ids, and how many went again."""
         asked = [
             _transfer(people[number % len(people)], Rial(100_000 + 10 * number)) for number in range(self._transfers)
         ]
-        self._console.print(f"{len(asked):,} transfers; {self._faults:.1%} of all answers go wrong, every key expires")
+        demo_batch.write(home / FILE, asked)
+        what = f"{self._faults:.1%} of all answers go wrong, every key expires, the worker is killed twice"
+        self._console.print(f"{len(asked):,} transfers; {what}", soft_wrap=True)
         await sandbox.spoil(self._faults)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=self._console, disable=not self._console.is_terminal) as progress:
-            sent, settled = (progress.add_task(name, total=len(asked)) for name in ("sent", "settled"))
-            first = 0
+            settled = progress.add_task("settled", total=len(asked))
 
-            async def on_sent() -> None:
-                nonlocal first
-                first += 1
-                progress.advance(sent)
-                if first == (len(asked) + 1) // 2:
-                    await sandbox.expire_keys()
+            async def is_renewed() -> bool:
+                return bool((await sandbox.read("stats"))["refreshes"].get("application"))
 
-            ends, resent = await pay_all(
-                paystar, asked, deposit=DEPOSIT, sent=on_sent, settled=lambda: progress.advance(settled)
+            paying = demo_batch.Paying(
+                settings={
+                    "application": accounts["application"],
+                    "base_url": sandbox.base_url,
+                    "file": str(home / FILE),
+                    "ledger": str(home / LEDGER),
+                    "keys": str(home / KEYS),
+                    "concurrency": self._concurrency,
+                },
+                count=len(asked),
+                expire_keys=sandbox.expire_keys,
+                is_renewed=is_renewed,
+                moved=lambda count: progress.update(settled, completed=count),
             )
+            await paying.run()
+        self._kills = paying.kills
+        self._events["retry"] += paying.retries
+        ends, resent = await demo_batch.ends(paystar)
         self._ends |= ends
         return {one.track_id for one in asked}, resent
 

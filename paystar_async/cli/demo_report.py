@@ -10,6 +10,8 @@ from rich.text import Text
 from paystar_async.cli.show import grid
 from paystar_async.outcomes import Failed, Outcome, Succeeded
 
+KILLS = 2
+
 
 @frozen(kw_only=True)
 class Report:
@@ -21,6 +23,7 @@ class Report:
         ledger: the sandbox's executed transfers by track_id: ``count`` and ``status`` of each.
         stats: the sandbox's ``requests`` by endpoint and ``refreshes`` by key.
         workflows: what each workflow was to end with, and whether it did.
+        kills: how often the worker that pays the batch was killed.
         retries: calls the client repeated by itself.
         resent: transfers that were sent again, the bank surely not having them.
         seconds: how long all of it took.
@@ -31,6 +34,7 @@ class Report:
     ledger: Mapping[str, Mapping[str, Any]]
     stats: Mapping[str, Mapping[str, int]]
     workflows: Mapping[str, bool]
+    kills: int
     retries: int
     resent: int
     seconds: float
@@ -74,6 +78,7 @@ class Report:
         yield "fate unknown at the end", self.unknown, self.unknown == 0
         for key, times in self.stats["refreshes"].items():
             yield f"refreshes of the {key} key", times, times == 1
+        yield "kills (-9) of the worker", self.kills, self.kills == KILLS
         yield "requests", sum(self.stats["requests"].values()), None
         yield "retries by the client", self.retries, None
         yield "sent again, surely absent", self.resent, None

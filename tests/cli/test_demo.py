@@ -1,20 +1,20 @@
 """``paystar demo``: it ends well, and it would not if money had moved twice."""
 
 import re
-from typing import Any
+from pathlib import Path
 
 import pytest
 from attrs import evolve
 
-from paystar_async import Paystar, Transfer, WalletTransfer
+from paystar_async import Paystar, WalletTransfer
 from paystar_async.cli import demo, demo_transfers
+from paystar_async.cli.demo_batch import Paying
 from paystar_async.cli.demo_report import Report
-from paystar_async.cli.demo_transfers import pay_all, pay_from_wallet
-from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
+from paystar_async.cli.demo_transfers import pay_from_wallet
+from paystar_async.errors import PaystarError
+from paystar_async.outcomes import Failed, Pending, Succeeded, Unknown
 from paystar_async.sandbox import Sandbox
 from tests.cli.conftest import Run
-
-DEPOSIT = "0100123456789"
 
 GOOD = Report(
     asked={"a", "b"},
@@ -26,6 +26,7 @@ GOOD = Report(
     },
     stats={"requests": {"transfers.settle": 1234}, "refreshes": {"application": 1, "wallet": 1, "inquiry": 1}},
     workflows={"workflow A": True, "workflow B": True},
+    kills=2,
     retries=3,
     resent=2,
     seconds=1.0,
@@ -38,7 +39,7 @@ def shown(report: Report) -> dict[str, str]:
 
 def test_the_report_of_a_good_run_is_fine() -> None:
     assert GOOD.fine
-    assert GOOD.table().row_count == 14
+    assert GOOD.table().row_count == 15
 
 
 @pytest.mark.parametrize(
@@ -67,6 +68,7 @@ def test_the_report_of_a_good_run_is_fine() -> None:
             "refreshes of the wallet key",
             "0 False",
         ),
+        (evolve(GOOD, kills=1), "kills (-9) of the worker", "1 False"),
     ],
 )
 def test_a_report_is_not_fine_when(spoilt: Report, line: str, says: str) -> None:
@@ -102,6 +104,7 @@ def test_a_run_ends_well_and_its_table_says_so(run: Run) -> None:
         "refreshes of the application key": "1",
         "refreshes of the wallet key": "1",
         "refreshes of the inquiry key": "1",
+        "kills (-9) of the worker": "2",
     }
     assert must.items() <= rows.items()
     assert [value for name, value in rows.items() if name.startswith(("workflow", "wallet"))] == ["yes"] * 5
@@ -128,107 +131,25 @@ def client(sandbox: Sandbox) -> Paystar:
     return Paystar(sandbox.application, sandbox.gateway, sandbox.wallet, engine=sandbox.engine(), max_retries=0)
 
 
-def transfers(count: int, amount: int = 1_000) -> list[Transfer]:
-    return [
-        Transfer(
-            amount=amount,
-            deposit=DEPOSIT,
-            destination_account="0100123456780",
-            destination_firstname="Ali",
-            destination_lastname="Nouri",
-            track_id=f"t-{number}",
-        )
-        for number in range(count)
-    ]
-
-
-async def paid(sandbox: Sandbox, count: int) -> tuple[dict[str, Outcome], int]:
-    async def sent() -> None: ...
-
-    async with client(sandbox) as paystar:
-        return await pay_all(paystar, transfers(count), deposit=DEPOSIT, sent=sent, settled=lambda: None)
-
-
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo_transfers, "QUIET", 0.05)
     monkeypatch.setattr(demo_transfers, "PAUSE", 0.01)
 
 
-@pytest.mark.usefixtures("hurried")
-@pytest.mark.parametrize(
-    ("fault", "resent"),
-    [
-        ({"kind": "reset_after"}, 0),
-        ({"kind": "truncated"}, 0),
-        ({"kind": "server_error", "executed": True}, 0),
-        ({"kind": "reset_before"}, 10),
-        ({"kind": "status_11"}, 10),
-        ({"kind": "funds"}, 10),
-    ],
-)
-async def test_what_was_carried_out_is_not_sent_again_and_what_was_not_is(fault: dict[str, Any], resent: int) -> None:
-    sandbox = unforgiving()
-    sandbox.fail("transfers.settle", times=2, **fault)
-    ends, again = await paid(sandbox, 20)
-    assert again == resent
-    assert {type(end) for end in ends.values()} == {Succeeded}
-    assert [line.count for line in sandbox.ledger.values()] == [1] * 20
+async def test_a_worker_that_ends_by_itself_before_its_time_is_told(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    async def nothing() -> None: ...
 
+    async def no() -> bool:
+        return False
 
-@pytest.mark.usefixtures("hurried")
-async def test_who_sends_again_without_asking_pays_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def hasty(*_: object) -> bool:
-        return True
-
-    monkeypatch.setattr(demo_transfers, "_is_absent", hasty)
-    sandbox = unforgiving()
-    sandbox.fail("transfers.settle", "reset_after", times=1)
-    ends, _ = await paid(sandbox, 5)
-    report = evolve(
-        GOOD,
-        asked=set(ends),
-        ends=ends,
-        ledger={track_id: {"count": line.count, "status": line.status} for track_id, line in sandbox.ledger.items()},
-    )
-    assert report.twice == 5
-    assert not report.fine
-
-
-@pytest.mark.usefixtures("hurried")
-async def test_a_question_that_is_not_answered_is_not_the_answer_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_transfers, "PATIENCE", 0.2)
-    sandbox = unforgiving()
-    sandbox.fail("transfers.settle", "reset_before", times=1)
-    sandbox.fail("transfers.find", "html")
-    async with client(sandbox) as paystar:
-        ends, resent = await pay_all(paystar, transfers(2), deposit=DEPOSIT, sent=_nothing, settled=lambda: None)
-    assert resent == 0
-    assert {type(end) for end in ends.values()} == {Unknown}
-    assert not sandbox.ledger
-
-
-async def _nothing() -> None: ...
-
-
-@pytest.mark.usefixtures("hurried")
-async def test_the_bank_that_refuses_to_tell_leaves_it_unknown() -> None:
-    sandbox = unforgiving()
-    sandbox.settings.settle_seconds = 60.0
-    sandbox.fail("transfers.find", "ip")
-    ends, _ = await paid(sandbox, 1)
-    assert isinstance(ends["t-0"], Unknown)
-
-
-@pytest.mark.usefixtures("hurried")
-async def test_what_the_bank_turns_down_has_failed_for_good() -> None:
-    sandbox = unforgiving()
-    async with client(sandbox) as paystar:
-        ends, resent = await pay_all(
-            paystar, transfers(1, amount=10_999), deposit=DEPOSIT, sent=_nothing, settled=lambda: None
-        )
-    assert isinstance(ends["t-0"], Failed)
-    assert resent == 0
+    monkeypatch.setattr("sys.executable", "/bin/true")
+    paying = Paying(settings={}, count=3, expire_keys=nothing, is_renewed=no, moved=lambda _: None)
+    with pytest.raises(PaystarError, match="before its time"):
+        await paying.run()
+    assert paying.kills == 0
 
 
 @pytest.mark.usefixtures("hurried")
@@ -261,3 +182,21 @@ async def test_a_wallet_that_never_pays_leaves_it_unknown() -> None:
     )
     async with client(sandbox) as paystar:
         assert isinstance(await pay_from_wallet(paystar, payout), Unknown)
+
+
+@pytest.mark.usefixtures("hurried")
+async def test_a_question_that_is_not_answered_is_not_the_answer_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(demo_transfers, "PATIENCE", 0.2)
+    sandbox = unforgiving()
+    sandbox.fail("wallet.settle", "reset_before", times=1)
+    sandbox.fail("wallet.find", "html")
+    payout = WalletTransfer(
+        amount=500,
+        destination_number="IR062960000000100324200001",
+        destination_firstname="Ali",
+        destination_lastname="Nouri",
+        track_id="w",
+    )
+    async with client(sandbox) as paystar:
+        assert isinstance(await pay_from_wallet(paystar, payout), Unknown)
+    assert not sandbox.ledger

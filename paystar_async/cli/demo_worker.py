@@ -1,0 +1,57 @@
+"""The demo's worker: a process that pays a file through ``payouts``, and may be killed at any moment.
+
+It is started with its settings on stdin, and says on stdout how far it is, a line of JSON at a time.
+"""
+
+import asyncio
+import json
+import sys
+from collections import Counter
+from typing import Any
+
+from paystar_async import Application, Event, Paystar, Policy
+
+BATCH = "demo"
+SECONDS = 2.0
+"""What one call may take. What a killed worker was sending is asked about once its lease is over: thrice as long."""
+POLICY = Policy(chunk=5, concurrency=8, quiet_window=2.0, resend=True)
+"""Worth copying, with one change: a quiet window is a quarter of an hour where a real bank is behind it."""
+
+
+async def work(settings: dict[str, Any]) -> None:
+    """Pay the file, or go on with it, until every transfer is decided."""
+    events: Counter[str] = Counter()
+
+    def count(event: Event) -> None:
+        events[event.name] += 1
+
+    def say(**told: object) -> None:
+        sys.stdout.write(json.dumps({**told, "retries": events["retry"]}) + "\n")
+        sys.stdout.flush()
+
+    paystar = Paystar(
+        Application(**settings["application"]),
+        base_url=settings["base_url"],
+        database=settings["ledger"],
+        keys=settings["keys"],
+        concurrency=settings["concurrency"],
+        timeout=SECONDS,
+        checks="strict",
+        on_event=count,
+    )
+    async with paystar:
+        batch = await paystar.payouts.submit(settings["file"], batch_id=BATCH, policy=POLICY)
+        while True:
+            settled = 0
+            async for _ in batch.outcomes():
+                settled += 1
+                say(settled=settled)
+            if (await batch.report()).done:
+                break
+            # The sandbox says now and then that there is no money: somebody has topped it up.
+            await paystar.payouts.resume()
+    say(settled=batch.count, done=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(work(json.loads(sys.stdin.readline())))
