@@ -139,6 +139,9 @@ class Desk:
                 raise
             except PaystarError as error:
                 logger.warning("payments: order %s cannot be looked after: %s", scrub(order_id), error)
+            except Exception:
+                # Whatever it is – a ring may raise anything – the other orders are looked after all the same.
+                logger.exception("payments: order %s cannot be looked after", scrub(order_id))
             order = await self._fresh(order_id)
             one = order.attempt(ref_num)
             if one is not None and one.state is not State.OPEN:

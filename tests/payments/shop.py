@@ -22,7 +22,7 @@ BACK = "https://shop.example/back"
 class Shop:
     """A shop with one worker; ``worker()`` adds others on the same file."""
 
-    path: Path
+    path: Path | str
     clock: QuickClock
     sandbox: Sandbox
     gateway: Gateway
@@ -74,14 +74,14 @@ def token_of(started: StartedPayment) -> str:
     return parse_qs(urlsplit(started.url).query)["token"][0]
 
 
-def _client(path: Path, sandbox: Sandbox, **options: Any) -> Paystar:
+def _client(path: Path | str, sandbox: Sandbox, **options: Any) -> Paystar:
     given: dict[str, Any] = {"engine": sandbox.engine(), "database": path}
     return Paystar(**{**given, **options})
 
 
 @asynccontextmanager
 async def open_shop(
-    path: Path, *, direct: bool = False, signed: bool = True, **options: Any
+    path: Path | str, *, direct: bool = False, signed: bool = True, **options: Any
 ) -> AsyncGenerator[Shop, None]:
     """A shop that nobody has bought from yet."""
     clock = QuickClock()

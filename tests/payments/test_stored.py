@@ -2,8 +2,10 @@
 
 import asyncio
 import logging
+import time
 from typing import Any
 
+import anyio
 import pytest
 from attrs import evolve
 
@@ -426,6 +428,50 @@ async def test_where_the_store_fails_after_the_verify_it_is_found_again(
 
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
     assert len(shop.fulfilled) == 1
+
+
+@pytest.mark.parametrize(("refusal", "kind"), [(-7, AmountMismatch), (-8, Expired), (-9, Declined), (-98, Declined)])
+async def test_where_the_service_has_no_inquiry_for_us_verify_s_refusal_is_told_and_not_stored(
+    shop: Shop, refusal: int, kind: type
+) -> None:
+    callback = shop.pay(await shop.start())
+    shop.sandbox.fail("gateway.verify", "status", status=refusal, times=1)
+    shop.sandbox.fail("gateway.inquiry", "status", status=-1, times=2)
+
+    assert isinstance((await shop.confirm(callback)).outcome, kind)
+
+    assert (await shop.order()).state is State.OPEN
+    assert isinstance((await shop.confirm(callback)).outcome, Verified)
+
+
+def test_on_trio_it_works_as_well(tmp_path: Any) -> None:
+    async def play() -> None:
+        async with open_shop(tmp_path / "p.db") as shop, shop.paystar.payments.sweeping(every=3600):
+            callback = shop.pay(await shop.start())
+            assert isinstance((await shop.confirm(callback)).outcome, Verified)
+            shop.pay(await shop.start("o-2"))
+            await shop.pass_by(60)
+            assert len(shop.fulfilled) == 2
+
+    anyio.run(play, backend="trio")
+
+
+async def test_on_a_server_orders_go_by_the_server_s_time(postgres_schema: str) -> None:
+    async with open_shop(postgres_schema, max_retries=0) as shop:
+        shop.clock.jump(-86_400)
+        workers = [shop.paystar, *(shop.worker(max_retries=0) for _ in range(2))]
+        for one in workers[1:]:
+            one.payments.on_verified(shop.told)
+        callback = shop.pay(await shop.start())
+
+        payments = await asyncio.gather(*[one.payments.confirm(callback) for one in workers for _ in range(4)])
+
+        assert {type(one.outcome) for one in payments} == {Verified}
+        assert len(shop.fulfilled) == 1
+        order = await shop.order()
+        assert order.verified_at == pytest.approx(time.time(), abs=60)
+        for one in workers[1:]:
+            await one.aclose()
 
 
 async def test_without_a_database_only_the_simple_form_is_there(shop: Shop) -> None:

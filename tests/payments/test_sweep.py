@@ -329,6 +329,93 @@ async def test_a_verify_that_is_not_answered_is_tried_again_every_minute_while_t
     assert shop.asked["verify"] == 5
 
 
+async def test_whatever_a_ring_raises_the_other_orders_are_looked_after(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    raised: list[object] = []
+
+    async def ring(request: Any, next: Any) -> Any:  # noqa: A002
+        if request.endpoint.name == "inquiry" and not raised:
+            raised.append(request)
+            raise RuntimeError("a ring of mine")
+        return await next(request)
+
+    for number in range(2):
+        shop.pay(await shop.start(f"o-{number}"))
+    shop.clock.advance(60)
+    worker = shop.worker(middleware=[ring], max_retries=0)
+
+    assert len(await worker.payments.sweep()) == 1
+    assert "a ring of mine" in caplog.text
+    await shop.pass_by(240)
+    assert len(shop.fulfilled) == 2
+    await worker.aclose()
+
+
+async def test_one_who_stops_in_the_middle_of_a_pass_leaves_the_rest_to_others(shop: Shop) -> None:
+    for number in range(20):
+        shop.pay(await shop.start(f"o-{number}"))
+    shop.clock.advance(60)
+    paystar = shop.worker(max_retries=0)
+
+    @paystar.payments.on_verified
+    async def close(_: Any) -> None:
+        leaving.set()
+
+    leaving = asyncio.Event()
+    async with paystar.payments.sweeping(every=3600):
+        await leaving.wait()
+    await paystar.aclose()
+
+    decided = await shop.pass_by(240)
+    assert 0 < len(decided) < 20
+    assert {(await shop.order(f"o-{number}")).state for number in range(20)} == {State.VERIFIED}
+
+
+async def test_two_payments_of_an_order_that_both_became_ours_are_called_out(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It takes somebody who verifies past the store; the order is fulfilled once, and a person is told."""
+    pages = [await shop.start(), await shop.start()]
+    callbacks = [shop.pay(one) for one in pages]
+    past = shop.worker(database=None)
+    await past.payments.confirm(callbacks[1], amount=AMOUNT, order_id="o-1")
+
+    async def meanwhile(request: Any, next: Any) -> Any:  # noqa: A002
+        answer = await next(request)
+        await shop.confirm(callbacks[0])
+        return answer
+
+    worker = shop.worker(middleware=[meanwhile], max_retries=0)
+    payment = await worker.payments.confirm(evolve(callbacks[1], status="-98"))
+
+    assert isinstance(payment.outcome, Declined)
+    assert "two payments of one order are verified" in caplog.text
+    assert len(shop.fulfilled) == 1
+    await worker.aclose()
+
+
+@pytest.mark.parametrize("says", ["REVERSED", "FAILED", "CANCELLED"])
+async def test_a_late_verify_that_the_inquiry_contradicts_is_not_decided(tmp_path: Any, says: str) -> None:
+    words = ["UNVERIFIED", says]
+
+    def play(sent: Sent) -> Any:
+        if sent.path.endswith("create"):
+            return ok({"token": "t", "ref_num": "ref-1"})
+        return ok({"price": AMOUNT} if sent.path.endswith("verify") else {"status": words.pop(0)})
+
+    clock = RunningClock()
+    async with client(Engine(play), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        clock.advance(580)
+
+        assert await paystar.payments.sweep() == []
+
+        order = await paystar.payments.find(order_id="o-1")
+        assert order is not None
+        assert order.state is State.OPEN
+
+
 # --- in the background ------------------------------------------------------------------------------------------------
 
 
