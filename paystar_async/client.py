@@ -1,6 +1,7 @@
 """The client: accounts in, the onion built, services and flows out."""
 
 from collections.abc import Callable, Sequence
+from functools import cached_property, partial
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
@@ -14,7 +15,7 @@ from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.endpoint import Middleware, Realm, Request, Response, Send, around, checked_response
 from paystar_async.errors import ConfigurationError, NotSent
-from paystar_async.events import Event, OnEvent
+from paystar_async.events import OnEvent, notifier
 from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.crypto import Crypto
@@ -23,14 +24,10 @@ from paystar_async.keys.store import KeyStore
 from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
 from paystar_async.middleware.deadline import Deadline
 from paystar_async.middleware.limit import Limit
-from paystar_async.middleware.log import Log, logger
+from paystar_async.middleware.log import Log
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
 from paystar_async.options import Checks, Options
-from paystar_async.payments.orders import OrderStore
-from paystar_async.payments.shop import Payments
-from paystar_async.payouts.desk import Desk
-from paystar_async.payouts.payouts import Payouts
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
 from paystar_async.session import WORKING, Session, Sessions
@@ -38,12 +35,14 @@ from paystar_async.storage.choose import database as chosen_database
 from paystar_async.storage.database import Database
 from paystar_async.table import row_of
 from paystar_async.transfers import Transfers, Wallets
-from paystar_async.transport.carrier import Carrier
 from paystar_async.transport.choose import check_engine, make_engine
-from paystar_async.transport.wire import Wire
 
 if TYPE_CHECKING:
+    from paystar_async.payments.shop import Payments
+    from paystar_async.payouts.desk import Desk
+    from paystar_async.payouts.payouts import Payouts
     from paystar_async.transport.choose import GivenEngine
+    from paystar_async.transport.wire import Wire
 
 T = TypeVar("T")
 
@@ -107,14 +106,12 @@ class Paystar:
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
-        self._wire = Wire(self._accounts, settings.checked_base_url(base_url))
+        self._base_url = settings.checked_base_url(base_url)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         self._strict = checks == "strict"
         self._middleware = rings(middleware)
         self._clock = clock or SystemClock()
-        if on_event is not None and not callable(on_event):
-            raise ConfigurationError("on_event must be a function that takes an Event")
-        self._on_event = on_event
+        self._notify = notifier(on_event)
         account("crypto", crypto, Crypto)
         self._crypto = crypto
         self._store = key_store(keys, self._clock, crypto)
@@ -132,10 +129,30 @@ class Paystar:
         self.gateway = GatewayCalls(self)
         self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
         self.keys = Keys(self, self._keeper)
-        self.payments = Payments(
-            self.gateway, lambda: OrderStore.of(self._database, gateway), self._flows, self._clock, timeout
-        )
-        self.payouts = Payouts(self._desk)
+
+    # What many services never use is loaded by its first use: it would double what an import costs.
+    @cached_property
+    def payments(self) -> "Payments":
+        """Orders, and what becomes of them."""
+        from paystar_async.payments.orders import OrderStore
+        from paystar_async.payments.shop import Payments
+
+        gateway = self._accounts.gateway
+        stored = partial(OrderStore.of, self._database, gateway)
+        return Payments(self.gateway, stored, self._flows, self._clock, self._timeout)
+
+    @cached_property
+    def payouts(self) -> "Payouts":
+        """Transfers by a ledger."""
+        from paystar_async.payouts.payouts import Payouts
+
+        return Payouts(self._desk)
+
+    @cached_property
+    def _wire(self) -> "Wire":
+        from paystar_async.transport.wire import Wire
+
+        return Wire(self._accounts, self._base_url)
 
     @classmethod
     def from_env(cls, **overrides: Unpack[Options]) -> Self:
@@ -218,7 +235,8 @@ class Paystar:
         if session is not None:
             session.closed = True
             session.watches.close()
-            self.payments.close(session.background)
+            if "payments" in vars(self):
+                self.payments.close(session.background)
             if session.payouts is not None:
                 session.payouts.close()
             await session.background.drain(GOODBYE_SECONDS)
@@ -247,23 +265,19 @@ class Paystar:
         session = self._session()
         return session.background, session.watches
 
-    def _desk(self) -> Desk:
+    def _desk(self) -> "Desk":
+        from paystar_async.payouts.desk import Desk
+
         session = self._session()
         if session.payouts is None:
-            session.payouts = Desk.of(
-                self._database,
-                self._accounts,
-                self._deliver,
-                self._clock,
-                session.background,
-                lambda: session.engine.fences,
-                self._notify,
-                timeout=self._timeout,
-                crypto=self._crypto,
-            )
+            given = self._database, self._accounts, self._deliver, self._clock, session.background
+            fences = partial(getattr, session.engine, "fences")
+            session.payouts = Desk.of(*given, fences, self._notify, timeout=self._timeout, crypto=self._crypto)
         return session.payouts
 
     def _build(self) -> Session:
+        from paystar_async.transport.carrier import Carrier
+
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
         background = Background(lambda: WORKING.set(session))
         auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
@@ -280,12 +294,3 @@ class Paystar:
             send = around(ring, send)
         session = Session(self, send, engine, auth, background, Watches(self._clock, background))
         return session
-
-    def _notify(self, event: Event) -> None:
-        logger.info("%s: %s %s %s", event.name, event.realm, event.account, event.detail)
-        if self._on_event is None:
-            return
-        try:
-            self._on_event(event)
-        except Exception:
-            logger.exception("on_event raised on %s; the call goes on", event.name)

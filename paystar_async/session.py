@@ -2,6 +2,7 @@
 
 from asyncio import AbstractEventLoop
 from contextvars import ContextVar
+from typing import TYPE_CHECKING
 
 from anyio.lowlevel import RunVar
 from attrs import define
@@ -10,9 +11,11 @@ from paystar_async.background import Background
 from paystar_async.endpoint import Send
 from paystar_async.loops import asyncio_loop
 from paystar_async.middleware.auth import Auth
-from paystar_async.payouts.desk import Desk
 from paystar_async.polling import Watches
 from paystar_async.transport.engine import Engine
+
+if TYPE_CHECKING:
+    from paystar_async.payouts.desk import Desk
 
 
 @define(eq=False)
@@ -27,7 +30,7 @@ class Session:
     background: Background
     watches: Watches
     closed: bool = False
-    payouts: Desk | None = None
+    payouts: "Desk | None" = None
 
 
 WORKING: ContextVar[Session | None] = ContextVar("paystar_async session", default=None)
