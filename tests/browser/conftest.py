@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from attrs import frozen
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.conftest import CHROMIUM
 from tests.servers import Guard
@@ -27,6 +27,8 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+expect.set_options(timeout=30_000)
+"""Milliseconds; only a test that fails waits so long, and many run beside it."""
 ROOT = Path(__file__).parent.parent.parent
 
 
