@@ -121,7 +121,8 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         "lease": lease,
         "concurrency": policy.concurrency,
     }
-    async with tables.transaction() as transaction:
+
+    async def work(transaction: Timed) -> Claim | Later:
         [gate] = await transaction.fetch(LOCK, told)
         told["at"] = at = gate["at"]
         if policy.rate is not None and gate["next_at"] > at:
@@ -138,6 +139,8 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         # All of them were settled otherwise: by a late answer, or by hand.
         await transaction.fetch(LET_GO, told)
         return Later(due=await _rest(transaction, chunk.chunk_id, at))
+
+    return await tables.atomically(work)
 
 
 async def _why_not(transaction: Timed, told: dict[str, Stored]) -> Later:
@@ -166,7 +169,8 @@ async def owned(tables: Tables, sight: Sight, owner: str) -> Claim | None:
 async def expire(tables: Tables, sight: Sight) -> float | None:
     """Whoever wrote an intent did not come back in time: nobody knows what became of it."""
     told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "version": sight.chunk.version, "at": sight.at}
-    async with tables.transaction() as transaction:
+
+    async def work(transaction: Timed) -> float | None:
         if not await transaction.fetch(EXPIRE, told):
             return _sight((await transaction.fetch(PEEK, told))[0]).chunk.due
         why = "whoever was sending it did not come back"
@@ -174,6 +178,8 @@ async def expire(tables: Tables, sight: Sight) -> float | None:
             transaction, sight.chunk.chunk_id, State.SENDING, State.UNKNOWN, at=sight.at, cause="lease", reason=why
         )
         return await _rest(transaction, sight.chunk.chunk_id, sight.at)
+
+    return await tables.atomically(work)
 
 
 async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim | Later:
@@ -186,7 +192,8 @@ async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -
         "lease": lease,
         "at": sight.at,
     }
-    async with tables.transaction() as transaction:
+
+    async def work(transaction: Timed) -> Claim | Later:
         rows = await transaction.fetch(ASK, told)
         if not rows:
             return Later(due=_sight((await transaction.fetch(PEEK, told))[0]).chunk.due)
@@ -196,12 +203,15 @@ async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -
         await transaction.fetch(LET_GO, told)
         return Later(due=await _rest(transaction, chunk.chunk_id, sight.at))
 
+    return await tables.atomically(work)
+
 
 async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
     """Record what came of a claim, all of it at once; nothing, if it is not ours any more."""
     chunk = claim.chunk
     told: dict[str, Stored] = {"chunk_id": chunk.chunk_id, "owner": claim.owner}
-    async with tables.transaction() as transaction:
+
+    async def work(transaction: Timed) -> Release:
         # The gate first, as a claim does: two that wait for each other would both fail.
         closed = False
         if decision.close is not None:
@@ -213,12 +223,15 @@ async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
         if not rows:
             return Release(ours=False, due=None, closed=closed)
         at = rows[0]["at"]
-        if await _write(transaction, claim, decision, at):
+        whole = await _write(transaction, claim, decision, at)
+        if whole and decision.work != "none":
             due = None if decision.pause is None else at + decision.pause
             await transaction.execute(NEXT, told | {"work": decision.work, "due": due, "looks": decision.looks})
-        else:  # a late answer came in between, and what is next was decided without it
+        else:  # a late answer, or the bank's list, may have come in between: what is next was decided without it
             due = await _rest(transaction, chunk.chunk_id, at)
-    return Release(ours=True, due=due, closed=closed)
+        return Release(ours=True, due=due, closed=closed)
+
+    return await tables.atomically(work)
 
 
 async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float) -> bool:

@@ -1,10 +1,10 @@
 """The ledger's database: laid out at first use, with a time of its own that does not jump."""
 
 import secrets
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.errors import StorageCorrupt, StorageError, WrongStorageKey
@@ -12,13 +12,15 @@ from paystar_async.keys.crypto import Crypto
 from paystar_async.payouts.payload import Codec
 from paystar_async.payouts.schema import PART, SCHEMA
 from paystar_async.payouts.time import start_of_time
-from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction, Value
+from paystar_async.storage.database import NONE, AtOnce, Database, Parameters, Row, Transaction, Value
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
     import psycopg
 
     Connection = psycopg.AsyncConnection[Any]
+
+T = TypeVar("T")
 
 _SEALED_FOR = "payout digest key"
 
@@ -85,6 +87,23 @@ class Tables:
                 yield Timed(transaction, self._now())
         except StorageError:
             self._laid_out = False  # the file may be another by now, or the server restored
+            raise
+
+    async def atomically(self, work: Callable[[Timed], Coroutine[Any, Any, T]]) -> T:
+        """A whole transaction in one go, where the database can do that; ``work`` awaits its statements alone."""
+        await self.open()
+        if not isinstance(self._database, AtOnce):
+            async with self.transaction() as transaction:
+                return await work(transaction)
+        now = self._now()
+
+        def timed(transaction: Transaction) -> Coroutine[Any, Any, T]:
+            return work(Timed(transaction, now))
+
+        try:
+            return await self._database.atomically(timed)
+        except StorageError:
+            self._laid_out = False
             raise
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:

@@ -8,11 +8,13 @@ One dialect of SQL serves every adapter:
 - a parameter that may be None and stands alone says its type: ``CAST(:since AS TEXT) IS NULL``.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from paystar_async.values.secret import Secret
+
+T = TypeVar("T")
 
 Value = str | int | float | Secret | None
 """A Secret is stored as its text; wrapped, no traceback that shows local variables shows it."""
@@ -75,6 +77,15 @@ class Database(Protocol):
 
     async def aclose(self) -> None:
         """Let go of files and connections."""
+        ...
+
+
+@runtime_checkable
+class AtOnce(Protocol):
+    """A database that takes a whole transaction at once, at less cost than statement by statement."""
+
+    async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        """Do the work in a transaction; it awaits nothing but the transaction's statements."""
         ...
 
 

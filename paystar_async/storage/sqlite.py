@@ -2,11 +2,11 @@
 
 import sqlite3
 import weakref
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
@@ -49,6 +49,26 @@ class SqliteDatabase:
             # Not waited for, so that nothing can cut it off.
             turn.over = True
             writer.post(Errand(_roll_back, turn))
+            raise
+
+    async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        """A whole transaction in one go: its task waits once, not at each statement, at a fraction of the cost.
+
+        Args:
+            work: what is done in it; it awaits nothing but its statements, since it runs in the database's thread.
+        """
+
+        def run(connection: sqlite3.Connection) -> T:
+            _begin(connection)
+            value = _at_once(work(_Statements(self._clock, connection)))
+            _commit(connection)
+            return value
+
+        turn = Turn()
+        try:
+            return await self._thread().post(Errand(run, turn, opens=True)).result()
+        except BaseException:
+            turn.over = True  # whoever is cancelled while it waits for its turn wants nothing any more
             raise
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
@@ -97,6 +117,32 @@ class SqliteTransaction:
             return take(connection.execute(sql, bare({"now": self._clock.time(), **parameters})))
 
         return await self._writer.post(Errand(work, self._turn)).result()
+
+
+class _Statements:
+    """A transaction as the thread itself sees it: nothing is waited for."""
+
+    def __init__(self, clock: Clock, connection: sqlite3.Connection) -> None:
+        self._clock, self._connection = clock, connection
+
+    async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
+        return self._run(sql, parameters).rowcount
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
+        return self._run(sql, parameters).fetchall()
+
+    def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
+        return self._connection.execute(sql, bare({"now": self._clock.time(), **parameters}))
+
+
+def _at_once(work: Coroutine[Any, Any, T]) -> T:
+    """What comes of work that waits for nothing."""
+    try:
+        work.send(None)
+    except StopIteration as end:
+        return cast("T", end.value)
+    work.close()
+    raise RuntimeError("work in a transaction awaited something other than its statements")
 
 
 def _begin(connection: sqlite3.Connection) -> None:

@@ -69,6 +69,7 @@ class Teller:
         self.asked: list[str | None] = []
         self.on_send: Callable[[], object] | None = None
         self.on_answer: Callable[[], Awaitable[object]] | None = None
+        self.on_find: Callable[[], Awaitable[object]] | None = None
 
     async def deliver(
         self, value: Call[Any], timeout: float | None, before_send: Callable[[], None] | None = None, /
@@ -92,6 +93,8 @@ class Teller:
             return answer if isinstance(value, Settle) else Accepted()
         assert isinstance(value, FindTransfers | FindWalletTransfers)
         self.asked.append(value.track_id)
+        if self.on_find is not None:
+            await self.on_find()
         if self.finds:
             return self.finds.popleft()(value.track_id)
         if value.track_id is None:

@@ -441,13 +441,13 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     desk.teller.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
     desk.teller.on_send = asyncio.Barrier(3).wait
     await asyncio.gather(*(desk.advancer.advance(one) for one in chunks[:2]), other.advancer.advance(chunks[2]))
+    desk.teller.on_send = None
     assert await desk.advancer.advance(chunks[3]) is None  # not before somebody resumes
     assert [event.name for event in desk.events + other.events] == ["payouts_halted"]
     assert await desk.states() == ["planned"] * 12
     assert len(desk.teller.calls) == 3
     assert [one for one, _ in await desk.advancer.due()] == chunks[4:]
     await desk.ledger.resume("bank", "app-1")
-    desk.teller.on_send = None
     for chunk in chunks:
         assert await desk.advancer.advance(chunk) is None
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
@@ -518,6 +518,8 @@ async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk:
         nonlocal flying, most
         flying += 1
         most = max(most, flying)
+        if flying > 2:
+            go.set()
         await go.wait()
         flying -= 1
 

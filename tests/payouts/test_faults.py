@@ -104,6 +104,30 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
     await database.aclose()
 
 
+async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None:
+    clock, teller = ManualClock(), Teller()
+    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
+    desk = Desk(Ledger(database, clock=clock), clock, teller)
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    [chunk] = await desk.chunks()
+    commits: list[int] = []
+
+    def lost(step: int, kind: Kind) -> None:
+        if kind == "commit" and not commits:
+            commits.append(step)
+            raise StorageUnavailable("the server went away")
+
+    database.before = lost
+    with pytest.raises(StorageUnavailable):
+        await desk.advancer.advance(chunk)
+    assert commits
+    assert teller.calls == []
+    assert await desk.states() == ["planned"] * 3
+    assert await desk.advancer.advance(chunk) is None
+    assert await desk.states() == ["success"] * 3
+    await database.aclose()
+
+
 async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp_path: Path) -> None:
     clock, teller = ManualClock(), Teller()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))

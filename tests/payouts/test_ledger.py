@@ -10,10 +10,11 @@ from paystar_async.keys.crypto import Crypto
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.payouts import planning
 from paystar_async.payouts.classify import Value
+from paystar_async.payouts.moves import Change, move_rows
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
-from tests.payouts.bank import DEPOSIT, Desk, each, raising, transfer, transfers, wallet_transfer
+from tests.payouts.bank import DEPOSIT, Desk, answering, each, raising, transfer, transfers, wallet_transfer
 from tests.payouts.places import KEY, Place, Server
 
 TABLES = ("batches", "members", "transfers", "chunks", "events")
@@ -338,6 +339,58 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
     assert record is not None
     assert record.outcome.track_id == "t-00001"
     assert getattr(record.outcome, "reversed", False) is True
+
+
+async def test_the_banks_list_is_not_believed_while_it_is_being_sent(desk: Desk) -> None:
+    """What is listed as failed may be an attempt of another time; the one under way speaks for itself."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    thinking = asyncio.Event()
+    desk.teller.on_send = thinking.wait
+    task = asyncio.create_task(desk.advancer.advance((await desk.chunks())[0]))
+    await desk.comes_to("sending")
+    assert await desk.ledger.learn(desk.product, [found("t-00000", "failed")]) == []
+    assert await desk.states() == ["sending"]
+    thinking.set()
+    await task
+    assert await desk.states() == ["success"]
+
+
+async def test_what_is_listed_meanwhile_is_asked_about_as_well(place: Place, desk: Desk) -> None:
+    """One of a chunk is taken out of review by the bank's list while another one is just being decided."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)))
+    [chunk] = await desk.chunks()
+    wrong = found("t-00001", "success", extra={"amount": 1})
+    desk.teller.script.append(answering(wrong))
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["unknown", "needs_review"]
+    desk.teller.execute(transfers(1))
+    asked, go = asyncio.Event(), asyncio.Event()
+
+    async def dawdle() -> None:
+        asked.set()
+        await go.wait()
+
+    desk.teller.on_find = dawdle
+    place.passes(2)
+    task = asyncio.create_task(desk.advancer.advance(chunk))
+    await asked.wait()
+    await desk.ledger.learn(desk.product, [found("t-00001", "pending")])
+    go.set()
+    assert await task is not None
+    assert await desk.states() == ["success", "pending"]
+    assert [one for one, _ in await desk.advancer.due()] == [chunk]
+
+
+async def test_a_change_names_the_version_it_was_made_from(desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    stale = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    assert stale is not None
+    await desk.advancer.advance((await desk.chunks())[0])
+    async with desk.ledger.tables.transaction() as transaction:
+        change = Change(record=stale, after=State.FAILED)
+        assert await move_rows(transaction, "bank", "app-1", [change], at=1.0, cause="late") == set()
+    assert await desk.states() == ["success"]
+    assert await desk.causes("t-00000") == ["submit", "intent", "answer"]
 
 
 async def test_a_mismatch_in_the_banks_list_is_for_a_person(desk: Desk) -> None:
