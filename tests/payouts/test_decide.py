@@ -78,9 +78,7 @@ def test_the_one_that_is_due_first_says_when_the_chunk_is() -> None:
 verdicts = st.sampled_from(list(Verdict))
 words = st.one_of(
     st.builds(item, st.sampled_from(["success", "failed", "pending"])),
-    st.builds(
-        lambda verdict: Known(verdict=verdict, reason="r"), st.sampled_from([Verdict.AMBIGUOUS, Verdict.INTEGRITY])
-    ),
+    st.sampled_from([Known(verdict=one, reason="r") for one in (Verdict.AMBIGUOUS, Verdict.INTEGRITY)]),
 )
 asked = st.one_of(words, st.just(ABSENT), st.none())
 
