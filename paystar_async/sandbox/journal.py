@@ -1,6 +1,7 @@
 """The last calls and their answers, shown with secrets and personal values masked."""
 
 import json
+import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import count
@@ -23,6 +24,7 @@ _SECRETS = frozenset(
     {"access_password", "password", "sign", "api_key", "refresh_token", "inquiry_key", "refresh_inquiry_key", "token"}
 )
 _PERSONAL = frozenset({"first_name", "last_name", "hashed_card_number", "mail"})
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}")
 _PLAIN = frozenset({"application_id", "wallet_hashid", "hashid", "api_key_expire_date", "inquiry_key_expire_date"})
 
 
@@ -62,7 +64,7 @@ class Exchange:
     @property
     def fields(self) -> object:
         """What was sent, masked."""
-        return masked(self.raw)
+        return masked(self.raw, sent=True)
 
     @property
     def answer(self) -> object:
@@ -102,20 +104,34 @@ class Journal:
         return reversed(self._kept)
 
 
-def masked(value: object, name: str = "") -> Any:
-    """A value of a request or an answer as it may be shown, field by field."""
+def masked(value: object, name: str = "", *, sent: bool = False) -> Any:
+    """A value as it may be shown, field by field.
+
+    Args:
+        value: of a request or an answer.
+        name: the field it is the value of.
+        sent: whether it was sent: what the sandbox has no name for may be anything then, a secret too.
+    """
     if isinstance(value, Mapping):
-        return {key: masked(one, str(key)) for key, one in cast("Mapping[str, object]", value).items()}
+        fields = cast("Mapping[str, object]", value)
+        return {_shown(key): masked(one, key, sent=sent) for key, one in fields.items()}
     if isinstance(value, list):
-        return [masked(one, name) for one in cast("list[object]", value)]
+        return [masked(one, name, sent=sent) for one in cast("list[object]", value)]
     if value is None or value == "" or isinstance(value, bool):
         return value
     if name in _SECRETS:
         return HIDDEN
-    if name in _PERSONAL:
-        return described(value)
     kind = _KINDS.get(name)
     if kind is not None:
         shown = kind.mask(value)
         return value if shown == repr(value) else shown
-    return value if name in _PLAIN or not isinstance(value, str) else scrub(value)
+    if name in _PLAIN:
+        return value
+    if sent or name in _PERSONAL:
+        return described(value)
+    return scrub(value) if isinstance(value, str) else value
+
+
+def _shown(name: str) -> str:
+    """A field's name, if it looks like one: a body that was read as a form makes a whole request a name."""
+    return name if _NAME.fullmatch(name) else "…"

@@ -110,6 +110,19 @@ async def test_the_last_requests_are_told_with_secrets_masked(merchant: Merchant
     assert await get(merchant, "requests") == {"requests": []}
 
 
+async def test_what_the_sandbox_has_no_name_for_may_be_a_secret(merchant: Merchant) -> None:
+    password = merchant.sandbox.wallet.password.reveal()
+    url = "/wallet/settlement-requests"
+    for body in ({"pin": password}, {f'{{"password": "{password}"}}': ""}, {"password": password, "pin": [password]}):
+        await merchant.http.post("/wallet/create-settlement", data=body)
+        await merchant.http.post("/wallet/create-settlement", json=body)
+        await merchant.http.get(url, params=body)
+    told = await get(merchant, "requests")
+    assert len(told["requests"]) == 9
+    assert password not in str(told)
+    assert "pin" in str(told)
+
+
 async def test_as_many_requests_are_kept_as_one_can_look_through(merchant: Merchant) -> None:
     for _ in range(55):
         await merchant.send("wallet.balance")
