@@ -42,8 +42,8 @@ def _wanted() -> argparse.Namespace:
         "python -m benchmarks", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--only", metavar="NAME", action="append", choices=NAMES, help="this figure; may be repeated")
-    parser.add_argument("--rounds", type=int, default=9, help="paired rounds of each load (9)")
-    parser.add_argument("--quick", action="store_true", help="three short rounds: to see that it runs, not to believe")
+    parser.add_argument("--rounds", type=int, help="paired rounds of each load (9; 3 when quick)")
+    parser.add_argument("--quick", action="store_true", help="half the calls a round, a tenth of the largest batch")
     parser.add_argument("--write", action="store_true", help="keep the result: benchmarks/results.json and chart.svg")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     given = parser.parse_args()
@@ -133,8 +133,7 @@ def _machine() -> dict[str, object]:
 def main() -> None:
     """Measure, print, and write down what was asked for."""
     given = _wanted()
-    if given.quick:
-        given.rounds = 3
+    given.rounds = given.rounds or (3 if given.quick else 9)
     many_files()
     machine = _machine()
     with tempfile.TemporaryDirectory() as folder, trusted(folder), running() as place:
