@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+import functools
 import gzip
+import ssl
 from collections.abc import AsyncGenerator
 from typing import Any
 
@@ -35,12 +37,19 @@ async def opened(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
             await engine.aclose()
 
 
+@functools.cache
+def _trust() -> ssl.SSLContext:
+    return httpx.create_ssl_context()  # made once: reading all authorities takes longer than most of these tests
+
+
 async def _given(kind: str, owner: contextlib.AsyncExitStack) -> Any:
     match kind:
         case "httpx client":
-            return await owner.enter_async_context(httpx.AsyncClient(follow_redirects=True, trust_env=False))
+            return await owner.enter_async_context(
+                httpx.AsyncClient(follow_redirects=True, trust_env=False, verify=_trust())
+            )
         case "httpx transport":
-            return await owner.enter_async_context(httpx.AsyncHTTPTransport())
+            return await owner.enter_async_context(httpx.AsyncHTTPTransport(verify=_trust()))
         case "aiohttp session":
             return await owner.enter_async_context(aiohttp.ClientSession(raise_for_status=True))
         case _:

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from typing import Any
 
+import aiohttp
+import httpx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -431,6 +433,8 @@ class TestTheFence:
             TimeoutError("its own"),
             OSError("its own"),
             RuntimeError("its own"),
+            httpx.ReadError("its own"),
+            aiohttp.ClientError("its own"),
             KeyError("its own"),
         ],
         ids=lambda refusal: type(refusal).__name__,
