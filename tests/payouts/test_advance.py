@@ -625,3 +625,73 @@ async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: Desk) -> N
     assert record is not None
     assert (record.state.value, record.not_founds) == ("unknown", 0)
     assert len(desk.teller.asked) == 2
+
+
+async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_on(place: Place, desk: Desk) -> None:
+    first, second = await planned(desk, 4, chunk=2)
+    desk.teller.status = PENDING
+    await desk.advancer.advance(first)
+
+    def refused(_: str | None) -> object:
+        raise ApplicationInactive(3, "inactive")
+
+    desk.teller.finds.extend([refused] * 2)
+    for _ in range(2):
+        place.passes(60)
+        assert await desk.advancer.advance(first) is not None
+    assert [event.name for event in desk.events] == ["payouts_halted"]
+    assert await desk.advancer.advance(second) is None
+    desk.teller.statuses = dict.fromkeys(desk.teller.statuses, TransferStatus.SUCCESS)
+    place.passes(60)
+    await desk.advancer.advance(first)
+    assert await desk.states() == ["success", "success", "planned", "planned"]
+
+
+async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(place: Place, desk: Desk) -> None:
+    desk.teller.status = PENDING
+    [chunk] = await planned(desk, 1)
+    await desk.advancer.advance(chunk)
+    desk.teller.status = TransferStatus.SUCCESS
+    desk.teller.execute([transfer(0)])
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await never.wait()
+
+    desk.teller.on_find = hang
+    place.passes(2)
+    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    await asked.wait()
+    desk.teller.on_find = None
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    assert await other.advancer.advance(chunk) is not None
+    assert await other.states() == ["pending"]
+    place.passes(36)
+    assert await other.advancer.advance(chunk) is None
+    assert await other.states() == ["success"]
+    never.set()
+    assert await lost is None  # too late, and the same
+    assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
+
+
+async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 2)
+    desk.teller.script.append(raising(Unanswered("x"), executed=True))
+    await desk.advancer.advance(chunk)
+    place.passes(2)
+    others = [Desk(place.ledger(), place.clock, desk.teller) for _ in range(3)]
+    await asyncio.gather(*(one.advancer.advance(chunk) for one in (desk, *others)))
+    assert await desk.states() == ["success"] * 2
+    assert await desk.causes("t-00000") == ["submit", "intent", "answer", "found"]
+    assert len(desk.teller.asked) == 2
+
+
+async def test_what_was_settled_otherwise_is_not_sent(desk: Desk) -> None:
+    """A planned transfer that the bank's list has already been seen to hold."""
+    [chunk] = await planned(desk, 2)
+    listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
+    await desk.ledger.learn(desk.product, listed)
+    assert await desk.states() == ["needs_review"] * 2
+    assert await desk.advancer.advance(chunk) is None
+    assert desk.teller.calls == []

@@ -251,3 +251,46 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
 
     asyncio.run(start())
     assert asyncio.run(look()) == ["unknown"] * 3
+
+
+@pytest.mark.parametrize("told", ["it did not happen", "it happened"])
+async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path, told: str) -> None:
+    clock = ManualClock()
+    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
+    desk = Desk(Ledger(database, clock=clock), clock)
+    await desk.ledger.batches()
+    failed: list[int] = []
+
+    def lost(step: int, kind: Kind) -> None:
+        if kind == "commit" and not failed:
+            failed.append(step)
+            raise StorageUnavailable("the server went away")
+
+    if told == "it happened":
+        database.after = lost
+    else:
+        database.before = lost
+    record = await desk.ledger.plan(desk.product, "b", each(transfers(5)))
+    assert failed
+    assert record == await desk.ledger.batch("b")
+    assert await desk.states() == ["planned"] * 5
+    assert [one.cause for one in await desk.ledger.events("bank", "app-1", "t-00000")] == ["submit"]
+    await database.aclose()
+
+
+async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+    clock = ManualClock()
+    database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
+    desk = Desk(Ledger(database, clock=clock), clock)
+    await desk.ledger.batches()
+
+    def down(step: int, kind: Kind) -> None:
+        if kind == "commit":
+            raise StorageUnavailable("the server went away")
+
+    database.before = down
+    with pytest.raises(StorageUnavailable):
+        await desk.ledger.plan(desk.product, "b", each(transfers(5)))
+    database.before = no_fault
+    assert await desk.ledger.batches() == []
+    await database.aclose()

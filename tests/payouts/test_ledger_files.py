@@ -1,0 +1,143 @@
+"""What a ledger in a file can suffer: a full disk, a stranger's file, an older version, foreign eyes."""
+
+import asyncio
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from paystar_async.clock import ManualClock
+from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.schema import PART, SCHEMA
+from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.bank import Desk, Teller, each, transfers
+
+FULL = """
+import asyncio, os, resource, sys
+from paystar_async.clock import ManualClock
+from paystar_async.errors import StorageUnavailable
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.bank import Desk, each, transfers
+
+async def main():
+    clock = ManualClock()
+    database = SqliteDatabase(sys.argv[1], clock=clock)
+    desk = Desk(Ledger(database, clock=clock), clock)
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    [chunk] = await desk.chunks()
+    room = os.path.getsize(sys.argv[1] + "-wal")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    for what in (desk.advancer.advance(chunk), desk.ledger.plan(desk.product, "c", each(transfers(2000)))):
+        try:
+            await what
+        except StorageUnavailable as error:
+            print("full" in error.hint)
+    print(desk.teller.calls, await desk.states(), await desk.ledger.batch("c"))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(await desk.advancer.advance(chunk), desk.teller.calls, await desk.states())
+    await database.aclose()
+
+asyncio.run(main())
+"""
+
+
+def test_on_a_full_disk_nothing_is_sent_that_is_not_on_record(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "error", "-c", FULL, str(tmp_path / "l.db")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    ids = [one.track_id for one in transfers(3)]
+    assert told == [
+        "True",
+        "True",
+        f"[] {['planned'] * 3} None",
+        f"None {[ids]} {['success'] * 3}",
+    ]
+
+
+def modes_in(directory: Path) -> set[int]:
+    return {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+
+
+def empty(directory: Path) -> None:
+    for file in directory.iterdir():
+        file.unlink()
+
+
+async def refused(path: Path, kind: type[StorageError]) -> None:
+    database = SqliteDatabase(path)
+    teller = Teller()
+    desk = Desk(Ledger(database), ManualClock(), teller)
+    with pytest.raises(kind):
+        await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    await database.aclose()
+    assert teller.calls == []
+
+
+async def test_a_file_that_is_no_database_is_not_touched(tmp_path: Path) -> None:
+    letters = tmp_path / "letters"
+    letters.write_text("dear all " * 1000)
+    await refused(letters, StorageCorrupt)
+    assert letters.read_text() == "dear all " * 1000
+
+
+async def test_a_database_of_somebody_else_with_such_tables_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "theirs.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE paystar_payout_settings (theirs TEXT)")
+    connection.commit()
+    connection.close()
+    await refused(path, SchemaMismatch)
+
+
+async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+    await refused(tmp_path / "nowhere" / "l.db", StorageUnavailable)
+
+
+@pytest.mark.parametrize("version", range(len(SCHEMA)))
+async def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
+    database = SqliteDatabase(tmp_path / "l.db")
+    await database.migrate(PART, SCHEMA[:version])
+    desk = Desk(Ledger(database), ManualClock())
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    assert await desk.states() == ["planned"] * 3
+    await database.aclose()
+
+
+async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "l.db")
+    desk = Desk(Ledger(database), ManualClock())
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    modes = modes_in(tmp_path)
+    await database.aclose()
+    assert modes == {0o600}
+
+
+def test_event_loops_may_come_one_after_the_other(tmp_path: Path) -> None:
+    database = SqliteDatabase(tmp_path / "l.db")
+    ledger = Ledger(database)
+
+    async def plan(name: str) -> list[str]:
+        desk = Desk(ledger, ManualClock())
+        await ledger.plan(desk.product, name, each(transfers(3)))
+        return [batch.batch_id for batch in await ledger.batches()]
+
+    assert asyncio.run(plan("a")) == ["a"]
+    assert sorted(asyncio.run(plan("b"))) == ["a", "b"]
+    asyncio.run(database.aclose())
+
+
+async def test_a_file_put_in_place_of_an_empty_one_is_laid_out_anew(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    database = SqliteDatabase(path)
+    desk = Desk(Ledger(database), ManualClock())
+    await desk.ledger.plan(desk.product, "a", each(transfers(3)))
+    empty(tmp_path)
+    with pytest.raises(StorageError):
+        await desk.ledger.batches()
+    assert await desk.ledger.batches() == []
+    await desk.ledger.plan(desk.product, "a", each(transfers(3)))
+    await database.aclose()
