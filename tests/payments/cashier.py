@@ -27,7 +27,8 @@ async def main(base_url: str, gateway: str, sign_key: str, database: str, told: 
     ) as paystar:
 
         @paystar.payments.on_verified
-        def fulfil(payment: Payment) -> None:
+        async def fulfil(payment: Payment) -> None:
+            await asyncio.sleep(0.03)  # a shop takes its time, and may be killed meanwhile
             with Path(told).open("a") as file:
                 file.write(f"{payment.id}\n")
             say(payment.id)
