@@ -14,6 +14,11 @@ from paystar_async import Callback, Gateway, Paystar
 from paystar_async.payments import Payment, Verified
 
 
+def note(told: Path, payment_id: str) -> None:
+    with told.open("a") as file:
+        file.write(f"{payment_id}\n")
+
+
 def say(word: str) -> None:
     sys.stdout.write(f"{word}\n")
     sys.stdout.flush()
@@ -29,8 +34,7 @@ async def main(base_url: str, gateway: str, sign_key: str, database: str, told: 
         @paystar.payments.on_verified
         async def fulfil(payment: Payment) -> None:
             await asyncio.sleep(0.03)  # a shop takes its time, and may be killed meanwhile
-            with Path(told).open("a") as file:
-                file.write(f"{payment.id}\n")
+            note(Path(told), payment.id)
             say(payment.id)
 
         say("ready")

@@ -225,7 +225,7 @@ def callback_of(one: Money) -> Callback:
 
 TestShop = Shop.TestCase
 TestShop.settings = settings(
-    max_examples=200,
+    max_examples=120,
     stateful_step_count=30,
     deadline=None,
     derandomize=True,

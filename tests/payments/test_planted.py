@@ -95,5 +95,7 @@ def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(  # pyright: ignore
             machine.Shop,
-            settings=settings(machine.TestShop.settings, phases=[Phase.generate], report_multiple_bugs=False),
+            settings=settings(
+                machine.TestShop.settings, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False
+            ),
         )

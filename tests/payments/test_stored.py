@@ -9,7 +9,7 @@ import anyio
 import pytest
 from attrs import evolve
 
-from paystar_async import Callback
+from paystar_async import Callback, ManualClock
 from paystar_async.errors import (
     ConfigurationError,
     GatewayInactive,
@@ -446,12 +446,15 @@ async def test_where_the_service_has_no_inquiry_for_us_verify_s_refusal_is_told_
 
 def test_on_trio_it_works_as_well(tmp_path: Any) -> None:
     async def play() -> None:
-        async with open_shop(tmp_path / "p.db") as shop, shop.paystar.payments.sweeping(every=3600):
+        async with open_shop(tmp_path / "p.db") as shop:
             callback = shop.pay(await shop.start())
             assert isinstance((await shop.confirm(callback)).outcome, Verified)
             shop.pay(await shop.start("o-2"))
             await shop.pass_by(60)
             assert len(shop.fulfilled) == 2
+            worker = shop.worker(clock=ManualClock())
+            async with worker, worker.payments.sweeping():
+                pass
 
     anyio.run(play, backend="trio")
 
