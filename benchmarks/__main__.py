@@ -14,17 +14,16 @@ from pathlib import Path
 
 from attrs import asdict, evolve
 
+from benchmarks import kept
 from benchmarks.certificate import trusted
-from benchmarks.chart import svg
 from benchmarks.figures import FIGURES, OWN, PANELS, SHOWN_TOO, Seen
 from benchmarks.figures_alone import ALONE, held
 from benchmarks.measure import Rounds, as_json, measured
-from benchmarks.report import Line, figures, markdown, raw
+from benchmarks.report import Line, figures, raw
 from benchmarks.server import Place, many_files, running
 from benchmarks.subjects import SUBJECTS
 
 NAMES = [one.name for one in FIGURES] + list(OWN) + list(ALONE)
-HERE = Path(__file__).parent
 DISTRIBUTIONS = ("httpx", "httpcore", "aiohttp", "pyreqwest", "orjson", "stripe", "openai", "githubkit", "aiobotocore")
 
 EPILOG = f"""\
@@ -44,7 +43,7 @@ def _wanted() -> argparse.Namespace:
     parser.add_argument("--only", metavar="NAME", action="append", choices=NAMES, help="this figure; may be repeated")
     parser.add_argument("--rounds", type=int, help="paired rounds of each load (9; 3 when quick)")
     parser.add_argument("--quick", action="store_true", help="half the calls a round, a tenth of the largest batch")
-    parser.add_argument("--write", action="store_true", help="keep the result: benchmarks/results.json and chart.svg")
+    parser.add_argument("--write", action="store_true", help="keep it: results.json, chart.svg and the README's table")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result there as well")
     given = parser.parse_args()
     given.only = given.only or NAMES
@@ -142,19 +141,17 @@ def main() -> None:
         memory = held(list(seen.get("16", {})), place, _told)
     _told("")
     print(raw(seen, memory), figures(lines), sep="\n\n")
-    said = {
+    found = {
         "machine": machine,
         "rounds": given.rounds,
-        "lines": [asdict(line) for line in lines],
         "held": memory,
+        "lines": {line.name: asdict(line) for line in lines},
         "panels": {name: as_json(rounds) for name, rounds in seen.items()},
     }
-    for path in [given.json, *([HERE / "results.json"] if given.write else [])]:
-        if path is not None:
-            path.write_text(json.dumps(said, ensure_ascii=False) + "\n")
+    if given.json is not None:
+        given.json.write_text(json.dumps(found, ensure_ascii=False) + "\n")
     if given.write:
-        (HERE / "chart.svg").write_text(svg(seen))
-        (HERE / "results.md").write_text(markdown(lines) + "\n")
+        kept.write(found)
 
 
 if __name__ == "__main__":
