@@ -67,6 +67,7 @@ class Teller:
         self.statuses: dict[str, TransferStatus] = {}
         self.calls: list[list[str]] = []
         self.asked: list[str | None] = []
+        self.fences: list[Callable[[], None]] = []
         self.on_send: Callable[[], object] | None = None
         self.on_answer: Callable[[], Awaitable[object]] | None = None
         self.on_find: Callable[[], Awaitable[object]] | None = None
@@ -85,6 +86,7 @@ class Teller:
                 if waited is not None:
                     await cast("Any", waited)
             before_send()
+            self.fences.append(before_send)
             given: list[Value] = list(value.transfers)
             self.calls.append([one.track_id for one in given])
             answer = (self.script.popleft() if self.script else execute)(self, given)

@@ -92,6 +92,16 @@ async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: De
     assert await desk.causes("t-00000") == ["submit", "intent", "not_sent"]
 
 
+async def test_a_call_that_is_over_can_send_nothing_any_more(desk: Desk) -> None:
+    """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
+    [chunk] = await planned(desk)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    [fence] = desk.teller.fences
+    with pytest.raises(NotSent):
+        fence()
+
+
 async def test_what_never_left_is_planned_again_later_and_later(place: Place, desk: Desk) -> None:
     [chunk] = await planned(desk)
     pauses: list[float] = []
@@ -183,6 +193,9 @@ async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
     await other.advancer.advance(chunk)
     assert await other.states() == ["unknown"] * 3
     assert await other.causes("t-00000") == ["submit", "intent", "lease"]
+    record = await other.ledger.transfer("bank", "app-1", "t-00000")
+    assert record is not None  # what it may have sent at the last moment has the whole quiet window before it
+    assert record.unknown_since == pytest.approx(await other.advancer.now(), abs=1)
     hung.set()  # it wakes, and its fence has fallen
     await lost
     assert desk.teller.executed == {}
