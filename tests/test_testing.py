@@ -1,16 +1,12 @@
 """The pytest plugin, by tests of a user's, run in a pytest of their own."""
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from paystar_async import client
-from paystar_async.sandbox import server
-from paystar_async.storage import sqlite
-
-LOADED = (client, server, sqlite)
-"""A pytest inside this one forgets what it was the first to import, and would import it anew beside this one's."""
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SETTINGS = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
@@ -24,12 +20,31 @@ PAYS = """
 IMPORTS = "import pytest\nfrom paystar_async.payments import Callback, Verified\n"
 
 
+class Modules:
+    """Remembers what a pytest inside this one imported; it would be forgotten, and be imported anew beside it."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._seen = home, dict[str, ModuleType]()
+
+    def pytest_sessionfinish(self) -> None:
+        self._seen = dict(sys.modules)
+
+    def put_back(self) -> None:
+        """All of them, but for the tests themselves."""
+        for name, module in self._seen.items():
+            if not Path(getattr(module, "__file__", None) or "/").is_relative_to(self._home):
+                sys.modules.setdefault(name, module)
+
+
 def run(pytester: Pytester, source: str, *arguments: str, mode: str = "auto", ini: str = "") -> pytest.RunResult:
     """What a pytest of its own says to these tests."""
     pytester.makeini(f"{SETTINGS}asyncio_mode = {mode}\n{ini}")
     pytester.makepyfile(source)
-    ours = ("-p", "no:paystar", "-p", "paystar_async.testing")
-    return pytester.runpytest_inprocess(*ours, "-p", "no:cacheprovider", *arguments)
+    modules = Modules(pytester.path)
+    ours = ("-p", "no:paystar", "-p", "paystar_async.testing", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(*ours, *arguments, plugins=[modules])
+    modules.put_back()
+    return result
 
 
 @pytest.mark.parametrize(
