@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,27 +24,33 @@ IMPORTS = "import pytest\nfrom paystar_async.payments import Callback, Verified\
 class Modules:
     """Remembers what a pytest inside this one imported; it would be forgotten, and be imported anew beside it."""
 
-    def __init__(self, home: Path) -> None:
-        self._home, self._seen = home, dict[str, ModuleType]()
+    def __init__(self) -> None:
+        self._seen: dict[str, ModuleType] = {}
 
     def pytest_sessionfinish(self) -> None:
-        self._seen = dict(sys.modules)
+        self._seen |= {name: one for name, one in sys.modules.items() if name.startswith("paystar_async")}
 
     def put_back(self) -> None:
-        """All of them, but for the tests themselves."""
-        for name, module in self._seen.items():
-            if not Path(getattr(module, "__file__", None) or "/").is_relative_to(self._home):
-                sys.modules.setdefault(name, module)
+        sys.modules.update(self._seen)
+
+
+MODULES = Modules()
+
+
+@pytest.fixture(autouse=True)
+def _imported_once() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Ends after ``pytester``, which forgets modules when it ends."""
+    yield
+    MODULES.put_back()
 
 
 def run(pytester: Pytester, source: str, *arguments: str, mode: str = "auto", ini: str = "") -> pytest.RunResult:
     """What a pytest of its own says to these tests."""
     pytester.makeini(f"{SETTINGS}asyncio_mode = {mode}\n{ini}")
     pytester.makepyfile(source)
-    modules = Modules(pytester.path)
     ours = ("-p", "no:paystar", "-p", "paystar_async.testing", "-p", "no:cacheprovider")
-    result = pytester.runpytest_inprocess(*ours, *arguments, plugins=[modules])
-    modules.put_back()
+    result = pytester.runpytest_inprocess(*ours, *arguments, plugins=[MODULES])
+    MODULES.put_back()
     return result
 
 
