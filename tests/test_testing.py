@@ -38,8 +38,9 @@ MODULES = Modules()
 
 
 @pytest.fixture(autouse=True)
-def _imported_once() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """Ends after ``pytester``, which forgets modules when it ends."""
+def _a_pytest_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """It is told nothing of this one's options; and it ends after ``pytester``, which forgets modules."""
+    monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     yield
     MODULES.put_back()
 
