@@ -72,7 +72,7 @@ class Paystar:
         engine: what carries the bytes; a client, transport or engine that is handed in is never closed.
         middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
         clock: what time it is; a ``ManualClock`` in tests.
-        on_event: told of renewed and lost keys and of retries; must not block.
+        on_event: told of renewed and lost keys, of retries, and of payouts that Paystar refuses; must not block.
 
     Raises:
         ConfigurationError: a setting is wrong; an account that is missing is only missed when it is called.
