@@ -216,4 +216,5 @@ async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
 
 
 def _doubt(before: State, after: State) -> int:
-    return int(before is State.SENDING and after is State.UNKNOWN)
+    # What a person has to look at may have been paid as well: a later attempt that fails must not speak for it.
+    return int(before is State.SENDING and after in (State.UNKNOWN, State.NEEDS_REVIEW))

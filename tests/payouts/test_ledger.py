@@ -290,6 +290,24 @@ async def test_a_persons_word_ends_the_review(place: Place, desk: Desk) -> None:
     assert desk.teller.calls == [["a"], ["b"], ["c"], ["c"]]
 
 
+async def test_a_resend_by_hand_that_fails_is_asked_about(place: Place, desk: Desk) -> None:
+    """The first attempt was answered with another amount: it may have been paid, whatever the second one says."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": 1})
+    desk.teller.script.append(answering(wrong))
+    [chunk] = await desk.chunks()
+    await desk.advancer.advance(chunk)
+    await desk.ledger.resolve("bank", "app-1", "t-00000", "resend")
+    [_, again] = await desk.chunks()
+    desk.teller.script.append(answering(found("t-00000", "failed")))
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["unknown"]
+    desk.teller.execute(transfers(1))
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["success"]
+
+
 async def test_a_person_is_asked_about_what_waits_for_one_alone(desk: Desk) -> None:
     await desk.ledger.plan(desk.product, "b", each(transfers(1)))
     for track_id, verdict in (("t-00000", "success"), ("nobody", "failed"), ("t-00000", "perhaps")):
