@@ -23,7 +23,6 @@ POISON = "poison"
 NONSENSE: tuple[Raw, ...] = (
     (502, {}, b"<html>bad gateway</html>"),
     (200, {}, b'{"status": "ok", "data": [{"track'),
-    (200, {}, b'{"status": "ok", "message": "ok", "data": "what"}'),
     (500, {}, b'{"status": 0, "message": "internal server error", "data": null}'),
     (200, {}, b'{"status": 11, "message": "upstream", "data": null}'),
     (429, {"retry-after": "1"}, b'{"message": "Too Many Attempts."}'),
@@ -31,6 +30,8 @@ NONSENSE: tuple[Raw, ...] = (
     (200, {}, b"[]"),
     (408, {}, b""),
 )
+UNREADABLE: Raw = (200, {}, b'{"status": "ok", "message": "ok", "data": "what"}')
+"""To a wallet's request to pay, this is a plain word: it was accepted."""
 
 
 @frozen
@@ -133,7 +134,7 @@ class Bank:
         if world.chance(weather.silent):
             return None
         if world.chance(weather.nonsense):
-            return world.dice.choice(NONSENSE)
+            return world.dice.choice(NONSENSE if self.wallet else (*NONSENSE, UNREADABLE))
         if world.chance(weather.integrity) and words:
             words.append(self._contradiction(world.dice.choice(words)))
         world.dice.shuffle(words)
@@ -223,7 +224,7 @@ class Bank:
         """Answer a question; None is no answer."""
         world, weather = self.world, self.world.weather
         if world.chance(weather.ask):
-            return world.dice.choice((None, *NONSENSE))
+            return world.dice.choice((None, UNREADABLE, *NONSENSE))
         when = world.now - (QUIET / 5 * world.dice.random() if world.chance(weather.stale) else 0.0)
         track_id = query.get("track_id")
         chosen = (
@@ -284,7 +285,7 @@ class SimEngine:
             world.dice.choice((0.1, 0.1, 1.0, timeout)) * world.dice.random(), ends, Unanswered("too late")
         )
         await host.step("has an answer")
-        if method == "POST" and reply[0] == 200 and reply not in NONSENSE:
+        if method == "POST" and reply[0] == 200 and reply not in (*NONSENSE, UNREADABLE):
             bank.answered(host, json.loads(reply[2]))
         return reply
 
