@@ -16,8 +16,8 @@ number on any hosts; each takes over what another one left behind::
     procrastinate --app=myshop.payouts.app schema --apply
     procrastinate --app=myshop.payouts.app worker --concurrency=4 --delete-jobs=successful
 
-A worker's heartbeat is procrastinate's (``--update-heartbeat-interval``). The sweep, which is registered here as a
-periodic task, puts the jobs of workers without one back in the queue, and wakes every chunk whose job was lost.
+A worker's heartbeat is procrastinate's. The sweep, which is registered here as a periodic task, puts the jobs of
+workers that have none back in the queue, and wakes every chunk whose job was lost.
 """
 
 import logging

@@ -46,7 +46,8 @@ class ByHand:
         desk = self._desk()
         await desk.ledger.sweep()
         dispatcher = desk.start()
-        await dispatcher.wake([chunk_id for chunk_id, _ in await desk.advancer.due(AT_ONCE)])
+        now = await desk.advancer.now()
+        await dispatcher.wake([chunk_id for chunk_id, due in await desk.advancer.due(AT_ONCE) if due <= now])
 
     async def now(self) -> float:
         """The ledger's time, in seconds since 1970; it does not jump."""
