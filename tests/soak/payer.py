@@ -78,9 +78,14 @@ def client(settings: dict[str, Any], **options: Any) -> Paystar:
     )
 
 
+def _sign_of_life(settings: dict[str, Any], pid: int | None) -> Path:
+    return Path(settings["file"]).with_name(f"working-{pid}")
+
+
 def work(settings: dict[str, Any]) -> None:
     """A worker with its own dispatcher: submits batch after batch until it is told to end, then sees to the rest."""
     in_a_hurry()
+    _sign_of_life(settings, os.getpid()).touch()
     asyncio.run(_work(settings))
 
 
@@ -99,6 +104,13 @@ def _told_to_end(settings: dict[str, Any]) -> bool:
     return Path(settings["stop"]).exists()
 
 
+async def first_batch(settings: dict[str, Any]) -> None:
+    """Put a batch on record and leave the rest to the workers."""
+    async with client(settings) as paystar:
+        paystar.payouts.use(Nobody())
+        await paystar.payouts.submit(transfers("b-0"), batch_id="b-0", policy=POLICY)
+
+
 async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
     while True:
         try:
@@ -110,7 +122,7 @@ async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
 
 
 async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Ledger) -> None:
-    if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < LOW:
+    if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < settings.get("low", LOW):
         batch_id = f"b-{len(await ledger.batches(MANY))}"
         await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=POLICY)
 
@@ -132,9 +144,10 @@ def queue_worker(settings: dict[str, Any]) -> None:
     from procrastinate.cli import main
 
     os.environ["PAYSTAR_SOAK"] = settings["file"]
+    sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - it is killed in the middle of sentences
     sys.argv = ["procrastinate", "--app=tests.soak.queue_app.app", "--log-level=critical", "worker"]
-    sys.argv += ["--concurrency=4", "--update-heartbeat-interval=0.5", "--stalled-worker-timeout=2"]
-    sys.argv += ["--fetch-job-polling-interval=0.2", "--delete-jobs=successful"]
+    sys.argv += ["--concurrency=4", "--fetch-job-polling-interval=0.2", "--delete-jobs=successful"]
+    _sign_of_life(settings, os.getpid()).touch()
     main()  # type: ignore[no-untyped-call]
 
 
@@ -174,9 +187,13 @@ class Crew:
             self.workers.append(worker)
 
     def kill_one(self) -> None:
-        """Wait for a moment, then kill -9 one of them, and put another in its place."""
-        time.sleep(self.dice.uniform(0.05, 0.6))
+        """Kill -9 one of them, at some moment after it has begun to work, and put another in its place."""
         victim = self.dice.choice(self.workers)
+        end = time.monotonic() + ENOUGH
+        while victim.is_alive() and not _sign_of_life(self.settings, victim.pid).exists():
+            assert time.monotonic() < end, "a worker does not begin"
+            time.sleep(0.005)
+        time.sleep(self.dice.uniform(0.0, 0.5))
         victim.kill()
         victim.join()
         self.fill()

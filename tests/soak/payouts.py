@@ -30,6 +30,8 @@ from tests.soak import payer
 from tests.soak.play import Play, program, read, sandbox
 
 ENOUGH = 120.0
+TENDED_EVERY = 4
+"""Kills between two looks at whether there is enough to do."""
 Style = Literal["task.cancel", "asyncio.timeout", "anyio scope"]
 STYLES: tuple[Style, ...] = ("task.cancel", "asyncio.timeout", "anyio scope")
 FAULTS: tuple[dict[str, Any], ...] = (
@@ -154,8 +156,11 @@ def until_done(ledger_url: str, tend: Callable[[], object]) -> None:
 def kills_on_sqlite(home: Path, count: int, seed: int = 0, note: Callable[[Told], object] = lambda _: None) -> Told:
     """Kill -9 one of two processes that share a ledger in a file, again and again."""
     ledger = str(home / "payouts.db")
-    with bank() as play, payer.crew(payer.work, settings(play, ledger, home), 2, seed) as crew:
-        return _kills(play, ledger, crew, count, note, lambda: (home / "stop").touch())
+    with bank() as play:
+        told = settings(play, ledger, home)
+        asyncio.run(payer.first_batch(told))
+        with payer.crew(payer.work, told, 2, seed) as crew:
+            return _kills(play, ledger, crew, count, note, lambda: (home / "stop").touch())
 
 
 def _kills(
@@ -168,8 +173,9 @@ def _kills(
     tend: Callable[[], object] = lambda: None,
 ) -> Told:
     told = Told()
-    for _ in range(count):
-        tend()
+    for number in range(count):
+        if number % TENDED_EVERY == 0:
+            tend()
         crew.kill_one()
         told.kills += 1
         if told.kills % 100 == 0:
@@ -187,7 +193,8 @@ def kills_on_postgres(
         queue(server, home, faults=True) as (play, ledger, told),
         payer.crew(payer.queue_worker, told, 3, seed) as crew,
     ):
-        return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(told))
+        much = told | {"low": 60}
+        return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(much))
 
 
 @contextmanager
@@ -232,7 +239,7 @@ def stops(home: Path, times: int) -> Told:
         told = settings(play, ledger, home)
         result = Told()
         for number in range(times):
-            # One transfer: nothing else of this process is under way, so that it holds no lock of the file when it stops.
+            # One transfer: nothing else of this process is under way, so it holds no lock of the file when it stops.
             batch = {"batch": f"b-{number}", "count": 1}
             with program("tests.soak.one_batch", told | batch | {"stops": True}) as first:
                 _until(lambda: _is_stopped(first.pid), "it stops itself before its first byte")

@@ -11,6 +11,9 @@ from tests.soak import payer
 
 _settings = json.loads(Path(os.environ["PAYSTAR_SOAK"]).read_text("utf-8"))
 
-app = App(connector=PsycopgConnector(conninfo=_settings["ledger"], min_size=1, max_size=4))
+app = App(
+    connector=PsycopgConnector(conninfo=_settings["ledger"], min_size=1, max_size=4),
+    worker_defaults={"update_heartbeat_interval": 0.5, "stalled_worker_timeout": 2.0},
+)
 paystar = payer.client(_settings)
 dispatcher = ProcrastinateDispatcher(app, paystar, sweep="* * * * * *", stalled=2.0)
