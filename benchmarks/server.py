@@ -163,7 +163,7 @@ def running() -> Generator[Place]:
 if __name__ == "__main__":
     many_files()
     try:
-        import uvloop
+        import uvloop  # type: ignore[import-not-found,unused-ignore]  # pyright: ignore
 
         uvloop.run(_serve())
     except ImportError:

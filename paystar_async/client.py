@@ -69,7 +69,7 @@ class Paystar:
             closed here.
         crypto: seals what lies in the database and in a key store that is given as a path or address; what was stored
             before it was given can still be read. None: stored as it is.
-        engine: what carries the bytes; a client, transport or engine that is handed in is never closed.
+        engine: ``"httpx"``, ``"fast"``, ``"aiohttp"``, or a client, session, transport or engine, never closed here.
         middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
         clock: what time it is; a ``ManualClock`` in tests.
         on_event: told of renewed and lost keys, of retries, and of payouts that Paystar refuses; must not block.
