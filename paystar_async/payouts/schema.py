@@ -129,4 +129,13 @@ SCHEMA = (
         PRIMARY KEY (plan, track_id)
     )
     """,
+    # What is due, lane by lane: a long batch is due all at once, and is sent a few chunks at a time.
+    """
+    CREATE INDEX paystar_payout_chunks_lane ON paystar_payout_chunks (product, account, deposit, due, chunk_id)
+    WHERE work = 'send' AND due IS NOT NULL
+    """,
+    """
+    CREATE INDEX paystar_payout_chunks_asked ON paystar_payout_chunks (product, account, due)
+    WHERE work <> 'send' AND due IS NOT NULL
+    """,
 )
