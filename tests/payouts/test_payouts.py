@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from paystar_async import Application, Crypto, ManualClock, Paystar, Policy, Transfer, WalletTransfer
@@ -464,3 +465,13 @@ def test_the_client_takes_a_clock_of_its_own(sandbox: Sandbox, tmp_path: Path) -
             return await paystar.payouts.now()
 
     assert asyncio.run(now()) == ManualClock().time()
+
+
+def test_on_trio_it_is_paid_too(client: Client, sandbox: Sandbox) -> None:
+    async def run() -> int:
+        async with client() as paystar:
+            batch = await paystar.payouts.submit(transfers(5), batch_id="b", policy=QUICK)
+            return len([one async for one in batch.outcomes()])
+
+    assert anyio.run(run, backend="trio") == 5
+    assert {line.count for line in sandbox.ledger.values()} == {1}
