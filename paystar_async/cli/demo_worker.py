@@ -41,14 +41,17 @@ async def work(settings: dict[str, Any]) -> None:
     )
     async with paystar:
         batch = await paystar.payouts.submit(settings["file"], batch_id=BATCH, policy=POLICY)
+        before = None
         while True:
             settled = 0
             async for _ in batch.outcomes():
                 settled += 1
                 say(settled=settled)
-            if (await batch.report()).done:
+            report = await batch.report()
+            if report.done or report == before:
                 break
             # The sandbox says now and then that there is no money: somebody has topped it up.
+            before = report
             await paystar.payouts.resume()
     say(settled=batch.count, done=True)
 
