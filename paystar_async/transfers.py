@@ -4,10 +4,11 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callab
 from contextlib import aclosing, suppress
 from functools import partial
 
-import anyio
+import anyio.lowlevel
 
 from paystar_async.background import Background
 from paystar_async.errors import BadAnswer, InvalidValue, PaystarError
+from paystar_async.met import Met
 from paystar_async.models.base import item_of
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers
@@ -20,6 +21,7 @@ PAGE = 500
 PAGES = 10
 STALE = 5
 """Pages in a row with nothing new in them: by then the service does not skip."""
+SLICE = 100  # transfers read before all else in the loop has its turn: a millisecond's worth
 WAIT_SECONDS = 120.0
 
 Check = Callable[[Transfer], None]
@@ -138,7 +140,7 @@ class Transfers(TransfersCalls):
         _refuse(transfers, chunk)
         background, _ = self._flows()
         done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
-        met: set[str] = set()
+        met = Met()
         running, failure, more = 0, None, True
 
         async def settle(group: list[Transfer]) -> None:
@@ -209,27 +211,30 @@ async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> Asyn
     index = 0
     if isinstance(transfers, AsyncIterable):
         async for one in transfers:
-            yield item_of(Transfer, one, f"transfers[{index}]")
+            yield item_of(Transfer, one, "transfers", index)
             index += 1
         return
     for index, one in enumerate(transfers):
-        yield item_of(Transfer, one, f"transfers[{index}]")
+        yield item_of(Transfer, one, "transfers", index)
 
 
 async def _next_group(
-    source: AsyncIterator[Transfer], size: int, met: set[str], check: Check | None
+    source: AsyncIterator[Transfer], size: int, met: Met, check: Check | None
 ) -> tuple[list[Transfer], list[Outcome], Exception | None]:
     """The next transfers to send, what is said of those that must not be, and what ended the source early."""
     group: list[Transfer] = []
     refused: list[Outcome] = []
+    read = 0
     try:
         while len(group) < size:
+            if read % SLICE == 0:  # a source that never waits must not hold the loop
+                await anyio.lowlevel.checkpoint()
             one = await anext(source)
-            if one.track_id in met:
+            read += 1
+            if not met.add(one.track_id):
                 # Unknown, not failed: the first one of this track_id may well have succeeded.
                 refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
                 continue
-            met.add(one.track_id)
             try:
                 if check is not None:
                     check(one)

@@ -189,7 +189,7 @@ def several(item: type[object], name: str, *, once: str | None = None, optional:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise ValueError("wrap a single one in a list")
         given = enumerate(cast("Iterable[object]", value))
-        items: tuple[object, ...] = tuple(item_of(item, one, f"{name}[{index}]") for index, one in given)
+        items: tuple[object, ...] = tuple(item_of(item, one, name, index) for index, one in given)
         if not items and not optional:
             raise ValueError("an empty list asks for nothing")
         if once is not None:
@@ -212,10 +212,11 @@ def _counted(value: object, name: str) -> str:
     return f"a {type(value).__name__}"
 
 
-def item_of(wanted: type[M], value: object, place: str) -> M:
+def item_of(wanted: type[M], value: object, name: str, index: int) -> M:
     """One of a list: a value of its class, or a mapping of its fields; raises InvalidValue naming the place."""
     if isinstance(value, wanted):
         return value
+    place = f"{name}[{index}]"
     if not isinstance(value, Mapping):
         raise InvalidValue(place, expected=f"a {wanted.__name__}", got=type(value).__name__)
     given = cast("Mapping[str, object]", value)

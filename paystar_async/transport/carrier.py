@@ -4,13 +4,18 @@ import sys
 from traceback import clear_frames
 from typing import Any
 
-from attrs import frozen
+import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
+from attrs import field, frozen
 
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint, Request, Response, Safety
 from paystar_async.errors import BadAnswer, ConfigurationError, PaystarError, Unanswered
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.wire import Wire
+
+LARGE = 16 << 10
+"""Bytes of an answer that takes a millisecond or more to read."""
 
 
 @frozen
@@ -20,6 +25,7 @@ class Carrier:
     wire: Wire
     engine: Engine
     clock: Clock
+    _turn: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def __call__(self, request: Request[Any], /) -> Response[Any]:
         """Send the request; raises what is known where no answer came or none that says success."""
@@ -44,7 +50,12 @@ class Carrier:
         out = self.wire.encode(request)
         left = request.left(self.clock.monotonic())
         answer = await self.engine.send(out.method, out.url, out.headers, out.body, left, request.before_send)
-        return self.wire.decode(request, *answer)
+        if len(answer[2]) < LARGE:
+            return self.wire.decode(request, *answer)
+        # Several may come at once; read one after the other, they would hold the loop for all of them.
+        async with self._turn:
+            await cancel_shielded_checkpoint()
+            return self.wire.decode(request, *answer)
 
 
 def _forget(error: BaseException | None, outer: BaseException | None) -> None:

@@ -9,6 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NoReturn, cast
 
 DEEPEST = 64
@@ -23,7 +24,7 @@ def _installed() -> Any:
 
 _orjson = _installed()
 # orjson makes a float of an integer beyond 64 bits. (The digits of an IBAN stand behind its letters.)
-_MANY_DIGITS = re.compile(rb"[0-9]{19}")
+_MANY_DIGITS, _ONE_DIGIT = b"0" * 19, bytes.maketrans(b"123456789", b"0" * 9)
 _LONG_NUMBER = re.compile(rb"(?:^|[-\[:,\s])[0-9]{19}")
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -50,7 +51,7 @@ def dumps(value: object) -> bytes:
 
 def loads(body: bytes) -> object:
     """The value that the bytes hold; raises Unreadable."""
-    if _orjson is None or (_MANY_DIGITS.search(body) and _LONG_NUMBER.search(body)):
+    if _orjson is None or (_MANY_DIGITS in body.translate(_ONE_DIGIT) and _LONG_NUMBER.search(body)):
         return _read(body)
     try:
         value = _orjson.loads(body)
@@ -105,11 +106,12 @@ def _children(value: Any) -> Iterable[Any]:
 def _refuse_depth(body: bytes, value: Any) -> None:
     if body.count(b"[") + body.count(b"{") <= DEEPEST:
         return
-    level = [value]
+    level = [value] if type(value) in _CONTAINERS else []
     for _ in range(DEEPEST + 1):
-        level = [child for one in level for child in _children(one) if type(child) in _CONTAINERS]
         if not level:
             return
+        children = chain.from_iterable(map(_children, level))
+        level = [child for child in children if type(child) in _CONTAINERS]
     raise Unreadable("nested too deep")
 
 

@@ -5,9 +5,10 @@ What cattrs does by default would be money bugs here (``bool("false")`` is True,
 """
 
 from collections.abc import Callable, Mapping
-from enum import StrEnum
-from functools import cache
-from typing import Any, cast, get_args, get_origin
+from enum import Enum, StrEnum
+from functools import cache, partial
+from types import NoneType, UnionType
+from typing import Any, Union, cast, get_args, get_origin
 
 import attrs
 from cattrs import BaseConverter, Converter, transform_error
@@ -126,10 +127,11 @@ def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any
     return read
 
 
-def _model_hook(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any]:
+def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]:
     names = {one.name for one in attrs.fields(kind)} - {"extra"}
     needs_nothing = all(one.default is not attrs.NOTHING for one in attrs.fields(kind))
     inner = make_dict_structure_fn(kind, converter)
+    readers = {one.name: _reader(one.type, converter) for one in attrs.fields(kind) if one.name != "extra"}
 
     def read(value: object, _: Any) -> object:
         if needs_nothing and value == []:
@@ -137,13 +139,34 @@ def _model_hook(kind: Any, converter: BaseConverter) -> Callable[[object, Any], 
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {_told(value)}")
         data = cast("dict[str, object]", value)
-        if data.keys() <= names and None not in data.values():
-            return inner(data, kind)  # the usual case: nothing unknown, nothing missing
+        if data.keys() <= names and None not in data.values() and not converter.detailed_validation:
+            # The usual answer: nothing unknown, nothing null. What is missing is explained by the other converter.
+            return kind(**{name: readers[name](one) for name, one in data.items()})
         known: dict[str, object] = {name: one for name, one in data.items() if name in names and one is not None}
         known["extra"] = {name: one for name, one in data.items() if name not in names}
         return inner(known, kind)
 
     return read
+
+
+def _reader(annotation: Any, converter: Converter) -> Callable[[object], object]:
+    """What reads one field that is not null."""
+    given = [one for one in get_args(annotation) if one is not NoneType]
+    kind = given[0] if get_origin(annotation) in (Union, UnionType) and len(given) == 1 else annotation
+    if kind is str:
+        return _str_or_number
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return partial(_word, dict(kind._value2member_map_), kind)
+    hook = converter.get_structure_hook(kind)
+    return lambda value: hook(value, kind)
+
+
+def _str_or_number(value: object) -> object:
+    return value if type(value) is str else _str(value, str)
+
+
+def _word(known: dict[object, Enum], kind: type[StrEnum], value: object) -> object:
+    return (known.get(value) if type(value) is str else None) or _enum(value, kind)
 
 
 def _converter(*, detailed: bool) -> Converter:

@@ -22,9 +22,9 @@ def read_text(value: object, *, least: int, most: int) -> str:
     text = as_text(value)
     if not least <= len(text) <= most:
         raise ValueError(f"it has {len(text)} characters")
-    if _UNSENDABLE.search(text):
+    if not text.isprintable() and _UNSENDABLE.search(text):
         raise ValueError("it holds a control character, a line break or half a surrogate pair")
-    if text and not unspaced(text):
+    if text and not text[0].isalnum() and not unspaced(text):
         raise ValueError("it is blank")
     return text
 

@@ -21,9 +21,10 @@ from paystar_async.errors import (
     Unanswered,
 )
 from paystar_async.table import BY_ID
-from paystar_async.transport.carrier import Carrier
+from paystar_async.transport.carrier import LARGE, Carrier
 from paystar_async.transport.engine import Engine, Headers
 from paystar_async.transport.wire import Wire
+from tests.support import request
 from tests.transport.asking import ACCOUNTS, BASE, CALLS, envelope, example_of, request_of
 
 MAYBE_STATUSES = {0, 11, -99}
@@ -214,3 +215,43 @@ async def test_an_answer_arrives_whole(row: Endpoint) -> None:
     assert response.headers == {"date": "x"}
     assert response.body == envelope("ok", data)
     assert BY_ID[row.id] is row
+
+
+async def test_large_answers_are_read_one_in_a_turn_of_the_loop_and_small_ones_at_once() -> None:
+    turns, read = [0], list[int]()
+    wire = Wire(ACCOUNTS, BASE)
+    decode = wire.decode
+
+    def counting(*answer: Any) -> Any:
+        read.append(turns[0])
+        return decode(*answer)
+
+    async def count() -> None:
+        while True:
+            turns[0] += 1
+            await asyncio.sleep(0)
+
+    class Answering:
+        fences, padding = False, 0
+
+        async def send(self, *_: Any) -> Any:
+            await go.wait()
+            return 200, {}, envelope(1, {"is_matched": True}) + b" " * self.padding
+
+        async def aclose(self) -> None: ...
+
+    go, engine = asyncio.Event(), Answering()
+    wire.decode = counting  # type: ignore[method-assign]
+    carrier = Carrier(wire, engine, ManualClock())
+    counter = asyncio.create_task(count())
+    for padding in (0, LARGE):
+        engine.padding = padding
+        read.clear()
+        calls = [asyncio.create_task(carrier(request())) for _ in range(3)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        go.set()
+        await asyncio.gather(*calls)
+        go.clear()
+        assert len(set(read)) == (3 if padding else 1)
+    counter.cancel()
