@@ -217,7 +217,9 @@ async def test_an_answer_arrives_whole(row: Endpoint) -> None:
     assert BY_ID[row.id] is row
 
 
-async def test_large_answers_are_read_one_in_a_turn_of_the_loop_and_small_ones_at_once() -> None:
+async def test_large_answers_are_read_one_in_a_turn_of_the_loop_and_small_ones_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     turns, read = [0], list[int]()
     wire = Wire(ACCOUNTS, BASE)
     decode = wire.decode
@@ -241,7 +243,7 @@ async def test_large_answers_are_read_one_in_a_turn_of_the_loop_and_small_ones_a
         async def aclose(self) -> None: ...
 
     go, engine = asyncio.Event(), Answering()
-    wire.decode = counting  # type: ignore[method-assign]
+    monkeypatch.setattr(wire, "decode", counting)
     carrier = Carrier(wire, engine, ManualClock())
     counter = asyncio.create_task(count())
     for padding in (0, LARGE):
