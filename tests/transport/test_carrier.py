@@ -242,7 +242,8 @@ async def test_large_answers_are_read_one_in_a_turn_of_the_loop_and_small_ones_a
 
         async def aclose(self) -> None: ...
 
-    go, engine = asyncio.Event(), Answering()
+    go = asyncio.Event()
+    engine: Any = Answering()
     monkeypatch.setattr(wire, "decode", counting)
     carrier = Carrier(wire, engine, ManualClock())
     counter = asyncio.create_task(count())
