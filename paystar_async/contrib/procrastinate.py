@@ -34,7 +34,8 @@ try:
     from procrastinate.jobs import Job, Status
 except ModuleNotFoundError:
     raise ConfigurationError(
-        "this dispatcher needs procrastinate", hint='pip install "paystar-async[procrastinate]"'
+        "paystar_async.contrib.procrastinate needs the procrastinate extra",
+        hint="pip install 'paystar-async[procrastinate]'",
     ) from None
 
 if TYPE_CHECKING:

@@ -11,6 +11,7 @@ MODULES = {
     "aiohttp": ("aiohttp", "aiohttp"),
     "aiogram": ("aiogram", "aiogram"),
     "taskiq": ("taskiq", "taskiq"),
+    "procrastinate": ("procrastinate", "procrastinate"),
     "opentelemetry": ("opentelemetry", "otel"),
 }
 

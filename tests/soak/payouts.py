@@ -223,7 +223,7 @@ def restarts(server: PostgresServer, home: Path, times: int, seed: int = 0) -> T
     ):
         for _ in range(times):
             _top_up(told)
-            time.sleep(dice.uniform(0.3, 1.5))
+            time.sleep(dice.uniform(1.0, 3.0))  # they have to come up again, and be in the middle of it
             server.stop()
             time.sleep(dice.uniform(0.0, 0.5))
             server.start()
