@@ -47,7 +47,7 @@ def _short(seed: int) -> Story:
 def many(seeds: Iterable[int], say: Callable[[str], object] = lambda _: None) -> Figures:
     """Live through all of them."""
     figures = Figures()
-    with multiprocessing.get_context("forkserver").Pool() as pool:
+    with multiprocessing.get_context("forkserver").Pool(maxtasksperchild=20) as pool:
         for one in pool.imap_unordered(_short, seeds, chunksize=10):
             figures.add(one)
             if one.wrong:
