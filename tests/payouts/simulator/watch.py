@@ -143,8 +143,9 @@ class Watch:
             case State.REVERSED:
                 good = words == {"failed"}
             case State.NEEDS_REVIEW:
-                # Only where the bank kept it to itself, or contradicted itself.
-                good = track_id in self.bank.muddled or not listed
+                # Only where the bank kept it to itself, contradicted itself, or took it back while its first word was late.
+                taken_back = any(one.reversed_at <= world.now for one in executions)
+                good = track_id in self.bank.muddled or taken_back or not listed
             case _:
                 good = False
         if not good:
