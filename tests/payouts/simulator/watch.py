@@ -143,7 +143,7 @@ class Watch:
             case State.REVERSED:
                 good = words == {"failed"}
             case State.NEEDS_REVIEW:
-                # Only where the bank kept it to itself, contradicted itself, or took it back before its first word came.
+                # Only where the bank kept it to itself, contradicted itself, or took it back before it was heard.
                 taken_back = any(one.reversed_at <= world.now for one in executions)
                 good = track_id in self.bank.muddled or taken_back or not listed
             case _:
