@@ -1,13 +1,16 @@
 """The demo's worker: a process that pays a file through ``payouts``, and may be killed at any moment.
 
-It is started with its settings on stdin, and says on stdout how far it is, a line of JSON at a time.
+It is started with its settings on stdin, and says on stdout how far it is, a line of JSON at a time. When stdin ends,
+whoever started it is gone, and so is the sandbox: it goes, too.
 """
 
 import asyncio
 import json
 import logging
+import os
 import sys
 from collections import Counter
+from threading import Thread
 from typing import Any
 
 from paystar_async import Application, Event, Paystar, Policy
@@ -57,6 +60,14 @@ async def work(settings: dict[str, Any]) -> None:
     say(settled=batch.count, done=True)
 
 
+def _end_with_the_demo() -> None:
+    while os.read(0, 1024):  # not sys.stdin: its lock, held by a thread that waits, aborts a process that ends
+        pass
+    os._exit(1)
+
+
 if __name__ == "__main__":
     logging.getLogger("paystar_async").addHandler(logging.NullHandler())  # lack of money is part of the play
-    asyncio.run(work(json.loads(sys.stdin.readline())))
+    settings = json.loads(sys.stdin.readline())
+    Thread(target=_end_with_the_demo, daemon=True).start()
+    asyncio.run(work(settings))
