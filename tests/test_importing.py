@@ -39,7 +39,7 @@ def loaded(code: str) -> set[str]:
     ids=["the package", "its names", "a client"],
 )
 def test_what_is_heavy_is_not_loaded_before_it_is_used(code: str) -> None:
-    names = loaded(code)
+    names = loaded(code) - loaded("pass")  # what measures the tests is loaded before anything
 
     assert not names & HEAVY
     assert not names & {f"paystar_async.{room}" for room in ROOMS}

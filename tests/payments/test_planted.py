@@ -96,6 +96,6 @@ def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -
         run_state_machine_as_test(  # pyright: ignore
             machine.Shop,
             settings=settings(
-                machine.TestShop.settings, max_examples=400, phases=[Phase.generate], report_multiple_bugs=False
+                machine.TestShop.settings, max_examples=4000, phases=[Phase.generate], report_multiple_bugs=False
             ),
         )

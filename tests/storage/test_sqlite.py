@@ -231,8 +231,10 @@ async def test_event_loops_in_several_threads_may_share_it(path: Path) -> None:
 
 
 def test_a_database_nobody_closed_takes_its_thread_along(path: Path) -> None:
+    before = set(threading.enumerate())
+
     def threads() -> list[threading.Thread]:
-        return [thread for thread in threading.enumerate() if path.name in thread.name]
+        return [thread for thread in threading.enumerate() if thread not in before and path.name in thread.name]
 
     db = SqliteDatabase(path)
     asyncio.run(db.migrate("things", SCHEMA))
