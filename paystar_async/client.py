@@ -13,7 +13,7 @@ from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.arguments import above, account, rings
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Middleware, Realm, Request, Response, Send, around, checked_response
+from paystar_async.endpoint import Middleware, Realm, Request, Response, Send, around, around_yours, checked_response
 from paystar_async.errors import ConfigurationError, NotSent
 from paystar_async.events import OnEvent, notifier
 from paystar_async.keyring import Keys
@@ -283,7 +283,6 @@ class Paystar:
         auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
         send: Send = Carrier(self._wire, engine, self._clock)
         onion: tuple[Middleware, ...] = (
-            *self._middleware,
             Deadline(self._clock),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
             Limit(self._concurrency, self._clock),
@@ -292,5 +291,7 @@ class Paystar:
         )
         for ring in reversed(onion):
             send = around(ring, send)
+        for ring in reversed(self._middleware):
+            send = around_yours(ring, send)
         session = Session(self, send, engine, auth, background, Watches(self._clock, background))
         return session

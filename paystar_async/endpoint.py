@@ -10,7 +10,7 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from attrs import Factory, field, frozen
 
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.models.base import Call
 from paystar_async.values.secret import Secret
 
@@ -174,6 +174,36 @@ def around(ring: Middleware, next: Send) -> Send:  # noqa: A002
     """The ring with the rest of the way inside it."""
     # No coroutine of its own: a call would pay for one more at each ring.
     return lambda request: ring(request, next)
+
+
+def around_yours(ring: Middleware, next: Send) -> Send:  # noqa: A002
+    """The same for a ring of the user's, which knows nothing of what a call has done.
+
+    What it raises once the call was made – its audit's disk is full, a call of its own was refused – must not read as
+    "nothing happened": that would be sent again.
+    """
+
+    async def send(request: Request[T], /) -> Response[T]:
+        made = refused = 0
+
+        async def watched(request: Request[Any], /) -> Response[Any]:
+            nonlocal made, refused
+            made += 1
+            try:
+                return await next(request)
+            except PaystarError as error:
+                refused += error.executed == "no"
+                raise
+
+        try:
+            return await ring(request, watched)
+        except PaystarError as error:
+            if made > refused and request.endpoint.safety is Safety.ONCE and error.executed == "no":
+                error.executed = "maybe"
+                error.hint = "a ring of yours raised it, and the call may have been carried out: ask before you repeat"
+            raise
+
+    return send
 
 
 def checked_response(request: Request[T], response: Response[T]) -> Response[T]:
