@@ -10,16 +10,21 @@ import logging
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from threading import Thread
 from typing import Any
 
 from paystar_async import Application, Event, Paystar, Policy
+from paystar_async.errors import PaystarError
 
 BATCH = "demo"
 SECONDS = 1.5
 """What one call may take. What a killed worker was sending is asked about once its lease is over: thrice as long."""
 POLICY = Policy(chunk=5, concurrency=8, quiet_window=1.5, resend=True)
 """Worth copying, with one change: a quiet window is a quarter of an hour where a real bank is behind it."""
+
+PATIENCE = 5
+"""Rounds in which nothing changes, after which the worker ends with what is left undecided."""
 
 
 async def work(settings: dict[str, Any]) -> None:
@@ -45,19 +50,29 @@ async def work(settings: dict[str, Any]) -> None:
     )
     async with paystar:
         batch = await paystar.payouts.submit(settings["file"], batch_id=BATCH, policy=POLICY)
-        before = None
-        while True:
+        before, rounds_without_news = None, 0
+        while rounds_without_news < PATIENCE:
             settled = 0
             async for _ in batch.outcomes():
                 settled += 1
                 say(settled=settled)
             report = await batch.report()
-            if report.done or report == before:
+            if report.done:
                 break
-            # The sandbox says now and then that there is no money: somebody has topped it up.
+            rounds_without_news = rounds_without_news + 1 if report == before else 0
             before = report
-            await paystar.payouts.resume()
+            await _look_after(paystar)
     say(settled=batch.count, done=True)
+
+
+async def _look_after(paystar: Paystar) -> None:
+    """What a person would do: top up an account that lacks money, and look for what was sent thrice and never found."""
+    await paystar.payouts.resume()
+    for record in await paystar.payouts.review():
+        with suppress(PaystarError):  # an answer that went wrong: there is another round
+            if not await paystar.transfers.find(track_id=record.track_id):
+                note = "it is not in the bank's list"
+                await paystar.payouts.resolve(track_id=record.track_id, verdict="resend", note=note)
 
 
 def _end_with_the_demo() -> None:

@@ -17,7 +17,7 @@ from paystar_async.cli.demo_batch import write
 SAMPLE = Transfer(
     amount=50_000,
     deposit="0100000000",
-    destination_account="IR920170000000100000000000",
+    destination_account="IR570790000000850774361353",
     destination_firstname="Sara",
     destination_lastname="Ahmadi",
     track_id="demo-1",
@@ -75,4 +75,7 @@ def test_a_worker_ends_with_the_demo_that_started_it(tmp_path: Path) -> None:
         assert worker.stdin is not None
         worker.stdin.write(json.dumps(settings).encode() + b"\n")
         worker.stdin.close()
-        assert worker.wait(timeout=30) == 1
+        try:
+            assert worker.wait(timeout=30) == 1
+        finally:
+            worker.kill()
