@@ -85,7 +85,7 @@ class AtOnce(Protocol):
     """A database that takes a whole transaction at once, at less cost than statement by statement."""
 
     async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
-        """Do the work in a transaction; it awaits nothing but the transaction's statements."""
+        """Do the work in a transaction; it awaits nothing but the transaction's statements, and may be done twice."""
         ...
 
 

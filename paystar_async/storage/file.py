@@ -35,7 +35,6 @@ def connect(path: Path, patience: float) -> sqlite3.Connection:
         raise StorageUnavailable(f"{path}: {error.strerror}", hint=_HINTS[sqlite3.SQLITE_CANTOPEN]) from None
     connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
     try:
-        connection.row_factory = _row
         _prepare(connection, time.monotonic() + patience)
     except BaseException:
         connection.close()
@@ -56,8 +55,10 @@ def _prepare(connection: sqlite3.Connection, until: float) -> None:
     connection.execute("PRAGMA synchronous = FULL")
 
 
-def _row(cursor: sqlite3.Cursor, values: tuple[object, ...]) -> Row:
-    return {column[0]: value for column, value in zip(cursor.description, values, strict=True)}
+def rows(cursor: sqlite3.Cursor) -> list[Row]:
+    """What a statement gives, by column name; nothing, where it gives no rows at all."""
+    names = [column[0] for column in cursor.description or ()]
+    return [dict(zip(names, values, strict=True)) for values in cursor]
 
 
 def moved(connection_stat: os.stat_result, path: Path) -> bool:

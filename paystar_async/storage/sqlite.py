@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
+from paystar_async.storage.file import rows
 from paystar_async.storage.migrate import migrate
 from paystar_async.storage.writer import Errand, Turn, Writer
 
@@ -54,19 +55,19 @@ class SqliteDatabase:
     async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         """A whole transaction in one go: its task waits once, not at each statement, at a fraction of the cost.
 
+        Those that queue while the disk is busy are committed together; each is on the disk when its task goes on.
+
         Args:
-            work: what is done in it; it awaits nothing but its statements, since it runs in the database's thread.
+            work: what is done in it; it awaits nothing but its statements, since it runs in the database's thread, and
+                may be begun again, its statements undone, where another one fails.
         """
 
         def run(connection: sqlite3.Connection) -> T:
-            _begin(connection)
-            value = _at_once(work(_Statements(self._clock, connection)))
-            _commit(connection)
-            return value
+            return _at_once(work(_Statements(self._clock, connection)))
 
         turn = Turn()
         try:
-            return await self._thread().post(Errand(run, turn, opens=True)).result()
+            return await self._thread().post(Errand(run, turn, whole=True)).result()
         except BaseException:
             turn.over = True  # whoever is cancelled while it waits for its turn wants nothing any more
             raise
@@ -110,7 +111,7 @@ class SqliteTransaction:
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; the rows it gives, by column name."""
-        return await self._run(lambda cursor: cursor.fetchall(), sql, parameters)
+        return await self._run(rows, sql, parameters)
 
     async def _run(self, take: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters) -> T:
         def work(connection: sqlite3.Connection) -> T:
@@ -129,7 +130,7 @@ class _Statements:
         return self._run(sql, parameters).rowcount
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        return self._run(sql, parameters).fetchall()
+        return rows(self._run(sql, parameters))
 
     def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
         return self._connection.execute(sql, bare({"now": self._clock.time(), **parameters}))

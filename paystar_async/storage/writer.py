@@ -9,7 +9,7 @@ import os
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -27,6 +27,9 @@ T = TypeVar("T")
 
 Work = Callable[[sqlite3.Connection], T]
 
+MOST_TOGETHER = 64
+"""Transactions in one commit."""
+
 
 class Turn:
     """A transaction: while it lasts, the thread serves nobody else."""
@@ -36,14 +39,27 @@ class Turn:
 
 
 class Errand(Generic[T]):
-    """Work for the thread, and the task that waits for what comes of it."""
+    """Work for the thread, and the task that waits for what comes of it.
 
-    def __init__(self, work: Work[T], turn: Turn | None = None, *, opens: bool = False) -> None:
-        self.work, self.turn, self.opens = work, turn, opens
+    Args:
+        work: what is done.
+        turn: the transaction it belongs to.
+        opens: whether that transaction begins with it.
+        whole: whether it is all of it. The thread begins and commits, for several at once where they queue, and does
+            the work again where another of them fails.
+    """
+
+    def __init__(self, work: Work[T], turn: Turn | None = None, *, opens: bool = False, whole: bool = False) -> None:
+        self.work, self.turn, self.opens, self.whole = work, turn, opens or whole, whole
         self._wake = _waker()
         self._done = anyio.Event()
         self._value: T | None = None
         self._error: BaseException | None = None
+
+    @property
+    def unwanted(self) -> bool:
+        """Whether its task was cancelled while it waited for its turn."""
+        return self.opens and self.turn is not None and self.turn.over
 
     def answer(self, value: T | None, error: BaseException | None = None) -> None:
         """Say what came of it; called in the thread."""
@@ -143,26 +159,62 @@ class Writer:
         return self._waiting.popleft() if self._waiting else self._queue.get()
 
     def _do(self, errand: Errand[object]) -> None:
-        if errand.opens and errand.turn is not None and errand.turn.over:
-            return errand.answer(None)  # cancelled while it waited for its turn
-        error: BaseException
+        if errand.unwanted:
+            return errand.answer(None)
+        if errand.whole:
+            return self._do_together([errand, *self._companions()])
         try:
             connection = self._connect()
             value = errand.work(connection)
-        except sqlite3.Error as problem:
-            error = meaning(problem, self._path)
-        except OSError as problem:
-            error = StorageUnavailable(f"{self._path}: {problem.strerror}")
         except BaseException as problem:
-            error = problem
+            return errand.answer(None, self._undone(problem))
+        self._turn = errand.turn if connection.in_transaction else None
+        self._turn_ends = time.monotonic() + TRANSACTION_SECONDS
+        return errand.answer(value)
+
+    def _companions(self) -> Iterator[Errand[object]]:
+        """Whatever queues right behind and can be part of the same transaction."""
+        for _ in range(MOST_TOGETHER - 1):
+            if not self._waiting and self._queue.empty():
+                return
+            errand = self._waiting.popleft() if self._waiting else self._queue.get()
+            if errand is None or not (errand.whole or errand.turn is None):
+                return self._waiting.appendleft(errand)
+            yield errand
+
+    def _do_together(self, errands: Sequence[Errand[object]]) -> None:
+        """One transaction and one wait for the disk for all of them; nobody is answered before it is over."""
+        try:
+            connection = self._connect()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                values = [None if errand.unwanted else errand.work(connection) for errand in errands]
+            except BaseException:
+                if len(errands) == 1:
+                    raise
+                self._end_turn()
+                for errand in errands:  # one that fails must not take the others along
+                    self._do_together([errand]) if errand.whole else self._do(errand)
+                return
+            connection.execute("COMMIT")
+        except BaseException as problem:
+            for errand in errands:
+                errand.answer(None, self._undone(problem))
         else:
-            self._turn = errand.turn if connection.in_transaction else None
-            self._turn_ends = time.monotonic() + TRANSACTION_SECONDS
-            return errand.answer(value)
+            for errand, value in zip(errands, values, strict=True):
+                errand.answer(value)
+
+    def _undone(self, problem: BaseException) -> BaseException:
+        """What to tell of it, now that nothing of the transaction is left."""
         self._end_turn()
+        if isinstance(problem, OSError):
+            return StorageUnavailable(f"{self._path}: {problem.strerror}")
+        if not isinstance(problem, sqlite3.Error):
+            return problem
+        error = meaning(problem, self._path)
         if isinstance(error, StorageCorrupt):
             self._disconnect()  # so that a file that was repaired is found well; a full one is read on as it is
-        return errand.answer(None, error)
+        return error
 
     def _connect(self) -> sqlite3.Connection:
         if self._turn is None and self._opened is not None and moved(self._opened, self._path):

@@ -1,17 +1,26 @@
 """A whole transaction handed to the thread of a file at once."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import anyio
+import anyio.lowlevel
 import pytest
 import pytest_asyncio
 
 from paystar_async.clock import ManualClock
-from paystar_async.errors import SchemaMismatch
+from paystar_async.errors import SchemaMismatch, StorageError
+from paystar_async.storage import writer
 from paystar_async.storage.database import Transaction
+from paystar_async.storage.file import connect
 from paystar_async.storage.sqlite import SqliteDatabase
+
+T = TypeVar("T")
 
 NAMES = "SELECT name FROM things ORDER BY name"
 PUT = "INSERT INTO things (name) VALUES (:name)"
@@ -23,6 +32,31 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
     await db.migrate("things", ("CREATE TABLE things (name TEXT PRIMARY KEY)",))
     yield db
     await db.aclose()
+
+
+@pytest.fixture
+def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A COMMIT each, of all files opened in this test."""
+    seen: list[str] = []
+
+    def traced(path: Path, patience: float) -> sqlite3.Connection:
+        connection = connect(path, patience)
+        connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
+        return connection
+
+    monkeypatch.setattr(writer, "connect", traced)
+    return seen
+
+
+async def queued(
+    db: SqliteDatabase, works: Sequence[Callable[[Transaction], Coroutine[Any, Any, T]]]
+) -> list[asyncio.Task[T]]:
+    """All of them handed over while somebody else has the file; the tasks have ended, each in its way."""
+    async with db.transaction():
+        tasks = [asyncio.create_task(db.atomically(work)) for work in works]
+        await anyio.wait_all_tasks_blocked()
+    await asyncio.wait(tasks)
+    return tasks
 
 
 async def names(db: SqliteDatabase) -> list[str]:
@@ -91,3 +125,114 @@ async def test_who_is_cancelled_while_it_waits_wants_nothing_any_more(db: Sqlite
         await asyncio.wait([task])
         await transaction.execute(PUT, {"name": "a"})
     assert await names(db) == ["a"]
+
+
+def putting(name: str) -> Callable[[Transaction], Coroutine[Any, Any, list[str]]]:
+    async def work(transaction: Transaction) -> list[str]:
+        await transaction.execute(PUT, {"name": name})
+        return [row["name"] for row in await transaction.fetch(NAMES)]
+
+    return work
+
+
+async def test_those_that_queue_are_committed_together_in_their_order(commits: list[str], db: SqliteDatabase) -> None:
+    before = len(commits)
+    tasks = await queued(db, [putting("a"), putting("b"), putting("c")])
+    assert [task.result() for task in tasks] == [["a"], ["a", "b"], ["a", "b", "c"]]
+    assert len(commits) - before == 1 + 1  # the one that held the file, and all three
+
+
+async def test_single_statements_between_them_go_along(commits: list[str], db: SqliteDatabase) -> None:
+    before = len(commits)
+    async with db.transaction():
+        first = asyncio.create_task(db.atomically(putting("a")))
+        look = asyncio.create_task(names(db))
+        single = asyncio.create_task(db.execute(PUT, {"name": "b"}))
+        last = asyncio.create_task(db.atomically(putting("c")))
+        await anyio.wait_all_tasks_blocked()
+    assert (await first, await look, await single, await last) == (["a"], ["a"], 1, ["a", "b", "c"])
+    assert len(commits) - before == 1 + 1
+
+
+async def test_a_transaction_behind_them_has_the_file_for_itself(commits: list[str], db: SqliteDatabase) -> None:
+    async def slow() -> list[str]:
+        async with db.transaction() as transaction:
+            await transaction.execute(PUT, {"name": "b"})
+            await anyio.lowlevel.checkpoint()
+            return [row["name"] for row in await transaction.fetch(NAMES)]
+
+    before = len(commits)
+    async with db.transaction():
+        first = asyncio.create_task(db.atomically(putting("a")))
+        middle = asyncio.create_task(slow())
+        last = asyncio.create_task(db.atomically(putting("c")))
+        await anyio.wait_all_tasks_blocked()
+    assert (await first, await middle, await last) == (["a"], ["a", "b"], ["a", "b", "c"])
+    assert len(commits) - before == 1 + 3
+
+
+async def test_one_that_fails_does_not_take_the_others_along(db: SqliteDatabase) -> None:
+    async def wrong(transaction: Transaction) -> list[str]:
+        await transaction.execute(PUT, {"name": "wrong"})
+        raise LookupError("not so")
+
+    first, failed, twice, last = await queued(db, [putting("a"), wrong, putting("a"), putting("b")])
+    assert first.result() == ["a"]
+    assert isinstance(failed.exception(), LookupError)
+    assert isinstance(twice.exception(), StorageError)
+    assert last.result() == ["a", "b"]
+    assert await names(db) == ["a", "b"]
+
+
+async def test_a_single_statement_that_fails_among_them_fails_alone(db: SqliteDatabase) -> None:
+    async with db.transaction():
+        first = asyncio.create_task(db.atomically(putting("a")))
+        single = asyncio.create_task(db.execute("INSERT INTO nowhere VALUES (1)"))
+        last = asyncio.create_task(db.atomically(putting("b")))
+        await anyio.wait_all_tasks_blocked()
+    with pytest.raises(SchemaMismatch):
+        await single
+    assert (await first, await last) == (["a"], ["a", "b"])
+
+
+async def test_one_that_is_cancelled_in_the_queue_is_left_out(db: SqliteDatabase) -> None:
+    async with db.transaction():
+        tasks = [asyncio.create_task(db.atomically(putting(name))) for name in "abc"]
+        await anyio.wait_all_tasks_blocked()
+        tasks[1].cancel()
+        await asyncio.wait([tasks[1]])
+    assert (await tasks[0], await tasks[2]) == (["a"], ["a", "c"])
+
+
+def test_where_they_cannot_be_committed_each_is_told(tmp_path: Path) -> None:
+    """The room runs out at the commit: nothing is written before it."""
+    script = """
+import asyncio, os, resource, sys
+from paystar_async.errors import StorageUnavailable
+from paystar_async.storage.sqlite import SqliteDatabase
+
+async def main():
+    db = SqliteDatabase(sys.argv[1])
+    await db.migrate("things", ("CREATE TABLE things (name TEXT)",))
+    room = os.path.getsize(sys.argv[1] + "-wal")
+
+    async def work(transaction):
+        await transaction.execute("INSERT INTO things VALUES (:name)", {"name": "x" * 100_000})
+
+    async def together():
+        async with db.transaction():
+            tasks = [asyncio.create_task(db.atomically(work)) for _ in range(3)]
+            await asyncio.sleep(0)
+        return await asyncio.gather(*tasks, return_exceptions=True)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    print([isinstance(told, StorageUnavailable) and "full" in told.hint for told in await together()])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    print(await together(), len(await db.fetch("SELECT name FROM things")))
+    await db.aclose()
+
+asyncio.run(main())
+"""
+    command = [sys.executable, "-W", "error", "-c", script, str(tmp_path / "paystar.db")]
+    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    assert told == ["[True, True, True]", "[None, None, None] 3"]
