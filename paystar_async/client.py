@@ -13,7 +13,7 @@ from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.arguments import above, account, rings
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Middleware, Realm, Request, Response, Send, around, around_yours, checked_response
+from paystar_async.endpoint import Blank, Middleware, Realm, Request, Response, Send, blank, onion
 from paystar_async.errors import ConfigurationError, NotSent
 from paystar_async.events import OnEvent, notifier
 from paystar_async.keyring import Keys
@@ -122,6 +122,7 @@ class Paystar:
         self._given: GivenEngine = engine
         self._budget = Budget()
         self._sessions = Sessions()
+        self._blanks: dict[type, Blank[Any]] = {}
 
         self.identity = IdentityCalls(self)
         self.inquiry = InquiryCalls(self)
@@ -187,32 +188,30 @@ class Paystar:
             BadAnswer: the answer cannot be read.
             StatusError: Paystar refused; the class names the status.
         """
-        session, request = self._prepared(value, timeout, None)
-        return checked_response(request, await session.send(request))
+        send, request = self._prepared(value, timeout, None)
+        return await send(request)
 
     async def _deliver(
         self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
     ) -> Response[T]:
-        session, request = self._prepared(value, timeout, before_send)
-        return checked_response(request, await session.send(request))
+        send, request = self._prepared(value, timeout, before_send)
+        return await send(request)
 
     def _prepared(
         self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None
-    ) -> tuple[Session, Request[T]]:
-        endpoint = row_of(value, "call")
+    ) -> tuple[Send, Request[T]]:
+        filled = self._blanks.get(type(value)) or self._blank(value)
         if self._strict:
             verify(value)
-        request = Request(
-            value=value,
-            endpoint=endpoint,
-            account=self._accounts.id(endpoint.realm),
-            timeout=self._timeout if timeout is None else timeout,
-            before_send=before_send,
-        )
         session = self._session()
         if session.closed:
             raise NotSent("the client was closed before it was sent")
-        return session, request
+        return session.send, filled(value, timeout, before_send)
+
+    def _blank(self, value: Call[Any]) -> Blank[Any]:
+        endpoint = row_of(value, "call")
+        made = self._blanks[type(value)] = blank(endpoint, self._accounts.id(endpoint.realm), self._timeout)
+        return made
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
@@ -281,17 +280,13 @@ class Paystar:
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
         background = Background(lambda: WORKING.set(session))
         auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
-        send: Send = Carrier(self._wire, engine, self._clock)
-        onion: tuple[Middleware, ...] = (
+        ours: tuple[Middleware, ...] = (
             Deadline(self._clock),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
             Limit(self._concurrency, self._clock),
             auth,
             Log(self._clock),
         )
-        for ring in reversed(onion):
-            send = around(ring, send)
-        for ring in reversed(self._middleware):
-            send = around_yours(ring, send)
+        send = onion(Carrier(self._wire, engine, self._clock), ours, self._middleware)
         session = Session(self, send, engine, auth, background, Watches(self._clock, background))
         return session

@@ -6,7 +6,7 @@ run ``python -m paystar_async.describe``.
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from paystar_async.endpoint import Endpoint, Realm, Safety
 from paystar_async.errors import InvalidValue
@@ -226,7 +226,7 @@ RENEWALS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.ren
 
 def row_of(value: object, kind: Literal["call", "page"]) -> Endpoint:
     """The row of a request value; raises InvalidValue where it is none, or of another kind."""
-    row = BY_REQUEST.get(cast("type[Call[Any]]", type(value)))
+    row = BY_REQUEST.get(type(value))  # type: ignore
     if row is None or row.kind != kind:
         # A page is opened by the payer's browser, once; a request to it from here would use it up.
         hint = f"{row.id} is a {row.kind}" if row else "such as MatchMobile(...)"

@@ -61,7 +61,7 @@ class Auth:
         endpoint = request.endpoint
         if endpoint.realm is Realm.GATEWAY:
             return await next(request.with_key(self.accounts.first_key(Realm.GATEWAY)[0]))
-        keeper = self.keeper(endpoint.realm)
+        keeper = self._keepers.get(endpoint.realm) or self.keeper(endpoint.realm)
         if endpoint.renews:
             return await self._renew_now(keeper, request, next)
         key = keeper.at_hand() or await self._in_time(request, keeper.token(_renewal(request, next)))

@@ -44,6 +44,8 @@ class Form:
     def __init__(self, endpoint: Endpoint, accounts: Accounts, base_url: str) -> None:
         self.endpoint = endpoint
         self.url = base_url + endpoint.path.format(direct=accounts.direct)
+        # cattrs looks its hook up for each value anew, at twice what the hook takes.
+        self._plain = _unstructuring.get_unstructure_hook(endpoint.request)
         who = accounts.credentials(endpoint.realm, endpoint.method)
         self._who = {name: one.reveal() if isinstance(one, Secret) else one for name, one in who.items()}
         sign_key = accounts.sign_key(endpoint.realm) if endpoint.sign and endpoint.method == "POST" else None
@@ -53,7 +55,7 @@ class Form:
 
     def fields(self, value: Call[Any], key: Secret | None) -> dict[str, Any]:
         """What is sent: who asks, what is asked, and the signature over it."""
-        fields = self._who | plain(value)
+        fields: dict[str, Any] = self._who | self._plain(value)
         if self.endpoint.renews and key is not None:
             fields[self.endpoint.renews] = key.reveal()
         if self._sign is not None:

@@ -128,7 +128,8 @@ def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any
 
 
 def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]:
-    names = {one.name for one in attrs.fields(kind)} - {"extra"}
+    names = frozenset(one.name for one in attrs.fields(kind)) - {"extra"}
+    is_quick = not converter.detailed_validation
     needs_nothing = all(one.default is not attrs.NOTHING for one in attrs.fields(kind))
     inner = make_dict_structure_fn(kind, converter)
     readers = {one.name: _reader(one.type, converter) for one in attrs.fields(kind) if one.name != "extra"}
@@ -138,8 +139,8 @@ def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]
             value = {}  # PHP writes an empty object as an empty list
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {_told(value)}")
-        data = cast("dict[str, object]", value)
-        if data.keys() <= names and None not in data.values() and not converter.detailed_validation:
+        data: dict[str, object] = value  # pyright: ignore[reportUnknownVariableType]
+        if is_quick and names.issuperset(data) and None not in data.values():
             # The usual answer: nothing unknown, nothing null. What is missing is explained by the other converter.
             return kind(**{name: readers[name](one) for name, one in data.items()})
         known: dict[str, object] = {name: one for name, one in data.items() if name in names and one is not None}

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
-from attrs import field, frozen
+from attrs import define, field
 
 from paystar_async.accounts import Accounts
 from paystar_async.endpoint import Endpoint, Request, Response
@@ -41,7 +41,7 @@ def _without_query(url: str) -> str:
     return urlsplit(url)._replace(query="").geturl()
 
 
-@frozen(kw_only=True, slots=False)
+@define  # not frozen: every call makes one, and that would be most of what it costs
 class Outgoing:
     """A request as it leaves; shows itself without query, headers and body, which hold secrets."""
 
@@ -74,8 +74,8 @@ class Wire:
         form = self._form(request.endpoint)
         fields, headers = form.fields(request.value, request.key), form.headers(request.key)
         if form.endpoint.method == "GET":
-            return Outgoing(method="GET", url=f"{form.url}?{urlencode(fields)}", headers=headers, body=None)
-        return Outgoing(method="POST", url=form.url, headers=headers, body=codec.dumps(fields))
+            return Outgoing("GET", f"{form.url}?{urlencode(fields)}", headers, None)
+        return Outgoing("POST", form.url, headers, codec.dumps(fields))
 
     def _form(self, endpoint: Endpoint) -> Form:
         form = self._forms.get(id(endpoint))

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from attrs import frozen
 
-from paystar_async.values.digits import as_text, compact
+from paystar_async.values.digits import as_digits, compact
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import scrub
 from paystar_async.values.text import shown_text
@@ -90,7 +90,7 @@ def _shown(value: object) -> str:
 
 
 def _read(value: object) -> str:
-    digits = compact(as_text(value))
+    digits = as_digits(value)
     if len(digits) == 3 and digits.isascii() and digits.isdecimal():
         return digits
     raise ValueError("keep the leading zero: 017 is Bank Melli Iran")

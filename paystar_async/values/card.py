@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from paystar_async.values.digits import as_text, compact, fold
+from paystar_async.values.digits import as_digits, fold
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import mask_card
 from paystar_async.values.text import read_text
@@ -13,7 +13,7 @@ _FULL = re.compile(r"\d{16}")
 
 
 def _read(value: object) -> str:
-    text = compact(as_text(value))
+    text = as_digits(value)
     if _SHAPE.fullmatch(text):
         return text
     raise ValueError("the full card number is needed here, not a masked one" if "*" in text else "")

@@ -37,3 +37,10 @@ def as_text(value: object) -> str:
         # A str that is an Enum too would sign as its name and travel as its value.
         return str.__str__(value)
     raise ValueError("pass a text: a number loses its leading zeros" if isinstance(value, int) else "pass a text")
+
+
+def as_digits(value: object) -> str:
+    """The value compact, when it is a text; raises ValueError with a hint when it is not."""
+    if type(value) is str and value.isascii() and value.isalnum():
+        return value  # the usual one, which every call gives a few of
+    return compact(as_text(value))

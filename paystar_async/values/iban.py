@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 
 from paystar_async.values.banks import Bank, bank_by_id
-from paystar_async.values.digits import as_text, compact
+from paystar_async.values.digits import as_digits
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import mask_iban
 
@@ -13,7 +13,7 @@ _SHAPE = re.compile(r"IR[0-9]{24}")
 
 def read_iban(value: object) -> str:
     """An IBAN as it is sent: ``IR`` and 24 ASCII digits; raises ValueError when it is not one."""
-    text = compact(as_text(value)).upper()
+    text = as_digits(value).upper()
     if _SHAPE.fullmatch(text):
         return text
     raise ValueError("an Iranian IBAN is IR and 24 digits, 26 characters in all")

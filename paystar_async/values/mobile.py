@@ -2,13 +2,13 @@
 
 from typing import Annotated
 
-from paystar_async.values.digits import as_text, compact
+from paystar_async.values.digits import as_digits
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import WRITTEN_MOBILE, mask_mobile
 
 
 def _read(value: object) -> str:
-    written = WRITTEN_MOBILE.fullmatch(compact(as_text(value)))
+    written = WRITTEN_MOBILE.fullmatch(as_digits(value))
     if written:
         return "0" + written[1]
     raise ValueError("an Iranian mobile number: 09 and nine digits, or the same behind +98")

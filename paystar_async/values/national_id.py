@@ -3,7 +3,7 @@
 import re
 from typing import Annotated
 
-from paystar_async.values.digits import as_text, compact
+from paystar_async.values.digits import as_digits
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import mask_national_id
 
@@ -11,7 +11,7 @@ _SHAPE = re.compile(r"[0-9]{10}")
 
 
 def _read(value: object) -> str:
-    text = compact(as_text(value))
+    text = as_digits(value)
     if _SHAPE.fullmatch(text):
         return text
     raise ValueError("keep the leading zeros")
