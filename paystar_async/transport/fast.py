@@ -17,8 +17,9 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from functools import cache
+from functools import cache, lru_cache
 from importlib.metadata import version
+from typing import cast
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
@@ -28,7 +29,7 @@ from pyreqwest.exceptions import (
     PyreqwestError,
     RequestTimeoutError,
 )
-from pyreqwest.http import HeaderMap
+from pyreqwest.http import HeaderMap, Url
 from pyreqwest.request import StreamRequest
 
 from paystar_async.errors import ConfigurationError, NotSent, PaystarError, Unanswered
@@ -68,6 +69,7 @@ class FastEngine:
         self._connections = connections
         self._client: Client | None = None
         self._closed = False
+        self._latest: tuple[Headers, HeaderMap] = (), HeaderMap([])
 
     async def send(
         self,
@@ -96,7 +98,12 @@ class FastEngine:
     def _request(self, method: str, url: str, headers: Headers, body: bytes | None, timeout: float) -> StreamRequest:
         if self._client is None:
             self._client = _made(self._connections)
-        request = self._client.request(method, url).headers(headers).timeout(timedelta(seconds=timeout))
+        said = tuple(headers)  # the very same, if it is one: a row has one as long as its key is the same
+        if said is not self._latest[0]:
+            self._latest = said, HeaderMap(said)
+        # An address with a query holds a password, and differs each time.
+        address = url if "?" in url else _address(url)
+        request = self._client.request(method, address).headers(self._latest[1]).timeout(timedelta(0, timeout))
         return (request if body is None else request.body_bytes(body)).build_streamed()
 
     async def aclose(self) -> None:
@@ -116,6 +123,11 @@ async def cancellable(exchange: Coroutine[None, None, _Answer]) -> _Answer:
     finally:
         if task and task.cancelling() > before:
             raise asyncio.CancelledError
+
+
+@lru_cache(64)
+def _address(url: str) -> Url:
+    return Url(url)
 
 
 @cache
@@ -140,18 +152,24 @@ def _made(connections: int) -> Client:
 
 
 async def _exchange(request: StreamRequest, timeout: float) -> _Answer:
+    is_over = False
     try:
-        async with request as response:
-            status, headers = response.status, _headers(response.headers)
+        # Not "async with": an answer read to its end has nothing to let go of, and each step hands the GIL to Rust.
+        response = await request.__aenter__()
+        try:
             # One byte more than there may be: what is larger is never whole in memory.
             body = await response.body_reader.read(LARGEST + 1)
+            whole = b"" if body is None else body.to_bytes()
+            is_over = len(whole) <= LARGEST
+        finally:
+            if not is_over:
+                await request.__aexit__(None, None, None)
     except PyreqwestError as problem:
         failure = verdict(problem, timeout)
     else:
-        whole = b"" if body is None else body.to_bytes()
-        if len(whole) <= LARGEST:
-            return status, headers, whole
-        failure = too_large(status)
+        if is_over:
+            return response.status, _headers(response.headers), whole
+        failure = too_large(response.status)
     raise failure
 
 
@@ -172,10 +190,14 @@ def verdict(problem: PyreqwestError, timeout: float) -> PaystarError:
 
 def _headers(found: HeaderMap) -> dict[str, str]:
     """By name in lower case, the values of a repeated one behind each other; one that is no text is left out."""
+    texts: dict[str, str] = {}
     try:
-        return {name: _joined(value) for name, value in found.dict_multi_value().items()}
+        given = found.dict_multi_value()
+        if list not in map(type, given.values()):
+            return cast("dict[str, str]", given)
+        return {name: _joined(value) for name, value in given.items()}
     except ValueError:
-        texts: dict[str, str] = {}
+        pass
     for name in found:
         with suppress(ValueError):
             texts[name] = _joined(found.getall(name))

@@ -251,6 +251,14 @@ MAY_BE_ADDED = {"accept: */*", "accept-encoding: gzip,deflate", "user-agent: pyt
 class TestKeepAlive:
     """One connection for several calls, and what happens when it closes in between."""
 
+    async def test_each_call_says_its_own_headers(self, kind: str) -> None:
+        keys = ["one", "two", "one"]
+        async with serving(c.keep_answering) as server, opened(kind) as engine:
+            for key in keys:
+                await ask(engine, server.url, headers=(("Authorization", f"Bearer {key}"),))
+
+        assert [one.partition(b"Bearer ")[2].split()[0].decode() for one in server.requests] == keys
+
     async def test_a_connection_is_used_again(self, kind: str) -> None:
         async with serving(c.keep_answering) as server, opened(kind) as engine:
             for _ in range(3):

@@ -138,6 +138,16 @@ async def test_a_cancellation_is_not_lost_to_an_answer_that_came_in_the_same_mom
     assert ended.is_set()
 
 
+async def test_headers_that_were_changed_in_place_are_sent_as_they_are_now() -> None:
+    headers = [("Authorization", "Bearer one")]
+    async with serving(c.keep_answering) as server, opened("fast") as engine:
+        await ask(engine, server.url, headers=headers)
+        headers[0] = ("Authorization", "Bearer two")
+        await ask(engine, server.url, headers=headers)
+
+    assert [b"Bearer two" in one for one in server.requests] == [False, True]
+
+
 async def test_what_cannot_be_written_was_never_sent() -> None:
     async with opened("fast") as engine:
         error = await failure(engine, URL, headers=(("X", "canary\n"),))
