@@ -11,10 +11,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from paystar_async.cli.payout_review import agreed, next_steps
-from paystar_async.cli.payout_show import FROM, note, show_report, status_of, told
-from paystar_async.cli.show import aside, complain, money, output
+from paystar_async.cli.payout_show import FROM, WAITING, note, show_report, status_of, told
+from paystar_async.cli.show import aside, complain, money, output, warnings_shown
 from paystar_async.client import Paystar
-from paystar_async.errors import InvalidRows, InvalidValue
+from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.plan import Plan
@@ -46,10 +46,14 @@ async def pay(paystar: Paystar, file: Path, batch_id: str, chosen: Mapping[str, 
         await paystar.payouts.resume()  # whoever runs it again has seen to what kept it back
     try:
         await _follow(batch)
+        report = await batch.report()
     except asyncio.CancelledError:
         note("what is under way comes to its end; the same command goes on with the rest")
         raise
-    report = await batch.report()
+    except StorageError as trouble:
+        # What it says of itself – nothing was executed – is not true of the batch.
+        complain(str(trouble), hint="what was sent is on record; once that is mended, the same command goes on")
+        return WAITING
     show_report(output(), report)
     next_steps(report, file)
     return status_of(report)
@@ -111,7 +115,8 @@ async def _follow(batch: Batch) -> None:
     """Show how far it is until nothing more happens by itself."""
     console = aside()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+    bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
+    with warnings_shown(console), bar as progress:
         task = progress.add_task("paying", total=batch.count)
         arrived = failed = 0
         async with aclosing(batch.outcomes()) as outcomes:

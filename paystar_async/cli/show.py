@@ -1,9 +1,11 @@
 """How values, requests and errors are shown: answers on stdout, all that is said about them on stderr."""
 
 import json
+import logging
 import shlex
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, cast
 
 import attrs
@@ -14,6 +16,7 @@ from rich.text import Text
 
 from paystar_async.endpoint import Endpoint, Response
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
+from paystar_async.middleware.log import logger
 from paystar_async.models.base import Call, FieldInfo, fields_of
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
@@ -48,10 +51,30 @@ def warn(text: str) -> None:
     _say(f"paystar: {text}", "bold red")
 
 
-def _say(text: str, style: str) -> None:
+def _say(text: str, style: str, console: Console | None = None) -> None:
     # A server's message may hold what a terminal would obey.
     line = "".join(one if one.isprintable() else " " for one in text)
-    aside().print(Text(line, style), soft_wrap=True)
+    (console or aside()).print(Text(line, style), soft_wrap=True)
+
+
+class _Warnings(logging.Handler):
+    def __init__(self, console: Console) -> None:
+        super().__init__(logging.WARNING)
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(f"paystar: {record.getMessage()}", "yellow", self._console)
+
+
+@contextmanager
+def warnings_shown(console: Console) -> Generator[None]:
+    """Show what the package warns of meanwhile, a line each, above a progress bar of the same console."""
+    handler = _Warnings(console)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def plain(value: object) -> Any:

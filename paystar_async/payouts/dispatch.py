@@ -46,6 +46,7 @@ TAKEN = 64
 SWEEP_SECONDS = 2.0
 """How often the ledger is asked for chunks that others have planned, lost or left."""
 AFTER_TROUBLE = 1.0
+WARNED_EVERY = 60.0
 
 _AGAIN = "again"
 
@@ -165,6 +166,8 @@ class LocalDispatcher:
         self._next_sweep = -math.inf
         self._ahead = 0.0
         """What the ledger's time is ahead of the monotonic clock's."""
+        self._warned: tuple[str, float] = ("", -math.inf)
+        """What was said of a step that could not be taken, and when."""
 
     async def wake(self, chunk_ids: Sequence[str], connection: "Connection | None" = None) -> None:
         """Look into the ledger now; what is not committed yet is found by a later look."""
@@ -234,7 +237,7 @@ class LocalDispatcher:
         try:
             again = await self._steps.advance(due.chunk_id)
         except PaystarError as error:
-            _logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, error)
+            self._warn(due, str(error))
             await self._rest()
         except Exception:
             _logger.exception("payouts: chunk %s; it is tried again", due.chunk_id)
@@ -246,6 +249,14 @@ class LocalDispatcher:
             heappush(self._lanes[_AGAIN].waiting, Due(again, due.chunk_id, _AGAIN, QUESTIONS))
         self._moved()
         self._alarm.ring()
+
+    def _warn(self, due: Due, why: str) -> None:
+        """Say what keeps a chunk back; since it keeps most of them back, and for a while, once a minute."""
+        now = self._clock.monotonic()
+        said, at = self._warned
+        if why != said or now >= at + WARNED_EVERY:
+            self._warned = why, now
+            _logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, why)
 
     async def _rest(self) -> None:
         """Wait a little before the next look at a chunk that made trouble; it keeps its place meanwhile."""

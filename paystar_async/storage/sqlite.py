@@ -111,13 +111,16 @@ class SqliteTransaction:
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; the rows it gives, by column name."""
-        return await self._run(rows, sql, parameters)
+        reads = self._turn is None and sql.lstrip().startswith("SELECT")
+        return await self._run(rows, sql, parameters, reads=reads)
 
-    async def _run(self, take: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters) -> T:
+    async def _run(
+        self, take: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters, *, reads: bool = False
+    ) -> T:
         def work(connection: sqlite3.Connection) -> T:
             return take(connection.execute(sql, bare({"now": self._clock.time(), **parameters})))
 
-        return await self._writer.post(Errand(work, self._turn)).result()
+        return await self._writer.post(Errand(work, self._turn, reads=reads)).result()
 
 
 class _Statements:

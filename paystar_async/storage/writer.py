@@ -47,10 +47,19 @@ class Errand(Generic[T]):
         opens: whether that transaction begins with it.
         whole: whether it is all of it. The thread begins and commits, for several at once where they queue, and does
             the work again where another of them fails.
+        reads: whether it only looks, and belongs to no transaction.
     """
 
-    def __init__(self, work: Work[T], turn: Turn | None = None, *, opens: bool = False, whole: bool = False) -> None:
-        self.work, self.turn, self.opens, self.whole = work, turn, opens or whole, whole
+    def __init__(
+        self,
+        work: Work[T],
+        turn: Turn | None = None,
+        *,
+        opens: bool = False,
+        whole: bool = False,
+        reads: bool = False,
+    ) -> None:
+        self.work, self.turn, self.opens, self.whole, self.reads = work, turn, opens or whole, whole, reads
         self._wake = _waker()
         self._done = anyio.Event()
         self._value: T | None = None
@@ -178,7 +187,7 @@ class Writer:
             if not self._waiting and self._queue.empty():
                 return
             errand = self._waiting.popleft() if self._waiting else self._queue.get()
-            if errand is None or not (errand.whole or errand.turn is None):
+            if errand is None or not (errand.whole or errand.reads):
                 return self._waiting.appendleft(errand)
             yield errand
 
@@ -199,7 +208,11 @@ class Writer:
             connection.execute("COMMIT")
         except BaseException as problem:
             for errand in errands:
-                errand.answer(None, self._undone(problem))
+                error = self._undone(problem)
+                if errand.reads:  # a full disk can still be read
+                    self._do(errand)
+                else:
+                    errand.answer(None, error)
         else:
             for errand, value in zip(errands, values, strict=True):
                 errand.answer(value)

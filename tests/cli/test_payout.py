@@ -162,6 +162,7 @@ def test_an_account_that_is_refused_is_status_3_and_goes_on_when_mended(file: Pa
     quick.fail("transfers.settle", "ip", times=1)
     ran = pay(file)
     assert ran.status == 3, ran
+    assert "paystar: payouts_halted: bank " in ran.err  # above the bar, as all that is said
     assert "paystar payout run" in ran.err
     assert pay(file).status == 0
     assert counts(quick) == PAID_ONCE

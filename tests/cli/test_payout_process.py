@@ -2,6 +2,7 @@
 
 import os
 import random
+import resource
 import signal
 import subprocess
 import sys
@@ -113,3 +114,37 @@ def test_two_at_once_pay_it_once(file: Path, slow: Sandbox) -> None:
         ends = [process.communicate(timeout=60) for process in (one, other)]
     assert (one.returncode, other.returncode) == (0, 0), ends
     assert all_of_it(slow)
+
+
+def test_on_a_full_disk_it_waits_and_goes_on_when_there_is_room(file: Path, slow: Sandbox) -> None:
+    with paying(file) as process:
+        paid(slow, 9, process)
+        room = (file.parent / "payouts.db-wal").stat().st_size
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        assert process.stderr is not None
+        said = process.stderr.readline() + process.stderr.readline()
+        assert "make room" in said
+        assert said.endswith("; it is tried again\n")
+        assert len(slow.ledger) < COUNT
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        slow.heal()
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 0, (out, err)
+    assert err.count("make room") <= 1  # once, not for each chunk, each second
+    assert all_of_it(slow)
+
+
+def test_a_ledger_that_is_spoilt_meanwhile_ends_it_and_says_what_holds(file: Path, slow: Sandbox) -> None:
+    ledger, letters = file.parent / "payouts.db", file.parent / "letters"
+    letters.write_bytes(b"somebody's letters" * 100)
+    with paying(file) as process:
+        paid(slow, 9, process)
+        letters.replace(ledger)
+        for leftover in ("payouts.db-wal", "payouts.db-shm"):
+            ledger.with_name(leftover).unlink()  # in which all of the ledger still is
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "no SQLite database" in err
+    assert "what was sent is on record; once that is mended, the same command goes on" in err
+    assert "executed: no" not in err
+    assert all(line.count == 1 for line in slow.ledger.values())

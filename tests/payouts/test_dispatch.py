@@ -13,7 +13,7 @@ from paystar_async.background import Background
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts.agenda import Due
-from paystar_async.payouts.dispatch import SWEEP_SECONDS, TAKEN, Alarm, LocalDispatcher
+from paystar_async.payouts.dispatch import SWEEP_SECONDS, TAKEN, WARNED_EVERY, Alarm, LocalDispatcher
 from tests.support import RunningClock, settled
 
 
@@ -258,3 +258,28 @@ async def test_an_alarm_that_rang_before_is_heard_once() -> None:
     assert not asleep.done()
     clock.advance(1.0)
     await asleep
+
+
+async def test_what_keeps_many_chunks_back_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    full, locked = StorageUnavailable("disk full"), StorageUnavailable("locked")
+    book = Book(clock := ManualClock(), after={"a": [full] * 30, "b": [full] * 30, "c": [locked, None]})
+    local = dispatcher(book)
+
+    async def said(seconds: float) -> list[str]:
+        caplog.clear()
+        clock.advance(seconds)
+        await settled()
+        return [record.getMessage().partition(" –")[0] for record in caplog.records]
+
+    with caplog.at_level(logging.WARNING, "paystar_async"):
+        book.plan("a")
+        book.plan("b")
+        local.start()
+        assert await said(0.0) == ["payouts: chunk a: disk full"]
+        before = book.steps.total()
+        assert [await said(SWEEP_SECONDS) for _ in range(5)] == [[]] * 5
+        assert book.steps.total() > before
+        assert len(await said(WARNED_EVERY)) == 1
+        book.plan("c", lane="b")
+        assert "payouts: chunk c: locked" in await said(SWEEP_SECONDS)
+    await local.aclose()
