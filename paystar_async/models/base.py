@@ -8,6 +8,7 @@ sentence. A model knows no endpoint, no account and no client.
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_transform, get_args, get_origin
 
 import attrs
@@ -188,8 +189,9 @@ def several(item: type[object], name: str, *, once: str | None = None, optional:
     def read(value: object) -> tuple[object, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
             raise ValueError("wrap a single one in a list")
-        given = enumerate(cast("Iterable[object]", value))
-        items: tuple[object, ...] = tuple(item_of(item, one, name, index) for index, one in given)
+        items: tuple[object, ...] = tuple(cast("Iterable[object]", value))
+        if set(map(type, items)) != {item}:
+            items = tuple(item_of(item, one, name, index) for index, one in enumerate(items))
         if not items and not optional:
             raise ValueError("an empty list asks for nothing")
         if once is not None:
@@ -236,6 +238,8 @@ def item_of(wanted: type[M], value: object, name: str, index: int) -> M:
 
 
 def _refuse_repeats(items: tuple[object, ...], name: str, once: str) -> None:
+    if len(set(map(attrgetter(once), items))) == len(items):
+        return
     seen: dict[object, int] = {}
     for index, one in enumerate(items):
         key = getattr(one, once)

@@ -5,6 +5,7 @@ What cattrs does by default would be money bugs here (``bool("false")`` is True,
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from enum import Enum, StrEnum
 from functools import cache, partial
 from types import NoneType, UnionType
@@ -18,6 +19,7 @@ from cattrs.gen import make_dict_structure_fn
 from paystar_async.accounts import fits_header
 from paystar_async.errors import BadAnswer
 from paystar_async.models.wallet import Accepted
+from paystar_async.transport.columns import FEW, Column, by_columns, texts
 from paystar_async.values.money import Money, read_answer
 from paystar_async.values.secret import Secret
 
@@ -114,6 +116,8 @@ def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any
     made: Any = get_origin(kind)
     as_list: Any = list.__class_getitem__(get_args(kind)[0])
     inner = list_structure_factory(as_list, converter)
+    item = get_args(kind)[0]
+    many = by_columns(item, {one.name: _column(one, converter) for one in attrs.fields(item) if one.name != "extra"})
 
     def read(value: object, _: Any) -> object:
         if value is None:
@@ -122,6 +126,9 @@ def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any
             return made(inner([value], as_list))
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {_told(value)}")
+        if len(cast("list[object]", value)) > FEW and not converter.detailed_validation:
+            with suppress(Exception):
+                return made(many(cast("list[object]", value)))
         return made(inner(value, as_list))
 
     return read
@@ -150,10 +157,25 @@ def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]
     return read
 
 
-def _reader(annotation: Any, converter: Converter) -> Callable[[object], object]:
-    """What reads one field that is not null."""
+def _kind_of(annotation: Any) -> Any:
+    """What a field is when it is not null."""
     given = [one for one in get_args(annotation) if one is not NoneType]
-    kind = given[0] if get_origin(annotation) in (Union, UnionType) and len(given) == 1 else annotation
+    return given[0] if get_origin(annotation) in (Union, UnionType) and len(given) == 1 else annotation
+
+
+def _column(one: Any, converter: BaseConverter) -> Column:
+    """What reads one field of many entries."""
+    kind = _kind_of(one.type)
+    if kind is str:
+        return texts(optional=one.default is None)
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return partial(map, dict(kind._value2member_map_).__getitem__)
+    return partial(map, _reader(kind, converter))
+
+
+def _reader(annotation: Any, converter: BaseConverter) -> Callable[[object], object]:
+    """What reads one field that is not null."""
+    kind = _kind_of(annotation)
     if kind is str:
         return _str_or_number
     if isinstance(kind, type) and issubclass(kind, StrEnum):

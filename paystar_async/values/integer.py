@@ -37,6 +37,8 @@ def integer(
     """
 
     def read(value: object) -> int:
+        if type(value) is int and least <= value <= most:
+            return value
         number = whole(value, hint or "pass an int")
         if not least <= number <= most:
             raise ValueError(hint)
