@@ -42,6 +42,7 @@ Look = Callable[[frozenset[str]], Awaitable[Sequence[Settlement]]]
 """Asks the bank for the transfers of these track_ids; what it does not have is left out."""
 Matches = Callable[[Settlement, str], bool]
 
+_SUCCESS = TransferStatus.SUCCESS
 _NO_LOOK = "no look was answered"
 
 
@@ -195,7 +196,7 @@ class Watch:
 def outcome_of(track_id: str, found: Sequence[Settlement]) -> Outcome:
     """What the bank's entries say of one transfer; where they differ, the one that moved money holds."""
     for entry in found:
-        if entry.status == TransferStatus.SUCCESS:
+        if entry.status == _SUCCESS:
             return Succeeded(track_id=track_id, ref_code=entry.ref_code)
     undecided = [entry.status for entry in found if entry.status != TransferStatus.FAILED]
     if TransferStatus.PENDING in undecided:

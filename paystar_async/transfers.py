@@ -1,31 +1,26 @@
 """Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
 
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import partial
 
-import anyio.lowlevel
+import anyio
 
 from paystar_async.background import Background
-from paystar_async.errors import BadAnswer, InvalidValue, PaystarError
-from paystar_async.met import Met
-from paystar_async.models.base import item_of
+from paystar_async.batching import Check, Groups, matched, without_answer
+from paystar_async.errors import BadAnswer, PaystarError
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers
-from paystar_async.outcomes import Failed, Outcome, Unknown
-from paystar_async.polling import Pace, Watches, outcome_of
+from paystar_async.outcomes import Outcome, Unknown
+from paystar_async.polling import Pace, Watches
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
-from paystar_async.values.kind import shown
 
 PAGE = 500
 PAGES = 10
 STALE = 5
 """Pages in a row with nothing new in them: by then the service does not skip."""
-SLICE = 100  # transfers read before all else in the loop has its turn: a millisecond's worth
 WAIT_SECONDS = 120.0
 
-Check = Callable[[Transfer], None]
-"""Refuses a transfer by InvalidValue before it is sent."""
 Flows = Callable[[], tuple[Background, Watches]]
 
 
@@ -137,117 +132,49 @@ class Transfers(TransfersCalls):
 
         Source: POST /bank-transfer/v2/settlement
         """
-        _refuse(transfers, chunk)
+        groups = Groups(transfers, chunk, self._check)
         background, _ = self._flows()
         done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
-        met = Met()
-        running, failure, more = 0, None, True
+        running = 0
 
         async def settle(group: list[Transfer]) -> None:
-            result: list[Outcome] = [Unknown(track_id=one.track_id, reason="it was broken off") for one in group]
+            result: list[Outcome] = []
             try:
                 result = await self._outcomes(group)
             finally:
+                result = result or [Unknown(track_id=one.track_id, reason="it was broken off") for one in group]
                 # There is room for every group under way; a loop that was left listens no more.
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     done.send_nowait(result)
 
-        async with aclosing(_each(transfers)) as source:
-            with done, ended:
-                while more or running:
-                    if more and running < self._window and not ended.statistics().current_buffer_used:
-                        group, refused, failure = await _next_group(source, chunk, met, self._check)
-                        more = bool(group or refused) and failure is None
-                        if group:
-                            background.start(partial(settle, group))
-                            running += 1
-                        for outcome in refused:
-                            yield outcome
-                        continue
-                    result = await ended.receive()
-                    running -= 1
-                    for outcome in result:
+        with done, ended:
+            while groups.more or running:
+                if groups.more and running < self._window and not ended.statistics().current_buffer_used:
+                    group, refused = await groups.next()
+                    if group:
+                        background.start(partial(settle, group))
+                        running += 1
+                    for outcome in refused:
                         yield outcome
-        if failure is not None:
-            raise failure
+                    continue
+                result = await ended.receive()
+                running -= 1
+                for outcome in result:
+                    yield outcome
+        if groups.failure is not None:
+            raise groups.failure
 
     async def _outcomes(self, group: list[Transfer]) -> list[Outcome]:
         """What became of each transfer of one call."""
         try:
             entries = await self.settle(transfers=group)
         except PaystarError as error:
-            return [_without_answer(one.track_id, error) for one in group]
+            return [without_answer(one.track_id, error) for one in group]
         except Exception as error:
             # Not ours – a ring's, say – and nobody knows how far the call had come.
             reason = f"the call ended with {type(error).__name__}"
             return [Unknown(track_id=one.track_id, reason=reason) for one in group]
-        answered: dict[str | None, list[Settlement]] = {}
-        for entry in entries:
-            answered.setdefault(entry.track_id, []).append(entry)
-        return [
-            outcome_of(one.track_id, answered[one.track_id])
-            if one.track_id in answered
-            else Unknown(track_id=one.track_id, reason="the answer does not mention it")
-            for one in group
-        ]
-
-
-def _without_answer(track_id: str, error: PaystarError) -> Outcome:
-    if error.executed == "maybe":
-        return Unknown(track_id=track_id, reason=str(error.args[0]), error=error)
-    return Failed(track_id=track_id, reason=str(error.args[0]), error=error)
-
-
-def _refuse(transfers: object, chunk: object) -> None:
-    if isinstance(chunk, bool) or not isinstance(chunk, int) or chunk < 1:
-        raise InvalidValue("chunk", expected="a whole number, 1 or more", got=shown(chunk))
-    got = f"a {type(transfers).__name__}"
-    if isinstance(transfers, str | bytes | Mapping) or not isinstance(transfers, Iterable | AsyncIterable):
-        raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint="wrap a single one in a list")
-
-
-async def _each(transfers: Iterable[Transfer] | AsyncIterable[Transfer]) -> AsyncGenerator[Transfer, None]:
-    """The transfers one by one, from either kind of iterable; mappings are taken as ``settle`` takes them."""
-    index = 0
-    if isinstance(transfers, AsyncIterable):
-        async for one in transfers:
-            yield item_of(Transfer, one, "transfers", index)
-            index += 1
-        return
-    for index, one in enumerate(transfers):
-        yield item_of(Transfer, one, "transfers", index)
-
-
-async def _next_group(
-    source: AsyncIterator[Transfer], size: int, met: Met, check: Check | None
-) -> tuple[list[Transfer], list[Outcome], Exception | None]:
-    """The next transfers to send, what is said of those that must not be, and what ended the source early."""
-    group: list[Transfer] = []
-    refused: list[Outcome] = []
-    read = 0
-    try:
-        while len(group) < size:
-            if read % SLICE == 0:  # a source that never waits must not hold the loop
-                await anyio.lowlevel.checkpoint()
-            one = await anext(source)
-            read += 1
-            if not met.add(one.track_id):
-                # Unknown, not failed: the first one of this track_id may well have succeeded.
-                refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
-                continue
-            try:
-                if check is not None:
-                    check(one)
-            except InvalidValue as error:
-                refused.append(_without_answer(one.track_id, error))  # alone: the others of its call are sound
-            else:
-                group.append(one)
-    except StopAsyncIteration:
-        pass
-    except Exception as error:
-        refused += [Failed(track_id=one.track_id, reason="not sent: the source of transfers failed") for one in group]
-        return [], refused, error
-    return group, refused, None
+        return matched(group, entries)
 
 
 class Wallets(WalletCalls):

@@ -35,9 +35,8 @@ def by_columns(kind: Any, columns: Mapping[str, Column]) -> Callable[[list[Any]]
 
     The values are put where ``__init__`` would put them, since a call for each entry is most of what a list costs.
     """
-    fields = {one.name: one for one in attrs.fields(kind)}
-    slots: Mapping[str, Any] = vars(kind)
-    put: dict[str, Callable[[Any, Any], None]] = {name: slots[name].__set__ for name in fields}
+    fields: dict[str, Any] = {one.name: one for one in attrs.fields(kind)}
+    put: dict[str, Callable[[Any, Any], None]] = {name: _slot(kind, name).__set__ for name in fields}
     required = {name for name, one in fields.items() if one.default is attrs.NOTHING}
 
     def read(entries: list[Any]) -> list[Any]:
@@ -53,6 +52,10 @@ def by_columns(kind: Any, columns: Mapping[str, Column]) -> Callable[[list[Any]]
         return made
 
     return read
+
+
+def _slot(kind: Any, name: str) -> Any:
+    return getattr(kind, name)
 
 
 def _always(default: Any) -> Iterable[Any]:

@@ -52,15 +52,10 @@ def lists(draw: st.DrawFn) -> list[Any]:
     gone = draw(st.lists(st.sampled_from(NAMES), max_size=1))
     odd = {name: one for name, one in {**USUAL, **dict(changes)}.items() if name not in gone}
     place = draw(st.integers(0, MANY))
-    return draw(
-        st.sampled_from(
-            [
-                [*entries()[:place], odd, *entries()[place:]],
-                [odd] * MANY,
-                [draw(st.sampled_from([None, [], "text", 1, {}])), *entries()],
-            ]
-        )
-    )
+    nothing: list[Any] = [None, [], "text", 1, {}]
+    none = nothing[draw(st.integers(0, len(nothing) - 1))]
+    shapes: list[list[Any]] = [[*entries()[:place], odd, *entries()[place:]], [odd] * MANY, [none, *entries()]]
+    return shapes[draw(st.integers(0, len(shapes) - 1))]
 
 
 @given(lists())
