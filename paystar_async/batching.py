@@ -62,6 +62,10 @@ class Groups:
             return [], refused + [Failed(track_id=one.track_id, reason=why) for one in group]
         return group, refused
 
+    def close(self) -> None:
+        """Let go of what was remembered; the source is whoever's it was."""
+        self._met.close()
+
     async def _piece(self, most: int) -> list[Transfer]:
         piece: list[Transfer] = []
         try:
@@ -108,7 +112,7 @@ def without_answer(track_id: str, error: PaystarError) -> Outcome:
 
 def matched(group: Sequence[Transfer], entries: Sequence[Settlement]) -> list[Outcome]:
     """What an answer says of each transfer of a call."""
-    answered = {entry.track_id: [entry] for entry in entries}
+    answered: dict[str | None, list[Settlement]] = {entry.track_id: [entry] for entry in entries}
     if len(answered) < len(entries):  # one is told of more than once
         answered = {}
         for entry in entries:

@@ -1,7 +1,7 @@
 """Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from functools import partial
 
 import anyio
@@ -147,7 +147,7 @@ class Transfers(TransfersCalls):
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     done.send_nowait(result)
 
-        with done, ended:
+        with closing(groups), done, ended:
             while groups.more or running:
                 if groups.more and running < self._window and not ended.statistics().current_buffer_used:
                     group, refused = await groups.next()

@@ -1,0 +1,53 @@
+"""What a batch is made of; ``test_transfers.py`` holds what it does."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from paystar_async import Transfer, met
+from paystar_async.batching import Groups
+from paystar_async.errors import InvalidValue
+from paystar_async.outcomes import Failed
+from tests.support import transfer
+
+
+async def test_what_was_remembered_is_let_go_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(met, "PIECE", 8)
+    groups = Groups([transfer(f"t-{number}") for number in range(3)], 2, None)
+    await groups.next()
+    file = groups._met._file  # pyright: ignore[reportPrivateUsage]
+    assert file is not None
+
+    groups.close()
+
+    assert file.closed
+
+
+async def test_what_a_source_gave_before_it_failed_is_told() -> None:
+    def source() -> Iterator[Transfer]:
+        yield transfer("t-0")
+        yield transfer("t-1")
+        raise LookupError("the file ends in the middle")
+
+    groups = Groups(source(), 5, None)
+
+    group, refused = await groups.next()
+
+    assert group == []
+    assert [type(one) for one in refused] == [Failed, Failed]
+    assert [one.track_id for one in refused] == ["t-0", "t-1"]
+    assert isinstance(groups.failure, LookupError)
+    assert not groups.more
+
+
+async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
+    source: list[Any] = [transfer("t-0"), "t-1", transfer("t-2")]
+    groups = Groups(source, 5, None)
+
+    group, refused = await groups.next()
+
+    assert group == []
+    assert [one.track_id for one in refused] == ["t-0"]
+    assert isinstance(groups.failure, InvalidValue)
+    assert groups.failure.field == "transfers[1]"
