@@ -124,21 +124,20 @@ class Request(Generic[T_co]):
     def _with(self, name: str, value: object) -> "Request[T_co]":
         held = self.__dict__.copy()
         held[name] = value
-        return _holding(held)
+        other: Request[T_co] = object.__new__(_request)
+        _hold(other, held)
+        return other
 
     def left(self, now: float) -> float:
         """Seconds until the deadline, on the clock that ``now`` was read from; the timeout where none is set."""
-        return self.timeout if self.deadline is None else max(0.0, self.deadline - now)
+        if self.deadline is None:
+            return self.timeout
+        return self.deadline - now if now < self.deadline else 0.0
 
 
 # Past ``__init__``, which costs twice as much as all the rest of making one, and ``evolve`` five times.
+_request: type[Request[Any]] = Request
 _hold: Callable[[Request[Any], dict[str, Any]], None] = vars(Request)["__dict__"].__set__
-
-
-def _holding(held: dict[str, Any]) -> Request[Any]:
-    request: Request[Any] = object.__new__(Request)  # pyright: ignore[reportUnknownVariableType]
-    _hold(request, held)
-    return request
 
 
 Blank = Callable[[Call[T], float | None, Callable[[], None] | None], Request[T]]
@@ -156,7 +155,9 @@ def blank(endpoint: Endpoint, account: str, timeout: float) -> Blank[Any]:
         if timeout is not None:
             held["timeout"] = timeout
         held["before_send"] = before_send
-        return _holding(held)
+        request: Request[T] = object.__new__(_request)
+        _hold(request, held)
+        return request
 
     return filled
 
@@ -180,6 +181,27 @@ class Response(Generic[T_co]):
     http_status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+
+_response: type[Response[Any]] = Response
+_hold_answer: Callable[[Response[Any], dict[str, Any]], None] = vars(Response)["__dict__"].__set__
+
+
+def answer(
+    value: T, status: int | str, message: str, http_status: int, headers: Mapping[str, str], body: bytes
+) -> Response[T]:
+    """The response of these fields, made past ``__init__`` as requests are."""
+    response: Response[T] = object.__new__(_response)
+    held = {
+        "value": value,
+        "status": status,
+        "message": message,
+        "http_status": http_status,
+        "headers": headers,
+        "body": body,
+    }
+    _hold_answer(response, held)
+    return response
 
 
 class Send(Protocol):

@@ -1,8 +1,8 @@
-"""Requests that are made past ``__init__`` are the ones it would have made."""
+"""Requests and answers that are made past ``__init__`` are the ones it would have made."""
 
 from attrs import evolve
 
-from paystar_async.endpoint import Request, blank
+from paystar_async.endpoint import Request, Response, answer, blank
 from paystar_async.models.identity import MatchMobile
 from paystar_async.table import BY_REQUEST
 from paystar_async.values.secret import Secret
@@ -35,3 +35,10 @@ def test_what_a_ring_changes_is_changed_in_its_copy_alone() -> None:
     assert last == evolve(first, deadline=7.0, attempt=2, key=key)
     assert last.before_send is before_send
     assert (first.deadline, first.attempt, first.key) == (None, 1, None)
+
+
+def test_an_answer_is_the_response_of_its_fields() -> None:
+    made = answer("v", 1, "ok", 200, {"a": "b"}, b"{}")
+
+    assert made == Response(value="v", status=1, message="ok", http_status=200, headers={"a": "b"}, body=b"{}")
+    assert repr(made) == "Response(value='v', status=1, message='ok', http_status=200)"

@@ -64,7 +64,9 @@ class Auth:
         keeper = self._keepers.get(endpoint.realm) or self.keeper(endpoint.realm)
         if endpoint.renews:
             return await self._renew_now(keeper, request, next)
-        key = keeper.at_hand() or await self._in_time(request, keeper.token(_renewal(request, next)))
+        key = keeper.at_hand()
+        if key is None:
+            key = await self._in_time(request, keeper.token(_renewal(request, next)))
         if key is None:
             raise ConfigurationError(
                 f"the {account_of(endpoint.realm)} account has no key", hint=_NO_KEY[endpoint.realm]

@@ -39,7 +39,8 @@ class Budget:
 
     def earn(self) -> None:
         """A call went through."""
-        self.tokens = min(self.most, self.tokens + self.earned)
+        if self.tokens < self.most:
+            self.tokens = min(self.most, self.tokens + self.earned)
 
     def spend(self) -> bool:
         """Take one retry, if there is one."""

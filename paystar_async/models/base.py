@@ -93,9 +93,8 @@ class OpenEnum(StrEnum):
         return type(self), (self._value_,)
 
 
-def no_extra() -> dict[str, object]:
-    """The empty ``extra``."""
-    return {}
+no_extra: Callable[[], dict[str, object]] = dict
+"""The empty ``extra``."""
 
 
 def names_only(extra: Mapping[str, object]) -> str:

@@ -38,11 +38,13 @@ class Form:
 
     Attributes:
         endpoint: the row.
+        is_get: whether its fields travel in the address.
         url: its address.
     """
 
     def __init__(self, endpoint: Endpoint, accounts: Accounts, base_url: str) -> None:
         self.endpoint = endpoint
+        self.is_get = endpoint.method == "GET"
         self.url = base_url + endpoint.path.format(direct=accounts.direct)
         # cattrs looks its hook up for each value anew, at twice what the hook takes.
         self._plain = _unstructuring.get_unstructure_hook(endpoint.request)

@@ -141,16 +141,20 @@ def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]
     inner = make_dict_structure_fn(kind, converter)
     readers = {one.name: _reader(one.type, converter) for one in attrs.fields(kind) if one.name != "extra"}
 
-    def read(value: object, _: Any) -> object:
+    def read(value: Any, _: Any) -> object:
+        known: dict[str, object] = {}
+        if is_quick and value.__class__ is dict and names.issuperset(value) and None not in value.values():
+            # The usual answer: nothing unknown, nothing null. What is missing is explained by the other converter.
+            # (A comprehension is a call of its own up to Python 3.11.)
+            for name, one in value.items():
+                known[name] = readers[name](one)
+            return kind(**known)
         if needs_nothing and value == []:
             value = {}  # PHP writes an empty object as an empty list
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {_told(value)}")
-        data: dict[str, object] = value  # pyright: ignore[reportUnknownVariableType]
-        if is_quick and names.issuperset(data) and None not in data.values():
-            # The usual answer: nothing unknown, nothing null. What is missing is explained by the other converter.
-            return kind(**{name: readers[name](one) for name, one in data.items()})
-        known: dict[str, object] = {name: one for name, one in data.items() if name in names and one is not None}
+        data = cast("dict[str, object]", value)
+        known = {name: one for name, one in data.items() if name in names and one is not None}
         known["extra"] = {name: one for name, one in data.items() if name not in names}
         return inner(known, kind)
 
@@ -178,10 +182,16 @@ def _reader(annotation: Any, converter: BaseConverter) -> Callable[[object], obj
     kind = _kind_of(annotation)
     if kind is str:
         return _str_or_number
+    if kind is bool:
+        return _truth
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return partial(_word, dict(kind._value2member_map_), kind)
     hook = converter.get_structure_hook(kind)
     return lambda value: hook(value, kind)
+
+
+def _truth(value: object) -> object:
+    return value if value is True or value is False else _bool(value, bool)
 
 
 def _str_or_number(value: object) -> object:

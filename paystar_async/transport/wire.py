@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 from attrs import define, field
 
 from paystar_async.accounts import Accounts
-from paystar_async.endpoint import Endpoint, Request, Response
+from paystar_async.endpoint import Endpoint, Request, Response, answer
 from paystar_async.errors import (
     BY_STATUS,
     BadAnswer,
@@ -73,7 +73,7 @@ class Wire:
         """The request as it leaves, with its secrets and its signature."""
         form = self._form(request.endpoint)
         fields, headers = form.fields(request.value, request.key), form.headers(request.key)
-        if form.endpoint.method == "GET":
+        if form.is_get:
             return Outgoing("GET", f"{form.url}?{urlencode(fields)}", headers, None)
         return Outgoing("POST", form.url, headers, codec.dumps(fields))
 
@@ -96,14 +96,8 @@ class Wire:
             message = envelope.get("message")
             text = message if isinstance(message, str) else ""
             if status in SUCCESS:
-                return Response(
-                    value=structure(answer_type(type(request.value)), envelope.get("data")),
-                    status=status,
-                    message=self._shown(request, text),
-                    http_status=http_status,
-                    headers=headers,
-                    body=body,
-                )
+                value = structure(answer_type(type(request.value)), envelope.get("data"))
+                return answer(value, status, self._shown(request, text), http_status, headers, body)
         except BadAnswer as bad:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
         else:
@@ -179,9 +173,9 @@ def _envelope(body: bytes) -> dict[str, object]:
         if body.lstrip()[:1] == b"<":
             reason = "an HTML page"
         raise BadAnswer("$", f"expected a JSON envelope, got {reason}") from None
-    if not isinstance(value, dict):
-        raise BadAnswer("$", "expected a JSON object")
-    return cast("dict[str, object]", value)
+    if isinstance(value, dict):
+        return value  # pyright: ignore[reportUnknownVariableType]
+    raise BadAnswer("$", "expected a JSON object")
 
 
 def _status(envelope: Mapping[str, object]) -> int | str:
