@@ -1,5 +1,8 @@
 """The world in a box: it keeps its promises, replays to the letter, and finds what is planted in it."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 
 import pytest
@@ -51,6 +54,20 @@ def test_a_seed_replays_to_the_letter(stories: list[Story], seed: int) -> None:
     again = story(seed)
     assert again.trace == stories[seed].trace
     assert again == stories[seed]
+
+
+def test_another_process_tells_the_same(stories: list[Story]) -> None:
+    """Nothing hangs on the order of a set, or on an address in memory."""
+    script = "from tests.payouts.simulator.run import story\nfor seed in (3, 7): print(repr(story(seed).trace))"
+    for hash_seed in ("0", "1"):
+        told = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"PYTHONHASHSEED": hash_seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert told.stdout.splitlines() == [repr(stories[seed].trace) for seed in (3, 7)]
 
 
 def test_no_two_seeds_tell_the_same(stories: list[Story]) -> None:
