@@ -122,6 +122,15 @@ async def _take(transaction: Timed, held: Held, word: Known, cause: Cause) -> li
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
 
 
+_NAMED = frozenset({State.PENDING, State.SUCCESS, State.NEEDS_REVIEW})
+"""States in which the ledger may have the bank's name for the very payment it speaks of."""
+
+
+def is_another(hashid: str | None, entry: Settlement | None) -> bool:
+    """Whether an entry is about another payment than the one of this name, though it has the same track_id."""
+    return hashid is not None and entry is not None and entry.hashid not in (None, hashid)
+
+
 def heard(held: Held, word: Known) -> Change | None:
     """What becomes of a transfer by what the bank says of it outside of a claim; None: nothing."""
     record = held.record
@@ -133,6 +142,10 @@ def heard(held: Held, word: Known) -> Change | None:
     after = STATES.get(word.settlement.status) if word.verdict is Verdict.ITEM and word.settlement else None
     if after is None or after is record.state:
         return None
+    if record.state in _NAMED and is_another(record.hashid, word.settlement):
+        # Of an attempt before or after this one, which it does not speak for.
+        change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
+        return change if after is not State.FAILED and change.lawful else None
     if record.state in (State.PLANNED, State.PAUSED_FUNDS) and record.attempt == 0:
         why = "the bank has it already, and it was never sent from here"
         return Change(record=record, after=State.NEEDS_REVIEW, reason=why)

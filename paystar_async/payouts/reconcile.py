@@ -8,6 +8,7 @@ from attrs import frozen
 from paystar_async.clock import checked_seconds
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.desk import Desk
+from paystar_async.payouts.learning import is_another
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import TransferRecord
 from paystar_async.payouts.states import State
@@ -43,7 +44,7 @@ class Mismatch:
 
     Attributes:
         track_id: the transfer's own id.
-        field: what they differ in: ``status`` or ``amount``.
+        field: what they differ in: ``status``, ``amount``, or ``payment``: the bank has paid it under a second name.
         ledger: what the ledger says.
         bank: what the bank says.
     """
@@ -91,10 +92,10 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
         for row in await desk.ledger.tables.fetch(_DEPOSITS, of_account):
             deposit = row["deposit"]
             sent = await _sent(desk, {**of_account, "deposit": deposit})
+            count = len(sent)
             older: list[Settlement] = []
             async for found in _found(product, deposit, sent):
                 told = await _compare(desk, product, found, sent)
-                compared += told.compared
                 learned += told.learned
                 mismatches += told.mismatches
                 # The list has no times: what stands before one of ours in it is newer than that.
@@ -102,6 +103,7 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
                     orphans += older + list(told.unknown[: told.newer])
                     older.clear()
                 older += told.unknown[told.newer or 0 :]
+            compared += count - len(sent)
             missing += sorted(sent)
     return Reconciliation(
         compared=compared,
@@ -125,9 +127,13 @@ async def _sent(desk: Desk, of_deposit: Parameters) -> set[str]:
 async def _found(product: Product, deposit: str, sent: set[str]) -> AsyncGenerator[Sequence[Settlement], None]:
     """What the bank has, newest first, as far as it goes on about what was sent; then the rest one by one."""
     skip = stale = 0
+    page: set[str | None] = set()
     while sent and stale < STALE and (found := await product.list(deposit, PAGE, skip, CALL_SECONDS)):
         before = len(sent)
-        yield found
+        # Whatever is paid meanwhile moves the list on: what ended one page then begins the next.
+        if fresh := [one for one in found if one.hashid is None or one.hashid not in page]:
+            yield fresh
+        page = {one.hashid for one in found}
         stale = stale + 1 if len(sent) == before else 0
         skip += len(found)
     for track_id in sorted(sent):
@@ -137,7 +143,6 @@ async def _found(product: Product, deposit: str, sent: set[str]) -> AsyncGenerat
 
 @frozen
 class _Told:
-    compared: int
     learned: int
     mismatches: Sequence[Mismatch]
     unknown: Sequence[Settlement]
@@ -159,14 +164,18 @@ async def _compare(desk: Desk, product: Product, found: Sequence[Settlement], se
             unknown.append(one)
             continue
         mismatches += _differences(record, one)
-        if record.track_id in sent:
+        if record.track_id in sent and not is_another(record.hashid, one):
             sent.discard(record.track_id)
             newer = len(unknown)
-    return _Told(len(records), len(learned), mismatches, unknown, newer)
+    return _Told(len(learned), mismatches, unknown, newer)
 
 
 def _differences(record: TransferRecord, entry: Settlement) -> Sequence[Mismatch]:
     told: list[Mismatch] = []
+    if is_another(record.hashid, entry):
+        if entry.status == TransferStatus.FAILED:
+            return ()  # an attempt of which nothing came
+        return [Mismatch(track_id=record.track_id, field="payment", ledger=str(record.hashid), bank=str(entry.hashid))]
     if record.state not in _SAID.get(entry.status, frozenset()):
         told.append(
             Mismatch(track_id=record.track_id, field="status", ledger=record.state.value, bank=entry.status.value)

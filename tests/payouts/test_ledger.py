@@ -320,6 +320,27 @@ def found(track_id: str, status: str, **more: object) -> Settlement:
     return Settlement(track_id=track_id, status=TransferStatus(status), **more)  # type: ignore[arg-type]
 
 
+async def test_what_is_paid_under_another_name_is_for_a_person_and_a_failure_under_one_is_nothing(
+    place: Place, desk: Desk
+) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(chunk=1))
+    desk.teller.status = TransferStatus.PENDING
+    for chunk_id in await desk.chunks():
+        await desk.advancer.advance(chunk_id)
+    await desk.ledger.learn(desk.product, [found("t-00000", "success", hashid="h-t-00000")])
+    others = [
+        found("t-00000", "failed", hashid="another"),
+        found("t-00001", "failed", hashid="another"),
+        found("t-00002", "success", hashid="another"),
+    ]
+    changed = await desk.ledger.learn(desk.product, others)
+    assert await desk.states() == ["success", "pending", "needs_review"]
+    assert [one.reason for one in changed] == ["the bank has it under two names"]
+    assert not await desk.ledger.learn(desk.product, [found("t-00002", "failed", hashid="another")])
+    await desk.ledger.learn(desk.product, [found("t-00000", "failed", hashid="h-t-00000")])
+    assert await desk.states() == ["reversed", "pending", "needs_review"]
+
+
 async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
     await desk.ledger.plan(desk.product, "b", each(transfers(6)), policy=Policy(chunk=1))
     chunks = await desk.chunks()

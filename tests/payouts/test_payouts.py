@@ -334,34 +334,6 @@ async def test_an_export_opens_safely_and_shows_no_account(client: Client, tmp_p
     assert IBAN not in text
 
 
-async def test_reconcile_tells_what_only_one_side_has(client: Client, sandbox: Sandbox) -> None:
-    async with client() as paystar:
-        await paystar.transfers.settle(transfers=[transfer(77)])  # before all of ours: not within the window
-        await (await paystar.payouts.submit(transfers(3), batch_id="b")).wait()
-        assert (await paystar.payouts.reconcile(3600)).ok
-        await paystar.transfers.settle(transfers=[transfer(78)])
-        found = await paystar.payouts.reconcile(3600)
-        assert [one.track_id for one in found.orphans] == ["t-78"]
-        assert (found.compared, found.ok) == (3, False)
-        with pytest.raises(InvalidValue, match="window"):
-            await paystar.payouts.reconcile(0)
-        sandbox.reset()
-        assert (await paystar.payouts.reconcile(3600)).missing == ("t-0", "t-1", "t-2")
-
-
-async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbox: Sandbox) -> None:
-    sandbox.settings.settle_seconds = 3600.0
-    async with client() as paystar:
-        batch = await paystar.payouts.submit(transfers(2), batch_id="b")
-        while (await batch.report()).of(State.PENDING).count < 2:
-            await batch.wait(timeout=0.05)
-        await paystar.payouts.pause()
-        sandbox.advance(7200)
-        found = await paystar.payouts.reconcile(3600)
-        assert (found.learned, found.ok) == (2, True)
-        assert (await batch.report()).succeeded.count == 2
-
-
 @pytest.mark.parametrize("work", ["submit", "batch", "batches", "recover", "pause", "resume", "review", "reconcile"])
 async def test_without_a_database_every_use_names_it(work: str, sandbox: Sandbox) -> None:
     async with Paystar(sandbox.application, engine=sandbox.engine()) as paystar:
