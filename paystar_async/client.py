@@ -281,7 +281,7 @@ class Paystar:
         background = Background(lambda: WORKING.set(session))
         auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
         ours: tuple[Middleware, ...] = (
-            Deadline(self._clock),
+            Deadline(self._clock, is_first=not self._middleware),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
             Limit(self._concurrency, self._clock),
             auth,

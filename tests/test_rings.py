@@ -138,3 +138,15 @@ async def test_a_payout_behind_such_a_ring_is_paid_once(tmp_path: Path, whose: s
         _ = [outcome async for outcome in batch.outcomes()]
 
     assert sandbox.ledger["t-1"].count == 1
+
+
+async def test_the_request_a_ring_holds_never_changes() -> None:
+    held: list[Request[Any]] = []
+
+    async def holding(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        held.append(request)
+        return await next(request)
+
+    await client(Engine(in_turn(ok(entries(["t"])))), middleware=[holding]).transfers.settle(transfers=[transfer("t")])
+
+    assert (held[0].deadline, held[0].key, held[0].attempt) == (None, None, 1)

@@ -14,12 +14,22 @@ from paystar_async.endpoint import Request, Send
 
 @frozen
 class Deadline:
-    """Turns a call's timeout into the moment it must be over."""
+    """Turns a call's timeout into the moment it must be over.
+
+    Args:
+        clock: what time it is.
+        is_first: whether no ring has seen the request, so that it can be changed and need not be copied.
+    """
 
     clock: Clock
+    is_first: bool = False
 
     # Hands on what ``next`` gives: a coroutine of its own would have nothing to wait for.
     def __call__(self, request: Request[Any], next: Send, /) -> Any:  # noqa: A002
         """Set the deadline and pass the request on."""
         timeout = checked_seconds("timeout", request.timeout)
-        return next(request.with_deadline(self.clock.monotonic() + timeout))
+        deadline = self.clock.monotonic() + timeout
+        if self.is_first:
+            vars(request)["deadline"] = deadline
+            return next(request)
+        return next(request.with_deadline(deadline))

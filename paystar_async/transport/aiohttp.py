@@ -143,7 +143,8 @@ class AiohttpEngine:
             raise NotSent("the client was closed before it was sent")
         only_on_asyncio("aiohttp")
         if self._given is not None:
-            refuse_fence(before_send)
+            if before_send is not None:
+                refuse_fence()
             if self._given.closed:
                 raise ConfigurationError("the aiohttp session that was handed in is closed", hint="keep it open")
         attempt = _Attempt(before_send, tells=self._given is None)

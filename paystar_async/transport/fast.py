@@ -19,7 +19,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cache, lru_cache
 from importlib.metadata import version
-from typing import cast
+from typing import Any, cast
 
 from pyreqwest.client import Client, ClientBuilder
 from pyreqwest.exceptions import (
@@ -81,18 +81,19 @@ class FastEngine:
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request and read its whole answer; see ``Engine.send``."""
-        refuse_fence(before_send)
+        if before_send is not None:
+            refuse_fence()
         if timeout <= 0:
             raise NotSent("no time was left to send it")
         if self._closed:
             raise NotSent("the client was closed before it was sent")
-        only_on_asyncio("fast")
+        task = only_on_asyncio("fast")
         try:
             request = self._request(method, url, headers, body, timeout)
         except (PyreqwestError, ValueError, OverflowError) as problem:
             reason = type(problem).__name__  # its text quotes what it could not read
         else:
-            return await cancellable(_exchange(request, timeout))
+            return await cancellable(_exchange(request, timeout), task)
         raise NotSent(f"it cannot be written: {reason}")
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | None, timeout: float) -> StreamRequest:
@@ -114,9 +115,8 @@ class FastEngine:
             await client.close()
 
 
-async def cancellable(exchange: Coroutine[None, None, _Answer]) -> _Answer:
+async def cancellable(exchange: Coroutine[None, None, _Answer], task: asyncio.Task[Any] | None) -> _Answer:
     """What it brings, unless its caller was cancelled: that is lost below where an end is known in the same moment."""
-    task = asyncio.current_task()
     before = task.cancelling() if task else 0
     try:
         return await exchange

@@ -1,7 +1,7 @@
 """What the engines over foreign clients keep to, beside the timeout that each call brings."""
 
 import asyncio
-from collections.abc import Callable
+from typing import Any, NoReturn
 
 from paystar_async.errors import ConfigurationError
 
@@ -11,20 +11,17 @@ CONNECT_SECONDS = 10.0
 """Seconds a connection may take, where only the library below can tell that there was none: it must give up first."""
 
 
-def refuse_fence(before_send: Callable[[], None] | None) -> None:
-    """Refuse a call that must not leave too late; raises ConfigurationError where there is somebody to ask."""
-    if before_send is not None:
-        raise ConfigurationError(
-            "this engine cannot say when a request leaves", hint='use the default engine: engine="httpx"'
-        )
+def refuse_fence() -> NoReturn:
+    """Refuse a call that must not leave too late; raises ConfigurationError."""
+    raise ConfigurationError(
+        "this engine cannot say when a request leaves", hint='use the default engine: engine="httpx"'
+    )
 
 
-def only_on_asyncio(engine: str) -> None:
-    """Refuse any other loop; raises ConfigurationError."""
+def only_on_asyncio(engine: str) -> asyncio.Task[Any] | None:
+    """The task that asks; raises ConfigurationError on any other loop."""
     try:
-        asyncio.get_running_loop()
+        return asyncio.current_task()
     except RuntimeError:
         pass
-    else:
-        return
     raise ConfigurationError(f"the {engine} engine works on asyncio alone", hint='on trio use engine="httpx"')

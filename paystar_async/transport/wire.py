@@ -92,7 +92,8 @@ class Wire:
         """
         try:
             envelope = _envelope(body)
-            status = _status(envelope)
+            said = envelope.get("status")
+            status = said if type(said) is int else _status(envelope)
             message = envelope.get("message")
             text = message if isinstance(message, str) else ""
             if status in SUCCESS:
@@ -179,9 +180,8 @@ def _envelope(body: bytes) -> dict[str, object]:
 
 
 def _status(envelope: Mapping[str, object]) -> int | str:
+    """The status that is no number, or is written as a text."""
     status = envelope.get("status")
-    if isinstance(status, int) and not isinstance(status, bool):
-        return status
     if isinstance(status, str) and status.strip():
         word = status.strip()
         if word.removeprefix("-").isdecimal() and len(word) < 10:

@@ -130,7 +130,7 @@ async def test_a_cancellation_is_not_lost_to_an_answer_that_came_in_the_same_mom
 
     async def call() -> None:
         with pytest.raises(asyncio.CancelledError):
-            await fast.cancellable(answered())
+            await fast.cancellable(answered(), asyncio.current_task())
         ended.set()
 
     ended = asyncio.Event()
