@@ -295,3 +295,39 @@ def entry(track_id: str | None, status: str = "success", **more: object) -> dict
 def entries(track_ids: Iterable[str], status: str = "success") -> list[dict[str, object]]:
     """Several transfers in an answer."""
     return [entry(one, status) for one in track_ids]
+
+
+class Turns:
+    """Counts the turns of the loop while it is entered.
+
+    Attributes:
+        number: of the turn that is under way.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+        self._watched: list[tuple[list[Any], list[list[Any]]]] = []
+        self._handle: asyncio.Handle | None = None
+
+    def watch(self, said: list[Any]) -> list[list[Any]]:
+        """What is added to a list from now on, turn by turn."""
+        turns: list[list[Any]] = []
+        self._watched.append((said, turns))
+        return turns
+
+    def _count(self) -> None:
+        self.number += 1
+        for said, turns in self._watched:
+            turns.append(said.copy())
+            said.clear()
+        self._handle = asyncio.get_running_loop().call_soon(self._count)
+
+    async def __aenter__(self) -> "Turns":
+        self._count()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._handle is not None
+        self._handle.cancel()
+        self._count()
+        self._handle.cancel()

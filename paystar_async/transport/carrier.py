@@ -4,15 +4,14 @@ import sys
 from traceback import clear_frames
 from typing import Any
 
-import anyio
-from anyio.lowlevel import cancel_shielded_checkpoint
-from attrs import field, frozen
+from attrs import frozen
 
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint, Request, Response, Safety
-from paystar_async.errors import BadAnswer, ConfigurationError, PaystarError, Unanswered
+from paystar_async.errors import BadAnswer, ConfigurationError, NotSent, PaystarError, Unanswered
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.wire import Wire
+from paystar_async.turns import turn
 
 LARGE = 16 << 10
 """Bytes of an answer that takes a millisecond or more to read."""
@@ -25,7 +24,6 @@ class Carrier:
     wire: Wire
     engine: Engine
     clock: Clock
-    _turn: anyio.Lock = field(factory=anyio.Lock, init=False)
 
     async def __call__(self, request: Request[Any], /) -> Response[Any]:
         """Send the request; raises what is known where no answer came or none that says success."""
@@ -47,15 +45,19 @@ class Carrier:
             raise ConfigurationError(
                 "this engine cannot say when a request leaves", hint='use the default engine: engine="httpx"'
             )
+        if self.wire.is_long(request):
+            await turn()
+            if not request.left(self.clock.monotonic()):
+                raise NotSent("its time was up before it could be written")
         out = self.wire.encode(request)
         left = request.left(self.clock.monotonic())
         answer = await self.engine.send(out.method, out.url, out.headers, out.body, left, request.before_send)
         if len(answer[2]) < LARGE:
             return self.wire.decode(request, *answer)
-        # Several may come at once; read one after the other, they would hold the loop for all of them.
-        async with self._turn:
-            await cancel_shielded_checkpoint()
-            return self.wire.decode(request, *answer)
+        await turn()
+        envelope = self.wire.envelope(answer[2])
+        await turn()
+        return self.wire.decode(request, *answer, envelope)
 
 
 def _forget(error: BaseException | None, outer: BaseException | None) -> None:

@@ -40,11 +40,13 @@ class Form:
         endpoint: the row.
         is_get: whether its fields travel in the address.
         url: its address.
+        several: the field that holds as many models as one likes, where there is one.
     """
 
     def __init__(self, endpoint: Endpoint, accounts: Accounts, base_url: str) -> None:
         self.endpoint = endpoint
         self.is_get = endpoint.method == "GET"
+        self.several = next((one.name for one in fields_of(endpoint.request) if one.item is not None), None)
         self.url = base_url + endpoint.path.format(direct=accounts.direct)
         # cattrs looks its hook up for each value anew, at twice what the hook takes.
         self._plain = _unstructuring.get_unstructure_hook(endpoint.request)

@@ -32,6 +32,7 @@ from paystar_async.values.secret import Secret
 
 T = TypeVar("T")
 
+MANY = 100
 SUCCESS = frozenset({1, "ok"})
 INVALID_ACCESS = "دسترسی نامعتبر"
 """How an invalid or expired key is also refused, with no code 4 or 5 (WIRE §1, two integrations)."""
@@ -69,6 +70,11 @@ class Wire:
         """The address of a page row, its fields in the query."""
         return f"{self._form(endpoint).url}?{urlencode(plain(value))}"
 
+    def is_long(self, request: Request[Any]) -> bool:
+        """Whether it takes a good part of a millisecond to write."""
+        name = self._form(request.endpoint).several
+        return name is not None and len(getattr(request.value, name)) > MANY
+
     def encode(self, request: Request[Any]) -> Outgoing:
         """The request as it leaves, with its secrets and its signature."""
         form = self._form(request.endpoint)
@@ -83,7 +89,21 @@ class Wire:
             form = self._forms[id(endpoint)] = Form(endpoint, self._accounts, self._base_url)
         return form
 
-    def decode(self, request: Request[T], http_status: int, headers: Mapping[str, str], body: bytes) -> Response[T]:
+    def envelope(self, body: bytes) -> dict[str, object] | None:
+        """The envelope of an answer, read beforehand: half of the work. None where there is none to be read."""
+        try:
+            return _envelope(body)
+        except BadAnswer:
+            return None
+
+    def decode(
+        self,
+        request: Request[T],
+        http_status: int,
+        headers: Mapping[str, str],
+        body: bytes,
+        envelope: dict[str, object] | None = None,
+    ) -> Response[T]:
         """The answer as its type; the envelope is read whatever the HTTP status is.
 
         Raises:
@@ -91,7 +111,7 @@ class Wire:
             BadAnswer: there is no envelope, or its data does not fit the row's answer.
         """
         try:
-            envelope = _envelope(body)
+            envelope = _envelope(body) if envelope is None else envelope
             said = envelope.get("status")
             status = said if type(said) is int else _status(envelope)
             message = envelope.get("message")

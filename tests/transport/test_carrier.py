@@ -9,7 +9,7 @@ import pytest
 from attrs import define, evolve, field
 
 from paystar_async.clock import ManualClock
-from paystar_async.endpoint import Endpoint, Safety
+from paystar_async.endpoint import Endpoint, Request, Response, Safety
 from paystar_async.errors import (
     BY_STATUS,
     BadAnswer,
@@ -20,11 +20,12 @@ from paystar_async.errors import (
     StatusError,
     Unanswered,
 )
+from paystar_async.models.transfers import Settle
 from paystar_async.table import BY_ID
 from paystar_async.transport.carrier import LARGE, Carrier
 from paystar_async.transport.engine import Engine, Headers
-from paystar_async.transport.wire import Wire
-from tests.support import request
+from paystar_async.transport.wire import MANY, Wire
+from tests.support import Turns, entries, settled, transfer
 from tests.transport.asking import ACCOUNTS, BASE, CALLS, envelope, example_of, request_of
 
 MAYBE_STATUSES = {0, 11, -99}
@@ -217,44 +218,100 @@ async def test_an_answer_arrives_whole(row: Endpoint) -> None:
     assert BY_ID[row.id] is row
 
 
-async def test_large_answers_are_read_one_in_a_turn_of_the_loop_and_small_ones_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    turns, read = [0], list[int]()
-    wire = Wire(ACCOUNTS, BASE)
-    decode = wire.decode
+class Answering:
+    """An engine whose answers come all at once."""
 
-    def counting(*answer: Any) -> Any:
-        read.append(turns[0])
-        return decode(*answer)
+    fences = False
 
-    async def count() -> None:
-        while True:
-            turns[0] += 1
-            await asyncio.sleep(0)
+    def __init__(self, answer: bytes) -> None:
+        self.answer, self.asked, self.go = answer, 0, asyncio.Event()
 
-    class Answering:
-        fences, padding = False, 0
+    async def send(self, *_: Any) -> tuple[int, Mapping[str, str], bytes]:
+        self.asked += 1
+        await self.go.wait()
+        return 200, {}, self.answer
 
-        async def send(self, *_: Any) -> Any:
-            await go.wait()
-            return 200, {}, envelope(1, {"is_matched": True}) + b" " * self.padding
+    async def aclose(self) -> None: ...
 
-        async def aclose(self) -> None: ...
 
-    go = asyncio.Event()
-    engine: Any = Answering()
-    monkeypatch.setattr(wire, "decode", counting)
-    carrier = Carrier(wire, engine, ManualClock())
-    counter = asyncio.create_task(count())
-    for padding in (0, LARGE):
-        engine.padding = padding
-        read.clear()
-        calls = [asyncio.create_task(carrier(request())) for _ in range(3)]
-        for _ in range(5):
-            await asyncio.sleep(0)
-        go.set()
-        await asyncio.gather(*calls)
-        go.clear()
-        assert len(set(read)) == (3 if padding else 1)
-    counter.cancel()
+def settling(count: int) -> Request[Any]:
+    return request_of(Settle(transfers=[transfer(f"t-{number}") for number in range(count)]))
+
+
+@pytest.fixture
+def heavy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was written and read."""
+    done: list[str] = []
+
+    def counted(name: str) -> None:
+        work = getattr(Wire, name)
+
+        def counting(*given: Any) -> Any:
+            done.append(name)
+            return work(*given)
+
+        monkeypatch.setattr(Wire, name, counting)
+
+    for name in ("encode", "envelope", "decode"):
+        counted(name)
+    return done
+
+
+async def at_once(count: int, padding: int, heavy: list[str]) -> list[list[str]]:
+    """What was done in each turn of the loop that three calls took, which were made and answered at once."""
+    body = envelope("ok", entries([f"t-{number}" for number in range(count)])) + b" " * padding
+    engine: Any = Answering(body)
+    call = carrier(engine)
+    async with Turns() as turns:
+        done = turns.watch(heavy)
+        calls = [asyncio.create_task(call(settling(count))) for _ in range(3)]
+        await settled()
+        engine.go.set()
+        for response in await asyncio.gather(*calls):
+            assert len(response.value) == count
+    return [one for one in done if one]
+
+
+async def test_of_long_requests_and_answers_one_is_written_or_read_in_a_turn_of_the_loop(heavy: list[str]) -> None:
+    done = await at_once(MANY + 1, LARGE, heavy)
+
+    assert sorted(done) == sorted([["encode"], ["envelope"], ["decode"]] * 3)
+
+
+async def test_short_ones_wait_for_nobody(heavy: list[str]) -> None:
+    assert await at_once(1, 0, heavy) == [["encode"] * 3, ["decode"] * 3]
+
+
+async def test_who_is_called_off_in_line_has_sent_nothing_and_holds_nobody_up() -> None:
+    engine: Any = Answering(envelope("ok", []))
+    engine.go.set()
+    call = carrier(engine)
+    calls = [asyncio.create_task(call(settling(MANY + 1))) for _ in range(3)]
+    await asyncio.sleep(0)
+    calls[1].cancel()
+
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert [type(one) for one in ends] == [Response, asyncio.CancelledError, Response]
+    assert engine.asked == 2
+
+
+async def test_what_had_no_time_left_when_its_turn_came_was_not_sent() -> None:
+    clock = ManualClock()
+    engine: Any = Answering(envelope("ok", []))
+    engine.go.set()
+    long = asyncio.create_task(carrier(engine, clock)(settling(MANY + 1).with_deadline(clock.monotonic() + 1)))
+    await asyncio.sleep(0)
+    clock.advance(1)
+
+    with pytest.raises(NotSent):
+        await long
+    assert engine.asked == 0
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{", b"[]", envelope(9, []), envelope("ok", 5)])
+async def test_a_large_answer_that_says_no_is_the_error_that_a_small_one_is(body: bytes) -> None:
+    small, large = [await failure("transfers.settle", (502, body + b" " * size)) for size in (0, LARGE)]
+
+    assert type(small) is type(large)
+    assert (str(small), small.executed, vars(small)) == (str(large), large.executed, vars(large))
