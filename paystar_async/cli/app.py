@@ -1,6 +1,5 @@
 """All commands put together, and what becomes of their errors."""
 
-import os
 import signal
 import sys
 import threading
@@ -16,7 +15,7 @@ from paystar_async.cli.doctor import doctor
 from paystar_async.cli.mistakes import complain_of
 from paystar_async.cli.payout import payout_app
 from paystar_async.cli.sandbox import sandbox
-from paystar_async.cli.show import complain
+from paystar_async.cli.show import complain, open_streams, unwritable
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.version import VERSION
 
@@ -47,6 +46,7 @@ def make_app() -> App:
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives the exit status."""
+    open_streams()
     stopped_by = signal.SIGINT
 
     def terminated(number: int, frame: FrameType | None) -> None:
@@ -87,9 +87,8 @@ def _run(tokens: list[str]) -> int:
         if error.executed == "maybe":
             return UNDECIDED
         return MISUSED if isinstance(error, ConfigurationError | InvalidValue) else FAILED
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter would complain again when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as trouble:
+        unwritable(trouble)
         return FAILED
     return status if isinstance(status, int) else 0
 

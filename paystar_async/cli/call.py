@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from paystar_async.cli.reading import field_value, is_document, seconds
-from paystar_async.cli.show import aside, complain, plain, preview, print_json, questions, warn, whole
+from paystar_async.cli.show import aside, complain, plain, preview, print_json, questions, unwritable, warn, whole
 from paystar_async.client import Paystar
 from paystar_async.describe import about, by_service, markdown, paths, repeats, service_doc, type_text
 from paystar_async.endpoint import Endpoint, Response, Safety
@@ -109,13 +109,17 @@ def _call(row: Endpoint, given: dict[str, Any], *, timeout: float | None, raw: b
         return 1
     try:
         response = asyncio.run(_send(client, value, timeout))
-    except (PaystarError, KeyboardInterrupt) as failure:
+        # In here: who was paid must not read of a failure because the answer could not be written.
+        print_json(whole(response, row) if raw else plain(response.value))
+        sys.stdout.flush()
+    except (PaystarError, OSError, KeyboardInterrupt) as failure:
         if row.safety is Safety.ONCE and getattr(failure, "executed", "maybe") == "maybe":
             warn(f"IT MAY HAVE BEEN CARRIED OUT. Do not repeat it; {questions(row, value)}")
-            if isinstance(failure, KeyboardInterrupt):
+            if isinstance(failure, OSError):
+                unwritable(failure)
+            if not isinstance(failure, PaystarError):
                 return UNDECIDED
         raise
-    print_json(whole(response, row) if raw else plain(response.value))
     return 0
 
 

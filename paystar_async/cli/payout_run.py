@@ -12,7 +12,7 @@ from rich.text import Text
 
 from paystar_async.cli.payout_review import agreed, next_steps
 from paystar_async.cli.payout_show import FROM, WAITING, note, show_report, status_of, told
-from paystar_async.cli.show import aside, complain, money, output, warnings_shown
+from paystar_async.cli.show import aside, complain, money, output, warnings_shown, written
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded
@@ -54,7 +54,8 @@ async def pay(paystar: Paystar, file: Path, batch_id: str, chosen: Mapping[str, 
         # What it says of itself – nothing was executed – is not true of the batch.
         complain(str(trouble), hint="what was sent is on record; once that is mended, the same command goes on")
         return WAITING
-    show_report(output(), report)
+    with written():
+        show_report(output(), report)
     next_steps(report, file)
     return status_of(report)
 

@@ -2,11 +2,13 @@
 
 import json
 import logging
+import os
 import shlex
 import sys
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any, cast
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO, cast
 
 import attrs
 from rich import box
@@ -30,9 +32,49 @@ def output() -> Console:
     return Console(highlight=False, markup=False)
 
 
+class _Beside:
+    """stderr as it is now; a full disk behind it must not decide how a command ends, or what its status says."""
+
+    def write(self, text: str) -> int:
+        with suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            sys.stderr.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys.stderr, name)
+
+
 def aside() -> Console:
     """Where everything else goes."""
-    return Console(stderr=True, highlight=False, markup=False)
+    return Console(file=cast("TextIO", _Beside()), stderr=True, highlight=False, markup=False)
+
+
+@contextmanager
+def written() -> Generator[None]:
+    """Write an answer, in which nobody may be interested: that is said, and changes nothing of what was done."""
+    try:
+        yield
+        sys.stdout.flush()
+    except OSError as trouble:
+        unwritable(trouble)
+
+
+def unwritable(trouble: OSError) -> None:
+    """Say that an answer cannot be written, and let go of it: the interpreter would complain again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(trouble, BrokenPipeError):
+        complain(f"the answer cannot be written: {trouble.strerror or trouble}")
+
+
+def open_streams() -> None:
+    """Stand-ins for streams the process was started without: a file opened later would take their place."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
 
 
 def complain(error: PaystarError | str, *, hint: str = "") -> None:

@@ -1,10 +1,13 @@
 """``paystar call`` where it goes wrong: what surely did not happen, and what may have."""
 
 import json
+import os
+import shlex
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -94,3 +97,56 @@ def test_a_timeout_is_kept_to(run: Run, sandbox: Sandbox) -> None:
     ran = run("call", "wallet", "balance", "--timeout", "0.2")
     assert ran.status == 1
     assert "no answer within" in ran.err
+
+
+def in_a_shell(redirected: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A command as a shell starts it, its streams elsewhere."""
+    line = f"{shlex.join((sys.executable, '-m', 'paystar_async', *arguments))} {redirected}"
+    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False, timeout=30)
+
+
+MOVES = ("call", "transfers", "settle", "--yes", "--transfers")
+FULL = pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+
+
+@FULL
+@pytest.mark.parametrize("redirected", [">/dev/full", ">/dev/full 2>/dev/full"])
+def test_money_that_moved_and_an_answer_nobody_can_read_is_no_failure(redirected: str, sandbox: Sandbox) -> None:
+    ended = in_a_shell(redirected, *MOVES, json.dumps([transfer("t")]))
+    assert sandbox.ledger["t"].count == 1
+    assert ended.returncode == 3, ended.stderr
+    assert "Traceback" not in ended.stderr
+    if "2>" not in redirected:
+        assert "IT MAY HAVE BEEN CARRIED OUT" in ended.stderr
+        assert ended.stderr.endswith("the answer cannot be written: No space left on device\n")
+
+
+def test_money_that_moved_and_a_reader_who_went_away_is_no_failure(sandbox: Sandbox) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "paystar_async", *MOVES, json.dumps([transfer("t")])]
+    ended = subprocess.run(command, stdout=write, stderr=subprocess.PIPE, check=False, timeout=30)
+    os.close(write)
+    assert sandbox.ledger["t"].count == 1
+    assert ended.returncode == 3
+    assert b"IT MAY HAVE BEEN CARRIED OUT" in ended.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+def test_a_command_without_its_streams_does_what_it_always_does(closed: str, sandbox: Sandbox) -> None:
+    ended = in_a_shell(closed, *MOVES, json.dumps([transfer("t")]))
+    assert (sandbox.ledger["t"].count, ended.returncode) == (1, 0), ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@FULL
+def test_a_question_whose_answer_cannot_be_written_is_one_line(sandbox: Sandbox) -> None:
+    ended = in_a_shell(">/dev/full", "call", "transfers", "find")
+    assert (ended.returncode, ended.stderr) == (1, "paystar: the answer cannot be written: No space left on device\n")
+
+
+@FULL
+def test_a_complaint_nobody_hears_leaves_the_doubt_in_the_status(sandbox: Sandbox) -> None:
+    sandbox.fail("transfers.settle", "reset_after")
+    ended = in_a_shell("2>/dev/full", *MOVES, json.dumps([transfer("t")]))
+    assert (sandbox.ledger["t"].count, ended.returncode) == (1, 3)

@@ -3,6 +3,7 @@
 import os
 import random
 import resource
+import shlex
 import signal
 import subprocess
 import sys
@@ -148,3 +149,14 @@ def test_a_ledger_that_is_spoilt_meanwhile_ends_it_and_says_what_holds(file: Pat
     assert "what was sent is on record; once that is mended, the same command goes on" in err
     assert "executed: no" not in err
     assert all(line.count == 1 for line in slow.ledger.values())
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no full device")
+def test_a_report_that_cannot_be_written_leaves_the_status_that_is_true(file: Path, sandbox: Sandbox) -> None:
+    sandbox.settings.settle_seconds = 0.0
+    run = (sys.executable, "-m", "paystar_async", "payout", "run", str(file))
+    line = f"{shlex.join((*run, '--ledger', str(file.parent / 'payouts.db'), '--yes'))} >/dev/full"
+    ended = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert all_of_it(sandbox)
+    assert ended.returncode == 0, ended.stderr
+    assert "the answer cannot be written: No space left on device" in ended.stderr
