@@ -73,7 +73,7 @@ class Wire:
     def is_long(self, request: Request[Any]) -> bool:
         """Whether it takes a good part of a millisecond to write."""
         name = self._form(request.endpoint).several
-        return name is not None and len(getattr(request.value, name)) > MANY
+        return name is not None and len(getattr(request.value, name) or ()) > MANY
 
     def encode(self, request: Request[Any]) -> Outgoing:
         """The request as it leaves, with its secrets and its signature."""
