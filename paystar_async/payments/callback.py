@@ -23,11 +23,11 @@ def _one(fields: Mapping[str, object], name: str) -> str | None:
 
 
 def _text(name: str, value: object) -> str | None:
-    if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)
     if value is None or value == "":
         return None
     try:
+        if isinstance(value, int) and not isinstance(value, bool):
+            value = str(value)  # refused by the interpreter itself beyond some thousand digits
         # As strict as what is sent, and no stricter: an order_id that could be sent can come back.
         return read_text(value, least=1, most=LONGEST)
     except ValueError:

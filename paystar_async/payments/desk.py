@@ -6,6 +6,7 @@ leaves an order that the next sweep goes on with.
 
 from collections.abc import Awaitable, Callable
 from inspect import isawaitable
+from typing import cast
 
 import anyio
 
@@ -17,8 +18,10 @@ from paystar_async.payments.order import Order, State
 from paystar_async.payments.orders import OrderStore
 from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome, Undecided, Verified
 from paystar_async.services import GatewayCalls
-from paystar_async.values.kind import shown
+from paystar_async.values.integer import integer
+from paystar_async.values.kind import Kind, kind_of, shown
 from paystar_async.values.mask import scrub
+from paystar_async.values.text import OrderId
 
 Handler = Callable[[Payment], Awaitable[object] | object]
 """Told of a verified payment; a plain function or a coroutine function."""
@@ -27,6 +30,8 @@ LEASE = 180.0
 """Seconds after which somebody who looks after an order, or tells of it, is taken for dead."""
 AT_ONCE = 8
 """Orders that one sweep looks after at the same time."""
+_ORDER_ID = cast("Kind", kind_of(OrderId))
+_LIMIT = integer("limit", least=1, example=100)
 _BUSY = "another payment of this order is being decided"
 
 
@@ -43,6 +48,10 @@ class Desk:
     def __init__(self, store: OrderStore, gateway: GatewayCalls, timeout: float, handlers: list[Handler]) -> None:
         self.store = store
         self._gateway, self._timeout, self._handlers = gateway, timeout, handlers
+
+    async def find(self, order_id: str) -> Order | None:
+        """The stored order; raises InvalidValue for what no order is called: out of an address it may be anything."""
+        return await self.store.find(_ORDER_ID.convert(order_id, "order_id"))
 
     async def examine(
         self, order: Order, ref_num: str, callback: Callback | None = None, *, looked: bool = False
@@ -100,6 +109,7 @@ class Desk:
 
     async def sweep(self, limit: int, stop: Callable[[], bool]) -> tuple[int, list[Payment]]:
         """Do what is due; how many orders that were, and the payments that were decided."""
+        limit = _LIMIT.convert(limit, "limit")
         open_ones = await self.store.due(State.OPEN, limit)
         untold = await self.store.due(State.VERIFIED, limit) if self._handlers else []
         decided: list[Payment] = []

@@ -199,9 +199,10 @@ class Payments(Confirming):
 
         Raises:
             ConfigurationError: no ``database=`` or no gateway is configured.
+            InvalidValue: ``order_id`` is none that an order could have.
             StorageError: the store cannot be used.
         """
-        return await self._desk().store.find(order_id)
+        return await self._desk().find(order_id)
 
     async def sweep(self, *, limit: int = SWEEP_LIMIT) -> list[Payment]:
         """Look once after every stored payment that is due, and tell of verified ones nobody was told of.
@@ -217,6 +218,7 @@ class Payments(Confirming):
 
         Raises:
             ConfigurationError: no ``database=`` or no gateway is configured.
+            InvalidValue: ``limit`` is below 1.
             StorageError: the store cannot be used; sweep again.
 
         Source: POST /pardakht/inquiry, POST /pardakht/verify

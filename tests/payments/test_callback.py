@@ -78,7 +78,22 @@ def test_a_field_that_came_twice_with_different_values_is_refused(name: str) -> 
 
 @pytest.mark.parametrize("name", PAID)
 @pytest.mark.parametrize(
-    "value", ["x" * 513, "a\nb", "a\x00b", "\ud800", "   ", b"1", [b"1"], [None, "1"], True, 1.0, {"a": 1}, [["1"]]]
+    "value",
+    [
+        "x" * 513,
+        "a\nb",
+        "a\x00b",
+        "\ud800",
+        "   ",
+        b"1",
+        [b"1"],
+        [None, "1"],
+        True,
+        1.0,
+        {"a": 1},
+        [["1"]],
+        pytest.param(10**5000, id="endless"),
+    ],
 )
 def test_what_is_no_line_of_text_is_refused_and_not_shown(name: str, value: Any) -> None:
     with pytest.raises(InvalidValue, match=f"^{name}: ") as refusal:

@@ -232,6 +232,12 @@ async def test_an_order_of_your_own_store_is_confirmed_beside_the_stored_ones(sh
     assert await shop.paystar.payments.find(order_id="own") is None
 
 
+@pytest.mark.parametrize("order_id", ["", "a\0b", "\ud800", "x" * 256, 123, 10**30, None, ["o-1"]])
+async def test_what_no_order_is_called_is_refused_before_the_store_is_asked(shop: Shop, order_id: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^order_id: expected a text of 1 to 255 characters"):
+        await shop.paystar.payments.find(order_id=order_id)
+
+
 async def test_what_is_no_callback_is_refused(shop: Shop) -> None:
     fields: Any = {"status": "1", "order_id": "o-1", "ref_num": "ref-1"}
 

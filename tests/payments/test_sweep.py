@@ -495,3 +495,9 @@ async def test_the_time_of_a_server_is_its_own(shop: Shop) -> None:
     order = await shop.order()
 
     assert evolve(order, now=order.now + 1).due == []
+
+
+@pytest.mark.parametrize("limit", [0, -1, "1", True, None])
+async def test_a_sweep_of_no_orders_is_refused(shop: Shop, limit: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^limit: expected an int, 1 or more"):
+        await shop.paystar.payments.sweep(limit=limit)
