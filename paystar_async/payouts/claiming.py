@@ -32,7 +32,7 @@ WHERE product = :product AND account = :account AND deposit = :deposit
 """
 SENDING = f"""
 UPDATE paystar_payout_transfers SET state = 'sending', version = version + 1, attempt = attempt + 1, reason = '',
-    changed_at = :at
+    hashid = NULL, ref_code = NULL, changed_at = :at
 WHERE chunk_id = :chunk_id AND state = 'planned' RETURNING {HELD}
 """  # noqa: S608
 SENDING_EVENTS = """

@@ -5,7 +5,7 @@ from typing import Literal
 
 from attrs import evolve, field, frozen
 
-from paystar_async.models.transfers import TransferStatus
+from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import Known, Verdict
 from paystar_async.payouts.moves import Change, Held
 from paystar_async.payouts.records import Policy, TransferRecord, Work
@@ -104,8 +104,19 @@ def _answered(held: Held, word: Known) -> Change:
     after = STATES[word.settlement.status]
     if after is State.FAILED and held.doubts:
         # It may be this attempt alone that failed: the inquiry knows of all of them.
-        return Change(record=record, after=State.UNKNOWN, reason=f"sent again, and failed: {word.reason}")
+        why = f"sent again, and failed: {word.reason}"
+        return Change(record=record, after=State.UNKNOWN, reason=why, hashid=word.settlement.hashid)
     return said(record, after, word)
+
+
+def is_another(hashid: str | None, entry: Settlement | None) -> bool:
+    """Whether an entry is about another payment than the one of this name, though it has the same track_id."""
+    return hashid is not None and entry is not None and entry.hashid not in (None, hashid)
+
+
+def fails(held: Held, entry: Settlement) -> bool:
+    """Whether an entry that says "failed" says so of all of a transfer: there may have been other attempts."""
+    return not held.doubts or (entry.hashid is not None and entry.hashid == held.record.hashid)
 
 
 def said(record: TransferRecord, after: State, word: Known) -> Change:
@@ -120,6 +131,7 @@ def said(record: TransferRecord, after: State, word: Known) -> Change:
     )
 
 
+_ONE_FAILED = "it was sent more than once, and the bank names one of these, which failed"
 ABSENT = Known(verdict=Verdict.NOT_SENT, reason="the bank does not have it")
 """What is known of a transfer that was asked about, and which the bank answered it does not have."""
 
@@ -141,8 +153,10 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
     for held in transfers:
         record = held.record
         word = known.get(record.track_id)
-        change = _heard(record, word) if word is not None else None
+        change = _heard(held, word) if word is not None else None
         count = _count(held, word, policy, at)
+        if word is not None and _is_of_another(held, word) and _is_enough(record, count, policy, at):
+            change = _outlived(record, word, policy)
         if change is not None:
             changes.append(change)
         elif count >= ENOUGH_NOT_FOUNDS:
@@ -166,14 +180,20 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
     )
 
 
-def _heard(record: TransferRecord, word: Known) -> Change | None:
+def _heard(held: Held, word: Known) -> Change | None:
     """What becomes of a transfer by what the bank says when it is asked."""
+    record = held.record
     if word.verdict is Verdict.INTEGRITY:
         return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
     if word.verdict is not Verdict.ITEM or word.settlement is None:
         return None
     after = STATES[word.settlement.status]
-    return None if after is record.state else said(record, after, word)
+    if after is record.state or _is_of_another(held, word):
+        return None
+    if record.state is State.PENDING and is_another(record.hashid, word.settlement):
+        change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
+        return change if after is not State.FAILED else None
+    return said(record, after, word)
 
 
 def _given_up(record: TransferRecord, *, resend: bool) -> Change:
@@ -183,18 +203,38 @@ def _given_up(record: TransferRecord, *, resend: bool) -> Change:
     return Change(record=there, after=State.NEEDS_REVIEW, reason="it was sent, and the bank does not have it")
 
 
+def _is_enough(record: TransferRecord, count: int, policy: Policy, at: float) -> bool:
+    """Whether that has been so for long, and what is asked about would have been named by now."""
+    if record.state is State.PENDING:
+        return record.hashid is None and at >= record.changed_at + policy.quiet_window
+    return count >= ENOUGH_NOT_FOUNDS
+
+
+def _outlived(record: TransferRecord, word: Known, policy: Policy) -> Change:
+    """What becomes of one of whose attempts the bank knows a single one, late and often enough, which failed."""
+    if policy.resend:  # by that, the bank never had the others
+        return said(record, State.FAILED, word)
+    return Change(record=record, after=State.NEEDS_REVIEW, reason=_ONE_FAILED)
+
+
 def _count(held: Held, word: Known | None, policy: Policy, at: float) -> int:
     """How many times "not found" has counted now: late enough, and far enough apart."""
     record = held.record
     if word is None:
         return record.not_founds
-    if word is not ABSENT:
+    if word is not ABSENT and not _is_of_another(held, word):
         return 0
     if record.state is not State.UNKNOWN or record.unknown_since is None:
         return record.not_founds
     late = at >= record.unknown_since + policy.quiet_window
     apart = held.asked_at is None or at >= held.asked_at + policy.spacing
     return record.not_founds + 1 if late and apart else record.not_founds
+
+
+def _is_of_another(held: Held, word: Known) -> bool:
+    """Whether it says of an attempt that it failed, and nothing of the one that is asked about."""
+    entry = word.settlement if word.verdict is Verdict.ITEM else None
+    return entry is not None and STATES[entry.status] is State.FAILED and not fails(held, entry)
 
 
 def _wait(held: Held, policy: Policy, at: float, looks: int, *, counted: bool) -> float:

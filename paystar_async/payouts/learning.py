@@ -8,7 +8,7 @@ from attrs import evolve
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Settlement
 from paystar_async.payouts.classify import Known, Verdict, classify
-from paystar_async.payouts.decide import STATES, Cause, said
+from paystar_async.payouts.decide import STATES, Cause, fails, is_another, said
 from paystar_async.payouts.moves import Change, Held, held_of, move_rows, set_apart
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.reading import HELD, sought, transfer_of
@@ -58,8 +58,8 @@ async def learn_late(tables: Tables, product: Product, known: Mapping[str, Known
             word = known[record.track_id]
             again = record.attempt > attempts[record.track_id]
             heard_of = STATES.get(word.settlement.status) if word.settlement is not None else None
-            if heard_of is State.FAILED and again:
-                continue  # it has been sent again since: what is asked now speaks for both
+            if heard_of is State.FAILED and (again or held.doubts):
+                continue  # it has been sent again since, or before: what is asked speaks for both
             if heard_of is State.PENDING and record.state is State.FAILED:
                 continue  # it was pending when that was said; the bank has decided since
             await _take(transaction, held, word, "late")
@@ -126,11 +126,6 @@ _NAMED = frozenset({State.PENDING, State.SUCCESS, State.NEEDS_REVIEW})
 """States in which the ledger may have the bank's name for the very payment it speaks of."""
 
 
-def is_another(hashid: str | None, entry: Settlement | None) -> bool:
-    """Whether an entry is about another payment than the one of this name, though it has the same track_id."""
-    return hashid is not None and entry is not None and entry.hashid not in (None, hashid)
-
-
 def heard(held: Held, word: Known) -> Change | None:
     """What becomes of a transfer by what the bank says of it outside of a claim; None: nothing."""
     record = held.record
@@ -139,10 +134,13 @@ def heard(held: Held, word: Known) -> Change | None:
     if word.verdict is Verdict.INTEGRITY:
         change = Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
         return change if change.lawful else None
-    after = STATES.get(word.settlement.status) if word.verdict is Verdict.ITEM and word.settlement else None
-    if after is None or after is record.state:
+    entry = word.settlement if word.verdict is Verdict.ITEM else None
+    after = STATES.get(entry.status) if entry is not None else None
+    if entry is None or after is None or after is record.state:
         return None
-    if record.state in _NAMED and is_another(record.hashid, word.settlement):
+    if after is State.FAILED and (record.state is State.NEEDS_REVIEW or not fails(held, entry)):
+        return None  # it may be one attempt of several, and one of the others paid: a person, or the inquiry, says
+    if record.state in _NAMED and is_another(record.hashid, entry):
         # Of an attempt before or after this one, which it does not speak for.
         change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
         return change if after is not State.FAILED and change.lawful else None
@@ -154,6 +152,7 @@ def heard(held: Held, word: Known) -> Change | None:
     if record.state is State.SUCCESS and after is State.FAILED:
         return said(record, State.REVERSED, word)
     if record.state is State.FAILED:
-        return Change(record=record, after=State.NEEDS_REVIEW, reason=f"it was said to have failed, and now: {after}")
+        why = f"it was said to have failed, and now: {after}"
+        return Change(record=record, after=State.NEEDS_REVIEW, reason=why)
     change = said(record, after, word)
     return change if change.lawful else None

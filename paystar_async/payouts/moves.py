@@ -18,7 +18,7 @@ _DROP = """
 """
 _CHUNK = f"""
 UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
-    doubts = doubts + :doubt, not_founds = 0, asked_at = NULL,
+    not_founds = 0, asked_at = NULL,
     unknown_since = CASE WHEN :after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
     {_DROP.format(after="CAST(:after AS TEXT)")}
 WHERE chunk_id = :chunk_id AND state = :before
@@ -81,7 +81,8 @@ class Held:
 
     Attributes:
         record: what is known of it.
-        doubts: how many of its attempts nobody could say the fate of.
+        doubts: how often it went on although something of it may have been paid before: what is heard of one attempt
+            then says nothing of the others.
         asked_at: when "not found" last counted.
         payload: what is to be sent, as it is kept.
         digest: what the contents are proven by.
@@ -142,7 +143,7 @@ async def move_chunk(
 ) -> int:
     """Move those of a chunk that are in one state on to another; how many."""
     told: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
-    moved = await transaction.execute(_CHUNK, told | {"reason": reason, "doubt": _doubt(before, after)})
+    moved = await transaction.execute(_CHUNK, told | {"reason": reason})
     if moved:
         await transaction.execute(_CHUNK_EVENTS, told | {"cause": cause})
     return moved
@@ -216,5 +217,5 @@ async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
 
 
 def _doubt(before: State, after: State) -> int:
-    # What a person has to look at may have been paid as well: a later attempt that fails must not speak for it.
-    return int(before is State.SENDING and after in (State.UNKNOWN, State.NEEDS_REVIEW))
+    # What nobody knew when it was sent again, or decided otherwise, may have been paid as well.
+    return int(before in (State.NOT_ACCEPTED, State.NEEDS_REVIEW) and after not in (State.FAILED, State.NEEDS_REVIEW))

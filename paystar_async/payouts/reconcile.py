@@ -7,8 +7,8 @@ from attrs import frozen
 
 from paystar_async.clock import checked_seconds
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts.decide import is_another
 from paystar_async.payouts.desk import Desk
-from paystar_async.payouts.learning import is_another
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import TransferRecord
 from paystar_async.payouts.states import State

@@ -1,0 +1,157 @@
+"""A transfer that was sent more than once: what is heard of one attempt does not speak for the others."""
+
+import pytest
+
+from paystar_async.errors import InvalidInput, Unanswered
+from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts.product import WalletPayouts
+from paystar_async.payouts.records import Policy
+from tests.payouts.bank import Desk, answering, each, raising, transfers, wallet_transfer
+from tests.payouts.places import Place
+
+ID = "t-00000"
+
+
+def found(status: str, hashid: str | None = None, **more: object) -> Settlement:
+    return Settlement(track_id=ID, status=TransferStatus(status), hashid=hashid, **more)  # type: ignore[arg-type]
+
+
+async def sent_again(desk: Desk) -> str:
+    """The chunk of a second attempt, the first being one that a person has looked at."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0))
+    desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
+    [chunk] = await desk.chunks()
+    await desk.advancer.advance(chunk)
+    await desk.ledger.resolve("bank", "app-1", ID, "resend")
+    [_, again] = await desk.chunks()
+    return again
+
+
+async def asked(desk: Desk, place: Place, chunk: str, times: int) -> None:
+    """Ask so often, as time goes by."""
+    for _ in range(times):
+        place.passes(11)
+        await desk.advancer.advance(chunk)
+
+
+async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_knows_of(place: Place, desk: Desk) -> None:
+    again = await sent_again(desk)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(again)
+    desk.teller.finds.append(lambda _: [found("failed", "first")])
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["unknown"]
+    await desk.ledger.learn(desk.product, [found("failed", "first")])
+    assert await desk.states() == ["unknown"]
+    desk.teller.execute(transfers(1))  # the second is carried out late
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["success"]
+
+
+@pytest.mark.parametrize(("resend", "ends"), [(False, "needs_review"), (True, "failed")])
+async def test_if_nothing_is_ever_heard_of_the_second_the_quiet_window_is_waited_for(
+    place: Place, desk: Desk, resend: bool, ends: str
+) -> None:
+    """With ``resend`` whatever the bank does not name by then was never there; else a person looks."""
+    again = await sent_again(desk)
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend))
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(again)
+    for _ in range(12):
+        desk.teller.finds.append(lambda _: [found("failed", "first")])
+    await asked(desk, place, again, 2)
+    assert await desk.states() == ["unknown"]
+    await asked(desk, place, again, 6)
+    assert await desk.states() == [ends]
+    assert len(desk.teller.calls) == 2
+
+
+async def test_the_second_one_that_failed_by_its_own_name_has_failed(place: Place, desk: Desk) -> None:
+    again = await sent_again(desk)
+    desk.teller.script.append(answering(found("failed", "second")))
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["unknown"]
+    desk.teller.finds.append(lambda _: [found("failed", "second")])
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["failed"]
+
+
+async def test_a_second_one_that_waits_is_not_failed_by_the_first(place: Place, desk: Desk) -> None:
+    again = await sent_again(desk)
+    desk.teller.script.append(answering(found("pending", "second")))
+    await desk.advancer.advance(again)
+    desk.teller.finds.append(lambda _: [found("failed", "first")])
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["pending"]
+    desk.teller.finds.append(lambda _: [found("success", "first")])
+    place.passes(5)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["needs_review"]
+
+
+async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) -> None:
+    desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w")
+    await desk.ledger.plan(desk.product, "b", each([wallet_transfer(0)]))
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    [chunk] = await desk.chunks()
+    await desk.advancer.advance(chunk)
+    stored = Settlement(track_id="w*w-00000*1", status=TransferStatus.SUCCESS, extra={"amount": 1})
+    desk.teller.finds.append(lambda _: [stored])
+    place.passes(2)
+    await desk.advancer.advance(chunk)
+    await desk.ledger.resolve("wallet", "w", "w-00000", "resend")
+    [_, again] = await desk.chunks()
+    desk.teller.script.append(lambda teller, given: None)  # taken, and not listed yet
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["pending"]
+    failed = [Settlement(track_id="w*w-00000*1", status=TransferStatus.FAILED)]
+    desk.teller.finds.append(lambda _: failed)
+    desk.teller.finds.append(lambda _: failed)
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["pending"]
+    place.passes(900)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["needs_review"]
+
+
+@pytest.mark.parametrize("first", ["pending", "failed", "never sent from here"])
+async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(place: Place, desk: Desk, first: str) -> None:
+    """A track_id the bank has is what it refuses: what it has may have been paid."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    [chunk] = await desk.chunks()
+    if first != "never sent from here":
+        desk.teller.script.append(answering(found(first, "first")))
+        await desk.advancer.advance(chunk)
+    said = found("pending") if first == "never sent from here" else found("success", "second")
+    await desk.ledger.learn(desk.product, [said])
+    assert await desk.states() == ["needs_review"]
+    await desk.ledger.resolve("bank", "app-1", ID, "resend")
+    desk.teller.script.append(raising(InvalidInput("used before")))
+    for one in await desk.chunks():
+        await desk.advancer.advance(one)
+    assert await desk.states() == ["needs_review"]
+
+
+async def test_what_a_person_says_arrived_is_not_reversed_by_an_attempt_that_failed(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    desk.teller.script.append(answering(found("failed", "first"), found("success", "second")))
+    await desk.advancer.advance((await desk.chunks())[0])
+    assert await desk.states() == ["needs_review"]
+    await desk.ledger.resolve("bank", "app-1", ID, "success")
+    await desk.ledger.learn(desk.product, [found("failed", "first")])
+    assert await desk.states() == ["success"]
+
+
+async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first_name(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    desk.teller.script.append(answering(found("failed", "first")))
+    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.ledger.learn(desk.product, [found("success", "second")])
+    assert await desk.states() == ["needs_review"]
+    await desk.ledger.learn(desk.product, [found("failed", "first")])
+    assert await desk.states() == ["needs_review"]
