@@ -9,6 +9,7 @@ from attrs import astuple, field, frozen
 
 from paystar_async.endpoint import Realm
 from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.values.sealed import sealed, sealed_class
 from paystar_async.values.secret import Secret, to_optional_secret, to_secret
 
 
@@ -51,6 +52,7 @@ def fits_header(text: str) -> bool:
     return text.isascii() and text.isprintable() and text != "" and text == text.strip()
 
 
+@sealed
 def header_safe(name: str, value: Secret) -> Secret:
     """The key, if it can stand in a header; raises InvalidValue naming it where it cannot."""
     checked(name, value)
@@ -74,6 +76,7 @@ def _not_empty(_: object, attribute: Any, value: Any) -> None:
         checked(attribute.name, value)
 
 
+@sealed
 def checked(name: str, value: Secret) -> None:
     """Refuse what is no text, or none that can be written as UTF-8."""
     text: Any = value.reveal()
@@ -101,6 +104,7 @@ def account_of(realm: Realm) -> str:
     return "wallet" if realm is Realm.INQUIRY else realm.value
 
 
+@sealed_class
 @frozen(kw_only=True)
 class Application:
     """The open-banking application: identity checks, inquiries, bank transfers.
@@ -118,6 +122,7 @@ class Application:
     refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_not_empty)
 
 
+@sealed_class
 @frozen(kw_only=True)
 class Gateway:
     """The internet payment gateway.
@@ -133,6 +138,7 @@ class Gateway:
     direct: bool = field(default=False, validator=_flag)
 
 
+@sealed_class
 @frozen(kw_only=True)
 class Wallet:
     """The wallet that pays out.

@@ -36,6 +36,7 @@ from paystar_async.storage.database import Database
 from paystar_async.table import row_of
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.choose import check_engine, make_engine
+from paystar_async.values.sealed import sealed
 
 if TYPE_CHECKING:
     from paystar_async.payments.shop import Payments
@@ -78,6 +79,7 @@ class Paystar:
         ConfigurationError: a setting is wrong; an account that is missing is only missed when it is called.
     """
 
+    @sealed
     def __init__(
         self,
         application: Application | None = None,
@@ -156,6 +158,7 @@ class Paystar:
         return Wire(self._accounts, self._base_url)
 
     @classmethod
+    @sealed
     def from_env(cls, **overrides: Unpack[Options]) -> Self:
         """A client of what the environment says (``PAYSTAR_…``, each also as ``PAYSTAR_…_FILE``).
 

@@ -41,6 +41,8 @@ class Keys(KeysCalls):
             InvalidValue: no such realm, a token that could not stand in a header, an empty ``refresh_token``, or an
                 ``expires_at`` without a time zone.
         """
+        # At once, and nowhere as texts: a tracker of errors prints a frame's variables.
+        token, refresh_token = to_secret(token), to_optional_secret(refresh_token)
         if realm not in tuple(Realm):
             raise InvalidValue("realm", expected="application, wallet or inquiry", got=shown(realm))
         wanted = Realm(realm)
@@ -49,8 +51,7 @@ class Keys(KeysCalls):
         ends = cast("object", expires_at)
         if ends is not None and not (isinstance(ends, datetime) and ends.tzinfo):
             raise InvalidValue("expires_at", expected="a datetime with a time zone", got=type(ends).__name__)
-        renews = to_optional_secret(refresh_token)
-        if renews is not None:
-            checked("refresh_token", renews)
+        if refresh_token is not None:
+            checked("refresh_token", refresh_token)
         until = expires_at.timestamp() if expires_at else None
-        await self._keeper(wanted).put(header_safe("token", to_secret(token)), renews, until)
+        await self._keeper(wanted).put(header_safe("token", token), refresh_token, until)

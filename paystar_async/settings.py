@@ -2,16 +2,16 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial, wraps
+from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from paystar_async.accounts import Application, Gateway, Wallet
-from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.errors import ConfigurationError
 from paystar_async.keys.crypto import Crypto
+from paystar_async.values.sealed import sealed
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 BASE_URL = "https://core.paystar.ir/api"
@@ -46,22 +46,7 @@ def checked_base_url(given: object) -> str:
 Environment = Mapping[str, str]
 
 
-def _sealed(read: Callable[P, T]) -> Callable[P, T]:
-    """Drop the frames below an error: their variables hold passwords, or the environment as a whole."""
-
-    @wraps(read)
-    def sealed(*args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return read(*args, **kwargs)
-        except PaystarError as error:
-            failure = error
-        failure.__context__ = None
-        raise failure.with_traceback(None)
-
-    return sealed
-
-
-@_sealed
+@sealed
 def setting(name: str, environment: Environment | None = None) -> str | None:
     """A setting from the environment, or from the file that ``NAME_FILE`` names (its last line break dropped).
 
@@ -81,7 +66,7 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
     raise ConfigurationError(f"{name}_FILE cannot be read: {reason}", hint=f"check the path {path}")
 
 
-@_sealed
+@sealed
 def number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
     """A setting that is a number; raises ConfigurationError naming it when it is not one."""
     text = setting(name, environment)
@@ -94,7 +79,7 @@ def number(name: str, kind: Callable[[str], T], environment: Environment | None 
     raise ConfigurationError(f"{name} must be a number", hint="seconds for a timeout, a count for the others")
 
 
-@_sealed
+@sealed
 def switch(name: str, environment: Environment | None = None) -> bool:
     """A setting that is on or off; off where it is not set."""
     text = (setting(name, environment) or "0").strip().lower()
@@ -105,7 +90,7 @@ def switch(name: str, environment: Environment | None = None) -> bool:
     raise ConfigurationError(f"{name} must be on or off", hint="write 1 or 0")
 
 
-@_sealed
+@sealed
 def application_from(environment: Environment | None = None) -> Application | None:
     """The application the environment names, or None where it names none."""
     values = _together(
@@ -121,7 +106,7 @@ def application_from(environment: Environment | None = None) -> Application | No
     )
 
 
-@_sealed
+@sealed
 def gateway_from(environment: Environment | None = None) -> Gateway | None:
     """The gateway the environment names, or None where it names none."""
     values = _together(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
@@ -137,7 +122,7 @@ def gateway_from(environment: Environment | None = None) -> Gateway | None:
 _INQUIRY = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
 
 
-@_sealed
+@sealed
 def wallet_from(environment: Environment | None = None) -> Wallet | None:
     """The wallet the environment names, or None where it names none."""
     names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
@@ -167,7 +152,7 @@ def _together(names: Sequence[str], more: Sequence[str], environment: Environmen
     return [value for value in values if value is not None]
 
 
-@_sealed
+@sealed
 def crypto_from(environment: Environment | None = None) -> Crypto | None:
     """What seals what is stored: the keys of PAYSTAR_CRYPTO_KEYS, newest first, or None where there are none."""
     text = setting("PAYSTAR_CRYPTO_KEYS", environment)

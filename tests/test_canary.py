@@ -24,6 +24,7 @@ from paystar_async.clock import SystemClock
 from paystar_async.endpoint import Endpoint, Request, Response, Send
 from paystar_async.errors import BY_STATUS, PaystarError
 from paystar_async.events import Event
+from paystar_async.keys.crypto import Crypto
 from tests.describe.planting import examples
 from tests.transport.asking import CALLS
 from tests.transport.tcp import Server, Talk, serving
@@ -337,3 +338,48 @@ def test_the_canaries_would_be_found() -> None:
         look("a test", f"x {SECRETS['gateway_id']}")
     with pytest.raises(AssertionError, match="shows '6037"):
         look("a test", f"x {CARD}")
+
+
+WRONG: dict[str, Callable[[], object]] = {
+    "an application without an id": lambda: Application(id="", access_password=SECRETS["access_password"]),
+    "a key with a line break": lambda: Application(id="77", access_password=HARD, api_key=f"{SECRETS['api_key']}\n"),
+    "a gateway of two lines": lambda: Gateway(id=f"{SECRETS['gateway_id']}\n", sign_key=SECRETS["gateway_sign"]),
+    "a wallet without a hashid": lambda: Wallet(hashid="", password=HARD, sign_key=SECRETS["wallet_sign"]),
+    "a misspelt argument": lambda: Gateway(id=HARD, singkey=SECRETS["gateway_sign"]),  # type: ignore[call-arg]  # pyright: ignore
+    "a timeout beside an address": lambda: Paystar(timeout=0, keys=f"redis://:{SECRETS['password']}@host/0"),
+    "an address of keys": lambda: Paystar(keys=f"redis://:{SECRETS['password']}@host:port/0"),
+    "an address of a database": lambda: Paystar(database=f"mysql://kanari:{SECRETS['password']}@host/name"),
+    "a key to seal with": lambda: Crypto([SECRETS["api_key"]]),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_what_is_wrongly_set_up_is_not_shown_by_the_frames_that_say_so(name: str) -> None:
+    with pytest.raises((PaystarError, TypeError)) as caught:
+        WRONG[name]()
+
+    found = list(frames(caught.value))
+    assert found, "the lines of the package are kept"
+    for filename, variables in found:
+        look(f"a frame of {filename}", variables)
+
+
+def test_an_address_in_the_environment_is_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_DATABASE", "postgresql://kanari:kanari@host/name")
+    monkeypatch.setenv("PAYSTAR_KEYS", "redis://:kanari@host:port/0")
+    with pytest.raises(PaystarError) as caught:
+        Paystar.from_env()
+
+    for filename, variables in frames(caught.value):
+        look(f"a frame of {filename}", variables)
+
+
+@pytest.mark.parametrize("realm", ["application", "gateway", "nobody"])
+async def test_a_key_that_cannot_be_put_in_place_is_not_shown_either(realm: Any) -> None:
+    paystar = Paystar(application=Application(id="77", access_password=HARD))
+    with pytest.raises(PaystarError) as caught:
+        await paystar.keys.replace(realm, token=f"{SECRETS['api_key']}\n", refresh_token=SECRETS["refresh_token"])
+    await paystar.aclose()
+
+    for filename, variables in frames(caught.value):
+        look(f"a frame of {filename}", variables)

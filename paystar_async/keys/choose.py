@@ -3,6 +3,7 @@
 from os import PathLike, fspath
 
 from paystar_async.clock import Clock
+from paystar_async.errors import ConfigurationError
 from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.store import KeyStore
@@ -24,6 +25,10 @@ def key_store(given: str | PathLike[str] | KeyStore | None, clock: Clock, crypto
     if given is None:
         return MemoryKeyStore(clock)
     if not isinstance(given, str | PathLike):
+        if not all(callable(getattr(given, step, None)) for step in ("load", "begin", "commit", "mark_lost")):
+            raise ConfigurationError(
+                f"a {type(given).__name__} keeps no keys", hint='a path such as "keys.db", an address, or a KeyStore'
+            )
         return given
     text = fspath(given)
     if text.startswith(_REDIS):

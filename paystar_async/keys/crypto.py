@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from paystar_async.errors import ConfigurationError, WrongStorageKey
+from paystar_async.values.sealed import sealed
 from paystar_async.values.secret import Secret, to_secret
 
 KEY_BYTES = 32
@@ -27,6 +28,7 @@ class Crypto:
         ConfigurationError: a key is none, there is no key, or the ``crypto`` extra is not installed.
     """
 
+    @sealed
     def __init__(self, keys: Sequence[str | Secret]) -> None:
         if isinstance(keys, str) or not keys:
             raise ConfigurationError("encryption needs a list of keys", hint="Crypto([Crypto.new_key()]), and keep it")

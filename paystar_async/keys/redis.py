@@ -15,6 +15,7 @@ from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageErro
 from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.stored import Stored, stored, to_record, to_text
+from paystar_async.values.sealed import sealed
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class RedisKeyStore:
         ConfigurationError: the ``redis`` extra is not installed, or the URL is none.
     """
 
+    @sealed
     def __init__(
         self,
         server: "str | Secret | Redis",

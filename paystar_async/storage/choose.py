@@ -15,6 +15,10 @@ def database(given: str | PathLike[str] | Database, clock: Clock | None = None) 
     """
     if isinstance(given, Database):
         return given
+    if not isinstance(given, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError(
+            f"a {type(given).__name__} is no database", hint='a path such as "paystar.db", or postgresql://…'
+        )
     text = fspath(given)
     scheme, found, rest = text.partition("://")
     if found and scheme in {"postgresql", "postgres"}:

@@ -14,6 +14,7 @@ from anyio.lowlevel import RunVar
 from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
 from paystar_async.storage.database import NONE, TRANSACTION_SECONDS, Parameters, Row, Transaction, bare
 from paystar_async.storage.migrate import migrate
+from paystar_async.values.sealed import sealed
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class PostgresDatabase:
         ConfigurationError: the ``postgres`` extra is not installed, or the URL is none.
     """
 
+    @sealed
     def __init__(self, url: str | Secret, *, connections: int = CONNECTIONS) -> None:
         self._address = _address(url if isinstance(url, Secret) else Secret(url))
         self._connections = connections
