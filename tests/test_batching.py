@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from paystar_async import Transfer, met
-from paystar_async.batching import Groups
+from paystar_async.batching import SLICE, Groups
 from paystar_async.errors import InvalidValue
 from paystar_async.outcomes import Failed
-from tests.support import transfer
+from tests.support import Turns, transfer
 
 
 async def test_what_was_remembered_is_let_go_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -51,3 +51,19 @@ async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
     assert [one.track_id for one in refused] == ["t-0"]
     assert isinstance(groups.failure, InvalidValue)
     assert groups.failure.field == "transfers[1]"
+
+
+async def test_a_source_that_never_waits_is_read_a_slice_in_a_turn_of_the_loop() -> None:
+    async with Turns() as turns:
+        read: list[str] = []
+
+        def source() -> Iterator[Transfer]:
+            for number in range(3 * SLICE):
+                read.append(f"t-{number}")
+                yield transfer(f"t-{number}")
+
+        done = turns.watch(read)
+        group, _ = await Groups(source(), 3 * SLICE - 10, None).next()
+
+    assert len(group) == 3 * SLICE - 10
+    assert [len(one) for one in done if one] == [SLICE, SLICE, SLICE - 10]
