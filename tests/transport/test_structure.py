@@ -2,11 +2,12 @@
 
 import json
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from paystar_async.errors import BadAnswer
@@ -17,7 +18,8 @@ from paystar_async.models.inquiry import IbanInfo, Owner
 from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
 from paystar_async.models.transfers import Balance, Settlement, Statement, Transaction, TransferStatus
 from paystar_async.models.wallet import Accepted, WalletBalance
-from paystar_async.transport.structure import structure
+from paystar_async.transport.columns import FEW
+from paystar_async.transport.structure import _careful, structure  # pyright: ignore[reportPrivateUsage]
 from paystar_async.values.secret import Secret
 from tests.transport.asking import CALLS
 
@@ -171,3 +173,62 @@ def test_a_reason_does_not_quote_what_came(value: object) -> None:
     told = refusal(Match, {"is_matched": value})[1]
 
     assert json.dumps(value, ensure_ascii=False).strip('"') not in told
+
+
+# --- the quick way and the one that explains ---
+
+USUAL = ["success", "SUCCEED", "1,000", "10000", "۱۰", "-1", "", " k", "a\nb", "true", 7, -1, True, 1.0, 2.0**53, 2**63]
+ODD = st.sampled_from(USUAL) | LEAVES
+
+
+def mostly(usual: st.SearchStrategy[Any], odd: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Mostly what is in place, or all that is ever read is a refusal."""
+    return st.integers(0, 5).flatmap(lambda chance: odd if chance == 0 else usual)
+
+
+def said_of(kind: Any) -> st.SearchStrategy[Any]:
+    """What a server might say where an answer of this kind is awaited."""
+    if not attrs.has(kind):
+        one = said_of(kind.__args__[0])
+        alike = st.tuples(one, st.integers(FEW - 1, FEW + 3)).map(lambda drawn: [drawn[0]] * drawn[1])
+        return mostly(alike, one | ODD | st.tuples(alike, st.lists(one, max_size=2)).map(lambda two: two[0] + two[1]))
+    fields = {one.name: _said_in(one.type) for one in attrs.fields(kind) if one.name != "extra"}
+    beside = {"extra": ODD, "unheard_of": ODD}
+    return mostly(st.fixed_dictionaries(fields), st.fixed_dictionaries({}, optional=fields | beside) | ODD)
+
+
+def _said_in(annotation: Any) -> st.SearchStrategy[Any]:
+    inner = getattr(annotation, "__args__", ())[:1]
+    if inner and attrs.has(inner[0]):
+        return said_of(annotation)
+    odd = ODD | st.lists(ODD, max_size=1) | st.dictionaries(st.just("x"), ODD, max_size=1)
+    return mostly(st.sampled_from(["success", "1,000", "k", 7, True, None]), odd)
+
+
+def laid_out(value: Any) -> object:
+    """A value with its types, to the last field; secrets opened."""
+    kind = cast("Any", type(value))
+    if kind is Secret:
+        return value.reveal()
+    if attrs.has(kind):
+        return kind, [laid_out(getattr(value, one.name)) for one in attrs.fields(kind)]
+    return kind, [laid_out(one) for one in value] if kind in (list, tuple) else repr(value)
+
+
+def read_by(way: Callable[[], Any]) -> object:
+    try:
+        return laid_out(way())
+    except Exception:
+        return "refused"
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data())
+@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+def test_the_quick_way_reads_what_the_careful_one_reads(row: Any, data: st.DataObject) -> None:
+    kind: Any = answer_type(row.request)
+    came = data.draw(said_of(kind))
+    before = repr(came)
+
+    assert read_by(lambda: structure(kind, came)) == read_by(lambda: _careful.structure(came, kind))
+    assert repr(came) == before

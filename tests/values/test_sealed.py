@@ -35,12 +35,16 @@ def test_what_is_handled_around_it_keeps_its_own() -> None:
         kept = "mine"
         raise KeyError(len(kept))
 
-    try:
-        outer()
-    except KeyError as error:
-        with pytest.raises(ValueError, match="does not open"):
+    def within() -> None:
+        try:
+            outer()
+        except KeyError:
             opened("kanari")
-        assert "mine" in "".join(variables(error))
+
+    with pytest.raises(ValueError, match="does not open") as caught:
+        within()
+    assert caught.value.__context__ is not None
+    assert "mine" in "".join(variables(caught.value.__context__))
 
 
 def test_it_looks_like_what_it_seals() -> None:
