@@ -1,16 +1,19 @@
 """What a person does about payouts: hold them, let them go on, look at what nobody knows, and decide it."""
 
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import Literal, cast
 
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.dispatch import Dispatcher
 from paystar_async.payouts.records import EventRecord, ProductName, TransferRecord
 from paystar_async.payouts.states import State
-from paystar_async.values.kind import shown
+from paystar_async.values.account import AccountNumber
+from paystar_async.values.kind import Kind, kind_of, shown
 
 AT_ONCE = 1000
+
+_NUMBER = cast("Kind", kind_of(AccountNumber))
 
 
 class ByHand:
@@ -60,9 +63,11 @@ class ByHand:
             deposit: only what leaves this deposit account; None: everything.
 
         Raises:
+            InvalidValue: ``deposit`` is no account number.
             StorageError: the ledger cannot be used; nothing was paused.
         """
         desk = self._desk()
+        deposit = _account(deposit)
         for product in desk.products.values():
             if deposit is None or product.name == "bank":
                 await desk.ledger.pause(product.name, product.account, deposit or "")
@@ -77,9 +82,11 @@ class ByHand:
             How many transfers are sent now that were kept back for lack of money: exactly the unsent ones.
 
         Raises:
+            InvalidValue: ``deposit`` is no account number.
             StorageError: the ledger cannot be used; nothing was resumed.
         """
         desk = self._desk()
+        deposit = _account(deposit)
         resumed = 0
         for product in desk.products.values():
             if deposit is None or product.name == "bank":
@@ -173,3 +180,8 @@ class ByHand:
         if wanted:
             raise InvalidValue("product", expected='"bank" or "wallet": both have this track_id', got="None")
         raise InvalidValue("track_id", expected="a transfer on record", got=shown(track_id))
+
+
+def _account(deposit: str | None) -> str | None:
+    """A deposit account as transfers name it: one that is written otherwise would be held, and no transfer with it."""
+    return None if deposit is None else _NUMBER.convert(deposit, "deposit")

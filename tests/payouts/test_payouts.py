@@ -201,6 +201,21 @@ async def test_a_paused_deposit_account_sends_nothing_and_another_goes_on(client
         assert (await (await paystar.payouts.submit([payout()], batch_id="w")).wait()).under_way.count == 1
 
 
+async def test_a_deposit_account_is_paused_however_it_is_written(client: Client, sandbox: Sandbox) -> None:
+    async with client() as paystar:
+        await paystar.payouts.pause(deposit=" ۰۱۰۰ 123456789 ")
+        batch = await paystar.payouts.submit([transfer(0)], batch_id="b")
+        assert (await batch.wait()).under_way.count == 1
+        assert not sandbox.ledger
+        for no_account in ("", "salaries"):
+            with pytest.raises(InvalidValue, match="deposit"):
+                await paystar.payouts.pause(deposit=no_account)
+            with pytest.raises(InvalidValue, match="deposit"):
+                await paystar.payouts.resume(deposit=no_account)
+        await paystar.payouts.resume(deposit="0100 1234 56789")
+        assert (await batch.wait()).done
+
+
 async def test_what_nobody_knows_waits_for_a_person(client: Client, sandbox: Sandbox) -> None:
     sandbox.fail("transfers.settle", "reset_before", times=1)
     async with client() as paystar:
