@@ -143,8 +143,14 @@ def _of_entries(value: Value, entries: Sequence[Settlement]) -> Known:
     for entry in entries:
         if differs := _difference(value, entry):
             return Known(verdict=Verdict.INTEGRITY, reason=f"the bank names another {differs} for it", settlement=entry)
+    return together(entries)
+
+
+def together(entries: Sequence[Settlement]) -> Known:
+    """What the entries about one transfer say; more than one payment is for a person."""
     first = entries[0]
-    if any(one.status != first.status for one in entries) or len({one.hashid for one in entries} - {None}) > 1:
+    names = {one.hashid for one in entries} - {None}, {one.ref_code for one in entries} - {None}
+    if any(one.status != first.status for one in entries) or max(map(len, names)) > 1:
         return Known(verdict=Verdict.INTEGRITY, reason="the bank names it twice, and not alike", settlement=first)
     if first.status not in _DECIDED:
         return _unread(f'the bank says "{scrub(first.status.value)}"')

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts.classify import Known, Verdict, classify
+from paystar_async.payouts.classify import Known, Verdict, classify, together
 from paystar_async.payouts.decide import STATES, Cause, fails, is_another, said
 from paystar_async.payouts.moves import Change, Held, held_of, move_rows, set_apart
 from paystar_async.payouts.product import Product
@@ -20,6 +20,7 @@ from paystar_async.values.kind import shown
 
 Resolution = Literal["success", "failed", "resend"]
 
+_FORGOTTEN = "the card number it went to is not on record any more"
 _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
 _ASK_AGAIN = """
 UPDATE paystar_payout_chunks SET work = 'ask', due = :at, looks = 0, version = version + 1
@@ -82,12 +83,19 @@ async def resolve(
         rows = await transaction.fetch(*sought(HELD, product, account, [track_id]))
         if not rows:
             raise InvalidValue("track_id", expected="a transfer of the ledger", got=shown(track_id))
-        record = transfer_of(rows[0])
+        held = held_of(rows[0])
+        record = held.record
         if record.state is not State.NEEDS_REVIEW:
             raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
+        if held.masked and after is State.PLANNED:
+            hint = "submit it under a track_id of its own, and say failed here"
+            raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_FORGOTTEN}', hint=hint)
         at = (await transaction.fetch(_NOW))[0]["at"]
         change = Change(record=record, after=after, reason=note, ref_code=ref_code)
-        await move_rows(transaction, product, account, [change], at=at, cause="resolve")
+        if not await move_rows(transaction, product, account, [change], at=at, cause="resolve"):
+            raise InvalidValue(
+                "track_id", expected="a transfer that needs review", got="one that was decided meanwhile"
+            )
         if after is State.PLANNED:
             await set_apart(transaction, record.chunk_id, at)
         return transfer_of((await transaction.fetch(*sought(HELD, product, account, [track_id])))[0])
@@ -105,7 +113,7 @@ def _word(tables: Tables, product: Product, held: Held, entries: Sequence[Settle
         value = held.value(tables)
         return classify(list(entries), [value], product.own)[value.track_id]
     # Where it went is not on record any more; what the bank says of it is compared no further.
-    return Known(verdict=Verdict.ITEM, reason=entries[0].message or "", settlement=entries[0])
+    return together(entries)
 
 
 async def _take(transaction: Timed, held: Held, word: Known, cause: Cause) -> list[TransferRecord]:

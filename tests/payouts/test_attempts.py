@@ -1,12 +1,16 @@
 """A transfer that was sent more than once: what is heard of one attempt does not speak for the others."""
 
+from typing import Any
+
 import pytest
 
-from paystar_async.errors import InvalidInput, Unanswered
+from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts import learning, moves
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
-from tests.payouts.bank import Desk, answering, each, raising, transfers, wallet_transfer
+from paystar_async.payouts.states import State
+from tests.payouts.bank import Desk, answering, each, raising, transfer, transfers, wallet_transfer
 from tests.payouts.places import Place
 
 ID = "t-00000"
@@ -155,3 +159,52 @@ async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first
     assert await desk.states() == ["needs_review"]
     await desk.ledger.learn(desk.product, [found("failed", "first")])
     assert await desk.states() == ["needs_review"]
+
+
+async def test_of_what_is_masked_all_that_is_listed_is_read(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
+    desk.teller.script.append(answering(found("success")))
+    await desk.advancer.advance((await desk.chunks())[0])
+    both = [found("failed", "second"), found("success", "first")]
+    assert await desk.ledger.learn(desk.product, both) == []
+    assert await desk.states() == ["success"]
+    [record] = await desk.ledger.learn(desk.product, [found("failed", message="IR110170000000123456789001")])
+    assert record.state is State.REVERSED
+    assert "123456789001" not in record.reason
+
+
+async def test_a_masked_one_cannot_be_sent_again(place: Place, desk: Desk) -> None:
+    """Its card number is not on record any more: nothing would ever leave."""
+    await desk.ledger.plan(desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
+    desk.teller.script.append(answering(found("failed", "first")))
+    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.ledger.learn(desk.product, [found("success", "second")])
+    assert await desk.states() == ["needs_review"]
+    with pytest.raises(InvalidValue, match="card number"):
+        await desk.ledger.resolve("bank", "app-1", ID, "resend")
+    assert await desk.states() == ["needs_review"]
+    assert (await desk.ledger.resolve("bank", "app-1", ID, "failed")).state is State.FAILED
+
+
+async def test_two_entries_with_a_reference_each_are_two_payments(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    desk.teller.script.append(answering(found("success", ref_code="1"), found("success", ref_code="2")))
+    await desk.advancer.advance((await desk.chunks())[0])
+    assert await desk.states() == ["needs_review"]
+
+
+async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late(
+    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
+    await desk.advancer.advance((await desk.chunks())[0])
+    moving = moves.move_rows
+
+    async def overtaken(*given: Any, **more: Any) -> set[str]:
+        await moving(*given, **more)
+        return await moving(*given, **more)
+
+    monkeypatch.setattr(learning, "move_rows", overtaken)
+    with pytest.raises(InvalidValue, match="meanwhile"):
+        await desk.ledger.resolve("bank", "app-1", ID, "failed")
