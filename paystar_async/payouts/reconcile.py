@@ -26,6 +26,8 @@ _RECENT = """
         AND changed_at >= :since AND track_id > :after
     ORDER BY track_id LIMIT :most
 """
+_DOUBTED = _RECENT.replace("attempt > 0", "doubts > 0")
+"""Of what was sent again the first attempt may have paid as well, far down the list."""
 _DEPOSITS = """
     SELECT DISTINCT deposit FROM paystar_payout_transfers
     WHERE product = :product AND account = :account AND attempt > 0 AND changed_at >= :since
@@ -91,11 +93,13 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
         of_account: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
         for row in await desk.ledger.tables.fetch(_DEPOSITS, of_account):
             deposit = row["deposit"]
-            sent = await _sent(desk, {**of_account, "deposit": deposit})
+            of_deposit = {**of_account, "deposit": deposit}
+            sent, again = await _sent(desk, of_deposit, _RECENT), await _sent(desk, of_deposit, _DOUBTED)
             count = len(sent)
             older: list[Settlement] = []
-            async for found in _found(product, deposit, sent):
-                told = await _compare(desk, product, found, sent)
+            paid: dict[str, str] = {}
+            async for found in _found(product, deposit, sent, again):
+                told = await _compare(desk, product, found, sent, paid)
                 learned += told.learned
                 mismatches += told.mismatches
                 # The list has no times: what stands before one of ours in it is newer than that.
@@ -109,22 +113,24 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
         compared=compared,
         learned=learned,
         orphans=tuple(orphans),
-        mismatches=tuple(mismatches),
+        mismatches=tuple(dict.fromkeys(mismatches)),
         missing=tuple(missing),
     )
 
 
-async def _sent(desk: Desk, of_deposit: Parameters) -> set[str]:
+async def _sent(desk: Desk, of_deposit: Parameters, sql: str) -> set[str]:
     """The track_ids of what was sent from a deposit account lately."""
     sent: set[str] = set()
     after = ""
-    while rows := await desk.ledger.tables.fetch(_RECENT, {**of_deposit, "after": after, "most": PAGE}):
+    while rows := await desk.ledger.tables.fetch(sql, {**of_deposit, "after": after, "most": PAGE}):
         sent |= {row["track_id"] for row in rows}
         after = rows[-1]["track_id"]
     return sent
 
 
-async def _found(product: Product, deposit: str, sent: set[str]) -> AsyncGenerator[Sequence[Settlement], None]:
+async def _found(
+    product: Product, deposit: str, sent: set[str], again: set[str]
+) -> AsyncGenerator[Sequence[Settlement], None]:
     """What the bank has, newest first, as far as it goes on about what was sent; then the rest one by one."""
     skip = stale = 0
     page: set[str | None] = set()
@@ -136,7 +142,7 @@ async def _found(product: Product, deposit: str, sent: set[str]) -> AsyncGenerat
         page = {one.hashid for one in found}
         stale = stale + 1 if len(sent) == before else 0
         skip += len(found)
-    for track_id in sorted(sent):
+    for track_id in sorted(sent | again):
         if found := await product.find(track_id, CALL_SECONDS):
             yield found
 
@@ -150,10 +156,13 @@ class _Told:
     """How many of the unknown ones stand before the last one that was sent lately; None where there is no such one."""
 
 
-async def _compare(desk: Desk, product: Product, found: Sequence[Settlement], sent: set[str]) -> _Told:
+async def _compare(
+    desk: Desk, product: Product, found: Sequence[Settlement], sent: set[str], paid: dict[str, str]
+) -> _Told:
     """One page of the bank's list beside the ledger, which learns from it first."""
-    learned = await desk.ledger.learn(product, found)
     names = {product.own(one.track_id) for one in found if one.track_id}
+    records = await desk.ledger.known(product.name, product.account, names)
+    learned = await desk.ledger.learn(product, [*found, *await _elsewhere(product, found, records)])
     records = await desk.ledger.known(product.name, product.account, names)
     unknown: list[Settlement] = []
     mismatches: list[Mismatch] = []
@@ -163,19 +172,31 @@ async def _compare(desk: Desk, product: Product, found: Sequence[Settlement], se
         if record is None:
             unknown.append(one)
             continue
-        mismatches += _differences(record, one)
+        mismatches += _differences(record, one, paid)
         if record.track_id in sent and not is_another(record.hashid, one):
             sent.discard(record.track_id)
             newer = len(unknown)
     return _Told(len(learned), mismatches, unknown, newer)
 
 
-def _differences(record: TransferRecord, entry: Settlement) -> Sequence[Mismatch]:
+async def _elsewhere(
+    product: Product, found: Sequence[Settlement], records: Mapping[str, TransferRecord]
+) -> Sequence[Settlement]:
+    """All that the bank has under the track_ids of which a page says "failed": another page may say otherwise."""
+    failed = {product.own(one.track_id) for one in found if one.track_id and one.status == TransferStatus.FAILED}
+    news = [name for name in sorted(failed & records.keys()) if records[name].state not in _SAID[TransferStatus.FAILED]]
+    return [entry for name in news for entry in await product.find(name, CALL_SECONDS)]
+
+
+def _differences(record: TransferRecord, entry: Settlement, paid: dict[str, str]) -> Sequence[Mismatch]:
     told: list[Mismatch] = []
-    if is_another(record.hashid, entry):
-        if entry.status == TransferStatus.FAILED:
+    name, alive = record.hashid, entry.status != TransferStatus.FAILED
+    if name is None and alive and entry.hashid is not None:
+        name = paid.setdefault(record.track_id, entry.hashid)
+    if is_another(name, entry):
+        if not alive:
             return ()  # an attempt of which nothing came
-        return [Mismatch(track_id=record.track_id, field="payment", ledger=str(record.hashid), bank=str(entry.hashid))]
+        return [Mismatch(track_id=record.track_id, field="payment", ledger=str(name), bank=str(entry.hashid))]
     if record.state not in _SAID.get(entry.status, frozenset()):
         told.append(
             Mismatch(track_id=record.track_id, field="status", ledger=record.state.value, bank=entry.status.value)

@@ -1,17 +1,22 @@
 """The ledger beside the bank's list, which is long, grows while it is read, and may hold more than was asked for."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from paystar_async.errors import InvalidValue
+from paystar_async.errors import InvalidValue, Unanswered
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import reconcile
 from paystar_async.payouts.product import Bank
 from paystar_async.payouts.reconcile import Mismatch
+from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
 from paystar_async.sandbox import Sandbox
+from tests.payouts.bank import Desk, answering, each, raising
+from tests.payouts.bank import transfers as paid
+from tests.payouts.places import Place
 from tests.payouts.test_payouts import Client, client, sandbox, transfer, transfers
 
 __all__ = ["client", "sandbox"]
@@ -146,3 +151,56 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
         report = await batch.report()
     assert found.ok
     assert (found.compared, report.of(expected).count) == (2, 2)
+
+
+def beside(desk: Desk) -> Any:
+    """What reconcile needs of a desk."""
+    return SimpleNamespace(ledger=desk.ledger, products={"bank": desk.product})
+
+
+def listed(status: str, hashid: str | None, **more: Any) -> Settlement:
+    return Settlement(track_id="t-00000", status=TransferStatus(status), hashid=hashid, **more)
+
+
+@pytest.mark.usefixtures("short_pages")
+async def test_a_failure_at_the_end_of_a_page_is_not_believed_before_all_of_its_name_is_seen(
+    place: Place, desk: Desk
+) -> None:
+    await desk.ledger.plan(desk.product, "b", each(paid(1)))
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance((await desk.chunks())[0])
+    failed, arrived = listed("failed", "second"), listed("success", "first")
+    desk.teller.finds.extend([lambda _: [failed], lambda _: [failed, arrived]])
+    found = await reconcile.reconcile(beside(desk), 3600)
+    events = await desk.ledger.events("bank", "app-1", "t-00000")
+    assert [one.after.value for one in events[-2:]] == ["unknown", "needs_review"]
+    assert (found.compared, found.learned, found.ok) == (1, 1, False)
+
+
+async def test_what_was_paid_twice_is_told_where_the_ledger_has_no_name_of_it(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(paid(1)))
+    desk.teller.script.append(answering(listed("success", None)))
+    await desk.advancer.advance((await desk.chunks())[0])
+    desk.teller.finds.append(lambda _: [listed("success", "second"), listed("success", "first")])
+    found = await reconcile.reconcile(beside(desk), 3600)
+    assert [(one.field, one.ledger, one.bank) for one in found.mismatches] == [("payment", "second", "first")]
+
+
+async def test_of_what_was_sent_again_all_is_asked_for_the_first_attempt_being_far_down_the_list(
+    place: Place, desk: Desk
+) -> None:
+    await desk.ledger.plan(desk.product, "b", each(paid(2)), policy=Policy(chunk=1))
+    [chunk, other] = await desk.chunks()
+    desk.teller.script.append(answering(listed("success", "first", extra={"amount": 1})))
+    await desk.advancer.advance(chunk)
+    await desk.advancer.advance(other)
+    await desk.ledger.resolve("bank", "app-1", "t-00000", "resend")
+    for again in await desk.chunks():
+        await desk.advancer.advance(again)
+    assert await desk.states() == ["success"] * 2
+    both = [desk.teller.entry("t-00000"), listed("success", "first")]
+    desk.teller.finds.extend([lambda _: [desk.teller.entry("t-00001"), both[0]], lambda _: both])
+    found = await reconcile.reconcile(beside(desk), 3600)
+    assert desk.teller.asked == [None, "t-00000"]
+    assert [(one.field, one.bank) for one in found.mismatches] == [("payment", "first")]
+    assert (found.compared, found.missing, found.orphans) == (2, (), ())
