@@ -27,6 +27,9 @@ def sealed(read: Callable[P, T]) -> Callable[P, T]:
             while told is not None and told is not outer:
                 clear_frames(told.__traceback__)
                 told = told.__context__
+            if error is not outer:
+                # What it came from may quote in its text what it could not read.
+                error.__context__, error.__cause__ = outer, None
             del args, kwargs
             raise
 

@@ -47,6 +47,19 @@ def test_what_is_handled_around_it_keeps_its_own() -> None:
     assert "mine" in "".join(variables(caught.value.__context__))
 
 
+def test_what_an_error_came_from_is_not_told() -> None:
+    @sealed
+    def number(text: str) -> int:
+        try:
+            return int(text)
+        except ValueError as problem:
+            raise TypeError("no number") from problem
+
+    with pytest.raises(TypeError, match="no number") as caught:
+        number("kanari")
+    assert "kanari" not in "".join(traceback.format_exception(caught.value))
+
+
 def test_it_looks_like_what_it_seals() -> None:
     assert (opened("text", often=0), opened.__doc__) == ("", "Open it.")
     assert str(inspect.signature(opened)) == "(text: str, *, often: int = 1) -> str"
