@@ -5,6 +5,7 @@ from contextlib import aclosing
 from os import PathLike
 
 from paystar_async.clock import checked_seconds
+from paystar_async.errors import InvalidValue
 from paystar_async.outcomes import Outcome
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.progress import PAGE, Progress, is_at_rest
@@ -54,12 +55,14 @@ class Batch:
 
         Raises:
             ConfigurationError: this client cannot pay: no account, or an engine that cannot be fenced.
+            InvalidValue: the transaction it was submitted in is not committed, or was rolled back.
             NotSent: the client was closed meanwhile; all goes on with ``payouts.recover()``.
             StorageError: the ledger cannot be read.
 
         Source: GET /bank-transfer/settlement-requests
         """
         self._start()
+        await self._check()
         progress = Progress(self._desk.ledger, self._record)
         while True:
             began = self._desk.clock.monotonic()
@@ -83,13 +86,14 @@ class Batch:
             Where the batch stands then.
 
         Raises:
-            ConfigurationError, NotSent, StorageError: as ``outcomes``.
+            ConfigurationError, InvalidValue, NotSent, StorageError: as ``outcomes``.
 
         Source: GET /bank-transfer/settlement-requests
         """
         if timeout is not None:
             checked_seconds("timeout", timeout)
         self._start()
+        await self._check()
         desk = self._desk
         end = None if timeout is None else desk.clock.monotonic() + timeout
         while not await is_at_rest(desk.ledger.tables, self._record):
@@ -103,8 +107,10 @@ class Batch:
         """How many transfers are in which state, and what they come to.
 
         Raises:
+            InvalidValue: as ``outcomes``.
             StorageError: the ledger cannot be read.
         """
+        await self._check()
         totals = await self._desk.ledger.totals(self.id)
         return Report(
             batch_id=self.id, product=self.product, states={state: Sum(*both) for state, both in totals.items()}
@@ -137,9 +143,11 @@ class Batch:
             path: the file; one that is there is replaced. It opens safely: no cell is a formula.
 
         Raises:
+            InvalidValue: as ``outcomes``.
             OSError: the file cannot be written.
             StorageError: the ledger cannot be read.
         """
+        await self._check()
         with CsvFile(path) as file:
             async with aclosing(self._numbered()) as records:
                 async for number, record in records:
@@ -148,6 +156,12 @@ class Batch:
     def _start(self) -> None:
         self._desk.product(self.product)
         self._desk.start()
+
+    async def _check(self) -> None:
+        """Refuse to tell of nothing as if it were all."""
+        if await self._desk.ledger.batch(self.id) is None:
+            hint = "commit the transaction it was submitted in, then ask; submit it again where that was rolled back"
+            raise InvalidValue("batch_id", expected="a batch on record", got="one that is not committed", hint=hint)
 
     async def _pause(self, took: float, most: float = LONGEST) -> None:
         """Wait until something has happened here, or could have elsewhere; never so short that looking is all we do."""

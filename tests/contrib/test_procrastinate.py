@@ -2,9 +2,11 @@
 
 import asyncio
 import logging
+import os
 from collections.abc import AsyncIterator
 from typing import Any
 
+import anyio
 import psycopg
 import pytest
 import pytest_asyncio
@@ -13,6 +15,7 @@ from procrastinate.exceptions import ConnectorException
 
 from paystar_async import Paystar
 from paystar_async.contrib.procrastinate import ADVANCE, SWEEP, ProcrastinateDispatcher
+from paystar_async.errors import InvalidValue
 from paystar_async.payouts.records import Policy
 from paystar_async.sandbox import Sandbox
 from tests.support import transfer
@@ -76,6 +79,21 @@ async def test_a_batch_in_a_transaction_that_rolls_back_never_was(shop: Shop) ->
         await connection.rollback()
     assert await shop.jobs() == []
     assert await shop.paystar.payouts.batches() == []
+
+
+@pytest.mark.parametrize("ends", ["commit", "rollback"])
+async def test_of_a_batch_that_is_not_on_record_nothing_is_told(shop: Shop, ends: str) -> None:
+    async with await psycopg.AsyncConnection.connect(shop.url) as connection:
+        held = await shop.paystar.payouts.submit(batch(), batch_id="b", connection=connection)
+        if ends == "rollback":
+            await connection.rollback()
+        with anyio.fail_after(10):
+            for told in (held.report(), held.wait(), anext(held.outcomes()), held.export(os.devnull)):
+                with pytest.raises(InvalidValue, match="not committed"):
+                    await told
+        await connection.commit()
+    if ends == "commit":
+        assert (await held.report()).under_way.count == 3
 
 
 async def test_a_batch_in_a_transaction_is_there_with_its_jobs_when_that_commits(shop: Shop) -> None:
