@@ -43,11 +43,12 @@ class Fence:
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
-        self._until = clock.monotonic() + seconds
+        self._until, self._wall = clock.monotonic() + seconds, clock.time() + seconds
 
     def __call__(self) -> None:
         """Raise NotSent unless a byte may leave now."""
-        if self._clock.monotonic() >= self._until:
+        # A machine that slept knows it by its wall clock alone; one that was only set keeps a byte back for nothing.
+        if self._clock.monotonic() >= self._until or self._clock.time() >= self._wall:
             raise NotSent("it was held up for too long after its intent was recorded")
 
     def fall(self) -> None:

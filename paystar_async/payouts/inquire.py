@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 
 from attrs import evolve
 
@@ -42,6 +43,14 @@ class Inquirer:
             decision = evolve(decision, close=("halted", refused.reason))
         return held, decision
 
+    async def _listed(self, held: Claim, product: Product) -> dict[str, Known]:
+        """What the bank's list says of them, where it says something."""
+        entries = await product.list(held.chunk.deposit, PAGE, 0, self._timeout / 2)
+        if entries is None:
+            return {}
+        told = classify(list(entries), held.values, product.own)
+        return {name: word for name, word in told.items() if word.verdict is not Verdict.AMBIGUOUS}
+
     async def _look(self, held: Claim, product: Product) -> tuple[dict[str, Known], Known | None]:
         """What is known now of each, and the refusal that ended the asking, if one did."""
         until = self._clock.monotonic() + self._timeout
@@ -49,11 +58,12 @@ class Inquirer:
         value = held.values[0]
         try:
             if len(held.values) >= SEVERAL:
-                entries = await product.list(held.chunk.deposit, PAGE, 0, self._timeout)
-                if entries is not None:
-                    told = classify(list(entries), held.values, product.own)
-                    known = {name: word for name, word in told.items() if word.verdict is not Verdict.AMBIGUOUS}
-            for value in held.values:
+                # Whatever is wrong with the list may be about others: they can still be asked about one by one.
+                with suppress(Exception):
+                    known = await self._listed(held, product)
+            # One that cannot be asked about must not stand before the others for ever.
+            first = held.chunk.looks % len(held.values)
+            for value in (*held.values[first:], *held.values[:first]):
                 left = until - self._clock.monotonic()
                 if value.track_id not in known and left > 0:
                     found: Sequence[Settlement] = await product.find(value.track_id, left)

@@ -92,6 +92,48 @@ async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: De
     assert await desk.causes("t-00000") == ["submit", "intent", "not_sent"]
 
 
+async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(desk: Desk) -> None:
+    """A monotonic clock stands still meanwhile: the other hosts may have given it up for lost, and sent it again."""
+    [chunk] = await planned(desk)
+    desk.teller.on_send = lambda: desk.clock.jump(3600)
+    await desk.advancer.advance(chunk)
+    assert desk.teller.executed == {}
+    assert await desk.states() == ["planned"] * 3
+
+
+async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunk)
+
+    def unreadable(_: str | None) -> object:
+        raise BadAnswer("$", "somebody else's transfer is none")
+
+    desk.teller.finds.append(unreadable)
+    place.passes(2)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success"] * 3
+
+
+async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 2)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunk)
+    find = desk.product.find
+
+    async def partly(track_id: str, timeout: float) -> object:
+        if track_id == "t-00000":
+            raise BadAnswer("$", "no list")
+        return await find(track_id, timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.product, "find", partly)
+        for _ in range(2):
+            place.passes(5)
+            await desk.advancer.advance(chunk)
+    assert await desk.states() == ["unknown", "success"]
+
+
 async def test_a_call_that_is_over_can_send_nothing_any_more(desk: Desk) -> None:
     """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
     [chunk] = await planned(desk)
