@@ -5,8 +5,8 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
@@ -36,13 +36,17 @@ class _Beside:
     """stderr as it is now; a full disk behind it must not decide how a command ends, or what its status says."""
 
     def write(self, text: str) -> int:
-        with suppress(OSError):
-            sys.stderr.write(text)
+        self._try(lambda: sys.stderr.write(text))
         return len(text)
 
     def flush(self) -> None:
-        with suppress(OSError):
-            sys.stderr.flush()
+        self._try(lambda: sys.stderr.flush())
+
+    def _try(self, say: Callable[[], object]) -> None:
+        try:
+            say()
+        except OSError:
+            _let_go(sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
@@ -64,10 +68,15 @@ def written() -> Generator[None]:
 
 
 def unwritable(trouble: OSError) -> None:
-    """Say that an answer cannot be written, and let go of it: the interpreter would complain again at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    """Say that an answer cannot be written, and let go of it."""
+    _let_go(sys.stdout)
     if not isinstance(trouble, BrokenPipeError):
         complain(f"the answer cannot be written: {trouble.strerror or trouble}")
+
+
+def _let_go(stream: TextIO) -> None:
+    """Have nobody read it: what it still holds would make the interpreter complain at its end, by a status of its own."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def open_streams() -> None:

@@ -100,9 +100,12 @@ def test_a_timeout_is_kept_to(run: Run, sandbox: Sandbox) -> None:
 
 
 def in_a_shell(redirected: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """A command as a shell starts it, its streams elsewhere."""
+    """A command as a shell starts it, its streams elsewhere and buffered as they are by default."""
     line = f"{shlex.join((sys.executable, '-m', 'paystar_async', *arguments))} {redirected}"
-    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, check=False, timeout=30)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        ["/bin/sh", "-c", line], env=environment, capture_output=True, text=True, check=False, timeout=30
+    )
 
 
 MOVES = ("call", "transfers", "settle", "--yes", "--transfers")
