@@ -75,7 +75,7 @@ def unwritable(trouble: OSError) -> None:
 
 
 def _let_go(stream: TextIO) -> None:
-    """Have nobody read it: what it still holds would make the interpreter complain at its end, by a status of its own."""
+    """Have nobody read it: what it still holds would end the process by a status of the interpreter's own."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
