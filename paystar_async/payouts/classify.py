@@ -88,7 +88,7 @@ def classify(result: object, values: Sequence[Value], own: Own) -> Mapping[str, 
         A word on each track_id in ``values``, whatever the result was.
     """
     if isinstance(result, BaseException):
-        return dict.fromkeys([one.track_id for one in values], _of_error(result))
+        return dict.fromkeys([one.track_id for one in values], _of_error(result, alone=len(values) == 1))
     if isinstance(result, Accepted):
         # The service took them all, by their ids; each one's fate is told by the inquiry alone.
         return {one.track_id: _accepted(one) for one in values}
@@ -99,10 +99,12 @@ def classify(result: object, values: Sequence[Value], own: Own) -> Mapping[str, 
     return {one.track_id: _of_entries(one, named[one.track_id]) for one in values}
 
 
-def _of_error(error: BaseException) -> Known:
+def _of_error(error: BaseException, *, alone: bool) -> Known:
     if not isinstance(error, PaystarError):
         return Known(verdict=Verdict.AMBIGUOUS, reason=f"the call ended with {type(error).__name__}")
     verdict = REFUSALS.get(type(error), Verdict.AMBIGUOUS) if error.executed == "no" else Verdict.AMBIGUOUS
+    if alone and isinstance(error, errors.InvalidInput) and any("track_id" in name for name in error.fields):
+        verdict = Verdict.INTEGRITY  # it may have one of that name, from another hand, and may have paid it
     return Known(verdict=verdict, reason=scrub(str(error.args[0]) if error.args else type(error).__name__))
 
 

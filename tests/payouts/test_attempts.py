@@ -10,7 +10,7 @@ from paystar_async.payouts import learning, moves
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
-from tests.payouts.bank import Desk, answering, each, raising, transfer, transfers, wallet_transfer
+from tests.payouts.bank import Desk, answering, each, execute, raising, transfer, transfers, wallet_transfer
 from tests.payouts.places import Place
 
 ID = "t-00000"
@@ -208,3 +208,18 @@ async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late
     monkeypatch.setattr(learning, "move_rows", overtaken)
     with pytest.raises(InvalidValue, match="meanwhile"):
         await desk.ledger.resolve("bank", "app-1", ID, "failed")
+
+
+async def test_a_refusal_of_its_track_id_says_that_the_bank_may_have_it(place: Place, desk: Desk) -> None:
+    """Paid by another hand, under the same track_id: whoever is told that it failed would pay it once more."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)))
+    refused = InvalidInput("no", fields={"transfers.1.track_id": ["used before"]})
+    desk.teller.script.append(raising(refused))
+    [chunk] = await desk.chunks()
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["planned"] * 2
+    alone = InvalidInput("no", fields={"transfers.0.track_id": ["used before"]})
+    desk.teller.script.extend([execute, raising(alone)])
+    for one in await desk.chunks():
+        await desk.advancer.advance(one)
+    assert await desk.states() == ["success", "needs_review"]
