@@ -89,7 +89,7 @@ def run(
     """Pay a file, or go on with it; shows count and total first, and asks.
 
     Run it again after an interruption, a crash, a top-up or a corrected account: it goes on where it was, and pays
-    nothing twice. Whatever else is undecided in the same ledger goes on, too.
+    nothing twice. Whatever else is undecided, or paused, in the same ledger goes on, too.
     """
     chosen = {"quiet_window": quiet_window, "chunk": chunk, "concurrency": concurrency}
     policy = {name: value for name, value in chosen.items() if value is not None}
