@@ -12,8 +12,8 @@ from paystar_async.polling import outcome_of
 from paystar_async.turns import turn
 from paystar_async.values.kind import shown
 
-SLICE = 100
-"""Transfers read in one turn of the loop: a millisecond's worth."""
+SLICE = 50
+"""Transfers read in one turn of the loop: a few tenths of a millisecond."""
 
 _SUCCESS = TransferStatus.SUCCESS
 
