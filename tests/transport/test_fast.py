@@ -1,15 +1,18 @@
 """The fast engine: what is its own. What all engines share is in ``test_conformance``."""
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 import trio
 from pyreqwest import exceptions
 from pyreqwest.client import ClientBuilder
+from pyreqwest.http import HeaderMap
 
-from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import BadAnswer, ConfigurationError, NotSent, Unanswered
 from paystar_async.transport import fast
 from paystar_async.transport.fast import FastEngine
 from tests.transport import conformance as c
@@ -157,3 +160,19 @@ async def test_what_cannot_be_written_was_never_sent() -> None:
         "it cannot be written: ValueError",
         "it cannot be written: OverflowError",
     )
+
+
+@pytest.mark.parametrize(("size", "let_go"), [(9, 0), (10, 0), (11, 1)])
+async def test_an_answer_that_is_not_read_to_its_end_is_let_go_of(
+    size: int, let_go: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever keeps it keeps its connection, too."""
+    monkeypatch.setattr(fast, "LARGEST", 10)
+    request = AsyncMock()
+    response = request.__aenter__.return_value
+    response.status = 200
+    response.headers = HeaderMap([])
+    response.body_reader.read.return_value.to_bytes = lambda: b"x" * size
+    with nullcontext() if size <= 10 else pytest.raises(BadAnswer):
+        await fast._exchange(request, 1.0)  # pyright: ignore[reportPrivateUsage]
+    assert request.__aexit__.await_count == let_go
