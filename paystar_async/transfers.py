@@ -1,24 +1,23 @@
 """Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
 
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Sequence
-from contextlib import closing, suppress
+from contextlib import aclosing, closing, suppress
 from functools import partial
 
 import anyio
 
 from paystar_async.background import Background
 from paystar_async.batching import Check, Groups, matched, without_answer
-from paystar_async.errors import BadAnswer, PaystarError
+from paystar_async.errors import PaystarError
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Outcome, Unknown
+from paystar_async.payouts.bank_list import pages
 from paystar_async.polling import Pace, Watches
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
 
 PAGE = 500
 PAGES = 10
-STALE = 5
-"""Pages in a row with nothing new in them: by then the service does not skip."""
 WAIT_SECONDS = 120.0
 
 Flows = Callable[[], tuple[Background, Watches]]
@@ -91,24 +90,20 @@ class Transfers(TransfersCalls):
 
         Source: GET /bank-transfer/settlement-requests
         """
-        seen: set[str] = set()
-        skip = stale = 0
-        before: list[Settlement] = []
-        # A short page is not the end yet: the service may give less at once than it was asked for.
-        while entries := await self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout):
-            # New transfers push the list down while it is walked: the next page begins with known ones.
-            news = [] if entries == before else entries
-            fresh = [one for one in news if one.hashid is None or one.hashid not in seen]
-            if not fresh and len(entries) < page:
-                return
-            stale = 0 if fresh else stale + 1
-            if stale == STALE:
-                raise BadAnswer("$.data", "the list does not go on, whatever is skipped", executed="no")
-            for entry in fresh:
-                if entry.hashid is None or entry.hashid not in seen:
-                    seen.add(entry.hashid or "")
+        before: Sequence[Settlement] = ()
+
+        async def fetch(skip: int) -> Sequence[Settlement]:
+            nonlocal before
+            entries = await self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout)
+            # A service that does not skip, and gives less than it was asked for, has given its whole list.
+            repeated = len(entries) < page and entries == before
+            before = entries
+            return () if repeated else entries
+
+        async with aclosing(pages(fetch)) as walked:
+            async for entries in walked:
+                for entry in entries:
                     yield entry
-            before, skip = entries, skip + len(entries)
 
     async def batch(
         self, transfers: Iterable[Transfer] | AsyncIterable[Transfer], chunk: int = 20

@@ -21,7 +21,8 @@ from paystar_async.errors import (
 )
 from paystar_async.models.transfers import Settlement
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from paystar_async.transfers import STALE, is_wallet_form
+from paystar_async.payouts.bank_list import MAX_STALE_PAGES
+from paystar_async.transfers import is_wallet_form
 from tests.support import (
     Engine,
     Play,
@@ -232,7 +233,7 @@ async def test_a_service_that_does_not_skip_is_told_from_a_list_without_end(name
         await collect(paystar.transfers.iterate(page=3), seen)
 
     assert len(seen) == 3
-    assert len(engine.sent) == 1 + STALE
+    assert len(engine.sent) == 2 + MAX_STALE_PAGES
 
 
 async def test_an_entry_that_is_twice_on_one_page_is_given_once() -> None:
