@@ -67,11 +67,13 @@ class Transfers(TransfersCalls):
         """The newest transfers of a deposit, as far back as it takes to meet all that are wanted."""
         found: list[Settlement] = []
         missing = set(wanted)
-        for page in range(PAGES):
-            entries = await self.find(deposit=deposit, limit=PAGE, skip=page * PAGE or None)
-            found += entries
-            missing -= {entry.track_id for entry in entries}
-            if not missing or len(entries) < PAGE:
+        page: Sequence[Settlement] = ()
+        for _ in range(PAGES):
+            before, page = page, await self.find(deposit=deposit, limit=PAGE, skip=len(found) or None)
+            found += page
+            missing -= {entry.track_id for entry in page}
+            # A short page is not the end: the service may give less than it was asked for.
+            if not missing or not page or page == before:
                 break
         return found
 
@@ -198,9 +200,7 @@ class Wallets(WalletCalls):
         _, watches = self._flows()
 
         async def look(wanted: frozenset[str]) -> Sequence[Settlement]:
-            found = await self.find(track_id=next(iter(wanted)))
-            # Several that do not say whose they are: the query cannot vouch for all of them.
-            return found if len(found) == 1 else [one for one in found if one.track_id is not None]
+            return await self.find(track_id=next(iter(wanted)))
 
         def matches(entry: Settlement, track_id: str) -> bool:
             return is_wallet_form(self._hashid, entry.track_id, track_id)
@@ -209,14 +209,14 @@ class Wallets(WalletCalls):
 
 
 def is_wallet_form(hashid: str, stored: str | None, track_id: str) -> bool:
-    """Whether a stored track_id is this one, as it is or as ``wallet*track_id*n``.
+    """Return True if a stored track_id is this one, as it is or as ``wallet*track_id*n``.
 
     Args:
         hashid: the wallet's.
-        stored: what the service keeps; None where the answer does not say, which the query for it then vouches for.
+        stored: the track_id of an entry; None, where the response has none, is nobody's: a query vouches for nothing.
         track_id: the transfer's own id.
     """
     if stored is None or stored == track_id:
-        return True
+        return stored is not None
     inner, _, number = stored.removeprefix(f"{hashid}*").rpartition("*")
     return stored.startswith(f"{hashid}*") and number.isdecimal() and inner == track_id

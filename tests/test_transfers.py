@@ -95,6 +95,15 @@ async def test_a_transfer_further_down_the_list_is_found_on_its_page() -> None:
     assert [one.fields.get("skip") for one in engine.sent] == [None, "500", "1000"]
 
 
+async def test_wait_server_gives_fewer_than_asked_reads_on() -> None:
+    whole = [entry(f"t-{n}") for n in range(120)]
+    paystar, engine = over(lambda sent: ok(_part(whole, sent)[:50]), clock=RunningClock())
+
+    assert await paystar.transfers.wait(track_id="t-110", deposit=DEPOSIT) == Succeeded(track_id="t-110")
+
+    assert [one.fields.get("skip") for one in engine.sent] == [None, "50", "100"]
+
+
 def _part(whole: list[dict[str, object]], sent: Sent) -> list[dict[str, object]]:
     skip = int(sent.fields.get("skip", 0))
     return whole[skip : skip + int(sent.fields["limit"])]
@@ -138,8 +147,8 @@ async def test_closing_the_client_does_not_wait_for_waiters_that_are_gone() -> N
     await paystar.aclose()
 
 
-@pytest.mark.parametrize("stored", ["t-1", "w123*t-1*1", "w123*t-1*12", None])
-async def test_a_wallet_transfer_is_found_in_each_form_it_is_kept_in(stored: str | None) -> None:
+@pytest.mark.parametrize("stored", ["t-1", "w123*t-1*1", "w123*t-1*12"])
+async def test_a_wallet_transfer_is_found_in_each_form_it_is_kept_in(stored: str) -> None:
     paystar, engine = over(lambda _: ok([entry(stored, ref_code="r")]), clock=RunningClock())
 
     assert await paystar.wallet.wait(track_id="t-1") == Succeeded(track_id="t-1", ref_code="r")
@@ -154,6 +163,9 @@ async def test_a_wallet_transfer_is_found_in_each_form_it_is_kept_in(stored: str
         [entry("w124*t-1*1")],
         [entry("w123*t-1*x")],
         [entry("w123*x*t-1*1")],
+        [{"status": "success"}],
+        [{"status": "failed"}],
+        [{"status": "success", "track_id": ""}],
         [{"status": "success"}, {"status": "success"}],
         [],
     ],
@@ -163,6 +175,18 @@ async def test_what_may_be_another_s_is_no_evidence(found: list[dict[str, object
 
     async with clock.running():
         assert isinstance(await paystar.wallet.wait(track_id="t-1", timeout=3), Unknown)
+
+
+@pytest.mark.parametrize("fields", [{}, {"track_id": None}, {"track_id": ""}, {"hashid": "h-t-1"}])
+@pytest.mark.parametrize("status", ["success", "failed"])
+async def test_wait_entry_without_track_id_decides_nothing(fields: dict[str, object], status: str) -> None:
+    """Though it is the only entry of a response to a query for this transfer alone."""
+    paystar, _ = over(lambda _: ok([{"status": status, **fields}]), clock=(clock := RunningClock()))
+
+    async with clock.running():
+        outcome = await paystar.transfers.wait(track_id="t-1", timeout=3)
+
+    assert isinstance(outcome, Unknown)
 
 
 TRACK_IDS = st.text(st.sampled_from("ab1*-"), min_size=1, max_size=12)
@@ -240,6 +264,14 @@ async def test_an_entry_that_is_twice_on_one_page_is_given_once() -> None:
     paystar, _ = over(in_turn(ok(entries(["a", "b", "a"])), ok([])))
 
     assert [one.track_id async for one in paystar.transfers.iterate()] == ["a", "b"]
+
+
+@pytest.mark.parametrize("hashid", ["", None, "shared"])
+async def test_iterate_shared_or_empty_hashid_keeps_every_transfer(hashid: str | None) -> None:
+    whole: list[dict[str, object]] = [{"hashid": hashid, "track_id": f"t-{n}", "status": "success"} for n in range(250)]
+    paystar, _ = over(lambda sent: ok(_part(whole, sent)))
+
+    assert [one.track_id async for one in paystar.transfers.iterate()] == [f"t-{n}" for n in range(250)]
 
 
 async def test_a_short_list_of_a_service_that_does_not_skip_is_the_whole_list() -> None:

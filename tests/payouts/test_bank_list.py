@@ -20,12 +20,8 @@ DEPOSIT = "0111234567890"
 
 
 def entry(number: int, **fields: Any) -> Settlement:
-    given = {
-        "hashid": f"h{number}",
-        "track_id": f"t{number}",
-        "status": TransferStatus.SUCCESS,
-        "ref_code": f"r{number}",
-    }
+    status = TransferStatus.SUCCESS
+    given = dict[str, Any](hashid=f"h{number}", track_id=f"t{number}", status=status, ref_code=f"r{number}")
     return Settlement(**(given | fields))
 
 
