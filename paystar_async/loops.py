@@ -1,10 +1,20 @@
-"""Which event loop runs, told at once: every call asks."""
+"""The running event loop, and values that are kept for each event loop."""
 
+import os
+import weakref
 from asyncio import AbstractEventLoop, get_running_loop
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
+from typing import Generic, TypeVar
 
 import sniffio
+from attrs import frozen
+
+T = TypeVar("T")
 
 _here = sniffio.thread_local
+_inherited: list[object] = []
+"""Values of the parent process. They are kept and never touched: their sockets, TLS sessions and epoll are shared."""
 
 
 def asyncio_loop() -> AbstractEventLoop | None:
@@ -15,3 +25,108 @@ def asyncio_loop() -> AbstractEventLoop | None:
         return get_running_loop()
     except RuntimeError:
         return None
+
+
+def current_loop() -> object:
+    """Return the event loop of asyncio, or the token of the trio run, in which the caller runs.
+
+    Raises:
+        sniffio.AsyncLibraryNotFoundError: no event loop runs here.
+    """
+    loop = asyncio_loop()
+    if loop is not None:
+        return loop
+    if sniffio.current_async_library() != "trio":
+        raise sniffio.AsyncLibraryNotFoundError
+    import trio
+
+    return trio.lowlevel.current_trio_token()
+
+
+@frozen(eq=False)
+class _Entry(Generic[T]):
+    """A value, and the generator whose end closes it."""
+
+    value: T
+    closing: AsyncGenerator[None, None]
+
+
+class LoopLocal(Generic[T]):
+    """One value for each event loop, in this process. Thread-safe: several loops may run at once.
+
+    A value is keyed by its loop and by this object, never by a name. It is closed in its own loop and thread: by
+    ``aclose``, when the loop ends, or when this object is garbage-collected. For the last two a suspended async
+    generator stands in the loop, which asyncio, uvloop and trio close then (``sys.set_asyncgen_hooks``). A loop that
+    was closed without ``shutdown_asyncgens`` gets no such chance: its value is abandoned at the next ``put``.
+
+    Args:
+        close: closes a value, awaited in its loop. It must not refer to this object's owner.
+        abandon: lets go of a value without its loop, which is closed: sockets at the level of the system.
+    """
+
+    def __init__(self, close: Callable[[T], Awaitable[None]], abandon: Callable[[T], None]) -> None:
+        self._close, self._abandon = close, abandon
+        self._entries: dict[object, _Entry[T]] = {}
+        self._process = os.getpid()
+
+    def get(self) -> T | None:
+        """Return the value of the running loop, or None."""
+        if self._process != os.getpid():
+            self._disown()
+        entry = self._entries.get(current_loop())
+        return None if entry is None else entry.value
+
+    def put(self, value: T) -> None:
+        """Keep the value for the running loop, and let go of those whose loops are closed."""
+        loop = current_loop()
+        self._drop_closed()
+        closing = _closed_at_end(weakref.ref(self), loop, value, self._close)
+        with suppress(StopIteration):  # run to its first yield, where the loop takes note of the generator
+            closing.asend(None).send(None)
+        self._entries[loop] = _Entry(value, closing)
+
+    async def aclose(self) -> None:
+        """Close the value of the running loop; nothing where there is none."""
+        if self.get() is not None:
+            await self._entries[current_loop()].closing.aclose()
+
+    def values(self) -> list[T]:
+        """Return the values that are not closed, of all loops."""
+        return [entry.value for entry in list(self._entries.values())]
+
+    def discard(self, loop: object, value: T) -> None:
+        """Forget the value of a loop, unless another one has taken its place."""
+        entry = self._entries.get(loop)
+        if entry is not None and entry.value is value:
+            self._entries.pop(loop, None)
+
+    def _drop_closed(self) -> None:
+        for loop in list(self._entries):
+            if isinstance(loop, AbstractEventLoop) and loop.is_closed():
+                entry = self._entries.pop(loop, None)  # another thread may be doing the same
+                if entry is not None:
+                    self._abandon(entry.value)
+
+    def _disown(self) -> None:
+        """Begin anew in a forked process."""
+        _inherited.append(self._entries)
+        self._entries, self._process = {}, os.getpid()
+
+    def __del__(self) -> None:
+        if self._process != os.getpid():
+            self._disown()
+        self._drop_closed()
+
+
+async def _closed_at_end(
+    owner: "weakref.ref[LoopLocal[T]]", loop: object, value: T, close: Callable[[T], Awaitable[None]]
+) -> AsyncGenerator[None, None]:
+    """Wait to be closed, then close the value. Whoever uses the loop on gets a new one."""
+    try:
+        yield
+    finally:
+        local = owner()
+        if local is not None:
+            local.discard(loop, value)
+            del local
+        await close(value)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
+from paystar_async.errors import StorageError
 from paystar_async.values.secret import Secret
 
 T = TypeVar("T")
@@ -90,5 +91,31 @@ class AtOnce(Protocol):
 
 
 def bare(parameters: Parameters) -> dict[str, str | int | float | None]:
-    """The parameters as a driver takes them; called where its own frames begin."""
-    return {name: value.reveal() if isinstance(value, Secret) else value for name, value in parameters.items()}
+    """The parameters as a driver takes them; called where its own frames begin.
+
+    The last guard, for every store: no database takes half a surrogate pair, and PostgreSQL takes no U+0000. Texts lose
+    them; a Secret, a sealed payload say, is never changed.
+
+    Raises:
+        StorageError: a Secret holds one; nothing was stored.
+    """
+    for name, value in parameters.items():
+        if isinstance(value, Secret) and not _is_storable(value.reveal()):
+            raise StorageError(f"{name} holds U+0000 or half a surrogate pair", hint="no store can keep that")
+    return {name: _bare(value) for name, value in parameters.items()}
+
+
+def _bare(value: Value) -> str | int | float | None:
+    if isinstance(value, Secret):
+        return value.reveal()
+    if isinstance(value, str) and not _is_storable(value):
+        return value.replace("\0", "").encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return value
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return "\0" not in text

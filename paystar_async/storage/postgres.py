@@ -1,19 +1,22 @@
 """A database on a PostgreSQL server, for many hosts. asyncio only."""
 
+import os
 import re
 import weakref
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import sniffio
-from anyio.lowlevel import RunVar
 
-from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.storage.database import NONE, TRANSACTION_SECONDS, Parameters, Row, Transaction, bare
+from paystar_async.errors import ConfigurationError, StorageError
+from paystar_async.loops import LoopLocal
+from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
 from paystar_async.storage.migrate import migrate
+from paystar_async.storage.narrow import is_narrow, narrowed, widened
+from paystar_async.storage.postgres_errors import check_connection, map_error
 from paystar_async.values.sealed import sealed
 from paystar_async.values.secret import Secret
 
@@ -21,9 +24,14 @@ if TYPE_CHECKING:
     import psycopg
 
     Connection = psycopg.AsyncConnection[Any]
+    Cursor = psycopg.AsyncCursor[Row]
+
+T = TypeVar("T")
 
 CONNECTIONS = 4
 GOODBYE_SECONDS = 5.0
+MAX_IDLE_IN_TRANSACTION_SECONDS = 5.0
+"""None of our transactions waits for anything but its statements: a host that was cut off must lock no row for long."""
 
 _DEFAULTS = {
     "connect_timeout": "5",
@@ -32,19 +40,20 @@ _DEFAULTS = {
     "tcp_user_timeout": "10000",
     "keepalives_idle": "10",
 }
+_ENCODING = {"client_encoding": "UTF8"}
+"""Ours on every connection: a database in another encoding would take its own, and refuse what that cannot hold."""
 # One round trip, and nothing that outlives the transaction, so that a pooler in between does no harm.
-# Whoever is told that something is stored may build on it: a server set to answer before that is overruled.
+# Whoever is told that something is stored may build on it: a server set to answer before that is overruled, also one
+# that waits for its own disk but not for its standby. What waits for the standby in another way is left as it is.
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL lock_timeout = '5s';
 SET LOCAL statement_timeout = '15s';
-SET LOCAL idle_in_transaction_session_timeout = '{TRANSACTION_SECONDS:.0f}s';
-SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'
+SET LOCAL idle_in_transaction_session_timeout = '{MAX_IDLE_IN_TRANSACTION_SECONDS:.0f}s';
+SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')
 """.encode()  # fmt: skip
 _NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
 _TOKEN = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
-_UNAVAILABLE = {"08", "0A", "25", "28", "3D", "40", "53", "55", "57", "58"}
-_SCHEMA = {"3F", "42"}
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
 
 
@@ -63,7 +72,7 @@ class PostgresDatabase:
     def __init__(self, url: str | Secret, *, connections: int = CONNECTIONS) -> None:
         self._address = _address(url if isinstance(url, Secret) else Secret(url))
         self._connections = connections
-        self._links: RunVar[_Links | None] = RunVar("paystar_async postgres", None)
+        self._links: LoopLocal[_Links] = LoopLocal(_Links.aclose, _Links.close)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
@@ -76,7 +85,7 @@ class PostgresDatabase:
                 yield transaction
                 await transaction.commit()
             except BaseException:
-                with anyio.move_on_after(GOODBYE_SECONDS, shield=True), suppress(_errors()):
+                with anyio.move_on_after(GOODBYE_SECONDS, shield=True), suppress(Exception):
                     await connection.rollback()
                 raise
             finally:
@@ -98,10 +107,8 @@ class PostgresDatabase:
 
     async def aclose(self) -> None:
         """Close this event loop's connections, those in use when they are given back; it may be used again."""
-        links = self._links.get()
-        self._links.set(None)
-        if links is not None:
-            links.close()
+        if sniffio.current_async_library() == "asyncio":
+            await self._links.aclose()
 
     def _here(self) -> "_Links":
         if sniffio.current_async_library() != "asyncio":
@@ -109,24 +116,34 @@ class PostgresDatabase:
         links = self._links.get()
         if links is None:
             links = _Links(self._connections)
-            self._links.set(links)
+            self._links.put(links)
         return links
 
 
 class PostgresTransaction:
-    """Statements of one transaction: ours, or the one a caller has under way on a connection of its own."""
+    """Statements of one transaction: ours, or the one a caller has under way on a connection of its own.
+
+    Args:
+        connection: an open ``psycopg.AsyncConnection`` with a transaction under way, or one that begins it itself.
+
+    Raises:
+        ConfigurationError: it is another kind of connection, closed, or in autocommit mode without a transaction.
+        StorageError: its transaction has failed.
+    """
 
     def __init__(self, connection: "Connection") -> None:
+        check_connection(connection)
         self._connection = connection
+        self._is_narrow = is_narrow(connection.info.parameter_status("server_encoding"))
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         """Run a statement; how many rows it changed."""
-        return (await self._run(sql, parameters)).rowcount
+        return await self._run(sql, parameters, _row_count)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; the rows it gives, by column name."""
-        cursor = await self._run(sql, parameters)
-        return await cursor.fetchall()
+        rows = await self._run(sql, parameters, _all_rows)
+        return [widened(row) for row in rows] if self._is_narrow else rows
 
     async def commit(self) -> None:
         """End it; an error that was swallowed within is one after all."""
@@ -136,18 +153,37 @@ class PostgresTransaction:
             raise StorageError("the transaction has ended: a statement in it failed", hint="begin another")
         try:
             return await self._connection.commit()
-        except _errors() as problem:
-            error = _meaning(problem)
+        except Exception as problem:
+            error = map_error(problem)
         raise error
 
-    async def _run(self, sql: str, parameters: Parameters) -> "psycopg.AsyncCursor[Row]":
+    async def _run(self, sql: str, parameters: Parameters, take: "Callable[[Cursor], Awaitable[T]]") -> T:
+        from psycopg import AsyncCursor
         from psycopg.rows import dict_row
 
+        # Of our own class, whatever the caller's connection makes: other cursors know other placeholders.
+        cursor = AsyncCursor(self._connection, row_factory=dict_row)
         try:
-            return await self._connection.cursor(row_factory=dict_row).execute(_translated(sql), bare(parameters))
-        except _errors() as problem:
-            error = _meaning(problem)
+            if self._connection.info.parameter_status("client_encoding") != _ENCODING["client_encoding"]:
+                await cursor.execute("SET LOCAL client_encoding = 'UTF8'", prepare=False)
+            await cursor.execute(_translated(sql), self._bare(parameters), prepare=False)
+            return await take(cursor)
+        except StorageError:
+            raise  # of ``bare``: nothing was run
+        except Exception as problem:
+            error = map_error(problem)
         raise error  # out here, away from the driver's frames, which hold what was to be stored
+
+    def _bare(self, parameters: Parameters) -> dict[str, str | int | float | None]:
+        return narrowed(bare(parameters)) if self._is_narrow else bare(parameters)
+
+
+async def _row_count(cursor: "Cursor") -> int:
+    return cursor.rowcount
+
+
+async def _all_rows(cursor: "Cursor") -> list[Row]:
+    return await cursor.fetchall()
 
 
 class _Links:
@@ -156,7 +192,9 @@ class _Links:
     def __init__(self, connections: int) -> None:
         self.free = anyio.Semaphore(connections)
         self._idle: list[Connection] = []
-        weakref.finalize(self, _finish, self._idle)
+        self._is_closed = False
+        self._process = os.getpid()
+        weakref.finalize(self, _finish, self._idle, self._process)
 
     async def begin(self, address: Secret) -> "Connection":
         """A connection with a transaction begun on it."""
@@ -164,29 +202,37 @@ class _Links:
             connection = self._idle.pop()
             try:
                 return await _begun(connection)
-            except _errors():
-                _finish(self._idle)  # the server was away since; the others are as stale, and nothing has been asked
+            except Exception:
+                self._finish_idle()  # the server was away since; the others are as stale, and nothing has been asked
         from psycopg import AsyncConnection
 
         try:
             connection = await AsyncConnection[Any].connect(address.reveal(), autocommit=True, prepare_threshold=None)
             return await _begun(connection)
-        except _errors() as problem:
-            error = _meaning(problem)
+        except Exception as problem:
+            error = map_error(problem)
         raise error
 
     def give_back(self, connection: "Connection") -> None:
-        """Keep it for the next, if it is as good as new."""
+        """Keep it for the next, if it is as good as new and there will be a next."""
         from psycopg.pq import TransactionStatus
 
-        if connection.info.transaction_status == TransactionStatus.IDLE:
+        if connection.info.transaction_status == TransactionStatus.IDLE and not self._is_closed:
             self._idle.append(connection)
         else:
             connection.pgconn.finish()
 
     def close(self) -> None:
-        """Close what is idle."""
-        _finish(self._idle)
+        """Close what is idle, and what is in use when it is given back."""
+        self._is_closed = True
+        self._finish_idle()
+
+    async def aclose(self) -> None:
+        """Do the same, for who awaits it."""
+        self.close()
+
+    def _finish_idle(self) -> None:
+        _finish(self._idle, self._process)
 
 
 async def _begun(connection: "Connection") -> "Connection":
@@ -198,11 +244,13 @@ async def _begun(connection: "Connection") -> "Connection":
     return connection
 
 
-def _finish(connections: "list[Connection]") -> None:
-    # At the level of the socket: nothing to await, so that it can be done for a loop that has ended, too.
-    for connection in connections:
-        connection.pgconn.finish()
-    connections.clear()
+def _finish(connections: "list[Connection]", process: int) -> None:
+    # At the level of the socket: nothing to await, so that it can be done for a loop that has ended, too. Never in a
+    # forked process, where it would end the parent's.
+    if process == os.getpid():
+        for connection in connections:
+            connection.pgconn.finish()
+        connections.clear()
 
 
 def _address(url: Secret) -> Secret:
@@ -215,7 +263,7 @@ def _address(url: Secret) -> Secret:
             "PostgreSQL needs the postgres extra", hint="pip install 'paystar-async[postgres]'"
         ) from None
     with suppress(ProgrammingError, UnicodeError):
-        parts = {**_DEFAULTS, **conninfo_to_dict(url.reveal())}
+        parts = {**_DEFAULTS, **conninfo_to_dict(url.reveal()), **_ENCODING}
         return Secret(make_conninfo("", **{name: str(part) for name, part in parts.items()}))
     raise ConfigurationError("this is no PostgreSQL URL", hint="postgresql://user:password@host/name")
 
@@ -232,28 +280,3 @@ def _translated(sql: str) -> bytes:
         return _NOW if match[1] == "now" else f"%({match[1]})s"
 
     return _TOKEN.sub(one, sql).encode()
-
-
-def _errors() -> "type[psycopg.Error]":
-    from psycopg import Error
-
-    return Error
-
-
-def _meaning(error: "psycopg.Error") -> StorageError:
-    """What an error of PostgreSQL says of the store; its details, which quote rows, are left out."""
-    from psycopg import InterfaceError, OperationalError
-
-    state = error.sqlstate or ""
-    text = error.diag.message_primary or type(error).__name__
-    if state.startswith("XX00") and state != "XX000":
-        return StorageCorrupt(f"PostgreSQL reports damage: {text}")
-    if state == "42501":
-        return StorageUnavailable(f"PostgreSQL: {text}", hint="grant this user the rights on the paystar_ tables")
-    if state[:2] in _SCHEMA:
-        return SchemaMismatch(f"PostgreSQL: {text}")
-    if state[:2] in _UNAVAILABLE:
-        return StorageUnavailable(f"PostgreSQL: {text}")
-    if not state and isinstance(error, OperationalError | InterfaceError):
-        return StorageUnavailable(f"PostgreSQL: {error}")
-    return StorageError(f"PostgreSQL: {type(error).__name__} {state}")

@@ -44,6 +44,20 @@ async def test_a_secret_is_stored_as_its_text(things: Database) -> None:
     assert (await things.fetch("SELECT note FROM things"))[0]["note"] == "hush"
 
 
+async def test_text_no_store_keeps_loses_what_is_wrong(things: Database) -> None:
+    await things.execute(INSERT, THING | {"note": "009\0 ab\ud83d \ud83d\ude00"})
+    assert await things.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
+
+
+@pytest.mark.parametrize("text", ["canary\0", "canary\ud83d"])
+async def test_secret_no_store_keeps_is_refused_unchanged(things: Database, text: str) -> None:
+    with pytest.raises(StorageError, match="note") as refusal:
+        await things.execute(INSERT, THING | {"note": Secret(text)})
+    shown = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
+    assert "canary" not in shown.replace(ascii(text), "").replace(repr(text), "")
+    assert await names(things) == []
+
+
 async def test_colons_and_percents_in_a_statement_are_left_alone(things: Database) -> None:
     rows = await things.fetch(
         "SELECT ':no' || '%s' || 'it''s :not' AS said, 7 % 4 AS rest WHERE :yes = 'y'", {"yes": "y"}
