@@ -8,9 +8,16 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from attrs import Factory, field, frozen
+from attrs import Factory, define, field, frozen
 
-from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.errors import (
+    ConfigurationError,
+    ExpiredToken,
+    InvalidToken,
+    PaystarError,
+    StatusError,
+    Unauthenticated,
+)
 from paystar_async.models.base import Call
 from paystar_async.values.secret import Secret
 
@@ -85,6 +92,46 @@ class Endpoint:
         return f"{self.service}.{self.name}"
 
 
+KEY_REFUSALS = (InvalidToken, ExpiredToken, Unauthenticated)
+"""Refusals after which the auth middleware sends a call again with another key."""
+
+
+@define(eq=False)
+class Dispatch:
+    """What one call has sent so far; all copies of its request share it.
+
+    Only requests that are not READ count. One of them leaves a call once, whatever a user middleware does with it.
+
+    Attributes:
+        is_sent: whether a request was handed to the engine and is not known to have stayed here.
+        may_have_executed: whether a request may have had an effect.
+    """
+
+    is_sent: bool = False
+    may_have_executed: bool = False
+
+    def begin(self) -> None:
+        """Record that a request is about to be sent.
+
+        Raises:
+            ConfigurationError: one of this call may have been sent before; ``executed`` is "maybe".
+        """
+        if self.is_sent:
+            raise ConfigurationError(
+                "a user middleware tried to send a call a second time",
+                executed="maybe",
+                hint="the first request may have been carried out: check its status before you call again; "
+                "a user middleware may repeat only what raised NotSent, and calls that only read",
+            )
+        self.is_sent = self.may_have_executed = True
+
+    def fail(self, error: PaystarError) -> None:
+        """Record how the request that was begun failed: what provably had no effect, or was not sent at all."""
+        if error.executed == "no":
+            self.may_have_executed = False
+            self.is_sent = isinstance(error, StatusError) and not isinstance(error, KEY_REFUSALS)
+
+
 @frozen(kw_only=True, slots=False)  # every call copies it a few times, and a dict is copied at once
 class Request(Generic[T_co]):
     """What travels through the rings.
@@ -98,6 +145,7 @@ class Request(Generic[T_co]):
         attempt: 1 for the first try.
         key: the key to show, or the refresh token on a row that renews; set by the auth ring.
         before_send: called right before the first byte leaves; what it raises keeps the request from leaving.
+        dispatch: what the call has sent so far, shared by all copies of its request.
     """
 
     value: Call[T_co]
@@ -108,6 +156,7 @@ class Request(Generic[T_co]):
     attempt: int = 1
     key: Secret | None = None
     before_send: Callable[[], None] | None = field(default=None, repr=False, eq=False)
+    dispatch: Dispatch = field(factory=Dispatch, repr=False, eq=False)
 
     def with_key(self, key: Secret | None) -> "Request[T_co]":
         """The same request, showing a key."""
@@ -120,6 +169,10 @@ class Request(Generic[T_co]):
     def with_attempt(self, attempt: int) -> "Request[T_co]":
         """The same request, for the so-manieth time."""
         return self if attempt == self.attempt else self._with("attempt", attempt)
+
+    def with_dispatch(self, dispatch: Dispatch) -> "Request[T_co]":
+        """Return this request as one of the call that ``dispatch`` belongs to."""
+        return self if dispatch is self.dispatch else self._with("dispatch", dispatch)
 
     def _with(self, name: str, value: object) -> "Request[T_co]":
         held = self.__dict__.copy()
@@ -155,6 +208,7 @@ def blank(endpoint: Endpoint, account: str, timeout: float) -> Blank[Any]:
         if timeout is not None:
             held["timeout"] = timeout
         held["before_send"] = before_send
+        held["dispatch"] = Dispatch()
         request: Request[T] = object.__new__(_request)
         _hold(request, held)
         return request
@@ -225,9 +279,12 @@ def onion(innermost: Send, rings: Sequence[Middleware], yours: Sequence[Middlewa
     send = innermost
     for ring in reversed(rings):
         send = _around(ring, send)
+    if not yours:
+        return send
+    send = _sent_once(send)
     for ring in reversed(yours):
         send = _around_yours(ring, send)
-    return _checked(send) if yours else send
+    return _checked(send)
 
 
 def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
@@ -237,30 +294,67 @@ def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
 
 
 def _around_yours(ring: Middleware, next: Send) -> Send:  # noqa: A002
-    """The ring of a user with the rest of the way inside it, which knows nothing of what a call has done.
+    """Return a user middleware with the rest of the stack inside it: the border of what a user's code can do.
 
     What it raises once the call was made – its audit's disk is full, a call of its own was refused – must not read as
-    "nothing happened": that would be sent again.
+    "nothing happened": that would be sent again. Whatever request it passes on, also a new one, belongs to this call.
     """
 
     async def send(request: Request[T], /) -> Response[T]:
-        made = refused = 0
+        dispatch = request.dispatch
+        is_used = False
+        passed: list[BaseException] = []
 
-        async def watched(request: Request[Any], /) -> Response[Any]:
-            nonlocal made, refused
-            made += 1
+        async def guarded(request: Request[Any], /) -> Response[Any]:
+            nonlocal is_used
+            is_used = True
             try:
-                return await next(request)
-            except PaystarError as error:
-                refused += error.executed == "no"
+                return await next(request.with_dispatch(dispatch))
+            except BaseException as error:
+                passed.append(error)
                 raise
 
         try:
-            return await ring(request, watched)
+            return await ring(request, guarded)
         except PaystarError as error:
-            if made > refused and request.endpoint.safety is Safety.ONCE and error.executed == "no":
+            if dispatch.may_have_executed and error.executed == "no":
                 error.executed = "maybe"
-                error.hint = "a ring of yours raised it, and the call may have been carried out: ask before you repeat"
+                error.hint = _LOOK_FIRST
+            raise
+        except Exception as error:
+            if not is_used or any(error is one for one in passed):
+                raise  # an engine's own, such as a mock's that finds no route; or the user's way to refuse a call
+            stray = error
+        finally:
+            passed.clear()
+        raise PaystarError(
+            f"a user middleware raised {type(stray).__name__}",
+            executed="maybe" if dispatch.may_have_executed else "no",
+            hint=_LOOK_FIRST if dispatch.may_have_executed else "nothing happened; see the error's __cause__",
+        ) from stray
+
+    return send
+
+
+_LOOK_FIRST = "a user middleware raised it, and the call may have been carried out: check its status before you repeat"
+
+
+def _sent_once(next: Send) -> Send:  # noqa: A002
+    """Return the rest of the stack for a user middleware: what was answered, whatever the answer, is not sent again."""
+
+    async def send(request: Request[T], /) -> Response[T]:
+        if request.endpoint.safety is Safety.READ:
+            return await next(request)
+        dispatch = request.dispatch
+        if request.endpoint.renews:
+            dispatch.begin()  # the auth middleware refreshes by a call of its own, which knows nothing of this one
+        try:
+            return await next(request)
+        except PaystarError as error:
+            if request.endpoint.renews:
+                dispatch.fail(error)
+            if isinstance(error, StatusError):
+                dispatch.is_sent = True
             raise
 
     return send
@@ -275,7 +369,7 @@ def _checked(next: Send) -> Send:  # noqa: A002
             return response
         raise ConfigurationError(
             f"a ring of yours came back with a {type(response).__name__}",
-            executed="no" if request.endpoint.safety is Safety.READ else "maybe",
+            executed="maybe" if request.dispatch.may_have_executed else "no",
             hint="a ring returns what next(request) gave it",
         )
 

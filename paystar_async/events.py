@@ -1,14 +1,52 @@
 """What the client tells ``on_event``: things a metric counts, none of them secret."""
 
 import logging
+import sys
 from collections.abc import Callable
-from typing import Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import frozen
 
 from paystar_async.errors import ConfigurationError
+from paystar_async.errors.text import visible
 
-_logger = logging.getLogger("paystar_async")
+if TYPE_CHECKING:
+    _Adapter = logging.LoggerAdapter[logging.Logger]
+else:
+    _Adapter = logging.LoggerAdapter
+
+
+class SafeLogger(_Adapter):
+    """The package's logger: what a filter or handler raises never reaches the call that logs.
+
+    A call that was carried out would end with a stranger's exception, and nobody would know its result. Texts are
+    logged as one line without control characters.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log a line; report on stderr what a filter or handler raises, as ``logging`` itself does."""
+        if not self.isEnabledFor(level):
+            return
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller's line, not this one
+        try:
+            super().log(level, msg, *map(_loggable, args), **kwargs)
+        except Exception as problem:
+            _report(problem)
+
+
+def _loggable(argument: object) -> object:
+    return visible(str(argument)) if isinstance(argument, str | BaseException) else argument
+
+
+def _report(problem: Exception) -> None:
+    if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
+        with suppress(OSError, ValueError):
+            sys.stderr.write(f"paystar_async: a logging filter or handler raised {type(problem).__name__}\n")
+
+
+logger = SafeLogger(logging.getLogger("paystar_async"), {})
+"""Where the package logs."""
 
 EventName = Literal[
     "key_refreshed",
@@ -53,11 +91,11 @@ def notifier(on_event: OnEvent | None) -> OnEvent:
         raise ConfigurationError("on_event must be a function that takes an Event")
 
     def notify(event: Event) -> None:
-        _logger.info("%s: %s %s %s", event.name, event.realm, event.account, event.detail)
+        logger.info("%s: %s %s %s", event.name, event.realm, event.account, event.detail)
         try:
             if on_event is not None:
                 on_event(event)
         except Exception:
-            _logger.exception("on_event raised on %s; the call goes on", event.name)
+            logger.exception("on_event raised on %s; the call goes on", event.name)
 
     return notify

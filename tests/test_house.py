@@ -80,7 +80,7 @@ def test_no_two_modules_need_each_other() -> None:
 
 @pytest.mark.parametrize("path", [one for one in MODULES if one.name != "services.py"], ids=name_of)
 def test_a_module_has_one_job(path: Path) -> None:
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= 300
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 400
 
 
 def test_nothing_lies_around_at_the_top() -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 
 from paystar_async.endpoint import Endpoint, Response
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 from paystar_async.models.base import Call, FieldInfo, fields_of
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
@@ -121,11 +121,11 @@ class _Warnings(logging.Handler):
 def warnings_shown(console: Console) -> Generator[None]:
     """Show what the package warns of meanwhile, a line each, above a progress bar of the same console."""
     handler = _Warnings(console)
-    logger.addHandler(handler)
+    logger.logger.addHandler(handler)
     try:
         yield
     finally:
-        logger.removeHandler(handler)
+        logger.logger.removeHandler(handler)
 
 
 def plain(value: object) -> Any:

@@ -18,7 +18,7 @@ from paystar_async.errors import (
     Unanswered,
     UnknownOrder,
 )
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 
 _ANSWERS: tuple[tuple[type[PaystarError], int, str], ...] = (
     (OrderConflict, 409, "This order is paid, or was made with another amount"),

@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 from paystar_async.client import Paystar
 from paystar_async.contrib.pages import LATER, UNKNOWN_ORDER, UNREADABLE, Page
 from paystar_async.errors import InvalidValue, PaystarError, UnknownOrder
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 from paystar_async.payments import Callback, Payment
 from paystar_async.payments.desk import named, refused
 

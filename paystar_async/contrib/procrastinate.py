@@ -20,13 +20,13 @@ A worker's heartbeat is procrastinate's. The sweep, which is registered here as 
 workers that have none back in the queue, and wakes every chunk whose job was lost.
 """
 
-import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
+from paystar_async.events import logger
 
 try:
     from procrastinate import App, JobContext
@@ -46,8 +46,6 @@ if TYPE_CHECKING:
 
 ADVANCE, SWEEP = "paystar_advance", "paystar_sweep"
 """The names of the tasks."""
-
-_logger = logging.getLogger("paystar_async")
 
 
 class ProcrastinateDispatcher:
@@ -94,7 +92,7 @@ class ProcrastinateDispatcher:
             if connection is not None:
                 raise  # the caller's transaction has failed with it
             # They are on record, and due: the sweep will find them.
-            _logger.warning("payouts: %d chunks wait for the next sweep: %s", len(chunk_ids), type(error).__name__)
+            logger.warning("payouts: %d chunks wait for the next sweep: %s", len(chunk_ids), type(error).__name__)
 
     def start(self) -> None:
         """Nothing: the workers are processes of their own."""
@@ -126,7 +124,7 @@ class ProcrastinateDispatcher:
         await self._payouts.recover()
 
     async def _requeue(self, job: Job) -> None:
-        _logger.warning("payouts: job %s (%s) was left by a worker that is gone", job.id, job.task_name)
+        logger.warning("payouts: job %s (%s) was left by a worker that is gone", job.id, job.task_name)
         manager = self._app.job_manager
         if job.task_name != SWEEP:
             with suppress(ConnectorException):  # another one for the same chunk is in the queue already

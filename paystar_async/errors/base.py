@@ -8,15 +8,20 @@ reads this same table.
 
 import copyreg
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any, Literal, NamedTuple
+
+from paystar_async.errors.text import visible
 
 Executed = Literal["no", "maybe"]
 
 _ROWS_TOLD = 5
+MAX_FIELDS_SHOWN = 5
+"""Refused fields that an error's text names; ``fields`` holds more of them."""
 
 
 class PaystarError(Exception):
-    """Base of everything this package raises.
+    """Base of everything this package raises. Its texts hold no control characters, wherever they came from.
 
     Attributes:
         executed: could the call have had an effect: ``"no"`` or ``"maybe"``.
@@ -27,11 +32,11 @@ class PaystarError(Exception):
     hint: str = ""
 
     def __init__(self, message: str, *, executed: Executed | None = None, hint: str | None = None) -> None:
-        super().__init__(message)
+        super().__init__(visible(message))
         if executed is not None:
             self.executed = executed
         if hint is not None:
-            self.hint = hint
+            self.hint = visible(hint)
 
     def __str__(self) -> str:
         return " – ".join(part for part in (str(self.args[0]), self.hint) if part)
@@ -56,7 +61,7 @@ class InvalidValue(PaystarError, ValueError):
 
     def __init__(self, field: str, *, expected: str, got: str, hint: str | None = None) -> None:
         super().__init__(f"{field}: expected {expected}, got {got}", hint=hint)
-        self.field, self.expected, self.got = field, expected, got
+        self.field, self.expected, self.got = visible(field), expected, visible(got)
 
     def at(self, place: str) -> "InvalidValue":
         """The same refusal, named from further out (``amount`` at ``transfers[3]``)."""
@@ -147,7 +152,7 @@ class BadAnswer(PaystarError):
     ) -> None:
         where = f" (HTTP {http_status})" if http_status is not None else ""
         super().__init__(f"unreadable answer at {path}: {reason}{where}", executed=executed)
-        self.path, self.http_status, self.retry_after = path, http_status, retry_after
+        self.path, self.http_status, self.retry_after = visible(path), http_status, retry_after
 
 
 class TrackIdConflict(PaystarError):
@@ -216,10 +221,16 @@ class StatusError(PaystarError):
         retry_after: float | None = None,
         executed: Executed | None = None,
     ) -> None:
-        self.status, self.message, self.endpoint = status, message, endpoint
-        self.fields: dict[str, list[str]] = {name: list(texts) for name, texts in (fields or {}).items()}
+        self.status = visible(status) if isinstance(status, str) else status
+        self.message, self.endpoint = visible(message), endpoint
+        self.fields: dict[str, list[str]] = {
+            visible(name): list(map(visible, texts)) for name, texts in (fields or {}).items()
+        }
         self.http_status, self.retry_after = http_status, retry_after
-        details = "".join(f"; {name}: {', '.join(texts)}" for name, texts in self.fields.items())
+        shown = islice(self.fields.items(), MAX_FIELDS_SHOWN)
+        details = "".join(f"; {name}: {', '.join(texts)}" for name, texts in shown)
+        if len(self.fields) > MAX_FIELDS_SHOWN:
+            details += f"; and {len(self.fields) - MAX_FIELDS_SHOWN} more fields"
         where = f"{endpoint}: " if endpoint else ""
         super().__init__(
             f"{where}{message or type(self).__name__}{details} (status {status}, HTTP {http_status})",

@@ -8,8 +8,7 @@ from attrs import frozen
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import BadAnswer, PaystarError, StatusError
-
-logger = logging.getLogger("paystar_async")
+from paystar_async.events import logger
 
 
 @frozen

@@ -11,7 +11,7 @@ from typing import cast
 import anyio
 
 from paystar_async.errors import PaystarError, StorageError
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.judge import Case, Judge
 from paystar_async.payments.order import Order, State

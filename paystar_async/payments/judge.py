@@ -19,7 +19,7 @@ from paystar_async.errors import (
     UnknownRefNum,
     VerificationFailed,
 )
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import is_passing

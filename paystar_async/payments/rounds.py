@@ -8,7 +8,7 @@ from attrs import define, field
 from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 
 
 @define(eq=False)

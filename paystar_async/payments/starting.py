@@ -5,7 +5,7 @@ from typing import Any, cast
 from attrs import asdict
 
 from paystar_async.errors import BadAnswer, ForeignRecord, OrderConflict, OrderPaid, PaystarError, StorageError
-from paystar_async.middleware.log import logger
+from paystar_async.events import logger
 from paystar_async.models.gateway import Created, CreatePayment
 from paystar_async.payments.desk import Desk
 from paystar_async.payments.order import Order, State

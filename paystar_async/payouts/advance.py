@@ -15,8 +15,7 @@ from attrs import evolve
 from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.errors import ConfigurationError, NotSent, StorageUnavailable
-from paystar_async.events import Event, EventName, OnEvent
-from paystar_async.middleware.log import logger
+from paystar_async.events import Event, EventName, OnEvent, logger
 from paystar_async.payouts.claims import Claim, Later, Release, Sight, claim, expire, let_go, owned, peek
 from paystar_async.payouts.classify import Known, classify
 from paystar_async.payouts.decide import Decision, after_send

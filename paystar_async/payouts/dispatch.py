@@ -21,7 +21,6 @@ any queue can do it – a job that carries a chunk id, and a sweep for those tha
     # and every minute, in one worker: ``await paystar.payouts.recover()``
 """
 
-import logging
 import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -34,6 +33,7 @@ from attrs import define, field
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
+from paystar_async.events import logger
 from paystar_async.payouts.agenda import QUESTIONS, Due
 
 if TYPE_CHECKING:
@@ -49,8 +49,6 @@ AFTER_TROUBLE = 1.0
 WARNED_EVERY = 60.0
 
 _AGAIN = "again"
-
-_logger = logging.getLogger("paystar_async")
 
 
 class Steps(Protocol):
@@ -197,7 +195,7 @@ class LocalDispatcher:
                 try:
                     pause = await self._turn(group)
                 except PaystarError as error:
-                    _logger.warning("payouts: the ledger cannot be read (%s); trying again", error)
+                    logger.warning("payouts: the ledger cannot be read (%s); trying again", error)
                     pause = AFTER_TROUBLE
                 if pause > 0 and not self._closing.is_set():
                     await self._alarm.sleep(pause)
@@ -240,7 +238,7 @@ class LocalDispatcher:
             self._warn(due, str(error))
             await self._rest()
         except Exception:
-            _logger.exception("payouts: chunk %s; it is tried again", due.chunk_id)
+            logger.exception("payouts: chunk %s; it is tried again", due.chunk_id)
             await self._rest()
         lane.active -= 1
         self._active.discard(due.chunk_id)
@@ -256,7 +254,7 @@ class LocalDispatcher:
         said, at = self._warned
         if why != said or now >= at + WARNED_EVERY:
             self._warned = why, now
-            _logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, why)
+            logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, why)
 
     async def _rest(self) -> None:
         """Wait a little before the next look at a chunk that made trouble; it keeps its place meanwhile."""

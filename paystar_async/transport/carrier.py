@@ -26,19 +26,34 @@ class Carrier:
     clock: Clock
 
     async def __call__(self, request: Request[Any], /) -> Response[Any]:
-        """Send the request; raises what is known where no answer came or none that says success."""
+        """Send the request; raises what is known where no answer came or none that says success.
+
+        Raises:
+            ConfigurationError: the call is not READ, and one of its requests may have been sent before.
+        """
         outer = sys.exception()
+        is_read = request.endpoint.safety is Safety.READ
+        if not is_read:
+            request.dispatch.begin()
+        stray: BaseException | None = None
         # The frames below hold headers and bodies in their variables: a traceback with locals would print them.
         try:
             return await self._exchange(request)
         except PaystarError as error:
             failure = error
-        except BaseException as stray:
-            # Cancelled, or a fault in an engine of yours: it keeps its lines and loses the variables.
-            _forget(stray, outer)
-            raise
+        except BaseException as error:
+            # Cancelled, or a fault in a user's engine: it keeps its lines and loses the variables.
+            _forget(error, outer)
+            # AssertionError: a mock that finds no route raises it, and that is for the test to see.
+            if is_read or not isinstance(error, Exception) or isinstance(error, AssertionError):
+                raise
+            stray = error
+            failure = Unanswered(f"the engine raised {type(error).__name__}")
         failure.__context__ = failure.__cause__ = None
-        raise _informed(failure, request.endpoint).with_traceback(None)
+        failure = _informed(failure, request.endpoint)
+        if not is_read:
+            request.dispatch.fail(failure)
+        raise failure.with_traceback(None) from stray
 
     async def _exchange(self, request: Request[Any]) -> Response[Any]:
         if request.before_send is not None and not self.engine.fences:

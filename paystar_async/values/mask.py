@@ -6,6 +6,7 @@ in the wrong place may be someone else's secret.
 
 import re
 
+from paystar_async.errors.text import visible
 from paystar_async.values.digits import compact, fold, unspaced
 
 WRITTEN_MOBILE = re.compile(r"(?:(?:\+|00)?98)?0?(9[0-9]{9})")
@@ -87,12 +88,13 @@ def mask_account(value: object) -> str:
 
 
 def scrub(text: str) -> str:
-    """A text of the server's, with the personal numbers in it masked.
+    """Return a server's text as one visible line with the personal numbers in it masked.
 
-    Masked are IBANs, card numbers, mobile numbers and every run of ten digits or more, be it a national id or
-    an account; in any script's digits, and grouped by spaces or dashes too.
+    Control characters and invisible marks are gone (see ``visible``). Masked are IBANs, card numbers, mobile numbers
+    and every run of ten digits or more, be it a national id or an account; in any script's digits, and grouped by
+    spaces or dashes too.
     """
-    return _PERSONAL.sub(_masked, text)
+    return _PERSONAL.sub(_masked, visible(text))
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 
 from paystar_async import Paystar
 from paystar_async.contrib.callback import LONGEST, MOST_FIELDS, NoPayment, returned
-from paystar_async.middleware.log import logger
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 CARD = "6037991234567890"
+
+logger = logging.getLogger("paystar_async")
 
 
 @pytest.fixture(params=["orders in our database", "orders of the shop's own"])

@@ -183,7 +183,7 @@ async def test_a_fence_is_handed_down() -> None:
 async def test_the_engine_has_the_time_that_is_left() -> None:
     clock = ManualClock()
     engine = Canned((200, {}, envelope("ok", [])))
-    request = request_of(example_of("transfers.settle"))
+    request = request_of(example_of("transfers.find"))
     await carrier(engine, clock)(request)
     await carrier(engine, clock)(evolve(request, deadline=clock.monotonic() + 2))
     clock.advance(10)

@@ -1,6 +1,7 @@
 """One seed from beginning to end, and what it broke."""
 
 import asyncio
+import logging
 import random
 import secrets
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
@@ -15,7 +16,6 @@ from attrs import define, field, frozen
 from paystar_async import Application, Paystar, Transfer, Wallet, WalletTransfer, client
 from paystar_async.background import Background
 from paystar_async.errors import PaystarError
-from paystar_async.middleware.log import logger
 from paystar_async.middleware.retry import Retry
 from paystar_async.payouts.advance import Advancer
 from paystar_async.payouts.classify import Value
@@ -33,6 +33,8 @@ APPLICATION = Application(id="app-1", access_password="pass-app", api_key="key-0
 WALLET = Wallet(hashid=HASHID, password="p@ss", sign_key="test-sign-key", api_key="key-0", inquiry_key="key-0")
 LONGEST = 7 * 86_400.0
 LOOKS_EVERY = 60.0
+
+logger = logging.getLogger("paystar_async")
 
 
 @frozen
