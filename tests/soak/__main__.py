@@ -1,4 +1,4 @@
-"""``python -m tests.soak keys`` or ``payouts``: the proofs in full, with their figures."""
+"""``python -m tests.soak keys``, ``payouts`` or ``hosts``: the proofs in full, with their figures."""
 
 import argparse
 import asyncio
@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from tests.servers import running_postgres
-from tests.soak import keys, lives, payouts, rings
+from tests.soak import hosts, keys, lives, payouts, rings
+from tests.soak.network import why_unavailable
 
 
 def say(line: str) -> None:
@@ -108,6 +109,15 @@ def prove_payouts(only: str | None, seeds: int, kills: int, cancels: int) -> boo
     return good
 
 
+def prove_hosts(only: str | None, *, short: bool) -> bool:
+    """Run the scenarios of several hosts, and say how each ended."""
+    if (reason := why_unavailable()) is not None:
+        say(f"left out: {reason}")
+        return True
+    results = hosts.run(short=short, only=only)
+    return all(result.good for result in results)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     what = parser.add_subparsers(dest="what", required=True)
@@ -119,9 +129,14 @@ def main() -> int:
     for_payouts.add_argument("--seeds", type=int, default=10_000, help="seeds of the simulator")
     for_payouts.add_argument("--kills", type=int, default=1_000, help="kills for each ledger")
     for_payouts.add_argument("--cancels", type=int, default=400, help="cancellations in each style")
+    for_hosts = what.add_parser("hosts")
+    for_hosts.add_argument("--only", choices=hosts.KINDS)
+    for_hosts.add_argument("--short", action="store_true", help="one scenario of each kind, as among the tests")
     asked = parser.parse_args()
     if asked.what == "keys":
         return 0 if prove_keys(asked.kills, asked.cancels) else 1
+    if asked.what == "hosts":
+        return 0 if prove_hosts(asked.only, short=asked.short) else 1
     return 0 if prove_payouts(asked.only, asked.seeds, asked.kills, asked.cancels) else 1
 
 
