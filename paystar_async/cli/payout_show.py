@@ -68,10 +68,20 @@ def show_reconciliation(console: Console, found: Reconciliation) -> None:
         amount = one.extra.get("amount")
         console.print(Text(f"only the bank has {one.track_id}: {one.status.value}, {amount or '?'} Rial", "red"))
     for mismatch in found.mismatches:
-        said = f"the ledger says {mismatch.ledger}, the bank says {mismatch.bank}"
-        console.print(Text(f"{mismatch.track_id}, {mismatch.field}: {said}", "red"))
+        said = f"{mismatch.field}: the ledger says {mismatch.ledger}, the bank says {mismatch.bank}"
+        if mismatch.field == "payment":
+            said = f"paid twice: as {mismatch.ledger} and as {mismatch.bank}"
+        console.print(Text(f"{mismatch.track_id}, {said}", "red"), soft_wrap=True)
     for track_id in found.missing:
         console.print(Text(f"sent, and not on the bank's list: {track_id}", "red"))
+    if not found.requests:
+        why = "the ledger has nothing of the configured application or wallet in the window"
+        console.print(Text(f"nothing was compared, and the bank was not asked: {why}", "red"), soft_wrap=True)
+        return
+    if found.undated:
+        payments = "payment is" if found.undated == 1 else "payments are"
+        where = "not of this ledger, and may be older than the window"
+        console.print(f"{found.undated:,} further {payments} {where}", soft_wrap=True)
     console.print(f"{found.compared:,} compared, {found.learned:,} of them decided by the bank since")
     if found.ok:
         console.print("both say the same")

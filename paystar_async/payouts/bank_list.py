@@ -1,13 +1,16 @@
 """The bank's list of transfers, newest first, read page by page while new transfers keep arriving."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from contextlib import aclosing
+
+import anyio
 
 from paystar_async.errors import BadAnswer
 from paystar_async.models.transfers import Settlement
 from paystar_async.payouts.product import Product
 
 PAGE_SIZE = 500
+FINDS_AT_ONCE = 4
 MAX_STALE_PAGES = 5
 MAX_ENTRIES = 5_000_000
 """Longer than any list of a deposit account: a service that invents entries must not be read for ever."""
@@ -101,6 +104,45 @@ async def pages(fetch: Fetch) -> AsyncGenerator[Sequence[Settlement], None]:
         if stale_pages == MAX_STALE_PAGES or skip > MAX_ENTRIES:
             raise BadAnswer("$.data", "the list does not go on, whatever is skipped", executed="no")
         skip += len(page)
+
+
+async def find_each(
+    product: Product, track_ids: Iterable[str], *, timeout: float
+) -> Mapping[str, Sequence[Settlement]]:
+    """Look transfers up by their track_ids, a few at once.
+
+    Args:
+        product: what is paid out.
+        track_ids: whom to ask about.
+        timeout: seconds each request may take.
+
+    Returns:
+        The entries of the response about each track_id; whose they are, each entry says itself.
+
+    Raises:
+        StatusError, NotSent, Unanswered, BadAnswer: one could not be looked up; the others are left off.
+
+    Source: GET /bank-transfer/settlement-requests, GET /wallet/settlement-requests
+    """
+    found: dict[str, Sequence[Settlement]] = {}
+    failures: list[Exception] = []
+    remaining = iter(track_ids)
+
+    async def look_up(scope: anyio.CancelScope) -> None:
+        for track_id in remaining:
+            try:
+                found[track_id] = await product.find(track_id, timeout)
+            except Exception as error:  # a group would wrap it in one of its own
+                failures.append(error)
+                scope.cancel()
+                return
+
+    async with anyio.create_task_group() as group:
+        for _ in range(FINDS_AT_ONCE):
+            group.start_soon(look_up, group.cancel_scope)
+    if failures:
+        raise failures[0]
+    return found
 
 
 class _Walked:

@@ -1,72 +1,66 @@
-"""The ledger beside the bank's own list: what only one of them has, and what they say differently."""
+"""Reconcile the ledger with the bank's own list: report what only one of them has, and what they say differently."""
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import timedelta
 
-from attrs import frozen
+from attrs import define, frozen
 
 from paystar_async.clock import checked_seconds
-from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.decide import is_another
+from paystar_async.models.transfers import Settlement
+from paystar_async.payouts.bank_list import PAGE_SIZE, NoListError, find_each
+from paystar_async.payouts.bank_list import pages as walk_pages
+from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
 from paystar_async.payouts.desk import Desk
+from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Product
-from paystar_async.payouts.records import TransferRecord
-from paystar_async.payouts.states import State
-from paystar_async.storage.database import Parameters, Value
-from paystar_async.values.money import read_answer
+from paystar_async.payouts.reading import TRANSFER, transfer_of
+from paystar_async.payouts.tables import pieces
+from paystar_async.storage.database import Value
 
-PAGE = 500
-STALE = 3
-"""Pages of the bank's list in a row with nothing on them that was sent lately; from there on it is asked one by one."""
+__all__ = ["Mismatch", "Reconciliation", "reconcile"]
+
 CALL_SECONDS = 30.0
+ROWS_PER_QUERY = 1000
+LOOK_UPS_PER_TRANSACTION = 200
 
-_RECENT = """
-    SELECT track_id FROM paystar_payout_transfers
-    WHERE product = :product AND account = :account AND deposit = :deposit AND attempt > 0
-        AND changed_at >= :since AND track_id > :after
-    ORDER BY track_id LIMIT :most
+_IN_SCOPE = "(t.changed_at >= :since OR t.state NOT IN ('success', 'failed', 'reversed'))"
+_DEPOSITS = f"""
+SELECT DISTINCT t.deposit FROM paystar_payout_transfers t
+WHERE t.product = :product AND t.account = :account AND {_IN_SCOPE} ORDER BY t.deposit
+"""  # noqa: S608
+_ALL_DEPOSITS = """
+SELECT DISTINCT deposit FROM paystar_payout_chunks WHERE product = :product AND account = :account ORDER BY deposit
 """
-_DOUBTED = _RECENT.replace("attempt > 0", "doubts > 0")
-"""Of what was sent again the first attempt may have paid as well, far down the list."""
-_DEPOSITS = """
-    SELECT DISTINCT deposit FROM paystar_payout_transfers
-    WHERE product = :product AND account = :account AND attempt > 0 AND changed_at >= :since
-    ORDER BY deposit
+_TRANSFERS = f"""
+SELECT {TRANSFER} FROM paystar_payout_transfers t
+WHERE t.product = :product AND t.account = :account AND t.deposit = :deposit AND t.track_id > :after AND {_IN_SCOPE}
+ORDER BY t.track_id LIMIT :limit
+"""  # noqa: S608
+_OLDEST_PLAN = """
+SELECT MIN(b.created_at) AS at FROM paystar_payout_transfers t
+JOIN paystar_payout_batches b ON b.batch_id = t.batch_id
+WHERE t.product = :product AND t.account = :account AND t.deposit = :deposit
+    AND t.state NOT IN ('success', 'failed', 'reversed')
 """
-_SAID: Mapping[str, frozenset[State]] = {
-    TransferStatus.SUCCESS: frozenset({State.SUCCESS}),
-    TransferStatus.FAILED: frozenset({State.FAILED, State.REVERSED}),
-    TransferStatus.PENDING: frozenset({State.PENDING}),
-}
-
-
-@frozen(kw_only=True)
-class Mismatch:
-    """A transfer of which the ledger and the bank say different things.
-
-    Attributes:
-        track_id: the transfer's own id.
-        field: what they differ in: ``status``, ``amount``, or ``payment``: the bank has paid it under a second name.
-        ledger: what the ledger says.
-        bank: what the bank says.
-    """
-
-    track_id: str
-    field: str
-    ledger: str
-    bank: str
 
 
 @frozen(kw_only=True)
 class Reconciliation:
-    """What came of comparing the ledger with the bank's list.
+    """The result of comparing the ledger with what the bank has.
 
     Attributes:
-        compared: how many transfers both have.
-        learned: how many of them the bank had decided and the ledger did not know yet; now it does.
-        orphans: what the bank has and the ledger has not: somebody else pays from the same account.
-        mismatches: what they say differently, after the ledger has learned.
-        missing: track_ids that were sent, by the ledger, and that the bank does not list.
+        compared: how many transfers both have, of those in the window or undecided.
+        learned: how many of these the bank had decided and the ledger did not know yet; now it does.
+        orphans: entries of the bank's list that are not on record, and that nothing shows to be older than the window:
+            somebody else pays from the same account.
+        mismatches: what they say differently after the ledger has learned; a transfer that was not sent by the ledger
+            and that the bank has; every track_id that the bank has paid twice.
+        missing: track_ids that were sent, by the ledger, and that the bank does not have, not even by a look-up each.
+        undated: how many more entries are not on record, behind all that the ledger sent in the window and before
+            anything older: nothing tells whether they are in the window.
+        listed: how many entries of the bank's list were compared.
+        requests: how many requests were made for that.
     """
 
     compared: int
@@ -74,138 +68,136 @@ class Reconciliation:
     orphans: tuple[Settlement, ...]
     mismatches: tuple[Mismatch, ...]
     missing: tuple[str, ...]
+    undated: int
+    listed: int
+    requests: int
 
     @property
     def ok(self) -> bool:
-        """Whether both say the same."""
-        return not (self.orphans or self.mismatches or self.missing)
+        """Whether the bank was asked, and both say the same.
+
+        It is never True where no request was made: of a ledger without transfers there is no deposit account to list.
+        """
+        return self.requests > 0 and not (self.orphans or self.mismatches or self.missing)
 
 
 async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
-    """Compare all that was sent in the last ``window`` seconds."""
+    """Compare the transfers of the last ``window`` seconds, and all undecided ones, with what the bank has."""
     seconds = checked_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
     since = await desk.ledger.now() - seconds
-    compared = learned = 0
-    orphans: list[Settlement] = []
-    mismatches: list[Mismatch] = []
-    missing: list[str] = []
+    work: list[_Reconciler] = []
     for product in desk.products.values():
         of_account: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
-        for row in await desk.ledger.tables.fetch(_DEPOSITS, of_account):
-            deposit = row["deposit"]
-            of_deposit = {**of_account, "deposit": deposit}
-            sent, again = await _sent(desk, of_deposit, _RECENT), await _sent(desk, of_deposit, _DOUBTED)
-            count = len(sent)
-            older: list[Settlement] = []
-            paid: dict[str, str] = {}
-            async for found in _found(product, deposit, sent, again):
-                told = await _compare(desk, product, found, sent, paid)
-                learned += told.learned
-                mismatches += told.mismatches
-                # The list has no times: what stands before one of ours in it is newer than that.
-                if told.newer is not None:
-                    orphans += older + list(told.unknown[: told.newer])
-                    older.clear()
-                older += told.unknown[told.newer or 0 :]
-            compared += count - len(sent)
-            missing += sorted(sent)
+        rows = await desk.ledger.tables.fetch(_DEPOSITS, of_account)
+        # Without a transfer in the window, others may still have paid from the account.
+        rows = rows or await desk.ledger.tables.fetch(_ALL_DEPOSITS, of_account)
+        work += [_Reconciler(desk.ledger, product, row["deposit"], since) for row in rows]
+    results = [await one.run() for one in work]
     return Reconciliation(
-        compared=compared,
-        learned=learned,
-        orphans=tuple(orphans),
-        mismatches=tuple(dict.fromkeys(mismatches)),
-        missing=tuple(missing),
+        compared=sum(result.scope.count - len(result.scope.unseen) for result in results),
+        learned=sum(result.learned for result in results),
+        orphans=tuple(entry for result in results for entry in result.orphans),
+        mismatches=tuple(dict.fromkeys(mismatch for result in results for mismatch in result.mismatches)),
+        missing=tuple(track_id for result in results for track_id in result.missing),
+        undated=sum(result.undated for result in results),
+        listed=sum(result.listed for result in results),
+        requests=sum(result.requests for result in results),
     )
 
 
-async def _sent(desk: Desk, of_deposit: Parameters, sql: str) -> set[str]:
-    """The track_ids of what was sent from a deposit account lately."""
-    sent: set[str] = set()
-    after = ""
-    while rows := await desk.ledger.tables.fetch(sql, {**of_deposit, "after": after, "most": PAGE}):
-        sent |= {row["track_id"] for row in rows}
-        after = rows[-1]["track_id"]
-    return sent
+@define
+class _Reconciler:
+    """Compares the transfers of one deposit account with what the bank has."""
 
+    ledger: Ledger
+    product: Product
+    deposit: str
+    since: float
+    asked_at: float = 0.0
+    listed: int = 0
+    requests: int = 0
 
-async def _found(
-    product: Product, deposit: str, sent: set[str], again: set[str]
-) -> AsyncGenerator[Sequence[Settlement], None]:
-    """What the bank has, newest first, as far as it goes on about what was sent; then the rest one by one."""
-    skip = stale = 0
-    page: set[str | None] = set()
-    while sent and stale < STALE and (found := await product.list(deposit, PAGE, skip, CALL_SECONDS)):
-        before = len(sent)
-        # Whatever is paid meanwhile moves the list on: what ended one page then begins the next.
-        if fresh := [one for one in found if one.hashid is None or one.hashid not in page]:
-            yield fresh
-        page = {one.hashid for one in found}
-        stale = stale + 1 if len(sent) == before else 0
-        skip += len(found)
-    for track_id in sorted(sent | again):
-        if found := await product.find(track_id, CALL_SECONDS):
-            yield found
-
-
-@frozen
-class _Told:
-    learned: int
-    mismatches: Sequence[Mismatch]
-    unknown: Sequence[Settlement]
-    newer: int | None
-    """How many of the unknown ones stand before the last one that was sent lately; None where there is no such one."""
-
-
-async def _compare(
-    desk: Desk, product: Product, found: Sequence[Settlement], sent: set[str], paid: dict[str, str]
-) -> _Told:
-    """One page of the bank's list beside the ledger, which learns from it first."""
-    names = {product.own(one.track_id) for one in found if one.track_id}
-    records = await desk.ledger.known(product.name, product.account, names)
-    learned = await desk.ledger.learn(product, [*found, *await _elsewhere(product, found, records)])
-    records = await desk.ledger.known(product.name, product.account, names)
-    unknown: list[Settlement] = []
-    mismatches: list[Mismatch] = []
-    newer: int | None = None
-    for one in found:
-        record = records.get(product.own(one.track_id)) if one.track_id else None
-        if record is None:
-            unknown.append(one)
-            continue
-        mismatches += _differences(record, one, paid)
-        if record.track_id in sent and not is_another(record.hashid, one):
-            sent.discard(record.track_id)
-            newer = len(unknown)
-    return _Told(len(learned), mismatches, unknown, newer)
-
-
-async def _elsewhere(
-    product: Product, found: Sequence[Settlement], records: Mapping[str, TransferRecord]
-) -> Sequence[Settlement]:
-    """All that the bank has under the track_ids of which a page says "failed": another page may say otherwise."""
-    failed = {product.own(one.track_id) for one in found if one.track_id and one.status == TransferStatus.FAILED}
-    news = [name for name in sorted(failed & records.keys()) if records[name].state not in _SAID[TransferStatus.FAILED]]
-    return [entry for name in news for entry in await product.find(name, CALL_SECONDS)]
-
-
-def _differences(record: TransferRecord, entry: Settlement, paid: dict[str, str]) -> Sequence[Mismatch]:
-    told: list[Mismatch] = []
-    name, alive = record.hashid, entry.status != TransferStatus.FAILED
-    if name is None and alive and entry.hashid is not None:
-        name = paid.setdefault(record.track_id, entry.hashid)
-    if is_another(name, entry):
-        if not alive:
-            return ()  # an attempt of which nothing came
-        return [Mismatch(track_id=record.track_id, field="payment", ledger=str(name), bank=str(entry.hashid))]
-    if record.state not in _SAID.get(entry.status, frozenset()):
-        told.append(
-            Mismatch(track_id=record.track_id, field="status", ledger=record.state.value, bank=entry.status.value)
+    async def run(self) -> "_Result":
+        """Walk the bank's list through the window, then look up what it did not show."""
+        scope = await self._scope()
+        comparison = Comparison(self.ledger, self.product, scope)
+        try:
+            whole = await self._walk(comparison)
+        except NoListError:
+            names = scope.sent | scope.unsent
+        else:
+            await comparison.end(self.asked_at, whole=whole)
+            names = scope.sent & scope.unseen
+            if not whole:  # the list may have more about these, further down
+                names |= scope.resent | comparison.doubtful | comparison.failed.keys()
+        for piece in pieces(sorted(names), LOOK_UPS_PER_TRANSACTION):
+            asked_at = await self.ledger.now()
+            self.requests += len(piece)
+            await comparison.add_found(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
+        return _Result(
+            scope=scope,
+            learned=comparison.learned,
+            orphans=comparison.orphans,
+            undated=comparison.undated,
+            mismatches=comparison.mismatches,
+            missing=await self._missing(scope),
+            listed=self.listed,
+            requests=self.requests,
         )
-    said = entry.extra.get("amount")
-    try:
-        amount = record.amount if said is None else read_answer(said)
-    except ValueError:
-        amount = record.amount  # no amount that anybody could read
-    if amount != record.amount:
-        told.append(Mismatch(track_id=record.track_id, field="amount", ledger=str(record.amount), bank=str(amount)))
-    return told
+
+    async def _scope(self) -> Scope:
+        of_deposit: dict[str, Value] = {
+            "product": self.product.name,
+            "account": self.product.account,
+            "deposit": self.deposit,
+        }
+        rows = await self.ledger.tables.fetch(_OLDEST_PLAN, of_deposit)
+        oldest: float | None = rows[0]["at"]
+        scope = Scope(since=self.since, horizon=self.since if oldest is None else min(self.since, oldest))
+        after = ""
+        while rows := await self.ledger.tables.fetch(
+            _TRANSFERS, {**of_deposit, "since": self.since, "after": after, "limit": ROWS_PER_QUERY}
+        ):
+            for row in rows:
+                scope.add(transfer_of(row), row["doubts"])
+            after = rows[-1]["track_id"]
+        return scope
+
+    async def _walk(self, comparison: Comparison) -> bool:
+        """Compare the bank's list as far back as the window goes; return True if it was walked to its end."""
+
+        async def fetch(skip: int) -> Sequence[Settlement]:
+            self.asked_at = await self.ledger.now()
+            page = await self.product.list(self.deposit, PAGE_SIZE, skip, CALL_SECONDS)
+            if page is None:
+                raise NoListError(f"transfers of a {self.product.name} cannot be listed")
+            self.requests += 1
+            return page
+
+        async with aclosing(walk_pages(fetch)) as walked:
+            async for page in walked:
+                self.listed += len(page)
+                await comparison.add_page(page, self.asked_at)
+                if comparison.done:
+                    return False
+        return True
+
+    async def _missing(self, scope: Scope) -> list[str]:
+        """Return the track_ids that were sent and were not found, unless that has changed meanwhile."""
+        missing: list[str] = []
+        for piece in pieces(sorted(scope.sent & scope.unseen), PAGE_SIZE):
+            records = await self.ledger.known(self.product.name, self.product.account, piece)
+            missing += [track_id for track_id in piece if is_sent(records[track_id])]
+        return missing
+
+
+@frozen(kw_only=True)
+class _Result:
+    scope: Scope
+    learned: int
+    orphans: Sequence[Settlement]
+    undated: int
+    mismatches: Sequence[Mismatch]
+    missing: Sequence[str]
+    listed: int
+    requests: int

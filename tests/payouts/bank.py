@@ -100,7 +100,9 @@ class Teller:
         if self.finds:
             return self.finds.popleft()(value.track_id)
         if value.track_id is None:
-            return [self.entry(name) for name in self.statuses]
+            assert isinstance(value, FindTransfers)
+            newest = [self.entry(name) for name in reversed(self.statuses)]
+            return newest[value.skip or 0 :][: value.limit]
         return [self.entry(value.track_id)] if value.track_id in self.statuses else []
 
     def execute(self, given: Sequence[Value], status: TransferStatus | None = None) -> list[Settlement]:

@@ -18,6 +18,7 @@ from tests.servers import PostgresServer
 
 KEY = Crypto.new_key()
 _MOMENTS = {
+    "paystar_payout_batches": ("created_at",),
     "paystar_payout_chunks": ("due", "until"),
     "paystar_payout_transfers": ("unknown_since", "asked_at", "changed_at"),
     "paystar_payout_gates": ("next_at",),

@@ -1,20 +1,27 @@
 """The ledger beside the bank's list, which is long, grows while it is read, and may hold more than was asked for."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from paystar_async.errors import InvalidValue, Unanswered
-from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.endpoint import Response
+from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
+from paystar_async.models.base import Call
+from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
+from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.payouts import reconcile
-from paystar_async.payouts.product import Bank
-from paystar_async.payouts.reconcile import Mismatch
+from paystar_async.payouts.bank_list import FINDS_AT_ONCE
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.product import Bank, WalletPayouts
+from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
 from paystar_async.sandbox import Sandbox
-from tests.payouts.bank import Desk, answering, each, raising
+from tests.payouts.bank import Desk, Teller, each, raising, wallet_transfer
+from tests.payouts.bank import transfer as numbered
 from tests.payouts.bank import transfers as paid
 from tests.payouts.places import Place
 from tests.payouts.test_payouts import Client, client, sandbox, transfer, transfers
@@ -53,7 +60,7 @@ async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbo
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that takes many questions."""
-    monkeypatch.setattr(reconcile, "PAGE", 3)
+    monkeypatch.setattr(reconcile, "PAGE_SIZE", 3)
 
 
 Listed = Callable[[Sequence[Settlement]], Sequence[Settlement]]
@@ -132,7 +139,7 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     """On a page of its own, where nothing beside it says otherwise."""
-    monkeypatch.setattr(reconcile, "PAGE", 1)
+    monkeypatch.setattr(reconcile, "PAGE_SIZE", 1)
     sandbox.settings.settle_seconds = 3600.0 if waits else 0.0
     failed = Settlement(hashid="of-before", track_id="t-0", status=TransferStatus.FAILED)
     told = Bank.list
@@ -153,54 +160,389 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
     assert (found.compared, report.of(expected).count) == (2, 2)
 
 
-def beside(desk: Desk) -> Any:
-    """What reconcile needs of a desk."""
-    return SimpleNamespace(ledger=desk.ledger, products={"bank": desk.product})
+def listed(status: str, hashid: str | None) -> Settlement:
+    return Settlement(track_id="t-00000", status=TransferStatus(status), hashid=hashid)
 
 
-def listed(status: str, hashid: str | None, **more: Any) -> Settlement:
-    return Settlement(track_id="t-00000", status=TransferStatus(status), hashid=hashid, **more)
+class Book(Teller):
+    """A bank that keeps a list, newest first, each payment under a hashid of its own.
+
+    Attributes:
+        entries: the list.
+        lost: track_ids the list does not show, though they can be looked up.
+        queries: what was asked: the number of skipped entries, or a track_id.
+        most_at_once: how many look-ups were under way at once at most.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entries: list[Settlement] = []
+        self.lost: set[str] = set()
+        self.queries: list[int | str] = []
+        self.failure: Exception | None = None
+        self.looking = self.most_at_once = 0
+
+    def pay(self, track_id: str, hashid: str | None = "own", **fields: Any) -> Settlement:
+        """Put a payment on the list, whoever has made it."""
+        given = dict[str, Any](status=self.status, ref_code=f"r{len(self.entries)}") | fields
+        hashid = f"h{len(self.entries)}" if hashid == "own" else hashid
+        self.entries.insert(0, Settlement(track_id=track_id, hashid=hashid, **given))
+        return self.entries[0]
+
+    def execute(self, given: Sequence[Value], status: TransferStatus | None = None) -> list[Settlement]:
+        return [self.pay(one.track_id, status=status or self.status) for one in given]
+
+    async def deliver(
+        self, value: Call[Any], timeout: float | None, before_send: Callable[[], None] | None = None, /
+    ) -> Response[Any]:
+        if not isinstance(value, FindTransfers | FindWalletTransfers):
+            return await super().deliver(value, timeout, before_send)
+        if value.track_id is not None:
+            self.queries.append(value.track_id)
+            self.looking += 1
+            self.most_at_once = max(self.most_at_once, self.looking)
+            await asyncio.sleep(0)
+            self.looking -= 1
+            if self.failure is not None:
+                raise self.failure
+            found = [one for one in self.entries if one.track_id == value.track_id]
+        else:
+            assert isinstance(value, FindTransfers)
+            self.queries.append(value.skip or 0)
+            shown = [one for one in self.entries if one.track_id not in self.lost]
+            found = shown[value.skip or 0 :][: value.limit]
+            if self.on_find is not None:
+                await self.on_find()
+        return Response(value=found, status=1, message="", http_status=200, headers={}, body=b"")
 
 
-@pytest.mark.usefixtures("short_pages")
-async def test_a_failure_at_the_end_of_a_page_is_not_believed_before_all_of_its_name_is_seen(
-    place: Place, desk: Desk
-) -> None:
-    await desk.ledger.plan(desk.product, "b", each(paid(1)))
-    desk.teller.script.append(raising(Unanswered("no answer")))
-    await desk.advancer.advance((await desk.chunks())[0])
-    failed, arrived = listed("failed", "second"), listed("success", "first")
-    desk.teller.finds.extend([lambda _: [failed], lambda _: [failed, arrived]])
-    found = await reconcile.reconcile(beside(desk), 3600)
-    events = await desk.ledger.events("bank", "app-1", "t-00000")
-    assert [one.after.value for one in events[-2:]] == ["unknown", "needs_review"]
-    assert (found.compared, found.learned, found.ok) == (1, 1, False)
+@pytest.fixture
+def book() -> Book:
+    return Book()
 
 
-async def test_what_was_paid_twice_is_told_where_the_ledger_has_no_name_of_it(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(paid(1)))
-    desk.teller.script.append(answering(listed("success", None)))
-    await desk.advancer.advance((await desk.chunks())[0])
-    desk.teller.finds.append(lambda _: [listed("success", "second"), listed("success", "first")])
-    found = await reconcile.reconcile(beside(desk), 3600)
-    assert [(one.field, one.ledger, one.bank) for one in found.mismatches] == [("payment", "second", "first")]
+@pytest.fixture
+def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """A desk at a bank whose list takes many requests."""
+    monkeypatch.setattr(reconcile, "PAGE_SIZE", 3)
+    return Desk(place.ledger(), place.clock, book)
 
 
-async def test_of_what_was_sent_again_all_is_asked_for_the_first_attempt_being_far_down_the_list(
-    place: Place, desk: Desk
-) -> None:
-    await desk.ledger.plan(desk.product, "b", each(paid(2)), policy=Policy(chunk=1))
-    [chunk, other] = await desk.chunks()
-    desk.teller.script.append(answering(listed("success", "first", extra={"amount": 1})))
-    await desk.advancer.advance(chunk)
-    await desk.advancer.advance(other)
-    await desk.ledger.resolve("bank", "app-1", "t-00000", "resend")
-    for again in await desk.chunks():
-        await desk.advancer.advance(again)
-    assert await desk.states() == ["success"] * 2
-    both = [desk.teller.entry("t-00000"), listed("success", "first")]
-    desk.teller.finds.extend([lambda _: [desk.teller.entry("t-00001"), both[0]], lambda _: both])
-    found = await reconcile.reconcile(beside(desk), 3600)
-    assert desk.teller.asked == [None, "t-00000"]
-    assert [(one.field, one.bank) for one in found.mismatches] == [("payment", "first")]
-    assert (found.compared, found.missing, found.orphans) == (2, (), ())
+async def compared(desk: Desk, window: float = 3600) -> Reconciliation:
+    return await reconcile.reconcile(
+        cast("Any", SimpleNamespace(ledger=desk.ledger, products={"x": desk.product})), window
+    )
+
+
+async def plan(desk: Desk, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
+    await desk.ledger.plan(desk.product, batch_id, each(values), policy=Policy(**policy))
+
+
+async def pay(desk: Desk, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
+    """Plan a batch and send it, as far as that goes at once."""
+    await plan(desk, batch_id, values, **policy)
+    for chunk in await desk.chunks(batch_id):
+        await desk.advancer.advance(chunk)
+
+
+def numbers(*chosen: int) -> list[Value]:
+    return [numbered(number) for number in chosen]
+
+
+def named(found: Reconciliation, field: str) -> dict[str, tuple[str, str]]:
+    return {one.track_id: (one.ledger, one.bank) for one in found.mismatches if one.field == field}
+
+
+class TestWindow:
+    """How far the list is walked, and what is in the window: it has no times."""
+
+    async def test_reconcile_planned_paid_by_bank_is_reported(self, desk: Desk, book: Book) -> None:
+        """A backup was restored: the ledger says planned, the bank has paid."""
+        await plan(desk, "b", paid(20))
+        for one in paid(20):
+            book.pay(one.track_id)
+        found = await compared(desk)
+        assert named(found, "status") == {one.track_id: ("planned", "success") for one in paid(20)}
+        assert (found.ok, found.learned, found.compared, found.missing) == (False, 20, 20, ())
+        assert book.queries == [0, 3, 6, 9, 12, 15, 18, 20]
+        assert (found.requests, found.listed) == (8, 20)
+        assert "planned" not in await desk.states()
+
+    async def test_reconcile_planned_failed_at_bank_is_reported(self, desk: Desk, book: Book) -> None:
+        await plan(desk, "b", paid(1))
+        book.pay("t-00000", status=TransferStatus.FAILED)
+        assert named(await compared(desk), "status") == {"t-00000": ("planned", "failed")}
+
+    async def test_reconcile_planned_not_at_bank_is_ok(self, desk: Desk, book: Book) -> None:
+        await plan(desk, "b", paid(5))
+        found = await compared(desk)
+        assert (found.ok, found.compared, found.requests) == (True, 0, 1)
+        assert book.queries == [0]
+        assert await desk.states() == ["planned"] * 5
+
+    async def test_reconcile_pages_of_foreign_entries_walks_on(self, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(4))
+        for number in range(30):
+            book.pay(f"x-{number}")
+        found = await compared(desk)
+        assert [one.track_id for one in found.orphans] == [f"x-{number}" for number in reversed(range(30))]
+        assert (found.compared, found.missing, found.mismatches) == (4, (), ())
+        assert all(isinstance(one, int) for one in book.queries)
+
+    async def test_reconcile_stops_behind_older_payment(self, place: Place, desk: Desk, book: Book) -> None:
+        for number in range(30):
+            book.pay(f"x-{number}")
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        book.pay("x-new")
+        await pay(desk, "b", paid(2))
+        found = await compared(desk)
+        assert (found.compared, found.undated) == (2, 0)
+        assert [one.track_id for one in found.orphans] == ["x-new"]
+        assert book.queries == [0, 3]
+
+    async def test_reconcile_second_payment_of_older_is_no_end(self, place: Place, desk: Desk, book: Book) -> None:
+        """The entry under a name that is not on record may be new."""
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        await pay(desk, "b", paid(4))
+        book.pay("x-new")
+        book.pay("t-00090")
+        found = await compared(desk)
+        assert named(found, "payment") == {"t-00090": ("h0", "h6")}
+        assert [one.track_id for one in found.orphans] == ["x-new"]
+        assert found.compared == 4
+
+    async def test_reconcile_planned_before_window_walks_back(self, place: Place, desk: Desk, book: Book) -> None:
+        """It may have been paid ever since it was planned."""
+        await pay(desk, "oldest", numbers(90))
+        place.passes(7200)
+        await plan(desk, "b", paid(1))
+        book.pay("t-00000")
+        place.passes(7200)
+        for number in range(70, 75):
+            await pay(desk, f"old-{number}", numbers(number))
+        place.passes(7200)
+        found = await compared(desk)
+        assert named(found, "status") == {"t-00000": ("planned", "success")}
+        assert found.orphans == ()
+
+    async def test_reconcile_sent_not_shown_walks_on(self, place: Place, desk: Desk, book: Book) -> None:
+        """Though an older payment was seen: the order of the list is assumed."""
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        for number in range(4):
+            book.pay(f"x-{number}")
+        await pay(desk, "b", paid(1))
+        book.entries.reverse()
+        found = await compared(desk)
+        assert (found.compared, found.missing) == (1, ())
+        assert book.queries == [0, 3]
+
+    async def test_reconcile_foreign_without_landmark_is_orphan(self, desk: Desk, book: Book) -> None:
+        await plan(desk, "b", paid(3))
+        book.pay("x-1")
+        found = await compared(desk)
+        assert [one.track_id for one in found.orphans] == ["x-1"]
+        assert not found.ok
+
+    async def test_reconcile_foreign_behind_all_is_undated(self, desk: Desk, book: Book) -> None:
+        book.pay("x-1")
+        await pay(desk, "b", paid(3))
+        found = await compared(desk)
+        assert (found.orphans, found.undated, found.ok) == ((), 1, True)
+
+    async def test_reconcile_quiet_window_still_asks(self, place: Place, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(3))
+        place.passes(7200)
+        assert (await compared(desk)).ok
+        assert book.queries == [0]
+        book.pay("x-1")
+        assert [one.track_id for one in (await compared(desk)).orphans] == ["x-1"]
+
+    async def test_reconcile_empty_ledger_is_never_ok(self, desk: Desk, book: Book) -> None:
+        found = await compared(desk)
+        assert (found.ok, found.requests, book.queries) == (False, 0, [])
+
+
+class TestPaidTwice:
+    """Every track_id the bank has paid twice is reported."""
+
+    async def test_reconcile_reports_every_double_payment(self, desk: Desk, book: Book) -> None:
+        """The ledger knows of the later ones; the earlier ones are pages further down."""
+        for one in paid(12):
+            book.pay(one.track_id)
+        await pay(desk, "b", paid(12))
+        found = await compared(desk)
+        assert len(named(found, "payment")) == 12
+        assert named(found, "payment")["t-00000"] == ("h12", "h0")
+        assert not found.ok
+
+    async def test_reconcile_double_unknown_to_ledger(self, desk: Desk, book: Book) -> None:
+        await plan(desk, "b", paid(1))
+        for number in (1, 2, 3, 1, 4):
+            book.pay(f"x-{number}")
+        found = await compared(desk)
+        assert named(found, "payment") == {"x-1": ("h3", "h0")}
+        assert len(found.orphans) == 5
+
+    async def test_reconcile_planned_paid_twice(self, desk: Desk, book: Book) -> None:
+        await plan(desk, "b", paid(8))
+        for one in (*paid(8), *paid(8)):
+            book.pay(one.track_id)
+        found = await compared(desk)
+        assert set(named(found, "payment")) == set(named(found, "status")) == {one.track_id for one in paid(8)}
+
+    async def test_reconcile_failed_attempt_is_no_double(self, desk: Desk, book: Book) -> None:
+        book.pay("t-00000", status=TransferStatus.FAILED)
+        await pay(desk, "b", paid(1))
+        book.pay("t-00000", status=TransferStatus.FAILED)
+        assert (await compared(desk)).ok
+
+    @pytest.mark.parametrize("hashid", ["", None])
+    async def test_reconcile_double_without_hashids(self, desk: Desk, book: Book, hashid: str | None) -> None:
+        await plan(desk, "b", paid(1))
+        for number in (1, 2, 3, 1, 4, 5):
+            book.pay(f"x-{number}", hashid)
+        assert named(await compared(desk), "payment") == {"x-1": ("r3", "r0")}
+
+    async def test_reconcile_double_of_nameless_older_is_found(self, place: Place, desk: Desk, book: Book) -> None:
+        """The first payment is behind the window, and the ledger has no hashid of it to tell the second by."""
+        await pay(desk, "old", numbers(80, 90))
+        place.passes(7200)
+        place.sql("UPDATE paystar_payout_transfers SET hashid = NULL WHERE track_id = 't-00080'")
+        book.entries.reverse()
+        await pay(desk, "b", paid(1))
+        book.pay("t-00080")
+        book.entries[2:2] = [book.entries.pop(3)]
+        found = await compared(desk)
+        assert book.queries[-1] == "t-00080"
+        assert set(named(found, "payment")) == {"t-00080"}
+
+    async def test_reconcile_resent_first_attempt_behind_window(self, place: Place, desk: Desk, book: Book) -> None:
+        book.pay("t-00000", "first")
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        await pay(desk, "b", paid(2))
+        place.sql("UPDATE paystar_payout_transfers SET doubts = 1 WHERE track_id = 't-00000'")
+        found = await compared(desk)
+        assert book.queries == [0, "t-00000"]
+        assert named(found, "payment") == {"t-00000": ("h2", "first")}
+        assert (found.compared, found.missing, found.orphans) == (2, (), ())
+
+
+class TestLookUps:
+    """Transfers that the list does not show are looked up, a few at once."""
+
+    async def test_reconcile_missing_is_looked_up_first(self, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(12))
+        book.lost = {one.track_id for one in paid(11)}
+        del book.entries[-2:]
+        found = await compared(desk)
+        assert found.missing == ("t-00000", "t-00001")
+        assert (found.compared, found.mismatches, found.requests) == (10, (), 2 + 11)
+        assert book.most_at_once == FINDS_AT_ONCE
+
+    async def test_reconcile_failed_look_up_is_raised_as_it_is(self, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(9))
+        book.entries.clear()
+        book.failure = Unanswered("reset")
+        with pytest.raises(Unanswered):
+            await compared(desk)
+        assert len(book.queries) <= 1 + FINDS_AT_ONCE
+
+    async def test_reconcile_refused_transfer_is_not_missing(self, desk: Desk, book: Book) -> None:
+        desk.teller.script.append(raising(InvalidInput(10, "no", endpoint="transfers.settle")))
+        await pay(desk, "b", paid(1))
+        assert await desk.states() == ["failed"]
+        assert (await compared(desk)).ok
+
+    async def test_reconcile_wallet_looks_planned_up(self, place: Place, book: Book) -> None:
+        desk = Desk(place.ledger(), place.clock, book, product=WalletPayouts, account="w-1")
+        await plan(desk, "b", [wallet_transfer(number) for number in range(3)])
+        book.pay("w-00001")
+        found = await compared(desk)
+        assert sorted(map(str, book.queries)) == ["w-00000", "w-00001", "w-00002"]
+        assert named(found, "status") == {"w-00001": ("planned", "success")}
+        assert (found.compared, found.missing, found.requests) == (1, (), 3)
+
+    async def test_reconcile_look_up_of_another_says_nothing(self, desk: Desk, book: Book) -> None:
+        """A response about another transfer, or about nobody, is not about the one that was asked for."""
+        await pay(desk, "b", paid(1))
+        book.entries = [Settlement(hashid="h0", status=TransferStatus.SUCCESS)]
+        assert (await compared(desk)).missing == ("t-00000",)
+
+
+class TestStatus:
+    """What the ledger has learned is compared with what the bank says."""
+
+    async def test_reconcile_leaves_sending_alone(self, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(1))
+        await plan(desk, "c", numbers(1))
+        desk.teller.on_answer = lambda: compare_within(desk)
+        within: list[Reconciliation] = []
+
+        async def compare_within(desk: Desk) -> None:
+            within.append(await compared(desk))
+
+        [chunk] = await desk.chunks("c")
+        await desk.advancer.advance(chunk)
+        assert within[0].ok
+        assert await desk.states("c") == ["success"]
+
+    async def test_reconcile_newer_than_page_is_no_mismatch(self, place: Place, desk: Desk, book: Book) -> None:
+        """A worker takes in what the bank says while an older page is on its way."""
+        book.status = TransferStatus.PENDING
+        await pay(desk, "b", paid(1))
+
+        async def decided() -> None:
+            place.passes(1)
+            await desk.ledger.learn(desk.product, [listed("success", book.entries[0].hashid)])
+
+        place.passes(1)
+        book.on_find = decided
+        found = await compared(desk)
+        assert await desk.states() == ["success"]
+        assert found.ok
+
+    async def test_reconcile_failed_waits_for_rest_of_list(self, desk: Desk, book: Book) -> None:
+        """Another page may say otherwise."""
+        desk.teller.script.append(raising(Unanswered("no answer")))
+        await pay(desk, "b", paid(1))
+        book.pay("t-00000", "first")
+        for number in range(4):
+            book.pay(f"x-{number}")
+        book.pay("t-00000", "second", status=TransferStatus.FAILED)
+        found = await compared(desk)
+        assert (await desk.causes("t-00000"))[-2:] == ["answer", "reconcile"]
+        assert await desk.states() == ["needs_review"]
+        assert (found.compared, found.learned, found.ok) == (1, 1, False)
+        assert all(isinstance(one, int) for one in book.queries)
+
+    async def test_reconcile_failed_before_window_is_looked_up(self, place: Place, desk: Desk, book: Book) -> None:
+        """The walk ends before the entry that says otherwise."""
+        book.pay("t-00000", "first")
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        desk.teller.script.append(raising(Unanswered("no answer")))
+        await pay(desk, "b", paid(1))
+        book.pay("t-00000", "second", status=TransferStatus.FAILED)
+        await compared(desk)
+        assert book.queries == [0, "t-00000"]
+        assert await desk.states() == ["needs_review"]
+
+    async def test_reconcile_many_failed_take_no_look_up(self, desk: Desk, book: Book) -> None:
+        desk.teller.script.append(raising(Unanswered("no answer")))
+        await pay(desk, "b", paid(9))
+        for one in paid(9):
+            book.pay(one.track_id, status=TransferStatus.FAILED)
+        found = await compared(desk)
+        assert await desk.states() == ["failed"] * 9
+        assert (found.ok, found.learned, found.requests) == (True, 9, 4)
+
+    async def test_reconcile_resent_after_failure_is_no_mismatch(self, desk: Desk, book: Book) -> None:
+        book.status = TransferStatus.FAILED
+        await pay(desk, "b", paid(1))
+        place_state = "UPDATE paystar_payout_transfers SET state = 'planned'"
+        await desk.ledger.tables.fetch(place_state + " WHERE track_id = 't-00000' RETURNING track_id")
+        assert (await compared(desk)).ok
