@@ -368,8 +368,8 @@ async def test_what_the_answer_does_not_mention_is_unknown() -> None:
 @pytest.mark.parametrize(
     ("reply", "kind", "error"),
     [
-        (refused(9), Failed, InsufficientBalance),
-        (refused(10), Failed, PaystarError),
+        (refused(9), Unknown, InsufficientBalance),
+        (refused(10), Unknown, PaystarError),
         (NotSent("no connection"), Failed, NotSent),
         (Unanswered("reset"), Unknown, Unanswered),
         (page(502), Unknown, BadAnswer),
@@ -396,6 +396,16 @@ async def test_a_chunk_that_fails_says_of_each_transfer_what_is_known_and_stops_
         assert type(outcome) is kind
         assert isinstance(outcome.error, error)
     assert {type(outcomes[f"t-{n}"]) for n in range(2, 6)} == {Succeeded}
+
+
+@pytest.mark.parametrize("status", [2, 3, 6, 7, 8, 9, 10, 12])
+async def test_batch_refused_group_is_failed_only_if_of_one(status: int) -> None:
+    """A call of several may have been executed in part before it was refused."""
+    paystar, _ = over(lambda _: refused(status))
+
+    outcomes = await outcomes_of(paystar, several(3), chunk=2)
+
+    assert [type(outcomes[f"t-{n}"]) for n in range(3)] == [Unknown, Unknown, Failed]
 
 
 async def test_a_pending_transfer_is_pending() -> None:

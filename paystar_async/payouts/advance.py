@@ -167,7 +167,7 @@ class Advancer:
             return held
 
     async def _record(self, held: Claim, product: Product, known: Mapping[str, Known]) -> float | None:
-        decision = after_send(held.transfers, known, held.chunk.looks)
+        decision = after_send(held.transfers, known, held.policy, held.chunk.looks)
         release, repeated = await self._let_go(held, decision)
         if release.closed or decision.cause == "auth" or (repeated and decision.close is not None):
             self._alarm(held, decision)

@@ -26,13 +26,19 @@ AND (SELECT COUNT(*) FROM paystar_payout_chunks o WHERE o.work = 'wait' AND o.pr
     AND o.account = :account AND o.deposit = :deposit AND o.until > :at) < :concurrency
 RETURNING {CHUNK}
 """  # noqa: S608
+# The row is locked: ``resume`` comes before or after what is decided by it.
+SHORT = """
+UPDATE paystar_payout_gates SET version = version
+WHERE product = :product AND account = :account AND deposit = :deposit AND short IS NOT NULL
+RETURNING short
+"""
 PACE = """
 UPDATE paystar_payout_gates SET next_at = :next_at
 WHERE product = :product AND account = :account AND deposit = :deposit
 """
 SENDING = f"""
 UPDATE paystar_payout_transfers SET state = 'sending', version = version + 1, attempt = attempt + 1, reason = '',
-    hashid = NULL, ref_code = NULL, changed_at = :at
+    refusal = NULL, hashid = NULL, ref_code = NULL, changed_at = :at
 WHERE chunk_id = :chunk_id AND state = 'planned' RETURNING {HELD}
 """  # noqa: S608
 SENDING_EVENTS = """

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from paystar_async.payouts.claiming import (
     ASK,
@@ -21,11 +21,12 @@ from paystar_async.payouts.claiming import (
     PEEK,
     SENDING,
     SENDING_EVENTS,
+    SHORT,
 )
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.decide import Decision
 from paystar_async.payouts.gates import close
-from paystar_async.payouts.moves import Held, count_not_founds, held_of, move_chunk, move_rows, set_apart
+from paystar_async.payouts.moves import Held, count_not_founds, held_of, move_chunk, move_rows, regroup, set_apart
 from paystar_async.payouts.reading import chunk_of
 from paystar_async.payouts.records import ChunkRecord, Policy, Work
 from paystar_async.payouts.states import State
@@ -223,7 +224,7 @@ async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
         if not rows:
             return Release(ours=False, due=None, closed=closed)
         at = rows[0]["at"]
-        whole = await _write(transaction, claim, decision, at)
+        whole = await _write(transaction, claim, await _with_funds(transaction, chunk, decision), at)
         if whole and decision.work != "none":
             due = None if decision.pause is None else at + decision.pause
             await transaction.execute(NEXT, told | {"work": decision.work, "due": due, "looks": decision.looks})
@@ -240,7 +241,16 @@ async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float
     whole = True
     if decision.whole is not None:
         after, why = decision.whole
-        await move_chunk(transaction, chunk.chunk_id, State.SENDING, after, at=at, cause=cause, reason=why)
+        await move_chunk(
+            transaction,
+            chunk.chunk_id,
+            State.SENDING,
+            after,
+            at=at,
+            cause=cause,
+            reason=why,
+            refusal=decision.refusal,
+        )
     for step in decision.steps:
         moved = await move_rows(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
         whole = whole and len(moved) == len(step)
@@ -252,7 +262,24 @@ async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float
     await count_not_founds(transaction, chunk.product, chunk.account, counts, claim.at)
     if decision.apart:
         await set_apart(transaction, chunk.chunk_id, at)
+    if decision.regroup:
+        await regroup(transaction, chunk, State.PAUSED_FUNDS, at, work="funds", due=None)
+        await regroup(transaction, chunk, State.PLANNED, at, work="send", due=at)
     return whole
+
+
+async def _with_funds(transaction: Timed, chunk: ChunkRecord, decision: Decision) -> Decision:
+    """Return the decision, with what waits for money planned instead if ``resume`` was called meanwhile."""
+    waiting = any(change.after is State.PAUSED_FUNDS for step in decision.steps for change in step)
+    if not waiting or await transaction.fetch(
+        SHORT, {"product": chunk.product, "account": chunk.account, "deposit": chunk.deposit}
+    ):
+        return decision
+    steps = [
+        [evolve(one, after=State.PLANNED) if one.after is State.PAUSED_FUNDS else one for one in step]
+        for step in decision.steps
+    ]
+    return evolve(decision, steps=steps)
 
 
 async def _rest(transaction: Timed, chunk_id: str, at: float) -> float | None:

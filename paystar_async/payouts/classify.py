@@ -12,7 +12,7 @@ from typing import cast
 from attrs import frozen
 
 from paystar_async import errors
-from paystar_async.errors import PaystarError
+from paystar_async.errors import PaystarError, StatusError, http_may_have_executed
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, WalletTransfer
 from paystar_async.values.digits import compact
@@ -69,20 +69,25 @@ class Known:
         verdict: what is known.
         reason: why, in words, masked.
         settlement: what the bank said, where it is ITEM.
+        proven: False for a refusal that does not prove that nothing was executed: the bank is asked first.
     """
 
     verdict: Verdict
     reason: str = ""
     settlement: Settlement | None = None
+    proven: bool = True
 
 
-def classify(result: object, values: Sequence[Value], own: Own) -> Mapping[str, Known]:
+def classify(
+    result: object, values: Sequence[Value], own: Own, hashids: Mapping[str, str] | None = None
+) -> Mapping[str, Known]:
     """What is known of each transfer that was to be sent, or was asked about, in one call.
 
     Args:
         result: the answer's value (a list of Settlement, or Accepted), or whatever was raised.
         values: what was to be sent.
         own: our track_id, given one as the bank keeps it.
+        hashids: track_id by hashid, of transfers whose hashid is on record: it names an entry without a track_id.
 
     Returns:
         A word on each track_id in ``values``, whatever the result was.
@@ -95,17 +100,33 @@ def classify(result: object, values: Sequence[Value], own: Own) -> Mapping[str, 
     entries = _entries(result)
     if entries is None:
         return dict.fromkeys([one.track_id for one in values], _unread("the answer is no list of transfers"))
-    named = _named(entries, values, own)
+    named = _named(entries, values, own, hashids or {})
     return {one.track_id: _of_entries(one, named[one.track_id]) for one in values}
 
 
 def _of_error(error: BaseException, *, alone: bool) -> Known:
     if not isinstance(error, PaystarError):
         return Known(verdict=Verdict.AMBIGUOUS, reason=f"the call ended with {type(error).__name__}")
-    verdict = REFUSALS.get(type(error), Verdict.AMBIGUOUS) if error.executed == "no" else Verdict.AMBIGUOUS
-    if alone and isinstance(error, errors.InvalidInput) and any("track_id" in name for name in error.fields):
+    reason = scrub(str(error.args[0]) if error.args else type(error).__name__)
+    verdict = REFUSALS.get(type(error), Verdict.AMBIGUOUS)
+    if not alone and _is_refusal_of_several(error, verdict):
+        return Known(verdict=verdict, reason=reason, proven=False)
+    if error.executed != "no":
+        verdict = Verdict.AMBIGUOUS
+    elif isinstance(error, errors.InvalidInput) and any("track_id" in name for name in error.fields):
         verdict = Verdict.INTEGRITY  # it may have one of that name, from another hand, and may have paid it
-    return Known(verdict=verdict, reason=scrub(str(error.args[0]) if error.args else type(error).__name__))
+    return Known(verdict=verdict, reason=reason)
+
+
+def _is_refusal_of_several(error: PaystarError, verdict: Verdict) -> bool:
+    """Return True for a response that refuses a call of several transfers.
+
+    assumed: some of them may have been executed before, unless it is the key that was refused.
+    """
+    if verdict is Verdict.AMBIGUOUS or not isinstance(error, StatusError):
+        return False
+    is_key_refusal = verdict is Verdict.AUTH and not error.fields
+    return not is_key_refusal and not http_may_have_executed(error.http_status)
 
 
 def _accepted(value: Value) -> Known:
@@ -126,15 +147,14 @@ def _entries(result: object) -> list[Settlement] | None:
     return entries if len(entries) == len(found) else None
 
 
-def _named(entries: Sequence[Settlement], values: Sequence[Value], own: Own) -> dict[str, list[Settlement]]:
-    """The entries about each transfer: by track_id, never by position."""
+def _named(
+    entries: Sequence[Settlement], values: Sequence[Value], own: Own, hashids: Mapping[str, str]
+) -> dict[str, list[Settlement]]:
+    """Return the entries about each transfer: by track_id or recorded hashid, never by position or number."""
     named: dict[str, list[Settlement]] = {one.track_id: [] for one in values}
     for entry in entries:
-        stored = entry.track_id
-        if stored is None:
-            if len(named) == len(entries) == 1:  # it was asked about alone, and answered alone
-                named[values[0].track_id].append(entry)
-        elif (ours := stored if stored in named else own(stored)) in named:
+        stored = entry.track_id or hashids.get(entry.hashid or "")
+        if stored and (ours := stored if stored in named else own(stored)) in named:
             named[ours].append(entry)
     return named
 
@@ -149,10 +169,18 @@ def _of_entries(value: Value, entries: Sequence[Settlement]) -> Known:
 
 
 def together(entries: Sequence[Settlement]) -> Known:
-    """What the entries about one transfer say; more than one payment is for a person."""
-    first = entries[0]
-    names = {one.hashid for one in entries} - {None}, {one.ref_code for one in entries} - {None}
-    if any(one.status != first.status for one in entries) or max(map(len, names)) > 1:
+    """Return what the entries about one transfer say; more than one payment needs manual review.
+
+    Attempts that failed say nothing of another attempt, under a hashid of its own, that did not.
+    """
+    alive = [one for one in entries if one.status != TransferStatus.FAILED]
+    told = alive or entries
+    first = told[0]
+    names = {one.hashid or None for one in told} - {None}, {one.ref_code or None for one in told} - {None}
+    others = {one.hashid or None for one in entries if one not in told}
+    unclear = bool(others) and (None in others or not names[0] or bool(others & names[0]))
+    is_twice = bool(alive) and max(map(len, names)) > 1
+    if unclear or is_twice or any(one.status != first.status for one in told):
         return Known(verdict=Verdict.INTEGRITY, reason="the bank names it twice, and not alike", settlement=first)
     if first.status not in _DECIDED:
         return _unread(f'the bank says "{scrub(first.status.value)}"')

@@ -8,7 +8,7 @@ from attrs import evolve, field, frozen
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import Known, Verdict
 from paystar_async.payouts.moves import Change, Held
-from paystar_async.payouts.records import Policy, TransferRecord, Work
+from paystar_async.payouts.records import Policy, Refusal, TransferRecord, Work
 from paystar_async.payouts.states import State
 
 FIRST_LOOK = 1.0
@@ -18,7 +18,7 @@ ENOUGH_NOT_FOUNDS = 3
 MOST_ATTEMPTS = 3
 """What was sent so often, and never found, is for a person to look at, whatever the policy says."""
 
-Cause = Literal["answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile"]
+Cause = Literal["answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile", "recovered"]
 STATES: Mapping[TransferStatus, State] = {
     TransferStatus.SUCCESS: State.SUCCESS,
     TransferStatus.FAILED: State.FAILED,
@@ -33,9 +33,11 @@ class Decision:
     Attributes:
         cause: why, in a word.
         whole: the state, and the reason, that all that was being sent comes to.
+        refusal: what ``whole`` was refused for, where that does not prove that nothing was executed.
         steps: changes of single transfers, in order; a transfer may be in several.
         counted: track_id → how many times "not found" has counted now, where that has changed.
         apart: whether those that are planned again get a chunk each.
+        regroup: whether those that are planned again, or lack money, get one chunk of their own.
         close: which gate closes: all of the account (``halted``) or the deposit account (``short``), and why.
         work: what is to be done next for the chunk.
         pause: seconds until then; None: not before somebody resumes it.
@@ -44,27 +46,32 @@ class Decision:
 
     cause: Cause
     whole: tuple[State, str] | None = None
+    refusal: Refusal | None = None
     steps: Sequence[Sequence[Change]] = ()
     counted: Mapping[str, int] = field(factory=lambda: dict[str, int]())
     apart: bool = False
+    regroup: bool = False
     close: tuple[Literal["halted", "short"], str] | None = None
     work: Work
     pause: float | None
     looks: int = 0
 
 
-def after_send(transfers: Sequence[Held], known: Mapping[str, Known], looks: int) -> Decision:
+def after_send(transfers: Sequence[Held], known: Mapping[str, Known], policy: Policy, looks: int) -> Decision:
     """What becomes of transfers that were to be sent in one call.
 
     Args:
         transfers: those of the call, as they were claimed.
         known: what is known of each.
+        policy: of their batch.
         looks: how often their sending was put off before.
     """
     words = [known[one.record.track_id] for one in transfers]
     verdicts = {word.verdict for word in words}
     reason = words[0].reason
     again = State.PLANNED, reason
+    if not words[0].proven:
+        return _refused_several(words[0], policy)
     if verdicts == {Verdict.NOT_SENT}:
         return Decision(cause="not_sent", whole=again, work="send", pause=_backoff(0.5, looks), looks=looks + 1)
     if verdicts == {Verdict.AUTH}:
@@ -83,11 +90,32 @@ def after_send(transfers: Sequence[Held], known: Mapping[str, Known], looks: int
     work: Work = "ask" if waiting else "none"
     pause = FIRST_LOOK if waiting else None
     first = changes[0]
-    if all(
-        (one.after, one.reason, one.ref_code, one.hashid) == (first.after, first.reason, None, None) for one in changes
-    ):
-        return Decision(cause=cause, whole=(first.after, first.reason), work=work, pause=pause)
+    same = first.after, first.reason, first.refusal, None, None
+    if all((one.after, one.reason, one.refusal, one.ref_code, one.hashid) == same for one in changes):
+        whole = first.after, first.reason
+        return Decision(cause=cause, whole=whole, refusal=first.refusal, work=work, pause=pause)
     return Decision(cause=cause, steps=[changes], work=work, pause=pause)
+
+
+def _refused_several(word: Known, policy: Policy) -> Decision:
+    """Decide a refused call of several transfers: each is looked up before anything of it is sent again."""
+    cause, kind = _REFUSED[word.verdict]
+    return Decision(
+        cause=cause,
+        whole=(State.UNKNOWN, word.reason),
+        refusal=cause,
+        close=(kind, word.reason) if kind is not None else None,
+        work="ask",
+        pause=policy.spacing,
+    )
+
+
+_REFUSED: Mapping[Verdict, tuple[Refusal, Literal["halted", "short"] | None]] = {
+    Verdict.AUTH: ("auth", None),
+    Verdict.HALT: ("halt", "halted"),
+    Verdict.FUNDS: ("funds", "short"),
+    Verdict.REJECTED: ("rejected", None),
+}
 
 
 def _answered(held: Held, word: Known) -> Change:
@@ -97,8 +125,11 @@ def _answered(held: Held, word: Known) -> Change:
         return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
     if word.verdict is Verdict.REJECTED:
         # An earlier attempt may be why: "this track_id was used before" is no proof that nothing was paid.
-        after = State.NEEDS_REVIEW if held.doubts else State.FAILED
-        return Change(record=record, after=after, reason=word.reason)
+        if held.doubts:
+            return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+        if record.attempt > 1:
+            return Change(record=record, after=State.UNKNOWN, reason=word.reason, refusal="failed")
+        return Change(record=record, after=State.FAILED, reason=word.reason)
     if word.verdict is not Verdict.ITEM or word.settlement is None:
         return Change(record=record, after=State.UNKNOWN, reason=word.reason)
     after = STATES[word.settlement.status]
@@ -106,6 +137,11 @@ def _answered(held: Held, word: Known) -> Change:
         # It may be this attempt alone that failed: the inquiry knows of all of them.
         why = f"sent again, and failed: {word.reason}"
         return Change(record=record, after=State.UNKNOWN, reason=why, hashid=word.settlement.hashid)
+    if after is State.FAILED:
+        # A bank that refuses repeats fails one that an earlier life of this ledger has paid: it is looked up first.
+        reason = word.reason or "the bank says it failed"
+        hashid = word.settlement.hashid
+        return Change(record=record, after=State.UNKNOWN, reason=reason, hashid=hashid, refusal="failed")
     return said(record, after, word)
 
 
@@ -149,6 +185,7 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
     changes: list[Change] = []
     counted: dict[str, int] = {}
     given_up: list[TransferRecord] = []
+    not_executed: list[Held] = []
     waits: list[float] = []
     for held in transfers:
         record = held.record
@@ -157,6 +194,11 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
         count = _count(held, word, policy, at)
         if word is not None and _is_of_another(held, word) and _is_enough(record, count, policy, at):
             change = _outlived(record, word, policy)
+        if change is None and word is not None and _shows_no_execution(held, word, policy, at):
+            if held.refusal != "failed":
+                not_executed.append(held)
+                continue
+            change = Change(record=record, after=State.FAILED, reason=record.reason)
         if change is not None:
             changes.append(change)
         elif count >= ENOUGH_NOT_FOUNDS:
@@ -166,18 +208,43 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
         if (change is None and record not in given_up) or (change is not None and change.after is State.PENDING):
             waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_founds))
     resent = [one for one in given_up if policy.resend and one.attempt < MOST_ATTEMPTS]
-    steps = [changes + [Change(record=one, after=State.NOT_ACCEPTED, reason=ABSENT.reason) for one in given_up]]
-    steps.append([_given_up(one, resend=one in resent) for one in given_up])
-    moved = bool(changes or given_up)
+    absent = given_up + [one.record for one in not_executed]
+    steps = [
+        changes + [Change(record=one, after=State.NOT_ACCEPTED, reason=ABSENT.reason) for one in absent],
+        [_given_up(one, resend=one in resent) for one in given_up] + [_may_go_again(one) for one in not_executed],
+    ]
+    moved = bool(changes or absent)
     return Decision(
         cause="found",
         steps=[step for step in steps if step],
         counted=counted,
-        apart=bool(resent),
+        apart=bool(resent) or any(one.refusal == "rejected" for one in not_executed),
+        regroup=any(one.refusal != "rejected" for one in not_executed),
         work="ask" if waits else "none",
         pause=min(waits) if waits else None,
         looks=0 if moved else looks + 1,
     )
+
+
+def _shows_no_execution(held: Held, word: Known, policy: Policy, at: float) -> bool:
+    """Return True if a look-up shows that a refused call did not execute a transfer."""
+    if held.refusal is None or at < _refusal_settles_at(held, policy):
+        return False
+    return word is ABSENT or _is_of_another(held, word)
+
+
+def _refusal_settles_at(held: Held, policy: Policy) -> float:
+    """Return when a look-up may settle a refusal, in the ledger's time; the bank's list may lag behind its refusal."""
+    since = held.record.unknown_since or 0.0
+    return since if held.refusal == "failed" else since + policy.spacing
+
+
+def _may_go_again(held: Held) -> Change:
+    """Return the change of a transfer whose call was refused and which the bank does not have: it may be sent again."""
+    record = held.record
+    there = evolve(record, state=State.NOT_ACCEPTED, version=record.version + 1)
+    after = State.PAUSED_FUNDS if held.refusal == "funds" else State.PLANNED
+    return Change(record=there, after=after, reason=record.reason, is_proven=True)
 
 
 def _heard(held: Held, word: Known) -> Change | None:
@@ -193,7 +260,8 @@ def _heard(held: Held, word: Known) -> Change | None:
     if record.state is State.PENDING and is_another(record.hashid, word.settlement):
         change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
         return change if after is not State.FAILED else None
-    return said(record, after, word)
+    change = said(record, after, word)
+    return change if change.reason or after is not State.FAILED else evolve(change, reason=record.reason)
 
 
 def _given_up(record: TransferRecord, *, resend: bool) -> Change:
@@ -240,6 +308,8 @@ def _is_of_another(held: Held, word: Known) -> bool:
 def _wait(held: Held, policy: Policy, at: float, looks: int, *, counted: bool) -> float:
     """Seconds until a transfer is asked about again."""
     record = held.record
+    if held.refusal is not None:
+        return max(FIRST_LOOK * LOOKS_GROW ** min(looks, 8), _refusal_settles_at(held, policy) - at)
     if record.state is not State.UNKNOWN or record.unknown_since is None:
         return min(LONGEST_PENDING, FIRST_LOOK * LOOKS_GROW ** min(looks, 40))
     quiet_ends = record.unknown_since + policy.quiet_window

@@ -48,7 +48,7 @@ class Inquirer:
         entries = await product.list(held.chunk.deposit, PAGE, 0, self._timeout / 2)
         if entries is None:
             return {}
-        told = classify(list(entries), held.values, product.own)
+        told = classify(list(entries), held.values, product.own, _hashids(held))
         return {name: word for name, word in told.items() if word.verdict is not Verdict.AMBIGUOUS}
 
     async def _look(self, held: Claim, product: Product) -> tuple[dict[str, Known], Known | None]:
@@ -68,10 +68,18 @@ class Inquirer:
                 if value.track_id not in known and left > 0:
                     found: Sequence[Settlement] = await product.find(value.track_id, left)
                     # Others in the answer would mean that it was not asked for this one alone: that proves nothing.
-                    known[value.track_id] = (
-                        classify(list(found), [value], product.own)[value.track_id] if found else ABSENT
-                    )
+                    told = classify(list(found), [value], product.own, _hashids(held))
+                    known[value.track_id] = told[value.track_id] if found else ABSENT
         except Exception as error:
             # It only asks: the next look may go better, and what was heard so far holds.
             return known, classify(error, [value], product.own)[value.track_id]
         return known, None
+
+
+def _hashids(held: Claim) -> dict[str, str]:
+    """Return track_id by hashid for the transfers whose hashid is on record and names one of them alone."""
+    named: dict[str, list[str]] = {}
+    for one in held.transfers:
+        if one.record.hashid:
+            named.setdefault(one.record.hashid, []).append(one.record.track_id)
+    return {hashid: track_ids[0] for hashid, track_ids in named.items() if len(track_ids) == 1}

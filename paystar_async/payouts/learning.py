@@ -135,7 +135,10 @@ _NAMED = frozenset({State.PENDING, State.SUCCESS, State.NEEDS_REVIEW})
 
 
 def heard(held: Held, word: Known) -> Change | None:
-    """What becomes of a transfer by what the bank says of it outside of a claim; None: nothing."""
+    """Return what becomes of a transfer by what the bank says of it outside of a claim; None: nothing.
+
+    The bank's word holds for a planned transfer, too: a restored ledger has forgotten what it sent.
+    """
     record = held.record
     if record.state is State.SENDING:
         return None  # whoever is sending it will say
@@ -152,11 +155,6 @@ def heard(held: Held, word: Known) -> Change | None:
         # Of an attempt before or after this one, which it does not speak for.
         change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
         return change if after is not State.FAILED and change.lawful else None
-    if record.state in (State.PLANNED, State.PAUSED_FUNDS) and record.attempt == 0:
-        why = "the bank has it already, and it was never sent from here"
-        return Change(record=record, after=State.NEEDS_REVIEW, reason=why)
-    if record.state in (State.PLANNED, State.PAUSED_FUNDS) and after is State.FAILED:
-        return None  # it is to be sent again, and what failed was an earlier attempt
     if record.state is State.SUCCESS and after is State.FAILED:
         return said(record, State.REVERSED, word)
     if record.state is State.FAILED:

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.reading import transfer_of
-from paystar_async.payouts.records import ProductName, TransferRecord
+from paystar_async.payouts.records import ChunkRecord, ProductName, Refusal, TransferRecord, Work
 from paystar_async.payouts.states import State, may_follow
 from paystar_async.payouts.tables import Tables, Timed, numbered, values
 from paystar_async.storage.database import Row
@@ -18,7 +18,7 @@ _DROP = """
 """
 _CHUNK = f"""
 UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
-    not_founds = 0, asked_at = NULL,
+    not_founds = 0, asked_at = NULL, refusal = CAST(:refusal AS TEXT),
     unknown_since = CASE WHEN :after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
     {_DROP.format(after="CAST(:after AS TEXT)")}
 WHERE chunk_id = :chunk_id AND state = :before
@@ -42,11 +42,11 @@ UPDATE paystar_payout_transfers SET not_founds = CAST(v.times AS BIGINT),
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
     AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = CAST(v.version AS BIGINT)
 """
-_COLUMNS = "track_id version after reason ref_code hashid doubt"
+_COLUMNS = "track_id version after reason ref_code hashid doubt refusal"
 _ROWS = f"""
-WITH v (track_id, version, after, reason, ref_code, hashid, doubt) AS ({{rows}})
+WITH v (track_id, version, after, reason, ref_code, hashid, doubt, refusal) AS ({{rows}})
 UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_transfers.version + 1,
-    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL,
+    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = CAST(v.refusal AS TEXT),
     ref_code = COALESCE(CAST(v.ref_code AS TEXT), paystar_payout_transfers.ref_code),
     hashid = COALESCE(CAST(v.hashid AS TEXT), paystar_payout_transfers.hashid),
     doubts = doubts + CAST(v.doubt AS BIGINT),
@@ -73,6 +73,19 @@ _MOVE_APART = """
 UPDATE paystar_payout_transfers SET chunk_id = chunk_id || '.' || place || '.' || attempt
 WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
 """
+# The bank goes on to decide about the others of their chunk, and nothing of these waits for that.
+_REGROUP = """
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks)
+SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:work AS TEXT),
+    CAST(:due AS DOUBLE PRECISION), 1, 0, 0
+FROM paystar_payout_chunks c WHERE c.chunk_id = :chunk_id AND EXISTS (SELECT 1 FROM paystar_payout_transfers t
+    WHERE t.chunk_id = c.chunk_id AND t.state = CAST(:state AS TEXT) AND t.changed_at = :at)
+"""
+_MOVE_REGROUPED = """
+UPDATE paystar_payout_transfers SET chunk_id = :group_id
+WHERE chunk_id = :chunk_id AND state = :state AND changed_at = :at
+"""
 
 
 @frozen(kw_only=True)
@@ -84,6 +97,7 @@ class Held:
         doubts: how often it went on although something of it may have been paid before: what is heard of one attempt
             then says nothing of the others.
         asked_at: when "not found" last counted.
+        refusal: what its call was refused for, while it is looked up whether it was executed all the same.
         payload: what is to be sent, as it is kept.
         digest: what the contents are proven by.
         masked: whether only a masked form of it is left.
@@ -92,6 +106,7 @@ class Held:
     record: TransferRecord
     doubts: int
     asked_at: float | None
+    refusal: Refusal | None
     payload: Secret = field(repr=False)
     digest: str = field(repr=False)
     masked: bool
@@ -108,6 +123,7 @@ def held_of(row: Row) -> Held:
         record=transfer_of(row),
         doubts=row["doubts"],
         asked_at=row["asked_at"],
+        refusal=row["refusal"],
         payload=Secret(row["payload"]),
         digest=row["digest"],
         masked=row["masked"] is not None and row["masked"] == row["payload"],
@@ -124,6 +140,8 @@ class Change:
         reason: why, in words, masked.
         ref_code: the bank's reference, where it gave one.
         hashid: Paystar's name for it, where it gave one.
+        refusal: what it was refused for, where one look-up has to show that it was not executed.
+        is_proven: whether that look-up found nothing: the attempt is no ambiguous one.
     """
 
     record: TransferRecord
@@ -131,6 +149,8 @@ class Change:
     reason: str = ""
     ref_code: str | None = None
     hashid: str | None = None
+    refusal: Refusal | None = None
+    is_proven: bool = False
 
     @property
     def lawful(self) -> bool:
@@ -139,11 +159,19 @@ class Change:
 
 
 async def move_chunk(
-    transaction: Timed, chunk_id: str, before: State, after: State, *, at: float, cause: str, reason: str = ""
+    transaction: Timed,
+    chunk_id: str,
+    before: State,
+    after: State,
+    *,
+    at: float,
+    cause: str,
+    reason: str = "",
+    refusal: Refusal | None = None,
 ) -> int:
     """Move those of a chunk that are in one state on to another; how many."""
     told: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
-    moved = await transaction.execute(_CHUNK, told | {"reason": reason})
+    moved = await transaction.execute(_CHUNK, told | {"reason": reason, "refusal": refusal})
     if moved:
         await transaction.execute(_CHUNK_EVENTS, told | {"cause": cause})
     return moved
@@ -169,7 +197,8 @@ async def move_rows(
             "reason": one.reason,
             "ref_code": one.ref_code,
             "hashid": one.hashid,
-            "doubt": _doubt(one.record.state, one.after),
+            "doubt": 0 if one.is_proven else _doubt(one.record.state, one.after),
+            "refusal": one.refusal,
         }
         for one in changes
     ]
@@ -214,6 +243,22 @@ async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
     told: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
     await transaction.execute(_APART, told)
     await transaction.execute(_MOVE_APART, told)
+
+
+async def regroup(
+    transaction: Timed, chunk: ChunkRecord, state: State, at: float, *, work: Work, due: float | None
+) -> None:
+    """Move those of a chunk that came to ``state`` just now to one chunk of their own."""
+    told: dict[str, Stored] = {
+        "chunk_id": chunk.chunk_id,
+        "group_id": f"{chunk.chunk_id}.r{chunk.version}",
+        "state": state.value,
+        "at": at,
+        "work": work,
+        "due": due,
+    }
+    if await transaction.execute(_REGROUP, told):
+        await transaction.execute(_MOVE_REGROUPED, told)
 
 
 def _doubt(before: State, after: State) -> int:

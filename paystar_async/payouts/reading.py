@@ -32,7 +32,7 @@ TRANSFER = (
     "product, account, track_id, version, state, attempt, doubts, batch_id, chunk_id, place, amount, deposit,"
     " destination, not_founds, asked_at, unknown_since, reason, ref_code, hashid, changed_at"
 )
-HELD = f"{TRANSFER}, payload, masked, digest"
+HELD = f"{TRANSFER}, payload, masked, digest, refusal"
 _T = ", ".join(f"t.{name}" for name in TRANSFER.split(", "))
 _PAGE = f"""
 SELECT m.place AS position, {_T} FROM paystar_payout_members m

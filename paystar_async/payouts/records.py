@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from typing import Literal, cast
+from typing import Literal, cast, get_args
 
 from attrs import asdict, frozen
 
@@ -12,6 +12,9 @@ from paystar_async.payouts.states import State
 from paystar_async.values.kind import shown
 
 ProductName = Literal["bank", "wallet"]
+Refusal = Literal["auth", "halt", "funds", "rejected", "failed"]
+"""Why a call was refused, or a transfer failed, before one look-up has shown that nothing was executed."""
+LookBeforeSend = Literal["recovered", "always", "never"]
 Work = Literal["send", "wait", "ask", "funds", "none"]
 MOST_IN_A_CHUNK = 100
 
@@ -26,6 +29,9 @@ class Policy:
         rate: calls a second for one deposit account, over all hosts; None: as fast as they come.
         quiet_window: seconds after which "not found" begins to count for a transfer nobody knows the fate of.
         resend: whether such a transfer is sent again, with the same track_id, instead of waiting for a person.
+        look_before_send: whose transfers are looked up at the bank once before their first send. ``"recovered"``: those
+            another process submitted, also an earlier life of this one, so that a restored backup pays nothing twice;
+            ``"always"``: all; ``"never"``: none.
 
     Raises:
         InvalidValue: a number is out of its bounds.
@@ -36,6 +42,7 @@ class Policy:
     rate: float | None = None
     quiet_window: float = 900.0
     resend: bool = False
+    look_before_send: LookBeforeSend = "recovered"
 
     def __attrs_post_init__(self) -> None:
         _whole("chunk", self.chunk, MOST_IN_A_CHUNK)
@@ -45,6 +52,9 @@ class Policy:
         _span("quiet_window", self.quiet_window, "a number of seconds above 0")
         if not isinstance(cast("object", self.resend), bool):
             raise InvalidValue("resend", expected="True or False", got=shown(self.resend))
+        if self.look_before_send not in get_args(LookBeforeSend):
+            expected = '"recovered", "always" or "never"'
+            raise InvalidValue("look_before_send", expected=expected, got=shown(self.look_before_send))
 
     @property
     def spacing(self) -> float:

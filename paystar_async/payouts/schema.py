@@ -138,4 +138,6 @@ SCHEMA = (
     CREATE INDEX paystar_payout_chunks_asked ON paystar_payout_chunks (product, account, due)
     WHERE work <> 'send' AND due IS NOT NULL
     """,
+    # What a call was refused for, until one look-up has shown that nothing of it was executed.
+    "ALTER TABLE paystar_payout_transfers ADD COLUMN refusal TEXT",
 )

@@ -39,7 +39,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
     _S.SUCCESS: frozenset({_S.REVERSED}),
     _S.FAILED: frozenset({_S.NEEDS_REVIEW}),
     _S.UNKNOWN: frozenset({_S.PENDING, _S.SUCCESS, _S.FAILED, _S.NOT_ACCEPTED, _S.NEEDS_REVIEW}),
-    _S.NOT_ACCEPTED: frozenset({_S.PENDING, _S.SUCCESS, _S.FAILED, _S.NEEDS_REVIEW, _S.PLANNED}),
+    _S.NOT_ACCEPTED: frozenset({_S.PENDING, _S.SUCCESS, _S.FAILED, _S.NEEDS_REVIEW, _S.PLANNED, _S.PAUSED_FUNDS}),
     _S.NEEDS_REVIEW: frozenset({_S.PENDING, _S.SUCCESS, _S.FAILED, _S.PLANNED}),
     _S.PAUSED_FUNDS: frozenset({_S.PLANNED, _S.PENDING, _S.SUCCESS, _S.FAILED, _S.NEEDS_REVIEW}),
     _S.REVERSED: frozenset(),

@@ -16,7 +16,9 @@ from paystar_async.errors import (
     BY_STATUS,
     BadAnswer,
     Executed,
+    ExpiredToken,
     InvalidInput,
+    InvalidRefreshToken,
     InvalidToken,
     ServerFault,
     StatusError,
@@ -34,6 +36,9 @@ T = TypeVar("T")
 
 MANY = 100
 SUCCESS = frozenset({1, "ok"})
+# assumed: a refused key is refused before anything is executed, also in a call of several transfers. Any other refusal
+# of several may come after some of them were executed.
+_KEY_REFUSALS = frozenset({InvalidToken, ExpiredToken, InvalidRefreshToken})
 INVALID_ACCESS = "دسترسی نامعتبر"
 """How an invalid or expired key is also refused, with no code 4 or 5 (WIRE §1, two integrations)."""
 
@@ -72,8 +77,16 @@ class Wire:
 
     def is_long(self, request: Request[Any]) -> bool:
         """Whether it takes a good part of a millisecond to write."""
+        return self._count(request) > MANY
+
+    def _count(self, request: Request[Any]) -> int:
+        """Return how many models the request's list field holds; 0 without such a field."""
         name = self._form(request.endpoint).several
-        return name is not None and len(getattr(request.value, name) or ()) > MANY
+        return 0 if name is None else len(getattr(request.value, name) or ())
+
+    def _sends_several(self, request: Request[Any]) -> bool:
+        """Return True if the request moves money for several transfers at once."""
+        return request.endpoint.ask is not None and self._count(request) > 1
 
     def encode(self, request: Request[Any]) -> Outgoing:
         """The request as it leaves, with its secrets and its signature."""
@@ -137,8 +150,11 @@ class Wire:
         kind = status_class(status)
         if text.strip() == INVALID_ACCESS and kind in (StatusError, ServerFault, InvalidInput):
             kind = InvalidToken  # ours
-        executed: Executed | None = "maybe" if http_may_have_executed(http_status) else None
         fields = {self._shown(request, name): [self._shown(request, one) for one in told] for name, told in _told(data)}
+        is_key_refusal = kind in _KEY_REFUSALS and not fields
+        executed: Executed | None = None
+        if http_may_have_executed(http_status) or (self._sends_several(request) and not is_key_refusal):
+            executed = "maybe"
         return kind(
             status if isinstance(status, int) else self._shown(request, status)[:40],
             self._shown(request, text),

@@ -64,7 +64,7 @@ def test_each_status_is_what_the_design_says(code: int | str) -> None:
         (errors.Unanswered("nothing came"), Verdict.AMBIGUOUS),
         (errors.BadAnswer("$", "HTML", http_status=200), Verdict.AMBIGUOUS),
         (errors.InsufficientBalance(9, "no", http_status=502, executed="maybe"), Verdict.AMBIGUOUS),
-        (errors.InvalidInput(10, "no", executed="maybe"), Verdict.AMBIGUOUS),
+        (errors.InvalidInput(10, "no", http_status=500, executed="maybe"), Verdict.AMBIGUOUS),
         (StatusError("held", "a word nobody knows"), Verdict.AMBIGUOUS),
         (StatusError(99, "a code nobody knows", executed="no"), Verdict.AMBIGUOUS),
         (PaystarError("a ring's own"), Verdict.AMBIGUOUS),
@@ -107,10 +107,43 @@ def test_items_are_found_by_track_id_and_a_missing_one_is_unknown() -> None:
     assert known["t-00000"].settlement == entry("t-00000", "failed")
 
 
-def test_an_item_without_a_track_id_speaks_for_a_single_one_only() -> None:
-    assert verdict([entry(None)]) is Verdict.ITEM
-    assert verdict([entry(None)], *transfers(2)) is Verdict.AMBIGUOUS
-    assert verdict([entry(None), entry(None)]) is Verdict.AMBIGUOUS
+@pytest.mark.parametrize("track_id", [None, "", "t-00009"])
+def test_classify_entry_without_our_track_id_says_nothing(track_id: str | None) -> None:
+    assert verdict([entry(track_id)]) is Verdict.AMBIGUOUS
+    assert verdict([entry(track_id, hashid="h9")]) is Verdict.AMBIGUOUS
+
+
+def test_classify_entry_with_recorded_hashid_counts() -> None:
+    known = classify([entry(None, hashid="h1"), entry(None, hashid="")], transfers(2), same, {"h1": "t-00001"})
+    assert [word.verdict for word in known.values()] == [Verdict.AMBIGUOUS, Verdict.ITEM]
+
+
+def test_classify_shared_or_empty_hashid_keeps_two_transfers_apart() -> None:
+    for hashid in ("same", ""):
+        told = [entry("t-00000", hashid=hashid), entry("t-00001", "failed", hashid=hashid)]
+        known = classify(told, transfers(2), same, {hashid: "t-00000"})
+        assert [word.settlement for word in known.values()] == told
+
+
+@pytest.mark.parametrize("code", [2, 3, 6, 7, 8, 9, 10, 12])
+def test_classify_refusal_of_several_is_not_proven(code: int) -> None:
+    error = BY_STATUS[code](code, "no")
+    assert not any(word.proven for word in classify(error, transfers(2), same).values())
+    assert all(word.proven for word in classify(error, transfers(1), same).values())
+
+
+@pytest.mark.parametrize("code", [4, 5, 13])
+def test_classify_refused_key_of_several_is_proven_without_fields(code: int) -> None:
+    assert classify(BY_STATUS[code](code, "no"), transfers(2), same)["t-00000"].proven
+    assert not classify(BY_STATUS[code](code, "no", fields={"x": ["no"]}), transfers(2), same)["t-00000"].proven
+
+
+def test_classify_failed_attempts_leave_success_of_another_hashid() -> None:
+    """A bank that refuses repeats lists what it paid and what it refused."""
+    assert verdict([entry(status="failed", hashid="b"), entry(hashid="a")]) is Verdict.ITEM
+    assert verdict([entry(status="failed", hashid="a"), entry(hashid="a")]) is Verdict.INTEGRITY
+    assert verdict([entry(status="failed"), entry(hashid="a")]) is Verdict.INTEGRITY
+    assert verdict([entry(status="failed", hashid="a"), entry(status="failed", hashid="b")]) is Verdict.ITEM
 
 
 @pytest.mark.parametrize(

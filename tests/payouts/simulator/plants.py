@@ -16,10 +16,10 @@ from paystar_async.payouts.classify import Known, Value, Verdict, classify
 def naive_retry() -> Generator[None]:
     """No answer? Send it again."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any) -> Mapping[str, Known]:
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
         if isinstance(result, Unanswered):
             return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="timed out") for one in values}
-        return classify(result, values, own)
+        return classify(result, values, own, *more)
 
     with patch.object(advance, "classify", hasty):
         yield
@@ -64,10 +64,10 @@ def no_shield() -> Generator[None]:
 def freed_when_cancelled() -> Generator[None]:
     """It was cancelled, so it was not sent."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any) -> Mapping[str, Known]:
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
             return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
-        return classify(result, values, own)
+        return classify(result, values, own, *more)
 
     with patch.object(advance.Advancer, "advance", _at_hand), patch.object(advance, "classify", hasty):
         yield

@@ -1,0 +1,191 @@
+"""A refusal is no proof: what a refused call of several may have executed is looked up first."""
+
+from collections.abc import Callable
+
+import pytest
+
+from paystar_async.errors import ApplicationInactive, IpNotAllowed, PaystarError, StatusError
+from paystar_async.errors import InsufficientBalance as NoMoney
+from paystar_async.errors import InvalidInput as Invalid
+from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.records import Policy
+from tests.payouts.bank import Act, Desk, Teller, answering, each, execute, raising, transfers
+from tests.payouts.places import Place
+
+POLICY = Policy(chunk=4, quiet_window=100.0)
+SPACING = POLICY.spacing
+REFUSALS = [NoMoney(9, "no money"), Invalid(10, "bad"), IpNotAllowed(7, "not from there"), ApplicationInactive(3, "x")]
+
+
+def entry(track_id: str | None, status: str, **more: str) -> Settlement:
+    return Settlement(track_id=track_id, status=TransferStatus(status), **more)
+
+
+def broken(_: str | None) -> object:
+    raise OSError("no answer")
+
+
+def partly(error: PaystarError, count: int) -> Act:
+    """Return a call that executes its first ``count`` transfers and is refused all the same."""
+
+    def act(teller: Teller, given: list[Value]) -> object:
+        teller.execute(given[:count])
+        raise error
+
+    return act  # type: ignore[return-value]
+
+
+async def work_off(desk: Desk, place: Place, seconds: float) -> None:
+    """Do whatever comes due within ``seconds``, as a dispatcher would."""
+    while due := await desk.advancer.due():
+        chunk, at = due[0]
+        pause = max(0.0, at - await desk.advancer.now()) + 0.001
+        seconds -= pause
+        if seconds < 0:
+            return
+        place.passes(pause)
+        await desk.advancer.advance(chunk)
+
+
+async def refused(desk: Desk, act: Act, count: int = 4) -> str:
+    await desk.ledger.plan(desk.product, "b", each(transfers(count)), policy=POLICY)
+    desk.teller.script.append(act)
+    [chunk] = await desk.chunks()
+    await desk.advancer.advance(chunk)
+    return chunk
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
+async def test_refused_call_of_several_is_unknown_until_looked_up(place: Place, desk: Desk, error: StatusError) -> None:
+    await refused(desk, partly(error, 2))
+    assert await desk.states() == ["unknown"] * 4
+    await work_off(desk, place, SPACING - 1)
+    assert desk.teller.asked == []  # the bank's list may lag behind its refusal
+    assert await desk.ledger.resume("bank", "app-1") == 0
+    await work_off(desk, place, 500)
+    await desk.ledger.resume("bank", "app-1")
+    await work_off(desk, place, 500)
+    assert await desk.states() == ["success"] * 4
+    assert set(desk.teller.executed.values()) == {1}
+
+
+@pytest.mark.parametrize("resume_first", [True, False])
+async def test_no_money_pauses_only_what_bank_does_not_have(place: Place, desk: Desk, resume_first: bool) -> None:
+    """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
+    await refused(desk, partly(NoMoney(9, "no money"), 1))
+    if resume_first:
+        assert await desk.ledger.resume("bank", "app-1") == 0
+        await work_off(desk, place, 60)
+    else:
+        await work_off(desk, place, 60)
+        assert await desk.states() == ["success"] + ["paused_funds"] * 3
+        assert await desk.ledger.resume("bank", "app-1") == 3
+        await work_off(desk, place, 60)
+    assert await desk.states() == ["success"] * 4
+    assert desk.teller.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
+
+
+async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Place, desk: Desk) -> None:
+    """What the bank has not decided yet keeps nothing of its chunk back."""
+    desk.teller.status = TransferStatus.PENDING
+    await refused(desk, partly(NoMoney(9, "no money"), 1))
+    await work_off(desk, place, 60)
+    assert await desk.states() == ["pending"] + ["paused_funds"] * 3
+    desk.teller.status = TransferStatus.SUCCESS
+    assert await desk.ledger.resume("bank", "app-1") == 3
+    await work_off(desk, place, 1)
+    assert await desk.states() == ["pending"] + ["success"] * 3
+
+
+async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: Desk) -> None:
+    def picky(teller: Teller, given: list[Value]) -> object:
+        if any(one.track_id == "t-00002" for one in given):
+            raise Invalid(10, "bad", fields={"destination_account": ["no such account"]})
+        return teller.execute(given)
+
+    desk.teller.script.extend([picky] * 5)  # type: ignore[list-item]
+    await desk.ledger.plan(desk.product, "b", each(transfers(4)), policy=POLICY)
+    await work_off(desk, place, 60)
+    assert await desk.states() == ["success", "success", "failed", "success"]
+    assert desk.teller.executed == {"t-00000": 1, "t-00001": 1, "t-00003": 1}
+    assert [len(call) for call in desk.teller.calls] == [4, 1, 1, 1, 1]
+
+
+async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Desk) -> None:
+    await refused(desk, partly(NoMoney(9, "no money"), 0))
+    part = [lambda _: [], lambda _: [], broken]  # the list, and the first two of four
+    desk.teller.finds.extend(part)  # type: ignore[arg-type]
+    await work_off(desk, place, SPACING + 1)
+    assert sorted(await desk.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
+    await work_off(desk, place, 60)
+    assert await desk.states() == ["paused_funds"] * 4
+    assert await desk.ledger.resume("bank", "app-1") == 4
+    await work_off(desk, place, 1)
+    assert set(desk.teller.executed.values()) == {1}
+
+
+async def test_look_up_without_response_is_repeated_and_nothing_sent(place: Place, desk: Desk) -> None:
+    await refused(desk, partly(NoMoney(9, "no money"), 4))
+    desk.teller.finds.extend([broken] * 6)
+    await work_off(desk, place, SPACING + 1)
+    assert await desk.states() == ["unknown"] * 4
+    await work_off(desk, place, 60)
+    assert await desk.states() == ["success"] * 4
+    assert len(desk.teller.calls) == 1
+
+
+@pytest.mark.parametrize("told", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]])
+async def test_look_up_that_proves_nothing_sends_nothing(place: Place, desk: Desk, told: list[Settlement]) -> None:
+    """An entry about others, or with a word nobody knows, is no "not found"."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=POLICY)
+    desk.teller.script.append(partly(Invalid(10, "bad"), 2))
+    desk.teller.finds.extend([lambda _: told] * 2)
+    await work_off(desk, place, SPACING + 0.5)
+    assert len(desk.teller.calls) == 1
+    await work_off(desk, place, 60)
+    assert await desk.states() == ["success"] * 2
+    assert set(desk.teller.executed.values()) == {1}
+
+
+async def test_refused_call_of_one_is_final(desk: Desk) -> None:
+    await refused(desk, raising(Invalid(10, "bad")), count=1)
+    assert await desk.states() == ["failed"]
+    assert desk.teller.asked == []
+
+
+Found = Callable[[str | None], list[Settlement]]
+
+
+@pytest.mark.parametrize(
+    ("listed", "ends"),
+    [
+        ([("success", "first")], "success"),
+        ([("failed", "second"), ("success", "first")], "success"),
+        ([("pending", "first")], "pending"),
+        ([("failed", "second")], "failed"),
+        ([], "failed"),
+    ],
+)
+async def test_failed_in_response_is_looked_up_before_it_is_final(
+    place: Place, desk: Desk, listed: list[tuple[str, str]], ends: str
+) -> None:
+    """After a failover, a bank that refuses repeats fails what it has paid."""
+    said = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
+    await refused(desk, answering(said), count=1)
+    assert await desk.states() == ["unknown"]
+    entries = [entry("t-00000", word, hashid=name) for word, name in listed]
+    desk.teller.finds.append(lambda _: entries)
+    await work_off(desk, place, 1.5)
+    assert await desk.states() == [ends]
+    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    assert record is not None
+    assert record.reason == ("duplicate track_id" if ends == "failed" else "")
+
+
+async def test_refused_again_alone_after_a_look_up_fails(place: Place, desk: Desk) -> None:
+    """The bank may have listed it late: one more look-up comes before ``failed``."""
+    await refused(desk, raising(Invalid(10, "bad")), count=2)
+    desk.teller.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
+    await work_off(desk, place, 60)
+    assert await desk.states() == ["success"] * 2
