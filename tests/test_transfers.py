@@ -423,7 +423,7 @@ async def test_an_error_that_is_not_paystar_s_leaves_its_chunk_unknown_and_stops
 
     outcomes = await outcomes_of(over(all_succeed, middleware=[ring])[0], several(4), chunk=2)
 
-    assert outcomes["t-0"] == Unknown(track_id="t-0", reason="the call ended with LookupError")
+    assert outcomes["t-0"] == Unknown(track_id="t-0", reason="a user middleware raised LookupError")
     assert {type(outcomes[one]) for one in ("t-2", "t-3")} == {Succeeded}
 
 
