@@ -143,8 +143,8 @@ async def measure(count: int, rounds: int) -> dict[str, float]:
     told: dict[str, list[float]] = {"plan": [], "ledger": [], "bare": [], "payout": []}
     with tempfile.TemporaryDirectory() as home, bank() as (base_url, account):
         async with Paystar(Application(**account), base_url=base_url) as paystar:
-            paying = Bank(paystar._deliver, account["id"])  # noqa: SLF001
-            instant = Instant(paystar._deliver, account["id"])  # noqa: SLF001
+            paying = Bank(paystar._session().deliver, account["id"])  # noqa: SLF001
+            instant = Instant(paystar._session().deliver, account["id"])  # noqa: SLF001
             await bare_round(paystar, count)
             for number in range(rounds):
                 planned, paid = await ledger_round(Path(home) / f"instant-{number}.db", instant, count)

@@ -4,6 +4,7 @@ import asyncio
 import copy
 from collections.abc import Awaitable, Callable
 from contextvars import Context
+from functools import partial
 from typing import Generic, TypeVar, cast
 
 import anyio
@@ -48,6 +49,12 @@ class Job(Generic[T]):
         finally:
             self._done.set()
 
+    def discard(self) -> None:
+        """End a job whose work never began, because its task was cancelled before."""
+        if not self.done:
+            self._error = RuntimeError("the event loop ended before this work did")
+            self._done.set()
+
 
 def _own(error: BaseException) -> BaseException:
     """A copy for one waiter: a shared error would gather everybody's traceback."""
@@ -79,21 +86,26 @@ class Background:
         if self._prepare is not None:
             context.run(self._prepare)
 
-        async def run() -> None:
-            try:
-                await job.run(work)
-            finally:
-                self._jobs.discard(held)
-
         if sniffio.current_async_library() == "trio":
             import trio
 
-            trio.lowlevel.spawn_system_task(run, context=context)
+            trio.lowlevel.spawn_system_task(self._run, held, work, context=context)
         else:
-            task = asyncio.get_running_loop().create_task(run(), context=context)
+            task = asyncio.get_running_loop().create_task(self._run(held, work), context=context)
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(partial(self._ended, held))
         return job
+
+    async def _run(self, job: Job[object], work: Callable[[], Awaitable[object]]) -> None:
+        try:
+            await job.run(work)
+        finally:
+            self._jobs.discard(job)
+
+    def _ended(self, job: Job[object], task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._jobs.discard(job)
+        job.discard()
 
     async def drain(self, seconds: float) -> None:
         """Wait until all have ended, so long at the most, even if the caller is cancelled meanwhile."""

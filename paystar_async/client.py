@@ -1,36 +1,37 @@
 """The client: accounts in, the onion built, services and flows out."""
 
-from collections.abc import Callable, Sequence
+import warnings
+import weakref
+from collections.abc import Sequence
 from functools import cached_property, partial
 from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
-
-import anyio
 
 from paystar_async import settings
 from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.arguments import above, account, rings
 from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Blank, Middleware, Realm, Request, Response, Send, blank, onion
-from paystar_async.errors import ConfigurationError, NotSent
+from paystar_async.endpoint import Middleware, Realm, Response, onion
+from paystar_async.errors import ConfigurationError
 from paystar_async.events import OnEvent, notifier
 from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.keeper import Keeper
 from paystar_async.keys.store import KeyStore
-from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
+from paystar_async.loops import LoopLocal
+from paystar_async.middleware.auth import Auth
 from paystar_async.middleware.deadline import Deadline
 from paystar_async.middleware.limit import Limit
-from paystar_async.middleware.log import Log
+from paystar_async.middleware.log import Log, logger
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
 from paystar_async.options import Checks, Options
 from paystar_async.polling import Watches
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
-from paystar_async.session import WORKING, Session, Sessions
+from paystar_async.session import WORKING, Requests, Session
 from paystar_async.storage.choose import database as chosen_database
 from paystar_async.storage.database import Database
 from paystar_async.table import row_of
@@ -49,8 +50,6 @@ T = TypeVar("T")
 
 RENEWALS_AT_ONCE = 3
 """Connections kept free for the three keys' renewals, which take no slot of the limiter."""
-GOODBYE_SECONDS = RENEWAL_SECONDS + 5.0
-"""A renewal that is broken off may cost the refresh token, so closing waits for one."""
 
 
 class Paystar:
@@ -110,7 +109,8 @@ class Paystar:
         self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
         self._base_url = settings.checked_base_url(base_url)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
-        self._strict = checks == "strict"
+        strict = checks == "strict"
+        self._requests = Requests(self._accounts, timeout, strict)
         self._middleware = rings(middleware)
         self._clock = clock or SystemClock()
         self._notify = notifier(on_event)
@@ -123,12 +123,11 @@ class Paystar:
         check_engine(engine)
         self._given: GivenEngine = engine
         self._budget = Budget()
-        self._sessions = Sessions()
-        self._blanks: dict[type, Blank[Any]] = {}
+        self._sessions = LoopLocal(Session.aclose, Session.abandon)
 
         self.identity = IdentityCalls(self)
         self.inquiry = InquiryCalls(self)
-        self.transfers = Transfers(self, self._flows, concurrency, verify if self._strict else None)
+        self.transfers = Transfers(self, self._flows, concurrency, verify if strict else None)
         self.gateway = GatewayCalls(self)
         self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
         self.keys = Keys(self, self._keeper)
@@ -191,30 +190,8 @@ class Paystar:
             BadAnswer: the answer cannot be read.
             StatusError: Paystar refused; the class names the status.
         """
-        send, request = self._prepared(value, timeout, None)
-        return await send(request)
-
-    async def _deliver(
-        self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
-    ) -> Response[T]:
-        send, request = self._prepared(value, timeout, before_send)
-        return await send(request)
-
-    def _prepared(
-        self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None
-    ) -> tuple[Send, Request[T]]:
-        filled = self._blanks.get(type(value)) or self._blank(value)
-        if self._strict:
-            verify(value)
         session = self._session()
-        if session.closed:
-            raise NotSent("the client was closed before it was sent")
-        return session.send, filled(value, timeout, before_send)
-
-    def _blank(self, value: Call[Any]) -> Blank[Any]:
-        endpoint = row_of(value, "call")
-        made = self._blanks[type(value)] = blank(endpoint, self._accounts.id(endpoint.realm), self._timeout)
-        return made
+        return await session.send(session.prepare(value, timeout))
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
@@ -233,26 +210,27 @@ class Paystar:
 
     async def aclose(self) -> None:
         """Let renewals end, then close the connections; the client may be used again afterwards."""
-        session = self._sessions.take()
+        session = self._sessions.get()
         if session is not None:
-            session.closed = True
-            session.watches.close()
             if "payments" in vars(self):
                 self.payments.close(session.background)
-            if session.payouts is not None:
-                session.payouts.close()
-            await session.background.drain(GOODBYE_SECONDS)
+            await self._sessions.aclose()
             if self._store_is_ours:
                 await self._store.aclose()
             if self._database is not None and self._database_is_ours:
                 await self._database.aclose()
-            if session.engine is not self._given:
-                with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
-                    await session.engine.aclose()
+
+    def __del__(self) -> None:
+        sessions: LoopLocal[Session] | None = vars(self).get("_sessions")  # None where the constructor raised
+        left = [] if sessions is None else sessions.values()  # they are closed each in its own loop
+        if any(session.payouts is not None and session.payouts.dispatcher is not None for session in left):
+            logger.warning("payouts: the client was dropped unclosed, and pays no more; go on with payouts.recover()")
+        if any(session.owns_engine for session in left):
+            warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
 
     def _session(self) -> Session:
         working = WORKING.get()
-        if working is not None and working.client is self:
+        if working is not None and working.serves(self):
             return working
         session = self._sessions.get()
         if session is None:
@@ -272,7 +250,7 @@ class Paystar:
 
         session = self._session()
         if session.payouts is None:
-            given = self._database, self._accounts, self._deliver, self._clock, session.background
+            given = self._database, self._accounts, session.deliver, self._clock, session.background
             fences = partial(getattr, session.engine, "fences")
             session.payouts = Desk.of(*given, fences, self._notify, timeout=self._timeout, crypto=self._crypto)
         return session.payouts
@@ -291,5 +269,14 @@ class Paystar:
             Log(self._clock),
         )
         send = onion(Carrier(self._wire, engine, self._clock), ours, self._middleware)
-        session = Session(self, send, engine, auth, background, Watches(self._clock, background))
+        session = Session(
+            weakref.ref(self),
+            self._requests,
+            send,
+            engine,
+            engine is not self._given,
+            auth,
+            background,
+            Watches(self._clock, background),
+        )
         return session

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+import anyio
 import sniffio
 from attrs import frozen
 
@@ -129,4 +130,5 @@ async def _closed_at_end(
         if local is not None:
             local.discard(loop, value)
             del local
-        await close(value)
+        with anyio.CancelScope(shield=True):  # trio closes a generator in a scope that is cancelled
+            await close(value)

@@ -1,67 +1,119 @@
 """What a client holds in one event loop."""
 
-from asyncio import AbstractEventLoop
+import weakref
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio.lowlevel import RunVar
-from attrs import define
+import anyio
+from attrs import define, field
 
+from paystar_async.accounts import Accounts
 from paystar_async.background import Background
-from paystar_async.endpoint import Send
-from paystar_async.loops import asyncio_loop
-from paystar_async.middleware.auth import Auth
+from paystar_async.endpoint import Blank, Request, Response, Send, blank
+from paystar_async.errors import NotSent
+from paystar_async.loops import current_loop
+from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
+from paystar_async.models.base import Call, verify
 from paystar_async.polling import Watches
+from paystar_async.table import row_of
 from paystar_async.transport.engine import Engine
 
 if TYPE_CHECKING:
     from paystar_async.payouts.desk import Desk
 
+T = TypeVar("T")
+
+GOODBYE_SECONDS = RENEWAL_SECONDS + 5.0
+"""A renewal that is broken off may cost the refresh token, so closing waits for one."""
+
+
+@define(eq=False)
+class Requests:
+    """Makes requests of request values, as a client is configured.
+
+    Args:
+        accounts: who calls.
+        timeout: seconds a call may take by default.
+        strict: whether checksums are proved.
+    """
+
+    accounts: Accounts
+    timeout: float
+    strict: bool
+    _blanks: dict[type, Blank[Any]] = field(factory=dict[type, Blank[Any]], init=False)
+
+    def make(self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
+        """Return the request; raises InvalidValue or ConfigurationError where it cannot be sent."""
+        filled = self._blanks.get(type(value)) or self._blank(value)
+        if self.strict:
+            verify(value)
+        return filled(value, timeout, before_send)
+
+    def _blank(self, value: Call[Any]) -> Blank[Any]:
+        endpoint = row_of(value, "call")
+        made = self._blanks[type(value)] = blank(endpoint, self.accounts.id(endpoint.realm), self.timeout)
+        return made
+
 
 @define(eq=False)
 class Session:
-    """All of a client that is bound to one event loop."""
+    """All of a client that is bound to one event loop.
 
-    client: object
+    Tasks under way hold it, and it holds the client only weakly: a client that is dropped unclosed is collected.
+    """
 
+    client: "weakref.ref[object]"
+    requests: Requests
     send: Send
     engine: Engine
+    owns_engine: bool
     auth: Auth
     background: Background
     watches: Watches
     closed: bool = False
     payouts: "Desk | None" = None
+    _loop: object = field(factory=current_loop, init=False)
+
+    def serves(self, client: object) -> bool:
+        """Return True if this is the client's session in the running loop."""
+        return self.client() is client and self._loop is current_loop()
+
+    def prepare(
+        self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
+    ) -> Request[T]:
+        """Return the request of a value; raises what keeps it from being sent."""
+        request = self.requests.make(value, timeout, before_send)
+        if self.closed:
+            raise NotSent("the client was closed before it was sent")
+        return request
+
+    async def deliver(
+        self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
+    ) -> Response[T]:
+        """Send a request value; ``before_send`` is called right before the first byte."""
+        return await self.send(self.prepare(value, timeout, before_send))
+
+    async def aclose(self) -> None:
+        """Begin nothing more, let renewals end, then close the engine, unless it was handed in."""
+        self.closed = True
+        self.watches.close()
+        if self.payouts is not None:
+            self.payouts.close()
+        try:
+            await self.background.drain(GOODBYE_SECONDS)
+        finally:
+            if self.owns_engine:
+                with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+                    await self.engine.aclose()
+
+    def abandon(self) -> None:
+        """Close the sockets without the event loop, which is closed."""
+        self.closed = True
+        abandon = getattr(self.engine, "abandon", None) if self.owns_engine else None
+        if abandon is not None:
+            abandon()
 
 
 WORKING: ContextVar[Session | None] = ContextVar("paystar_async session", default=None)
 """Whose job this is: a job goes on with its own session, and opens no other for a client that has closed."""
-
-
-class Sessions:
-    """A client's sessions, one for each event loop."""
-
-    def __init__(self) -> None:
-        self._var: RunVar[Session | None] = RunVar("paystar_async session", None)
-        # The one that was asked for last, since every call asks, and the variable takes longer than a ring.
-        self._latest: tuple[AbstractEventLoop, Session] | None = None
-
-    def get(self) -> Session | None:
-        """The one of the loop that runs."""
-        latest, loop = self._latest, asyncio_loop()
-        if latest is not None and latest[0] is loop:
-            return latest[1]
-        session = self._var.get()
-        if session is not None and loop is not None:
-            self._latest = loop, session
-        return session
-
-    def put(self, session: Session) -> None:
-        """Keep it for the loop that runs."""
-        self._var.set(session)
-
-    def take(self) -> Session | None:
-        """The one of the loop that runs, which is kept no longer."""
-        session = self._var.get()
-        self._var.set(None)
-        self._latest = None
-        return session

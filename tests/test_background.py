@@ -194,3 +194,19 @@ def test_a_loop_that_ends_first_leaves_no_one_waiting() -> None:
     asyncio.run(main())
     assert jobs[0].done
     asyncio.run(ask())
+
+
+async def test_drain_does_not_wait_for_a_job_that_never_began() -> None:
+    background = Background()
+
+    async def work() -> None:
+        raise AssertionError("its task was cancelled before")
+
+    job = background.start(work)
+    [task] = asyncio.all_tasks() - {asyncio.current_task()}
+    task.cancel()
+    await asyncio.sleep(0)
+    with anyio.fail_after(1):
+        await background.drain(30)
+        with pytest.raises(RuntimeError, match="loop ended"):
+            await job.wait()

@@ -2,26 +2,45 @@
 
 import asyncio
 import gc
+import logging
+import os
 import threading
-from collections.abc import Generator
+import time
+import weakref
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
+import sniffio
 
 from paystar_async import Paystar
 from paystar_async.clock import SystemClock
 from paystar_async.keys.memory import MemoryKeyStore
-from tests.support import MATCH, Engine, KeyServer, client, in_turn, ok
+from paystar_async.loops import LoopLocal, current_loop
+from paystar_async.sandbox import Sandbox
+from tests.support import MATCH, Engine, KeyServer, client, in_turn, ok, transfer
 
 YES = ok({"is_matched": True})
 
 
 class _Yes(BaseHTTPRequestHandler):
+    opened = 0
+    ended = 0
+
     protocol_version = "HTTP/1.1"
     wbufsize = -1  # head and body in one packet: in two, the second waits for the first one to be acknowledged
+
+    def setup(self) -> None:
+        super().setup()
+        _Yes.opened += 1
+
+    def finish(self) -> None:
+        super().finish()
+        _Yes.ended += 1
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -37,6 +56,7 @@ class _Yes(BaseHTTPRequestHandler):
 @contextmanager
 def _server() -> Generator[str, None, None]:
     """A server in a thread of its own, so that it outlives every loop."""
+    _Yes.opened = _Yes.ended = 0
     with ThreadingHTTPServer(("127.0.0.1", 0), _Yes) as server:
         server.daemon_threads = True
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
@@ -46,6 +66,18 @@ def _server() -> Generator[str, None, None]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def open_connections(most: int = 0) -> int:
+    """Return how many connections the server has; those that are about to end are given a moment."""
+    until = time.monotonic() + 5
+    while (count := _Yes.opened - _Yes.ended) > most and time.monotonic() < until:
+        time.sleep(0.005)
+    return count
+
+
+async def call(paystar: Paystar) -> None:
+    assert (await paystar.send(MATCH)).value.is_matched
 
 
 async def some_calls(paystar: Paystar, *, close: bool = True) -> None:
@@ -145,3 +177,231 @@ def test_a_closed_client_keeps_no_session_and_no_task_in_its_loop() -> None:
         assert asyncio.all_tasks() == before
 
     asyncio.run(play())
+
+
+# --- one state for each client and loop -------------------------------------------------------------------------------
+
+
+async def test_two_clients_in_one_loop_share_no_session() -> None:
+    first, second = Engine(in_turn(YES)), Engine(in_turn(YES))
+    async with client(first) as one, client(second) as other:
+        for paystar in (one, other, other):
+            await call(paystar)
+    assert (len(first.sent), len(second.sent)) == (1, 2)
+
+
+@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+def test_kept_client_leaves_nothing_behind_in_ended_loops(engine: str) -> None:
+    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
+
+    async def view(paystar: Paystar) -> None:
+        loops.append(weakref.ref(asyncio.get_running_loop()))
+        await call(paystar)
+
+    with _server() as url:
+        paystar = client(engine, base_url=url)
+        for _ in range(10):
+            asyncio.run(view(paystar))
+        assert _Yes.opened == 10
+        assert open_connections() == 0
+    gc.collect()
+    assert sum(loop() is not None for loop in loops) == 0
+
+
+def test_kept_client_leaves_nothing_behind_in_ended_trio_runs() -> None:
+    with _server() as url:
+        paystar = client("httpx", base_url=url)
+        for _ in range(3):
+            anyio.run(call, paystar, backend="trio")
+        assert open_connections() == 0
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio's own, of its transports
+def test_closed_loop_loses_its_sockets_at_the_next_use() -> None:
+    with _server() as url:
+        paystar = client("httpx", base_url=url)
+        gc.disable()  # the sockets are closed, not only collected
+        try:
+            for _ in range(5):
+                loop = asyncio.new_event_loop()
+                loop.run_until_complete(call(paystar))
+                loop.close()  # without shutdown_asyncgens
+            assert open_connections(1) == 1
+        finally:
+            gc.enable()
+        asyncio.run(paystar.aclose())
+        asyncio.run(call(paystar))
+        assert open_connections() == 0
+    gc.collect()
+
+
+async def test_dropped_client_frees_its_sockets_and_warns() -> None:
+    with _server() as url:
+        paystar = client("httpx", base_url=url)
+        await call(paystar)
+        gone = weakref.ref(paystar)
+        del paystar
+        with pytest.warns(ResourceWarning, match="unclosed client"):
+            gc.collect()
+        assert gone() is None
+        assert await asyncio.to_thread(open_connections) == 0
+
+
+async def test_dropped_client_of_a_given_engine_does_not_warn() -> None:
+    paystar = client(Engine(in_turn(YES)))
+    await call(paystar)
+    gone = weakref.ref(paystar)
+    del paystar
+    gc.collect()
+    assert gone() is None
+
+
+async def test_dropped_client_pays_no_more_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    sandbox = Sandbox()
+    paystar = Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "paystar.db")
+    await paystar.payouts.recover()
+    background, _ = paystar._flows()  # pyright: ignore[reportPrivateUsage]
+    gone = weakref.ref(paystar)
+    del paystar
+    with caplog.at_level(logging.WARNING, "paystar_async"):
+        gc.collect()
+    assert gone() is None
+    assert "payouts.recover()" in caplog.text
+    with anyio.fail_after(5):
+        await background.drain(30)
+
+
+async def test_client_lives_while_its_batch_does(tmp_path: Path) -> None:
+    sandbox = Sandbox()
+    sandbox.settings.settle_seconds = 0
+    paystar = Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "paystar.db")
+    gone = weakref.ref(paystar)
+    batch = await paystar.payouts.submit([transfer("t-1")], batch_id="b")
+    del paystar
+    gc.collect()
+    await batch.wait(timeout=10)
+    client_of_batch = gone()
+    assert client_of_batch is not None
+    await client_of_batch.aclose()
+
+
+def test_job_that_leads_to_another_loop_uses_that_loops_session() -> None:
+    async def main(paystar: Paystar) -> None:
+        sessions: list[object] = []
+
+        async def elsewhere() -> None:
+            sessions.append(paystar._session())  # pyright: ignore[reportPrivateUsage]
+
+        async def job() -> None:
+            await elsewhere()
+            await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+
+        await paystar._flows()[0].start(job).wait()  # pyright: ignore[reportPrivateUsage]
+        assert len(set(map(id, sessions))) == 2
+        await paystar.aclose()
+
+    asyncio.run(main(client(Engine(in_turn(YES)))))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_forked_process_uses_no_socket_of_its_parent() -> None:
+    with _server() as url:
+        paystar, loop = client("httpx", base_url=url), asyncio.new_event_loop()
+        loop.run_until_complete(call(paystar))
+        child = os.fork()
+        if child == 0:
+            try:
+                loop.run_until_complete(call(paystar))
+                del paystar
+                gc.collect()
+            except BaseException:
+                os._exit(1)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        assert _Yes.opened == 2
+        loop.run_until_complete(call(paystar))
+        assert _Yes.opened == 2  # the parent's is as it was
+        loop.run_until_complete(paystar.aclose())
+        loop.close()
+
+
+class TestLoopLocal:
+    @staticmethod
+    def make() -> tuple[LoopLocal[str], list[str]]:
+        ends: list[str] = []
+
+        async def close(value: str) -> None:
+            await anyio.lowlevel.checkpoint()
+            ends.append(f"closed {value} in {sniffio.current_async_library()}")
+
+        return LoopLocal(close, lambda value: ends.append(f"abandoned {value}")), ends
+
+    @staticmethod
+    def keep(local: LoopLocal[str], value: str) -> Callable[[], Awaitable[None]]:
+        async def main() -> None:
+            assert local.get() is None
+            local.put(value)
+            assert local.get() == value
+            assert local.values() == [value]
+
+        return main
+
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_value_is_closed_when_its_loop_ends(self, backend: str) -> None:
+        local, ends = self.make()
+        for value in ("a", "b"):
+            anyio.run(self.keep(local, value), backend=backend)
+        assert ends == [f"closed a in {backend}", f"closed b in {backend}"]
+        assert local.values() == []
+
+    @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+    def test_aclose_closes_the_value_once(self, backend: str) -> None:
+        local, ends = self.make()
+
+        async def main() -> None:
+            await self.keep(local, "a")()
+            async with anyio.create_task_group() as group:
+                group.start_soon(local.aclose)
+                group.start_soon(local.aclose)
+            assert local.get() is None
+            assert ends == [f"closed a in {backend}"]
+            await self.keep(local, "b")()
+
+        anyio.run(main, backend=backend)
+        assert ends[1:] == [f"closed b in {backend}"]
+
+    def test_value_of_a_closed_loop_is_abandoned_at_the_next_put(self) -> None:
+        local, ends = self.make()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(self.keep(local, "a")())
+        loop.close()
+        assert ends == []
+
+        async def main() -> None:
+            local.put("b")
+            assert ends == ["abandoned a"]
+
+        asyncio.run(main())
+        assert ends == ["abandoned a", "closed b in asyncio"]
+
+    def test_value_of_a_closed_loop_is_abandoned_with_its_owner(self) -> None:
+        local, ends = self.make()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(self.keep(local, "a")())
+        loop.close()
+        del local
+        gc.collect()
+        assert ends == ["abandoned a"]
+
+    async def test_value_of_a_dropped_owner_is_closed_in_its_loop(self) -> None:
+        local, ends = self.make()
+        local.put("a")
+        holder = [local]
+        del local
+        await asyncio.to_thread(holder.clear)  # in another thread, as a collector may
+        await anyio.wait_all_tasks_blocked()
+        assert ends == ["closed a in asyncio"]
+
+    def test_current_loop_outside_of_any_is_an_error(self) -> None:
+        with pytest.raises(sniffio.AsyncLibraryNotFoundError):
+            current_loop()

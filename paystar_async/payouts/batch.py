@@ -31,8 +31,9 @@ class Batch:
         created_at: when it was submitted, in the ledger's time (seconds since 1970).
     """
 
-    def __init__(self, desk: Desk, record: BatchRecord) -> None:
+    def __init__(self, desk: Desk, record: BatchRecord, owner: object = None) -> None:
         self._desk, self._record = desk, record
+        self._owner = owner  # the client: while somebody has its batch, it is not dropped
         self.id: str = record.batch_id
         self.product: ProductName = record.product
         self.count: int = record.count

@@ -90,7 +90,7 @@ class Payouts(ByHand):
                 product, batch_id, _all(first, values), policy=policy, connection=connection
             )
         await self._wake(desk, batch_id, connection)
-        return Batch(desk, record)
+        return Batch(desk, record, self)
 
     async def _wake(self, desk: Desk, batch_id: str, connection: "Connection | None") -> None:
         dispatcher = desk.start()
@@ -115,7 +115,7 @@ class Payouts(ByHand):
         record = await desk.ledger.batch(batch_id)
         if record is None:
             raise InvalidValue("batch_id", expected="a batch on record", got=shown(batch_id))
-        return Batch(desk, record)
+        return Batch(desk, record, self)
 
     async def batches(self, limit: int = 100) -> Sequence[Batch]:
         """The batches on record, newest first.
@@ -124,7 +124,7 @@ class Payouts(ByHand):
             limit: how many at the most.
         """
         desk = self._desk()
-        return [Batch(desk, record) for record in await desk.ledger.batches(limit)]
+        return [Batch(desk, record, self) for record in await desk.ledger.batches(limit)]
 
     async def reconcile(self, window: timedelta | float) -> Reconciliation:
         """Compare the ledger with the bank's own list, and take in what the bank has decided.

@@ -14,7 +14,7 @@ from paystar_async.values.kind import shown
 
 
 class Deliver(Protocol):
-    """Sends a request value behind a fence: ``Paystar._deliver``."""
+    """Sends a request value behind a fence: ``Session.deliver``."""
 
     async def __call__(
         self, value: Call[Any], timeout: float | None, before_send: Callable[[], None] | None = None, /

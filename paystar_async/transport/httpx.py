@@ -196,6 +196,11 @@ class HttpxEngine:
         if stock is not None:
             await stock.aclose()
 
+    def abandon(self) -> None:
+        """Close the sockets of its own connections without the event loop, which is closed."""
+        self._closed = True
+        self._lines.abandon()
+
 
 def _may_go_plainly() -> bool:
     """Whether httpx's own code stands on the way to the network, and this is asyncio."""

@@ -25,13 +25,26 @@ async def connect(host: str, port: int, context: ssl.SSLContext | None) -> "Line
 
     async def dial(address: str) -> Line:
         name = host if context is not None else None
-        _, line = await loop.create_connection(lambda: Line(loop), address, port, ssl=context, server_hostname=name)
+        # A socket of our own making: it can be closed when its loop is, and a transport's cannot.
+        own = await _connected(loop, address, port)
+        _, line = await loop.create_connection(lambda: Line(loop, own), sock=own, ssl=context, server_hostname=name)
         return line
 
     addresses = await addresses_of(host, port)
     if len(addresses) == 1:
         return await dial(addresses[0])
     return await first_of([functools.partial(dial, address) for address in addresses])
+
+
+async def _connected(loop: asyncio.AbstractEventLoop, address: str, port: int) -> socket.socket:
+    own = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        own.settimeout(0)
+        await loop.sock_connect(own, (address, port))
+    except BaseException:
+        own.close()
+        raise
+    return own
 
 
 async def addresses_of(host: str, port: int) -> list[str]:
@@ -77,12 +90,16 @@ def _let_go(task: "asyncio.Task[Line]") -> None:
 class Line(asyncio.Protocol):
     """A connection, once it is made.
 
+    Args:
+        loop: the event loop it belongs to.
+        own: its socket.
+
     Attributes:
         idle_since: when it was laid by, on the loop's clock.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
+    def __init__(self, loop: asyncio.AbstractEventLoop, own: socket.socket) -> None:
+        self._loop, self._own = loop, own
         self._gone = loop.create_future()
         self._is_over = self._is_full = False
         self._reading: Reading | None = None
@@ -151,6 +168,11 @@ class Line(asyncio.Protocol):
         self._transport.abort()
         self._fail(ConnectionAbortedError("the connection was closed"))
 
+    def abandon(self) -> None:
+        """Close the socket without the event loop, which is closed."""
+        self._is_over = True
+        self._own.close()
+
     async def gone(self) -> None:
         """Come back when the socket is closed."""
         await self._gone
@@ -158,7 +180,7 @@ class Line(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep what is written to."""
         self._transport: Any = transport
-        self._socket: int = transport.get_extra_info("socket").fileno()
+        self._socket = self._own.fileno()
 
     def data_received(self, data: bytes) -> None:
         """Read on in the answer."""

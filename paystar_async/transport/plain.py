@@ -104,6 +104,12 @@ class Lines:
         for line in lines:
             await line.gone()
 
+    def abandon(self) -> None:
+        """Close the sockets of all of them without the event loop, which is closed."""
+        self._is_closed = True
+        for line in self._all:
+            line.abandon()
+
     def _take(self, place: Place) -> Line | None:
         """The connection that was used last and can be used again."""
         idle = self._idle.get((place.host, place.port, place.is_tls))

@@ -122,7 +122,7 @@ class Play:
         paystar = Paystar(
             APPLICATION, wallet=WALLET, engine=SimEngine(self.bank, host), clock=host.clock, max_retries=1, timeout=30.0
         )
-        deliver = paystar._deliver  # pyright: ignore[reportPrivateUsage]
+        deliver = paystar._session().deliver  # pyright: ignore[reportPrivateUsage]
         product = WalletPayouts(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
         ledger = Ledger(SimDatabase(self.store, host), clock=host.clock)
         background = Background()
