@@ -260,7 +260,8 @@ class Paystar:
 
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
         background = Background(lambda: WORKING.set(session))
-        auth = Auth(self._accounts, self._store, self._clock, background, self._notify)
+        fences = partial(getattr, engine, "fences")
+        auth = Auth(self._accounts, self._store, self._clock, background, self._notify, fences)
         ours: tuple[Middleware, ...] = (
             Deadline(self._clock, is_first=not self._middleware),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),

@@ -1,11 +1,11 @@
 """Keys in a database: a file shared by the processes of one host, or a PostgreSQL server shared by many hosts."""
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from os import PathLike
 
 from paystar_async.clock import Clock
-from paystar_async.errors import StorageError
+from paystar_async.errors import SchemaMismatch, StorageError, StorageUnavailable
 from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.stored import Stored, stored, to_record, to_text
@@ -15,7 +15,7 @@ from paystar_async.values.secret import Secret
 
 SCHEMA = (
     """
-    CREATE TABLE paystar_keys (
+    CREATE TABLE IF NOT EXISTS paystar_keys (
         realm TEXT NOT NULL,
         account TEXT NOT NULL,
         version BIGINT NOT NULL,
@@ -27,6 +27,7 @@ SCHEMA = (
     )
     """,
 )
+_PROBE = "SELECT version, owner, until, lost, body FROM paystar_keys WHERE version < 0"
 _LOAD = "SELECT version, owner, until, lost, body FROM paystar_keys WHERE realm = :realm AND account = :account"
 _INSERT = """
 INSERT INTO paystar_keys (realm, account, version, lost, body) VALUES (:realm, :account, 1, :lost, :body)
@@ -35,9 +36,10 @@ RETURNING version, owner, until, lost, body
 """
 # A claim that ends later than any could was made before the clock was set back: it holds nobody up.
 _CLAIM = """
-UPDATE paystar_keys SET version = version + 1, owner = :owner, until = :now + :ttl
+UPDATE paystar_keys
+SET version = version + CASE WHEN owner = :owner THEN 0 ELSE 1 END, owner = :owner, until = :now + :ttl
 WHERE realm = :realm AND account = :account AND version = :version
-AND NOT (owner IS NOT NULL AND COALESCE(until, 0) > :now AND COALESCE(until, 0) <= :now + :ttl)
+AND NOT (COALESCE(owner, :owner) <> :owner AND COALESCE(until, 0) > :now AND COALESCE(until, 0) <= :now + :ttl)
 RETURNING version, owner, until, lost, body
 """
 _REPLACE = """
@@ -69,12 +71,18 @@ class DatabaseKeyStore:
         self._laid_out = False
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        """The record as it stands."""
-        async with self._tables() as database:
-            return self._record(key, await _held(database, key))
+        """The record as it stands; a table that is gone is made anew."""
+        was_laid_out = self._laid_out
+        try:
+            held = await self._load(key)
+        except (SchemaMismatch, StorageUnavailable):
+            if not was_laid_out:
+                raise
+            held = await self._load(key)  # dropped or deleted since: the second try lays it out again
+        return self._record(key, held)
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds, or extend one's own claim; None if another has it or the version is gone."""
         return await self._change(key, version, _CLAIM, {"owner": owner, "ttl": float(ttl)})
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
@@ -103,14 +111,28 @@ class DatabaseKeyStore:
             }
             return self._record(key, _stored(key, await transaction.fetch(sql, {**known, **values})))
 
+    async def _load(self, key: KeyId) -> Stored | None:
+        async with self._tables() as database:
+            return await _held(database, key)
+
     def _record(self, key: KeyId, held: Stored | None) -> KeyRecord | None:
         return None if held is None else to_record(key, held, self._crypto)
+
+    async def _lay_out(self) -> None:
+        await self._database.migrate("keys", SCHEMA)
+        try:
+            await self._database.fetch(_PROBE)
+        except SchemaMismatch:
+            # The table was dropped by itself: the schema's version, which is still on record, hides that.
+            with suppress(StorageError):  # another process may just be doing the same
+                await self._database.execute(SCHEMA[0])
+            await self._database.fetch(_PROBE)
 
     @asynccontextmanager
     async def _tables(self) -> AsyncGenerator[Database, None]:
         try:
             if not self._laid_out:
-                await self._database.migrate("keys", SCHEMA)
+                await self._lay_out()
                 self._laid_out = True
             yield self._database
         except StorageError:

@@ -5,8 +5,7 @@ the answer and the store leaves everyone with a dead token. So the renewal belon
 request, store, use, in that order, in a job no caller can cancel.
 """
 
-import random
-import uuid
+import copy
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -15,24 +14,28 @@ from attrs import evolve
 
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock
-from paystar_async.errors import InvalidRefreshToken, PaystarError, Unanswered
+from paystar_async.errors import BadAnswer, InvalidRefreshToken, PaystarError, StatusError, Unanswered
 from paystar_async.events import Event, EventName, OnEvent
+from paystar_async.keys.cache import NEVER, RecordCache
+from paystar_async.keys.lease import Lease
 from paystar_async.keys.record import Fresh, KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
 from paystar_async.values.secret import Secret
 
 LIFE = 24 * 3600.0
 """Seconds a key lives when the answer does not say."""
-LEASE = 60.0
 POLL = 0.2
 SETTLE = 2.0
-PAUSE = 15.0
-"""Seconds before another try after one that failed, while the old key lives."""
+FAILURE_COOLDOWN_SECONDS = 15.0
+"""Before another refresh: after one that failed while the old key lives, and after one whose key was rejected."""
 PATIENCE = 5.0
 """Seconds a call waits for a renewal while the old key still lives."""
+STORE_CHECK_SECONDS = 60.0
+"""Between two reads of the store while the key in memory is used: a record that was lost there is put back in time."""
 
 
-Renew = Callable[[Secret], Awaitable[Fresh]]
+Renew = Callable[[Secret, Callable[[], None]], Awaitable[Fresh]]
+"""Sends the refresh token. Calls its second argument right before; what that raises keeps the token from being sent."""
 
 
 class Keeper:
@@ -50,222 +53,218 @@ class Keeper:
     def __init__(
         self, *, key: KeyId, first: KeyRecord, store: KeyStore, clock: Clock, background: Background, notify: OnEvent
     ) -> None:
-        self._id, self._first, self._store, self._clock = key, first, store, clock
-        self._background, self._notify = background, notify
-        self._owner = uuid.uuid4().hex
-        self._record: KeyRecord | None = None
+        self._id, self._clock, self._background, self._notify = key, clock, background, notify
+        self._cache = RecordCache(key, first, store, clock, on_restore=self._tell_of_restore)
         self._job: Job[bool] | None = None
-        # All three on the monotonic clock, so that a jump of the wall clock changes nothing.
-        self._calm_until = self._must_by = self._expires = float("-inf")
-        self._next_try = float("-inf")
-        self._unsaved: tuple[KeyRecord, KeyRecord] | None = None
+        self._next_try = self._next_check = NEVER
+        self._refusal: StatusError | None = None
+        self._refreshed: Secret | None = None
+        self._accepted: Secret | None = None
 
     def at_hand(self) -> Secret | None:
         """The key, if it is far from its end: no store is asked and nothing is awaited."""
-        if self._record is not None and self._clock.monotonic() < self._calm_until:
-            return self._record.token
-        return None
+        now, record = self._clock.monotonic(), self._cache.record
+        if record is None or now >= self._cache.times.refresh_after:
+            return None
+        if now >= self._next_check:
+            self._next_check = now + STORE_CHECK_SECONDS
+            self._background.start(self._check_store)
+        return record.token
+
+    def accept(self, token: Secret) -> None:
+        """Note that the server accepted ``token``."""
+        if self._cache.record is not None and token is self._cache.record.token:
+            self._accepted = token
 
     async def token(self, renew: Renew) -> Secret | None:
         """A key that is good now; waits for a renewal only if this one is about to end."""
-        record = self._record or self._adopt(await self._load())
-        now = self._clock.monotonic()
-        if record.refresh_token is None or now < self._calm_until:
+        record = await self._known()
+        now, times = self._clock.monotonic(), self._cache.times
+        if record.refresh_token is None or now < times.refresh_after:
             return record.token
-        if record.token is not None and now < self._expires and now < self._next_try:
+        if record.token is not None and now < times.expires_at and now < self._next_try:
             return record.token  # a renewal has just failed: the key serves, and nobody knocks again so soon
-        if record.token is not None and now < self._must_by:
+        if record.token is not None and now < times.refresh_by:
             self._renewal(renew, record.token)
             return record.token
         return await self._renewed(renew, record)
 
     async def replace_refused(self, refused: Secret, renew: Renew) -> tuple[Secret | None, bool]:
         """The key to use instead of one the server refused – None if there is no way to another – and if it is new."""
-        record = self._record or self._adopt(await self._load())
+        record = await self._known()
         if record.token != refused:
             return record.token, False
-        is_new = False
-        if record.refresh_token is None:
-            self._adopt(await self._load())
+        is_new, is_suspect = False, record.issued_at is not None and self._accepted != refused
+        if record.refresh_token is None or (is_suspect and self._is_cooling_down(record)):
+            self._cache.use(await self._cache.load())
         else:
-            is_new = await self._renewal(renew, refused).wait()
-        return (self._adopted.token if self._adopted.token != refused else None), is_new
+            self._raise_refusal()
+            is_new = await self._renewal(renew, refused, is_suspect=is_suspect).wait()
+        newest = self._cache.newest.token
+        return (newest if newest != refused else None), is_new
 
     async def renew_now(self, renew: Renew) -> KeyRecord:
         """Renew whatever the key's age, or join the renewal under way."""
-        record = self._record or self._adopt(await self._load())
+        record = await self._known()
         await self._renewal(renew, record.token).wait()
-        return self._adopted
+        return self._cache.newest
 
     async def put(self, token: Secret, refresh_token: Secret | None, expires_at: float | None) -> None:
         """Put a key pair in place from outside; heals a lost one."""
         while True:
-            held = await self._load()
+            stored = await self._cache.load()
             new = KeyRecord(
                 token=token,
-                refresh_token=refresh_token or held.refresh_token,
+                refresh_token=refresh_token or stored.refresh_token,
                 issued_at=self._clock.time(),
                 expires_at=expires_at,
             )
-            stored = await self._store.commit(self._id, held.version, self._owner, new)
-            if stored is not None:
-                self._adopt(stored)
-                return self._tell("key_healed" if held.lost else "key_adopted", "put in place from outside")
+            if await self._cache.replace(stored, new):
+                self._refusal = None
+                return self._tell("key_healed" if stored.lost else "key_adopted", "put in place from outside")
 
-    @property
-    def _adopted(self) -> KeyRecord:
-        return self._record or self._first
+    async def _known(self) -> KeyRecord:
+        return self._cache.record or self._cache.use(await self._cache.load())
 
-    async def _load(self) -> KeyRecord:
-        """The stored record; the configured one is stored first where there is none."""
-        if self._unsaved is not None:
-            await self._save()
-        record = await self._store.load(self._id)
-        if record is None:
-            record = await self._store.commit(self._id, 0, self._owner, self._first)
-        return record or await self._store.load(self._id) or self._first
+    async def _check_store(self) -> None:
+        """Put back a record that the store has lost, and use a key that another process has refreshed."""
+        own = self._cache.record
+        if own is None or (self._job is not None and not self._job.done):
+            return
+        with suppress(Exception):  # the key in memory serves while the store is down
+            stored = await self._cache.load()
+            if self._cache.record is own and stored.version > own.version:
+                self._cache.use(stored)
 
-    def _adopt(self, record: KeyRecord) -> KeyRecord:
-        self._record = record
-        now, wall = self._clock.monotonic(), self._clock.time()
-        if record.expires_at is None:
-            self._calm_until = self._must_by = self._expires = float("inf") if record.token else float("-inf")
-            return record
-        life = record.expires_at - (wall if record.issued_at is None else record.issued_at)
-        left = min(record.expires_at - wall, life)  # a clock that was set back makes no key live longer
-        self._expires = now + left
-        self._must_by = self._expires - min(1800.0, life / 10)
-        self._calm_until = min(self._must_by, now - (life - left) + life * random.uniform(0.5, 0.6))
-        return record
+    def _is_cooling_down(self, record: KeyRecord) -> bool:
+        """Return True if a key that was never accepted is so new that another one would be rejected as well."""
+        is_new = 0 <= self._clock.time() - (record.issued_at or 0) < FAILURE_COOLDOWN_SECONDS
+        # The first key that another process refreshed may have been accepted there, and have expired since.
+        return is_new and (record.suspect or record.token == self._refreshed)
 
-    def _renewal(self, renew: Renew, old: Secret | None) -> Job[bool]:
+    def _raise_refusal(self) -> None:
+        """Raise the refusal of the last refresh once more, until its cooldown is over."""
+        if self._refusal is not None and self._clock.monotonic() < self._next_try:
+            raise copy.copy(self._refusal)
+
+    def _renewal(self, renew: Renew, old: Secret | None, *, is_suspect: bool = False) -> Job[bool]:
         """The renewal under way, or a new one; ``old`` is the key it is to replace."""
         if self._job is None or self._job.done:
-            self._job = self._background.start(lambda: self._renew(renew, old))
+            self._job = self._background.start(lambda: self._renew(renew, old, is_suspect=is_suspect))
         return self._job
 
     async def _renewed(self, renew: Renew, record: KeyRecord) -> Secret | None:
+        lives = record.token is not None and self._clock.monotonic() < self._cache.times.expires_at
+        if not lives:
+            self._raise_refusal()
         job = self._renewal(renew, record.token)
-        lives = record.token is not None and self._clock.monotonic() < self._expires
         try:
             with anyio.move_on_after(PATIENCE if lives else None):
                 await job.wait()
         except PaystarError:
             # The old key serves as long as it lives; that the renewal failed is on record already.
-            if record.token is not None and self._clock.monotonic() < self._expires:
+            if record.token is not None and self._clock.monotonic() < self._cache.times.expires_at:
                 return record.token
             raise
-        return self._adopted.token
+        return self._cache.newest.token
 
-    async def _renew(self, renew: Renew, old: Secret | None) -> bool:
+    async def _renew(self, renew: Renew, old: Secret | None, *, is_suspect: bool) -> bool:
         """Put a newer key in place; whether it was renewed here rather than elsewhere."""
+        self._refusal = None
         try:
-            claimed = await self._claim(old)
-            if claimed is None or claimed.refresh_token is None:
+            lease = await self._claim(old)
+            if lease is None or lease.record.refresh_token is None:
                 return False
-            return await self._exchange(renew, claimed, claimed.refresh_token)
+            return await self._exchange(renew, lease, lease.record.refresh_token, is_suspect=is_suspect)
         except PaystarError as error:
             failure = error
         except Exception as error:
             # A store or an engine of yours that raises an error of its own; nobody knows how far it came.
             failure = Unanswered(f"the renewal ended with {type(error).__name__}")
-        self._next_try = self._clock.monotonic() + PAUSE
+        self._next_try = self._clock.monotonic() + FAILURE_COOLDOWN_SECONDS
+        if isinstance(failure, StatusError) and failure.executed == "no":
+            self._refusal = failure
         if not isinstance(failure, InvalidRefreshToken):  # key_lost has said that, once
             self._tell("key_refresh_failed", type(failure).__name__)
         raise failure
 
-    async def _claim(self, old: Secret | None) -> KeyRecord | None:
-        """The record, claimed for us; None once another has put a newer key in place."""
+    async def _claim(self, old: Secret | None) -> Lease | None:
+        """A lease on the record; None once another has put a newer key in place."""
         while True:
-            record = await self._load()
+            record = await self._cache.load()
             if record.token is not None and record.token != old and self._lives(record):
-                self._adopt(record)
+                self._cache.use(record)
                 self._tell("key_adopted", "renewed elsewhere")
                 return None
             if record.lost:
                 raise _lost()
             if record.refresh_token is None:
-                self._adopt(record)
+                self._cache.use(record)
                 return None
-            claimed = await self._store.begin(self._id, record.version, self._owner, LEASE)
-            if claimed is not None:
-                return claimed
+            lease = await self._cache.lease(record)
+            if lease is not None:
+                self._cache.use(lease.record)  # the newest, should the store lose it now
+                return lease
             await self._clock.sleep(POLL)
 
     def _lives(self, record: KeyRecord) -> bool:
         return record.expires_at is None or self._clock.time() < record.expires_at
 
-    async def _exchange(self, renew: Renew, claimed: KeyRecord, refresh_token: Secret) -> bool:
+    async def _exchange(self, renew: Renew, lease: Lease, refresh_token: Secret, *, is_suspect: bool) -> bool:
         try:
-            fresh = await renew(refresh_token)
+            fresh = await lease.hold(lambda: renew(refresh_token, lease.check))
         except InvalidRefreshToken:
-            if (newer := await self._newer(claimed)) is None:
-                if await self._store.mark_lost(self._id, claimed.version) is not None:
+            if (newer := await self._newer(lease.record)) is None:
+                if await self._cache.mark_lost(lease):
                     self._tell("key_lost", "the refresh token is refused")
                 raise
-            self._adopt(newer)
+            self._cache.use(newer)
             self._tell("key_adopted", "renewed elsewhere")
             return False
         except BaseException:
             with suppress(Exception):  # a store that is down lets go by itself when the lease is over
-                await self._store.commit(self._id, claimed.version, self._owner, claimed)
+                await self._cache.release(lease)
             raise
-        await self._keep(claimed, fresh)
-        return True
-
-    async def _keep(self, claimed: KeyRecord, fresh: Fresh) -> None:
-        now = self._clock.time()
-        expires_at = fresh.expires_at
-        if expires_at is None or not now < expires_at <= now + 2 * LIFE:
-            expires_at = now + LIFE
-        new = evolve(
-            claimed,
-            token=fresh.token,
-            refresh_token=fresh.refresh_token or claimed.refresh_token,
-            issued_at=now,
-            expires_at=expires_at,
-            lost=False,
-        )
-        self._unsaved = claimed, new
-        try:
-            await self._save()
-        except Exception:
-            # The only copy of the new pair is here. It serves from memory, and a job of its own goes on storing it.
-            self._adopt(new)
+        new = self._to_record(lease.record, fresh, is_suspect=is_suspect)
+        is_saved = await self._cache.keep(lease, new)
+        if not is_saved:
             self._tell("key_refresh_failed", "renewed, but not stored yet")
             self._background.start(self._save_at_last)
-        else:
+        if fresh.token is None:
+            raise BadAnswer("$.data", "expected a new key; the refresh token on record may be spent")
+        self._refreshed = fresh.token
+        if is_saved:
             self._tell("key_refreshed", "")
+        return True
 
-    async def _save(self) -> None:
-        """Store the pair that was renewed, whatever has been stored meanwhile."""
-        while self._unsaved is not None:
-            claimed, new = self._unsaved
-            stored = await self._store.commit(self._id, claimed.version, self._owner, new)
-            if stored is None:
-                held = await self._store.load(self._id) or self._first
-                merged = _merged(held, claimed, new)
-                if merged is None:
-                    self._unsaved = None
-                    self._adopt(held)
-                    return
-                stored = await self._store.commit(self._id, held.version, self._owner, merged)
-            if stored is not None:
-                self._unsaved = None
-                self._adopt(stored)
+    def _to_record(self, leased: KeyRecord, fresh: Fresh, *, is_suspect: bool) -> KeyRecord:
+        refresh_token = fresh.refresh_token or leased.refresh_token
+        if fresh.token is None:
+            return evolve(leased, refresh_token=refresh_token)
+        now, expires_at = self._clock.time(), fresh.expires_at
+        if expires_at is None or not now < expires_at <= now + 2 * LIFE:
+            expires_at = now + LIFE
+        return KeyRecord(
+            version=leased.version,
+            token=fresh.token,
+            refresh_token=refresh_token,
+            issued_at=now,
+            expires_at=expires_at,
+            suspect=is_suspect,
+        )
 
     async def _save_at_last(self) -> None:
-        while self._unsaved is not None:
+        while not self._cache.is_saved:
             await self._clock.sleep(SETTLE)
             with suppress(Exception):
-                await self._save()
+                await self._cache.save()
         self._tell("key_refreshed", "stored at last")
 
     async def _newer(self, claimed: KeyRecord) -> KeyRecord | None:
         """A record that came into the store while ours was refused."""
         until = self._clock.monotonic() + SETTLE
         while True:
-            record = await self._load()
+            record = await self._cache.load()
             if record.version != claimed.version and record.token != claimed.token:
                 return record
             if self._clock.monotonic() >= until:
@@ -275,16 +274,9 @@ class Keeper:
     def _tell(self, name: EventName, detail: str) -> None:
         self._notify(Event(name=name, realm=self._id.realm, account=self._id.account, detail=detail))
 
+    def _tell_of_restore(self) -> None:
+        self._tell("key_healed", "put back into a store that had lost it")
+
 
 def _lost() -> InvalidRefreshToken:
     return InvalidRefreshToken(13, "the refresh token was refused before and is kept as lost", endpoint="keys")
-
-
-def _merged(held: KeyRecord, claimed: KeyRecord, new: KeyRecord) -> KeyRecord | None:
-    """What is to be stored where somebody changed the record during a renewal; None: theirs holds as it is."""
-    if held.token == claimed.token:
-        return new  # only a claim or a mark
-    if held.refresh_token == claimed.refresh_token != new.refresh_token:
-        # A key was put in place beside the refresh token that this renewal has spent.
-        return evolve(held, refresh_token=new.refresh_token, lost=False)
-    return None

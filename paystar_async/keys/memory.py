@@ -26,11 +26,16 @@ class MemoryKeyStore:
         return self._records.get(key)
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds, or extend one's own claim; None if another has it or the version is gone."""
         now = self._clock.time()
         with self._lock:
             record = self._at(key, version)
-            if record is None or (record.in_flight_owner is not None and _holds(record, now, ttl)):
+            if record is None:
+                return None
+            if record.in_flight_owner == owner:
+                extended = self._records[key] = evolve(record, in_flight_until=now + ttl)
+                return extended
+            if record.in_flight_owner is not None and _holds(record, now, ttl):
                 return None
             return self._put(key, evolve(record, in_flight_owner=owner, in_flight_until=now + ttl))
 

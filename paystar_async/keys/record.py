@@ -26,6 +26,7 @@ class KeyRecord:
         in_flight_owner: who is renewing it.
         in_flight_until: when that one counts as dead, seconds since 1970.
         lost: True once the refresh token was refused for good.
+        suspect: True if the key replaced a refreshed key that was rejected and had never been accepted.
     """
 
     version: int = 0
@@ -36,6 +37,7 @@ class KeyRecord:
     in_flight_owner: str | None = None
     in_flight_until: float | None = None
     lost: bool = False
+    suspect: bool = False
 
 
 @frozen(kw_only=True)
@@ -43,11 +45,11 @@ class Fresh:
     """What a renewal answered.
 
     Attributes:
-        token: the new key.
+        token: the new key, or None if the response held no usable key.
         refresh_token: the new refresh token, if the answer carried one.
         expires_at: seconds since 1970, or None where the answer does not say.
     """
 
-    token: Secret
+    token: Secret | None
     refresh_token: Secret | None
     expires_at: float | None

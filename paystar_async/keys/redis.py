@@ -1,7 +1,8 @@
 """Keys on a Redis server, for many hosts. asyncio only.
 
 The server must keep what it is told: with ``appendonly yes`` and without an eviction policy that drops keys
-without an expiry. A key that is forgotten there falls back to the one the account was configured with.
+without an expiry. A record that is lost there is put back by the first process that still holds it in memory; if none
+does, the key that the account was configured with is used again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -36,15 +37,19 @@ if version == '0' then
 elseif held[1] ~= version or held[2] ~= body then
   return false
 end
-local ends = ''
+local ends, step = '', 1
 if owner ~= '' then
   local time = redis.call('TIME')
   local now = time[1] + time[2] / 1000000
   local claimed = tonumber(held[4]) or 0
-  if held[3] ~= '' and now < claimed and claimed <= now + ttl then return false end
+  if held[3] == owner then
+    step = 0
+  elseif held[3] ~= '' and now < claimed and claimed <= now + ttl then
+    return false
+  end
   ends = string.format('%.6f', now + ttl)
 end
-redis.call('HSET', KEYS[1], 'version', string.format('%d', version + 1), 'owner', owner, 'until', ends,
+redis.call('HSET', KEYS[1], 'version', string.format('%d', version + step), 'owner', owner, 'until', ends,
   'lost', lost ~= '' and lost or held[5], 'body', new ~= '' and new or held[2])
 return redis.call('HMGET', KEYS[1], 'version', 'owner', 'until', 'lost', 'body')
 """
@@ -85,7 +90,7 @@ class RedisKeyStore:
         return await self._done(lambda client: self._load(client, key))
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds, or extend one's own claim; None if another has it or the version is gone."""
         return await self._done(lambda client: self._change(client, key, version, owner, ttl))
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002

@@ -16,7 +16,10 @@ class KeyStore(Protocol):
         ...
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone.
+
+        The owner that holds the claim extends it by claiming again: only its end changes, the version stays.
+        """
         ...
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:

@@ -61,6 +61,7 @@ def to_text(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
                 "refresh_token": record.refresh_token.reveal() if record.refresh_token is not None else None,
                 "issued_at": record.issued_at,
                 "expires_at": record.expires_at,
+                "suspect": record.suspect,
             }
         )
     )
@@ -90,11 +91,13 @@ def to_record(key: KeyId, held: Stored, crypto: Crypto | None) -> KeyRecord:
     inner = _object(_inner(key, outer, crypto)) or {}
     token, refresh_token = inner.get("token", 0), inner.get("refresh_token", 0)
     issued_at, expires_at = inner.get("issued_at", ""), inner.get("expires_at", "")
+    suspect = inner.get("suspect", False)
     if (
         isinstance(token, Secret | None)
         and isinstance(refresh_token, Secret | None)
         and _is_moment(issued_at)
         and _is_moment(expires_at)
+        and isinstance(suspect, bool)
     ):
         return KeyRecord(
             version=held.version,
@@ -105,6 +108,7 @@ def to_record(key: KeyId, held: Stored, crypto: Crypto | None) -> KeyRecord:
             in_flight_owner=held.owner,
             in_flight_until=held.until,
             lost=held.lost,
+            suspect=suspect,
         )
     raise _corrupt(key)
 

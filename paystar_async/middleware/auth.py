@@ -1,12 +1,12 @@
 """Shows the right key, renews it before it ends, and once more when the server refuses it."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, cast
 
 import anyio
-from attrs import define, field
+from attrs import define, evolve, field
 
-from paystar_async.accounts import Accounts, account_of
+from paystar_async.accounts import Accounts, account_of, fits_header
 from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint, Realm, Request, Response, Safety, Send
@@ -23,7 +23,7 @@ from paystar_async.events import OnEvent
 from paystar_async.keys.keeper import Keeper
 from paystar_async.keys.record import Fresh, KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
-from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
+from paystar_async.models.keys import RefreshKey, RenewedInquiryKey, RenewedKey
 from paystar_async.table import RENEWALS
 from paystar_async.values.dates import parse_tehran
 from paystar_async.values.secret import Secret
@@ -47,6 +47,7 @@ class Auth:
         clock: what time it is.
         background: whose jobs the renewals are.
         notify: told what happens to keys.
+        supports_before_send: whether the engine calls back right before the first byte of a request.
     """
 
     accounts: Accounts
@@ -54,6 +55,7 @@ class Auth:
     clock: Clock
     background: Background
     notify: OnEvent
+    supports_before_send: Callable[[], bool] = lambda: False
     _keepers: dict[Realm, Keeper] = field(factory=dict[Realm, Keeper], init=False)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
@@ -66,7 +68,7 @@ class Auth:
             return await self._renew_now(keeper, request, next)
         key = keeper.at_hand()
         if key is None:
-            key = await self._in_time(request, keeper.token(_renewal(request, next)))
+            key = await self._in_time(request, keeper.token(self._renewal(request, next)))
         if key is None:
             raise ConfigurationError(
                 f"the {account_of(endpoint.realm)} account has no key", hint=_NO_KEY[endpoint.realm]
@@ -74,13 +76,16 @@ class Auth:
         is_new = False
         while True:
             try:
-                return await next(request.with_key(key))
+                response = await next(request.with_key(key))
             except REFUSED_BEFORE_EXECUTION as refusal:
                 if is_new or (refusal.executed == "maybe" and endpoint.safety is Safety.ONCE):
                     raise
                 refused = refusal
+            else:
+                keeper.accept(key)
+                return response
             # A key that was renewed elsewhere may be over as well by now; one that was renewed for us is the last try.
-            other, is_new = await self._in_time(request, keeper.replace_refused(key, _renewal(request, next)))
+            other, is_new = await self._in_time(request, keeper.replace_refused(key, self._renewal(request, next)))
             if other is None:
                 raise refused
             key = other
@@ -113,7 +118,7 @@ class Auth:
         raise NotSent(f"the key could not be renewed: {reason}")
 
     async def _renew_now(self, keeper: Keeper, request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
-        renewal = _Renewal(request.account, request.endpoint, next)
+        renewal = self._renewal(request, next)
         with anyio.move_on_after(request.left(self.clock.monotonic())):
             record = await keeper.renew_now(renewal)
             if record.refresh_token is None:
@@ -124,6 +129,9 @@ class Auth:
             return renewal.response or _renewed_elsewhere(request.endpoint.realm, cast("Secret", record.token))
         raise Unanswered("the renewal went on when the time was up", hint="it is stored once it is answered")
 
+    def _renewal(self, request: Request[Any], next: Send) -> "_Renewal":  # noqa: A002
+        return _Renewal(request.account, RENEWALS[request.endpoint.realm], next, self.supports_before_send())
+
 
 @define
 class _Renewal:
@@ -132,38 +140,87 @@ class _Renewal:
     account: str
     endpoint: Endpoint
     next: Send
+    supports_before_send: bool
     response: Response[Any] | None = None
 
-    async def __call__(self, refresh_token: Secret) -> Fresh:
-        self.response = await self.next(
+    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> Fresh:
+        if not self.supports_before_send:
+            before_send()
+        response = await self.next(
             Request(
-                value=self.endpoint.request(),
+                value=RefreshKey(),
                 endpoint=self.endpoint,
                 account=self.account,
                 timeout=RENEWAL_SECONDS,
                 key=refresh_token,
+                before_send=before_send if self.supports_before_send else None,
             )
         )
-        return _fresh(self.response.value)
+        token, refresh, expiry = _FIELDS[self.endpoint.realm]
+        data: Mapping[str, object] = response.value.extra
+        fresh = Fresh(
+            token=_read_key(data.get(token)),
+            refresh_token=_read_refresh_token(data.get(refresh)),
+            expires_at=_read_expiry(data.get(expiry)),
+        )
+        if fresh.token is not None:
+            value = _renewed(self.endpoint.realm, fresh.token, fresh.refresh_token, data)
+            self.response = evolve(response, value=value)
+        return fresh
 
 
-def _renewal(request: Request[Any], next: Send) -> _Renewal:  # noqa: A002
-    return _Renewal(request.account, RENEWALS[request.endpoint.realm], next)
+_FIELDS = {
+    Realm.APPLICATION: ("api_key", "refresh_token", "api_key_expire_date"),
+    Realm.WALLET: ("api_key", "refresh_token", "api_key_expire_date"),
+    Realm.INQUIRY: ("inquiry_key", "refresh_inquiry_key", "inquiry_key_expire_date"),
+}
+"""What a realm's response calls its new key, its new refresh token and its expiry."""
 
 
-def _fresh(value: RenewedKey | RenewedInquiryKey) -> Fresh:
-    if isinstance(value, RenewedKey):
-        token, refresh_token, expiry = value.api_key, value.refresh_token, value.api_key_expire_date
-    else:
-        token, refresh_token, expiry = value.inquiry_key, value.refresh_inquiry_key, value.inquiry_key_expire_date
-    moment = parse_tehran(expiry) if expiry else None
-    return Fresh(token=token, refresh_token=refresh_token, expires_at=moment.timestamp() if moment else None)
+def _read_key(value: object) -> Secret | None:
+    """Return a new key without the blanks around it; None for anything that cannot stand in a header."""
+    text = str(value) if type(value) is int else value
+    return Secret(text.strip()) if isinstance(text, str) and fits_header(text.strip()) else None
+
+
+def _read_refresh_token(value: object) -> Secret | None:
+    """Return a new refresh token without the blanks around it; None for anything else: the old one stays."""
+    return Secret(value.strip()) if isinstance(value, str) and value.strip() else None
+
+
+def _read_expiry(value: object) -> float | None:
+    """Return an expiry in seconds since 1970, or None if it is missing or unreadable."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        # assumed: seconds, or JavaScript's milliseconds; the refresher takes neither unless it is in the next two days
+        return value / 1000 if value > _LAST_SECONDS else float(value)
+    moment = parse_tehran(value)
+    return moment.timestamp() if moment else None
+
+
+_LAST_SECONDS = 1e11
+"""The year 5138; a larger number counts milliseconds."""
+
+
+def _renewed(
+    realm: Realm, token: Secret, refresh_token: Secret | None = None, data: Mapping[str, object] | None = None
+) -> RenewedKey | RenewedInquiryKey:
+    """Return a refreshed key as its caller gets it; what could not be read stands in ``extra`` as it came."""
+    token_name, refresh_name, expiry_name = _FIELDS[realm]
+    came = dict(data or {})
+    expiry = came.get(expiry_name)
+    known = {
+        token_name: token,
+        refresh_name: refresh_token,
+        expiry_name: expiry if isinstance(expiry, str) and expiry else None,
+    }
+    extra = {name: came[name] for name in came if known.get(name) is None and (name not in known or came[name])}
+    made = RenewedInquiryKey if realm is Realm.INQUIRY else RenewedKey
+    return made(**known, extra=extra)  # type: ignore[arg-type]
 
 
 def _renewed_elsewhere(realm: Realm, token: Secret) -> Response[Any]:
     """The answer where another call or worker had the renewal under way: its key."""
-    value = RenewedInquiryKey(inquiry_key=token) if realm is Realm.INQUIRY else RenewedKey(api_key=token)
-    return Response(value=value, status=1, message="renewed elsewhere", http_status=200, headers={}, body=b"")
+    return Response(value=_renewed(realm, token), status=1, message="renewed elsewhere", http_status=200, headers={}, body=b"")
 
 
 _NO_KEY = {

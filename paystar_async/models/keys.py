@@ -28,6 +28,13 @@ class RenewedInquiryKey:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
+@answered
+class RefreshData:
+    """The data of a refresh response as it came: no field of it can make a response with a new key unreadable."""
+
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
+
+
 @sent
 class RefreshApplicationKey(Call[RenewedKey]):
     """Renew the application's api_key now; otherwise done by itself before it expires."""
@@ -41,3 +48,8 @@ class RefreshWalletKey(Call[RenewedKey]):
 @sent
 class RefreshInquiryKey(Call[RenewedInquiryKey]):
     """Renew the wallet's inquiry_key now; otherwise done by itself before it expires."""
+
+
+@sent
+class RefreshKey(Call[RefreshData]):
+    """Any of the three calls above as the auth middleware makes it: sent alike, its response read field by field."""

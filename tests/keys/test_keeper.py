@@ -1,6 +1,7 @@
 """One key's keeper, with a renewal and a store of the test's own."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from paystar_async import Secret
 from paystar_async.background import Background
 from paystar_async.errors import InvalidRefreshToken, NotSent
-from paystar_async.keys.keeper import LEASE, Keeper
+from paystar_async.keys.keeper import Keeper
+from paystar_async.keys.lease import LEASE_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import Fresh, KeyId, KeyRecord
 from tests.support import QuickClock, RunningClock, Told, settled
@@ -28,7 +30,8 @@ class Renewing:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def __call__(self, refresh_token: Secret) -> Fresh:
+    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> Fresh:
+        before_send()
         self.shown.append(refresh_token.reveal())
         await self.go.wait()
         if self.error is not None:
@@ -101,7 +104,7 @@ async def test_the_claim_is_in_the_store_before_anything_is_asked_and_the_pair_b
     claimed = await at.record()
     assert at.renew.shown == ["refresh-0"]
     assert claimed.in_flight_owner is not None
-    assert claimed.in_flight_until == at.clock.time() + LEASE
+    assert claimed.in_flight_until == at.clock.time() + LEASE_SECONDS
     assert claimed.refresh_token == Secret("refresh-0")
 
     at.renew.go.set()
@@ -146,13 +149,13 @@ async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() ->
     clock = RunningClock()
     at = Keeping(clock=clock)
     await at.token()
-    await at.store.begin(KEY, 1, "a host that died", LEASE)
+    await at.store.begin(KEY, 1, "a host that died", LEASE_SECONDS)
     started = clock.monotonic()
 
     async with clock.running():
         await at.keeper.renew_now(at.renew)
 
-    assert LEASE <= clock.monotonic() - started < LEASE + 5
+    assert LEASE_SECONDS <= clock.monotonic() - started < LEASE_SECONDS + 5
     assert at.renew.shown == ["refresh-0"]
 
 

@@ -16,7 +16,7 @@ from redis import Redis
 from paystar_async import Application, Event, Paystar
 from paystar_async.clock import SystemClock
 from paystar_async.errors import PaystarError
-from paystar_async.keys import keeper
+from paystar_async.keys import keeper, lease
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.record import KeyId, KeyRecord
 from tests.servers import running_postgres, running_redis
@@ -94,24 +94,24 @@ class Kills:
     events: Counter[str] = field(factory=Counter[str])
 
 
-def kills(empty: Callable[[], str], count: int, lease: float = 0.3, settle: float = 0.1) -> Kills:
+def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, settle: float = 0.1) -> Kills:
     """Kill -9 the owner of a renewal after the server has rotated and before the answer is stored."""
     told = Kills()
-    with sandbox(rotate=True) as play, short_leases(lease, settle):
+    with sandbox(rotate=True) as play, short_leases(lease_seconds, settle):
         for _ in range(count):
             asyncio.run(_one_kill(play, empty(), told))
     return told
 
 
 @contextmanager
-def short_leases(lease: float, settle: float) -> Generator[None]:
-    """Owners count as dead sooner: a minute is right for a service, and too long for a test."""
-    held = keeper.LEASE, keeper.SETTLE
-    keeper.LEASE, keeper.SETTLE = lease, settle
+def short_leases(lease_seconds: float, settle: float) -> Generator[None]:
+    """Owners count as dead sooner: seconds are right for a service, and too long for a test."""
+    held = lease.LEASE_SECONDS, keeper.SETTLE
+    lease.LEASE_SECONDS, keeper.SETTLE = lease_seconds, settle
     try:
         yield
     finally:
-        keeper.LEASE, keeper.SETTLE = held
+        lease.LEASE_SECONDS, keeper.SETTLE = held
 
 
 async def _one_kill(play: Play, keys: str, told: Kills) -> None:
@@ -119,7 +119,7 @@ async def _one_kill(play: Play, keys: str, told: Kills) -> None:
     before = play.refreshes
     play.post("clock", advance=DAY)
     play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, executed=True, times=1)
-    with program("tests.soak.owner", settings | {"lease": keeper.LEASE}) as owner:
+    with program("tests.soak.owner", settings | {"lease": lease.LEASE_SECONDS}) as owner:
         await asyncio.to_thread(_until, lambda: play.refreshes > before, "the server's rotation")
         owner.kill()
         owner.wait()

@@ -6,11 +6,11 @@ import sys
 from typing import Any
 
 from paystar_async import Application, Paystar
-from paystar_async.keys import keeper
+from paystar_async.keys import lease
 
 
 async def main(settings: dict[str, Any]) -> None:
-    keeper.LEASE = settings["lease"]
+    lease.LEASE_SECONDS = settings["lease"]
     application = Application(**settings["application"])
     async with Paystar(application, base_url=settings["base_url"], keys=settings["keys"], timeout=120) as paystar:
         await paystar.transfers.find(limit=1)

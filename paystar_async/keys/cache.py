@@ -1,0 +1,162 @@
+"""The record of one key in the memory of a process, kept in step with the store that several processes share."""
+
+import random
+import uuid
+from collections.abc import Callable
+
+from attrs import frozen
+
+from paystar_async.clock import Clock
+from paystar_async.errors import StorageUnavailable
+from paystar_async.keys.history import KeyHistory, merge
+from paystar_async.keys.lease import Lease
+from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyStore
+
+MAX_PUT_BACKS = 8
+"""Attempts to store a record that the store has lost; each one fails only if another process was faster."""
+NEVER = float("-inf")
+
+
+@frozen
+class KeyTimes:
+    """When a key is refreshed, on the monotonic clock, so that a jump of the wall clock changes nothing.
+
+    Attributes:
+        refresh_after: from then on beside the calls.
+        refresh_by: from then on before a call.
+        expires_at: the end of the key.
+    """
+
+    refresh_after: float = NEVER
+    refresh_by: float = NEVER
+    expires_at: float = NEVER
+
+    @classmethod
+    def of(cls, record: KeyRecord, clock: Clock) -> "KeyTimes":
+        """Return the times of a record; those of a key without an end never come."""
+        now, wall = clock.monotonic(), clock.time()
+        if record.expires_at is None:
+            return cls() if not record.token else cls(*[float("inf")] * 3)
+        life = record.expires_at - (wall if record.issued_at is None else record.issued_at)
+        left = min(record.expires_at - wall, life)  # a clock that was set back makes no key live longer
+        refresh_by = now + left - min(1800.0, life / 10)
+        spread = now - (life - left) + life * random.uniform(0.5, 0.6)
+        return cls(min(refresh_by, spread), refresh_by, now + left)
+
+
+@frozen(kw_only=True)
+class _Unsaved:
+    """A refreshed record that is not stored yet, and the lease it was refreshed under."""
+
+    lease: Lease
+    record: KeyRecord
+
+
+class RecordCache:
+    """The newest record that this process knows of one key.
+
+    Args:
+        key: whose key it is.
+        seed: the configured record, for a process that holds no other and a store that has none.
+        store: the store that is shared.
+        clock: the clock of this process.
+        on_restore: called after a record was put back into a store that had lost it.
+
+    Attributes:
+        record: the newest record, or None before the first one was read.
+        times: its times.
+    """
+
+    def __init__(
+        self, key: KeyId, seed: KeyRecord, store: KeyStore, clock: Clock, on_restore: Callable[[], object]
+    ) -> None:
+        self._key, self._seed, self._store, self._clock, self._on_restore = key, seed, store, clock, on_restore
+        self._owner = uuid.uuid4().hex
+        self._history = KeyHistory()
+        self._unsaved: _Unsaved | None = None
+        self.record: KeyRecord | None = None
+        self.times = KeyTimes()
+
+    @property
+    def newest(self) -> KeyRecord:
+        """The newest record; the configured one before another was read."""
+        return self.record or self._seed
+
+    @property
+    def is_saved(self) -> bool:
+        """Whether every refreshed record is in the store."""
+        return self._unsaved is None
+
+    def use(self, record: KeyRecord) -> KeyRecord:
+        """Take a record in place of the one before, and return it."""
+        self._history.add(self.newest, record)
+        self.record, self.times = record, KeyTimes.of(record, self._clock)
+        return record
+
+    async def load(self) -> KeyRecord:
+        """Return the stored record.
+
+        A store that has none, or a pair from before the one in memory, gets back the one in memory: the configured
+        record is for a process that holds no other.
+
+        Raises:
+            StorageError: the store cannot be used.
+        """
+        if self._unsaved is not None:
+            await self.save()
+        for _ in range(MAX_PUT_BACKS):
+            stored, own = await self._store.load(self._key), self.record
+            if stored is not None and (own is None or not self._history.is_outdated(stored, own)):
+                return stored
+            stored = await self._commit(stored, own or self._seed)
+            if stored is not None:
+                if own is not None:
+                    self._on_restore()
+                if own is not None and own is self.record:
+                    self.record = stored  # the same pair, under the version that it has now
+                return stored
+        raise StorageUnavailable("the key store keeps no record", hint="it takes a record and does not hold it")
+
+    async def replace(self, stored: KeyRecord, new: KeyRecord) -> bool:
+        """Store ``new`` in place of ``stored`` and use it; return False if that has changed meanwhile."""
+        kept = await self._commit(stored, new)
+        if kept is not None:
+            self.use(kept)
+        return kept is not None
+
+    async def lease(self, stored: KeyRecord) -> Lease | None:
+        """Return a lease on the stored record; None if another process holds one or the record has changed."""
+        return await Lease.acquire(self._store, self._clock, self._key, stored.version, self._owner)
+
+    async def release(self, lease: Lease) -> None:
+        """End a lease without a change."""
+        await self._commit(lease.record, lease.record)
+
+    async def mark_lost(self, lease: Lease) -> bool:
+        """Note in the store that the refresh token is rejected; return False if the record has changed meanwhile."""
+        return await self._store.mark_lost(self._key, lease.record.version) is not None
+
+    async def keep(self, lease: Lease, new: KeyRecord) -> bool:
+        """Store a refreshed record and use it; return False if it is in memory alone, for ``save`` to store later."""
+        self._unsaved = _Unsaved(lease=lease, record=new)
+        try:
+            await self.save()
+        except Exception:
+            self.use(new)  # the only copy of the new pair
+        return self.is_saved
+
+    async def save(self) -> None:
+        """Store the record that was refreshed, whatever has been stored meanwhile."""
+        while (unsaved := self._unsaved) is not None:
+            kept = await self._commit(unsaved.lease.record, unsaved.record)
+            if kept is None:
+                stored = await self._store.load(self._key)
+                merged = unsaved.record if stored is None else merge(stored, unsaved.record, unsaved.lease)
+                kept = stored if merged is None else await self._commit(stored, merged)
+            if kept is not None:
+                self._unsaved = None
+                self.use(kept)
+
+    async def _commit(self, stored: KeyRecord | None, new: KeyRecord) -> KeyRecord | None:
+        return await self._store.commit(self._key, stored.version if stored else 0, self._owner, new)

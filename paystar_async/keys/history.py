@@ -1,0 +1,65 @@
+"""Decide which of two records of one key is newer: after a store lost its record, and after two refreshes."""
+
+import math
+from collections import deque
+
+from attrs import evolve
+
+from paystar_async.keys.lease import Lease
+from paystar_async.keys.record import KeyRecord
+from paystar_async.values.secret import Secret
+
+MAX_PAIRS = 16
+"""Replaced pairs that a process remembers; a key is refreshed about twice a day."""
+
+_Pair = tuple[Secret | None, Secret | None, float | None]
+
+
+class KeyHistory:
+    """The key pairs that this process has seen replaced."""
+
+    def __init__(self) -> None:
+        self._replaced: deque[_Pair] = deque(maxlen=MAX_PAIRS)
+
+    def add(self, old: KeyRecord, new: KeyRecord) -> None:
+        """Remember that the pair of ``new`` replaced the pair of ``old``."""
+        if _pair(old) != _pair(new):
+            self._replaced.append(_pair(old))
+
+    def is_outdated(self, stored: KeyRecord, own: KeyRecord) -> bool:
+        """Return True if a store went back behind ``own``: its record was lost, or an older copy was restored.
+
+        Args:
+            stored: the record that the store holds now.
+            own: the record that this process holds in memory.
+        """
+        # Only a pair that was issued later goes before another: two processes never put theirs back in turn.
+        is_later = _issued_at(own) > _issued_at(stored)
+        if _pair(stored) in self._replaced:
+            return is_later or _issued_at(own) == _issued_at(stored)
+        return is_later and stored.version < own.version
+
+
+def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:
+    """Return the record to store after a refresh during which the store was changed; None: ``stored`` stays.
+
+    Args:
+        stored: the record that the store holds now.
+        new: the refreshed record.
+        lease: the lease of the refresh.
+    """
+    leased = lease.record
+    if stored.token == leased.token or _issued_at(stored) < lease.started_at:
+        return new  # only a lease or a mark, or an older pair that was put back into a store that had lost ours
+    if stored.refresh_token == leased.refresh_token != new.refresh_token:
+        # A key was put in place beside the refresh token that this refresh has spent.
+        return evolve(stored, refresh_token=new.refresh_token, lost=False)
+    return None
+
+
+def _pair(record: KeyRecord) -> _Pair:
+    return record.token, record.refresh_token, record.issued_at
+
+
+def _issued_at(record: KeyRecord) -> float:
+    return -math.inf if record.issued_at is None else record.issued_at

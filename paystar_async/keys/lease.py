@@ -1,0 +1,88 @@
+"""The lease of a refresh: short, so that a killed process delays the others by seconds, and extended while it runs."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from anyio import create_task_group, sleep
+from attrs import define
+
+from paystar_async.clock import Clock
+from paystar_async.errors import NotSent
+from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyStore
+
+T = TypeVar("T")
+
+LEASE_SECONDS = 9.0
+"""After the last heartbeat; three heartbeats in a row must fail before another process takes over."""
+
+
+@define(kw_only=True)
+class Lease:
+    """The exclusive right to refresh one key.
+
+    Attributes:
+        record: the record as it was leased.
+        started_at: when the lease began, seconds since 1970, on the clock of this process.
+        ends_at: until when no other process can have taken over, on the monotonic clock.
+    """
+
+    record: KeyRecord
+    started_at: float
+    ends_at: float
+    _store: KeyStore
+    _clock: Clock
+    _key: KeyId
+    _owner: str
+
+    @classmethod
+    async def acquire(cls, store: KeyStore, clock: Clock, key: KeyId, version: int, owner: str) -> "Lease | None":
+        """Return a lease on ``version`` of a key's record; None if another process holds one or the version is gone."""
+        # Read before the store is asked: the store's own count of the seconds begins later.
+        wall, monotonic = clock.time(), clock.monotonic()
+        record = await store.begin(key, version, owner, LEASE_SECONDS)
+        if record is None:
+            return None
+        return cls(
+            record=record,
+            started_at=wall,
+            ends_at=monotonic + LEASE_SECONDS,
+            store=store,
+            clock=clock,
+            key=key,
+            owner=owner,
+        )
+
+    def check(self) -> None:
+        """Raise NotSent if the lease may have ended, as in a process that was stopped for a while.
+
+        Another process may have refreshed the key since: the refresh token must not be sent once more.
+        """
+        if self._clock.monotonic() >= self.ends_at:
+            raise NotSent("the lease of the refresh ended before its request was sent", hint="call again")
+
+    async def hold(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do ``work`` and extend the lease until it is done; return its result or raise its error."""
+        result: list[T] = []
+        failure: Exception | None = None
+        async with create_task_group() as group:
+            group.start_soon(self._extend)
+            try:
+                result.append(await work())
+            except Exception as error:  # kept, since the group would wrap it
+                failure = error
+            finally:
+                group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+        return result[0]
+
+    async def _extend(self) -> None:
+        while True:
+            await sleep(LEASE_SECONDS / 3)  # of real time, by which a server counts, whatever clock the client has
+            started = self._clock.monotonic()
+            with suppress(Exception):  # a store that is down: the next heartbeat may reach it in time
+                if await self._store.begin(self._key, self.record.version, self._owner, LEASE_SECONDS) is None:
+                    return  # taken over, or the record is gone; what the refresh brings is merged with it
+                self.ends_at = started + LEASE_SECONDS
