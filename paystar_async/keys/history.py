@@ -34,10 +34,9 @@ class KeyHistory:
             own: the record that this process holds in memory.
         """
         # Only a pair that was issued later goes before another: two processes never put theirs back in turn.
-        is_later = _issued_at(own) > _issued_at(stored)
-        if _pair(stored) in self._replaced:
-            return is_later or _issued_at(own) == _issued_at(stored)
-        return is_later and stored.version < own.version
+        if _issued_at(stored) >= _issued_at(own):
+            return False
+        return stored.version < own.version or _pair(stored) in self._replaced
 
 
 def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:

@@ -39,6 +39,13 @@ class Place(Protocol):
         """Come back when a claim of ``lease`` seconds is over."""
         ...
 
+    losses: tuple[str, ...]
+    """Ways in which all records are lost."""
+
+    def lose(self, way: str) -> None:
+        """Lose all records, in one of the ways ``losses`` names."""
+        ...
+
     async def aclose(self) -> None:
         """Close what was opened."""
         ...
@@ -77,8 +84,20 @@ class Memory:
     async def wait_out(self) -> None:
         self._clock.advance(self.lease)
 
+    losses = ("cleared",)
+
+    def lose(self, way: str) -> None:
+        self._store._records.clear()
+
     async def aclose(self) -> None:
         pass
+
+
+_LOSSES = {
+    "table emptied": ("DELETE FROM paystar_keys",),
+    "table dropped": ("DROP TABLE paystar_keys",),
+    "tables dropped": ("DROP TABLE paystar_keys", "DROP TABLE paystar_schema"),
+}
 
 
 class _Closing:
@@ -110,6 +129,19 @@ class File(_Closing):
 
     async def wait_out(self) -> None:
         self.clock.advance(self.lease)
+
+    losses = ("file deleted", "table emptied", "table dropped", "tables dropped")
+
+    def lose(self, way: str) -> None:
+        if way == "file deleted":
+            for end in ("", "-wal", "-shm"):
+                Path(self.name + end).unlink(missing_ok=True)
+            return
+        connection = sqlite3.connect(self.name)
+        with connection:
+            for statement in _LOSSES[way]:
+                connection.execute(statement)
+        connection.close()
 
     def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
         connection = sqlite3.connect(self.name)
@@ -148,6 +180,15 @@ class Server(_Timed):
         self._goodbyes.append(store.aclose)
         return store
 
+    losses = ("table emptied", "table dropped", "tables dropped", "schema made anew")
+
+    def lose(self, way: str) -> None:
+        made_anew = (f"DROP SCHEMA {self._schema} CASCADE", f"CREATE SCHEMA {self._schema}")
+        with self._server.connect() as connection:
+            connection.execute(f"SET search_path = {self._schema}".encode())
+            for statement in made_anew if way == "schema made anew" else _LOSSES[way]:
+                connection.execute(statement.encode())
+
     def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
         with self._server.connect() as connection:
             sql = f"UPDATE {self._schema}.paystar_keys SET {field} = %s WHERE account = %s"
@@ -172,6 +213,11 @@ class Redis(_Timed):
 
     def store(self, crypto: Crypto | None = None) -> KeyStore:
         return RedisKeyStore(self.name, crypto=crypto)
+
+    losses = ("flushed",)
+
+    def lose(self, way: str) -> None:
+        self._server.tell("FLUSHALL")
 
     def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
         name = f"paystar:keys:{key.realm}:{key.account}"

@@ -7,13 +7,16 @@ import sys
 from attrs import evolve
 
 from paystar_async.clock import SystemClock
-from paystar_async.errors import StorageUnavailable
+from paystar_async.errors import NotSent, StorageUnavailable
+from paystar_async.keys import lease
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
 from paystar_async.values.secret import Secret
 
 KEY = KeyId("application", "race")
+LEASE = 2.0
+"""Seconds of a lease that is held with heartbeats."""
 
 
 def say(what: object) -> None:
@@ -48,6 +51,27 @@ async def hang(store: KeyStore, _: int) -> None:
     await asyncio.sleep(60)
 
 
+async def hold(store: KeyStore, _: int) -> None:
+    """Lease the key and keep it with heartbeats; send when told, if the lease still holds then."""
+    lease.LEASE_SECONDS = LEASE
+    await store.commit(KEY, 0, "victim", KeyRecord(token=Secret("1")))
+    held = await lease.Lease.acquire(store, SystemClock(), KEY, 1, "victim")
+    assert held is not None
+
+    async def work() -> None:
+        say("leased")
+        await asyncio.to_thread(sys.stdin.readline)
+        held.check()
+
+    try:
+        await held.hold(work)
+        say("sent")
+    except NotSent:
+        say("not sent")
+    late = await store.commit(KEY, held.record.version, "victim", KeyRecord(token=Secret("late")))
+    say("stored" if late else "not stored")
+
+
 async def full(store: KeyStore, _: int) -> None:
     """Run out of room, and say what is left."""
     import resource
@@ -67,7 +91,7 @@ async def full(store: KeyStore, _: int) -> None:
 
 async def main(name: str, task: str, rounds: str = "0") -> None:
     store = key_store(name, SystemClock())
-    await {"race": race, "hang": hang, "full": full}[task](store, int(rounds))
+    await {"race": race, "hang": hang, "hold": hold, "full": full}[task](store, int(rounds))
     await store.aclose()
 
 

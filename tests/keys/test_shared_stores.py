@@ -3,6 +3,7 @@
 import asyncio
 import json
 import pickle
+import signal
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ import pytest
 import pytest_asyncio
 from attrs import evolve
 
-from paystar_async.clock import ManualClock
+from paystar_async.clock import ManualClock, SystemClock
 from paystar_async.errors import (
     ConfigurationError,
     ForeignRecord,
@@ -35,6 +36,7 @@ from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.redis import RedisKeyStore
 from paystar_async.keys.store import KeyStore
 from paystar_async.values.secret import Secret
+from tests.keys import racer as racer_process
 from tests.keys.places import NEW_KEY, OLD_KEY, SHARED_PLACES, File, SharedPlace, make_place
 from tests.servers import PostgresServer, RedisServer
 
@@ -42,6 +44,7 @@ KEY = KeyId("application", "race")
 PAIR = KeyRecord(token=Secret("token"), refresh_token=Secret("refresh"), issued_at=1.0, expires_at=2.0)
 LEASE = 0.5
 """Seconds the racer claims a key for."""
+HELD = racer_process.LEASE
 
 
 @pytest_asyncio.fixture(params=SHARED_PLACES)
@@ -53,7 +56,7 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 def racer(place: SharedPlace, *task: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-W", "error", "-m", "tests.keys.racer", place.name, *task]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 def said(process: subprocess.Popen[str]) -> list[str]:
@@ -90,6 +93,63 @@ def test_one_that_is_killed_is_taken_over_when_its_claim_ends(place: SharedPlace
         await place.aclose()
 
     asyncio.run(main())
+
+
+async def takeover(store: KeyStore, seconds: float) -> float | None:
+    """After how many seconds another process acquires the lease, or None."""
+    started = time.monotonic()
+    while (passed := time.monotonic() - started) < seconds:
+        if await store.begin(KEY, 2, "heir", HELD) is not None:
+            return passed
+        await asyncio.sleep(0.05)
+    return None
+
+
+def test_lease_of_a_killed_process_passes_on_in_seconds(place: SharedPlace) -> None:
+    async def main(victim: subprocess.Popen[str]) -> None:
+        store = key_store(place.name, SystemClock())
+        assert await takeover(store, 1.5 * HELD) is None  # its heartbeats hold it beyond its length
+        victim.kill()
+        passed = await takeover(store, HELD + 5)
+        assert passed is not None
+        assert passed <= HELD + 1
+        await store.aclose()
+
+    with racer(place, "hold") as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "leased\n"
+        asyncio.run(main(victim))
+        assert victim.stdin is not None
+        victim.stdin.close()
+
+
+def test_stopped_process_sends_no_refresh_token_late(place: SharedPlace) -> None:
+    """SIGSTOP right before it sends: another one takes over and refreshes, and it wakes up after that."""
+
+    async def main() -> None:
+        store = key_store(place.name, SystemClock())
+        assert await takeover(store, HELD + 5) is not None
+        assert await store.commit(KEY, 3, "heir", KeyRecord(token=Secret("2"))) is not None
+        await store.aclose()
+
+    with racer(place, "hold") as victim:
+        assert victim.stdout is not None
+        assert victim.stdout.readline() == "leased\n"
+        victim.send_signal(signal.SIGSTOP)
+        try:
+            asyncio.run(main())
+        finally:
+            victim.send_signal(signal.SIGCONT)
+        assert victim.communicate("send\n", timeout=30)[0].splitlines() == ["not sent", "not stored"]
+
+    async def stored() -> KeyRecord | None:
+        store = key_store(place.name, SystemClock())
+        try:
+            return await store.load(KEY)
+        finally:
+            await store.aclose()
+
+    assert asyncio.run(stored()) == KeyRecord(version=4, token=Secret("2"))
 
 
 def test_a_full_disk_costs_nothing_that_was_stored(tmp_path: Path) -> None:
@@ -303,9 +363,8 @@ async def test_a_file_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
     await store.commit(KEY, 0, "me", PAIR)
     for name in ("keys.db", "keys.db-wal", "keys.db-shm"):
         (tmp_path / name).unlink()
-    with pytest.raises(StorageError):
-        await store.load(KEY)
     assert await store.load(KEY) is None
+    assert await store.commit(KEY, 0, "me", PAIR) is not None
     await store.aclose()
 
 

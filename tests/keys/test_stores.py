@@ -54,6 +54,7 @@ async def test_what_was_never_stored_is_not_there(store: KeyStore) -> None:
         KeyRecord(),
         KeyRecord(token=Secret(""), refresh_token=Secret('ت"\\\n\x00€'), lost=True),
         KeyRecord(refresh_token=Secret("x" * 5000), expires_at=0.1),
+        KeyRecord(token=Secret("token"), suspect=True),
     ],
 )
 async def test_a_record_comes_back_as_it_went(store: KeyStore, record: KeyRecord) -> None:
@@ -114,6 +115,49 @@ async def test_a_claim_from_before_the_clock_was_set_back_holds_nobody_up(store:
     taken = await store.begin(KEY, 2, "other", 60)
     assert taken is not None
     assert taken.in_flight_owner == "other"
+
+
+async def test_begin_by_its_owner_extends_the_lease(place: Place, store: KeyStore) -> None:
+    await put(store)
+    leased, longer = await store.begin(KEY, 1, "me", place.lease), place.lease + 60
+    assert leased is not None
+
+    extended = await store.begin(KEY, leased.version, "me", longer)
+
+    assert extended is not None
+    assert extended == evolve(leased, in_flight_until=extended.in_flight_until)
+    assert extended.in_flight_until == pytest.approx(await place.now() + longer, abs=1)
+    assert await store.load(KEY) == extended
+    await place.wait_out()
+    assert await store.begin(KEY, leased.version, "other", longer) is None
+    stored = await put(store, evolve(PAIR, token=Secret("fresh")), version=leased.version)
+    assert stored == evolve(PAIR, token=Secret("fresh"), version=3)
+
+
+async def test_begin_by_its_owner_after_the_end_extends(place: Place, store: KeyStore) -> None:
+    """Nobody has taken the lease over: a heartbeat that comes late is as good as one in time."""
+    await put(store)
+    await store.begin(KEY, 1, "me", place.lease)
+    await place.wait_out()
+
+    extended = await store.begin(KEY, 2, "me", 60)
+
+    assert extended is not None
+    assert (extended.version, extended.in_flight_owner) == (2, "me")
+    assert await store.begin(KEY, 2, "other", 60) is None
+
+
+async def test_begin_after_a_takeover_extends_nothing(place: Place, store: KeyStore) -> None:
+    await put(store)
+    await store.begin(KEY, 1, "me", place.lease)
+    await place.wait_out()
+    taken = await store.begin(KEY, 2, "other", 60)
+    assert taken is not None
+
+    assert await store.begin(KEY, 2, "me", 60) is None
+    assert await store.begin(KEY, taken.version, "me", 60) is None
+
+    assert await store.load(KEY) == taken
 
 
 async def test_storing_ends_the_claim(place: Place, store: KeyStore) -> None:

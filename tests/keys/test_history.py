@@ -1,0 +1,91 @@
+import pytest
+from attrs import evolve
+
+from paystar_async import Secret
+from paystar_async.clock import ManualClock
+from paystar_async.keys.history import MAX_PAIRS, KeyHistory, merge
+from paystar_async.keys.lease import Lease
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.record import KeyId, KeyRecord
+
+SEED = KeyRecord(version=1, token=Secret("key-0"), refresh_token=Secret("refresh-0"))
+
+
+def pair(number: int, *, version: int = 1) -> KeyRecord:
+    """The pair of the refresh ``number``, an hour after the one before."""
+    token, refresh_token = Secret(f"key-{number}"), Secret(f"refresh-{number}")
+    return KeyRecord(version=version, token=token, refresh_token=refresh_token, issued_at=number * 3600.0)
+
+
+def history_of(*records: KeyRecord) -> KeyHistory:
+    history = KeyHistory()
+    for old, new in zip(records, records[1:], strict=False):
+        history.add(old, new)
+    return history
+
+
+@pytest.mark.parametrize(
+    ("stored", "own", "is_outdated"),
+    [
+        (pair(2, version=9), pair(2, version=4), False),  # the same pair, leased
+        (pair(2, version=1), pair(2, version=9), False),  # the same pair, put back by another
+        (pair(3, version=9), pair(2, version=4), False),  # refreshed elsewhere
+        (pair(3, version=1), pair(2, version=9), False),  # put back by another that knew a newer one
+        (pair(1, version=1), pair(2, version=9), True),  # put back by another that knew no newer one
+        (pair(1, version=9), pair(2, version=4), True),  # the same, and changed often since
+        (SEED, pair(2, version=9), True),  # a newcomer's
+        (evolve(SEED, version=9), pair(2, version=4), True),
+        (KeyRecord(version=1, token=Secret("other seed")), pair(2, version=9), True),
+        (KeyRecord(version=9, token=Secret("from the panel"), issued_at=2.5 * 3600), pair(2, version=4), False),
+        (KeyRecord(version=1, token=Secret("other seed")), evolve(SEED, version=5), False),  # a new configuration
+    ],
+)
+def test_is_outdated_tells_a_lost_record_from_a_newer_one(
+    stored: KeyRecord, own: KeyRecord, is_outdated: bool
+) -> None:
+    assert history_of(SEED, pair(1), pair(2)).is_outdated(stored, own) is is_outdated
+
+
+def test_is_outdated_never_holds_in_both_processes() -> None:
+    """Otherwise they would replace each other's pair for ever."""
+    records = [SEED, pair(1), pair(2), evolve(pair(2), token=Secret("twin"), version=7), KeyRecord(version=3)]
+    for one in records:
+        for other in records:
+            here, there = history_of(other, one), history_of(one, other)
+            assert not (here.is_outdated(other, one) and there.is_outdated(one, other))
+
+
+def test_history_forgets_the_oldest_pairs() -> None:
+    records = [pair(number) for number in range(MAX_PAIRS + 3)]
+    history, own = history_of(*records), evolve(records[-1], version=4)
+
+    assert not history.is_outdated(evolve(records[0], version=9), own)
+    assert history.is_outdated(evolve(records[-2], version=9), own)
+
+
+async def lease_of(record: KeyRecord, started_at: float) -> Lease:
+    store, clock = MemoryKeyStore(ManualClock()), ManualClock(start=started_at)
+    stored = await store.commit(KeyId("application", "app-1"), 0, "", record)
+    assert stored is not None
+    lease = await Lease.acquire(store, clock, KeyId("application", "app-1"), 1, "me")
+    assert lease is not None
+    return lease
+
+
+@pytest.mark.parametrize(
+    ("stored", "merged"),
+    [
+        (evolve(pair(1), lost=True, version=5), pair(2)),  # a mark
+        (SEED, pair(2)),  # put back into a store that had lost the leased record
+        (pair(3), None),  # refreshed by another that took the lease over
+        (
+            KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-1"), issued_at=6000.0, lost=True),
+            KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-2"), issued_at=6000.0),
+        ),
+        (KeyRecord(token=Secret("panel"), refresh_token=Secret("panel's own"), issued_at=6000.0), None),
+    ],
+)
+async def test_merge_keeps_what_the_refresh_brought(stored: KeyRecord, merged: KeyRecord | None) -> None:
+    lease = await lease_of(pair(1), started_at=5000.0)
+
+    assert merge(stored, pair(2), lease) == merged
