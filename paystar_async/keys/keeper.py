@@ -56,7 +56,7 @@ class Keeper:
         self._id, self._clock, self._background, self._notify = key, clock, background, notify
         self._cache = RecordCache(key, first, store, clock, on_restore=self._tell_of_restore)
         self._job: Job[bool] | None = None
-        self._next_try = self._next_check = NEVER
+        self._next_try, self._next_check = NEVER, clock.monotonic() + STORE_CHECK_SECONDS
         self._refusal: StatusError | None = None
         self._refreshed: Secret | None = None
         self._accepted: Secret | None = None
@@ -95,10 +95,11 @@ class Keeper:
         if record.token != refused:
             return record.token, False
         is_new, is_suspect = False, record.issued_at is not None and self._accepted != refused
+        if refusal := self._recent_refusal():
+            return await self._another(refused, refusal), False
         if record.refresh_token is None or (is_suspect and self._is_cooling_down(record)):
             self._cache.use(await self._cache.load())
         else:
-            self._raise_refusal()
             is_new = await self._renewal(renew, refused, is_suspect=is_suspect).wait()
         newest = self._cache.newest.token
         return (newest if newest != refused else None), is_new
@@ -142,10 +143,16 @@ class Keeper:
         # The first key that another process refreshed may have been accepted there, and have expired since.
         return is_new and (record.suspect or record.token == self._refreshed)
 
-    def _raise_refusal(self) -> None:
-        """Raise the refusal of the last refresh once more, until its cooldown is over."""
-        if self._refusal is not None and self._clock.monotonic() < self._next_try:
-            raise copy.copy(self._refusal)
+    def _recent_refusal(self) -> StatusError | None:
+        """The refusal of the last refresh, until its cooldown is over."""
+        return self._refusal if self._clock.monotonic() < self._next_try else None
+
+    async def _another(self, old: Secret | None, refusal: StatusError) -> Secret:
+        """Return a key that another process has put into the store; without one, raise the refusal once more."""
+        record = self._cache.use(await self._cache.load())
+        if record.token is None or record.token == old or not self._lives(record):
+            raise copy.copy(refusal)
+        return record.token
 
     def _renewal(self, renew: Renew, old: Secret | None, *, is_suspect: bool = False) -> Job[bool]:
         """The renewal under way, or a new one; ``old`` is the key it is to replace."""
@@ -155,8 +162,8 @@ class Keeper:
 
     async def _renewed(self, renew: Renew, record: KeyRecord) -> Secret | None:
         lives = record.token is not None and self._clock.monotonic() < self._cache.times.expires_at
-        if not lives:
-            self._raise_refusal()
+        if not lives and (refusal := self._recent_refusal()):
+            return await self._another(record.token, refusal)
         job = self._renewal(renew, record.token)
         try:
             with anyio.move_on_after(PATIENCE if lives else None):
@@ -182,9 +189,9 @@ class Keeper:
             # A store or an engine of yours that raises an error of its own; nobody knows how far it came.
             failure = Unanswered(f"the renewal ended with {type(error).__name__}")
         self._next_try = self._clock.monotonic() + FAILURE_COOLDOWN_SECONDS
-        if isinstance(failure, StatusError) and failure.executed == "no":
-            self._refusal = failure
-        if not isinstance(failure, InvalidRefreshToken):  # key_lost has said that, once
+        if not isinstance(failure, InvalidRefreshToken):  # key_lost has said that, once, and the record says it to all
+            if isinstance(failure, StatusError) and failure.executed == "no":
+                self._refusal = failure
             self._tell("key_refresh_failed", type(failure).__name__)
         raise failure
 

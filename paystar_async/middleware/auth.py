@@ -213,14 +213,17 @@ def _renewed(
         refresh_name: refresh_token,
         expiry_name: expiry if isinstance(expiry, str) and expiry else None,
     }
-    extra = {name: came[name] for name in came if known.get(name) is None and (name not in known or came[name])}
+    absent = {name for name in known if came.get(name) in (None, "")}
+    extra = {name: value for name, value in came.items() if known.get(name) is None and name not in absent}
     made = RenewedInquiryKey if realm is Realm.INQUIRY else RenewedKey
     return made(**known, extra=extra)  # type: ignore[arg-type]
 
 
 def _renewed_elsewhere(realm: Realm, token: Secret) -> Response[Any]:
     """The answer where another call or worker had the renewal under way: its key."""
-    return Response(value=_renewed(realm, token), status=1, message="renewed elsewhere", http_status=200, headers={}, body=b"")
+    return Response(
+        value=_renewed(realm, token), status=1, message="renewed elsewhere", http_status=200, headers={}, body=b""
+    )
 
 
 _NO_KEY = {

@@ -18,9 +18,7 @@ from tests.keys.places import PLACES, File, Memory, Place, Redis, Server, make_p
 
 KEY = KeyId("application", "app-1")
 SEED = KeyRecord(token=Secret("key-0"), refresh_token=Secret("refresh-0"))
-KINDS: dict[str, type[Memory | File | Redis | Server]] = dict(
-    zip(PLACES, (Memory, File, Redis, Server), strict=True)
-)
+KINDS: dict[str, type[Memory | File | Redis | Server]] = dict(zip(PLACES, (Memory, File, Redis, Server), strict=True))
 LOSSES = [pytest.param((name, way), id=f"{name}, {way}") for name in PLACES for way in KINDS[name].losses]
 
 

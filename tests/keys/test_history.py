@@ -40,9 +40,7 @@ def history_of(*records: KeyRecord) -> KeyHistory:
         (KeyRecord(version=1, token=Secret("other seed")), evolve(SEED, version=5), False),  # a new configuration
     ],
 )
-def test_is_outdated_tells_a_lost_record_from_a_newer_one(
-    stored: KeyRecord, own: KeyRecord, is_outdated: bool
-) -> None:
+def test_is_outdated_tells_a_lost_record_from_a_newer_one(stored: KeyRecord, own: KeyRecord, is_outdated: bool) -> None:
     assert history_of(SEED, pair(1), pair(2)).is_outdated(stored, own) is is_outdated
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from paystar_async import Secret
 from paystar_async.background import Background
-from paystar_async.errors import InvalidRefreshToken, NotSent
-from paystar_async.keys.keeper import Keeper
+from paystar_async.errors import BadAnswer, InvalidRefreshToken, NotSent
+from paystar_async.keys.keeper import STORE_CHECK_SECONDS, Keeper
 from paystar_async.keys.lease import LEASE_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import Fresh, KeyId, KeyRecord
@@ -27,6 +27,7 @@ class Renewing:
         self.clock, self.life = clock, life
         self.shown: list[str] = []
         self.error: Exception | None = None
+        self.is_keyless = False
         self.go = asyncio.Event()
         self.go.set()
 
@@ -38,7 +39,7 @@ class Renewing:
             raise self.error
         number = len(self.shown)
         return Fresh(
-            token=Secret(f"key-{number}"),
+            token=None if self.is_keyless else Secret(f"key-{number}"),
             refresh_token=Secret(f"refresh-{number}"),
             expires_at=self.clock.time() + self.life,
         )
@@ -310,3 +311,160 @@ async def test_a_renewal_cut_off_with_its_loop_leaves_no_claim_behind() -> None:
     await settled()
 
     assert (await at.record()).in_flight_owner is None
+
+
+class Emptied(MemoryKeyStore):
+    """A store that can lose its records."""
+
+    def lose(self) -> None:
+        self._records.clear()
+
+
+async def test_refresh_after_a_loss_shows_the_newest_token() -> None:
+    at = Keeping(store=Emptied())
+    for _ in range(2):
+        await at.keeper.renew_now(at.renew)
+    at.store.lose()
+
+    await at.keeper.renew_now(at.renew)
+
+    assert at.renew.shown == ["refresh-0", "refresh-1", "refresh-2"]
+    assert at.told.names == ["key_refreshed", "key_refreshed", "key_healed", "key_refreshed"]
+    assert (await at.record()).refresh_token == Secret("refresh-3")
+
+
+async def test_refresh_beside_calls_after_a_loss_shows_the_newest_token() -> None:
+    at = Keeping(store=Emptied())
+    await at.keeper.renew_now(at.renew)
+    at.store.lose()
+    at.clock.advance(15 * HOUR)
+
+    assert await at.token() == "key-1"
+    await settled()
+
+    assert at.renew.shown == ["refresh-0", "refresh-1"]
+    assert await at.token() == "key-2"
+
+
+async def test_refresh_whose_record_is_lost_meanwhile_is_stored() -> None:
+    at = Keeping(store=Emptied())
+    at.renew.go.clear()
+    refreshing = asyncio.create_task(at.keeper.renew_now(at.renew))
+    await settled()
+    at.store.lose()
+    at.renew.go.set()
+    await refreshing
+
+    record = await at.record()
+    assert (record.token, record.refresh_token, record.lost) == (Secret("key-1"), Secret("refresh-1"), False)
+
+
+async def test_failed_refresh_whose_record_is_lost_puts_back_the_newest() -> None:
+    """Also if this process had only just learnt of that pair from the store."""
+    store = Emptied()
+    first, second = Keeping(store=store), Keeping(store=store)
+    await second.token()
+    await first.keeper.renew_now(first.renew)
+    second.clock.advance(25 * HOUR)  # its clock is a day ahead: it sees an expired key and refreshes it
+    second.renew.go.clear()
+    refreshing = asyncio.create_task(second.keeper.renew_now(second.renew))
+    await settled()
+    assert second.renew.shown == ["refresh-1"]
+    store.lose()
+    second.renew.error = NotSent("no connection")
+    second.renew.go.set()
+    with pytest.raises(NotSent):
+        await refreshing
+
+    second.renew.error = None
+    await second.keeper.renew_now(second.renew)
+    assert second.renew.shown == ["refresh-1", "refresh-1"]
+
+
+async def test_used_key_is_put_back_within_a_minute() -> None:
+    at = Keeping(store=Emptied())
+    await at.keeper.renew_now(at.renew)
+    at.store.lose()
+    at.clock.advance(STORE_CHECK_SECONDS + 1)
+
+    for _ in range(5):
+        assert await at.token() == "key-1"
+        await settled()
+
+    assert (await at.record()).token == Secret("key-1")
+    assert at.told.names == ["key_refreshed", "key_healed"]
+    assert len(at.renew.shown) == 1
+
+
+async def test_used_key_that_was_refreshed_elsewhere_is_taken_over() -> None:
+    store = Emptied()
+    first, second = Keeping(store=store), Keeping(store=store)
+    await first.keeper.renew_now(first.renew)
+    assert await second.token() == "key-1"
+    await first.keeper.renew_now(first.renew)
+    second.clock.advance(STORE_CHECK_SECONDS + 1)
+
+    await second.token()
+    await settled()
+
+    assert await second.token() == "key-2"
+
+
+async def test_store_check_that_fails_hurts_no_call() -> None:
+    class Down(MemoryKeyStore):
+        async def load(self, key: KeyId) -> KeyRecord | None:
+            if down:
+                raise RuntimeError("down")
+            return await super().load(key)
+
+    down = False
+    at = Keeping(store=Down())
+    await at.keeper.renew_now(at.renew)
+    down = True
+    for _ in range(3):
+        at.clock.advance(STORE_CHECK_SECONDS + 1)
+        assert await at.token() == "key-1"
+        await settled()
+    assert at.told.names == ["key_refreshed"]
+
+
+async def test_refresh_without_a_key_keeps_the_new_refresh_token() -> None:
+    at = Keeping()
+    await at.token()
+    at.renew.is_keyless = True
+    with pytest.raises(BadAnswer) as error:
+        await at.keeper.renew_now(at.renew)
+
+    assert error.value.executed == "maybe"
+    record = await at.record()
+    assert (record.token, record.refresh_token) == (Secret("key-0"), Secret("refresh-1"))
+    assert (record.lost, record.in_flight_owner) == (False, None)
+    assert at.told.names == ["key_refresh_failed"]
+
+    at.renew.is_keyless = False
+    await at.keeper.renew_now(at.renew)
+    assert at.renew.shown == ["refresh-0", "refresh-1"]
+    assert await at.token() == "key-2"
+
+
+async def test_refresh_resumed_after_a_takeover_heals_the_key() -> None:
+    """Stopped with the answer on its way: the one that took over was refused, and has marked the key as lost."""
+    clock = QuickClock()
+    store = MemoryKeyStore(clock)
+    stopped, heir = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
+    stopped.renew.go.clear()
+    refreshing = asyncio.create_task(stopped.keeper.renew_now(stopped.renew))
+    await settled()
+    clock.advance(LEASE_SECONDS + 1)
+    heir.renew.error = InvalidRefreshToken(13)
+    with pytest.raises(InvalidRefreshToken):
+        await heir.keeper.renew_now(heir.renew)
+    assert (await stopped.record()).lost
+
+    stopped.renew.go.set()
+    await refreshing
+
+    record = await stopped.record()
+    assert (record.token, record.refresh_token, record.lost) == (Secret("key-1"), Secret("refresh-1"), False)
+    await heir.keeper.replace_refused(Secret("key-0"), heir.renew)
+    assert await heir.token() == "key-1"
