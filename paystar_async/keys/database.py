@@ -82,7 +82,7 @@ class DatabaseKeyStore:
         return self._record(key, held)
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds, or extend one's own claim; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
         return await self._change(key, version, _CLAIM, {"owner": owner, "ttl": float(ttl)})
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002

@@ -26,15 +26,19 @@ class Lease:
         record: the record as it was leased.
         started_at: when the lease began, seconds since 1970, on the clock of this process.
         ends_at: until when no other process can have taken over, on the monotonic clock.
+        store: the store that both are in.
+        clock: the clock of this process.
+        key: whose key it is.
+        owner: the name of this refresher in the store.
     """
 
     record: KeyRecord
     started_at: float
     ends_at: float
-    _store: KeyStore
-    _clock: Clock
-    _key: KeyId
-    _owner: str
+    store: KeyStore
+    clock: Clock
+    key: KeyId
+    owner: str
 
     @classmethod
     async def acquire(cls, store: KeyStore, clock: Clock, key: KeyId, version: int, owner: str) -> "Lease | None":
@@ -59,7 +63,7 @@ class Lease:
 
         Another process may have refreshed the key since: the refresh token must not be sent once more.
         """
-        if self._clock.monotonic() >= self.ends_at:
+        if self.clock.monotonic() >= self.ends_at:
             raise NotSent("the lease of the refresh ended before its request was sent", hint="call again")
 
     async def hold(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -81,8 +85,8 @@ class Lease:
     async def _extend(self) -> None:
         while True:
             await sleep(LEASE_SECONDS / 3)  # of real time, by which a server counts, whatever clock the client has
-            started = self._clock.monotonic()
+            started = self.clock.monotonic()
             with suppress(Exception):  # a store that is down: the next heartbeat may reach it in time
-                if await self._store.begin(self._key, self.record.version, self._owner, LEASE_SECONDS) is None:
+                if await self.store.begin(self.key, self.record.version, self.owner, LEASE_SECONDS) is None:
                     return  # taken over, or the record is gone; what the refresh brings is merged with it
                 self.ends_at = started + LEASE_SECONDS

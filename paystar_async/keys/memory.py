@@ -26,7 +26,7 @@ class MemoryKeyStore:
         return self._records.get(key)
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds, or extend one's own claim; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
         now = self._clock.time()
         with self._lock:
             record = self._at(key, version)

@@ -90,7 +90,7 @@ class RedisKeyStore:
         return await self._done(lambda client: self._load(client, key))
 
     async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds, or extend one's own claim; None if another has it or the version is gone."""
+        """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
         return await self._done(lambda client: self._change(client, key, version, owner, ttl))
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002

@@ -146,7 +146,7 @@ class _Renewal:
     async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> Fresh:
         if not self.supports_before_send:
             before_send()
-        response = await self.next(
+        response: Response[Any] = await self.next(
             Request(
                 value=RefreshKey(),
                 endpoint=self.endpoint,

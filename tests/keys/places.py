@@ -66,6 +66,13 @@ class SharedPlace(Place, Protocol):
         ...
 
 
+class Emptied(MemoryKeyStore):
+    """A dictionary that can lose its records."""
+
+    def lose(self) -> None:
+        self._records.clear()
+
+
 class Memory:
     """The dictionary of one process."""
 
@@ -73,7 +80,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._clock = ManualClock()
-        self._store = MemoryKeyStore(self._clock)
+        self._store = Emptied(self._clock)
 
     def store(self, crypto: Crypto | None = None) -> KeyStore:
         return self._store
@@ -84,10 +91,10 @@ class Memory:
     async def wait_out(self) -> None:
         self._clock.advance(self.lease)
 
-    losses = ("cleared",)
+    losses: tuple[str, ...] = ("cleared",)
 
     def lose(self, way: str) -> None:
-        self._store._records.clear()
+        self._store.lose()
 
     async def aclose(self) -> None:
         pass
@@ -130,7 +137,7 @@ class File(_Closing):
     async def wait_out(self) -> None:
         self.clock.advance(self.lease)
 
-    losses = ("file deleted", "table emptied", "table dropped", "tables dropped")
+    losses: tuple[str, ...] = ("file deleted", "table emptied", "table dropped", "tables dropped")
 
     def lose(self, way: str) -> None:
         if way == "file deleted":
@@ -180,7 +187,7 @@ class Server(_Timed):
         self._goodbyes.append(store.aclose)
         return store
 
-    losses = ("table emptied", "table dropped", "tables dropped", "schema made anew")
+    losses: tuple[str, ...] = ("table emptied", "table dropped", "tables dropped", "schema made anew")
 
     def lose(self, way: str) -> None:
         made_anew = (f"DROP SCHEMA {self._schema} CASCADE", f"CREATE SCHEMA {self._schema}")
@@ -214,7 +221,7 @@ class Redis(_Timed):
     def store(self, crypto: Crypto | None = None) -> KeyStore:
         return RedisKeyStore(self.name, crypto=crypto)
 
-    losses = ("flushed",)
+    losses: tuple[str, ...] = ("flushed",)
 
     def lose(self, way: str) -> None:
         self._server.tell("FLUSHALL")

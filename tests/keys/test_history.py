@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from attrs import evolve
 
@@ -19,7 +21,7 @@ def pair(number: int, *, version: int = 1) -> KeyRecord:
 
 def history_of(*records: KeyRecord) -> KeyHistory:
     history = KeyHistory()
-    for old, new in zip(records, records[1:], strict=False):
+    for old, new in pairwise(records):
         history.add(old, new)
     return history
 

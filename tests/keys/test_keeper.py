@@ -13,6 +13,7 @@ from paystar_async.keys.keeper import STORE_CHECK_SECONDS, Keeper
 from paystar_async.keys.lease import LEASE_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import Fresh, KeyId, KeyRecord
+from tests.keys.places import Emptied
 from tests.support import QuickClock, RunningClock, Told, settled
 
 HOUR = 3600.0
@@ -50,7 +51,7 @@ class Keeping:
 
     def __init__(self, *, clock: Any = None, store: Any = None, first: KeyRecord = FIRST) -> None:
         self.clock = clock or QuickClock()
-        self.store = store or MemoryKeyStore(self.clock)
+        self.store: Any = store or MemoryKeyStore(self.clock)
         self.background, self.told, self.renew = Background(), Told(), Renewing(self.clock)
         self.keeper = Keeper(
             key=KEY, first=first, store=self.store, clock=self.clock, background=self.background, notify=self.told
@@ -61,7 +62,7 @@ class Keeping:
         return token.reveal() if token else None
 
     async def record(self) -> KeyRecord:
-        record = await self.store.load(KEY)
+        record: KeyRecord | None = await self.store.load(KEY)
         assert record is not None
         return record
 
@@ -311,13 +312,6 @@ async def test_a_renewal_cut_off_with_its_loop_leaves_no_claim_behind() -> None:
     await settled()
 
     assert (await at.record()).in_flight_owner is None
-
-
-class Emptied(MemoryKeyStore):
-    """A store that can lose its records."""
-
-    def lose(self) -> None:
-        self._records.clear()
 
 
 async def test_refresh_after_a_loss_shows_the_newest_token() -> None:

@@ -12,6 +12,7 @@ from paystar_async.keys import lease
 from paystar_async.keys.keeper import FAILURE_COOLDOWN_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import KeyId, KeyRecord
+from tests.keys.places import Emptied
 from tests.support import (
     REFRESHES,
     Engine,
@@ -54,8 +55,8 @@ REALMS = (
     Realm("inquiry", "w123", "inquiry", lambda paystar: paystar.wallet.balance()),
 )
 each_realm = pytest.mark.parametrize("realm", REALMS, ids=lambda realm: realm.id.realm)
-ODD: tuple[object, ...] = ({}, {"date": "2026-11-29 10:00:00.000000", "timezone": "Asia/Tehran"}, [], ["x"], "", " ")
-ODD += (True, False, 0, -5, 1.5, 2**63, None)
+PHP_MOMENT = {"date": "2026-11-29 10:00:00.000000", "timezone_type": 3, "timezone": "Asia/Tehran"}
+ODD: tuple[object, ...] = ({}, PHP_MOMENT, [], ["x"], "", " ", True, False, 0, -5, 1.5, 2**63, None)
 
 
 class Refreshing:
@@ -219,7 +220,7 @@ class Rejecting:
         self.accepts = False
         self.engine = Engine(self.server)
         self.told = Told()
-        self.store = store or MemoryKeyStore(self.clock)
+        self.store: Any = store or Emptied(self.clock)
         self.clients = [
             client(self.engine, clock=self.clock, keys=self.store, on_event=self.told, max_retries=0)
             for _ in range(clients)
@@ -369,7 +370,7 @@ async def test_lost_record_is_put_back_and_no_spent_token_is_sent() -> None:
     at = Rejecting()
     at.accepts = True
     await at.clients[0].keys.refresh_application_key()
-    at.store._records.clear()
+    at.store.lose()
     await at.clients[0].keys.refresh_application_key()
     await settled()
 
