@@ -18,6 +18,7 @@ from yarl import URL
 
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
 from paystar_async.transport.answer import LARGEST, too_large
+from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import Headers
 from paystar_async.transport.limits import CONNECT_SECONDS, IDLE_SECONDS, only_on_asyncio, refuse_fence
 
@@ -165,12 +166,12 @@ class AiohttpEngine:
         async with self._session().request(
             method,
             URL(url, encoded=True),
-            headers=headers,
+            headers=[*headers, ACCEPT_ENCODING],
             data=body if body is None or len(body) < _COPIED else BytesIO(body),
             skip_auto_headers=_UNASKED,
             allow_redirects=False,
             raise_for_status=False,
-            auto_decompress=True,
+            auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
             middlewares=(attempt.once,),
         ) as response:
@@ -204,7 +205,11 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
         size += len(part)
         if size > LARGEST:
             raise too_large(response.status)
-    return b"".join(parts)
+    body = b"".join(parts)
+    if "Content-Encoding" not in response.headers:
+        return body
+    codings = ", ".join(response.headers.getall("Content-Encoding"))
+    return decode_content(body, codings, LARGEST, response.status)
 
 
 def _reason(problem: Exception) -> str:

@@ -34,6 +34,7 @@ from pyreqwest.request import StreamRequest
 
 from paystar_async.errors import ConfigurationError, NotSent, PaystarError, Unanswered
 from paystar_async.transport.answer import LARGEST, too_large
+from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import Headers
 from paystar_async.transport.limits import CONNECT_SECONDS, IDLE_SECONDS, only_on_asyncio, refuse_fence
 
@@ -101,7 +102,7 @@ class FastEngine:
             self._client = _made(self._connections)
         said = tuple(headers)  # the very same, if it is one: a row has one as long as its key is the same
         if said is not self._latest[0]:
-            self._latest = said, HeaderMap(said)
+            self._latest = said, HeaderMap((*said, ACCEPT_ENCODING))
         # An address with a query holds a password, and differs each time.
         address = url if "?" in url else _address(url)
         request = self._client.request(method, address).headers(self._latest[1]).timeout(timedelta(0, timeout))
@@ -138,7 +139,8 @@ def _wait_at_exit() -> None:
 def _made(connections: int) -> Client:
     _wait_at_exit()
     builder = ClientBuilder().no_proxy().follow_redirects(enable=False).referer(enable=False)
-    builder = builder.brotli(enable=False).zstd(enable=False).default_cookie_store(enable=False)
+    builder = builder.gzip(enable=False).deflate(enable=False).brotli(enable=False).zstd(enable=False)
+    builder = builder.default_cookie_store(enable=False)
     builder = builder.connect_timeout(timedelta(seconds=CONNECT_SECONDS))
     builder = builder.pool_max_idle_per_host(connections).pool_idle_timeout(timedelta(seconds=IDLE_SECONDS))
     try:
@@ -168,7 +170,10 @@ async def _exchange(request: StreamRequest, timeout: float) -> _Answer:
         failure = verdict(problem, timeout)
     else:
         if is_over:
-            return response.status, _headers(response.headers), whole
+            headers = _headers(response.headers)
+            if "content-encoding" in headers:
+                whole = decode_content(whole, headers["content-encoding"], LARGEST, response.status)
+            return response.status, headers, whole
         failure = too_large(response.status)
     raise failure
 

@@ -6,7 +6,7 @@ trio, every call goes through httpx's own transport, so that a test that mocks h
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from types import FunctionType
 from typing import Any
@@ -17,7 +17,8 @@ import httpx
 
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
 from paystar_async.loops import asyncio_loop
-from paystar_async.transport.answer import LARGEST, Answer, too_large
+from paystar_async.transport.answer import LARGEST, too_large
+from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import Headers
 from paystar_async.transport.plain import Lines
 
@@ -94,17 +95,6 @@ _WAYS: tuple[Any, ...] = (httpx.AsyncHTTPTransport, httpcore.AsyncConnectionPool
 """Where mocks and tracers take httpx's place."""
 
 
-class _Pieces(httpx.AsyncByteStream):
-    """A body in pieces, so that what is packed into it is never unpacked at once."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for start in range(0, len(self._body), 65536):
-            yield self._body[start : start + 65536]
-
-
 class _ClientTransport(httpx.AsyncBaseTransport):
     """A client that the caller handed in: its proxies and hooks stay, its redirects and logins do not."""
 
@@ -163,7 +153,7 @@ class HttpxEngine:
             raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
         if self._given is None and _may_go_plainly():
             answer = await self._lines.exchange(method, url, headers, body, timeout, before_send)
-            return answer.status, answer.headers, await _decoded(answer)
+            return answer.status, answer.headers, _decoded(answer.status, answer.headers, answer.body)
         journey = _Journey(before_send)
         try:
             request = _request(method, url, headers, body, journey)
@@ -214,19 +204,9 @@ def _is_as_installed(method: object) -> bool:
     return type(method) is FunctionType and method.__globals__["__name__"].startswith(("httpx.", "httpcore."))
 
 
-async def _decoded(answer: Answer) -> bytes:
-    """The body without its content encoding."""
-    if "content-encoding" not in answer.headers:
-        return answer.body
-    try:
-        return await _read(httpx.Response(answer.status, headers=answer.headers, stream=_Pieces(answer.body)))
-    except httpx.DecodingError as problem:
-        reason = _reason(problem)
-    raise Unanswered(reason)
-
-
 def _request(method: str, url: str, headers: Headers, body: bytes | None, journey: _Journey) -> httpx.Request:
-    request = httpx.Request(method, url, headers=list(headers), content=body, extensions={"trace": journey.trace})
+    given = [*headers, ACCEPT_ENCODING]
+    request = httpx.Request(method, url, headers=given, content=body, extensions={"trace": journey.trace})
     request.url = MaskedURL(request.url)
     return request
 
@@ -248,14 +228,24 @@ async def _exchange(
 
 async def _read(response: httpx.Response) -> bytes:
     """The whole body, up to a size no answer has; a bomb would take the memory of the process."""
+    # A mock's response, and one that a hook of the caller's client has read, is decoded and in memory.
+    is_read = response.is_stream_consumed
     parts: list[bytes] = []
     size = 0
-    async for part in response.aiter_bytes():
+    async for part in response.aiter_bytes() if is_read else response.aiter_raw():
         parts.append(part)
         size += len(part)
         if size > LARGEST:
             raise too_large(response.status_code)
-    return b"".join(parts)
+    body = b"".join(parts)
+    return body if is_read else _decoded(response.status_code, response.headers, body)
+
+
+def _decoded(http_status: int, headers: Mapping[str, str], body: bytes) -> bytes:
+    """The body without its content encoding."""
+    if "content-encoding" not in headers:
+        return body
+    return decode_content(body, headers["content-encoding"], LARGEST, http_status)
 
 
 def _has_more(response: httpx.Response) -> bool:

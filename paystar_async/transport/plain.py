@@ -15,6 +15,7 @@ from attrs import frozen
 
 from paystar_async.errors import NotSent, Unanswered
 from paystar_async.transport.answer import Answer, Garbled
+from paystar_async.transport.content_encoding import ACCEPT_ENCODING
 from paystar_async.transport.engine import Headers
 from paystar_async.transport.line import Line, connect
 
@@ -188,7 +189,7 @@ def _place(address: str) -> Place:
 
 
 def _lines_of(headers: Headers) -> str:
-    lines = [f"{name}: {value}" for name, value in headers]
+    lines = [f"{name}: {value}" for name, value in (*headers, ACCEPT_ENCODING)]
     # A line break in a value would be a second header, or a second request.
     if not all(map(_HEADER.fullmatch, lines)):
         raise NotSent("a header cannot be written")

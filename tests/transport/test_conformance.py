@@ -3,8 +3,10 @@
 import asyncio
 import gzip
 import logging
+import resource
 import subprocess
 import sys
+import zlib
 from typing import Any
 
 import aiohttp
@@ -152,9 +154,11 @@ class TestAnswers:
             (b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", b"{}"),
             (b"Connection: close\r\n\r\n{}", b"{}"),
             (b"Content-Encoding: gzip\r\nConnection: close\r\n\r\n" + gzip.compress(b"{}"), b"{}"),
+            (b"Content-Encoding: gzip, gzip\r\nConnection: close\r\n\r\n" + gzip.compress(gzip.compress(b"{}")), b"{}"),
+            (b"Content-Encoding: deflate\r\nConnection: close\r\n\r\n" + zlib.compress(b"{}"), b"{}"),
             (b"Content-Length: 0\r\n\r\n", b""),
         ],
-        ids=["a length", "chunks", "until the end", "gzip", "nothing"],
+        ids=["a length", "chunks", "until the end", "gzip", "gzip twice", "deflate", "nothing"],
     )
     async def test_a_body_in_every_wrapping(self, kind: str, said: bytes, body: bytes) -> None:
         answer = c.answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"X-Odd: 1\r\n" + said)
@@ -230,6 +234,24 @@ class TestAnswers:
         assert type(error) is BadAnswer
         assert error.executed == "maybe"
 
+    @pytest.mark.parametrize("chunked", [False, True], ids=["a length", "chunks"])
+    @pytest.mark.parametrize(
+        "codings", ["gzip, gzip", "gzip\r\nContent-Encoding: gzip", "gzip, gzip, gzip", "deflate, gzip, br"]
+    )
+    async def test_nested_content_encoding_is_bounded(self, kind: str, codings: str, chunked: bool) -> None:
+        """A second stage of 64 MB, which libraries undo whole before anybody sees it."""
+        packed = NESTED
+        length = f"Content-Length: {len(packed)}"
+        if chunked:
+            length, packed = "Transfer-Encoding: chunked", b"%x\r\n%b\r\n0\r\n\r\n" % (len(packed), packed)
+        head = OK + f"Content-Encoding: {codings}\r\n{length}\r\n\r\n".encode()
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        error, _ = await played(kind, c.answering(head + packed))
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+
+        assert (type(error), error.executed) == (BadAnswer, "maybe")
+        assert grown < 48 << 10
+
     async def test_a_large_answer_and_a_large_request_arrive_whole(self, kind: str) -> None:
         large = b"x" * 3_000_000
 
@@ -243,6 +265,8 @@ class TestAnswers:
         assert body == large
         assert server.requests[0].endswith(b"\r\n\r\n" + large)
 
+
+NESTED = gzip.compress(gzip.compress(bytes(64 << 20), 9), 9)
 
 MAY_BE_ADDED = {"accept: */*", "accept-encoding: gzip,deflate", "user-agent: python-pyreqwest/1.0.0"}
 """What a library adds where the wire says nothing of its own; the wire names what it accepts, and itself."""

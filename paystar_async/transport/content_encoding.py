@@ -1,0 +1,69 @@
+"""Undo the Content-Encoding of a response, bounded at every stage.
+
+Some 20 bytes of gzip inside gzip can stand for gigabytes, and the libraries below undo as many stages as a server
+names, each of them whole. So every engine hands up what came over the wire, and it is undone here.
+"""
+
+import zlib
+
+from paystar_async.errors import BadAnswer, Unanswered
+from paystar_async.transport.answer import too_large
+
+ACCEPT_ENCODING = ("Accept-Encoding", "gzip,deflate")
+"""The header that says which codings are undone here."""
+MAX_CODINGS = 2
+"""Codings, one inside the other, that a response may have; servers use one, and some proxies add theirs."""
+MAX_MEMBERS = 8
+"""Streams, one behind the other, that a coding may have."""
+
+_GZIP_BITS, _ZLIB_BITS, _RAW_BITS = 31, 15, -15
+_CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
+
+
+def decode_content(body: bytes, content_encoding: str, max_bytes: int, http_status: int) -> bytes:
+    """Return a response's body without its content encoding.
+
+    Args:
+        body: the bytes as they came.
+        content_encoding: the header of that name; several are joined by commas.
+        max_bytes: bytes that the result of each stage may have.
+        http_status: the response's HTTP status, for the error.
+
+    Raises:
+        BadAnswer: a coding that was not asked for, more than ``MAX_CODINGS``, or a stage above ``max_bytes``.
+        Unanswered: the bytes are not of that coding, or end too early.
+    """
+    names = (name.strip().lower() for name in content_encoding.split(","))
+    codings = [name for name in names if name not in ("", "identity")]
+    if len(codings) > MAX_CODINGS or not _CODINGS.issuperset(codings):
+        raise BadAnswer("$", "a content encoding that was not asked for", http_status=http_status)
+    for coding in reversed(codings):
+        if body:
+            body = _inflate(body, coding, max_bytes, http_status)
+    return body
+
+
+def _inflate(body: bytes, coding: str, max_bytes: int, http_status: int) -> bytes:
+    bits = _GZIP_BITS if coding != "deflate" else _ZLIB_BITS if _has_zlib_head(body) else _RAW_BITS
+    parts: list[bytes] = []
+    left = max_bytes
+    for _ in range(MAX_MEMBERS):
+        decoder = zlib.decompressobj(bits)
+        try:
+            parts.append(decoder.decompress(body, left + 1))
+        except zlib.error:
+            break
+        left -= len(parts[-1])
+        if left < 0:
+            raise too_large(http_status)
+        if not decoder.eof:
+            break
+        body = decoder.unused_data
+        if not body:
+            return b"".join(parts)
+    raise Unanswered("the response's content encoding is broken")
+
+
+def _has_zlib_head(body: bytes) -> bool:
+    """Return whether a deflate stream is wrapped as the standard has it; some servers send it bare."""
+    return len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0
