@@ -5,11 +5,12 @@ import re
 from collections.abc import Iterable
 from urllib.parse import quote, quote_plus
 
+from paystar_async.errors.text import visible
 from paystar_async.transport import codec
 from paystar_async.values.mask import scrub
 from paystar_async.values.secret import Secret
 
-LONGEST, LONGEST_SHOWN = 20_000, 1_000
+LONGEST, LONGEST_SHOWN = 4_000, 1_000
 """Characters of a server's text that are looked at, and that are kept."""
 
 
@@ -28,7 +29,9 @@ class Hiding:
         """The text without them, cut to a length one can read."""
         if text in self._harmless:
             return text
-        shown = scrub(self._secrets.sub("***", text[:LONGEST]))[:LONGEST_SHOWN]
+        # Twice: a secret that holds an invisible mark is found as it is, one that a mark was put into without it.
+        cut = visible(self._secrets.sub("***", text[:LONGEST]))
+        shown = scrub(self._secrets.sub("***", cut))[:LONGEST_SHOWN]
         # A server says the same few things all day; the expressions take longer than reading the answer.
         if shown == text and len(text) < 100 and len(self._harmless) < 100:
             self._harmless.add(text)

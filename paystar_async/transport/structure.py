@@ -12,7 +12,7 @@ from types import NoneType, UnionType
 from typing import Any, Union, cast, get_args, get_origin
 
 import attrs
-from cattrs import BaseConverter, Converter, transform_error
+from cattrs import BaseConverter, Converter, IterableValidationError, IterableValidationNote, transform_error
 from cattrs.cols import list_structure_factory
 from cattrs.gen import make_dict_structure_fn
 
@@ -126,18 +126,45 @@ def _list_of(kind: Any, converter: BaseConverter) -> Callable[[object, Any], Any
             return made(inner([value], as_list))
         if not isinstance(value, list):
             raise ValueError(f"expected a list, got {_told(value)}")
-        if len(cast("list[object]", value)) > FEW and not converter.detailed_validation:
+        entries = cast("list[object]", value)
+        if converter.detailed_validation:
+            return made(_read_up_to_fault(entries, item, converter))
+        if len(entries) > FEW:
             with suppress(Exception):
-                return made(many(cast("list[object]", value)))
-        return made(inner(value, as_list))
+                return made(many(entries))
+        return made(inner(entries, as_list))
 
     return read
+
+
+def _read_up_to_fault(entries: list[object], item: Any, converter: BaseConverter) -> list[Any]:
+    """Read entries one by one and explain the first that does not fit; cattrs would explain all of a million."""
+    quick, careful = _hook(item), converter.get_structure_hook(item)
+    read: list[Any] = []
+    for index, entry in enumerate(entries):
+        try:
+            read.append(quick(entry, item))
+        except Exception:
+            fault = _fault(careful, entry, item)
+            fault.add_note(IterableValidationNote(f"entry {index}", index, item))
+            break
+    else:
+        return read
+    raise IterableValidationError("an entry does not fit", [fault], list)
+
+
+def _fault(careful: Callable[[object, Any], Any], entry: object, item: Any) -> Exception:
+    try:
+        careful(entry, item)
+    except Exception as fault:
+        return fault
+    return ValueError("it does not fit")
 
 
 def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]:
     names = frozenset(one.name for one in attrs.fields(kind)) - {"extra"}
     is_quick = not converter.detailed_validation
-    needs_nothing = all(one.default is not attrs.NOTHING for one in attrs.fields(kind))
+    required = frozenset(one.name for one in attrs.fields(kind) if one.default is attrs.NOTHING)
     inner = make_dict_structure_fn(kind, converter)
     readers = {one.name: _reader(one.type, converter) for one in attrs.fields(kind) if one.name != "extra"}
 
@@ -149,11 +176,13 @@ def _model_hook(kind: Any, converter: Converter) -> Callable[[object, Any], Any]
             for name, one in value.items():
                 known[name] = readers[name](one)
             return kind(**known)
-        if needs_nothing and value == []:
+        if not required and value == []:
             value = {}  # PHP writes an empty object as an empty list
         if not isinstance(value, dict):
             raise ValueError(f"expected an object, got {_told(value)}")
         data = cast("dict[str, object]", value)
+        if is_quick and not required.issubset(data):
+            raise KeyError  # before the copies below: an object may have a million unknown fields
         known = {name: one for name, one in data.items() if name in names and one is not None}
         known["extra"] = {name: one for name, one in data.items() if name not in names}
         return inner(known, kind)

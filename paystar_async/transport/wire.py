@@ -4,7 +4,8 @@ The innermost room, and the only one where a secret or a signature is written do
 – rings, logs, journals, tracebacks – never holds one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any, TypeVar, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -35,6 +36,8 @@ from paystar_async.values.secret import Secret
 T = TypeVar("T")
 
 MANY = 100
+MAX_FIELDS, MAX_MESSAGES = 50, 3
+"""Refused fields of an answer that are kept, and messages of each."""
 SUCCESS = frozenset({1, "ok"})
 # assumed: a refused key is refused before anything is executed, also in a call of several transfers. Any other refusal
 # of several may come after some of them were executed.
@@ -191,15 +194,19 @@ _ABOUT_HTTP = {
 """What an HTTP status says for itself where no envelope came with it."""
 
 
-def _told(data: object) -> list[tuple[str, list[str]]]:
-    """What the answer says of single fields: a map field → message or messages."""
+def _told(data: object) -> Iterator[tuple[str, list[str]]]:
+    """What the answer says of single fields: a map field → message or messages. A server may name a million."""
     if not isinstance(data, dict):
-        return []
-    said: list[tuple[str, list[str]]] = []
+        return
+    fields = 0
     for name, told in cast("dict[str, object]", data).items():
         texts = cast("list[object]", told) if isinstance(told, list) else [told]
-        said.append((name, [one for one in texts if isinstance(one, str)]))
-    return [(name, texts) for name, texts in said if texts]
+        messages = list(islice((one for one in texts if isinstance(one, str)), MAX_MESSAGES))
+        if messages:
+            yield name, messages
+            fields += 1
+        if fields == MAX_FIELDS:
+            return
 
 
 def _envelope(body: bytes) -> dict[str, object]:

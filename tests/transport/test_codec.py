@@ -152,3 +152,12 @@ def test_nor_by_what_is_sent(fields: dict[str, object]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(codec, "_orjson", None)
         assert written == dumps(fields)
+
+
+@pytest.mark.parametrize("sign", [b"[],", b"{},", b"1,", b"[" * 9])
+def test_loads_too_many_values_is_unreadable(sign: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "MAX_VALUES", 1000)
+
+    with pytest.raises(codec.Unreadable, match="too many values"):
+        codec.loads(b"[" + sign * 1100 + b"1]")
+    assert codec.loads(b"[" + b"1," * 900 + b"1]") == [1] * 901

@@ -232,3 +232,49 @@ def test_the_quick_way_reads_what_the_careful_one_reads(row: Any, data: st.DataO
 
     assert read_by(lambda: structure(kind, came)) == read_by(lambda: _careful.structure(came, kind))
     assert repr(came) == before
+
+
+class Entries(list[object]):
+    """A list that counts how many of its entries are read."""
+
+    read = 0
+
+    def __iter__(self) -> Any:
+        for one in super().__iter__():
+            self.read += 1
+            yield one
+
+
+WRONG_LISTS: dict[str, tuple[Any, Callable[[list[object]], object], str]] = {
+    "list": (SETTLEMENTS, lambda entries: entries, "$.data[0]"),
+    "list in an object": (Statement, lambda entries: {"transactions": entries}, "$.data.transactions[0]"),
+    "owners": (IbanInfo, lambda entries: {"owners": entries}, "$.data.owners[0]"),
+}
+
+
+@pytest.mark.parametrize("where", WRONG_LISTS)
+def test_structure_stops_at_the_first_wrong_entry(where: str) -> None:
+    kind, wrapped, path = WRONG_LISTS[where]
+    entries = Entries([[1]] * 1000)
+
+    assert refusal(kind, wrapped(entries))[0] == path
+    assert entries.read < 10
+
+
+def test_structure_explains_a_late_fault_alone() -> None:
+    entries = [*[DONE] * 500, {"status": 7}, *[DONE] * 10, *[[]] * 500]
+
+    assert refusal(SETTLEMENTS, entries) == ("$.data[511]", "expected an object, got a list")
+
+
+def test_structure_required_field_is_missed_before_copies_are_made() -> None:
+    class Wide(dict[str, object]):
+        def items(self) -> Any:
+            copies.append(1)
+            return super().items()
+
+    copies: list[int] = []
+    entry = Wide({f"k{number}": 1 for number in range(10)})
+
+    assert refusal(SETTLEMENTS, [entry]) == ("$.data[0].status", "required field missing")
+    assert len(copies) <= 2  # by the pass that explains

@@ -21,12 +21,13 @@ from paystar_async.errors import (
     Unauthenticated,
     UpstreamError,
 )
+from paystar_async.errors.base import MAX_FIELDS_SHOWN
 from paystar_async.models.gateway import CreatePayment, InquirePayment, PaymentPage, VerifyPayment
 from paystar_async.models.identity import Match
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.table import BY_ID, RENEWALS
-from paystar_async.transport.wire import Wire
+from paystar_async.transport.wire import MAX_FIELDS, MAX_MESSAGES, Wire
 from paystar_async.version import USER_AGENT
 from tests.describe.planting import examples
 from tests.transport.asking import (
@@ -607,3 +608,38 @@ def test_an_application_is_asked_with_its_own_password_only() -> None:
 def test_an_answer_from_something_else_says_what_its_http_status_means(http: int, said: str) -> None:
     with pytest.raises(BadAnswer, match=said):
         Wire(ACCOUNTS, BASE).decode(request_of(example_of("transfers.find")), http, {}, b"Not Found")
+
+
+def test_decode_a_million_refused_fields_keeps_some() -> None:
+    data = {f"field{number}": ["wrong"] * 9 for number in range(2000)}
+
+    error = refused("transfers.find", envelope(10, data, "no"))
+
+    assert len(error.fields) == MAX_FIELDS
+    assert {len(texts) for texts in error.fields.values()} == {MAX_MESSAGES}
+    assert len(str(error)) < 1000
+    assert f"and {MAX_FIELDS - MAX_FIELDS_SHOWN} more fields" in str(error)
+
+
+HOSTILE = "\x1b[31mred\x07 \u202egnol\u2066 a\u200bb\x85next\r\nline \x9b2J\u2028"
+
+
+def test_decode_server_texts_hold_no_control_characters() -> None:
+    error = refused("transfers.find", envelope(HOSTILE, {HOSTILE: [HOSTILE]}, HOSTILE))
+
+    for text in (str(error), str(error.status), error.message, *error.fields, *error.fields[next(iter(error.fields))]):
+        assert text.replace("\u200c", "").isprintable(), text
+
+
+def test_decode_persian_text_is_shown_as_written() -> None:
+    text = "کاربر نمی\u200cتواند"
+
+    assert refused("transfers.find", envelope(10, None, text)).message == text
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u202e", "\xad"])
+def test_decode_secret_with_a_mark_inside_is_hidden(mark: str) -> None:
+    key = KEY.reveal()
+    message = f"bad key {key[:3]}{mark}{key[3:]}!"
+
+    assert refused("transfers.find", envelope(10, None, message)).message == "bad key ***!"
