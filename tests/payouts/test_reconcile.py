@@ -1,11 +1,12 @@
 """The ledger beside the bank's list, which is long, grows while it is read, and may hold more than was asked for."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from attrs import evolve
 
 from paystar_async.endpoint import Response
 from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
@@ -20,7 +21,7 @@ from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
 from paystar_async.sandbox import Sandbox
-from tests.payouts.bank import Desk, Teller, each, raising, wallet_transfer
+from tests.payouts.bank import Desk, Teller, answering, each, raising, wallet_transfer
 from tests.payouts.bank import transfer as numbered
 from tests.payouts.bank import transfers as paid
 from tests.payouts.places import Place
@@ -160,6 +161,11 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
     assert (found.compared, report.of(expected).count) == (2, 2)
 
 
+def altered(entry: Settlement, **fields: Any) -> Settlement:
+    changed: Settlement = evolve(cast("Any", entry), **fields)
+    return changed
+
+
 def listed(status: str, hashid: str | None) -> Settlement:
     return Settlement(track_id="t-00000", status=TransferStatus(status), hashid=hashid)
 
@@ -170,6 +176,8 @@ class Book(Teller):
     Attributes:
         entries: the list.
         lost: track_ids the list does not show, though they can be looked up.
+        nameless: whether payments get no hashid.
+        filters: whether a look-up gives the entries of its track_id alone.
         queries: what was asked: the number of skipped entries, or a track_id.
         most_at_once: how many look-ups were under way at once at most.
     """
@@ -180,12 +188,15 @@ class Book(Teller):
         self.lost: set[str] = set()
         self.queries: list[int | str] = []
         self.failure: Exception | None = None
+        self.filters, self.nameless = True, False
+        self.on_look_up: Callable[[], Awaitable[object]] | None = None
         self.looking = self.most_at_once = 0
 
     def pay(self, track_id: str, hashid: str | None = "own", **fields: Any) -> Settlement:
         """Put a payment on the list, whoever has made it."""
         given = dict[str, Any](status=self.status, ref_code=f"r{len(self.entries)}") | fields
-        hashid = f"h{len(self.entries)}" if hashid == "own" else hashid
+        if hashid == "own":
+            hashid = None if self.nameless else f"h{len(self.entries)}"
         self.entries.insert(0, Settlement(track_id=track_id, hashid=hashid, **given))
         return self.entries[0]
 
@@ -205,7 +216,9 @@ class Book(Teller):
             self.looking -= 1
             if self.failure is not None:
                 raise self.failure
-            found = [one for one in self.entries if one.track_id == value.track_id]
+            if self.on_look_up is not None:
+                await self.on_look_up()
+            found = [one for one in self.entries if not self.filters or one.track_id == value.track_id]
         else:
             assert isinstance(value, FindTransfers)
             self.queries.append(value.skip or 0)
@@ -300,6 +313,16 @@ class TestWindow:
         assert (found.compared, found.undated) == (2, 0)
         assert [one.track_id for one in found.orphans] == ["x-new"]
         assert book.queries == [0, 3]
+
+    async def test_reconcile_stops_without_hashids(self, place: Place, desk: Desk, book: Book) -> None:
+        for number in range(9):
+            book.pay(f"x-{number}", None)
+        book.nameless = True
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        await pay(desk, "b", paid(2))
+        found = await compared(desk)
+        assert (found.compared, found.ok, book.queries) == (2, True, [0])
 
     async def test_reconcile_second_payment_of_older_is_no_end(self, place: Place, desk: Desk, book: Book) -> None:
         """The entry under a name that is not on record may be new."""
@@ -471,6 +494,35 @@ class TestLookUps:
         await pay(desk, "b", paid(1))
         book.entries = [Settlement(hashid="h0", status=TransferStatus.SUCCESS)]
         assert (await compared(desk)).missing == ("t-00000",)
+
+    async def test_reconcile_look_up_of_all_is_no_double(self, desk: Desk, book: Book) -> None:
+        """The service ignores which track_id was asked for."""
+        await pay(desk, "b", paid(3))
+        book.entries = [altered(one, hashid=None) for one in book.entries]
+        book.lost, book.filters = {"t-00000", "t-00001"}, False
+        found = await compared(desk)
+        assert (found.mismatches, found.missing, found.compared) == ((), (), 3)
+
+    async def test_reconcile_unknown_nowhere_is_missing(self, desk: Desk, book: Book) -> None:
+        desk.teller.script.append(raising(Unanswered("no answer")))
+        await pay(desk, "b", paid(1))
+        assert (await compared(desk)).missing == ("t-00000",)
+        assert await desk.states() == ["unknown"]
+
+    async def test_reconcile_decided_meanwhile_is_not_missing(self, desk: Desk, book: Book) -> None:
+        desk.teller.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
+        await pay(desk, "b", paid(1))
+        assert await desk.states() == ["needs_review"]
+        book.on_look_up = lambda: desk.ledger.resolve("bank", "app-1", "t-00000", "failed")
+        assert (await compared(desk)).missing == ()
+
+    async def test_reconcile_under_other_hashid_alone(self, desk: Desk, book: Book) -> None:
+        """The payment on record is missing, and there is another one."""
+        await pay(desk, "b", paid(1))
+        book.entries = [altered(book.entries[0], hashid="other")]
+        found = await compared(desk)
+        assert named(found, "payment") == {"t-00000": ("h0", "other")}
+        assert (found.missing, found.compared) == (("t-00000",), 0)
 
 
 class TestStatus:
