@@ -279,7 +279,9 @@ class TestWindow:
         assert (found.ok, found.learned, found.compared, found.missing) == (False, 20, 20, ())
         assert book.queries == [0, 3, 6, 9, 12, 15, 18, 20]
         assert (found.requests, found.listed) == (8, 20)
-        assert "planned" not in await desk.states()
+        assert await desk.states() == ["success"] * 20
+        again = await compared(desk)
+        assert (again.ok, again.learned, again.compared) == (True, 0, 20)
 
     async def test_reconcile_planned_failed_at_bank_is_reported(self, desk: Desk, book: Book) -> None:
         await plan(desk, "b", paid(1))
