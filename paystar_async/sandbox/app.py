@@ -11,6 +11,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paystar_async.endpoint import Endpoint
+from paystar_async.sandbox.body_limit import BodyLimit
 from paystar_async.sandbox.connection import Connection, connection_of
 from paystar_async.sandbox.control import control_routes
 from paystar_async.sandbox.envelope import Reply
@@ -28,7 +29,7 @@ def make_app(world: World) -> ASGIApp:
     # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
     return Starlette(
         routes=[*table_routes(world, TABLE), *control_routes(world), *asset_routes()],
-        middleware=[Middleware(SlashPassedOver)],
+        middleware=[Middleware(SlashPassedOver), Middleware(BodyLimit)],
     )
 
 

@@ -20,11 +20,15 @@ from paystar_async.sandbox.envelope import json_reply
 from paystar_async.sandbox.faults import KINDS, Fault
 from paystar_async.sandbox.origin import is_own
 from paystar_async.sandbox.pages.dashboard import dashboard
-from paystar_async.sandbox.settings import Settings
+from paystar_async.sandbox.reading import load_json
+from paystar_async.sandbox.settings import MAX_RIAL, Settings, is_rial
 from paystar_async.sandbox.world import World
 from paystar_async.values.secret import Secret
 
 Wish = Mapping[str, Any]
+
+MAX_ACCOUNT = 100
+"""Characters of an account number or a hashid."""
 
 
 def accounts(world: World, _: Wish) -> object:
@@ -146,8 +150,8 @@ def pay(world: World, wish: Wish) -> object:
 def balance(world: World, wish: Wish) -> object:
     """Put money into an account."""
     account, amount = wish["account"], wish["amount"]
-    if not isinstance(account, str) or type(amount) is not int or amount < 0:
-        raise ValueError("account is a text, amount whole Rial")
+    if not isinstance(account, str) or not 0 < len(account) <= MAX_ACCOUNT or not is_rial(amount):
+        raise ValueError(f"account is a text of up to {MAX_ACCOUNT} characters, amount whole Rial, 0 to {MAX_RIAL}")
     world.set_balance(account, amount)
     return {"account": account, "amount": amount}
 
@@ -280,7 +284,7 @@ async def _wish(request: HttpRequest) -> Wish:
     """The body as JSON, whatever content type it claims: curl -d says it is a form."""
     raw = await request.body() if request.method == "POST" else b""
     try:
-        body: object = json.loads(raw or b"{}")
+        body: object = load_json(raw or b"{}")
     except (ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):

@@ -11,7 +11,7 @@ from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.envelope import Refusal, Reply, json_reply
 from paystar_async.sandbox.identification import invalid_access
-from paystar_async.sandbox.settings import is_number
+from paystar_async.sandbox.settings import MAX_SECONDS, is_number
 from paystar_async.table import BY_ID
 
 
@@ -69,14 +69,23 @@ def _is_whole(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+MAX, MAX_WORD, MAX_FAULTS = 1_000_000, 100, 1000
+"""The largest whole number of a fault, the longest word of a status, and how many faults may be ordered."""
+
 _WANTED: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "kind": (lambda value: isinstance(value, FaultKind), f"one of {', '.join(KINDS)}"),
     "endpoint": (lambda value: value is None or value in _CALLS, f"one of {', '.join(_CALLS)}, or None for all"),
     "rate": (lambda value: is_number(value) and value <= 1, "a number from 0 to 1"),
-    "times": (lambda value: value is None or (_is_whole(value) and value >= 0), "a whole number, or None for ever"),
-    "seconds": (is_number, "a number, 0 or more"),
+    "times": (
+        lambda value: value is None or (_is_whole(value) and 0 <= value <= MAX),
+        f"a whole number up to {MAX}, or None for ever",
+    ),
+    "seconds": (is_number, f"a number from 0 to {MAX_SECONDS}"),
     "executed": (_is_flag, "true or false"),
-    "status": (lambda value: isinstance(value, str) or _is_whole(value), "a whole number or a word"),
+    "status": (
+        lambda value: len(value) <= MAX_WORD if isinstance(value, str) else _is_whole(value) and -MAX <= value <= MAX,
+        f"a whole number up to {MAX} or a word of {MAX_WORD} characters",
+    ),
     "envelope": (_is_flag, "true or false"),
 }
 """What each attribute of a fault must be, and how that is said."""
@@ -189,7 +198,13 @@ class Faults:
     ordered: list[Fault] = field(factory=list[Fault])
 
     def order(self, fault: Fault) -> None:
-        """Let it go wrong from now on."""
+        """Let it go wrong from now on.
+
+        Raises:
+            ConfigurationError: ``MAX_FAULTS`` are still to come.
+        """
+        if len(self.ordered) >= MAX_FAULTS:
+            raise ConfigurationError(f"{MAX_FAULTS} faults are still to come", hint="clear some first")
         if fault.times != 0:
             self.ordered.append(fault)
 

@@ -15,6 +15,9 @@ from paystar_async.sandbox.identification import INVALID_INPUT, INVALID_REQUEST,
 
 Tree = dict[str, object]
 
+MAX_DEPTH = 32
+"""Levels of objects and lists in a body, or of brackets in a form's field name; calls need three."""
+
 
 async def read_fields(request: HttpRequest) -> dict[str, object]:
     """The fields of a request: its query, its JSON body or its form; a body that cannot be read has none."""
@@ -23,10 +26,27 @@ async def read_fields(request: HttpRequest) -> dict[str, object]:
     if request.headers.get("content-type", "").startswith(("application/x-www-form-urlencoded", "multipart/")):
         return unfold((await request.form()).multi_items())
     try:
-        body: object = json.loads(await request.body(), parse_constant=_refuse_constant)
+        body = load_json(await request.body())
     except (ValueError, RecursionError):
         return {}
     return cast("dict[str, object]", body) if isinstance(body, dict) else {}
+
+
+def load_json(body: bytes) -> object:
+    """Return what a JSON body holds; raises ValueError or RecursionError for one that is none, or nested too deep."""
+    value: object = json.loads(body, parse_constant=_refuse_constant)
+    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+        _refuse_depth(value)
+    return value
+
+
+def _refuse_depth(value: object, depth: int = 0) -> None:
+    if depth > MAX_DEPTH:
+        raise ValueError("nested too deep")
+    if isinstance(value, dict | list):
+        items = cast("dict[str, object] | list[object]", value)
+        for one in items.values() if isinstance(items, dict) else items:
+            _refuse_depth(one, depth + 1)
 
 
 def _refuse_constant(name: str) -> Never:
@@ -38,6 +58,8 @@ def unfold(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
     tree: Tree = {}
     for name, value in pairs:
         *path, last = re.findall(r"[^\[\]]+", name) or [name]
+        if len(path) > MAX_DEPTH:
+            path, last = [], name
         branch = tree
         for step in path:
             deeper = branch.setdefault(step, {})

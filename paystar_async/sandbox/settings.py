@@ -1,14 +1,23 @@
 """What of the sandbox's behaviour can be set, at any moment."""
 
-import math
 from typing import Any
 
 from attrs import Attribute, define, field
 
+MAX_SECONDS = 1_000_000_000
+"""Thirty years: far beyond that a clock and its dates break."""
+MAX_RIAL = 10**15
+"""A thousand times what a bank transfer may be; sums of such amounts stay whole in every JSON reader."""
+
 
 def is_number(value: object) -> bool:
-    """Whether it is a number, 0 or more."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
+    """Return whether ``value`` is a number from 0 to ``MAX_SECONDS``."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= MAX_SECONDS
+
+
+def is_rial(value: object) -> bool:
+    """Return whether ``value`` is an amount from 0 to ``MAX_RIAL``."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_RIAL
 
 
 def _flag(_: object, attribute: "Attribute[Any]", value: object) -> None:
@@ -17,18 +26,18 @@ def _flag(_: object, attribute: "Attribute[Any]", value: object) -> None:
 
 
 def _http(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    if value not in (400, 200):
+    if type(value) is not int or value not in (400, 200):
         raise ValueError(f"{attribute.name} is 400 or 200")
 
 
 def _seconds(_: object, attribute: "Attribute[Any]", value: object) -> None:
     if not is_number(value):
-        raise ValueError(f"{attribute.name} is a number of seconds, 0 or more")
+        raise ValueError(f"{attribute.name} is a number of seconds, 0 to {MAX_SECONDS}")
 
 
 def _rial(_: object, attribute: "Attribute[Any]", value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise ValueError(f"{attribute.name} is whole Rial, 0 or more")
+    if not is_rial(value):
+        raise ValueError(f"{attribute.name} is whole Rial, 0 to {MAX_RIAL}")
 
 
 @define(kw_only=True)

@@ -21,7 +21,7 @@ from paystar_async.sandbox.identification import Raw
 from paystar_async.sandbox.journal import Exchange, Journal
 from paystar_async.sandbox.payments import Callback, Choice
 from paystar_async.sandbox.people import Person
-from paystar_async.sandbox.settings import Settings, is_number
+from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
 
 
 @runtime_checkable
@@ -31,6 +31,10 @@ class Advancing(Protocol):
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         ...
+
+
+MAX_TIME = 7_258_118_400.0
+"""Seconds since 1970 that the clock may show: the year 2200."""
 
 
 class Once:
@@ -154,7 +158,9 @@ class World:
             ConfigurationError: it is a clock that cannot be moved, or was to go back.
         """
         if not is_number(seconds):
-            raise ConfigurationError(f"advance is a number of seconds, 0 or more, not {seconds!r:.60}")
+            raise ConfigurationError(f"advance is a number of seconds, 0 to {MAX_SECONDS}, not {seconds!r:.60}")
+        if self.clock.time() + seconds > MAX_TIME:
+            raise ConfigurationError("the clock would pass the year 2200", hint="start a new sandbox")
         if not isinstance(self.clock, Advancing):
             raise ConfigurationError("this clock cannot be moved", hint="a ManualClock can, or the sandbox's own")
         self.clock.advance(seconds)
@@ -182,7 +188,7 @@ class World:
         try:
             return self.bank.payments.choose(shown, Choice(choice))
         except ValueError:
-            raise ConfigurationError(f"no choice {choice!r}", hint=f"one of {', '.join(Choice)}") from None
+            raise ConfigurationError(f"no choice {choice!r:.60}", hint=f"one of {', '.join(Choice)}") from None
         except Refusal as refusal:
             message = refusal.message
         raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is good for one payment")
