@@ -12,6 +12,7 @@ from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import TransferRecord
 from paystar_async.payouts.states import FINAL, State
 from paystar_async.payouts.tables import pieces
+from paystar_async.storage.database import Value
 from paystar_async.values.money import read_answer
 
 SAME: Mapping[str, frozenset[State]] = {
@@ -23,6 +24,10 @@ SAME: Mapping[str, frozenset[State]] = {
 _UNSENT = frozenset({State.PLANNED, State.PAUSED_FUNDS})
 _AT_BANK = frozenset({State.SUCCESS, State.REVERSED, State.PENDING})
 _MAYBE_AT_BANK = frozenset({State.UNKNOWN, State.NOT_ACCEPTED, State.NEEDS_REVIEW})
+_BY_HASHID = """
+SELECT hashid, MIN(track_id) AS track_id, COUNT(*) AS owners FROM paystar_payout_transfers
+WHERE product = :product AND account = :account AND hashid IN ({hashids}) GROUP BY hashid
+"""
 
 
 @frozen(kw_only=True)
@@ -118,7 +123,8 @@ class Comparison:
 
     async def add_page(self, page: Sequence[Settlement], asked_at: float) -> None:
         """Take in a page of the bank's list, asked for at ``asked_at`` in the ledger's time."""
-        for piece in pieces(page, PAGE_SIZE):
+        for entries_of_page in pieces(page, PAGE_SIZE):
+            piece = await self._attribute(entries_of_page)
             records = await self._known(piece)
             for entry in piece:
                 self._place(entry, self._record(records, entry))
@@ -130,7 +136,9 @@ class Comparison:
         """Take in all that the bank has of single track_ids, asked for at ``asked_at`` or later."""
         entries: list[Settlement] = []
         for name, response in found.items():
-            own = [entry for entry in response if self._name(entry) == name]  # others were not asked for
+            own = [
+                entry for entry in await self._attribute(response) if self._name(entry) == name
+            ]  # others were not asked for
             entries += [entry for entry in self.failed.pop(name, []) if entry not in own] + own
         records = await self._known(entries)
         alive: dict[str, Settlement] = {}
@@ -166,6 +174,22 @@ class Comparison:
     def _record(self, records: Mapping[str, TransferRecord], entry: Settlement) -> TransferRecord | None:
         name = self._name(entry)
         return records.get(name) if name is not None else None
+
+    async def _attribute(self, entries: Sequence[Settlement]) -> Sequence[Settlement]:
+        """Return the entries, each without a track_id under that of the one transfer its hashid is on record for."""
+        hashids = {entry.hashid for entry in entries if entry.hashid and not entry.track_id}
+        if not hashids:
+            return entries
+        parameters: dict[str, Value] = {f"hashid{number}": hashid for number, hashid in enumerate(sorted(hashids))}
+        rows = await self.ledger.tables.fetch(
+            _BY_HASHID.format(hashids=", ".join(f":{name}" for name in parameters)),
+            {**parameters, "product": self.product.name, "account": self.product.account},
+        )
+        owners: dict[str, str] = {row["hashid"]: row["track_id"] for row in rows if row["owners"] == 1}
+        return [
+            entry if entry.track_id or entry.hashid not in owners else _under(owners[entry.hashid], entry)
+            for entry in entries
+        ]
 
     async def _known(self, entries: Iterable[Settlement]) -> Mapping[str, TransferRecord]:
         names = {name for one in entries if (name := self._name(one)) is not None}
@@ -255,6 +279,17 @@ def _is_payment(record: TransferRecord, entry: Settlement) -> bool:
     if not record.hashid and not entry.hashid:
         return record.ref_code is not None and record.ref_code == entry.ref_code
     return record.hashid == entry.hashid
+
+
+def _under(track_id: str, entry: Settlement) -> Settlement:
+    return Settlement(
+        hashid=entry.hashid,
+        track_id=track_id,
+        status=entry.status,
+        message=entry.message,
+        ref_code=entry.ref_code,
+        extra=entry.extra,
+    )
 
 
 def _payment_name(entry: Settlement) -> str:

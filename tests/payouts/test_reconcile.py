@@ -411,6 +411,16 @@ class TestPaidTwice:
         assert named(found, "payment") == {"x-1": ("h3", "h0")}
         assert len(found.orphans) == 5
 
+    async def test_reconcile_nameless_other_ref_code_is_no_end(self, place: Place, desk: Desk, book: Book) -> None:
+        book.nameless = True
+        await pay(desk, "old", numbers(90))
+        place.passes(7200)
+        book.pay("x-1")
+        await pay(desk, "b", paid(4))
+        book.pay("t-00090", None)
+        found = await compared(desk)
+        assert named(found, "payment") == {"t-00090": ("r6", "r0")}
+
     async def test_reconcile_planned_paid_twice(self, desk: Desk, book: Book) -> None:
         await plan(desk, "b", paid(8))
         for one in (*paid(8), *paid(8)):
@@ -494,8 +504,23 @@ class TestLookUps:
     async def test_reconcile_look_up_of_another_says_nothing(self, desk: Desk, book: Book) -> None:
         """A response about another transfer, or about nobody, is not about the one that was asked for."""
         await pay(desk, "b", paid(1))
-        book.entries = [Settlement(hashid="h0", status=TransferStatus.SUCCESS)]
+        book.entries = [Settlement(hashid="h9", status=TransferStatus.SUCCESS)]
         assert (await compared(desk)).missing == ("t-00000",)
+
+    async def test_reconcile_entry_is_known_by_hashid_on_record(self, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(3))
+        book.entries = [altered(one, track_id=None) for one in book.entries]
+        found = await compared(desk)
+        assert (found.ok, found.compared, found.requests) == (True, 3, 2)
+        book.pay("x-1", "hx")
+        book.entries[0] = altered(book.entries[0], track_id=None)
+        assert [one.hashid for one in (await compared(desk)).orphans] == ["hx"]
+
+    async def test_reconcile_hashid_of_two_names_neither(self, place: Place, desk: Desk, book: Book) -> None:
+        await pay(desk, "b", paid(2))
+        place.sql("UPDATE paystar_payout_transfers SET hashid = 'shared'")
+        book.entries = [altered(one, track_id=None, hashid="shared") for one in book.entries]
+        assert (await compared(desk)).missing == ("t-00000", "t-00001")
 
     async def test_reconcile_look_up_of_all_is_no_double(self, desk: Desk, book: Book) -> None:
         """The service ignores which track_id was asked for."""
