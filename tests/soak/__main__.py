@@ -44,6 +44,10 @@ def prove_keys(kills: int, cancels: int) -> bool:
             held = told.healed == kills and told.detected == 2 * kills and not told.wiped and told.most_probes <= 1
             note(f"{name}: killed between rotation and store: {told}", held=held, since=since)
         for name, empty in stores.items():
+            since = time.monotonic()
+            seconds = keys.takeover(empty())
+            note(f"{name}: killed in a refresh: others wait {seconds:.1f} s", held=seconds <= 12, since=since)
+        for name, empty in stores.items():
             for style in keys.STYLES:
                 since = time.monotonic()
                 lost = keys.cancellations(empty(), style, cancels)

@@ -160,6 +160,29 @@ async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
         await store.aclose()
 
 
+def takeover(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
+    """Kill -9 the owner of a refresh while the server works on it; how many seconds another client's call then takes."""
+    with sandbox() as play, short_leases(lease_seconds, keeper.SETTLE):
+        settings = _settings(play, keys)
+        play.post("clock", advance=DAY)
+        play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, times=1)
+        before = play.requests
+        with program("tests.soak.owner", settings | {"lease": lease_seconds}) as owner:
+            asked = before + 2  # a call whose key is rejected, and the refresh
+            _until(lambda: play.requests >= asked, "the refresh")
+            time.sleep(lease_seconds)  # so that heartbeats alone hold the lease
+            owner.kill()
+            owner.wait()
+        return asyncio.run(_call_seconds(settings))
+
+
+async def _call_seconds(settings: dict[str, Any]) -> float:
+    async with _client(settings, Counter()) as paystar:
+        started = time.monotonic()
+        await paystar.transfers.find(limit=1, timeout=ENOUGH)
+        return time.monotonic() - started
+
+
 def cancellations(keys: str, style: Style, count: int, seed: int = 0) -> int:
     """Cancel callers at random moments of a renewal; how often the next call found the key lost."""
     with sandbox(rotate=True) as play:

@@ -34,6 +34,11 @@ def test_an_owner_killed_between_rotation_and_store_is_noticed_and_nothing_is_wi
 
 
 @each_store
+def test_owner_killed_in_a_refresh_delays_others_by_its_lease(stores: Stores, store: str) -> None:
+    assert keys.takeover(stores[store](), lease_seconds=1.5) <= 1.5 + 2
+
+
+@each_store
 @pytest.mark.parametrize("style", keys.STYLES)
 def test_a_cancelled_caller_loses_no_key(stores: Stores, store: str, style: keys.Style) -> None:
     assert keys.cancellations(stores[store](), style, 50) == 0
