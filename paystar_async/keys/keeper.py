@@ -132,10 +132,9 @@ class Keeper:
         own = self._cache.record
         if own is None or (self._job is not None and not self._job.done):
             return
-        with suppress(Exception):  # the key in memory serves while the store is down
-            stored = await self._cache.load()
-            if self._cache.record is own and stored.version > own.version:
-                self._cache.use(stored)
+        stored = await self._cache.load()  # an error ends the job alone: the key in memory serves
+        if self._cache.record is own and stored.version > own.version:
+            self._cache.use(stored)
 
     def _is_cooling_down(self, record: KeyRecord) -> bool:
         """Return True if a key that was never accepted is so new that another one would be rejected as well."""

@@ -161,7 +161,7 @@ async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
 
 
 def takeover(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
-    """Kill -9 the owner of a refresh while the server works on it; how many seconds another client's call then takes."""
+    """Kill -9 the owner of a refresh while the server works on it; return the seconds of another client's next call."""
     with sandbox() as play, short_leases(lease_seconds, keeper.SETTLE):
         settings = _settings(play, keys)
         play.post("clock", advance=DAY)
