@@ -17,7 +17,7 @@ from attrs import define, field
 
 from paystar_async import Application, Event, Paystar, Transfer
 from paystar_async.errors import PaystarError, StorageError, StorageUnavailable
-from paystar_async.keys.keeper import Keeper
+from paystar_async.keys.cache import RecordCache
 from paystar_async.payouts import decide
 from paystar_async.payouts.advance import Advancer
 from paystar_async.payouts.claims import Claim, Later, Sight
@@ -70,7 +70,7 @@ hold = HoldPoint()
 def install_hold_points() -> None:
     """Put the hold points into the package: no public event tells of these moments."""
     claim, record = Advancer._claim, Advancer._record  # pyright: ignore[reportPrivateUsage]
-    save, commit = Keeper._save, PostgresTransaction.commit  # pyright: ignore[reportPrivateUsage]
+    save, commit = RecordCache.save, PostgresTransaction.commit
 
     async def claim_and_hold(self: Advancer, sight: Sight) -> Claim | Later:
         token = _claiming.set(True)
@@ -93,14 +93,14 @@ def install_hold_points() -> None:
         await hold.reach("before-record")
         return await record(self, held, product, known)
 
-    async def hold_and_save(self: Keeper) -> None:
+    async def hold_and_save(self: RecordCache) -> None:
         await hold.reach("key-refreshed")
         await save(self)
 
     Advancer._claim = claim_and_hold  # type: ignore[method-assign]
     Advancer._record = hold_and_record  # type: ignore[method-assign]
     PostgresTransaction.commit = hold_and_commit  # type: ignore[method-assign]
-    Keeper._save = hold_and_save  # type: ignore[method-assign]
+    RecordCache.save = hold_and_save  # type: ignore[method-assign]
 
 
 def shorten_leases() -> None:
