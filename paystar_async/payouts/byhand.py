@@ -9,11 +9,18 @@ from paystar_async.payouts.dispatch import Dispatcher
 from paystar_async.payouts.records import EventRecord, ProductName, TransferRecord
 from paystar_async.payouts.states import State
 from paystar_async.values.account import AccountNumber
+from paystar_async.values.integer import integer
 from paystar_async.values.kind import Kind, kind_of, shown
+from paystar_async.values.mask import described
+from paystar_async.values.text import TrackId, text
 
 AT_ONCE = 1000
 
 _NUMBER = cast("Kind", kind_of(AccountNumber))
+_TRACK_ID = cast("Kind", kind_of(TrackId))
+_REF_CODE = text("bank reference", most=255, example="14050101123456")
+_NOTE = text("note", least=0, most=1000, example="seen in the statement of 1405/01/01", mask=described)
+LIMIT = integer("limit", least=1, example=100)
 
 
 class ByHand:
@@ -99,7 +106,12 @@ class ByHand:
 
         Args:
             limit: how many at the most, for each account.
+
+        Raises:
+            InvalidValue: ``limit`` is below 1.
+            StorageError: the ledger cannot be read.
         """
+        limit = LIMIT.convert(limit, "limit")
         desk = self._desk()
         return [
             record
@@ -123,17 +135,20 @@ class ByHand:
             verdict: ``success``: the money arrived; ``failed``: it did not, and is not sent; ``resend``: it did not,
                 and is sent again under the same track_id, at once where this or another process is paying, else after
                 ``recover``. Only you can know: a wrong ``resend`` pays twice.
-            ref_code: the bank's reference, where there is one.
-            note: how you know; it is kept in the transfer's history.
+            ref_code: the bank's reference, where there is one; 1 to 255 characters.
+            note: how you know, in up to 1000 characters; it is kept in the transfer's history.
             product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
 
         Returns:
             The transfer as it now is.
 
         Raises:
-            InvalidValue: there is no such transfer, it does not wait for review, or ``product`` has to be named.
+            InvalidValue: there is no such transfer, it does not wait for review, ``product`` has to be named, or a
+                value does not have its shape.
             StorageError: the ledger cannot be used; nothing was decided.
         """
+        note = _NOTE.convert(note, "note")
+        ref_code = None if ref_code is None else _REF_CODE.convert(ref_code, "ref_code")
         desk = self._desk()
         if verdict not in ("success", "failed", "resend"):
             raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=shown(verdict))
@@ -150,7 +165,8 @@ class ByHand:
             product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
 
         Raises:
-            InvalidValue: there is no such transfer.
+            InvalidValue: there is no such transfer, or ``track_id`` is none that a transfer could have.
+            StorageError: the ledger cannot be read.
         """
         return await self._one(track_id, product, None)
 
@@ -162,12 +178,16 @@ class ByHand:
             product: ``bank`` or ``wallet``, where both have a transfer of this track_id.
 
         Raises:
-            InvalidValue: there is no such transfer.
+            InvalidValue: there is no such transfer, or ``track_id`` is none that a transfer could have.
+            StorageError: the ledger cannot be read.
         """
         record = await self._one(track_id, product, None)
         return await self._desk().ledger.events(record.product, record.account, track_id)
 
     async def _one(self, track_id: str, product: ProductName | None, state: State | None) -> TransferRecord:
+        track_id = _TRACK_ID.convert(track_id, "track_id")
+        if product not in (None, "bank", "wallet"):
+            raise InvalidValue("product", expected='"bank" or "wallet"', got=shown(product))
         desk = self._desk()
         found: list[TransferRecord] = []
         for one in desk.products.values() if product is None else [desk.product(product)]:

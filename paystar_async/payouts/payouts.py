@@ -9,7 +9,7 @@ from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts import plan as planning
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.byhand import AT_ONCE, ByHand
+from paystar_async.payouts.byhand import AT_ONCE, LIMIT, ByHand
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.plan import Plan, Source
@@ -81,7 +81,7 @@ class Payouts(ByHand):
         Source: POST /bank-transfer/v2/settlement
         """
         desk = self._desk()
-        _checked_id(batch_id)
+        _checked_id("batch_id", batch_id)
         desk.check()
         async with aclosing(planning.sound(transfers, planned=planned)) as values:
             first = await anext(values)
@@ -108,9 +108,10 @@ class Payouts(ByHand):
             batch_id: its name.
 
         Raises:
-            InvalidValue: there is none of that name.
+            InvalidValue: there is none of that name, or it is none that a batch could have.
             StorageError: the ledger cannot be read.
         """
+        _checked_id("batch_id", batch_id)
         desk = self._desk()
         record = await desk.ledger.batch(batch_id)
         if record is None:
@@ -122,7 +123,12 @@ class Payouts(ByHand):
 
         Args:
             limit: how many at the most.
+
+        Raises:
+            InvalidValue: ``limit`` is below 1.
+            StorageError: the ledger cannot be read.
         """
+        limit = LIMIT.convert(limit, "limit")
         desk = self._desk()
         return [Batch(desk, record, self) for record in await desk.ledger.batches(limit)]
 
@@ -153,9 +159,11 @@ class Payouts(ByHand):
             Seconds until it is due again; None: there is nothing more to do, or not before ``resume``.
 
         Raises:
+            InvalidValue: ``chunk_id`` is none that a chunk could have.
             ConfigurationError: the chunk's account is not configured here, or the engine cannot be fenced.
             StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
         """
+        _checked_id("chunk_id", chunk_id)
         desk = self._desk()
         due = await desk.advancer.advance(chunk_id)
         desk.moved.ring()
@@ -168,6 +176,6 @@ async def _all(first: Value, others: AsyncIterator[Value]) -> AsyncGenerator[Val
         yield one
 
 
-def _checked_id(batch_id: object) -> None:
-    if not isinstance(batch_id, str) or not 0 < len(batch_id) <= MOST_IN_AN_ID or not batch_id.isprintable():
-        raise InvalidValue("batch_id", expected=f"a text of 1 to {MOST_IN_AN_ID} characters", got=shown(batch_id))
+def _checked_id(name: str, value: object) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= MOST_IN_AN_ID or not value.isprintable():
+        raise InvalidValue(name, expected=f"a text of 1 to {MOST_IN_AN_ID} printable characters", got=shown(value))

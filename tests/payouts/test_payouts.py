@@ -462,3 +462,59 @@ def test_on_trio_it_is_paid_too(client: Client, sandbox: Sandbox) -> None:
 
     assert anyio.run(run, backend="trio") == 5
     assert {line.count for line in sandbox.ledger.values()} == {1}
+
+
+OUT_OF_AN_ADDRESS: list[Any] = ["b\0", "b\ud83d", "", "b\n", "b" * 1001, 7, None, b"b", ["b"]]
+
+
+@pytest.mark.parametrize("value", OUT_OF_AN_ADDRESS, ids=ascii)
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("batch_id", lambda payouts, value: payouts.batch(value)),
+        ("batch_id", lambda payouts, value: payouts.submit(transfers(1), batch_id=value)),
+        ("track_id", lambda payouts, value: payouts.find(track_id=value)),
+        ("track_id", lambda payouts, value: payouts.history(track_id=value)),
+        ("track_id", lambda payouts, value: payouts.resolve(track_id=value, verdict="failed")),
+        ("chunk_id", lambda payouts, value: payouts.advance(value)),
+    ],
+    ids=["batch", "submit", "find", "history", "resolve", "advance"],
+)
+async def test_id_that_could_not_be_one_is_an_invalid_value(
+    sandbox: Sandbox, tmp_path: Path, name: str, ask: Callable[[Any, Any], Any], value: Any
+) -> None:
+    async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "p.db") as paystar:
+        await paystar.payouts.submit(transfers(1), batch_id="b")  # what a NUL that is dropped would lead to
+        with pytest.raises(InvalidValue) as refusal:
+            await ask(paystar.payouts, value)
+    assert refusal.value.field == name
+
+
+@pytest.mark.parametrize(
+    ("name", "ask"),
+    [
+        ("note", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed", note="a\0")),
+        ("note", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed", note="a\ud83d")),
+        ("note", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed", note=None)),
+        ("ref_code", lambda payouts: payouts.resolve(track_id="t-0", verdict="success", ref_code="1\0")),
+        ("ref_code", lambda payouts: payouts.resolve(track_id="t-0", verdict="success", ref_code=14)),
+        ("product", lambda payouts: payouts.find(track_id="t-0", product="cash")),
+        ("product", lambda payouts: payouts.history(track_id="t-0", product=["bank"])),
+        ("verdict", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed\0")),
+        ("deposit", lambda payouts: payouts.pause(deposit="0100\0")),
+        ("deposit", lambda payouts: payouts.resume(deposit="0100\ud83d")),
+        ("deposit", lambda payouts: payouts.pause(deposit=True)),
+        ("limit", lambda payouts: payouts.review(0)),
+        ("limit", lambda payouts: payouts.review("5")),
+        ("limit", lambda payouts: payouts.batches(-1)),
+        ("limit", lambda payouts: payouts.batches(2**63)),
+        ("limit", lambda payouts: payouts.batches(None)),
+    ],
+)
+async def test_argument_that_could_not_be_one_is_an_invalid_value(
+    sandbox: Sandbox, tmp_path: Path, name: str, ask: Callable[[Any], Any]
+) -> None:
+    async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "p.db") as paystar:
+        with pytest.raises(InvalidValue) as refusal:
+            await ask(paystar.payouts)
+    assert refusal.value.field == name
