@@ -467,54 +467,55 @@ def test_on_trio_it_is_paid_too(client: Client, sandbox: Sandbox) -> None:
 OUT_OF_AN_ADDRESS: list[Any] = ["b\0", "b\ud83d", "", "b\n", "b" * 1001, 7, None, b"b", ["b"]]
 
 
+async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -> str:
+    """Return the field that a method of ``payouts`` refuses, beside a batch ``b`` to which a dropped NUL would lead."""
+    async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=home / "p.db") as paystar:
+        await paystar.payouts.submit(transfers(1), batch_id="b")
+        with pytest.raises(InvalidValue) as refusal:
+            await getattr(paystar.payouts, method)(**arguments)
+    return refusal.value.field
+
+
 @pytest.mark.parametrize("value", OUT_OF_AN_ADDRESS, ids=ascii)
 @pytest.mark.parametrize(
-    ("name", "ask"),
+    ("method", "field", "others"),
     [
-        ("batch_id", lambda payouts, value: payouts.batch(value)),
-        ("batch_id", lambda payouts, value: payouts.submit(transfers(1), batch_id=value)),
-        ("track_id", lambda payouts, value: payouts.find(track_id=value)),
-        ("track_id", lambda payouts, value: payouts.history(track_id=value)),
-        ("track_id", lambda payouts, value: payouts.resolve(track_id=value, verdict="failed")),
-        ("chunk_id", lambda payouts, value: payouts.advance(value)),
+        ("batch", "batch_id", {}),
+        ("submit", "batch_id", {"transfers": transfers(1)}),
+        ("find", "track_id", {}),
+        ("history", "track_id", {}),
+        ("resolve", "track_id", {"verdict": "failed"}),
+        ("advance", "chunk_id", {}),
     ],
-    ids=["batch", "submit", "find", "history", "resolve", "advance"],
 )
 async def test_id_that_could_not_be_one_is_an_invalid_value(
-    sandbox: Sandbox, tmp_path: Path, name: str, ask: Callable[[Any, Any], Any], value: Any
+    sandbox: Sandbox, tmp_path: Path, method: str, field: str, others: dict[str, Any], value: Any
 ) -> None:
-    async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "p.db") as paystar:
-        await paystar.payouts.submit(transfers(1), batch_id="b")  # what a NUL that is dropped would lead to
-        with pytest.raises(InvalidValue) as refusal:
-            await ask(paystar.payouts, value)
-    assert refusal.value.field == name
+    assert await refused(sandbox, tmp_path, method, **others, **{field: value}) == field
 
 
 @pytest.mark.parametrize(
-    ("name", "ask"),
+    ("method", "field", "value", "others"),
     [
-        ("note", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed", note="a\0")),
-        ("note", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed", note="a\ud83d")),
-        ("note", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed", note=None)),
-        ("ref_code", lambda payouts: payouts.resolve(track_id="t-0", verdict="success", ref_code="1\0")),
-        ("ref_code", lambda payouts: payouts.resolve(track_id="t-0", verdict="success", ref_code=14)),
-        ("product", lambda payouts: payouts.find(track_id="t-0", product="cash")),
-        ("product", lambda payouts: payouts.history(track_id="t-0", product=["bank"])),
-        ("verdict", lambda payouts: payouts.resolve(track_id="t-0", verdict="failed\0")),
-        ("deposit", lambda payouts: payouts.pause(deposit="0100\0")),
-        ("deposit", lambda payouts: payouts.resume(deposit="0100\ud83d")),
-        ("deposit", lambda payouts: payouts.pause(deposit=True)),
-        ("limit", lambda payouts: payouts.review(0)),
-        ("limit", lambda payouts: payouts.review("5")),
-        ("limit", lambda payouts: payouts.batches(-1)),
-        ("limit", lambda payouts: payouts.batches(2**63)),
-        ("limit", lambda payouts: payouts.batches(None)),
+        ("resolve", "note", "a\0", {"track_id": "t-0", "verdict": "failed"}),
+        ("resolve", "note", "a\ud83d", {"track_id": "t-0", "verdict": "failed"}),
+        ("resolve", "note", None, {"track_id": "t-0", "verdict": "failed"}),
+        ("resolve", "ref_code", "1\0", {"track_id": "t-0", "verdict": "success"}),
+        ("resolve", "ref_code", 14, {"track_id": "t-0", "verdict": "success"}),
+        ("resolve", "verdict", "failed\0", {"track_id": "t-0"}),
+        ("find", "product", "cash", {"track_id": "t-0"}),
+        ("history", "product", ["bank"], {"track_id": "t-0"}),
+        ("pause", "deposit", "0100\0", {}),
+        ("pause", "deposit", True, {}),
+        ("resume", "deposit", "0100\ud83d", {}),
+        ("review", "limit", 0, {}),
+        ("review", "limit", "5", {}),
+        ("batches", "limit", -1, {}),
+        ("batches", "limit", 2**63, {}),
+        ("batches", "limit", None, {}),
     ],
 )
 async def test_argument_that_could_not_be_one_is_an_invalid_value(
-    sandbox: Sandbox, tmp_path: Path, name: str, ask: Callable[[Any], Any]
+    sandbox: Sandbox, tmp_path: Path, method: str, field: str, value: Any, others: dict[str, Any]
 ) -> None:
-    async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "p.db") as paystar:
-        with pytest.raises(InvalidValue) as refusal:
-            await ask(paystar.payouts)
-    assert refusal.value.field == name
+    assert await refused(sandbox, tmp_path, method, **others, **{field: value}) == field
