@@ -55,6 +55,10 @@ RENEWALS_AT_ONCE = 3
 class Paystar:
     """Everything Paystar offers, awaited.
 
+    One client serves any number of event loops, one after the other (``asyncio.run`` for each task) or at once in
+    threads of their own: each has its own connections, which close when the loop ends. Close a client by ``async with``
+    or ``aclose``; one that is dropped unclosed closes its connections, pays no more, and issues a ResourceWarning.
+
     Args:
         application: the open-banking application, for ``identity``, ``inquiry`` and ``transfers``.
         gateway: the payment gateway, for ``gateway`` and ``payments``.

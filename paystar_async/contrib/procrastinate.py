@@ -20,8 +20,8 @@ A worker's heartbeat is procrastinate's. The sweep, which is registered here as 
 workers that have none back in the queue, and wakes every chunk whose job was lost.
 """
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from paystar_async.client import Paystar
@@ -87,7 +87,8 @@ class ProcrastinateDispatcher:
             return
         task = self._app.configure_task(ADVANCE, queue=self._queue, connection=connection)
         try:
-            await task.batch_defer_async(*(_carrying(chunk_id) for chunk_id in chunk_ids))
+            with _usual_cursors(connection):
+                await task.batch_defer_async(*(_carrying(chunk_id) for chunk_id in chunk_ids))
         except (AppNotOpen, ConnectorException) as error:
             if connection is not None:
                 raise  # the caller's transaction has failed with it
@@ -131,6 +132,21 @@ class ProcrastinateDispatcher:
                 await manager.retry_job(job)
                 return
         await manager.finish_job(job, Status.FAILED, delete_job=False)
+
+
+@contextmanager
+def _usual_cursors(connection: "Connection | None") -> Generator[None, None, None]:
+    """Let procrastinate make cursors that know its placeholders, whatever the caller's connection makes."""
+    if connection is None:
+        yield
+        return
+    from psycopg import AsyncCursor
+
+    given, connection.cursor_factory = connection.cursor_factory, AsyncCursor
+    try:
+        yield
+    finally:
+        connection.cursor_factory = given
 
 
 def _carrying(chunk_id: str) -> "JSONDict":

@@ -8,8 +8,8 @@ from contextlib import suppress
 
 from paystar_async.storage.database import Row
 
-_WIDE = {"UTF8", "SQL_ASCII"}
-"""Encodings of a server that keep what comes as UTF-8 as it is."""
+_WIDE = {"UTF8", "UTF-8", "UNICODE", "SQL_ASCII", None}
+"""Encodings of a server that keep what comes as UTF-8 as it is; one that does not name its own, a pooler say, too."""
 _ESCAPE = "unicode_escape"
 
 Bare = dict[str, str | int | float | None]

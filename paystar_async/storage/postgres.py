@@ -164,7 +164,7 @@ class PostgresTransaction:
         # Of our own class, whatever the caller's connection makes: other cursors know other placeholders.
         cursor = AsyncCursor(self._connection, row_factory=dict_row)
         try:
-            if self._connection.info.parameter_status("client_encoding") != _ENCODING["client_encoding"]:
+            if self._connection.info.parameter_status("client_encoding") not in (_ENCODING["client_encoding"], None):
                 await cursor.execute("SET LOCAL client_encoding = 'UTF8'", prepare=False)
             await cursor.execute(_translated(sql), self._bare(parameters), prepare=False)
             return await take(cursor)

@@ -109,6 +109,14 @@ async def test_a_batch_in_a_transaction_is_there_with_its_jobs_when_that_commits
     assert len(await shop.executed()) == 3
 
 
+@pytest.mark.parametrize("cursor", [psycopg.AsyncRawCursor, psycopg.AsyncClientCursor])
+async def test_wake_uses_its_own_cursor(shop: Shop, cursor: type[psycopg.AsyncCursor[Any]]) -> None:
+    async with await psycopg.AsyncConnection.connect(shop.url, cursor_factory=cursor) as connection:
+        await shop.paystar.payouts.submit(batch(), batch_id="b", connection=connection)
+        assert connection.cursor_factory is cursor
+    assert [status for status, _, _ in await shop.jobs()] == ["todo"]
+
+
 async def test_a_chunk_that_is_due_later_is_put_back_into_the_queue_once(shop: Shop) -> None:
     shop.sandbox.settings.settle_seconds = 1000
     await shop.paystar.payouts.submit(batch(1), batch_id="b")

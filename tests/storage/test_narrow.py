@@ -1,6 +1,16 @@
 import pytest
 
-from paystar_async.storage.narrow import narrowed, widened
+from paystar_async.storage.narrow import is_narrow, narrowed, widened
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", None])
+def test_is_narrow_of_an_encoding_with_all_letters_is_false(encoding: str | None) -> None:
+    assert not is_narrow(encoding)
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "WIN1256", "KOI8R"])
+def test_is_narrow_of_an_encoding_without_persian_is_true(encoding: str) -> None:
+    assert is_narrow(encoding)
 
 
 @pytest.mark.parametrize("text", ["", "plain", "علی", "a\\b", "\\u06cc", "line\nbreak", "é", "😀", "'quoted'"])
