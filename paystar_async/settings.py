@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.errors import ConfigurationError
 from paystar_async.keys.crypto import Crypto
+from paystar_async.values.mask import mask_address
 from paystar_async.values.sealed import sealed
 
 T = TypeVar("T")
@@ -63,7 +64,7 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
         return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n") or None
     except (OSError, ValueError) as problem:
         reason = type(problem).__name__
-    raise ConfigurationError(f"{name}_FILE cannot be read: {reason}", hint=f"check the path {path}")
+    raise ConfigurationError(f"{name}_FILE cannot be read: {reason}", hint=f"check the path {mask_address(path)}")
 
 
 @sealed

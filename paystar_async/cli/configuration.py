@@ -8,6 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from paystar_async.cli.show import grid
+from paystar_async.errors.text import visible
+from paystar_async.values.mask import mask_address
 
 VARIABLES: Mapping[str, bool] = {
     "PAYSTAR_BASE_URL": False,
@@ -66,9 +68,14 @@ def environment_table() -> Table:
         if not value and path is None:
             table.add_row(Text(name, "dim"), Text("not set", "dim"), "")
         else:
-            held = Text(value) if value and not secret else Text("set, not shown", "green")
-            table.add_row(name, held, "environment" if value else f"file {path}")
+            held = Text(_shown(value)) if value and not secret else Text("set, not shown", "green")
+            table.add_row(name, held, "environment" if value else f"file {_shown(path or '')}")
     return table
+
+
+def _shown(text: str) -> str:
+    """Return a setting as a terminal may show it; an address with a password may stand in any of them by mistake."""
+    return visible(mask_address(text))
 
 
 def misspelt() -> Iterator[tuple[str, str]]:

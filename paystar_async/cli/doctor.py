@@ -19,10 +19,12 @@ from paystar_async.cli.show import grid, output
 from paystar_async.client import Paystar
 from paystar_async.endpoint import Realm
 from paystar_async.errors import BadAnswer, ConfigurationError, ExpiredToken, InvalidToken, PaystarError, UnknownRefNum
+from paystar_async.errors.text import visible
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.settings import BASE_URL, application_from, checked_base_url, gateway_from, setting, wallet_from
 from paystar_async.values.dates import TEHRAN
+from paystar_async.values.mask import mask_addresses
 
 T = TypeVar("T")
 
@@ -76,7 +78,7 @@ def doctor(
     findings = asyncio.run(_examine(offline=offline, renew=renew))
     table = grid("Checked", "", "Found")
     for one in findings:
-        table.add_row(one.what, one.mark.value, one.told)
+        table.add_row(visible(one.what), one.mark.value, visible(mask_addresses(one.told)))
     console.print(table)
     return 1 if any(one.mark is Mark.BAD for one in findings) else 0
 

@@ -5,19 +5,21 @@ import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO, cast
 
 import attrs
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
 from paystar_async.endpoint import Endpoint, Response
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
+from paystar_async.errors.text import visible
 from paystar_async.events import logger
 from paystar_async.models.base import Call, FieldInfo, fields_of
 from paystar_async.table import BY_ID
@@ -27,9 +29,23 @@ AMOUNT = "amount in Rial"
 _SHOWN_QUESTIONS = 3
 
 
+class _SafeConsole(Console):
+    """A console that shows texts from servers and files without what a terminal would obey."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """Clean each piece of text; rich's own control codes are no texts."""
+        for segment in super().render(renderable, options):
+            text = segment.text
+            if segment.control is None and text != "\n" and not text.isprintable():
+                text = "\n".join(map(visible, text.split("\n")))
+                yield Segment(text, segment.style)
+            else:
+                yield segment
+
+
 def output() -> Console:
     """Where answers go."""
-    return Console(highlight=False, markup=False)
+    return _SafeConsole(highlight=False, markup=False)
 
 
 class _Beside:
@@ -54,7 +70,7 @@ class _Beside:
 
 def aside() -> Console:
     """Where everything else goes."""
-    return Console(file=cast("TextIO", _Beside()), stderr=True, highlight=False, markup=False)
+    return _SafeConsole(file=cast("TextIO", _Beside()), stderr=True, highlight=False, markup=False)
 
 
 @contextmanager
@@ -104,8 +120,7 @@ def warn(text: str) -> None:
 
 def _say(text: str, style: str, console: Console | None = None) -> None:
     # A server's message may hold what a terminal would obey.
-    line = "".join(one if one.isprintable() else " " for one in text)
-    (console or aside()).print(Text(line, style), soft_wrap=True)
+    (console or aside()).print(Text(visible(text), style), soft_wrap=True)
 
 
 class _Warnings(logging.Handler):
@@ -157,9 +172,14 @@ def whole(response: Response[Any], row: Endpoint) -> dict[str, object]:
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, whatever the terminal can show."""
+    """Print a value as JSON, whatever the terminal can show; what it would obey is escaped, so that nothing is lost."""
     can_all = "utf" in (sys.stdout.encoding or "").lower()
-    sys.stdout.write(json.dumps(value, ensure_ascii=not can_all, indent=2) + "\n")
+    text = json.dumps(value, ensure_ascii=not can_all, indent=2)
+    sys.stdout.write("".join(one if one == "\n" or visible(one) == one else _escaped(one) for one in text) + "\n")
+
+
+def _escaped(character: str) -> str:
+    return json.dumps(character)[1:-1] if ord(character) > 127 else f"\\u{ord(character):04x}"
 
 
 def money(rial: int) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from paystar_async.errors import ConfigurationError
 from paystar_async.transport.engine import Engine
+from paystar_async.values.mask import mask_address
 
 EngineName = Literal["httpx", "fast", "aiohttp"]
 
@@ -25,7 +26,8 @@ def check_engine(given: "GivenEngine") -> None:
         return
     if given not in _NEEDS:
         raise ConfigurationError(
-            f"no engine is named {given!r}", hint='engine="httpx", "fast" or "aiohttp", or hand one in'
+            f"no engine is named {mask_address(given)!r:.60}",
+            hint='engine="httpx", "fast" or "aiohttp", or hand one in',
         )
     if find_spec(_NEEDS[given]) is None:
         raise ConfigurationError(f"the {given} engine is not installed", hint=f"pip install 'paystar-async[{given}]'")

@@ -32,6 +32,19 @@ _PERSONAL = re.compile(
     r")"
 )
 
+_AT = "(?:[@\uff20\ufe6b]|%40)"
+_SCHEME = r"\s*(?:[A-Za-z][A-Za-z0-9+.-]*)?(?::/{1,3}|/{2,}:?)"
+_USER_AND_PASSWORD = re.compile(rf"(?P<scheme>{_SCHEME})?.*{_AT}", re.DOTALL)
+_NO_PORT = re.compile(rf"(?P<before>{_SCHEME}(?:(?:\[[^\]]*\]|[^:/?#\[]+)(?!:\d{{1,5}}(?:[/?#,]|$)))?):[^/?#]+")
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+_SECRET_PARAMETER = re.compile(
+    r"(?P<name>\b\w*(?:pass|pwd|secret|token|key|auth|sign)\w*\s*=\s*)"
+    r"""(?:'(?:[^'\\]|\\.)*'?|"(?:[^"\\]|\\.)*"?|(?:\\.|[^\s&;,\\'"])+)""",
+    re.IGNORECASE | re.DOTALL,
+)
+_ADDRESS = re.compile(rf"\S*(?:{_AT}|:/)\S*")
+_MASK = "***"
+
 
 def described(value: object) -> str:
     """A value of which nothing is shown: the length of a text, the type of all else."""
@@ -106,3 +119,22 @@ def _masked(found: re.Match[str]) -> str:
     if len(digits) == 16:
         return _card(digits)
     return _last(digits, 2 if len(digits) == 10 else 4)
+
+
+def mask_address(address: str) -> str:
+    """Return the address of a server or a store without its passwords, however it was mistyped.
+
+    Only a scheme is kept of what stands before an ``@``; masked are a query, a fragment, a port that is none, and the
+    values of parameters that are named like secrets (``password=``).
+    """
+    shown = _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", address)
+    if user := _USER_AND_PASSWORD.match(shown):
+        shown = f"{user['scheme'] or ''}{_MASK}@{shown[user.end() :]}"
+    elif port := _NO_PORT.match(shown):
+        shown = f"{port['before']}:{_MASK}{shown[port.end() :]}"
+    return _QUERY.sub(lambda found: found[0][0] + _MASK, shown)
+
+
+def mask_addresses(text: str) -> str:
+    """Return a text with the addresses in it masked."""
+    return _ADDRESS.sub(lambda found: mask_address(found[0]), _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", text))

@@ -164,3 +164,45 @@ def test_every_setting_that_is_read_is_shown() -> None:
     source = "".join((HOME / name).read_text(encoding="utf-8") for name in ("settings.py", "client.py"))
     assert set(re.findall(r'"(PAYSTAR_[A-Z_]+)"', source)) == set(VARIABLES)
     assert {name for names in ACCOUNTS.values() for name in names} < set(VARIABLES)
+
+
+ADDRESSES = (
+    "https://u:CANARY@h.example/api",
+    "redis//:CANARY@h",
+    "redis:/:CANARY@h",
+    "Redis://:CANARY@h",
+    "redis://:CANARY@h:port/0",
+    "postgres:/u:CANARY@h",
+    "postgresql://u:CANARY@h:port/name",
+    "host=h password=CANARY dbname=x",
+    "host=h password='CAN CANARY",
+    "https://h.example/api?password=CANARY",
+)
+SETTINGS = ("BASE_URL", "KEYS", "DATABASE", "ENGINE", "TIMEOUT", "APPLICATION_ID", "KEYS_FILE", "BASE_URL_FILE")
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_doctor_shows_no_password_of_an_address(
+    setting: str, address: str, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    for name in ("BASE_URL", "KEYS", "DATABASE", "ENGINE", "TIMEOUT"):
+        if setting == f"{name}_FILE":
+            monkeypatch.delenv(f"PAYSTAR_{name}", raising=False)
+    monkeypatch.setenv(f"PAYSTAR_{setting}", address)
+
+    ran = run("doctor", "--offline")
+
+    assert "CANARY" not in ran.out + ran.err
+    assert not [one for one in tmp_path.rglob("*") if "CANARY" in one.name]
+
+
+def test_doctor_shows_no_control_characters(run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_APPLICATION_ID", "a\x1b[2J\u202eb\x9b")
+    sandbox.fail("wallet.balance", "status", status="\x1b]0;title\x07 \u202e odd\n word")
+
+    ran = run("doctor")
+
+    assert not [one for one in ran.out + ran.err if one not in "\n" and not one.isprintable()]

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 from paystar_async.values.mask import (
     described,
     mask_account,
+    mask_address,
+    mask_addresses,
     mask_card,
     mask_iban,
     mask_mobile,
@@ -136,3 +138,69 @@ def test_no_card_survives_however_it_is_grouped(card: str, gaps: list[str]) -> N
 
     # Six digits, then the four at the end: never the six between.
     assert re.fullmatch(r"pay \d{6}\*{6}\d{4}!", scrub(f"pay {written}!"))
+
+
+ADDRESSES = {
+    "https://u:CANARY@h.example/api": "https://***@h.example/api",
+    "redis//:CANARY@h": "redis//:***@h",
+    "postgres:/u:CANARY@h": "postgres:/***@h",
+    "postgresql://u:p@CANARY@h:5432/db": "postgresql://***@h:5432/db",
+    "redis:CANARY@h": "***@h",
+    "u:CANARY@h": "***@h",
+    "//u:CANARY@h": "//***@h",
+    "redis://u:CAN/ARY?CANARY#CANARY@h": "redis://***@h",
+    "redis://u:CANARY\uff20h": "redis://***@h",
+    "redis://u%3ACANARY%40h": "redis://***@h",
+    "https://h/api?password=CANARY&x=1": "https://h/api?***",
+    "https://h/api#CANARY": "https://h/api#***",
+    "https://h:CANARY/api": "https://h:***/api",
+    "redis://:CANARY": "redis://:***",
+    "redis://:123456": "redis://:***",
+    "host=h password=CANARY dbname=x": "host=h password=*** dbname=x",
+    "host=h password = 'CAN ARY' dbname=x": "host=h password = *** dbname=x",
+    "host=h password='CAN ARY": "host=h password=***",
+    "host=h password=CAN\\ CANARY user=x": "host=h password=*** user=x",
+    "Server=h;Pwd=CANARY;": "Server=h;Pwd=***;",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_mask_address_hides_passwords(address: str) -> None:
+    assert mask_address(address) == ADDRESSES[address]
+    assert "CANARY" not in mask_addresses(f"cannot open {address}: no such file")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://core.paystar.ir/api",
+        "https://core.paystar.ir:443/api",
+        "http://[::1]:8000/api",
+        "redis://h:6379/0",
+        "postgresql://h1:5432,h2:5433/db",
+        "keys.db",
+        "/var/lib/paystar/keys.db",
+    ],
+)
+def test_mask_address_shows_the_rest(address: str) -> None:
+    assert mask_address(address) == address
+    assert mask_addresses(f"see {address} – or not") == f"see {address} – or not"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mb\x07", "a [31mb "),
+        ("a\r\nb\tc\x7f\x85\x9bd\u2028e\u2029", "a  b c   d e "),
+        ("\u202eabc\u2066\u200b\u200f\xad\ufeff\u061c\U000e0041", "abc"),
+        ("half \ud800", "half \ufffd"),
+        ("کاربر نمی\u200cتواند", "کاربر نمی\u200cتواند"),
+        ("نام\xa0خانوادگی", "نام\xa0خانوادگی"),
+    ],
+)
+def test_scrub_replaces_control_characters(text: str, shown: str) -> None:
+    assert scrub(text) == shown
+
+
+def test_scrub_masks_a_number_with_marks_inside() -> None:
+    assert scrub("6037\u202e9918\u20669975\xad2346") == "603799******2346"
