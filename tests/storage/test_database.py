@@ -15,6 +15,7 @@ import pytest_asyncio
 from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageError
 from paystar_async.storage.choose import database
 from paystar_async.storage.database import Database, Value
+from paystar_async.storage.sqlite import SqliteDatabase
 from paystar_async.values.secret import Secret
 
 SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY, version BIGINT NOT NULL, note TEXT, weight DOUBLE PRECISION)",)
@@ -250,3 +251,20 @@ def test_a_text_that_names_no_database_is_refused(text: str) -> None:
         database(text)
     assert "canary" not in str(refusal.value)
     assert refusal.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["redis//:CANARY@h", "postgres:/u:CANARY@h", "u:CANARY@h", "Redis://:CANARY@h", "host=h password=CANARY"],
+)
+def test_database_mistyped_address_is_refused(address: str) -> None:
+    """As a path it would put the password into the name of a file."""
+    with pytest.raises(ConfigurationError) as raised:
+        database(address)
+
+    assert "CANARY" not in str(raised.value)
+
+
+@pytest.mark.parametrize("path", ["a@b/keys.db", "data//keys.db", "C:\\data\\a@b.db", "redis/keys.db", "host-1.db"])
+def test_database_odd_path_is_a_path(path: str) -> None:
+    assert isinstance(database(path), SqliteDatabase)
