@@ -20,6 +20,7 @@ from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.keeper import Keeper
+from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
 from paystar_async.loops import LoopLocal
 from paystar_async.middleware.auth import Auth
@@ -122,6 +123,7 @@ class Paystar:
         self._crypto = crypto
         self._store = key_store(keys, self._clock, crypto)
         self._store_is_ours = self._store is not keys
+        self._newest_keys: dict[KeyId, KeyRecord] = {}
         self._database = None if database is None else chosen_database(database, self._clock)
         self._database_is_ours = self._database is not database
         check_engine(engine)
@@ -265,7 +267,9 @@ class Paystar:
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
         background = Background(lambda: WORKING.set(session))
         fences = partial(getattr, engine, "fences")
-        auth = Auth(self._accounts, self._store, self._clock, background, self._notify, fences)
+        auth = Auth(
+            self._accounts, self._store, self._clock, background, self._notify, fences, newest=self._newest_keys
+        )
         ours: tuple[Middleware, ...] = (
             Deadline(self._clock, is_first=not self._middleware),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),

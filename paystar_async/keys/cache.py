@@ -8,7 +8,7 @@ from attrs import frozen
 
 from paystar_async.clock import Clock
 from paystar_async.errors import StorageUnavailable
-from paystar_async.keys.history import KeyHistory, merge
+from paystar_async.keys.history import KeyHistory, merge, was_issued_before
 from paystar_async.keys.lease import Lease
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
@@ -62,6 +62,8 @@ class RecordCache:
         store: the store that is shared.
         clock: the clock of this process.
         on_restore: called after a record was put back into a store that had lost it.
+        newest: the newest records of the process; the caches of its event loops, one after the other or each in a
+            thread, share it.
 
     Attributes:
         record: the newest record, or None before the first one was read.
@@ -69,9 +71,17 @@ class RecordCache:
     """
 
     def __init__(
-        self, key: KeyId, seed: KeyRecord, store: KeyStore, clock: Clock, on_restore: Callable[[], object]
+        self,
+        key: KeyId,
+        seed: KeyRecord,
+        store: KeyStore,
+        clock: Clock,
+        *,
+        on_restore: Callable[[], object],
+        newest: dict[KeyId, KeyRecord],
     ) -> None:
-        self._key, self._seed, self._store, self._clock, self._on_restore = key, seed, store, clock, on_restore
+        self._key, self._seed, self._store, self._clock = key, seed, store, clock
+        self._on_restore, self._shared = on_restore, newest
         self._owner = uuid.uuid4().hex
         self._history = KeyHistory()
         self._unsaved: _Unsaved | None = None
@@ -92,6 +102,9 @@ class RecordCache:
         """Take a record in place of the one before, and return it."""
         self._history.add(self.newest, record)
         self.record, self.times = record, KeyTimes.of(record, self._clock)
+        known = self._shared.get(self._key)
+        if known is None or not was_issued_before(record, known):
+            self._shared[self._key] = record
         return record
 
     async def load(self) -> KeyRecord:
@@ -106,7 +119,7 @@ class RecordCache:
         if self._unsaved is not None:
             await self.save()
         for _ in range(MAX_PUT_BACKS):
-            stored, own = await self._store.load(self._key), self.record
+            stored, own = await self._store.load(self._key), self._own()
             if stored is not None and (own is None or not self._history.is_outdated(stored, own)):
                 return stored
             stored = await self._commit(stored, own or self._seed)
@@ -114,9 +127,16 @@ class RecordCache:
                 if own is not None:
                     self._on_restore()
                 if own is not None and own is self.record:
-                    self.record = stored  # the same pair, under the version that it has now
+                    self.record = self._shared[self._key] = stored  # the same pair, under the version that it has now
                 return stored
         raise StorageUnavailable("the key store keeps no record", hint="it takes a record and does not hold it")
+
+    def _own(self) -> KeyRecord | None:
+        """Return the newest record of the process, also if another of its event loops has read it."""
+        shared = self._shared.get(self._key)
+        if self.record is None or (shared is not None and was_issued_before(self.record, shared)):
+            return shared
+        return self.record
 
     async def replace(self, stored: KeyRecord, new: KeyRecord) -> bool:
         """Store ``new`` in place of ``stored`` and use it; return False if that has changed meanwhile."""

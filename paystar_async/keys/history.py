@@ -34,7 +34,7 @@ class KeyHistory:
             own: the record that this process holds in memory.
         """
         # Only a pair that was issued later goes before another: two processes never put theirs back in turn.
-        if _issued_at(stored) >= _issued_at(own):
+        if not was_issued_before(stored, own):
             return False
         return stored.version < own.version or _pair(stored) in self._replaced
 
@@ -54,6 +54,11 @@ def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:
         # A key was put in place beside the refresh token that this refresh has spent.
         return evolve(stored, refresh_token=new.refresh_token, lost=False)
     return None
+
+
+def was_issued_before(one: KeyRecord, other: KeyRecord) -> bool:
+    """Return True if ``one`` is the older record; a record of unknown age is older than any other."""
+    return _issued_at(one) < _issued_at(other)
 
 
 def _pair(record: KeyRecord) -> _Pair:

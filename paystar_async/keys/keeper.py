@@ -48,13 +48,23 @@ class Keeper:
         clock: what time it is.
         background: whose jobs the renewals are.
         notify: told of every change.
+        newest: the newest records that the process knows, for all its event loops.
     """
 
     def __init__(
-        self, *, key: KeyId, first: KeyRecord, store: KeyStore, clock: Clock, background: Background, notify: OnEvent
+        self,
+        *,
+        key: KeyId,
+        first: KeyRecord,
+        store: KeyStore,
+        clock: Clock,
+        background: Background,
+        notify: OnEvent,
+        newest: dict[KeyId, KeyRecord] | None = None,
     ) -> None:
         self._id, self._clock, self._background, self._notify = key, clock, background, notify
-        self._cache = RecordCache(key, first, store, clock, on_restore=self._tell_of_restore)
+        newest = {} if newest is None else newest
+        self._cache = RecordCache(key, first, store, clock, on_restore=self._tell_of_restore, newest=newest)
         self._job: Job[bool] | None = None
         self._next_try, self._next_check = NEVER, clock.monotonic() + STORE_CHECK_SECONDS
         self._refusal: StatusError | None = None

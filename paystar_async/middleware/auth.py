@@ -48,6 +48,7 @@ class Auth:
         background: whose jobs the renewals are.
         notify: told what happens to keys.
         supports_before_send: whether the engine calls back right before the first byte of a request.
+        newest: the newest records that the process knows, for all event loops of one client.
     """
 
     accounts: Accounts
@@ -56,6 +57,7 @@ class Auth:
     background: Background
     notify: OnEvent
     supports_before_send: Callable[[], bool] = lambda: False
+    newest: dict[KeyId, KeyRecord] = field(factory=dict[KeyId, KeyRecord], kw_only=True)
     _keepers: dict[Realm, Keeper] = field(factory=dict[Realm, Keeper], init=False)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
@@ -101,6 +103,7 @@ class Auth:
                 clock=self.clock,
                 background=self.background,
                 notify=self.notify,
+                newest=self.newest,
             )
         return self._keepers[realm]
 

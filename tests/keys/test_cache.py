@@ -38,11 +38,12 @@ class Losing:
     def lose(self) -> None:
         self.place.lose(self.way)
 
-    def process(self, seed: KeyRecord = SEED) -> RecordCache:
+    def process(self, newest: dict[KeyId, KeyRecord] | None = None) -> RecordCache:
         def restore() -> None:
             self.restored += 1
 
-        return RecordCache(KEY, seed, self.place.store(), ManualClock(start=5 * 3600.0), restore)
+        clock, newest = ManualClock(start=5 * 3600.0), {} if newest is None else newest
+        return RecordCache(KEY, SEED, self.place.store(), clock, on_restore=restore, newest=newest)
 
     async def stored(self) -> KeyRecord | None:
         record = await self.place.store().load(KEY)
@@ -76,6 +77,37 @@ async def test_load_lost_record_gets_back_the_newest(losing: Losing) -> None:
     assert losing.restored == 1
     await refreshed(process, 3)
     assert await losing.stored() == pair(3)
+
+
+async def test_load_in_another_loop_of_the_process_puts_back(losing: Losing) -> None:
+    """As under ``asyncio.run`` time and again, or after a client was closed and entered again."""
+    newest: dict[KeyId, KeyRecord] = {}
+    await refreshed(losing.process(newest), 1, 2)
+    losing.lose()
+
+    assert evolve(await losing.process(newest).load(), version=0) == pair(2)
+
+    assert await losing.stored() == pair(2)
+    assert losing.restored == 1
+
+
+async def test_load_puts_back_what_another_loop_knows(losing: Losing) -> None:
+    newest: dict[KeyId, KeyRecord] = {}
+    behind, ahead = losing.process(newest), losing.process(newest)
+    await refreshed(behind, 1)
+    await refreshed(ahead, 2)
+    losing.lose()
+
+    assert (await behind.load()).token == pair(2).token
+
+
+async def test_load_in_another_loop_takes_what_is_newer(losing: Losing) -> None:
+    newest: dict[KeyId, KeyRecord] = {}
+    await refreshed(losing.process(newest), 1)
+    await refreshed(losing.process(), 2)
+
+    assert (await losing.process(newest).load()).token == pair(2).token
+    assert losing.restored == 0
 
 
 async def test_load_lost_record_newcomer_stores_its_seed(losing: Losing) -> None:
@@ -166,7 +198,7 @@ async def test_load_store_that_keeps_nothing_is_unavailable() -> None:
         async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:
             return None
 
-    process = RecordCache(KEY, SEED, Forgetful(), ManualClock(), lambda: None)
+    process = RecordCache(KEY, SEED, Forgetful(), ManualClock(), on_restore=lambda: None, newest={})
 
     with pytest.raises(StorageUnavailable, match="keeps no record"):
         await process.load()

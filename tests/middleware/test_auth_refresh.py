@@ -377,3 +377,19 @@ async def test_lost_record_is_put_back_and_no_spent_token_is_sent() -> None:
     assert await at.ask() == "accepted"
     assert [one.fields["refresh_token"] for one in at.engine.to("refresh-api-key")] == ["refresh-0", "refresh-1"]
     assert at.told.names == ["key_refreshed", "key_healed", "key_refreshed"]
+
+
+def test_lost_record_is_put_back_by_the_next_loop() -> None:
+    """As by a client that is kept for one ``asyncio.run`` after the other."""
+    at = Rejecting()
+    at.accepts = True
+
+    async def refresh() -> None:
+        await at.clients[0].keys.refresh_application_key()
+        await at.clients[0].aclose()
+
+    asyncio.run(refresh())
+    at.store.lose()
+    asyncio.run(refresh())
+
+    assert [one.fields["refresh_token"] for one in at.engine.to("refresh-api-key")] == ["refresh-0", "refresh-1"]
