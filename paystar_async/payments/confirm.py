@@ -1,6 +1,6 @@
 """From a callback to an outcome: verify proves it; where verify leaves a doubt, inquiry decides."""
 
-from typing import cast
+from typing import Literal, cast
 
 from paystar_async.errors import (
     AlreadyVerified,
@@ -18,6 +18,7 @@ from paystar_async.errors import (
 )
 from paystar_async.middleware.retry import is_transient
 from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
+from paystar_async.payments.amounts import judge_amount
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.outcomes import (
     AmountMismatch,
@@ -84,7 +85,7 @@ class Confirming:
         return await self._proved(callback, amount, order_id)
 
     async def _proved(self, callback: Callback, amount: int, order_id: str, *, again: bool = True) -> PaymentOutcome:
-        said = await self._verify(callback, amount)
+        said, price = await self._verify(callback, amount)
         if not isinstance(said, Verified | Undecided):
             return said
         # After a verify that went well, too: it proves a payment of this amount, not whose. Without this a payer
@@ -92,7 +93,7 @@ class Confirming:
         try:
             found = await self._inquiry(callback, amount)
         except PaystarError as error:
-            return _without_inquiry(error, said, amount)
+            return _without_inquiry(error, said, amount, price)
         if (
             again
             and found.status == GatewayStatus.UNVERIFIED
@@ -101,10 +102,10 @@ class Confirming:
         ):
             # The inquiry says that verify had no effect, so it may be sent once more.
             return await self._proved(callback, amount, order_id, again=False)
-        return _decided(found, said, callback, amount, order_id)
+        return _decided(found, said, price, callback, amount, order_id)
 
-    async def _verify(self, callback: Callback, amount: int) -> PaymentOutcome:
-        """What verify says; Undecided where the inquiry has to decide."""
+    async def _verify(self, callback: Callback, amount: int) -> tuple[PaymentOutcome, int | None]:
+        """Return what verify says, Undecided where the inquiry has to decide, and the price it names, in Rial."""
         try:
             answer = await self._gateway.verify(
                 ref_num=callback.ref_num,
@@ -113,28 +114,29 @@ class Confirming:
                 tracking_code=callback.tracking_code or "",
             )
         except AlreadyVerified:
-            return Undecided(reason="it was verified before")
+            return Undecided(reason="it was verified before"), None
         except VerificationFailed as error:
-            return Undecided(reason="the verification failed", error=error)
+            return Undecided(reason="the verification failed", error=error), None
         except NotVerifiable as error:
-            return Expired(reason=error.message)
+            return Expired(reason=error.message), None
         except ParameterMismatch:
-            return AmountMismatch(expected=amount)
+            return AmountMismatch(expected=amount), None
         except (UnknownRefNum, PaymentFailed) as error:
-            return Declined(reason=str(error.args[0]))
+            return Declined(reason=str(error.args[0])), None
         except PaystarError as error:
             if error.executed == "no" and not isinstance(error, NotSent):
                 raise
-            return Undecided(reason=f"verify is unanswered: {error.args[0]}", error=error)
-        if answer.price != amount:
-            return AmountMismatch(expected=amount, got=answer.price)
+            return Undecided(reason=f"verify is unanswered: {error.args[0]}", error=error), None
         if answer.ref_num not in (None, callback.ref_num):
-            return Undecided(reason="the answer is about another transaction")
-        return Verified(
+            return Undecided(reason="the answer is about another transaction"), None
+        if judge_amount(amount, price=answer.price) is not True:
+            return Undecided(reason="verify names another amount"), answer.price
+        verified = Verified(
             tracking_code=callback.tracking_code,
             card_number=callback.card_number,
             hashed_card_number=callback.hashed_card_number,
         )
+        return verified, answer.price
 
     async def _inquiry(self, callback: Callback, amount: int) -> GatewayTransaction:
         return await self._gateway.inquiry(
@@ -145,10 +147,12 @@ class Confirming:
         )
 
 
-def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: int) -> PaymentOutcome:
-    """What is known where the inquiry brought no answer."""
-    if isinstance(said, Verified) and not is_passing(error):
-        return said  # the service cannot say more, now or later
+def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: int, price: int | None) -> PaymentOutcome:
+    """Return what is known where the inquiry brought no answer."""
+    if price is not None and not is_passing(error):
+        # The service cannot say more, now or later.
+        verdict = judge_amount(amount, price=price)
+        return verdict if isinstance(verdict, AmountMismatch) else said
     if isinstance(error, ParameterMismatch):
         return AmountMismatch(expected=amount)
     if isinstance(error, UnknownRefNum):
@@ -165,18 +169,24 @@ def is_passing(error: PaystarError) -> bool:
 
 
 def _decided(
-    found: GatewayTransaction, said: Verified | Undecided, callback: Callback, amount: int, order_id: str
+    found: GatewayTransaction,
+    said: Verified | Undecided,
+    price: int | None,
+    callback: Callback,
+    amount: int,
+    order_id: str,
 ) -> PaymentOutcome:
     if found.order_id not in (None, order_id) or found.ref_num not in (None, callback.ref_num):
         return Declined(reason="the transaction is another order's")
     doubt = said.error if isinstance(said, Undecided) else None
+    verdict = judge_amount(amount, price=price, payment_amount=found.payment_amount)
     match found.status:
-        case GatewayStatus.CANCELLED | GatewayStatus.FAILED | GatewayStatus.REVERSED if isinstance(said, Verified):
+        case GatewayStatus.CANCELLED | GatewayStatus.FAILED | GatewayStatus.REVERSED if price is not None:
             return Undecided(reason=f"verify went well, and the inquiry says {found.status.value}")
         case _ if isinstance(said, Verified):
-            return said
+            return verdict if isinstance(verdict, AmountMismatch) else said
         case GatewayStatus.SUCCEED:
-            return _succeeded(found, callback, amount)
+            return _succeeded(found, verdict, callback)
         case GatewayStatus.CANCELLED:
             return Cancelled()
         case GatewayStatus.FAILED:
@@ -189,13 +199,15 @@ def _decided(
             return Undecided(reason=f"{said.reason}; the inquiry says {found.status.value}", error=doubt)
 
 
-def _succeeded(found: GatewayTransaction, callback: Callback, amount: int) -> PaymentOutcome:
-    """The inquiry alone has to prove it here: whose it is and how much, or it may be a payment for something else."""
-    if found.order_id is None or found.payment_amount is None:
+def _succeeded(
+    found: GatewayTransaction, verdict: AmountMismatch | Literal[True] | None, callback: Callback
+) -> PaymentOutcome:
+    """Return the outcome where the inquiry alone has to prove whose payment it is, and how much was paid."""
+    # Its ref_num came with the callback, which anybody can write: only order_id says for what it was paid.
+    if found.order_id is None or verdict is None:
         return Undecided(reason="the inquiry names no order or no amount")
-    # A fee on the payer makes it more than the amount, never less.
-    if found.payment_amount < amount:
-        return AmountMismatch(expected=amount, got=found.payment_amount)
+    if isinstance(verdict, AmountMismatch):
+        return verdict
     return Verified(
         tracking_code=found.tracking_code or callback.tracking_code,
         card_number=found.card_number or callback.card_number,

@@ -4,16 +4,18 @@ What is found out is stored first and told afterwards, each by a compare-and-set
 leaves an order that the next sweep goes on with.
 """
 
-from collections.abc import Awaitable, Callable
-from inspect import isawaitable
+from collections.abc import Callable
 from typing import cast
 
 import anyio
+from attrs import frozen
 
+from paystar_async.background import Job
 from paystar_async.errors import PaystarError, StorageError
 from paystar_async.events import logger
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.judge import Case, Judge
+from paystar_async.payments.notifier import Notifier
 from paystar_async.payments.order import Order, State
 from paystar_async.payments.orders import OrderStore
 from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome, Undecided, Verified
@@ -23,11 +25,8 @@ from paystar_async.values.kind import Kind, kind_of, shown
 from paystar_async.values.mask import scrub
 from paystar_async.values.text import OrderId
 
-Handler = Callable[[Payment], Awaitable[object] | object]
-"""Told of a verified payment; a plain function or a coroutine function."""
-
 LEASE = 180.0
-"""Seconds after which somebody who looks after an order, or tells of it, is taken for dead."""
+"""Seconds after which somebody who looks after an order is taken for dead."""
 AT_ONCE = 8
 """Orders that one sweep looks after at the same time."""
 _ORDER_ID = cast("Kind", kind_of(OrderId))
@@ -35,84 +34,134 @@ _LIMIT = integer("limit", least=1, example=100)
 _BUSY = "another payment of this order is being decided"
 
 
+def _ignore_request() -> None:
+    """Take no note of a request."""
+
+
+@frozen(kw_only=True)
+class Examined:
+    """What is known of a payment after a check.
+
+    Attributes:
+        outcome: what the caller is told.
+        unpaid: whether the gateway says that its payer has not paid, or not yet.
+        by_receipt: whether it depends on what the callback claims of the card and the receipt.
+        notifications: those the check has begun; nobody has waited for them.
+    """
+
+    outcome: PaymentOutcome
+    unpaid: bool = False
+    by_receipt: bool = False
+    notifications: tuple[Job[None], ...] = ()
+
+
 class Desk:
-    """What is done about the orders of one store.
+    """What is done about the orders of one store, in one event loop.
 
     Args:
         store: the orders.
         gateway: who is asked about payments.
         timeout: seconds one call may take.
-        handlers: who is told of verified payments.
+        notifier: notifies the handlers of verified payments.
     """
 
-    def __init__(self, store: OrderStore, gateway: GatewayCalls, timeout: float, handlers: list[Handler]) -> None:
-        self.store = store
-        self._gateway, self._timeout, self._handlers = gateway, timeout, handlers
+    def __init__(self, store: OrderStore, gateway: GatewayCalls, timeout: float, notifier: Notifier) -> None:
+        self.store, self.notifier = store, notifier
+        self._gateway, self._timeout = gateway, timeout
 
     async def find(self, order_id: str) -> Order | None:
         """The stored order; raises InvalidValue for what no order is called: out of an address it may be anything."""
         return await self.store.find(_ORDER_ID.convert(order_id, "order_id"))
 
     async def examine(
-        self, order: Order, ref_num: str, callback: Callback | None = None, *, looked: bool = False
-    ) -> PaymentOutcome:
-        """Find out what a payment of an order is worth, and store it.
+        self,
+        order: Order,
+        ref_num: str,
+        callback: Callback | None = None,
+        *,
+        looked: bool = False,
+        on_request: Callable[[], object] = _ignore_request,
+    ) -> Examined:
+        """Find out what a payment of an order is worth, and store it. Handlers are notified in the background.
 
         Args:
             order: as it was just read.
             ref_num: which of its payments.
             callback: what the payer came back with, if they did.
             looked: whether the payment was due, so that its next look is set.
+            on_request: called right before each request to the gateway.
 
         Raises:
             GatewayError: the gateway refuses us, not the payment.
             StorageError: the store cannot be used; what was found out is found again.
         """
         one = order.attempt(ref_num)
-        if one is None or order.verified is not None:
-            return order.outcome(ref_num)
+        if one is None or order.verified is not None or one.state is State.MISMATCH:
+            return Examined(outcome=order.outcome(ref_num))
+        notifications: list[Job[None]] = []
         case = Case(
             order_id=order.order_id,
             ref_num=ref_num,
             amount=order.amount,
             callback=callback,
             in_time=one.state is State.OPEN and one.in_time(order.now),
-            closed=one.state in (State.EXPIRED, State.MISMATCH),
+            closed=one.state is State.EXPIRED,
+            is_only_one=all(other is one or other.state is not State.OPEN for other in order.attempts),
             at=order.now,
+            on_request=on_request,
         )
 
         async def claim() -> PaymentOutcome | None:
-            return await self._bind(order.order_id, ref_num)
+            return await self._bind(order.order_id, ref_num, notifications)
 
         finding = await Judge(self._gateway, self._timeout, case, claim).find_out()
-        tell_in = LEASE if self._handlers else 0.0
+        tell_in = 0.0 if self.notifier.is_idle else self.notifier.lease_seconds
         while True:
-            fresh = await self._fresh(order.order_id)
+            fresh = await self.load(order.order_id)
             after = fresh.learning(ref_num, finding, looked=looked, tell_in=tell_in)
             stored = await self.store.put(fresh, after)
             if stored is not None:
                 break
-        if stored.verified is None:
-            # Proved, and the order is bound to another by now: that one is decided first.
-            return Undecided(reason=_BUSY) if isinstance(finding.outcome, Verified) else finding.outcome
-        if fresh.verified is None:
+        one = stored.attempt(ref_num)
+        if stored.verified is not None and fresh.verified is None:
             logger.info("payments: order %s is verified", scrub(order.order_id))
-            await self._tell(stored)
-        return stored.outcome(ref_num)
+            if not self.notifier.is_idle:
+                notifications.append(self.notifier.notify(stored))
+        outcome = finding.outcome
+        if stored.verified is not None or (one is not None and one.state is State.MISMATCH):
+            outcome = stored.outcome(ref_num)
+        elif isinstance(outcome, Verified):
+            # Proved, and the order is bound to another by now: that one is decided first.
+            outcome = Undecided(reason=_BUSY)
+        from_finding = outcome is finding.outcome
+        return Examined(
+            outcome=outcome,
+            unpaid=from_finding and finding.unpaid,
+            by_receipt=from_finding and finding.by_receipt,
+            notifications=tuple(notifications),
+        )
 
-    async def tell(self, order: Order) -> None:
-        """Tell of a verified order, if nobody was told and nobody is at it."""
-        if self._handlers and order.verified is not None and order.told_at is None and order.tell_at <= order.now:
-            claimed = await self.store.put(order, order.telling(LEASE))
-            if claimed is not None:
-                await self._tell(claimed)
+    async def tell(self, order: Order) -> tuple[Job[None], ...]:
+        """Notify the handlers of a verified order in the background, unless it is done, or somebody is at it."""
+        if self.notifier.is_idle or order.verified is None or order.told_at is not None or order.tell_at > order.now:
+            return ()
+        leased = await self.store.put(order, order.telling(self.notifier.lease_seconds))
+        return (self.notifier.notify(leased),) if leased is not None else ()
 
-    async def sweep(self, limit: int, stop: Callable[[], bool]) -> tuple[int, list[Payment]]:
-        """Do what is due; how many orders that were, and the payments that were decided."""
+    async def sweep(self, limit: int, stop: Callable[[], bool], *, wait: bool = True) -> tuple[int, list[Payment]]:
+        """Do what is due; how many orders that were, and the payments that were decided.
+
+        Args:
+            limit: how many orders are looked after at most, and how many are notified of.
+            stop: whether to leave the rest to others.
+            wait: whether to wait for handlers; otherwise notifications that find no room are left to the next sweep.
+        """
         limit = _LIMIT.convert(limit, "limit")
+        self.notifier.cancel_overdue()
         open_ones = await self.store.due(State.OPEN, limit)
-        untold = await self.store.due(State.VERIFIED, limit) if self._handlers else []
+        untold = [] if self.notifier.is_idle else await self.store.due(State.VERIFIED, limit)
         decided: list[Payment] = []
+        notifications: list[Job[None]] = []
         broken: list[StorageError] = []
         slots = anyio.Semaphore(AT_ONCE)
 
@@ -121,22 +170,32 @@ class Desk:
                 if stop() or broken:
                     return
                 try:
-                    decided.extend(await self._look_after(order_id))
+                    decided.extend(await self._look_after(order_id, notifications))
                 except StorageError as error:
                     broken.append(error)
 
         async with anyio.create_task_group() as group:
-            for order_id in (*open_ones, *untold):
+            for order_id in open_ones:
                 group.start_soon(look, order_id)
+            notified = 0
+            for order_id in untold:
+                if wait:
+                    await self.notifier.wait_for_room()
+                if stop() or broken or self.notifier.is_full:
+                    break
+                notified += 1
+                try:
+                    notifications.extend(await self.tell(await self.load(order_id)))
+                except StorageError as error:
+                    broken.append(error)
         if broken:
             raise broken[0]
-        return len(open_ones) + len(untold), decided
+        if wait:
+            await self.notifier.wait(notifications)
+        return len(open_ones) + notified, decided
 
-    async def _look_after(self, order_id: str) -> list[Payment]:
-        order = await self._fresh(order_id)
-        if order.verified is not None:
-            await self.tell(order)
-            return []
+    async def _look_after(self, order_id: str, notifications: list[Job[None]]) -> list[Payment]:
+        order = await self.load(order_id)
         due = [one.ref_num for one in order.due]
         leased = await self.store.put(order, order.leased(LEASE))
         if leased is None:
@@ -144,7 +203,7 @@ class Desk:
         order, decided = leased, list[Payment]()
         for ref_num in due:
             try:
-                await self.examine(order, ref_num, looked=True)
+                notifications.extend((await self.examine(order, ref_num, looked=True)).notifications)
             except StorageError:
                 raise
             except PaystarError as error:
@@ -152,18 +211,19 @@ class Desk:
             except Exception:
                 # Whatever it is – a ring may raise anything – the other orders are looked after all the same.
                 logger.exception("payments: order %s cannot be looked after", scrub(order_id))
-            order = await self._fresh(order_id)
+            order = await self.load(order_id)
             one = order.attempt(ref_num)
             if one is not None and one.state is not State.OPEN:
                 decided.append(order.payment(ref_num, order.outcome(ref_num)))
         return decided
 
-    async def _bind(self, order_id: str, ref_num: str) -> PaymentOutcome | None:
+    async def _bind(self, order_id: str, ref_num: str, notifications: list[Job[None]]) -> PaymentOutcome | None:
         """Bind an order to a payment that is about to be verified; an outcome where that cannot be."""
         asked = False
         while True:
-            order = await self._fresh(order_id)
-            if order.verified is not None:
+            order = await self.load(order_id)
+            one = order.attempt(ref_num)
+            if order.verified is not None or (one is not None and one.state is State.MISMATCH):
                 return order.outcome(ref_num)
             if order.chosen in (None, ref_num):
                 if await self.store.put(order, order.binding(ref_num)) is not None:
@@ -172,31 +232,14 @@ class Desk:
                 return Undecided(reason=_BUSY)
             else:
                 asked = True
-                await self.examine(order, order.chosen)
+                notifications.extend((await self.examine(order, order.chosen)).notifications)
 
-    async def _fresh(self, order_id: str) -> Order:
+    async def load(self, order_id: str) -> Order:
+        """Return an order that was stored; raise StorageError where it is gone."""
         order = await self.store.find(order_id)
         if order is None:
             raise StorageError("an order that was stored is gone", hint="does somebody delete them?")
         return order
-
-    async def _tell(self, order: Order) -> None:
-        """Tell everyone who wants to know; this process has the lease."""
-        if not self._handlers or order.chosen is None or order.verified is None:
-            return
-        payment = order.payment(order.chosen, order.verified)
-        try:
-            for handler in self._handlers:
-                answer = handler(payment)
-                if isawaitable(answer):
-                    await answer
-        except Exception:
-            logger.exception("on_verified raised on payment %s; it is told again", scrub(payment.id))
-            change = Order.untold
-        else:
-            change = Order.told
-        while await self.store.put(order, change(order)) is None:
-            order = await self._fresh(order.order_id)
 
 
 def contradiction(order: Order, callback: Callback, amount: int | None, order_id: str | None) -> PaymentOutcome | None:

@@ -15,6 +15,7 @@ class Finding:
         unpaid: whether the gateway says that its payer has not paid, or not yet.
         lapses: whether it comes to nothing when its time is over: the gateway answered, and has no money of it.
         asked_at: the store's time before the gateway was asked.
+        by_receipt: whether it depends on the card and the receipt of the callback, so that it says nothing of others.
     """
 
     outcome: PaymentOutcome
@@ -22,6 +23,7 @@ class Finding:
     unpaid: bool = False
     lapses: bool = False
     asked_at: float = 0.0
+    by_receipt: bool = False
 
     @property
     def reason(self) -> str:

@@ -21,6 +21,7 @@ from paystar_async.errors import (
 )
 from paystar_async.events import logger
 from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
+from paystar_async.payments.amounts import judge_amount
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import is_passing
 from paystar_async.payments.finding import Finding
@@ -81,7 +82,9 @@ class Case:
         callback: what the payer came back with, if they did.
         in_time: whether it can surely be verified; if not, the inquiry alone proves it.
         closed: whether its time is over for us: it is not verified any more.
+        is_only_one: whether no other payment of the order is open.
         at: the store's time.
+        on_request: called right before each request to the gateway.
     """
 
     order_id: str
@@ -90,7 +93,9 @@ class Case:
     callback: Callback | None
     in_time: bool
     closed: bool
+    is_only_one: bool
     at: float
+    on_request: Callable[[], object] = field(default=lambda: None, repr=False, eq=False)
 
     @property
     def brought(self) -> Receipt | None:
@@ -122,7 +127,9 @@ class Judge:
         self._doubt: PaystarError | None = None
         """What came instead of an answer to verify."""
         self._proof: Verified | None = None
-        """What verify said when it was too late to take its word for it."""
+        """What verify said when it was too late, or of another price, to take its word for it."""
+        self._price: int | None = None
+        """Rial that verify named, if it was answered."""
         self._tried: Receipt | None = None
 
     async def find_out(self) -> Finding:
@@ -131,24 +138,32 @@ class Judge:
         Raises:
             GatewayError: the gateway refuses us, not the payment.
         """
-        brought = self._case.brought
-        if brought is not None and self._case.in_time and not self._case.closed:
-            finding = await self._verify(brought)
+        case, brought = self._case, self._case.brought
+        may_verify = brought if case.in_time and not case.closed else None
+        # While another payment of the order is open the inquiry goes first: verify binds the order, and a callback
+        # that somebody made up for one payment would keep the one from being verified that is paid.
+        if may_verify is not None and case.is_only_one:
+            finding = await self._verify(may_verify)
             if finding is not None:
                 return finding
         for last in (False, True):
             try:
                 found = await self._inquiry()
             except PaystarError as error:
+                if may_verify is not None and self._tried is None and not is_passing(error):
+                    finding = await self._verify(may_verify)
+                    if finding is not None:
+                        return finding
                 return self._unanswered(error)
             if not self._is_ours(found):
                 logger.error("payments: the inquiry answers for another payment than was asked about")
                 return Finding(outcome=Undecided(reason="the inquiry answers for another payment"))
-            if found.status != GatewayStatus.UNVERIFIED or self._proof is not None or self._case.closed:
+            if found.status != GatewayStatus.UNVERIFIED or self._proof is not None or case.closed:
                 return await self._read(found)
             receipt = _receipt(found, brought)
             if receipt == self._tried and self._refusal is not None:
-                return self._refused(self._refusal, found.payment_amount)
+                by_receipt = receipt != _receipt(found, None)
+                return self._refused(self._refusal, found.payment_amount, by_receipt=by_receipt)
             finding = None if last else await self._verify(receipt)
             if finding is not None:
                 return finding
@@ -160,6 +175,7 @@ class Judge:
         if kept is not None:
             return Finding(outcome=kept)
         case, self._tried, self._refusal = self._case, receipt, None
+        case.on_request()
         try:
             answer = await self._gateway.verify(
                 ref_num=case.ref_num,
@@ -178,20 +194,19 @@ class Judge:
                 raise
             self._doubt = error
             return None
-        if answer.price != case.amount:
-            # It is ours now, and not what was asked for: a matter for people.
-            logger.error("payments: verify answered with another amount than was asked for; nothing is fulfilled")
-            return Finding(outcome=AmountMismatch(expected=case.amount, got=answer.price), settled=True)
         if answer.ref_num not in (None, case.ref_num):
             return None
-        proof = receipt.verified(answer.card_number)
-        if case.in_time:
+        self._price, proof = answer.price, receipt.verified(answer.card_number)
+        if judge_amount(case.amount, price=answer.price) is not True:
+            logger.warning("payments: verify answered with another amount than was asked for; the inquiry decides")
+        elif case.in_time:
             return Finding(outcome=proof, settled=True)
         self._proof = proof
         return None
 
     async def _inquiry(self) -> GatewayTransaction:
         case = self._case
+        case.on_request()
         try:
             # Not signed: the signature would be over a card and a receipt that may be forged, or not known yet.
             return await self._gateway.inquiry(ref_num=case.ref_num, timeout=self._timeout)
@@ -219,17 +234,22 @@ class Judge:
             case GatewayStatus.REVERSED:
                 return Finding(outcome=Expired(reason="it went back to the payer"), settled=True)
             case GatewayStatus.INIT:
-                return Finding(outcome=self._not_paid(), unpaid=True, lapses=True, asked_at=case.at)
+                return Finding(outcome=not_paid(case.callback), unpaid=True, lapses=True, asked_at=case.at)
             case GatewayStatus.UNVERIFIED if self._proof is None:
                 return Finding(outcome=Expired(reason="it was paid when its time was over"), lapses=True)
             case _:
                 return self._undecided(f"the inquiry says {scrub(found.status.value)[:40]}")
 
     async def _succeeded(self, found: GatewayTransaction, receipt: Receipt) -> Finding:
-        paid = found.payment_amount
-        if paid is not None and paid < self._case.amount:  # a fee on the payer makes it more, never less
-            logger.error("payments: the inquiry names a smaller amount than was asked for; nothing is fulfilled")
-            return Finding(outcome=AmountMismatch(expected=self._case.amount, got=paid), settled=True)
+        if found.order_id is None and found.ref_num is None:
+            return self._undecided("the inquiry names neither order nor ref_num")
+        verdict = judge_amount(self._case.amount, price=self._price, payment_amount=found.payment_amount)
+        if verdict is None:
+            return self._undecided("the inquiry names no amount")
+        if isinstance(verdict, AmountMismatch):
+            # Captured, and not what was asked for: it needs manual review.
+            logger.error("payments: another amount was paid than was asked for; nothing is fulfilled")
+            return Finding(outcome=verdict, settled=True)
         kept = await self._claim()
         if kept is not None:
             if isinstance(kept, Declined):
@@ -241,35 +261,29 @@ class Judge:
         case = self._case
         return found.order_id in (None, case.order_id) and found.ref_num in (None, case.ref_num)
 
-    def _not_paid(self) -> PaymentOutcome:
-        """What a callback is told while the gateway knows of no payment."""
-        callback = self._case.callback
-        if callback is None or callback.says_paid:
-            return Undecided(reason="it is not paid yet")
-        if callback.says_cancelled:
-            return Cancelled()
-        return Declined(reason=f"the callback's status is {scrub(callback.status)[:20]}")
-
-    def _refused(self, error: PaystarError, paid: int | None = None) -> Finding:
+    def _refused(self, error: PaystarError, paid: int | None = None, *, by_receipt: bool) -> Finding:
         """Verify refuses it, with the card and the receipt that the inquiry names, or there is no inquiry for us."""
-        case = self._case
         match error:
             case InvalidRequest():
                 raise error  # our signature, then
             case NotVerifiable():
-                return Finding(outcome=Expired(reason=error.message), lapses=True)
+                outcome: PaymentOutcome = Expired(reason=error.message)
             case ParameterMismatch():
-                return Finding(outcome=AmountMismatch(expected=case.amount, got=paid), lapses=True)
+                outcome = AmountMismatch(expected=self._case.amount, got=paid)
             case _:
-                return Finding(outcome=Declined(reason=str(error.args[0])), lapses=True)
+                outcome = Declined(reason=str(error.args[0]))
+        return Finding(outcome=outcome, lapses=True, by_receipt=by_receipt)
 
     def _unanswered(self, error: PaystarError) -> Finding:
         """Without an inquiry nothing is known, whatever verify refused."""
+        mismatch = judge_amount(self._case.amount, price=self._price)
+        if isinstance(mismatch, AmountMismatch) and not is_passing(error):
+            return Finding(outcome=mismatch, settled=True)  # no other figure will ever be known
         if isinstance(error, UnknownRefNum):
             return Finding(outcome=Declined(reason=str(error.args[0])), settled=True)
         if not is_passing(error) and self._doubt is None:
             if self._refusal is not None:
-                return self._refused(self._refusal)
+                return self._refused(self._refusal, by_receipt=True)
             if self._tried is None:
                 raise error
         return self._undecided(f"the inquiry is unanswered: {error.args[0]}", error)
@@ -278,6 +292,15 @@ class Judge:
         error = self._doubt or error
         before = f"verify is unanswered: {self._doubt.args[0]}; " if self._doubt is not None else ""
         return Finding(outcome=Undecided(reason=before + reason, error=error))
+
+
+def not_paid(callback: Callback | None) -> PaymentOutcome:
+    """Return the outcome of a callback while the gateway knows of no payment."""
+    if callback is None or callback.says_paid:
+        return Undecided(reason="it is not paid yet")
+    if callback.says_cancelled:
+        return Cancelled()
+    return Declined(reason=f"the callback's status is {scrub(callback.status)[:20]}")
 
 
 def _receipt(found: GatewayTransaction, brought: Receipt | None) -> Receipt:

@@ -66,6 +66,7 @@ class Attempt:
     Attributes:
         ref_num: the gateway's transaction.
         payment_amount: Rial the payer pays, where create said so.
+        paid_amount: Rial that the gateway named instead of the order's amount, once that is settled.
         state: where it stands.
         reason: why it ended, in words.
         created_at: when it was started.
@@ -75,6 +76,7 @@ class Attempt:
 
     ref_num: str
     payment_amount: int | None = None
+    paid_amount: int | None = None
     state: State = State.OPEN
     reason: str = ""
     created_at: float = 0.0
@@ -103,7 +105,7 @@ class Attempt:
             case State.EXPIRED:
                 return Expired(reason=self.reason)
             case State.MISMATCH:
-                return AmountMismatch(expected=amount)
+                return AmountMismatch(expected=amount, got=self.paid_amount)
             case _:
                 return Undecided(reason="it is not decided yet")
 
@@ -223,13 +225,15 @@ class Order:
             tell_in: seconds until another may tell of it, where this verifies it.
         """
         one = self.attempt(ref_num)
-        if one is None or self.verified is not None:
-            return self
+        if one is None or self.verified is not None or one.state is State.MISMATCH:
+            return self  # a verdict on the amount is final
         if isinstance(finding.outcome, Verified):
             if self.chosen in (None, ref_num):
                 return self._verified(ref_num, finding.outcome, tell_in)
             return self._with(evolve(one, state=State.OPEN, next_look=self.now + SOON))
         if finding.settled:
+            if isinstance(finding.outcome, AmountMismatch):
+                one = evolve(one, paid_amount=finding.outcome.got)
             return self._ended(one, _STATE_OF[type(finding.outcome)], finding.reason)
         # Unpaid now, it may be paid a moment later, and a verify that is still on its way be carried out then.
         quiet = self.chosen != ref_num or self.now > self.chosen_at + QUIET

@@ -45,6 +45,7 @@ SCHEMA = (
         ref_num TEXT NOT NULL,
         order_id TEXT NOT NULL,
         payment_amount BIGINT,
+        paid_amount BIGINT,
         state TEXT NOT NULL,
         reason TEXT NOT NULL,
         created_at DOUBLE PRECISION NOT NULL,
@@ -64,7 +65,8 @@ ON CONFLICT (gateway, order_id) DO NOTHING
 # In one statement, so that an order and its payments are those of one moment.
 _FIND = """
 SELECT o.*, CAST(:now AS DOUBLE PRECISION) AS now,
-    p.ref_num AS p_ref_num, p.payment_amount AS p_payment_amount, p.state AS p_state, p.reason AS p_reason,
+    p.ref_num AS p_ref_num, p.payment_amount AS p_payment_amount, p.paid_amount AS p_paid_amount,
+    p.state AS p_state, p.reason AS p_reason,
     p.created_at AS p_created_at, p.unpaid_at AS p_unpaid_at, p.next_look AS p_next_look
 FROM paystar_orders o
 LEFT JOIN paystar_payments p ON p.gateway = o.gateway AND p.order_id = o.order_id
@@ -79,12 +81,13 @@ UPDATE paystar_orders SET version = version + 1, state = :state, reason = :reaso
 WHERE gateway = :gateway AND order_id = :order_id AND version = :version
 """
 _KEEP = """
-INSERT INTO paystar_payments (gateway, ref_num, order_id, payment_amount, state, reason, created_at, unpaid_at,
-    next_look)
-VALUES (:gateway, :ref_num, :order_id, :payment_amount, :state, :reason, :created_at, :unpaid_at, :next_look)
-ON CONFLICT (gateway, ref_num) DO UPDATE SET payment_amount = excluded.payment_amount, state = excluded.state,
-    reason = excluded.reason, created_at = excluded.created_at, unpaid_at = excluded.unpaid_at,
-    next_look = excluded.next_look
+INSERT INTO paystar_payments (gateway, ref_num, order_id, payment_amount, paid_amount, state, reason, created_at,
+    unpaid_at, next_look)
+VALUES (:gateway, :ref_num, :order_id, :payment_amount, :paid_amount, :state, :reason, :created_at, :unpaid_at,
+    :next_look)
+ON CONFLICT (gateway, ref_num) DO UPDATE SET payment_amount = excluded.payment_amount,
+    paid_amount = excluded.paid_amount, state = excluded.state, reason = excluded.reason,
+    created_at = excluded.created_at, unpaid_at = excluded.unpaid_at, next_look = excluded.next_look
 WHERE paystar_payments.order_id = excluded.order_id
 """
 _DUE = """
@@ -159,6 +162,7 @@ class OrderStore:
             order_id,
             ref_num=one.ref_num,
             payment_amount=one.payment_amount,
+            paid_amount=one.paid_amount,
             state=one.state.value,
             reason=one.reason,
             created_at=one.created_at,
@@ -235,6 +239,7 @@ def _attempt(row: Row) -> Attempt:
     return Attempt(
         ref_num=row["p_ref_num"],
         payment_amount=row["p_payment_amount"],
+        paid_amount=row["p_paid_amount"],
         state=State(row["p_state"]),
         reason=row["p_reason"],
         created_at=row["p_created_at"],

@@ -1,24 +1,35 @@
 """Payments from the order to its fulfilment: what a shop calls."""
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar, cast
+from functools import partial
+from typing import TypeVar, cast, overload
+from weakref import WeakKeyDictionary
 
 import anyio
 
-from paystar_async.background import Background
+from paystar_async.background import Background, Job
 from paystar_async.clock import Clock, checked_seconds
 from paystar_async.errors import (
     ConfigurationError,
+    InvalidValue,
     UnknownOrder,
 )
 from paystar_async.models.gateway import Allotment, CreatePayment, VerifyPayment
 from paystar_async.payments.callback import Callback
+from paystar_async.payments.checks import Arrival, OrderChecks
 from paystar_async.payments.confirm import Confirming
-from paystar_async.payments.desk import Desk, Handler, contradiction, named, refused
-from paystar_async.payments.order import Order, State
+from paystar_async.payments.desk import Desk, contradiction, named, refused
+from paystar_async.payments.notifier import (
+    DEFAULT_TIMEOUT_SECONDS,
+    MAX_TIMEOUT_SECONDS,
+    Handler,
+    Notifier,
+    Subscriber,
+)
+from paystar_async.payments.order import Order
 from paystar_async.payments.orders import OrderStore
-from paystar_async.payments.outcomes import Payment, PaymentOutcome
+from paystar_async.payments.outcomes import Payment
 from paystar_async.payments.rounds import Rounds
 from paystar_async.payments.started import StartedPayment
 from paystar_async.payments.starting import start
@@ -43,8 +54,11 @@ class Payments(Confirming):
     ) -> None:
         super().__init__(gateway)
         self._stored, self._flows, self._clock, self._timeout = stored, flows, clock, timeout
-        self._handlers: list[Handler] = []
-        self._made: Desk | None = None
+        self._subscribers: list[Subscriber] = []
+        self._store: OrderStore | None = None
+        # By event loop: what waits in one cannot be woken from another, which may be closed by now.
+        self._desks: WeakKeyDictionary[Background, Desk] = WeakKeyDictionary()
+        self._checks: WeakKeyDictionary[Background, OrderChecks] = WeakKeyDictionary()
         self._rounds: set[Rounds] = set()
 
     async def start(
@@ -144,48 +158,51 @@ class Payments(Confirming):
 
         Source: POST /pardakht/verify, POST /pardakht/inquiry
         """
-        given = cast("object", callback)
-        if amount is not None and order_id is not None and not (isinstance(given, Callback) and self._keeps_orders()):
+        if not isinstance(cast("object", callback), Callback):
             return await super().confirm(callback, amount=amount, order_id=order_id)
-        if not isinstance(given, Callback):
-            return await super().confirm(callback)
-        desk = self._desk()
-        order = await desk.store.find(callback.order_id)
-        if order is None:
-            if amount is not None and order_id is not None:
-                return await super().confirm(callback, amount=amount, order_id=order_id)
-            refused(callback, "no such order is stored")
-            raise UnknownOrder("order_id", expected="an order that was started", got=named(callback.order_id))
-        VerifyPayment(  # refuses what could not be asked about
-            ref_num=callback.ref_num,
-            amount=order.amount if amount is None else amount,
-            card_number=callback.card_number or "",
-            tracking_code=callback.tracking_code or "",
-        )
-        outcome = contradiction(order, callback, amount, order_id)
-        if outcome is None:
-            background, _ = self._flows()
-            outcome = await background.start(lambda: self._decided(desk, order, callback)).wait()
-        return order.payment(callback.ref_num, outcome)
+        checks = self._checks.setdefault(self._flows()[0], OrderChecks())
+        with checks.arrive(callback.order_id) as arrival:
+            return await self._confirm(callback, amount, order_id, checks, arrival)
 
-    def on_verified(self, handler: H, /) -> H:
-        """Have a function told of every payment that is verified: ``@paystar.payments.on_verified``.
+    @overload
+    def on_verified(self, handler: H, /, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> H: ...
+    @overload
+    def on_verified(self, /, *, timeout: float = DEFAULT_TIMEOUT_SECONDS) -> Callable[[H], H]: ...
+    def on_verified(
+        self, handler: H | None = None, /, *, timeout: float = DEFAULT_TIMEOUT_SECONDS
+    ) -> H | Callable[[H], H]:
+        """Notify a function of every verified payment: ``@payments.on_verified``, or with ``(timeout=)`` behind it.
 
         It is called with the Payment, from ``confirm`` before that returns, from ``start`` or from the sweeper –
-        whoever finds it out – and only for payments of stored orders. At least once: if it raises, or the process
-        ends meanwhile, it is called again at a later sweep, maybe in another process that has a handler. Make its work
-        unique by ``payment.id``, in the transaction that fulfils the order.
+        whoever finds it out – and only for payments of stored orders. At least once: if it raises or takes longer than
+        ``timeout``, or the process ends meanwhile, it is called again at a later sweep, maybe in another process that
+        has a handler. Make its work unique by ``payment.id``, in the transaction that fulfils the order.
+
+        A handler keeps no other payment waiting. A coroutine function is cancelled at its timeout. A plain function
+        runs in a thread, outside of the event loop; a thread cannot be cancelled, so past its timeout it goes on
+        beside the call that follows, and the process does not end before it does.
 
         Args:
             handler: takes a Payment whose outcome is Verified; a plain function or a coroutine function.
+            timeout: seconds one call of the handler may take, at most 3600.
 
         Returns:
-            The handler itself, so that it can be used as a decorator.
+            The handler itself, or without one a decorator.
+
+        Raises:
+            ConfigurationError: the handler is not callable.
+            InvalidValue: ``timeout`` is not above 0 and at most 3600.
         """
+        seconds = checked_seconds("timeout", timeout)
+        if seconds > MAX_TIMEOUT_SECONDS:
+            raise InvalidValue("timeout", expected=f"at most {MAX_TIMEOUT_SECONDS:g} seconds", got=f"{seconds:g}")
+        if handler is None:
+            return lambda handler: self.on_verified(handler, timeout=seconds)
         if not callable(handler):
             raise ConfigurationError("on_verified takes a function of a Payment")
-        if handler not in self._handlers:  # a client may be opened, and so be set up, more than once
-            self._handlers.append(handler)
+        # A client may be opened, and so be set up, more than once.
+        self._subscribers[:] = [one for one in self._subscribers if one.handler != handler]
+        self._subscribers.append(Subscriber(handler=handler, timeout=seconds))
         return handler
 
     async def find(self, *, order_id: str) -> Order | None:
@@ -258,15 +275,25 @@ class Payments(Confirming):
                 await job.ended()
 
     def close(self, background: Background) -> None:
-        """End the sweepers of one event loop; the client calls it when it closes."""
+        """End the sweepers of one event loop, and hurry its handlers; the client calls it when it closes."""
         for rounds in tuple(self._rounds):
             if rounds.background is background:
                 rounds.stop()
+        if (desk := self._desks.pop(background, None)) is not None:
+            desk.notifier.close()
 
     def _desk(self) -> Desk:
-        if self._made is None:
-            self._made = Desk(self._stored(), self._gateway, self._timeout, self._handlers)
-        return self._made
+        if self._store is None:
+            self._store = self._stored()
+        background, _ = self._flows()
+        desk = self._desks.get(background)
+        if desk is None:
+            notifier = Notifier(self._store, self._subscribers, self._start, self._clock)
+            desk = self._desks[background] = Desk(self._store, self._gateway, self._timeout, notifier)
+        return desk
+
+    def _start(self, work: Callable[[], Awaitable[None]]) -> Job[None]:
+        return self._flows()[0].start(work)
 
     def _keeps_orders(self) -> bool:
         try:
@@ -281,7 +308,7 @@ class Payments(Confirming):
 
     async def _sweep_on(self, rounds: Rounds, every: float) -> None:
         async def once() -> bool:
-            count, _ = await self._desk().sweep(SWEEP_LIMIT, lambda: rounds.stopped)
+            count, _ = await self._desk().sweep(SWEEP_LIMIT, lambda: rounds.stopped, wait=False)
             return count >= SWEEP_LIMIT
 
         self._rounds.add(rounds)
@@ -290,10 +317,27 @@ class Payments(Confirming):
         finally:
             self._rounds.discard(rounds)
 
-    async def _decided(self, desk: Desk, order: Order, callback: Callback) -> PaymentOutcome:
-        one = order.attempt(callback.ref_num)
-        if order.verified is not None:
-            await desk.tell(order)
-        elif one is not None and (callback.says_paid or one.state is State.OPEN):
-            return await desk.examine(order, callback.ref_num, callback)
-        return order.outcome(callback.ref_num)
+    async def _confirm(
+        self, callback: Callback, amount: int | None, order_id: str | None, checks: OrderChecks, arrival: Arrival
+    ) -> Payment:
+        background, _ = self._flows()
+        is_own = amount is not None and order_id is not None
+        desk = None if is_own and not self._keeps_orders() else self._desk()
+        order = None if desk is None else await desk.store.find(callback.order_id)
+        if desk is None or order is None:
+            if not is_own:
+                refused(callback, "no such order is stored")
+                raise UnknownOrder("order_id", expected="an order that was started", got=named(callback.order_id))
+            confirm = partial(super().confirm, callback, amount=amount, order_id=order_id)
+            key = callback, repr(amount), str(order_id)  # 50000.0 and True are no amounts, and equal to some
+            return await background.start(lambda: checks.check_unstored(key, confirm, arrival)).wait()
+        VerifyPayment(  # refuses what could not be asked about
+            ref_num=callback.ref_num,
+            amount=order.amount if amount is None else amount,
+            card_number=callback.card_number or "",
+            tracking_code=callback.tracking_code or "",
+        )
+        outcome = contradiction(order, callback, amount, order_id)
+        if outcome is None:
+            outcome = await background.start(lambda: checks.check(desk, callback, arrival)).wait()
+        return order.payment(callback.ref_num, outcome)

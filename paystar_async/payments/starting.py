@@ -4,13 +4,26 @@ from typing import Any, cast
 
 from attrs import asdict
 
-from paystar_async.errors import BadAnswer, ForeignRecord, OrderConflict, OrderPaid, PaystarError, StorageError
+from paystar_async.errors import (
+    BadAnswer,
+    ForeignRecord,
+    InvalidValue,
+    OrderConflict,
+    OrderPaid,
+    PaystarError,
+    StorageError,
+)
 from paystar_async.events import logger
 from paystar_async.models.gateway import Created, CreatePayment
 from paystar_async.payments.desk import Desk
 from paystar_async.payments.order import Order, State
 from paystar_async.payments.started import StartedPayment
 from paystar_async.services import GatewayCalls
+from paystar_async.values.kind import Kind, kind_of
+from paystar_async.values.text import RefNum
+
+_START_AGAIN = "nobody has its page, so nobody can pay it: start the order again"
+_REF_NUM = cast("Kind", kind_of(RefNum))
 
 
 async def start(desk: Desk, gateway: GatewayCalls, asked: CreatePayment, timeout: float | None) -> StartedPayment:
@@ -25,9 +38,10 @@ async def start(desk: Desk, gateway: GatewayCalls, asked: CreatePayment, timeout
         )
     await _ask_of_earlier(desk, order)
     created = await _create(gateway, asked, timeout)
+    url = _page(gateway, created)
     await _keep(desk, asked, created)
     return StartedPayment(
-        url=gateway.payment_url(token=created.token),
+        url=url,
         order_id=asked.order_id,
         ref_num=created.ref_num,
         amount=asked.amount,
@@ -40,7 +54,7 @@ async def _ask_of_earlier(desk: Desk, order: Order) -> None:
     asked = {order.chosen, *(one.ref_num for one in order.attempts[-1:] if one.state is State.OPEN)} - {None}
     for ref_num in sorted(filter(None, asked)):
         try:
-            await desk.examine(order, ref_num)
+            await desk.notifier.wait((await desk.examine(order, ref_num)).notifications)
         except StorageError:
             raise
         except PaystarError as error:
@@ -55,11 +69,21 @@ async def _create(gateway: GatewayCalls, asked: CreatePayment, timeout: float | 
         created = await gateway.create(**fields, timeout=timeout)
     except PaystarError as error:
         if error.executed == "maybe":
-            error.hint = "nobody has its page, so nobody can pay it: start the order again"
+            error.hint = _START_AGAIN
         raise
     if created.order_id not in (None, asked.order_id):
-        raise BadAnswer("$.data.order_id", "it is another order's")
+        raise _bad_answer("order_id", "it is another order's")
     return created
+
+
+def _page(gateway: GatewayCalls, created: Created) -> str:
+    """Return the address of the payment page; raise BadAnswer where it, or the payment, could not be asked for."""
+    try:
+        _REF_NUM.convert(created.ref_num, "ref_num")
+        return gateway.payment_url(token=created.token)
+    except InvalidValue as error:
+        # It blames no argument of the caller: the gateway made this value.
+        raise _bad_answer(error.field, f"expected {error.expected}") from None
 
 
 async def _keep(desk: Desk, asked: CreatePayment, created: Created) -> None:
@@ -71,7 +95,13 @@ async def _keep(desk: Desk, asked: CreatePayment, created: Created) -> None:
             if await desk.store.put(order, order.started(created.ref_num, created.payment_amount)) is not None:
                 return
         except ForeignRecord:
-            raise BadAnswer("$.data.ref_num", "it is another order's payment") from None
+            raise _bad_answer("ref_num", "it is another order's payment") from None
+
+
+def _bad_answer(field: str, reason: str) -> BadAnswer:
+    error = BadAnswer(f"$.data.{field}", reason)
+    error.hint = _START_AGAIN
+    return error
 
 
 def _refuse_paid(order: Order) -> None:

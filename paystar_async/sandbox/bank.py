@@ -204,8 +204,8 @@ class Bank:
     def gateway_verify(self, call: VerifyPayment) -> object:
         """Confirm a payment, once and in time."""
         payment = self.payments.find(call.ref_num)
-        self.payments.verify(payment, call.amount)
-        return {"price": float(call.amount), "ref_num": payment.ref_num, "card_number": payment.card_number}
+        price = self.payments.verify(payment, call.amount)
+        return {"price": float(price), "ref_num": payment.ref_num, "card_number": payment.card_number}
 
     def gateway_inquiry(self, call: InquirePayment) -> object:
         """Where a payment stands."""

@@ -166,8 +166,8 @@ class Payments:
             case _:
                 return GatewayStatus.UNVERIFIED if self._in_time(payment) else GatewayStatus.REVERSED
 
-    def verify(self, payment: Payment, amount: int) -> None:
-        """Mark a payment as verified; raises Refusal when it cannot be."""
+    def verify(self, payment: Payment, amount: int) -> int:
+        """Mark a payment as verified and return its price in Rial; raise Refusal when it cannot be verified."""
         if amount != payment.asked.amount:
             raise Refusal(MISMATCH)
         if payment.verified:
@@ -175,6 +175,7 @@ class Payments:
         if not self._in_time(payment):
             raise Refusal(NOT_VERIFIABLE)
         payment.verified = True
+        return payment.asked.amount + self._settings.price_fee
 
     def _of_token(self, token: str) -> Payment:
         payment = self._by_token.get(token)

@@ -48,6 +48,7 @@ class Settings:
         settle_seconds: how long a transfer stays pending; 0 settles it at once.
         verify_seconds: how long a payment may be verified before it goes back to the payer.
         payer_fee: Rial the payer pays on top; shows up in ``payment_amount``.
+        price_fee: Rial that verify's ``price`` names on top of the amount; whether it may is not known.
         deposit_opening: Rial in a deposit account when it is first used.
         wallet_opening: Rial in the wallet when it is first used.
         gateway_ceiling: the most a payment may ask for, in Rial.
@@ -62,6 +63,7 @@ class Settings:
     settle_seconds: float = field(default=2.0, validator=_seconds)
     verify_seconds: float = field(default=600.0, validator=_seconds)
     payer_fee: int = field(default=0, validator=_rial)
+    price_fee: int = field(default=0, validator=_rial)
     deposit_opening: int = field(default=1_000_000_000_000, validator=_rial)
     wallet_opening: int = field(default=1_000_000_000_000, validator=_rial)
     gateway_ceiling: int = field(default=1_000_000_000_000, validator=_rial)

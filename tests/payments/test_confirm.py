@@ -135,10 +135,26 @@ async def test_a_fee_on_the_payer_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("price", [AMOUNT - 1, AMOUNT + 1, AMOUNT * 10, AMOUNT // 10, 0])
-async def test_another_price_than_the_order_s_is_a_mismatch(price: int) -> None:
-    outcome, _ = await outcome_of(Bank(verify=[ok({"price": price, "ref_num": "ref-1"})]))
+async def test_confirm_other_price_without_inquiry_is_mismatch(price: int) -> None:
+    outcome, _ = await outcome_of(Bank(verify=[ok({"price": price, "ref_num": "ref-1"})], inquiry=[refused(8)]))
 
     assert outcome == AmountMismatch(expected=AMOUNT, got=price)
+
+
+@pytest.mark.parametrize("says", ["INIT", "UNVERIFIED", "VERIFY_PENDING", "FAILED", "CANCELLED", "REVERSED"])
+async def test_confirm_other_price_before_success_is_undecided(says: str) -> None:
+    bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[ok(FOUND | {"status": says})])
+
+    outcome, asked = await outcome_of(bank)
+
+    assert isinstance(outcome, Undecided)
+    assert asked == ["verify", "inquiry"]
+
+
+async def test_confirm_other_price_with_silent_inquiry_is_undecided() -> None:
+    bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[Unanswered("reset")])
+
+    assert isinstance((await outcome_of(bank))[0], Undecided)
 
 
 async def test_an_amount_in_toman_is_a_mismatch_and_verifies_nothing() -> None:

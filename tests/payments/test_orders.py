@@ -117,7 +117,7 @@ async def test_what_came_to_nothing_comes_back_with_its_reason(
     assert found is not None
     assert (found.state, found.next_look, found.chosen) == (state, None, None)
     assert found.reason == getattr(outcome, "reason", "")
-    assert type(found.outcome("ref-o-1")) is type(outcome)
+    assert found.outcome("ref-o-1") == outcome
     assert await store.due(State.OPEN, 10) == []
 
 

@@ -45,8 +45,8 @@ def stores_without_looking_at_the_version(patch: pytest.MonkeyPatch) -> None:
 
 
 def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
-    async def unbound(desk: Any, order_id: str, ref_num: str) -> Any:
-        order = await desk._fresh(order_id)
+    async def unbound(desk: Any, order_id: str, ref_num: str, _: object) -> Any:
+        order = await desk.load(order_id)
         return order.outcome(ref_num) if order.verified is not None else None
 
     patch.setattr(Desk, "_bind", unbound)
@@ -63,8 +63,8 @@ def takes_silence_for_a_no(patch: pytest.MonkeyPatch) -> None:
 
 
 def tells_once_and_never_again(patch: pytest.MonkeyPatch) -> None:
-    async def silent(*_: object) -> None:
-        return None
+    async def silent(*_: object) -> tuple[()]:
+        return ()
 
     patch.setattr(Desk, "tell", silent)
 

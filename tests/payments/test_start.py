@@ -329,3 +329,32 @@ async def test_unanswered_is_the_same_class_with_another_hint(shop: Shop) -> Non
 
     assert "nobody can pay it" in failure.value.hint
     assert Unanswered.hint != failure.value.hint
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("token", ""),
+        ("token", "x" * 513),
+        ("token", "a\nb"),
+        ("ref_num", ""),
+        ("ref_num", "x" * 256),
+        ("ref_num", "a\nb"),
+    ],
+)
+async def test_start_unusable_value_of_create_is_bad_answer(tmp_path: Path, field: str, value: str) -> None:
+    """It blames no argument of the caller, and stores no payment that could never be asked about."""
+    answer = {"token": "t", "ref_num": "ref-1", field: value}
+    async with client(Engine(in_turn(ok(answer))), database=tmp_path / "p.db") as paystar:
+        with pytest.raises(BadAnswer) as bad:
+            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        order = await paystar.payments.find(order_id="o-1")
+
+    assert bad.value.path.startswith("$.data")
+    assert (bad.value.executed, bad.value.hint) == (
+        "maybe",
+        "nobody has its page, so nobody can pay it: start the order again",
+    )
+    assert "xxx" not in str(bad.value)
+    assert order is not None
+    assert order.attempts == ()

@@ -99,7 +99,8 @@ async def test_a_gateway_that_verifies_too_late_is_not_believed_without_its_inqu
             return ok({"token": "t", "ref_num": "ref-1"})
         if sent.path.endswith("verify"):
             return ok({"price": AMOUNT, "ref_num": "ref-1"})
-        return ok({"status": words.pop(0), "ref_num": "ref-1"}) if words[0] else refused(11)
+        found = {"ref_num": "ref-1", "payment_amount": AMOUNT}
+        return ok({"status": words.pop(0), **found}) if words[0] else refused(11)
 
     shop_clock = RunningClock()
     async with client(Engine(play), database=tmp_path / "p.db", clock=shop_clock, max_retries=0) as paystar:
@@ -229,7 +230,13 @@ async def test_a_store_that_fails_is_raised(shop: Shop, monkeypatch: pytest.Monk
 
 # --- what verify refuses ----------------------------------------------------------------------------------------------
 
-PAID = {"status": "UNVERIFIED", "ref_num": "ref-1", "card_number": "502229******6708", "tracking_code": "123456"}
+PAID = {
+    "status": "UNVERIFIED",
+    "ref_num": "ref-1",
+    "payment_amount": AMOUNT,
+    "card_number": "502229******6708",
+    "tracking_code": "123456",
+}
 
 
 @pytest.mark.parametrize(
@@ -281,7 +288,10 @@ async def test_another_price_than_was_asked_for_is_never_fulfilled(
     [
         ({"payment_amount": AMOUNT - 1}, State.MISMATCH),
         ({"payment_amount": AMOUNT + 900}, State.VERIFIED),
-        ({"payment_amount": None}, State.VERIFIED),
+        ({"payment_amount": AMOUNT * 10}, State.MISMATCH),
+        ({"payment_amount": None}, State.OPEN),
+        ({"ref_num": None}, State.OPEN),
+        ({"ref_num": None, "order_id": "o-1"}, State.VERIFIED),
         ({"order_id": "o-2"}, State.OPEN),
         ({"ref_num": "ref-2"}, State.OPEN),
         ({"order_id": "o-1"}, State.VERIFIED),

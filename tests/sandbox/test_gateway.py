@@ -61,6 +61,14 @@ async def test_the_payers_fee_is_paid_and_not_signed(merchant: Merchant) -> None
     assert (await inquire(merchant, created["ref_num"]))["payment_amount"] == 11_500
 
 
+async def test_verify_price_fee_is_named_on_top_of_the_amount(merchant: Merchant) -> None:
+    merchant.sandbox.settings.payer_fee = merchant.sandbox.settings.price_fee = 1_500
+    created = await merchant.created()
+    callback = merchant.sandbox.pay(created["token"])
+    assert (await merchant.verify(callback, 10_000))["data"]["price"] == 11_500.0
+    assert (await inquire(merchant, created["ref_num"]))["payment_amount"] == 11_500
+
+
 @pytest.mark.parametrize(
     ("wrong", "field"),
     [({"amount": 4_999}, "amount"), ({"callback": "shop"}, "callback"), ({"order_id": None}, "order_id")],

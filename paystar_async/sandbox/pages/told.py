@@ -31,6 +31,10 @@ SETTINGS: Mapping[str, tuple[str, str]] = {
     ),
     "verify_seconds": ("چند ثانیه می‌توان پرداخت را تأیید کرد", "Seconds a payment may be verified"),
     "payer_fee": ("کارمزدی که پرداخت‌کننده می‌دهد، به ریال", "What the payer pays on top, in Rial"),
+    "price_fee": (
+        "کارمزدی که پاسخ تأیید در price بر مبلغ می‌افزاید، به ریال",
+        "What verify's price names on top of the amount, in Rial",
+    ),
     "deposit_opening": ("موجودی آغازین حساب سپرده، به ریال", "What a deposit account opens with, in Rial"),
     "wallet_opening": ("موجودی آغازین کیف پول، به ریال", "What the wallet opens with, in Rial"),
     "gateway_ceiling": ("سقف مبلغ هر پرداخت، به ریال", "The most a payment may ask for, in Rial"),

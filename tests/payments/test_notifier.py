@@ -1,0 +1,394 @@
+"""Handlers have their time, and none of them keeps another payment waiting."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import anyio
+import pytest
+
+from paystar_async.errors import InvalidValue, StorageError
+from paystar_async.payments import Payment, Verified
+from paystar_async.payments.notifier import MIN_LEASE_SECONDS
+from paystar_async.payments.order import State
+from paystar_async.payments.orders import OrderStore
+from tests.payments.shop import Shop, open_shop
+from tests.payments.test_sweep import until
+from tests.support import RunningClock
+
+PREFIX = "paystar_async.payments.notifier"
+
+
+class Hanging:
+    """A handler that never returns for one order, and notes all it is called with."""
+
+    def __init__(self, order_id: str = "hangs") -> None:
+        self.order_id, self.cancelled = order_id, 0
+        self.called = list[str]()
+
+    async def __call__(self, payment: Payment) -> None:
+        self.called.append(payment.order_id)
+        if payment.order_id != self.order_id:
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.cancelled += 1
+
+
+async def test_on_verified_hanging_handler_blocks_no_sweep(shop: Shop) -> None:
+    """Each pass verifies what is due, though a handler of an earlier one never returned."""
+    clock, hanging = RunningClock(), Hanging()
+    worker = shop.worker(clock=clock, max_retries=0)
+    worker.payments.on_verified(hanging)
+    shop.pay(await shop.start("hangs"))
+    shop.clock.advance(60)
+    clock.jump(shop.clock.time() - clock.time())
+    async with worker:
+        task = asyncio.create_task(worker.payments.run(every=30))
+        await until(lambda: hanging.called == ["hangs"])
+        for number in range(3):
+            shop.pay(await shop.start(f"o-{number}"))
+        await until(lambda: clock.sleepers == 1)
+        shop.clock.advance(60)
+        clock.jump(60)
+        clock.advance(30)
+        await until(lambda: len(hanging.called) == 4)
+        assert hanging.cancelled == 0
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for number in range(3):
+            while (await shop.order(f"o-{number}")).told_at is None:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+        for job in asyncio.all_tasks() - {asyncio.current_task()}:
+            job.cancel()
+
+
+async def test_on_verified_hanging_handler_blocks_no_confirm(shop: Shop) -> None:
+    hanging = Hanging()
+    shop.paystar.payments.on_verified(hanging, timeout=0.2)
+    slow = asyncio.create_task(shop.confirm(shop.pay(await shop.start("hangs"))))
+    await until(lambda: hanging.called == ["hangs"])
+
+    quick = await shop.confirm(shop.pay(await shop.start("o-1")))
+
+    assert isinstance(quick.outcome, Verified)
+    assert hanging.called == ["hangs", "o-1"]
+    assert not slow.done()
+    assert isinstance((await slow).outcome, Verified)
+
+
+async def test_on_verified_past_timeout_is_cancelled_and_called_again(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
+    hanging = Hanging()
+    shop.paystar.payments.on_verified(hanging, timeout=0.05)
+
+    payment = await shop.confirm(shop.pay(await shop.start("hangs")))
+
+    assert isinstance(payment.outcome, Verified)
+    assert "took more than 0.05 s" in caplog.text
+    order = await shop.order("hangs")
+    assert (order.told_at, order.tries, hanging.cancelled) == (None, 1, 1)
+    await shop.pass_by(59)
+    assert len(hanging.called) == 1
+    hanging.order_id = ""
+    await shop.pass_by(15)
+    assert hanging.called == ["hangs"] * 2
+    assert (await shop.order("hangs")).told_at is not None
+
+
+async def test_on_verified_hanging_handler_leaves_the_others_their_call(shop: Shop) -> None:
+    shop.paystar.payments.on_verified(Hanging(), timeout=0.05)
+
+    payment = await shop.confirm(shop.pay(await shop.start("hangs")))
+
+    assert shop.fulfilled == [payment.id]
+
+
+async def test_on_verified_cancelled_confirm_leaves_its_handler(shop: Shop) -> None:
+    entered, go_on, done = asyncio.Event(), asyncio.Event(), list[str]()
+
+    @shop.paystar.payments.on_verified
+    async def slow(payment: Payment) -> None:
+        entered.set()
+        await go_on.wait()
+        done.append(payment.id)
+
+    task = asyncio.create_task(shop.confirm(shop.pay(await shop.start())))
+    await entered.wait()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    go_on.set()
+    await shop.paystar.aclose()
+
+    assert len(done) == 1
+    assert (await shop.order()).told_at is not None
+
+
+async def test_on_verified_plain_function_blocks_no_loop(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+    """It runs in a thread, which is left alone past its time."""
+    release, called = threading.Event(), list[str]()
+
+    @shop.paystar.payments.on_verified(timeout=0.05)
+    def blocking(payment: Payment) -> None:
+        called.append(payment.order_id)
+        if payment.order_id == "blocks":
+            release.wait()
+
+    try:
+        blocked = asyncio.create_task(shop.confirm(shop.pay(await shop.start("blocks"))))
+        await until(lambda: called == ["blocks"])
+
+        assert isinstance((await shop.confirm(shop.pay(await shop.start("o-1")))).outcome, Verified)
+        assert isinstance((await blocked).outcome, Verified)
+        assert "took more than" in caplog.text
+        assert (await shop.order("blocks")).told_at is None
+    finally:
+        release.set()
+
+
+async def test_on_verified_plain_function_may_return_an_awaitable(shop: Shop) -> None:
+    called: list[Payment] = []
+
+    async def fulfil(payment: Payment) -> None:
+        called.append(payment)
+
+    shop.paystar.payments.on_verified(lambda payment: fulfil(payment))
+
+    assert called == [await shop.confirm(shop.pay(await shop.start()))]
+
+
+async def test_on_verified_runs_a_bounded_number_at_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
+    running, most, called = 0, 0, list[str]()
+    async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
+
+        @shop.paystar.payments.on_verified
+        async def count(payment: Payment) -> None:
+            nonlocal running, most
+            running, most = running + 1, max(most, running + 1)
+            await anyio.sleep(0.005)
+            running -= 1
+            called.append(payment.id)
+
+        callbacks = [shop.pay(await shop.start(f"o-{number}")) for number in range(8)]
+        payments = await asyncio.gather(*[shop.confirm(one) for one in callbacks])
+
+        assert most == 2
+        assert sorted(called) == sorted(one.id for one in payments)
+        assert sorted(shop.fulfilled) == sorted(called)
+
+
+async def test_sweep_without_room_leaves_notifications_due(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backlog behind handlers that hang stays in the store, and takes no memory."""
+    monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
+    deaf = shop.worker(max_retries=0)
+    for number in range(5):
+        await deaf.payments.confirm(shop.pay(await shop.start(f"o-{number}")))
+    await deaf.aclose()
+    clock, entered = RunningClock(), list[str]()
+    clock.jump(shop.clock.time() - clock.time())
+    worker = shop.worker(clock=clock, max_retries=0)
+
+    @worker.payments.on_verified(timeout=0.1)
+    async def hang(payment: Payment) -> None:
+        entered.append(payment.id)
+        await asyncio.Event().wait()
+
+    async with worker:
+        task = asyncio.create_task(worker.payments.run(every=3600))
+        await until(lambda: clock.sleepers == 1 and len(entered) == 2)
+        orders = [await shop.order(f"o-{number}") for number in range(5)]
+        assert sum(one.tell_at <= clock.time() for one in orders) == 3
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_sweep_waits_for_all_notifications(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
+    deaf = shop.worker(max_retries=0)
+    for number in range(5):
+        await deaf.payments.confirm(shop.pay(await shop.start(f"o-{number}")))
+    await deaf.aclose()
+    worker, done = shop.worker(max_retries=0), list[str]()
+
+    @worker.payments.on_verified
+    async def slow(payment: Payment) -> None:
+        await anyio.sleep(0.005)
+        done.append(payment.id)
+
+    async with worker:
+        await worker.payments.sweep()
+
+        assert len(set(done)) == len(done) == 5
+
+
+async def test_notify_skips_what_another_process_has_leased(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notification that waited for room longer than its lease is another process's by then."""
+    monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 1)
+    async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
+        go_on, called = asyncio.Event(), list[str]()
+
+        @shop.paystar.payments.on_verified
+        async def slow(payment: Payment) -> None:
+            called.append(payment.order_id)
+            await go_on.wait()
+
+        first = asyncio.create_task(shop.confirm(shop.pay(await shop.start("o-1"))))
+        await until(lambda: called == ["o-1"])
+        second = asyncio.create_task(shop.confirm(shop.pay(await shop.start("o-2"))))
+        while (await shop.order("o-2")).verified is None:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        other, heard = shop.worker(max_retries=0), list[str]()
+        other.payments.on_verified(lambda payment: heard.append(payment.order_id))
+        shop.clock.advance(MIN_LEASE_SECONDS + 1)
+        await other.payments.sweep()
+
+        go_on.set()
+        await asyncio.gather(first, second)
+        await other.aclose()
+
+        assert called == ["o-1"]
+        assert "o-2" in heard
+
+
+async def test_aclose_cancels_a_hanging_handler_and_it_is_called_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
+    worker, hanging = shop.worker(max_retries=0), Hanging()
+    worker.payments.on_verified(hanging)
+    task = asyncio.create_task(worker.payments.confirm(shop.pay(await shop.start("hangs"))))
+    await until(lambda: hanging.called == ["hangs"])
+
+    with anyio.fail_after(5):
+        await worker.aclose()
+
+    assert hanging.cancelled == 1
+    assert isinstance((await task).outcome, Verified)
+    await shop.pass_by(75)
+    assert len(shop.fulfilled) == 1
+
+
+async def test_aclose_leaves_a_handler_that_cannot_be_cancelled(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
+    monkeypatch.setattr("paystar_async.client.GOODBYE_SECONDS", 0.05)
+    worker, release, entered = shop.worker(max_retries=0), asyncio.Event(), asyncio.Event()
+
+    @worker.payments.on_verified
+    async def stubborn(_: Payment) -> None:
+        entered.set()
+        with anyio.CancelScope(shield=True):
+            await release.wait()
+
+    task = asyncio.create_task(worker.payments.confirm(shop.pay(await shop.start())))
+    await entered.wait()
+
+    with anyio.fail_after(5):
+        await worker.aclose()
+
+    assert not task.done()
+    release.set()
+    assert isinstance((await task).outcome, Verified)
+
+
+async def test_sweep_cancels_what_is_overdue_by_the_clients_clock(shop: Shop) -> None:
+    """A test of the shop's own moves the clock by hand, and need not wait a minute."""
+    hanging = Hanging()
+    shop.paystar.payments.on_verified(hanging)
+    task = asyncio.create_task(shop.confirm(shop.pay(await shop.start("hangs"))))
+    await until(lambda: hanging.called == ["hangs"])
+
+    shop.clock.advance(59)
+    await shop.paystar.payments.sweep()
+    assert hanging.cancelled == 0
+    shop.clock.advance(1)
+    await shop.paystar.payments.sweep()
+    await task
+
+    assert hanging.cancelled == 1
+    assert (await shop.order("hangs")).tell_at == shop.clock.time() + 60
+
+
+async def test_notify_store_failure_leaves_the_payment_verified(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it was told cannot be stored: the payer is verified all the same, and it is told again."""
+    put = OrderStore.put
+
+    async def full(store: OrderStore, before: Any, after: Any) -> Any:
+        if after.told_at is not None:
+            raise StorageError("the disk is full")
+        return await put(store, before, after)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(OrderStore, "put", full)
+        payment = await shop.confirm(shop.pay(await shop.start()))
+
+    assert isinstance(payment.outcome, Verified)
+    assert "the disk is full" in caplog.text
+    assert (await shop.order()).state is State.VERIFIED
+    await shop.pass_by(MIN_LEASE_SECONDS + 15)
+    assert shop.fulfilled == [payment.id] * 2
+
+
+async def test_on_verified_lease_outlasts_the_timeout(shop: Shop) -> None:
+    shop.paystar.payments.on_verified(lambda _: seen.append(0), timeout=3600)
+    seen: list[int] = []
+    worker = shop.worker(max_retries=0)
+    tell_at: list[float] = []
+
+    @shop.paystar.payments.on_verified
+    async def note(payment: Payment) -> None:
+        order = await worker.payments.find(order_id=payment.order_id)
+        assert order is not None
+        tell_at.append(order.tell_at)
+
+    await shop.confirm(shop.pay(await shop.start()))
+
+    assert tell_at == [shop.clock.time() + 3660]
+    await worker.aclose()
+
+
+async def test_on_verified_is_a_decorator_with_and_without_timeout(shop: Shop) -> None:
+    called: list[str] = []
+
+    @shop.paystar.payments.on_verified
+    async def bare(_: Payment) -> None:
+        called.append("bare")
+
+    @shop.paystar.payments.on_verified(timeout=5)
+    async def timed(_: Payment) -> None:
+        called.append("timed")
+
+    assert shop.paystar.payments.on_verified(timed, timeout=7) is timed
+    await shop.confirm(shop.pay(await shop.start()))
+
+    assert sorted(called) == ["bare", "timed"]
+
+
+@pytest.mark.parametrize("timeout", [0, -1, True, "60", None, float("nan"), float("inf"), 3601])
+async def test_on_verified_bad_timeout_is_refused(shop: Shop, timeout: Any) -> None:
+    with pytest.raises(InvalidValue, match=r"^timeout: expected"):
+        shop.paystar.payments.on_verified(timeout=timeout)
+
+
+def test_on_verified_timeout_holds_on_trio(tmp_path: Any) -> None:
+    async def play() -> None:
+        async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
+            called: list[str] = []
+
+            @shop.paystar.payments.on_verified(timeout=0.05)
+            async def hang(payment: Payment) -> None:
+                called.append(payment.id)
+                await anyio.sleep_forever()
+
+            begun = time.monotonic()
+            payment = await shop.confirm(shop.pay(await shop.start()))
+            assert isinstance(payment.outcome, Verified)
+            assert called == [payment.id]
+            assert time.monotonic() - begun < 5
+
+    anyio.run(play, backend="trio")
