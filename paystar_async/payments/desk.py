@@ -163,7 +163,7 @@ class Desk:
         decided: list[Payment] = []
         notifications: list[Job[None]] = []
         broken: list[StorageError] = []
-        slots = anyio.Semaphore(AT_ONCE)
+        slots, notified = anyio.Semaphore(AT_ONCE), 0
 
         async def look(order_id: str) -> None:
             async with slots:
@@ -177,7 +177,6 @@ class Desk:
         async with anyio.create_task_group() as group:
             for order_id in open_ones:
                 group.start_soon(look, order_id)
-            notified = 0
             for order_id in untold:
                 if wait:
                     await self.notifier.wait_for_room()

@@ -143,7 +143,7 @@ def test_confirm_same_figures_same_verdict(
         bank = Bank(price=price, payment_amount=payment_amount, verify=list(verify))
         with TemporaryDirectory() as folder:
             outcomes, told = asyncio.run(outcomes_of(bank, flow, calls, folder))
-        decided = [one for one in outcomes if not isinstance(one, Undecided)]
+        decided: list[object] = [one for one in outcomes if not isinstance(one, Undecided)]
         first = len(outcomes) - len(decided)
         assert all(isinstance(one, Undecided) for one in outcomes[:first]), "what was decided is undecided again"
         assert len({type(one) for one in decided}) <= 1

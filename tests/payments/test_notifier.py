@@ -155,7 +155,9 @@ async def test_on_verified_plain_function_may_return_an_awaitable(shop: Shop) ->
     async def fulfil(payment: Payment) -> None:
         called.append(payment)
 
-    shop.paystar.payments.on_verified(lambda payment: fulfil(payment))
+    @shop.paystar.payments.on_verified
+    def begin(payment: Payment) -> object:
+        return fulfil(payment)
 
     assert called == [await shop.confirm(shop.pay(await shop.start()))]
 
@@ -242,7 +244,11 @@ async def test_notify_skips_what_another_process_has_leased(tmp_path: Any, monke
         while (await shop.order("o-2")).verified is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
         other, heard = shop.worker(max_retries=0), list[str]()
-        other.payments.on_verified(lambda payment: heard.append(payment.order_id))
+
+        @other.payments.on_verified
+        def hear(payment: Payment) -> None:
+            heard.append(payment.order_id)
+
         shop.clock.advance(MIN_LEASE_SECONDS + 1)
         await other.payments.sweep()
 
@@ -274,7 +280,7 @@ async def test_aclose_cancels_a_hanging_handler_and_it_is_called_again(
 
 async def test_aclose_leaves_a_handler_that_cannot_be_cancelled(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
-    monkeypatch.setattr("paystar_async.client.GOODBYE_SECONDS", 0.05)
+    monkeypatch.setattr("paystar_async.session.GOODBYE_SECONDS", 0.05)
     worker, release, entered = shop.worker(max_retries=0), asyncio.Event(), asyncio.Event()
 
     @worker.payments.on_verified
@@ -335,8 +341,7 @@ async def test_notify_store_failure_leaves_the_payment_verified(
 
 
 async def test_on_verified_lease_outlasts_the_timeout(shop: Shop) -> None:
-    shop.paystar.payments.on_verified(lambda _: seen.append(0), timeout=3600)
-    seen: list[int] = []
+    shop.paystar.payments.on_verified(Hanging(), timeout=3600)
     worker = shop.worker(max_retries=0)
     tell_at: list[float] = []
 
