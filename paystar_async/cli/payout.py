@@ -174,8 +174,10 @@ def reconcile(
 ) -> int:
     """Compare the ledger with the bank's own list, and take in what the bank has decided meanwhile.
 
-    It only asks. Told are transfers the ledger has not (somebody else pays from the same deposit account), that both
-    tell differently, and that were sent and the bank does not list. The exit status is then 1.
+    It only asks. Reported are payments the ledger does not have (somebody else pays from the same deposit account),
+    transfers the bank has paid twice, or though the ledger never sent them (a restored backup), or of which both say
+    different things, and those that were sent and that the bank does not have. The exit status is then 1; also when
+    there was nothing on record to ask the bank about.
     """
 
     async def told(paystar: Paystar) -> int:

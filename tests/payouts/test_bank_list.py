@@ -13,7 +13,16 @@ from paystar_async.endpoint import Response
 from paystar_async.errors import BadAnswer
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
-from paystar_async.payouts.bank_list import MAX_STALE_PAGES, PAGE_SIZE, EntryKey, NoListError, entry_key, pages, walk
+from paystar_async.payouts.bank_list import (
+    MAX_STALE_PAGES,
+    PAGE_SIZE,
+    EntryKey,
+    NoListError,
+    entry_key,
+    find_each,
+    pages,
+    walk,
+)
 from paystar_async.payouts.product import Bank, Product, WalletPayouts
 
 DEPOSIT = "0111234567890"
@@ -43,6 +52,9 @@ class Listing:
 
     async def deliver(self, value: Call[Any], *_: object) -> Response[Any]:
         assert isinstance(value, FindTransfers)
+        if value.track_id is not None:
+            found = [one for one in self.entries if one.track_id == value.track_id]
+            return Response(value=found, status="ok", message="", http_status=200, headers={}, body=b"")
         assert (value.deposit, value.track_id, value.limit) == (DEPOSIT, None, PAGE_SIZE)
         skip = value.skip or 0
         self.skipped.append(skip)
@@ -155,3 +167,13 @@ async def test_walk_wallet_has_no_list_raises_instead_of_ending() -> None:
     with pytest.raises(NoListError, match="wallet"):
         await anext(walk(WalletPayouts(listing.deliver, "w-1"), "", timeout=1.0))
     assert listing.skipped == []
+
+
+async def test_find_each_returns_entries_by_track_id() -> None:
+    listing = Listing([entry(1), entry(2), entry(2, hashid="other")])
+    found = await find_each(listing.product, (f"t{number}" for number in range(1, 9)), timeout=1.0)
+    assert {name: len(entries) for name, entries in found.items()} == {
+        "t1": 1,
+        "t2": 2,
+        **{f"t{number}": 0 for number in range(3, 9)},
+    }
