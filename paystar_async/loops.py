@@ -73,13 +73,14 @@ class LoopLocal(Generic[T]):
     def get(self) -> T | None:
         """Return the value of the running loop, or None."""
         if self._process != os.getpid():
-            self._disown()
-        entry = self._entries.get(current_loop())
+            self._disown_inherited()
+        entry = self._entries.get(asyncio_loop() or current_loop())
         return None if entry is None else entry.value
 
     def put(self, value: T) -> None:
         """Keep the value for the running loop, and let go of those whose loops are closed."""
         loop = current_loop()
+        self._disown_inherited()
         self._drop_closed()
         closing = _closed_at_end(weakref.ref(self), loop, value, self._close)
         with suppress(StopIteration):  # run to its first yield, where the loop takes note of the generator
@@ -93,6 +94,7 @@ class LoopLocal(Generic[T]):
 
     def values(self) -> list[T]:
         """Return the values that are not closed, of all loops."""
+        self._disown_inherited()
         return [entry.value for entry in list(self._entries.values())]
 
     def discard(self, loop: object, value: T) -> None:
@@ -108,14 +110,14 @@ class LoopLocal(Generic[T]):
                 if entry is not None:
                     self._abandon(entry.value)
 
-    def _disown(self) -> None:
+    def _disown_inherited(self) -> None:
         """Begin anew in a forked process."""
-        _inherited.append(self._entries)
-        self._entries, self._process = {}, os.getpid()
+        if self._process != os.getpid():
+            _inherited.append(self._entries)
+            self._entries, self._process = {}, os.getpid()
 
     def __del__(self) -> None:
-        if self._process != os.getpid():
-            self._disown()
+        self._disown_inherited()
         self._drop_closed()
 
 
@@ -123,6 +125,7 @@ async def _closed_at_end(
     owner: "weakref.ref[LoopLocal[T]]", loop: object, value: T, close: Callable[[T], Awaitable[None]]
 ) -> AsyncGenerator[None, None]:
     """Wait to be closed, then close the value. Whoever uses the loop on gets a new one."""
+    process = os.getpid()
     try:
         yield
     finally:
@@ -130,5 +133,6 @@ async def _closed_at_end(
         if local is not None:
             local.discard(loop, value)
             del local
-        with anyio.CancelScope(shield=True):  # trio closes a generator in a scope that is cancelled
-            await close(value)
+        if process == os.getpid():  # else a fork has copied it, loop and all
+            with anyio.CancelScope(shield=True):  # trio closes a generator in a scope that is cancelled
+                await close(value)

@@ -402,6 +402,25 @@ class TestLoopLocal:
         await anyio.wait_all_tasks_blocked()
         assert ends == ["closed a in asyncio"]
 
+    @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+    def test_forked_process_has_no_value_and_closes_none(self) -> None:
+        local, ends = self.make()
+        loop = asyncio.new_event_loop()
+        loop.run_until_complete(self.keep(local, "a")())
+        child = os.fork()
+        if child == 0:
+            is_empty = local.values() == []
+            loop.run_until_complete(loop.shutdown_asyncgens())
+            del local
+            loop.close()
+            gc.collect()
+            os._exit(0 if is_empty and ends == [] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        assert local.values() == ["a"]
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
+        assert ends == ["closed a in asyncio"]
+
     def test_current_loop_outside_of_any_is_an_error(self) -> None:
         with pytest.raises(sniffio.AsyncLibraryNotFoundError):
             current_loop()
