@@ -248,7 +248,7 @@ class Keeper:
             self._background.start(self._save_at_last)
         if fresh.token is None:
             raise BadAnswer("$.data", "expected a new key; the refresh token on record may be spent")
-        self._refreshed = fresh.token
+        self._refreshed, self._accepted = fresh.token, None  # also a key that was accepted before has to be again
         if is_saved:
             self._tell("key_refreshed", "")
         return True

@@ -284,6 +284,21 @@ async def test_accepted_key_that_is_rejected_is_refreshed_at_once() -> None:
         assert at.refreshes == number
 
 
+@pytest.mark.parametrize("was_accepted", [True, False])
+async def test_rejected_key_that_a_refresh_brings_again(was_accepted: bool) -> None:
+    at = Rejecting()
+
+    async def bring_again() -> Raw:
+        return ok({"api_key": "key-0"})
+
+    at.server.before, at.accepts = bring_again, was_accepted
+    await at.ask()
+    at.accepts = False
+
+    assert {await at.ask() for _ in range(50)} == {"InvalidToken"}
+    assert at.refreshes == 1
+
+
 async def test_key_put_in_place_ends_the_cooldown() -> None:
     at = Rejecting(clients=2)
     await at.ask()
