@@ -2,7 +2,8 @@
 
 Three figures exist: the amount the order asks for, ``price`` of a verify response and ``payment_amount`` of an inquiry
 response. Only the inquiry can be repeated, so its figure decides wherever it is known; ``price`` decides alone only
-while it equals the amount, or where the gateway answers no inquiry at all.
+while it equals the amount and create named no other ``payment_amount`` than an inquiry might, or where the gateway
+answers no inquiry at all.
 """
 
 from typing import Literal

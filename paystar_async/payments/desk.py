@@ -103,6 +103,7 @@ class Desk:
             order_id=order.order_id,
             ref_num=ref_num,
             amount=order.amount,
+            payment_amount=one.payment_amount,
             callback=callback,
             in_time=one.state is State.OPEN and one.in_time(order.now),
             closed=one.state is State.EXPIRED,

@@ -79,6 +79,7 @@ class Case:
         order_id: the order it was started for.
         ref_num: the gateway's transaction.
         amount: Rial the order asks for.
+        payment_amount: Rial the payer pays, as create said, if it did.
         callback: what the payer came back with, if they did.
         in_time: whether it can surely be verified; if not, the inquiry alone proves it.
         closed: whether its time is over for us: it is not verified any more.
@@ -90,6 +91,7 @@ class Case:
     order_id: str
     ref_num: str
     amount: int
+    payment_amount: int | None
     callback: Callback | None
     in_time: bool
     closed: bool
@@ -199,7 +201,9 @@ class Judge:
         self._price, proof = answer.price, receipt.verified(answer.card_number)
         if judge_amount(case.amount, price=answer.price) is not True:
             logger.warning("payments: verify answered with another amount than was asked for; the inquiry decides")
-        elif case.in_time:
+        elif case.in_time and not isinstance(
+            judge_amount(case.amount, payment_amount=case.payment_amount), AmountMismatch
+        ):
             return Finding(outcome=proof, settled=True)
         self._proof = proof
         return None
