@@ -19,11 +19,13 @@ from paystar_async.events import Event, EventName, OnEvent, logger
 from paystar_async.payouts.claims import Claim, Later, Release, Sight, claim, expire, let_go, owned, peek
 from paystar_async.payouts.classify import Known, classify
 from paystar_async.payouts.decide import Decision, after_send
+from paystar_async.payouts.heartbeat import SlotHeartbeat
 from paystar_async.payouts.inquire import Inquirer
 from paystar_async.payouts.learning import learn_late
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import ProductName
+from paystar_async.payouts.recovery import RecoveryCheck
 
 CALL_SECONDS = 30.0
 FENCE_SECONDS = 5.0
@@ -88,6 +90,8 @@ class Advancer:
         self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
         self._timeout, self._fence, self._lease = timeout, fence, fence + timeout + margin
         self._inquirer = Inquirer(self._tables, clock, timeout, timeout + margin)
+        self._recovery = RecoveryCheck(self._tables, timeout)
+        self._heartbeat = SlotHeartbeat(self._tables, clock, background)
 
     async def advance(self, chunk_id: str) -> float | None:
         """Do what is due for a chunk, if anything is.
@@ -116,6 +120,10 @@ class Advancer:
         """The ledger's time."""
         return await self._ledger.now()
 
+    def close(self) -> None:
+        """Extend no places any more than those of calls under way."""
+        self._heartbeat.close()
+
     async def _step(self, chunk_id: str) -> float | None:
         sight = await peek(self._tables, chunk_id)
         if sight is None or (due := sight.chunk.due) is None:
@@ -133,7 +141,14 @@ class Advancer:
             return await expire(self._tables, sight)
         if chunk.work == "ask":
             return await self._ask(sight, product)
+        if self._recovery.is_needed(sight):
+            is_known = await self._recovery.check(sight, product)
+            return await (self._step(chunk_id) if is_known else self._due(chunk_id))
         return await self._send(sight, product)
+
+    async def _due(self, chunk_id: str) -> float | None:
+        sight = await peek(self._tables, chunk_id)
+        return None if sight is None else sight.chunk.due
 
     async def _send(self, sight: Sight, product: Product) -> float | None:
         # Its time begins before the claim's: whatever the claim takes, the lease outlasts what may leave.
@@ -143,7 +158,8 @@ class Advancer:
             return held.due
         result: object
         try:
-            result = await product.send(held.values, self._timeout, fence)
+            with self._heartbeat.sending(held.chunk.chunk_id):
+                result = await product.send(held.values, self._timeout, fence)
         except BaseException as error:
             result = error
         fence.fall()
@@ -175,8 +191,7 @@ class Advancer:
             return release.due
         attempts = {one.record.track_id: one.record.attempt for one in held.transfers}
         await learn_late(self._tables, product, known, attempts)
-        sight = await peek(self._tables, held.chunk.chunk_id)
-        return sight.chunk.due if sight is not None else None
+        return await self._due(held.chunk.chunk_id)
 
     async def _let_go(self, held: Claim, decision: Decision) -> tuple[Release, bool]:
         """Record, again and again if need be: recording twice is the same as once."""
@@ -201,8 +216,7 @@ class Advancer:
             self._alarm(held, evolve(decision, cause="halt"))
         if release.ours:
             return release.due
-        now = await peek(self._tables, held.chunk.chunk_id)
-        return now.chunk.due if now is not None else None
+        return await self._due(held.chunk.chunk_id)
 
     def _alarm(self, held: Claim, decision: Decision) -> None:
         name = _ALARMS[decision.cause]

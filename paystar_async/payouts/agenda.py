@@ -16,7 +16,7 @@ QUESTIONS = 8
 """Chunks asked about at once; what is sent at once, the batch's policy says."""
 
 _LANES = """
-    SELECT deposit FROM paystar_payout_gates WHERE product = :product AND account = :account ORDER BY deposit
+    SELECT deposit, version FROM paystar_payout_gates WHERE product = :product AND account = :account ORDER BY deposit
 """
 _SENDS = """
     SELECT c.chunk_id, c.due, b.policy
@@ -59,12 +59,17 @@ class Agenda:
     async def due(self, most: int) -> Sequence[Due]:
         """The soonest of each lane, ``most`` of each at the most; what lies in the future included."""
         found: list[Due] = []
+        identity = self.tables.identity
+        seen = identity.versions()  # before anything is read: a claim may raise one while it is read
         for product in self.products:
             whose: dict[str, Value] = {"product": product.name, "account": product.account, "most": most}
             lane = f"{product.name} questions"
             others = await self.tables.fetch(_OTHERS, whose)
             found += [Due(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
             for gate in await self.tables.fetch(_LANES, whose):
+                account = product.name, product.account, gate["deposit"]
+                identity.check_version(account, gate["version"], seen.get(account, 0))
+                identity.note_version(account, gate["version"])
                 rows = await self.tables.fetch(_SENDS, {**whose, "deposit": gate["deposit"]})
                 found += [_send(row, f"{product.name} {gate['deposit']}") for row in rows]
         return found

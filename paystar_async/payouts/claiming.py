@@ -11,7 +11,7 @@ FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.bat
 LOCK = """
 UPDATE paystar_payout_gates SET version = version + 1
 WHERE product = :product AND account = :account AND deposit = :deposit
-RETURNING next_at, CAST(:now AS DOUBLE PRECISION) AS at
+RETURNING next_at, version, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
 """
 CLOSED = """
 SELECT 1 AS closed FROM paystar_payout_gates
@@ -20,10 +20,10 @@ AND (held <> 0 OR halted IS NOT NULL OR short IS NOT NULL)
 """
 CLAIM = f"""
 UPDATE paystar_payout_chunks SET work = 'wait', owner = :owner, until = :at + :lease, due = :at + :lease,
-    version = version + 1, attempt = attempt + 1
+    runner = :runner, slot_until = :at + :slot, version = version + 1, attempt = attempt + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'send' AND due <= :at AND NOT EXISTS ({CLOSED})
 AND (SELECT COUNT(*) FROM paystar_payout_chunks o WHERE o.work = 'wait' AND o.product = :product
-    AND o.account = :account AND o.deposit = :deposit AND o.until > :at) < :concurrency
+    AND o.account = :account AND o.deposit = :deposit AND o.slot_until > :at) < :concurrency
 RETURNING {CHUNK}
 """  # noqa: S608
 # The row is locked: ``resume`` comes before or after what is decided by it.
@@ -48,6 +48,19 @@ FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = 'sending' A
 """
 PARK = """
 UPDATE paystar_payout_chunks SET due = NULL, version = version + 1
+WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
+"""
+EXTEND_SLOTS = """
+UPDATE paystar_payout_chunks SET slot_until = CAST(:now AS DOUBLE PRECISION) + :slot
+WHERE work = 'wait' AND runner = :runner AND chunk_id IN ({chunk_ids})
+"""
+ADOPT = """
+UPDATE paystar_payout_chunks SET runner = :runner, looks = 0, version = version + 1
+WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
+"""
+PUT_OFF = """
+UPDATE paystar_payout_chunks SET due = CAST(:now AS DOUBLE PRECISION) + :pause, looks = looks + 1,
+    version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
 """
 OWNED = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id AND owner = :owner"  # noqa: S608

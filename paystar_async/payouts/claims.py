@@ -1,15 +1,17 @@
 """Who does what next: a chunk is claimed before anything is sent or asked, and let go with what came of it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import evolve, frozen
 
 from paystar_async.payouts.claiming import (
+    ADOPT,
     ASK,
     ASKED,
     CLAIM,
     CLOSED,
     EXPIRE,
+    EXTEND_SLOTS,
     LEFT,
     LET_GO,
     LOCK,
@@ -19,6 +21,7 @@ from paystar_async.payouts.claiming import (
     PACE,
     PARK,
     PEEK,
+    PUT_OFF,
     SENDING,
     SENDING_EVENTS,
     SHORT,
@@ -34,6 +37,8 @@ from paystar_async.payouts.tables import Tables, Timed
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 
+SLOT_SECONDS = 8.0
+"""How long a chunk that is being sent takes a place of its account's concurrency, unless its sender extends that."""
 BUSY_SECONDS = 0.25
 """When to look again for a chunk that has to wait for its turn."""
 
@@ -120,11 +125,20 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         "deposit": chunk.deposit,
         "owner": owner,
         "lease": lease,
+        "slot": SLOT_SECONDS,
+        "runner": tables.identity.runner,
         "concurrency": policy.concurrency,
     }
+    identity = tables.identity
+    account = chunk.product, chunk.account, chunk.deposit
+    version = 0
 
     async def work(transaction: Timed) -> Claim | Later:
-        [gate] = await transaction.fetch(LOCK, told)
+        nonlocal version
+        [gate] = await transaction.fetch(LOCK.format(origin=":origin" if identity.origin else "''"), told)
+        identity.check_origin(gate["origin"])
+        version = gate["version"]
+        identity.check_version(account, version - 1)
         told["at"] = at = gate["at"]
         if policy.rate is not None and gate["next_at"] > at:
             return Later(due=gate["next_at"])
@@ -141,7 +155,39 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         await transaction.fetch(LET_GO, told)
         return Later(due=await _rest(transaction, chunk.chunk_id, at))
 
-    return await tables.atomically(work)
+    claimed = await tables.atomically(work)
+    identity.note_version(account, version)  # not before it was committed
+    return claimed
+
+
+async def adopt(tables: Tables, sight: Sight) -> None:
+    """Note that a chunk was looked up at the bank here, and may be sent."""
+    told: dict[str, Stored] = {
+        "chunk_id": sight.chunk.chunk_id,
+        "version": sight.chunk.version,
+        "runner": tables.identity.runner,
+    }
+    async with tables.transaction() as transaction:
+        await transaction.execute(ADOPT, told)
+
+
+async def put_off(tables: Tables, sight: Sight, pause: float) -> None:
+    """Do nothing about a chunk for ``pause`` seconds."""
+    told: dict[str, Stored] = {
+        "chunk_id": sight.chunk.chunk_id,
+        "version": sight.chunk.version,
+        "pause": pause,
+    }
+    async with tables.transaction() as transaction:
+        await transaction.execute(PUT_OFF, told)
+
+
+async def extend_slots(tables: Tables, chunk_ids: Collection[str]) -> None:
+    """Keep the places of chunks that are being sent here."""
+    named: dict[str, Stored] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
+    sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in named))
+    async with tables.transaction() as transaction:
+        await transaction.execute(sql, named | {"slot": SLOT_SECONDS, "runner": tables.identity.runner})
 
 
 async def _why_not(transaction: Timed, told: dict[str, Stored]) -> Later:

@@ -73,9 +73,9 @@ def after_send(transfers: Sequence[Held], known: Mapping[str, Known], policy: Po
     if not words[0].proven:
         return _refused_several(words[0], policy)
     if verdicts == {Verdict.NOT_SENT}:
-        return Decision(cause="not_sent", whole=again, work="send", pause=_backoff(0.5, looks), looks=looks + 1)
+        return Decision(cause="not_sent", whole=again, work="send", pause=backoff(0.5, looks), looks=looks + 1)
     if verdicts == {Verdict.AUTH}:
-        return Decision(cause="auth", whole=again, work="send", pause=_backoff(5.0, looks), looks=looks + 1)
+        return Decision(cause="auth", whole=again, work="send", pause=backoff(5.0, looks), looks=looks + 1)
     if verdicts == {Verdict.HALT}:
         return Decision(cause="halt", whole=again, close=("halted", reason), work="send", pause=None)
     if verdicts == {Verdict.FUNDS}:
@@ -110,7 +110,8 @@ def _refused_several(word: Known, policy: Policy) -> Decision:
     )
 
 
-_REFUSED: Mapping[Verdict, tuple[Refusal, Literal["halted", "short"] | None]] = {
+_CallRefusal = Literal["auth", "halt", "funds", "rejected"]
+_REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["halted", "short"] | None]] = {
     Verdict.AUTH: ("auth", None),
     Verdict.HALT: ("halt", "halted"),
     Verdict.FUNDS: ("funds", "short"),
@@ -320,5 +321,6 @@ def _wait(held: Held, policy: Policy, at: float, looks: int, *, counted: bool) -
     return policy.spacing if last is None else max(FIRST_LOOK, last + policy.spacing - at)
 
 
-def _backoff(first: float, looks: int) -> float:
+def backoff(first: float, looks: int) -> float:
+    """Return the seconds to wait before the next try, after ``looks`` that came to nothing."""
     return min(LONGEST_BACKOFF, first * 2.0 ** min(looks, 20))

@@ -13,10 +13,11 @@ from paystar_async.events import OnEvent
 from paystar_async.keys.crypto import Crypto
 from paystar_async.payouts.advance import FENCE_SECONDS, MARGIN_SECONDS, Advancer
 from paystar_async.payouts.agenda import Agenda
-from paystar_async.payouts.dispatch import Alarm, Dispatcher, LocalDispatcher
+from paystar_async.payouts.dispatch import Dispatcher, LocalDispatcher
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Bank, Deliver, Product, WalletPayouts
 from paystar_async.payouts.records import ProductName
+from paystar_async.payouts.wake_event import Alarm
 from paystar_async.storage.database import Database
 
 MISSING = {
@@ -120,4 +121,5 @@ class Desk:
         self.closed = True
         if self._local is not None:
             self._local.stop()
+        self.advancer.close()
         self.moved.ring()

@@ -35,6 +35,7 @@ from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
 from paystar_async.events import logger
 from paystar_async.payouts.agenda import QUESTIONS, Due
+from paystar_async.payouts.wake_event import Alarm
 
 if TYPE_CHECKING:
     import psycopg
@@ -86,34 +87,6 @@ class Dispatcher(Protocol):
     async def aclose(self) -> None:
         """Begin nothing more, and come back when what is under way has ended."""
         ...
-
-
-@define(eq=False)
-class Alarm:
-    """Wakes whoever sleeps; one that rings before anybody sleeps is heard by the next who would."""
-
-    clock: Clock
-    _awake: anyio.Event = field(factory=anyio.Event)
-
-    def ring(self) -> None:
-        """Wake everybody."""
-        self._awake.set()
-
-    async def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds, or when it rings."""
-        awake = self._awake
-        if not awake.is_set():
-            async with anyio.create_task_group() as group:
-
-                async def wake() -> None:
-                    await awake.wait()
-                    group.cancel_scope.cancel()
-
-                group.start_soon(wake)
-                await self.clock.sleep(seconds)
-                group.cancel_scope.cancel()
-        if self._awake is awake:
-            self._awake = anyio.Event()
 
 
 @define(eq=False)

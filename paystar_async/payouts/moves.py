@@ -63,9 +63,9 @@ INSERT INTO paystar_payout_events (track_id, version, before, after, detail, pro
 # Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
 _APART = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks)
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
 SELECT t.chunk_id || '.' || t.place || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
-    CAST(:at AS DOUBLE PRECISION), 1, 0, 0
+    CAST(:at AS DOUBLE PRECISION), 1, 0, 0, c.runner
 FROM paystar_payout_transfers t JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
 WHERE t.chunk_id = :chunk_id AND t.state = 'planned' AND t.changed_at = :at
 """
@@ -76,9 +76,9 @@ WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
 # The bank goes on to decide about the others of their chunk, and nothing of these waits for that.
 _REGROUP = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks)
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
 SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:work AS TEXT),
-    CAST(:due AS DOUBLE PRECISION), 1, 0, 0
+    CAST(:due AS DOUBLE PRECISION), 1, 0, 0, c.runner
 FROM paystar_payout_chunks c WHERE c.chunk_id = :chunk_id AND EXISTS (SELECT 1 FROM paystar_payout_transfers t
     WHERE t.chunk_id = c.chunk_id AND t.state = CAST(:state AS TEXT) AND t.changed_at = :at)
 """

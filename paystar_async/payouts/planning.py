@@ -222,7 +222,10 @@ class Planner:
         raise AssertionError  # the second time returns or raises
 
     async def _move(self, transaction: Timed, contents: _Contents) -> BatchRecord:
-        [here] = await transaction.fetch(STAGED, {"plan": self._plan})
+        identity = self.tables.identity
+        sql = STAGED.format(origin=":origin" if identity.origin else "''")
+        [here] = await transaction.fetch(sql, {"plan": self._plan})
+        identity.check_origin(here["origin"])
         if here["held"] != contents.count:
             raise StorageError("planning took too long, and its beginning was swept away", hint="submit it again")
         known: dict[str, Stored] = {
@@ -231,6 +234,7 @@ class Planner:
             "product": self.product.name,
             "account": self.product.account,
             "at": here["at"],
+            "runner": identity.runner if self.policy.look_before_send == "recovered" else None,
         }
         batch: dict[str, Stored] = {
             "count": contents.count,

@@ -18,7 +18,7 @@ from paystar_async.storage.database import Row
 BATCH = "batch_id, product, account, total, amount, digest, policy, created_at"
 FIND = f"SELECT {BATCH} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
 _BATCHES = f"SELECT {BATCH} FROM paystar_payout_batches ORDER BY created_at DESC, batch_id LIMIT :limit"  # noqa: S608
-CHUNK = "chunk_id, batch_id, product, account, deposit, work, due, owner, until, version, attempt, looks"
+CHUNK = "chunk_id, batch_id, product, account, deposit, work, due, owner, until, version, attempt, looks, runner"
 _CHUNK = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id"  # noqa: S608
 _CHUNK_IDS = """
 SELECT chunk_id FROM paystar_payout_chunks WHERE batch_id = :batch_id AND chunk_id > :after

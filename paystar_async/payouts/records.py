@@ -125,6 +125,7 @@ class ChunkRecord:
         version: counts the changes.
         attempt: how often an intent was written.
         looks: how often it was asked about, or its sending put off, since something last changed.
+        runner: which opening of the ledger submitted it, or has looked it up at the bank since.
     """
 
     chunk_id: str
@@ -139,6 +140,7 @@ class ChunkRecord:
     version: int
     attempt: int
     looks: int
+    runner: str | None
 
 
 @frozen(kw_only=True)

@@ -140,4 +140,8 @@ SCHEMA = (
     """,
     # What a call was refused for, until one look-up has shown that nothing of it was executed.
     "ALTER TABLE paystar_payout_transfers ADD COLUMN refusal TEXT",
+    # Which opening of the ledger submitted a chunk, or has looked it up at the bank since.
+    "ALTER TABLE paystar_payout_chunks ADD COLUMN runner TEXT",
+    # How long a chunk that is being sent takes one of its account's places: extended while its sender lives.
+    "ALTER TABLE paystar_payout_chunks ADD COLUMN slot_until DOUBLE PRECISION",
 )

@@ -7,7 +7,8 @@ INSERT INTO paystar_payout_staging
 {rows} ON CONFLICT (plan, track_id) DO NOTHING RETURNING place
 """
 STAGED = """
-SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at FROM paystar_payout_staging WHERE plan = :plan
+SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
+FROM paystar_payout_staging WHERE plan = :plan
 """
 FIRST = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND track_id = :track_id"
 BATCH = """
@@ -34,8 +35,10 @@ ON t.product = :product AND t.account = :account AND t.track_id = s.track_id AND
 WHERE {_PIECE}
 """
 CHUNKS = f"""
-INSERT INTO paystar_payout_chunks (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks)
-SELECT DISTINCT s.chunk_id, :batch_id, :product, :account, s.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+SELECT DISTINCT s.chunk_id, :batch_id, :product, :account, s.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0,
+    CAST(:runner AS TEXT)
 {_MINE}
 ON CONFLICT (chunk_id) DO NOTHING
 """

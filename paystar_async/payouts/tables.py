@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.errors import StorageCorrupt, StorageError, WrongStorageKey
 from paystar_async.keys.crypto import Crypto
+from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.payload import Codec
 from paystar_async.payouts.schema import PART, SCHEMA
 from paystar_async.payouts.time import start_of_time
@@ -58,6 +59,7 @@ class Tables:
         self._start = 0.0
         self._codec: Codec | None = None
         self._laid_out = False
+        self.identity = LedgerIdentity()
 
     @property
     def codec(self) -> Codec:
@@ -125,11 +127,15 @@ class Tables:
         """Lay the tables out, or bring them up to date, unless that was done.
 
         Raises:
+            StorageError: they are not those that were opened before; nothing is laid out in their place.
             SchemaMismatch: a newer version of this package wrote them.
             WrongStorageKey: they are sealed, and no key opens them.
         """
+        self.identity.check()
         if not self._laid_out:
-            await self._database.migrate(PART, SCHEMA)
+            if not self.identity.is_known:
+                await self._database.migrate(PART, SCHEMA)
+            await self.identity.open(self._database)
             self._codec = Codec(await self._digest_key(), self._crypto)
             self._start = await start_of_time(self._database, self._clock)
             self._laid_out = True

@@ -25,8 +25,17 @@ _HINTS = {
 }
 
 
-def connect(path: Path, patience: float) -> sqlite3.Connection:
-    """A connection to the file, which is made if need be, for its owner's eyes only."""
+_HINT_GONE = "put the file back, or close the client and start anew with another one; nothing was made in its place"
+
+
+def connect(path: Path, patience: float, *, creates: bool = True) -> sqlite3.Connection:
+    """Open a connection to the file; make the file if ``creates``, readable by its owner alone.
+
+    Raises:
+        StorageUnavailable: the file is not there, or cannot be opened.
+    """
+    if not creates and not path.exists():
+        raise StorageUnavailable(f"{path} was deleted or moved while it was in use", hint=_HINT_GONE)
     try:
         with _opening, suppress(FileExistsError):
             # SQLite gives its -wal and -shm files the mode of this one.

@@ -53,7 +53,10 @@ SET LOCAL idle_in_transaction_session_timeout = '{MAX_IDLE_IN_TRANSACTION_SECOND
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')
 """.encode()  # fmt: skip
 _NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
+_ORIGIN = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+"""The server's timeline: a promoted standby begins another one."""
 _TOKEN = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
+_TOLD_BY_SERVER = {"now": _NOW, "origin": _ORIGIN}
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
 
 
@@ -277,6 +280,6 @@ def _translated(sql: str) -> bytes:
             return "%%"
         if match[1] is None:
             return match[0].replace("%", "%%")
-        return _NOW if match[1] == "now" else f"%({match[1]})s"
+        return _TOLD_BY_SERVER.get(match[1]) or f"%({match[1]})s"
 
     return _TOKEN.sub(one, sql).encode()

@@ -34,6 +34,7 @@ class SqliteDatabase:
         self._clock = clock or SystemClock()
         self._patience = patience
         self._writer: Writer | None = None
+        self._was_open = False
 
     def __repr__(self) -> str:
         return f"SqliteDatabase({str(self._path)!r})"
@@ -61,13 +62,14 @@ class SqliteDatabase:
             work: what is done in it; it awaits nothing but its statements, since it runs in the database's thread, and
                 may be begun again, its statements undone, where another one fails.
         """
+        writer = self._thread()
 
         def run(connection: sqlite3.Connection) -> T:
-            return _at_once(work(_Statements(self._clock, connection)))
+            return _at_once(work(_Statements(self._clock, connection, writer.origin)))
 
         turn = Turn()
         try:
-            return await self._thread().post(Errand(run, turn, whole=True)).result()
+            return await writer.post(Errand(run, turn, whole=True)).result()
         except BaseException:
             turn.over = True  # whoever is cancelled while it waits for its turn wants nothing any more
             raise
@@ -81,7 +83,8 @@ class SqliteDatabase:
         return await SqliteTransaction(self._clock, self._thread()).fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
-        """Bring the tables of the part ``name`` up to date."""
+        """Bring the tables of the part ``name`` up to date, in a file that is made if there is none."""
+        self._thread().creates = True
         await migrate(self, name, steps)
 
     async def aclose(self) -> None:
@@ -94,7 +97,8 @@ class SqliteDatabase:
 
     def _thread(self) -> Writer:
         if self._writer is None or not self._writer.usable:
-            self._writer = Writer(self._path, self._patience)
+            self._writer = Writer(self._path, self._patience, creates=not self._was_open)
+            self._was_open = True
             weakref.finalize(self, self._writer.close)  # for those who never say aclose
         return self._writer
 
@@ -118,7 +122,8 @@ class SqliteTransaction:
         self, take: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters, *, reads: bool = False
     ) -> T:
         def work(connection: sqlite3.Connection) -> T:
-            return take(connection.execute(sql, bare({"now": self._clock.time(), **parameters})))
+            told = {"now": self._clock.time(), "origin": self._writer.origin, **parameters}
+            return take(connection.execute(sql, bare(told)))
 
         return await self._writer.post(Errand(work, self._turn, reads=reads)).result()
 
@@ -126,8 +131,8 @@ class SqliteTransaction:
 class _Statements:
     """A transaction as the thread itself sees it: nothing is waited for."""
 
-    def __init__(self, clock: Clock, connection: sqlite3.Connection) -> None:
-        self._clock, self._connection = clock, connection
+    def __init__(self, clock: Clock, connection: sqlite3.Connection, origin: str) -> None:
+        self._clock, self._connection, self._origin = clock, connection, origin
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         return self._run(sql, parameters).rowcount
@@ -136,7 +141,7 @@ class _Statements:
         return rows(self._run(sql, parameters))
 
     def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
-        return self._connection.execute(sql, bare({"now": self._clock.time(), **parameters}))
+        return self._connection.execute(sql, bare({"now": self._clock.time(), "origin": self._origin, **parameters}))
 
 
 def _at_once(work: Coroutine[Any, Any, T]) -> T:

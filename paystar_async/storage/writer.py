@@ -99,10 +99,11 @@ class Writer:
     Args:
         path: the file.
         patience: seconds to wait for another process that writes.
+        creates: whether a file that is not there is made; a file that has been open is made anew by ``migrate`` alone.
     """
 
-    def __init__(self, path: Path, patience: float) -> None:
-        self._path, self._patience = path, patience
+    def __init__(self, path: Path, patience: float, *, creates: bool = True) -> None:
+        self._path, self._patience, self.creates = path, patience, creates
         self._process = os.getpid()
         self._gate = Lock()
         self._closed = self._ended = False
@@ -120,6 +121,12 @@ class Writer:
     def usable(self) -> bool:
         """Whether it takes errands; a thread does not come along into a forked process."""
         return not self._closed and self._process == os.getpid()
+
+    @property
+    def origin(self) -> str:
+        """Return the device and inode of the file that is open; called in the thread."""
+        opened = self._opened
+        return "" if opened is None else f"{opened.st_dev}:{opened.st_ino}"
 
     def post(self, errand: Errand[T]) -> Errand[T]:
         """Hand over an errand; it will be answered."""
@@ -233,8 +240,9 @@ class Writer:
         if self._turn is None and self._opened is not None and moved(self._opened, self._path):
             self._disconnect()  # others already use what lies there now
         if self._connection is None:
-            self._connection = connect(self._path, self._patience)
+            self._connection = connect(self._path, self._patience, creates=self.creates)
             self._opened = self._path.stat()
+            self.creates = False
         return self._connection
 
     def _end_turn(self) -> None:

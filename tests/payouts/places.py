@@ -19,7 +19,7 @@ from tests.servers import PostgresServer
 KEY = Crypto.new_key()
 _MOMENTS = {
     "paystar_payout_batches": ("created_at",),
-    "paystar_payout_chunks": ("due", "until"),
+    "paystar_payout_chunks": ("due", "until", "slot_until"),
     "paystar_payout_transfers": ("unknown_since", "asked_at", "changed_at"),
     "paystar_payout_gates": ("next_at",),
     "paystar_payout_staging": ("at",),
@@ -30,6 +30,7 @@ class Place(Protocol):
     """Somewhere a ledger lies, whoever looks at it."""
 
     clock: ManualClock
+    LIST_TABLES: str
 
     def database(self) -> Database:
         """A database on this place, as another process would make it."""
@@ -73,6 +74,8 @@ class _Closing:
 class File(_Closing):
     """A SQLite file."""
 
+    LIST_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'paystar_payout%'"
+
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
@@ -93,6 +96,10 @@ class File(_Closing):
 
 class Server(_Closing):
     """A schema on a PostgreSQL server, which keeps a time of its own."""
+
+    LIST_TABLES = (
+        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'paystar_payout%'"
+    )
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         super().__init__()

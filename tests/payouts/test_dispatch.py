@@ -13,7 +13,8 @@ from paystar_async.background import Background
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts.agenda import Due
-from paystar_async.payouts.dispatch import SWEEP_SECONDS, TAKEN, WARNED_EVERY, Alarm, LocalDispatcher
+from paystar_async.payouts.dispatch import SWEEP_SECONDS, TAKEN, WARNED_EVERY, LocalDispatcher
+from paystar_async.payouts.wake_event import Alarm
 from tests.support import RunningClock, settled
 
 

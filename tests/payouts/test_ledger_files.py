@@ -128,16 +128,3 @@ def test_event_loops_may_come_one_after_the_other(tmp_path: Path) -> None:
     assert asyncio.run(plan("a")) == ["a"]
     assert sorted(asyncio.run(plan("b"))) == ["a", "b"]
     asyncio.run(database.aclose())
-
-
-async def test_a_file_put_in_place_of_an_empty_one_is_laid_out_anew(tmp_path: Path) -> None:
-    path = tmp_path / "l.db"
-    database = SqliteDatabase(path)
-    desk = Desk(Ledger(database), ManualClock())
-    await desk.ledger.plan(desk.product, "a", each(transfers(3)))
-    empty(tmp_path)
-    with pytest.raises(StorageError):
-        await desk.ledger.batches()
-    assert await desk.ledger.batches() == []
-    await desk.ledger.plan(desk.product, "a", each(transfers(3)))
-    await database.aclose()

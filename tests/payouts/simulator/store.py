@@ -147,7 +147,12 @@ class _SimTransaction:
         if world.chance(world.weather.storage):
             store.end(self._turn, "ROLLBACK")
             raise self._host.trouble(StorageUnavailable("the store went away"))
-        told = {"now": self._host.clock.time(), **parameters, **({"now": START + world.now} if store.server else {})}
+        told = {
+            "now": self._host.clock.time(),
+            "origin": "",
+            **parameters,
+            **({"now": START + world.now} if store.server else {}),
+        }
         return store.connection.execute(sql, bare(told))
 
 

@@ -1,0 +1,116 @@
+"""Look up recovered work at the bank before its first send: a ledger may have forgotten what was sent.
+
+A restored backup, a copied file and a promoted standby that lagged behind show transfers as planned that were paid. So
+what this opening of the ledger did not submit itself is looked for in the bank's list, and what is there is not sent.
+"""
+
+from collections.abc import Sequence
+from contextlib import aclosing, suppress
+
+import anyio
+from attrs import define, field
+
+from paystar_async.errors import StorageError
+from paystar_async.events import logger
+from paystar_async.models.transfers import Settlement
+from paystar_async.payouts import reading
+from paystar_async.payouts.bank_list import EntryKey, NoListError, entry_key, find_each, walk
+from paystar_async.payouts.claims import Sight, adopt, put_off
+from paystar_async.payouts.decide import backoff
+from paystar_async.payouts.learning import learn
+from paystar_async.payouts.product import Product
+from paystar_async.payouts.states import FINAL
+from paystar_async.payouts.tables import Tables
+from paystar_async.storage.database import Parameters
+
+FIRST_PAUSE_SECONDS = 1.0
+
+_OLDEST = """
+SELECT MIN(b.created_at) AS at FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id
+WHERE c.product = :product AND c.account = :account AND c.deposit = :deposit AND c.work IN ('send', 'funds')
+"""
+_PLANNED = "SELECT track_id FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = 'planned'"
+
+
+@define
+class _DepositList:
+    """What was seen of the bank's list of one deposit account."""
+
+    lock: anyio.Lock = field(factory=anyio.Lock)
+    newest: frozenset[EntryKey] = frozenset()
+
+
+@define
+class RecoveryCheck:
+    """Looks chunks up at the bank before their first send.
+
+    Attributes:
+        tables: the ledger.
+        timeout: seconds one request may take.
+    """
+
+    tables: Tables
+    timeout: float
+    _lists: dict[tuple[str, str], _DepositList] = field(factory=dict[tuple[str, str], _DepositList])
+
+    def is_needed(self, sight: Sight) -> bool:
+        """Return True if a chunk has to be looked up before it is sent."""
+        return sight.policy.look_before_send != "never" and sight.chunk.runner != self.tables.identity.runner
+
+    async def check(self, sight: Sight, product: Product) -> bool:
+        """Look a chunk's transfers up, and take in what the bank has of them.
+
+        Args:
+            sight: the chunk.
+            product: what it pays out.
+
+        Returns:
+            True if the chunk may be sent now; False if the bank could not be asked, and the chunk was put off.
+
+        Raises:
+            StorageError: the ledger cannot be used; nothing was sent.
+        """
+        try:
+            await self._look_up(sight, product)
+        except StorageError:
+            raise
+        except Exception as error:  # a user middleware may raise anything; nothing is sent without a response
+            logger.warning("payouts: chunk %s cannot be looked up before it is sent: %s", sight.chunk.chunk_id, error)
+            await put_off(self.tables, sight, backoff(FIRST_PAUSE_SECONDS, sight.chunk.looks))
+            return False
+        await adopt(self.tables, sight)
+        return True
+
+    async def _look_up(self, sight: Sight, product: Product) -> None:
+        chunk = sight.chunk
+        seen = self._lists.setdefault((chunk.product, chunk.deposit), _DepositList())
+        with suppress(NoListError):
+            async with seen.lock:  # the first walk may be a long one; those that wait for it read one page each
+                await self._walk(seen, product, chunk.deposit)
+            return
+        rows = await self.tables.fetch(_PLANNED, {"chunk_id": chunk.chunk_id})
+        found = await find_each(product, [row["track_id"] for row in rows], timeout=self.timeout)
+        await learn(self.tables, product, [entry for entries in found.values() for entry in entries], "recovered")
+
+    async def _walk(self, seen: _DepositList, product: Product, deposit: str) -> None:
+        """Take in the bank's list as far back as something that is still to be sent may stand in it."""
+        of_deposit: Parameters = {"product": product.name, "account": product.account, "deposit": deposit}
+        oldest = (await self.tables.fetch(_OLDEST, of_deposit))[0]["at"]
+        newest: frozenset[EntryKey] | None = None
+        async with aclosing(walk(product, deposit, timeout=self.timeout, known=seen.newest)) as pages:
+            async for page in pages:
+                if newest is None:
+                    newest = frozenset(key for entry in page if (key := entry_key(entry)) is not None)
+                await learn(self.tables, product, page, "recovered")
+                if oldest is not None and await self._is_decided_before(product, page, oldest):
+                    break
+        seen.newest = newest or seen.newest
+
+    async def _is_decided_before(self, product: Product, page: Sequence[Settlement], moment: float) -> bool:
+        """Return True if a page shows a transfer that was decided before ``moment``: what is behind it is older.
+
+        assumed: the bank lists the newest first.
+        """
+        names = {product.own(entry.track_id) for entry in page if entry.track_id}
+        records = await reading.transfers(self.tables, product.name, product.account, names)
+        return any(one.state in FINAL and one.changed_at < moment for one in records.values())

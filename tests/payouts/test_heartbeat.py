@@ -1,0 +1,85 @@
+"""A sender keeps its place while it lives, and gives it back within seconds when it does not."""
+
+import asyncio
+
+import anyio
+import pytest
+
+from paystar_async.errors import StorageUnavailable
+from paystar_async.payouts import heartbeat
+from paystar_async.payouts.claims import SLOT_SECONDS
+from paystar_async.payouts.heartbeat import BEAT_SECONDS
+from paystar_async.payouts.records import Policy
+from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.places import Place
+
+_PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE work = 'wait'"
+
+
+async def sending(place: Place, desk: Desk) -> tuple[asyncio.Task[float | None], asyncio.Event]:
+    """Return a call under way that takes the only place there is, and what ends it."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
+    sent, answered = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        sent.set()
+        await answered.wait()
+
+    desk.teller.on_answer = wait
+    task = asyncio.create_task(desk.advancer.advance((await desk.chunks())[0]))
+    await sent.wait()
+    desk.teller.on_answer = None
+    return task, answered
+
+
+async def beats(place: Place, desk: Desk, times: int) -> None:
+    for _ in range(times):
+        await anyio.wait_all_tasks_blocked()
+        [[before]] = place.sql(_PLACE)
+        place.passes(BEAT_SECONDS)
+        for _ in range(100_000):
+            if place.sql(_PLACE)[0][0] > before:
+                break
+            await asyncio.sleep(0)
+
+
+async def test_sending_keeps_place_while_its_sender_lives(place: Place, desk: Desk) -> None:
+    task, answered = await sending(place, desk)
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    await beats(place, desk, 5)
+    assert 5 * BEAT_SECONDS > SLOT_SECONDS
+    await other.advancer.advance((await desk.chunks())[1])
+    assert len(desk.teller.calls) == 1
+    answered.set()
+    await task
+    await other.advancer.advance((await desk.chunks())[1])
+    assert await desk.states() == ["success"] * 2
+    desk.advancer.close()
+    await desk.background.drain(5.0)
+
+
+async def test_place_of_killed_sender_is_free_within_seconds(
+    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its chunk stays what it is until its lease is over: only the place is given back."""
+
+    async def cut_off(*_: object) -> None:
+        raise StorageUnavailable("no route to the server")
+
+    monkeypatch.setattr(heartbeat, "extend_slots", cut_off)
+    task, answered = await sending(place, desk)
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    place.passes(SLOT_SECONDS + 0.1)
+    await other.advancer.advance((await desk.chunks())[1])
+    assert await desk.states() == ["sending", "success"]
+    answered.set()
+    await task
+    assert await desk.states() == ["success"] * 2
+
+
+async def test_close_ends_heartbeat_at_once(desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await desk.advancer.advance((await desk.chunks())[0])
+    desk.advancer.close()
+    await desk.background.drain(5.0)
+    assert desk.clock.sleepers == 0

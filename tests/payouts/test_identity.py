@@ -1,0 +1,161 @@
+"""A process goes on with the ledger it has opened, or stops: nothing is sent from another or an older one."""
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from paystar_async.clock import ManualClock
+from paystar_async.errors import StorageError, StorageUnavailable
+from paystar_async.payouts.agenda import Agenda
+from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.records import Policy
+from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.places import Place
+
+ONE_EACH = Policy(chunk=1)
+
+
+def file_desk(path: Path) -> tuple[Desk, SqliteDatabase]:
+    clock = ManualClock()
+    database = SqliteDatabase(path, clock=clock)
+    return Desk(Ledger(database, clock=clock), clock), database
+
+
+def files(folder: Path) -> list[Path]:
+    return list(folder.iterdir())
+
+
+def remove(paths: list[Path]) -> None:
+    for path in paths:
+        path.unlink()
+
+
+async def refuses(desk: Desk, chunk: str, match: str) -> None:
+    """The ledger is used no more, for sending, reading or planning, and nothing was sent."""
+    sent = len(desk.teller.calls)
+    for _ in range(2):
+        with pytest.raises(StorageError, match=match):
+            await desk.advancer.advance(chunk)
+        with pytest.raises(StorageError, match=match):
+            await desk.ledger.batches()
+        with pytest.raises(StorageError, match=match):
+            await desk.ledger.plan(desk.product, "other", each(transfers(1, amount=1)))
+    assert len(desk.teller.calls) == sent
+
+
+async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    desk, database = file_desk(path)
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=ONE_EACH)
+    first, second = await desk.chunks()
+    with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "copy.db") as target:
+        source.backup(target)
+    await desk.advancer.advance(first)
+    (tmp_path / "copy.db").replace(path)
+    for name in ("l.db-wal", "l.db-shm"):
+        (tmp_path / name).unlink(missing_ok=True)
+    await refuses(desk, second, "file was replaced")
+    await database.aclose()
+
+
+async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    desk, database = file_desk(path)
+    await desk.ledger.plan(desk.product, "a", each(transfers(1)))
+    await database.aclose()
+    shutil.copy(path, tmp_path / "copy.db")
+    (tmp_path / "copy.db").replace(path)
+    with pytest.raises(StorageError, match="file was replaced"):
+        await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    with sqlite3.connect(path) as file:
+        assert file.execute("SELECT batch_id FROM paystar_payout_batches").fetchall() == [("a",)]
+    await database.aclose()
+
+
+async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    desk, database = file_desk(path)
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=ONE_EACH)
+    [first, _] = await desk.chunks()
+    remove(files(tmp_path))
+    await refuses(desk, first, "deleted or moved")
+    assert not files(tmp_path)
+    await database.aclose()
+
+
+async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
+    """Also one that a key store, say, has made anew in the same file."""
+    path = tmp_path / "l.db"
+    desk, database = file_desk(path)
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=ONE_EACH)
+    [first, _] = await desk.chunks()
+    remove(files(tmp_path))
+    await database.migrate("keys", ["CREATE TABLE keys (name TEXT)"])
+    with pytest.raises(StorageError):
+        await desk.advancer.advance(first)
+    await refuses(desk, first, "replaced by another|no such table|file was replaced")
+    await database.aclose()
+
+
+async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "l.db"
+    desk, database = file_desk(path)
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    [chunk] = await desk.chunks()
+    names = [file.name for file in files(tmp_path)]
+    (tmp_path / "away").mkdir()
+    for name in names:
+        (tmp_path / name).rename(tmp_path / "away" / name)
+    with pytest.raises(StorageUnavailable, match="deleted or moved"):
+        await desk.advancer.advance(chunk)
+    for name in names:
+        (tmp_path / "away" / name).rename(tmp_path / name)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success"]
+    await database.aclose()
+
+
+async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: Desk) -> None:
+    """A backup that was restored into the open file, or a server's, under a running process."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=ONE_EACH)
+    chunks = await desk.chunks()
+    for chunk in chunks[:2]:
+        await desk.advancer.advance(chunk)
+    place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
+    await refuses(desk, chunks[2], "older than it was before")
+
+
+async def test_agenda_older_ledger_is_refused(place: Place, desk: Desk) -> None:
+    """A process that sends nothing itself has seen how far the others had come."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=ONE_EACH)
+    chunks = await desk.chunks()
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    agenda = Agenda(other.ledger.tables, (other.product,), other.advancer)
+    await desk.advancer.advance(chunks[0])
+    await agenda.due(10)
+    place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
+    with pytest.raises(StorageError, match="older than it was before"):
+        await agenda.due(10)
+    await refuses(other, chunks[1], "older than it was before")
+
+
+async def test_claim_after_failover_is_refused(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    [chunk] = await desk.chunks()
+    assert desk.ledger.tables.identity.origin
+    desk.ledger.tables.identity.origin = "0000002A"  # the timeline of the server that failed
+    await refuses(desk, chunk, "failed over|file was replaced")
+
+
+async def test_claims_of_several_processes_never_look_older(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(6)), policy=ONE_EACH)
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    agenda = Agenda(desk.ledger.tables, (desk.product,), desk.advancer)
+    for number, chunk in enumerate(await desk.chunks()):
+        await (other if number % 2 else desk).advancer.advance(chunk)
+        await agenda.due(10)
+    assert await desk.states() == ["success"] * 6
+    assert desk.ledger.tables.identity.runner != other.ledger.tables.identity.runner

@@ -1,0 +1,177 @@
+"""Recovered work is looked up at the bank before its first send: what a ledger has forgotten is not paid again."""
+
+from typing import Any
+
+import pytest
+
+from paystar_async.errors import BadAnswer, Unanswered
+from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
+from paystar_async.payouts.bank_list import PAGE_SIZE
+from paystar_async.payouts.product import WalletPayouts
+from paystar_async.payouts.records import Policy
+from tests.payouts.bank import Desk, Teller, each, raising, transfers, wallet_transfer
+from tests.payouts.places import Place
+
+
+class ListingTeller(Teller):
+    """A bank that keeps its list newest first, in pages."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pages: list[tuple[int, int]] = []
+
+    async def _answer(self, value: Any, before_send: Any) -> object:
+        if not isinstance(value, FindTransfers) or value.track_id is not None or self.finds:
+            return await super()._answer(value, before_send)
+        skip, limit = value.skip or 0, value.limit or PAGE_SIZE
+        listed = [self.entry(name) for name in reversed(self.statuses)][skip : skip + limit]
+        self.pages.append((skip, len(listed)))
+        return listed
+
+
+@pytest.fixture
+def desk(place: Place) -> Desk:
+    return Desk(place.ledger(), place.clock, ListingTeller())
+
+
+def restarted(desk: Desk, place: Place) -> Desk:
+    """Return a process that goes on where ``desk`` was ended."""
+    return Desk(place.ledger(), place.clock, desk.teller)
+
+
+def pages_of(desk: Desk) -> list[tuple[int, int]]:
+    assert isinstance(desk.teller, ListingTeller)
+    return desk.teller.pages
+
+
+async def work_off(desk: Desk) -> None:
+    while due := [chunk for chunk, at in await desk.advancer.due() if at <= await desk.advancer.now()]:
+        await desk.advancer.advance(due[0])
+
+
+async def planned(desk: Desk, count: int, **policy: Any) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(count)), policy=Policy(**policy))
+
+
+async def test_step_recovered_work_takes_what_bank_has_and_sends_rest(place: Place, desk: Desk) -> None:
+    await planned(desk, 6, chunk=3)
+    desk.teller.execute(transfers(2))  # by a life of this ledger that it has forgotten
+    desk.teller.execute(transfers(4)[3:], TransferStatus.FAILED)
+    desk.teller.execute(transfers(5)[4:], TransferStatus.PENDING)
+    other = restarted(desk, place)
+    await work_off(other)
+    assert await other.states() == ["success", "success", "success", "failed", "pending", "success"]
+    assert set(desk.teller.executed.values()) == {1}
+    assert (await other.causes("t-00000"))[-1] == "recovered"
+
+
+async def test_step_own_work_is_not_looked_up(desk: Desk) -> None:
+    await planned(desk, 4, chunk=2)
+    await work_off(desk)
+    assert pages_of(desk) == []
+
+
+async def test_step_recovered_work_costs_one_list_call_a_chunk(place: Place, desk: Desk) -> None:
+    await planned(desk, 8, chunk=2)
+    other = restarted(desk, place)
+    await work_off(other)
+    # The first walk ends at an empty page; from then on each ends at what the one before has seen.
+    assert pages_of(desk) == [(0, 0), (0, 2), (2, 0), (0, 4), (0, 6)]
+    assert set(desk.teller.executed.values()) == {1}
+
+
+async def test_walk_ends_where_older_work_was_decided(place: Place, desk: Desk) -> None:
+    desk.teller.execute(transfers(PAGE_SIZE + 10))
+    await desk.ledger.plan(desk.product, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
+    await work_off(desk)
+    place.passes(10)
+    new = transfers(PAGE_SIZE + 14)[-2:]
+    await desk.ledger.plan(desk.product, "b", each(new))
+    pages_of(desk).clear()
+    await work_off(restarted(desk, place))
+    assert pages_of(desk) == [(0, PAGE_SIZE)]
+    assert await desk.states("b") == ["success"] * 2
+
+
+@pytest.mark.parametrize(("look", "count"), [("always", 1), ("never", 0)])
+async def test_policy_says_whether_own_work_is_looked_up(place: Place, desk: Desk, look: str, count: int) -> None:
+    await planned(desk, 2, look_before_send=look)
+    await work_off(desk if look == "always" else restarted(desk, place))
+    assert len(pages_of(desk)) == count
+    assert await desk.states() == ["success"] * 2
+
+
+@pytest.mark.parametrize("error", [Unanswered("no answer"), BadAnswer("$", "HTML"), OSError("x")])
+async def test_step_sends_nothing_while_bank_cannot_be_asked(place: Place, desk: Desk, error: Exception) -> None:
+    await planned(desk, 2)
+    other = restarted(desk, place)
+    [chunk] = await desk.chunks()
+
+    def broken(_: str | None) -> object:
+        raise error
+
+    desk.teller.finds.extend([broken, broken])
+    for pause in (1.0, 2.0):
+        due = await other.advancer.advance(chunk)
+        assert due is not None
+        assert due - await other.advancer.now() == pytest.approx(pause, abs=0.5)
+        assert desk.teller.calls == []
+        place.passes(pause)
+    await other.advancer.advance(chunk)
+    assert await desk.states() == ["success"] * 2
+
+
+async def test_step_recovered_wallet_transfers_are_found_one_by_one(place: Place) -> None:
+    desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w")
+    values = [wallet_transfer(number) for number in range(3)]
+    await desk.ledger.plan(desk.product, "b", each(values))
+    desk.teller.execute(values[:1])
+    other = Desk(place.ledger(), place.clock, desk.teller, product=WalletPayouts, account="w")
+    await other.advancer.advance((await desk.chunks())[0])
+    assert desk.teller.asked == [one.track_id for one in values]
+    assert desk.teller.calls == [["w-00001", "w-00002"]]
+
+
+async def test_step_recovered_transfer_with_other_amount_needs_review(place: Place, desk: Desk) -> None:
+    await planned(desk, 1)
+    said = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
+    desk.teller.finds.extend([lambda _: [said], lambda _: []])
+    await work_off(restarted(desk, place))
+    assert await desk.states() == ["needs_review"]
+    assert desk.teller.calls == []
+
+
+async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> None:
+    """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
+    await planned(desk, 10, chunk=2)
+    tables = [row[0] for row in place.sql(place.LIST_TABLES)]
+    for table in tables:
+        place.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
+    chunks = await desk.chunks()
+    for chunk in chunks[:2]:
+        await desk.advancer.advance(chunk)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunks[2])
+    for table in tables:
+        place.sql(f"DELETE FROM {table}")
+        place.sql(f"INSERT INTO {table} SELECT * FROM backup_{table}")
+    other = restarted(desk, place)
+    await work_off(other)
+    assert await other.states() == ["success"] * 10
+    assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(10)}
+
+
+async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place, desk: Desk) -> None:
+    """Chunk by chunk each looks up what the other has sent meanwhile."""
+    await planned(desk, 6, chunk=2)
+    other = restarted(desk, place)
+    chunks = await desk.chunks()
+    rows = place.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
+    await desk.advancer.advance(chunks[0])
+    # The copy has not seen that: it is as it was.
+    place.sql(f"UPDATE paystar_payout_chunks SET work = 'send', due = 0, owner = NULL WHERE chunk_id = '{chunks[0]}'")
+    place.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0, hashid = NULL")
+    assert rows
+    await work_off(other)
+    assert await other.states() == ["success"] * 6
+    assert set(desk.teller.executed.values()) == {1}
