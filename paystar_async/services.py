@@ -47,6 +47,7 @@ from paystar_async.models.wallet import (
     WalletTransfer,
 )
 from paystar_async.values.dates import JalaliDay
+from paystar_async.values.sealed import private_methods
 
 T = TypeVar("T")
 
@@ -63,6 +64,7 @@ class Caller(Protocol):
         ...
 
 
+@private_methods
 class IdentityCalls:
     """Does this person own this mobile number, card or IBAN?"""
 
@@ -167,6 +169,7 @@ class IdentityCalls:
         return answer.value
 
 
+@private_methods
 class InquiryCalls:
     """Whose account is this, and what is its IBAN?"""
 
@@ -244,6 +247,7 @@ class InquiryCalls:
         return answer.value
 
 
+@private_methods
 class TransfersCalls:
     """Bank transfers: what is asked for, what became of it, and what is in the account."""
 
@@ -371,6 +375,7 @@ class TransfersCalls:
         return answer.value
 
 
+@private_methods
 class GatewayCalls:
     """The internet payment gateway: create, the payment page, verify, inquiry."""
 
@@ -543,6 +548,7 @@ class GatewayCalls:
         return answer.value
 
 
+@private_methods
 class WalletCalls:
     """Wallet payouts."""
 
@@ -629,6 +635,7 @@ class WalletCalls:
         return answer.value
 
 
+@private_methods
 class KeysCalls:
     """Renewing the three keys that live for 24 hours."""
 

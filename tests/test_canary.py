@@ -25,6 +25,7 @@ from paystar_async.endpoint import Endpoint, Request, Response, Send
 from paystar_async.errors import BY_STATUS, PaystarError
 from paystar_async.events import Event
 from paystar_async.keys.crypto import Crypto
+from paystar_async.table import TABLE
 from tests.describe.planting import examples
 from tests.transport.asking import CALLS
 from tests.transport.tcp import Server, Talk, serving
@@ -219,9 +220,7 @@ def look_at_error(error: PaystarError) -> None:
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
         look("a pickled error", pickle.dumps(error, protocol).decode("latin-1"))
     for filename, variables in frames(error):
-        # The generated method and what makes its request hold the caller's own arguments, as the caller does.
-        own = filename.endswith("services.py")
-        look(f"a frame of {filename}", variables, people=not own)
+        look(f"a frame of {filename}", variables)
 
 
 def look_at_logs(records: list[logging.LogRecord]) -> None:
@@ -326,7 +325,7 @@ async def test_a_callers_own_timeout_shows_no_secret(row: Endpoint) -> None:
 
     assert len(found) > 3, "the frames of the package are there to be looked at"
     for filename, variables in found:
-        look(f"a frame of {filename}", variables, people=not filename.endswith("services.py"))
+        look(f"a frame of {filename}", variables)
 
 
 def test_the_canaries_would_be_found() -> None:
@@ -380,6 +379,84 @@ async def test_a_key_that_cannot_be_put_in_place_is_not_shown_either(realm: Any)
     with pytest.raises(PaystarError) as caught:
         await paystar.keys.replace(realm, token=f"{SECRETS['api_key']}\n", refresh_token=SECRETS["refresh_token"])
     await paystar.aclose()
+
+    for filename, variables in frames(caught.value):
+        look(f"a frame of {filename}", variables)
+
+
+def _wrong_fields(row: Endpoint) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each field of a row that can be wrong, and arguments with a canary in it."""
+    from paystar_async.models.base import fields_of
+
+    for one in fields_of(row.request):
+        if one.item is None and one.kind is not None:
+            yield one.name, {**personal(row.request), one.name: f"{CARD}\nkanari"}
+        elif one.item is not None:
+            for inner in fields_of(one.item):
+                entry = {**personal(one.item), inner.name: f"{CARD}\nkanari"}
+                yield f"{one.name}.{inner.name}", {**personal(row.request), one.name: [entry]}
+
+
+REFUSED = [(row, name, values) for row in TABLE for name, values in _wrong_fields(row)]
+
+
+@pytest.mark.parametrize(("row", "name", "values"), REFUSED, ids=[f"{row.id} {name}" for row, name, _ in REFUSED])
+async def test_a_refused_value_is_in_no_frame(row: Endpoint, name: str, values: dict[str, Any]) -> None:
+    paystar = Paystar(
+        application=Application(id="77", access_password="x", api_key="y"),
+        gateway=Gateway(id="g", sign_key="s"),
+        wallet=Wallet(hashid="w", password="p", sign_key="s", api_key="k"),
+    )
+    method = getattr(getattr(paystar, row.service), row.name)
+    with pytest.raises(PaystarError) as caught:
+        _ = method(**values) if row.kind == "page" else await method(**values)
+
+    found = list(frames(caught.value))
+    assert found, "the lines of the package are kept"
+    for filename, variables in found:
+        look(f"a frame of {filename}", variables)
+
+
+@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+def test_a_refused_request_value_is_in_no_frame(row: Endpoint) -> None:
+    with pytest.raises((PaystarError, TypeError)) as caught:
+        row.request(**{**personal(row.request), "kanari": CARD})
+    for name, values in _wrong_fields(row):
+        with pytest.raises(PaystarError) as caught:
+            row.request(**values)
+        for filename, variables in frames(caught.value):
+            look(f"a frame of {filename} ({name})", variables)
+
+
+@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+async def test_a_cancelled_call_shows_no_person(row: Endpoint) -> None:
+    class Never:
+        fences = True
+
+        async def send(self, *_: object, **__: object) -> Any:
+            await asyncio.Event().wait()
+
+        async def aclose(self) -> None: ...
+
+    paystar = Paystar(
+        application=Application(id="77", access_password="x", api_key="y", refresh_token="r"),
+        gateway=Gateway(id="g", sign_key="s"),
+        wallet=Wallet(
+            hashid="w",
+            password="p",
+            sign_key="s",
+            api_key="k",
+            inquiry_key="i",
+            refresh_token="r",
+            refresh_inquiry_key="q",
+        ),
+        engine=Never(),
+    )
+    task = asyncio.ensure_future(call(paystar, row))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await task
 
     for filename, variables in frames(caught.value):
         look(f"a frame of {filename}", variables)

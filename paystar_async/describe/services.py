@@ -65,6 +65,7 @@ def class_name(service: str) -> str:
 
 def _class(service: str, rows: Sequence[Endpoint]) -> str:
     head = [
+        "@private_methods",
         f"class {class_name(service)}:",
         f'    """{service_doc(rows)}"""',
         "",
@@ -193,7 +194,10 @@ def _imports(table: Table) -> str:
     for row in table:
         used |= {row.request, *types_within(answer_type(row.request))}
         used.update(found for one in fields_of(row.request) for found in types_within(one.annotation))
-    modules: dict[str, set[str]] = {"typing": {"Protocol", "TypeVar"}}
+    modules: dict[str, set[str]] = {
+        "typing": {"Protocol", "TypeVar"},
+        "paystar_async.values.sealed": {"private_methods"},
+    }
     for one in used:
         modules.setdefault(one.__module__, set()).add(public_name(one))
     modules.pop("builtins", None)

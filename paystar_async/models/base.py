@@ -15,6 +15,7 @@ import attrs
 
 from paystar_async.errors import InvalidValue
 from paystar_async.values.kind import Kind, doc_of, kind_of
+from paystar_async.values.sealed import private
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -63,6 +64,9 @@ def sent(cls: C) -> C:
     """Class decorator of what is sent: every field is checked and normalised by its kind as it is made."""
     made = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_converting)
     type.__setattr__(made, "__repr__", _masked)
+    # A value that is refused stands in the frames of those who refused it.
+    made_init: Any = made.__init__
+    type.__setattr__(made, "__init__", private(made_init))
     return made
 
 

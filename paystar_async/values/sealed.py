@@ -4,9 +4,12 @@ A tracker of errors prints the variables of every frame. Here an error keeps its
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from functools import wraps
-from traceback import clear_frames
+from inspect import iscoroutinefunction, isfunction
+from traceback import clear_frames, walk_tb
+from types import FrameType
 from typing import Any, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
@@ -40,4 +43,75 @@ def sealed_class(cls: C) -> C:
     """Class decorator: the same for what an instance is made of."""
     made: Any = cls
     made.__init__ = sealed(cast("Callable[..., None]", made.__init__))
+    return cls
+
+
+_HOLD_ARGUMENTS = ("paystar_async.services", "paystar_async.models.", "paystar_async.values.")
+"""Modules whose frames hold a caller's values as they were given; above and below them travel masked requests."""
+
+
+def clear_arguments(error: BaseException, outer: BaseException | None = None) -> None:
+    """Clear the variables of the frames that hold a caller's own values: cards, national ids, mobile numbers.
+
+    Args:
+        error: what was raised; its causes, contexts and members are cleared too.
+        outer: what was handled around the call, which is the caller's.
+    """
+    left: list[BaseException | None] = [error]
+    seen = {id(outer)}
+    while left:
+        one = left.pop()
+        if one is None or id(one) in seen:
+            continue
+        seen.add(id(one))
+        for frame, _ in walk_tb(one.__traceback__):
+            if _holds_arguments(frame):
+                with suppress(RuntimeError):  # it is still running
+                    frame.clear()
+        left += [one.__cause__, one.__context__]
+        if isinstance(one, BaseExceptionGroup):
+            left += cast("BaseExceptionGroup[BaseException]", one).exceptions
+
+
+def _holds_arguments(frame: FrameType) -> bool:
+    is_generated = frame.f_code.co_filename.startswith("<attrs generated")
+    return is_generated or str(frame.f_globals.get("__name__")).startswith(_HOLD_ARGUMENTS)
+
+
+def private(read: Callable[P, T]) -> Callable[P, T]:
+    """Have a function's traceback show none of the values that it was given."""
+
+    @wraps(read)
+    def private(*args: P.args, **kwargs: P.kwargs) -> T:
+        outer = sys.exception()
+        try:
+            return read(*args, **kwargs)
+        except BaseException as error:
+            del args, kwargs
+            clear_arguments(error, outer)
+            raise
+
+    return private
+
+
+def _private_async(read: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    @wraps(read)
+    async def private(*args: P.args, **kwargs: P.kwargs) -> T:
+        outer = sys.exception()
+        try:
+            return await read(*args, **kwargs)
+        except BaseException as error:
+            del args, kwargs
+            clear_arguments(error, outer)
+            raise
+
+    return private
+
+
+def private_methods(cls: C) -> C:
+    """Class decorator: ``private`` for all public methods, coroutine functions too."""
+    for name, method in list(vars(cls).items()):
+        if isfunction(method) and not name.startswith("_"):
+            wrapped: Any = _private_async(method) if iscoroutinefunction(method) else private(method)
+            setattr(cls, name, wrapped)
     return cls
