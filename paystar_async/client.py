@@ -15,7 +15,7 @@ from paystar_async.background import Background
 from paystar_async.clock import Clock, SystemClock
 from paystar_async.endpoint import Middleware, Realm, Response, onion
 from paystar_async.errors import ConfigurationError
-from paystar_async.events import OnEvent, notifier
+from paystar_async.events import OnEvent, logger, notifier
 from paystar_async.keyring import Keys
 from paystar_async.keys.choose import key_store
 from paystar_async.keys.crypto import Crypto
@@ -26,7 +26,7 @@ from paystar_async.loops import LoopLocal
 from paystar_async.middleware.auth import Auth
 from paystar_async.middleware.deadline import Deadline
 from paystar_async.middleware.limit import Limit
-from paystar_async.middleware.log import Log, logger
+from paystar_async.middleware.log import Log
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
 from paystar_async.options import Checks, Options

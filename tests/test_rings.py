@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -191,10 +191,12 @@ async def of_another_task(request: Request[Any], next: Send, /) -> Response[Any]
 
 
 async def at_once(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-    first, second = await asyncio.gather(next(request), next(request), return_exceptions=True)
-    failure = first if isinstance(first, BaseException) else second
-    assert isinstance(failure, BaseException)
-    raise failure
+    ended = await asyncio.gather(next(request), next(request), return_exceptions=True)
+    raise next_failure(ended)
+
+
+def next_failure(ended: Iterable[Response[Any] | BaseException]) -> BaseException:
+    return next(one for one in ended if isinstance(one, BaseException))
 
 
 async def after_cancelling(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002

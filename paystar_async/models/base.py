@@ -65,8 +65,7 @@ def sent(cls: C) -> C:
     made = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_converting)
     type.__setattr__(made, "__repr__", _masked)
     # A value that is refused stands in the frames of those who refused it.
-    made_init: Any = made.__init__
-    type.__setattr__(made, "__init__", private(made_init))
+    type.__setattr__(made, "__init__", private(cast("Any", made).__init__))
     return made
 
 

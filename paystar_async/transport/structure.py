@@ -150,7 +150,7 @@ def _read_up_to_fault(entries: list[object], item: Any, converter: BaseConverter
             break
     else:
         return read
-    raise IterableValidationError("an entry does not fit", [fault], list)
+    raise cast("Any", IterableValidationError)("an entry does not fit", [fault], list)
 
 
 def _fault(careful: Callable[[object, Any], Any], entry: object, item: Any) -> Exception:

@@ -1,5 +1,7 @@
 """Bodies, numbers and nesting that a sandbox takes are bounded; what is beyond is the sender's fault, never a crash."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from paystar_async.errors import ConfigurationError
@@ -22,7 +24,7 @@ async def test_body_limit_large_body_is_413(merchant: Merchant, path: str, limit
 
 @pytest.mark.parametrize("form", ["application/x-www-form-urlencoded", "application/json"])
 async def test_body_limit_stream_without_length_is_refused(merchant: Merchant, form: str) -> None:
-    async def endless() -> object:
+    async def endless() -> AsyncIterator[bytes]:
         while True:
             yield b"a" * 40_000
 

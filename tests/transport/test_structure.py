@@ -262,7 +262,7 @@ def test_structure_stops_at_the_first_wrong_entry(where: str) -> None:
 
 
 def test_structure_explains_a_late_fault_alone() -> None:
-    entries = [*[DONE] * 500, {"status": 7}, *[DONE] * 10, *[[]] * 500]
+    entries: list[object] = [*[DONE] * 500, {"status": 7}, *[DONE] * 10, *[[]] * 500]
 
     assert refusal(SETTLEMENTS, entries) == ("$.data[511]", "expected an object, got a list")
 
