@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.errors import StorageCorrupt, StorageError, WrongStorageKey
+from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, WrongStorageKey
 from paystar_async.keys.crypto import Crypto
 from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.payload import Codec
@@ -75,6 +75,11 @@ class Tables:
         if connection is not None:
             from paystar_async.storage.postgres import PostgresTransaction
 
+            if isinstance(self._database, AtOnce):
+                raise ConfigurationError(
+                    "the ledger is in a file, and no PostgreSQL connection leads there",
+                    hint="keep it in the database of your connection: database='postgresql://…'",
+                )
             own = Timed(PostgresTransaction(connection), self._now())
             await own.execute("SAVEPOINT paystar_payouts")
             try:

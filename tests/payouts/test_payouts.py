@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import psycopg
 import pytest
 
 from paystar_async import Application, Crypto, ManualClock, Paystar, Policy, Transfer, WalletTransfer
@@ -462,6 +463,18 @@ def test_on_trio_it_is_paid_too(client: Client, sandbox: Sandbox) -> None:
 
     assert anyio.run(run, backend="trio") == 5
     assert {line.count for line in sandbox.ledger.values()} == {1}
+
+
+async def test_submit_with_a_connection_needs_a_ledger_in_postgres(
+    sandbox: Sandbox, tmp_path: Path, postgres_schema: str
+) -> None:
+    async with (
+        Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "p.db") as paystar,
+        await psycopg.AsyncConnection.connect(postgres_schema) as connection,
+    ):
+        with pytest.raises(ConfigurationError, match="in a file"):
+            await paystar.payouts.submit(transfers(1), batch_id="b", connection=connection)
+        assert await paystar.payouts.batches() == []
 
 
 OUT_OF_AN_ADDRESS: list[Any] = ["b\0", "b\ud83d", "", "b\n", "b" * 1001, 7, None, b"b", ["b"]]
