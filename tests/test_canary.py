@@ -12,6 +12,7 @@ import re
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -22,11 +23,12 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.client import Paystar
 from paystar_async.clock import SystemClock
 from paystar_async.endpoint import Endpoint, Request, Response, Send
-from paystar_async.errors import BY_STATUS, PaystarError
+from paystar_async.errors import BY_STATUS, PaystarError, Unanswered
 from paystar_async.events import Event
 from paystar_async.keys.crypto import Crypto
 from paystar_async.table import TABLE
 from tests.describe.planting import examples
+from tests.support import Engine, in_turn
 from tests.transport.asking import CALLS
 from tests.transport.tcp import Server, Talk, serving
 
@@ -460,3 +462,28 @@ async def test_a_cancelled_call_shows_no_person(row: Endpoint) -> None:
 
     for filename, variables in frames(caught.value):
         look(f"a frame of {filename}", variables)
+
+
+@pytest.mark.parametrize("field", ["phone", "national_code", "card_number", "mail", "name", "amount"])
+@pytest.mark.parametrize("wrong", [False, True], ids=["unanswered", "refused value"])
+async def test_payments_start_failure_shows_no_person(field: str, wrong: bool, tmp_path: Path) -> None:
+    values: dict[str, Any] = {
+        "phone": "09123456789",
+        "national_code": NATIONAL_ID,
+        "card_number": CARD,
+        "amount": 50_000,
+    }
+    if wrong:
+        values[field] = f"{CARD}\nkanari"
+    paystar = Paystar(
+        gateway=Gateway(id="g", sign_key="s"),
+        engine=Engine(in_turn(Unanswered("lost"))),
+        database=tmp_path / "orders.db",
+    )
+    with pytest.raises(PaystarError) as caught:
+        await paystar.payments.start(order_id="o-1", callback="https://shop.example/back", **values)
+    await paystar.aclose()
+
+    for filename, variables in frames(caught.value):
+        look(f"a frame of {filename}", variables)
+        assert "09123456789" not in variables

@@ -34,6 +34,7 @@ from paystar_async.payments.rounds import Rounds
 from paystar_async.payments.started import StartedPayment
 from paystar_async.payments.starting import start
 from paystar_async.services import GatewayCalls
+from paystar_async.values.sealed import private_async
 
 H = TypeVar("H", bound=Handler)
 
@@ -61,6 +62,7 @@ class Payments(Confirming):
         self._checks: WeakKeyDictionary[Background, OrderChecks] = WeakKeyDictionary()
         self._rounds: set[Rounds] = set()
 
+    @private_async
     async def start(
         self,
         *,

@@ -4,7 +4,7 @@ A tracker of errors prints the variables of every frame. Here an error keeps its
 """
 
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from functools import wraps
 from inspect import iscoroutinefunction, isfunction
@@ -46,7 +46,13 @@ def sealed_class(cls: C) -> C:
     return cls
 
 
-_HOLD_ARGUMENTS = ("paystar_async.services", "paystar_async.models.", "paystar_async.values.")
+_HOLD_ARGUMENTS = (
+    "paystar_async.services",
+    "paystar_async.models.",
+    "paystar_async.values.",
+    "paystar_async.payments.shop",
+    "paystar_async.payments.starting",
+)
 """Modules whose frames hold a caller's values as they were given; above and below them travel masked requests."""
 
 
@@ -94,7 +100,9 @@ def private(read: Callable[P, T]) -> Callable[P, T]:
     return private
 
 
-def _private_async(read: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+def private_async(read: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return a coroutine function as ``private`` does a function."""
+
     @wraps(read)
     async def private(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exception()
@@ -112,6 +120,6 @@ def private_methods(cls: C) -> C:
     """Class decorator: ``private`` for all public methods, coroutine functions too."""
     for name, method in list(vars(cls).items()):
         if isfunction(method) and not name.startswith("_"):
-            wrapped: Any = _private_async(method) if iscoroutinefunction(method) else private(method)
+            wrapped: Any = private_async(method) if iscoroutinefunction(method) else private(method)
             setattr(cls, name, wrapped)
     return cls
