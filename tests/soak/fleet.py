@@ -55,7 +55,7 @@ class WorkerProcess:
     def tell(self, do: str, **values: object) -> None:
         """Give the worker a command."""
         assert self._process.stdin is not None
-        with suppress(OSError):  # it has ended; whoever waits for what comes of the command notices
+        with suppress(OSError, ValueError):  # it has ended; whoever waits for what comes of the command notices
             self._process.stdin.write(json.dumps({"do": do, **values}) + "\n")
             self._process.stdin.flush()
 
@@ -96,7 +96,7 @@ class WorkerProcess:
         self._reader.join(END_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with suppress(OSError):  # what was still to be written has no reader any more
+                with suppress(OSError, ValueError):  # what was still to be written has no reader any more
                     pipe.close()
 
     def _listen(self) -> None:

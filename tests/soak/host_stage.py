@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from itertools import pairwise
@@ -23,6 +24,7 @@ BANK_DELAYS = ((0.01, 4.0), (0.02, 1.5))
 """How often the bank responds late, and by how many seconds."""
 MAX_STANDSTILL_SECONDS = 8.0
 """How long after the end of a partition the other hosts may stand still."""
+BUSY_SECONDS = 3.0
 DONE_SECONDS = 150.0
 FINAL = frozenset({"success", "failed", "reversed", "needs_review"})
 _RECORDS = "SELECT track_id, state, amount, reason FROM paystar_payout_transfers"
@@ -34,7 +36,7 @@ class Result:
 
     Attributes:
         scenario: what happened, in words.
-        kind: partition, refresh, failover or restore.
+        kind: partition, kill, refresh, failover or restore.
         transfers: submitted.
         paid: executed by the bank.
         duplicates: executed more than once.
@@ -150,15 +152,18 @@ class Stage:
         result.wrong += sum(amounts.get(track_id) != line["amount"] for track_id, line in executed.items())
         result.duplicates = sum(line["count"] > 1 for line in executed.values())
         result.ledger_stops = len(fleet.stop_reasons)
-        result.notes = dict(fleet.events)
+        result.notes = dict(fleet.events + Counter(reason.partition(";")[0] for reason in fleet.stop_reasons))
         result.seconds = time.monotonic() - since
         return result
 
     def standstill(self, healthy: Sequence[str], start: float, heal: float) -> tuple[float, float]:
-        """Return the longest time without a payment by these hosts after ``start``, and after ``heal``; seconds."""
+        """Return the longest time without a payment by these hosts after ``start``, and after ``heal``; seconds.
+
+        Times that begin more than ``BUSY_SECONDS`` after ``heal`` do not count: there may be nothing left to pay.
+        """
         addresses = {self.network.address(host) for host in healthy}
         times = sorted(at for at, host in self.bank.get("payments") if host in addresses)
-        gaps = [(before, after) for before, after in pairwise(times) if after > start]
+        gaps = [(before, after) for before, after in pairwise(times) if after > start and before < heal + BUSY_SECONDS]
         longest = max((after - max(before, start) for before, after in gaps), default=0.0)
         healed = [(max(before, heal), after) for before, after in gaps if after > heal]
         return longest, max((after - before for before, after in healed), default=0.0)

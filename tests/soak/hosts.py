@@ -23,27 +23,34 @@ from tests.soak.host_worker import Moment
 from tests.soak.network import Network, end_with_parent, run_inside
 from tests.soak.replication import ReplicatedPostgres
 
-KINDS = ("partition", "refresh", "failover", "restore")
-SAME_LEDGER = frozenset({"partition", "refresh"})
+KINDS = ("partition", "kill", "refresh", "failover", "restore")
+SAME_LEDGER = frozenset({"partition", "kill", "refresh"})
 POLICY: dict[str, Any] = {"chunk": 2, "concurrency": 4, "quiet_window": 3.0, "resend": True}
 LOOKED_UP = POLICY | ({"look_before_send": "always"} if "look_before_send" in Policy().to_text() else {})
-PAYMENTS_PER_SECOND = 30
+PAID_PER_SECOND = 20
 MOMENTS: tuple[Moment, ...] = ("claim-open", "claimed", "before-record")
+LEASE_CHECK_SECONDS = 4.0
+"""How long the others may take to see that nobody extends a lease any more, beyond the limit for a partition."""
+RECONNECT_SECONDS = 14.0
+"""A little more than a client needs to notice that its connections are dead."""
 MAX_SHORT_SECONDS, MAX_FULL_SECONDS = 240.0, 2_400.0
 
 
-def cut_off(stage: Stage, moments: dict[str, Moment], seconds: float, *, hurry: bool = True) -> Result:
+def cut_off(
+    stage: Stage, moments: dict[str, Moment], seconds: float, *, hurry: bool = True, concurrency: int = 4
+) -> Result:
     """Cut hosts off while each is at a moment that hurts; the others have enough to pay meanwhile."""
     since = time.monotonic()
     with stage.fleet(hurry=hurry) as (fleet, database):
         healthy = [host for host in WORKERS if host not in moments]
         for number in range(3):
-            count = int(PAYMENTS_PER_SECOND * (seconds + 12) / 3)
-            fleet.submit(f"{database}-{number}", count, POLICY, by=[WORKERS[number]])
+            count = int(PAID_PER_SECOND * min(1, concurrency / 4) * (seconds + 12) / 3)
+            policy = POLICY | {"concurrency": concurrency, "rate": PAID_PER_SECOND / POLICY["chunk"]}
+            fleet.submit(f"{database}-{number}", count, policy, by=[WORKERS[number]])
         stage.wait_paid(fleet, 30)
-        for host, moment in moments.items():
+        # Whoever holds a claim open keeps the others from theirs: that one comes last.
+        for host, moment in sorted(moments.items(), key=lambda item: item[1] == "claim-open"):
             fleet.workers[host].arm(moment)
-        for host, moment in moments.items():
             assert fleet.workers[host].held.wait(20), f"{host} does not come to {moment}"
         with stage.network.partition(*moments):
             start = time.monotonic()
@@ -55,7 +62,28 @@ def cut_off(stage: Stage, moments: dict[str, Moment], seconds: float, *, hurry: 
         standstill = stage.standstill(healthy, start, heal)
         fleet.end()
         what = ", ".join(f"{host} {moment}" for host, moment in moments.items())
+        what += ", which holds the only slot" if concurrency == 1 else ""
         result = stage.compare(f"partition of {seconds:.0f} s: {what}", fleet, database, since)
+        result.standstill, result.after_heal = (round(value, 1) for value in standstill)
+        return result
+
+
+def killed(stage: Stage) -> Result:
+    """Kill -9 a worker that holds the only slot, between intent and first byte."""
+    since = time.monotonic()
+    with stage.fleet(hurry=False) as (fleet, database):
+        for number in range(3):
+            policy = POLICY | {"concurrency": 1}
+            fleet.submit(f"{database}-{number}", 40, policy, by=[WORKERS[number]])
+        stage.wait_paid(fleet, 10)
+        fleet.workers["w1"].arm("claimed")
+        assert fleet.workers["w1"].held.wait(20), "w1 does not come to a claim"
+        start = time.monotonic()
+        fleet.workers["w1"].kill()
+        stage.wait_final(fleet, database)
+        standstill = stage.standstill(["w2", "w3"], start, start + LEASE_CHECK_SECONDS)
+        fleet.end()
+        result = stage.compare("w1, which holds the only slot, is killed", fleet, database, since)
         result.standstill, result.after_heal = (round(value, 1) for value in standstill)
         return result
 
@@ -65,8 +93,8 @@ def refresh(stage: Stage, seconds: float, *, rotate: bool = True) -> Result:
     since = time.monotonic()
     stage.bank.post("settings", rotate_refresh_tokens=rotate, renewal_ends_old_key=rotate)
     with stage.fleet() as (fleet, database):
-        fleet.submit(f"{database}-0", 160, POLICY)
-        stage.wait_paid(fleet, 30)
+        fleet.submit(f"{database}-0", 100, POLICY)
+        stage.wait_paid(fleet, 20)
         for worker in fleet.workers.values():
             worker.arm("key-refreshed")
         refreshes = stage.bank.refreshes
@@ -97,9 +125,9 @@ def failover(stage: Stage, lag: float, *, held: bool = False) -> Result:
     since = time.monotonic()
     with stage.fleet(hurry=not held) as (fleet, database):
         for number in range(3):
-            fleet.submit(f"{database}-{number}", 80, POLICY)
+            fleet.submit(f"{database}-{number}", 50, POLICY)
         stage.postgres.wait_replicated()
-        stage.wait_paid(fleet, 30)
+        stage.wait_paid(fleet, 20)
         deadline = 0.0
         with stage.network.partition(stage.postgres.standby.host):
             time.sleep(lag)
@@ -147,10 +175,10 @@ def restore(stage: Stage, home: Path, *, running: bool) -> Result:
     since = time.monotonic()
     with stage.fleet() as (fleet, database):
         for number in range(2):
-            fleet.submit(f"{database}-{number}", 80, POLICY)
-        stage.wait_paid(fleet, 30)
+            fleet.submit(f"{database}-{number}", 60, POLICY)
+        stage.wait_paid(fleet, 20)
         stage.postgres.primary.dump(database, home / "dump.sql")
-        stage.wait_paid(fleet, 80)
+        stage.wait_paid(fleet, 60)
         if not running:
             fleet.end()
         stage.postgres.primary.restore(database, home / "dump.sql")
@@ -161,6 +189,27 @@ def restore(stage: Stage, home: Path, *, running: bool) -> Result:
         fleet.end()
         how = "under running workers" if running else "while the workers were stopped"
         return stage.compare(f"an older dump restored {how}", fleet, database, since)
+
+
+def forgotten(stage: Stage, home: Path) -> Result:
+    """Restore an older dump while the workers are stopped, all but one: it is cut off, and nobody thought of it.
+
+    The batch is its own, so that nothing of it was recovered there; it saw nothing of what the others paid.
+    """
+    since = time.monotonic()
+    with stage.fleet() as (fleet, database):
+        fleet.submit(f"{database}-0", 160, POLICY, by=["w1"])
+        stage.wait_paid(fleet, 30)
+        with stage.network.partition("w1"):
+            stage.postgres.primary.dump(database, home / "dump.sql")
+            stage.wait_paid(fleet, 110)
+            for host in ("w2", "w3"):
+                fleet.workers[host].end()
+            stage.postgres.primary.restore(database, home / "dump.sql")
+        time.sleep(RECONNECT_SECONDS)
+        stage.wait_final(fleet, database)
+        fleet.end()
+        return stage.compare("an older dump restored under w1, which was cut off", fleet, database, since)
 
 
 def _resubmit(fleet: WorkerFleet, policy: dict[str, Any] = POLICY) -> None:
@@ -187,6 +236,8 @@ def full_form(stage: Stage, home: Path) -> Generator[Scenario]:
             yield "partition", partial(cut_off, stage, {"w1": moment}, seconds, hurry=False)
     both: dict[str, Moment] = {"w1": "claim-open", "w2": "before-record"}
     yield "partition", partial(cut_off, stage, both, 16, hurry=False)
+    yield "partition", partial(cut_off, stage, {"w1": "claimed"}, 12, hurry=False, concurrency=1)
+    yield "kill", partial(killed, stage)
     for rotate in (True, False):
         yield "refresh", partial(refresh, stage, 12, rotate=rotate)
     for lag in (0.2, 1.0, 3.0):
@@ -195,6 +246,7 @@ def full_form(stage: Stage, home: Path) -> Generator[Scenario]:
     yield "failover", partial(lost_batch, stage)
     for running in (False, True):
         yield "restore", partial(restore, stage, home, running=running)
+    yield "restore", partial(forgotten, stage, home)
 
 
 def run(*, short: bool, only: str | None = None) -> Sequence[Result]:
@@ -229,7 +281,10 @@ def inside(home: Path, *, short: bool, only: str | None) -> None:
             for kind, scenario in (short_form if short else full_form)(stage, home):
                 if only not in (None, kind):
                     continue
-                result = scenario()
+                try:
+                    result = scenario()
+                except AssertionError as error:
+                    result = Result(f"{scenario}: {error}")
                 result.kind = kind
                 result.false_stops = result.ledger_stops if kind in SAME_LEDGER else 0
                 file.write(json.dumps(asdict(result)) + "\n")
