@@ -9,10 +9,10 @@ import anyio
 from paystar_async.background import Background
 from paystar_async.batching import Check, Groups, matched, without_answer
 from paystar_async.errors import PaystarError
+from paystar_async.listing import pages
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Outcome, Unknown
-from paystar_async.payouts.bank_list import pages
 from paystar_async.polling import Pace, Watches
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
 

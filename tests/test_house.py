@@ -15,7 +15,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("values",),
     ("clock",),
     ("models", "events", "background", "track_id", "storage"),
-    ("endpoint", "keys", "outcomes"),
+    ("endpoint", "keys", "listing", "outcomes"),
     ("accounts",),
     ("settings", "arguments"),
     ("table", "services", "transport"),

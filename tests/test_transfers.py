@@ -19,9 +19,9 @@ from paystar_async.errors import (
     PaystarError,
     Unanswered,
 )
+from paystar_async.listing import MAX_STALE_PAGES
 from paystar_async.models.transfers import Settlement
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from paystar_async.payouts.bank_list import MAX_STALE_PAGES
 from paystar_async.transfers import is_wallet_form
 from tests.support import (
     Engine,

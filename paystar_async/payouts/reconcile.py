@@ -7,9 +7,9 @@ from datetime import timedelta
 from attrs import define, frozen
 
 from paystar_async.clock import checked_seconds
+from paystar_async.listing import pages as walk_pages
 from paystar_async.models.transfers import Settlement
 from paystar_async.payouts.bank_list import PAGE_SIZE, NoListError, find_each
-from paystar_async.payouts.bank_list import pages as walk_pages
 from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.ledger import Ledger

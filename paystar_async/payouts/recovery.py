@@ -12,9 +12,10 @@ from attrs import define, field
 
 from paystar_async.errors import StorageError
 from paystar_async.events import logger
+from paystar_async.listing import EntryKey, entry_key
 from paystar_async.models.transfers import Settlement
 from paystar_async.payouts import reading
-from paystar_async.payouts.bank_list import EntryKey, NoListError, entry_key, find_each, walk
+from paystar_async.payouts.bank_list import NoListError, find_each, walk
 from paystar_async.payouts.claims import Sight, adopt, put_off
 from paystar_async.payouts.decide import backoff
 from paystar_async.payouts.learning import learn

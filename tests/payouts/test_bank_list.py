@@ -11,18 +11,10 @@ from hypothesis import strategies as st
 
 from paystar_async.endpoint import Response
 from paystar_async.errors import BadAnswer
+from paystar_async.listing import MAX_STALE_PAGES, EntryKey, entry_key, pages
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
-from paystar_async.payouts.bank_list import (
-    MAX_STALE_PAGES,
-    PAGE_SIZE,
-    EntryKey,
-    NoListError,
-    entry_key,
-    find_each,
-    pages,
-    walk,
-)
+from paystar_async.payouts.bank_list import PAGE_SIZE, NoListError, find_each, walk
 from paystar_async.payouts.product import Bank, Product, WalletPayouts
 
 DEPOSIT = "0111234567890"
