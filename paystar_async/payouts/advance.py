@@ -90,7 +90,7 @@ class Advancer:
         self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
         self._timeout, self._fence, self._lease = timeout, fence, fence + timeout + margin
         self._inquirer = Inquirer(self._tables, clock, timeout, timeout + margin)
-        self._recovery = RecoveryCheck(self._tables, timeout)
+        self._recovery = RecoveryCheck(self._tables, timeout, fence)
         self._heartbeat = SlotHeartbeat(self._tables, clock, background)
 
     async def advance(self, chunk_id: str) -> float | None:

@@ -68,7 +68,7 @@ class Agenda:
             found += [Due(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
             for gate in await self.tables.fetch(_LANES, whose):
                 account = product.name, product.account, gate["deposit"]
-                identity.check_version(account, gate["version"], seen.get(account, 0))
+                identity.check_version(gate["version"], seen.get(account, 0))
                 identity.note_version(account, gate["version"])
                 rows = await self.tables.fetch(_SENDS, {**whose, "deposit": gate["deposit"]})
                 found += [_send(row, f"{product.name} {gate['deposit']}") for row in rows]

@@ -131,14 +131,14 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
     }
     identity = tables.identity
     account = chunk.product, chunk.account, chunk.deposit
-    version = 0
+    version, seen = 0, identity.versions().get(account, 0)  # before anything is read: see ``check_version``
 
     async def work(transaction: Timed) -> Claim | Later:
         nonlocal version
         [gate] = await transaction.fetch(LOCK.format(origin=":origin" if identity.origin else "''"), told)
         identity.check_origin(gate["origin"])
         version = gate["version"]
-        identity.check_version(account, version - 1)
+        identity.check_version(version - 1, seen)
         told["at"] = at = gate["at"]
         if policy.rate is not None and gate["next_at"] > at:
             return Later(due=gate["next_at"])

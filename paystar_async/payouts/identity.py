@@ -17,11 +17,19 @@ from paystar_async.storage.database import Database
 Account = tuple[str, str, str]
 """Product, account and deposit account of a row of the ledger's holds."""
 
+RESTORED_SECONDS = 7 * 86_400.0
+"""How long after a restore or a failover new work is looked up as well: it may be the old one, submitted again."""
+
 _FIND = "SELECT held FROM paystar_payout_settings WHERE name = 'identity'"
 _KEEP = """
 INSERT INTO paystar_payout_settings (name, held) VALUES ('identity', :identity) ON CONFLICT (name) DO NOTHING
 """
-_ORIGIN = "SELECT CAST(:origin AS TEXT) AS origin"
+_ORIGIN = "SELECT CAST(:origin AS TEXT) AS origin, CAST(:now AS DOUBLE PRECISION) AS at"
+_FIND_ORIGIN = "SELECT held FROM paystar_payout_settings WHERE name = 'origin'"
+_KEEP_ORIGIN = """
+INSERT INTO paystar_payout_settings (name, held) VALUES ('origin', :held)
+ON CONFLICT (name) DO UPDATE SET held = excluded.held
+"""
 _HINT = (
     "stop what pays from this ledger, make sure that it is the right one, then start anew: what was not sent by the "
     "new process is looked up at the bank before it is sent"
@@ -36,16 +44,23 @@ class LedgerIdentity:
         runner: names this opening of the ledger; what another one submitted is looked up before it is sent.
         failure: why the ledger is used no more, once it was found to be another or an older one.
         origin: what ``:origin`` was when the ledger was opened; None if the server does not say.
+        restored_at: when it was first opened in a new place, in the ledger's time: what was submitted right before
+            that may be lost, and is submitted again by people who do not know that it was paid.
     """
 
     runner: str = field(factory=lambda: secrets.token_hex(8))
     failure: str | None = None
     origin: str | None = None
+    restored_at: float = float("-inf")
     _identity: str | None = None
     _versions: dict[Account, int] = field(factory=dict[Account, int])
 
-    async def open(self, database: Database) -> None:
+    async def open(self, database: Database, now: float) -> None:
         """Read which ledger it is; at first use give it a name.
+
+        Args:
+            database: where it lies.
+            now: the ledger's time, where the database has no clock of its own.
 
         Raises:
             StorageError: it is not the one that was opened before.
@@ -56,12 +71,34 @@ class LedgerIdentity:
             if not rows:
                 await database.execute(_KEEP, {"identity": secrets.token_hex(16)})
                 rows = await database.fetch(_FIND)
-            self.origin = await _origin(database)
+            self.origin = await self._read_origin(database, now)
             self._identity = rows[0]["held"]
             return
         rows = await database.fetch(_FIND)
         if not rows or rows[0]["held"] != self._identity:
             self.refuse("the payout ledger was replaced by another one while it was in use")
+
+    async def _read_origin(self, database: Database, now: float) -> str | None:
+        """Return where the ledger lies, and note when it came there."""
+        try:
+            [here] = await database.fetch(_ORIGIN, {"now": now})
+        except StorageUnavailable:
+            raise
+        except StorageError:
+            logger.warning("payouts: this server does not tell its timeline; a failover is found by older rows alone")
+            return None
+        origin: str = here["origin"]
+        rows = await database.fetch(_FIND_ORIGIN)
+        before, _, moment = rows[0]["held"].partition(" ") if rows else ("", "", "")
+        if before != origin:
+            moment = str(here["at"]) if rows else ""
+            await database.execute(_KEEP_ORIGIN, {"held": f"{origin} {moment}"})
+        self.restored_at = float(moment or "-inf")
+        return origin
+
+    def is_newly_restored(self, now: float) -> bool:
+        """Return True if what is submitted now may have been paid before the ledger was restored."""
+        return now < self.restored_at + RESTORED_SECONDS
 
     @property
     def is_known(self) -> bool:
@@ -79,15 +116,14 @@ class LedgerIdentity:
             is_file = ":" in origin
             self.refuse(f"the payout ledger's {'file was replaced' if is_file else 'server failed over'} while in use")
 
-    def check_version(self, account: Account, version: int, seen: int | None = None) -> None:
+    def check_version(self, version: int, seen: int) -> None:
         """Raise StorageError if a row that only counts up has not: the ledger is older than what was seen of it.
 
         Args:
-            account: whose row.
-            version: its version now.
-            seen: what it was at least; by default the version that was noted last.
+            version: the version of an account's row as it was read.
+            seen: the version noted before it was read: a response may be late, and others have noted newer ones since.
         """
-        if version < (self._versions.get(account, 0) if seen is None else seen):
+        if version < seen:
             self.refuse("the payout ledger is older than it was before: it was restored, or lost its last changes")
 
     def note_version(self, account: Account, version: int) -> None:
@@ -102,14 +138,3 @@ class LedgerIdentity:
         """Use the ledger no more; raise StorageError now and from now on."""
         self.failure = f"{why}; nothing was sent"
         self.check()
-
-
-async def _origin(database: Database) -> str | None:
-    try:
-        origin: str = (await database.fetch(_ORIGIN))[0]["origin"]
-    except StorageUnavailable:
-        raise
-    except StorageError:
-        logger.warning("payouts: this server does not tell its timeline; a failover is found by older rows alone")
-        return None
-    return origin

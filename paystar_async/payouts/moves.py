@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from attrs import field, frozen
 
+from paystar_async.errors import StorageCorrupt
+from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.reading import transfer_of
 from paystar_async.payouts.records import ChunkRecord, ProductName, Refusal, TransferRecord, Work
@@ -112,9 +114,13 @@ class Held:
     masked: bool
 
     def value(self, tables: Tables) -> Value:
-        """What is to be sent, or was."""
+        """Return what is to be sent, or was; raise StorageCorrupt if it is not this transfer's own."""
         record = self.record
-        return tables.codec.value(record.product, record.account, record.track_id, self.payload, self.digest)
+        value = tables.codec.value(record.product, record.account, record.track_id, self.payload, self.digest)
+        deposit = value.deposit if isinstance(value, Transfer) else ""
+        if (value.track_id, value.amount, deposit) != (record.track_id, record.amount, record.deposit):
+            raise StorageCorrupt(f"what is stored of the transfer {record.track_id} belongs to another one")
+        return value
 
 
 def held_of(row: Row) -> Held:

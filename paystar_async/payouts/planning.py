@@ -234,7 +234,7 @@ class Planner:
             "product": self.product.name,
             "account": self.product.account,
             "at": here["at"],
-            "runner": identity.runner if self.policy.look_before_send == "recovered" else None,
+            "runner": None if self._is_looked_up(here["at"]) else identity.runner,
         }
         batch: dict[str, Stored] = {
             "count": contents.count,
@@ -261,6 +261,11 @@ class Planner:
         await transaction.execute(CLEAN, {"plan": self._plan})
         rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
         return batch_of(rows[0])
+
+    def _is_looked_up(self, now: float) -> bool:
+        """Return True if the batch is looked up at the bank before it is sent, also by the process that submits it."""
+        is_restored = self.tables.identity.is_newly_restored(now)
+        return self.policy.look_before_send == "always" or is_restored
 
     async def _lost_the_race(self, transaction: Timed, contents: _Contents) -> BatchRecord:
         """Somebody else has submitted it meanwhile."""

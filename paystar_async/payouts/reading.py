@@ -1,7 +1,9 @@
 """What is on record, read."""
 
 from collections.abc import Collection, Mapping, Sequence
+from typing import get_args
 
+from paystar_async.errors import StorageCorrupt
 from paystar_async.payouts.records import (
     BatchRecord,
     ChunkRecord,
@@ -10,10 +12,12 @@ from paystar_async.payouts.records import (
     Policy,
     ProductName,
     TransferRecord,
+    Work,
 )
 from paystar_async.payouts.states import State
 from paystar_async.payouts.tables import Tables, Timed
 from paystar_async.storage.database import Row
+from paystar_async.values.kind import shown
 
 BATCH = "batch_id, product, account, total, amount, digest, policy, created_at"
 FIND = f"SELECT {BATCH} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
@@ -102,7 +106,7 @@ async def totals(tables: Tables, batch_id: str) -> Mapping[State, tuple[int, int
     """How many transfers of a batch are in each state, and their Rial."""
     rows = await tables.fetch(_TOTALS, {"batch_id": batch_id})
     # A server sums whole numbers to a decimal.
-    return {State(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
+    return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
 async def review(tables: Tables, product: ProductName, account: str, limit: int) -> list[TransferRecord]:
@@ -119,8 +123,8 @@ async def events(tables: Tables, product: ProductName, account: str, track_id: s
             track_id=row["track_id"],
             version=row["version"],
             at=row["at"],
-            before=State(row["before"]) if row["before"] else None,
-            after=State(row["after"]),
+            before=_state(row["before"]) if row["before"] else None,
+            after=_state(row["after"]),
             cause=row["cause"],
             detail=row["detail"],
         )
@@ -171,15 +175,27 @@ def batch_of(row: Row) -> BatchRecord:
 
 
 def chunk_of(row: Row) -> ChunkRecord:
-    """A row as its record."""
+    """Return a row as its record; raise StorageCorrupt for a phase nobody knows."""
+    _check_word("phase", row["work"], get_args(Work))
+    _check_word("product", row["product"], get_args(ProductName))
     return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
 
 
 def transfer_of(row: Row) -> TransferRecord:
-    """A row as its record."""
+    """Return a row as its record; raise StorageCorrupt for a state nobody knows."""
     held: Row = {name: row[name] for name in _TRANSFER_FIELDS}
-    held["state"] = State(held["state"])
+    held["state"] = _state(held["state"])
     return TransferRecord(**held)
+
+
+def _state(word: str) -> State:
+    _check_word("state", word, [*State])
+    return State(word)
+
+
+def _check_word(name: str, word: str, known: Collection[str]) -> None:
+    if word not in known:
+        raise StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {shown(word)}")
 
 
 _CHUNK_FIELDS = tuple(CHUNK.split(", "))

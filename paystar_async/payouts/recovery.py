@@ -48,10 +48,12 @@ class RecoveryCheck:
     Attributes:
         tables: the ledger.
         timeout: seconds one request may take.
+        send_deadline: seconds after its intent within which a first byte may leave.
     """
 
     tables: Tables
     timeout: float
+    send_deadline: float
     _lists: dict[tuple[str, str], _DepositList] = field(factory=dict[tuple[str, str], _DepositList])
 
     def is_needed(self, sight: Sight) -> bool:
@@ -66,11 +68,16 @@ class RecoveryCheck:
             product: what it pays out.
 
         Returns:
-            True if the chunk may be sent now; False if the bank could not be asked, and the chunk was put off.
+            True if the chunk may be sent now; False if it was put off: the bank could not be asked, or it is too early.
 
         Raises:
             StorageError: the ledger cannot be used; nothing was sent.
         """
+        # Right after a failover a sender whose intent was lost with the newest commits may still be about to send.
+        until_sent = self.tables.identity.restored_at + self.send_deadline - sight.at
+        if until_sent > 0:
+            await put_off(self.tables, sight, until_sent)
+            return False
         try:
             await self._look_up(sight, product)
         except StorageError:

@@ -140,9 +140,9 @@ class Tables:
         if not self._laid_out:
             if not self.identity.is_known:
                 await self._database.migrate(PART, SCHEMA)
-            await self.identity.open(self._database)
-            self._codec = Codec(await self._digest_key(), self._crypto)
             self._start = await start_of_time(self._database, self._clock)
+            await self.identity.open(self._database, self._now())
+            self._codec = Codec(await self._digest_key(), self._crypto)
             self._laid_out = True
 
     async def _digest_key(self) -> Secret:

@@ -4,7 +4,8 @@ One dialect of SQL serves every adapter:
 
 - parameters are ``:name``; ``:now`` is always there and is the store's own time, in seconds since 1970;
 - ``:origin`` is always there, too, a text that names where the data come from: the file that is open (its device and
-  inode), or the server's timeline. Another one under a running process means a replaced file or a failover;
+  inode), or the server's timeline and the ledger's table. Another one under a running process means a replaced file, a
+  failover or a restored dump;
 - columns are ``TEXT``, ``BIGINT`` (also for yes and no) and ``DOUBLE PRECISION``;
 - whoever changes a row names the version it read: ``UPDATE … WHERE version = :version RETURNING …``;
 - a parameter that may be None and stands alone says its type: ``CAST(:since AS TEXT) IS NULL``.

@@ -53,8 +53,11 @@ SET LOCAL idle_in_transaction_session_timeout = '{MAX_IDLE_IN_TRANSACTION_SECOND
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') IN ('off', 'local')
 """.encode()  # fmt: skip
 _NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) AS DOUBLE PRECISION)"
-_ORIGIN = "substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
-"""The server's timeline: a promoted standby begins another one."""
+_ORIGIN = (
+    "(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
+    " || '.' || COALESCE(CAST(to_regclass('paystar_payout_chunks') AS OID)::TEXT, ''))"
+)
+"""The server's timeline, another one after a failover, and the ledger's table, another one after a restored dump."""
 _TOKEN = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
 _TOLD_BY_SERVER = {"now": _NOW, "origin": _ORIGIN}
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"

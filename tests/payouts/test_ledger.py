@@ -506,6 +506,53 @@ async def test_without_a_key_a_full_card_number_is_kept_only_until_it_is_decided
     assert record.state is State.REVERSED
 
 
+async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: Desk) -> None:
+    """Whole and proven, and yet not its own: a row that was restored in another's place."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)))
+    own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
+    place.sql(
+        f"UPDATE paystar_payout_transfers SET payload = {own.format('payload')}, digest = {own.format('digest')}"
+        " WHERE track_id = 't-00000'"
+    )
+    with pytest.raises(StorageCorrupt, match="belongs to another one"):
+        await desk.advancer.advance((await desk.chunks())[0])
+    assert desk.teller.calls == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE paystar_payout_transfers SET state = 'paid'",
+        "UPDATE paystar_payout_events SET after = 'paid'",
+        "UPDATE paystar_payout_events SET before = 'paid'",
+        "UPDATE paystar_payout_chunks SET work = 'pay'",
+        "UPDATE paystar_payout_batches SET policy = '{}x'",
+        """UPDATE paystar_payout_batches SET policy = '{"chunk": "many"}'""",
+    ],
+)
+async def test_reading_word_nobody_knows_is_corrupt(place: Place, desk: Desk, damage: str) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)))
+    [chunk] = await desk.chunks()
+    place.sql(damage)
+
+    async def read_all() -> None:
+        await desk.advancer.advance(chunk)
+        await desk.ledger.events("bank", "app-1", "t-00000")
+        await desk.ledger.totals("b")
+        await desk.ledger.page("b")
+
+    with pytest.raises(StorageCorrupt):
+        await read_all()
+
+
+async def test_totals_state_nobody_knows_is_corrupt(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(2)))
+    place.sql("UPDATE paystar_payout_transfers SET state = 'paid'")
+    for read in (desk.ledger.totals, desk.ledger.page):
+        with pytest.raises(StorageCorrupt, match="state that nobody knows"):
+            await read("b")
+
+
 async def test_a_payload_that_was_changed_behind_its_back_is_not_sent(place: Place, desk: Desk) -> None:
     await desk.ledger.plan(desk.product, "b", each(transfers(2)))
     place.sql("UPDATE paystar_payout_transfers SET payload = REPLACE(payload, '10001', '90001')")

@@ -161,6 +161,41 @@ async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> N
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
+async def test_submit_after_restore_is_looked_up(place: Place, desk: Desk) -> None:
+    """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
+    await planned(desk, 2)
+    await work_off(desk)
+    place.sql("UPDATE paystar_payout_settings SET held = 'elsewhere ' WHERE name = 'origin'")
+    other = restarted(desk, place)
+    lost = transfers(5)[2:]
+    desk.teller.execute(lost[:2])
+    await other.ledger.plan(other.product, "lost", each(lost))
+    await work_off(other)
+    assert pages_of(desk) == []  # a sender whose intent was lost may still be about to send
+    other.ledger.tables.identity.restored_at -= 6
+    place.passes(6)
+    await work_off(other)
+    assert await other.states("lost") == ["success"] * 3
+    assert set(desk.teller.executed.values()) == {1}
+
+
+@pytest.mark.parametrize(("days", "is_looked_up"), [(6, True), (7, False)])
+async def test_submit_is_looked_up_for_a_week_after_restore(
+    place: Place, desk: Desk, days: int, is_looked_up: bool
+) -> None:
+    await planned(desk, 1)
+    await work_off(desk)
+    place.sql("UPDATE paystar_payout_settings SET held = 'elsewhere ' WHERE name = 'origin'")
+    await restarted(desk, place).ledger.batches()
+    other = restarted(desk, place)  # it was noted by the first one
+    await other.ledger.batches()
+    other.ledger.tables.identity.restored_at -= days * 86_400.0
+    await other.ledger.plan(other.product, "next", each(transfers(2)[1:]))
+    await work_off(other)
+    assert bool(pages_of(desk)) is is_looked_up
+    assert await other.states("next") == ["success"]
+
+
 async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place, desk: Desk) -> None:
     """Chunk by chunk each looks up what the other has sent meanwhile."""
     await planned(desk, 6, chunk=2)
