@@ -157,6 +157,8 @@ def heard(held: Held, word: Known) -> Change | None:
         return change if after is not State.FAILED and change.lawful else None
     if record.state is State.SUCCESS and after is State.FAILED:
         return said(record, State.REVERSED, word)
+    if record.state is State.FAILED and after is State.PENDING and not is_another(record.hashid, entry):
+        return None  # the list may lag behind what the bank said of the same transfer before
     if record.state is State.FAILED:
         why = f"it was said to have failed, and now: {after}"
         return Change(record=record, after=State.NEEDS_REVIEW, reason=why)

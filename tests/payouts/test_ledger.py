@@ -382,6 +382,21 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
     assert getattr(record.outcome, "reversed", False) is True
 
 
+async def test_learn_lagging_list_keeps_failed_transfer(place: Place, desk: Desk) -> None:
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    desk.teller.status = TransferStatus.FAILED
+    [chunk] = await desk.chunks()
+    await desk.advancer.advance(chunk)
+    place.passes(2)
+    await desk.advancer.advance(chunk)
+    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    assert record is not None
+    assert record.state is State.FAILED
+    assert await desk.ledger.learn(desk.product, [found("t-00000", "pending", hashid=record.hashid)]) == []
+    [record] = await desk.ledger.learn(desk.product, [found("t-00000", "pending", hashid="another")])
+    assert record.state is State.NEEDS_REVIEW
+
+
 async def test_the_banks_list_is_not_believed_while_it_is_being_sent(desk: Desk) -> None:
     """What is listed as failed may be an attempt of another time; the one under way speaks for itself."""
     await desk.ledger.plan(desk.product, "b", each(transfers(1)))
