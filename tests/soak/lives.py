@@ -18,6 +18,7 @@ class Figures:
         transfers: how many transfers were to be paid in them.
         executions: how often the bank paid.
         crashes: how often a process died.
+        losses: how often the store lost records: by a restored backup, or a failover.
         states: how the transfers ended.
         broken: the seeds that broke a promise, with the first one.
     """
@@ -26,6 +27,7 @@ class Figures:
     transfers: int = 0
     executions: int = 0
     crashes: int = 0
+    losses: int = 0
     states: Counter[str] = field(factory=Counter[str])
     broken: dict[int, str] = field(factory=dict[int, str])
 
@@ -34,6 +36,7 @@ class Figures:
         self.transfers += len(one.states)
         self.executions += one.executions
         self.crashes += one.crashes
+        self.losses += one.losses
         self.states.update(one.states)
         if one.wrong:
             self.broken[one.seed] = one.wrong[0]
@@ -41,7 +44,7 @@ class Figures:
 
 def _short(seed: int) -> Story:
     one = story(seed)
-    return Story(one.seed, one.wrong, (), one.states, one.executions, one.crashes)
+    return Story(one.seed, one.wrong, (), one.states, one.executions, one.crashes, one.losses)
 
 
 def many(seeds: Iterable[int], say: Callable[[str], object] = lambda _: None) -> Figures:

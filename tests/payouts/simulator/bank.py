@@ -1,20 +1,17 @@
 """A bank that does its worst: late, silent, forgetful, repeating – but what it says plainly is true.
 
-A repeated ``track_id`` is paid again: whoever relies on the bank to notice is found out.
+Most banks pay a repeated ``track_id`` again: whoever relies on the bank to notice is found out. The others refuse it by
+a ``failed`` that says nothing of the transfer they have paid: whoever takes that for its end is found out, too.
 """
 
-import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Literal
 
 from attrs import define, field, frozen
 
-from paystar_async.errors import NotSent, Unanswered
-from paystar_async.transport.engine import Headers
-from tests.payouts.simulator.world import QUIET, Host, World
+from tests.payouts.simulator.world import QUIET, SPACING, Host, World
 
 Raw = tuple[int, Mapping[str, str], bytes]
 HASHID = "w123"
@@ -56,6 +53,7 @@ class Execution:
         fails: how it decides.
         reversed_at: when it comes back all the same.
         listed_at: from when on the bank's lists show it.
+        is_promptly_listed: whether every look-up after ``listed_at`` finds it, also one in a copy that is older.
     """
 
     at: float
@@ -66,6 +64,7 @@ class Execution:
     fails: bool
     reversed_at: float
     listed_at: float
+    is_promptly_listed: bool = False
 
     @property
     def track_id(self) -> str:
@@ -75,6 +74,38 @@ class Execution:
         if now < self.ends:
             return "pending"
         return "failed" if self.fails or now >= self.reversed_at else "success"
+
+
+@frozen
+class Repeat:
+    """A repeated transfer that the bank refused.
+
+    Attributes:
+        at: when it was refused.
+        asked: the transfer.
+        number: its number in its request.
+        hashid: the bank's name for it.
+    """
+
+    at: float
+    asked: Mapping[str, Any]
+    number: int
+    hashid: str
+
+
+@define(eq=False)
+class Repeats:
+    """How the bank treats a track_id that it has paid before.
+
+    Attributes:
+        refused: whether it refuses repeats; the other banks pay them again.
+        listed: whether its list shows a refused repeat, as a failed entry with a hashid of its own.
+        entries: the refused repeats by track_id.
+    """
+
+    refused: bool = False
+    listed: bool = False
+    entries: defaultdict[str, list[Repeat]] = field(factory=lambda: defaultdict[str, list[Repeat]](list))
 
 
 @define(eq=False)
@@ -90,6 +121,9 @@ class Bank:
         refused: which requests it refused as a whole, by track_id.
         muddled: the track_ids of which it contradicted itself.
         opening: Rial in an account at first.
+        repeats: how it treats a repeated track_id.
+        naming: whether each transfer has a hashid of its own, the one of its request, or an empty one.
+        caught_up_at: all that it was asked for until then is executed and listed.
         watch: called when a request to pay arrives.
         answered: called when one of our processes has a plain answer in its hands.
     """
@@ -106,6 +140,10 @@ class Bank:
     muddled: set[str] = field(factory=set[str])
     balances: dict[str, int] = field(factory=dict[str, int])
     halted: bool = False
+    repeats: Repeats = field(factory=Repeats)
+    naming: Literal["own", "shared", "none"] = "own"
+    caught_up_at: float = 0.0
+    _delayed: list[Callable[[], Execution]] = field(factory=list[Callable[[], Execution]])
 
     # what it does
 
@@ -121,6 +159,8 @@ class Bank:
             world.note(f"bank refuses: {refusal}")
             for track_id in arrival.track_ids:
                 self.refused[track_id].append(arrival)
+            if refusal != 4 and len(items) > 1 and world.chance(weather.midway):
+                self._execute_some(items, arrival)
             fields = {"transfers": ["destination"]} if refusal == 10 else None
             body = {"status": refusal, "message": "refused", "data": fields}
             return world.dice.choice((200, 400)), {}, json.dumps(body).encode()
@@ -129,7 +169,6 @@ class Bank:
             word = self._take(number, item, arrival)
             if word is not None:
                 words.append(word)
-        self._charge(items)
         taken = len(words) == len(items)
         if world.chance(weather.silent):
             return None
@@ -149,7 +188,7 @@ class Bank:
             return world.dice.choice(REFUSALS)
         if world.chance(weather.auth):
             return 4
-        if any(POISON in str(one["destination_lastname"]) for one in items):
+        if any(map(_is_bad, items)):
             return 10
         total: defaultdict[str, int] = defaultdict(int)
         for one in items:
@@ -163,23 +202,73 @@ class Bank:
         for account in self.balances:
             self.balances[account] = 10**12
 
-    def _charge(self, items: Sequence[Mapping[str, Any]]) -> None:
-        for one in items:
-            self.balances[str(one.get("deposit", HASHID))] -= int(one["amount"])
+    def _execute_some(self, items: Sequence[Mapping[str, Any]], arrival: Arrival) -> None:
+        """Execute some transfers of a request that is refused as a whole.
+
+        assumed: the bank's list shows them within the spacing of two look-ups, however late it shows others. Nobody
+        could otherwise tell a refused transfer that was executed from one that was not.
+        """
+        world = self.world
+        world.note("bank executes some of it all the same")
+        sound = [(number, item) for number, item in enumerate(items, 1) if not _is_bad(item)]
+        for number, item in sound[: world.dice.randint(1, len(items))]:
+            if not self._is_refused_repeat(item):
+                self._execute(number, item, arrival, listed_within=SPACING)
 
     def _take(self, number: int, item: Mapping[str, Any], arrival: Arrival) -> dict[str, object] | None:
         """Carry one out, now, later or not at all; what is said of it."""
         world, weather = self.world, self.world.weather
         if world.chance(weather.partial):
             return None
+        if self._is_refused_repeat(item):
+            return self._refuse_repeat(number, item)
         if world.chance(weather.late):
-            delay = world.dice.random() * weather.lateness
-            world.later(delay, lambda: self._execute(number, item, arrival))
+            self._delay(lambda: self._execute(number, item, arrival))
             return None
         return self.word(self._execute(number, item, arrival), world.now)
 
-    def _execute(self, number: int, item: Mapping[str, Any], arrival: Arrival) -> Execution:
+    def _is_refused_repeat(self, item: Mapping[str, Any]) -> bool:
+        return self.repeats.refused and bool(self.executed.get(str(item["track_id"])))
+
+    def _refuse_repeat(self, number: int, item: Mapping[str, Any]) -> dict[str, object]:
+        track_id = str(item["track_id"])
+        entries = self.repeats.entries[track_id]
+        repeat = Repeat(self.world.now, item, number, f"d-{track_id}-{len(entries)}")
+        entries.append(repeat)
+        self.world.note(f"bank knows {track_id}")
+        if self.naming == "none" and self.repeats.listed:
+            self.muddled.add(track_id)  # two entries that nothing tells apart, and only one of them failed
+        return self._refused_repeat(repeat)
+
+    def _delay(self, execute: Callable[[], Execution]) -> None:
+        def act() -> None:
+            if execute in self._delayed:
+                self._delayed.remove(execute)
+                execute()
+
+        self._delayed.append(execute)
+        self.world.later(self.world.dice.random() * self.world.weather.lateness, act)
+
+    def catch_up(self) -> None:
+        """Execute and list all that was asked for so far.
+
+        assumed: a ledger that lost records is used again only after that. What the bank keeps to itself, and the
+        ledger has forgotten, nobody can know of.
+        """
+        delayed, self._delayed = self._delayed, []
+        for execute in delayed:
+            execute()
+        for executions in self.executed.values():
+            for execution in executions:
+                execution.listed_at = min(execution.listed_at, self.world.now)
+        self.caught_up_at = self.world.now
+
+    def _execute(
+        self, number: int, item: Mapping[str, Any], arrival: Arrival, *, listed_within: float | None = None
+    ) -> Execution:
         world, weather = self.world, self.world.weather
+        account = str(item.get("deposit", HASHID))
+        self.balances[account] = self.balances.get(account, self.opening) - int(item["amount"])
         takes = world.dice.choice((0.0, 30.0, 3600.0)) * world.dice.random()
         ends = world.now + takes
         execution = Execution(
@@ -190,31 +279,41 @@ class Bank:
             ends=ends,
             fails=world.chance(weather.fails),
             reversed_at=ends + 3600 * world.dice.random() if world.chance(weather.reverses) else float("inf"),
-            listed_at=world.now + (world.dice.random() * weather.lateness if world.chance(weather.late) else 0.0),
+            listed_at=world.now + self._listing_delay(listed_within),
+            is_promptly_listed=listed_within is not None,
         )
         self.executed[execution.track_id].append(execution)
         world.note(f"bank pays {execution.track_id}")
         return execution
+
+    def _listing_delay(self, listed_within: float | None) -> float:
+        world, weather = self.world, self.world.weather
+        if listed_within is not None:
+            return world.dice.choice((0.0, listed_within * world.dice.random()))
+        return world.dice.random() * weather.lateness if world.chance(weather.late) else 0.0
 
     # what it says
 
     def word(self, execution: Execution, when: float) -> dict[str, object]:
         """What it says of a transfer, as of a moment."""
         track_id = execution.track_id
-        stored = f"{HASHID}*{track_id}*{execution.number}" if self.wallet else track_id
         status = execution.status(when)
         return {
-            "hashid": f"h-{track_id}-{self.executed[track_id].index(execution)}",
-            "track_id": stored,
+            **self._names(execution.asked, execution.number),
+            "hashid": self._hashid(execution),
             "status": status,
             "message": status,
             "ref_code": f"r-{track_id}" if status == "success" else None,
-            **(
-                {name: execution.asked[name] for name in ("amount", "deposit", "destination_account")}
-                if not self.wallet
-                else {}
-            ),
         }
+
+    def _hashid(self, execution: Execution) -> str:
+        """Return the bank's name for an execution, of which some banks have one for each request, and some none."""
+        if self.naming == "none":
+            return ""
+        if self.naming == "shared":
+            return f"h-{self.arrivals.index(execution.arrival)}"
+        track_id = execution.track_id
+        return f"h-{track_id}-{self.executed[track_id].index(execution)}"
 
     def _contradiction(self, word: dict[str, object]) -> dict[str, object]:
         self.muddled.add(own(str(word["track_id"])))
@@ -226,87 +325,66 @@ class Bank:
         if world.chance(weather.ask):
             return world.dice.choice((None, UNREADABLE, *NONSENSE))
         when = world.now - (QUIET / 5 * world.dice.random() if world.chance(weather.stale) else 0.0)
+        when = max(when, self.caught_up_at)
         track_id = query.get("track_id")
-        chosen = (
-            self.executed.get(track_id, []) if track_id else [one for some in self.executed.values() for one in some]
-        )
-        listed = [one for one in chosen if one.at <= when and one.listed_at <= when]
-        if "deposit" in query:
-            listed = [one for one in listed if one.asked.get("deposit") == query["deposit"]]
-        listed.sort(key=lambda one: -one.at)
-        skip, limit = int(query.get("skip", 0)), int(query.get("limit", 20))
-        if track_id and not listed:
+        words = self._listed(track_id, query.get("deposit"), when)
+        if track_id and not words:
+            if world.chance(weather.foreign):
+                world.note(f"bank names another's payment for {track_id}")
+                return _ok([_FOREIGN], status=1 if self.wallet else "ok")
             self.not_found[track_id].append(world.now)
-        return _ok([self.word(one, when) for one in listed[skip : skip + limit]], status=1 if self.wallet else "ok")
+        skip, limit = int(query.get("skip", 0)), int(query.get("limit", 20))
+        return _ok(words[skip : skip + limit], status=1 if self.wallet else "ok")
+
+    def _listed(self, track_id: str | None, deposit: str | None, when: float) -> list[dict[str, object]]:
+        """Return the entries of the bank's list, newest first, as of a moment."""
+        found: list[tuple[float, dict[str, object]]] = []
+        for name in [track_id] if track_id else list(self.executed):
+            for execution in self.executed.get(name, []):
+                at = self.world.now if execution.is_promptly_listed else when
+                if (
+                    execution.at <= at
+                    and execution.listed_at <= at
+                    and deposit in (None, execution.asked.get("deposit"))
+                ):
+                    found.append((execution.at, self.word(execution, at)))
+            for repeat in self.repeats.entries.get(name, []) if self.repeats.listed else []:
+                if repeat.at <= when and deposit in (None, repeat.asked.get("deposit")):
+                    found.append((repeat.at, self._refused_repeat(repeat)))
+        return [word for _, word in sorted(found, key=lambda entry: -entry[0])]
+
+    def _refused_repeat(self, repeat: Repeat) -> dict[str, object]:
+        """Return what the bank says of a repeat that it refused."""
+        return {
+            **self._names(repeat.asked, repeat.number),
+            "hashid": "" if self.naming == "none" else repeat.hashid,
+            "status": "failed",
+            "message": "duplicate track_id",
+            "ref_code": None,
+        }
+
+    def _names(self, asked: Mapping[str, Any], number: int) -> dict[str, object]:
+        """Return what an entry repeats of the request."""
+        track_id = str(asked["track_id"])
+        if self.wallet:
+            return {"track_id": f"{HASHID}*{track_id}*{number}"}
+        return {
+            "track_id": track_id,
+            **{name: asked[name] for name in ("amount", "deposit", "destination_account")},
+        }
 
 
-class SimEngine:
-    """The way from one of our processes to the bank; it says when a request leaves."""
+_FOREIGN: Mapping[str, object] = {
+    "hashid": "f-1",
+    "track_id": None,
+    "status": "success",
+    "message": "success",
+    "ref_code": "r-f",
+}
 
-    fences = True
 
-    def __init__(self, bank: Bank, host: Host) -> None:
-        self._bank, self._host = bank, host
-
-    async def send(
-        self,
-        method: str,
-        url: str,
-        headers: Headers,
-        body: bytes | None,
-        timeout: float,
-        before_send: Callable[[], None] | None = None,
-    ) -> Raw:
-        world, host, bank = self._bank.world, self._host, self._bank
-        if timeout <= 0:
-            raise NotSent("no time was left to send it")
-        ends = world.now + timeout
-        await host.step("connects")
-        if world.chance(world.weather.refused):
-            raise NotSent("not connected")
-        if world.chance(world.weather.slow):
-            await self._wait(world.dice.random() * 2 * timeout, ends, NotSent("not connected in time"))
-        if world.chance(world.weather.held):
-            host.stand_still(world.dice.random() * QUIET / 5)
-        await host.step("is about to send")
-        if before_send is not None:
-            before_send()
-        if method == "POST":
-            await self._at_the_fence(timeout)
-        await asyncio.sleep(world.dice.random() * 0.2)
-        if method == "POST":
-            reply = bank.pay(host.name, json.loads(body or b"{}")["transfers"])
-        else:
-            reply = bank.find({name: texts[0] for name, texts in parse_qs(urlsplit(url).query).items()})
-        if reply is None:
-            await self._wait(world.dice.choice((0.0, 2 * timeout)), ends, Unanswered("no answer in time"))
-            raise Unanswered("the connection broke")
-        await self._wait(
-            world.dice.choice((0.1, 0.1, 1.0, timeout)) * world.dice.random(), ends, Unanswered("too late")
-        )
-        await host.step("has an answer")
-        if method == "POST" and reply[0] == 200 and reply not in (*NONSENSE, UNREADABLE):
-            bank.answered(host, json.loads(reply[2]))
-        return reply
-
-    async def _at_the_fence(self, timeout: float) -> None:
-        """What no program can close: between the last look at the clock and the first byte lies a moment."""
-        world, host = self._bank.world, self._host
-        if world.chance(world.weather.crash):
-            host.die("the fence")
-        if world.chance(world.weather.stall):
-            host.stand_still(world.dice.random() * timeout / 2)
-        await host.awake()
-
-    async def _wait(self, seconds: float, ends: float, error: Exception) -> None:
-        left = ends - self._bank.world.now
-        await asyncio.sleep(max(0.0, min(seconds, left)))
-        await self._host.awake()
-        if seconds > left:
-            raise error
-
-    async def aclose(self) -> None:
-        pass
+def _is_bad(item: Mapping[str, Any]) -> bool:
+    return POISON in str(item["destination_lastname"])
 
 
 def _ok(data: object, *, status: int | str = "ok") -> Raw:

@@ -1,15 +1,26 @@
 """Bugs planted into the real code, each a mistake that a payout service is known to make."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from unittest.mock import patch
 
 import anyio
+from attrs import evolve
 
-from paystar_async.errors import Unanswered
+from paystar_async.endpoint import Dispatch
+from paystar_async.errors import PaystarError, Unanswered
+from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import advance, decide
+from paystar_async.payouts import classify as classifying
+from paystar_async.payouts.claims import Sight
 from paystar_async.payouts.classify import Known, Value, Verdict, classify
+from paystar_async.payouts.identity import Account, LedgerIdentity
+from paystar_async.payouts.moves import Change, Held
+from paystar_async.payouts.product import Product
+from paystar_async.payouts.records import Policy
+from paystar_async.payouts.recovery import RecoveryCheck
+from paystar_async.payouts.states import State
 
 
 @contextmanager
@@ -73,10 +84,146 @@ def freed_when_cancelled() -> Generator[None]:
         yield
 
 
+@contextmanager
+def refusal_proves() -> Generator[None]:
+    """The call was refused, so nothing of it was executed."""
+
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
+        known = classify(result, values, own, *more)
+        return {track_id: evolve(one, proven=True) for track_id, one in known.items()}
+
+    with patch.object(advance, "classify", hasty):
+        yield
+
+
+@contextmanager
+def refusal_settled_early() -> Generator[None]:
+    """Look a refused transfer up at once, however late the bank lists what it executed."""
+    with patch.object(Policy, "spacing", 1.0):
+        yield
+
+
+@contextmanager
+def failed_is_final() -> Generator[None]:
+    """A response says that it failed: that is all there is to know."""
+    answered = decide._answered  # pyright: ignore[reportPrivateUsage]
+
+    def hasty(held: Held, word: Known) -> Change:
+        entry = word.settlement
+        if entry is None or word.verdict is not Verdict.ITEM or entry.status is not TransferStatus.FAILED:
+            return answered(held, word)
+        return decide.said(held.record, State.FAILED, word)
+
+    with patch.object(decide, "_answered", hasty):
+        yield
+
+
+@contextmanager
+def only_entry_counts() -> Generator[None]:
+    """It was asked about alone, and answered alone: who else should be meant?"""
+    named = classifying._named  # pyright: ignore[reportPrivateUsage]
+
+    def hasty(
+        entries: Sequence[Settlement], values: Sequence[Value], own: Any, hashids: Any
+    ) -> dict[str, list[Settlement]]:
+        if len(entries) == len(values) == 1 and not entries[0].track_id:
+            return {values[0].track_id: list(entries)}
+        return named(entries, values, own, hashids)
+
+    with patch.object(classifying, "_named", hasty):
+        yield
+
+
+@contextmanager
+def sent_twice() -> Generator[None]:
+    """A user middleware may send a call as often as it likes."""
+
+    def begin(self: Dispatch) -> None:
+        self.is_sent = self.may_have_executed = True
+
+    with patch.object(Dispatch, "begin", begin):
+        yield
+
+
+@contextmanager
+def stray_error_means_not_sent() -> Generator[None]:
+    """A user middleware raised: then nothing can have happened."""
+
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
+        if isinstance(result, PaystarError) and isinstance(result.__cause__, RuntimeError):
+            return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="a mistake") for one in values}
+        return classify(result, values, own, *more)
+
+    with patch.object(advance, "classify", hasty):
+        yield
+
+
+@contextmanager
+def no_look_before_send() -> Generator[None]:
+    """The ledger says that it was not sent."""
+
+    def needed(self: RecoveryCheck, sight: Sight) -> bool:
+        return False
+
+    with patch.object(RecoveryCheck, "is_needed", needed):
+        yield
+
+
+@contextmanager
+def failed_look_finds_nothing() -> Generator[None]:
+    """The bank could not be asked: then it knows nothing of it."""
+
+    async def look_up(self: RecoveryCheck, sight: Sight, product: Product) -> None:
+        with suppress(Exception):
+            await real(self, sight, product)
+
+    real = RecoveryCheck._look_up  # pyright: ignore[reportPrivateUsage]
+    with patch.object(RecoveryCheck, "_look_up", look_up):
+        yield
+
+
+@contextmanager
+def no_high_water_mark() -> Generator[None]:
+    """A ledger of the same name is the same ledger, of whatever age."""
+
+    def check(self: LedgerIdentity, account: Account, version: int, seen: int | None = None) -> None:
+        pass
+
+    with patch.object(LedgerIdentity, "check_version", check):
+        yield
+
+
+@contextmanager
+def no_origin() -> Generator[None]:
+    """Whichever server answers is the right one."""
+
+    def check(self: LedgerIdentity, origin: str) -> None:
+        pass
+
+    with patch.object(LedgerIdentity, "check_origin", check):
+        yield
+
+
 async def _at_hand(self: advance.Advancer, chunk_id: str) -> float | None:
     """A step in the caller's own task."""
     return await self._step(chunk_id)  # pyright: ignore[reportPrivateUsage]
 
 
 Plant = Callable[[], AbstractContextManager[None]]
-PLANTS: Sequence[Plant] = (naive_retry, asked_once, no_fence, no_shield, freed_when_cancelled)
+PLANTS: Sequence[Plant] = (
+    naive_retry,
+    asked_once,
+    no_fence,
+    no_shield,
+    freed_when_cancelled,
+    refusal_proves,
+    refusal_settled_early,
+    failed_is_final,
+    only_entry_counts,
+    sent_twice,
+    stray_error_means_not_sent,
+    no_look_before_send,
+    failed_look_finds_nothing,
+    no_high_water_mark,
+    no_origin,
+)

@@ -4,27 +4,32 @@ import asyncio
 import logging
 import random
 import secrets
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 from unittest.mock import patch
 
 import anyio
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
-from paystar_async import Application, Paystar, Transfer, Wallet, WalletTransfer, client
+from paystar_async import Application, Paystar, Wallet, client
 from paystar_async.background import Background
 from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import Retry
 from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Bank as BankProduct
 from paystar_async.payouts.product import WalletPayouts
-from paystar_async.payouts.records import Policy
-from tests.payouts.simulator.bank import HASHID, POISON, Bank, SimEngine
+from paystar_async.payouts.records import LookBeforeSend, Policy
+from tests.payouts.simulator.bank import HASHID, Bank, Repeats
+from tests.payouts.simulator.batches import drawn_batches, each
+from tests.payouts.simulator.engine import SimEngine
 from tests.payouts.simulator.loop import run
+from tests.payouts.simulator.losses import RecordLosses, drawn_losses
+from tests.payouts.simulator.meddler import Meddler
 from tests.payouts.simulator.store import SimDatabase, Store
 from tests.payouts.simulator.watch import Watch
 from tests.payouts.simulator.world import QUIET, Host, HostClock, Machine, World
@@ -48,6 +53,7 @@ class Story:
         states: how the transfers ended.
         executions: how often the bank paid.
         crashes: how often a process died.
+        losses: how often the store lost records.
     """
 
     seed: int
@@ -56,6 +62,7 @@ class Story:
     states: tuple[str, ...]
     executions: int
     crashes: int
+    losses: int
 
 
 @define(eq=False)
@@ -75,11 +82,16 @@ class Play:
     submitted: set[str] = field(factory=set[str])
     waiting: dict[str, list["asyncio.Task[None]"]] = field(factory=dict[str, list["asyncio.Task[None]"]])
     kept: list[object] = field(factory=list[object])
+    losses: RecordLosses = field(init=False)
+    _stopped: list[Machine] | None = None
 
     # processes
 
     def start(self, machine: Machine) -> None:
         """Bring up a process that submits what is not submitted yet, and works."""
+        if self._stopped is not None:
+            self._stopped.append(machine)
+            return
         self.started += 1
         host = Host(
             world=self.world,
@@ -94,6 +106,35 @@ class Play:
         self.store.died(host)
         self.world.later(self.world.dice.choice((0.1, 5.0, 120.0, 2 * QUIET)), lambda: self.start(machine))
 
+    def stop(self) -> None:
+        """Stop all processes; they start anew by ``go_on``."""
+        self._stopped = []
+        for host in self.hosts:
+            if not host.steady:
+                host.die("the stop")
+
+    def go_on(self) -> None:
+        """Start what was stopped; the store may have forgotten what was submitted.
+
+        Whoever submits again what an older backup does not have says that it may have been paid.
+        """
+        self.submitted = {row["batch_id"] for row in self.store.rows("SELECT batch_id FROM paystar_payout_batches")}
+        if self.policy.look_before_send != "never":
+            self.policy = evolve(self.policy, look_before_send="always")
+        stopped, self._stopped = self._stopped or [], None
+        for machine in stopped:
+            self.start(machine)
+
+    def committed(self) -> None:
+        """Take note of a commit."""
+        self.watch.committed()
+        self.losses.committed(self.wanted)
+
+    @property
+    def wanted(self) -> list[str]:
+        """The transfers that are to be paid."""
+        return sorted({one.track_id for batch in self.batches.values() for one in batch})
+
     async def _life(self, host: Host) -> None:
         try:
             await self._days(host)
@@ -102,25 +143,33 @@ class Play:
             raise
 
     async def _days(self, host: Host) -> None:
-        advancer, ledger, product = self._work(host)
+        agenda, ledger, product = self._work(host)
         first = True
         while True:
             pause = LOOKS_EVERY * 10
             try:
                 for batch_id in [one for one in self.batches if first and one not in self.submitted]:
-                    await ledger.plan(product, batch_id, _each(self.batches[batch_id]), policy=self.policy)
+                    await ledger.plan(product, batch_id, each(self.batches[batch_id]), policy=self.policy)
                     self.submitted.add(batch_id)
                 first = False
-                pause = await self._round(host, advancer)
+                pause = await self._round(host, agenda)
             except PaystarError as error:
                 self.world.note(f"{host.name} meets {type(error).__name__}: {error.args[0]}")
                 pause = 5.0
+                if ledger.tables.identity.failure is not None:
+                    host.die("a ledger that is another")
             await asyncio.sleep(pause)
             await host.awake()
 
-    def _work(self, host: Host) -> tuple[Advancer, Ledger, BankProduct | WalletPayouts]:
+    def _work(self, host: Host) -> tuple[Agenda, Ledger, BankProduct | WalletPayouts]:
         paystar = Paystar(
-            APPLICATION, wallet=WALLET, engine=SimEngine(self.bank, host), clock=host.clock, max_retries=1, timeout=30.0
+            APPLICATION,
+            wallet=WALLET,
+            engine=SimEngine(self.bank, host),
+            clock=host.clock,
+            max_retries=1,
+            timeout=30.0,
+            middleware=[Meddler(host)] if self.world.weather.meddles else [],
         )
         deliver = paystar._session().deliver  # pyright: ignore[reportPrivateUsage]
         product = WalletPayouts(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
@@ -128,15 +177,15 @@ class Play:
         background = Background()
         self.kept += [paystar, background]
         advancer = Advancer(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
-        return advancer, ledger, product
+        return Agenda(ledger.tables, [product], advancer), ledger, product
 
-    async def _round(self, host: Host, advancer: Advancer) -> float:
+    async def _round(self, host: Host, agenda: Agenda) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
         dice = self.world.dice
-        due, now = await advancer.due(), await advancer.now()
+        due, now = [(one.chunk_id, one.at) for one in await agenda.due(100)], await agenda.now()
         chunks = [chunk_id for chunk_id, when in due if when <= now or dice.random() < 0.05]
         chunks += [chunk_id for chunk_id in chunks if dice.random() < 0.1]
-        tasks = [asyncio.create_task(self._advance(host, advancer, chunk_id)) for chunk_id in chunks]
+        tasks = [asyncio.create_task(self._advance(host, agenda.advancer, chunk_id)) for chunk_id in chunks]
         self.waiting[host.name] = tasks
         if tasks:
             await asyncio.wait(tasks)
@@ -175,6 +224,7 @@ class Play:
                 case _:
                     task = asyncio.create_task(advancer.advance(chunk_id))
                     self.kept.append(task)
+                    task.add_done_callback(_retrieve)
                     await asyncio.wait([task], timeout=patience)
                     task.cancel()
 
@@ -190,6 +240,8 @@ class Play:
             await asyncio.sleep(LOOKS_EVERY * 10 * (0.5 + self.world.dice.random()))
             if self.watch.settled():
                 continue
+            if ledger.tables.identity.failure is not None:
+                _, ledger, product = self._work(host)
             with suppress(PaystarError):
                 if any(gate.closed for gate in await ledger.gates(product.name, product.account)):
                     self.bank.refill()
@@ -210,13 +262,14 @@ class Play:
         for machine in self.machines:
             self.start(machine)
         self.kept += [asyncio.create_task(self.operate()), asyncio.create_task(self.set_clocks())]
-        wanted = {one.track_id for batch in self.batches.values() for one in batch}
         while self.world.now < LONGEST:
             await asyncio.sleep(LOOKS_EVERY)
-            if self.watch.states.keys() == wanted and self.watch.settled():
+            # Backups are restored late, too: when all of it was paid.
+            if self.watch.states.keys() == set(self.wanted) and self.watch.settled() and not self.losses.begin():
                 break
+        self.losses.coming.clear()
         await asyncio.sleep(self.world.weather.lateness + 2 * 3600.0)
-        self.watch.last_words(sorted(wanted))
+        self.watch.last_words(self.wanted)
 
     async def bury(self) -> None:
         for host in self.hosts:
@@ -226,6 +279,20 @@ class Play:
             for task in rest:
                 task.cancel()
             await asyncio.gather(*rest, return_exceptions=True)
+
+
+def _note_failure(world: World, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Break the seed if the simulator itself fails; what a task of ours ends with is seen elsewhere."""
+    if "handle" in context:
+        world.broken(f"the simulator fails: {context.get('exception')!r}")
+    else:
+        loop.default_exception_handler(context)
+
+
+def _retrieve(task: "asyncio.Task[float | None]") -> None:
+    """Take what a task ended with: whoever waited for it has given up."""
+    if not task.cancelled():
+        task.exception()
 
 
 def story(seed: int) -> Story:
@@ -249,7 +316,12 @@ async def _story(seed: int) -> Story:
     watch = Watch(world, store)
     wallet = dice.random() < 0.3
     bank = Bank(world, wallet, dice.choice((30_000, 10**12)), watch.arrived)
-    watch.bank, store.committed = bank, watch.committed
+    watch.bank = bank
+    asyncio.get_running_loop().set_exception_handler(partial(_note_failure, world))
+    bank.repeats = Repeats(refused=dice.random() < 0.4, listed=dice.random() < 0.5)
+    bank.naming = dice.choice(("own", "own", "shared", "none"))
+    # Who does not look before a first send relies on a bank that refuses repeats.
+    looks: tuple[LookBeforeSend, ...] = ("recovered", "always", "never" if bank.repeats.refused else "recovered")
     play = Play(
         world=world,
         store=store,
@@ -257,12 +329,21 @@ async def _story(seed: int) -> Story:
         watch=watch,
         wallet=wallet,
         policy=Policy(
-            chunk=dice.choice((1, 2, 5)), concurrency=dice.choice((1, 4)), quiet_window=QUIET, resend=world.resend
+            chunk=dice.choice((1, 2, 5)),
+            concurrency=dice.choice((1, 4)),
+            quiet_window=QUIET,
+            resend=world.resend,
+            look_before_send=dice.choice(looks),
         ),
-        batches=_batches(dice, world, wallet=wallet),
-        machines=machines * 2 if len(machines) == 1 else machines,
+        batches=drawn_batches(dice, world, wallet=wallet),
+        machines=machines,
     )
-    bank.answered = play.answered
+    bank.answered, store.committed = play.answered, play.committed
+    play.losses = RecordLosses(world, store, bank, watch, drawn_losses(dice), stop=play.stop, go_on=play.go_on)
+    # By its rows alone a process finds that a store is older if it has seen all of them: it has to be the only one.
+    is_alone = any(not one.is_restore and not one.is_new_origin for one in play.losses.coming)
+    play.machines = machines[:1] if is_alone else machines * 2 if len(machines) == 1 else machines
+    store.images = [] if play.losses.coming else None
     try:
         await play.play()
     finally:
@@ -274,40 +355,8 @@ async def _story(seed: int) -> Story:
         states=tuple(str(state) for state, _ in watch.states.values()),
         executions=sum(map(len, bank.executed.values())),
         crashes=sum(" dies at " in what for _, what in world.trace),
+        losses=sum("the store is back" in what for _, what in world.trace),
     )
-
-
-def _batches(dice: random.Random, world: World, *, wallet: bool) -> dict[str, list[Value]]:
-    values = [_value(dice, world, f"t-{number}", wallet=wallet) for number in range(dice.randint(1, 12))]
-    if dice.random() < 0.7:
-        return {"b-1": values}
-    return {"b-1": values, "b-2": [*values[: len(values) // 2], _value(dice, world, "t-x", wallet=wallet)]}
-
-
-def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) -> Value:
-    name = POISON if dice.random() < world.weather.bad else "Ahmadi"
-    amount = dice.randrange(5_000, 15_000)
-    if wallet:
-        return WalletTransfer(
-            amount=amount,
-            destination_number="IR062960000000100324200001",
-            destination_firstname="Ali",
-            destination_lastname=name,
-            track_id=track_id,
-        )
-    return Transfer(
-        amount=amount,
-        deposit=dice.choice(("0100000000001", "0100000000002")),
-        destination_account="0200000000002",
-        destination_firstname="Ali",
-        destination_lastname=name,
-        track_id=track_id,
-    )
-
-
-async def _each(values: Iterable[Value]) -> AsyncGenerator[Value, None]:
-    for value in values:
-        yield value
 
 
 @contextmanager

@@ -20,15 +20,26 @@ class Store:
     Args:
         world: whose weather it has.
         server: whether it is a server, with a clock of its own; a file takes the time of whoever writes.
+
+    Attributes:
+        origin: names where its data come from: a file's inode, a server's timeline.
+        is_down: whether nobody can use it.
+        images: the database after each commit; None while nobody keeps them.
+        committer: the process that committed last.
     """
 
     def __init__(self, world: World, *, server: bool) -> None:
         self.world, self.server = world, server
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
+        self.connection.execute("PRAGMA page_size = 512")  # a small image of each commit
         self.connection.row_factory = _row
         self.holder: _Turn | None = None
         self.committed: Callable[[], object] = lambda: None
         self.migrated: set[str] = set()
+        self.origin = "1"
+        self.is_down = False
+        self.images: list[bytes] | None = None
+        self.committer: Host | None = None
         self._changes = 0
         self._waiting: deque[tuple[Host, asyncio.Future[None]]] = deque()
 
@@ -43,9 +54,29 @@ class Store:
         return [(row["track_id"], row["version"], row["before"], row["after"]) for row in self.rows(sql)]
 
     def calm(self) -> None:
-        """End what is under way, at the very end."""
+        """End what is under way."""
         if self.holder is not None:
             self.end(self.holder, "ROLLBACK")
+
+    def go_down(self) -> None:
+        """Break all connections, and accept none."""
+        self.is_down = True
+        self.calm()
+
+    def ended(self) -> StorageError:
+        """Return what a process is told of its transaction that is over."""
+        if self.is_down:
+            return StorageUnavailable("the connection to the store broke")
+        return StorageError("the transaction has ended: it idled for too long")
+
+    def set_back(self, number: int, *, is_new_origin: bool) -> None:
+        """Come back as of an earlier commit, the images behind it forgotten."""
+        assert self.images is not None
+        del self.images[number + 1 :]
+        self.connection.deserialize(self.images[number])
+        if is_new_origin:
+            self.origin = str(int(self.origin) + 1)
+        self.is_down = False
 
     async def acquire(self, host: Host) -> "_Turn":
         if self.holder is not None:
@@ -54,6 +85,8 @@ class Store:
             with suppress(TimeoutError):
                 await asyncio.wait_for(woken, PATIENCE)
             await host.awake()
+        if self.is_down:
+            raise host.trouble(StorageUnavailable("the store is down"))
         if self.holder is not None:
             raise host.trouble(StorageUnavailable("the store is locked"))
         turn = self.holder = _Turn(host)
@@ -67,6 +100,9 @@ class Store:
             self.connection.execute(how)
             self.holder = None
             if how == "COMMIT" and self._changes != before:
+                self.committer = turn.host
+                if self.images is not None:
+                    self.images.append(self.connection.serialize())
                 self.committed()
             while self._waiting:
                 host, woken = self._waiting.popleft()
@@ -100,7 +136,7 @@ class SimDatabase:
             yield _SimTransaction(self._store, host, turn)
             await host.step("commits")
             if self._store.holder is not turn:
-                raise host.trouble(StorageError("the transaction has ended: it idled for too long"))
+                raise host.trouble(self._store.ended())
             if world.chance(world.weather.storage):
                 self._store.end(turn, world.dice.choice(("COMMIT", "ROLLBACK")))
                 raise host.trouble(StorageUnavailable("the store went away while it committed"))
@@ -143,13 +179,15 @@ class _SimTransaction:
         store, world = self._store, self._store.world
         await self._host.step("runs a statement")
         if store.holder is not self._turn:
-            raise self._host.trouble(StorageError("the transaction has ended: it idled for too long"))
+            raise self._host.trouble(store.ended())
         if world.chance(world.weather.storage):
             store.end(self._turn, "ROLLBACK")
             raise self._host.trouble(StorageUnavailable("the store went away"))
+        if ":origin" in sql and not self._host.origin:
+            self._host.origin = store.origin
         told = {
             "now": self._host.clock.time(),
-            "origin": "",
+            "origin": store.origin,
             **parameters,
             **({"now": START + world.now} if store.server else {}),
         }

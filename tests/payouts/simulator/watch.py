@@ -7,16 +7,14 @@ from typing import Any, cast
 
 from attrs import define, field
 
-from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import TRANSITIONS, State
 from tests.payouts.simulator.bank import Arrival, Bank
 from tests.payouts.simulator.store import Store
-from tests.payouts.simulator.world import QUIET, Host, World
+from tests.payouts.simulator.world import QUIET, SPACING, Host, World
 
 Event = tuple[str, int, str | None, str]
 """track_id, version, the state before and the one after."""
 RECORDS_WITHIN = 10.0
-SPACING = Policy(quiet_window=QUIET).spacing
 
 
 @define(eq=False)
@@ -28,8 +26,8 @@ class Watch:
         store: what is watched.
         states: the committed state and version of each transfer.
         events: the committed events, in order.
-        intents: how often a transfer's intent was committed.
-        troubled: when a process last had trouble with the store.
+        intents: how often a transfer's intent was committed, also by commits that were lost.
+        set_backs: when the store has lost commits.
     """
 
     world: World
@@ -38,6 +36,7 @@ class Watch:
     states: dict[str, tuple[State, int]] = field(factory=dict[str, tuple[State, int]])
     events: list[Event] = field(factory=list[Event])
     intents: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
+    set_backs: list[float] = field(factory=list[float])
 
     # while it goes on
 
@@ -51,6 +50,13 @@ class Watch:
                 self.states[track_id] = now
         for track_id, version in changed.items():
             self._follow(track_id, version)
+
+    def set_back(self) -> None:
+        """Begin again with what the store remembers."""
+        self.set_backs.append(self.world.now)
+        self.events = self.store.events()
+        rows = self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id")
+        self.states = {row["track_id"]: (State(row["state"]), row["version"]) for row in rows}
 
     def _follow(self, track_id: str, version: int) -> None:
         last: str | None = self._last(track_id)
@@ -78,13 +84,21 @@ class Watch:
     def _counted(self, track_id: str, after: State) -> None:
         if after is State.SENDING:
             self.intents[track_id] += 1
+            sender = self.store.committer
+            if sender is not None and sender.origin != self.store.origin:
+                self.world.broken(f"{sender.name} sends {track_id} from a store that has failed over since")
         if after is State.NOT_ACCEPTED:
             sent = [one for one in self.bank.arrivals if track_id in one.track_ids]
             # One look-up settles a refused call, and not before the bank's list had time to catch up.
             refused = bool(sent) and sent[-1] in self.bank.refused[track_id]
             since = sent[-1].at + (SPACING if refused else QUIET) if sent else 0.0
+            enough = 1 if refused else 3
+            caught_up = [at for at in self.set_backs if sent and sent[-1].at <= at]
+            if caught_up:
+                # The ledger may have forgotten it, and the bank has caught up: one look-up shows that it was not paid.
+                since, enough = caught_up[0], 1
             counted = [at for at in self.bank.not_found[track_id] if at >= since]
-            if len(counted) < (1 if refused else 3):
+            if len(counted) < enough:
                 self.world.broken(f"{track_id} was given up after {len(counted)} answers that count")
 
     def arrived(self, arrival: Arrival) -> None:
@@ -105,7 +119,7 @@ class Watch:
         at = self.world.now
 
         def look() -> None:
-            if not host.alive or max(host.last_stop, host.troubled) >= at:
+            if not host.alive or max(host.last_stop, host.troubled, *self.set_backs) >= at:
                 return
             for track_id, then in held.items():
                 if then is not None and then[0] is State.SENDING and self.states[track_id] == then:

@@ -8,11 +8,14 @@ from attrs import define, field
 
 from paystar_async.clock import Clock
 from paystar_async.errors import StorageError
+from paystar_async.payouts.records import Policy
 
 START = 1_767_225_600.0
 """What the clocks show at first."""
 QUIET = 900.0
 """The quiet window of every batch, in seconds."""
+SPACING = Policy(quiet_window=QUIET).spacing
+"""Seconds between two look-ups that both count, and after a refusal."""
 CLEARS_AFTER = 2 * 3600.0
 """From then on the weather is fine: what still is not settled now was lost by us."""
 
@@ -42,6 +45,9 @@ class Weather:
         ask: a GET goes wrong.
         stale: a GET is answered from a copy that is some minutes old.
         reverses: what had arrived is taken back.
+        midway: a request of several is refused after some of its transfers were executed.
+        foreign: a look-up of a track_id the bank does not have returns another's transfer, without a track_id.
+        meddles: a user middleware repeats a call that failed, or raises after a call that went well.
         lateness: seconds a late transfer takes at the most, and a listing.
     """
 
@@ -65,6 +71,9 @@ class Weather:
     ask: float = 0.0
     stale: float = 0.0
     reverses: float = 0.0
+    midway: float = 0.0
+    foreign: float = 0.0
+    meddles: float = 0.0
     lateness: float = 0.0
 
 
@@ -89,6 +98,9 @@ RANGES = {
     "ask": 0.2,
     "stale": 0.2,
     "reverses": 0.05,
+    "midway": 0.8,
+    "foreign": 0.2,
+    "meddles": 0.3,
 }
 """The worst weather; each seed draws how bad its own is, and half of what could go wrong does not."""
 
@@ -173,7 +185,11 @@ class Machine:
 
 @define(eq=False)
 class Host:
-    """One process of ours; one that is ``steady`` neither dies nor stands still."""
+    """One process of ours; one that is ``steady`` neither dies nor stands still.
+
+    Attributes:
+        origin: the origin of the store when the process first asked for it.
+    """
 
     world: World
     name: str
@@ -185,6 +201,7 @@ class Host:
     stopped_until: float = 0.0
     last_stop: float = -1.0
     troubled: float = -1.0
+    origin: str = ""
     limbo: list["asyncio.Future[None]"] = field(factory=list["asyncio.Future[None]"])
 
     def __attrs_post_init__(self) -> None:

@@ -1,0 +1,44 @@
+"""What is to be paid in a seed."""
+
+import random
+from collections.abc import AsyncGenerator, Iterable
+
+from paystar_async import Transfer, WalletTransfer
+from paystar_async.payouts.classify import Value
+from tests.payouts.simulator.bank import POISON
+from tests.payouts.simulator.world import World
+
+
+def drawn_batches(dice: random.Random, world: World, *, wallet: bool) -> dict[str, list[Value]]:
+    """Return the batches of a seed, of which two may share transfers."""
+    values = [_value(dice, world, f"t-{number}", wallet=wallet) for number in range(dice.randint(1, 12))]
+    if dice.random() < 0.7:
+        return {"b-1": values}
+    return {"b-1": values, "b-2": [*values[: len(values) // 2], _value(dice, world, "t-x", wallet=wallet)]}
+
+
+def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) -> Value:
+    name = POISON if dice.random() < world.weather.bad else "Ahmadi"
+    amount = dice.randrange(5_000, 15_000)
+    if wallet:
+        return WalletTransfer(
+            amount=amount,
+            destination_number="IR062960000000100324200001",
+            destination_firstname="Ali",
+            destination_lastname=name,
+            track_id=track_id,
+        )
+    return Transfer(
+        amount=amount,
+        deposit=dice.choice(("0100000000001", "0100000000002")),
+        destination_account="0200000000002",
+        destination_firstname="Ali",
+        destination_lastname=name,
+        track_id=track_id,
+    )
+
+
+async def each(values: Iterable[Value]) -> AsyncGenerator[Value, None]:
+    """Yield the values."""
+    for value in values:
+        yield value

@@ -1,0 +1,113 @@
+"""Ledgers that lose records: a backup is restored, or a server fails over to a standby that lagged behind."""
+
+import random
+from collections.abc import Callable, Sequence
+
+from attrs import define, field, frozen
+
+from tests.payouts.simulator.bank import Bank
+from tests.payouts.simulator.store import Store
+from tests.payouts.simulator.watch import Watch
+from tests.payouts.simulator.world import QUIET, World
+
+MAX_LOST_COMMITS = 20
+FAILOVER_SECONDS = 30.0, 120.0
+"""assumed: a failover takes longer than a request may still leave after its intent was recorded, on the old server."""
+
+
+@frozen
+class Loss:
+    """One moment at which the store loses records.
+
+    Attributes:
+        commits: after how many commits it happens.
+        is_restore: whether all processes stop, and a backup of any age is restored; else the store loses its last
+            commits while processes run.
+        is_new_origin: whether the store names another origin afterwards; else only its rows show that it is older.
+    """
+
+    commits: int
+    is_restore: bool
+    is_new_origin: bool
+
+
+def drawn_losses(dice: random.Random) -> list[Loss]:
+    """Return what the store of a seed loses, in order."""
+    return [
+        Loss(
+            commits=int(150 * dice.random() ** 2) + 1,
+            is_restore=dice.random() < 0.5,
+            is_new_origin=dice.random() < 0.7,
+        )
+        for _ in range(dice.choice((0, 0, 1, 1, 2)))
+    ]
+
+
+@define(eq=False)
+class RecordLosses:
+    """Sets the store back, now and then.
+
+    Attributes:
+        world: whose dice are thrown.
+        store: the store.
+        bank: catches up with what it was asked for.
+        watch: begins again with what the store remembers.
+        coming: the losses that are still to come.
+        stop: stops all processes.
+        go_on: called when the store is back, of whichever age. A backup may be older than a batch; what is lost in a
+            failover is not, for nobody would know that it has to be submitted again.
+        is_under_way: whether the store is down.
+    """
+
+    world: World
+    store: Store
+    bank: Bank
+    watch: Watch
+    coming: list[Loss]
+    stop: Callable[[], object]
+    go_on: Callable[[], object]
+    is_under_way: bool = False
+    _first: int | None = None
+    _count: int = field(default=0, init=False)
+
+    def committed(self, wanted: Sequence[str]) -> None:
+        """Take note of a commit; ``wanted`` are the transfers of all batches."""
+        if not self.coming or self.store.images is None:
+            return
+        if self._first is None and self.watch.states.keys() == set(wanted):
+            self._first = len(self.store.images) - 1
+        self._count += 1
+        if self._count == self.coming[0].commits:
+            self.world.later(self.world.dice.random() * 0.2, self.begin)
+
+    def begin(self) -> bool:
+        """Lose records now, if some are still to be lost; return whether the store is down."""
+        if self.is_under_way or not self.coming or self._first is None or self.world.fine:
+            return self.is_under_way
+        loss = self.coming.pop(0)
+        self.is_under_way = True
+        self.world.note("the store is stopped" if loss.is_restore else "the store breaks down")
+        self.store.go_down()
+        if loss.is_restore:
+            self.stop()
+            seconds = self.world.dice.choice((10.0, 600.0, 2 * QUIET))
+        else:
+            seconds = self.world.dice.uniform(*FAILOVER_SECONDS)
+        self.world.later(seconds, lambda: self._end(loss))
+        return True
+
+    def _end(self, loss: Loss) -> None:
+        assert self.store.images is not None and self._first is not None  # noqa: PT018
+        last = len(self.store.images) - 1
+        if loss.is_restore:
+            number = self.world.dice.randint(0, last)
+        else:
+            number = max(self._first, last - self.world.dice.randint(1, MAX_LOST_COMMITS))
+        self.world.note(f"the store is back without its last {last - number} commits")
+        self.store.set_back(number, is_new_origin=loss.is_new_origin)
+        self.bank.catch_up()
+        self.watch.set_back()
+        if number < self._first:
+            self._first = None
+        self._count, self.is_under_way = 0, False
+        self.go_on()
