@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from attrs import define, field
 
-from paystar_async.errors import StorageError, StorageUnavailable
+from paystar_async.errors import SchemaMismatch, StorageError
 from paystar_async.events import logger
 from paystar_async.storage.database import Database
 
@@ -82,9 +82,7 @@ class LedgerIdentity:
         """Return where the ledger lies, and note when it came there."""
         try:
             [here] = await database.fetch(_ORIGIN, {"now": now})
-        except StorageUnavailable:
-            raise
-        except StorageError:
+        except SchemaMismatch:  # it has no such function; whatever else went wrong may go better when it is opened next
             logger.warning("payouts: this server does not tell its timeline; a failover is found by older rows alone")
             return None
         origin: str = here["origin"]

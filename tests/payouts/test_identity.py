@@ -11,6 +11,7 @@ from paystar_async.errors import StorageError, StorageUnavailable
 from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.records import Policy
+from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, each, transfers
 from tests.payouts.places import Place
@@ -159,3 +160,20 @@ async def test_claims_of_several_processes_never_look_older(place: Place, desk: 
         await agenda.due(10)
     assert await desk.states() == ["success"] * 6
     assert desk.ledger.tables.identity.runner != other.ledger.tables.identity.runner
+
+
+async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that does not know where its ledger lies would go on after a failover."""
+    database = desk.ledger.tables._database  # pyright: ignore[reportPrivateUsage]
+    fetch, failures = database.fetch, [StorageError("the transaction has ended")]
+
+    async def interrupted(sql: str, parameters: Parameters = NONE) -> list[Row]:
+        if ":origin" in sql and failures:
+            raise failures.pop()
+        return await fetch(sql, parameters)
+
+    monkeypatch.setattr(database, "fetch", interrupted)
+    with pytest.raises(StorageError, match="has ended"):
+        await desk.ledger.batches()
+    await desk.ledger.batches()
+    assert desk.ledger.tables.identity.origin
