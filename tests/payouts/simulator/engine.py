@@ -63,7 +63,7 @@ class SimEngine:
     async def _at_the_fence(self, timeout: float) -> None:
         """What no program can close: between the last look at the clock and the first byte lies a moment."""
         world, host = self._bank.world, self._host
-        if world.chance(world.weather.crash):
+        if world.chance(4 * world.weather.crash):
             host.die("the fence")
         if world.chance(world.weather.stall):
             host.stand_still(world.dice.random() * timeout / 2)

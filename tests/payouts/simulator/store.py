@@ -183,7 +183,7 @@ class _SimTransaction:
         if world.chance(world.weather.storage):
             store.end(self._turn, "ROLLBACK")
             raise self._host.trouble(StorageUnavailable("the store went away"))
-        if ":origin" in sql and not self._host.origin:
+        if sql.startswith("SELECT CAST(:origin"):  # it opens its ledger; an opening that fails is begun anew
             self._host.origin = store.origin
         told = {
             "now": self._host.clock.time(),

@@ -188,7 +188,7 @@ class Host:
     """One process of ours; one that is ``steady`` neither dies nor stands still.
 
     Attributes:
-        origin: the origin of the store when the process first asked for it.
+        origin: the origin of the store when the process opened it.
     """
 
     world: World
