@@ -101,7 +101,7 @@ def classify(
     if entries is None:
         return dict.fromkeys([one.track_id for one in values], _unread("the answer is no list of transfers"))
     named = _named(entries, values, own, hashids or {})
-    return {one.track_id: _of_entries(one, named[one.track_id]) for one in values}
+    return {one.track_id: _of_entries(one, recorded_first(named[one.track_id], hashids or {})) for one in values}
 
 
 def _of_error(error: BaseException, *, alone: bool) -> Known:
@@ -157,6 +157,11 @@ def _named(
         if stored and (ours := stored if stored in named else own(stored)) in named:
             named[ours].append(entry)
     return named
+
+
+def recorded_first(entries: Sequence[Settlement], hashids: Mapping[str, str]) -> Sequence[Settlement]:
+    """Return the entries with those first whose hashid is on record: of several attempts, these are the ones known."""
+    return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids)
 
 
 def _of_entries(value: Value, entries: Sequence[Settlement]) -> Known:

@@ -7,7 +7,7 @@ from attrs import evolve
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts.classify import Known, Verdict, classify, together
+from paystar_async.payouts.classify import Known, Verdict, classify, recorded_first, together
 from paystar_async.payouts.decide import STATES, Cause, fails, is_another, said
 from paystar_async.payouts.moves import Change, Held, held_of, move_rows, set_apart
 from paystar_async.payouts.product import Product
@@ -25,6 +25,11 @@ _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
 _ASK_AGAIN = """
 UPDATE paystar_payout_chunks SET work = 'ask', due = :at, looks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND work = 'none'
+"""
+_MARK_FAILED = """
+UPDATE paystar_payout_transfers SET refusal = 'failed', reason = :reason
+WHERE product = :product AND account = :account AND track_id = :track_id AND version = :version
+    AND state = 'unknown' AND doubts = 0
 """
 
 
@@ -57,13 +62,25 @@ async def learn_late(tables: Tables, product: Product, known: Mapping[str, Known
         for held in await _held(transaction, product, list(known)):
             record = held.record
             word = known[record.track_id]
-            again = record.attempt > attempts[record.track_id]
             heard_of = STATES.get(word.settlement.status) if word.settlement is not None else None
-            if heard_of is State.FAILED and (again or held.doubts):
-                continue  # it has been sent again since, or before: what is asked speaks for both
+            if heard_of is State.FAILED:
+                # As in a response that came in time, it is looked up before it is final.
+                if record.attempt == attempts[record.track_id]:
+                    await transaction.execute(_MARK_FAILED, _marked(record, word.reason))
+                continue
             if heard_of is State.PENDING and record.state is State.FAILED:
                 continue  # it was pending when that was said; the bank has decided since
             await _take(transaction, held, word, "late")
+
+
+def _marked(record: TransferRecord, reason: str) -> dict[str, Stored]:
+    return {
+        "product": record.product,
+        "account": record.account,
+        "track_id": record.track_id,
+        "version": record.version,
+        "reason": reason or "the bank says it failed",
+    }
 
 
 async def resolve(
@@ -109,11 +126,12 @@ async def _held(transaction: Timed, product: Product, track_ids: Sequence[str]) 
 
 
 def _word(tables: Tables, product: Product, held: Held, entries: Sequence[Settlement]) -> Known:
+    hashids = {held.record.hashid: held.record.track_id} if held.record.hashid else {}
     if not held.masked:
         value = held.value(tables)
-        return classify(list(entries), [value], product.own)[value.track_id]
+        return classify(list(entries), [value], product.own, hashids)[value.track_id]
     # Where it went is not on record any more; what the bank says of it is compared no further.
-    return together(entries)
+    return together(recorded_first(entries, hashids))
 
 
 async def _take(transaction: Timed, held: Held, word: Known, cause: Cause) -> list[TransferRecord]:

@@ -44,6 +44,10 @@ UPDATE paystar_payout_transfers SET not_founds = CAST(v.times AS BIGINT),
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
     AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = CAST(v.version AS BIGINT)
 """
+# The bank failed the attempt on record and has another one: what is heard of either does not speak for both.
+_REPEATED = """
+    CASE WHEN paystar_payout_transfers.refusal = 'failed' AND v.after IN ('success', 'pending') THEN 1 ELSE 0 END
+"""
 _COLUMNS = "track_id version after reason ref_code hashid doubt refusal"
 _ROWS = f"""
 WITH v (track_id, version, after, reason, ref_code, hashid, doubt, refusal) AS ({{rows}})
@@ -51,7 +55,7 @@ UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_tr
     reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = CAST(v.refusal AS TEXT),
     ref_code = COALESCE(CAST(v.ref_code AS TEXT), paystar_payout_transfers.ref_code),
     hashid = COALESCE(CAST(v.hashid AS TEXT), paystar_payout_transfers.hashid),
-    doubts = doubts + CAST(v.doubt AS BIGINT),
+    doubts = doubts + CAST(v.doubt AS BIGINT) + {_REPEATED},
     unknown_since = CASE WHEN v.after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
     {_DROP.format(after="v.after")}
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account

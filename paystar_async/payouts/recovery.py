@@ -13,14 +13,14 @@ from attrs import define, field
 from paystar_async.errors import StorageError
 from paystar_async.events import logger
 from paystar_async.listing import EntryKey, entry_key
-from paystar_async.models.transfers import Settlement
+from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import reading
 from paystar_async.payouts.bank_list import NoListError, find_each, walk
 from paystar_async.payouts.claims import Sight, adopt, put_off
 from paystar_async.payouts.decide import backoff
 from paystar_async.payouts.learning import learn
 from paystar_async.payouts.product import Product
-from paystar_async.payouts.states import FINAL
+from paystar_async.payouts.states import FINAL, State
 from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import Parameters
 
@@ -97,7 +97,10 @@ class RecoveryCheck:
                 await self._walk(seen, product, chunk.deposit)
             return
         rows = await self.tables.fetch(_PLANNED, {"chunk_id": chunk.chunk_id})
-        found = await find_each(product, [row["track_id"] for row in rows], timeout=self.timeout)
+        await self._find(product, [row["track_id"] for row in rows])
+
+    async def _find(self, product: Product, track_ids: Sequence[str]) -> None:
+        found = await find_each(product, track_ids, timeout=self.timeout)
         await learn(self.tables, product, [entry for entries in found.values() for entry in entries], "recovered")
 
     async def _walk(self, seen: _DepositList, product: Product, deposit: str) -> None:
@@ -105,20 +108,34 @@ class RecoveryCheck:
         of_deposit: Parameters = {"product": product.name, "account": product.account, "deposit": deposit}
         oldest = (await self.tables.fetch(_OLDEST, of_deposit))[0]["at"]
         newest: frozenset[EntryKey] | None = None
+        failed: set[str] = set()
         async with aclosing(walk(product, deposit, timeout=self.timeout, known=seen.newest)) as pages:
             async for page in pages:
                 if newest is None:
                     newest = frozenset(key for entry in page if (key := entry_key(entry)) is not None)
-                await learn(self.tables, product, page, "recovered")
+                alive = [entry for entry in page if entry.status != TransferStatus.FAILED]
+                failed |= _named(product, page) - _named(product, alive)
+                await learn(self.tables, product, alive, "recovered")
                 if oldest is not None and await self._is_decided_before(product, page, oldest):
                     break
+        await self._learn_failed(product, failed)
         seen.newest = newest or seen.newest
+
+    async def _learn_failed(self, product: Product, track_ids: set[str]) -> None:
+        """Take in what failed of what is still to be sent: another page may show an attempt that did not fail."""
+        records = await reading.transfers(self.tables, product.name, product.account, track_ids)
+        unsent = [one.track_id for one in records.values() if one.state in (State.PLANNED, State.PAUSED_FUNDS)]
+        await self._find(product, unsent)
 
     async def _is_decided_before(self, product: Product, page: Sequence[Settlement], moment: float) -> bool:
         """Return True if a page shows a transfer that was decided before ``moment``: what is behind it is older.
 
         assumed: the bank lists the newest first.
         """
-        names = {product.own(entry.track_id) for entry in page if entry.track_id}
+        names = _named(product, page)
         records = await reading.transfers(self.tables, product.name, product.account, names)
         return any(one.state in FINAL and one.changed_at < moment for one in records.values())
+
+
+def _named(product: Product, entries: Sequence[Settlement]) -> set[str]:
+    return {product.own(entry.track_id) for entry in entries if entry.track_id}

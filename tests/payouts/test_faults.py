@@ -201,6 +201,7 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
         database.before = cut
         await asyncio.wait([task])
         await asyncio.sleep(0)
+        desk.advancer.close()
         await desk.background.drain(5)
         ended = database.steps
         database.before = no_fault

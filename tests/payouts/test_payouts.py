@@ -180,7 +180,7 @@ async def test_without_money_the_rest_is_told_as_waiting_and_goes_on_after_resum
 ) -> None:
     sandbox.fail("transfers.settle", "funds", times=1)
     async with client() as paystar:
-        batch = await paystar.payouts.submit(transfers(3), batch_id="b")
+        batch = await paystar.payouts.submit(transfers(3), batch_id="b", policy=Policy(quiet_window=1.0))
         outcomes = [one async for one in batch.outcomes()]
         assert {type(one) for one in outcomes} == {Pending}
         assert (await batch.report()).paused_funds.count == 3

@@ -161,6 +161,17 @@ async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> N
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
+async def test_walk_failed_entry_is_believed_only_with_the_rest_of_its_name(place: Place, desk: Desk) -> None:
+    """The page that shows the attempt that was paid may not be read at all."""
+    await planned(desk, 2)
+    repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
+    paid = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="first")
+    desk.teller.finds.extend([lambda _: [repeat], lambda _: [], lambda _: [repeat, paid]])
+    await work_off(restarted(desk, place))
+    assert await desk.states() == ["success"] * 2
+    assert desk.teller.calls == [["t-00001"]]
+
+
 async def test_submit_after_restore_is_looked_up(place: Place, desk: Desk) -> None:
     """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
     await planned(desk, 2)

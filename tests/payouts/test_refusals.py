@@ -1,9 +1,11 @@
 """A refusal is no proof: what a refused call of several may have executed is looked up first."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from paystar_async.errors import ApplicationInactive, IpNotAllowed, PaystarError, StatusError
 from paystar_async.errors import InsufficientBalance as NoMoney
@@ -190,3 +192,78 @@ async def test_refused_again_alone_after_a_look_up_fails(place: Place, desk: Des
     desk.teller.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
     await work_off(desk, place, 60)
     assert await desk.states() == ["success"] * 2
+
+
+async def late(desk: Desk, place: Place, said: Settlement) -> tuple[Desk, Callable[[], Awaitable[object]]]:
+    """Return another process, and what lets the late response to a call come in whose lease is over."""
+    sent, answered = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        sent.set()
+        await answered.wait()
+
+    desk.teller.on_answer = wait
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)), policy=POLICY)
+    desk.teller.script.append(answering(said))
+    [chunk] = await desk.chunks()
+    task = asyncio.create_task(desk.advancer.advance(chunk))
+    await sent.wait()
+    desk.teller.on_answer = None
+    place.passes(41)
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    await other.advancer.advance(chunk)
+
+    async def come_in() -> None:
+        answered.set()
+        await task
+
+    return other, come_in
+
+
+DUPLICATE = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
+
+
+@pytest.mark.parametrize("hashid", ["", "first"])
+async def test_late_failed_response_takes_no_success_back(place: Place, desk: Desk, hashid: str) -> None:
+    """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
+    other, come_in = await late(desk, place, evolve(DUPLICATE, hashid=hashid and "second"))
+    desk.teller.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
+    await other.advancer.advance((await desk.chunks())[0])
+    assert await desk.states() == ["success"]
+    await come_in()
+    assert await desk.states() == ["success"]
+
+
+@pytest.mark.parametrize("listed", ["success", None])
+async def test_late_failed_response_is_looked_up(place: Place, desk: Desk, listed: str | None) -> None:
+    other, come_in = await late(desk, place, DUPLICATE)
+    assert await desk.states() == ["unknown"]
+    await come_in()
+    assert await desk.states() == ["unknown"]
+    entries = [DUPLICATE, entry("t-00000", listed, hashid="first")] if listed else []
+    desk.teller.finds.append(lambda _: entries)
+    await work_off(other, place, 2)
+    assert await desk.states() == [listed or "failed"]
+
+
+async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Place, desk: Desk) -> None:
+    await refused(desk, answering(DUPLICATE), count=1)
+    desk.teller.finds.append(lambda _: [DUPLICATE, entry("t-00000", "pending", hashid="first")])
+    await work_off(desk, place, 1.5)
+    assert await desk.states() == ["pending"]
+    desk.teller.finds.append(lambda _: [DUPLICATE])
+    await work_off(desk, place, 1.5)
+    assert await desk.states() == ["pending"]  # that entry speaks for the repeat alone
+    desk.teller.finds.append(lambda _: [DUPLICATE, entry("t-00000", "failed", hashid="first")])
+    await work_off(desk, place, 3)
+    assert await desk.states() == ["failed"]
+
+
+async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, desk: Desk) -> None:
+    """Also where the bank names no hashids."""
+    nameless = evolve(DUPLICATE, hashid=None)
+    await refused(desk, answering(nameless), count=1)
+    desk.teller.finds.append(lambda _: [entry("t-00000", "success")])
+    await work_off(desk, place, 1.5)
+    await desk.ledger.learn(desk.product, [nameless])
+    assert await desk.states() == ["success"]
