@@ -30,7 +30,6 @@ class Place(Protocol):
     """Somewhere a ledger lies, whoever looks at it."""
 
     clock: ManualClock
-    LIST_TABLES: str
 
     def database(self) -> Database:
         """A database on this place, as another process would make it."""
@@ -46,6 +45,10 @@ class Place(Protocol):
 
     def sql(self, statement: str) -> Sequence[Sequence[Any]]:
         """Do something behind everybody's back."""
+        ...
+
+    def tables(self) -> list[str]:
+        """Return the names of the ledger's tables."""
         ...
 
     async def aclose(self) -> None:
@@ -74,8 +77,6 @@ class _Closing:
 class File(_Closing):
     """A SQLite file."""
 
-    LIST_TABLES = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'paystar_payout%'"
-
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.path = path
@@ -93,13 +94,13 @@ class File(_Closing):
         connection.close()
         return rows
 
+    def tables(self) -> list[str]:
+        names = "SELECT name FROM sqlite_master WHERE type = 'table' AND name LIKE 'paystar_payout%'"
+        return [row[0] for row in self.sql(names)]
+
 
 class Server(_Closing):
     """A schema on a PostgreSQL server, which keeps a time of its own."""
-
-    LIST_TABLES = (
-        "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'paystar_payout%'"
-    )
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         super().__init__()
@@ -119,6 +120,12 @@ class Server(_Closing):
             connection.execute(f"SET search_path = {self._schema}".encode())
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def tables(self) -> list[str]:
+        names = (
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename LIKE 'paystar_payout%'"
+        )
+        return [row[0] for row in self.sql(names)]
 
     async def connect(self) -> "psycopg.AsyncConnection[Any]":
         """A connection of the user's own."""

@@ -144,7 +144,7 @@ async def test_step_recovered_transfer_with_other_amount_needs_review(place: Pla
 async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> None:
     """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
     await planned(desk, 10, chunk=2)
-    tables = [row[0] for row in place.sql(place.LIST_TABLES)]
+    tables = place.tables()
     for table in tables:
         place.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
     chunks = await desk.chunks()

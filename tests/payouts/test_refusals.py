@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from attrs import evolve
 
 from paystar_async.errors import ApplicationInactive, IpNotAllowed, PaystarError, StatusError
 from paystar_async.errors import InsufficientBalance as NoMoney
@@ -23,6 +22,10 @@ REFUSALS = [NoMoney(9, "no money"), Invalid(10, "bad"), IpNotAllowed(7, "not fro
 
 def entry(track_id: str | None, status: str, **more: Any) -> Settlement:
     return Settlement(track_id=track_id, status=TransferStatus(status), **more)
+
+
+def nothing(_: str | None) -> object:
+    return []
 
 
 def broken(_: str | None) -> object:
@@ -117,7 +120,7 @@ async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: Des
 
 async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Desk) -> None:
     await refused(desk, partly(NoMoney(9, "no money"), 0))
-    part = [lambda _: [], lambda _: [], broken]  # the list, and the first two of four
+    part: list[Callable[[str | None], object]] = [nothing, nothing, broken]  # the list, and the first two of four
     desk.teller.finds.extend(part)
     await work_off(desk, place, SPACING + 1)
     assert sorted(await desk.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
@@ -143,7 +146,8 @@ async def test_look_up_that_proves_nothing_sends_nothing(place: Place, desk: Des
     """An entry about others, or with a word nobody knows, is no "not found"."""
     await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=POLICY)
     desk.teller.script.append(partly(Invalid(10, "bad"), 2))
-    desk.teller.finds.extend([lambda _: told] * 2)
+    desk.teller.finds.append(lambda _: told)
+    desk.teller.finds.append(lambda _: told)
     await work_off(desk, place, SPACING + 0.5)
     assert len(desk.teller.calls) == 1
     await work_off(desk, place, 60)
@@ -220,13 +224,14 @@ async def late(desk: Desk, place: Place, said: Settlement) -> tuple[Desk, Callab
     return other, come_in
 
 
-DUPLICATE = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
+def duplicate(hashid: str | None = "second") -> Settlement:
+    return entry("t-00000", "failed", hashid=hashid, message="duplicate track_id")
 
 
 @pytest.mark.parametrize("hashid", ["", "first"])
 async def test_late_failed_response_takes_no_success_back(place: Place, desk: Desk, hashid: str) -> None:
     """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
-    other, come_in = await late(desk, place, evolve(DUPLICATE, hashid=hashid and "second"))
+    other, come_in = await late(desk, place, duplicate(hashid and "second"))
     desk.teller.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
     await other.advancer.advance((await desk.chunks())[0])
     assert await desk.states() == ["success"]
@@ -236,32 +241,32 @@ async def test_late_failed_response_takes_no_success_back(place: Place, desk: De
 
 @pytest.mark.parametrize("listed", ["success", None])
 async def test_late_failed_response_is_looked_up(place: Place, desk: Desk, listed: str | None) -> None:
-    other, come_in = await late(desk, place, DUPLICATE)
+    other, come_in = await late(desk, place, duplicate())
     assert await desk.states() == ["unknown"]
     await come_in()
     assert await desk.states() == ["unknown"]
-    entries = [DUPLICATE, entry("t-00000", listed, hashid="first")] if listed else []
+    entries = [duplicate(), entry("t-00000", listed, hashid="first")] if listed else []
     desk.teller.finds.append(lambda _: entries)
     await work_off(other, place, 2)
     assert await desk.states() == [listed or "failed"]
 
 
 async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Place, desk: Desk) -> None:
-    await refused(desk, answering(DUPLICATE), count=1)
-    desk.teller.finds.append(lambda _: [DUPLICATE, entry("t-00000", "pending", hashid="first")])
+    await refused(desk, answering(duplicate()), count=1)
+    desk.teller.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
     await work_off(desk, place, 1.5)
     assert await desk.states() == ["pending"]
-    desk.teller.finds.append(lambda _: [DUPLICATE])
+    desk.teller.finds.append(lambda _: [duplicate()])
     await work_off(desk, place, 1.5)
     assert await desk.states() == ["pending"]  # that entry speaks for the repeat alone
-    desk.teller.finds.append(lambda _: [DUPLICATE, entry("t-00000", "failed", hashid="first")])
+    desk.teller.finds.append(lambda _: [duplicate(), entry("t-00000", "failed", hashid="first")])
     await work_off(desk, place, 3)
     assert await desk.states() == ["failed"]
 
 
 async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, desk: Desk) -> None:
     """Also where the bank names no hashids."""
-    nameless = evolve(DUPLICATE, hashid=None)
+    nameless = duplicate(None)
     await refused(desk, answering(nameless), count=1)
     desk.teller.finds.append(lambda _: [entry("t-00000", "success")])
     await work_off(desk, place, 1.5)
