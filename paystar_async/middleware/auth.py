@@ -33,7 +33,7 @@ T = TypeVar("T")
 RENEWAL_SECONDS = 30.0
 """How long one renewal may take; it runs on, whoever stopped waiting for it."""
 
-# ours: a refused key is refused before anything is carried out, so the call may be made again with another.
+# assumed: a refused key is refused before anything is carried out, so the call may be made again with another.
 REFUSED_BEFORE_EXECUTION = (InvalidToken, ExpiredToken, Unauthenticated)
 
 

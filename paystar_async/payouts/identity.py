@@ -88,9 +88,10 @@ class LedgerIdentity:
         origin: str = here["origin"]
         rows = await database.fetch(_FIND_ORIGIN)
         before, _, moment = rows[0]["held"].partition(" ") if rows else ("", "", "")
-        if before != origin:
+        place = origin.rpartition(":")[2]  # the number of a device may be another after each boot
+        if before != place:
             moment = str(here["at"]) if rows else ""
-            await database.execute(_KEEP_ORIGIN, {"held": f"{origin} {moment}"})
+            await database.execute(_KEEP_ORIGIN, {"held": f"{place} {moment}"})
         self.restored_at = float(moment or "-inf")
         return origin
 

@@ -266,6 +266,6 @@ def _transfer(entry: Entry[Transfer] | Entry[WalletTransfer]) -> dict[str, objec
 
 
 def _conflict(asked: Transfer) -> dict[str, object]:
-    # ours: what the live service says of a track_id that comes back with other contents is not known.
+    # assumed: what the live service says of a track_id that comes back with other contents is not known.
     message = "track_id قبلا برای انتقال دیگری استفاده شده است"
     return {"hashid": None, "track_id": asked.track_id, "status": "failed", "message": message, "ref_code": None}

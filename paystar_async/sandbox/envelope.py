@@ -11,7 +11,7 @@ from paystar_async.endpoint import Endpoint
 INVALID_ACCESS = "دسترسی نامعتبر"
 """How the wallet refuses a key: by this message, and no code of its own."""
 
-# ours: the reference shows "ok" for bank transfers and 1 for everything else.
+# assumed: the reference shows "ok" for bank transfers and 1 for everything else.
 _SUCCESS: Mapping[str, str] = {"transfers": "ok"}
 _UNAUTHENTICATED = "unauthenticated"
 
@@ -86,7 +86,7 @@ class Refusal(Exception):
     ) -> None:
         super().__init__(status)
         self.status, self.fields = status, fields
-        self.http = 401 if status == _UNAUTHENTICATED else http  # ours
+        self.http = 401 if status == _UNAUTHENTICATED else http  # assumed
         self.message = message or MESSAGES.get(status) or MESSAGES.get(_plain(status)) or str(status)
 
     def reply(self, failure_http: int) -> Reply:

@@ -53,7 +53,7 @@ def make_identity(seed: int) -> Identity:
 
 def invalid_access() -> Refusal:
     """How the wallet refuses a key."""
-    # ours: the message is known, the status beside it is not; 0 is the one that misleads a careless reader most.
+    # assumed: the message is known, the status beside it is not; 0 is the one that misleads a careless reader most.
     return Refusal(0, INVALID_ACCESS, http=400)
 
 

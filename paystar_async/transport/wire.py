@@ -152,7 +152,7 @@ class Wire:
         endpoint = request.endpoint
         kind = status_class(status)
         if text.strip() == INVALID_ACCESS and kind in (StatusError, ServerFault, InvalidInput):
-            kind = InvalidToken  # ours
+            kind = InvalidToken  # assumed
         fields = {self._shown(request, name): [self._shown(request, one) for one in told] for name, told in _told(data)}
         is_key_refusal = kind in _KEY_REFUSALS and not fields
         executed: Executed | None = None

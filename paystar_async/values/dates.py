@@ -66,7 +66,7 @@ def _read(value: object) -> str:
         day = _of_jalali(value)
     _refuse_jalali(day.year)
     # A moment is taken as the day it shows on its own clock.
-    # ours: nothing public says whether Paystar wants the Gregorian or the Jalali day.
+    # assumed: nothing public says whether Paystar wants the Gregorian or the Jalali day.
     return f"{day.year:04}-{day.month:02}-{day.day:02}"
 
 

@@ -178,7 +178,7 @@ CallbackMethod = Annotated[
 
 WithdrawType = Annotated[
     int,
-    # ours: only these two were ever seen; another is a typing mistake in a call that moves money.
+    # assumed: only these two were ever seen; another is a typing mistake in a call that moves money.
     integer("withdraw type", least=7, most=8, example=7, shape="7 (single) or 8 (group)"),
 ]
 """How a wallet pays out: 7 one by one (paya), 8 as a group."""
