@@ -29,6 +29,7 @@ from paystar_async.payouts.claiming import (
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.decide import Decision
 from paystar_async.payouts.gates import close
+from paystar_async.payouts.identity import OLDER
 from paystar_async.payouts.moves import Held, count_not_founds, held_of, move_chunk, move_rows, regroup, set_apart
 from paystar_async.payouts.reading import chunk_of
 from paystar_async.payouts.records import ChunkRecord, Policy, Work
@@ -135,7 +136,10 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
 
     async def work(transaction: Timed) -> Claim | Later:
         nonlocal version
-        [gate] = await transaction.fetch(LOCK.format(origin=":origin" if identity.origin else "''"), told)
+        locked = await transaction.fetch(LOCK.format(origin=":origin" if identity.origin else "''"), told)
+        if not locked:
+            identity.refuse(OLDER)
+        [gate] = locked
         identity.check_origin(gate["origin"])
         version = gate["version"]
         identity.check_version(version - 1, seen)
@@ -144,7 +148,7 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
             return Later(due=gate["next_at"])
         rows = await transaction.fetch(CLAIM, told)
         if not rows:
-            return await _why_not(transaction, told)
+            return await _why_not(tables, transaction, told)
         if policy.rate is not None:
             await transaction.execute(PACE, told | {"next_at": at + 1 / policy.rate})
         held = [held_of(row) for row in sorted(await transaction.fetch(SENDING, told), key=lambda row: row["place"])]
@@ -190,8 +194,16 @@ async def extend_slots(tables: Tables, chunk_ids: Collection[str]) -> None:
         await transaction.execute(sql, named | {"slot": SLOT_SECONDS, "runner": tables.identity.runner})
 
 
-async def _why_not(transaction: Timed, told: dict[str, Stored]) -> Later:
-    now = _sight((await transaction.fetch(PEEK, told))[0])
+async def _now(tables: Tables, transaction: Timed, told: dict[str, Stored]) -> Sight:
+    """Return a chunk as it is now; raise StorageError if it is gone, since no chunk is ever removed."""
+    rows = await transaction.fetch(PEEK, told)
+    if not rows:
+        tables.identity.refuse(OLDER)
+    return _sight(rows[0])
+
+
+async def _why_not(tables: Tables, transaction: Timed, told: dict[str, Stored]) -> Later:
+    now = await _now(tables, transaction, told)
     if now.chunk.version != told["version"] or now.chunk.work != "send" or now.chunk.due is None:
         return Later(due=now.chunk.due)
     if now.chunk.due > now.at:
@@ -219,7 +231,7 @@ async def expire(tables: Tables, sight: Sight) -> float | None:
 
     async def work(transaction: Timed) -> float | None:
         if not await transaction.fetch(EXPIRE, told):
-            return _sight((await transaction.fetch(PEEK, told))[0]).chunk.due
+            return (await _now(tables, transaction, told)).chunk.due
         why = "whoever was sending it did not come back"
         await move_chunk(
             transaction, sight.chunk.chunk_id, State.SENDING, State.UNKNOWN, at=sight.at, cause="lease", reason=why
@@ -243,7 +255,7 @@ async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -
     async def work(transaction: Timed) -> Claim | Later:
         rows = await transaction.fetch(ASK, told)
         if not rows:
-            return Later(due=_sight((await transaction.fetch(PEEK, told))[0]).chunk.due)
+            return Later(due=(await _now(tables, transaction, told)).chunk.due)
         held = [held_of(row) for row in await transaction.fetch(ASKED, told)]
         if held:
             return _claim(tables, rows[0], sight, owner, held, sight.at)

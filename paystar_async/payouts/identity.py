@@ -30,6 +30,7 @@ _KEEP_ORIGIN = """
 INSERT INTO paystar_payout_settings (name, held) VALUES ('origin', :held)
 ON CONFLICT (name) DO UPDATE SET held = excluded.held
 """
+OLDER = "the payout ledger is older than it was before: it was restored, or lost its last changes"
 _HINT = (
     "stop what pays from this ledger, make sure that it is the right one, then start anew: what was not sent by the "
     "new process is looked up at the bank before it is sent"
@@ -123,7 +124,7 @@ class LedgerIdentity:
             seen: the version noted before it was read: a response may be late, and others have noted newer ones since.
         """
         if version < seen:
-            self.refuse("the payout ledger is older than it was before: it was restored, or lost its last changes")
+            self.refuse(OLDER)
 
     def note_version(self, account: Account, version: int) -> None:
         """Note the committed version of an account's row; it never goes back."""

@@ -8,9 +8,12 @@ import pytest
 
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageError, StorageUnavailable
+from paystar_async.payouts import advance
 from paystar_async.payouts.agenda import Agenda
+from paystar_async.payouts.claims import peek
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.records import Policy
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, each, transfers
@@ -177,3 +180,20 @@ async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: p
         await desk.ledger.batches()
     await desk.ledger.batches()
     assert desk.ledger.tables.identity.origin
+
+
+@pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_gates"])
+async def test_claim_vanished_row_is_refused(
+    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
+    """The ledger was set back to before the batch, between the look at a chunk and its claim."""
+    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    [chunk] = await desk.chunks()
+
+    async def set_back(tables: Tables, chunk_id: str) -> object:
+        seen = await peek(tables, chunk_id)
+        place.sql(f"DELETE FROM {gone}")
+        return seen
+
+    monkeypatch.setattr(advance, "peek", set_back)
+    await refuses(desk, chunk, "older than it was before")
