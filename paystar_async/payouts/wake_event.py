@@ -11,24 +11,22 @@ class Alarm:
     """Wakes whoever sleeps; one that rings before anybody sleeps is heard by the next who would."""
 
     clock: Clock
-    _awake: anyio.Event = field(factory=anyio.Event)
+    _is_set: bool = False
+    _sleeping: set[anyio.CancelScope] = field(factory=set[anyio.CancelScope])
 
     def ring(self) -> None:
         """Wake everybody."""
-        self._awake.set()
+        self._is_set = not self._sleeping
+        for scope in self._sleeping:
+            scope.cancel()
 
     async def sleep(self, seconds: float) -> None:
         """Come back after so many seconds, or when it rings."""
-        awake = self._awake
-        if not awake.is_set():
-            async with anyio.create_task_group() as group:
-
-                async def wake() -> None:
-                    await awake.wait()
-                    group.cancel_scope.cancel()
-
-                group.start_soon(wake)
-                await self.clock.sleep(seconds)
-                group.cancel_scope.cancel()
-        if self._awake is awake:
-            self._awake = anyio.Event()
+        if not self._is_set:
+            with anyio.CancelScope() as scope:
+                self._sleeping.add(scope)
+                try:
+                    await self.clock.sleep(seconds)
+                finally:
+                    self._sleeping.discard(scope)
+        self._is_set = False
