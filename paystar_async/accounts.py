@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from attrs import astuple, field, frozen
 
-from paystar_async.endpoint import Realm
+from paystar_async.endpoint import DIRECT_GATEWAY_PATH, GATEWAY_PATH, Realm
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.sealed import sealed, sealed_class
 from paystar_async.values.secret import Secret, to_optional_secret, to_secret
@@ -130,7 +130,8 @@ class Gateway:
     Args:
         id: the gateway_id; permanent, and a secret: it is the bearer token.
         sign_key: signs create, verify and inquiry; None for a gateway set up unsigned.
-        direct: True for a direct (PSP) gateway, whose calls live under ``/pardakht/direct``.
+        direct: True for a direct (PSP) gateway, whose calls and payment page live under ``/direct``
+            instead of ``/pardakht``.
     """
 
     id: Secret = field(converter=to_secret, validator=_header_safe)
@@ -234,6 +235,6 @@ class Accounts:
         return [held for one in given for held in astuple(one, recurse=False) if isinstance(held, Secret)]
 
     @property
-    def direct(self) -> str:
-        """What ``{direct}`` in a row's path becomes."""
-        return "/direct" if self.gateway and self.gateway.direct else ""
+    def gateway_path(self) -> str:
+        """Return what ``{gateway}`` in an endpoint's path becomes."""
+        return DIRECT_GATEWAY_PATH if self.gateway and self.gateway.direct else GATEWAY_PATH

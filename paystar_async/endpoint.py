@@ -47,6 +47,10 @@ def _first_line(cls: type) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
 
 
+GATEWAY_PATH, DIRECT_GATEWAY_PATH = "/pardakht", "/direct"
+"""Where the paths of a gateway begin, and those of a direct (PSP) one (WIRE §4)."""
+
+
 @frozen(kw_only=True)
 class Endpoint:
     """A row of the table: plain data.
@@ -55,7 +59,7 @@ class Endpoint:
         service: the client's attribute it shows up under (``transfers``).
         name: the method's name there (``settle``).
         method: the HTTP method.
-        path: the path under the base URL; ``{direct}`` is filled in from the gateway account.
+        path: the path under the base URL; ``{gateway}`` is filled in from the gateway account.
         request: the request class; it names the answer's type.
         realm: whose key opens it.
         safety: what a repetition would do.
@@ -85,6 +89,16 @@ class Endpoint:
 
     def __str__(self) -> str:
         return self.id
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """Every path it lives at: the usual one, a direct gateway's, aliases."""
+        paths = (
+            path.format(gateway=gateway)
+            for path in (self.path, *self.aliases)
+            for gateway in (GATEWAY_PATH, DIRECT_GATEWAY_PATH)
+        )
+        return tuple(dict.fromkeys(paths))
 
     @property
     def id(self) -> str:

@@ -160,7 +160,7 @@ def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
         assert Accounts().sign_key(realm) is None
         assert Accounts().first_key(realm) == (None, None)
     assert Accounts().secrets() == []
-    assert Accounts().direct == ""
+    assert Accounts().gateway_path == "/pardakht"
 
 
 def test_each_realm_is_told_who_asks() -> None:
@@ -207,7 +207,7 @@ def test_each_realm_has_its_id_and_keys() -> None:
         Realm.WALLET: Secret("ws"),
         Realm.INQUIRY: Secret("ws"),
     }
-    assert accounts.direct == "/direct"
+    assert accounts.gateway_path == "/direct"
     assert [one.reveal() for one in accounts.secrets()] == [*"pkrg", "gs", "p", "ws", "a", "ra", "i", "ri"]
 
 

@@ -102,8 +102,8 @@ async def test_a_direct_gateway_has_its_calls_and_its_page_elsewhere() -> None:
 
     await paystar.gateway.create(amount=5000, order_id="o", callback="https://merchant.example/back")
 
-    assert engine.sent[0].path == "/pardakht/direct/create"
-    assert "/pardakht/direct/payment?" in paystar.gateway.payment_url(token="t")
+    assert engine.sent[0].path == "/direct/create"
+    assert paystar.gateway.payment_url(token="t") == "https://core.paystar.ir/api/direct/payment?token=t"
 
 
 async def test_one_deadline_covers_the_queue_the_key_every_attempt_and_every_pause() -> None:
@@ -479,7 +479,7 @@ async def test_everything_can_come_from_the_environment(environment: pytest.Monk
     assert [one.bearer for one in engine.sent] == ["env-inquiry-key", "env-key"]
     assert 7 < engine.sent[0].timeout <= 7.5
     assert engine.sent[0].fields["wallet_hashid"] == "env-wallet"
-    assert paystar.gateway.payment_url(token="t") == "https://api.paystar.shop/api/pardakht/direct/payment?token=t"
+    assert paystar.gateway.payment_url(token="t") == "https://api.paystar.shop/api/direct/payment?token=t"
 
 
 async def test_an_argument_goes_before_the_environment_even_before_a_variable_that_is_wrong(

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 
-from paystar_async.endpoint import Endpoint, Safety
+from paystar_async.endpoint import DIRECT_GATEWAY_PATH, GATEWAY_PATH, Endpoint, Safety
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
 from paystar_async.table import TABLE
 
@@ -30,11 +30,8 @@ def by_service(table: Table) -> dict[str, list[Endpoint]]:
 
 def paths(row: Endpoint) -> dict[str, str]:
     """Every path a row answers at, with what sets it apart: nothing, ``direct`` or ``alias``."""
-    found: dict[str, str] = {}
-    for path, apart in ((row.path, ""), *((alias, "alias") for alias in row.aliases)):
-        found[path.replace("{direct}", "")] = apart
-        found.setdefault(path.replace("{direct}", "/direct"), "direct")
-    return found
+    usual, direct = (row.path.format(gateway=gateway) for gateway in (GATEWAY_PATH, DIRECT_GATEWAY_PATH))
+    return {path: {usual: "", direct: "direct"}.get(path, "alias") for path in row.paths}
 
 
 def summary(thing: object) -> str:

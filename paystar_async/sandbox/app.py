@@ -37,15 +37,8 @@ def table_routes(world: World, table: Iterable[Endpoint]) -> Iterator[Route]:
     """A route for each place each row lives at."""
     for row in table:
         handler = _pages(world) if row.kind == "page" else _calls(world, row)
-        for path in paths_of(row):
-            yield Route(path, handler, methods=["GET", "POST"] if row.kind == "page" else [row.method])
-
-
-def paths_of(row: Endpoint) -> Iterator[str]:
-    """Every path a row lives at: its own, its aliases, and the twins of direct gateways."""
-    for path in (row.path, *row.aliases):
-        for direct in ("", "/direct") if "{direct}" in path else ("",):
-            yield "/api" + path.replace("{direct}", direct)
+        for path in row.paths:
+            yield Route("/api" + path, handler, methods=["GET", "POST"] if row.kind == "page" else [row.method])
 
 
 class SlashPassedOver:

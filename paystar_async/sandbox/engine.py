@@ -8,13 +8,12 @@ from starlette.types import ASGIApp, Message, Scope
 
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import NotSent, Unanswered
-from paystar_async.sandbox.app import paths_of
 from paystar_async.sandbox.connection import put_connection
 from paystar_async.sandbox.world import World
 from paystar_async.table import TABLE
 from paystar_async.transport.engine import Headers
 
-_ROWS: Mapping[tuple[str, str], Endpoint] = {(row.method, path): row for row in TABLE for path in paths_of(row)}
+_ROWS: Mapping[tuple[str, str], Endpoint] = {(row.method, f"/api{path}"): row for row in TABLE for path in row.paths}
 
 
 class _Exchange:

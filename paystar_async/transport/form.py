@@ -47,7 +47,7 @@ class Form:
         self.endpoint = endpoint
         self.is_get = endpoint.method == "GET"
         self.several = next((one.name for one in fields_of(endpoint.request) if one.item is not None), None)
-        self.url = base_url + endpoint.path.format(direct=accounts.direct)
+        self.url = base_url + endpoint.path.format(gateway=accounts.gateway_path)
         # cattrs looks its hook up for each value anew, at twice what the hook takes.
         self._plain = _unstructuring.get_unstructure_hook(endpoint.request)
         who = accounts.credentials(endpoint.realm, endpoint.method)

@@ -324,7 +324,7 @@ async def test_a_payer_who_took_their_time_on_the_page_is_verified_and_asked_abo
 async def test_every_kind_of_gateway_is_confirmed(tmp_path: Any, direct: bool, signed: bool, lost: bool) -> None:
     async with open_shop(tmp_path / "p.db", direct=direct, signed=signed) as shop:
         started = await shop.start()
-        assert ("/pardakht/direct/" in started.url) is direct
+        assert ("/api/direct/payment?" in started.url) is direct
         callback = shop.pay(started)
         if lost:
             await shop.pass_by(60)

@@ -64,7 +64,7 @@ class Merchant:
             and (unsent is not None or row.id != "gateway.inquiry")
         ):
             plain["sign"] = signature(sign_key, ((plain | dict(unsent or {})).get(name) for name in row.sign))
-        path = path or row.path.replace("{direct}", "")
+        path = path or row.paths[0]
         headers = {"authorization": bearer}
         if row.method == "GET":
             return await self.http.get(f"{path}?{urlencode(plain)}", headers=headers)

@@ -2,7 +2,6 @@
 
 import pytest
 
-from paystar_async.sandbox.app import paths_of
 from paystar_async.sandbox.reading import unfold
 from paystar_async.table import TABLE
 from tests.sandbox.merchant import Merchant, envelope, example_fields
@@ -16,17 +15,17 @@ async def test_every_call_answers_at_every_path_with_and_without_a_slash(merchan
     fields = example_fields(row.id)
     if row.id in ("gateway.verify", "gateway.inquiry"):
         fields["ref_num"] = "none"
-    for path in paths_of(row):
+    for path in row.paths:
         for slash in ("", "/"):
-            answer = await merchant.send(row.id, fields, path=path.removeprefix("/api") + slash)
+            answer = await merchant.send(row.id, fields, path=path + slash)
             assert envelope(answer)["status"] in (1, "ok", -5), (path, answer.text)
 
 
 def test_the_gateway_has_direct_twins_and_the_refresh_two_paths() -> None:
-    paths = [path for row in TABLE for path in paths_of(row)]
+    paths = [path for row in TABLE for path in row.paths]
     assert len(paths) == len(set(paths)) == len(TABLE) + 4 + 1
-    assert "/api/pardakht/direct/create" in paths
-    assert "/api/application/refresh-api-key" in paths
+    assert "/direct/create" in paths
+    assert "/application/refresh-api-key" in paths
 
 
 async def test_an_unknown_path_is_not_found_and_another_method_not_allowed(merchant: Merchant) -> None:
@@ -40,7 +39,7 @@ async def test_forms_are_read_with_amounts_as_digits(merchant: Merchant) -> None
     callback = merchant.sandbox.pay(token)
     unsent = {name: callback[name] for name in ("card_number", "tracking_code")}
     fields = {"ref_num": callback["ref_num"], "amount": "10000"}
-    verified = await merchant.send("gateway.verify", fields, unsent=unsent, form=True, path="/pardakht/direct/verify/")
+    verified = await merchant.send("gateway.verify", fields, unsent=unsent, form=True, path="/direct/verify/")
     assert envelope(verified)["data"]["price"] == 10_000.0
 
 

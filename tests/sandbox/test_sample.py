@@ -41,7 +41,7 @@ REFUND = Endpoint(
     service="gateway",
     name="refund",
     method="POST",
-    path="/pardakht{direct}/refund",
+    path="{gateway}/refund",
     request=AskForRefund,
     realm=Realm.GATEWAY,
     safety=Safety.ONCE,
@@ -54,7 +54,7 @@ async def test_a_new_row_has_a_route_that_checks_and_answers() -> None:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost/api") as http:
         headers = {"authorization": f"Bearer {sandbox.gateway.id.reveal()}"}
         good = await http.post("/pardakht/refund", json={"hashid": "h"}, headers=headers)
-        wrong = await http.post("/pardakht/direct/refund", json={}, headers=headers)
+        wrong = await http.post("/direct/refund", json={}, headers=headers)
         stranger = await http.post("/pardakht/refund", json={"hashid": "h"})
     data = {"hashid": "sample", "done": True, "parts": [10_000], "note": "sample"}
     assert good.json()["data"] == data

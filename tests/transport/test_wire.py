@@ -278,11 +278,11 @@ def test_a_direct_gateway_lives_elsewhere_and_says_the_same(name: str) -> None:
     direct = Accounts(gateway=evolve(GATEWAY, direct=True))
     value = example_of(f"gateway.{name}")
 
-    assert outgoing(value, direct).url == f"{BASE}/pardakht/direct/{name}"
+    assert outgoing(value, direct).url == f"{BASE}/direct/{name}"
     assert outgoing(value, direct).body == outgoing(value).body
 
 
-@pytest.mark.parametrize(("direct", "path"), [(False, "/pardakht/payment"), (True, "/pardakht/direct/payment")])
+@pytest.mark.parametrize(("direct", "path"), [(False, "/pardakht/payment"), (True, "/direct/payment")])
 def test_a_page_is_an_address(direct: bool, path: str) -> None:
     wire = Wire(Accounts(gateway=evolve(GATEWAY, direct=direct)), BASE)
 
