@@ -74,8 +74,7 @@ class IdentityCalls:
     async def match_mobile(self, *, national_id: str, mobile_number: str, timeout: float | None = None) -> Match:
         """Ask whether a mobile number belongs to a national id (Shahkar).
 
-        ``POST /open-banking/service/info-matching/mobile-national-id`` for a direct gateway. Only reads: repeated
-        freely.
+        ``POST /open-banking/service/info-matching/mobile-national-id``. Only reads: repeated freely.
 
         Args:
             national_id: national id; 10 digits.
@@ -109,7 +108,7 @@ class IdentityCalls:
     ) -> Match:
         """Ask whether a bank card belongs to a national id.
 
-        ``POST /open-banking/service/info-matching/card-national-id`` for a direct gateway. Only reads: repeated freely.
+        ``POST /open-banking/service/info-matching/card-national-id``. Only reads: repeated freely.
 
         Args:
             national_id: national id; 10 digits.
@@ -144,7 +143,7 @@ class IdentityCalls:
     ) -> Match:
         """Ask whether an IBAN belongs to a national id.
 
-        ``POST /open-banking/service/info-matching/iban-national-id`` for a direct gateway. Only reads: repeated freely.
+        ``POST /open-banking/service/info-matching/iban-national-id``. Only reads: repeated freely.
 
         Args:
             national_id: national id; 10 digits.
@@ -180,7 +179,7 @@ class InquiryCalls:
     async def account_to_iban(self, *, account_number: str, bank_id: str, timeout: float | None = None) -> IbanInfo:
         """Find the IBAN of an account number.
 
-        ``POST /open-banking/service/bank-inquiry/account-to-iban`` for a direct gateway. Only reads: repeated freely.
+        ``POST /open-banking/service/bank-inquiry/account-to-iban``. Only reads: repeated freely.
 
         Args:
             account_number: account number; 5 to 26 digits, dots, dashes and slashes.
@@ -204,7 +203,7 @@ class InquiryCalls:
     async def card_to_iban(self, *, card: str, timeout: float | None = None) -> IbanInfo:
         """Find the IBAN behind a bank card.
 
-        ``POST /open-banking/service/bank-inquiry/card-to-iban`` for a direct gateway. Only reads: repeated freely.
+        ``POST /open-banking/service/bank-inquiry/card-to-iban``. Only reads: repeated freely.
 
         Args:
             card: the card's number; 16 digits.
@@ -227,7 +226,7 @@ class InquiryCalls:
     async def iban(self, *, iban: str, timeout: float | None = None) -> IbanInfo:
         """Find the bank and the owners of an IBAN.
 
-        ``POST /open-banking/service/bank-inquiry/iban-inquiry`` for a direct gateway. Only reads: repeated freely.
+        ``POST /open-banking/service/bank-inquiry/iban-inquiry``. Only reads: repeated freely.
 
         Args:
             iban: IBAN; IR and 24 digits.
@@ -258,8 +257,8 @@ class TransfersCalls:
     async def settle(self, *, transfers: Sequence[Transfer], timeout: float | None = None) -> list[Settlement]:
         """Send one or several bank transfers.
 
-        ``POST /bank-transfer/v2/settlement`` for a direct gateway. Never repeated once it may have left;
-        ``transfers.find`` tells what became of it.
+        ``POST /bank-transfer/v2/settlement``. Never repeated once it may have left; ``transfers.find`` tells what
+        became of it.
 
         Args:
             transfers: the transfers, each track_id once; a list of Transfer, each with a track_id of its own.
@@ -291,7 +290,7 @@ class TransfersCalls:
     ) -> list[Settlement]:
         """List transfer requests, newest first.
 
-        ``GET /bank-transfer/settlement-requests`` for a direct gateway. Only reads: repeated freely.
+        ``GET /bank-transfer/settlement-requests``. Only reads: repeated freely.
 
         Args:
             deposit: only those leaving this deposit account; 5 to 26 digits, dots, dashes and slashes.
@@ -320,7 +319,7 @@ class TransfersCalls:
     async def balance(self, *, account_number: str, timeout: float | None = None) -> Balance:
         """Read an account's balance (Export Bank accounts only).
 
-        ``GET /open-banking/service/balance`` for a direct gateway. Only reads: repeated freely.
+        ``GET /open-banking/service/balance``. Only reads: repeated freely.
 
         Args:
             account_number: account number; 5 to 26 digits, dots, dashes and slashes.
@@ -350,7 +349,7 @@ class TransfersCalls:
     ) -> Statement:
         """Read an account's statement.
 
-        ``GET /open-banking/service/invoice`` for a direct gateway. Only reads: repeated freely.
+        ``GET /open-banking/service/invoice``. Only reads: repeated freely.
 
         Args:
             account_number: account number; 5 to 26 digits, dots, dashes and slashes.
@@ -564,8 +563,8 @@ class WalletCalls:
     ) -> Accepted:
         """Send one or several transfers from the wallet.
 
-        ``POST /wallet/create-settlement`` for a direct gateway. Never repeated once it may have left; ``wallet.find``
-        tells what became of it.
+        ``POST /wallet/create-settlement``. Never repeated once it may have left; ``wallet.find`` tells what became of
+        it.
 
         Args:
             transfers: the transfers, each track_id once; a list of WalletTransfer, each with a track_id of its own.
@@ -593,7 +592,7 @@ class WalletCalls:
     async def find(self, *, track_id: str, timeout: float | None = None) -> list[Settlement]:
         """Look up a wallet transfer; the service keeps its track_id as ``wallet*track_id*n``.
 
-        ``GET /wallet/settlement-requests`` for a direct gateway. Only reads: repeated freely.
+        ``GET /wallet/settlement-requests``. Only reads: repeated freely.
 
         Args:
             track_id: track id; 1 to 64 printable ASCII characters without spaces.
@@ -616,7 +615,7 @@ class WalletCalls:
     async def balance(self, *, timeout: float | None = None) -> WalletBalance:
         """Read the wallet's balance.
 
-        ``GET /wallet/wallets-balance`` for a direct gateway. Only reads: repeated freely.
+        ``GET /wallet/wallets-balance``. Only reads: repeated freely.
 
         Args:
             timeout: seconds the whole call may take; the client's own by default.
@@ -645,8 +644,8 @@ class KeysCalls:
     async def refresh_application_key(self, *, timeout: float | None = None) -> RenewedKey:
         """Renew the application's api_key now; otherwise done by itself before it expires.
 
-        ``POST /open-banking/application/refresh-api-key`` for a direct gateway, ``POST /application/refresh-api-key``
-        too. Never repeated once it may have left.
+        ``POST /open-banking/application/refresh-api-key``, ``POST /application/refresh-api-key`` too. Never repeated
+        once it may have left.
 
         Args:
             timeout: seconds the whole call may take; the client's own by default.
@@ -668,7 +667,7 @@ class KeysCalls:
     async def refresh_wallet_key(self, *, timeout: float | None = None) -> RenewedKey:
         """Renew the wallet's api_key now; otherwise done by itself before it expires.
 
-        ``POST /wallet/refresh-api-key`` for a direct gateway. Never repeated once it may have left.
+        ``POST /wallet/refresh-api-key``. Never repeated once it may have left.
 
         Args:
             timeout: seconds the whole call may take; the client's own by default.
@@ -690,7 +689,7 @@ class KeysCalls:
     async def refresh_inquiry_key(self, *, timeout: float | None = None) -> RenewedInquiryKey:
         """Renew the wallet's inquiry_key now; otherwise done by itself before it expires.
 
-        ``POST /wallet/refresh-inquiry-key`` for a direct gateway. Never repeated once it may have left.
+        ``POST /wallet/refresh-inquiry-key``. Never repeated once it may have left.
 
         Args:
             timeout: seconds the whole call may take; the client's own by default.

@@ -31,7 +31,7 @@ def by_service(table: Table) -> dict[str, list[Endpoint]]:
 def paths(row: Endpoint) -> dict[str, str]:
     """Every path a row answers at, with what sets it apart: nothing, ``direct`` or ``alias``."""
     usual, direct = (row.path.format(gateway=gateway) for gateway in (GATEWAY_PATH, DIRECT_GATEWAY_PATH))
-    return {path: {usual: "", direct: "direct"}.get(path, "alias") for path in row.paths}
+    return {path: {direct: "direct", usual: ""}.get(path, "alias") for path in row.paths}
 
 
 def summary(thing: object) -> str:

@@ -56,6 +56,11 @@ def test_there_is_no_operation_of_no_row() -> None:
     assert [tag["name"] for tag in DOCUMENT["tags"]] == list(by_service(TABLE))
 
 
+@rows
+def test_operation_id_of_usual_path_has_no_suffix(row: Endpoint) -> None:
+    assert operation(row)["operationId"] == f"{row.service}_{row.name}"
+
+
 def test_direct_gateways_and_aliases_have_operations_of_their_own() -> None:
     assert DOCUMENT["paths"]["/direct/create"]["post"]["operationId"] == "gateway_create_direct"
     assert DOCUMENT["paths"]["/application/refresh-api-key"]["post"]["operationId"].endswith("_alias")
