@@ -406,7 +406,7 @@ class GatewayCalls:
 
         Args:
             amount: amount in Rial; whole Rial as an int, 5000 or more.
-            order_id: order id; a text of 1 to 255 characters.
+            order_id: order id; a text of 1 to 255 characters without blanks around it.
             callback: where the payer comes back to; its domain is the registered one; an http or https URL with a host,
                 at most 2048 characters.
             name: the payer's name; a text of 1 to 255 characters.

@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 from paystar_async.errors import InvalidValue
 from paystar_async.values.mask import described, mask_card
-from paystar_async.values.text import read_text
+from paystar_async.values.text import CALLBACK_FIELDS, read_text
 
 LONGEST = 512
 
@@ -75,7 +75,7 @@ class Callback:
         given = cast("object", fields)
         if not isinstance(given, Mapping):
             raise InvalidValue("callback", expected="a mapping of names to texts", got=f"a {type(given).__name__}")
-        read = {name: _one(fields, name) for name in _NAMES}
+        read = {name: _one(fields, name) for name in CALLBACK_FIELDS}
         for name in ("status", "order_id", "ref_num"):
             if read[name] is None:
                 raise InvalidValue(name, expected="a text", got="nothing", hint="not a callback of Paystar")
@@ -90,6 +90,3 @@ class Callback:
     def says_cancelled(self) -> bool:
         """Whether it claims that the payer turned back."""
         return self.status in {"-98", "-198"}
-
-
-_NAMES = ("status", "order_id", "ref_num", "transaction_id", "card_number", "hashed_card_number", "tracking_code")

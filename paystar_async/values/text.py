@@ -4,9 +4,10 @@ A text is never trimmed or folded: many are signed, stored or looked up again, a
 """
 
 import re
+import unicodedata
 from collections.abc import Callable
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus, urlsplit
 
 from paystar_async.values.digits import as_text, unspaced
 from paystar_async.values.integer import integer
@@ -15,6 +16,20 @@ from paystar_async.values.mask import described
 
 # Control characters, line separators, and halves of surrogate pairs, which no JSON in UTF-8 can carry.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_JOINERS = "\u200c\u200d"
+# Not of Unicode's category Cf, and shown as nothing all the same.
+_FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0"
+
+CALLBACK_FIELDS = (
+    "status",
+    "order_id",
+    "ref_num",
+    "transaction_id",
+    "card_number",
+    "hashed_card_number",
+    "tracking_code",
+)
+"""What Paystar adds to a callback URL, or posts to it (reference: "Callback Payload")."""
 
 
 def read_text(value: object, *, least: int, most: int) -> str:
@@ -95,7 +110,35 @@ TrackId = Annotated[
 PersonName = Annotated[str, text("person's name", most=255, example="Ali", mask=described)]
 """A first or last name."""
 
-OrderId = Annotated[str, text("order id", most=255, example="ORD-45245")]
+
+def _holds_invisible(value: str, *, allowed: str = "") -> bool:
+    """Return True if a text holds a format mark or a filler that nobody sees, other than the allowed ones."""
+    if value.isascii():
+        return False
+    return any((unicodedata.category(one) == "Cf" or one in _FILLERS) and one not in allowed for one in value)
+
+
+def _read_order_id(value: object) -> str:
+    order_id = read_text(value, least=1, most=255)
+    if order_id != order_id.strip().strip(_JOINERS):
+        # The live service trims its input: the signature would be refused, or the callback name another order.
+        raise ValueError("blanks around it do not come back from the gateway; remove them")
+    if _holds_invisible(order_id, allowed=_JOINERS):
+        raise ValueError("it holds an invisible character; remove it")
+    return order_id
+
+
+OrderId = Annotated[
+    str,
+    Kind(
+        name="order id",
+        shape="a text of 1 to 255 characters without blanks around it",
+        read=_read_order_id,
+        mask=shown_text,
+        schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^\S(?:.*\S)?$"},
+        example="ORD-45245",
+    ),
+]
 """Your own name for an order."""
 
 PayId = Annotated[str, text("payment id", most=64, example="123456789")]
@@ -130,9 +173,40 @@ def _read_url(value: object) -> str:
     given = read_text(value, least=1, most=2048)
     if re.search(r"\s", given):
         raise ValueError("it holds a space; write %20")
+    if "\\" in given:
+        raise ValueError("it holds a backslash, which browsers take for a slash; write / or %5C")
+    if _holds_invisible(given):
+        raise ValueError("it holds an invisible character; remove it or write it percent-encoded")
+    if "#" in given:
+        # It also separates what is signed.
+        raise ValueError("a part behind # never reaches your server; leave it out, or write %23 for a #")
     if not _is_absolute(given):
         raise ValueError("begin with https:// and the host registered for the gateway")
+    parts = urlsplit(given)
+    if "@" in parts.netloc:
+        raise ValueError("a name or password before the host would be seen by the gateway and the payer; leave it out")
+    if name := _reserved_name(parts.query):
+        raise ValueError(
+            f"its query has a parameter {name}, and Paystar adds one of that name when the payer returns; "
+            f"rename yours (shop_{name}) or put it into the path"
+        )
     return given
+
+
+def _reserved_name(query: str) -> str | None:
+    """Return the callback field that a query's parameter collides with, or None.
+
+    Names are compared as any server may read them: percent-decoded, in any case, separated by ``;`` too, and as PHP
+    folds them (``order.id`` and ``order_id[]`` are ``order_id`` there).
+    """
+    for pair in re.split("[&;]", query):
+        name = unquote_plus(pair.partition("=")[0]).partition("\0")[0].lstrip(" ").lower()
+        if "]" in name:
+            name = name.partition("[")[0]
+        name = re.sub(r"[ .\[]", "_", name)
+        if name in CALLBACK_FIELDS:
+            return name
+    return None
 
 
 def _is_absolute(url: str) -> bool:
@@ -159,7 +233,12 @@ CallbackUrl = Annotated[
         shape="an http or https URL with a host, at most 2048 characters",
         read=_read_url,
         mask=_shown_url,
-        schema={"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://", "maxLength": 2048},
+        schema={
+            "type": "string",
+            "format": "uri",
+            "pattern": r"^[Hh][Tt][Tt][Pp][Ss]?://[^\s#\\]+$",
+            "maxLength": 2048,
+        },
         example="https://merchant.example/pay/callback",
     ),
 ]

@@ -88,6 +88,18 @@ async def test_no_personal_data_and_no_key_lies_in_the_store(tmp_path: Path) -> 
         assert text.encode() not in held
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [{"callback": f"{BACK}?order_id=45"}, {"callback": f"{BACK}#top"}, {"order_id": " o-1"}, {"order_id": "o-1 "}],
+)
+async def test_start_ambiguous_return_stores_and_sends_nothing(shop: Shop, wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match=f"^{next(iter(wrong))}: "):
+        await shop.start(**wrong)
+
+    assert await shop.paystar.payments.find(order_id="o-1") is None
+    assert shop.asked == {}
+
+
 # --- again ------------------------------------------------------------------------------------------------------------
 
 

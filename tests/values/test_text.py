@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async.values.text import (
+    CALLBACK_FIELDS,
     CallbackMethod,
     CallbackUrl,
     Count,
@@ -47,8 +48,8 @@ def test_a_text_has_a_least_and_a_most_length(alias: object, least: int, most: i
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=255))
 def test_a_text_is_kept_to_the_letter(given_text: str) -> None:
-    assert read(OrderId, given_text) == given_text
-    assert read(OrderId, f" {given_text}"[:255]) == f" {given_text}"[:255]
+    assert read(RefNum, given_text) == given_text
+    assert read(RefNum, f" {given_text}"[:255]) == f" {given_text}"[:255]
 
 
 def test_a_persian_name_with_its_joiner_is_a_name() -> None:
@@ -103,7 +104,9 @@ def test_the_factory_asks_the_pattern_of_the_whole_text_and_tells_the_schema() -
         "https://merchant.example/pay/callback",
         "http://127.0.0.1:8000/cb?order=1&x=%20",
         "HTTPS://Merchant.Example",
-        "https://[::1]:8443/cb#part",
+        "https://[::1]:8443/cb",
+        "https://m.example/cb?my_order_id=1&order=2&statuses=3&s=status&order-id=4&order_id_=5",
+        "https://m.example/cb?next=%2Fa%3Forder_id%3D1&x=%23",
         "https://فروشگاه.example/پرداخت",
         "https://m.example/" + "x" * (2048 - 18),
     ],
@@ -134,10 +137,57 @@ def test_a_callback_is_sent_exactly_as_given(url: str) -> None:
         "",
         None,
         b"https://m.example/",
+        "https://m.example\\@evil.example/",
+        "https://m.example/a\\b",
+        "https://me@m.example/cb",
+        "https://@m.example/cb",
+        "https://m.example/cb#part",
+        "https://m.example/cb?a=1#",
+        "https://m.exa\u00admple/cb",
+        "https://m.example/c\u200bb",
+        "https://m.example/\u202ecb",
+        "https://m.example/\u3164cb",
+        "https://m.example/\ufeff",
     ],
 )
 def test_a_callback_is_an_absolute_web_address(url: object) -> None:
     refusal(CallbackUrl, url)
+
+
+@pytest.mark.parametrize("name", CALLBACK_FIELDS)
+@pytest.mark.parametrize("written", ["{}=1", "a=1&{}=", "{}", "a=1;{}=2", "{}[]=1", "{}[x]=1", "{}%00z=1", "+{}=1"])
+def test_callback_url_with_reserved_name_says_what_to_do(name: str, written: str) -> None:
+    hint = refusal(CallbackUrl, f"https://m.example/cb?{written.format(name)}").hint
+
+    assert f"parameter {name}," in hint
+    assert f"shop_{name}" in hint
+
+
+@pytest.mark.parametrize(
+    "written", ["order%5Fid", "%6Frder_id", "ORDER_ID", "order.id", "order+id", "order%20id", "order[id"]
+)
+def test_callback_url_with_folded_reserved_name_is_refused(written: str) -> None:
+    assert "parameter order_id," in refusal(CallbackUrl, f"https://m.example/cb?{written}=45").hint
+
+
+def test_callback_url_with_fragment_says_what_to_do() -> None:
+    assert "%23" in refusal(CallbackUrl, "https://m.example/cb#top").hint
+
+
+@pytest.mark.parametrize("order_id", ["سفارش\u200cها ۱۲", "a b", "#1001", "ORD#1&2=3", "x" * 255, "۱۲۳"])
+def test_order_id_without_blanks_around_is_kept(order_id: str) -> None:
+    assert read(OrderId, order_id) == order_id
+
+
+@pytest.mark.parametrize("end", [" ", "\u00a0", "\u3000", "\u200c", "\u200d", "\u200b", "\ufeff", "\u200f", "\u3164"])
+def test_order_id_with_blank_end_is_refused(end: str) -> None:
+    for order_id in (f"{end}ORD-1", f"ORD-1{end}", f"{end}ORD-1{end}", f"ORD-1 {end}"):
+        assert "remove" in refusal(OrderId, order_id).hint
+
+
+@pytest.mark.parametrize("mark", ["\u00ad", "\u200b", "\u200e", "\u202e", "\u2066", "\ufeff", "\u3164", "\u115f"])
+def test_order_id_with_invisible_mark_is_refused(mark: str) -> None:
+    assert "invisible" in refusal(OrderId, f"ORD{mark}1").hint
 
 
 def test_a_callback_keeps_its_password_and_its_query_to_itself() -> None:
