@@ -3,7 +3,7 @@
 Generated from ``table.py`` by ``python -m paystar_async.describe``; edits here are overwritten.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Protocol, TypeVar
 
@@ -398,6 +398,7 @@ class GatewayCalls:
         national_code: str | None = None,
         card_number: str | None = None,
         referer_id: str | None = None,
+        extra: Mapping[str, object] = {},
         timeout: float | None = None,
     ) -> Created:
         """Open a payment; its token opens the payment page once.
@@ -419,6 +420,7 @@ class GatewayCalls:
             national_code: only this person may pay; 10 digits.
             card_number: only this card may pay; 16 digits.
             referer_id: who referred the payer; a text of 1 to 128 characters.
+            extra: further fields, sent as they are; a mapping of names to what JSON can carry.
             timeout: seconds the whole call may take; the client's own by default.
 
         Returns:
@@ -448,6 +450,7 @@ class GatewayCalls:
                 national_code=national_code,
                 card_number=card_number,
                 referer_id=referer_id,
+                extra=extra,
             ),
             timeout=timeout,
         )

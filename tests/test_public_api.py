@@ -77,7 +77,7 @@ ROWS = {
     "transfers.statement": ("*, account_number, from_date, to_date=None", Statement),
     "gateway.create": (
         "*, amount, order_id, callback, name=None, phone=None, mail=None, description=None, allotment=None, "
-        "callback_method=None, wallet_hashid=None, national_code=None, card_number=None, referer_id=None",
+        "callback_method=None, wallet_hashid=None, national_code=None, card_number=None, referer_id=None, extra={}",
         Created,
     ),
     "gateway.payment_url": ("*, token", str),

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Never, TypeVar, cast
+from typing import Any, Never, TypeVar
 
 from cyclopts import Parameter, Token
 
@@ -84,14 +84,18 @@ def field_value(one: FieldInfo, text: str | None) -> Any:
     if text is None:
         return None
     if is_document(one):
-        return _document(one.name, text)
+        return _document(one, text)
     if one.kind is not None and one.kind.schema.get("type") == "integer" and _WHOLE.fullmatch(folded := fold(text)):
         return int(folded)
     return text
 
 
-def _document(name: str, text: str) -> Any:
-    """A list in JSON: as it stands, from the file behind an ``@``, or from stdin for ``-``."""
+def _document(one: FieldInfo, text: str) -> Any:
+    """Return the list or object in a JSON text, the file behind an ``@``, or stdin for ``-``."""
+    wanted: type[object] = list
+    shape, hint = "a list", "wrap a single one in a list: [{…}]"
+    if one.kind is not None and one.kind.schema.get("type") == "object":
+        wanted, shape, hint = dict, "an object", 'write {"name": value}'
     try:
         if text == "-":
             text = sys.stdin.read()
@@ -103,15 +107,14 @@ def _document(name: str, text: str) -> Any:
     except UnicodeDecodeError:
         got, hint = "a file that is not UTF-8", "save it as UTF-8"
     except RecursionError:
-        got, hint = "JSON that is nested too deeply", None
+        got, hint = "JSON that is nested too deeply", ""
     except ValueError as problem:
         got, hint = "something that is no JSON", str(problem)
     else:
-        if isinstance(value, list):
-            return cast("list[object]", value)
+        if isinstance(value, wanted):
+            return value  # pyright: ignore[reportUnknownVariableType]
         got = "a JSON object" if isinstance(value, dict) else "JSON of another kind"
-        hint = "wrap a single one in a list: [{…}]"
-    raise InvalidValue(name, expected="a list in JSON, @FILE or - for stdin", got=got, hint=hint)
+    raise InvalidValue(one.name, expected=f"{shape} in JSON, @FILE or - for stdin", got=got, hint=hint or None)
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -219,10 +219,12 @@ def _show_fields(console: Console, holder: object, *, in_full: bool) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
     for one in fields_of(type(holder)):
         held = getattr(holder, one.name)
-        if held is None or one.item is not None:
+        if held is None or held == {} or one.item is not None:
             continue
         if _is_amount(one):
             shown = Text(money(held), "bold")
+        elif in_full and isinstance(held, Mapping):
+            shown = Text(json.dumps(plain(cast("object", held)), ensure_ascii=False))
         else:
             shown = Text(str(held) if in_full or one.kind is None else one.kind.mask(held))
         table.add_row(f"  {one.name}", shown)

@@ -73,13 +73,13 @@ def answer_model(row: Endpoint) -> type | None:
 
 
 def known(model: type) -> tuple[FieldInfo, ...]:
-    """The fields of an answer that have a name; ``extra`` keeps the others."""
+    """The fields of a model that have a name; ``extra`` keeps the others."""
     return tuple(one for one in fields_of(model) if one.name != "extra")
 
 
 def is_answered(model: type) -> bool:
     """Whether a model is what comes back, and so keeps what it does not know."""
-    return len(known(model)) < len(fields_of(model))
+    return any(one.name == "extra" and one.kind is None for one in fields_of(model))
 
 
 def models_within(model: type) -> Iterator[type]:

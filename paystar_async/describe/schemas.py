@@ -27,7 +27,7 @@ def reference(model: type) -> Json:
 
 
 def model_schema(model: type) -> Json:
-    """The schema of a model, sent or answered. What is answered may hold more than is known."""
+    """The schema of a model, sent or answered. One with ``extra`` may hold more than is known."""
     fields = [one for one in known(model) if one.sent]
     answered = is_answered(model)
     schema: Json = {
@@ -36,7 +36,7 @@ def model_schema(model: type) -> Json:
         "properties": {one.name: answered_schema(one) if answered else sent_schema(one) for one in fields},
         "required": [one.name for one in fields if one.required],
     }
-    return schema | ({"additionalProperties": True} if answered else {})
+    return schema | ({"additionalProperties": True} if len(known(model)) < len(fields_of(model)) else {})
 
 
 def sent_schema(field: FieldInfo) -> Json:

@@ -102,10 +102,10 @@ no_extra: Callable[[], dict[str, object]] = dict
 
 def names_only(extra: Mapping[str, object]) -> str:
     """How ``extra`` shows itself: field names, since nobody knows what the values are."""
-    return f"<{', '.join(map(_shown_name, extra))}>" if extra else "{}"
+    return f"<{', '.join(map(shown_name, extra))}>" if extra else "{}"
 
 
-def _shown_name(name: object) -> str:
+def shown_name(name: object) -> str:
     """A field's name, if it looks like one: a body that was read as a form makes a whole request a name."""
     return name if isinstance(name, str) and name.isidentifier() and len(name) <= 40 else "…"
 
@@ -228,7 +228,7 @@ def item_of(wanted: type[M], value: object, name: str, index: int) -> M:
     for name in given:
         if name not in names:
             raise InvalidValue(
-                f"{place}.{_shown_name(name)}", expected=f"one of {', '.join(names)}", got="a field of that name"
+                f"{place}.{shown_name(name)}", expected=f"one of {', '.join(names)}", got="a field of that name"
             )
     for name, one in names.items():
         if one.required and name not in given:

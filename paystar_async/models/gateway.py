@@ -1,7 +1,7 @@
 """The internet payment gateway: create, the payment page, verify, inquiry. Amounts are Rial."""
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, cast
 
 from attrs import field
 
@@ -15,6 +15,7 @@ from paystar_async.models.base import (
     sent,
     several,
 )
+from paystar_async.models.json_object import check_names, json_object
 from paystar_async.values.card import CardNumber, MaskedCard
 from paystar_async.values.mask import mask_card
 from paystar_async.values.mobile import Mobile
@@ -112,6 +113,9 @@ class CreatePayment(Call[Created]):
     national_code: Annotated[NationalId | None, "only this person may pay"] = None
     card_number: Annotated[CardNumber | None, "only this card may pay"] = None
     referer_id: Annotated[Hashid | None, "who referred the payer"] = None
+    extra: Annotated[
+        Mapping[str, object], json_object("further fields", "extra"), "further fields, sent as they are"
+    ] = field(default=cast("Mapping[str, object]", {}), validator=check_names)
 
 
 @sent

@@ -1,6 +1,6 @@
 """Payments from the order to its fulfilment: what a shop calls."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar, cast, overload
@@ -79,6 +79,7 @@ class Payments(Confirming):
         national_code: str | None = None,
         card_number: str | None = None,
         referer_id: str | None = None,
+        extra: Mapping[str, object] = {},
         timeout: float | None = None,
     ) -> StartedPayment:
         """Store an order, create a payment for it, and get the page to send the payer to.
@@ -90,7 +91,8 @@ class Payments(Confirming):
         Args:
             amount: whole Rial, 5000 or more.
             order_id: your order, a text of 1 to 255 characters; unique within the gateway.
-            callback: where the payer comes back to; a URL of the domain registered for the gateway.
+            callback: where the payer comes back to; a URL of the domain registered for the gateway, with no
+                fragment and no parameter named like a field Paystar adds.
             name: the payer's name; a text of 1 to 255 characters.
             phone: the payer's mobile number; 09 and 9 digits.
             mail: the payer's mail address; a text of 1 to 255 characters.
@@ -101,6 +103,9 @@ class Payments(Confirming):
             national_code: only this person may pay; 10 digits.
             card_number: only this card may pay; 16 digits.
             referer_id: who referred the payer.
+            extra: further fields that a gateway wants, such as ``products``, sent as they are; JSON values under names
+                that are none of these. Like all but amount and order_id, they are not stored: a start that repeats an
+                order sends its own.
             timeout: seconds creating may take; the client's own by default.
 
         Returns:
@@ -133,6 +138,7 @@ class Payments(Confirming):
             national_code=national_code,
             card_number=card_number,
             referer_id=referer_id,
+            extra=extra,
         )
         return await start(self._desk(), self._gateway, asked, timeout)
 

@@ -80,7 +80,7 @@ def structure(row: Endpoint, raw: Raw) -> dict[str, Any]:
     values: dict[str, Any] = {}
     wrong: dict[str, list[str]] = {}
     for one in fields_of(row.request):
-        if not one.sent:
+        if not one.sent or one.name == "extra":
             continue
         given = _tidied(one, raw.get(one.name))
         if given is None:

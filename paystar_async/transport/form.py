@@ -19,7 +19,7 @@ _unstructuring = Converter(omit_if_default=True)
 
 @_unstructuring.register_unstructure_hook_factory(has)
 def _sent_fields(cls: Any, converter: Converter) -> Any:
-    held_back = {one.name: override(omit=True) for one in fields_of(cls) if not one.sent}
+    held_back = {one.name: override(omit=True) for one in fields_of(cls) if not one.sent or one.name == "extra"}
     return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **cast("dict[str, Any]", held_back))
 
 
@@ -47,6 +47,7 @@ class Form:
         self.endpoint = endpoint
         self.is_get = endpoint.method == "GET"
         self.several = next((one.name for one in fields_of(endpoint.request) if one.item is not None), None)
+        self._has_extra = any(one.name == "extra" for one in fields_of(endpoint.request))
         self.url = base_url + endpoint.path.format(gateway=accounts.gateway_path)
         # cattrs looks its hook up for each value anew, at twice what the hook takes.
         self._plain = _unstructuring.get_unstructure_hook(endpoint.request)
@@ -60,6 +61,8 @@ class Form:
     def fields(self, value: Call[Any], key: Secret | None) -> dict[str, Any]:
         """What is sent: who asks, what is asked, and the signature over it."""
         fields: dict[str, Any] = self._who | self._plain(value)
+        if self._has_extra:
+            fields = cast("Any", value).extra.to_dict() | fields
         if self.endpoint.renews and key is not None:
             fields[self.endpoint.renews] = key.reveal()
         if self._sign is not None:

@@ -250,3 +250,23 @@ def test_a_line_of_the_server_cannot_steer_the_terminal(run: Run, sandbox: Sandb
     err = run("call", "wallet", "balance").err
     assert "evil" in err
     assert not set(err) & {"\x1b", "\x9b"}
+
+
+def test_call_create_sends_extra_as_given(run: Run, sandbox: Sandbox) -> None:
+    fields = ("--amount", "10000", "--order-id", "o-1", "--callback", "https://shop.example/back")
+    ran = run("call", "gateway", "create", *fields, "--extra", '{"products": [{"id": 7}]}', "--yes")
+
+    assert ran.status == 0
+    assert next(sandbox.journal.newest()).raw["products"] == [{"id": 7}]
+    assert "products" in ran.err
+    assert "7" not in ran.err.split("extra")[1].split("\n")[0]
+
+
+@pytest.mark.parametrize("text", ["[1]", "5", "{", '{"a": NaN}', '{"a": 1, "a": 2}', '{"amount": 1}'])
+def test_call_create_refuses_extra_that_is_no_object(run: Run, sandbox: Sandbox, text: str) -> None:
+    fields = ("--amount", "10000", "--order-id", "o-1", "--callback", "https://shop.example/back")
+    ran = run("call", "gateway", "create", *fields, "--extra", text, "--yes")
+
+    assert ran.status == 2
+    assert "extra" in ran.err
+    assert not sandbox.stats["requests"]

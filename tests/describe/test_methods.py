@@ -30,7 +30,7 @@ PROMISED = {
     "transfers.balance": "account_number -> Balance",
     "transfers.statement": "account_number from_date to_date=None -> Statement",
     "gateway.create": "amount order_id callback name=None phone=None mail=None description=None allotment=None "
-    "callback_method=None wallet_hashid=None national_code=None card_number=None referer_id=None -> Created",
+    "callback_method=None wallet_hashid=None national_code=None card_number=None referer_id=None extra={} -> Created",
     "gateway.payment_url": "token -> str",
     "gateway.verify": "ref_num amount card_number tracking_code -> Verified",
     "gateway.inquiry": "ref_num amount=None card_number=None tracking_code=None -> GatewayTransaction",

@@ -74,6 +74,26 @@ async def test_everything_create_takes_is_passed_on(tmp_path: Path) -> None:
     assert started.payment_amount == AMOUNT + 1200
 
 
+async def test_start_again_sends_its_own_extra_and_stores_none(tmp_path: Path) -> None:
+    engine = Engine(in_turn(*(ok({"token": "t", "ref_num": f"ref-{one}"}) for one in (1, 2, 3))))
+
+    async with client(engine, database=tmp_path / "p.db") as paystar:
+        for extra in ({"products": [{"id": "canary-1"}]}, {"first_name": "canary-2"}, {}):
+            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK, extra=extra)
+
+    created = [one.fields for one in engine.sent if one.path.endswith("/create")]
+    assert [one.get("products") for one in created] == [[{"id": "canary-1"}], None, None]
+    assert [one.get("first_name") for one in created] == [None, "canary-2", None]
+    assert b"canary" not in everything_in(tmp_path)
+
+
+async def test_start_extra_with_known_name_sends_nothing(shop: Shop) -> None:
+    with pytest.raises(InvalidValue, match=r"^extra\.amount: .*pass it as amount="):
+        await shop.start(extra={"amount": 1})
+
+    assert shop.asked == {}
+
+
 async def test_no_personal_data_and_no_key_lies_in_the_store(tmp_path: Path) -> None:
     person = {
         "name": "Ali Ahmadi", "phone": "09121234567", "national_code": "0012345679", "card_number": "6037990000000006"

@@ -1,6 +1,6 @@
 """A direct gateway from create to inquiry: every path under ``/api/direct``, in process and over a connection."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import parse_qsl, urlsplit
@@ -19,7 +19,7 @@ CALLBACK = "https://shop.example/back"
 @asynccontextmanager
 async def browser_and_client(
     sandbox: Sandbox, path: Path, *, as_server: bool
-) -> AsyncIterator[tuple[httpx.AsyncClient, Paystar]]:
+) -> AsyncGenerator[tuple[httpx.AsyncClient, Paystar]]:
     gateway = Gateway(id=sandbox.gateway.id, sign_key=sandbox.gateway.sign_key, direct=True)
     if as_server:
         with running(sandbox) as base_url:

@@ -220,11 +220,18 @@ class TestSignatures:
         assert fields_in(outgoing(wallet))["sign"] == VECTORS[2]
 
     def test_a_callback_is_signed_to_the_letter(self) -> None:
-        url = "https://Merchant.example:443/%D8%A8?a=1&b=%20#x"
+        url = "https://Merchant.example:443/%D8%A8?a=1&b=%20%23x"
         told = fields_in(outgoing(CreatePayment(amount=5_000, order_id="1", callback=url)))
 
         assert told["callback"] == url
         assert told["sign"] == signed(f"5000#1#{url}")
+
+    def test_create_extra_travels_beside_the_fields_unsigned(self) -> None:
+        extra = {"products": [{"name": "کتاب", "price": 1.5, "tags": []}], "wallet": None, "first_name": "علی"}
+        plain, told = fields_in(outgoing(self.create())), fields_in(outgoing(self.create(extra=extra)))
+
+        assert told == extra | plain
+        assert told["sign"] == VECTORS[0]
 
     def test_what_only_signs_is_not_sent(self) -> None:
         told = fields_in(outgoing(example_of("gateway.verify")))

@@ -1,0 +1,160 @@
+"""Further fields of a request: what JSON can carry, copied, and shown by name alone."""
+
+import copy
+import pickle
+from datetime import UTC, datetime
+from decimal import Decimal
+from enum import Enum
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.errors import InvalidValue
+from paystar_async.models.base import fields_of
+from paystar_async.models.gateway import CreatePayment
+from paystar_async.models.json_object import MAX_DEPTH, JSONObject
+from paystar_async.values.secret import Secret
+
+
+class Word(str, Enum):  # noqa: UP042 - the kind whose str() is not its value
+    BOOK = "book"
+
+
+def create(extra: Any) -> CreatePayment:
+    return CreatePayment(amount=5_000, order_id="o-1", callback="https://m.example/", extra=extra)
+
+
+def refusal(extra: Any) -> InvalidValue:
+    with pytest.raises(InvalidValue) as caught:
+        create(extra)
+    return caught.value
+
+
+def nested(levels: int) -> dict[str, object]:
+    value: dict[str, object] = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**63), 2**63 - 1)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.text().map("x{}".format), values, max_size=4))
+def test_extra_is_kept_as_given(extra: dict[str, object]) -> None:
+    value = create(extra)
+
+    assert value.extra == extra
+    assert pickle.loads(pickle.dumps(value)) == copy.deepcopy(value) == value
+    assert hash(create(dict(reversed(extra.items())))) == hash(value)
+
+
+def test_extra_of_other_mappings_and_tuples_is_plain_json() -> None:
+    extra = create(MappingProxyType({"products": ({"kind": Word.BOOK},), "paid": True})).extra
+
+    assert isinstance(extra, JSONObject)
+    assert extra.to_dict() == {"products": [{"kind": "book"}], "paid": True}
+    assert type(extra["products"][0]["kind"]) is str  # type: ignore[index]  # pyright: ignore
+
+
+def test_extra_changed_later_changes_nothing() -> None:
+    products = [{"id": 1}]
+    given: dict[str, object] = {"products": products}
+    value = create(given)
+
+    products.append({"id": 2})
+    products[0]["id"] = 3
+    given["more"] = 1
+    value.extra["products"].append(4)  # type: ignore[attr-defined]  # pyright: ignore
+
+    assert value.extra == {"products": [{"id": 1}]}
+    with pytest.raises(TypeError):
+        value.extra["more"] = 1  # type: ignore[index]  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        float("nan"),
+        float("-inf"),
+        {1, 2},
+        b"canary",
+        datetime(2026, 1, 1, tzinfo=UTC),
+        Decimal("1.5"),
+        Secret("canary"),
+        object(),
+        2**63,
+        -(2**63) - 1,
+        "\ud800",
+        iter([1]),
+    ],
+)
+def test_extra_value_json_cannot_carry_is_refused_by_path(wrong: object) -> None:
+    assert refusal({"a": wrong}).field == "extra.a"
+    error = refusal({"products": [{}, {"price": wrong, "name": "canary"}]})
+
+    assert error.field == "extra.products[1].price"
+    assert "canary" not in str(error)
+
+
+@pytest.mark.parametrize("name", [1, None, b"a", ("a",), "\udfff"])
+def test_extra_name_that_is_no_text_is_refused_by_path(name: object) -> None:
+    assert refusal({"products": [{name: 1}]}).field == "extra.products[0]"
+
+
+@pytest.mark.parametrize("wrong", ["canary", [("a", 1)], 5, b"{}"])
+def test_extra_that_is_no_mapping_is_refused(wrong: object) -> None:
+    error = refusal(wrong)
+
+    assert error.field == "extra"
+    assert "canary" not in str(error)
+
+
+def test_extra_nested_too_deep_is_refused() -> None:
+    cyclic: list[object] = []
+    cyclic.append(cyclic)
+
+    assert create(nested(MAX_DEPTH)).extra == nested(MAX_DEPTH)
+    assert "levels" in refusal(nested(MAX_DEPTH + 1)).got
+    assert refusal({"a": cyclic}).field.startswith("extra")
+
+
+@pytest.mark.parametrize("name", [one.name for one in fields_of(CreatePayment)])
+def test_extra_with_name_of_request_is_refused(name: str) -> None:
+    for written in (name, name.upper(), f" {name}"):
+        assert f"{name}=" in refusal({"products": [], written: 1}).hint
+    assert refusal({name: None}).field == f"extra.{name}"
+
+
+@pytest.mark.parametrize(
+    "name", ["sign", "sign_key", "gateway_id", "access_password", "password", "api_key", "Sign", ""]
+)
+def test_extra_with_name_of_credential_is_refused(name: str) -> None:
+    assert refusal({name: "canary"}).field.startswith("extra.")
+
+
+def test_extra_may_hold_known_names_deeper_down() -> None:
+    extra = {"products": [{"amount": 1, "name": "n", "sign": "s"}], "wallet": "w", "first_name": "f", "last_name": "l"}
+
+    assert create(extra).extra == extra
+
+
+def test_extra_shows_its_names_alone() -> None:
+    value = create({"products": [{"canary": "canary"}], "not a name": 1})
+
+    assert "canary" not in repr(value)
+    assert "canary" not in repr(value.extra)
+    assert "canary" not in str(value.extra)
+    assert repr(value).endswith("extra=<products, …>)")
+    assert repr(create({})).endswith("extra={})")
