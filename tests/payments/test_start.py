@@ -345,6 +345,15 @@ async def test_a_start_that_is_cut_off_is_started_again(shop: Shop) -> None:
         assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 
+async def test_start_token_with_url_signs_is_percent_encoded(tmp_path: Path) -> None:
+    engine = Engine(in_turn(ok({"token": "a&b=c#d e", "ref_num": "ref-1"})))
+    async with client(engine, database=tmp_path / "p.db") as paystar:
+        started = await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+
+    assert started.url.endswith("/payment?token=a%26b%3Dc%23d+e")
+    assert 'value="a&amp;b=c#d e"' in started.form_html
+
+
 async def test_a_refused_start_shows_nothing_of_the_token(tmp_path: Path) -> None:
     engine = Engine(in_turn(ok({"token": "very-secret-token", "ref_num": "ref-1"}), refused(-1)))
     async with client(engine, database=tmp_path / "p.db") as paystar:
@@ -367,6 +376,7 @@ async def test_unanswered_is_the_same_class_with_another_hint(shop: Shop) -> Non
     ("field", "value"),
     [
         ("token", ""),
+        ("token", " "),
         ("token", "x" * 513),
         ("token", "a\nb"),
         ("ref_num", ""),
