@@ -13,10 +13,19 @@ A payer who comes back by a POSTed form comes from another site, so the browser 
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from inspect import isawaitable
 
 from paystar_async.client import Paystar
 from paystar_async.contrib.answers import answer_to
-from paystar_async.contrib.callback import HEADERS, AmountOf, NoPayment, returned
+from paystar_async.contrib.callback import (
+    HEADERS,
+    AmountOf,
+    BodyConsumed,
+    NoPayment,
+    check_handler,
+    handler_failed,
+    returned,
+)
 from paystar_async.contrib.life import Make, OnVerified, opened
 from paystar_async.contrib.pages import Page, result
 from paystar_async.errors import ConfigurationError, PaystarError
@@ -36,7 +45,7 @@ PAYSTAR: web.AppKey[Paystar] = web.AppKey("paystar", Paystar)
 
 Next = str | web.StreamResponse | None
 """Where the payer goes from here: an address, an answer of your own, or None for a short page with the result."""
-OnPayment = Callable[[web.Request, Payment], Awaitable[Next]]
+OnPayment = Callable[[web.Request, Payment], Awaitable[Next] | Next]
 
 
 def paystar_ctx(
@@ -71,7 +80,11 @@ def payment_routes(path: str, on_payment: OnPayment, *, amount_of: AmountOf | No
 
     Returns:
         Routes that answer 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
-        cannot be decided now.
+        cannot be decided now, or when ``amount_of`` or ``on_payment`` fails. What aiohttp calls an HTTPException may
+        be raised by ``on_payment`` as in any handler.
+
+    Raises:
+        ConfigurationError: ``on_payment`` does not take a request and a payment.
     """
     callback = payment_handler(on_payment, amount_of=amount_of)
     return [
@@ -82,6 +95,7 @@ def payment_routes(path: str, on_payment: OnPayment, *, amount_of: AmountOf | No
 
 def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> Handler:
     """The handler alone, for routes of your own; see ``payment_routes``."""
+    check_handler(on_payment)
 
     async def callback(request: web.Request) -> web.StreamResponse:
         try:
@@ -94,20 +108,44 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
             )
         except NoPayment as error:
             return _page(error.page)
-        where = await on_payment(request, payment)
-        if isinstance(where, str):
-            return web.Response(status=303, headers={**HEADERS, "location": str(URL(where))})
-        return _page(result(payment)) if where is None else where
+        try:
+            where = on_payment(request, payment)
+            return _onward(await where if isawaitable(where) else where, payment)
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            return _page(handler_failed(request.path, error))
 
     return callback
 
 
+def _onward(where: object, payment: Payment) -> web.StreamResponse:
+    if isinstance(where, web.StreamResponse):
+        return where
+    if where is None:
+        return _page(result(payment))
+    if isinstance(where, str):
+        return web.Response(status=303, headers={**HEADERS, "location": str(URL(where))})
+    raise TypeError(f"on_payment returns an address, a response or None, not a {type(where).__name__}")
+
+
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
+    read = bytearray()
     try:
-        async for chunk in request.content.iter_any():
-            yield chunk
+        if request.content.at_eof():
+            read += await request.read()  # kept by aiohttp, if read() or post() was called before
+            yield bytes(read)
+        else:
+            async for chunk in request.content.iter_any():
+                read += chunk
+                yield chunk
+            # request.read() itself is bounded by client_max_size alone, which a shop with uploads sets to gigabytes;
+            # without the copy on_payment could not call request.post().
+            request._read_bytes = bytes(read)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     except (web.RequestPayloadError, ConnectionError):
         raise ValueError("it broke off, or is not encoded as it says") from None
+    if not read and request.content_length:
+        raise BodyConsumed
 
 
 def _page(shown: Page) -> web.Response:

@@ -4,23 +4,36 @@ No framework is known here. A callback is written by anybody's browser, so nothi
 is shown, nothing personal in it is logged, and whatever is wrong with it is a page and a line.
 """
 
+import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from inspect import isawaitable
+from typing import cast
 from urllib.parse import parse_qs
 
+import anyio
+
 from paystar_async.client import Paystar
-from paystar_async.contrib.pages import LATER, UNKNOWN_ORDER, UNREADABLE, Page
-from paystar_async.errors import InvalidValue, PaystarError, UnknownOrder
+from paystar_async.contrib.pages import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
+from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
 from paystar_async.events import logger
 from paystar_async.payments import Callback, Payment
 from paystar_async.payments.desk import named, refused
+from paystar_async.values.kind import Kind, kind_of
+from paystar_async.values.money import GatewayAmount
 
 LONGEST = 16 * 1024
 """Bytes of a query or a form: several times what Paystar sends, and nothing to fill a memory with."""
 MOST_FIELDS = 64
+AMOUNT_OF_SECONDS = 10.0
+"""How long ``amount_of`` may take: the payer waits for the page."""
+_AMOUNT = cast("Kind", kind_of(GatewayAmount))
 
 AmountOf = Callable[[str], "int | Awaitable[int | None] | None"]
-"""Rial of an order in a store of your own, by its order_id; None where there is no such order."""
+"""Rial of an order in a store of your own, by its order_id; None where there is no such order.
+
+Whatever else it does – raise, take longer than ``AMOUNT_OF_SECONDS``, return no int of 5,000 Rial or more – is an error
+in the log and a 503 to the payer, who may have paid.
+"""
 
 HEADERS: Mapping[str, str] = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
 """Of every answer: the address of a callback names a payment, and is nothing to keep or to pass on."""
@@ -34,6 +47,37 @@ class NoPayment(Exception):
     def __init__(self, page: Page) -> None:
         super().__init__(page.en)
         self.page = page
+
+
+class BodyConsumed(Exception):
+    """The body of a POST was read as a stream by other code, and the framework kept no copy."""
+
+
+def check_handler(on_payment: Callable[..., object]) -> None:
+    """Refuse an ``on_payment`` that cannot be called as ``on_payment(request, payment)``."""
+    try:
+        inspect.signature(on_payment).bind(None, None)
+    except TypeError as error:
+        raise ConfigurationError(
+            f"on_payment {name_of(on_payment)} cannot be called with a request and a payment: {error}",
+            hint="async def on_payment(request, payment)",
+        ) from None
+
+
+def name_of(function: Callable[..., object]) -> str:
+    """Return the name of a function, or of the class of another callable object, as a log and an error show it."""
+    return getattr(function, "__qualname__", type(function).__qualname__)
+
+
+def handler_failed(path: str, error: Exception) -> Page:
+    """Log what a shop's own code raised after a payer came back, and return the page for the payer."""
+    logger.error(
+        "payments: a callback at %s failed in on_payment, or in what it depends on: %s; the payer got a 503",
+        named(path),
+        type(error).__name__,
+        exc_info=error,
+    )
+    return SHOP_FAILED
 
 
 async def returned(
@@ -61,10 +105,18 @@ async def returned(
     """
     try:
         callback = Callback.parse(await _fields(query, content_type, body))
+    except BodyConsumed:
+        logger.error(
+            "payments: a callback cannot be read: other code has consumed its body; let it call the framework's "
+            "cached reader (await request.body(), or request.read() in aiohttp) instead of a stream"
+        )
+        raise NoPayment(SHOP_FAILED) from None
     except ValueError as error:
         raise _unreadable(error) from None
+    amount = None if amount_of is None else await _amount(amount_of, callback)
+    order_id = None if amount_of is None else callback.order_id
     try:
-        payment = await _confirmed(paystar, callback, amount_of)
+        payment = await paystar.payments.confirm(callback, amount=amount, order_id=order_id)
     except UnknownOrder:
         raise NoPayment(UNKNOWN_ORDER) from None  # it is in the log already
     except InvalidValue as error:
@@ -72,6 +124,10 @@ async def returned(
     except PaystarError as error:
         # It is the shop's trouble (its keys, its store), not the payer's: the same callback may come again.
         logger.error("payments: a callback for order %s cannot be decided: %s", named(callback.order_id), error)
+        raise NoPayment(LATER) from error
+    except Exception as error:
+        # A middleware or a store of the user may raise anything.
+        logger.exception("payments: a callback for order %s cannot be decided", named(callback.order_id))
         raise NoPayment(LATER) from error
     logger.debug("payments: a callback for order %s: %s", named(payment.order_id), type(payment.outcome).__name__)
     return payment
@@ -85,15 +141,26 @@ def _unreadable(error: ValueError) -> NoPayment:
     return NoPayment(UNREADABLE)
 
 
-async def _confirmed(paystar: Paystar, callback: Callback, amount_of: AmountOf | None) -> Payment:
-    if amount_of is None:
-        return await paystar.payments.confirm(callback)
-    amount = amount_of(callback.order_id)
-    amount = await amount if isawaitable(amount) else amount
-    if amount is None:
-        refused(callback, "there is no such order")
-        raise UnknownOrder("order_id", expected="an order of yours", got=named(callback.order_id))
-    return await paystar.payments.confirm(callback, amount=amount, order_id=callback.order_id)
+async def _amount(amount_of: AmountOf, callback: Callback) -> int:
+    """Return the Rial of the callback's order; raise NoPayment if the shop names no order or no amount."""
+    try:
+        with anyio.fail_after(AMOUNT_OF_SECONDS):
+            amount = amount_of(callback.order_id)
+            amount = await amount if isawaitable(amount) else amount
+        if amount is not None:
+            return cast("int", _AMOUNT.convert(amount, "amount_of(order_id)"))
+    except Exception as error:
+        logger.error(
+            "payments: a callback for order %s cannot be decided, the payer got a 503: amount_of must return whole "
+            "Rial as an int within %g seconds, or None if there is no such order: %s",
+            named(callback.order_id),
+            AMOUNT_OF_SECONDS,
+            error if isinstance(error, InvalidValue) else type(error).__name__,
+            exc_info=None if isinstance(error, InvalidValue) else error,
+        )
+        raise NoPayment(SHOP_FAILED) from error
+    refused(callback, "there is no such order")
+    raise NoPayment(UNKNOWN_ORDER)
 
 
 async def _fields(query: bytes, content_type: str | None, body: AsyncIterable[bytes] | None) -> Mapping[str, list[str]]:

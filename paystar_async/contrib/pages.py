@@ -47,6 +47,11 @@ LATER = Page(
     fa="نتیجهٔ پرداخت هنوز روشن نیست؛ چند لحظهٔ دیگر این صفحه را دوباره باز کنید.",
     en="What became of the payment is not known yet: open this page again in a moment. Nothing is lost.",
 )
+SHOP_FAILED = Page(
+    status=503,
+    fa="فروشگاه نتوانست کار را تمام کند؛ پرداخت شما محفوظ است. چند لحظهٔ دیگر این صفحه را دوباره باز کنید.",
+    en="The shop could not finish this. What you paid is safe: open this page again in a moment. Nothing is lost.",
+)
 _PAID = Page(status=200, fa="پرداخت انجام شد.", en="The payment was made.")
 _NOT_PAID = Page(status=200, fa="پرداخت انجام نشد.", en="The payment was not made.")
 _LATE = Page(

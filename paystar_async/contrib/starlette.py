@@ -15,10 +15,19 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from inspect import isawaitable, iscoroutinefunction
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 from paystar_async.client import Paystar
 from paystar_async.contrib.answers import answer_to
-from paystar_async.contrib.callback import HEADERS, AmountOf, NoPayment, returned
+from paystar_async.contrib.callback import (
+    HEADERS,
+    AmountOf,
+    BodyConsumed,
+    NoPayment,
+    check_handler,
+    handler_failed,
+    returned,
+)
 from paystar_async.contrib.life import Make, OnVerified, opened
 from paystar_async.contrib.pages import Page, result
 from paystar_async.errors import ConfigurationError, PaystarError
@@ -27,9 +36,11 @@ from paystar_async.payments import Payment
 try:
     from starlette.applications import Starlette
     from starlette.concurrency import run_in_threadpool
+    from starlette.exceptions import HTTPException
     from starlette.requests import ClientDisconnect, HTTPConnection, Request
     from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
     from starlette.routing import Route
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError:
     raise ConfigurationError(
         "paystar_async.contrib.starlette needs Starlette", hint="pip install 'paystar-async[starlette]'"
@@ -96,17 +107,56 @@ def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | Non
 
     Returns:
         A route that answers 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
-        cannot be decided now.
+        cannot be decided now, or when ``amount_of`` or ``on_payment`` fails. An HTTPException of ``on_payment``, and
+        whatever else the application has an exception handler for, is answered as in any route.
+
+    Raises:
+        ConfigurationError: ``on_payment`` does not take a request and a payment.
     """
+    check_handler(on_payment)
 
     async def callback(request: Request) -> Response:
         try:
             payment = await payment_of(request, paystar_of(request), amount_of)
+            return onward(await called(on_payment, request, payment), payment)
         except NoPayment as error:
             return page(error.page)
-        return onward(await called(on_payment, request, payment), payment)
+        except PaystarError as error:
+            raise HandlerFailed(error) from error
 
-    return Route(path, callback, methods=["GET", "POST"], name="paystar_callback")
+    return _Route(path, callback, methods=["GET", "POST"], name="paystar_callback")
+
+
+class HandlerFailed(Exception):
+    """An error in ``on_payment`` for which the application's own exception handlers have no page for a payer."""
+
+
+class _Route(Route):
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await answer_failures(super().handle, scope, receive, send)
+
+
+async def answer_failures(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run ``app``, and answer with a page what neither it nor the application's exception handlers could answer.
+
+    This is outside of the framework's own handling, so that dependencies see the exception and roll back.
+    """
+    started = False
+
+    async def watched(message: Message) -> None:
+        nonlocal started
+        started = started or message["type"] == "http.response.start"
+        await send(message)
+
+    try:
+        await app(scope, receive, watched)
+    except HTTPException:
+        raise
+    except Exception as error:
+        if started:
+            raise
+        cause = error.args[0] if isinstance(error, HandlerFailed) else error
+        await page(handler_failed(scope["path"], cause))(scope, receive, send)
 
 
 async def payment_of(request: Request, paystar: Paystar, amount_of: AmountOf | None = None) -> Payment:
@@ -121,11 +171,29 @@ async def payment_of(request: Request, paystar: Paystar, amount_of: AmountOf | N
 
 
 async def _body(request: Request) -> AsyncIterator[bytes]:
+    read = bytearray()
     try:
         async for chunk in request.stream():
+            read += chunk
             yield chunk
     except ClientDisconnect:
         raise ValueError("it broke off") from None
+    except RuntimeError:  # the stream was read before
+        yield await _form_read_before(request)
+        return
+    if not read and request.headers.get("content-length", "0") != "0":
+        raise BodyConsumed
+    # request.body() itself is not bounded; without the copy on_payment could not call request.form().
+    request._body = bytes(read)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+async def _form_read_before(request: Request) -> bytes:
+    """Return the form that ``request.form()`` has kept, encoded again; raise BodyConsumed if it was not called."""
+    try:
+        form = await request.form()
+    except RuntimeError:
+        raise BodyConsumed from None
+    return urlencode([(name, text) for name, text in form.multi_items() if isinstance(text, str)]).encode()
 
 
 def page(shown: Page) -> Response:
@@ -142,13 +210,15 @@ async def called(function: Callable[..., Awaitable[Next] | Next], *args: Any, **
     return await said if isawaitable(said) else said
 
 
-def onward(where: Next, payment: Payment) -> Response:
+def onward(where: object, payment: Payment) -> Response:
     """What ``on_payment`` said, as an answer."""
     if isinstance(where, Response):
         return where
     if where is None:
         return page(result(payment))
-    return RedirectResponse(where, 303, HEADERS)
+    if isinstance(where, str):
+        return RedirectResponse(where, 303, HEADERS)
+    raise TypeError(f"on_payment returns an address, a response or None, not a {type(where).__name__}")
 
 
 async def on_paystar_error(request: Request, error: Exception) -> Response:

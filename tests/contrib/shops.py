@@ -61,6 +61,8 @@ class Shop:
 
     async def on_payment(self, _: object, payment: Payment) -> Any:
         self.told.append(payment)
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
     @property

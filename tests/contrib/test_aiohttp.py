@@ -6,8 +6,10 @@ from unittest.mock import Mock
 import pytest
 from aiohttp import StreamReader, web
 from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+from aiohttp.typedefs import Handler
 
 from paystar_async.contrib.aiohttp import PAYSTAR, payment_handler, payment_routes, paystar_ctx
+from paystar_async.payments import Payment
 from tests.contrib.shops import Ask, Shop, aiohttp
 
 
@@ -64,3 +66,50 @@ async def test_the_callbacks_address_is_found_by_name() -> None:
     app.add_routes(payment_routes("/pay/callback", Shop().on_payment))
 
     assert str(app.router["paystar_callback"].url_for()) == "/pay/callback"
+
+
+@pytest.mark.parametrize(("reader", "status"), [("post", 303), ("read", 303), ("content", 503)])
+async def test_callback_body_read_by_middleware(reader: str, status: int) -> None:
+    shop = Shop()
+    fields = await shop.pays()
+
+    @web.middleware
+    async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
+        await (request.content.read() if reader == "content" else getattr(request, reader)())
+        return await handler(request)
+
+    app = web.Application(middlewares=[read])
+    app.cleanup_ctx.append(paystar_ctx(shop.client()))
+    app.add_routes(payment_routes("/back", shop.on_payment, amount_of=shop.amount_of))
+    async with TestClient(TestServer(app)) as browser:
+        assert (await browser.post("/back", data=fields, allow_redirects=False)).status == status
+
+
+async def test_callback_handler_reads_the_form_too() -> None:
+    shop = Shop()
+    fields = await shop.pays()
+
+    async def on_payment(request: web.Request, payment: Payment) -> str:
+        return f"/{(await request.post())['ref_num']}"
+
+    app = web.Application(client_max_size=0)
+    app.cleanup_ctx.append(paystar_ctx(shop.client()))
+    app.add_routes(payment_routes("/back", on_payment, amount_of=shop.amount_of))
+    async with TestClient(TestServer(app)) as browser:
+        answer = await browser.post("/back", data=fields, allow_redirects=False)
+
+    assert answer.headers["location"] == f"/{fields['ref_num']}"
+
+
+async def test_callback_http_exception_of_handler_is_kept() -> None:
+    shop = Shop()
+    fields = await shop.pays()
+
+    async def on_payment(request: web.Request, payment: Payment) -> str:
+        raise web.HTTPGone
+
+    app = web.Application()
+    app.cleanup_ctx.append(paystar_ctx(shop.client()))
+    app.add_routes(payment_routes("/back", on_payment, amount_of=shop.amount_of))
+    async with TestClient(TestServer(app)) as browser:
+        assert (await browser.get("/back", params=fields)).status == 410

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async import Paystar
+from paystar_async.contrib import aiohttp as with_aiohttp
+from paystar_async.contrib import callback as callback_module
+from paystar_async.contrib import starlette as with_starlette
 from paystar_async.contrib.callback import LONGEST, MOST_FIELDS, NoPayment, returned
+from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
 
@@ -292,6 +297,97 @@ async def test_a_shop_that_paystar_refuses_answers_503_and_says_so_in_the_log_al
     assert not shop.told
     assert "IP" not in answer.text
     assert "a callback for order 'ORD-1' cannot be decided" in lines(caplog)[0]
+
+
+WRONG_AMOUNTS: dict[str, Any] = {
+    "decimal": Decimal(50_000),
+    "float": 50_000.0,
+    "text": "50000",
+    "bool": True,
+    "negative": -50_000,
+    "below the least": 500,
+}
+
+
+@pytest.mark.parametrize("amount", WRONG_AMOUNTS.values(), ids=WRONG_AMOUNTS)
+@pytest.mark.parametrize("framework", FRAMEWORKS)
+async def test_callback_wrong_amount_of_result_is_503(
+    framework: str, amount: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    shop = Shop()
+    fields = await shop.pays()
+    shop.orders["ORD-1"] = amount
+    async with FRAMEWORKS[framework](shop) as ask:
+        refused = await come_back(ask, "POST", fields)
+        shop.orders["ORD-1"] = 50_000
+        accepted = await come_back(ask, "POST", fields)
+
+    assert (refused.status, accepted.status) == (503, 303)
+    assert "What you paid is safe" in refused.text
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert "amount_of(order_id): expected whole Rial" in caplog.text
+    assert isinstance(shop.told[0].outcome, Verified)
+
+
+async def test_callback_amount_of_that_raises_is_503(caplog: pytest.LogCaptureFixture) -> None:
+    def amount_of(order_id: str) -> int:
+        raise KeyError("the shop's own")
+
+    with pytest.raises(NoPayment) as refused:
+        await returned(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
+
+    assert refused.value.page.status == 503
+    assert "KeyError" in caplog.messages[0]
+    assert caplog.records[0].exc_info is not None
+
+
+async def test_callback_amount_of_that_hangs_is_503(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(callback_module, "AMOUNT_OF_SECONDS", 0.0)
+
+    async def amount_of(order_id: str) -> int:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with pytest.raises(NoPayment) as refused:
+        await returned(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
+
+    assert refused.value.page.status == 503
+    assert "TimeoutError" in caplog.messages[0]
+
+
+FAILURES: dict[str, Any] = {
+    "exception": RuntimeError("the shop's own"),
+    "error of the SDK": InvalidValue("order_id", expected="x", got="y"),
+    "no address": 303,
+}
+
+
+@pytest.mark.parametrize("failure", FAILURES.values(), ids=FAILURES)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_callback_failing_handler_is_503_then_verified(
+    ask: Ask, shop: Shop, method: str, failure: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    fields = await shop.pays()
+    shop.answer = failure
+    failed = await come_back(ask, method, fields)
+    shop.answer = "/orders"
+
+    assert (failed.status, failed.headers["content-type"]) == (503, "text/html; charset=utf-8")
+    assert "What you paid is safe" in failed.text
+    assert [record.levelname for record in caplog.records if "on_payment" in record.getMessage()] == ["ERROR"]
+    assert (await come_back(ask, method, fields)).status == 303
+    assert [type(payment.outcome) for payment in shop.told] == [Verified, Verified]
+
+
+@pytest.mark.parametrize("route", [with_starlette.payment_route, with_aiohttp.payment_routes])
+def test_callback_handler_without_payment_is_refused(route: Any) -> None:
+    async def shows_thanks(request: object) -> str:
+        raise AssertionError
+
+    with pytest.raises(ConfigurationError, match=r"shows_thanks cannot be called .* a payment"):
+        route("/back", shows_thanks)
 
 
 # --- errors in other routes -------------------------------------------------------------------------------------------

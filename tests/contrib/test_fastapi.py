@@ -1,12 +1,13 @@
 """What FastAPI brings of its own: dependencies, in the callback too, and an OpenAPI schema."""
 
+import functools
 import threading
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Form, Request
 from fastapi.responses import PlainTextResponse
 
 from paystar_async import Paystar
@@ -18,7 +19,8 @@ from paystar_async.contrib.fastapi import (
     paystar_lifespan,
     paystar_of,
 )
-from paystar_async.payments import Payment
+from paystar_async.errors import ConfigurationError
+from paystar_async.payments import Payment, Undecided, Verified
 from tests.contrib.browsing import browsing, come_back
 from tests.contrib.shops import Shop
 
@@ -56,13 +58,144 @@ async def test_on_payment_is_given_what_it_asks_for_as_any_route_is(app: FastAPI
     assert back.headers["location"] == "/pay/callback/Verified/basket/fa"
 
 
-async def test_on_payment_need_not_ask_for_anything(app: FastAPI, shop: Shop) -> None:
-    async def thanks() -> PlainTextResponse:
-        return PlainTextResponse("thank you")
+def _written(source: str) -> Any:
+    """Return ``on_payment`` of a module that is written as no typed test can be."""
+    module: dict[str, Any] = {"Depends": Depends, "basket": basket}
+    exec(source, module)
+    return module["on_payment"]
 
-    app.include_router(payment_router(thanks, path="/back", amount_of=shop.amount_of), prefix="/pay")
+
+async def _without_payment() -> str:
+    raise AssertionError
+
+
+async def _with_anything(**fields: Any) -> str:
+    raise AssertionError
+
+
+@pytest.mark.parametrize(
+    "on_payment", [_written("async def on_payment(payment): ..."), _without_payment, _with_anything]
+)
+def test_payment_router_handler_without_payment_is_refused(on_payment: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"{on_payment.__name__} takes no payment.*payment: Payment"):
+        payment_router(on_payment)
+
+
+class Shelf:
+    async def method(self, payment: Payment, shelf: Annotated[str, Depends(basket)]) -> str:
+        return f"/{payment.order_id}/{shelf}"
+
+    async def __call__(self, payment: "Payment", shelf: Annotated[str, Depends(basket)]) -> str:
+        return f"/{payment.order_id}/{shelf}"
+
+
+async def _more(shelf: "Annotated[str, Depends(basket)]", payment: "Payment", prefix: str = "") -> str:
+    return f"{prefix}/{payment.order_id}/{shelf}"
+
+
+@functools.wraps(_more)
+async def _decorated(*args: Any, **kwargs: Any) -> str:
+    return await _more(*args, **kwargs)
+
+
+HANDLERS = [Shelf().method, Shelf(), _more, functools.partial(_more, prefix=""), _decorated]
+
+
+@pytest.mark.parametrize("on_payment", HANDLERS, ids=["method", "object", "function", "partial", "decorated"])
+async def test_payment_router_evaluates_annotations(app: FastAPI, shop: Shop, on_payment: Any) -> None:
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        assert (await browser.get("/pay/back", params=await shop.pays())).text == "thank you"
+        back = await come_back(browser, "GET", await shop.pays())
+
+    assert back.headers["location"] == "/ORD-1/basket"
+
+
+def test_payment_router_imports_for_typing_only_are_taken() -> None:
+    on_payment = _written("async def on_payment(payment: 'Payment', shelf: 'Missing' = Depends(basket)): ...")
+
+    assert payment_router(on_payment).routes
+
+
+@pytest.mark.parametrize(("choice", "status"), [("pay", 303), ("cancel", 200)])
+async def test_payment_router_gives_only_named_outcomes(app: FastAPI, shop: Shop, choice: str, status: int) -> None:
+    async def on_payment(outcome: Verified | Undecided) -> str:
+        assert isinstance(outcome, Verified)
+        return "/thanks"
+
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        assert (await come_back(browser, "POST", await shop.pays(choice))).status_code == status
+
+
+async def _form_of(request: Request) -> object:
+    return await request.form()
+
+
+async def _by_form(payment: Payment, ref_num: Annotated[str, Form()]) -> str:
+    return f"/{ref_num}"
+
+
+async def _by_request(payment: Payment, request: Request) -> str:
+    return f"/{(await request.form())['ref_num']}"
+
+
+async def _by_dependency(form: Annotated[Any, Depends(_form_of)], payment: Payment) -> str:
+    return f"/{form['ref_num']}"
+
+
+@pytest.mark.parametrize("on_payment", [_by_form, _by_request, _by_dependency])
+async def test_callback_form_is_read_by_the_shop_too(app: FastAPI, shop: Shop, on_payment: Any) -> None:
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
+    fields = await shop.pays()
+    async with browsing(app) as browser:
+        back = await come_back(browser, "POST", fields)
+
+    assert back.headers.get("location") == f"/{fields['ref_num']}"
+
+
+async def test_callback_parameter_that_fastapi_refuses_is_503(app: FastAPI, shop: Shop) -> None:
+    async def on_payment(payment: Payment, tracking_code: Annotated[str, Form()]) -> str:
+        raise AssertionError
+
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        back = await come_back(browser, "GET", await shop.pays())
+
+    assert (back.status_code, back.headers["content-type"]) == (503, "text/html; charset=utf-8")
+
+
+async def test_callback_failing_handler_rolls_dependencies_back(app: FastAPI, shop: Shop) -> None:
+    ends: list[str] = []
+
+    async def session() -> AsyncGenerator[str]:
+        try:
+            yield "session"
+        except RuntimeError:
+            ends.append("rollback")
+            raise
+        ends.append("commit")
+
+    async def on_payment(payment: Payment, session: Annotated[str, Depends(session)]) -> str:
+        raise RuntimeError
+
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        assert (await come_back(browser, "GET", await shop.pays())).status_code == 503
+
+    assert ends == ["rollback"]
+
+
+async def test_callback_exception_handler_of_the_shop_is_kept(app: FastAPI, shop: Shop) -> None:
+    @app.exception_handler(LookupError)
+    async def answer(request: Request, error: LookupError) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
+        return PlainTextResponse("shop", 418)
+
+    async def on_payment(payment: Payment) -> str:
+        raise KeyError
+
+    app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        assert (await come_back(browser, "GET", await shop.pays())).text == "shop"
 
 
 async def test_on_payment_may_be_a_plain_function_and_then_runs_in_a_thread_as_routes_do(

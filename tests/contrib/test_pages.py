@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from paystar_async.contrib.pages import LATER, UNKNOWN_ORDER, UNREADABLE, Page, result
+from paystar_async.contrib.pages import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page, result
 from paystar_async.payments import (
     AmountMismatch,
     Cancelled,
@@ -37,7 +37,7 @@ def test_a_payer_reads_what_became_of_the_payment(outcome: PaymentOutcome) -> No
     assert not [one for one in ("ORD-1", "r-1", "<b>", "no answer") if one in page.html]
 
 
-@pytest.mark.parametrize("page", [UNREADABLE, UNKNOWN_ORDER, LATER])
+@pytest.mark.parametrize("page", [UNREADABLE, UNKNOWN_ORDER, LATER, SHOP_FAILED])
 def test_a_page_is_in_both_languages_each_in_its_direction_and_without_scripts(page: Page) -> None:
     seen: list[tuple[str, dict[str, str | None]]] = []
 

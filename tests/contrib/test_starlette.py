@@ -10,15 +10,25 @@ from typing import Any
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from paystar_async import Paystar
-from paystar_async.contrib.starlette import exception_handlers, payment_route, paystar_lifespan, paystar_of
+from paystar_async.contrib.callback import NoPayment
+from paystar_async.contrib.starlette import (
+    exception_handlers,
+    page,
+    payment_of,
+    payment_route,
+    paystar_lifespan,
+    paystar_of,
+)
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment
-from tests.contrib.browsing import browsing
+from tests.contrib.browsing import browsing, come_back
 from tests.contrib.shops import Shop
 
 
@@ -145,3 +155,53 @@ async def test_a_client_that_is_handed_in_may_live_twice_and_tells_once(tmp_path
 
     assert [one.status_code for one in answers] == [303] * 4
     assert told == [f"ORD-1:{fields['ref_num']}"]
+
+
+@pytest.mark.parametrize(("reader", "status"), [("body", 303), ("form", 503)])
+async def test_callback_body_read_by_middleware(reader: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+    """Starlette replays ``body()`` to the route, and gives an empty body after ``form()``."""
+    shop = Shop()
+    fields = await shop.pays()
+    route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
+    app = Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))
+
+    async def read(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        await getattr(request, reader)()
+        return await call_next(request)
+
+    app.add_middleware(BaseHTTPMiddleware, dispatch=read)
+    async with browsing(app) as browser:
+        assert (await come_back(browser, "POST", fields)).status_code == status
+
+    assert ("other code has consumed its body" in caplog.text) is (status == 503)
+
+
+@pytest.mark.parametrize(("reader", "refused"), [("body", False), ("form", False), ("stream", True)])
+async def test_payment_of_body_read_before(reader: str, refused: bool) -> None:
+    shop = Shop()
+    fields = await shop.pays()
+
+    async def back(request: Request) -> Response:
+        if reader == "stream":
+            assert [chunk async for chunk in request.stream()]
+        else:
+            await getattr(request, reader)()
+        try:
+            payment = await payment_of(request, paystar_of(request), shop.amount_of)
+        except NoPayment as error:
+            return page(error.page)
+        return PlainTextResponse(payment.order_id)
+
+    route = Route("/pay/callback", back, methods=["POST"])
+    async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
+        answer = await come_back(browser, "POST", fields)
+
+    assert (answer.status_code, answer.text == "ORD-1") == (503 if refused else 200, not refused)
+
+
+async def test_callback_http_exception_of_handler_is_kept() -> None:
+    shop = Shop()
+    shop.answer = HTTPException(418)
+    route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
+    async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
+        assert (await come_back(browser, "GET", await shop.pays())).status_code == 418
