@@ -1,6 +1,7 @@
 """What aiohttp brings of its own: encoded bodies, sub-applications, answers of its own kind."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -9,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
 from aiohttp.typedefs import Handler
 
 from paystar_async.contrib.aiohttp import PAYSTAR, payment_handler, payment_routes, paystar_ctx
+from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment
 from tests.contrib.shops import Ask, Shop, aiohttp
 
@@ -90,7 +92,9 @@ async def test_callback_handler_reads_the_form_too() -> None:
     fields = await shop.pays()
 
     async def on_payment(request: web.Request, payment: Payment) -> str:
-        return f"/{(await request.post())['ref_num']}"
+        ref_num = (await request.post())["ref_num"]
+        assert isinstance(ref_num, str)
+        return f"/{ref_num}"
 
     app = web.Application(client_max_size=0)
     app.cleanup_ctx.append(paystar_ctx(shop.client()))
@@ -113,3 +117,12 @@ async def test_callback_http_exception_of_handler_is_kept() -> None:
     app.add_routes(payment_routes("/back", on_payment, amount_of=shop.amount_of))
     async with TestClient(TestServer(app)) as browser:
         assert (await browser.get("/back", params=fields)).status == 410
+
+
+def test_payment_routes_handler_without_payment_is_refused() -> None:
+    async def shows_thanks(request: object) -> str:
+        raise AssertionError
+
+    handler: Any = shows_thanks
+    with pytest.raises(ConfigurationError, match=r"shows_thanks cannot be called .* a payment"):
+        payment_routes("/back", handler)

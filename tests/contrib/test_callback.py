@@ -13,11 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async import Paystar
-from paystar_async.contrib import aiohttp as with_aiohttp
 from paystar_async.contrib import callback as callback_module
-from paystar_async.contrib import starlette as with_starlette
 from paystar_async.contrib.callback import LONGEST, MOST_FIELDS, NoPayment, returned
-from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.errors import InvalidValue
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
 
@@ -379,15 +377,6 @@ async def test_callback_failing_handler_is_503_then_verified(
     assert [record.levelname for record in caplog.records if "on_payment" in record.getMessage()] == ["ERROR"]
     assert (await come_back(ask, method, fields)).status == 303
     assert [type(payment.outcome) for payment in shop.told] == [Verified, Verified]
-
-
-@pytest.mark.parametrize("route", [with_starlette.payment_route, with_aiohttp.payment_routes])
-def test_callback_handler_without_payment_is_refused(route: Any) -> None:
-    async def shows_thanks(request: object) -> str:
-        raise AssertionError
-
-    with pytest.raises(ConfigurationError, match=r"shows_thanks cannot be called .* a payment"):
-        route("/back", shows_thanks)
 
 
 # --- errors in other routes -------------------------------------------------------------------------------------------

@@ -205,3 +205,12 @@ async def test_callback_http_exception_of_handler_is_kept() -> None:
     route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
         assert (await come_back(browser, "GET", await shop.pays())).status_code == 418
+
+
+def test_payment_route_handler_without_payment_is_refused() -> None:
+    async def shows_thanks(request: object) -> str:
+        raise AssertionError
+
+    handler: Any = shows_thanks
+    with pytest.raises(ConfigurationError, match=r"shows_thanks cannot be called .* a payment"):
+        payment_route("/back", handler)
