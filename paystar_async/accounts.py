@@ -9,6 +9,7 @@ from attrs import astuple, field, frozen
 
 from paystar_async.endpoint import DIRECT_GATEWAY_PATH, GATEWAY_PATH, Realm
 from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.values.digits import has_spoiled_ends, is_blank
 from paystar_async.values.sealed import sealed, sealed_class
 from paystar_async.values.secret import Secret, to_optional_secret, to_secret
 
@@ -43,8 +44,9 @@ def _text(value: str | int) -> str:
 def _plain(_: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, str):
         raise InvalidValue(attribute.name, expected="a line of text", got=type(value).__name__)
-    if not value.strip() or not value.isprintable():
-        raise InvalidValue(attribute.name, expected="a line of text", got="an empty text or one with line breaks")
+    if is_blank(value) or not value.isprintable() or has_spoiled_ends(value):
+        got = "an empty text, or one with line breaks, or with blanks or invisible characters at an end"
+        raise InvalidValue(attribute.name, expected="a line of text", got=got)
 
 
 def fits_header(text: str) -> bool:
@@ -78,16 +80,20 @@ def _not_empty(_: object, attribute: Any, value: Any) -> None:
 
 @sealed
 def checked(name: str, value: Secret) -> None:
-    """Refuse what is no text, or none that can be written as UTF-8."""
+    """Refuse a secret that is not one line of UTF-8, or that begins or ends with what nobody sees.
+
+    Such a secret was pasted or read with more than itself: what is signed with it is refused, and nobody sees why.
+    """
     text: Any = value.reveal()
     if not isinstance(text, str):
         raise InvalidValue(name, expected="a text", got=type(text).__name__)
     if not text:
         raise InvalidValue(name, expected="a text", got="an empty one")
-    if text[-1] in "\r\n":
-        # A signature made with it is refused as a wrong one, and nobody sees why.
-        hint = "read it from its file without the line break at its end"
-        raise InvalidValue(name, expected="a text", got="one with a line break at its end", hint=hint)
+    if has_spoiled_ends(text):
+        got, hint = "one with a blank, a line break or an invisible character at an end", "copy it without what is around it"
+        raise InvalidValue(name, expected="a text", got=got, hint=hint)
+    if len(text.splitlines()) > 1:
+        raise InvalidValue(name, expected="a line of text", got="one with a line break inside", hint="copy it anew")
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InvalidValue(
             name, expected="a text", got="bytes that are not UTF-8", hint="store it as UTF-8 where it is read from"

@@ -49,7 +49,7 @@ Environment = Mapping[str, str]
 
 @sealed
 def setting(name: str, environment: Environment | None = None) -> str | None:
-    """A setting from the environment, or from the file that ``NAME_FILE`` names (its last line break dropped).
+    """A setting from the environment, or from the file that ``NAME_FILE`` names (line breaks at its end dropped).
 
     Raises:
         ConfigurationError: both are set, or the file cannot be read.

@@ -127,6 +127,7 @@ class TestFiles:
             (b"\xef\xbb\xbfsecret\n", "secret"),
             ("کلید\n".encode(), "کلید"),
             (b"two\nlines\n", "two\nlines"),
+            (b"secret\n\n", "secret"),
             (b"", None),
             (b"\n", None),
         ],

@@ -87,7 +87,10 @@ def _cipher(key: Secret) -> tuple[str, Cipher]:
         ) from None
     raw = _decoded(key)
     if raw is None:
-        raise ConfigurationError("an encryption key must be 32 bytes as Base64", hint="Crypto.new_key() makes one")
+        raise ConfigurationError(
+            "an encryption key (crypto, PAYSTAR_CRYPTO_KEYS) must be 32 bytes as Base64, and nothing else",
+            hint="Crypto.new_key() makes one",
+        )
     return hashlib.sha256(b"paystar_async storage key" + raw).hexdigest()[:8], AESGCM(raw)
 
 

@@ -5,7 +5,7 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Protocol
 
-from paystar_async.values.digits import fold
+from paystar_async.values.digits import fold, without_marks
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import described
 
@@ -15,6 +15,7 @@ TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
 # No one sends a Gregorian day of these years; a day that shows one is Jalali.
 _JALALI_YEARS = range(1200, 1501)
 _DAY = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}")
+_HINT = "pass a date, a Jalali date (persiantools, jdatetime) or a text YYYY-MM-DD"
 _MOMENT = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
@@ -39,7 +40,7 @@ def _refuse_jalali(year: int) -> None:
 
 
 def _of_text(text: str) -> date:
-    written = _DAY.fullmatch(fold(text))
+    written = _DAY.fullmatch(fold(without_marks(text)))
     if not written:
         raise ValueError("write it as YYYY-MM-DD, or pass a date")
     # Before it is read: the 31st of Ordibehesht would be refused for a wrong reason.
@@ -48,18 +49,25 @@ def _of_text(text: str) -> date:
 
 
 def _of_jalali(value: object) -> date:
-    # Anything may hide behind a duck's name (the class itself, say); all of it means: this is no day.
+    # Other things may hide behind a duck's name (the class itself, say); all of it means: this is no day.
     with suppress(Exception):
         turn = getattr(value, "to_gregorian", None) or getattr(value, "togregorian", None)
         day = turn() if turn is not None else None
         if isinstance(day, date):
-            return day
-    raise ValueError("pass a date, a Jalali date (persiantools, jdatetime) or a text YYYY-MM-DD")
+            return _checked(day)
+    raise ValueError(_HINT)
+
+
+def _checked(day: date) -> date:
+    # pandas' NaT is a datetime whose year is nan; other subclasses may answer whatever they like.
+    with suppress(Exception):
+        return date(day.year, day.month, day.day)
+    raise ValueError(_HINT)
 
 
 def _read(value: object) -> str:
     if isinstance(value, date):
-        day = value
+        day = _checked(value)
     elif isinstance(value, str):
         day = _of_text(value)
     else:
@@ -67,11 +75,11 @@ def _read(value: object) -> str:
     _refuse_jalali(day.year)
     # A moment is taken as the day it shows on its own clock.
     # assumed: nothing public says whether Paystar wants the Gregorian or the Jalali day.
-    return f"{day.year:04}-{day.month:02}-{day.day:02}"
+    return day.isoformat()
 
 
 def _mask(value: object) -> str:
-    written = _DAY.fullmatch(fold(value)) if isinstance(value, str) else None
+    written = _DAY.fullmatch(fold(without_marks(value))) if isinstance(value, str) else None
     return f"{written[1]}-**-**" if written else described(value)
 
 

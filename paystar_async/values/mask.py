@@ -7,7 +7,7 @@ in the wrong place may be someone else's secret.
 import re
 
 from paystar_async.errors.text import visible
-from paystar_async.values.digits import compact, fold, unspaced
+from paystar_async.values.digits import compact, fold, unspaced, without_marks
 
 WRITTEN_MOBILE = re.compile(r"(?:(?:\+|00)?98)?0?(9[0-9]{9})")
 """A mobile number as people write it, spaces and dashes gone."""
@@ -107,7 +107,7 @@ def scrub(text: str) -> str:
     and every run of ten digits or more, be it a national id or an account; in any script's digits, and grouped by
     spaces or dashes too.
     """
-    return _PERSONAL.sub(_masked, visible(text))
+    return _PERSONAL.sub(_masked, without_marks(visible(text)))
 
 
 def _masked(found: re.Match[str]) -> str:

@@ -1,6 +1,7 @@
 """Texts that are sent to the letter, and the small numbers beside them.
 
-A text is never trimmed or folded: many are signed, stored or looked up again, and must stay what they were.
+A text is not trimmed or folded: many are signed, stored or looked up again, and must stay what they were. Names of
+people and payment ids alone lose what nobody sees in them.
 """
 
 import re
@@ -9,7 +10,7 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import unquote_plus, urlsplit
 
-from paystar_async.values.digits import as_text, unspaced
+from paystar_async.values.digits import as_text, is_blank, unspaced, without_marks
 from paystar_async.values.integer import integer
 from paystar_async.values.kind import Kind, shown
 from paystar_async.values.mask import described
@@ -39,7 +40,7 @@ def read_text(value: object, *, least: int, most: int) -> str:
         raise ValueError(f"it has {len(text)} characters")
     if not text.isprintable() and _UNSENDABLE.search(text):
         raise ValueError("it holds a control character, a line break or half a surrogate pair")
-    if text and not text[0].isalnum() and not unspaced(text):
+    if text and not (text.isascii() and text[0].isalnum()) and is_blank(text):
         raise ValueError("it is blank")
     return text
 
@@ -58,8 +59,9 @@ def text(
     pattern: str | None = None,
     shape: str | None = None,
     mask: Callable[[object], str] = shown_text,
+    clean: Callable[[str], str] | None = None,
 ) -> Kind:
-    """The kind of a text that is sent exactly as given.
+    """The kind of a text that is sent exactly as given, or cleaned.
 
     Args:
         name: what it is.
@@ -69,15 +71,17 @@ def text(
         pattern: a regular expression all of it must match, without anchors, that JSON schema can read too.
         shape: what it must look like; needed where there is a pattern.
         mask: how it is shown; ``described`` for a personal one.
+        clean: what a text that is not ASCII is sent as; it takes nothing that a reader sees.
     """
     whole = re.compile(pattern) if pattern is not None else None
 
     def read(value: object) -> str:
         # The usual text passes here by what ``read_text`` asks, at half the price.
-        if type(value) is str and least <= len(value) <= most and value.isprintable() and value[:1].isalnum():
+        if type(value) is str and least <= len(value) <= most and value.isascii() and value.isprintable() and value[:1].isalnum():
             given = value
         else:
             given = read_text(value, least=least, most=most)
+            given = clean(given) if clean is not None else given
         if whole is not None and not whole.fullmatch(given):
             raise ValueError
         return given
@@ -107,8 +111,8 @@ TrackId = Annotated[
 ]
 """Your own name for a transfer, unique for ever."""
 
-PersonName = Annotated[str, text("person's name", most=255, example="Ali", mask=described)]
-"""A first or last name."""
+PersonName = Annotated[str, text("person's name", most=255, example="Ali", mask=described, clean=without_marks)]
+"""A first or last name; direction marks and what else nobody sees are taken out of it."""
 
 
 def _holds_invisible(value: str, *, allowed: str = "") -> bool:
@@ -141,8 +145,8 @@ OrderId = Annotated[
 ]
 """Your own name for an order."""
 
-PayId = Annotated[str, text("payment id", most=64, example="123456789")]
-"""The payment id (shenase-ye variz) the destination's owner asks for."""
+PayId = Annotated[str, text("payment id", most=64, example="123456789", clean=unspaced)]
+"""The payment id (shenase-ye variz) the destination's owner asks for; invisible characters are taken out of it."""
 
 Note = Annotated[str, text("note", most=255, example="an order of two books", mask=described)]
 """Free text about a payment or its payer; it may be personal, so it is never shown."""

@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 
 import jdatetime  # type: ignore[import-untyped]
@@ -7,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from persiantools.jdatetime import JalaliDate, JalaliDateTime
 
+from paystar_async.errors import InvalidValue
+from paystar_async.models.transfers import GetStatement
 from paystar_async.values.dates import TEHRAN, Day, parse_tehran
 from tests.values.reading import PERSIAN, kind, read, refusal
 
@@ -60,6 +63,41 @@ def test_a_jalali_day_in_a_gregorian_ones_dress_is_refused_and_explained(value: 
 @pytest.mark.parametrize("text", ["1199-01-01", "1501-01-01"])
 def test_the_years_around_are_left_alone(text: str) -> None:
     assert read(Day, text) == text
+
+
+class NaT(datetime):
+    """pandas' "not a time", which is a datetime all the same."""
+
+    year = month = day = property(lambda _: float("nan"))  # type: ignore[assignment]  # pyright: ignore
+
+
+class Liar(date):
+    """Its parts are texts."""
+
+    year = property(lambda _: "1991")  # type: ignore[assignment]  # pyright: ignore
+
+
+@pytest.mark.parametrize(
+    "value", [NaT(2000, 1, 1), Liar(2000, 1, 1), float("nan"), None, pytest.param(Decimal("NaN"), id="decimal"), 0, True]
+)
+def test_day_that_is_not_a_date_is_refused(value: object) -> None:
+    refused = refusal(Day, value)
+
+    assert refused.field == "field"
+    assert "pass a date" in refused.hint
+
+
+@pytest.mark.parametrize("name", ["from_date", "to_date"])
+def test_statement_of_not_a_time_names_field(name: str) -> None:
+    dates: dict[str, Any] = {"from_date": date(2026, 1, 1)} | {name: NaT(2000, 1, 1)}
+    with pytest.raises(InvalidValue) as caught:
+        GetStatement(account_number="0111234567890", **dates)
+
+    assert caught.value.field == name
+
+
+def test_day_text_with_direction_marks_is_read() -> None:
+    assert read(Day, "\u200f۱۹۹۱-۰۳-۲۱\u061c") == "1991-03-21"
 
 
 class NotADay:

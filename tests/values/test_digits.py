@@ -1,11 +1,44 @@
+import re
+import unicodedata
 from enum import Enum
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paystar_async.values.digits import as_text, compact, fold, unspaced
+from paystar_async.values.digits import as_text, compact, fold, has_spoiled_ends, is_blank, unspaced, without_marks
 from tests.values.reading import ARABIC, PERSIAN
+
+
+# Default_Ignorable_Code_Point beside Cf (DerivedCoreProperties.txt), and the blank Braille pattern.
+IGNORABLE = [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2065, 0x3164, *range(0xFE00, 0xFE10)]
+IGNORABLE += [0xFFA0, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000), 0x2800]
+INVISIBLE = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"} | set(map(chr, IGNORABLE))
+JOINERS = "\u200c\u200d"
+
+
+def test_unspaced_drops_every_invisible_character() -> None:
+    everything = "".join(sorted(INVISIBLE))
+
+    assert unspaced(f"12{everything}34") == "1234"
+    assert without_marks(f"ع{everything}لی") == f"ع{JOINERS}لی"
+    assert is_blank(everything)
+    assert all(has_spoiled_ends(f"x{mark}") and has_spoiled_ends(f"{mark}x") for mark in INVISIBLE)
+
+
+def test_unspaced_keeps_every_visible_character() -> None:
+    assigned = (chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
+    visible = "".join(char for char in assigned if char not in INVISIBLE and not re.match(r"\s", char))
+    # Newer versions of Unicode have more characters of category Cf than this Python knows.
+    newer = {chr(code) for code in range(0x13439, 0x13440)}
+
+    assert set(visible) - set(without_marks(visible)) <= newer
+    assert len(unspaced(visible)) >= len(visible) - len(newer)
+
+
+def test_blank_text_has_no_letter() -> None:
+    assert is_blank("") and is_blank(" \u0640\u200c")  # noqa: PT018
+    assert not is_blank("-") and not is_blank("ـع")  # noqa: PT018
 
 
 @given(st.text())

@@ -93,3 +93,11 @@ def test_a_personal_value_is_never_whole_in_its_refusal_nor_in_its_mask(
 
     assert number not in told
     assert number.translate(script) not in told
+
+
+@pytest.mark.parametrize("alias", [AccountNumber, CardNumber, Destination, Iban, Mobile, NationalId])
+@pytest.mark.parametrize("mark", "\u061c\u00ad\u180e\u200b\u200c\u200f\u202e\u2069\u3164\u034f\ufe0f\ufeff\U000e0041")
+def test_number_with_invisible_marks_is_read(alias: object, mark: str) -> None:
+    example = str(kind(alias).example)
+
+    assert kind(alias).convert(mark + example[:5] + mark + example[5:] + mark, "field") == example

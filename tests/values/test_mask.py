@@ -204,3 +204,4 @@ def test_scrub_replaces_control_characters(text: str, shown: str) -> None:
 
 def test_scrub_masks_a_number_with_marks_inside() -> None:
     assert scrub("6037\u202e9918\u20669975\xad2346") == "603799******2346"
+    assert scrub("6037\u31649918\ufe0f\ufe0f\ufe0f\ufe0f9975\u034f2346") == "603799******2346"

@@ -56,6 +56,19 @@ def test_a_persian_name_with_its_joiner_is_a_name() -> None:
     assert read(PersonName, "علی‌رضا") == "علی‌رضا"
 
 
+@pytest.mark.parametrize("mark", "\u061c\u200e\u200f\u202b\u2067\u00ad\u3164\ufe0f\u034f\ufeff")
+def test_person_name_with_invisible_mark_loses_it(mark: str) -> None:
+    assert read(PersonName, f"{mark}عل{mark}ی رضا{mark}") == "علی رضا"
+    assert read(PersonName, f"A{mark}li") == "Ali"
+
+
+@pytest.mark.parametrize("mark", "\u061c\u200c\u200e\u00ad\u3164\ufeff")
+def test_identifier_with_invisible_mark_is_not_another(mark: str) -> None:
+    assert read(PayId, f"{mark}12{mark}۳{mark}") == "123"
+    refusal(TrackId, f"t-1{mark}")
+    refusal(TrackId, f"{mark}t-1")
+
+
 @each_text
 @pytest.mark.parametrize("bad", ["a\nb", "a\x00b", "a\x7fb", "a\x85b", "a\u2028b", "a\ud800b"])
 def test_what_json_or_a_log_line_cannot_carry_is_refused(alias: object, bad: str) -> None:
@@ -63,7 +76,7 @@ def test_what_json_or_a_log_line_cannot_carry_is_refused(alias: object, bad: str
 
 
 @each_text
-@pytest.mark.parametrize("blank", [" ", "\u00a0\u200c", "\u200b"])
+@pytest.mark.parametrize("blank", [" ", "\u00a0\u200c", *"\u200b\u061c\u00ad\u2061\u180e\u3164\u2800\u0640\u115f\uffa0\u034f\ufe0f"])
 def test_a_blank_text_is_refused(alias: object, blank: str) -> None:
     assert refusal(alias, blank).hint == "it is blank"
 
