@@ -90,7 +90,10 @@ def checked(name: str, value: Secret) -> None:
     if not text:
         raise InvalidValue(name, expected="a text", got="an empty one")
     if has_spoiled_ends(text):
-        got, hint = "one with a blank, a line break or an invisible character at an end", "copy it without what is around it"
+        got, hint = (
+            "one with a blank, a line break or an invisible character at an end",
+            "copy it without what is around it",
+        )
         raise InvalidValue(name, expected="a text", got=got, hint=hint)
     if len(text.splitlines()) > 1:
         raise InvalidValue(name, expected="a line of text", got="one with a line break inside", hint="copy it anew")

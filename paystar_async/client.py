@@ -22,6 +22,7 @@ from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.keeper import Keeper
 from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.store import KeyStore
+from paystar_async.lazy_service import service
 from paystar_async.loops import LoopLocal
 from paystar_async.middleware.auth import Auth
 from paystar_async.middleware.deadline import Deadline
@@ -51,6 +52,18 @@ T = TypeVar("T")
 
 RENEWALS_AT_ONCE = 3
 """Connections kept free for the three keys' renewals, which take no slot of the limiter."""
+
+
+def _payments_class() -> "type[Payments]":
+    from paystar_async.payments.shop import Payments
+
+    return Payments
+
+
+def _payouts_class() -> "type[Payouts]":
+    from paystar_async.payouts.payouts import Payouts
+
+    return Payouts
 
 
 class Paystar:
@@ -115,6 +128,7 @@ class Paystar:
         self._base_url = settings.checked_base_url(base_url)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         strict = checks == "strict"
+        self._check = verify if strict else None
         self._requests = Requests(self._accounts, timeout, strict)
         self._middleware = rings(middleware)
         self._clock = clock or SystemClock()
@@ -131,30 +145,51 @@ class Paystar:
         self._budget = Budget()
         self._sessions = LoopLocal(Session.aclose, Session.abandon)
 
-        self.identity = IdentityCalls(self)
-        self.inquiry = InquiryCalls(self)
-        self.transfers = Transfers(self, self._flows, concurrency, verify if strict else None)
-        self.gateway = GatewayCalls(self)
-        self.wallet = Wallets(self, self._flows, wallet.hashid if wallet else "")
-        self.keys = Keys(self, self._keeper)
+    @service(lambda: IdentityCalls)
+    def identity(self) -> IdentityCalls:
+        """Whether a person owns a mobile number, a card or an IBAN."""
+        return IdentityCalls(self)
+
+    @service(lambda: InquiryCalls)
+    def inquiry(self) -> InquiryCalls:
+        """Accounts, cards and IBANs, and who owns them."""
+        return InquiryCalls(self)
+
+    @service(lambda: Transfers)
+    def transfers(self) -> Transfers:
+        """Bank transfers."""
+        return Transfers(self, self._flows, self._concurrency, self._check)
+
+    @service(lambda: GatewayCalls)
+    def gateway(self) -> GatewayCalls:
+        """The payment gateway, call by call."""
+        return GatewayCalls(self)
+
+    @service(lambda: Wallets)
+    def wallet(self) -> Wallets:
+        """The wallet: payouts and balance."""
+        wallet = self._accounts.wallet
+        return Wallets(self, self._flows, wallet.hashid if wallet else "")
+
+    @service(lambda: Keys)
+    def keys(self) -> Keys:
+        """The keys, by hand."""
+        return Keys(self, self._keeper)
 
     # What many services never use is loaded by its first use: it would double what an import costs.
-    @cached_property
+    @service(_payments_class)
     def payments(self) -> "Payments":
         """Orders, and what becomes of them."""
         from paystar_async.payments.orders import OrderStore
-        from paystar_async.payments.shop import Payments
 
         gateway = self._accounts.gateway
         stored = partial(OrderStore.of, self._database, gateway)
-        return Payments(self.gateway, stored, self._flows, self._clock, self._timeout)
+        return _payments_class()(self.gateway, stored, self._flows, self._clock, self._timeout)
 
-    @cached_property
+    @service(_payouts_class)
     def payouts(self) -> "Payouts":
         """Transfers by a ledger."""
-        from paystar_async.payouts.payouts import Payouts
-
-        return Payouts(self._desk)
+        return _payouts_class()(self._desk)
 
     @cached_property
     def _wire(self) -> "Wire":

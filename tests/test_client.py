@@ -1,8 +1,10 @@
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import anyio
 import httpx
@@ -556,3 +558,24 @@ async def test_an_error_of_a_call_names_its_row_and_holds_no_secret() -> None:
     assert "pass-app" not in repr(error.value.__dict__) + str(error.value)
     assert isinstance(error.value, StatusError)
     assert isinstance(WALLET, Wallet)
+
+
+@pytest.mark.parametrize("instance", [False, True])
+async def test_autospec_of_client_knows_its_services(instance: bool) -> None:
+    client: Any = create_autospec(Paystar, instance=instance)
+    client.transfers.settle.return_value = ["settled"]
+
+    assert await client.transfers.settle(transfers=[]) == ["settled"]
+    assert {name: inspect.iscoroutinefunction(getattr(getattr(client, name), method)) for name, method in SERVICES} == (
+        dict.fromkeys(dict(SERVICES), True)
+    )
+    with pytest.raises(TypeError, match="transfers"):
+        client.transfers.settle(transfer=[])
+    with pytest.raises(AttributeError):
+        _ = client.transfers.nothing
+
+
+SERVICES = [
+    *(("identity", "match_card"), ("inquiry", "iban"), ("transfers", "wait"), ("gateway", "create")),
+    *(("wallet", "settle"), ("keys", "replace"), ("payments", "confirm"), ("payouts", "submit")),
+]

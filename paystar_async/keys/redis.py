@@ -53,6 +53,15 @@ redis.call('HSET', KEYS[1], 'version', string.format('%d', version + step), 'own
   'lost', lost ~= '' and lost or held[5], 'body', new ~= '' and new or held[2])
 return redis.call('HMGET', KEYS[1], 'version', 'owner', 'until', 'lost', 'body')
 """
+_HINTS = (
+    ("OutOfMemoryError", "OOM", "Redis is full: give it memory, then call again"),
+    ("", "MISCONF", "Redis cannot write to its disk, which may be full: see its log, then call again"),
+    ("ReadOnlyError", "READONLY", "this server is a replica: give the address of the primary"),
+    ("BusyLoadingError", "LOADING", "Redis is loading its data: call again in a while"),
+    ("ClusterDownError", "CLUSTERDOWN", "the cluster has lost a part: see its log, then call again"),
+    ("", "BUSY", "a script holds Redis up: call again in a while"),
+)
+"""What to do about errors of the server: redis-py's class where a version has one, Redis's own code, the hint."""
 _KEEP = Secret("")
 """In place of a value: the one that is there stays."""
 
@@ -224,6 +233,10 @@ def _meaning(error: Exception) -> StorageError:
         return StorageCorrupt(
             "something that is no key record has this one's name in Redis", hint="delete it, or choose another prefix"
         )
-    if "OOM " in text:
-        return StorageUnavailable(f"Redis: {text}", hint="Redis is full: give it memory, then call again")
+    from redis import exceptions
+
+    for name, code, hint in _HINTS:
+        # redis-py takes the code out of the text where it has a class for it; a script's error has it further behind.
+        if isinstance(error, getattr(exceptions, name, ())) or f"{code} " in text:
+            return StorageUnavailable(f"Redis: {text or code}", hint=hint)
     return StorageUnavailable(f"Redis: {text}")

@@ -77,7 +77,13 @@ def text(
 
     def read(value: object) -> str:
         # The usual text passes here by what ``read_text`` asks, at half the price.
-        if type(value) is str and least <= len(value) <= most and value.isascii() and value.isprintable() and value[:1].isalnum():
+        if (
+            type(value) is str
+            and least <= len(value) <= most
+            and value.isascii()
+            and value.isprintable()
+            and value[:1].isalnum()
+        ):
             given = value
         else:
             given = read_text(value, least=least, most=most)

@@ -17,6 +17,8 @@ import anyio
 import pytest
 import pytest_asyncio
 from attrs import evolve
+from redis._parsers.base import BaseParser
+from redis.asyncio import Redis
 
 from paystar_async.clock import ManualClock, SystemClock
 from paystar_async.errors import (
@@ -410,3 +412,29 @@ def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, modu
     with pytest.raises(ConfigurationError) as refusal:
         key_store(name, ManualClock())
     assert f"paystar-async[{extra}]" in refusal.value.hint
+
+
+@pytest.mark.parametrize(
+    ("reply", "hint"),
+    [
+        ("OOM command not allowed when used memory > 'maxmemory'.", "Redis is full"),
+        ("ERR Error running script: @user_script:27: -OOM command not allowed", "Redis is full"),
+        ("MISCONF Redis is configured to save RDB snapshots, but it's unable to persist to disk.", "disk"),
+        ("READONLY You can't write against a read only replica.", "replica"),
+        ("LOADING Redis is loading the dataset in memory", "loading"),
+        ("CLUSTERDOWN The cluster is down", "cluster"),
+        ("BUSY Redis is busy running a script.", "script"),
+    ],
+)
+async def test_redis_error_of_server_names_its_remedy(reply: str, hint: str) -> None:
+    """As redis-py reads the reply: by class, its code gone, or as text."""
+
+    class Refusing:
+        async def execute_command(self, *_: object) -> object:
+            raise BaseParser.parse_error(reply)  # type: ignore[no-untyped-call]  # pyright: ignore
+
+    store = RedisKeyStore(cast("Redis", Refusing()))
+    with pytest.raises(StorageUnavailable) as refusal:
+        await store.load(KEY)
+
+    assert hint in refusal.value.hint

@@ -78,7 +78,8 @@ class Liar(date):
 
 
 @pytest.mark.parametrize(
-    "value", [NaT(2000, 1, 1), Liar(2000, 1, 1), float("nan"), None, pytest.param(Decimal("NaN"), id="decimal"), 0, True]
+    "value",
+    [NaT(2000, 1, 1), Liar(2000, 1, 1), float("nan"), None, pytest.param(Decimal("NaN"), id="decimal"), 0, True],
 )
 def test_day_that_is_not_a_date_is_refused(value: object) -> None:
     refused = refusal(Day, value)

@@ -76,7 +76,9 @@ def test_what_json_or_a_log_line_cannot_carry_is_refused(alias: object, bad: str
 
 
 @each_text
-@pytest.mark.parametrize("blank", [" ", "\u00a0\u200c", *"\u200b\u061c\u00ad\u2061\u180e\u3164\u2800\u0640\u115f\uffa0\u034f\ufe0f"])
+@pytest.mark.parametrize(
+    "blank", [" ", "\u00a0\u200c", *"\u200b\u061c\u00ad\u2061\u180e\u3164\u2800\u0640\u115f\uffa0\u034f\ufe0f"]
+)
 def test_a_blank_text_is_refused(alias: object, blank: str) -> None:
     assert refusal(alias, blank).hint == "it is blank"
 
