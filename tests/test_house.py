@@ -11,7 +11,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "paystar_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "loops", "met", "turns"),
+    ("errors", "version", "lazy_service", "loops", "met", "turns"),
     ("values",),
     ("clock",),
     ("models", "events", "background", "track_id", "storage"),

@@ -68,13 +68,13 @@ def test_the_years_around_are_left_alone(text: str) -> None:
 class NaT(datetime):
     """pandas' "not a time", which is a datetime all the same."""
 
-    year = month = day = property(lambda _: float("nan"))  # type: ignore[assignment]  # pyright: ignore
+    year = month = day = property(lambda _: float("nan"))  # pyright: ignore
 
 
 class Liar(date):
     """Its parts are texts."""
 
-    year = property(lambda _: "1991")  # type: ignore[assignment]  # pyright: ignore
+    year = property(lambda _: "1991")  # pyright: ignore
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from tests.values.reading import ARABIC, PERSIAN
 
 # Default_Ignorable_Code_Point beside Cf (DerivedCoreProperties.txt), and the blank Braille pattern.
 IGNORABLE = [0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, *range(0x180B, 0x1810), 0x2065, 0x3164, *range(0xFE00, 0xFE10)]
-IGNORABLE += [0xFFA0, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000), 0x2800]
+IGNORABLE.extend([0xFFA0, *range(0xFFF0, 0xFFF9), *range(0xE0000, 0xE1000), 0x2800])
 INVISIBLE = {chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cf"} | set(
     map(chr, IGNORABLE)
 )
