@@ -25,6 +25,10 @@ def sandbox(
     ] = None,
     seed: Annotated[int, seed("accounts, people and chances follow from it")] = 0,
     key_life: Annotated[float, seconds("seconds a key is good for")] = 86_400.0,
+    setting: Annotated[
+        tuple[str, ...],
+        Parameter(name="--set", negative=(), help="NAME=VALUE, a setting such as failure_http=200; repeatable"),
+    ] = (),
 ) -> int:
     """Serve a sandbox until Ctrl-C.
 
@@ -34,8 +38,10 @@ def sandbox(
     """
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.server import serve
+    from paystar_async.sandbox.settings import parse_setting
 
     served = Sandbox(seed=seed, key_life=key_life)
+    served.settings.change(dict(map(parse_setting, setting)))
 
     def ready(port: int) -> None:
         home = f"http://127.0.0.1:{port}"

@@ -5,7 +5,7 @@ refresh token on a row that renews a key.
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paystar_async.accounts import Accounts, Application, Gateway, Wallet
@@ -31,12 +31,30 @@ from paystar_async.version import VERSION
 Json = dict[str, Any]
 
 SANDBOX_PORT = "8000"
+SERVERS: Sequence[Json] = (
+    {"url": BASE_URL, "description": "the live service"},
+    {
+        "url": "http://127.0.0.1:{port}/api",
+        "description": "the sandbox: `paystar sandbox`",
+        "variables": {"port": {"default": SANDBOX_PORT}},
+    },
+)
 KEYS = {
     Realm.APPLICATION: "apiKey",
     Realm.WALLET: "apiKey",
     Realm.INQUIRY: "inquiryKey",
     Realm.GATEWAY: "gatewayId",
 }
+_ABOUT = """\
+Generated from the table of paystar_async. Amounts are Rial. The envelope is read whatever the HTTP status is; unknown \
+fields are kept.
+
+Requests are described as paystar_async sends them. The service reads more than that: `amount` as `10000.0` or as a \
+text, texts such as `order_id` and `track_id` as integers, `null` and an empty text as absence, an empty `allotment` \
+as none, `callback_method` as `true` or `"GET"` (1), a wallet transfer without names or `track_id`, a trailing slash, \
+and `bearer` in lower case. The gateway also reads `application/x-www-form-urlencoded`; nothing reads multipart.
+
+In the sandbox a transfer of an amount that ends in 999 Rial, such as 100999, fails at the bank."""
 _SCHEMES = {
     "apiKey": "The api_key of the application or of the wallet; lives 24 hours.",
     "inquiryKey": "The wallet's inquiry_key; lives 24 hours.",
@@ -63,8 +81,13 @@ def text(table: Table = TABLE) -> str:
     return json.dumps(document(table), indent=2, ensure_ascii=False) + "\n"
 
 
-def document(table: Table = TABLE) -> Json:
-    """The whole document."""
+def document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
+    """Return the whole document.
+
+    Args:
+        table: the endpoints.
+        servers: where they are served, as OpenAPI server objects.
+    """
     found: Json = {}
     for row in table:
         for path, apart in paths(row).items():
@@ -74,17 +97,9 @@ def document(table: Table = TABLE) -> Json:
         "info": {
             "title": "Paystar",
             "version": VERSION,
-            "description": "Generated from the table of paystar_async. Amounts are Rial. The envelope is read "
-            "whatever the HTTP status is; unknown fields are kept.",
+            "description": _ABOUT,
         },
-        "servers": [
-            {"url": BASE_URL, "description": "the live service"},
-            {
-                "url": "http://127.0.0.1:{port}/api",
-                "description": "the sandbox: `paystar sandbox`",
-                "variables": {"port": {"default": SANDBOX_PORT}},
-            },
-        ],
+        "servers": list(servers),
         "tags": [{"name": name, "description": service_doc(rows)} for name, rows in by_service(table).items()],
         "paths": found,
         "components": {
@@ -201,7 +216,11 @@ def _refusal(said: str, *, gateway: bool) -> Json:
     ]
     return {
         "description": "\n".join((f"{said} `status` says why:", "", *lines)),
-        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Refusal"}}},
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Refusal", "WebError")]}
+            }
+        },
     }
 
 
@@ -216,7 +235,17 @@ def _schemas(table: Table) -> Json:
                 "message": {"type": "string"},
                 "data": {"description": "Where single fields were refused: field to messages."},
             },
-        }
+        },
+        "WebError": {
+            "type": "object",
+            "description": "What a web framework in front answers: an unknown path, another method, too many requests.",
+            "required": ["message"],
+            "properties": {
+                "message": {"type": "string"},
+                "errors": {"type": "object", "description": "field to messages"},
+            },
+            "not": {"required": ["status"]},
+        },
     }
     for row in table:
         if row.method == "POST" or row.kind == "page":

@@ -9,6 +9,7 @@ import attrs
 from paystar_async.describe import UNIONS, about, answer_model, is_answered, known, markdown, summary
 from paystar_async.endpoint import Endpoint
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
+from paystar_async.values.kind import kind_of
 from paystar_async.values.secret import Secret
 
 Json = dict[str, Any]
@@ -71,7 +72,8 @@ def type_schema(annotation: Any) -> Json:
     """The schema of a type as it is answered."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return type_schema(args[0])
+        kind = kind_of(annotation)
+        return dict(kind.schema) if kind else type_schema(args[0])
     if origin in UNIONS:
         (held,) = (arg for arg in args if arg is not type(None))
         return _nullable(type_schema(held))
@@ -88,5 +90,6 @@ def type_schema(annotation: Any) -> Json:
 
 def _nullable(schema: Json) -> Json:
     if "type" in schema:
-        return schema | {"type": [schema["type"], "null"]}
+        types: Any = schema["type"]
+        return schema | {"type": [*([types] if isinstance(types, str) else types), "null"]}
     return {"anyOf": [schema, {"type": "null"}]}

@@ -4,20 +4,22 @@ import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from paystar_async.endpoint import Endpoint
+from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.sandbox.body_limit import BodyLimit
 from paystar_async.sandbox.connection import Connection, connection_of
-from paystar_async.sandbox.control import control_routes
-from paystar_async.sandbox.envelope import Reply
+from paystar_async.sandbox.control import control_routes, exact_route
+from paystar_async.sandbox.envelope import Refusal, Reply, json_reply
+from paystar_async.sandbox.identification import INVALID_INPUT, INVALID_REQUEST
 from paystar_async.sandbox.pages.payment import payment_page
 from paystar_async.sandbox.pages.render import asset_routes
-from paystar_async.sandbox.reading import read_fields
+from paystar_async.sandbox.reading import UnsupportedBody, read_fields
 from paystar_async.sandbox.world import Once, World
 from paystar_async.table import TABLE
 
@@ -28,6 +30,7 @@ def make_app(world: World) -> ASGIApp:
     """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
     # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
     return Starlette(
+        exception_handlers={HTTPException: _explain_http_error},
         routes=[*table_routes(world, TABLE), *control_routes(world), *asset_routes()],
         middleware=[Middleware(SlashPassedOver), Middleware(BodyLimit)],
     )
@@ -38,7 +41,15 @@ def table_routes(world: World, table: Iterable[Endpoint]) -> Iterator[Route]:
     for row in table:
         handler = _pages(world) if row.kind == "page" else _calls(world, row)
         for path in row.paths:
-            yield Route("/api" + path, handler, methods=["GET", "POST"] if row.kind == "page" else [row.method])
+            yield exact_route("/api" + path, handler, ["GET", "POST"] if row.kind == "page" else [row.method])
+
+
+async def _explain_http_error(_: HttpRequest, error: Exception) -> HttpResponse:
+    """Answer an unknown path or another method as a web framework does: a message, and no envelope."""
+    if not isinstance(error, HTTPException):
+        raise error
+    reply = json_reply({"message": error.detail}, http=error.status_code)
+    return HttpResponse(reply.body, reply.http, error.headers, reply.media)
 
 
 class SlashPassedOver:
@@ -79,7 +90,11 @@ def _calls(world: World, row: Endpoint) -> Handler:
         world.catch_up()
         if not connection.connected and world.faults.refuses(row):
             return Dropped(connection)
-        raw, bearer = await read_fields(request), _bearer(request)
+        try:
+            raw = await read_fields(request)
+        except UnsupportedBody:
+            return _unsupported_body(world, row)
+        bearer = _bearer(request)
         exchange = world.saw(row, raw)
         plan = world.faults.draw(row)
         exchange.meets(plan)
@@ -99,12 +114,26 @@ def _calls(world: World, row: Endpoint) -> Handler:
                 return Silence()
         if plan.executes:
             act()
+        elif plan.refuses and world.settings.partial_execution:
+            world.bank.execute_part(row, bearer, raw)
         if plan.drops:
             return Dropped(connection)
-        exchange.reply = reply = plan.spoil(row, answered[0] if answered else None, world.settings.failure_http)
-        return HttpResponse(reply.body, reply.http, dict(reply.headers), reply.media)
+        exchange.reply = reply = plan.spoil(row, answered[0] if answered else None, world.settings)
+        return _response(reply)
 
     return handle
+
+
+def _unsupported_body(world: World, row: Endpoint) -> HttpResponse:
+    status = INVALID_REQUEST if row.realm is Realm.GATEWAY else INVALID_INPUT
+    refusal = Refusal(status, "multipart is not read here: send JSON or application/x-www-form-urlencoded", http=415)
+    exchange = world.saw(row, {})
+    exchange.reply = refusal.reply(world.settings)
+    return _response(exchange.reply)
+
+
+def _response(reply: Reply) -> HttpResponse:
+    return HttpResponse(reply.body, reply.http, dict(reply.headers), reply.media)
 
 
 async def _wait(world: World, connection: Connection, seconds: float) -> bool:
@@ -121,6 +150,10 @@ def _bearer(request: HttpRequest) -> str:
 
 def _pages(world: World) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
-        return payment_page(world.bank.payments, request, await read_fields(request))
+        try:
+            fields = await read_fields(request)
+        except UnsupportedBody:
+            fields = {}
+        return payment_page(world.bank.payments, request, fields)
 
     return handle

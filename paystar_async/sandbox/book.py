@@ -149,6 +149,9 @@ class Book(Generic[Asked]):
     def enter(self, asked: Sequence[Asked], account_of: Callable[[Asked], str]) -> list[Entry[Asked] | None]:
         """Execute transfers, all of the new ones or none; raises Refusal when an account does not cover them.
 
+        With ``partial_execution`` those before the one that is not covered are executed all the same.
+
+
         A track_id that is known answers with its first transfer, and is not paid again.
 
         Args:
@@ -160,11 +163,20 @@ class Book(Generic[Asked]):
         """
         self._requests.update(item.track_id for item in asked)
         fresh = [(number, item) for number, item in enumerate(asked, 1) if self._is_fresh(item)]
-        self._take((account_of(item), item.amount) for _, item in fresh)
-        for number, item in fresh:
-            self._enter(account_of(item), item, number)
+        if self._settings.partial_execution:
+            for number, item in fresh:
+                self._take([(account_of(item), item.amount)])
+                self._enter(account_of(item), item, number)
+        else:
+            self._take((account_of(item), item.amount) for _, item in fresh)
+            for number, item in fresh:
+                self._enter(account_of(item), item, number)
         self._settle()
         return [self._known(item) for item in asked]
+
+    def make_track_id(self) -> str:
+        """Return a name for a transfer that came without a track_id."""
+        return short_name(self._dice)
 
     def _is_fresh(self, item: Asked) -> bool:
         first = self.first(item.track_id)

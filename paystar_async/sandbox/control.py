@@ -4,7 +4,7 @@ import inspect
 import json
 import re
 import shlex
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import attrs
@@ -15,17 +15,19 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
 from paystar_async.accounts import Application, Gateway, Wallet
+from paystar_async.describe.openapi import document
 from paystar_async.errors import PaystarError
 from paystar_async.sandbox.envelope import json_reply
 from paystar_async.sandbox.faults import KINDS, Fault
 from paystar_async.sandbox.origin import is_own
 from paystar_async.sandbox.pages.dashboard import dashboard
 from paystar_async.sandbox.reading import load_json
-from paystar_async.sandbox.settings import MAX_RIAL, Settings, is_rial
+from paystar_async.sandbox.settings import DESCRIPTIONS, MAX_RIAL, is_rial
 from paystar_async.sandbox.world import World
 from paystar_async.values.secret import Secret
 
 Wish = Mapping[str, Any]
+Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 MAX_ACCOUNT = 100
 """Characters of an account number or a hashid."""
@@ -58,10 +60,8 @@ def people(world: World, _: Wish) -> object:
 
 def settings(world: World, wish: Wish) -> object:
     """Read the settings, or set those that are named."""
-    changed = attrs.evolve(world.settings, **wish)  # all of them are checked before one is set
-    for name in wish:
-        setattr(world.settings, name, getattr(changed, name))
-    return attrs.asdict(world.settings)
+    world.settings.change(wish)
+    return world.settings.as_dict()
 
 
 def faults(world: World, _: Wish) -> object:
@@ -207,7 +207,7 @@ _TELLING = (accounts, ledger, orders, requests, stats, people, settings, faults)
 
 CONTROLS = (
     *(Control("GET", act.__name__, act) for act in _TELLING),
-    Control("POST", "settings", settings, _told(Settings), example={"settle_seconds": 0}),
+    Control("POST", "settings", settings, DESCRIPTIONS, example={"settle_seconds": 0}),
     Control("POST", "faults", order_fault, _ORDER, example={"endpoint": "transfers.settle", "kind": "reset_after"}),
     Control("DELETE", "faults", heal),
     Control("POST", "heal", heal, _HEALED, example={"kind": "reset_after"}),
@@ -224,8 +224,32 @@ def control_routes(world: World) -> Iterator[Route]:
     """The dashboard for a browser, the index for all else, and a route for each control."""
     yield Route("/", _lead_home, methods=["GET"])
     yield Route("/_sandbox", _home(world), methods=["GET"])
+    yield exact_route("/_sandbox/openapi.json", _openapi, ["GET"])
+    by_name: dict[str, dict[str, Handler]] = {}
     for control in CONTROLS:
-        yield Route(f"/_sandbox/{control.name}", _handler(world, control), methods=[control.method])
+        by_name.setdefault(control.name, {})[control.method] = _handler(world, control)
+    for name, handlers in by_name.items():
+        yield exact_route(f"/_sandbox/{name}", _by_method(handlers), list(handlers))
+
+
+def exact_route(path: str, handler: Handler, methods: Sequence[str]) -> Route:
+    """Return a route for these methods alone: a HEAD that Starlette adds to a GET would carry the call out."""
+    route = Route(path, handler)
+    route.methods = set(methods)
+    return route
+
+
+def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+    async def handle(request: HttpRequest) -> HttpResponse:
+        return await handlers[request.method](request)
+
+    return handle
+
+
+async def _openapi(request: HttpRequest) -> HttpResponse:
+    server = {"url": f"{request.base_url}api", "description": "this sandbox"}
+    reply = json_reply(document(servers=[server]))
+    return HttpResponse(reply.body, reply.http, media_type=reply.media)
 
 
 async def _lead_home(_: HttpRequest) -> HttpResponse:

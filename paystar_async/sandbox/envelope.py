@@ -7,9 +7,10 @@ from typing import Any
 from attrs import field, frozen
 
 from paystar_async.endpoint import Endpoint
+from paystar_async.sandbox.settings import Settings
 
 INVALID_ACCESS = "دسترسی نامعتبر"
-"""How the wallet refuses a key: by this message, and no code of its own."""
+"""How a key is refused: with this message beside code 4 or 5, or with no code of its own."""
 
 # assumed: the reference shows "ok" for bank transfers and 1 for everything else.
 _SUCCESS: Mapping[str, str] = {"transfers": "ok"}
@@ -20,8 +21,8 @@ MESSAGES: Mapping[int | str, str] = {
     0: "خطای داخلی سرور",
     2: "برنامه یافت نشد",
     3: "برنامه غیرفعال است",
-    4: "توکن احراز هویت نامعتبر است",
-    5: "توکن احراز هویت منقضی شده است",
+    4: INVALID_ACCESS,
+    5: INVALID_ACCESS,
     6: "رمز دسترسی نادرست است",
     7: "آدرس آی‌پی مجاز نیست",
     8: "سرویس برای این برنامه غیرفعال است",
@@ -89,12 +90,21 @@ class Refusal(Exception):
         self.http = 401 if status == _UNAUTHENTICATED else http  # assumed
         self.message = message or MESSAGES.get(status) or MESSAGES.get(_plain(status)) or str(status)
 
-    def reply(self, failure_http: int) -> Reply:
-        """The refusal's envelope."""
+    def reply(self, settings: Settings, failure_http: int | None = None) -> Reply:
+        """Return the refusal's envelope.
+
+        Args:
+            settings: how the sandbox behaves.
+            failure_http: the HTTP status of a refusal that has none of its own; the setting by default.
+        """
         envelope: dict[str, Any] = {"status": self.status, "message": self.message, "data": self.fields}
         if self.status == _UNAUTHENTICATED:
-            envelope |= {"action": "unauthenticated", "tag": "error", "api_version": "v1"}
-        return json_reply(envelope, http=self.http or failure_http)
+            envelope |= {
+                "action": settings.unauthenticated_action,
+                "tag": settings.unauthenticated_tag,
+                "api_version": "v1",
+            }
+        return json_reply(envelope, http=self.http or failure_http or settings.failure_http)
 
 
 def _plain(status: int | str) -> int | str:

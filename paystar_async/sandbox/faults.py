@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.envelope import Refusal, Reply, json_reply
-from paystar_async.sandbox.identification import invalid_access
-from paystar_async.sandbox.settings import MAX_SECONDS, is_number
+from paystar_async.sandbox.identification import refused_key
+from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
 from paystar_async.table import BY_ID
 
 
@@ -146,24 +146,29 @@ class Plan:
         return self.fault is None or self.fault.executed or self.fault.kind in _AFTER
 
     @property
+    def refuses(self) -> bool:
+        """Return True if the answer is a refusal as Paystar words it, after which part may have been carried out."""
+        return self.fault is not None and (self.fault.kind in _STATUS or self.fault.kind is FaultKind.STATUS)
+
+    @property
     def drops(self) -> bool:
         """Whether no answer comes back."""
         return self.fault is not None and self.fault.kind in (FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER)
 
-    def spoil(self, row: Endpoint, reply: Reply | None, failure_http: int) -> Reply:
+    def spoil(self, row: Endpoint, reply: Reply | None, settings: Settings) -> Reply:
         """The answer that is sent instead of the right one; ``reply`` is that one, if the call was carried out."""
         if self.fault is None or self.fault.kind is FaultKind.TRUNCATED:
             if reply is None:
                 raise TypeError("a call that is carried out has an answer")
             return reply if self.fault is None else Reply(body=reply.body[: len(reply.body) // 2], http=reply.http)
-        return _answer(self.fault, row, self.failure_http or failure_http)
+        return _answer(self.fault, row, settings, self.failure_http)
 
 
-def _answer(fault: Fault, row: Endpoint, failure_http: int) -> Reply:
+def _answer(fault: Fault, row: Endpoint, settings: Settings, failure_http: int | None) -> Reply:
     retry_after = {"retry-after": f"{fault.seconds:.0f}"}
     match fault.kind:
         case FaultKind.SERVER_ERROR if fault.envelope:
-            return Refusal(0).reply(500)
+            return Refusal(0).reply(settings, 500)
         case FaultKind.SERVER_ERROR:
             return Reply(body=b"Internal Server Error", http=500, media="text/plain")
         case FaultKind.HTML:
@@ -175,19 +180,13 @@ def _answer(fault: Fault, row: Endpoint, failure_http: int) -> Reply:
             limited = json_reply({"message": "Too Many Attempts."}, http=429)
             return Reply(body=limited.body, http=429, headers=retry_after)
         case FaultKind.EXPIRED_KEY:
-            return _expired(row).reply(failure_http)
+            return _expired(row, settings).reply(settings, failure_http)
         case kind:
-            return Refusal(_STATUS.get(kind, fault.status)).reply(failure_http)
+            return Refusal(_STATUS.get(kind, fault.status)).reply(settings, failure_http)
 
 
-def _expired(row: Endpoint) -> Refusal:
-    match row.realm:
-        case Realm.APPLICATION:
-            return Refusal(5)
-        case Realm.GATEWAY:
-            return Refusal("unauthenticated")
-        case Realm.WALLET | Realm.INQUIRY:
-            return invalid_access()
+def _expired(row: Endpoint, settings: Settings) -> Refusal:
+    return Refusal("unauthenticated") if row.realm is Realm.GATEWAY else refused_key(settings, expired=True)
 
 
 @define

@@ -145,12 +145,12 @@ class Payments:
         payment.opened, payment.choice, payment.transaction_id = True, choice, self._digits(9)
         if payment.paid:
             self._pay(payment, card)
-        return _way_back(payment)
+        return self._way_back(payment)
 
     def way_back(self, token: str) -> Callback | None:
         """How the payer of a token comes back who has chosen already; None for everybody else."""
         payment = self._by_token.get(token)
-        return _way_back(payment) if payment and payment.choice else None
+        return self._way_back(payment) if payment and payment.choice else None
 
     def status(self, payment: Payment) -> GatewayStatus:
         """Where a payment stands."""
@@ -194,16 +194,13 @@ class Payments:
         payment.hashed_card_number = hashlib.sha256(card.encode()).hexdigest().upper()
         payment.tracking_code, payment.ref_id = self._digits(6), self._digits(12)
 
+    def _way_back(self, payment: Payment) -> Callback:
+        method = payment.asked.callback_method
+        by_get = self._settings.default_callback_method == "GET" if method is None else method == BY_GET
+        return Callback(fields=callback_fields(payment), by_get=by_get, url=payment.asked.callback)
+
     def _digits(self, count: int) -> str:
         return self._dice.choice("123456789") + "".join(self._dice.choices(string.digits, k=count - 1))
-
-
-def _way_back(payment: Payment) -> Callback:
-    return Callback(
-        fields=callback_fields(payment),
-        by_get=payment.asked.callback_method in (None, BY_GET),
-        url=payment.asked.callback,
-    )
 
 
 def callback_fields(payment: Payment) -> dict[str, str]:

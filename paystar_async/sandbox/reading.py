@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Never, cast
 
 from starlette.requests import Request as HttpRequest
@@ -12,6 +12,7 @@ from paystar_async.errors import InvalidValue
 from paystar_async.models.base import FieldInfo, fields_of
 from paystar_async.sandbox.envelope import Refusal
 from paystar_async.sandbox.identification import INVALID_INPUT, INVALID_REQUEST, Raw
+from paystar_async.sandbox.lenient import RECEIVED, ReceivedWalletTransfer, as_text, callback_method, whole_number
 
 Tree = dict[str, object]
 
@@ -19,11 +20,22 @@ MAX_DEPTH = 32
 """Levels of objects and lists in a body, or of brackets in a form's field name; calls need three."""
 
 
+class UnsupportedBody(Exception):
+    """A request whose body is of a kind that is not read here."""
+
+
 async def read_fields(request: HttpRequest) -> dict[str, object]:
-    """The fields of a request: its query, its JSON body or its form; a body that cannot be read has none."""
+    """Read the fields of a request: its query, its JSON body or its form; a body that cannot be read has none.
+
+    Raises:
+        UnsupportedBody: the body is a multipart form.
+    """
     if request.method == "GET":
         return dict(request.query_params)
-    if request.headers.get("content-type", "").startswith(("application/x-www-form-urlencoded", "multipart/")):
+    content_type = request.headers.get("content-type", "").strip().lower()
+    if content_type.startswith("multipart/"):
+        raise UnsupportedBody
+    if content_type.startswith("application/x-www-form-urlencoded"):
         return unfold((await request.form()).multi_items())
     try:
         body = load_json(await request.body())
@@ -33,8 +45,16 @@ async def read_fields(request: HttpRequest) -> dict[str, object]:
 
 
 def load_json(body: bytes) -> object:
-    """Return what a JSON body holds; raises ValueError or RecursionError for one that is none, or nested too deep."""
-    value: object = json.loads(body, parse_constant=_refuse_constant)
+    """Return what a JSON body holds.
+
+    Raises:
+        ValueError, RecursionError: it is no JSON, holds half a surrogate pair, or is nested too deep.
+    """
+    # Half a surrogate pair cannot be signed or answered with; json.loads takes it of bytes, and as an escape.
+    text = body.decode(json.detect_encoding(body))
+    value: object = json.loads(text, parse_constant=_refuse_constant)
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
         _refuse_depth(value)
     return value
@@ -75,14 +95,28 @@ def _as_list(value: object) -> object:
     return list(branch.values()) if all(name.isdecimal() for name in branch) else branch
 
 
-def structure(row: Endpoint, raw: Raw) -> dict[str, Any]:
-    """The values of a row's request class; raises Refusal with a message for each field that is wrong."""
+def request_class(row: Endpoint) -> type[Any]:
+    """Return the class that a row's requests are read as."""
+    return RECEIVED.get(row.request, row.request)
+
+
+def structure(row: Endpoint, raw: Raw, make_track_id: Callable[[], str]) -> dict[str, Any]:
+    """Return the values of ``request_class(row)``.
+
+    Args:
+        row: the call.
+        raw: the fields as they arrived.
+        make_track_id: names a transfer that may come without a track_id, and does.
+
+    Raises:
+        Refusal: with a message for each field that is wrong.
+    """
     values: dict[str, Any] = {}
     wrong: dict[str, list[str]] = {}
-    for one in fields_of(row.request):
+    for one in fields_of(request_class(row)):
         if not one.sent or one.name == "extra":
             continue
-        given = _tidied(one, raw.get(one.name))
+        given = _tidied(one, raw.get(one.name), make_track_id)
         if given is None:
             if one.required:
                 wrong[one.name] = [f"فیلد {one.name} الزامی است"]
@@ -97,19 +131,33 @@ def structure(row: Endpoint, raw: Raw) -> dict[str, Any]:
     return values
 
 
-def _tidied(one: FieldInfo, value: object) -> object:
-    """The value as a lenient service reads it: digits may be a number, "" is nothing, unknown names are passed over."""
-    if value is None or value == "":
+def _tidied(one: FieldInfo, value: object, make_track_id: Callable[[], str]) -> object:
+    """Return a value as a lenient service reads it, or None where nothing was sent.
+
+    null, "" and an empty list that may be left out are nothing; numbers may be texts and texts numbers.
+    """
+    if value is None or value == "" or (value == [] and one.item is not None and not one.required):
         return None
-    if isinstance(value, str) and one.kind is not None and one.kind.schema.get("type") == "integer":
-        return int(value) if value.isascii() and value.isdecimal() and len(value) < 20 else value
+    if one.name == "callback_method":
+        return callback_method(value)
     if one.item is not None and isinstance(value, list):
-        return [_tidied_item(one.item, item) for item in cast("list[object]", value)]
-    return value
+        return [_tidied_item(one.item, item, make_track_id) for item in cast("list[object]", value)]
+    match one.kind.schema.get("type") if one.kind else None:
+        case "integer":
+            return whole_number(value)
+        case "string":
+            return as_text(value)
+        case _:
+            return value
 
 
-def _tidied_item(cls: type, value: object) -> object:
+def _tidied_item(cls: type, value: object, make_track_id: Callable[[], str]) -> object:
+    """Return an item's known fields, tidied; what may be left out and was is left out."""
     if not isinstance(value, Mapping):
         return value
-    given = cast("Raw", value)
-    return {one.name: _tidied(one, given.get(one.name)) for one in fields_of(cls)}
+    raw = cast("Raw", value)
+    values = {one.name: _tidied(one, raw.get(one.name), make_track_id) for one in fields_of(cls)}
+    if cls is ReceivedWalletTransfer and values["track_id"] is None:
+        values["track_id"] = make_track_id()
+    optional = {one.name for one in fields_of(cls) if not one.required}
+    return {name: field for name, field in values.items() if field is not None or name not in optional}

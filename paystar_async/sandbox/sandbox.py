@@ -18,6 +18,10 @@ class Sandbox(World):
         seed: accounts, people, names and chances follow from it.
         clock: what keys expire, transfers settle and answers are late by; its own by default.
         key_life: seconds a key is good for.
+        settings: how it behaves, by name, such as ``default_callback_method="POST"``; see ``Settings``.
+
+    Raises:
+        ConfigurationError: a setting does not exist, or its value is not allowed.
     """
 
     @cached_property

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from heapq import heappop, heappush
 from itertools import count
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
 from paystar_async.accounts import Application, Gateway, Wallet
@@ -57,11 +57,16 @@ class World:
         seed: accounts, people, names and chances follow from it.
         clock: what keys expire, transfers settle and answers are late by; its own by default.
         key_life: seconds a key is good for.
+        settings: how it behaves, by name; see ``Settings``.
+
+    Raises:
+        ConfigurationError: a setting does not exist, or its value is not allowed.
     """
 
-    def __init__(self, seed: int = 0, clock: Clock | None = None, key_life: float = 86_400.0) -> None:
+    def __init__(self, seed: int = 0, clock: Clock | None = None, key_life: float = 86_400.0, **settings: Any) -> None:
         self.clock: Clock = clock or SandboxClock()
         self.settings = Settings()
+        self.settings.change(settings)
         self._seed, self._key_life = seed, key_life
         self.reset()
 

@@ -86,7 +86,7 @@ Money = Annotated[
         shape="a whole number of Rial",
         read=read_answer,
         mask=shown_number,
-        schema={"type": "integer"},
+        schema={"type": ["integer", "string"], "pattern": r"^\s*-?[0-9][0-9,]*(\.0+)?\s*$"},
         example=50_000,
     ),
     "Rial",

@@ -60,6 +60,25 @@ def test_it_listens_beyond_loopback_only_when_a_host_is_named(
     assert "PAYSTAR_SIGN_KEY" not in ran.out
 
 
+def test_sandbox_set_reaches_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    served: list[Sandbox] = []
+
+    async def serve(sandbox: Sandbox, **_: object) -> None:
+        served.append(sandbox)
+
+    monkeypatch.setattr("paystar_async.sandbox.server.serve", serve)
+    assert run("sandbox", "--set", "default_callback_method=POST", "--set", "payer_fee=5").status == 0
+    assert served[0].settings.default_callback_method == "POST"
+    assert served[0].settings.payer_fee == 5
+
+
+@pytest.mark.parametrize("setting", ["payer_fee", "payer_fee=x", "nonsense=1", "default_callback_method=PUT"])
+def test_sandbox_set_of_a_wrong_setting_is_refused(run: Run, setting: str) -> None:
+    ran = run("sandbox", "--set", setting)
+    assert (ran.status, ran.out) == (2, "")
+    assert setting.partition("=")[0] in ran.err
+
+
 def test_a_port_that_is_taken(run: Run, sandbox: Sandbox) -> None:
     port = os.environ["PAYSTAR_BASE_URL"].rpartition(":")[2].partition("/")[0]
     ran = run("sandbox", "--port", port)

@@ -11,11 +11,8 @@ from paystar_async.accounts import Accounts, signature
 from paystar_async.clock import ManualClock
 from paystar_async.models.base import fields_of
 from paystar_async.sandbox import Sandbox
-from paystar_async.sandbox.identification import invalid_access
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
-
-INVALID_ACCESS = invalid_access().message
 
 
 class Merchant:

@@ -197,7 +197,7 @@ async def test_what_a_control_does_not_take_is_named(merchant: Merchant) -> None
     assert "token is missing" in (await post(merchant, "pay", 400))["error"]
     assert "amount is missing" in (await post(merchant, "balance", 400, account="1"))["error"]
     error = (await post(merchant, "settings", 400, gateway_signed="no"))["error"]
-    assert error == "gateway_signed is true or false"
+    assert error == "gateway_signed is true or false, not 'no'"
 
 
 async def test_settings_are_read_and_set_all_or_none(merchant: Merchant) -> None:

@@ -252,4 +252,4 @@ async def test_others_run_while_a_call_is_under_way() -> None:
 
 async def test_a_path_that_is_none_is_not_found() -> None:
     status, _, body = await Sandbox().engine().send("GET", "https://core.paystar.ir/other", [], None, 5)
-    assert (status, body) == (404, b"Not Found")
+    assert (status, body) == (404, b'{"message":"Not Found"}')

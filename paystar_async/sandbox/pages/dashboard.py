@@ -1,9 +1,10 @@
 """The dashboard: what goes on in the sandbox, and the switches. It shows no secret and no number of a person."""
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import merge
 from itertools import islice
+from typing import Any
 from urllib.parse import urlsplit
 
 import attrs
@@ -17,7 +18,7 @@ from paystar_async.sandbox.journal import Exchange
 from paystar_async.sandbox.keys import RENEWABLE
 from paystar_async.sandbox.pages.language import Language, accepted_language, language_of
 from paystar_async.sandbox.pages.render import page
-from paystar_async.sandbox.pages.told import FAULTS, SETTINGS
+from paystar_async.sandbox.pages.told import FAULTS
 from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.world import Advancing, World
 from paystar_async.table import TABLE
@@ -114,11 +115,32 @@ def _moved(entry: Entry[Asked], source: str, target: str, book: Book[Asked]) -> 
     )
 
 
-def behaviour(settings: Settings, language: Language) -> Iterator[tuple[str, str, object]]:
-    """Each setting: its name, what it does, its value."""
-    for one in attrs.fields(Settings):
-        value: object = getattr(settings, one.name)
-        yield one.name, SETTINGS[one.name][language is Language.EN], f"{value:g}" if isinstance(value, float) else value
+@frozen(kw_only=True)
+class Switch:
+    """A setting as the dashboard's form shows it; ``control`` is a checkbox, a select, a text or a number."""
+
+    name: str
+    about: str
+    value: object
+    control: str
+    choices: tuple[object, ...]
+
+
+def behaviour(settings: Settings, language: Language) -> Iterator[Switch]:
+    """Yield each setting as the form shows it."""
+    for attribute in attrs.fields(Settings):
+        value: Any = getattr(settings, attribute.name)
+        choices = attribute.metadata["choices"]
+        yield Switch(
+            name=attribute.name,
+            about=attribute.metadata["en" if language is Language.EN else "fa"],
+            value=f"{value:g}" if isinstance(value, float) else value,
+            control="select" if choices else _CONTROLS.get(attribute.type or str, "number"),
+            choices=choices,
+        )
+
+
+_CONTROLS: Mapping[type[Any], str] = {bool: "checkbox", str: "text"}
 
 
 def tone(exchange: Exchange) -> str:

@@ -145,6 +145,10 @@ TEXTS: Mapping[str, tuple[str, str]] = {
         "هر کلید، تا خاموش‌شدن، برای همهٔ فراخوانی‌ها خطا می‌سازد؛ برای یک فراخوانی، فرم زیر را به کار ببرید.",
         "A switch makes every call fail until you turn it off; for a single call, use the form below.",
     ),
+    "transfers hint": (
+        "مبلغی که به ۹۹۹ ریال ختم شود، مانند ۱۰۰۹۹۹، از بانک مقصد برمی‌گردد: راهی برای آزمودن انتقال ناموفق.",
+        "An amount that ends in 999 Rial, such as 100999, is returned by the bank: a way to test a failed transfer.",
+    ),
     "order fault": ("خطای دلخواه", "A fault of your choice"),
     "kind": ("نوع", "Kind"),
     "endpoint": ("فراخوانی", "Call"),

@@ -1,4 +1,4 @@
-"""What the faults and the settings do. The faults' English stands where they are defined."""
+"""What the faults do, in Persian; their English stands where they are defined."""
 
 from collections.abc import Mapping
 
@@ -23,35 +23,3 @@ FAULTS: Mapping[str, str] = {
     "http_400": "رد درخواست‌ها با HTTP 400 می‌آید",
 }
 """What each kind of fault does, in Persian."""
-
-SETTINGS: Mapping[str, tuple[str, str]] = {
-    "settle_seconds": (
-        "چند ثانیه یک انتقال در انتظار می‌ماند؛ صفر یعنی بی‌درنگ",
-        "Seconds a transfer stays pending; 0 settles it at once",
-    ),
-    "verify_seconds": ("چند ثانیه می‌توان پرداخت را تأیید کرد", "Seconds a payment may be verified"),
-    "payer_fee": ("کارمزدی که پرداخت‌کننده می‌دهد، به ریال", "What the payer pays on top, in Rial"),
-    "price_fee": (
-        "کارمزدی که پاسخ تأیید در price بر مبلغ می‌افزاید، به ریال",
-        "What verify's price names on top of the amount, in Rial",
-    ),
-    "deposit_opening": ("موجودی آغازین حساب سپرده، به ریال", "What a deposit account opens with, in Rial"),
-    "wallet_opening": ("موجودی آغازین کیف پول، به ریال", "What the wallet opens with, in Rial"),
-    "gateway_ceiling": ("سقف مبلغ هر پرداخت، به ریال", "The most a payment may ask for, in Rial"),
-    "gateway_signed": ("درگاه کلید امضا دارد", "The gateway has a sign key"),
-    "failure_http": ("کد HTTP پاسخ‌های رد: ۴۰۰ یا ۲۰۰", "The HTTP status of a refusal: 400 or 200"),
-    "rotate_refresh_tokens": (
-        "هر تمدید، توکن تمدید تازه‌ای می‌دهد و قبلی را باطل می‌کند",
-        "A renewal brings a new refresh token and ends the old one",
-    ),
-    "renewal_ends_old_key": ("تمدید، کلید قبلی را بی‌درنگ باطل می‌کند", "A renewal ends the old key at once"),
-    "hide_token_codes": (
-        "بانکداری باز هم کلید را تنها با پیام رد می‌کند، بی کد ۴ یا ۵",
-        "Open banking, too, refuses a key by its message alone",
-    ),
-    "repeats_execute": (
-        "شناسهٔ تکراری دوباره پرداخت می‌شود؛ بدترین حالت برای برنامهٔ شما",
-        "A repeated track_id pays again: the worst your program can meet",
-    ),
-}
-"""What each setting does, in Persian and in English."""

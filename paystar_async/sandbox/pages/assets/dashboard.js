@@ -30,7 +30,18 @@ function exchange(old, fresh) {
   }
 }
 
+const marked = (select) => [...select.options].findIndex((option) => option.defaultSelected);
+const mark = (select, index) => [...select.options].forEach((option, at) => { option.defaultSelected = at === index; });
+
+function followChoice(old, fresh) {
+  const untouched = old.selectedIndex === marked(old) && old !== document.activeElement;
+  const chosen = old.selectedIndex;
+  mark(old, marked(fresh)); // this selects it, too
+  if (!untouched) old.selectedIndex = chosen;
+}
+
 function follow(old, fresh) {
+  if (old.localName === "select") { followChoice(old, fresh); return; }
   const name = old.type === "checkbox" ? "checked" : "value";
   const fallback = name === "checked" ? "defaultChecked" : "defaultValue";
   const untouched = old[name] === old[fallback] && old !== document.activeElement;
@@ -47,8 +58,8 @@ async function refresh() {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: mine.signal });
     if (!answer.ok) throw new Error(answer.status);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const [mark, take] of [["data-live", exchange], ["data-follow", follow]]) {
-      for (const old of document.querySelectorAll(`[${mark}]`)) {
+    for (const [name, take] of [["data-live", exchange], ["data-follow", follow]]) {
+      for (const old of document.querySelectorAll(`[${name}]`)) {
         const fresh = page.getElementById(old.id);
         if (fresh) take(old, fresh);
       }
@@ -84,7 +95,9 @@ function read(form) {
   const body = {};
   for (const field of form.querySelectorAll("[name]")) {
     if (field.type === "checkbox") body[field.name] = field.checked;
-    else if (field.value !== "") body[field.name] = field.type === "number" ? Number(field.value) : field.value;
+    else if (field.value !== "" || "empty" in field.dataset) {
+      body[field.name] = field.type === "number" || "number" in field.dataset ? Number(field.value) : field.value;
+    }
   }
   return body;
 }
@@ -99,6 +112,7 @@ document.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (!(await post(form.dataset.post, read(form)))) return;
   for (const field of form.querySelectorAll("[data-follow]")) {
+    if (field.localName === "select") { mark(field, field.selectedIndex); continue; }
     field.defaultValue = field.value;
     field.defaultChecked = field.checked;
   }

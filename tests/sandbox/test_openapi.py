@@ -1,0 +1,77 @@
+"""The sandbox and its own OpenAPI document: what it serves fits what it says, for good requests and for bad ones."""
+
+from typing import Any, cast
+
+import pytest
+import schemathesis
+import schemathesis.checks
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis import strategies as st
+from schemathesis.generation import GenerationMode
+from schemathesis.specs.openapi import checks
+
+from paystar_async.accounts import Accounts, signature
+from paystar_async.clock import ManualClock
+from paystar_async.sandbox import Sandbox
+from paystar_async.table import BY_ID
+from paystar_async.values.secret import Secret
+
+EXAMPLES = 12
+"""Requests per operation, half of them with the right credentials."""
+COMMON: Any = schemathesis.checks
+OPENAPI: Any = checks
+CHECKS: list[Any] = [
+    COMMON.not_a_server_error,
+    OPENAPI.status_code_conformance,
+    OPENAPI.content_type_conformance,
+    OPENAPI.response_headers_conformance,
+    OPENAPI.response_schema_conformance,
+]
+PROFILE = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
+)
+SANDBOX = Sandbox(clock=ManualClock())
+SCHEMA: Any = schemathesis.openapi.from_asgi("/_sandbox/openapi.json", SANDBOX.app)
+OPERATIONS: dict[str, Any] = {result.ok().label: result.ok() for result in SCHEMA.get_all_operations()}
+
+
+def authorize(case: Any) -> None:
+    """Give a generated request the credentials, the key and the signature it needs to be carried out."""
+    row = BY_ID[case.operation.definition.raw["x-row"]]
+    accounts = Accounts(application=SANDBOX.application, gateway=SANDBOX.gateway, wallet=SANDBOX.wallet)
+    token, refresh_token = accounts.first_key(row.realm)
+    case.headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}
+    sent: object = case.query if row.method == "GET" else case.body
+    if not isinstance(sent, dict):
+        return
+    fields = cast("dict[str, object]", sent)
+    fields |= {name: reveal(value) for name, value in accounts.credentials(row.realm, row.method).items()}
+    if row.renews:
+        fields[row.renews] = reveal(refresh_token)
+    sign_key = accounts.sign_key(row.realm)
+    if row.sign and sign_key is not None:
+        fields["sign"] = signature(sign_key, (fields.get(name) for name in row.sign))
+
+
+def reveal(value: object) -> object:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+@pytest.mark.parametrize("label", OPERATIONS)
+@pytest.mark.parametrize("mode", list(GenerationMode))
+def test_sandbox_response_fits_its_own_openapi(label: str, mode: GenerationMode) -> None:
+    operation = OPERATIONS[label]
+
+    @seed(11)
+    @settings(PROFILE)
+    @given(case=operation.as_strategy(generation_mode=mode), is_authorized=st.booleans())
+    def run(case: Any, is_authorized: bool) -> None:
+        if is_authorized:
+            authorize(case)
+        case.call_and_validate(checks=CHECKS)
+
+    run()
