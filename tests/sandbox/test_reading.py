@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from paystar_async.accounts import signature
-from paystar_async.sandbox.reading import unfold
+from paystar_async.sandbox.reading import load_json, unfold
 from paystar_async.table import TABLE
 from paystar_async.values.secret import Secret
 from tests.sandbox.merchant import Merchant, envelope, example_fields
@@ -260,3 +260,9 @@ async def test_other_method_on_a_control_names_all_its_methods(merchant: Merchan
     answer = await merchant.http.request("PUT", "http://localhost/_sandbox/faults")
     assert answer.status_code == 405
     assert {name.strip() for name in answer.headers["allow"].split(",")} == {"GET", "POST", "DELETE"}
+
+
+@pytest.mark.parametrize("body", [b'{"a": "\\ud800"}', b'{"\\udc00": 1}', b'{"a": "\xed\xa0\x80"}'])
+def test_load_json_half_a_surrogate_pair_is_refused(body: bytes) -> None:
+    with pytest.raises(ValueError, match="surrogates|codec"):
+        load_json(body)
