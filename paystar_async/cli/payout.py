@@ -27,7 +27,9 @@ Pay a file of transfers, each exactly once, whatever happens on the way.
 FILE is CSV (UTF-8) or XLSX. Its columns are `amount` (Rial), `deposit`, `destination_account`,
 `destination_firstname`, `destination_lastname`, `track_id` and, if you like, `pay_id`; or, to pay from the wallet,
 `amount`, `destination_number`, `destination_firstname`, `destination_lastname` and `track_id`. The `track_id` is your
-own name for a transfer, unique for ever: it is what keeps it from being paid twice.
+own name for a transfer, unique for ever: it is what keeps it from being paid twice. Persian headings are read, too:
+`مبلغ` (Rial), `حساب مبدا`, `شماره شبا`, `نام`, `نام خانوادگی`, `شناسه پیگیری`, `شناسه واریز`. What a spreadsheet hides,
+or shows as an error, is refused or named, never paid.
 
     paystar payout plan salaries.csv
     paystar payout run salaries.csv --ledger payouts.db
@@ -44,6 +46,7 @@ or to go on; 130 interrupted, and the same command goes on.
 
 _LEDGER = Parameter(help="the file the ledger is in, or postgresql://…; PAYSTAR_DATABASE by default")
 _NAME = Parameter(help="the name of the batch in the ledger; the file's own by default")
+_SHEET = Parameter(help="the sheet to read, where several sheets of a workbook hold transfers")
 _YES = Parameter(help="pay without asking", negative=())
 
 
@@ -61,12 +64,13 @@ def plan(
     *,
     ledger: Annotated[str | None, Parameter(help="also say what of it is on record in this ledger")] = None,
     batch: Annotated[str | None, _NAME] = None,
+    sheet: Annotated[str | None, _SHEET] = None,
 ) -> int:
     """Check a file to the last checksum, and say what it would pay. Nothing is sent, and no account is needed.
 
     Every row that is not in order is told with the number a spreadsheet shows beside it. The exit status is then 2.
     """
-    told = asyncio.run(planning.plan(file))
+    told = asyncio.run(planning.plan(file, sheet=sheet))
     show_plan(output(), told)
     if not told.ok:
         return MISUSED
@@ -84,6 +88,7 @@ def run(
     chunk: Annotated[int | None, count("transfers in one call; 20 by default")] = None,
     concurrency: Annotated[int | None, count("calls in flight for one deposit account; 4 by default")] = None,
     batch: Annotated[str | None, _NAME] = None,
+    sheet: Annotated[str | None, _SHEET] = None,
     yes: Annotated[bool, _YES] = False,
 ) -> int:
     """Pay a file, or go on with it; shows count and total first, and asks.
@@ -93,7 +98,7 @@ def run(
     """
     chosen = {"quiet_window": quiet_window, "chunk": chunk, "concurrency": concurrency}
     policy = {name: value for name, value in chosen.items() if value is not None}
-    return _with(ledger, lambda paystar: pay(paystar, file, _named(file, batch), policy, yes=yes))
+    return _with(ledger, lambda paystar: pay(paystar, file, _named(file, batch), policy, yes=yes, sheet=sheet))
 
 
 def status(

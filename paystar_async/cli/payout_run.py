@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.text import Text
 
 from paystar_async.cli.payout_review import agreed, next_steps
-from paystar_async.cli.payout_show import FROM, WAITING, note, show_report, status_of, told
+from paystar_async.cli.payout_show import WAITING, note, show_report, show_total, status_of, told
 from paystar_async.cli.show import aside, complain, money, output, warnings_shown, written
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
@@ -24,9 +23,11 @@ from paystar_async.payouts.report import Report
 NOT_AGREED = 2
 
 
-async def pay(paystar: Paystar, file: Path, batch_id: str, chosen: Mapping[str, Any], *, yes: bool) -> int:
+async def pay(
+    paystar: Paystar, file: Path, batch_id: str, chosen: Mapping[str, Any], *, yes: bool, sheet: str | None = None
+) -> int:
     """Pay a file, or go on with it; the exit status."""
-    plan = await paystar.payouts.plan(file)
+    plan = await paystar.payouts.plan(file, sheet=sheet)
     if plan.bad:
         raise InvalidRows(plan.bad)
     before = await _on_record(paystar, batch_id)
@@ -37,7 +38,7 @@ async def pay(paystar: Paystar, file: Path, batch_id: str, chosen: Mapping[str, 
         return NOT_AGREED
     policy = Policy(**chosen) if chosen or before is None else None
     try:
-        batch = await paystar.payouts.submit(file, batch_id=batch_id, policy=policy, planned=plan)
+        batch = await paystar.payouts.submit(file, batch_id=batch_id, policy=policy, planned=plan, sheet=sheet)
     except InvalidValue as refusal:
         if before is not None and refusal.field == "batch_id":
             raise _changed(file, before) from None
@@ -96,12 +97,11 @@ def _changed(file: Path, before: Batch) -> InvalidValue:
 
 async def _agreed(plan: Plan, before: Batch | None, *, yes: bool) -> bool:
     """Say what is about to be paid, and have it agreed to."""
-    console = aside()
-    console.print(Text(f"{told(plan.count)} {FROM[plan.product]}: {money(plan.total)}", "bold"), soft_wrap=True)
+    show_total(aside(), plan)
     if before is None:
-        return yes or agreed("Pay them? [y/N] ")
+        return yes or agreed(f"Pay {told(plan.count)}, {money(plan.total)}? [y/N] ")
     report = await _tell(before)
-    return yes or report.done or agreed("Go on with the rest? [y/N] ")
+    return yes or report.done or agreed(f"Go on with the rest of {money(plan.total)}? [y/N] ")
 
 
 async def _tell(before: Batch) -> Report:

@@ -8,6 +8,7 @@ from paystar_async.payouts.plan import Plan
 from paystar_async.payouts.reconcile import Reconciliation
 from paystar_async.payouts.report import Report
 from paystar_async.payouts.states import State
+from paystar_async.payouts.tabular import short
 
 FAILED, WAITING = 1, 3
 FROM = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}
@@ -41,6 +42,19 @@ def show_plan(console: Console, plan: Plan) -> None:
     if plan.bad:
         rows = len({row.row for row in plan.bad})
         console.print(f"{rows:,} row{'s are' if rows > 1 else ' is'} not in order, {plan.count:,} are")
+    show_total(console, plan)
+
+
+def show_total(console: Console, plan: Plan) -> None:
+    """Print the file, its sheet and rows, what of it is passed over, and count and total of its transfers."""
+    parts = [plan.file]
+    if plan.sheet is not None:
+        parts.append(f"sheet «{short(plan.sheet)}»")
+    if plan.rows is not None:
+        parts.append("rows {} to {}".format(*plan.rows))
+    console.print(Text(", ".join(parts)), soft_wrap=True)
+    for notice in plan.notices:
+        console.print(Text(notice, "yellow"), soft_wrap=True)
     console.print(Text(f"{told(plan.count)} {FROM[plan.product]}: {money(plan.total)}", "bold"), soft_wrap=True)
 
 

@@ -87,14 +87,17 @@ class BadRow(NamedTuple):
         row: its number: the spreadsheet's own, the header being 1; in an iterable the first item is 1.
         field: the field's name, or nothing where it is the row as a whole.
         reason: what was expected and what came, masked.
+        place: the cell in the words of its file: ``cell B7 (amount)``, ``row 7, amount``; nothing for an iterable.
     """
 
     row: int
     field: str
     reason: str
+    place: str = ""
 
     def __str__(self) -> str:
-        return f"row {self.row}{f', {self.field}' if self.field else ''}: {self.reason}"
+        place = self.place or f"row {self.row}{f', {self.field}' if self.field else ''}"
+        return f"{place}: {self.reason}"
 
 
 class InvalidRows(InvalidValue):

@@ -28,20 +28,21 @@ MOST_IN_AN_ID = 200
 class Payouts(ByHand):
     """Batches of transfers, on record before the first byte leaves and until each one's fate is known."""
 
-    async def plan(self, transfers: Source) -> Plan:
+    async def plan(self, transfers: Source, *, sheet: str | None = None) -> Plan:
         """Read all transfers and check each to the last checksum; nothing is kept or sent.
 
         Args:
             transfers: a CSV or XLSX file with the fields of ``Transfer`` or ``WalletTransfer`` as its columns, or an
-                iterable or async iterable of them, or of mappings of their fields.
+                iterable or async iterable of them, or of mappings of their fields. Headings may be Persian, too.
+            sheet: the name of the sheet to read; needed where several sheets of a workbook hold transfers.
 
         Returns:
             How many there are, what they come to in Rial, and everything that is wrong, by row, field and reason.
 
         Raises:
-            InvalidValue: the file cannot be read, or a column is unknown or missing.
+            InvalidValue: the file cannot be read, a column is unknown, missing or hidden, or a sheet has to be chosen.
         """
-        return await planning.plan(transfers)
+        return await planning.plan(transfers, sheet=sheet)
 
     async def submit(
         self,
@@ -51,6 +52,7 @@ class Payouts(ByHand):
         connection: "Connection | None" = None,
         policy: Policy | None = None,
         planned: Plan | None = None,
+        sheet: str | None = None,
     ) -> Batch:
         """Put a batch on record, whole or not at all, and begin to pay it.
 
@@ -65,6 +67,7 @@ class Payouts(ByHand):
                 when that commits, and never was if it rolls back.
             policy: how it is paid out; that of the batch that is there, or the default.
             planned: what ``plan`` told of it and somebody agreed to; what has changed since is refused.
+            sheet: the name of the sheet to read; needed where several sheets of a workbook hold transfers.
 
         Returns:
             The batch, on record; ``outcomes()`` tells what becomes of it.
@@ -83,7 +86,7 @@ class Payouts(ByHand):
         desk = self._desk()
         _checked_id("batch_id", batch_id)
         desk.check()
-        async with aclosing(planning.sound(transfers, planned=planned)) as values:
+        async with aclosing(planning.sound(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
             product = desk.product("bank" if isinstance(first, Transfer) else "wallet")
             record = await desk.ledger.plan(

@@ -20,13 +20,15 @@ from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.records import ProductName
 from paystar_async.payouts.rows import NAMES, Items, columns
-from paystar_async.payouts.tabular import is_path, refused, rows
+from paystar_async.payouts.tabular import Table, is_path, open_table, refused
 
 Source = (
     str | PathLike[str] | Iterable[Value | Mapping[str, Any]] | AsyncIterable[Value] | AsyncIterable[Mapping[str, Any]]
 )
 """Where transfers come from: a file, or any iterable of transfers or of mappings of their fields."""
 
+GAP_ROWS = 5
+"""Rows from one that is filled to the next that are worth a notice."""
 _BREATH = 200
 """Rows between two moments in which others of the event loop have their turn."""
 
@@ -41,6 +43,10 @@ class Plan:
         total: what they come to, in Rial.
         bad: all that is wrong, in the order of the rows; a row may be there more than once.
         digest: the same for the same transfers alone.
+        file: the name of the file they are in.
+        sheet: the sheet of it, in a workbook.
+        rows: the numbers of the first and the last row that holds a transfer, in a file.
+        notices: what of the file was passed over: titles, hidden and other sheets, gaps.
     """
 
     product: ProductName | None
@@ -48,6 +54,10 @@ class Plan:
     total: int
     bad: tuple[BadRow, ...]
     digest: str = field(default="", repr=False)
+    file: str = field(default="", eq=False)
+    sheet: str | None = field(default=None, eq=False)
+    rows: tuple[int, int] | None = field(default=None, eq=False)
+    notices: tuple[str, ...] = field(default=(), eq=False)
 
     @property
     def ok(self) -> bool:
@@ -63,6 +73,8 @@ class Tally:
     total: int = 0
     product: ProductName | None = None
     bad: list[BadRow] = field(factory=list[BadRow])
+    table: Table | None = None
+    rows: tuple[int, int] | None = None
     _hash: Any = field(factory=hashlib.sha256, repr=False)
 
     def add(self, one: Value) -> None:
@@ -74,34 +86,47 @@ class Tally:
 
     def plan(self) -> Plan:
         """All of it."""
-        digest = self._hash.hexdigest()
-        return Plan(product=self.product, count=self.count, total=self.total, bad=tuple(self.bad), digest=digest)
+        return Plan(
+            product=self.product,
+            count=self.count,
+            total=self.total,
+            bad=tuple(self.bad),
+            digest=self._hash.hexdigest(),
+            file=self.table.file if self.table else "",
+            sheet=self.table.sheet if self.table else None,
+            rows=self.rows,
+            notices=tuple(self.table.notices) if self.table else (),
+        )
 
 
-async def plan(source: Source, *, strict: bool = True) -> Plan:
+async def plan(source: Source, *, strict: bool = True, sheet: str | None = None) -> Plan:
     """Read all transfers and check each, keeping none.
 
     Args:
         source: a file or an iterable; an iterator is used up.
         strict: whether checksums are proved, too.
+        sheet: the name of the sheet to read, in a workbook of several.
 
     Raises:
-        InvalidValue: the file cannot be read or its columns are wrong, or it is no iterable.
+        InvalidValue: the file cannot be read or its columns are wrong, a sheet has to be chosen, or it is no iterable.
     """
     tally = Tally()
-    async with aclosing(_each(source, tally, strict=strict)) as transfers:
+    async with aclosing(_each(source, tally, strict=strict, sheet=sheet)) as transfers:
         async for _ in transfers:
             pass
     return tally.plan()
 
 
-async def sound(source: Source, *, strict: bool = True, planned: Plan | None = None) -> AsyncGenerator[Value, None]:
+async def sound(
+    source: Source, *, strict: bool = True, planned: Plan | None = None, sheet: str | None = None
+) -> AsyncGenerator[Value, None]:
     """The transfers one by one, as long as nothing is wrong; then the rest is only checked, and refused at the end.
 
     Args:
         source: a file or an iterable; it is read only as fast as the transfers are taken.
         strict: whether checksums are proved, too.
         planned: what was read before, and agreed to.
+        sheet: the name of the sheet to read, in a workbook of several.
 
     Raises:
         InvalidRows: at the end; names everything that is wrong. Whoever took the others has to forget them.
@@ -109,7 +134,7 @@ async def sound(source: Source, *, strict: bool = True, planned: Plan | None = N
             it is not what was planned.
     """
     tally = Tally()
-    async with aclosing(_each(source, tally, strict=strict)) as transfers:
+    async with aclosing(_each(source, tally, strict=strict, sheet=sheet)) as transfers:
         async for one in transfers:
             if not tally.bad:
                 yield one
@@ -121,10 +146,15 @@ async def sound(source: Source, *, strict: bool = True, planned: Plan | None = N
         raise InvalidValue("transfers", expected="what was planned", got="something else", hint="it was changed since")
 
 
-async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator[Value, None]:
+async def _each(source: Source, tally: Tally, *, strict: bool, sheet: str | None) -> AsyncGenerator[Value, None]:
     """The transfers that are in order, while all is counted; what is wrong is kept in the tally."""
     with _seen() as seen:
-        reading = _of_file(source, strict=strict) if is_path(source) else _of_items(source, strict=strict)
+        if is_path(source):
+            reading = _of_file(source, tally, strict=strict, sheet=sheet)
+        elif sheet is not None:
+            raise InvalidValue("sheet", expected="a sheet of a workbook", got="transfers that are no file")
+        else:
+            reading = _of_items(source, strict=strict)
         async with aclosing(reading) as read:
             async for number, one in read:
                 if number % _BREATH == 0:
@@ -143,17 +173,24 @@ async def _each(source: Source, tally: Tally, *, strict: bool) -> AsyncGenerator
 Read = AsyncGenerator[tuple[int, Value | list[BadRow]], None]
 
 
-async def _of_file(source: Source, *, strict: bool) -> Read:
+async def _of_file(source: Source, tally: Tally, *, strict: bool, sheet: str | None) -> Read:
     path = Path(fspath(cast("str | PathLike[str]", source)))
-    number = 0
-    with closing(rows(path, NAMES)) as reading:
-        # Opening a workbook reads all of it.
-        _, header = await to_thread.run_sync(next, reading)
-        told = columns(path.name, header)
-        for number, cells in reading:
-            yield number, told.read(number, cells, strict=strict)
-    if not number:
-        raise refused(path, "a header and no rows", hint="each row below it is a transfer")
+    # Opening a workbook reads its texts.
+    table = tally.table = await to_thread.run_sync(open_table, path, NAMES, sheet)
+    with closing(table.rows) as rows:
+        header = next(rows)
+        reader = columns(table, header)
+        last = header.number
+        for row in rows:
+            if row.number - last > GAP_ROWS:
+                table.notices.append(f"row {row.number} and below: read, though behind a gap of empty rows")
+            last = row.number
+            tally.rows = (tally.rows[0] if tally.rows else last, last)
+            yield row.number, reader.read(row, strict=strict)
+    for problem in reader.at_end(last):
+        yield problem.row, [problem]
+    if tally.rows is None:
+        raise refused(path.name, "a header and no rows", hint="each row below it is a transfer")
 
 
 async def _of_items(source: Source, *, strict: bool) -> Read:

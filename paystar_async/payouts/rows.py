@@ -8,12 +8,15 @@ from typing import Any, cast
 from attrs import frozen
 
 from paystar_async.errors import BadRow, InvalidValue
+from paystar_async.errors.text import visible
 from paystar_async.models.base import FieldInfo, fields_of, verify
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.tabular import column_name
-from paystar_async.values.digits import fold
+from paystar_async.payouts.headings import IGNORED, column_name, plain, refusal
+from paystar_async.payouts.tabular import Table, is_blank, short
+from paystar_async.payouts.workbook import Flaw, Row, column_letters, position
+from paystar_async.values.digits import fold, unspaced
 from paystar_async.values.integer import MOST
 from paystar_async.values.mask import described
 
@@ -26,8 +29,24 @@ NAMES = frozenset(one.name for kind in KINDS for one in fields_of(kind))
 _NAMES_OF_PEOPLE = frozenset(("destination_firstname", "destination_lastname"))
 _GROUPED = re.compile(r"[0-9]{1,3}(?:[,\u066c][0-9]{3})+")
 _DIGITS = re.compile(r"-?[0-9]{1,19}")
-_ROUNDED = re.compile(r"[0-9][.,]?[0-9]*[eE]\+?[0-9]+")
-_FORMULA = tuple("=+-@")
+_ROUNDED = re.compile(r"[0-9][.,]?[0-9]*[eE]\+?[0-9]+|[0-9]+[.,\u066b][0-9]*[eE][+-]?[0-9]+|[0-9]+[eE][+-][0-9]+")
+_REWRITTEN = re.compile(
+    r"[0-9]+[.\u066b]0*"  # what a column of numbers with a gap becomes: 1001.0
+    r"|[0-9]{1,3}(?:[,\u066c][0-9]{3})+(?:\.[0-9]*)?"
+    r"|(?:1[34]|19|20)[0-9]{2}([-/.])[0-9]{1,2}\1[0-9]{1,2}(?:[ T]?[0-9:.]+)?"
+)
+_ERROR = re.compile(
+    r"#+|#?n/?a|#n/a n/a|#[a-z0-9/_]+[!?]|#(?:getting_data|calc|spill|null)|#?err:?[0-9]{3}|<na>"
+    r"|[-+]?nan|nat|[-+]?inf(?:inity)?|none|null|nil|undefined|true|false",
+    re.IGNORECASE,
+)
+"""What stands in a cell for an error or for nothing; no name, and no account, is spelled so."""
+_FORMULA = tuple("=+-@'")
+_FLAW_HINT = "write the value itself, or empty the cell"
+_AMOUNT = "whole Rial, 1 or more"
+_WORDS = ("whole Rial as an int, 1 or more", _AMOUNT)
+_PYTHON_HINT = " – an amount is a whole number of Rial:"
+"""What the field adds for those who write Python."""
 _NUMBER_HINT = "a spreadsheet keeps numbers without leading zeros and rounds long ones: format the column as text"
 
 
@@ -36,57 +55,111 @@ class Columns:
     """Which column holds which field.
 
     Attributes:
+        table: where the rows stand.
+        header: the headings.
         kind: what a row is: a Transfer or a WalletTransfer.
         fields: the field of each column, by its place.
     """
 
+    table: Table
+    header: Sequence[object]
     kind: Kind
     fields: tuple[FieldInfo | None, ...]
 
-    def read(self, number: int, cells: Sequence[object], *, strict: bool) -> "Value | list[BadRow]":
-        """The transfer in a row, or everything that is wrong with it."""
-        given: dict[str, object] = {}
+    def read(self, row: Row, *, strict: bool) -> "Value | list[BadRow]":
+        """Return the transfer in a row, or everything that is wrong with it."""
+        values: dict[str, object] = {}
         bad: list[BadRow] = []
-        if any(_is_filled(cell) for cell in cells[len(self.fields) :]):
-            bad.append(BadRow(number, "", "it has more cells than there are columns; a text with a comma needs quotes"))
-        for place, one in enumerate(self.fields):
+        if row.hidden:
+            bad.append(BadRow(row.number, "", "the row is hidden or filtered out: show it, or delete it"))
+        cells = row.cells
+        if not all(map(is_blank, cells[len(self.fields) :])):
+            reason = "it has more cells than there are columns; a text with a comma needs quotes"
+            bad.append(BadRow(row.number, "", reason))
+        for place, info in enumerate(self.fields):
             cell = cells[place] if place < len(cells) else None
-            if one is None:
-                if _is_filled(cell):
-                    bad.append(BadRow(number, "", "a cell in a column without a name"))
+            if info is None:
+                if not is_blank(cell) and plain(self.header[place]) not in IGNORED:
+                    bad.append(BadRow(row.number, "", "a cell in a column without a name"))
                 continue
             try:
-                given[one.name] = _value(one, cell)
+                values[info.name] = _value(info, cell)
             except InvalidValue as refusal:
-                bad.append(_bad(number, refusal))
+                bad.append(_bad(row.number, refusal))
         if bad:
-            return bad + list(_told(number, self.kind, given, strict=strict))
-        return made(number, self.kind, given, strict=strict)
+            bad += list(_explain(row.number, self.kind, values, strict=strict))
+            return [self._placed(problem) for problem in bad]
+        value = made(row.number, self.kind, values, strict=strict)
+        return [self._placed(problem) for problem in value] if isinstance(value, list) else value
+
+    def at_end(self, last_row: int) -> list[BadRow]:
+        """Return what is wrong with the sheet as a whole, known once all of its rows were read."""
+        bad: list[BadRow] = []
+        for merged in self.table.source.merged if self.table.source else ():
+            first, _, last = merged.partition(":")
+            if position(last or first)[0] > self.table.header_row and position(first)[0] <= last_row:
+                reason = f"cells {merged} are merged, and only the first of them has a value: split them"
+                bad.append(BadRow(position(first)[0], "", reason))
+        return bad
+
+    def _placed(self, problem: BadRow) -> BadRow:
+        """Return what is wrong with the name of the cell it is in, in the words of the sheet."""
+        reason = problem.reason.replace(*_WORDS) if problem.field == "amount" else problem.reason
+        for place, info in enumerate(self.fields):
+            if info is not None and info.name == problem.field:
+                where = self.table.place(problem.row, place, self.header[place])
+                return problem._replace(reason=reason.partition(_PYTHON_HINT)[0], place=where)
+        return problem
 
 
-def columns(file: str, header: Sequence[object]) -> Columns:
-    """What the columns of a file are.
+def columns(table: Table, header: Row) -> Columns:
+    """Return what the columns of a table are.
 
     Raises:
-        InvalidValue: a column is unknown, missing or there twice; names it, and what may be meant.
+        InvalidValue: a column is unknown, missing, hidden or there twice; names it, and what may be meant.
     """
-    names = [column_name(cell) if _is_filled(cell) else "" for cell in header]
+    headings = header.cells
+    names = ["" if is_blank(cell) or isinstance(cell, Flaw) else column_name(cell) for cell in headings]
     kind = _meant(names)
-    fields = {one.name: one for one in fields_of(kind)}
-    wanted = ", ".join(name if one.required else f"{name} (may be left out)" for name, one in fields.items())
-    expected = f"the columns {wanted}"
-    if not fields.keys() & set(names):
+    fields = {info.name: info for info in fields_of(kind)}
+    wanted = ", ".join(name if info.required else f"{name} (may be left out)" for name, info in fields.items())
+    expected, where = f"the columns {wanted}", f"{table.file}, header"
+    refusals = [(cell, refusal(cell)) for cell in headings if isinstance(cell, str)]
+    problems = [f"«{short(cell)}»: {reason}" for cell, reason in refusals if reason]
+    if not fields.keys() & set(names) and not problems:
         # Values, it seems, and these are not for everyone's eyes.
         got = "a first row that names none of them"
-        raise InvalidValue(f"{file}, header", expected=expected, got=got, hint="put the names above the first transfer")
-    problems = list(_unknown(names, fields)) + [f"{name} is there twice" for name in fields if names.count(name) > 1]
-    close = {meant for name in names if name not in fields for meant in _close(name, fields)}
+        raise InvalidValue(where, expected=expected, got=got, hint="put the names above the first transfer")
+    understood = [
+        "" if plain(cell) in IGNORED or refusal(cell) else name for cell, name in zip(headings, names, strict=True)
+    ]
+    problems += _unknown(understood, fields)
+    problems += [f"{name} is there twice" for name in fields if names.count(name) > 1]
+    close = {meant for name in understood if name not in fields for meant in _close(name, fields)}
     problems += [
-        f"{name} is missing" for name, one in fields.items() if one.required and name not in names and name not in close
+        f"{name} is missing"
+        for name, info in fields.items()
+        if info.required and name not in names and name not in close
+    ]
+    problems += [
+        f"column {column_letters(place)} ({short(cell)}) is hidden: show it, or delete it"
+        for place, cell in enumerate(headings)
+        if table.is_hidden(place) and not is_blank(cell)
+    ]
+    problems += [
+        f"cell {column_letters(place)}{header.number} holds {cell.reason}"
+        for place, cell in enumerate(headings)
+        if isinstance(cell, Flaw)
     ]
     if problems:
-        raise InvalidValue(f"{file}, header", expected=expected, got="; ".join(problems))
-    return Columns(kind, tuple(fields.get(name) for name in names))
+        raise InvalidValue(where, expected=expected, got="; ".join(problems))
+    table.notices += [
+        f"column {column_letters(place)} ({short(cell)}): not read"
+        for place, cell in enumerate(headings)
+        if plain(cell) in IGNORED
+    ]
+    table.header_row = header.number
+    return Columns(table, headings, kind, tuple(fields.get(name) for name in names))
 
 
 def _meant(names: Sequence[str]) -> Kind:
@@ -111,35 +184,44 @@ def _unknown(names: Sequence[str], fields: Mapping[str, FieldInfo]) -> Iterator[
             yield f"{said} is no column" + (f", did you mean {meant[0]}?" if meant else "")
 
 
-def _is_filled(cell: object) -> bool:
-    return cell is not None and (not isinstance(cell, str) or bool(cell.strip()))
-
-
-def _value(one: FieldInfo, cell: object) -> object:
-    """A cell as the field takes it."""
-    if not _is_filled(cell):
-        if one.required:
-            raise InvalidValue(one.name, expected=one.kind.shape if one.kind else "a value", got="nothing")
+def _value(info: FieldInfo, cell: object) -> object:
+    """Return a cell as the field takes it."""
+    name = info.name
+    if is_blank(cell):
+        if info.required:
+            raise InvalidValue(name, expected=info.kind.shape if info.kind else "a value", got="nothing")
         return None
-    if one.name == "amount":
+    if isinstance(cell, Flaw):
+        raise InvalidValue(name, expected="a value", got=cell.reason, hint=_FLAW_HINT)
+    if isinstance(cell, str) and _ERROR.fullmatch(visible(cell).strip()):
+        raise InvalidValue(name, expected="a value", got="what a spreadsheet writes for an error", hint=_FLAW_HINT)
+    if name == "amount":
         return _amount(cell)
     if not isinstance(cell, str):
-        got = "a number" if isinstance(cell, int | float) and not isinstance(cell, bool) else described(cell)
-        raise InvalidValue(one.name, expected="a cell of text", got=got, hint=_NUMBER_HINT)
+        got = "TRUE or FALSE" if isinstance(cell, bool) else "a number"
+        raise InvalidValue(name, expected="a cell of text", got=got, hint=_NUMBER_HINT)
     text = cell.strip()
     if text.startswith(_FORMULA):
-        raise InvalidValue(
-            one.name, expected="a text", got="what a spreadsheet takes for a formula", hint="it begins with = + - or @"
-        )
-    if one.name in _NAMES_OF_PEOPLE:
+        hint = "it begins with = + - @ or an apostrophe"
+        raise InvalidValue(name, expected="a text", got="what a spreadsheet takes for a formula", hint=hint)
+    if name in _NAMES_OF_PEOPLE:
         return text
-    if _ROUNDED.fullmatch(text):
-        raise InvalidValue(one.name, expected="the whole number", got="a rounded one", hint=_NUMBER_HINT)
-    return fold(text)
+    text = fold(text)
+    if _ROUNDED.fullmatch(unspaced(text)):
+        raise InvalidValue(name, expected="the whole number", got="a rounded one", hint=_NUMBER_HINT)
+    if _REWRITTEN.fullmatch(unspaced(text)):
+        got = "a number or a date as a spreadsheet writes it"
+        raise InvalidValue(name, expected="the digits as they are", got=got, hint=_NUMBER_HINT)
+    return text
 
 
 def _amount(cell: object) -> object:
-    if isinstance(cell, float) and cell.is_integer() and abs(cell) < 2**53:
+    if isinstance(cell, bool):
+        raise InvalidValue("amount", expected=_AMOUNT, got="TRUE or FALSE")
+    if isinstance(cell, float):
+        if not cell.is_integer():
+            hint = "the format of the cell may hide what stands behind the point"
+            raise InvalidValue("amount", expected=_AMOUNT, got="a number that is not whole", hint=hint)
         return int(cell)
     if isinstance(cell, str):
         text = fold(cell.strip())
@@ -157,11 +239,11 @@ def made(number: int, kind: Kind, given: Mapping[str, Any], *, strict: bool) -> 
         if strict:
             verify(value)
     except InvalidValue:
-        return list(_told(number, kind, given, strict=strict))
+        return list(_explain(number, kind, given, strict=strict))
     return value
 
 
-def _told(number: int, kind: Kind, given: Mapping[str, object], *, strict: bool) -> Iterator[BadRow]:
+def _explain(number: int, kind: Kind, given: Mapping[str, object], *, strict: bool) -> Iterator[BadRow]:
     """What is wrong with the fields, each by itself."""
     for one in fields_of(kind):
         if one.kind is None or given.get(one.name) is None:
@@ -206,7 +288,7 @@ class Items:
                 verify(item)
             except InvalidValue:
                 given = {one.name: getattr(item, one.name) for one in fields_of(type(item))}
-                return list(_told(number, type(item), given, strict=True))
+                return list(_explain(number, type(item), given, strict=True))
         return item
 
     def _made(self, number: int, kind: Kind, item: Mapping[str, Any]) -> "Value | list[BadRow]":
@@ -218,7 +300,7 @@ class Items:
                 shape = one.kind.shape if one.kind else "a value"
                 bad.append(BadRow(number, name, f"expected {shape}, got nothing"))
         if bad:
-            return bad + list(_told(number, kind, given, strict=self._strict))
+            return bad + list(_explain(number, kind, given, strict=self._strict))
         return made(number, kind, given, strict=self._strict)
 
 

@@ -55,7 +55,7 @@ def pay(run: Run, ledger: str) -> Pay:
 def test_a_plan_says_count_and_total_in_both_units(file: Path, run: Run) -> None:
     ran = run("payout", "plan", str(file))
     assert (ran.status, ran.err) == (0, "")
-    assert ran.out == "5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n"
+    assert ran.out == ("حقوق.csv, rows 2 to 6\n5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n")
 
 
 def test_a_plan_names_every_bad_row(tmp_path: Path, run: Run) -> None:
@@ -77,7 +77,7 @@ def test_a_plan_says_what_is_on_record(file: Path, run: Run, ledger: str, pay: P
 def test_every_row_that_succeeds_is_status_0(file: Path, pay: Pay, quick: Sandbox) -> None:
     ran = pay(file, "--chunk", "2", "--concurrency", "2", "--quiet-window", "1")
     assert ran.status == 0, ran
-    assert ran.err == "5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n"
+    assert ran.err == ("حقوق.csv, rows 2 to 6\n5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n")
     assert re.search(r"success +5 +5,000,150 +arrived", ran.out)
     assert counts(quick) == PAID_ONCE
     assert {line.amount for line in quick.ledger.values()} == {1_000_000 + 10 * number for number in range(1, 6)}
@@ -339,7 +339,7 @@ def test_at_a_terminal_it_asks_first(
     monkeypatch.setattr(sys, "stdin", Terminal(answer))
     ran = run("payout", "run", str(file), "--ledger", ledger)
     assert (ran.status, len(quick.ledger)) == (status, paid)
-    assert "Pay them? [y/N]" in ran.err
+    assert "Pay 5 transfers, 5,000,150 Rial = 500,015 Toman? [y/N]" in ran.err
 
 
 def test_without_anybody_to_ask_nothing_is_sent(

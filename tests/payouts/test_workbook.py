@@ -1,0 +1,192 @@
+"""Workbooks: what a spreadsheet hides, or shows as an error, is never paid."""
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import openpyxl  # type: ignore[import-untyped]
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from paystar_async.errors import InvalidValue
+from paystar_async.payouts.number_formats import format_reason
+from paystar_async.payouts.plan import plan, sound
+from tests.payouts.files import NAMES, row, table, write_csv, write_xlsx
+
+NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
+RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+PACKAGE = "http://schemas.openxmlformats.org/package/2006/relationships"
+
+
+def write_raw(path: Path, rows: str, *, before: str = "", after: str = "", prolog: str = "") -> Path:
+    """Write a workbook of one sheet whose rows are this XML."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        sheets = '<sheets><sheet name="S" sheetId="1" r:id="a"/></sheets>'
+        archive.writestr("xl/workbook.xml", f'<workbook xmlns="{NAMESPACE}" xmlns:r="{RELATIONS}">{sheets}</workbook>')
+        relation = f'<Relationship Id="a" Type="{RELATIONS}/worksheet" Target="worksheets/s.xml"/>'
+        archive.writestr("xl/_rels/workbook.xml.rels", f'<Relationships xmlns="{PACKAGE}">{relation}</Relationships>')
+        data = f"{before}<sheetData>{rows}</sheetData>{after}"
+        archive.writestr("xl/worksheets/s.xml", f'{prolog}<worksheet xmlns="{NAMESPACE}">{data}</worksheet>')
+    return path
+
+
+def cell(value: object) -> str:
+    return f'<c t="inlineStr"><is><t>{value}</t></is></c>'
+
+
+def xml_row(cells: Sequence[str], attributes: str = "") -> str:
+    return f"<row {attributes}>{''.join(cells)}</row>"
+
+
+def raw(path: Path, spoilt: Mapping[str, str], attributes: str = "", **more: str) -> Path:
+    """Write a sheet of one good row in which some cells are this XML."""
+    good = row()
+    cells = [spoilt.get(name) or cell(good[name]) for name in NAMES]
+    return write_raw(path, xml_row([cell(name) for name in NAMES]) + xml_row(cells, attributes), **more)
+
+
+ODD = (
+    *(f'<c t="e"><v>{text}</v></c>' for text in ("#N/A", "#REF!", "#VALUE!", "#SPILL!", "")),
+    *("<c><f>A1</f></c>", '<c t="str"><f>A1</f><v></v></c>', '<c t="b"><v>1</v></c>', '<c t="d"><v>2026-01-01</v></c>'),
+    *(f"<c><v>{number}</v></c>" for number in ("5000.4", "1.1E+16", "6037990000000006", "NaN", "1e999", "-7")),
+    *(cell(text) for text in ("#N/A", "########", "nan", "NULL", "Err:502", "1001.0", "1.1E+11", "TRUE", "1,001")),
+)
+
+
+@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("name", NAMES)
+async def test_plan_odd_cell_is_refused_by_its_place(name: str, odd: str, tmp_path: Path) -> None:
+    told = await plan(raw(tmp_path / "a.xlsx", {name: odd}))
+    if name == "amount" and "1,001" in odd:
+        assert told.total == 1001
+        return
+    if name.startswith("destination_") and "name" in name and ("1,001" in odd or "1001.0" in odd or "E+11" in odd):
+        return
+    assert (told.ok, told.count) == (False, 0)
+    assert str(told.bad[0]).startswith(f"cell {'ABCDEFG'[NAMES.index(name)]}2 ({name}): expected ")
+
+
+VALUES = st.one_of(st.floats(), st.integers(), st.booleans(), st.text("0123456789.,eE+-#/٬٫ aN", max_size=24))
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=st.sampled_from(NAMES), value=VALUES, number=st.booleans())
+async def test_plan_any_cell_is_itself_or_refused(name: str, value: object, number: bool, tmp_path: Path) -> None:
+    odd = f"<c><v>{value}</v></c>" if number else cell(value)
+    path = raw(tmp_path / "a.xlsx", {name: odd})
+    told = await plan(path)
+    if told.bad:
+        assert (told.ok, told.bad[0].row) == (False, 2)
+        return
+    paid = [item async for item in sound(path)]
+    was = str(value).strip().replace(",", "").replace("\u066c", "")
+    now = getattr(paid[0], name)
+    if name == "amount":
+        assert now == float(was)
+    elif now is None:
+        assert not was
+    else:
+        assert str(now).replace(",", "").replace("\u066c", "") == was.replace(
+            " ", "" if "account" in name else " "
+        ) or (str(now).replace(" ", "") == was.replace(" ", ""))
+
+
+async def test_plan_row_of_errors_is_refused(tmp_path: Path) -> None:
+    for odd in ODD[:7]:
+        told = await plan(raw(tmp_path / "a.xlsx", dict.fromkeys(NAMES, odd)))
+        assert {bad.row for bad in told.bad} == {2}
+
+
+@pytest.mark.parametrize("attributes", ['hidden="1"', 'hidden="true"', 'ht="0" customHeight="1"'])
+async def test_plan_hidden_row_is_refused(attributes: str, tmp_path: Path) -> None:
+    told = await plan(raw(tmp_path / "a.xlsx", {}, attributes))
+    assert [str(bad) for bad in told.bad] == ["row 2: the row is hidden or filtered out: show it, or delete it"]
+
+
+async def test_plan_hidden_column_is_refused(tmp_path: Path) -> None:
+    before = '<cols><col min="3" max="3" hidden="1"/></cols>'
+    with pytest.raises(InvalidValue, match=r"column C \(destination_account\) is hidden"):
+        await plan(raw(tmp_path / "a.xlsx", {}, before=before))
+
+
+async def test_plan_merged_cells_are_refused(tmp_path: Path) -> None:
+    after = '<mergeCells><mergeCell ref="G2:G3"/></mergeCells>'
+    told = await plan(raw(tmp_path / "a.xlsx", {}, after=after))
+    assert str(told.bad[0]).startswith("row 2: cells G2:G3 are merged")
+
+
+async def test_plan_row_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="row 1 twice"):
+        await plan(raw(tmp_path / "a.xlsx", {}, 'r="1"'))
+
+
+async def test_plan_document_type_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="a document type"):
+        await plan(raw(tmp_path / "a.xlsx", {}, prolog='<!DOCTYPE x [<!ENTITY e "1">]>'))
+
+
+async def test_plan_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("paystar_async.payouts.workbook.MAX_PART_BYTES", 500)
+    with pytest.raises(InvalidValue, match="too large"):
+        await plan(raw(tmp_path / "a.xlsx", {}))
+
+
+@pytest.mark.parametrize("code", ["yyyy/mm/dd", "0%", '#,##0 "تومان"', "#,##0,", ";;;", "[h]:mm"])
+async def test_plan_misleading_number_format_is_refused(code: str, tmp_path: Path) -> None:
+    path = write_xlsx(tmp_path / "a.xlsx", table([row(amount=45000)]))
+    book = openpyxl.load_workbook(path)
+    book.active["A2"].number_format = code
+    book.save(path)
+    assert str((await plan(path)).bad[0]).startswith("cell A2 (amount): expected a value, got a")
+
+
+@pytest.mark.parametrize("code", ["General", "0", "#,##0", '#,##0 "ریال"', "#,##0;[Red]-#,##0", "@", "#,##0.00"])
+def test_format_reason_plain_number_is_empty(code: str) -> None:
+    assert format_reason(164, code) == ""
+
+
+def book_of(path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]], states: Mapping[str, str] | None = None) -> Path:
+    book = openpyxl.Workbook()
+    book.remove(book.active)
+    for name, lines in sheets.items():
+        sheet = book.create_sheet(name)
+        sheet.sheet_state = (states or {}).get(name, "visible")
+        for line in lines:
+            sheet.append(line)
+    book.save(path)
+    return path
+
+
+async def test_plan_several_sheets_must_be_chosen(tmp_path: Path) -> None:
+    path = book_of(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2), row(3)])})
+    with pytest.raises(InvalidValue, match="several sheets: «Aban», «Azar»"):
+        await plan(path)
+    told = await plan(path, sheet="Azar")
+    assert (told.count, told.sheet, told.rows, told.notices) == (2, "Azar", (2, 3), ("sheet «Aban»: not read",))
+    with pytest.raises(InvalidValue, match="no sheet of the name «Dey»"):
+        await plan(path, sheet="Dey")
+
+
+@pytest.mark.parametrize("state", ["hidden", "veryHidden"])
+async def test_plan_hidden_sheet_is_named_not_paid(state: str, tmp_path: Path) -> None:
+    path = book_of(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2)])}, {"Aban": state})
+    told = await plan(path)
+    assert (told.total, told.notices) == (1_000_020, ("hidden sheet «Aban»: not read",))
+    with pytest.raises(InvalidValue, match="the hidden sheet «Aban»"):
+        await plan(path, sheet="Aban")
+
+
+async def test_plan_sheet_of_csv_or_items_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="no sheets"):
+        await plan(write_csv(tmp_path / "a.csv", table([row(1)])), sheet="S")
+    with pytest.raises(InvalidValue, match="no file"):
+        await plan([row(1)], sheet="S")
+
+
+async def test_plan_gap_of_empty_rows_is_read_and_named(tmp_path: Path) -> None:
+    lines = [*table([row(1)]), *([[]] * 9), *table([row(2)])[1:]]
+    told = await plan(book_of(tmp_path / "a.xlsx", {"S": lines}))
+    assert (told.count, told.rows) == (2, (2, 12))
+    assert told.notices == ("row 12 and below: read, though behind a gap of empty rows",)
