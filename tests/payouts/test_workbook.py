@@ -136,7 +136,7 @@ async def test_plan_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("code", ["yyyy/mm/dd", "0%", '#,##0 "تومان"', "#,##0,", ";;;", "[h]:mm"])
 async def test_plan_misleading_number_format_is_refused(code: str, tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "a.xlsx", table([row(amount=45000)]))
-    book = openpyxl.load_workbook(path)
+    book: Any = openpyxl.load_workbook(path)
     book.active["A2"].number_format = code
     book.save(path)
     assert str((await plan(path)).bad[0]).startswith("cell A2 (amount): expected a value, got a")
@@ -148,7 +148,7 @@ def test_format_reason_plain_number_is_empty(code: str) -> None:
 
 
 def book_of(path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]], states: Mapping[str, str] | None = None) -> Path:
-    book = openpyxl.Workbook()
+    book: Any = openpyxl.Workbook()
     book.remove(book.active)
     for name, lines in sheets.items():
         sheet = book.create_sheet(name)
