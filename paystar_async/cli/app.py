@@ -21,6 +21,7 @@ from paystar_async.version import VERSION
 
 FAILED, MISUSED = 1, 2
 _BY_SIGNAL = 128
+_CAN_BLOCK = hasattr(signal, "pthread_sigmask")
 
 _ABOUT = """\
 Paystar on the command line.
@@ -56,17 +57,28 @@ def run(arguments: Sequence[str]) -> int:
         on_interrupt = signal.getsignal(signal.SIGINT)
         (on_interrupt if callable(on_interrupt) else _interrupt)(signal.SIGINT, frame)
 
-    # Only the main thread may ask for signals, and only it is told of them.
-    before = (
-        signal.signal(signal.SIGTERM, terminated) if threading.current_thread() is threading.main_thread() else None
-    )
+    # Only the main thread may set signal handlers.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminated) if is_main else None
+    ignores_interrupts = is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN and _CAN_BLOCK
+    if ignores_interrupts:
+        # asyncio cancels its main task only where it may take over Python's own handler. Ctrl-C stays without effect:
+        # a blocked signal is not delivered.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return _run(list(_dashed(arguments)))
+        status = _run(list(_dashed(arguments)))
+        # The sandbox's server raises a signal it took again, and a blocked one reaches nobody.
+        is_ended = "sandbox" in arguments[:1] and stopped_by is signal.SIGTERM
+        return _BY_SIGNAL + stopped_by if is_ended else status
     except KeyboardInterrupt:
         if "sandbox" not in arguments[:1]:  # which ends in no other way
             complain("interrupted")
         return _BY_SIGNAL + stopped_by
     finally:
+        if ignores_interrupts:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # which drops one that is blocked
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
         if before is not None:
             signal.signal(signal.SIGTERM, before)
 

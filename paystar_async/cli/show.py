@@ -1,5 +1,6 @@
 """How values, requests and errors are shown: answers on stdout, all that is said about them on stderr."""
 
+import io
 import json
 import logging
 import os
@@ -96,10 +97,17 @@ def _let_go(stream: TextIO) -> None:
 
 
 def open_streams() -> None:
-    """Stand-ins for streams the process was started without: a file opened later would take their place."""
+    """Make the three streams writable, whatever the process was started with.
+
+    A missing stream gets a stand-in, for a file opened later would take its place. A character that the encoding of a
+    stream lacks is replaced.
+    """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
 
 
 def complain(error: PaystarError | str, *, hint: str = "") -> None:

@@ -1,14 +1,16 @@
 """The aiohttp engine, for services that run aiohttp anyway: over a session of its own, or over theirs.
 
 aiohttp repeats a request by itself when a kept connection breaks and the method may be repeated; here every attempt but
-the first is refused, so that a request leaves once. Its own session knows when a connection is there and asks
-``before_send`` at that moment; what is written then is written within a turn of the loop. A session that is handed in
-has a connector of the caller's, which does not say so: it cannot fence, and what ran out of time may have left.
+the first is refused, so that a request leaves once.
+``ClientRequest.send`` is where aiohttp has a connection and has written nothing: there ``before_send`` is called, and a
+connection with unread bytes is refused, because aiohttp would hand them to the next request. Known gap: an unfinished
+head that arrives before aiohttp releases the connection is not seen. A handed-in session has a connector of the
+caller's, which may fail in ways of its own: it cannot fence, and what ran out of time may have left.
 """
 
 import asyncio
+import selectors
 from collections.abc import Callable, Mapping
-from contextvars import ContextVar
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -24,7 +26,6 @@ from paystar_async.transport.limits import CONNECT_SECONDS, IDLE_SECONDS, only_o
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
 
 _UNASKED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _COPIED = 1 << 20
@@ -35,6 +36,12 @@ _NEVER_CONNECTED = (
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+
+
+class _UnreadBytes(Exception):
+    """A reused connection holds bytes nobody has read; nothing was written to it."""
+
+
 _FOREIGN = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 
@@ -44,7 +51,7 @@ class _Attempt:
 
     Attributes:
         before_send: whom to ask for leave.
-        tells: whether the connector says when there is a connection; else it may have left from the start.
+        tells: whether it is known when there is a connection; else it may have left from the start.
         begun: whether aiohttp has tried.
         left: whether it may have left.
         refusal: what ``before_send`` raised.
@@ -61,6 +68,18 @@ class _Attempt:
         if self.begun:
             raise RuntimeError("aiohttp was about to send it once more")
         self.begun, self.left = True, not self.tells
+        send = request.send
+
+        async def send_over_clean(connection: "Connection") -> aiohttp.ClientResponse:
+            try:
+                _refuse_unread_bytes(connection)
+            except (_UnreadBytes, aiohttp.ClientConnectionError):
+                self.begun = self.left = False
+                raise
+            self.leave()
+            return await send(connection)
+
+        request.send = send_over_clean  # type: ignore[method-assign, assignment]  # the session may be the caller's
         return await go_on(request)
 
     def leave(self) -> None:
@@ -78,28 +97,71 @@ class _Attempt:
         return not self.left or (not self.tells and _never_connected(problem))
 
 
+class _Watch(asyncio.Protocol):
+    """Passes the events of a connection to aiohttp's protocol, and notes bytes that arrive between two requests."""
+
+    def __init__(self, protocol: asyncio.Protocol) -> None:
+        self._protocol = protocol
+        self.is_idle = self.has_unread = False
+
+    def start_request(self, connection: "Connection") -> None:
+        """Note that a request uses the connection until aiohttp releases it."""
+        self.is_idle = False
+        connection.add_callback(self._end_request)
+
+    def _end_request(self) -> None:
+        self.is_idle = True
+
+    def data_received(self, data: bytes) -> None:
+        self.has_unread = self.has_unread or self.is_idle
+        self._protocol.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return self._protocol.eof_received()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._protocol.connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        self._protocol.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._protocol.resume_writing()
+
+
+def _refuse_unread_bytes(connection: "Connection") -> None:
+    """Raise if the connection must not carry a request: what waits there would be read as its response.
+
+    Raises:
+        _UnreadBytes: on a reused connection; another one may be clean.
+        ClientConnectionError: on any other, or it is closed.
+    """
+    protocol, transport = connection.protocol, connection.transport
+    if protocol is None or transport is None:
+        raise aiohttp.ClientConnectionError("closed before anything was sent")
+    watch = transport.get_protocol()
+    if isinstance(watch, _Watch):
+        if watch.has_unread or protocol.should_close or _is_readable(transport):
+            raise _UnreadBytes
+    elif protocol.should_close:
+        raise aiohttp.ClientConnectionError("the server sent bytes before the request")
+    else:
+        watch = _Watch(protocol)
+        transport.set_protocol(watch)
+    watch.start_request(connection)
+
+
+def _is_readable(transport: asyncio.Transport) -> bool:
+    """Return True if bytes, or the end, wait in the socket that the loop has not read yet."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
+        return bool(selector.select(0))
+
+
 def _never_connected(problem: Exception) -> bool:
     if isinstance(problem, UnicodeError):
         return not isinstance(problem, UnicodeDecodeError)  # a host or a header that cannot be written
     return isinstance(problem, _NEVER_CONNECTED)
-
-
-_attempt: ContextVar[_Attempt] = ContextVar("paystar_async attempt")
-
-
-class _Connector(aiohttp.TCPConnector):
-    """Says when there is a connection, to the call it is for."""
-
-    async def connect(
-        self, req: aiohttp.ClientRequest, traces: "list[Trace]", timeout: aiohttp.ClientTimeout
-    ) -> "Connection":
-        connection = await super().connect(req, traces, timeout)
-        try:
-            _attempt.get().leave()
-        except BaseException:
-            connection.close()
-            raise
-        return connection
 
 
 class AiohttpEngine:
@@ -149,10 +211,13 @@ class AiohttpEngine:
             if self._given.closed:
                 raise ConfigurationError("the aiohttp session that was handed in is closed", hint="keep it open")
         attempt = _Attempt(before_send, tells=self._given is None)
-        _attempt.set(attempt)
         try:
             async with asyncio.timeout(timeout):
-                return await self._carried(method, url, headers, body, attempt)
+                while True:
+                    try:
+                        return await self._carried(method, url, headers, body, attempt)
+                    except _UnreadBytes:
+                        continue  # aiohttp has closed that connection: their number ends this
         except _FOREIGN as problem:
             if attempt.refusal is not None:
                 raise attempt.refusal from None
@@ -181,7 +246,7 @@ class AiohttpEngine:
         if self._given is not None:
             return self._given
         if self._own is None:
-            connector = _Connector(limit=self._connections, keepalive_timeout=IDLE_SECONDS)
+            connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE_SECONDS)
             self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
         return self._own
 

@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -28,6 +29,14 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "300")
+
+
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Let child processes take SIGINT, which they inherit as ignored under ``nohup`` and in CI."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

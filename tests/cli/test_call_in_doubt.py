@@ -58,6 +58,7 @@ def test_an_interrupted_call_that_moves_money_is_no_silent_one(
     assert (ran.status, ran.err) == (130, "paystar: interrupted\n")
 
 
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("status", [3, 130])
 def test_a_signal_while_a_call_is_in_flight(kind: signal.Signals, status: int, sandbox: Sandbox) -> None:

@@ -174,3 +174,32 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     os.close(write)
     assert ended.returncode == 1
     assert ended.stderr == b""
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "cp1252"])
+@pytest.mark.parametrize("arguments", [("--help",), ("doctor", "--offline"), ("call", "--help"), ("sandbox", "--help")])
+def test_output_unencodable_text_is_replaced(encoding: str, arguments: tuple[str, ...]) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "paystar_async", *arguments],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (1 if "--offline" in arguments else 0, b"")
+    assert ended.stdout.decode(encoding)
+
+
+def test_sigterm_ends_sandbox_that_ignores_sigint() -> None:
+    program = (
+        "import signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from paystar_async.cli import main\n"
+        "sys.exit(main(['sandbox', '--port', '0']))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=20)
+    assert (process.returncode, err) == (143, b"")

@@ -66,6 +66,7 @@ def all_of_it(sandbox: Sandbox) -> bool:
     }
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_after_ctrl_c_the_same_command_goes_on(file: Path, slow: Sandbox) -> None:
     with paying(file) as process:
         paid(slow, 9, process)

@@ -22,6 +22,7 @@ def process() -> Iterator["subprocess.Popen[str]"]:
         process.kill()
 
 
+@pytest.mark.usefixtures("interruptible")
 def test_its_export_lines_make_a_client_of_it_and_ctrl_c_ends_it(
     process: "subprocess.Popen[str]", run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -210,3 +210,11 @@ BROKEN: dict[str, Play] = {
     "its own request as a chunk": echo_in_a_chunk,
 }
 """How a server can fail a call that has reached it."""
+
+STRAY = {
+    "response": OK + b"X-Path: /stray\r\nContent-Length: 5\r\n\r\nstray",
+    "half a head": OK + b"X-Path: /str",
+    "interim response": b"HTTP/1.1 103 Early Hints\r\n\r\n",
+    "text": b"stray",
+}
+"""Bytes no request asked for."""

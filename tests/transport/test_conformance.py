@@ -331,6 +331,42 @@ class TestKeepAlive:
         assert bodies == [b"/0", b"/1", b"/2"]
         assert len(server.talks) == 3
 
+    @pytest.mark.parametrize("stray", c.STRAY.values(), ids=c.STRAY)
+    @pytest.mark.parametrize("status", [b"200 OK", b"204 No Content", b"304 Not Modified"])
+    @pytest.mark.parametrize("idle", [False, True])
+    async def test_unread_bytes_never_answer_the_next_call(
+        self, kind: str, stray: bytes, status: bytes, idle: bool
+    ) -> None:
+        if "aiohttp" in kind and stray == c.STRAY["half a head"]:
+            pytest.skip("known gap: aiohttp does not show that its parser holds the beginning of a head")
+
+        async def play(talk: Talk) -> None:
+            while request := await talk.request():
+                path = request.split()[1]
+                body = path if status.startswith(b"200") else b""
+                length = b"Content-Length: %d\r\n" % len(body) if body else b""
+                head = b"HTTP/1.1 " + status + b"\r\n" + length + b"X-Path: " + path + b"\r\n\r\n"
+                await talk.say(head + body, stray) if idle else await talk.say(head + body + stray)
+
+        async with serving(play) as server, opened(kind) as engine:
+            for place in range(3):
+                try:
+                    _, headers, _ = await ask(engine, f"http://127.0.0.1:{server.port}/{place}")
+                except Unanswered:
+                    continue
+                assert headers["x-path"] == f"/{place}"
+                await asyncio.sleep(0.01)  # so that the stray bytes arrive
+
+        assert len(server.talks) == len(server.requests) == 3
+
+    async def test_unread_bytes_in_the_socket_are_seen(self, kind: str) -> None:
+        async with serving(c.keep_answering) as server, opened(kind) as engine:
+            await ask(engine, server.url)
+            await server.talks[0].say(c.STRAY["response"])  # the loop does not turn before the next call
+            assert (await ask(engine, server.url))[2] == b"{}"
+
+        assert len(server.talks) == 2
+
     async def test_garbage_behind_an_answer_is_nobodys(self, kind: str) -> None:
         async with serving(c.answering(OK + b"Content-Length: 2\r\n\r\n{}trailing")) as server, opened(kind) as engine:
             for _ in range(2):
