@@ -195,7 +195,7 @@ class Paystar:
     def _wire(self) -> "Wire":
         from paystar_async.transport.wire import Wire
 
-        return Wire(self._accounts, self._base_url)
+        return Wire(self._accounts, self._base_url, self._clock)
 
     @classmethod
     @sealed

@@ -77,6 +77,8 @@ def type_schema(annotation: Any) -> Json:
     if origin in UNIONS:
         (held,) = (arg for arg in args if arg is not type(None))
         return _nullable(type_schema(held))
+    if origin is Mapping:
+        return {"type": "object"}
     if origin in (list, tuple):
         return {"type": "array", "items": type_schema(args[0])}
     if attrs.has(annotation):

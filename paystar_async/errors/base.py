@@ -202,7 +202,7 @@ class StatusError(PaystarError):
     """Paystar answered with a status that is not success; one that is not in the table is of this class itself.
 
     Attributes:
-        status: the status as it came, an int or a word.
+        status: the status as it came, an int or a word; the HTTP status where the body holds none.
         message: Paystar's own message, masked.
         fields: what it says of single fields, field → messages.
         endpoint: the row that was called (``transfers.settle``).

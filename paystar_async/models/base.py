@@ -25,6 +25,13 @@ C = TypeVar("C", bound=type)
 NOT_SENT: Mapping[str, Any] = {"sent": False}
 """Metadata of a field that is signed and does not travel."""
 
+DECIDES: Mapping[str, Any] = {"decides": True}
+"""Metadata of an optional response field that a decision rests on: an id, an amount, a status (WIRE, top).
+
+Required fields decide without it. A deciding field of an unexpected type makes the response unreadable; any other field
+reads as absent then, and ``extra`` keeps its value.
+"""
+
 
 def _converting(_: type, fields: list[Any]) -> list[Any]:
     """Give each field the converter of its kind, so that a value is refused where it is made."""
@@ -71,7 +78,7 @@ def sent(cls: C) -> C:
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def answered(cls: C) -> C:
-    """Class decorator of what is answered: the wire has checked it; ``extra`` keeps what it did not know."""
+    """Class decorator of a response: ``extra`` keeps unknown fields, and descriptive ones of an unexpected type."""
     return attrs.define(cls, frozen=True, kw_only=True, slots=True)
 
 
@@ -120,6 +127,7 @@ class FieldInfo:
     doc: str
     required: bool
     sent: bool
+    decides: bool
     item: type | None
 
 
@@ -149,6 +157,7 @@ def _info(one: Any) -> FieldInfo:
         doc=doc_of(one.type) or (kind.name if kind else ""),
         required=one.default is attrs.NOTHING,
         sent=one.metadata.get("sent", True),
+        decides=one.default is attrs.NOTHING or one.metadata.get("decides", False),
         item=_item_of(one.type),
     )
 

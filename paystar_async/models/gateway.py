@@ -6,6 +6,7 @@ from typing import Annotated, cast
 from attrs import field
 
 from paystar_async.models.base import (
+    DECIDES,
     NOT_SENT,
     Call,
     OpenEnum,
@@ -63,8 +64,8 @@ class Created:
 
     token: str = field(repr=False)
     ref_num: str
-    order_id: str | None = None
-    payment_amount: Money | None = None
+    order_id: str | None = field(default=None, metadata=DECIDES)
+    payment_amount: Money | None = field(default=None, metadata=DECIDES)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
@@ -73,7 +74,7 @@ class Verified:
     """A payment that is yours; ``price`` is Rial and must equal the amount you asked for."""
 
     price: Money
-    ref_num: str | None = None
+    ref_num: str | None = field(default=None, metadata=DECIDES)
     card_number: str | None = field(default=None, repr=mask_card)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
@@ -83,10 +84,10 @@ class GatewayTransaction:
     """Where a gateway transaction stands."""
 
     status: GatewayStatus
-    ref_num: str | None = None
-    order_id: str | None = None
+    ref_num: str | None = field(default=None, metadata=DECIDES)
+    order_id: str | None = field(default=None, metadata=DECIDES)
     payment_date: str | None = None
-    payment_amount: Money | None = None
+    payment_amount: Money | None = field(default=None, metadata=DECIDES)
     ref_id: str | None = None
     tracking_code: str | None = None
     card_number: str | None = field(default=None, repr=mask_card)

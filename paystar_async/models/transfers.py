@@ -5,7 +5,7 @@ from typing import Annotated
 
 from attrs import field
 
-from paystar_async.models.base import Call, OpenEnum, answered, names_only, no_extra, sent, several
+from paystar_async.models.base import DECIDES, Call, OpenEnum, answered, names_only, no_extra, sent, several
 from paystar_async.values.account import AccountNumber, Destination
 from paystar_async.values.dates import Day
 from paystar_async.values.mask import mask_account
@@ -42,8 +42,8 @@ class Transfer:
 class Settlement:
     """What is known of one transfer. ``extra`` holds what else the bank says of it."""
 
-    hashid: str | None = None
-    track_id: str | None = None
+    hashid: str | None = field(default=None, metadata=DECIDES)
+    track_id: str | None = field(default=None, metadata=DECIDES)
     status: TransferStatus
     message: str | None = field(default=None, repr=False)
     ref_code: str | None = None
@@ -55,7 +55,7 @@ class Balance:
     """What is in an account, in Rial."""
 
     balance: Money
-    available_balance: Money | None = None
+    available_balance: Money | None = field(default=None, metadata=DECIDES)
     account_number: str | None = field(default=None, repr=mask_account)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
@@ -64,11 +64,11 @@ class Balance:
 class Transaction:
     """One line of a statement. Amounts are Rial; the time is the bank's own Jalali text."""
 
-    credit_amount: Money | None = None
-    debit_amount: Money | None = None
+    credit_amount: Money | None = field(default=None, metadata=DECIDES)
+    debit_amount: Money | None = field(default=None, metadata=DECIDES)
     transaction_trace: str | None = None
     transaction_date_time: str | None = None
-    additional: str | None = field(default=None, repr=False)
+    additional: Mapping[str, object] | None = field(default=None, repr=False, hash=False)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
@@ -76,7 +76,7 @@ class Transaction:
 class Statement:
     """The lines of a statement, in the bank's order."""
 
-    transactions: tuple[Transaction, ...] = ()
+    transactions: tuple[Transaction, ...] = field(default=(), metadata=DECIDES)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 

@@ -8,6 +8,7 @@ from attrs import field
 from paystar_async.models.base import Call, answered, names_only, no_extra, sent, several
 from paystar_async.models.transfers import Settlement
 from paystar_async.values.iban import Iban
+from paystar_async.values.mask import mask_iban
 from paystar_async.values.money import Money, TransferAmount
 from paystar_async.values.text import PersonName, TrackId, WithdrawType
 
@@ -26,9 +27,33 @@ class WalletTransfer:
 
 
 @answered
+class CreatedTransfer:
+    """A transfer as a created settlement repeats it, in Rial."""
+
+    amount: Money | None = None
+    destination_number: str | None = field(default=None, repr=mask_iban)
+    destination_firstname: str | None = field(default=None, repr=False)
+    destination_lastname: str | None = field(default=None, repr=False)
+    track_id: str | None = None
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
+
+
+@answered
+class CreatedSettlement:
+    """A settlement that the service created; ``amount_with_wage`` is Rial, the fee included."""
+
+    id: str | None = None
+    amount_with_wage: Money | None = None
+    data: CreatedTransfer | None = None
+    extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
+
+
+# No field decides: whatever an accepted call answers with, it was accepted. (WIRE §5, seen through a wrapper.)
+@answered
 class Accepted:
     """The service took the request; what becomes of each transfer is asked by ``wallet.find``."""
 
+    created_settlements: tuple[CreatedSettlement, ...] = ()
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 

@@ -12,6 +12,7 @@ from paystar_async.errors import (
     ParameterMismatch,
     PaymentFailed,
     PaystarError,
+    StatusError,
     UnknownRefNum,
     VerificationFailed,
     http_may_have_executed,
@@ -163,7 +164,8 @@ def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: in
 
 def is_passing(error: PaystarError) -> bool:
     """Whether the inquiry may well be answered when it is asked again."""
-    if isinstance(error, BadAnswer):
+    is_status_of_http = isinstance(error, StatusError) and error.status == error.http_status
+    if isinstance(error, BadAnswer) or is_status_of_http:
         return error.http_status is None or http_may_have_executed(error.http_status)
     return is_transient(error) or type(error).executed == "maybe"
 

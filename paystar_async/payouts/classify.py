@@ -6,6 +6,7 @@ counts as one only where it is listed below; whatever is not recognised is AMBIG
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import cast
 
@@ -17,6 +18,7 @@ from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, WalletTransfer
 from paystar_async.values.digits import compact
 from paystar_async.values.mask import scrub
+from paystar_async.values.money import read_answer
 
 Value = Transfer | WalletTransfer
 Own = Callable[[str], str]
@@ -193,16 +195,15 @@ def together(entries: Sequence[Settlement]) -> Known:
 
 
 _DECIDED = {TransferStatus.SUCCESS, TransferStatus.FAILED, TransferStatus.PENDING}
-_AMOUNT = re.compile(r"([0-9]{1,19})(?:\.0+)?")
 _IBAN = re.compile(r"IR[0-9]{24}")
 _ACCOUNT = re.compile(r"[0-9./-]{5,26}")
 
 
 def _difference(value: Value, entry: Settlement) -> str:
     """Which field of what was sent the entry contradicts, if it repeats one at all."""
-    amount = _AMOUNT.fullmatch(str(entry.extra.get("amount")).replace(",", ""))
-    if amount and int(amount[1]) != value.amount:
-        return "amount"
+    with suppress(ValueError):  # what is no amount contradicts none
+        if abs(read_answer(entry.extra.get("amount"))) != value.amount:  # a debit may be shown as negative
+            return "amount"
     if isinstance(value, WalletTransfer):
         return "destination" if _is_another(value.destination_number, entry.extra.get("destination_number")) else ""
     if _is_another(value.destination_account, entry.extra.get("destination_account")):

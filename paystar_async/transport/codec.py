@@ -1,36 +1,21 @@
-"""JSON in and out, stricter than the library: what one parser takes and another refuses is refused here.
+"""JSON in and out: the standard library's, without what parsers read differently.
 
-orjson does the work where it is installed, the stdlib where not. The verdict is the stdlib's: what orjson refuses,
-and the little that it reads otherwise, is read again by the stdlib, so that nobody can tell which one it was.
+Duplicate names are refused here. NaN, integers beyond 64 bits and half surrogates are refused in
+``transport.structure``, where a decision rests on them: elsewhere they must not make a response unreadable.
 """
 
-import importlib
 import json
-import math
 import re
 from collections.abc import Iterable
 from itertools import chain
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 DEEPEST = 64
 MAX_VALUES = 1_000_000
 """Values and names in one body; each takes a hundred bytes of memory, however few it takes on the wire."""
 
-
-def _installed() -> Any:
-    try:
-        return importlib.import_module("orjson")
-    except ImportError:
-        return None
-
-
-_orjson = _installed()
-# orjson makes a float of an integer beyond 64 bits. (The digits of an IBAN stand behind its letters.)
-_MANY_DIGITS, _ONE_DIGIT = b"0" * 19, bytes.maketrans(b"123456789", b"0" * 9)
-_LONG_NUMBER = re.compile(rb"(?:^|[-\[:,\s])[0-9]{19}")
-_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-
-
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _CONTAINERS = frozenset({dict, list})
 
 
@@ -39,40 +24,25 @@ class Unreadable(ValueError):
 
 
 def dumps(value: object) -> bytes:
-    """The value as compact UTF-8 JSON."""
-    if _orjson is not None:
-        try:
-            written: bytes = _orjson.dumps(value)
-        except TypeError:
-            pass
-        else:
-            if b"null" not in written:
-                return written
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    """Return the value as compact UTF-8 JSON."""
+    return _ENCODER.encode(value).encode()
 
 
 def loads(body: bytes) -> object:
-    """The value that the bytes hold; raises Unreadable."""
+    """Return the value that the bytes hold, its texts without U+0000.
+
+    One byte order mark before the JSON is ignored.
+
+    Raises:
+        Unreadable: the bytes are not JSON, name one field of an object twice, or exceed the bounds above.
+    """
     # Texts that hold these signs are counted with them, so the bound is far above what a response needs.
     if len(body) > MAX_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
         raise Unreadable("too many values")
-    if _orjson is None or (_MANY_DIGITS in body.translate(_ONE_DIGIT) and _LONG_NUMBER.search(body)):
-        return _read(body)
+    if rb"\u0000" in body:
+        body = _ESCAPED_NUL.sub(rb"\1", body)  # before names are compared; PostgreSQL stores no U+0000
     try:
-        value = _orjson.loads(body)
-    except ValueError:
-        return _read(body)
-    if len(body) > 2 * DEEPEST:  # one that deep takes more
-        _refuse_depth(body, value)
-    return value
-
-
-def _read(body: bytes) -> object:
-    """The same by the stdlib, which says why it refuses."""
-    if body.startswith(b"\xef\xbb\xbf"):
-        raise Unreadable("a byte order mark")
-    try:
-        value = json.loads(body.decode(), parse_constant=_refuse, parse_int=_integer, parse_float=_float)
+        value = _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK).decode())
     except UnicodeDecodeError:
         raise Unreadable("not UTF-8") from None
     except RecursionError:
@@ -82,26 +52,18 @@ def _read(body: bytes) -> object:
     except ValueError:
         raise Unreadable("not JSON") from None
     _refuse_depth(body, value)
-    if _SURROGATE.search(body):
-        _refuse_surrogates(value)
     return value
 
 
-def _refuse(word: str) -> NoReturn:
-    raise Unreadable(f"{word} is not a number")
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    value = dict(pairs)
+    if len(value) != len(pairs):
+        raise Unreadable("a name that stands twice in one object")
+    return value
 
 
-def _integer(digits: str) -> int:
-    if len(digits) > 20 or not -(2**63) <= int(digits) < 2**64:
-        raise Unreadable("an integer beyond 64 bits")
-    return int(digits)
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise Unreadable("a number beyond all bounds")
-    return number
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+_DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def _children(value: Any) -> Iterable[Any]:
@@ -118,10 +80,3 @@ def _refuse_depth(body: bytes, value: Any) -> None:
         children = chain.from_iterable(map(_children, level))
         level = [child for child in children if type(child) in _CONTAINERS]
     raise Unreadable("nested too deep")
-
-
-def _refuse_surrogates(value: Any) -> None:
-    try:
-        json.dumps(value, ensure_ascii=False).encode()
-    except UnicodeEncodeError:
-        raise Unreadable("half a surrogate pair") from None

@@ -4,15 +4,15 @@ The innermost room, and the only one where a secret or a signature is written do
 – rings, logs, journals, tracebacks – never holds one.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import islice
-from typing import Any, TypeVar, cast
+from collections.abc import Mapping
+from typing import Any, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from attrs import define, field
 
 from paystar_async.accounts import Accounts
-from paystar_async.endpoint import Endpoint, Request, Response, answer
+from paystar_async.clock import Clock, SystemClock
+from paystar_async.endpoint import Endpoint, Realm, Request, Response, answer
 from paystar_async.errors import (
     BY_STATUS,
     BadAnswer,
@@ -23,6 +23,7 @@ from paystar_async.errors import (
     InvalidToken,
     ServerFault,
     StatusError,
+    Unauthenticated,
     http_may_have_executed,
     status_class,
 )
@@ -30,14 +31,14 @@ from paystar_async.models.base import Call, answer_type
 from paystar_async.transport import codec
 from paystar_async.transport.form import Form, plain
 from paystar_async.transport.hiding import Hiding
+from paystar_async.transport.refusal import fields_of, message_of
+from paystar_async.transport.retry_after import retry_after_seconds
 from paystar_async.transport.structure import structure
 from paystar_async.values.secret import Secret
 
 T = TypeVar("T")
 
 MANY = 100
-MAX_FIELDS, MAX_MESSAGES = 50, 3
-"""Refused fields of an answer that are kept, and messages of each."""
 SUCCESS = frozenset({1, "ok"})
 # assumed: a refused key is refused before anything is executed, also in a call of several transfers. Any other refusal
 # of several may come after some of them were executed.
@@ -66,10 +67,11 @@ class Wire:
     Args:
         accounts: who asks, and with which secrets.
         base_url: where the paths begin.
+        clock: what time it is, for a ``Retry-After`` that is a date.
     """
 
-    def __init__(self, accounts: Accounts, base_url: str) -> None:
-        self._accounts, self._base_url = accounts, base_url
+    def __init__(self, accounts: Accounts, base_url: str, clock: Clock | None = None) -> None:
+        self._accounts, self._base_url, self._clock = accounts, base_url, clock or SystemClock()
         self._forms: dict[int, Form] = {}
         self._hiding: dict[Secret | None, Hiding] = {}
         self._latest: tuple[Secret | None, Hiding | None] = None, None  # one tuple: loops in other threads read it too
@@ -127,33 +129,46 @@ class Wire:
             BadAnswer: there is no envelope, or its data does not fit the row's answer.
         """
         try:
-            envelope = _envelope(body) if envelope is None else envelope
-            said = envelope.get("status")
-            status = said if type(said) is int else _status(envelope)
-            message = envelope.get("message")
-            text = message if isinstance(message, str) else ""
+            envelope = _envelope(body, http_status) if envelope is None else envelope
+            status = _status(envelope, http_status)
             if status in SUCCESS:
                 value = structure(answer_type(type(request.value)), envelope.get("data"))
-                return answer(value, status, self._shown(request, text), http_status, headers, body)
+                message = envelope.get("message")
+                text = self._shown(request, message) if isinstance(message, str) else ""
+                return answer(value, status, text, http_status, headers, body)
         except BadAnswer as bad:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
         else:
-            raise self._refusal(request, status, text, envelope.get("data"), http_status, _retry_after(headers))
+            retry_after = retry_after_seconds(headers, self._clock.time())
+            raise self._refusal(request, status, envelope, http_status, retry_after)
         raise BadAnswer(
             path,
             reason + _ABOUT_HTTP.get(http_status, ""),
             http_status=http_status,
-            retry_after=_retry_after(headers),
+            retry_after=retry_after_seconds(headers, self._clock.time()),
         )
 
     def _refusal(
-        self, request: Request[Any], status: int | str, text: str, data: object, http_status: int, after: float | None
+        self,
+        request: Request[Any],
+        status: int | str,
+        envelope: Mapping[str, object],
+        http_status: int,
+        after: float | None,
     ) -> StatusError:
         endpoint = request.endpoint
-        kind = status_class(status)
+        kind, text = status_class(status), message_of(envelope)
         if text.strip() == INVALID_ACCESS and kind in (StatusError, ServerFault, InvalidInput):
             kind = InvalidToken  # assumed
-        fields = {self._shown(request, name): [self._shown(request, one) for one in told] for name, told in _told(data)}
+        elif http_status == 401 and kind is StatusError:
+            # assumed, as RFC 9110 §15.5.2 has it: a request that is answered with 401 has not been applied.
+            kind = Unauthenticated if endpoint.realm is Realm.GATEWAY else InvalidToken
+        if status == http_status:
+            text = (text + _ABOUT_HTTP.get(http_status, "")).removeprefix("; ")
+        fields = {
+            self._shown(request, name): [self._shown(request, text) for text in texts]
+            for name, texts in fields_of(envelope).items()
+        }
         is_key_refusal = kind in _KEY_REFUSALS and not fields
         executed: Executed | None = None
         if http_may_have_executed(http_status) or (self._sends_several(request) and not is_key_refusal):
@@ -194,37 +209,29 @@ _ABOUT_HTTP = {
 """What an HTTP status says for itself where no envelope came with it."""
 
 
-def _told(data: object) -> Iterator[tuple[str, list[str]]]:
-    """What the answer says of single fields: a map field → message or messages. A server may name a million."""
-    if not isinstance(data, dict):
-        return
-    fields = 0
-    for name, told in cast("dict[str, object]", data).items():
-        texts = cast("list[object]", told) if isinstance(told, list) else [told]
-        messages = list(islice((one for one in texts if isinstance(one, str)), MAX_MESSAGES))
-        if messages:
-            yield name, messages
-            fields += 1
-        if fields == MAX_FIELDS:
-            return
-
-
-def _envelope(body: bytes) -> dict[str, object]:
+def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
+    """Return the envelope; an empty one for a 401, which is a refusal of the key whatever its body is."""
     try:
         value = codec.loads(body)
     except codec.Unreadable as problem:
+        if http_status == 401:
+            return {}
         reason = str(problem) if body.strip() else "an empty body"
         if body.lstrip()[:1] == b"<":
             reason = "an HTML page"
         raise BadAnswer("$", f"expected a JSON envelope, got {reason}") from None
     if isinstance(value, dict):
         return value  # pyright: ignore[reportUnknownVariableType]
+    if http_status == 401:
+        return {}
     raise BadAnswer("$", "expected a JSON object")
 
 
-def _status(envelope: Mapping[str, object]) -> int | str:
-    """The status that is no number, or is written as a text."""
+def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
+    """Return the status of an envelope, or the HTTP status of a refusal that has none of its own."""
     status = envelope.get("status")
+    if type(status) is int and -(2**63) <= status < 2**64:
+        return status
     if isinstance(status, str) and status.strip():
         word = status.strip()
         if word.removeprefix("-").isdecimal() and len(word) < 10:
@@ -233,9 +240,7 @@ def _status(envelope: Mapping[str, object]) -> int | str:
     message = envelope.get("message")
     if isinstance(message, str) and message.strip() == INVALID_ACCESS:
         return 4
+    is_absent = status is None or isinstance(status, str)
+    if is_absent and (http_status == 401 or (400 <= http_status < 500 and message_of(envelope))):
+        return http_status
     raise BadAnswer("$.status", "expected a status, an int or a word")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    text = headers.get("retry-after", "").strip()
-    return float(text) if text.isascii() and text.isdecimal() and len(text) < 8 else None

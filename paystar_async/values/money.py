@@ -58,11 +58,26 @@ GatewayAmount = Annotated[
 ]
 """What a payment asks for: whole Rial, 5,000 or more."""
 
-_DIGITS = re.compile(r"-?[0-9]{1,19}|-?[0-9]{1,3}(?:,[0-9]{3}){1,6}")
+_AMOUNT = re.compile(r"(-?(?:[0-9]{1,19}|[0-9]{1,3}([, ])[0-9]{3}(?:\2[0-9]{3})*))(?:\.0+)?")
+# assumed: "50.000" may be fifty thousand with a point between the thousands, or fifty with three decimals.
+_AMBIGUOUS = re.compile(r"-?[1-9][0-9]{0,2}\.000")
+_SEPARATORS = str.maketrans(
+    {
+        **dict.fromkeys("\u066c\u060c", ","),
+        "\u066b": ".",
+        **dict.fromkeys("\u00a0\u2007\u2009\u202f", " "),
+        **dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069\ufeff"),
+    }
+)
+"""Arabic separators, no-break and thin spaces, and invisible marks, as they stand in amounts."""
 
 
 def read_answer(value: object) -> int:
-    """An amount as Paystar answers it: an int, an integral float, digits with or without thousands commas.
+    """Return an amount of a response, in Rial.
+
+    Args:
+        value: an int, an integral float, or a text of digits (Persian and Arabic ones too) with or without thousands
+            separators, decimals that are zeros, and blanks around. A text is never read through a float.
 
     Raises:
         ValueError: it is none of these, or not exactly known.
@@ -71,8 +86,11 @@ def read_answer(value: object) -> int:
     # From 2**53 on a float stands for several integers, and no one can say which was meant.
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         number = int(value)
-    elif isinstance(value, str) and _DIGITS.fullmatch(digits := fold(value)):
-        number = int(digits.replace(",", ""))
+    elif isinstance(value, str):
+        text = fold(value).translate(_SEPARATORS).strip()
+        match = _AMOUNT.fullmatch(text)
+        if match and not _AMBIGUOUS.fullmatch(text):
+            number = int(match[1].replace(",", "").replace(" ", ""))
     rial = whole(number, "not a whole amount of Rial")
     if abs(rial) > MOST:
         raise ValueError("beyond 64 bits")

@@ -50,6 +50,8 @@ REFUSED: dict[str, Raw] = {
     "5": refused(5, "expired token", http=400),
     "unauthenticated": refused("unauthenticated", "no", http=401),
     "Persian": refused(0, INVALID_ACCESS, http=400),
+    "HTTP 401 of a framework": (401, {}, b'{"message": "Unauthenticated."}'),
+    "HTTP 401 with a page": (401, {}, b"<html>no"),
     "Persian without a status": (400, {}, f'{{"message": "{INVALID_ACCESS}"}}'.encode()),
 }
 KEYLESS = Application(id="app-1", access_password="pass-app", refresh_token="refresh-0")
@@ -194,8 +196,9 @@ async def test_a_key_that_is_refused_again_is_the_end(kind: str) -> None:
     assert (at.asked, at.shown) == (1, ["key-0", "key-1"])
 
 
-async def test_a_transfer_refused_for_its_key_is_sent_once_more() -> None:
-    at = Setting(play=in_turn(ok(entry("t-1"), status="ok")))
+@pytest.mark.parametrize("kind", REFUSED)
+async def test_a_transfer_refused_for_its_key_is_sent_once_more(kind: str) -> None:
+    at = Setting(play=in_turn(ok(entry("t-1"), status="ok")), refusal=REFUSED[kind])
     at.server.keys.clear()
 
     await settle(at.paystar)

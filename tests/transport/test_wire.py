@@ -27,7 +27,8 @@ from paystar_async.models.identity import Match
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.table import BY_ID, RENEWALS
-from paystar_async.transport.wire import MAX_FIELDS, MAX_MESSAGES, Wire
+from paystar_async.transport.refusal import MAX_FIELDS, MAX_MESSAGES
+from paystar_async.transport.wire import Wire
 from paystar_async.version import USER_AGENT
 from tests.describe.planting import examples
 from tests.transport.asking import (
@@ -444,10 +445,11 @@ def test_an_http_status_that_is_a_refusal_leaves_it_a_no(http_status: int) -> No
         ("nan", None),
         ("99999999", None),
         ("٥", None),
-        ("Wed, 21 Oct 2026 07:28:00 GMT", None),
+        ("tomorrow", None),
+        ("Wed, 21 Oct 1998 07:28:00 GMT", 0.0),
     ],
 )
-def test_retry_after_is_read_where_it_is_seconds(header: str, seconds: float | None) -> None:
+def test_retry_after_is_read_where_it_is_known(header: str, seconds: float | None) -> None:
     assert refused("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
     with pytest.raises(BadAnswer) as caught:
         answered("identity.match_mobile", b"", 503, {"retry-after": header})
@@ -462,7 +464,10 @@ def test_retry_after_is_read_where_it_is_seconds(header: str, seconds: float | N
         (b"<html><body>502 Bad Gateway", "$", "an HTML page"),
         (b"  <!doctype html>", "$", "an HTML page"),
         (b'{"status": 1, "data": {"is_mat', "$", "not JSON"),
-        (b'\xef\xbb\xbf{"status":1}', "$", "a byte order mark"),
+        (b'{"status": 0, "status": 1}', "$", "a name that stands twice in one object"),
+        (b'{"status": 1, "data": {"is_matched": true, "is_matched": true}}', "$", "a name that stands twice"),
+        (b'{"status": 18446744073709551616}', "$.status", "expected a status"),
+        (b'{"status": NaN}', "$.status", "expected a status"),
         (b"[]", "$", "expected a JSON object"),
         (b"null", "$", "expected a JSON object"),
         (b'"ok"', "$", "expected a JSON object"),
@@ -474,7 +479,7 @@ def test_retry_after_is_read_where_it_is_seconds(header: str, seconds: float | N
         (b'{"status": [1]}', "$.status", "expected a status"),
         (b'{"status": 1}', "$.data", "expected an object, got null"),
         (b'{"status": 1, "data": {"is_matched": "false"}}', "$.data.is_matched", "expected true or false"),
-        (b'{"status": 1, "data": {"is_matched": NaN}}', "$", "NaN is not a number"),
+        (b'{"status": 1, "data": {"is_matched": NaN}}', "$.data.is_matched", "expected true or false, got a number"),
     ],
 )
 @pytest.mark.parametrize("http_status", [200, 502])
@@ -611,10 +616,72 @@ def test_an_application_is_asked_with_its_own_password_only() -> None:
     assert fields_in(outgoing(example_of("inquiry.iban"), other))["application_id"] == "78"
 
 
-@pytest.mark.parametrize(("http", "said"), [(401, "the key"), (403, "address"), (404, "end in /api"), (429, "less")])
+@pytest.mark.parametrize(("http", "said"), [(403, "address"), (404, "end in /api"), (429, "less")])
 def test_an_answer_from_something_else_says_what_its_http_status_means(http: int, said: str) -> None:
     with pytest.raises(BadAnswer, match=said):
         Wire(ACCOUNTS, BASE).decode(request_of(example_of("transfers.find")), http, {}, b"Not Found")
+
+
+def test_decode_byte_order_mark_and_odd_message_are_read() -> None:
+    for message in (b'{"a": [NaN]}', b"[]", b"1e999", rb'"\ud800"', b"null"):
+        body = b'\xef\xbb\xbf{"status": 1, "message": ' + message + b', "data": {"is_matched": true, "x": NaN}}'
+
+        assert answered("identity.match_mobile", body).value.is_matched is True
+
+
+FRAMEWORK_BODIES: list[tuple[dict[str, object], str, dict[str, list[str]]]] = [
+    (
+        {"message": "The data was invalid.", "errors": {"amount": ["too low"]}},
+        "The data was invalid.",
+        {"amount": ["too low"]},
+    ),
+    ({"error": "Forbidden"}, "Forbidden", {}),
+    ({"error": {"message": "no such thing", "code": 5}}, "no such thing", {}),
+    ({"detail": "Not Found"}, "Not Found", {}),
+    ({"detail": [{"loc": ["body", "amount"], "msg": "too low"}], "title": "bad"}, "bad", {"body.amount": ["too low"]}),
+    ({"status": None, "message": ["one", "two"], "errors": 5}, "one; two", {}),
+    ({"message": "x\x1b[2J\nthe-key\u202e"}, "x [2J ***", {}),
+]
+
+
+@pytest.mark.parametrize(("body", "message", "fields"), FRAMEWORK_BODIES)
+@pytest.mark.parametrize("http_status", [403, 404, 413, 422])
+def test_decode_framework_refusal_shows_message_and_fields(
+    body: dict[str, object], message: str, fields: dict[str, list[str]], http_status: int
+) -> None:
+    error = refused("transfers.settle", json.dumps(body).encode(), http_status)
+
+    assert type(error) is StatusError
+    assert error.message.startswith(message)
+    assert (error.fields, error.status, error.executed) == (fields, http_status, "maybe")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"message": "Unauthenticated."}', envelope("error")])
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [("transfers.settle", InvalidToken), ("wallet.balance", InvalidToken), ("gateway.verify", Unauthenticated)],
+)
+def test_decode_http_401_is_a_refused_key(row: str, kind: type[StatusError], body: bytes) -> None:
+    error = refused(row, body, 401)
+
+    assert (type(error), error.executed, error.http_status) == (kind, "no", 401)
+
+
+@pytest.mark.parametrize("body", [envelope(0), envelope(9)])
+def test_decode_http_401_with_known_status_is_that_status(body: bytes) -> None:
+    assert type(refused("transfers.settle", body, 401)) is not InvalidToken
+
+
+def test_decode_http_401_of_success_is_no_refusal() -> None:
+    with pytest.raises(BadAnswer):
+        answered("transfers.settle", envelope("ok", "?"), 401)
+
+
+@pytest.mark.parametrize("body", [b'{"message": "Server Error"}', b'{"error": "x"}'])
+@pytest.mark.parametrize("http_status", [200, 302, 500, 503])
+def test_decode_body_without_status_is_unreadable(body: bytes, http_status: int) -> None:
+    with pytest.raises(BadAnswer):
+        answered("transfers.settle", body, http_status)
 
 
 def test_decode_a_million_refused_fields_keeps_some() -> None:

@@ -61,6 +61,17 @@ def test_a_refused_amount_is_told_of_the_units(alias: object, value: object) -> 
         ("-5,000", -5_000),
         (-5_000, -5_000),
         (str(MOST), MOST),
+        ("10.0", 10),
+        ("50000.00", 50_000),
+        ("50,000.00", 50_000),
+        ("50000.000", 50_000),
+        ("0.000", 0),
+        (" 50000 ", 50_000),
+        ("\u00a050\u202f000\u200f", 50_000),
+        ("۵۰٬۰۰۰٫۰۰", 50_000),
+        ("٥٠٬٠٠٠", 50_000),
+        ("50\u060c000", 50_000),
+        ("9,007,199,254,740,993.0", 9_007_199_254_740_993),
     ],
 )
 def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: object, rial: int) -> None:
@@ -70,7 +81,11 @@ def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: objec
 
 @pytest.mark.parametrize(
     "answered",
-    [True, 10_000.5, 2.0**53, float("inf"), float("nan"), "", "1,23", "1e3", "10.0", "0x10", None, MOST + 1, "9" * 19],
+    [
+        *[True, 10_000.5, 2.0**53, float("inf"), float("nan"), "", "1,23", "1e3", "0x10", None, MOST + 1, "9" * 19],
+        *["10.5", "10.05", "10.", ".0", "50.000", "1,000 000", "1 2", "5 0000", "1.000.000", "1,000,00.0", "50.0.0"],
+        *["+5", " ", "10.0e0", "1٬2", f"{MOST + 1}.0", "9" * 5000],
+    ],
 )
 def test_an_answered_amount_that_is_not_exact_is_refused(answered: object) -> None:
     refusal(Money, answered)

@@ -1,0 +1,43 @@
+"""How long a server asks its client to wait."""
+
+from collections.abc import Mapping
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+_MAX_CLOCK_SKEW_SECONDS = 86_400.0
+"""A ``Date`` header further from the local clock than this is not believed."""
+
+
+def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
+    """Return the seconds that ``Retry-After`` asks to wait, or None if it is missing or unreadable.
+
+    A date is counted from the response's own ``Date`` where that is plausible, so that a local clock that is wrong
+    does not shorten the wait; a date in the past is no wait.
+
+    Args:
+        headers: the response headers, names in lower case.
+        now: seconds since 1970 by the local clock.
+
+    Source: RFC 9110 §10.2.3
+    """
+    text = headers.get("retry-after", "").strip()
+    if text.isascii() and text.isdecimal():
+        return float(text) if len(text) < 8 else None
+    at = _seconds_since_1970(text)
+    if at is None:
+        return None
+    sent_at = _seconds_since_1970(headers.get("date", ""))
+    if sent_at is None or abs(sent_at - now) > _MAX_CLOCK_SKEW_SECONDS:
+        sent_at = now
+    return max(0.0, at - sent_at)
+
+
+def _seconds_since_1970(text: str) -> float | None:
+    if not text or len(text) > 64:
+        return None
+    try:
+        moment = parsedate_to_datetime(text)
+        # Without a zone it is UTC: HTTP knows no other, and obsolete forms leave it out.
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
