@@ -164,8 +164,7 @@ def _without_inquiry(error: PaystarError, said: Verified | Undecided, amount: in
 
 def is_passing(error: PaystarError) -> bool:
     """Whether the inquiry may well be answered when it is asked again."""
-    is_status_of_http = isinstance(error, StatusError) and error.status == error.http_status
-    if isinstance(error, BadAnswer) or is_status_of_http:
+    if isinstance(error, BadAnswer) or (isinstance(error, StatusError) and error.status == error.http_status):
         return error.http_status is None or http_may_have_executed(error.http_status)
     return is_transient(error) or type(error).executed == "maybe"
 

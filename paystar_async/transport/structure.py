@@ -123,9 +123,11 @@ def _structure_accepted(kind: Any) -> Callable[[object, Any], Accepted]:
     """Return what reads the response to an accepted call: whatever its data is, the transfers were accepted."""
     read_model = _structure_model(kind)
 
-    def read(value: Any, _: Any) -> Accepted:
-        is_model = isinstance(value, dict) or _is_nothing(value)
-        return read_model(value, kind) if is_model else Accepted(extra={"data": value})
+    def read(value: object, _: Any) -> Accepted:
+        try:
+            return cast("Accepted", read_model(value, kind))
+        except _Misfit:
+            return Accepted(extra={"data": value})
 
     return read
 
