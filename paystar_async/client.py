@@ -87,7 +87,8 @@ class Paystar:
             closed here.
         crypto: seals what lies in the database and in a key store that is given as a path or address; what was stored
             before it was given can still be read. None: stored as it is.
-        engine: ``"httpx"``, ``"fast"``, ``"aiohttp"``, or a client, session, transport or engine, never closed here.
+        engine: ``"auto"``, ``"native"``, ``"httpx"``, ``"httpx2"``, ``"aiohttp"``, or a client, session, transport or
+            engine, never closed here.
         middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
         clock: what time it is; a ``ManualClock`` in tests.
         on_event: told of renewed and lost keys, of retries, and of payouts that Paystar refuses; must not block.
@@ -111,7 +112,7 @@ class Paystar:
         keys: str | KeyStore | None = None,
         database: str | PathLike[str] | Database | None = None,
         crypto: Crypto | None = None,
-        engine: "GivenEngine" = "httpx",
+        engine: "GivenEngine" = "auto",
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
         on_event: OnEvent | None = None,

@@ -311,7 +311,7 @@ async def test_the_default_engine_is_httpx_and_a_test_that_mocks_it_reaches_no_n
     with respx.mock(base_url="https://core.paystar.ir/api") as mock:
         route = mock.post("/open-banking/service/info-matching/mobile-national-id")
         route.respond(json={"status": 1, "data": {"is_matched": True}})
-        async with client("httpx") as paystar:
+        async with client("auto") as paystar:
             assert (await paystar.send(MATCH)).value.is_matched
 
     assert route.called
@@ -396,7 +396,7 @@ async def test_a_ring_is_told_the_row_by_its_name() -> None:
 )
 def test_an_argument_that_makes_no_sense_is_refused_when_the_client_is_made(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError) as error:
-        client("httpx", **{name: value}) if name != "engine" else client(value)
+        client("auto", **{name: value}) if name != "engine" else client(value)
 
     assert error.value.executed == "no"
 

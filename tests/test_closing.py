@@ -87,7 +87,7 @@ async def test_a_call_that_queued_for_a_slot_is_not_sent_over_a_connection_opene
 
     with respx.mock:
         route = respx.get(url__regex=r"/balance").mock(side_effect=held)
-        paystar = client("httpx", clock=QuickClock(), concurrency=1)
+        paystar = client("auto", clock=QuickClock(), concurrency=1)
         calls = [asyncio.create_task(paystar.transfers.balance(account_number="0100000000001")) for _ in range(3)]
         await settled()
         await paystar.aclose()

@@ -14,7 +14,7 @@ from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 from tests.support import transfer
 
-each_engine = pytest.mark.parametrize("engine", ["httpx", "fast", "aiohttp"])
+each_engine = pytest.mark.parametrize("engine", ["auto", "native", "httpx", "httpx2", "aiohttp"])
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +68,11 @@ async def test_payouts_refuse_an_engine_that_cannot_fence_before_anything_is_pla
 ) -> None:
     sandbox, _ = served
 
-    async with client(served, "fast", database=tmp_path / "paystar.db") as paystar:
-        with pytest.raises(ConfigurationError, match="httpx"):
+    async with (
+        aiohttp.ClientSession() as session,
+        client(served, session, database=tmp_path / "paystar.db") as paystar,
+    ):
+        with pytest.raises(ConfigurationError, match="auto"):
             await paystar.payouts.submit([transfer("unfenced")], batch_id="b-1")
 
     assert "unfenced" not in sandbox.ledger

@@ -97,7 +97,7 @@ async def some_calls(paystar: Paystar, *, close: bool = True) -> None:
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_one_client_serves_one_loop_after_the_other(backend: str) -> None:
     with _server() as url:
-        paystar = client("httpx", base_url=url, concurrency=3)
+        paystar = client("auto", base_url=url, concurrency=3)
         for _ in range(3):
             anyio.run(some_calls, paystar, backend=backend)
     gc.collect()
@@ -105,7 +105,7 @@ def test_one_client_serves_one_loop_after_the_other(backend: str) -> None:
 
 def test_one_client_serves_asyncio_and_then_trio() -> None:
     with _server() as url:
-        paystar = client("httpx", base_url=url)
+        paystar = client("auto", base_url=url)
         for backend in ("asyncio", "trio", "asyncio"):
             anyio.run(some_calls, paystar, backend=backend)
     gc.collect()
@@ -137,7 +137,7 @@ def test_one_client_serves_two_loops_in_two_threads() -> None:
             failures.append(error)
 
     with _server() as url:
-        paystar = client("httpx", base_url=url, concurrency=2)
+        paystar = client("auto", base_url=url, concurrency=2)
         threads = [threading.Thread(target=run, args=(paystar, one)) for one in ("asyncio", "trio")]
         for one in threads:
             one.start()
@@ -190,7 +190,7 @@ async def test_two_clients_in_one_loop_share_no_session() -> None:
     assert (len(first.sent), len(second.sent)) == (1, 2)
 
 
-@pytest.mark.parametrize("engine", ["httpx", "aiohttp"])
+@pytest.mark.parametrize("engine", ["auto", "aiohttp"])
 def test_kept_client_leaves_nothing_behind_in_ended_loops(engine: str) -> None:
     loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
 
@@ -210,7 +210,7 @@ def test_kept_client_leaves_nothing_behind_in_ended_loops(engine: str) -> None:
 
 def test_kept_client_leaves_nothing_behind_in_ended_trio_runs() -> None:
     with _server() as url:
-        paystar = client("httpx", base_url=url)
+        paystar = client("auto", base_url=url)
         for _ in range(3):
             anyio.run(call, paystar, backend="trio")
         assert open_connections() == 0
@@ -219,7 +219,7 @@ def test_kept_client_leaves_nothing_behind_in_ended_trio_runs() -> None:
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio's own, of its transports
 def test_closed_loop_loses_its_sockets_at_the_next_use() -> None:
     with _server() as url:
-        paystar = client("httpx", base_url=url)
+        paystar = client("auto", base_url=url)
         gc.disable()  # the sockets are closed, not only collected
         try:
             for _ in range(5):
@@ -237,7 +237,7 @@ def test_closed_loop_loses_its_sockets_at_the_next_use() -> None:
 
 async def test_dropped_client_frees_its_sockets_and_warns() -> None:
     with _server() as url:
-        paystar = client("httpx", base_url=url)
+        paystar = client("auto", base_url=url)
         await call(paystar)
         gone = weakref.ref(paystar)
         del paystar
@@ -306,7 +306,7 @@ def test_job_that_leads_to_another_loop_uses_that_loops_session() -> None:
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_forked_process_uses_no_socket_of_its_parent() -> None:
     with _server() as url:
-        paystar, loop = client("httpx", base_url=url), asyncio.new_event_loop()
+        paystar, loop = client("auto", base_url=url), asyncio.new_event_loop()
         loop.run_until_complete(call(paystar))
         child = os.fork()
         if child == 0:

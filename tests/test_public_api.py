@@ -144,7 +144,7 @@ def test_a_client_takes_what_was_promised() -> None:
     names = set(inspect.signature(Paystar).parameters)
     assert {"concurrency", "checks", "keys", "engine", "middleware", "clock", "on_event", "max_retries"} <= names
     defaults = {name: one.default for name, one in inspect.signature(Paystar).parameters.items()}
-    assert (defaults["concurrency"], defaults["checks"], defaults["engine"]) == (16, "shape", "httpx")
+    assert (defaults["concurrency"], defaults["checks"], defaults["engine"]) == (16, "shape", "auto")
     assert (defaults["keys"], defaults["middleware"], defaults["clock"], defaults["on_event"]) == (None, (), None, None)
     assert told(Paystar.from_env) == "**overrides"
 

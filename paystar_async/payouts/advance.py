@@ -108,7 +108,7 @@ class Advancer:
         """
         if not self._fences():
             raise ConfigurationError(
-                "payouts need an engine that says when a request leaves", hint='use the default one: engine="httpx"'
+                "payouts need an engine that says when a request leaves", hint='use the default one: engine="auto"'
             )
         return await self._background().start(partial(self._step, chunk_id)).wait()
 

@@ -104,7 +104,7 @@ class Desk:
         if self.dispatcher is None and not self.fences():
             raise ConfigurationError(
                 "this engine cannot say when the first byte leaves, and payouts send nothing through it",
-                hint='engine="httpx", or one whose fences is True',
+                hint='engine="auto", or one whose fences is True',
             )
 
     def start(self) -> Dispatcher:

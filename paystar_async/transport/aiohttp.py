@@ -19,10 +19,16 @@ from attrs import define
 from yarl import URL
 
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
-from paystar_async.transport.answer import LARGEST, too_large
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
-from paystar_async.transport.engine import Headers
-from paystar_async.transport.limits import CONNECT_SECONDS, IDLE_SECONDS, only_on_asyncio, refuse_fence
+from paystar_async.transport.engine import (
+    CONNECT_SECONDS,
+    IDLE_SECONDS,
+    MAX_RESPONSE_BYTES,
+    Headers,
+    refuse_before_send,
+    require_asyncio,
+    response_too_large,
+)
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -204,10 +210,10 @@ class AiohttpEngine:
             raise NotSent("no time was left to send it")
         if self._closed:
             raise NotSent("the client was closed before it was sent")
-        only_on_asyncio("aiohttp")
+        require_asyncio("aiohttp")
         if self._given is not None:
             if before_send is not None:
-                refuse_fence()
+                refuse_before_send()
             if self._given.closed:
                 raise ConfigurationError("the aiohttp session that was handed in is closed", hint="keep it open")
         attempt = _Attempt(before_send, tells=self._given is None)
@@ -268,13 +274,13 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     async for part in response.content.iter_any():
         parts.append(part)
         size += len(part)
-        if size > LARGEST:
-            raise too_large(response.status)
+        if size > MAX_RESPONSE_BYTES:
+            raise response_too_large(response.status)
     body = b"".join(parts)
     if "Content-Encoding" not in response.headers:
         return body
     codings = ", ".join(response.headers.getall("Content-Encoding"))
-    return decode_content(body, codings, LARGEST, response.status)
+    return decode_content(body, codings, MAX_RESPONSE_BYTES, response.status)
 
 
 def _reason(problem: Exception) -> str:

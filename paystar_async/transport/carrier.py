@@ -58,7 +58,7 @@ class Carrier:
     async def _exchange(self, request: Request[Any]) -> Response[Any]:
         if request.before_send is not None and not self.engine.fences:
             raise ConfigurationError(
-                "this engine cannot say when a request leaves", hint='use the default engine: engine="httpx"'
+                "this engine cannot say when a request leaves", hint='use the default engine: engine="auto"'
             )
         if self.wire.is_long(request):
             await turn()

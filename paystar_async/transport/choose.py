@@ -1,4 +1,4 @@
-"""From what a client is given to an engine. Chosen by name or handed in, never by what happens to be installed."""
+"""The engine to use: chosen by name or handed in, never by what happens to be installed."""
 
 import sys
 from importlib.util import find_spec
@@ -8,38 +8,51 @@ from paystar_async.errors import ConfigurationError
 from paystar_async.transport.engine import Engine
 from paystar_async.values.mask import mask_address
 
-EngineName = Literal["httpx", "fast", "aiohttp"]
+EngineName = Literal["auto", "native", "httpx", "httpx2", "aiohttp"]
 
-_NEEDS = {"httpx": "httpx", "fast": "pyreqwest", "aiohttp": "aiohttp"}
-"""What each name stands on; the extras have the engines' names."""
+_LIBRARIES = {"auto": "httpx", "native": "httptools", "httpx": "httpx", "httpx2": "httpx2", "aiohttp": "aiohttp"}
+"""The module that each engine needs; the extras have the engines' names."""
 
 if TYPE_CHECKING:
     import aiohttp
     import httpx
+    import httpx2
 
-    GivenEngine = EngineName | Engine | httpx.AsyncClient | httpx.AsyncBaseTransport | aiohttp.ClientSession
+    GivenEngine = (
+        EngineName
+        | Engine
+        | httpx.AsyncClient
+        | httpx.AsyncBaseTransport
+        | httpx2.AsyncClient
+        | httpx2.AsyncBaseTransport
+        | aiohttp.ClientSession
+    )
 
 
 def check_engine(given: "GivenEngine") -> None:
-    """Refuse a name that no engine has, or whose extra is missing; raises ConfigurationError."""
+    """Refuse an unknown name, or one whose extra is missing; raises ConfigurationError."""
     if not isinstance(given, str):
         return
-    if given not in _NEEDS:
+    if given not in _LIBRARIES:
         raise ConfigurationError(
             f"no engine is named {mask_address(given)!r:.60}",
-            hint='engine="httpx", "fast" or "aiohttp", or hand one in',
+            hint=f"engine={', '.join(map(repr, _LIBRARIES))}, or hand one in",
         )
-    if find_spec(_NEEDS[given]) is None:
+    if find_spec(_LIBRARIES[given]) is None:
         raise ConfigurationError(f"the {given} engine is not installed", hint=f"pip install 'paystar-async[{given}]'")
 
 
 def make_engine(given: "GivenEngine", connections: int) -> Engine:
-    """The engine to use: its own pool of ``connections``, or around what was handed in."""
+    """Return the named engine with ``connections`` idle connections, or one around what was handed in."""
     check_engine(given)
-    if given == "fast":
-        from paystar_async.transport.fast import FastEngine
+    if given == "auto":
+        from paystar_async.transport.auto import AutoEngine
 
-        return FastEngine(connections=connections)
+        return AutoEngine(connections=connections)
+    if given == "native":
+        from paystar_async.transport.native.engine import NativeEngine
+
+        return NativeEngine(connections=connections)
     if given == "aiohttp" or _is_session(given):
         from paystar_async.transport.aiohttp import AiohttpEngine
 
@@ -49,11 +62,12 @@ def make_engine(given: "GivenEngine", connections: int) -> Engine:
         return given
     from paystar_async.transport.httpx import HttpxEngine
 
-    carrier: Any = None if given == "httpx" else given
-    return HttpxEngine(connections=connections, given=carrier)
+    if isinstance(given, str):
+        return HttpxEngine(connections=connections, library=given)
+    return HttpxEngine(connections=connections, given=given)
 
 
 def _is_session(given: object) -> bool:
-    # Who has a session has imported aiohttp; here it is not, for everybody else's sake.
+    # Whoever has a session has imported aiohttp; nothing is imported here for everybody else.
     library = sys.modules.get("aiohttp")
     return library is not None and isinstance(given, library.ClientSession)

@@ -7,7 +7,7 @@ names, each of them whole. So every engine hands up what came over the wire, and
 import zlib
 
 from paystar_async.errors import BadAnswer, Unanswered
-from paystar_async.transport.answer import too_large
+from paystar_async.transport.engine import response_too_large
 
 ACCEPT_ENCODING = ("Accept-Encoding", "gzip,deflate")
 """The header that says which codings are undone here."""
@@ -55,7 +55,7 @@ def _inflate(body: bytes, coding: str, max_bytes: int, http_status: int) -> byte
             break
         left -= len(parts[-1])
         if left < 0:
-            raise too_large(http_status)
+            raise response_too_large(http_status)
         if not decoder.eof:
             break
         body = decoder.unused_data

@@ -1,14 +1,23 @@
-"""What carries bytes: anything of this shape can stand under the client."""
+"""The interface of an engine, which sends requests, and the limits that all engines share."""
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Any, NoReturn, Protocol, runtime_checkable
+
+from paystar_async.errors import BadAnswer, ConfigurationError
 
 Headers = Sequence[tuple[str, str]]
+MAX_RESPONSE_BYTES = 16 << 20
+"""A list of 500 transfers has about 200,000."""
+IDLE_SECONDS = 30.0
+"""How long an idle connection is kept; servers close theirs after a minute or so."""
+CONNECT_SECONDS = 10.0
+"""How long connecting may take where only the library can tell that there was no connection: it must give up first."""
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Carries one request and brings one answer; keeps to ``timeout`` as a whole; never follows a redirect."""
+    """Sends one request and returns its response; keeps to ``timeout`` as a whole; never follows a redirect."""
 
     @property
     def fences(self) -> bool:
@@ -46,3 +55,24 @@ class Engine(Protocol):
     async def aclose(self) -> None:
         """Let go of what the engine holds."""
         ...
+
+
+def response_too_large(http_status: int | None = None) -> BadAnswer:
+    """Return the error for a response of more than ``MAX_RESPONSE_BYTES``."""
+    return BadAnswer("$", f"an answer of more than {MAX_RESPONSE_BYTES >> 20} MB", http_status=http_status)
+
+
+def refuse_before_send() -> NoReturn:
+    """Refuse a call that must not be sent too late; raises ConfigurationError."""
+    raise ConfigurationError(
+        "this engine cannot say when a request leaves", hint='use the default engine: engine="auto"'
+    )
+
+
+def require_asyncio(engine: str) -> asyncio.Task[Any] | None:
+    """Return the current task; raises ConfigurationError on any other loop than asyncio's."""
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        pass
+    raise ConfigurationError(f"the {engine} engine works on asyncio alone", hint='on trio use engine="auto"')

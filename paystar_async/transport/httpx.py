@@ -1,139 +1,169 @@
-"""The default engine: httpx, called below its client, so that nothing follows, retries, logs or pools cookies.
+"""The httpx and httpx2 engines, and handed-in clients and transports of either.
 
-On asyncio its requests go a plain way of our own (``transport.plain``), at a fraction of what httpx's pool costs – but
-only as long as httpx is as it was installed. Where a mock or a tracer has taken the place of its transport, and on
-trio, every call goes through httpx's own transport, so that a test that mocks httpx never reaches a network.
+Requests go to the transport below httpx's client, so that nothing follows redirects, retries, logs or stores cookies.
 """
 
 import contextlib
+import importlib
+import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
-from types import FunctionType
+from functools import lru_cache
 from typing import Any
 
 import anyio
-import httpcore
-import httpx
 
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
-from paystar_async.loops import asyncio_loop
-from paystar_async.transport.answer import LARGEST, too_large
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
-from paystar_async.transport.engine import Headers
-from paystar_async.transport.plain import Lines
+from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, response_too_large
+
+_WAY_TO_THE_PARSER = ("_httpcore_stream", "_connection", "_stream")
 
 
-class MaskedURL(httpx.URL):
-    """A URL whose query holds secrets: shows itself without it, in httpx's own log lines too."""
+class _Library:
+    """What the engine uses of httpx or httpx2.
 
-    def __str__(self) -> str:
-        return super().__str__().partition("?")[0]
+    Args:
+        name: of the module.
+    """
 
-    def __repr__(self) -> str:
-        return f"MaskedURL({str(self)!r})"
+    def __init__(self, name: str) -> None:
+        module: Any = importlib.import_module(name)
+        self.module = module
+        self.not_connected: tuple[type[Exception], ...] = (
+            module.ConnectError,
+            module.ConnectTimeout,
+            module.PoolTimeout,
+            module.UnsupportedProtocol,
+            module.InvalidURL,
+        )
+        # Not every Exception: a mock that finds no route raises AssertionError, and that is for the test to see.
+        self.errors: tuple[type[Exception], ...] = (
+            module.HTTPError,
+            module.InvalidURL,
+            OSError,
+            ValueError,
+            RuntimeError,
+        )
+
+        def without_query(url: object) -> str:
+            text: str = module.URL.__str__(url)
+            return text.partition("?")[0]
+
+        # The library's client logs URLs, and a query holds secrets.
+        self.masked_url: Any = type("MaskedURL", (module.URL,), {"__str__": without_query, "__repr__": without_query})
+
+    def carries(self, value: object) -> bool:
+        """Return True for a client or transport of this library."""
+        return isinstance(value, self.module.AsyncClient | self.module.AsyncBaseTransport)
 
 
-class _Stage(Enum):
-    UNTOLD = "nothing heard from below: it may have left"
+load_library = lru_cache(_Library)
+
+
+def library_of(value: object) -> str | None:
+    """Return the library whose client or transport ``value`` is, or None."""
+    # Whoever has a client has imported its library; nothing is imported here for everybody else.
+    return next(
+        (name for name in ("httpx", "httpx2") if name in sys.modules and load_library(name).carries(value)), None
+    )
+
+
+class _SendState(Enum):
+    UNKNOWN = "the transport reported nothing: may have been sent"
     CONNECTING = "provably not sent"
-    LEFT = "may have left"
+    SENT = "may have been sent"
 
 
-class _Journey:
-    """How far one request has come, heard from httpcore's trace hook."""
+class _SendTracker:
+    """How far one request has come, by httpcore's trace hook.
+
+    Args:
+        before_send: called right before the first byte.
+    """
 
     def __init__(self, before_send: Callable[[], None] | None) -> None:
-        self.stage = _Stage.UNTOLD
-        self.refused = False
+        self.state = _SendState.UNKNOWN
+        self.is_refused = False
         self._before_send = before_send
         self._stream: Any = None
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Note an event of the connection."""
         if event.endswith("send_request_headers.started"):
             if info["request"].method == b"CONNECT":
-                return  # a proxy is asked for the way; nothing of the request is in it
-            self._ask_leave()
-            self.stage = _Stage.LEFT
-        elif event.startswith("connection.connect_") and self.stage is _Stage.UNTOLD:
-            self.stage = _Stage.CONNECTING
+                return  # asks a proxy for a tunnel; nothing of the request is in it
+            self._call_before_send()
+            self.state = _SendState.SENT
+        elif event.startswith("connection.connect_") and self.state is _SendState.UNKNOWN:
+            self.state = _SendState.CONNECTING
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
 
-    async def hang_up(self) -> None:
-        """Close a connection given up before the request: httpcore leaves one in its handshake to the collector."""
-        if self._stream is not None and self.stage is _Stage.CONNECTING:
+    async def close_unsent(self) -> None:
+        """Close a connection that was given up before the request: httpcore leaves one in its TLS handshake open."""
+        if self._stream is not None and self.state is _SendState.CONNECTING:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
 
-    def _ask_leave(self) -> None:
+    def _call_before_send(self) -> None:
         if self._before_send is None:
             return
-        self.refused = True
+        self.is_refused = True
         self._before_send()
-        self.refused = False
+        self.is_refused = False
 
-    def never_left(self, problem: Exception) -> bool:
-        """Whether the request provably never left, given how it ended."""
-        if self.stage is _Stage.UNTOLD:
-            return isinstance(problem, _NO_CONNECTION)
-        return self.stage is _Stage.CONNECTING
-
-
-_WAY_TO_THE_PARSER = ("_httpcore_stream", "_connection", "_stream")
-_NO_CONNECTION = (
-    httpx.ConnectError,
-    httpx.ConnectTimeout,
-    httpx.PoolTimeout,
-    httpx.UnsupportedProtocol,
-    httpx.InvalidURL,
-)
-# Not every Exception: a mock that finds no route raises AssertionError, and that is for the test to see.
-_FOREIGN = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, RuntimeError)
+    def provably_not_sent(self, error: Exception, library: "_Library") -> bool:
+        """Return True if the request was provably not sent, given the error that ended it."""
+        if self.state is _SendState.UNKNOWN:
+            return isinstance(error, library.not_connected)
+        return self.state is _SendState.CONNECTING
 
 
-_WAYS: tuple[Any, ...] = (httpx.AsyncHTTPTransport, httpcore.AsyncConnectionPool, httpcore.AsyncHTTPConnection)
-"""Where mocks and tracers take httpx's place."""
+class _ClientTransport:
+    """A client as a transport: its proxies and hooks stay, its redirects and authentication do not."""
 
-
-class _ClientTransport(httpx.AsyncBaseTransport):
-    """A client that the caller handed in: its proxies and hooks stay, its redirects and logins do not."""
-
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    def __init__(self, client: Any) -> None:
         self._client = client
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    async def handle_async_request(self, request: Any) -> Any:
         return await self._client.send(request, stream=True, auth=None, follow_redirects=False)
 
 
-def _carries(given: object) -> bool:
-    return isinstance(given, httpx.AsyncClient | httpx.AsyncBaseTransport)
-
-
 class HttpxEngine:
-    """Carries requests over httpx.
+    """Sends requests through httpx or httpx2.
 
     Args:
-        connections: how many connections its own pool holds.
-        given: a client or transport to use instead of its own; it is never closed here.
+        connections: idle connections its own transport keeps.
+        given: a client or transport of either library to use instead; it is never closed here.
+        library: ``"httpx"`` or ``"httpx2"``, for its own transport.
+        through_client: whether its own transport is used through a client, for mocks and tracers of the client.
     """
 
     def __init__(
-        self, *, connections: int = 16, given: httpx.AsyncClient | httpx.AsyncBaseTransport | None = None
+        self,
+        *,
+        connections: int = 16,
+        given: object = None,
+        library: str = "httpx",
+        through_client: bool = False,
     ) -> None:
-        if given is not None and not _carries(given):
+        name = library if given is None else library_of(given)
+        if name is None:
             raise ConfigurationError(
                 f"a {type(given).__name__} cannot carry requests",
-                hint="hand in an httpx.AsyncClient, an httpx.AsyncBaseTransport or an Engine",
+                hint="hand in an AsyncClient or AsyncBaseTransport of httpx or httpx2, or an Engine",
             )
-        self._given, self._lines = given, Lines(connections)
-        self._connections = connections
-        self._stock: httpx.AsyncBaseTransport | None = None
-        self._closed = False
+        self._library = load_library(name)
+        self._given: Any = given
+        self._connections, self._through_client = connections, through_client
+        self._own: Any = None
+        self._is_closed = False
 
     @property
     def fences(self) -> bool:
-        """Only its own transport surely tells when the first byte is due."""
-        return self._given is None or type(self._given) is httpx.AsyncHTTPTransport
+        """Return True if the transport reports its first byte for certain: only the library's own does."""
+        return self._given is None or type(self._given) is self._library.module.AsyncHTTPTransport
 
     async def send(
         self,
@@ -144,80 +174,68 @@ class HttpxEngine:
         timeout: float,
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request and read its whole answer; see ``Engine.send``."""
+        """Send a request and read its whole response; see ``Engine.send``."""
         if timeout <= 0:
             raise NotSent("no time was left to send it")
-        if self._closed:
+        if self._is_closed:
             raise NotSent("the client was closed before it was sent")
-        if isinstance(self._given, httpx.AsyncClient) and self._given.is_closed:
+        if getattr(self._given, "is_closed", False):
             raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
-        if self._given is None and _may_go_plainly():
-            answer = await self._lines.exchange(method, url, headers, body, timeout, before_send)
-            return answer.status, answer.headers, _decoded(answer.status, answer.headers, answer.body)
-        journey = _Journey(before_send)
+        tracker = _SendTracker(before_send)
         try:
-            request = _request(method, url, headers, body, journey)
+            request = self._request(method, url, headers, body, tracker)
             with anyio.fail_after(timeout):
-                return await _exchange(self._transport(), request, journey)
-        except _FOREIGN as problem:
-            if journey.refused:
+                return await _exchange(self._transport(), request, tracker)
+        except self._library.errors as error:
+            if tracker.is_refused:
                 raise
-            reason = f"no answer within {timeout:.3g} s" if type(problem) is TimeoutError else _reason(problem)
-            unsent = journey.never_left(problem)
-        raise NotSent(f"not connected: {reason}") if unsent else Unanswered(reason)
+            reason = f"no answer within {timeout:.3g} s" if type(error) is TimeoutError else self._reason(error)
+            not_sent = tracker.provably_not_sent(error, self._library)
+        raise NotSent(f"not connected: {reason}") if not_sent else Unanswered(reason)
 
-    def _transport(self) -> httpx.AsyncBaseTransport:
-        if isinstance(self._given, httpx.AsyncClient):
-            return _ClientTransport(self._given)
+    def _request(self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker) -> Any:
+        lines = [*headers, ACCEPT_ENCODING]
+        extensions = {"trace": tracker.trace}
+        request = self._library.module.Request(method, url, headers=lines, content=body, extensions=extensions)
+        request.url = self._library.masked_url(request.url)
+        return request
+
+    def _transport(self) -> Any:
+        library = self._library.module
         if self._given is not None:
-            return self._given
-        if self._stock is None:
+            return _ClientTransport(self._given) if isinstance(self._given, library.AsyncClient) else self._given
+        if self._own is None:
             # No bound on connections: the limiter has one, and a pool with a bound loses slots when a call is
             # cancelled at certain moments (httpcore's shields do not hold against a task's own ``cancel``).
-            limits = httpx.Limits(max_keepalive_connections=self._connections, keepalive_expiry=30.0)
-            self._stock = httpx.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0)
-        return self._stock
+            limits = library.Limits(max_keepalive_connections=self._connections, keepalive_expiry=IDLE_SECONDS)
+            self._own = library.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0)
+            if self._through_client:
+                self._own = library.AsyncClient(transport=self._own, trust_env=False)
+        return _ClientTransport(self._own) if self._through_client else self._own
+
+    def _reason(self, error: Exception) -> str:
+        library, text = self._library.module, str(error)
+        if not text and isinstance(error, library.NetworkError | library.RemoteProtocolError):
+            return f"the connection broke ({type(error).__name__})"
+        if isinstance(error, library.RemoteProtocolError | library.DecodingError):
+            text = text.partition(":")[0]  # behind it stands what the server sent, and that may be an echo
+        if isinstance(error, ValueError):
+            text = ""  # quotes what it could not read
+        return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
     async def aclose(self) -> None:
         """Close its own connections, for good; what was handed in stays open."""
-        self._closed = True
-        await self._lines.aclose()
-        stock, self._stock = self._stock, None
-        if stock is not None:
-            await stock.aclose()
-
-    def abandon(self) -> None:
-        """Close the sockets of its own connections without the event loop, which is closed."""
-        self._closed = True
-        self._lines.abandon()
+        self._is_closed = True
+        own, self._own = self._own, None
+        if own is not None:
+            await own.aclose()
 
 
-def _may_go_plainly() -> bool:
-    """Whether httpx's own code stands on the way to the network, and this is asyncio."""
-    for way in _WAYS:
-        if not _is_as_installed(way.handle_async_request):
-            return False
-    return asyncio_loop() is not None
-
-
-def _is_as_installed(method: object) -> bool:
-    return type(method) is FunctionType and method.__globals__["__name__"].startswith(("httpx.", "httpcore."))
-
-
-def _request(method: str, url: str, headers: Headers, body: bytes | None, journey: _Journey) -> httpx.Request:
-    given = [*headers, ACCEPT_ENCODING]
-    request = httpx.Request(method, url, headers=given, content=body, extensions={"trace": journey.trace})
-    request.url = MaskedURL(request.url)
-    return request
-
-
-async def _exchange(
-    transport: httpx.AsyncBaseTransport, request: httpx.Request, journey: _Journey
-) -> tuple[int, Mapping[str, str], bytes]:
+async def _exchange(transport: Any, request: Any, tracker: _SendTracker) -> tuple[int, Mapping[str, str], bytes]:
     try:
         response = await transport.handle_async_request(request)
     except BaseException:
-        await journey.hang_up()
+        await tracker.close_unsent()
         raise
     async with contextlib.aclosing(response):
         body = await _read(response)
@@ -226,46 +244,30 @@ async def _exchange(
     return response.status_code, dict(response.headers), body
 
 
-async def _read(response: httpx.Response) -> bytes:
-    """The whole body, up to a size no answer has; a bomb would take the memory of the process."""
-    # A mock's response, and one that a hook of the caller's client has read, is decoded and in memory.
+async def _read(response: Any) -> bytes:
+    """Return the decoded body of at most ``MAX_RESPONSE_BYTES``."""
+    # A mock's response, and one that a hook of a handed-in client has read, is decoded and in memory.
     is_read = response.is_stream_consumed
     parts: list[bytes] = []
     size = 0
     async for part in response.aiter_bytes() if is_read else response.aiter_raw():
         parts.append(part)
         size += len(part)
-        if size > LARGEST:
-            raise too_large(response.status_code)
+        if size > MAX_RESPONSE_BYTES:
+            raise response_too_large(response.status_code)
     body = b"".join(parts)
-    return body if is_read else _decoded(response.status_code, response.headers, body)
-
-
-def _decoded(http_status: int, headers: Mapping[str, str], body: bytes) -> bytes:
-    """The body without its content encoding."""
-    if "content-encoding" not in headers:
+    if is_read or "content-encoding" not in response.headers:
         return body
-    return decode_content(body, headers["content-encoding"], LARGEST, http_status)
+    return decode_content(body, response.headers["content-encoding"], MAX_RESPONSE_BYTES, response.status_code)
 
 
-def _has_more(response: httpx.Response) -> bool:
-    """Whether bytes stand behind the answer: left in the connection, they would be read as the next call's answer.
+def _has_more(response: Any) -> bool:
+    """Return True if bytes follow the response: left in the connection, they would be read as the next response.
 
-    httpcore looks for such bytes in the socket alone, not in the parser's buffer; there is no public way to that
-    buffer, so these names are httpcore's own. Where they are others nothing is found, and a test turns red.
+    httpcore looks for such bytes in the socket, not in the parser's buffer. There is no public way to that buffer, so
+    these names are private to httpcore; if they change, nothing is found and a test fails.
     """
     inner: Any = response.stream
     while inner is not None and not hasattr(inner, "_h11_state"):
         inner = next((getattr(inner, name) for name in _WAY_TO_THE_PARSER if hasattr(inner, name)), None)
     return inner is not None and bool(inner._h11_state.trailing_data[0])  # noqa: SLF001
-
-
-def _reason(problem: Exception) -> str:
-    text = str(problem)
-    if not text and isinstance(problem, httpx.NetworkError | httpx.RemoteProtocolError):
-        return f"the connection broke ({type(problem).__name__})"
-    if isinstance(problem, httpx.RemoteProtocolError | httpx.DecodingError):
-        text = text.partition(":")[0]  # behind it stands what the server sent, and that may be an echo
-    if isinstance(problem, ValueError):
-        text = ""  # quotes what it could not read
-    return f"{type(problem).__name__}: {text}" if text else type(problem).__name__

@@ -196,7 +196,7 @@ async def test_behind_the_limiter_the_default_engine_loses_none() -> None:
     dice = Random(5)
     async with (
         server.listening() as url,
-        client("httpx", application=APPLICATION, base_url=url, concurrency=2, max_retries=0) as paystar,
+        client("auto", application=APPLICATION, base_url=url, concurrency=2, max_retries=0) as paystar,
     ):
         for _ in range(20):
             calls = [asyncio.create_task(paystar.identity.match_mobile(**MATCHING)) for _ in range(6)]

@@ -17,9 +17,9 @@ from paystar_async.transport.choose import make_engine
 from paystar_async.transport.engine import Engine
 from tests.transport.tcp import Play, Server, Talk, serving
 
-KINDS = ("httpx", "httpx client", "httpx transport", "fast", "aiohttp", "aiohttp session")
-OWN = ("httpx", "fast", "aiohttp")
-FENCING = ("httpx", "httpx transport", "aiohttp")
+KINDS = ("native", "httpx", "httpx2", "httpx client", "httpx transport", "aiohttp", "aiohttp session")
+OWN = ("native", "httpx", "httpx2", "aiohttp")
+FENCING = ("native", "httpx", "httpx2", "httpx transport", "aiohttp")
 HEADERS = (("Authorization", "Bearer canary"), ("Content-Type", "application/json"))
 BODY = b'{"password":"canary"}'
 URL = "http://paystar.example/api?access_password=canary"

@@ -7,15 +7,17 @@ from typing import Any
 
 import aiohttp
 import httpx
+import httpx2
 import pytest
 
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
 from paystar_async.transport.aiohttp import AiohttpEngine
+from paystar_async.transport.auto import AutoEngine
 from paystar_async.transport.choose import check_engine, make_engine
 from paystar_async.transport.engine import Engine, Headers
-from paystar_async.transport.fast import FastEngine
 from paystar_async.transport.httpx import HttpxEngine
+from paystar_async.transport.native.engine import NativeEngine
 
 
 class Own:
@@ -37,12 +39,6 @@ class Own:
     async def aclose(self) -> None: ...
 
 
-def test_its_own_pool_by_name() -> None:
-    check_engine("httpx")
-    assert isinstance(make_engine("httpx", 4), HttpxEngine)
-    assert make_engine("httpx", 4).fences
-
-
 @pytest.mark.parametrize("name", ["", "curl", "HTTPX"])
 def test_another_name_is_refused(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="no engine is named"):
@@ -56,15 +52,31 @@ def test_an_engine_is_used_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "given", [httpx.AsyncClient(), httpx.AsyncHTTPTransport(), httpx.MockTransport(lambda _: httpx.Response(200))]
+    "given",
+    [
+        httpx.AsyncClient(),
+        httpx.AsyncHTTPTransport(),
+        httpx.MockTransport(lambda _: httpx.Response(200)),
+        httpx2.AsyncClient(),
+        httpx2.AsyncHTTPTransport(),
+    ],
 )
-def test_what_httpx_knows_is_carried_by_httpx(given: Any) -> None:
+def test_make_engine_takes_clients_and_transports(given: Any) -> None:
     check_engine(given)
     assert isinstance(make_engine(given, 4), HttpxEngine)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("httpx", HttpxEngine), ("fast", FastEngine), ("aiohttp", AiohttpEngine)])
-def test_each_name_is_an_engine_and_only_a_name_chooses_one(name: Any, kind: type[Engine]) -> None:
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("auto", AutoEngine),
+        ("native", NativeEngine),
+        ("httpx", HttpxEngine),
+        ("httpx2", HttpxEngine),
+        ("aiohttp", AiohttpEngine),
+    ],
+)
+def test_make_engine_by_name(name: Any, kind: type[Engine]) -> None:
     check_engine(name)
     assert type(make_engine(name, 4)) is kind
 
@@ -79,7 +91,7 @@ async def test_an_aiohttp_session_is_carried_by_aiohttp() -> None:
         assert not session.closed
 
 
-@pytest.mark.parametrize(("name", "library"), [("fast", "pyreqwest"), ("aiohttp", "aiohttp")])
+@pytest.mark.parametrize(("name", "library"), [("httpx2", "httpx2"), ("aiohttp", "aiohttp")])
 def test_an_extra_that_is_missing_is_named_before_anything_is_called(
     name: Any, library: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -99,11 +111,20 @@ def test_the_environment_names_an_engine(monkeypatch: pytest.MonkeyPatch) -> Non
         Paystar.from_env()
 
 
-@pytest.mark.parametrize(("name", "loaded"), [("httpx", {"httpx"}), ("fast", {"pyreqwest"}), ("aiohttp", {"aiohttp"})])
+@pytest.mark.parametrize(
+    ("name", "loaded"),
+    [
+        ("auto", {"httpx", "httptools"}),
+        ("native", {"httpx", "httptools"}),
+        ("httpx", {"httpx"}),
+        ("httpx2", {"httpx2"}),
+        ("aiohttp", {"aiohttp"}),
+    ],
+)
 def test_an_engine_loads_its_own_library_and_no_other(name: str, loaded: set[str]) -> None:
     source = (
         "import sys; from paystar_async.transport.choose import make_engine; "
-        f"make_engine({name!r}, 4); print(*({{'httpx', 'pyreqwest', 'aiohttp'}} & set(sys.modules)))"
+        f"make_engine({name!r}, 4); print(*({{'httpx', 'httpx2', 'httptools', 'aiohttp'}} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
 

@@ -1,0 +1,200 @@
+"""One HTTP/1.1 connection on asyncio."""
+
+import asyncio
+import ipaddress
+import select
+import socket
+import ssl
+from typing import Any
+
+import aiohappyeyeballs
+
+from paystar_async.transport.native.parser import RawResponse, ResponseParser
+
+WRITE_BYTES = 256 << 10
+"""Bytes handed to the transport at once; then its buffer has to drain."""
+HAPPY_EYEBALLS_SECONDS = 0.25
+"""Seconds one address gets before the next is tried beside it (RFC 8305)."""
+
+
+async def open_connection(host: str, port: int, ssl_context: ssl.SSLContext | None) -> "HTTP11Connection":
+    """Return a new connection.
+
+    Args:
+        host: a name or an address.
+        port: TCP port.
+        ssl_context: for https; None for http.
+
+    Raises:
+        OSError: no address of the host could be reached, or the TLS handshake failed.
+        ValueError: the host cannot be looked up as written.
+    """
+    loop = asyncio.get_running_loop()
+    addresses = _parse_address(host, port) or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    # The socket is made here and not by the loop, since ``abandon`` must close it when the loop is closed; and the
+    # loop's own happy eyeballs lose a socket when they are cancelled, and do not exist in uvloop.
+    sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS)
+    name = host if ssl_context is not None else None
+    _, connection = await loop.create_connection(
+        lambda: HTTP11Connection(loop, sock), sock=sock, ssl=ssl_context, server_hostname=name
+    )
+    return connection
+
+
+def _parse_address(host: str, port: int) -> list[Any]:
+    """Return an IP address as ``getaddrinfo`` would, which takes a thread; an empty list for a name."""
+    try:
+        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+    except ValueError:
+        return []
+    return [(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (host, port))]
+
+
+class HTTP11Connection(asyncio.Protocol):
+    """An open HTTP/1.1 connection that carries one request at a time.
+
+    Args:
+        loop: the event loop it runs on.
+        sock: its socket.
+
+    Attributes:
+        last_used_at: when it became idle, on the loop's clock.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
+        self._loop, self._sock = loop, sock
+        self._closed = loop.create_future()
+        self._is_closed = self._is_paused = False
+        self._parser: ResponseParser | None = None
+        self._response: asyncio.Future[RawResponse] | None = None
+        self._drained: asyncio.Future[None] | None = None
+        self.last_used_at = 0.0
+
+    async def send_request(self, message: bytes, deadline: float) -> RawResponse:
+        """Send a request and return its response.
+
+        Args:
+            message: head and body.
+            deadline: when the response must be complete, on the loop's clock.
+
+        Raises:
+            TimeoutError: the deadline passed.
+            OSError: the connection broke.
+            ProtocolError: the server did not send an HTTP/1.1 response.
+            BadAnswer: the response is too large.
+        """
+        self._parser = ResponseParser()
+        future: asyncio.Future[RawResponse] = self._loop.create_future()
+        self._response = future
+        timer = self._loop.call_at(deadline, self._fail, TimeoutError())
+        try:
+            is_written = await self._write(message, future)
+            response = await future
+        except BaseException:
+            future.cancel()
+            self.close()
+            raise
+        finally:
+            timer.cancel()
+            self._parser = self._response = None
+        if not response.keep_alive or not is_written or self._transport.get_write_buffer_size():
+            self.close()  # what is left of this request or response would be read as the next one
+        return response
+
+    async def _write(self, message: bytes, response: asyncio.Future[RawResponse]) -> bool:
+        """Write a message as fast as the peer reads; return False if the response came before the end of it."""
+        if len(message) <= WRITE_BYTES:
+            self._transport.write(message)
+            return True
+        response.add_done_callback(lambda _: self._wake_writer())
+        for start in range(0, len(message), WRITE_BYTES):
+            if response.done():
+                return False
+            self._transport.write(message[start : start + WRITE_BYTES])
+            if self._is_paused and not response.done():
+                self._drained = self._loop.create_future()
+                await self._drained
+        return True
+
+    @property
+    def is_open(self) -> bool:
+        """Return True until either side has closed the connection."""
+        return not self._is_closed
+
+    def is_reusable(self) -> bool:
+        """Return True if the connection is open and has no unread data."""
+        return not self._is_closed and not _is_readable(self._sock.fileno())
+
+    def close(self) -> None:
+        """Abort the connection; a request in flight fails."""
+        self._is_closed = True
+        self._transport.abort()
+        self._fail(ConnectionAbortedError("the connection was closed"))
+
+    def abandon(self) -> None:
+        """Close the socket without the event loop, which is closed."""
+        self._is_closed = True
+        self._sock.close()
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed."""
+        await self._closed
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
+        self._transport: Any = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the parser, or close the connection if no response is due."""
+        if self._parser is None or self._response is None or self._response.done():
+            self.close()  # unread bytes would be taken for the next response
+            return
+        try:
+            response = self._parser.feed(data)
+        except Exception as error:
+            self._fail(error)
+        else:
+            if response is not None:
+                self._response.set_result(response)
+
+    def eof_received(self) -> None:
+        """End the response, which may be delimited by the end of the connection."""
+        self._is_closed = True
+        if self._parser is not None and self._response is not None and not self._response.done():
+            try:
+                self._response.set_result(self._parser.end())
+            except Exception as error:
+                self._fail(error)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Fail the request in flight."""
+        self._is_closed = True
+        self._fail(exc or ConnectionResetError("the connection ended"))
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def pause_writing(self) -> None:
+        """Stop writing until the buffer drains."""
+        self._is_paused = True
+
+    def resume_writing(self) -> None:
+        """Go on writing."""
+        self._is_paused = False
+        self._wake_writer()
+
+    def _wake_writer(self) -> None:
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    def _fail(self, error: Exception) -> None:
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error)
+
+
+def _is_readable(fileno: int) -> bool:
+    """Return True if the socket has data or has ended; the loop may not have had a turn to read either."""
+    if not hasattr(select, "poll"):
+        return bool(select.select([fileno], [], [], 0)[0])
+    poll = select.poll()
+    poll.register(fileno, select.POLLIN)
+    return bool(poll.poll(0))

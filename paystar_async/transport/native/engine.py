@@ -1,0 +1,92 @@
+"""The native engine: writes requests, sends them over its pool, undoes the content encoding."""
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+
+import httpx
+
+from paystar_async.errors import NotSent
+from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
+from paystar_async.transport.engine import MAX_RESPONSE_BYTES, Headers, require_asyncio
+from paystar_async.transport.native.pool import ConnectionPool, Origin
+
+_HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~]*")
+_QUERY = re.compile(r"[!\"$-~]*")
+
+
+class NativeEngine:
+    """Sends requests over its own asyncio connections; knows whether a byte was sent.
+
+    Args:
+        connections: idle connections it keeps.
+    """
+
+    fences = True
+
+    def __init__(self, *, connections: int = 16) -> None:
+        self._pool = ConnectionPool(connections)
+        self._is_closed = False
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes | None,
+        timeout: float,
+        before_send: Callable[[], None] | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        """Send a request and read its whole response; see ``Engine.send``."""
+        require_asyncio("native")
+        if timeout <= 0:
+            raise NotSent("no time was left to send it")
+        if self._is_closed:
+            raise NotSent("the client was closed before it was sent")
+        origin, message = _write_request(method, url, headers, body)
+        response = await self._pool.send_request(origin, message, timeout, before_send)
+        content = response.body
+        if "content-encoding" in response.headers:
+            encoding = response.headers["content-encoding"]
+            content = decode_content(content, encoding, MAX_RESPONSE_BYTES, response.status)
+        return response.status, response.headers, content
+
+    async def aclose(self) -> None:
+        """Close its connections, for good."""
+        self._is_closed = True
+        await self._pool.aclose()
+
+    def abandon(self) -> None:
+        """Close its sockets without the event loop, which is closed."""
+        self._is_closed = True
+        self._pool.abandon()
+
+
+def _write_request(method: str, url: str, headers: Headers, body: bytes | None) -> tuple[Origin, bytes]:
+    """Return where a request goes and its bytes; raises NotSent if it cannot be written as HTTP/1.1."""
+    address, mark, query = url.partition("?")
+    if not _QUERY.fullmatch(query):
+        raise NotSent("the URL cannot be written")
+    origin, path, host = _split_url(address)
+    lines = [f"{name}: {value}" for name, value in (*headers, ACCEPT_ENCODING)]
+    # A line break in a value would be a second header, or a second request.
+    if not all(map(_HEADER.fullmatch, lines)):
+        raise NotSent("a header cannot be written")
+    if body is not None:
+        lines.append(f"Content-Length: {len(body)}")
+    head = "\r\n".join((f"{method} {path}{mark}{query} HTTP/1.1", f"Host: {host}", *lines, "", ""))
+    return origin, head.encode("ascii") + (body or b"")
+
+
+@lru_cache(64)
+def _split_url(address: str) -> tuple[Origin, str, str]:
+    """Return the origin, the path and the Host header of a URL without its query; raises NotSent for a bad one."""
+    try:
+        url = httpx.URL(address)
+    except httpx.InvalidURL:
+        raise NotSent("the URL is not valid") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise NotSent("the URL is not valid")
+    port = url.port or (443 if url.scheme == "https" else 80)
+    path, host, name = (part.decode("ascii") for part in (url.raw_path, url.raw_host, url.netloc))
+    return Origin(url.scheme, host, port), path, name

@@ -1,0 +1,128 @@
+"""Parse one HTTP/1.1 response with httptools (llhttp)."""
+
+from collections.abc import Mapping
+
+import httptools
+from attrs import frozen
+
+from paystar_async.errors import BadAnswer
+from paystar_async.transport.engine import MAX_RESPONSE_BYTES, response_too_large
+
+MAX_HEAD_BYTES = 100 << 10
+"""Bytes that a status line and its headers may have, interim responses included."""
+_VERSIONS = frozenset({"1.0", "1.1"})
+
+
+class ProtocolError(ValueError):
+    """Bytes that are not an HTTP/1.1 response. The text quotes none of them, since they may echo the request."""
+
+
+@frozen
+class RawResponse:
+    """A complete response.
+
+    Attributes:
+        status: HTTP status.
+        headers: values by lower-case name; repeated headers are joined by commas.
+        body: as it came; a content encoding is not undone.
+        keep_alive: whether the connection may carry another request: neither side closes it, and no bytes follow.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    keep_alive: bool
+
+
+class ResponseParser:
+    """A parser for the response to one GET or POST."""
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._start = b""
+        self._headers: dict[str, str] = {}
+        self._body: list[bytes] = []
+        self._unfinished_bytes = self._header_bytes = self._body_bytes = self._status = 0
+        self._has_head = self._is_complete = self._has_more = self._keep_alive = False
+        self._failure: ProtocolError | BadAnswer | None = None
+
+    def feed(self, data: bytes) -> RawResponse | None:
+        """Return the response once ``data`` completes it, else None.
+
+        Raises:
+            ProtocolError: the bytes are not an HTTP/1.1 response, or its head has more than ``MAX_HEAD_BYTES``.
+            BadAnswer: the body has more than ``MAX_RESPONSE_BYTES``.
+        """
+        if len(self._start) < 5:
+            # llhttp also skips blank lines before a status line, and takes RTSP for HTTP.
+            self._start = (self._start + data)[:5]
+            if not b"HTTP/".startswith(self._start):
+                raise ProtocolError("not an HTTP response")
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            # What follows a complete response only means that the connection cannot be used again.
+            self._has_more = self._is_complete
+            if not self._is_complete and self._failure is None:
+                is_upgrade = isinstance(error, httptools.HttpParserUpgrade)
+                self._failure = ProtocolError("the server switched protocols" if is_upgrade else str(error))
+        if not self._has_head:
+            self._unfinished_bytes += len(data)
+        if max(self._unfinished_bytes, self._header_bytes) > MAX_HEAD_BYTES:
+            self._failure = ProtocolError("the headers are too long")
+        if self._failure is not None:
+            raise self._failure
+        return self._response() if self._is_complete else None
+
+    def end(self) -> RawResponse:
+        """Return the response that ends with the connection; raises ProtocolError if it is incomplete."""
+        framed = "content-length" in self._headers or "transfer-encoding" in self._headers
+        if not self._has_head or framed:
+            raise ProtocolError("the connection ended before its response did")
+        return self._response()
+
+    def _response(self) -> RawResponse:
+        keep_alive = self._keep_alive and not self._has_more
+        return RawResponse(self._status, self._headers, b"".join(self._body), keep_alive)
+
+    # Called by httptools, which turns what is raised here into an error of its own.
+
+    def on_message_begin(self) -> None:
+        """Note the bytes that follow a complete response."""
+        self._has_more = self._is_complete
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header of the head; those behind a chunked body are dropped."""
+        if self._has_head:
+            return
+        key, text = name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
+        self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
+        self._header_bytes += len(name) + len(value) + 4  # the colon, a blank, the line end
+
+    def on_headers_complete(self) -> None:
+        """Check the head of the response, or drop that of an interim one."""
+        if self._is_complete:
+            return
+        if self._parser.get_http_version() not in _VERSIONS:
+            self._failure = ProtocolError("not HTTP/1.1")
+        elif self._headers.get("transfer-encoding", "chunked").lower() != "chunked":
+            # llhttp would hand up the body with that encoding in it.
+            self._failure = ProtocolError("an unknown transfer encoding")
+        self._status = self._parser.get_status_code()
+        self._has_head = self._status >= 200
+        if not self._has_head:
+            self._headers = {}
+
+    def on_body(self, data: bytes) -> None:
+        """Keep a piece of the body."""
+        if self._is_complete:
+            return
+        self._body.append(data)
+        self._body_bytes += len(data)
+        if self._body_bytes > MAX_RESPONSE_BYTES:
+            self._failure = response_too_large(self._status)
+
+    def on_message_complete(self) -> None:
+        """Note the end of the response, not that of an interim one."""
+        if self._has_head and not self._is_complete:
+            self._is_complete, self._keep_alive = True, self._parser.should_keep_alive()

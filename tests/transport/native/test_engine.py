@@ -1,0 +1,91 @@
+"""The native engine: what it writes, and TLS."""
+
+import asyncio
+import socket
+import ssl
+from typing import Any
+
+import httpx
+import pytest
+
+from paystar_async.errors import NotSent
+from paystar_async.transport.native.engine import NativeEngine
+from tests.transport.tcp import _CERTIFICATE, Talk, free_port, serving
+
+HEADERS = (("Authorization", "Bearer canary"),)
+
+
+async def keep_answering(talk: Talk) -> None:
+    while await talk.request():
+        await talk.answer()
+
+
+async def ask(engine: NativeEngine, url: str, headers: Any = HEADERS) -> int:
+    """Return the HTTP status of one call."""
+    status, _, _ = await engine.send("POST", url, headers, b"{}", 5)
+    return status
+
+
+class TestWriteRequest:
+    """The bytes of a request, and what cannot be written."""
+
+    @pytest.mark.parametrize(
+        "header", [("X", "a\r\nY: b"), ("X", "a\n"), ("X", "a\0"), ("X\r\nY", "b"), ("X Y", "b"), ("", "b"), ("X", "é")]
+    )
+    async def test_header_with_line_break_is_not_sent(self, header: tuple[str, str]) -> None:
+        engine = NativeEngine()
+        async with serving(keep_answering) as server:
+            with pytest.raises(NotSent, match="header"):
+                await ask(engine, server.url, headers=(header,))
+            assert server.talks == []
+
+    @pytest.mark.parametrize("query", ["a b", "a\r\nX: y", "é", "a\0", "a#b"])
+    async def test_query_that_needs_escaping_is_not_sent(self, query: str) -> None:
+        with pytest.raises(NotSent, match="URL"):
+            await ask(NativeEngine(), f"http://127.0.0.1:{free_port()}/?{query}")
+
+    async def test_path_is_escaped(self) -> None:
+        engine = NativeEngine()
+        async with serving(keep_answering) as server:
+            await ask(engine, f"http://127.0.0.1:{server.port}/a b/é")
+            await engine.aclose()
+        assert server.requests[0].startswith(b"POST /a%20b/%C3%A9 HTTP/1.1\r\nHost: 127.0.0.1:")
+
+
+def trusting(**_: object) -> ssl.SSLContext:
+    """Return a context that trusts the test server's certificate alone."""
+    text = f"-----BEGIN CERTIFICATE-----{_CERTIFICATE}-----END CERTIFICATE-----\n"
+    return ssl.create_default_context(cadata=text)
+
+
+class TestTls:
+    """https, with the certificate authorities that httpx trusts."""
+
+    async def test_trusted_certificate_keeps_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[dict[str, Any]] = []
+
+        def trust(**options: Any) -> ssl.SSLContext:
+            asked.append(options)
+            return trusting()
+
+        monkeypatch.setattr(httpx, "create_ssl_context", trust)
+        engine = NativeEngine()
+        async with serving(keep_answering, tls=True) as server:
+            for _ in range(3):
+                status, _, _ = await engine.send("POST", server.url, HEADERS, b"{}", 5)
+                assert status == 200
+            assert len(server.talks) == 1
+            await engine.aclose()
+        assert asked == [{"trust_env": False}]
+
+    async def test_certificate_of_another_name_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def here(host: str, port: int, **_: object) -> list[Any]:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        monkeypatch.setattr(httpx, "create_ssl_context", trusting)
+        monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", here)
+        engine = NativeEngine()
+        async with serving(keep_answering, tls=True) as server:
+            with pytest.raises(NotSent, match="not connected"):
+                await ask(engine, f"https://paystar.example:{server.port}/")
+        assert server.heard == b""

@@ -1,0 +1,134 @@
+"""The connection pool: which connection a call gets, and what closing does."""
+
+# pyright: reportPrivateUsage=false
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from paystar_async.errors import NotSent, Unanswered
+from paystar_async.transport.native import connection as connection_module
+from paystar_async.transport.native import pool as module
+from paystar_async.transport.native.connection import HTTP11Connection
+from paystar_async.transport.native.pool import ConnectionPool, Origin
+from tests.transport.tcp import Server, Talk, serving
+
+MESSAGE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
+
+
+async def keep_answering(talk: Talk) -> None:
+    while await talk.request():
+        await talk.answer()
+
+
+async def ask(pool: ConnectionPool, server: Server, before_send: Any = None) -> int:
+    """Return the HTTP status of one call."""
+    response = await pool.send_request(Origin("http", "127.0.0.1", server.port), MESSAGE, 5, before_send)
+    return response.status
+
+
+class TestReuse:
+    """Idle connections."""
+
+    async def test_pool_opens_one_connection_per_concurrent_call(self) -> None:
+        pool = ConnectionPool(8)
+        async with serving(keep_answering) as server:
+            for _ in range(3):
+                assert await asyncio.gather(*[ask(pool, server) for _ in range(5)]) == [200] * 5
+            assert len(server.talks) == 5
+            await pool.aclose()
+
+    async def test_pool_closes_surplus_idle_connections(self) -> None:
+        pool = ConnectionPool(2)
+        async with serving(keep_answering) as server:
+            await asyncio.gather(*[ask(pool, server) for _ in range(5)])
+            assert len(pool._connections) == 2
+            await pool.aclose()
+        assert not pool._connections or all(not one.is_open for one in pool._connections)
+
+    async def test_pool_discards_expired_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pool = ConnectionPool(8)
+        async with serving(keep_answering) as server:
+            await ask(pool, server)
+            await ask(pool, server)
+            monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+            await ask(pool, server)
+            assert len(server.talks) == 2
+            await pool.aclose()
+
+    async def test_pool_evicts_oldest_idle_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        pool = ConnectionPool(8)
+        async with serving(keep_answering) as server:
+            await asyncio.gather(*[ask(pool, server) for _ in range(3)])
+            for one in pool._connections:
+                one.last_used_at -= 100
+            await ask(pool, server)
+            assert (len(pool._connections), len(server.talks)) == (1, 4)
+            await pool.aclose()
+
+    async def test_pool_discards_connection_closed_by_server(self) -> None:
+        async def once(talk: Talk) -> None:
+            await talk.request()
+            await talk.answer(head=b"Connection: close\r\n")
+
+        pool = ConnectionPool(8)
+        async with serving(once) as server:
+            await ask(pool, server)
+            assert not pool._connections
+            await pool.aclose()
+
+    async def test_pool_keeps_origins_apart(self) -> None:
+        pool = ConnectionPool(8)
+        async with serving(keep_answering) as one, serving(keep_answering) as other:
+            for server in (one, other, one):
+                await ask(pool, server)
+            assert [len(one.requests), len(other.requests)] == [2, 1]
+            await pool.aclose()
+
+    async def test_refusing_before_send_keeps_connection(self) -> None:
+        def refuse() -> None:
+            raise KeyError("not now")
+
+        pool = ConnectionPool(8)
+        async with serving(keep_answering) as server:
+            with pytest.raises(KeyError):
+                await ask(pool, server, before_send=refuse)
+            assert server.heard == b""
+            await ask(pool, server)
+            assert len(server.talks) == 1
+            await pool.aclose()
+
+
+class TestClosing:
+    """Closing a pool in use."""
+
+    async def test_aclose_fails_request_in_flight(self) -> None:
+        async def silent(talk: Talk) -> None:
+            await talk.request()
+            asked.set()
+            await asyncio.sleep(60)
+
+        pool, asked = ConnectionPool(8), asyncio.Event()
+        async with serving(silent) as server:
+            call = asyncio.create_task(ask(pool, server))
+            await asked.wait()
+            await pool.aclose()
+            with pytest.raises(Unanswered, match="closed"):
+                await call
+
+    async def test_aclose_while_connecting_sends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        opened: list[HTTP11Connection] = []
+
+        async def connect(*args: Any) -> HTTP11Connection:
+            opened.append(await connection_module.open_connection(*args))
+            await pool.aclose()
+            return opened[0]
+
+        pool = ConnectionPool(8)
+        monkeypatch.setattr(module, "open_connection", connect)
+        async with serving(keep_answering) as server:
+            with pytest.raises(NotSent, match="closed before"):
+                await ask(pool, server)
+            await opened[0].wait_closed()
+        assert server.heard == b""

@@ -1,0 +1,147 @@
+"""The default engine: native, except on trio and where a mock or tracer stands in httpx's place."""
+
+# pyright: reportPrivateUsage=false
+
+import subprocess
+import sys
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import httpcore
+import httpx
+import pytest
+import respx
+import trio
+import vcr
+from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from pytest_httpx import HTTPXMock
+
+from paystar_async.transport.auto import AutoEngine, must_use_httpx
+from tests.transport.tcp import Talk, serving
+
+URL = "http://paystar.example/api"
+SENTRY = """
+import asyncio, sentry_sdk
+from sentry_sdk.integrations.httpx import HttpxIntegration
+from paystar_async.transport.auto import must_use_httpx
+from tests.transport.test_auto import ask, keep_answering, serving
+
+transactions = []
+
+async def main():
+    print("httpx" if must_use_httpx() else "native")
+    sentry_sdk.init(
+        "http://key@127.0.0.1:1/1",
+        traces_sample_rate=1.0,
+        before_send_transaction=lambda event, _: transactions.append(event),
+        integrations=[HttpxIntegration()],
+        default_integrations=False,
+    )
+    async with serving(keep_answering) as server:
+        with sentry_sdk.start_transaction(name="test"):
+            print(await ask(server.url))
+
+asyncio.run(main())
+print(*[span["op"] for span in transactions[0]["spans"]])
+"""
+
+
+async def keep_answering(talk: Talk) -> None:
+    while await talk.request():
+        await talk.answer()
+
+
+async def ask(url: str = URL) -> int:
+    """Return the HTTP status of one call."""
+    engine = AutoEngine()
+    try:
+        status, _, _ = await engine.send("POST", url, (("Accept", "application/json"),), b"{}", 5)
+    finally:
+        await engine.aclose()
+    return status
+
+
+class TestMustUseHttpx:
+    """The rule, tool by tool."""
+
+    async def test_asyncio_without_patches_uses_native(self) -> None:
+        assert not must_use_httpx()
+
+    def test_trio_uses_httpx(self) -> None:
+        async def check() -> bool:
+            return must_use_httpx()
+
+        assert trio.run(check)
+
+    async def test_respx_answers_the_call(self, respx_mock: respx.MockRouter) -> None:
+        respx_mock.post(URL).respond(218)
+
+        assert await ask() == 218
+
+    async def test_pytest_httpx_answers_the_call(self, httpx_mock: HTTPXMock) -> None:
+        httpx_mock.add_response(status_code=218)
+
+        assert await ask() == 218
+
+    async def test_vcr_records_and_replays_the_call(self, tmp_path: Path) -> None:
+        cassette = str(tmp_path / "calls.yaml")
+        async with serving(keep_answering) as server:
+            with vcr.use_cassette(cassette):
+                assert await ask(server.url) == 200
+        with vcr.use_cassette(cassette, record_mode="none"):
+            assert await ask(server.url) == 200
+        assert len(server.requests) == 1
+
+    async def test_opentelemetry_traces_the_call(self) -> None:
+        spans = InMemorySpanExporter()
+        provider = TracerProvider()
+        provider.add_span_processor(SimpleSpanProcessor(spans))
+        instrumentor = HTTPXClientInstrumentor()
+        instrumentor.instrument(tracer_provider=provider)
+        try:
+            async with serving(keep_answering) as server:
+                assert await ask(server.url) == 200
+        finally:
+            instrumentor.uninstrument()
+        assert len(spans.get_finished_spans()) == 1
+        assert not must_use_httpx()
+
+    def test_sentry_traces_the_call(self) -> None:
+        """In a process of its own, since Sentry cannot take its patches back."""
+        done = subprocess.run([sys.executable, "-c", SENTRY], capture_output=True, text=True, check=True)
+
+        assert done.stdout.split() == ["native", "200", "http.client"]
+
+    @pytest.mark.parametrize(
+        "patched", [httpx.AsyncHTTPTransport, httpcore.AsyncConnectionPool, httpcore.AsyncHTTPConnection]
+    )
+    async def test_wrapper_of_any_part_sees_every_call(self, patched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        handle = patched.handle_async_request
+        seen: list[object] = []
+
+        @wraps(handle)
+        async def traced(self: object, request: object) -> object:
+            seen.append(request)
+            return await handle(self, request)
+
+        monkeypatch.setattr(patched, "handle_async_request", traced)
+        engine = AutoEngine()
+        async with serving(keep_answering) as server:
+            for _ in range(3):
+                await engine.send("POST", server.url, (), b"{}", 5)
+            await engine.aclose()
+        assert len(seen) == 3
+        assert len(server.talks) == 1
+
+    async def test_callable_object_as_patch_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        class Handler:
+            async def __call__(self, request: object) -> httpx.Response:
+                return httpx.Response(218)
+
+        monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", Handler())
+
+        assert await ask() == 218
