@@ -307,7 +307,7 @@ class Paystar:
             self._accounts, self._store, self._clock, background, self._notify, fences, newest=self._newest_keys
         )
         ours: tuple[Middleware, ...] = (
-            Deadline(self._clock, is_first=not self._middleware),
+            Deadline(self._clock),
             Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
             Limit(self._concurrency, self._clock),
             auth,

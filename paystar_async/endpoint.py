@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from attrs import Factory, define, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from paystar_async.errors import (
     ConfigurationError,
@@ -146,20 +146,20 @@ class Dispatch:
             self.is_sent = isinstance(error, StatusError) and not isinstance(error, KEY_REFUSALS)
 
 
-@frozen(kw_only=True, slots=False)  # every call copies it a few times, and a dict is copied at once
+@define(kw_only=True)
 class Request(Generic[T_co]):
-    """What travels through the rings.
+    """A call on its way through the middleware stack.
 
     Attributes:
         value: the request value.
-        endpoint: its row.
-        account: the id of the account that asks, not its secrets.
-        timeout: seconds the whole call may take; becomes ``deadline`` in the deadline ring.
+        endpoint: its endpoint.
+        account: the id of the account that calls, not its secrets.
+        timeout: seconds the whole call may take; the deadline middleware turns it into ``deadline``.
         deadline: when the call must be over, on the client's monotonic clock.
         attempt: 1 for the first try.
-        key: the key to show, or the refresh token on a row that renews; set by the auth ring.
-        before_send: called right before the first byte leaves; what it raises keeps the request from leaving.
-        dispatch: what the call has sent so far, shared by all copies of its request.
+        key: the bearer key, or the refresh token on an endpoint that refreshes a key; set by the auth middleware.
+        before_send: called right before the first byte is sent; what it raises keeps the request from being sent.
+        dispatch: what the call has sent until now, shared by all copies of its request.
     """
 
     value: Call[T_co]
@@ -172,75 +172,32 @@ class Request(Generic[T_co]):
     before_send: Callable[[], None] | None = field(default=None, repr=False, eq=False)
     dispatch: Dispatch = field(factory=Dispatch, repr=False, eq=False)
 
-    def with_key(self, key: Secret | None) -> "Request[T_co]":
-        """The same request, showing a key."""
-        return self._with("key", key)
+    def replace(self, **changes: Any) -> "Request[T_co]":
+        """Return a copy with the named attributes changed.
 
-    def with_deadline(self, deadline: float) -> "Request[T_co]":
-        """The same request, to be over by then."""
-        return self._with("deadline", deadline)
-
-    def with_attempt(self, attempt: int) -> "Request[T_co]":
-        """The same request, for the so-manieth time."""
-        return self if attempt == self.attempt else self._with("attempt", attempt)
-
-    def with_dispatch(self, dispatch: Dispatch) -> "Request[T_co]":
-        """Return this request as one of the call that ``dispatch`` belongs to."""
-        return self if dispatch is self.dispatch else self._with("dispatch", dispatch)
-
-    def _with(self, name: str, value: object) -> "Request[T_co]":
-        held = self.__dict__.copy()
-        held[name] = value
-        other: Request[T_co] = object.__new__(_request)
-        _hold(other, held)
-        return other
+        Args:
+            changes: new values by attribute, such as ``timeout=5.0``.
+        """
+        return evolve(self, **changes)
 
     def left(self, now: float) -> float:
-        """Seconds until the deadline, on the clock that ``now`` was read from; the timeout where none is set."""
+        """Return the seconds until the deadline at ``now``, on the same clock; the timeout if none is set."""
         if self.deadline is None:
             return self.timeout
         return self.deadline - now if now < self.deadline else 0.0
 
 
-# Past ``__init__``, which costs twice as much as all the rest of making one, and ``evolve`` five times.
-_request: type[Request[Any]] = Request
-_hold: Callable[[Request[Any], dict[str, Any]], None] = vars(Request)["__dict__"].__set__
-
-
-Blank = Callable[[Call[T], float | None, Callable[[], None] | None], Request[T]]
-"""Makes a row's requests: of a value, its timeout if it has one of its own, and ``before_send``."""
-
-
-def blank(endpoint: Endpoint, account: str, timeout: float) -> Blank[Any]:
-    """What makes one account's requests to a row; ``timeout`` seconds for those that bring none."""
-    given: Any = None
-    common = vars(Request(value=given, endpoint=endpoint, account=account, timeout=timeout))
-
-    def filled(value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
-        held = common.copy()
-        held["value"] = value
-        if timeout is not None:
-            held["timeout"] = timeout
-        held["before_send"] = before_send
-        held["dispatch"] = Dispatch()
-        request: Request[T] = object.__new__(_request)
-        _hold(request, held)
-        return request
-
-    return filled
-
-
-@frozen(kw_only=True, slots=False)
+@define(kw_only=True)
 class Response(Generic[T_co]):
-    """An answer, whole.
+    """The response to a call.
 
     Attributes:
-        value: the answer as its type.
+        value: the response model.
         status: the envelope's status as it came (``1`` or ``"ok"``).
         message: the envelope's message.
         http_status: the HTTP status; the envelope is read whatever it is.
         headers: the HTTP headers, names in lower case.
-        body: the bytes as they came.
+        body: the decoded body.
     """
 
     value: T_co
@@ -249,27 +206,6 @@ class Response(Generic[T_co]):
     http_status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-
-
-_response: type[Response[Any]] = Response
-_hold_answer: Callable[[Response[Any], dict[str, Any]], None] = vars(Response)["__dict__"].__set__
-
-
-def answer(
-    value: T, status: int | str, message: str, http_status: int, headers: Mapping[str, str], body: bytes
-) -> Response[T]:
-    """The response of these fields, made past ``__init__`` as requests are."""
-    response: Response[T] = object.__new__(_response)
-    held = {
-        "value": value,
-        "status": status,
-        "message": message,
-        "http_status": http_status,
-        "headers": headers,
-        "body": body,
-    }
-    _hold_answer(response, held)
-    return response
 
 
 class Send(Protocol):
@@ -323,7 +259,7 @@ def _around_yours(ring: Middleware, next: Send) -> Send:  # noqa: A002
             nonlocal is_used
             is_used = True
             try:
-                return await next(request.with_dispatch(dispatch))
+                return await next(request if request.dispatch is dispatch else request.replace(dispatch=dispatch))
             except BaseException as error:
                 passed.append(error)
                 raise

@@ -3,14 +3,14 @@
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 from attrs import define, field
 
 from paystar_async.accounts import Accounts
 from paystar_async.background import Background
-from paystar_async.endpoint import Blank, Request, Response, Send, blank
+from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import NotSent
 from paystar_async.loops import current_loop
 from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
@@ -41,19 +41,20 @@ class Requests:
     accounts: Accounts
     timeout: float
     strict: bool
-    _blanks: dict[type, Blank[Any]] = field(factory=dict[type, Blank[Any]], init=False)
 
     def make(self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
         """Return the request; raises InvalidValue or ConfigurationError where it cannot be sent."""
-        filled = self._blanks.get(type(value)) or self._blank(value)
+        endpoint = row_of(value, "call")
+        account = self.accounts.id(endpoint.realm)
         if self.strict:
             verify(value)
-        return filled(value, timeout, before_send)
-
-    def _blank(self, value: Call[Any]) -> Blank[Any]:
-        endpoint = row_of(value, "call")
-        made = self._blanks[type(value)] = blank(endpoint, self.accounts.id(endpoint.realm), self.timeout)
-        return made
+        return Request(
+            value=value,
+            endpoint=endpoint,
+            account=account,
+            timeout=self.timeout if timeout is None else timeout,
+            before_send=before_send,
+        )
 
 
 @define(eq=False)

@@ -64,7 +64,7 @@ class Auth:
         """Pass the request on with its key; once more with a renewed one if that is refused."""
         endpoint = request.endpoint
         if endpoint.realm is Realm.GATEWAY:
-            return await next(request.with_key(self.accounts.first_key(Realm.GATEWAY)[0]))
+            return await next(request.replace(key=self.accounts.first_key(Realm.GATEWAY)[0]))
         keeper = self._keepers.get(endpoint.realm) or self.keeper(endpoint.realm)
         if endpoint.renews:
             return await self._renew_now(keeper, request, next)
@@ -78,7 +78,7 @@ class Auth:
         is_new = False
         while True:
             try:
-                response = await next(request.with_key(key))
+                response = await next(request.replace(key=key))
             except REFUSED_BEFORE_EXECUTION as refusal:
                 if is_new or (refusal.executed == "maybe" and endpoint.safety is Safety.ONCE):
                     raise

@@ -1,7 +1,7 @@
-"""One deadline for the whole call: queueing, renewing a key, every attempt and every pause.
+"""One deadline for the whole call: queueing, refreshing a key, every attempt and every pause.
 
-No scope is cancelled from here. Each place that waits knows the deadline and says itself what is known when it
-passes: a queue that nothing was sent, an engine that the answer is missing.
+No scope is cancelled from here. Each place that waits knows the deadline and raises what is known when it passes: the
+queue that nothing was sent, the engine that the response is missing.
 """
 
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from attrs import frozen
 
 from paystar_async.clock import Clock, checked_seconds
-from paystar_async.endpoint import Request, Send
+from paystar_async.endpoint import Request, Response, Send
 
 
 @frozen
@@ -17,19 +17,12 @@ class Deadline:
     """Turns a call's timeout into the moment it must be over.
 
     Args:
-        clock: what time it is.
-        is_first: whether no ring has seen the request, so that it can be changed and need not be copied.
+        clock: the client's clock.
     """
 
     clock: Clock
-    is_first: bool = False
 
-    # Hands on what ``next`` gives: a coroutine of its own would have nothing to wait for.
-    def __call__(self, request: Request[Any], next: Send, /) -> Any:  # noqa: A002
+    async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Set the deadline and pass the request on."""
         timeout = checked_seconds("timeout", request.timeout)
-        deadline = self.clock.monotonic() + timeout
-        if self.is_first:
-            vars(request)["deadline"] = deadline
-            return next(request)
-        return next(request.with_deadline(deadline))
+        return await next(request.replace(deadline=self.clock.monotonic() + timeout))

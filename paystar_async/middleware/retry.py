@@ -77,7 +77,7 @@ class Retry:
         attempt = 1
         while True:
             try:
-                response = await next(request.with_attempt(attempt))
+                response = await next(request if attempt == 1 else request.replace(attempt=attempt))
             except PaystarError as error:
                 pause = self._pause(error, request, attempt)
                 if pause is None:

@@ -12,7 +12,7 @@ from attrs import define, field
 
 from paystar_async.accounts import Accounts
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Endpoint, Realm, Request, Response, answer
+from paystar_async.endpoint import Endpoint, Realm, Request, Response
 from paystar_async.errors import (
     BY_STATUS,
     BadAnswer,
@@ -134,8 +134,14 @@ class Wire:
             if status in SUCCESS:
                 value = structure(answer_type(type(request.value)), envelope.get("data"))
                 message = envelope.get("message")
-                text = self._shown(request, message) if isinstance(message, str) else ""
-                return answer(value, status, text, http_status, headers, body)
+                return Response(
+                    value=value,
+                    status=status,
+                    message=self._shown(request, message) if isinstance(message, str) else "",
+                    http_status=http_status,
+                    headers=headers,
+                    body=body,
+                )
         except BadAnswer as bad:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
         else:

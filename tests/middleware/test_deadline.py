@@ -35,14 +35,3 @@ async def test_a_call_without_time_is_refused_before_anything_is_done(timeout: A
 
     assert refusal.value.field == "timeout"
     assert rest.seen == []
-
-
-async def test_a_request_that_no_ring_has_seen_gets_it_without_a_copy() -> None:
-    clock, rest, asked = QuickClock(), Next(RESPONSE), request(timeout=30)
-    clock.advance(100)
-
-    await Deadline(clock, is_first=True)(asked, rest)
-
-    assert rest.seen == [asked]
-    assert rest.seen[0] is asked
-    assert asked.deadline == 130

@@ -300,7 +300,7 @@ async def test_what_had_no_time_left_when_its_turn_came_was_not_sent() -> None:
     clock = ManualClock()
     engine: Any = Answering(envelope("ok", []))
     engine.go.set()
-    long = asyncio.create_task(carrier(engine, clock)(settling(MANY + 1).with_deadline(clock.monotonic() + 1)))
+    long = asyncio.create_task(carrier(engine, clock)(settling(MANY + 1).replace(deadline=clock.monotonic() + 1)))
     await asyncio.sleep(0)
     clock.advance(1)
 
