@@ -13,7 +13,7 @@ from pathlib import Path
 Play = Callable[["Talk"], Awaitable[None]]
 
 # Signed by nobody anyone trusts; made for these tests.
-_CERTIFICATE = """
+CERTIFICATE = """
 MIIBmzCCAUGgAwIBAgIUX2JHASID3uR2RSC+UpJz/+AxptQwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjEz
 MTQyOFoYDzIxMjYxMDI5MTMxNDI4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQUo88KqG18z66i
 rKzn4Qiptg1q22Cg0dVxMqYGKqL3Qivl3LRJR368YV/KJSorDhk13cUJm/5wmk+RopMyQvQlo28wbTAdBgNVHQ4EFgQU0IKMHhU5nQUQxRRO
@@ -139,7 +139,7 @@ def _untrusted() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "both.pem")
-        kinds = {"PRIVATE KEY": _KEY, "CERTIFICATE": _CERTIFICATE}
+        kinds = {"PRIVATE KEY": _KEY, "CERTIFICATE": CERTIFICATE}
         path.write_text("".join(f"-----BEGIN {kind}-----{text}-----END {kind}-----\n" for kind, text in kinds.items()))
         context.load_cert_chain(path)
     return context

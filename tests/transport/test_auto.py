@@ -2,6 +2,7 @@
 
 # pyright: reportPrivateUsage=false
 
+import importlib
 import subprocess
 import sys
 from functools import wraps
@@ -13,7 +14,6 @@ import httpx
 import pytest
 import respx
 import trio
-import vcr
 from opentelemetry.instrumentation.httpx import HTTPXClientInstrumentor
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -23,6 +23,7 @@ from pytest_httpx import HTTPXMock
 from paystar_async.transport.auto import AutoEngine, must_use_httpx
 from tests.transport.tcp import Talk, serving
 
+vcr: Any = importlib.import_module("vcr")  # has no types
 URL = "http://paystar.example/api"
 SENTRY = """
 import asyncio, sentry_sdk

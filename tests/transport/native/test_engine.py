@@ -10,7 +10,7 @@ import pytest
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.native.engine import NativeEngine
-from tests.transport.tcp import _CERTIFICATE, Talk, free_port, serving
+from tests.transport.tcp import CERTIFICATE, Talk, free_port, serving
 
 HEADERS = (("Authorization", "Bearer canary"),)
 
@@ -54,7 +54,7 @@ class TestWriteRequest:
 
 def trusting(**_: object) -> ssl.SSLContext:
     """Return a context that trusts the test server's certificate alone."""
-    text = f"-----BEGIN CERTIFICATE-----{_CERTIFICATE}-----END CERTIFICATE-----\n"
+    text = f"-----BEGIN CERTIFICATE-----{CERTIFICATE}-----END CERTIFICATE-----\n"
     return ssl.create_default_context(cadata=text)
 
 
