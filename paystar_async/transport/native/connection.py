@@ -33,8 +33,8 @@ async def open_connection(host: str, port: int, ssl_context: ssl.SSLContext | No
     addresses: list[Any] = _parse_address(host, port) or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     # The socket is made here and not by the loop, since ``abandon`` must close it when the loop is closed; and the
     # loop's own happy eyeballs lose a socket when they are cancelled, and do not exist in uvloop.
-    start_connection: Any = aiohappyeyeballs.start_connection  # partly untyped
-    sock: socket.socket = await start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS)
+    happy_eyeballs: Any = aiohappyeyeballs  # partly untyped
+    sock: socket.socket = await happy_eyeballs.start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS)
     name = host if ssl_context is not None else None
     _, connection = await loop.create_connection(
         lambda: HTTP11Connection(loop, sock), sock=sock, ssl=ssl_context, server_hostname=name
