@@ -3,8 +3,7 @@
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 
-from paystar_async.errors import InvalidValue, PaystarError
-from paystar_async.met import Met
+from paystar_async.errors import InvalidValue, PaystarError, StorageError
 from paystar_async.models.base import item_of
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Succeeded, Unknown
@@ -39,10 +38,12 @@ class Groups:
     """
 
     def __init__(self, source: Source, size: int, check: Check | None) -> None:
+        from paystar_async.seen_track_ids import SeenTrackIds  # loads sqlite3, which only batches need
+
         _refuse(source, size)
         self._later: AsyncIterator[Transfer] | None = aiter(source) if isinstance(source, AsyncIterable) else None
         self._now: Iterator[Transfer] = iter(()) if isinstance(source, AsyncIterable) else iter(source)
-        self._size, self._check, self._met = size, check, Met()
+        self._size, self._check, self._seen = size, check, SeenTrackIds()
         self._read = 0
         self.failure: Exception | None = None
         self.more = True
@@ -57,16 +58,16 @@ class Groups:
             try:
                 for one in piece:
                     self._admit(item_of(Transfer, one, "transfers", self._read), group, refused)
-            except InvalidValue as wrong:
-                self.failure, self.more = wrong, False
+            except (InvalidValue, StorageError) as error:
+                self.failure, self.more = error, False
         if self.failure is not None:
             why = "not sent: the source of transfers failed"
             return [], refused + [Failed(track_id=one.track_id, reason=why) for one in group]
         return group, refused
 
     def close(self) -> None:
-        """Let go of what was remembered; the source is whoever's it was."""
-        self._met.close()
+        """Forget the track_ids; the source belongs to the caller."""
+        self._seen.close()
 
     async def _piece(self, most: int) -> list[Transfer]:
         piece: list[Transfer] = []
@@ -84,7 +85,7 @@ class Groups:
 
     def _admit(self, one: Transfer, group: list[Transfer], refused: list[Outcome]) -> None:
         self._read += 1
-        if not self._met.add(one.track_id):
+        if self._seen.add(one.track_id, self._read) is not None:
             # Unknown, not failed: the first one of this track_id may well have succeeded.
             refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
             return

@@ -5,23 +5,25 @@ from typing import Any
 
 import pytest
 
-from paystar_async import Transfer, met
+from paystar_async import Transfer
 from paystar_async.batching import SLICE, Groups
-from paystar_async.errors import InvalidValue
+from paystar_async.errors import InvalidValue, StorageUnavailable
 from paystar_async.outcomes import Failed
+from paystar_async.seen_track_ids import SeenTrackIds
 from tests.support import Turns, transfer
 
 
-async def test_what_was_remembered_is_let_go_with_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(met, "PIECE", 8)
-    groups = Groups([transfer(f"t-{number}") for number in range(3)], 2, None)
-    await groups.next()
-    file = groups._met._file  # pyright: ignore[reportPrivateUsage]
-    assert file is not None
+async def test_groups_end_when_repeats_cannot_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise StorageUnavailable("no room")
 
+    groups = Groups([transfer("t-0"), transfer("t-1")], 2, None)
+    monkeypatch.setattr(SeenTrackIds, "add", fail)
+
+    assert await groups.next() == ([], [])
+    assert isinstance(groups.failure, StorageUnavailable)
+    assert not groups.more
     groups.close()
-
-    assert file.closed
 
 
 async def test_what_a_source_gave_before_it_failed_is_told() -> None:

@@ -11,8 +11,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "paystar_async"
 
 FLOORS: tuple[tuple[str, ...], ...] = (
-    ("errors", "version", "lazy_service", "loops", "met", "turns"),
-    ("values",),
+    ("errors", "version", "lazy_service", "loops", "turns"),
+    ("values", "seen_track_ids"),
     ("clock",),
     ("models", "events", "background", "track_id", "storage"),
     ("endpoint", "keys", "listing", "outcomes"),

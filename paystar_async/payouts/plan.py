@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Generator, Iterable, Mapping
-from contextlib import aclosing, closing, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping
+from contextlib import aclosing, closing
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, cast
@@ -14,13 +13,14 @@ import anyio.lowlevel
 from anyio import to_thread
 from attrs import define, field, frozen
 
-from paystar_async.errors import BadRow, InvalidRows, InvalidValue, StorageUnavailable
+from paystar_async.errors import BadRow, InvalidRows, InvalidValue
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.records import ProductName
 from paystar_async.payouts.rows import NAMES, Items, columns
 from paystar_async.payouts.tabular import Table, is_path, open_table, refused
+from paystar_async.seen_track_ids import SeenTrackIds
 
 Source = (
     str | PathLike[str] | Iterable[Value | Mapping[str, Any]] | AsyncIterable[Value] | AsyncIterable[Mapping[str, Any]]
@@ -148,7 +148,7 @@ async def sound(
 
 async def _each(source: Source, tally: Tally, *, strict: bool, sheet: str | None) -> AsyncGenerator[Value, None]:
     """The transfers that are in order, while all is counted; what is wrong is kept in the tally."""
-    with _seen() as seen:
+    with closing(SeenTrackIds()) as seen:
         if is_path(source):
             reading = _of_file(source, tally, strict=strict, sheet=sheet)
         elif sheet is not None:
@@ -162,7 +162,7 @@ async def _each(source: Source, tally: Tally, *, strict: bool, sheet: str | None
                 if isinstance(one, list):
                     tally.bad += one
                     continue
-                before = seen(one.track_id, number)
+                before = seen.add(one.track_id, number)
                 if before is not None:
                     tally.bad.append(BadRow(number, "track_id", f"it is the one of row {before}: it would pay twice"))
                     continue
@@ -208,31 +208,3 @@ async def _of_items(source: Source, *, strict: bool) -> Read:
         )
     for number, item in enumerate(cast("Iterable[object]", source), 1):
         yield number, items.read(number, item)
-
-
-@contextmanager
-def _seen() -> Generator[Callable[[str, int], int | None]]:
-    """Says in which row a track_id was met before; on the disk, so that memory does not grow with the batch."""
-    table = sqlite3.connect("", isolation_level=None, check_same_thread=False)  # a file of SQLite's own, gone with it
-    try:
-        for statement in (
-            "PRAGMA journal_mode = OFF",
-            "PRAGMA synchronous = OFF",
-            "CREATE TABLE seen (track_id TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID",
-            "BEGIN",
-        ):
-            table.execute(statement)
-
-        def before(track_id: str, number: int) -> int | None:
-            try:
-                if table.execute("INSERT OR IGNORE INTO seen VALUES (?, ?)", (track_id, number)).rowcount:
-                    return None
-                return int(table.execute("SELECT number FROM seen WHERE track_id = ?", (track_id,)).fetchone()[0])
-            except sqlite3.Error as problem:
-                raise StorageUnavailable(
-                    f"checking for repeated track_ids: {problem}", hint="the directory for temporary files needs room"
-                ) from None
-
-        yield before
-    finally:
-        table.close()
