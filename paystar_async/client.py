@@ -39,6 +39,7 @@ from paystar_async.storage.database import Database
 from paystar_async.table import row_of
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.choose import check_engine, make_engine
+from paystar_async.transport.proxy import check_proxy
 from paystar_async.values.sealed import sealed
 
 if TYPE_CHECKING:
@@ -89,6 +90,8 @@ class Paystar:
             before it was given can still be read. None: stored as it is.
         engine: ``"auto"``, ``"native"``, ``"httpx"``, ``"httpx2"``, ``"aiohttp"``, or a client, session, transport or
             engine, never closed here.
+        proxy: URL of an HTTP proxy (``http://user:password@host:port``) for an engine chosen by name, ``"native"``
+            aside. None: no proxy; the variables of other programs (``HTTPS_PROXY``) are not read.
         middleware: rings of your own, the first one outermost; each ``async (request, next) -> response``.
         clock: what time it is; a ``ManualClock`` in tests.
         on_event: told of renewed and lost keys, of retries, and of payouts that Paystar refuses; must not block.
@@ -113,6 +116,7 @@ class Paystar:
         database: str | PathLike[str] | Database | None = None,
         crypto: Crypto | None = None,
         engine: "GivenEngine" = "auto",
+        proxy: str | None = None,
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
         on_event: OnEvent | None = None,
@@ -143,6 +147,7 @@ class Paystar:
         self._database_is_ours = self._database is not database
         check_engine(engine)
         self._given: GivenEngine = engine
+        self._proxy = check_proxy(proxy, engine)
         self._budget = Budget()
         self._sessions = LoopLocal(Session.aclose, Session.abandon)
 
@@ -300,7 +305,7 @@ class Paystar:
     def _build(self) -> Session:
         from paystar_async.transport.carrier import Carrier
 
-        engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE)
+        engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE, self._proxy)
         background = Background(lambda: WORKING.set(session))
         fences = partial(getattr, engine, "fences")
         auth = Auth(

@@ -33,6 +33,7 @@ class Options(TypedDict, total=False):
     database: str | PathLike[str] | Database | None
     crypto: Crypto | None
     engine: "GivenEngine"
+    proxy: str | None
     middleware: Sequence[Middleware]
     clock: Clock | None
     on_event: OnEvent | None

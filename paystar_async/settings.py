@@ -172,5 +172,6 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
     "database": partial(setting, "PAYSTAR_DATABASE"),
     "crypto": crypto_from,
     "engine": partial(setting, "PAYSTAR_ENGINE"),
+    "proxy": partial(setting, "PAYSTAR_PROXY"),
 }
 """How each argument of a client is read; the argument itself goes first."""

@@ -34,6 +34,7 @@ VARIABLES: Mapping[str, bool] = {
     "PAYSTAR_DATABASE": True,
     "PAYSTAR_CRYPTO_KEYS": True,
     "PAYSTAR_ENGINE": False,
+    "PAYSTAR_PROXY": True,
 }
 """Every setting, and whether it is a secret; where keys are kept may be a URL with a password in it."""
 

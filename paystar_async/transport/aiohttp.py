@@ -29,6 +29,7 @@ from paystar_async.transport.engine import (
     require_asyncio,
     response_too_large,
 )
+from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
@@ -177,17 +178,21 @@ class AiohttpEngine:
         connections: how many connections its own session holds.
         given: a session to use instead; it is never closed here, and its middlewares are not asked.
 
+        proxy: URL of its own session's proxy.
+
     Raises:
         ConfigurationError: the session would sign in by itself, or go where the environment says.
     """
 
-    def __init__(self, *, connections: int = 16, given: aiohttp.ClientSession | None = None) -> None:
+    def __init__(
+        self, *, connections: int = 16, given: aiohttp.ClientSession | None = None, proxy: Secret | None = None
+    ) -> None:
         if given is not None and (given.trust_env or given.auth is not None):
             # Only base_url's host is contacted, and no password goes there but Paystar's.
             raise ConfigurationError(
                 "the aiohttp session brings logins or proxies of its own", hint="make it without auth= and trust_env="
             )
-        self._given, self._connections = given, connections
+        self._given, self._connections, self._proxy = given, connections, proxy
         self._own: aiohttp.ClientSession | None = None
         self._closed = False
 
@@ -245,6 +250,7 @@ class AiohttpEngine:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
             middlewares=(attempt.once,),
+            proxy=self._proxy.reveal() if self._proxy is not None else None,
         ) as response:
             return response.status, _headers(response), await _read(response)
 

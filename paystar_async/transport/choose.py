@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from paystar_async.errors import ConfigurationError
 from paystar_async.transport.engine import Engine
 from paystar_async.values.mask import mask_address
+from paystar_async.values.secret import Secret
 
 EngineName = Literal["auto", "native", "httpx", "httpx2", "aiohttp"]
 
@@ -42,10 +43,16 @@ def check_engine(given: "GivenEngine") -> None:
         raise ConfigurationError(f"the {given} engine is not installed", hint=f"pip install 'paystar-async[{given}]'")
 
 
-def make_engine(given: "GivenEngine", connections: int) -> Engine:
-    """Return the named engine with ``connections`` idle connections, or one around what was handed in."""
+def make_engine(given: "GivenEngine", connections: int, proxy: Secret | None = None) -> Engine:
+    """Return the named engine, or one around what was handed in.
+
+    Args:
+        given: a name, or a client, session, transport or engine.
+        connections: idle connections that a named engine keeps.
+        proxy: URL of the proxy of a named engine, as ``check_proxy`` returned it.
+    """
     check_engine(given)
-    if given == "auto":
+    if given == "auto" and proxy is None:
         from paystar_async.transport.auto import AutoEngine
 
         return AutoEngine(connections=connections)
@@ -57,13 +64,15 @@ def make_engine(given: "GivenEngine", connections: int) -> Engine:
         from paystar_async.transport.aiohttp import AiohttpEngine
 
         session: Any = None if given == "aiohttp" else given
-        return AiohttpEngine(connections=connections, given=session)
+        return AiohttpEngine(connections=connections, given=session, proxy=proxy)
     if not isinstance(given, str) and isinstance(given, Engine):
         return given
     from paystar_async.transport.httpx import HttpxEngine
 
+    if given == "auto":
+        return HttpxEngine(connections=connections, proxy=proxy, through_client=True)
     if isinstance(given, str):
-        return HttpxEngine(connections=connections, library=given)
+        return HttpxEngine(connections=connections, library=given, proxy=proxy)
     return HttpxEngine(connections=connections, given=given)
 
 

@@ -16,6 +16,7 @@ import anyio
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, response_too_large
+from paystar_async.values.secret import Secret
 
 _WAY_TO_THE_PARSER = ("_httpcore_stream", "_connection", "_stream")
 
@@ -138,6 +139,7 @@ class HttpxEngine:
         given: a client or transport of either library to use instead; it is never closed here.
         library: ``"httpx"`` or ``"httpx2"``, for its own transport.
         through_client: whether its own transport is used through a client, for mocks and tracers of the client.
+        proxy: URL of its own transport's proxy.
     """
 
     def __init__(
@@ -147,6 +149,7 @@ class HttpxEngine:
         given: object = None,
         library: str = "httpx",
         through_client: bool = False,
+        proxy: Secret | None = None,
     ) -> None:
         name = library if given is None else library_of(given)
         if name is None:
@@ -156,7 +159,7 @@ class HttpxEngine:
             )
         self._library = load_library(name)
         self._given: Any = given
-        self._connections, self._through_client = connections, through_client
+        self._connections, self._through_client, self._proxy = connections, through_client, proxy
         self._own: Any = None
         self._is_closed = False
 
@@ -208,7 +211,8 @@ class HttpxEngine:
             # No bound on connections: the limiter has one, and a pool with a bound loses slots when a call is
             # cancelled at certain moments (httpcore's shields do not hold against a task's own ``cancel``).
             limits = library.Limits(max_keepalive_connections=self._connections, keepalive_expiry=IDLE_SECONDS)
-            self._own = library.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0)
+            proxy = library.Proxy(self._proxy.reveal()) if self._proxy is not None else None
+            self._own = library.AsyncHTTPTransport(trust_env=False, limits=limits, retries=0, proxy=proxy)
             if self._through_client:
                 self._own = library.AsyncClient(transport=self._own, trust_env=False)
         return _ClientTransport(self._own) if self._through_client else self._own

@@ -1,0 +1,47 @@
+"""The HTTP proxy that calls go through."""
+
+from urllib.parse import urlsplit
+
+from paystar_async.errors import ConfigurationError
+from paystar_async.values.mask import mask_address
+from paystar_async.values.sealed import sealed
+from paystar_async.values.secret import Secret
+
+
+@sealed
+def check_proxy(proxy: object, engine: object) -> Secret | None:
+    """Return the proxy's URL as a secret, since it may hold a password; None for none.
+
+    Args:
+        proxy: ``http://user:password@host:port`` or ``https://…``; None or empty for none.
+        engine: the ``engine`` argument of the client.
+
+    Raises:
+        ConfigurationError: it is not such a URL, or the engine cannot use it.
+    """
+    if proxy is None or proxy == "":
+        return None
+    if not isinstance(proxy, str) or not _is_proxy(proxy.strip()):
+        shown = mask_address(proxy) if isinstance(proxy, str) else f"a {type(proxy).__name__}"
+        raise ConfigurationError(
+            f"proxy must be the URL of an HTTP proxy, not {shown!r:.60}", hint="http://user:password@host:port"
+        )
+    if engine == "native":
+        raise ConfigurationError(
+            "the native engine uses no proxy", hint='engine="auto", which takes httpx, "httpx2" or "aiohttp"'
+        )
+    if not isinstance(engine, str):
+        raise ConfigurationError(
+            "proxy= is for engines chosen by name", hint="set the proxy on the client, session or engine you hand in"
+        )
+    return Secret(proxy.strip())
+
+
+def _is_proxy(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_bare = parts.path in ("", "/") and not parts.query and not parts.fragment
+    return parts.scheme in ("http", "https") and bool(parts.hostname) and is_bare and text.isprintable()
