@@ -26,6 +26,17 @@ def entry_key(entry: Settlement) -> EntryKey | None:
     return (entry.hashid, entry.track_id or "") if entry.hashid else None
 
 
+def own_track_id(stored: str, hashid: str) -> str:
+    """Return the track_id that was sent to a wallet, which the service keeps as ``hashid*track_id*n``.
+
+    Args:
+        stored: the track_id of an entry, in that form or as it was sent.
+        hashid: the wallet's.
+    """
+    inner, _, number = stored.removeprefix(f"{hashid}*").rpartition("*")
+    return inner if stored.startswith(f"{hashid}*") and inner and number.isdecimal() else stored
+
+
 async def pages(fetch: Fetch) -> AsyncGenerator[Sequence[Settlement], None]:
     """Walk a list that ``fetch`` gives a page of, each entry once.
 

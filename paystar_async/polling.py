@@ -5,7 +5,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock, checked_seconds
@@ -14,6 +14,7 @@ from paystar_async.middleware.retry import is_transient
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.values.mask import scrub
+from paystar_async.wake_event import WakeEvent
 
 
 @frozen
@@ -49,7 +50,7 @@ _NO_LOOK = "no look was answered"
 @define(eq=False)
 class _Waiter:
     track_id: str
-    done: anyio.Event = field(factory=anyio.Event)
+    wake: WakeEvent
     outcome: Outcome | None = None
     error: Exception | None = None
     last: Pending | Unknown | None = None
@@ -59,7 +60,7 @@ class _Waiter:
         outcome = outcome_of(self.track_id, found) if found else None
         if isinstance(outcome, Succeeded | Failed):
             self.outcome = outcome
-            self.done.set()
+            self.wake.set()
         elif outcome is not None:
             self.last = outcome
         elif self.last is None or self.last.reason == _NO_LOOK:
@@ -72,7 +73,12 @@ class _Waiter:
             return
         # A copy each: a shared one would gather the traceback of everyone who raises it.
         self.error = copy.copy(error) if isinstance(error, PaystarError) else error
-        self.done.set()
+        self.wake.set()
+
+    @property
+    def is_decided(self) -> bool:
+        """Return True if there is nothing more to wait for."""
+        return self.outcome is not None or self.error is not None
 
     def last_word(self, why: str) -> Outcome:
         """What is known when the waiting ends undecided."""
@@ -99,7 +105,7 @@ class Watch:
         self._scope: anyio.CancelScope | None = None
         self._random = random.Random()
         self._next_look, self._looks = 0.0, 0
-        self._joined = anyio.Event()
+        self._joined = WakeEvent(clock)
 
     @property
     def idle(self) -> bool:
@@ -108,10 +114,10 @@ class Watch:
 
     async def wait(self, track_id: str, timeout: float) -> Outcome:
         """What became of a transfer, once that is decided or ``timeout`` seconds have passed."""
-        waiter = _Waiter(track_id)
+        waiter = _Waiter(track_id, WakeEvent(self._clock))
         self._join(waiter)
         try:
-            await self._decided(waiter, timeout)
+            await waiter.wake.sleep(timeout)
         finally:
             self._leave(waiter)
         if waiter.error is not None:
@@ -122,19 +128,7 @@ class Watch:
         """End the waiting: the client closes, and nobody can look any more."""
         for waiter in self._waiters:
             waiter.outcome = waiter.outcome or waiter.last_word("when the client was closed")
-            waiter.done.set()
-
-    async def _decided(self, waiter: _Waiter, timeout: float) -> None:
-        """Come back when the waiter knows, or when its time is up – whatever a look takes meanwhile."""
-        async with anyio.create_task_group() as group:
-
-            async def alarm() -> None:
-                await self._clock.sleep(timeout)
-                group.cancel_scope.cancel()
-
-            group.start_soon(alarm)
-            await waiter.done.wait()
-            group.cancel_scope.cancel()
+            waiter.wake.set()
 
     def _join(self, waiter: _Waiter) -> None:
         now = self._clock.monotonic()
@@ -159,25 +153,12 @@ class Watch:
             self._scope = scope
             while self._waiters:
                 if self._clock.monotonic() < self._next_look:
-                    await self._rest()
+                    await self._joined.sleep(self._next_look - self._clock.monotonic())
                     continue
                 await self._tick()
                 self._looks += 1
                 self._next_look = self._clock.monotonic() + self._pace.pause(self._looks, self._random)
             self._scope = None
-
-    async def _rest(self) -> None:
-        """Sleep until the next look, or until somebody joins."""
-        self._joined = anyio.Event()
-        async with anyio.create_task_group() as group:
-
-            async def wake() -> None:
-                await self._joined.wait()
-                group.cancel_scope.cancel()
-
-            group.start_soon(wake)
-            await self._clock.sleep(max(0.0, self._next_look - self._clock.monotonic()))
-            group.cancel_scope.cancel()
 
     async def _tick(self) -> None:
         waiters = tuple(self._waiters)
@@ -190,7 +171,7 @@ class Watch:
         else:
             for waiter in waiters:
                 waiter.hear([one for one in found if self._matches(one, waiter.track_id)])
-        self._waiters.difference_update([one for one in waiters if one.done.is_set()])
+        self._waiters.difference_update([one for one in waiters if one.is_decided])
 
 
 def outcome_of(track_id: str, found: Sequence[Settlement]) -> Outcome:

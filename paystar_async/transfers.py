@@ -9,7 +9,7 @@ import anyio
 from paystar_async.background import Background
 from paystar_async.batching import Check, Groups, matched, without_answer
 from paystar_async.errors import PaystarError
-from paystar_async.listing import pages
+from paystar_async.listing import own_track_id, pages
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Outcome, Unknown
@@ -203,20 +203,7 @@ class Wallets(WalletCalls):
             return await self.find(track_id=next(iter(wanted)))
 
         def matches(entry: Settlement, track_id: str) -> bool:
-            return is_wallet_form(self._hashid, entry.track_id, track_id)
+            stored = entry.track_id  # None vouches for nothing, even in the response to a query for it
+            return stored is not None and track_id in (stored, own_track_id(stored, self._hashid))
 
         return await watches.wait(("wallet", track_id), look, matches, track_id=track_id, timeout=timeout, pace=Pace())
-
-
-def is_wallet_form(hashid: str, stored: str | None, track_id: str) -> bool:
-    """Return True if a stored track_id is this one, as it is or as ``wallet*track_id*n``.
-
-    Args:
-        hashid: the wallet's.
-        stored: the track_id of an entry; None, where the response has none, is nobody's: a query vouches for nothing.
-        track_id: the transfer's own id.
-    """
-    if stored is None or stored == track_id:
-        return stored is not None
-    inner, _, number = stored.removeprefix(f"{hashid}*").rpartition("*")
-    return stored.startswith(f"{hashid}*") and number.isdecimal() and inner == track_id

@@ -14,7 +14,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("errors", "version", "lazy_service", "loops", "turns"),
     ("values", "seen_track_ids"),
     ("clock",),
-    ("models", "events", "background", "track_id", "storage"),
+    ("models", "events", "background", "wake_event", "track_id", "storage"),
     ("endpoint", "keys", "listing", "outcomes"),
     ("accounts",),
     ("settings", "arguments"),

@@ -2,13 +2,13 @@
 
 from collections.abc import Awaitable, Callable
 
-import anyio
 from attrs import define, field
 
 from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
 from paystar_async.events import logger
+from paystar_async.wake_event import WakeEvent
 
 
 @define(eq=False)
@@ -24,7 +24,10 @@ class Rounds:
     background: Background
     clock: Clock
     stopped: bool = False
-    _scope: anyio.CancelScope | None = field(default=None, init=False)
+    _wake: WakeEvent = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._wake = WakeEvent(self.clock)
 
     async def run(self, once: Callable[[], Awaitable[bool]], every: float) -> None:
         """Make rounds; ``once`` says whether there is more to do at once."""
@@ -35,12 +38,9 @@ class Rounds:
                 logger.warning("payments: a sweep broke off: %s", error)
                 more = False
             if not more and not self.stopped:
-                with anyio.CancelScope() as self._scope:
-                    await self.clock.sleep(every)
-                self._scope = None
+                await self._wake.sleep(every)
 
     def stop(self) -> None:
         """End: at once if it sleeps, else after the order it is at."""
         self.stopped = True
-        if self._scope is not None:
-            self._scope.cancel()
+        self._wake.set()

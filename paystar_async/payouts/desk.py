@@ -17,8 +17,8 @@ from paystar_async.payouts.dispatch import Dispatcher, LocalDispatcher
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Bank, Deliver, Product, WalletPayouts
 from paystar_async.payouts.records import ProductName
-from paystar_async.payouts.wake_event import Alarm
 from paystar_async.storage.database import Database
+from paystar_async.wake_event import WakeEvent
 
 MISSING = {
     "bank": "bank transfers are paid by an application: Paystar(application=Application(…)), PAYSTAR_APPLICATION_ID",
@@ -46,12 +46,12 @@ class Desk:
     fences: Callable[[], bool]
     background: Background
     dispatcher: Dispatcher | None = None
-    moved: Alarm = field(init=False)
+    moved: WakeEvent = field(init=False)
     closed: bool = False
     _local: LocalDispatcher | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.moved = Alarm(self.clock)
+        self.moved = WakeEvent(self.clock)
 
     @classmethod
     def of(
@@ -112,7 +112,7 @@ class Desk:
         self.check()
         if self.dispatcher is None:
             agenda = Agenda(self.ledger.tables, tuple(self.products.values()), self.advancer)
-            self.dispatcher = self._local = LocalDispatcher(agenda, self.clock, self.background, self.moved.ring)
+            self.dispatcher = self._local = LocalDispatcher(agenda, self.clock, self.background, self.moved.set)
         self.dispatcher.start()
         return self.dispatcher
 
@@ -122,4 +122,4 @@ class Desk:
         if self._local is not None:
             self._local.stop()
         self.advancer.close()
-        self.moved.ring()
+        self.moved.set()

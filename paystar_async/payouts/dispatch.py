@@ -35,7 +35,7 @@ from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
 from paystar_async.events import logger
 from paystar_async.payouts.agenda import QUESTIONS, Due
-from paystar_async.payouts.wake_event import Alarm
+from paystar_async.wake_event import WakeEvent
 
 if TYPE_CHECKING:
     import psycopg
@@ -131,7 +131,7 @@ class LocalDispatcher:
         self._steps, self._clock, self._background, self._moved = steps, clock, background, moved
         self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
         self._active: set[str] = set()
-        self._alarm = Alarm(clock)
+        self._alarm = WakeEvent(clock)
         self._job: Job[None] | None = None
         self._closing = anyio.Event()
         self._next_sweep = -math.inf
@@ -144,7 +144,7 @@ class LocalDispatcher:
         """Look into the ledger now; what is not committed yet is found by a later look."""
         del chunk_ids, connection
         self._next_sweep = -math.inf
-        self._alarm.ring()
+        self._alarm.set()
 
     def start(self) -> None:
         """Begin to look for what is due; called again while it runs, it does nothing."""
@@ -154,7 +154,7 @@ class LocalDispatcher:
     def stop(self) -> None:
         """Begin nothing more."""
         self._closing.set()
-        self._alarm.ring()
+        self._alarm.set()
 
     async def aclose(self) -> None:
         """Begin nothing more, and come back when what is under way has ended."""
@@ -219,7 +219,7 @@ class LocalDispatcher:
             # What is sent is asked about next, mostly; the next look into the ledger gives it its right place.
             heappush(self._lanes[_AGAIN].waiting, Due(again, due.chunk_id, _AGAIN, QUESTIONS))
         self._moved()
-        self._alarm.ring()
+        self._alarm.set()
 
     def _warn(self, due: Due, why: str) -> None:
         """Say what keeps a chunk back; since it keeps most of them back, and for a while, once a minute."""

@@ -10,7 +10,7 @@ from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
 from paystar_async.payouts.claims import SLOT_SECONDS, extend_slots
 from paystar_async.payouts.tables import Tables
-from paystar_async.payouts.wake_event import Alarm
+from paystar_async.wake_event import WakeEvent
 
 BEAT_SECONDS = SLOT_SECONDS / 3
 
@@ -30,10 +30,10 @@ class SlotHeartbeat:
     background: Callable[[], Background]
     _sending: set[str] = field(factory=set[str])
     _job: Job[None] | None = None
-    _wake: Alarm = field(init=False)
+    _wake: WakeEvent = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._wake = Alarm(self.clock)
+        self._wake = WakeEvent(self.clock)
 
     @contextmanager
     def sending(self, chunk_id: str) -> Generator[None]:
@@ -48,7 +48,7 @@ class SlotHeartbeat:
 
     def close(self) -> None:
         """End the heartbeat as soon as nothing is being sent."""
-        self._wake.ring()
+        self._wake.set()
 
     async def _beat(self) -> None:
         while True:

@@ -169,7 +169,7 @@ class Payouts(ByHand):
         _checked_id("chunk_id", chunk_id)
         desk = self._desk()
         due = await desk.advancer.advance(chunk_id)
-        desk.moved.ring()
+        desk.moved.set()
         return None if due is None else max(0.0, due - await desk.advancer.now())
 
 

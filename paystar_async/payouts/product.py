@@ -5,6 +5,7 @@ from typing import Any, Protocol, cast
 
 from paystar_async.endpoint import Response
 from paystar_async.errors import InvalidValue
+from paystar_async.listing import own_track_id
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, SettleWallet, WalletTransfer
@@ -124,9 +125,8 @@ class WalletPayouts:
         return ""
 
     def own(self, stored: str) -> str:
-        """Our track_id out of ``wallet*track_id*n``."""
-        inner, _, number = stored.removeprefix(f"{self.account}*").rpartition("*")
-        return inner if stored.startswith(f"{self.account}*") and inner and number.isdecimal() else stored
+        """Return the track_id that was sent, out of the form the service keeps."""
+        return own_track_id(stored, self.account)
 
     async def send(self, values: Sequence[Value], timeout: float, before_send: Callable[[], None]) -> object:
         """Send them in one call; that they were taken."""

@@ -14,7 +14,7 @@ from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts.agenda import Due
 from paystar_async.payouts.dispatch import SWEEP_SECONDS, TAKEN, WARNED_EVERY, LocalDispatcher
-from paystar_async.payouts.wake_event import Alarm
+from paystar_async.wake_event import WakeEvent
 from tests.support import RunningClock, settled
 
 
@@ -251,8 +251,8 @@ async def test_one_that_was_never_started_closes_at_once() -> None:
 
 
 async def test_an_alarm_that_rang_before_is_heard_once() -> None:
-    alarm = Alarm(clock := ManualClock())
-    alarm.ring()
+    alarm = WakeEvent(clock := ManualClock())
+    alarm.set()
     await alarm.sleep(1.0)
     asleep = asyncio.create_task(alarm.sleep(1.0))
     await settled()

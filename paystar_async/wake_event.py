@@ -7,21 +7,25 @@ from paystar_async.clock import Clock
 
 
 @define(eq=False)
-class Alarm:
-    """Wakes whoever sleeps; one that rings before anybody sleeps is heard by the next who would."""
+class WakeEvent:
+    """Wakes all sleepers; while nobody sleeps, the next sleep returns at once.
+
+    Args:
+        clock: the clock that sleeps are measured by.
+    """
 
     clock: Clock
     _is_set: bool = False
     _sleeping: set[anyio.CancelScope] = field(factory=set[anyio.CancelScope])
 
-    def ring(self) -> None:
-        """Wake everybody."""
+    def set(self) -> None:
+        """Wake all sleepers, or the next one."""
         self._is_set = not self._sleeping
         for scope in self._sleeping:
             scope.cancel()
 
     async def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds, or when it rings."""
+        """Sleep until the event is set, for at most ``seconds``."""
         if not self._is_set:
             with anyio.CancelScope() as scope:
                 self._sleeping.add(scope)
