@@ -134,10 +134,13 @@ class Planner:
         """The chunk that the next transfer of a deposit account goes with; one deposit account each."""
         chunk, filled = self._open.get(deposit, ("", self.policy.chunk))
         if filled == self.policy.chunk:
-            chunk, filled = f"{self._plan}.{self._chunks:07d}", 0
+            chunk, filled = self._chunk_id(self._chunks), 0
             self._chunks += 1
         self._open[deposit] = chunk, filled + 1
         return chunk
+
+    def _chunk_id(self, number: int) -> str:
+        return f"{self._plan}.{number:07d}"
 
     async def _put_off(self, found: BatchRecord | None) -> None:
         """Make room in memory: compare with what is on record, or stage."""
@@ -251,11 +254,16 @@ class Planner:
             last = end[0]["track_id"] if end else None
             piece = known | {"after": after, "last": last}
             moved += await transaction.execute(TRANSFERS, piece)
-            for sql in (CHUNKS, EVENTS, MEMBERS, GATES):
+            for sql in (MEMBERS, GATES):
                 await transaction.execute(sql, piece)
             if last is None:
                 break
             after = last
+        step = max(1, PIECE // self.policy.chunk)
+        for first in range(0, self._chunks, step):
+            chunks = {"first_chunk": self._chunk_id(first), "end_chunk": self._chunk_id(first + step)}
+            for sql in (CHUNKS, EVENTS):
+                await transaction.execute(sql, known | chunks)
         if moved < contents.count:
             await self._refuse_conflicts(transaction, known)
         await transaction.execute(CLEAN, {"plan": self._plan})

@@ -29,22 +29,20 @@ SELECT :product, :account, s.track_id, 1, 'planned', 0, 0, :batch_id, s.chunk_id
 FROM paystar_payout_staging s WHERE {_PIECE} ORDER BY s.track_id
 ON CONFLICT (product, account, track_id) DO NOTHING
 """  # noqa: S608
-_MINE = f"""
-FROM paystar_payout_staging s JOIN paystar_payout_transfers t
-ON t.product = :product AND t.account = :account AND t.track_id = s.track_id AND t.chunk_id = s.chunk_id
-WHERE {_PIECE}
-"""
+# Of the transfers alone: PostgreSQL, which has no statistics of what was just inserted, plans a join with the staging
+# table as a nested loop, of 20 s for 20,000 transfers.
+_INSERTED = "FROM paystar_payout_transfers t WHERE t.chunk_id >= :first_chunk AND t.chunk_id < :end_chunk"
 CHUNKS = f"""
 INSERT INTO paystar_payout_chunks
     (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
-SELECT DISTINCT s.chunk_id, :batch_id, :product, :account, s.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0,
+SELECT DISTINCT t.chunk_id, :batch_id, :product, :account, t.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0,
     CAST(:runner AS TEXT)
-{_MINE}
+{_INSERTED}
 ON CONFLICT (chunk_id) DO NOTHING
 """
 EVENTS = f"""
 INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)
-SELECT :product, :account, s.track_id, 1, CAST(:at AS DOUBLE PRECISION), 'planned', 'submit', '' {_MINE}
+SELECT :product, :account, t.track_id, 1, CAST(:at AS DOUBLE PRECISION), 'planned', 'submit', '' {_INSERTED}
 """
 MEMBERS = f"""
 INSERT INTO paystar_payout_members (batch_id, place, track_id)
