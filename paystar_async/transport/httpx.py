@@ -9,6 +9,8 @@ import sys
 from collections.abc import Callable, Mapping
 from enum import Enum
 from functools import lru_cache
+from itertools import chain
+from traceback import walk_tb
 from typing import Any
 
 import anyio
@@ -190,8 +192,8 @@ class HttpxEngine:
             with anyio.fail_after(timeout):
                 return await _exchange(self._transport(), request, tracker)
         except self._library.errors as error:
-            if tracker.is_refused:
-                raise
+            if tracker.is_refused or self._is_of_hook(error):
+                raise  # the user's own error, which the sender chains to what is known of the call
             reason = f"no answer within {timeout:.3g} s" if type(error) is TimeoutError else self._reason(error)
             not_sent = tracker.provably_not_sent(error, self._library)
         raise NotSent(f"not connected: {reason}") if not_sent else Unanswered(reason)
@@ -216,6 +218,12 @@ class HttpxEngine:
             if self._through_client:
                 self._own = library.AsyncClient(transport=self._own, trust_env=False)
         return _ClientTransport(self._own) if self._through_client else self._own
+
+    def _is_of_hook(self, error: BaseException) -> bool:
+        """Return True if an event hook of the handed-in client raised the error."""
+        hooks = chain.from_iterable(getattr(self._given, "event_hooks", {}).values())
+        codes = {getattr(hook, "__code__", None) or getattr(type(hook).__call__, "__code__", None) for hook in hooks}
+        return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
 
     def _reason(self, error: Exception) -> str:
         library, text = self._library.module, str(error)

@@ -9,9 +9,11 @@ import httpx
 import pytest
 import respx
 
+from paystar_async import Application, Paystar
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.httpx import HttpxEngine, load_library
+from tests.support import transfer
 from tests.transport.conformance import OK, URL, Counter, failure, keep_answering
 from tests.transport.conformance import ask as post
 from tests.transport.tcp import Talk, free_port, serving
@@ -148,6 +150,22 @@ class TestHandedIn:
         assert seen == ["POST", "200", "POST", "200"]
         assert b"Authorization: Bearer canary" in server.heard
         assert b"Basic" not in server.heard
+
+    @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("x"), ValueError("x"), OSError("x")])
+    async def test_response_hook_that_raises_keeps_its_error(self, error: Exception) -> None:
+        async def fail(_: httpx.Response) -> None:
+            raise error
+
+        async with serving(keep_answering) as server, httpx.AsyncClient(event_hooks={"response": [fail]}) as client:
+            account = Application(id="1", access_password="p", api_key="k")
+            async with Paystar(account, base_url=server.url.partition("?")[0], engine=client) as paystar:
+                with pytest.raises(Unanswered) as caught:
+                    await paystar.transfers.settle(transfers=[transfer("t-1")])
+                with pytest.raises(type(error)):
+                    await paystar.transfers.find(track_id="t-1")
+
+        assert caught.value.executed == "maybe"
+        assert caught.value.__cause__ is error
 
     async def test_a_client_that_is_closed_is_named(self) -> None:
         client = httpx.AsyncClient()
