@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from paystar_async.sandbox.clock import SandboxClock
     from paystar_async.transport.choose import GivenEngine
     from paystar_async.transport.engine import Engine, Headers
+    from paystar_async.values.secret import Secret
 
 _OFFLINE = "paystar_offline"
 
@@ -86,8 +87,8 @@ def paystar_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     from paystar_async import client
     from paystar_async.transport.choose import make_engine
 
-    def make(given: "GivenEngine", connections: int) -> "Engine":
-        engine = make_engine(given, connections)
+    def make(given: "GivenEngine", connections: int, proxy: "Secret | None" = None) -> "Engine":
+        engine = make_engine(given, connections, proxy)
         return _OnThisMachine(engine) if isinstance(given, str) else engine
 
     monkeypatch.setattr(client, "make_engine", make)
