@@ -3,12 +3,12 @@
 aiohttp repeats a request by itself when a kept connection breaks and the method may be repeated; here every attempt but
 the first is refused, so that a request leaves once.
 ``ClientRequest.send`` is where aiohttp has a connection and has written nothing: there ``before_send`` is called, and a
-connection with unread bytes is refused, because aiohttp would hand them to the next request. Known gap: an unfinished
-head that arrives before aiohttp releases the connection is not seen. A handed-in session has a connector of the
+connection with unread bytes is refused, because aiohttp would hand them to the next request. A handed-in session has a connector of the
 caller's, which may fail in ways of its own: it cannot fence, and what ran out of time may have left.
 """
 
 import asyncio
+import re
 import selectors
 from collections.abc import Callable, Mapping
 from io import BytesIO
@@ -37,6 +37,10 @@ if TYPE_CHECKING:
 _UNASKED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _COPIED = 1 << 20
 """Bytes from which on aiohttp wants a body as a file."""
+_STATUS = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})")
+_LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?:\r\n|$)", re.IGNORECASE)
+_LAST_CHUNK = b"0\r\n\r\n"
+_MAX_HEAD_BYTES = 64 << 10
 _NEVER_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
@@ -105,23 +109,42 @@ class _Attempt:
 
 
 class _Watch(asyncio.Protocol):
-    """Passes the events of a connection to aiohttp's protocol, and notes bytes that arrive between two requests."""
+    """Passes the events of a connection to aiohttp's protocol, and notes bytes that belong to no response."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
-        self.is_idle = self.has_unread = False
+        self._head = self._end = b""
+        self._size = 0
+        self._is_idle = self.has_unread = False
 
     def start_request(self, connection: "Connection") -> None:
         """Note that a request uses the connection until aiohttp releases it."""
-        self.is_idle = False
+        self._head, self._end, self._size, self._is_idle = b"", b"", 0, False
         connection.add_callback(self._end_request)
 
     def _end_request(self) -> None:
-        self.is_idle = True
+        # aiohttp's parser may hold the beginning of another head, and does not say so.
+        self._is_idle, self.has_unread = True, self.has_unread or not self._ends_with_response()
 
     def data_received(self, data: bytes) -> None:
-        self.has_unread = self.has_unread or self.is_idle
+        self.has_unread = self.has_unread or self._is_idle
+        self._size += len(data)
+        self._end = (self._end + data)[-len(_LAST_CHUNK) :]
+        if len(self._head) < _MAX_HEAD_BYTES:
+            self._head += data
         self._protocol.data_received(data)
+
+    def _ends_with_response(self) -> bool:
+        """Return True if the bytes since the request are one response to its end, as far as that can be told."""
+        head, blank_line, _ = self._head.partition(b"\r\n\r\n")
+        status, length = _STATUS.match(head), _LENGTH.search(head)
+        if status is None or not blank_line:
+            return False
+        if status[1] in (b"204", b"304"):
+            return self._size == len(head) + len(blank_line)
+        if length is not None:
+            return self._size == len(head) + len(blank_line) + int(length[1])
+        return self._end == _LAST_CHUNK
 
     def eof_received(self) -> bool | None:
         return self._protocol.eof_received()

@@ -81,7 +81,7 @@ SHOWN: list[tuple[Any, str]] = [
         Settlement(status=TransferStatus.FAILED, message=f"to {IBAN}"),
         "Settlement(hashid=None, track_id=None, status=<TransferStatus.FAILED: 'failed'>, ref_code=None, extra={})",
     ),
-    (Transaction(additional=f"from {CARD}", credit_amount=5), "Transaction(credit_amount=5, "),
+    (Transaction(additional={"info": f"from {CARD}"}, credit_amount=5), "Transaction(credit_amount=5, "),
     (
         RenewedKey(api_key=Secret(TOKEN), refresh_token=Secret(TOKEN)),
         "RenewedKey(api_key=Secret(…), api_key_expire_date=None, refresh_token=Secret(…), extra={})",

@@ -228,7 +228,11 @@ class TestSignatures:
         assert told["sign"] == signed(f"5000#1#{url}")
 
     def test_create_extra_travels_beside_the_fields_unsigned(self) -> None:
-        extra = {"products": [{"name": "کتاب", "price": 1.5, "tags": []}], "wallet": None, "first_name": "علی"}
+        extra: dict[str, object] = {
+            "products": [{"name": "کتاب", "price": 1.5, "tags": []}],
+            "wallet": None,
+            "first_name": "علی",
+        }
         plain, told = fields_in(outgoing(self.create())), fields_in(outgoing(self.create(extra=extra)))
 
         assert told == extra | plain
