@@ -10,7 +10,6 @@ HEAVY = {
     "httpcore",
     "h11",
     "cattrs",
-    "orjson",
     "sqlite3",
     "cyclopts",
     "rich",

@@ -48,7 +48,7 @@ def make_app() -> App:
 def run(arguments: Sequence[str]) -> int:
     """Run a command line; gives the exit status."""
     open_streams()
-    stopped_by: signal.Signals = signal.SIGINT
+    stopped_by = signal.Signals["SIGINT"]
 
     def terminated(number: int, frame: FrameType | None) -> None:
         # It ends as by Ctrl-C: the cursor comes back, processes that were started end, what is in doubt is said.

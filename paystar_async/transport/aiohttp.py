@@ -2,9 +2,10 @@
 
 aiohttp repeats a request by itself when a kept connection breaks and the method may be repeated; here every attempt but
 the first is refused, so that a request leaves once.
+
 ``ClientRequest.send`` is where aiohttp has a connection and has written nothing: there ``before_send`` is called, and a
-connection with unread bytes is refused, because aiohttp would hand them to the next request. A handed-in session has a connector of the
-caller's, which may fail in ways of its own: it cannot fence, and what ran out of time may have left.
+connection with unread bytes is refused, because aiohttp would hand them to the next request. A handed-in session has a
+connector of the caller's, which may fail in ways of its own: it cannot fence, and what ran out of time may have left.
 """
 
 import asyncio

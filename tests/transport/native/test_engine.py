@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+import uvloop
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.native.engine import NativeEngine
@@ -89,3 +90,15 @@ class TestTls:
             with pytest.raises(NotSent, match="not connected"):
                 await ask(engine, f"https://paystar.example:{server.port}/")
         assert server.heard == b""
+
+
+def test_send_works_on_uvloop() -> None:
+    async def main() -> list[int]:
+        async with serving(keep_answering) as server:
+            engine = NativeEngine()
+            statuses = [await ask(engine, server.url) for _ in range(2)]
+            await engine.aclose()
+            assert len(server.talks) == 1
+        return statuses
+
+    assert uvloop.run(main()) == [200, 200]
