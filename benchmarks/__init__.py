@@ -1,1 +1,1 @@
-"""What a call costs: ours and the peers', measured in one interleaved run. ``python -m benchmarks --help``."""
+"""Measure what a call costs, ours and the peers', in one interleaved run: ``python -m benchmarks --help``."""

@@ -1,216 +1,195 @@
-"""The figures that are shown: each a ratio, with the floor it must not miss and the target it is meant to reach."""
+"""The figures: what is divided by what, the floor that must not be missed, and the target."""
 
-from collections.abc import Callable, Mapping, Sequence
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
 from attrs import frozen
 
-from benchmarks.measure import Panel, Rounds, Spread, paired, spread
+from benchmarks.measure import LOADS, Run, Spread, measure_calls, measure_imports, ratios, spread
+from benchmarks.payouts import measure_batch, measure_payouts, measure_queue, measure_rate, measure_submit
 
-PANELS = {
-    one.name: one
-    for one in (
-        Panel("null 1", "plain", 1, 2000),
-        Panel("null 16", "plain", 16, 2000),
-        Panel("null 100", "plain", 100, 2000),
-        Panel("1", "plain", 1, 300),
-        Panel("16", "plain", 16, 480),
-        Panel("100", "plain", 100, 600),
-        Panel("20ms 16", "20ms", 16, 320),
-        Panel("20ms 100", "20ms", 100, 800),
-        Panel("20ms 1000", "20ms", 1000, 2000),
-        Panel("tls 16", "tls", 16, 480),
-    )
-}
-"""By name; a name's number is how many calls are in flight."""
-
-LOAD, LATENCY = ("1", "16", "100"), ("20ms 16", "20ms 100", "20ms 1000")
-CURRENT = ("githubkit",), ("openai (httpx)", "openai (aiohttp)"), ("aiobotocore",)
+Samples = Mapping[int, Mapping[str, Sequence[float]]]
+"""µs of CPU a call, round by round: by calls in flight, by subject."""
+Verdict = Literal["target", "floor", "missed"]
 
 
 @frozen
 class Goal:
-    """What a figure must and should be.
+    """The floor and target of a figure.
 
     Attributes:
-        sense: whether it may be so much at the most, or must be so much at the least.
-        floor: what it must not miss.
-        target: what it is meant to reach.
+        comparison: whether the figure must not be above them, or not below.
+        floor: what must not be missed.
+        target: what is aimed at.
     """
 
-    sense: Literal["≤", "≥"]
+    comparison: Literal["≤", "≥"]
     floor: float
     target: float
 
-    def verdict(self, value: float) -> str:
-        """One word."""
-        if value <= self.target if self.sense == "≤" else value >= self.target:
-            return "target"
-        return "floor" if (value <= self.floor if self.sense == "≤" else value >= self.floor) else "missed"
+    def verdict(self, value: float) -> Verdict:
+        """Return the best of the two that a value reaches, or "missed"."""
+        for verdict, bound in (("target", self.target), ("floor", self.floor)):
+            if value <= bound if self.comparison == "≤" else value >= bound:
+                return verdict
+        return "missed"
 
 
 @frozen
 class Cell:
-    """One figure in one place of the table.
+    """A figure at one load, or one of its parts.
 
     Attributes:
-        at: which load, or what of it.
-        goal: what it must be; None where it is only shown.
-        value: what it is; None where a library is missing.
-        unit: what it is counted in; nothing for a ratio.
+        at: the load in calls in flight, or the name of the part with its unit.
+        spread: what was measured; None if that failed, or a subject is missing.
+        goal: its floor and target; None for what is only shown.
     """
 
     at: str
+    spread: Spread | None
     goal: Goal | None
-    value: Spread | None
-    unit: str = ""
 
-
-Seen = Mapping[str, Rounds]
-"""Panels by name, each with the rounds of its subjects."""
+    @property
+    def verdict(self) -> Verdict | None:
+        """Return how the median compares with the goal; None without either."""
+        return self.goal.verdict(self.spread.median) if self.goal and self.spread else None
 
 
 @frozen
-class Figure:
-    """A line of the table that is made of panels.
+class CallRatio:
+    """CPU a call of one subject ÷ that of another, at each load.
 
     Attributes:
         name: for ``--only``.
-        what: what stands over what.
-        panels: the loads it is shown at.
-        over: the subject above the line; of several, the one that used the least CPU.
-        under: the one below it.
-        goals: one a panel.
+        formula: the formula, for readers.
+        over: the subject above the line.
+        under: the subject below it.
+        goals: one a load.
     """
 
     name: str
-    what: str
-    panels: Sequence[str]
-    over: Sequence[str]
-    under: Sequence[str]
+    formula: str
+    over: str
+    under: str
     goals: Sequence[Goal]
 
-    def cells(self, seen: Seen) -> list[Cell]:
-        """The line, of what was measured."""
-        return [
-            self._cell(panel, goal, seen.get(panel, {})) for panel, goal in zip(self.panels, self.goals, strict=True)
-        ]
-
-    def _cell(self, panel: str, goal: Goal, rounds: Rounds) -> Cell:
-        over, under = fastest(rounds, self.over), fastest(rounds, self.under)
-        value = paired(over, under) if over and under else None
-        return Cell(panel, goal, value)
+    def cells(self, samples: Samples) -> list[Cell]:
+        """Return the ratio at each load, paired by round."""
+        cells: list[Cell] = []
+        for load, goal in zip(LOADS, self.goals, strict=True):
+            over, under = (samples.get(load, {}).get(subject) for subject in (self.over, self.under))
+            cells.append(Cell(f"{load}", spread(ratios(over, under)) if over and under else None, goal))
+        return cells
 
 
-def fastest(rounds: Rounds, names: Sequence[str]) -> list[float]:
-    """CPU per call, round by round, of whichever of these uses the least."""
-    there = [[one.cpu for one in rounds[name]] for name in names if name in rounds]
-    return min(there, key=lambda cpus: spread(cpus).middle, default=[])
+@frozen
+class ProcessFigure:
+    """A figure that is measured on its own, in processes or databases of its own.
+
+    Attributes:
+        name: for ``--only``.
+        formula: the formula, for readers.
+        goals: by part.
+        measure: returns values by part, round by round.
+    """
+
+    name: str
+    formula: str
+    goals: Mapping[str, Goal]
+    measure: Callable[[Run], Mapping[str, Sequence[float]]]
+
+    def cells(self, run: Run) -> list[Cell]:
+        """Measure, and return each part; note in ``run.missing`` why that failed."""
+        try:
+            measured = self.measure(run)
+        except Exception as error:  # the other figures are measured all the same
+            run.missing[self.name] = f"{type(error).__name__}: {error}"
+            return [Cell(part, None, goal) for part, goal in self.goals.items()]
+        return [Cell(part, spread(values), self.goals.get(part)) for part, values in measured.items()]
 
 
-def _most(floors: Sequence[float], targets: Sequence[float]) -> list[Goal]:
+def _at_most(floors: Sequence[float], targets: Sequence[float]) -> list[Goal]:
     return [Goal("≤", floor, target) for floor, target in zip(floors, targets, strict=True)]
 
 
-def _least(floors: Sequence[float], targets: Sequence[float]) -> list[Goal]:
-    return [Goal("≥", floor, target) for floor, target in zip(floors, targets, strict=True)]
-
-
-FIGURES = [
-    Figure(
-        "null",
-        "ours, all rings, null engine ÷ stdlib json of the same bodies",
-        ("null 1", "null 16", "null 100"),
-        ("ours (nothing carried)",),
-        ("json",),
-        _most([3] * 3, [2] * 3),
-    ),
-    Figure(
-        "default",
-        "ours on the default engine ÷ raw httpx",
-        LOAD,
-        ("ours",),
-        ("httpx",),
-        _most([0.45, 0.25, 0.25], [0.33, 0.18, 0.18]),
-    ),
-    Figure(
-        "latency",
-        "the same, a server that takes 20 ms",
-        LATENCY,
-        ("ours",),
-        ("httpx",),
-        _most([0.32, 0.15, 0.15], [0.25, 0.10, 0.10]),
-    ),
-    Figure("tls", "the same over TLS", ("tls 16",), ("ours",), ("httpx",), _most([0.22], [0.15])),
-    Figure(
-        "stock",
-        "ours on a stock httpx client handed in ÷ raw httpx",
-        LOAD,
-        ("ours (stock client)",),
-        ("httpx",),
-        _most([1.15] * 3, [1.0] * 3),
-    ),
-    Figure(
-        "stripe-httpx",
-        "calls per CPU second, default engine, ÷ stripe on httpx",
-        LOAD,
-        ("stripe (httpx)",),
-        ("ours",),
-        _least([3, 5, 5], [4, 7, 8]),
-    ),
-    Figure(
-        "stripe-aiohttp",
-        "÷ stripe on aiohttp (the fastest peer)",
-        LOAD,
-        ("stripe (aiohttp)",),
-        ("ours",),
-        _least([1.2] * 3, [1.5] * 3),
-    ),
-    *(
-        Figure(peers[0].partition(" ")[0], f"÷ {peers[0].partition(' ')[0]}", LOAD, peers, ("ours",), goals)
-        for peers in CURRENT
-        for goals in [_least([2] * 3, [2.5] * 3)]
-    ),
-    Figure(
-        "fast",
-        "ours on the fast engine ÷ raw httpx",
-        LOAD,
-        ("ours (fast)",),
-        ("httpx",),
-        _most([0.28, 0.07, 0.06], [0.25, 0.06, 0.05]),
-    ),
-    Figure(
-        "fast-raw",
-        "ours on the fast engine ÷ raw pyreqwest",
-        LOAD,
-        ("ours (fast)",),
-        ("pyreqwest",),
-        _most([1.4] * 3, [1.2] * 3),
-    ),
+_PEERS = [
+    CallRatio(peer, f"calls per CPU second, `auto` ÷ {title}", peer, "auto", [Goal("≥", 2.5, 4)] * 3)
+    for peer, title in (
+        ("stripe", "stripe on aiohttp"),
+        ("openai", "openai on aiohttp"),
+        ("aiobotocore", "aiobotocore on aiohttp"),
+        ("githubkit", "githubkit on httpx-aiohttp"),
+    )
 ]
-
-SHOWN_TOO = {"ours (aiohttp)", "aiohttp"}
-"""Measured beside them and shown in the table of raw numbers."""
-
-
-def growth(seen: Seen) -> list[Cell]:
-    """CPU per call at 1000 in flight, by that at 16."""
-    low, high = (fastest(seen.get(f"20ms {count}", {}), ["ours"]) for count in (16, 1000))
-    return [Cell("20ms", Goal("≤", 1.3, 1.1), paired(high, low) if low and high else None)]
-
-
-def fairness(seen: Seen) -> list[Cell]:
-    """How much longer the slowest hundredth waits."""
-    cells: list[Cell] = []
-    for panel in ("16", "100"):
-        rounds = seen.get(panel, {}).get("ours", [])
-        value = spread([one.p99 / one.p50 for one in rounds]) if rounds else None
-        cells.append(Cell(panel, Goal("≤", 3, 2), value))
-    return cells
-
-
-OWN: dict[str, tuple[str, tuple[str, ...], Callable[[Seen], list[Cell]]]] = {
-    "growth": ("CPU per call at 1000 ÷ at 16, default engine", ("20ms 16", "20ms 1000"), growth),
-    "fairness": ("p99 ÷ p50 at 16 and at 100, default engine", ("16", "100"), fairness),
+FIGURES: Mapping[str, CallRatio | ProcessFigure] = {
+    figure.name: figure
+    for figure in (
+        CallRatio("auto-httpx", "`auto` ÷ httpx", "auto", "httpx", _at_most([0.20, 0.07, 0.05], [0.16, 0.05, 0.03])),
+        CallRatio("auto-pyreqwest", "`auto` ÷ pyreqwest", "auto", "pyreqwest", _at_most([1.2] * 3, [0.9] * 3)),
+        CallRatio(
+            "auto-probe",
+            "`auto` ÷ a bare asyncio protocol",
+            "auto",
+            "asyncio probe",
+            _at_most([2.8, 2.6, 2.6], [2.0] * 3),
+        ),
+        *_PEERS,
+        CallRatio("httpx", '`engine="httpx"` ÷ httpx', "engine httpx", "httpx", _at_most([1.1] * 3, [1.0] * 3)),
+        CallRatio("httpx2", '`engine="httpx2"` ÷ httpx2', "engine httpx2", "httpx2", _at_most([1.1] * 3, [1.0] * 3)),
+        CallRatio(
+            "null",
+            "an engine without a network ÷ stdlib json",
+            "null engine",
+            "stdlib json",
+            _at_most([3] * 3, [2.5] * 3),
+        ),
+        ProcessFigure(
+            "import", "`import paystar_async` ÷ `import httpx`", {"CPU": Goal("≤", 0.3, 0.1)}, measure_imports
+        ),
+        ProcessFigure(
+            "batch",
+            "peak RSS of `transfers.batch` of 1,000,000 ÷ of 10,000; loop lag",
+            {"RSS": Goal("≤", 1.3, 1.15), "lag p99, ms": Goal("≤", 10, 5)},
+            measure_batch,
+        ),
+        ProcessFigure(
+            "payouts",
+            "payouts, CPU a transfer; at 1,000,000 on record ÷ at 1,000",
+            {
+                "SQLite, ms": Goal("≤", 0.15, 0.10),
+                "SQLite, growth": Goal("≤", 1.1, 1.1),
+                "PostgreSQL, ms": Goal("≤", 0.30, 0.20),
+                "PostgreSQL, growth": Goal("≤", 1.1, 1.1),
+            },
+            measure_payouts,
+        ),
+        ProcessFigure(
+            "submit",
+            "the first batch of 20,000 of a new database, on record",
+            {"PostgreSQL, s": Goal("≤", 3, 3)},
+            measure_submit,
+        ),
+        ProcessFigure(
+            "queue",
+            "payouts through procrastinate, a bank that takes 20 ms: transfers a second; CPU a transfer",
+            {"two workers ÷ one": Goal("≥", 1.7, 1.9), "CPU ÷ local": Goal("≤", 1.5, 1.2)},
+            measure_queue,
+        ),
+        ProcessFigure(
+            "rate",
+            "calls a second, difference from `Policy.rate`",
+            {"local, %": Goal("≤", 10, 3), "procrastinate, %": Goal("≤", 10, 3)},
+            measure_rate,
+        ),
+    )
 }
-"""Lines about ours alone: what they say, and the panels they are made of."""
+SHOWN_TOO = ("aiohttp", "engine aiohttp")
+"""Subjects of no figure, measured in a whole run for the chart."""
+
+
+def measure_all_calls(run: Run, figures: Iterable[CallRatio], others: Sequence[str] = ()) -> Samples:
+    """Measure the subjects of the figures, and others, in one interleaved run at each load."""
+    names = dict.fromkeys(subject for figure in figures for subject in (figure.over, figure.under))
+    names |= dict.fromkeys(others)
+    return {load: asyncio.run(measure_calls(run, list(names), load)) for load in LOADS} if names else {}

@@ -1,159 +1,135 @@
-"""One round of calls, and many of them in turn."""
+"""Measure: interleaved paired rounds of calls, and fresh processes."""
 
 import asyncio
 import gc
+import json
 import random
 import resource
-import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from statistics import median
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from statistics import median, quantiles
+from typing import Any
 
-from attrs import asdict, frozen
+from attrs import field, frozen
+from rich.progress import Progress
 
-Call = Callable[[], Awaitable[object]]
-Subject = Callable[[str, int], AbstractAsyncContextManager[Call]]
-"""Opens a client of the server at this URL that may have so many calls in flight."""
+from benchmarks.server import Server
+from benchmarks.subjects import SUBJECTS, Call
 
-
-def cpu() -> float:
-    """Seconds of CPU this process has used, threads of other languages included."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def rss_megabytes() -> float:
-    """What this process holds in memory now."""
-    with open("/proc/self/statm") as file:  # noqa: PTH123 - nothing is to be imported here
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
+LOADS = (1, 16, 100)
+"""Calls in flight."""
 
 
-@frozen
-class Round:
-    """What one round of calls took.
-
-    Attributes:
-        cpu: µs of CPU a call.
-        wall: µs of time a call, the round's length by its calls.
-        p50: µs, the middle of all latencies.
-        p99: µs.
-    """
-
-    cpu: float
-    wall: float
-    p50: float
-    p99: float
-
-
-def at(part: float, sorted_values: Sequence[float]) -> float:
-    """The value below which this part of them lies."""
-    return sorted_values[min(len(sorted_values) - 1, int(part * len(sorted_values)))]
-
-
-async def round_of(call: Call, calls: int, in_flight: int) -> Round:
-    """So many calls, so many of them at once, each starting when one before it ends."""
-    latencies: list[float] = []
-    left = calls
-
-    async def work() -> None:
-        nonlocal left
-        while left > 0:
-            left -= 1
-            began = time.perf_counter()
-            await call()
-            latencies.append(time.perf_counter() - began)
-
-    gc.collect()
-    began, used = time.perf_counter(), cpu()
-    await asyncio.gather(*[work() for _ in range(min(in_flight, calls))])
-    used, took = cpu() - used, time.perf_counter() - began
-    latencies.sort()
-    return Round(used / calls * 1e6, took / calls * 1e6, at(0.5, latencies) * 1e6, at(0.99, latencies) * 1e6)
+def cpu_seconds() -> float:
+    """Return the CPU that this process has used, all threads included."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 @frozen
-class Panel:
-    """What is measured together, round by round, so that a busy machine is busy for all of them.
+class Run:
+    """One run of the benchmarks.
 
     Attributes:
-        name: how figures find it.
-        port: which of the server's ports.
-        in_flight: calls at once.
-        calls: how many a round.
+        server: the server that is called.
+        rounds: paired rounds of each figure.
+        quick: whether fewer calls and smaller batches will do.
+        progress: shows the rounds; it draws when a round ends, since a drawing thread would be measured too.
+        missing: why a subject is left out, by its name.
     """
 
-    name: str
-    port: str
-    in_flight: int
-    calls: int
+    server: Server
+    rounds: int
+    quick: bool
+    progress: Progress
+    missing: dict[str, str] = field(factory=dict[str, str])
 
-
-Rounds = dict[str, list[Round]]
-
-
-@asynccontextmanager
-async def opened(subjects: Mapping[str, Subject], url: str, panel: Panel) -> AsyncGenerator[dict[str, Call]]:
-    """All of them, warmed up: connections open, imports done, caches filled."""
-    async with AsyncExitStack() as stack:
-        calls: dict[str, Call] = {}
-        for name, subject in subjects.items():
-            calls[name] = await stack.enter_async_context(subject(url, panel.in_flight))
-            await round_of(calls[name], max(2 * panel.in_flight, 30), panel.in_flight)
-        gc.collect()
-        gc.freeze()  # what lies around of thirteen libraries is not walked again for each of them
-        try:
-            yield calls
-        finally:
-            gc.unfreeze()
-
-
-async def measured(
-    panel: Panel, subjects: Mapping[str, Subject], url: str, rounds: int, told: Callable[[str], None]
-) -> Rounds:
-    """Every subject once a round, in an order that is shuffled anew each time."""
-    seen: Rounds = {name: [] for name in subjects}
-    order = random.Random(1)
-    async with opened(subjects, url, panel) as calls:
-        for number in range(rounds):
-            names = list(calls)
-            order.shuffle(names)
-            for name in names:
-                seen[name].append(await round_of(calls[name], panel.calls, panel.in_flight))
-            told(f"{panel.name}: round {number + 1} of {rounds}")
-    return seen
+    def each_round(self, label: str, rounds: int | None = None) -> Iterable[int]:
+        """Iterate over the rounds, with a progress bar."""
+        return self.progress.track(range(rounds or self.rounds), description=label)
 
 
 @frozen
 class Spread:
-    """A figure over paired rounds.
+    """The distribution of a figure over its rounds: the median and the quartiles around it."""
 
-    Attributes:
-        middle: the median.
-        low: the first quartile.
-        high: the third.
-        rounds: of how many.
-    """
-
-    middle: float
+    median: float
     low: float
     high: float
-    rounds: int
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """The median, and the quartiles around it."""
-    ordered = sorted(values)
-    return Spread(median(ordered), at(0.25, ordered), at(0.75, ordered), len(ordered))
+    """Return the median and the quartiles of at least one value."""
+    low, _, high = quantiles(values, method="inclusive") if len(values) > 1 else (values[0],) * 3
+    return Spread(median(values), low, high)
 
 
-def paired(over: Sequence[float], under: Sequence[float]) -> Spread:
-    """Ratios of what was measured in the same round."""
-    return spread([one / other for one, other in zip(over, under, strict=True)])
+def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
+    """Return the ratio of each round, so that what made both slow in a round cancels out."""
+    return [over / under for over, under in zip(numerators, denominators, strict=True)]
 
 
-def as_json(seen: Rounds) -> dict[str, list[dict[str, float]]]:
-    """The rounds as they are written down."""
-    return {
-        name: [{what: round(value, 1) for what, value in asdict(one).items()} for one in rounds]
-        for name, rounds in seen.items()
-    }
+async def run_round(call: Call, calls: int, in_flight: int) -> float:
+    """Return the CPU of a call in µs, over ``calls`` calls of which ``in_flight`` run at once."""
+    remaining = iter(range(calls))
+
+    async def work() -> None:
+        for _ in remaining:
+            await call()
+
+    gc.collect()
+    started = cpu_seconds()
+    await asyncio.gather(*(work() for _ in range(in_flight)))
+    return (cpu_seconds() - started) / calls * 1e6
+
+
+@asynccontextmanager
+async def _opened(run: Run, names: Iterable[str], in_flight: int) -> AsyncGenerator[dict[str, tuple[Call, int]]]:
+    """Open the subjects and warm them up; yield each one's call, and how many calls a round has."""
+    round_us = 50_000 if run.quick else 200_000
+    async with AsyncExitStack() as stack:
+        subjects: dict[str, tuple[Call, int]] = {}
+        for name in names:
+            try:
+                call = await stack.enter_async_context(SUBJECTS[name](run.server.url(), in_flight))
+                await run_round(call, max(2 * in_flight, 30), in_flight)
+            except Exception as error:
+                run.missing[name] = f"{type(error).__name__}: {error}"
+                continue
+            call_us = await run_round(call, max(2 * in_flight, 30), in_flight)
+            subjects[name] = call, max(3 * in_flight, int(round_us / call_us))
+        gc.collect()
+        gc.freeze()  # or each subject's collections walk the objects of all the others
+        try:
+            yield subjects
+        finally:
+            gc.unfreeze()
+
+
+async def measure_calls(run: Run, names: Sequence[str], in_flight: int) -> dict[str, list[float]]:
+    """Return µs of CPU a call of each subject, round by round; each round runs all of them in a shuffled order."""
+    shuffled = random.Random(1)
+    async with _opened(run, names, in_flight) as subjects:
+        samples: dict[str, list[float]] = {name: [] for name in subjects}
+        for _ in run.each_round(f"{in_flight} in flight"):
+            for name in shuffled.sample(list(subjects), len(subjects)):
+                call, calls = subjects[name]
+                samples[name].append(await run_round(call, calls, in_flight))
+    return samples
+
+
+def run_process(*arguments: object) -> Any:
+    """Run this Python with arguments and return the JSON that it prints."""
+    command = [sys.executable, *map(str, arguments)]
+    return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
+
+
+def measure_imports(run: Run) -> dict[str, list[float]]:
+    """Return the CPU of ``import paystar_async`` ÷ that of ``import httpx``, each in a fresh process."""
+    script = "import time; used = time.process_time(); import {}; print(time.process_time() - used)"
+    ours, httpx = script.format("paystar_async"), script.format("httpx")
+    run_process("-c", ours), run_process("-c", httpx)  # writes the bytecode
+    samples = [(run_process("-c", ours), run_process("-c", httpx)) for _ in run.each_round("imports", 3 * run.rounds)]
+    return {"CPU": ratios(*zip(*samples, strict=True))}

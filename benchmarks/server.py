@@ -1,9 +1,7 @@
-"""The server everything is measured against: a bare protocol in a process of its own.
+"""The server that everything is measured against: a bare asyncio protocol in a process of its own.
 
-It answers bytes that were made before, so that next to nothing of what is measured is the server's: about 15 µs of its
-own process for a call (uvloop; plain asyncio where that is missing), where the cheapest client here takes 100. Nothing
-smaller that keeps connections, TLS and a latency is in reach of a Python checkout. What it costs is not in the figures
-anyway: CPU is read from the client's process alone.
+Responses are made in advance, so that a call costs the server about 15 µs. They are not part of any figure: CPU is read
+from the client's process alone.
 """
 
 import asyncio
@@ -11,160 +9,154 @@ import contextlib
 import json
 import re
 import resource
-import ssl
 import subprocess
 import sys
-import tempfile
-from collections.abc import Callable, Generator
-from pathlib import Path
+import time
+import urllib.request
+from collections.abc import Generator
+from functools import partial
 from typing import cast
 
 from attrs import frozen
 
-from benchmarks.asked import MATCH
-from benchmarks.certificate import certificate, key
-
-LATENCIES = {"plain": 0.0, "20ms": 0.02, "200ms": 0.2}
-"""Seconds before an answer, by the port's name; ``tls`` answers at once."""
-_JSON = {
+LATENCIES_MS = (0, 20)
+MATCH = b'{"status":1,"message":"ok","data":{"is_matched":true}}'
+NO_TRANSFERS = b'{"status":"ok","message":"ok","data":[]}'
+_LIMIT = {"limit": 5000, "used": 1, "remaining": 4999, "reset": 1700000000}
+_BODIES = {
     b"/v1/customers": b'{"id":"cus_1","object":"customer","created":1700000000,"livemode":false,"email":"a@b.example"}',
     b"/models/": b'{"id":"gpt","object":"model","created":1700000000,"owned_by":"openai"}',
-    b"/rate_limit": json.dumps(
-        {
-            "resources": {
-                name: {"limit": 5000, "used": 1, "remaining": 4999, "reset": 1700000000} for name in ("core", "search")
-            },
-            "rate": {"limit": 5000, "used": 1, "remaining": 4999, "reset": 1700000000},
-        }
-    ).encode(),
+    b"/rate_limit": json.dumps({"resources": {"core": _LIMIT, "search": _LIMIT}, "rate": _LIMIT}).encode(),
     b"/dynamodb": b'{"Item":{"id":{"S":"1"},"name":{"S":"Ali"}}}',
+    b"/settlement-requests": NO_TRANSFERS,
+    b"/info-matching/": MATCH,
 }
-_SETTLE = b"/settlement"
+_SETTLE, _SETTLED_CALLS = b"/v2/settlement", b"/_settled_calls"
 _TRACK_ID = re.compile(rb'"track_id": ?"([^"]+)"')
-_LENGTH = re.compile(rb"(?i)\r\ncontent-length: ?(\d+)")
+_CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length: ?(\d+)")
 
 
-def whole(body: bytes) -> bytes:
-    """An answer with its head."""
+def make_response(body: bytes) -> bytes:
+    """Return a 200 response with this JSON body."""
     return b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
 
 
-def _settled(request: bytes) -> bytes:
-    """The one answer that is not made before: what it says must name the transfers that were asked for."""
+_RESPONSES = {path: make_response(body) for path, body in _BODIES.items()}
+
+
+def settle(request_body: bytes) -> bytes:
+    """Return the response body that reports each transfer of a settle request as paid."""
     items = b",".join(
-        b'{"hashid":"h-%s","track_id":"%s","status":"success","message":"done","ref_code":"1"}' % (one, one)
-        for one in _TRACK_ID.findall(request)
+        b'{"hashid":"h-%s","track_id":"%s","status":"success","message":"done","ref_code":"1"}' % (track_id, track_id)
+        for track_id in _TRACK_ID.findall(request_body)
     )
-    return whole(b'{"status":"ok","message":"ok","data":[' + items + b"]}")
+    return b'{"status":"ok","message":"ok","data":[' + items + b"]}"
 
 
-_ANSWERS = {path: whole(body) for path, body in _JSON.items()}
-_MATCH = whole(MATCH)
+class ServerProtocol(asyncio.Protocol):
+    """One connection: answers each request after a latency, and notes when settle calls came.
 
+    Args:
+        latency: seconds before each response.
+        settled_calls: ``(time, transfers)`` of each settle call, of all connections.
+    """
 
-def answer_to(request: bytes) -> bytes:
-    """The answer to a whole request."""
-    path = request[: request.find(b" HTTP/1.1")]
-    if _SETTLE in path:
-        return _settled(request)
-    return next((answer for part, answer in _ANSWERS.items() if part in path), _MATCH)
-
-
-class Protocol(asyncio.Protocol):
-    """One connection; requests are answered in turn."""
-
-    def __init__(self, latency: float) -> None:
-        self._latency, self._heard = latency, b""
+    def __init__(self, latency: float, settled_calls: list[tuple[float, int]]) -> None:
+        self._latency, self._settled_calls, self._buffer = latency, settled_calls, b""
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by its class
+        self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self._heard + data if self._heard else data
-        while (end := self._heard.find(b"\r\n\r\n")) >= 0:
-            length = _LENGTH.search(self._heard, 0, end + 2)
-            whole_length = end + 4 + (int(length[1]) if length else 0)
-            if len(self._heard) < whole_length:
+        self._buffer += data
+        while (head_end := self._buffer.find(b"\r\n\r\n")) >= 0:
+            content_length = _CONTENT_LENGTH.search(self._buffer, 0, head_end + 2)
+            end = head_end + 4 + (int(content_length[1]) if content_length else 0)
+            if len(self._buffer) < end:
                 return
-            request, self._heard = self._heard[:whole_length], self._heard[whole_length:]
+            request, self._buffer = self._buffer[:end], self._buffer[end:]
+            response = self.respond(request)
             if self._latency:
-                self._loop.call_later(self._latency, self._say, answer_to(request))
+                self._loop.call_later(self._latency, self._write, response)
             else:
-                self._say(answer_to(request))
+                self._write(response)
 
-    def _say(self, answer: bytes) -> None:
+    def respond(self, request: bytes) -> bytes:
+        """Return the response to a request."""
+        target = request[: request.find(b" HTTP/1.1")]
+        if _SETTLE in target:
+            body = settle(request)
+            self._settled_calls.append((time.perf_counter(), body.count(b'"track_id"')))
+            return make_response(body)
+        if _SETTLED_CALLS in target:
+            response = make_response(json.dumps(self._settled_calls).encode())
+            self._settled_calls.clear()
+            return response
+        return next(response for path, response in _RESPONSES.items() if path in target)
+
+    def _write(self, response: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            self._transport.write(answer)
-
-
-def many_files() -> None:
-    """Lift the limit on open sockets as far as this process may."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-async def _serve() -> None:
-    loop = asyncio.get_running_loop()
-
-    def made(latency: float) -> Callable[[], Protocol]:
-        return lambda: Protocol(latency)
-
-    ports: dict[str, int] = {}
-    for name, latency in LATENCIES.items():
-        listening = await loop.create_server(made(latency), "127.0.0.1", 0, backlog=2048)
-        ports[name] = listening.sockets[0].getsockname()[1]
-    listening = await loop.create_server(made(0.0), "127.0.0.1", 0, ssl=_context(), backlog=2048)
-    ports["tls"] = listening.sockets[0].getsockname()[1]
-    print(json.dumps(ports), flush=True)
-    # It lives as long as whoever started it holds the other end of its input, however that one ends.
-    await loop.run_in_executor(None, sys.stdin.read)
-
-
-def _context() -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "both.pem")
-        path.write_text(key() + certificate())
-        context.load_cert_chain(path)
-    return context
+            self._transport.write(response)
 
 
 @frozen
-class Place:
-    """Where the server listens.
+class Server:
+    """A running server.
 
     Attributes:
-        ports: port by name; see LATENCIES.
+        ports: port by latency in ms.
     """
 
-    ports: dict[str, int]
+    ports: dict[int, int]
 
-    def url(self, name: str) -> str:
-        """The base URL of one port."""
-        return f"{'https' if name == 'tls' else 'http'}://127.0.0.1:{self.ports[name]}"
+    def url(self, latency_ms: int = 0) -> str:
+        """Return the base URL at which each response takes ``latency_ms``."""
+        return f"http://127.0.0.1:{self.ports[latency_ms]}"
+
+    def take_settled_calls(self) -> list[tuple[float, int]]:
+        """Return when each settle call since the last take came, in seconds, and how many transfers it had."""
+        with urllib.request.urlopen(self.url() + _SETTLED_CALLS.decode()) as response:
+            return json.load(response)
 
 
 @contextlib.contextmanager
-def running() -> Generator[Place]:
-    """The server, in a process of its own."""
+def running_server() -> Generator[Server]:
+    """Run the server in a process of its own."""
     command = [sys.executable, "-m", "benchmarks.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None
         try:
-            yield Place(json.loads(process.stdout.readline()))
+            ports = json.loads(process.stdout.readline())
+            yield Server({int(latency_ms): port for latency_ms, port in ports.items()})
         finally:
             process.stdin.close()
             process.wait(10)
 
 
-if __name__ == "__main__":
-    many_files()
-    try:
-        import uvloop  # type: ignore[import-not-found,unused-ignore]  # pyright: ignore
+def raise_open_files_limit() -> None:
+    """Allow this process as many open sockets as it may have."""
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
 
-        uvloop.run(_serve())
-    except ImportError:
-        asyncio.run(_serve())
+
+async def _serve() -> None:
+    loop = asyncio.get_running_loop()
+    ports: dict[int, int] = {}
+    settled_calls: list[tuple[float, int]] = []
+    for latency_ms in LATENCIES_MS:
+        protocol = partial(ServerProtocol, latency_ms / 1000, settled_calls)
+        listener = await loop.create_server(protocol, "127.0.0.1", 0, backlog=2048)
+        ports[latency_ms] = listener.sockets[0].getsockname()[1]
+    print(json.dumps(ports), flush=True)
+    # It ends with the process that holds the other end of its standard input, however that one ends.
+    await loop.run_in_executor(None, sys.stdin.read)
+
+
+if __name__ == "__main__":
+    import uvloop
+
+    raise_open_files_limit()
+    uvloop.run(_serve())

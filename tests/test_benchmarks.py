@@ -1,52 +1,53 @@
-"""The benchmarks count what they say they count; how long anything takes is nobody's business here."""
+"""The benchmarks compute what they claim; how long anything takes is not asserted here."""
 
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
+from rich.progress import Progress
 
-from benchmarks.figures import FIGURES, OWN, PANELS, Goal, fairness, growth
-from benchmarks.figures_alone import ALONE
-from benchmarks.measure import Round, paired, round_of, spread
-from benchmarks.server import answer_to
+from benchmarks.figures import FIGURES, CallRatio, Cell, Goal, ProcessFigure
+from benchmarks.measure import LOADS, Run, Spread, ratios, run_round, spread
+from benchmarks.payouts import Paid
+from benchmarks.report import INTRODUCTION, write
+from benchmarks.server import Server, ServerProtocol
+from benchmarks.subjects import SUBJECTS
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-
-
-def rounds(*cpus: float, p99: float = 1.0) -> list[Round]:
-    return [Round(cpu=one, wall=one, p50=1.0, p99=p99) for one in cpus]
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 
 
-async def test_a_round_makes_so_many_calls_and_never_more_at_once() -> None:
-    made = under_way = most = 0
+@pytest.fixture
+def run() -> Run:
+    return Run(Server({}), rounds=1, quick=True, progress=Progress(disable=True))
+
+
+async def test_round_runs_each_call_within_load() -> None:
+    calls = active = max_active = 0
 
     async def call() -> None:
-        nonlocal made, under_way, most
-        made, under_way = made + 1, under_way + 1
-        most = max(most, under_way)
+        nonlocal calls, active, max_active
+        calls, active = calls + 1, active + 1
+        max_active = max(max_active, active)
         await asyncio.sleep(0)
-        under_way -= 1
+        active -= 1
 
-    await round_of(call, calls=50, in_flight=7)
-    await round_of(call, calls=3, in_flight=7)
+    await run_round(call, calls=50, in_flight=7)
+    await run_round(call, calls=3, in_flight=7)
 
-    assert (made, most) == (53, 7)
-
-
-def test_ratios_are_taken_round_by_round() -> None:
-    # The machine was four times as busy in the second round, for both.
-    assert paired([10, 40, 12], [20, 80, 24]).middle == 0.5
-    assert spread([3, 1, 2]).middle == 2
+    assert (calls, max_active) == (53, 7)
 
 
-def test_a_figure_takes_the_fastest_of_several_peers() -> None:
-    openai = next(one for one in FIGURES if one.name == "openai")
-    seen = {"16": {"openai (httpx)": rounds(900, 900), "openai (aiohttp)": rounds(300, 300), "ours": rounds(100, 100)}}
+def test_ratios_busy_round_cancels_out() -> None:
+    assert ratios([10, 40, 12], [20, 80, 24]) == [0.5, 0.5, 0.5]
 
-    cells = openai.cells(seen)
 
-    assert [cell.value.middle if cell.value else None for cell in cells] == [None, 3.0, None]
+@pytest.mark.parametrize(
+    ("values", "expected"), [([3.0, 1.0, 2.0, 5.0, 4.0], Spread(3, 2, 4)), ([7.0], Spread(7, 7, 7))]
+)
+def test_spread_is_median_and_quartiles(values: list[float], expected: Spread) -> None:
+    assert spread(values) == expected
 
 
 @pytest.mark.parametrize(
@@ -60,38 +61,83 @@ def test_a_figure_takes_the_fastest_of_several_peers() -> None:
         (Goal("≥", 3, 4), 2, "missed"),
     ],
 )
-def test_a_verdict(goal: Goal, value: float, verdict: str) -> None:
+def test_goal_verdict_compares_with_bounds(goal: Goal, value: float, verdict: str) -> None:
     assert goal.verdict(value) == verdict
 
 
-def test_growth_and_fairness_are_about_ours() -> None:
-    seen = {
-        "20ms 16": {"ours": rounds(100), "httpx": rounds(1)},
-        "20ms 1000": {"ours": rounds(120), "httpx": rounds(1)},
-        "16": {"ours": rounds(1, p99=2.0)},
-    }
+def test_call_ratio_divides_subjects_at_each_load() -> None:
+    stripe = FIGURES["stripe"]
+    assert isinstance(stripe, CallRatio)
 
-    assert [cell.value.middle for cell in growth(seen) if cell.value] == [1.2]
-    assert [cell.value.middle for cell in fairness(seen) if cell.value] == [2.0]
+    cells = stripe.cells({16: {"stripe": [300, 900], "auto": [100, 300]}, 100: {"auto": [100]}})
 
-
-def test_every_load_of_a_figure_is_a_panel_and_has_a_goal() -> None:
-    for figure in FIGURES:
-        assert set(figure.panels) <= set(PANELS)
-        assert len(figure.panels) == len(figure.goals)
+    assert [(cell.at, cell.spread and cell.spread.median, cell.verdict) for cell in cells] == [
+        ("1", None, None),
+        ("16", 3.0, "floor"),
+        ("100", None, None),
+    ]
 
 
-def test_the_readme_shows_every_line() -> None:
-    table = re.findall(r"<!-- measured: begin -->\n(.*?)<!-- measured: end -->", README, re.DOTALL)[0]
-    lines = [one.what for one in FIGURES] + [what for what, *_ in OWN.values()] + [what for what, _ in ALONE.values()]
+def test_process_figure_failure_is_named(run: Run) -> None:
+    def measure(run: Run) -> Any:
+        raise OSError("no such server")
 
-    assert [line for line in lines if f"| {line} |" not in table] == []
+    figure = ProcessFigure("broken", "a ÷ b", {"CPU": Goal("≤", 2, 1)}, measure)
+
+    assert figure.cells(run) == [Cell("CPU", None, Goal("≤", 2, 1))]
+    assert run.missing == {"broken": "OSError: no such server"}
 
 
-def test_the_server_names_the_transfers_it_was_asked_for() -> None:
+def test_call_ratios_name_subjects_and_all_loads() -> None:
+    call_ratios = [figure for figure in FIGURES.values() if isinstance(figure, CallRatio)]
+
+    assert call_ratios
+    for figure in call_ratios:
+        assert {figure.over, figure.under} <= set(SUBJECTS)
+        assert len(figure.goals) == len(LOADS)
+
+
+def test_paid_rate_error_is_percent_of_rate() -> None:
+    on_time = Paid(1.0, [(number / 10, 1) for number in range(11)])
+    twice_as_slow = Paid(1.0, [(number / 5, 20) for number in range(11)])
+
+    assert on_time.rate_error_percent == pytest.approx(0)
+    assert twice_as_slow.rate_error_percent == pytest.approx(50)
+    assert twice_as_slow.transfers_per_second == pytest.approx(100)
+
+
+async def test_server_settles_named_transfers_and_counts() -> None:
+    calls: list[tuple[float, int]] = []
     body = b'{"transfers":[{"track_id":"a"},{"track_id": "b"}]}'
-    answer = answer_to(b"POST /bank-transfer/v2/settlement HTTP/1.1\r\n\r\n" + body)
 
-    head, _, said = answer.partition(b"\r\n\r\n")
-    assert f"Content-Length: {len(said)}".encode() in head
-    assert re.findall(rb'"track_id":"(\w)"', said) == [b"a", b"b"]
+    response = ServerProtocol(0, calls).respond(b"POST /bank-transfer/v2/settlement HTTP/1.1\r\n\r\n" + body)
+
+    head, _, content = response.partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(content)}".encode() in head
+    assert re.findall(rb'"track_id":"(\w)"', content) == [b"a", b"b"]
+    assert [transfers for _, transfers in calls] == [2]
+
+
+def test_report_writes_each_figure_and_its_command(run: Run, tmp_path: Path) -> None:
+    pytest.importorskip("pygal")
+    run.missing["stripe"] = "ModuleNotFoundError: stripe"
+    results = {"null": [Cell("1", Spread(2.0, 1.5, 2.5), Goal("≤", 3, 2.5)), Cell("16", None, Goal("≤", 3, 2.5))]}
+
+    write(tmp_path, results, {1: {"auto": [50.0], "null engine": [9.0]}}, run)
+
+    page = (tmp_path / "README.md").read_text("utf-8")
+    assert "| 1<br>16 | 2 (1.5–2.5)<br>not measured | ≤ 3<br>≤ 3 | ≤ 2.5<br>≤ 2.5 | target<br> | `null` |" in page
+    assert "not measured: stripe (ModuleNotFoundError: stripe)" in page
+    assert "<svg" in (tmp_path / "chart.svg").read_text("utf-8")
+
+
+def test_kept_report_has_every_figure() -> None:
+    page = (BENCHMARKS / "README.md").read_text("utf-8")
+
+    assert page.startswith(INTRODUCTION)
+    assert [name for name, figure in FIGURES.items() if f"| {figure.formula} |" not in page] == []
+    assert (BENCHMARKS / "chart.svg").exists()
+
+
+def test_benchmarks_are_at_most_eight_modules() -> None:
+    assert len(list(BENCHMARKS.glob("*.py"))) <= 8
