@@ -62,8 +62,8 @@ class Allotment:
 class Created:
     """A payment waiting for its payer."""
 
-    token: str = field(repr=False)
-    ref_num: str
+    token: Token = field(repr=False)
+    ref_num: RefNum
     order_id: str | None = field(default=None, metadata=DECIDES)
     payment_amount: Money | None = field(default=None, metadata=DECIDES)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)

@@ -7,7 +7,6 @@ from attrs import asdict
 from paystar_async.errors import (
     BadAnswer,
     ForeignRecord,
-    InvalidValue,
     OrderConflict,
     OrderPaid,
     PaystarError,
@@ -19,11 +18,8 @@ from paystar_async.payments.desk import Desk
 from paystar_async.payments.order import Order, State
 from paystar_async.payments.started import StartedPayment
 from paystar_async.services import GatewayCalls
-from paystar_async.values.kind import Kind, kind_of
-from paystar_async.values.text import RefNum
 
 _START_AGAIN = "nobody has its page, so nobody can pay it: start the order again"
-_REF_NUM = cast("Kind", kind_of(RefNum))
 
 
 async def start(desk: Desk, gateway: GatewayCalls, asked: CreatePayment, timeout: float | None) -> StartedPayment:
@@ -38,10 +34,9 @@ async def start(desk: Desk, gateway: GatewayCalls, asked: CreatePayment, timeout
         )
     await _ask_of_earlier(desk, order)
     created = await _create(gateway, asked, timeout)
-    url = _page(gateway, created)
     await _keep(desk, asked, created)
     return StartedPayment(
-        url=url,
+        url=gateway.payment_url(token=created.token),
         order_id=asked.order_id,
         ref_num=created.ref_num,
         amount=asked.amount,
@@ -74,16 +69,6 @@ async def _create(gateway: GatewayCalls, asked: CreatePayment, timeout: float | 
     if created.order_id not in (None, asked.order_id):
         raise _bad_answer("order_id", "it is another order's")
     return created
-
-
-def _page(gateway: GatewayCalls, created: Created) -> str:
-    """Return the address of the payment page; raise BadAnswer where it, or the payment, could not be asked for."""
-    try:
-        _REF_NUM.convert(created.ref_num, "ref_num")
-        return gateway.payment_url(token=created.token)
-    except InvalidValue as error:
-        # It blames no argument of the caller: the gateway made this value.
-        raise _bad_answer(error.field, f"expected {error.expected}") from None
 
 
 async def _keep(desk: Desk, asked: CreatePayment, created: Created) -> None:

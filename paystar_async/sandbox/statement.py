@@ -39,5 +39,5 @@ def _line(at: float, *, trace: str, note: str, credit: int = 0, debit: int = 0) 
         "debit_amount": debit,
         "transaction_trace": trace,
         "transaction_date_time": jalali_text(at),
-        "additional": note,
+        "additional": {"additionalInfo2": note},
     }

@@ -7,7 +7,7 @@ What cattrs does by default would be money bugs here (``bool("false")`` is True,
 
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from functools import cache
+from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, Union, cast, get_args, get_origin
 
@@ -18,6 +18,7 @@ from paystar_async.accounts import fits_header
 from paystar_async.errors import BadAnswer
 from paystar_async.models.base import fields_of
 from paystar_async.models.wallet import Accepted
+from paystar_async.values.kind import Kind, kind_of
 from paystar_async.values.money import Money, read_answer
 from paystar_async.values.secret import Secret
 
@@ -93,6 +94,14 @@ def _text(value: object, _: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
         return str(value)  # an id that came as a number
     raise _Misfit(f"expected a text, got {_described(value)}")
+
+
+def _sendable(kind: Kind, value: object) -> Any:
+    """Read a text that a later request sends back, such as a token: what no request can carry is of no use."""
+    try:
+        return kind.read(_text(value, str))
+    except ValueError:
+        raise _Misfit(f"expected {kind.shape}, got {_described(value)}") from None
 
 
 def _is_utf_8(text: str) -> bool:
@@ -224,6 +233,9 @@ def _reader(annotation: Any) -> Callable[[object], Any]:
     members = [member for member in get_args(annotation) if member is not NoneType]
     is_optional = get_origin(annotation) in (Union, UnionType) and len(members) == 1
     kind = members[0] if is_optional else annotation
+    sent = kind_of(kind)
+    if sent is not None and kind != Money:
+        return partial(_sendable, sent)
     hook = _hook(kind)
     return lambda value: hook(value, kind)
 

@@ -184,6 +184,13 @@ def test_what_fits_is_read(kind: Any, data: object, value: object) -> None:
     assert value is None or read == value
 
 
+@pytest.mark.parametrize("name", ["token", "ref_num"])
+@pytest.mark.parametrize("value", ["a\nb", "\x00", "x" * 600])
+def test_structure_created_unsendable_text_is_refused(name: str, value: str) -> None:
+    with pytest.raises(BadAnswer, match=rf"\$\.data\.{name}: expected a text"):
+        structure(Created, {"token": "t", "ref_num": "r"} | {name: value})
+
+
 def test_what_is_unknown_is_kept() -> None:
     read = structure(Match, {"is_matched": True, "score": 5, "extra": {"a": 1}})
 
