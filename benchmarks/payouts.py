@@ -31,7 +31,7 @@ RATE = 10.0
 RATED_CALLS = 50
 TICK_SECONDS = 0.001
 SUBMITTED = 20_000
-MAX_WAIT_SECONDS = 120.0
+MAX_WAIT_SECONDS = 60.0
 POLICY = Policy(chunk=CHUNK, concurrency=IN_FLIGHT, look_before_send="never")
 
 

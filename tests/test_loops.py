@@ -240,8 +240,8 @@ async def test_dropped_client_frees_its_sockets_and_warns() -> None:
         paystar = client("auto", base_url=url)
         await call(paystar)
         gone = weakref.ref(paystar)
-        del paystar
         with pytest.warns(ResourceWarning, match="unclosed client"):
+            del paystar
             gc.collect()
         assert gone() is None
         assert await asyncio.to_thread(open_connections) == 0

@@ -236,10 +236,10 @@ async def test_an_engine_that_is_given_is_the_tests_own_affair(paystar_sandbox):
 
 def test_the_guard_is_for_those_who_ask_and_a_setting_asks_for_all(pytester: Pytester) -> None:
     pytester.makeconftest(
-        "import pytest\nfrom paystar_async.transport.httpx import HttpxEngine\n"
+        "import pytest\nfrom paystar_async.transport.auto import AutoEngine\n"
         "@pytest.fixture(autouse=True)\ndef no_wire(monkeypatch):\n"
         "    async def send(*_):\n        raise KeyError('the wire was reached')\n"
-        "    monkeypatch.setattr(HttpxEngine, 'send', send)\n"
+        "    monkeypatch.setattr(AutoEngine, 'send', send)\n"
     )
     unguarded = f"{REACHES}\nasync def test_it():\n    with pytest.raises(KeyError):\n        await reach()\n"
     guarded = f"{REACHES}\nasync def test_it():\n    with pytest.raises(ConfigurationError):\n        await reach()\n"

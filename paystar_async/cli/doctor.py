@@ -18,7 +18,15 @@ from paystar_async.cli.configuration import environment_table, misspelt, setting
 from paystar_async.cli.show import grid, output
 from paystar_async.client import Paystar
 from paystar_async.endpoint import Realm
-from paystar_async.errors import BadAnswer, ConfigurationError, ExpiredToken, InvalidToken, PaystarError, UnknownRefNum
+from paystar_async.errors import (
+    BadAnswer,
+    ConfigurationError,
+    ExpiredToken,
+    InvalidToken,
+    PaystarError,
+    StatusError,
+    UnknownRefNum,
+)
 from paystar_async.errors.text import visible
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.record import KeyId, KeyRecord
@@ -224,7 +232,7 @@ async def _gateway(paystar: Paystar) -> Finding:
 
 
 def _failed(what: str, error: PaystarError) -> Finding:
-    astray = isinstance(error, BadAnswer) and error.http_status in _NO_SUCH_PATH
+    astray = isinstance(error, BadAnswer | StatusError) and error.http_status in _NO_SUCH_PATH
     return Finding(what, Mark.BAD, str(error), astray=astray)
 
 
