@@ -8,7 +8,7 @@ import tempfile
 import time
 import uuid
 import warnings
-from collections.abc import AsyncGenerator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from statistics import quantiles
@@ -258,6 +258,10 @@ class WorkerProcess:
             self._process.stdin.close()
 
 
+def _sort_calls(calls: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
+    return sorted(calls)
+
+
 @define
 class Paid:
     """What a batch took.
@@ -268,7 +272,7 @@ class Paid:
     """
 
     cpu_ms: float
-    calls: list[tuple[float, int]] = field(converter=sorted)
+    calls: list[tuple[float, int]] = field(converter=_sort_calls)
 
     @property
     def transfers_per_second(self) -> float:
