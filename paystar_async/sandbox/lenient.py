@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from paystar_async.models.base import sent, several
+from paystar_async.models.gateway import CreatePayment
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.sandbox.payments import BY_GET
 from paystar_async.values.mask import described
@@ -36,7 +37,31 @@ class ReceivedSettleWallet(SettleWallet):
     ]
 
 
-RECEIVED: Mapping[type, type[Any]] = {SettleWallet: ReceivedSettleWallet}
+AnyOrderId = Annotated[str, text("order id", most=255, example="ORD-45245")]
+AnyCallbackUrl = Annotated[
+    str,
+    text(
+        "callback URL",
+        most=2048,
+        pattern=r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*",
+        shape="an http or https URL",
+        example="https://merchant.example/pay/callback",
+    ),
+]
+
+
+@sent
+class ReceivedCreatePayment(CreatePayment):
+    """A payment as other clients open it: blanks around an order id, and any callback URL.
+
+    This SDK refuses a callback URL with a fragment or a parameter that the return is then ambiguous about.
+    """
+
+    order_id: AnyOrderId
+    callback: AnyCallbackUrl
+
+
+RECEIVED: Mapping[type, type[Any]] = {SettleWallet: ReceivedSettleWallet, CreatePayment: ReceivedCreatePayment}
 """The class a request is read as, where it is not the class this SDK sends."""
 
 

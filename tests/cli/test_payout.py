@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import openpyxl  # type: ignore[import-untyped]
 import pytest
 
 from paystar_async.sandbox import Sandbox
@@ -86,6 +87,20 @@ def test_every_row_that_succeeds_is_status_0(file: Path, pay: Pay, quick: Sandbo
 def test_a_workbook_is_paid_too(tmp_path: Path, pay: Pay, quick: Sandbox) -> None:
     rows = [row(number, amount=1_000_000 + 10 * number) for number in range(1, 6)]
     assert pay(write_xlsx(tmp_path / "a.xlsx", table(rows))).status == 0
+    assert counts(quick) == PAID_ONCE
+
+
+def test_run_sheet_chooses_among_sheets_with_transfers(tmp_path: Path, run: Run, pay: Pay, quick: Sandbox) -> None:
+    file = write_xlsx(tmp_path / "a.xlsx", table([row(9)]))
+    book = openpyxl.load_workbook(file)
+    salaries = book.create_sheet("حقوق")
+    for cells in table([row(number) for number in range(1, 6)]):
+        salaries.append(list(cells))
+    book.save(file)
+
+    assert pay(file).status == 2
+    assert "حقوق" in run("payout", "plan", str(file), "--sheet", "حقوق").out
+    assert pay(file, "--sheet", "حقوق").status == 0
     assert counts(quick) == PAID_ONCE
 
 

@@ -79,6 +79,14 @@ async def test_create_refuses_what_is_wrong_by_field(merchant: Merchant, wrong: 
     assert (content["status"], list(content["data"])) == (-1, [field])
 
 
+@pytest.mark.parametrize("callback", ["https://shop.example/?order_id=45", "http://shop.example/back#done"])
+async def test_create_takes_callback_of_other_clients(merchant: Merchant, callback: str) -> None:
+    created = await merchant.created(order_id=" ORD-1 ", callback=callback)
+
+    assert created["order_id"] == " ORD-1 "
+    assert merchant.sandbox.pay(created["token"])["order_id"] == " ORD-1 "
+
+
 async def test_above_the_ceiling(merchant: Merchant) -> None:
     merchant.sandbox.settings.gateway_ceiling = 9_999
     content = await merchant.call("gateway.create", amount=10_000, order_id="1", callback="https://shop.example/")
