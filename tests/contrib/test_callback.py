@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -348,7 +349,7 @@ async def test_callback_amount_of_that_hangs_is_503(
         await asyncio.Event().wait()
         raise AssertionError
 
-    with pytest.raises(NoPayment) as refused:
+    with anyio.fail_after(5), pytest.raises(NoPayment) as refused:
         await returned(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
 
     assert refused.value.page.status == 503
