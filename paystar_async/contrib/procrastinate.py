@@ -24,6 +24,8 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
+import anyio
+
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
 from paystar_async.events import logger
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
 
 ADVANCE, SWEEP = "paystar_advance", "paystar_sweep"
 """The names of the tasks."""
+MAX_WAIT_SECONDS = 0.5
+"""Longest wait within a job: a scheduled job starts at the worker's next poll, up to 5 s late, and each costs CPU."""
 
 
 class ProcrastinateDispatcher:
@@ -103,6 +107,9 @@ class ProcrastinateDispatcher:
 
     async def _advance(self, chunk_id: str) -> None:
         again = await self._payouts.advance(chunk_id)
+        while again is not None and again <= MAX_WAIT_SECONDS:
+            await anyio.sleep(again)
+            again = await self._payouts.advance(chunk_id)
         if again is not None:
             await self._later(chunk_id, again)
 

@@ -127,6 +127,13 @@ async def test_a_chunk_that_is_due_later_is_put_back_into_the_queue_once(shop: S
     assert [job for job in await shop.jobs() if job[0] != "succeeded"] == [("todo", args, ADVANCE)]
 
 
+async def test_advance_short_wait_queues_no_job(shop: Shop) -> None:
+    await shop.paystar.payouts.submit(batch(4), batch_id="b", policy=Policy(chunk=1, rate=50))
+    await shop.work()  # a scheduled job would be left in the queue by a worker that does not poll again
+    assert [status for status, _, _ in await shop.jobs()] == ["succeeded"] * 4
+    assert await shop.executed() == {f"t-{number}": 1 for number in range(4)}
+
+
 async def test_a_batch_whose_jobs_could_not_be_queued_is_found_by_the_sweep(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
