@@ -50,7 +50,7 @@ def main(
             results[name] = figure.cells(samples) if isinstance(figure, CallRatio) else figure.cells(run)
     for name, reason in run.missing.items():
         console.print(f"not measured: {name} ({reason})", style="yellow")
-    print_results(Console(), results, samples)
+    print_results(Console(width=None if sys.stdout.isatty() else 120), results, samples)
     if not only and not quick:
         write(Path(__file__).parent, results, samples, run)
     sys.exit(1 if run.missing else 0)
