@@ -16,7 +16,7 @@ from paystar_async.payouts.classify import Value
 from paystar_async.payouts.headings import IGNORED, column_name, plain, refusal
 from paystar_async.payouts.tabular import Table, is_blank, short
 from paystar_async.payouts.workbook import Flaw, Row, column_letters, position
-from paystar_async.values.digits import fold, unspaced
+from paystar_async.values.digits import fold, unspaced, without_marks
 from paystar_async.values.integer import MOST
 from paystar_async.values.mask import described
 
@@ -224,7 +224,7 @@ def _amount(cell: object) -> object:
             raise InvalidValue("amount", expected=_AMOUNT, got="a number that is not whole", hint=hint)
         return int(cell)
     if isinstance(cell, str):
-        text = fold(cell.strip())
+        text = fold(without_marks(cell).strip())
         if _GROUPED.fullmatch(text) or _DIGITS.fullmatch(text):
             number = int(text.replace(",", "").replace("\u066c", ""))
             return number if abs(number) <= MOST else text

@@ -82,7 +82,7 @@ async def test_persian_digits_spaces_and_thousands_are_put_right(write: Write) -
     assert (read.track_id, read.pay_id) == ("t-1", "123")
 
 
-@pytest.mark.parametrize("amount", ["1,000,000", "۱,۰۰۰,۰۰۰", "1000000"])
+@pytest.mark.parametrize("amount", ["1,000,000", "۱,۰۰۰,۰۰۰", "1000000", "\u200e1000000", "1,000\u00ad,000\u061c"])
 async def test_a_whole_amount_is_taken_however_it_is_grouped(amount: str, write: Write) -> None:
     assert (await plan(write(table([row(amount=amount)])))).total == 1_000_000
 
