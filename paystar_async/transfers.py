@@ -9,15 +9,14 @@ import anyio
 from paystar_async.background import Background
 from paystar_async.batching import Check, Groups, matched, without_answer
 from paystar_async.errors import PaystarError
-from paystar_async.listing import own_track_id, pages
+from paystar_async.listing import PAGE_SIZE, own_track_id, pages
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Outcome, Unknown
 from paystar_async.polling import Pace, Watches
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
 
-PAGE = 500
-PAGES = 10
+MAX_WAIT_PAGES = 10
 WAIT_SECONDS = 120.0
 
 Flows = Callable[[], tuple[Background, Watches]]
@@ -64,23 +63,28 @@ class Transfers(TransfersCalls):
         return await watches.wait(name, look, _is_about, track_id=track_id, timeout=timeout, pace=Pace())
 
     async def _newest(self, deposit: str | None, wanted: frozenset[str]) -> list[Settlement]:
-        """The newest transfers of a deposit, as far back as it takes to meet all that are wanted."""
-        found: list[Settlement] = []
+        """Return the newest transfers of a deposit, as far back as it takes to meet all that are wanted."""
+        entries: list[Settlement] = []
         missing = set(wanted)
-        page: Sequence[Settlement] = ()
-        for _ in range(PAGES):
-            before, page = page, await self.find(deposit=deposit, limit=PAGE, skip=len(found) or None)
-            found += page
-            missing -= {entry.track_id for entry in page}
-            # A short page is not the end: the service may give less than it was asked for.
-            if not missing or not page or page == before:
-                break
-        return found
+        walk = pages(
+            lambda skip: self.find(deposit=deposit, limit=PAGE_SIZE, skip=skip or None),
+            max_pages=MAX_WAIT_PAGES,
+            whole_below=PAGE_SIZE + 1,
+        )
+        async with aclosing(walk) as walked:
+            async for page in walked:
+                entries += page
+                missing -= {entry.track_id for entry in page}
+                if not missing:
+                    break
+        return entries
 
     async def iterate(
         self, *, deposit: str | None = None, page: int = 100, timeout: float | None = None
     ) -> AsyncGenerator[Settlement, None]:
         """Walk the list of transfer requests, newest first, each one once.
+
+        Only an entry that was failed, and that a later page shows as anything else, comes a second time.
 
         Args:
             deposit: only those leaving this deposit account.
@@ -92,17 +96,11 @@ class Transfers(TransfersCalls):
 
         Source: GET /bank-transfer/settlement-requests
         """
-        before: Sequence[Settlement] = ()
-
-        async def fetch(skip: int) -> Sequence[Settlement]:
-            nonlocal before
-            entries = await self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout)
-            # A service that does not skip, and gives less than it was asked for, has given its whole list.
-            repeated = len(entries) < page and entries == before
-            before = entries
-            return () if repeated else entries
-
-        async with aclosing(pages(fetch)) as walked:
+        walk = pages(
+            lambda skip: self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout),
+            whole_below=page,
+        )
+        async with aclosing(walk) as walked:
             async for entries in walked:
                 for entry in entries:
                     yield entry

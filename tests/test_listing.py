@@ -1,9 +1,165 @@
-"""Reading lists: the track_id in the form that a wallet's list keeps."""
+"""The pager of the bank's list, which grows while it is read and may not say which entry is which; stored track_ids."""
 
-from hypothesis import given
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from typing import Any
+
+import pytest
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paystar_async.listing import own_track_id
+from paystar_async.errors import BadAnswer
+from paystar_async.listing import MAX_STALE_PAGES, PAGE_SIZE, Fetch, entry_key, own_track_id, pages
+from paystar_async.models.transfers import Settlement, TransferStatus
+
+
+def entry(number: int, **fields: Any) -> Settlement:
+    status = TransferStatus.SUCCESS
+    given = dict[str, Any](hashid=f"h{number}", track_id=f"t{number}", status=status, ref_code=f"r{number}")
+    return Settlement(**(given | fields))
+
+
+class Listing:
+    """A bank's list, newest first, that ``arriving`` entries are put on after each request.
+
+    Args:
+        entries: newest first.
+        arriving: transfers that are paid between two requests.
+        cap: entries of a page at most.
+        skips: whether the service heeds ``skip``.
+    """
+
+    def __init__(
+        self, entries: list[Settlement], *, arriving: int = 0, cap: int = PAGE_SIZE, skips: bool = True
+    ) -> None:
+        self.entries, self.arriving, self.cap, self.skips = list(entries), arriving, cap, skips
+        self.skipped: list[int] = []
+
+    async def fetch(self, skip: int) -> Sequence[Settlement]:
+        self.skipped.append(skip)
+        start = skip if self.skips else 0
+        page = self.entries[start : start + self.cap]
+        for _number in range(self.arriving):
+            self.entries.insert(0, entry(10**6 + len(self.entries)))
+        return page
+
+
+def script(*answers: Sequence[Settlement]) -> Fetch:
+    """Return a fetch that gives one page after the other."""
+    remaining = iter(answers)
+
+    async def fetch(_skip: int) -> Sequence[Settlement]:
+        return next(remaining)
+
+    return fetch
+
+
+async def walked(fetch: Fetch, **limits: int) -> list[Settlement]:
+    return [one async for page in pages(fetch, **limits) for one in page]
+
+
+async def test_pages_pages_of_500_to_the_empty_page() -> None:
+    entries = [entry(number) for number in range(1200)]
+    listing = Listing(entries)
+    assert await walked(listing.fetch) == entries
+    assert listing.skipped == [0, 500, 1000, 1200]
+
+
+async def test_pages_server_gives_fewer_than_asked_reaches_end() -> None:
+    entries = [entry(number) for number in range(120)]
+    listing = Listing(entries, cap=50)
+    assert await walked(listing.fetch) == entries
+    assert listing.skipped == [0, 50, 100, 120]
+
+
+@given(count=st.integers(0, 60), arriving=st.integers(0, 8), cap=st.integers(9, 30), nameless=st.booleans())
+@example(count=41, arriving=8, cap=10, nameless=False)
+@example(count=3, arriving=3, cap=30, nameless=False)
+def test_pages_growing_list_yields_each_entry_once(count: int, arriving: int, cap: int, nameless: bool) -> None:
+    hashid = {"hashid": None} if nameless else {}
+    entries = [entry(number, **hashid) for number in range(count)]
+    listing = Listing(entries, arriving=arriving, cap=cap)
+    seen = asyncio.run(walked(listing.fetch))
+    assert [one for one in seen if one in entries] == entries
+    assert len(seen) == len({one.ref_code for one in seen})
+
+
+@pytest.mark.parametrize("hashid", ["shared", "", None])
+async def test_pages_shared_or_empty_hashid_keeps_every_transfer(hashid: str | None) -> None:
+    entries = [entry(number, hashid=hashid) for number in range(30)]
+    assert await walked(Listing(entries, cap=7).fetch) == entries
+
+
+async def test_pages_page_of_only_new_transfers_keeps_going() -> None:
+    """More arrive between two requests than a page holds."""
+    entries = [entry(number) for number in range(40)]
+    listing = Listing(entries, arriving=9, cap=10)
+    seen = await walked(listing.fetch)
+    assert [one for one in seen if one in entries] == entries
+
+
+@pytest.mark.parametrize("arriving", [0, 3])
+@pytest.mark.parametrize("count", [3, 700])
+async def test_pages_list_that_ignores_skip_raises_bad_answer(count: int, arriving: int) -> None:
+    listing = Listing([entry(number) for number in range(count)], skips=False, arriving=arriving)
+    with pytest.raises(BadAnswer, match="does not go on") as caught:
+        await walked(listing.fetch)
+    assert caught.value.executed == "no"
+    assert len(listing.skipped) == 2 + MAX_STALE_PAGES
+
+
+async def test_pages_contradiction_on_one_page_yields_both() -> None:
+    said_twice = [entry(1), entry(1, status=TransferStatus.FAILED), entry(2), entry(2)]
+    assert await walked(Listing(said_twice).fetch) == said_twice[:3]
+
+
+async def test_pages_entry_out_of_place_is_yielded_once() -> None:
+    fetch = script([entry(1), entry(2), entry(3)], [entry(2), entry(4), entry(5)], [])
+    assert await walked(fetch) == [entry(number) for number in range(1, 6)]
+
+
+@pytest.mark.parametrize("hashid", ["h", None])
+async def test_pages_failed_then_success_yields_both(hashid: str | None) -> None:
+    """A failure that the bank takes back while the list is read must not be the last word."""
+    failed, paid = (entry(2, hashid=hashid, status=TransferStatus(status)) for status in ("failed", "success"))
+    assert await walked(script([entry(1), failed], [paid, entry(3)], [paid], [])) == [entry(1), failed, paid, entry(3)]
+    assert await walked(script([entry(1), paid], [failed, entry(3)], [])) == [entry(1), paid, entry(3)]
+
+
+async def test_pages_max_pages_ends_there() -> None:
+    listing = Listing([entry(number) for number in range(100)], cap=10)
+    assert len(await walked(listing.fetch, max_pages=3)) == 30
+    assert listing.skipped == [0, 10, 20]
+
+
+@pytest.mark.parametrize("arriving", [0, 3])
+async def test_pages_max_pages_ends_where_list_does_not_go_on(arriving: int) -> None:
+    listing = Listing([entry(number) for number in range(40)], cap=10, skips=False, arriving=arriving)
+    assert (await walked(listing.fetch, max_pages=10))[:10] == [entry(number) for number in range(10)]
+    assert len(listing.skipped) == 2 + MAX_STALE_PAGES
+
+
+@pytest.mark.parametrize(("whole_below", "requests"), [(10, 2 + MAX_STALE_PAGES), (11, 2)])
+async def test_pages_repeated_page_is_whole_only_below(whole_below: int, requests: int) -> None:
+    listing = Listing([entry(number) for number in range(40)], cap=10, skips=False)
+    assert len(await walked(listing.fetch, max_pages=10, whole_below=whole_below)) == 10
+    assert len(listing.skipped) == requests
+
+
+async def test_pages_left_early_asks_for_no_more() -> None:
+    listing = Listing([entry(number) for number in range(1200)])
+    async with aclosing(pages(listing.fetch)) as walking:
+        async for page in walking:
+            assert len(page) == PAGE_SIZE
+            break
+    assert listing.skipped == [0]
+
+
+def test_entry_key_shared_hashid_differs_by_track_id() -> None:
+    assert entry_key(entry(1, hashid="shared")) != entry_key(entry(2, hashid="shared"))
+    assert entry_key(entry(1, hashid="")) is entry_key(entry(1, hashid=None)) is None
+
 
 TRACK_IDS = st.text(st.sampled_from("ab1*-"), min_size=1, max_size=12)
 

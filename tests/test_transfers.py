@@ -103,6 +103,21 @@ async def test_wait_server_gives_fewer_than_asked_reads_on() -> None:
     assert [one.fields.get("skip") for one in engine.sent] == [None, "50", "100"]
 
 
+@pytest.mark.parametrize(("skips", "requests"), [(True, 10), (False, 2)])
+async def test_wait_unlisted_transfer_reads_bounded_pages(skips: bool, requests: int) -> None:
+    """The newest 5,000 are read, or what a service that ignores ``skip`` gives."""
+    whole = [entry(f"t-{n}") for n in range(5500)]
+    paystar, engine = over(
+        lambda sent: ok(_part(whole, sent) if skips else whole[:500]), clock=(clock := RunningClock())
+    )
+
+    async with clock.running():
+        outcome = await paystar.transfers.wait(track_id="t-5100", deposit=DEPOSIT, timeout=0.1)
+
+    assert isinstance(outcome, Unknown)
+    assert len(engine.sent) == requests
+
+
 def _part(whole: list[dict[str, object]], sent: Sent) -> list[dict[str, object]]:
     skip = int(sent.fields.get("skip", 0))
     return whole[skip : skip + int(sent.fields["limit"])]

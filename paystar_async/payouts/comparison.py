@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field, frozen
 
+from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.bank_list import PAGE_SIZE
 from paystar_async.payouts.decide import is_another
 from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Product

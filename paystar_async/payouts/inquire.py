@@ -16,7 +16,6 @@ from paystar_async.payouts.tables import Tables
 
 SEVERAL = 3
 """From so many on, the bank's list is looked at first."""
-PAGE = 500
 
 
 class Inquirer:
@@ -45,9 +44,7 @@ class Inquirer:
 
     async def _listed(self, held: Claim, product: Product) -> dict[str, Known]:
         """What the bank's list says of them, where it says something."""
-        entries = await product.list(held.chunk.deposit, PAGE, 0, self._timeout / 2)
-        if entries is None:
-            return {}
+        entries = await product.list(held.chunk.deposit, 0, self._timeout / 2)
         told = classify(list(entries), held.values, product.own, _hashids(held))
         return {name: word for name, word in told.items() if word.verdict is not Verdict.AMBIGUOUS}
 

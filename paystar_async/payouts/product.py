@@ -1,17 +1,25 @@
 """The two things that can be paid out – bank transfers and wallet settlements – behind one shape."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol, cast
+
+import anyio
 
 from paystar_async.endpoint import Response
 from paystar_async.errors import InvalidValue
-from paystar_async.listing import own_track_id
+from paystar_async.listing import PAGE_SIZE, own_track_id
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.records import ProductName
 from paystar_async.values.kind import shown
+
+FINDS_AT_ONCE = 4
+
+
+class NoListError(LookupError):
+    """Raised for a product whose transfers cannot be listed, only found by track_id: a wallet's."""
 
 
 class Deliver(Protocol):
@@ -57,8 +65,12 @@ class Product(Protocol):
         """What the bank has of one transfer."""
         ...
 
-    async def list(self, deposit: str, limit: int, skip: int, timeout: float) -> Sequence[Settlement] | None:
-        """The newest transfers of a deposit account; None where the bank has no such list."""
+    async def list(self, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+        """Return the page of a deposit account's transfers behind ``skip`` newer ones, newest first.
+
+        Raises:
+            NoListError: the product has no list; nothing was asked, and nothing is known of what is absent.
+        """
         ...
 
 
@@ -94,9 +106,9 @@ class Bank:
         """What the bank has of one transfer."""
         return await self._found(FindTransfers(track_id=track_id), timeout)
 
-    async def list(self, deposit: str, limit: int, skip: int, timeout: float) -> Sequence[Settlement] | None:
-        """The newest transfers of a deposit account."""
-        return await self._found(FindTransfers(deposit=deposit, limit=limit, skip=skip or None), timeout)
+    async def list(self, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+        """Return the page of a deposit account's transfers behind ``skip`` newer ones."""
+        return await self._found(FindTransfers(deposit=deposit, limit=PAGE_SIZE, skip=skip or None), timeout)
 
     async def _found(self, call: FindTransfers, timeout: float) -> Sequence[Settlement]:
         return cast("Sequence[Settlement]", (await self._deliver(call, timeout)).value)
@@ -138,6 +150,45 @@ class WalletPayouts:
         answer = await self._deliver(FindWalletTransfers(track_id=track_id), timeout)
         return cast("Sequence[Settlement]", answer.value)
 
-    async def list(self, deposit: str, limit: int, skip: int, timeout: float) -> Sequence[Settlement] | None:  # noqa: ARG002
-        """There is no list of a wallet's transfers."""
-        return None
+    async def list(self, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:  # noqa: ARG002
+        """Raise NoListError: there is no list of a wallet's transfers."""
+        raise NoListError("transfers of a wallet cannot be listed")
+
+
+async def find_each(
+    product: Product, track_ids: Iterable[str], *, timeout: float
+) -> Mapping[str, Sequence[Settlement]]:
+    """Look transfers up by their track_ids, a few at once.
+
+    Args:
+        product: what is paid out.
+        track_ids: those to look up.
+        timeout: seconds each request may take.
+
+    Returns:
+        The entries of the response about each track_id; whose they are, each entry says itself.
+
+    Raises:
+        StatusError, NotSent, Unanswered, BadAnswer: one could not be looked up; the others are not looked up any more.
+
+    Source: GET /bank-transfer/settlement-requests, GET /wallet/settlement-requests
+    """
+    entries: dict[str, Sequence[Settlement]] = {}
+    failures: list[Exception] = []
+    remaining = iter(track_ids)
+
+    async def look_up(scope: anyio.CancelScope) -> None:
+        for track_id in remaining:
+            try:
+                entries[track_id] = await product.find(track_id, timeout)
+            except Exception as error:  # a group would wrap it in one of its own
+                failures.append(error)
+                scope.cancel()
+                return
+
+    async with anyio.create_task_group() as group:
+        for _ in range(FINDS_AT_ONCE):
+            group.start_soon(look_up, group.cancel_scope)
+    if failures:
+        raise failures[0]
+    return entries

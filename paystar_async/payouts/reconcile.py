@@ -7,13 +7,12 @@ from datetime import timedelta
 from attrs import define, frozen
 
 from paystar_async.clock import checked_seconds
-from paystar_async.listing import pages as walk_pages
+from paystar_async.listing import PAGE_SIZE, pages
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts.bank_list import PAGE_SIZE, NoListError, find_each
 from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.ledger import Ledger
-from paystar_async.payouts.product import Product
+from paystar_async.payouts.product import NoListError, Product, find_each
 from paystar_async.payouts.reading import TRANSFER, transfer_of
 from paystar_async.payouts.tables import pieces
 from paystar_async.storage.database import Value
@@ -168,13 +167,11 @@ class _Reconciler:
 
         async def fetch(skip: int) -> Sequence[Settlement]:
             self.asked_at = await self.ledger.now()
-            page = await self.product.list(self.deposit, PAGE_SIZE, skip, CALL_SECONDS)
-            if page is None:
-                raise NoListError(f"transfers of a {self.product.name} cannot be listed")
+            page = await self.product.list(self.deposit, skip, CALL_SECONDS)
             self.requests += 1
             return page
 
-        async with aclosing(walk_pages(fetch)) as walked:
+        async with aclosing(pages(fetch)) as walked:
             async for page in walked:
                 self.listed += len(page)
                 await comparison.add_page(page, self.asked_at)

@@ -12,14 +12,13 @@ from attrs import define, field
 
 from paystar_async.errors import StorageError
 from paystar_async.events import logger
-from paystar_async.listing import EntryKey, entry_key
+from paystar_async.listing import EntryKey, entry_key, pages
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import reading
-from paystar_async.payouts.bank_list import NoListError, find_each, walk
 from paystar_async.payouts.claims import Sight, adopt, put_off
 from paystar_async.payouts.decide import backoff
 from paystar_async.payouts.learning import learn
-from paystar_async.payouts.product import Product
+from paystar_async.payouts.product import NoListError, Product, find_each
 from paystar_async.payouts.states import FINAL, State
 from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import Parameters
@@ -109,13 +108,15 @@ class RecoveryCheck:
         oldest = (await self.tables.fetch(_OLDEST, of_deposit))[0]["at"]
         newest: frozenset[EntryKey] | None = None
         failed: set[str] = set()
-        async with aclosing(walk(product, deposit, timeout=self.timeout, known=seen.newest)) as pages:
-            async for page in pages:
-                if newest is None:
-                    newest = frozenset(key for entry in page if (key := entry_key(entry)) is not None)
+        async with aclosing(pages(lambda skip: product.list(deposit, skip, self.timeout))) as walked:
+            async for page in walked:
+                keys = frozenset(key for entry in page if (key := entry_key(entry)) is not None)
+                newest = keys if newest is None else newest
                 alive = [entry for entry in page if entry.status != TransferStatus.FAILED]
                 failed |= _named(product, page) - _named(product, alive)
                 await learn(self.tables, product, alive, "recovered")
+                if keys & seen.newest:
+                    break
                 if oldest is not None and await self._is_decided_before(product, page, oldest):
                     break
         await self._learn_failed(product, failed)

@@ -13,10 +13,9 @@ from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
-from paystar_async.payouts import reconcile
-from paystar_async.payouts.bank_list import FINDS_AT_ONCE
+from paystar_async.payouts import product, reconcile
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.product import Bank, WalletPayouts
+from paystar_async.payouts.product import FINDS_AT_ONCE, Bank, WalletPayouts
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
@@ -61,7 +60,7 @@ async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbo
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that takes many questions."""
-    monkeypatch.setattr(reconcile, "PAGE_SIZE", 3)
+    monkeypatch.setattr(product, "PAGE_SIZE", 3)
 
 
 Listed = Callable[[Sequence[Settlement]], Sequence[Settlement]]
@@ -71,9 +70,9 @@ def rewrite(monkeypatch: pytest.MonkeyPatch, change: Listed) -> None:
     """Let the bank's list say something else."""
     told = Bank.list
 
-    async def changed(self: Bank, deposit: str, limit: int, skip: int, timeout: float) -> Sequence[Settlement] | None:
-        found = await told(self, deposit, limit, skip, timeout)
-        return found and change(found)
+    async def changed(self: Bank, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+        entries = await told(self, deposit, skip, timeout)
+        return entries and change(entries)
 
     monkeypatch.setattr(Bank, "list", changed)
 
@@ -100,9 +99,9 @@ async def test_a_list_that_grows_while_it_is_read_tells_nothing_twice(
         await (await paystar.payouts.submit([transfer(2), transfer(3)], batch_id="b")).wait()
         told = Bank.list
 
-        async def growing(self: Bank, deposit: str, *more: Any) -> Sequence[Settlement] | None:
-            found = await told(self, deposit, *more)
-            await paystar.transfers.settle(transfers=[transfer(80 + more[1])])
+        async def growing(self: Bank, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+            found = await told(self, deposit, skip, timeout)
+            await paystar.transfers.settle(transfers=[transfer(80 + skip)])
             return found
 
         monkeypatch.setattr(Bank, "list", growing)
@@ -140,13 +139,13 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     """On a page of its own, where nothing beside it says otherwise."""
-    monkeypatch.setattr(reconcile, "PAGE_SIZE", 1)
+    monkeypatch.setattr(product, "PAGE_SIZE", 1)
     sandbox.settings.settle_seconds = 3600.0 if waits else 0.0
     failed = Settlement(hashid="of-before", track_id="t-0", status=TransferStatus.FAILED)
     told = Bank.list
 
-    async def with_another(self: Bank, deposit: str, limit: int, skip: int, timeout: float) -> Any:
-        return [failed] if skip == 1 else await told(self, deposit, limit, max(0, skip - 1), timeout)
+    async def with_another(self: Bank, deposit: str, skip: int, timeout: float) -> Any:
+        return [failed] if skip == 1 else await told(self, deposit, max(0, skip - 1), timeout)
 
     monkeypatch.setattr(Bank, "list", with_another)
     async with client() as paystar:
@@ -237,7 +236,7 @@ def book() -> Book:
 @pytest.fixture
 def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk at a bank whose list takes many requests."""
-    monkeypatch.setattr(reconcile, "PAGE_SIZE", 3)
+    monkeypatch.setattr(product, "PAGE_SIZE", 3)
     return Desk(place.ledger(), place.clock, book)
 
 
@@ -597,6 +596,22 @@ class TestStatus:
         assert await desk.states() == ["success"]
         assert (found.compared, found.learned, found.ok) == (1, 1, False)
         assert all(isinstance(one, int) for one in book.queries)
+
+    async def test_reconcile_contradicted_failure_is_reviewed(self, desk: Desk, book: Book) -> None:
+        """The entry ends one page as failed and begins the next, shifted, as paid."""
+        await plan(desk, "b", paid(1), chunk=1)
+        book.pay("t-00000", "h", status=TransferStatus.FAILED)
+        for number in (1, 2):
+            book.pay(f"x-{number}")
+
+        async def taken_back() -> None:
+            if book.queries == [0]:
+                book.entries[2] = altered(book.entries[2], status=TransferStatus.SUCCESS)
+                book.pay("x-3")
+
+        book.on_find = taken_back
+        await compared(desk)
+        assert await desk.states() == ["needs_review"]
 
     async def test_reconcile_failed_before_window_is_looked_up(self, place: Place, desk: Desk, book: Book) -> None:
         """The walk ends before the entry that says otherwise."""

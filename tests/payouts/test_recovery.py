@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from paystar_async.errors import BadAnswer, Unanswered
+from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
-from paystar_async.payouts.bank_list import PAGE_SIZE
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
 from tests.payouts.bank import Desk, Teller, each, raising, transfers, wallet_transfer
