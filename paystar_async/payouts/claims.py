@@ -42,6 +42,8 @@ SLOT_SECONDS = 8.0
 """How long a chunk that is being sent takes a place of its account's concurrency, unless its sender extends that."""
 BUSY_SECONDS = 0.25
 """When to look again for a chunk that has to wait for its turn."""
+MAX_CATCH_UP_SECONDS = 0.25
+"""Lateness of a call that those after it may make up for; a pause of the account is no lateness."""
 
 
 @frozen(kw_only=True)
@@ -150,7 +152,7 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         if not rows:
             return await _why_not(tables, transaction, told)
         if policy.rate is not None:
-            await transaction.execute(PACE, told | {"next_at": at + 1 / policy.rate})
+            await transaction.execute(PACE, told | {"next_at": next_turn(gate["next_at"], at, policy.rate)})
         held = [held_of(row) for row in sorted(await transaction.fetch(SENDING, told), key=lambda row: row["place"])]
         if held:
             await transaction.execute(SENDING_EVENTS, told)
@@ -162,6 +164,22 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
     claimed = await tables.atomically(work)
     identity.note_version(account, version)  # not before it was committed
     return claimed
+
+
+def next_turn(turn: float, at: float, rate: float) -> float:
+    """Return when the next call of a deposit account may be sent.
+
+    Turns are counted from turns, not from calls, so that a late call slows no other one down. A call makes up for at
+    most one interval (and at most ``MAX_CATCH_UP_SECONDS``): in any window of T seconds at most ``rate * T + 2`` calls
+    are sent, also in the first after an idle hour.
+
+    Args:
+        turn: when this call might have been sent, in the ledger's time.
+        at: when it is sent.
+        rate: calls a second.
+    """
+    interval = 1 / rate
+    return max(turn, at - min(interval, MAX_CATCH_UP_SECONDS)) + interval
 
 
 async def adopt(tables: Tables, sight: Sight) -> None:
