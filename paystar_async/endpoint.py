@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from enum import Enum, StrEnum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
-from attrs import Factory, define, evolve, field, frozen
+from attrs import Factory, define, field, fields_dict, frozen
 
 from paystar_async.errors import (
     ConfigurationError,
@@ -178,13 +178,18 @@ class Request(Generic[T_co]):
         Args:
             changes: new values by attribute, such as ``timeout=5.0``.
         """
-        return evolve(self, **changes)
+        for name in _REQUEST_FIELDS:
+            changes.setdefault(name, getattr(self, name))
+        return Request(**changes)
 
     def left(self, now: float) -> float:
         """Return the seconds until the deadline at ``now``, on the same clock; the timeout if none is set."""
         if self.deadline is None:
             return self.timeout
         return self.deadline - now if now < self.deadline else 0.0
+
+
+_REQUEST_FIELDS = tuple(fields_dict(Request))
 
 
 @define(kw_only=True)

@@ -20,14 +20,11 @@ def must_use_httpx() -> bool:
     OpenTelemetry), ``AsyncConnectionPool`` (respx, vcrpy) or ``AsyncHTTPConnection.handle_async_request``. Without
     this rule a test that mocks httpx would reach the network.
     """
-    return asyncio_loop() is None or not all(
-        _is_original(method)
-        for method in (
-            httpx.AsyncClient.send,
-            httpx.AsyncHTTPTransport.handle_async_request,
-            httpcore.AsyncConnectionPool.handle_async_request,
-            httpcore.AsyncHTTPConnection.handle_async_request,
-        )
+    return asyncio_loop() is None or not (
+        _is_original(httpx.AsyncClient.send)
+        and _is_original(httpx.AsyncHTTPTransport.handle_async_request)
+        and _is_original(httpcore.AsyncConnectionPool.handle_async_request)
+        and _is_original(httpcore.AsyncHTTPConnection.handle_async_request)
     )
 
 
@@ -64,8 +61,10 @@ class AutoEngine:
 
     async def aclose(self) -> None:
         """Close its connections, for good."""
-        await self._native.aclose()
-        await self._httpx.aclose()
+        try:
+            await self._native.aclose()
+        finally:
+            await self._httpx.aclose()
 
     def abandon(self) -> None:
         """Close the sockets of its native connections without the event loop, which is closed."""

@@ -2,6 +2,7 @@
 
 # pyright: reportPrivateUsage=false
 
+import asyncio
 import importlib
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from pytest_httpx import HTTPXMock
 
+from paystar_async.errors import NotSent
 from paystar_async.transport.auto import AutoEngine, must_use_httpx
 from tests.transport.tcp import Talk, serving
 
@@ -146,3 +148,22 @@ class TestMustUseHttpx:
         monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", Handler())
 
         assert await ask() == 218
+
+
+class TestAclose:
+    """Closing both engines."""
+
+    async def test_aclose_cancelled_still_closes_httpx(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        async def hang() -> None:
+            await asyncio.sleep(60)
+
+        engine = AutoEngine()
+        monkeypatch.setattr(engine._native, "aclose", hang)
+        closing = asyncio.create_task(engine.aclose())
+        await asyncio.sleep(0)
+        closing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await closing
+
+        with pytest.raises(NotSent, match="closed"):
+            await engine._httpx.send("POST", URL, (), b"{}", 5)

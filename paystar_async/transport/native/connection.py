@@ -5,6 +5,7 @@ import ipaddress
 import select
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import aiohappyeyeballs
@@ -64,9 +65,10 @@ class HTTP11Connection(asyncio.Protocol):
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
         self._loop, self._sock = loop, sock
+        self._has_unread_data = _make_read_check(sock.fileno())
         self._closed = loop.create_future()
         self._is_closed = self._is_paused = False
-        self._parser: ResponseParser | None = None
+        self._parser = ResponseParser()
         self._response: asyncio.Future[RawResponse] | None = None
         self._drained: asyncio.Future[None] | None = None
         self.last_used_at = 0.0
@@ -84,7 +86,6 @@ class HTTP11Connection(asyncio.Protocol):
             ProtocolError: the server did not send an HTTP/1.1 response.
             BadAnswer: the response is too large.
         """
-        self._parser = ResponseParser()
         future: asyncio.Future[RawResponse] = self._loop.create_future()
         self._response = future
         timer = self._loop.call_at(deadline, self._fail, TimeoutError())
@@ -97,7 +98,8 @@ class HTTP11Connection(asyncio.Protocol):
             raise
         finally:
             timer.cancel()
-            self._parser = self._response = None
+            self._response = None
+            self._parser.reset()  # an idle connection keeps no body in memory
         if not response.keep_alive or not is_written or self._transport.get_write_buffer_size():
             self.close()  # what is left of this request or response would be read as the next one
         return response
@@ -124,7 +126,7 @@ class HTTP11Connection(asyncio.Protocol):
 
     def is_reusable(self) -> bool:
         """Return True if the connection is open and has no unread data."""
-        return not self._is_closed and not _is_readable(self._sock.fileno())
+        return not self._is_closed and not self._has_unread_data()
 
     def close(self) -> None:
         """Abort the connection; a request in flight fails."""
@@ -147,7 +149,7 @@ class HTTP11Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, or close the connection if no response is due."""
-        if self._parser is None or self._response is None or self._response.done():
+        if self._response is None or self._response.done():
             self.close()  # unread bytes would be taken for the next response
             return
         try:
@@ -161,7 +163,7 @@ class HTTP11Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """End the response, which may be delimited by the end of the connection."""
         self._is_closed = True
-        if self._parser is not None and self._response is not None and not self._response.done():
+        if self._response is not None and not self._response.done():
             try:
                 self._response.set_result(self._parser.end())
             except Exception as error:
@@ -192,10 +194,10 @@ class HTTP11Connection(asyncio.Protocol):
             self._response.set_exception(error)
 
 
-def _is_readable(fileno: int) -> bool:
-    """Return True if the socket has data or has ended; the loop may not have had a turn to read either."""
+def _make_read_check(fileno: int) -> Callable[[], bool]:
+    """Return what tells whether a socket has data or has ended; the loop may not have had a turn to read either."""
     if not hasattr(select, "poll"):
-        return bool(select.select([fileno], [], [], 0)[0])
+        return lambda: bool(select.select([fileno], [], [], 0)[0])
     poll = select.poll()
     poll.register(fileno, select.POLLIN)
-    return bool(poll.poll(0))
+    return lambda: bool(poll.poll(0))

@@ -11,6 +11,9 @@ from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_con
 from paystar_async.transport.engine import MAX_RESPONSE_BYTES, Headers, require_asyncio
 from paystar_async.transport.native.pool import ConnectionPool, Origin
 
+MAX_HEADS = 64
+"""Heads that an engine keeps: one for each endpoint and key in use."""
+
 _HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~]*")
 _QUERY = re.compile(r"[!\"$-~]*")
 
@@ -26,6 +29,8 @@ class NativeEngine:
 
     def __init__(self, *, connections: int = 16) -> None:
         self._pool = ConnectionPool(connections)
+        # Of this engine alone, since heads hold keys.
+        self._write_head = lru_cache(MAX_HEADS)(_write_head)
         self._is_closed = False
 
     async def send(
@@ -43,7 +48,13 @@ class NativeEngine:
             raise NotSent("no time was left to send it")
         if self._is_closed:
             raise NotSent("the client was closed before it was sent")
-        origin, message = _write_request(method, url, headers, body)
+        address, mark, query = url.partition("?")
+        if mark and not _QUERY.fullmatch(query):
+            raise NotSent("the URL cannot be written")
+        origin, path, lines = self._write_head(address, tuple(headers))
+        length = b"" if body is None else b"Content-Length: %d\r\n" % len(body)
+        start = f"{method} {path}{mark}{query} HTTP/1.1\r\n".encode("ascii")
+        message = b"".join((start, lines, length, b"\r\n", body or b""))
         response = await self._pool.send_request(origin, message, timeout, before_send)
         content = response.body
         if "content-encoding" in response.headers:
@@ -62,20 +73,19 @@ class NativeEngine:
         self._pool.abandon()
 
 
-def _write_request(method: str, url: str, headers: Headers, body: bytes | None) -> tuple[Origin, bytes]:
-    """Return where a request goes and its bytes; raises NotSent if it cannot be written as HTTP/1.1."""
-    address, mark, query = url.partition("?")
-    if not _QUERY.fullmatch(query):
-        raise NotSent("the URL cannot be written")
-    origin, path, host = _split_url(address)
+def _write_head(address: str, headers: tuple[tuple[str, str], ...]) -> tuple[Origin, str, bytes]:
+    """Return where a request goes, its path and its header lines; raises NotSent if HTTP/1.1 cannot carry it.
+
+    Args:
+        address: the URL without its query.
+        headers: names and values.
+    """
     lines = [f"{name}: {value}" for name, value in (*headers, ACCEPT_ENCODING)]
     # A line break in a value would be a second header, or a second request.
     if not all(map(_HEADER.fullmatch, lines)):
         raise NotSent("a header cannot be written")
-    if body is not None:
-        lines.append(f"Content-Length: {len(body)}")
-    head = "\r\n".join((f"{method} {path}{mark}{query} HTTP/1.1", f"Host: {host}", *lines, "", ""))
-    return origin, head.encode("ascii") + (body or b"")
+    origin, path, host = _split_url(address)
+    return origin, path, "".join(f"{line}\r\n" for line in (f"Host: {host}", *lines)).encode("ascii")
 
 
 @lru_cache(64)

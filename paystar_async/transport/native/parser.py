@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import httptools
-from attrs import frozen
+from attrs import define
 
 from paystar_async.errors import BadAnswer
 from paystar_async.transport.engine import MAX_RESPONSE_BYTES, response_too_large
@@ -17,7 +17,7 @@ class ProtocolError(ValueError):
     """Bytes that are not an HTTP/1.1 response. The text quotes none of them, since they may echo the request."""
 
 
-@frozen
+@define  # not frozen: every call makes one, and that would double what it costs
 class RawResponse:
     """A complete response.
 
@@ -35,10 +35,14 @@ class RawResponse:
 
 
 class ResponseParser:
-    """A parser for the response to one GET or POST."""
+    """A parser for the responses of one connection, one at a time, each to a GET or POST."""
 
     def __init__(self) -> None:
         self._parser = httptools.HttpResponseParser(self)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin with a new response; the one before was complete, and nothing followed it."""
         self._start = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []

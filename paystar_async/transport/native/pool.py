@@ -2,11 +2,11 @@
 
 import asyncio
 import ssl
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable
+from typing import NamedTuple
 
 import httpx
-from attrs import frozen
 
 from paystar_async.errors import NotSent, Unanswered
 from paystar_async.transport.engine import IDLE_SECONDS
@@ -14,8 +14,7 @@ from paystar_async.transport.native.connection import HTTP11Connection, open_con
 from paystar_async.transport.native.parser import ProtocolError, RawResponse
 
 
-@frozen
-class Origin:
+class Origin(NamedTuple):
     """A server: scheme, host and port."""
 
     scheme: str
@@ -32,7 +31,7 @@ class ConnectionPool:
 
     def __init__(self, max_idle: int) -> None:
         self._max_idle = max_idle
-        self._idle: dict[Origin, deque[HTTP11Connection]] = {}
+        self._idle: defaultdict[Origin, deque[HTTP11Connection]] = defaultdict(deque)
         self._connections: set[HTTP11Connection] = set()
         self._ssl_context: ssl.SSLContext | None = None
         self._is_closed = False
@@ -53,13 +52,15 @@ class ConnectionPool:
             Unanswered: the request may have been sent, and no complete response came.
             BadAnswer: the response is too large.
         """
-        deadline = asyncio.get_running_loop().time() + timeout
-        connection = self._acquire(origin) or await self._connect(origin, deadline)
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        deadline = now + timeout
+        connection = self._acquire(origin, now) or await self._connect(origin, deadline)
         try:
             if before_send is not None:
                 before_send()
         except BaseException:
-            self._release(origin, connection)
+            self._release(origin, connection, loop.time())
             raise
         try:
             return await connection.send_request(message, deadline)
@@ -68,7 +69,7 @@ class ConnectionPool:
         except (OSError, ProtocolError) as error:
             reason = str(error)
         finally:
-            self._release(origin, connection)
+            self._release(origin, connection, loop.time())
         raise Unanswered(reason)
 
     async def aclose(self) -> None:
@@ -86,29 +87,26 @@ class ConnectionPool:
         for connection in self._connections:
             connection.abandon()
 
-    def _acquire(self, origin: Origin) -> HTTP11Connection | None:
+    def _acquire(self, origin: Origin, now: float) -> HTTP11Connection | None:
         """Return the reusable connection used last, or None."""
-        idle = self._idle.get(origin)
+        idle = self._idle[origin]
         while idle:
             connection = idle.pop()
-            if not self._has_expired(connection) and connection.is_reusable():
+            if not _has_expired(connection, now) and connection.is_reusable():
                 return connection
             self._discard(connection)
         return None
 
-    def _release(self, origin: Origin, connection: HTTP11Connection) -> None:
+    def _release(self, origin: Origin, connection: HTTP11Connection, now: float) -> None:
         """Return a connection to the pool and close expired and surplus idle ones."""
-        connection.last_used_at = asyncio.get_running_loop().time()
-        idle = self._idle.setdefault(origin, deque())
+        connection.last_used_at = now
+        idle = self._idle[origin]
         if connection.is_open and not self._is_closed:
             idle.append(connection)
         else:
             self._discard(connection)
-        while idle and (len(idle) > self._max_idle or self._has_expired(idle[0])):
+        while idle and (len(idle) > self._max_idle or _has_expired(idle[0], now)):
             self._discard(idle.popleft())
-
-    def _has_expired(self, connection: HTTP11Connection) -> bool:
-        return connection.last_used_at <= asyncio.get_running_loop().time() - IDLE_SECONDS
 
     def _discard(self, connection: HTTP11Connection) -> None:
         connection.close()
@@ -134,3 +132,7 @@ class ConnectionPool:
             self._ssl_context = httpx.create_ssl_context(trust_env=False)
             self._ssl_context.set_alpn_protocols(["http/1.1"])
         return self._ssl_context
+
+
+def _has_expired(connection: HTTP11Connection, now: float) -> bool:
+    return connection.last_used_at <= now - IDLE_SECONDS

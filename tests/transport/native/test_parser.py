@@ -282,3 +282,25 @@ def test_feed_result_is_the_same_in_any_pieces(stream: bytes, cuts: list[int], e
         else:
             results.append((response.status, response.body) if response else None)
     assert results[0] == results[1]
+
+
+def outcome(parser: ResponseParser, stream: bytes, *, ends: bool) -> RawResponse | str | None:
+    """Return what a parser makes of a stream."""
+    try:
+        return parser.feed(stream) or (parser.end() if ends else None)
+    except (ProtocolError, BadAnswer):
+        return "refused"
+
+
+@given(STREAMS, STREAMS, st.booleans())
+@example(OK, OK, False)
+@example(STATUS + b"Upgrade: h2c\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\n{}", OK, False)
+@example(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", STATUS + b"\r\n{}", True)
+@example(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK, STATUS + b"\r\n{}", True)
+@example(CHUNKED + b"2\r\n{}\r\n0\r\nX: 1\r\n\r\n", b"HTTP/1.0 200 OK\r\nX: 2\r\n\r\n{}", True)
+def test_reset_parser_reads_what_a_new_one_reads(first: bytes, second: bytes, ends: bool) -> None:
+    parser = ResponseParser()
+    response = outcome(parser, first, ends=False)
+    if isinstance(response, RawResponse) and response.keep_alive:
+        parser.reset()
+        assert outcome(parser, second, ends=ends) == outcome(ResponseParser(), second, ends=ends)
