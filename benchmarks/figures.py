@@ -1,6 +1,5 @@
 """The figures: what is divided by what, the floor that must not be missed, and the target."""
 
-import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
 
@@ -192,4 +191,4 @@ def measure_all_calls(run: Run, figures: Iterable[CallRatio], others: Sequence[s
     """Measure the subjects of the figures, and others, in one interleaved run at each load."""
     names = dict.fromkeys(subject for figure in figures for subject in (figure.over, figure.under))
     names |= dict.fromkeys(others)
-    return {load: asyncio.run(measure_calls(run, list(names), load)) for load in LOADS} if names else {}
+    return {load: measure_calls(run, list(names), load) for load in LOADS} if names else {}

@@ -7,8 +7,8 @@ import random
 import resource
 import subprocess
 import sys
-from collections.abc import AsyncGenerator, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from statistics import median, quantiles
 from typing import Any
 
@@ -85,38 +85,85 @@ async def run_round(call: Call, calls: int, in_flight: int) -> float:
     return (cpu_seconds() - started) / calls * 1e6
 
 
-@asynccontextmanager
-async def _opened(run: Run, names: Iterable[str], in_flight: int) -> AsyncGenerator[dict[str, tuple[Call, int]]]:
-    """Open the subjects and warm them up; yield each one's call, and how many calls a round has."""
-    round_us = 50_000 if run.quick else 200_000
-    async with AsyncExitStack() as stack:
-        subjects: dict[str, tuple[Call, int]] = {}
-        for name in names:
-            try:
-                call = await stack.enter_async_context(SUBJECTS[name](run.server.url(), in_flight))
-                await run_round(call, max(2 * in_flight, 30), in_flight)
-            except Exception as error:
-                run.missing[name] = f"{type(error).__name__}: {error}"
-                continue
-            call_us = await run_round(call, max(2 * in_flight, 30), in_flight)
-            subjects[name] = call, max(3 * in_flight, int(round_us / call_us))
-        gc.collect()
-        gc.freeze()  # or each subject's collections walk the objects of all the others
-        try:
-            yield subjects
-        finally:
-            gc.unfreeze()
+_SUBJECT = """
+import asyncio, sys
+from benchmarks.measure import run_subject
+asyncio.run(run_subject(*sys.argv[1:3], *map(int, sys.argv[3:])))
+"""
 
 
-async def measure_calls(run: Run, names: Sequence[str], in_flight: int) -> dict[str, list[float]]:
+async def run_subject(name: str, url: str, in_flight: int, round_us: int) -> None:
+    """Open a subject and run a round for each line that is read; print a line when it is warm and one a round."""
+    try:
+        async with SUBJECTS[name](url, in_flight) as call:
+            await run_round(call, max(2 * in_flight, 200), in_flight)
+            call_us = await run_round(call, max(2 * in_flight, 200), in_flight)
+            calls = max(3 * in_flight, int(round_us / call_us))
+            gc.collect()
+            gc.freeze()  # or each round would walk what the imports left
+            print(json.dumps(call_us), flush=True)
+            for _ in sys.stdin:
+                print(json.dumps(await run_round(call, calls, in_flight)), flush=True)
+    except Exception as error:
+        print(json.dumps(f"{type(error).__name__}: {error}"), flush=True)
+
+
+class SubjectProcess:
+    """A subject in a process of its own: what others import, allocate and leave to collect is not measured with it.
+
+    Args:
+        name: the subject.
+        run: says where the server is.
+        in_flight: calls at once.
+
+    Raises:
+        RuntimeError: the subject cannot be opened; the text says why.
+    """
+
+    def __init__(self, name: str, run: Run, in_flight: int) -> None:
+        arguments = name, run.server.url(), in_flight, 50_000 if run.quick else 200_000
+        command = [sys.executable, "-c", _SUBJECT, *map(str, arguments)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._read()
+
+    def _read(self) -> float:
+        assert self._process.stdout is not None
+        result = json.loads(self._process.stdout.readline() or '"it ended"')
+        if isinstance(result, float):
+            return result
+        self.stop()
+        raise RuntimeError(result)
+
+    def run_round(self) -> float:
+        """Return the CPU of a call in µs."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
+    def stop(self) -> None:
+        """End the process."""
+        with self._process:
+            assert self._process.stdin is not None
+            self._process.stdin.close()
+
+
+def measure_calls(run: Run, names: Sequence[str], in_flight: int) -> dict[str, list[float]]:
     """Return µs of CPU a call of each subject, round by round; each round runs all of them in a shuffled order."""
     shuffled = random.Random(1)
-    async with _opened(run, names, in_flight) as subjects:
+    with ExitStack() as stack:
+        subjects: dict[str, SubjectProcess] = {}
+        for name in names:
+            try:
+                subjects[name] = SubjectProcess(name, run, in_flight)
+            except RuntimeError as error:
+                run.missing[name] = str(error)
+            else:
+                stack.callback(subjects[name].stop)
         samples: dict[str, list[float]] = {name: [] for name in subjects}
         for _ in run.each_round(f"{in_flight} in flight"):
             for name in shuffled.sample(list(subjects), len(subjects)):
-                call, calls = subjects[name]
-                samples[name].append(await run_round(call, calls, in_flight))
+                samples[name].append(subjects[name].run_round())
     return samples
 
 

@@ -25,8 +25,9 @@ Written by `python -m benchmarks`; do not edit. Install the peers into an enviro
 
 A figure is the median of paired rounds, its quartiles in parentheses. In each round every client makes one small JSON
 call, again and again, in shuffled order, so that what slows a round slows it for all: this SDK with all its
-middleware, each peer on the fastest of its transports, with 1, 16 and 100 calls in flight. CPU is that of the client's
-process, user and system, all threads. The server, a bare asyncio protocol, has a process of its own.
+middleware, each peer on the fastest of its transports, with 1, 16 and 100 calls in flight. Each client has a process of
+its own, and so has the server, a bare asyncio protocol. CPU is that of the client's process, user and system, all
+threads.
 
 `python -m benchmarks --only NAME` measures one figure, and prints it.
 """

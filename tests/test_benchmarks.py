@@ -9,7 +9,7 @@ import pytest
 from rich.progress import Progress
 
 from benchmarks.figures import FIGURES, CallRatio, Cell, Goal, ProcessFigure
-from benchmarks.measure import LOADS, Run, Spread, ratios, run_round, spread
+from benchmarks.measure import LOADS, Run, Spread, measure_calls, ratios, run_round, spread
 from benchmarks.payouts import Paid
 from benchmarks.report import INTRODUCTION, write
 from benchmarks.server import Server, ServerProtocol
@@ -37,6 +37,15 @@ async def test_round_runs_each_call_within_load() -> None:
     await run_round(call, calls=3, in_flight=7)
 
     assert (calls, max_active) == (53, 7)
+
+
+def test_measure_calls_names_subject_that_fails() -> None:
+    run = Run(Server({0: 1}), rounds=2, quick=True, progress=Progress(disable=True))
+
+    samples = measure_calls(run, ["stdlib json", "unknown"], 1)
+
+    assert {name: len(values) for name, values in samples.items()} == {"stdlib json": 2}
+    assert run.missing == {"unknown": "KeyError: 'unknown'"}
 
 
 def test_ratios_busy_round_cancels_out() -> None:
