@@ -16,16 +16,17 @@ from paystar_async.background import Background
 from paystar_async.clock import Clock
 from paystar_async.errors import ConfigurationError, NotSent, StorageUnavailable
 from paystar_async.events import Event, EventName, OnEvent, logger
+from paystar_async.payouts import reading
 from paystar_async.payouts.claims import Claim, Later, Release, Sight, claim, expire, let_go, owned, peek
 from paystar_async.payouts.classify import Known, classify
 from paystar_async.payouts.decide import Decision, after_send
 from paystar_async.payouts.heartbeat import SlotHeartbeat
 from paystar_async.payouts.inquire import Inquirer
 from paystar_async.payouts.learning import learn_late
-from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import ProductName
 from paystar_async.payouts.recovery import RecoveryCheck
+from paystar_async.payouts.tables import Tables
 
 CALL_SECONDS = 30.0
 FENCE_SECONDS = 5.0
@@ -74,7 +75,7 @@ class Advancer:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Tables,
         products: Iterable[Product],
         clock: Clock,
         background: Callable[[], Background],
@@ -85,7 +86,7 @@ class Advancer:
         fence: float = FENCE_SECONDS,
         margin: float = MARGIN_SECONDS,
     ) -> None:
-        self._ledger, self._tables = ledger, ledger.tables
+        self._tables = ledger
         self._products: dict[tuple[ProductName, str], Product] = {(one.name, one.account): one for one in products}
         self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
         self._timeout, self._fence, self._lease = timeout, fence, fence + timeout + margin
@@ -114,11 +115,7 @@ class Advancer:
 
     async def due(self, limit: int = 100) -> Sequence[tuple[str, float]]:
         """Chunks of the accounts that are configured here, and when each is due in the ledger's time."""
-        return await self._ledger.due(list(self._products), limit)
-
-    async def now(self) -> float:
-        """The ledger's time."""
-        return await self._ledger.now()
+        return await reading.due(self._tables, list(self._products), limit)
 
     def close(self) -> None:
         """Extend no places any more than those of calls under way."""

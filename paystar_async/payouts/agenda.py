@@ -80,7 +80,7 @@ class Agenda:
 
     async def now(self) -> float:
         """The ledger's time."""
-        return await self.advancer.now()
+        return await self.tables.time()
 
 
 def _send(row: Row, lane: str) -> Due:

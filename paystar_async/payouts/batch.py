@@ -7,6 +7,7 @@ from os import PathLike
 from paystar_async.clock import checked_seconds
 from paystar_async.errors import InvalidValue
 from paystar_async.outcomes import Outcome
+from paystar_async.payouts import reading
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.progress import PAGE, Progress, is_at_rest
 from paystar_async.payouts.records import BatchRecord, Policy, ProductName, TransferRecord
@@ -67,9 +68,7 @@ class Batch:
         progress = Progress(self._desk.ledger, self._record)
         while True:
             began = self._desk.clock.monotonic()
-            over = await is_at_rest(
-                self._desk.ledger.tables, self._record
-            )  # first: what happens meanwhile is not missed
+            over = await is_at_rest(self._desk.ledger, self._record)  # first: what happens meanwhile is not missed
             async with aclosing(progress.rest() if over else progress.news()) as told:
                 async for outcome in told:
                     yield outcome
@@ -97,7 +96,7 @@ class Batch:
         await self._check()
         desk = self._desk
         end = None if timeout is None else desk.clock.monotonic() + timeout
-        while not await is_at_rest(desk.ledger.tables, self._record):
+        while not await is_at_rest(desk.ledger, self._record):
             left = LONGEST if end is None else end - desk.clock.monotonic()
             if left <= 0:
                 break
@@ -112,7 +111,7 @@ class Batch:
             StorageError: the ledger cannot be read.
         """
         await self._check()
-        totals = await self._desk.ledger.totals(self.id)
+        totals = await reading.totals(self._desk.ledger, self.id)
         return Report(
             batch_id=self.id, product=self.product, states={state: Sum(*both) for state, both in totals.items()}
         )
@@ -133,7 +132,7 @@ class Batch:
 
     async def _numbered(self) -> AsyncGenerator[tuple[int, TransferRecord], None]:
         after = -1
-        while records := await self._desk.ledger.page(self.id, after=after, limit=PAGE):
+        while records := await reading.page(self._desk.ledger, self.id, after=after, limit=PAGE):
             for after, record in records:
                 yield after + 1, record
 
@@ -160,7 +159,7 @@ class Batch:
 
     async def _check(self) -> None:
         """Refuse to tell of nothing as if it were all."""
-        if await self._desk.ledger.batch(self.id) is None:
+        if await reading.find_batch(self._desk.ledger, self.id) is None:
             hint = "commit the transaction it was submitted in, then ask; submit it again where that was rolled back"
             raise InvalidValue("batch_id", expected="a batch on record", got="one that is not committed", hint=hint)
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Sequence
 from typing import Literal, cast
 
 from paystar_async.errors import InvalidValue
+from paystar_async.payouts import gates, learning, reading
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.dispatch import Dispatcher
+from paystar_async.payouts.planning import sweep
 from paystar_async.payouts.records import EventRecord, ProductName, TransferRecord
 from paystar_async.payouts.states import State
 from paystar_async.values.account import AccountNumber
@@ -54,14 +56,14 @@ class ByHand:
             StorageError: the ledger cannot be used.
         """
         desk = self._desk()
-        await desk.ledger.sweep()
+        await sweep(desk.ledger)
         dispatcher = desk.start()
-        now = await desk.advancer.now()
+        now = await desk.ledger.time()
         await dispatcher.wake([chunk_id for chunk_id, due in await desk.advancer.due(AT_ONCE) if due <= now])
 
     async def now(self) -> float:
         """The ledger's time, in seconds since 1970; it does not jump."""
-        return await self._desk().ledger.now()
+        return await self._desk().ledger.time()
 
     async def pause(self, *, deposit: str | None = None) -> None:
         """Send nothing more, on any host; what is under way is still asked about.
@@ -77,7 +79,7 @@ class ByHand:
         deposit = _account(deposit)
         for product in desk.products.values():
             if deposit is None or product.name == "bank":
-                await desk.ledger.pause(product.name, product.account, deposit or "")
+                await gates.pause(desk.ledger, product.name, product.account, deposit or "")
 
     async def resume(self, *, deposit: str | None = None) -> int:
         """Go on after ``pause``, after Paystar refused everything, or after money ran out.
@@ -97,7 +99,7 @@ class ByHand:
         resumed = 0
         for product in desk.products.values():
             if deposit is None or product.name == "bank":
-                resumed += await desk.ledger.resume(product.name, product.account, deposit)
+                resumed += await gates.resume(desk.ledger, product.name, product.account, deposit)
         await self.recover()
         return resumed
 
@@ -116,7 +118,7 @@ class ByHand:
         return [
             record
             for product in desk.products.values()
-            for record in await desk.ledger.review(product.name, product.account, limit)
+            for record in await reading.review(desk.ledger, product.name, product.account, limit)
         ]
 
     async def resolve(
@@ -153,8 +155,8 @@ class ByHand:
         if verdict not in ("success", "failed", "resend"):
             raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=shown(verdict))
         record = await self._one(track_id, product, State.NEEDS_REVIEW)
-        return await desk.ledger.resolve(
-            record.product, record.account, track_id, verdict, note=note, ref_code=ref_code
+        return await learning.resolve(
+            desk.ledger, record.product, record.account, track_id, verdict, note=note, ref_code=ref_code
         )
 
     async def find(self, *, track_id: str, product: ProductName | None = None) -> TransferRecord:
@@ -182,7 +184,7 @@ class ByHand:
             StorageError: the ledger cannot be read.
         """
         record = await self._one(track_id, product, None)
-        return await self._desk().ledger.events(record.product, record.account, track_id)
+        return await reading.events(self._desk().ledger, record.product, record.account, track_id)
 
     async def _one(self, track_id: str, product: ProductName | None, state: State | None) -> TransferRecord:
         track_id = _TRACK_ID.convert(track_id, "track_id")
@@ -191,7 +193,7 @@ class ByHand:
         desk = self._desk()
         found: list[TransferRecord] = []
         for one in desk.products.values() if product is None else [desk.product(product)]:
-            record = await desk.ledger.transfer(one.name, one.account, track_id)
+            record = await reading.find_transfer(desk.ledger, one.name, one.account, track_id)
             if record is not None:
                 found.append(record)
         wanted = [record for record in found if state is None or record.state is state] or found

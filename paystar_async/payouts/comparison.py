@@ -6,12 +6,12 @@ from attrs import define, field, frozen
 
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts import learning, reading
 from paystar_async.payouts.decide import is_another
-from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import TransferRecord
 from paystar_async.payouts.states import FINAL, State
-from paystar_async.payouts.tables import pieces
+from paystar_async.payouts.tables import Tables, pieces
 from paystar_async.storage.database import Value
 from paystar_async.values.money import read_answer
 
@@ -106,7 +106,7 @@ class Comparison:
         doubtful: track_ids of which an entry was seen that may be another payment than the one on record.
     """
 
-    ledger: Ledger
+    ledger: Tables
     product: Product
     scope: Scope
     learned: int = 0
@@ -181,7 +181,7 @@ class Comparison:
         if not hashids:
             return entries
         parameters: dict[str, Value] = {f"hashid{number}": hashid for number, hashid in enumerate(sorted(hashids))}
-        rows = await self.ledger.tables.fetch(
+        rows = await self.ledger.fetch(
             _BY_HASHID.format(hashids=", ".join(f":{name}" for name in parameters)),
             {**parameters, "product": self.product.name, "account": self.product.account},
         )
@@ -193,7 +193,7 @@ class Comparison:
 
     async def _known(self, entries: Iterable[Settlement]) -> Mapping[str, TransferRecord]:
         names = {name for one in entries if (name := self._name(one)) is not None}
-        return await self.ledger.known(self.product.name, self.product.account, names)
+        return await reading.transfers(self.ledger, self.product.name, self.product.account, names)
 
     def _place(self, entry: Settlement, record: TransferRecord | None) -> None:
         """Decide by the entries on record around it whether an entry is in the window: the list has no times."""
@@ -255,7 +255,7 @@ class Comparison:
         self, entries: Sequence[Settlement], before: Mapping[str, TransferRecord], asked_at: float
     ) -> None:
         """Let the ledger learn from the bank's entries, then compare both."""
-        changed = await self.ledger.learn(self.product, entries) if entries else ()
+        changed = await learning.learn(self.ledger, self.product, entries) if entries else ()
         self.learned += len(changed)
         after = await self._known(entries) if changed else before
         for entry in entries:

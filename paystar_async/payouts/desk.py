@@ -14,9 +14,9 @@ from paystar_async.keys.crypto import Crypto
 from paystar_async.payouts.advance import FENCE_SECONDS, MARGIN_SECONDS, Advancer
 from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.dispatch import Dispatcher, LocalDispatcher
-from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import Bank, Deliver, Product, WalletPayouts
 from paystar_async.payouts.records import ProductName
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import Database
 from paystar_async.wake_event import WakeEvent
 
@@ -39,7 +39,7 @@ class Desk:
         moved: rings after each step taken here.
     """
 
-    ledger: Ledger
+    ledger: Tables
     products: dict[ProductName, Product]
     advancer: Advancer
     clock: Clock
@@ -78,7 +78,7 @@ class Desk:
             products["bank"] = Bank(deliver, accounts.application.id)
         if accounts.wallet is not None:
             products["wallet"] = WalletPayouts(deliver, accounts.wallet.hashid)
-        ledger = Ledger(database, crypto=crypto, clock=clock)
+        ledger = Tables(database, crypto=crypto, clock=clock)
         # Whoever waits for a short call at the most means to know soon what became of a process that died, too.
         spare = {"fence": min(FENCE_SECONDS, timeout), "margin": min(MARGIN_SECONDS, timeout)}
         advancer = Advancer(
@@ -111,7 +111,7 @@ class Desk:
         """See to it that somebody looks for what is due; raises what ``check`` does."""
         self.check()
         if self.dispatcher is None:
-            agenda = Agenda(self.ledger.tables, tuple(self.products.values()), self.advancer)
+            agenda = Agenda(self.ledger, tuple(self.products.values()), self.advancer)
             self.dispatcher = self._local = LocalDispatcher(agenda, self.clock, self.background, self.moved.set)
         self.dispatcher.start()
         return self.dispatcher

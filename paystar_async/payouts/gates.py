@@ -36,7 +36,7 @@ WHERE due IS NULL AND work IN ('send', 'funds') AND {_ALL}
 """  # noqa: S608
 
 
-async def pause(tables: Tables, product: ProductName, account: str, deposit: str) -> None:
+async def pause(tables: Tables, product: ProductName, account: str, deposit: str = "") -> None:
     """Send nothing more of a deposit account, or of all where it is ``""``."""
     async with tables.transaction() as transaction:
         await transaction.execute(_PAUSE, {"product": product, "account": account, "deposit": deposit})
@@ -47,7 +47,7 @@ async def close(transaction: Timed, kind: str, told: dict[str, Stored]) -> bool:
     return await transaction.execute(_CLOSE[kind], told) > 0
 
 
-async def resume(tables: Tables, product: ProductName, account: str, deposit: str | None) -> int:
+async def resume(tables: Tables, product: ProductName, account: str, deposit: str | None = None) -> int:
     """Open the gates of a deposit account, or all; how many transfers that lacked money are planned again."""
     told: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
     async with tables.transaction() as transaction:

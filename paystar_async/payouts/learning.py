@@ -34,7 +34,7 @@ WHERE product = :product AND account = :account AND track_id = :track_id AND ver
 
 
 async def learn(
-    tables: Tables, product: Product, found: Sequence[Settlement], cause: Cause
+    tables: Tables, product: Product, found: Sequence[Settlement], cause: Cause = "reconcile"
 ) -> Sequence[TransferRecord]:
     """Take in what the bank says of transfers that are on record; the records that changed."""
     entries: dict[str, list[Settlement]] = {}
@@ -89,10 +89,15 @@ async def resolve(
     account: str,
     track_id: str,
     verdict: Resolution,
-    note: str,
-    ref_code: str | None,
+    *,
+    note: str = "",
+    ref_code: str | None = None,
 ) -> TransferRecord:
-    """Write down what a person found out about a transfer that needs review."""
+    """Record what a person found out about a transfer that needs review.
+
+    Raises:
+        InvalidValue: there is no such transfer, or it does not wait for review.
+    """
     after = {"success": State.SUCCESS, "failed": State.FAILED, "resend": State.PLANNED}.get(verdict)
     if after is None:
         raise InvalidValue("verdict", expected="success, failed or resend", got=shown(verdict))

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts import plan as planning
+from paystar_async.payouts import reading
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.byhand import AT_ONCE, LIMIT, ByHand
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.desk import Desk
 from paystar_async.payouts.plan import Plan, Source
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.reconcile import Reconciliation, reconcile
 from paystar_async.payouts.records import Policy
 from paystar_async.values.kind import shown
@@ -89,20 +91,25 @@ class Payouts(ByHand):
         async with aclosing(planning.sound(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
             product = desk.product("bank" if isinstance(first, Transfer) else "wallet")
-            record = await desk.ledger.plan(
-                product, batch_id, _all(first, values), policy=policy, connection=connection
+            record = await insert_batch(
+                desk.ledger, product, batch_id, _all(first, values), policy=policy, connection=connection
             )
         await self._wake(desk, batch_id, connection)
         return Batch(desk, record, self)
 
     async def _wake(self, desk: Desk, batch_id: str, connection: "Connection | None") -> None:
         dispatcher = desk.start()
+        if self._given is None:
+            await dispatcher.wake(())  # the local dispatcher reads the ledger itself
+            return
         after = ""
-        while chunks := await desk.ledger.chunk_ids(batch_id, after=after, limit=AT_ONCE, connection=connection):
+        while True:
+            async with desk.ledger.transaction(connection) as transaction:
+                chunks = await reading.chunk_ids(transaction, batch_id, after, AT_ONCE)
+            if not chunks:
+                return
             await dispatcher.wake(chunks, connection)
             after = chunks[-1]
-            if self._given is None:
-                break  # the one here has the ledger at hand, and needs no names
 
     async def batch(self, batch_id: str) -> Batch:
         """A batch that was submitted before, by whomever.
@@ -116,7 +123,7 @@ class Payouts(ByHand):
         """
         _checked_id("batch_id", batch_id)
         desk = self._desk()
-        record = await desk.ledger.batch(batch_id)
+        record = await reading.find_batch(desk.ledger, batch_id)
         if record is None:
             raise InvalidValue("batch_id", expected="a batch on record", got=shown(batch_id))
         return Batch(desk, record, self)
@@ -133,7 +140,7 @@ class Payouts(ByHand):
         """
         limit = LIMIT.convert(limit, "limit")
         desk = self._desk()
-        return [Batch(desk, record, self) for record in await desk.ledger.batches(limit)]
+        return [Batch(desk, record, self) for record in await reading.batches(desk.ledger, limit)]
 
     async def reconcile(self, window: timedelta | float) -> Reconciliation:
         """Compare the ledger with the bank's own list, and take in what the bank has decided.
@@ -170,7 +177,7 @@ class Payouts(ByHand):
         desk = self._desk()
         due = await desk.advancer.advance(chunk_id)
         desk.moved.set()
-        return None if due is None else max(0.0, due - await desk.advancer.now())
+        return None if due is None else max(0.0, due - await desk.ledger.time())
 
 
 async def _all(first: Value, others: AsyncIterator[Value]) -> AsyncGenerator[Value, None]:

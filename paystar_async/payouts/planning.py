@@ -5,7 +5,7 @@ from collections.abc import AsyncIterable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable, TrackIdConflict
 from paystar_async.payouts.classify import Value
@@ -48,6 +48,9 @@ PIECE = 20_000
 """Rows moved in one statement: a server breaks off what takes long."""
 FORGOTTEN_SECONDS = 3600.0
 """A plan that nothing was added to for so long has been given up."""
+
+# Its chunks stay as they are.
+_CHANGE_POLICY = "UPDATE paystar_payout_batches SET policy = :policy WHERE batch_id = :batch_id"
 
 
 @frozen(kw_only=True)
@@ -294,6 +297,45 @@ class Planner:
         with suppress(StorageError):
             async with self.tables.transaction(self.connection) as transaction:
                 await transaction.execute(CLEAN, {"plan": self._plan})
+
+
+async def insert_batch(
+    tables: Tables,
+    product: Product,
+    batch_id: str,
+    transfers: AsyncIterable[Value],
+    *,
+    policy: Policy | None = None,
+    connection: "Connection | None" = None,
+) -> BatchRecord:
+    """Put a batch on record, whole or not at all; nothing is sent here.
+
+    Args:
+        tables: the ledger.
+        product: what is paid out, and for whom.
+        batch_id: its name; the same one with the same contents gives the batch on record.
+        transfers: the transfers; read once, a thousand at a time.
+        policy: how it is paid out; None: as the batch on record says, or by default.
+        connection: a psycopg connection with a transaction under way, which the batch then is a part of.
+
+    Returns:
+        The batch on record.
+
+    Raises:
+        InvalidValue: a transfer is of another product, a track_id comes twice, or ``batch_id`` is on record with
+            other contents.
+        TrackIdConflict: a track_id is on record with other contents.
+        StorageError: the ledger cannot be used.
+    """
+    known = await find_batch(tables, batch_id) if connection is None else None
+    planner = Planner(tables, product, batch_id, policy or Policy(), connection)
+    record = await planner.plan(transfers, known)
+    if policy is None or policy == record.policy:
+        return record
+    async with tables.transaction(connection) as transaction:
+        told: dict[str, Stored] = {"policy": policy.to_text(), "batch_id": batch_id}
+        await transaction.execute(_CHANGE_POLICY, told)
+    return evolve(record, policy=policy)
 
 
 async def sweep(tables: Tables) -> int:

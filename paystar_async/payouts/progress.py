@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from attrs import define, field
 
 from paystar_async.outcomes import Outcome
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts import reading
 from paystar_async.payouts.records import BatchRecord, TransferRecord
 from paystar_async.payouts.states import FINAL, State
 from paystar_async.payouts.tables import Tables
@@ -45,7 +45,7 @@ class Progress:
     It keeps a bit for each transfer and a count for each page of them, and looks only at pages that have some left.
     """
 
-    ledger: Ledger
+    ledger: Tables
     batch: BatchRecord
     _told: bytearray = field(init=False)
     _left: list[int] = field(init=False)
@@ -84,7 +84,7 @@ class Progress:
         self._begun.clear()
 
     async def _page(self, page: int) -> Sequence[tuple[int, TransferRecord]]:
-        return await self.ledger.page(self.batch.batch_id, after=page * PAGE - 1, limit=PAGE)
+        return await reading.page(self.ledger, self.batch.batch_id, after=page * PAGE - 1, limit=PAGE)
 
     def _round(self) -> list[int]:
         """The pages to look at now: those under way, and the next few in turn of the others."""

@@ -70,15 +70,20 @@ async def find_batch(tables: Tables, batch_id: str) -> BatchRecord | None:
     return batch_of(rows[0]) if rows else None
 
 
-async def batches(tables: Tables, limit: int) -> list[BatchRecord]:
+async def batches(tables: Tables, limit: int = 100) -> list[BatchRecord]:
     """The batches, newest first."""
     return [batch_of(row) for row in await tables.fetch(_BATCHES, {"limit": limit})]
+
+
+async def find_transfer(tables: Tables, product: ProductName, account: str, track_id: str) -> TransferRecord | None:
+    """Return a transfer, or None if it is not on record."""
+    return (await transfers(tables, product, account, [track_id])).get(track_id)
 
 
 async def transfers(
     tables: Tables, product: ProductName, account: str, track_ids: Collection[str]
 ) -> Mapping[str, TransferRecord]:
-    """Those of these transfers that are on record, by track_id."""
+    """Return those of these transfers that are on record, by track_id; at most 500 in one call."""
     rows = await tables.fetch(*sought(TRANSFER, product, account, track_ids))
     return {row["track_id"]: transfer_of(row) for row in rows}
 
@@ -96,8 +101,8 @@ def sought(
     return sql, {**names, "product": product, "account": account}
 
 
-async def page(tables: Tables, batch_id: str, after: int, limit: int) -> list[tuple[int, TransferRecord]]:
-    """Transfers of a batch with their position in it."""
+async def page(tables: Tables, batch_id: str, *, after: int = -1, limit: int = 500) -> list[tuple[int, TransferRecord]]:
+    """Return transfers of a batch with their position in it, in order, those behind position ``after``."""
     rows = await tables.fetch(_PAGE, {"batch_id": batch_id, "after": after, "limit": limit})
     return [(row["position"], transfer_of(row)) for row in rows]
 
@@ -109,7 +114,7 @@ async def totals(tables: Tables, batch_id: str) -> Mapping[State, tuple[int, int
     return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
-async def review(tables: Tables, product: ProductName, account: str, limit: int) -> list[TransferRecord]:
+async def review(tables: Tables, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
     """Transfers a person has to look at, oldest first."""
     rows = await tables.fetch(_REVIEW, {"product": product, "account": account, "limit": limit})
     return [transfer_of(row) for row in rows]
@@ -138,14 +143,16 @@ async def chunk(tables: Tables, chunk_id: str) -> ChunkRecord | None:
     return chunk_of(rows[0]) if rows else None
 
 
-async def chunk_ids(reader: Tables | Timed, batch_id: str, after: str, limit: int) -> list[str]:
-    """Chunks of a batch, in the order of their names."""
+async def chunk_ids(reader: Tables | Timed, batch_id: str, after: str = "", limit: int = 1000) -> list[str]:
+    """Return chunks of a batch in the order of their names, those behind ``after``."""
     rows = await reader.fetch(_CHUNK_IDS, {"batch_id": batch_id, "after": after, "limit": limit})
     return [row["chunk_id"] for row in rows]
 
 
-async def due(tables: Tables, accounts: Collection[tuple[ProductName, str]], limit: int) -> list[tuple[str, float]]:
-    """Chunks with something to do, soonest first."""
+async def due(
+    tables: Tables, accounts: Collection[tuple[ProductName, str]], limit: int = 100
+) -> list[tuple[str, float]]:
+    """Return chunks with something to do, and when, soonest first; those due in the future included."""
     found: list[tuple[str, float]] = []
     for product, account in accounts:
         rows = await tables.fetch(_DUE, {"product": product, "account": account, "limit": limit})

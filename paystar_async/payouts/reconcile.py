@@ -9,12 +9,12 @@ from attrs import define, frozen
 from paystar_async.clock import checked_seconds
 from paystar_async.listing import PAGE_SIZE, pages
 from paystar_async.models.transfers import Settlement
+from paystar_async.payouts import reading
 from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
 from paystar_async.payouts.desk import Desk
-from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.product import NoListError, Product, find_each
 from paystar_async.payouts.reading import TRANSFER, transfer_of
-from paystar_async.payouts.tables import pieces
+from paystar_async.payouts.tables import Tables, pieces
 from paystar_async.storage.database import Value
 
 __all__ = ["Mismatch", "Reconciliation", "reconcile"]
@@ -83,13 +83,13 @@ class Reconciliation:
 async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
     """Compare the transfers of the last ``window`` seconds, and all undecided ones, with what the bank has."""
     seconds = checked_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
-    since = await desk.ledger.now() - seconds
+    since = await desk.ledger.time() - seconds
     work: list[_Reconciler] = []
     for product in desk.products.values():
         of_account: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
-        rows = await desk.ledger.tables.fetch(_DEPOSITS, of_account)
+        rows = await desk.ledger.fetch(_DEPOSITS, of_account)
         # Without a transfer in the window, others may still have paid from the account.
-        rows = rows or await desk.ledger.tables.fetch(_ALL_DEPOSITS, of_account)
+        rows = rows or await desk.ledger.fetch(_ALL_DEPOSITS, of_account)
         work += [_Reconciler(desk.ledger, product, row["deposit"], since) for row in rows]
     results = [await one.run() for one in work]
     return Reconciliation(
@@ -108,7 +108,7 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
 class _Reconciler:
     """Compares the transfers of one deposit account with what the bank has."""
 
-    ledger: Ledger
+    ledger: Tables
     product: Product
     deposit: str
     since: float
@@ -130,7 +130,7 @@ class _Reconciler:
             if not whole:  # the list may have more about these, further down
                 names |= scope.resent | comparison.doubtful | comparison.failed.keys()
         for piece in pieces(sorted(names), LOOK_UPS_PER_TRANSACTION):
-            asked_at = await self.ledger.now()
+            asked_at = await self.ledger.time()
             self.requests += len(piece)
             await comparison.add_found(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
         return _Result(
@@ -150,11 +150,11 @@ class _Reconciler:
             "account": self.product.account,
             "deposit": self.deposit,
         }
-        rows = await self.ledger.tables.fetch(_OLDEST_PLAN, of_deposit)
+        rows = await self.ledger.fetch(_OLDEST_PLAN, of_deposit)
         oldest: float | None = rows[0]["at"]
         scope = Scope(since=self.since, horizon=self.since if oldest is None else min(self.since, oldest))
         after = ""
-        while rows := await self.ledger.tables.fetch(
+        while rows := await self.ledger.fetch(
             _TRANSFERS, {**of_deposit, "since": self.since, "after": after, "limit": ROWS_PER_QUERY}
         ):
             for row in rows:
@@ -166,7 +166,7 @@ class _Reconciler:
         """Compare the bank's list as far back as the window goes; return True if it was walked to its end."""
 
         async def fetch(skip: int) -> Sequence[Settlement]:
-            self.asked_at = await self.ledger.now()
+            self.asked_at = await self.ledger.time()
             page = await self.product.list(self.deposit, skip, CALL_SECONDS)
             self.requests += 1
             return page
@@ -183,7 +183,7 @@ class _Reconciler:
         """Return the track_ids that were sent and were not found, unless that has changed meanwhile."""
         missing: list[str] = []
         for piece in pieces(sorted(scope.sent & scope.unseen), PAGE_SIZE):
-            records = await self.ledger.known(self.product.name, self.product.account, piece)
+            records = await reading.transfers(self.ledger, self.product.name, self.product.account, piece)
             missing += [track_id for track_id in piece if is_sent(records[track_id])]
         return missing
 

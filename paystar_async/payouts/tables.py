@@ -48,12 +48,12 @@ class Tables:
     """The ledger's tables in a database.
 
     Args:
-        database: where.
-        crypto: seals what is to be sent.
+        database: where; it is never closed here.
+        crypto: seals what is to be sent; None: it is stored as it is, full card numbers only until they are decided.
         clock: what time it is, where the database has no clock of its own.
     """
 
-    def __init__(self, database: Database, crypto: Crypto | None, clock: Clock | None) -> None:
+    def __init__(self, database: Database, *, crypto: Crypto | None = None, clock: Clock | None = None) -> None:
         self._database, self._crypto = database, crypto
         self._clock = clock or SystemClock()
         self._start = 0.0
@@ -123,7 +123,7 @@ class Tables:
             raise
 
     async def time(self) -> float:
-        """The ledger's time."""
+        """Return the ledger's time: seconds since 1970 that do not jump with the machine's clock."""
         rows = await self.fetch("SELECT CAST(:now AS DOUBLE PRECISION) AS at")
         at: float = rows[0]["at"]
         return at

@@ -10,7 +10,7 @@ import pytest
 
 from paystar_async.clock import ManualClock
 from paystar_async.keys.crypto import Crypto
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import Database
 from paystar_async.storage.postgres import PostgresDatabase
 from paystar_async.storage.sqlite import SqliteDatabase
@@ -35,7 +35,7 @@ class Place(Protocol):
         """A database on this place, as another process would make it."""
         ...
 
-    def ledger(self, crypto: Crypto | None = None) -> Ledger:
+    def ledger(self, crypto: Crypto | None = None) -> Tables:
         """A ledger on this place, as another process would make it."""
         ...
 
@@ -64,10 +64,10 @@ class _Closing:
     def database(self) -> Database:
         raise NotImplementedError
 
-    def ledger(self, crypto: Crypto | None = None) -> Ledger:
+    def ledger(self, crypto: Crypto | None = None) -> Tables:
         database = self.database()
         self._opened.append(database)
-        return Ledger(database, crypto=crypto, clock=self.clock)
+        return Tables(database, crypto=crypto, clock=self.clock)
 
     async def aclose(self) -> None:
         for database in self._opened:

@@ -17,6 +17,8 @@ from paystar_async.errors import (
     Unanswered,
 )
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts import gates, learning, reading
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
 from tests.payouts.bank import DEPOSIT, Desk, answering, each, raising, transfer, transfers, wallet_transfer
@@ -26,7 +28,7 @@ PENDING, FAILED = TransferStatus.PENDING, TransferStatus.FAILED
 
 
 async def planned(desk: Desk, count: int = 3, batch_id: str = "b", **policy: object) -> list[str]:
-    await desk.ledger.plan(desk.product, batch_id, each(transfers(count)), policy=Policy(**policy))  # type: ignore[arg-type]
+    await insert_batch(desk.ledger, desk.product, batch_id, each(transfers(count)), policy=Policy(**policy))  # type: ignore[arg-type]
     return await desk.chunks(batch_id)
 
 
@@ -36,7 +38,7 @@ async def advanced(desk: Desk, place: Place, chunk: str, times: int = 1) -> None
         due = await desk.advancer.advance(chunk)
         if due is None:
             return
-        place.passes(max(0.0, due - await desk.advancer.now()) + 0.001)
+        place.passes(max(0.0, due - await desk.ledger.time()) + 0.001)
 
 
 async def test_what_is_planned_is_sent_once_and_recorded(desk: Desk) -> None:
@@ -45,7 +47,7 @@ async def test_what_is_planned_is_sent_once_and_recorded(desk: Desk) -> None:
     assert await desk.states() == ["success"] * 3
     assert desk.teller.calls == [["t-00000", "t-00001", "t-00002"]]
     assert await desk.causes("t-00001") == ["submit", "intent", "answer"]
-    record = await desk.ledger.transfer("bank", "app-1", "t-00001")
+    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00001")
     assert record is not None
     assert (record.ref_code, record.hashid, record.attempt) == ("r-t-00001", "h-t-00001", 1)
 
@@ -149,7 +151,7 @@ async def test_what_never_left_is_planned_again_later_and_later(place: Place, de
     pauses: list[float] = []
     for _ in range(9):
         desk.teller.script.append(raising(NotSent("no connection")))
-        now = await desk.advancer.now()
+        now = await desk.ledger.time()
         due = await desk.advancer.advance(chunk)
         assert due is not None
         pauses.append(due - now)
@@ -215,7 +217,7 @@ async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: De
     desk.teller.script.append(answering(wrong))
     assert await desk.advancer.advance(chunk) is None
     assert await desk.states() == ["needs_review"]
-    [waits] = await desk.ledger.review("bank", "app-1")
+    [waits] = await reading.review(desk.ledger, "bank", "app-1")
     assert "amount" in waits.reason
 
 
@@ -227,7 +229,7 @@ async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
     other = Desk(place.ledger(), place.clock, desk.teller)
     await other.comes_to(*["sending"] * 3)
     due = await other.advancer.advance(chunk)
-    assert due == pytest.approx(await other.advancer.now() + 40, abs=2)
+    assert due == pytest.approx(await other.ledger.time() + 40, abs=2)
     place.passes(39)
     await other.advancer.advance(chunk)
     assert await other.states() == ["sending"] * 3
@@ -235,9 +237,9 @@ async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
     await other.advancer.advance(chunk)
     assert await other.states() == ["unknown"] * 3
     assert await other.causes("t-00000") == ["submit", "intent", "lease"]
-    record = await other.ledger.transfer("bank", "app-1", "t-00000")
+    record = await reading.find_transfer(other.ledger, "bank", "app-1", "t-00000")
     assert record is not None  # what it may have sent at the last moment has the whole quiet window before it
-    assert record.unknown_since == pytest.approx(await other.advancer.now(), abs=1)
+    assert record.unknown_since == pytest.approx(await other.ledger.time(), abs=1)
     hung.set()  # it wakes, and its fence has fallen
     await lost
     assert desk.teller.executed == {}
@@ -301,7 +303,7 @@ async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
 
     async def overtaken(track_id: str, timeout: float) -> object:
         said = await find(track_id, timeout)
-        await desk.ledger.learn(desk.product, [Settlement(track_id=track_id, status=TransferStatus.PENDING)])
+        await learning.learn(desk.ledger, desk.product, [Settlement(track_id=track_id, status=TransferStatus.PENDING)])
         return said
 
     place.passes(2)
@@ -321,7 +323,7 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
     await desk.advancer.advance(chunk)
     waited = 0.0
     while (due := await desk.advancer.advance(chunk)) is not None:
-        pause = max(0.0, due - await desk.advancer.now()) + 0.001
+        pause = max(0.0, due - await desk.ledger.time()) + 0.001
         place.passes(pause)
         waited += pause
     assert await desk.states() == ["needs_review"]
@@ -329,7 +331,7 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
     assert 1000 < waited < 900 + 2 * 60 + 3  # on a server some of it has truly passed
     assert len(desk.teller.asked) > 20  # early and often
     assert desk.teller.executed == {}
-    events = await desk.ledger.events("bank", "app-1", "t-00000")
+    events = await reading.events(desk.ledger, "bank", "app-1", "t-00000")
     assert [one.after.value for one in events[-2:]] == ["not_accepted", "needs_review"]
 
 
@@ -341,7 +343,7 @@ async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(plac
     for _ in range(5):
         await desk.advancer.advance(chunk)
         place.passes(1.9)
-    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert len(desk.teller.asked) >= 1
     assert (record.state.value, record.not_founds) == ("unknown", 0)
@@ -356,7 +358,7 @@ async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Desk)
     await desk.advancer.advance(chunk)
     place.passes(61)
     await desk.advancer.advance(chunk)
-    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.not_founds == 2
     desk.teller.execute([transfer(0)])
@@ -375,7 +377,7 @@ async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: Desk)
     odd = Settlement(track_id="t-00000", status=TransferStatus("queued"))
     desk.teller.finds.append(lambda _: [odd])
     await desk.advancer.advance(chunk)
-    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert (record.state.value, record.not_founds) == ("unknown", 0)
 
@@ -445,7 +447,7 @@ async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(p
     pauses: list[float] = []
     for _ in range(20):
         assert due is not None
-        now = await desk.advancer.now()
+        now = await desk.ledger.time()
         pauses.append(due - now)
         place.passes(due - now + 0.001)
         due = await desk.advancer.advance(chunk)
@@ -502,7 +504,7 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     assert await desk.states() == ["planned"] * 12
     assert len(desk.teller.calls) == 3
     assert [one for one, _ in await desk.advancer.due()] == chunks[4:]
-    await desk.ledger.resume("bank", "app-1")
+    await gates.resume(desk.ledger, "bank", "app-1")
     for chunk in chunks:
         assert await desk.advancer.advance(chunk) is None
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
@@ -510,21 +512,21 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
 
 async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place: Place, desk: Desk) -> None:
     mixed = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
-    await desk.ledger.plan(desk.product, "b", each(mixed), policy=Policy(chunk=1))
+    await insert_batch(desk.ledger, desk.product, "b", each(mixed), policy=Policy(chunk=1))
     desk.teller.script.append(raising(InsufficientBalance(9, "no money")))
     first, second, third, fourth = await desk.chunks()
-    record = await desk.ledger.chunk(first)
+    record = await reading.chunk(desk.ledger, first)
     assert record is not None
     short = record.deposit
     assert await desk.advancer.advance(first) is None
     for chunk in (second, third, fourth):
         await desk.advancer.advance(chunk)
-    states = {record.track_id: record.state.value for _, record in await desk.ledger.page("b")}
+    states = {record.track_id: record.state.value for _, record in await reading.page(desk.ledger, "b")}
     paused = [one.track_id for one in mixed if one.deposit == short]
     assert {name for name, state in states.items() if state != "success"} == set(paused)
     assert [event.name for event in desk.events] == ["payouts_short"]
     assert sorted(states.values()) == ["paused_funds", "planned", "success", "success"]
-    assert await desk.ledger.resume("bank", "app-1", short) == 1
+    assert await gates.resume(desk.ledger, "bank", "app-1", short) == 1
     for chunk in (first, second, third, fourth):
         await desk.advancer.advance(chunk)
     assert desk.teller.executed == {one.track_id: 1 for one in mixed}
@@ -578,7 +580,7 @@ async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: Desk
     chunks = await planned(desk, 4, chunk=1, rate=0.5)
     assert await desk.advancer.advance(chunks[0]) is None
     due = await desk.advancer.advance(chunks[1])
-    assert due == pytest.approx(await desk.advancer.now() + 2, abs=0.5)
+    assert due == pytest.approx(await desk.ledger.time() + 2, abs=0.5)
     assert len(desk.teller.calls) == 1
     place.passes(2.001)
     assert await desk.advancer.advance(chunks[1]) is None
@@ -589,21 +591,21 @@ async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, des
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
     await desk.advancer.advance(first)
-    await desk.ledger.pause("bank", "app-1")
+    await gates.pause(desk.ledger, "bank", "app-1")
     assert await desk.advancer.advance(second) is None
     desk.teller.statuses = dict.fromkeys(desk.teller.statuses, TransferStatus.SUCCESS)
     place.passes(2)
     assert await desk.advancer.advance(first) is None
     assert await desk.states() == ["success", "success", "planned", "planned"]
-    assert await desk.ledger.resume("bank", "app-1") == 0
+    assert await gates.resume(desk.ledger, "bank", "app-1") == 0
     await desk.advancer.advance(second)
     assert len(desk.teller.calls) == 2
 
 
 async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: Desk) -> None:
     mixed = [transfer(0), transfer(1, deposit="0119999999999")]
-    await desk.ledger.plan(desk.product, "b", each(mixed))
-    await desk.ledger.pause("bank", "app-1", DEPOSIT)
+    await insert_batch(desk.ledger, desk.product, "b", each(mixed))
+    await gates.pause(desk.ledger, "bank", "app-1", DEPOSIT)
     for chunk in await desk.chunks():
         await desk.advancer.advance(chunk)
     assert await desk.states() == ["planned", "success"]
@@ -611,7 +613,7 @@ async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: Desk) -> None:
 
 async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
     desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w123")
-    await desk.ledger.plan(desk.product, "b", each([wallet_transfer(number) for number in range(3)]))
+    await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(number) for number in range(3)]))
     [chunk] = await desk.chunks()
     assert await desk.advancer.advance(chunk) is not None
     assert await desk.states() == ["pending"] * 3
@@ -656,7 +658,7 @@ async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: Desk) -> N
     place.clock.jump(-2 * 86_400)
     place.passes(30)
     await desk.advancer.advance(chunk)
-    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert (record.state.value, record.not_founds) == ("unknown", 0)
     assert len(desk.teller.asked) == 2
@@ -726,7 +728,7 @@ async def test_what_was_settled_otherwise_is_not_sent(desk: Desk) -> None:
     """A planned transfer that the bank's list has already been seen to hold."""
     [chunk] = await planned(desk, 2)
     listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
-    await desk.ledger.learn(desk.product, listed)
+    await learning.learn(desk.ledger, desk.product, listed)
     assert await desk.states() == ["success"] * 2
     assert await desk.advancer.advance(chunk) is None
     assert desk.teller.calls == []

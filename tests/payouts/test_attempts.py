@@ -7,6 +7,7 @@ import pytest
 from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import learning, moves
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
@@ -22,11 +23,11 @@ def found(status: str, hashid: str | None = None, **more: object) -> Settlement:
 
 async def sent_again(desk: Desk) -> str:
     """The chunk of a second attempt, the first being one that a person has looked at."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0))
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
     [chunk] = await desk.chunks()
     await desk.advancer.advance(chunk)
-    await desk.ledger.resolve("bank", "app-1", ID, "resend")
+    await learning.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     [_, again] = await desk.chunks()
     return again
 
@@ -56,7 +57,7 @@ async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_kno
     place.passes(2)
     await desk.advancer.advance(again)
     assert await desk.states() == ["unknown"]
-    await desk.ledger.learn(desk.product, [found("failed", "first")])
+    await learning.learn(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["unknown"]
     desk.teller.execute(transfers(1))  # the second is carried out late
     place.passes(2)
@@ -70,7 +71,9 @@ async def test_if_nothing_is_ever_heard_of_the_second_the_quiet_window_is_waited
 ) -> None:
     """With ``resend`` whatever the bank does not name by then was never there; else a person looks."""
     again = await sent_again(desk)
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend))
+    await insert_batch(
+        desk.ledger, desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend)
+    )
     desk.teller.script.append(raising(Unanswered("no answer")))
     await desk.advancer.advance(again)
     for _ in range(12):
@@ -109,7 +112,7 @@ async def test_a_second_one_that_waits_is_not_failed_by_the_first(place: Place, 
 
 async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) -> None:
     desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w")
-    await desk.ledger.plan(desk.product, "b", each([wallet_transfer(0)]))
+    await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(0)]))
     desk.teller.script.append(raising(Unanswered("no answer")))
     [chunk] = await desk.chunks()
     await desk.advancer.advance(chunk)
@@ -117,7 +120,7 @@ async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) 
     desk.teller.finds.append(lambda _: [stored])
     place.passes(2)
     await desk.advancer.advance(chunk)
-    await desk.ledger.resolve("wallet", "w", "w-00000", "resend")
+    await learning.resolve(desk.ledger, "wallet", "w", "w-00000", "resend")
     [_, again] = await desk.chunks()
     desk.teller.script.append(lambda teller, given: None)  # taken, and not listed yet
     await desk.advancer.advance(again)
@@ -136,7 +139,7 @@ async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) 
 @pytest.mark.parametrize("first", ["pending", "failed"])
 async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(place: Place, desk: Desk, first: str) -> None:
     """A track_id the bank has is what it refuses: what it has may have been paid."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
     if first == "failed":
         await failed_for_good(desk, place, chunk)
@@ -144,9 +147,9 @@ async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(place: P
         desk.teller.script.append(answering(found(first, "first")))
         await desk.advancer.advance(chunk)
     said = found("success", "second")
-    await desk.ledger.learn(desk.product, [said])
+    await learning.learn(desk.ledger, desk.product, [said])
     assert await desk.states() == ["needs_review"]
-    await desk.ledger.resolve("bank", "app-1", ID, "resend")
+    await learning.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     desk.teller.script.append(raising(InvalidInput("used before")))
     for one in await desk.chunks():
         await desk.advancer.advance(one)
@@ -154,50 +157,50 @@ async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(place: P
 
 
 async def test_what_a_person_says_arrived_is_not_reversed_by_an_attempt_that_failed(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", "third"), found("success", "second")))
     await desk.advancer.advance((await desk.chunks())[0])
     assert await desk.states() == ["needs_review"]
-    await desk.ledger.resolve("bank", "app-1", ID, "success")
-    await desk.ledger.learn(desk.product, [found("failed", "first")])
+    await learning.resolve(desk.ledger, "bank", "app-1", ID, "success")
+    await learning.learn(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["success"]
 
 
 async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first_name(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     await failed_for_good(desk, place, (await desk.chunks())[0])
-    await desk.ledger.learn(desk.product, [found("success", "second")])
+    await learning.learn(desk.ledger, desk.product, [found("success", "second")])
     assert await desk.states() == ["needs_review"]
-    await desk.ledger.learn(desk.product, [found("failed", "first")])
+    await learning.learn(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["needs_review"]
 
 
 async def test_of_what_is_masked_all_that_is_listed_is_read(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
+    await insert_batch(desk.ledger, desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
     desk.teller.script.append(answering(found("success")))
     await desk.advancer.advance((await desk.chunks())[0])
     both = [found("failed", "second"), found("success", "first")]
-    assert await desk.ledger.learn(desk.product, both) == []
+    assert await learning.learn(desk.ledger, desk.product, both) == []
     assert await desk.states() == ["success"]
-    [record] = await desk.ledger.learn(desk.product, [found("failed", message="IR110170000000123456789001")])
+    [record] = await learning.learn(desk.ledger, desk.product, [found("failed", message="IR110170000000123456789001")])
     assert record.state is State.REVERSED
     assert "123456789001" not in record.reason
 
 
 async def test_a_masked_one_cannot_be_sent_again(place: Place, desk: Desk) -> None:
     """Its card number is not on record any more: nothing would ever leave."""
-    await desk.ledger.plan(desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
+    await insert_batch(desk.ledger, desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
     await failed_for_good(desk, place, (await desk.chunks())[0])
-    await desk.ledger.learn(desk.product, [found("success", "second")])
+    await learning.learn(desk.ledger, desk.product, [found("success", "second")])
     assert await desk.states() == ["needs_review"]
     with pytest.raises(InvalidValue, match="card number"):
-        await desk.ledger.resolve("bank", "app-1", ID, "resend")
+        await learning.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     assert await desk.states() == ["needs_review"]
-    assert (await desk.ledger.resolve("bank", "app-1", ID, "failed")).state is State.FAILED
+    assert (await learning.resolve(desk.ledger, "bank", "app-1", ID, "failed")).state is State.FAILED
 
 
 async def test_two_entries_with_a_reference_each_are_two_payments(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", ref_code="1"), found("success", ref_code="2")))
     await desk.advancer.advance((await desk.chunks())[0])
     assert await desk.states() == ["needs_review"]
@@ -206,7 +209,7 @@ async def test_two_entries_with_a_reference_each_are_two_payments(place: Place, 
 async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late(
     place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
     await desk.advancer.advance((await desk.chunks())[0])
     moving = moves.move_rows
@@ -217,12 +220,12 @@ async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late
 
     monkeypatch.setattr(learning, "move_rows", overtaken)
     with pytest.raises(InvalidValue, match="meanwhile"):
-        await desk.ledger.resolve("bank", "app-1", ID, "failed")
+        await learning.resolve(desk.ledger, "bank", "app-1", ID, "failed")
 
 
 async def test_a_refusal_of_its_track_id_says_that_the_bank_may_have_it(place: Place, desk: Desk) -> None:
     """Paid by another hand, under the same track_id: whoever is told that it failed would pay it once more."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=Policy(quiet_window=30.0))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=Policy(quiet_window=30.0))
     refused = InvalidInput(10, "no", fields={"transfers.1.track_id": ["used before"]})
     desk.teller.script.append(raising(refused))
     [chunk] = await desk.chunks()

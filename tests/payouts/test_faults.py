@@ -8,8 +8,10 @@ import pytest
 
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageError, StorageUnavailable
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts import reading
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.records import Policy
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, Teller, each, transfers
 from tests.payouts.faulty import FaultyDatabase, Kind, failing, no_fault
@@ -24,7 +26,7 @@ async def settled(desk: Desk, place: Place | None = None) -> None:
         due = await desk.advancer.due()
         if not due:
             return
-        pause = max(0.0, due[0][1] - await desk.advancer.now()) + 0.001
+        pause = max(0.0, due[0][1] - await desk.ledger.time()) + 0.001
         place.passes(pause) if place else desk.clock.advance(pause)
         await desk.advancer.advance(due[0][0])
     raise AssertionError("it does not come to an end")
@@ -48,8 +50,10 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
     for step in range(1, MOST_STEPS):
         clock, teller = ManualClock(), Teller()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        desk = Desk(Ledger(database, clock=clock), clock, teller)
-        await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30))
+        desk = Desk(Tables(database, clock=clock), clock, teller)
+        await insert_batch(
+            desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
+        )
         database.steps = 0
         [chunk] = await desk.chunks()
         database.steps = 0
@@ -64,7 +68,7 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
         await settled(desk)
         assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await desk.states() == ["success"] * 3, step
-        kinds |= {state.cause for state in await desk.ledger.events("bank", "app-1", "t-00000")}
+        kinds |= {state.cause for state in await reading.events(desk.ledger, "bank", "app-1", "t-00000")}
         await database.aclose()
         if sent < step:
             break
@@ -76,8 +80,8 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
 async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as_ours(tmp_path: Path) -> None:
     clock, teller = ManualClock(), Teller()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Ledger(database, clock=clock), clock, teller)
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database, clock=clock), clock, teller)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     commits: list[int] = []
 
@@ -95,7 +99,7 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
         if kind == "commit":
             raise StorageUnavailable("the server went away")
 
-    await desk.ledger.plan(desk.product, "c", each(transfers(6)[3:]))
+    await insert_batch(desk.ledger, desk.product, "c", each(transfers(6)[3:]))
     [chunk] = await desk.chunks("c")
     database.before = none_at_all
     with pytest.raises(StorageUnavailable):
@@ -107,8 +111,8 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
 async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None:
     clock, teller = ManualClock(), Teller()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Ledger(database, clock=clock), clock, teller)
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database, clock=clock), clock, teller)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     commits: list[int] = []
 
@@ -131,8 +135,8 @@ async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None
 async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp_path: Path) -> None:
     clock, teller = ManualClock(), Teller()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Ledger(database, clock=clock), clock, teller)
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database, clock=clock), clock, teller)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     failures = 0
 
@@ -152,8 +156,8 @@ async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp
 async def test_a_ledger_that_stays_down_is_told_by_the_bank_later(tmp_path: Path) -> None:
     clock, teller = ManualClock(), Teller()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Ledger(database, clock=clock), clock, teller)
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database, clock=clock), clock, teller)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
 
     def down(*_: object) -> None:
@@ -177,8 +181,10 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
     for step in range(1, MOST_STEPS):
         clock, teller = ManualClock(), Teller()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        desk = Desk(Ledger(database, clock=clock), clock, teller)
-        await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30))
+        desk = Desk(Tables(database, clock=clock), clock, teller)
+        await insert_batch(
+            desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
+        )
         [chunk] = await desk.chunks()
         database.steps = 0
         mine = asyncio.all_tasks()
@@ -220,7 +226,7 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
 
 
 async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     thinking = asyncio.Event()
     desk.teller.on_send = thinking.wait
@@ -238,8 +244,8 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
     clock, teller = ManualClock(), Teller()
 
     async def start() -> None:
-        desk = Desk(Ledger(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
-        await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+        desk = Desk(Tables(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
+        await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
         [chunk] = await desk.chunks()
         teller.on_send = asyncio.Event().wait
         task = asyncio.create_task(desk.advancer.advance(chunk))
@@ -247,7 +253,7 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
         task.cancel()
 
     async def look() -> list[str]:
-        desk = Desk(Ledger(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
+        desk = Desk(Tables(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
         return await desk.states()
 
     asyncio.run(start())
@@ -258,8 +264,8 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
 async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path, told: str) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Ledger(database, clock=clock), clock)
-    await desk.ledger.batches()
+    desk = Desk(Tables(database, clock=clock), clock)
+    await reading.batches(desk.ledger)
     failed: list[int] = []
 
     def lost(step: int, kind: Kind) -> None:
@@ -271,19 +277,19 @@ async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path
         database.after = lost
     else:
         database.before = lost
-    record = await desk.ledger.plan(desk.product, "b", each(transfers(5)))
+    record = await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
     assert failed
-    assert record == await desk.ledger.batch("b")
+    assert record == await reading.find_batch(desk.ledger, "b")
     assert await desk.states() == ["planned"] * 5
-    assert [one.cause for one in await desk.ledger.events("bank", "app-1", "t-00000")] == ["submit"]
+    assert [one.cause for one in await reading.events(desk.ledger, "bank", "app-1", "t-00000")] == ["submit"]
     await database.aclose()
 
 
 async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Ledger(database, clock=clock), clock)
-    await desk.ledger.batches()
+    desk = Desk(Tables(database, clock=clock), clock)
+    await reading.batches(desk.ledger)
 
     def down(step: int, kind: Kind) -> None:
         if kind == "commit":
@@ -291,7 +297,7 @@ async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(
 
     database.before = down
     with pytest.raises(StorageUnavailable):
-        await desk.ledger.plan(desk.product, "b", each(transfers(5)))
+        await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
     database.before = no_fault
-    assert await desk.ledger.batches() == []
+    assert await reading.batches(desk.ledger) == []
     await database.aclose()

@@ -8,6 +8,7 @@ from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts import heartbeat
 from paystar_async.payouts.claims import SLOT_SECONDS
 from paystar_async.payouts.heartbeat import BEAT_SECONDS
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.records import Policy
 from tests.payouts.bank import Desk, each, transfers
 from tests.payouts.places import Place
@@ -17,7 +18,7 @@ _PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE work = 'wait'"
 
 async def sending(place: Place, desk: Desk) -> tuple[asyncio.Task[float | None], asyncio.Event]:
     """Return a call under way that takes the only place there is, and what ends it."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
     sent, answered = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -78,7 +79,7 @@ async def test_place_of_killed_sender_is_free_within_seconds(
 
 
 async def test_close_ends_heartbeat_at_once(desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     await desk.advancer.advance((await desk.chunks())[0])
     desk.advancer.close()
     await desk.background.drain(5.0)

@@ -8,10 +8,10 @@ import pytest
 
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageError, StorageUnavailable
-from paystar_async.payouts import advance
+from paystar_async.payouts import advance, reading
 from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.claims import peek
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.tables import Tables
 from paystar_async.storage.database import NONE, Parameters, Row
@@ -25,7 +25,7 @@ ONE_EACH = Policy(chunk=1)
 def file_desk(path: Path) -> tuple[Desk, SqliteDatabase]:
     clock = ManualClock()
     database = SqliteDatabase(path, clock=clock)
-    return Desk(Ledger(database, clock=clock), clock), database
+    return Desk(Tables(database, clock=clock), clock), database
 
 
 def files(folder: Path) -> list[Path]:
@@ -44,16 +44,16 @@ async def refuses(desk: Desk, chunk: str, match: str) -> None:
         with pytest.raises(StorageError, match=match):
             await desk.advancer.advance(chunk)
         with pytest.raises(StorageError, match=match):
-            await desk.ledger.batches()
+            await reading.batches(desk.ledger)
         with pytest.raises(StorageError, match=match):
-            await desk.ledger.plan(desk.product, "other", each(transfers(1, amount=1)))
+            await insert_batch(desk.ledger, desk.product, "other", each(transfers(1, amount=1)))
     assert len(desk.teller.calls) == sent
 
 
 async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     desk, database = file_desk(path)
-    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=ONE_EACH)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=ONE_EACH)
     first, second = await desk.chunks()
     with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "copy.db") as target:
         source.backup(target)
@@ -68,12 +68,12 @@ async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> No
 async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     desk, database = file_desk(path)
-    await desk.ledger.plan(desk.product, "a", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "a", each(transfers(1)))
     await database.aclose()
     shutil.copy(path, tmp_path / "copy.db")
     (tmp_path / "copy.db").replace(path)
     with pytest.raises(StorageError, match="file was replaced"):
-        await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+        await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     with sqlite3.connect(path) as file:
         assert file.execute("SELECT batch_id FROM paystar_payout_batches").fetchall() == [("a",)]
     await database.aclose()
@@ -82,7 +82,7 @@ async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
 async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     desk, database = file_desk(path)
-    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=ONE_EACH)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=ONE_EACH)
     [first, _] = await desk.chunks()
     remove(files(tmp_path))
     await refuses(desk, first, "deleted or moved")
@@ -94,7 +94,7 @@ async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
     """Also one that a key store, say, has made anew in the same file."""
     path = tmp_path / "l.db"
     desk, database = file_desk(path)
-    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=ONE_EACH)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=ONE_EACH)
     [first, _] = await desk.chunks()
     remove(files(tmp_path))
     await database.migrate("keys", ["CREATE TABLE keys (name TEXT)"])
@@ -107,7 +107,7 @@ async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
 async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     desk, database = file_desk(path)
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
     names = [file.name for file in files(tmp_path)]
     (tmp_path / "away").mkdir()
@@ -124,7 +124,7 @@ async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
 
 async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: Desk) -> None:
     """A backup that was restored into the open file, or a server's, under a running process."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=ONE_EACH)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await desk.chunks()
     for chunk in chunks[:2]:
         await desk.advancer.advance(chunk)
@@ -134,10 +134,10 @@ async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: De
 
 async def test_agenda_older_ledger_is_refused(place: Place, desk: Desk) -> None:
     """A process that sends nothing itself has seen how far the others had come."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=ONE_EACH)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await desk.chunks()
     other = Desk(place.ledger(), place.clock, desk.teller)
-    agenda = Agenda(other.ledger.tables, (other.product,), other.advancer)
+    agenda = Agenda(other.ledger, (other.product,), other.advancer)
     await desk.advancer.advance(chunks[0])
     await agenda.due(10)
     place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
@@ -147,27 +147,27 @@ async def test_agenda_older_ledger_is_refused(place: Place, desk: Desk) -> None:
 
 
 async def test_claim_after_failover_is_refused(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
-    assert desk.ledger.tables.identity.origin
-    desk.ledger.tables.identity.origin = "0000002A"  # the timeline of the server that failed
+    assert desk.ledger.identity.origin
+    desk.ledger.identity.origin = "0000002A"  # the timeline of the server that failed
     await refuses(desk, chunk, "failed over|file was replaced")
 
 
 async def test_claims_of_several_processes_never_look_older(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(6)), policy=ONE_EACH)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(6)), policy=ONE_EACH)
     other = Desk(place.ledger(), place.clock, desk.teller)
-    agenda = Agenda(desk.ledger.tables, (desk.product,), desk.advancer)
+    agenda = Agenda(desk.ledger, (desk.product,), desk.advancer)
     for number, chunk in enumerate(await desk.chunks()):
         await (other if number % 2 else desk).advancer.advance(chunk)
         await agenda.due(10)
     assert await desk.states() == ["success"] * 6
-    assert desk.ledger.tables.identity.runner != other.ledger.tables.identity.runner
+    assert desk.ledger.identity.runner != other.ledger.identity.runner
 
 
 async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not know where its ledger lies would go on after a failover."""
-    database = desk.ledger.tables._database  # pyright: ignore[reportPrivateUsage]
+    database = desk.ledger._database  # pyright: ignore[reportPrivateUsage]
     fetch, failures = database.fetch, [StorageError("the transaction has ended")]
 
     async def interrupted(sql: str, parameters: Parameters = NONE) -> list[Row]:
@@ -177,9 +177,9 @@ async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: p
 
     monkeypatch.setattr(database, "fetch", interrupted)
     with pytest.raises(StorageError, match="has ended"):
-        await desk.ledger.batches()
-    await desk.ledger.batches()
-    assert desk.ledger.tables.identity.origin
+        await reading.batches(desk.ledger)
+    await reading.batches(desk.ledger)
+    assert desk.ledger.identity.origin
 
 
 @pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_gates"])
@@ -187,7 +187,7 @@ async def test_claim_vanished_row_is_refused(
     place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     """The ledger was set back to before the batch, between the look at a chunk and its claim."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
 
     async def set_back(tables: Tables, chunk_id: str) -> object:

@@ -11,8 +11,10 @@ import pytest
 
 from paystar_async.clock import ManualClock
 from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts import reading
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.schema import PART, SCHEMA
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, Teller, each, transfers
 
@@ -20,24 +22,26 @@ FULL = """
 import asyncio, os, resource, sys
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts import reading
+from paystar_async.payouts.planning import insert_batch
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, each, transfers
 
 async def main():
     clock = ManualClock()
     database = SqliteDatabase(sys.argv[1], clock=clock)
-    desk = Desk(Ledger(database, clock=clock), clock)
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database, clock=clock), clock)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     room = os.path.getsize(sys.argv[1] + "-wal")
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    for what in (desk.advancer.advance(chunk), desk.ledger.plan(desk.product, "c", each(transfers(2000)))):
+    for what in (desk.advancer.advance(chunk), insert_batch(desk.ledger, desk.product, "c", each(transfers(2000)))):
         try:
             await what
         except StorageUnavailable as error:
             print("full" in error.hint)
-    print(desk.teller.calls, await desk.states(), await desk.ledger.batch("c"))
+    print(desk.teller.calls, await desk.states(), await reading.find_batch(desk.ledger, "c"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(await desk.advancer.advance(chunk), desk.teller.calls, await desk.states())
     await database.aclose()
@@ -70,9 +74,9 @@ def empty(directory: Path) -> None:
 async def refused(path: Path, kind: type[StorageError]) -> None:
     database = SqliteDatabase(path)
     teller = Teller()
-    desk = Desk(Ledger(database), ManualClock(), teller)
+    desk = Desk(Tables(database), ManualClock(), teller)
     with pytest.raises(kind):
-        await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+        await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     await database.aclose()
     assert teller.calls == []
 
@@ -101,16 +105,16 @@ async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 async def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     await database.migrate(PART, SCHEMA[:version])
-    desk = Desk(Ledger(database), ManualClock())
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database), ManualClock())
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     assert await desk.states() == ["planned"] * 3
     await database.aclose()
 
 
 async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
-    desk = Desk(Ledger(database), ManualClock())
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)))
+    desk = Desk(Tables(database), ManualClock())
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     modes = modes_in(tmp_path)
     await database.aclose()
     assert modes == {0o600}
@@ -118,12 +122,12 @@ async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_event_loops_may_come_one_after_the_other(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
-    ledger = Ledger(database)
+    ledger = Tables(database)
 
     async def plan(name: str) -> list[str]:
         desk = Desk(ledger, ManualClock())
-        await ledger.plan(desk.product, name, each(transfers(3)))
-        return [batch.batch_id for batch in await ledger.batches()]
+        await insert_batch(ledger, desk.product, name, each(transfers(3)))
+        return [batch.batch_id for batch in await reading.batches(ledger)]
 
     assert asyncio.run(plan("a")) == ["a"]
     assert sorted(asyncio.run(plan("b"))) == ["a", "b"]

@@ -13,8 +13,9 @@ from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
-from paystar_async.payouts import product, reconcile
+from paystar_async.payouts import learning, product, reconcile
 from paystar_async.payouts.classify import Value
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.product import FINDS_AT_ONCE, Bank, WalletPayouts
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.payouts.records import Policy
@@ -247,7 +248,7 @@ async def compared(desk: Desk, window: float = 3600) -> Reconciliation:
 
 
 async def plan(desk: Desk, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
-    await desk.ledger.plan(desk.product, batch_id, each(values), policy=Policy(**policy))
+    await insert_batch(desk.ledger, desk.product, batch_id, each(values), policy=Policy(**policy))
 
 
 async def pay(desk: Desk, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
@@ -539,7 +540,7 @@ class TestLookUps:
         desk.teller.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
         await pay(desk, "b", paid(1))
         assert await desk.states() == ["needs_review"]
-        book.on_look_up = lambda: desk.ledger.resolve("bank", "app-1", "t-00000", "failed")
+        book.on_look_up = lambda: learning.resolve(desk.ledger, "bank", "app-1", "t-00000", "failed")
         assert (await compared(desk)).missing == ()
 
     async def test_reconcile_under_other_hashid_alone(self, desk: Desk, book: Book) -> None:
@@ -575,7 +576,7 @@ class TestStatus:
 
         async def decided() -> None:
             place.passes(1)
-            await desk.ledger.learn(desk.product, [listed("success", book.entries[0].hashid)])
+            await learning.learn(desk.ledger, desk.product, [listed("success", book.entries[0].hashid)])
 
         place.passes(1)
         book.on_find = decided
@@ -638,5 +639,5 @@ class TestStatus:
         book.status = TransferStatus.FAILED
         await pay(desk, "b", paid(1))
         place_state = "UPDATE paystar_payout_transfers SET state = 'planned'"
-        await desk.ledger.tables.fetch(place_state + " WHERE track_id = 't-00000' RETURNING track_id")
+        await desk.ledger.fetch(place_state + " WHERE track_id = 't-00000' RETURNING track_id")
         assert (await compared(desk)).ok

@@ -7,6 +7,8 @@ import pytest
 from paystar_async.errors import BadAnswer, Unanswered
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
+from paystar_async.payouts import reading
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import Policy
 from tests.payouts.bank import Desk, Teller, each, raising, transfers, wallet_transfer
@@ -45,12 +47,12 @@ def pages_of(desk: Desk) -> list[tuple[int, int]]:
 
 
 async def work_off(desk: Desk) -> None:
-    while due := [chunk for chunk, at in await desk.advancer.due() if at <= await desk.advancer.now()]:
+    while due := [chunk for chunk, at in await desk.advancer.due() if at <= await desk.ledger.time()]:
         await desk.advancer.advance(due[0])
 
 
 async def planned(desk: Desk, count: int, **policy: Any) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(count)), policy=Policy(**policy))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=Policy(**policy))
 
 
 async def test_step_recovered_work_takes_what_bank_has_and_sends_rest(place: Place, desk: Desk) -> None:
@@ -82,11 +84,11 @@ async def test_step_recovered_work_costs_one_list_call_a_chunk(place: Place, des
 
 async def test_walk_ends_where_older_work_was_decided(place: Place, desk: Desk) -> None:
     desk.teller.execute(transfers(PAGE_SIZE + 10))
-    await desk.ledger.plan(desk.product, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
+    await insert_batch(desk.ledger, desk.product, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
     await work_off(desk)
     place.passes(10)
     new = transfers(PAGE_SIZE + 14)[-2:]
-    await desk.ledger.plan(desk.product, "b", each(new))
+    await insert_batch(desk.ledger, desk.product, "b", each(new))
     pages_of(desk).clear()
     await work_off(restarted(desk, place))
     assert pages_of(desk) == [(0, PAGE_SIZE)]
@@ -114,7 +116,7 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(place: Place, desk:
     for pause in (1.0, 2.0):
         due = await other.advancer.advance(chunk)
         assert due is not None
-        assert due - await other.advancer.now() == pytest.approx(pause, abs=0.5)
+        assert due - await other.ledger.time() == pytest.approx(pause, abs=0.5)
         assert desk.teller.calls == []
         place.passes(pause)
     await other.advancer.advance(chunk)
@@ -124,7 +126,7 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(place: Place, desk:
 async def test_step_recovered_wallet_transfers_are_found_one_by_one(place: Place) -> None:
     desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w")
     values = [wallet_transfer(number) for number in range(3)]
-    await desk.ledger.plan(desk.product, "b", each(values))
+    await insert_batch(desk.ledger, desk.product, "b", each(values))
     desk.teller.execute(values[:1])
     other = Desk(place.ledger(), place.clock, desk.teller, product=WalletPayouts, account="w")
     await other.advancer.advance((await desk.chunks())[0])
@@ -180,10 +182,10 @@ async def test_submit_after_restore_is_looked_up(place: Place, desk: Desk) -> No
     other = restarted(desk, place)
     lost = transfers(5)[2:]
     desk.teller.execute(lost[:2])
-    await other.ledger.plan(other.product, "lost", each(lost))
+    await insert_batch(other.ledger, other.product, "lost", each(lost))
     await work_off(other)
     assert pages_of(desk) == []  # a sender whose intent was lost may still be about to send
-    other.ledger.tables.identity.restored_at -= 6
+    other.ledger.identity.restored_at -= 6
     place.passes(6)
     await work_off(other)
     assert await other.states("lost") == ["success"] * 3
@@ -197,11 +199,11 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
     await planned(desk, 1)
     await work_off(desk)
     place.sql("UPDATE paystar_payout_settings SET held = 'elsewhere ' WHERE name = 'origin'")
-    await restarted(desk, place).ledger.batches()
+    await reading.batches(restarted(desk, place).ledger)
     other = restarted(desk, place)  # it was noted by the first one
-    await other.ledger.batches()
-    other.ledger.tables.identity.restored_at -= days * 86_400.0
-    await other.ledger.plan(other.product, "next", each(transfers(2)[1:]))
+    await reading.batches(other.ledger)
+    other.ledger.identity.restored_at -= days * 86_400.0
+    await insert_batch(other.ledger, other.product, "next", each(transfers(2)[1:]))
     await work_off(other)
     assert bool(pages_of(desk)) is is_looked_up
     assert await other.states("next") == ["success"]

@@ -10,7 +10,9 @@ from paystar_async.errors import ApplicationInactive, IpNotAllowed, PaystarError
 from paystar_async.errors import InsufficientBalance as NoMoney
 from paystar_async.errors import InvalidInput as Invalid
 from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts import gates, learning, reading
 from paystar_async.payouts.classify import Value
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.records import Policy
 from tests.payouts.bank import Act, Desk, Teller, answering, each, execute, raising, transfers
 from tests.payouts.places import Place
@@ -46,7 +48,7 @@ async def work_off(desk: Desk, place: Place, seconds: float) -> None:
     """Do whatever comes due within ``seconds``, as a dispatcher would."""
     while due := await desk.advancer.due():
         chunk, at = due[0]
-        pause = max(0.0, at - await desk.advancer.now()) + 0.001
+        pause = max(0.0, at - await desk.ledger.time()) + 0.001
         seconds -= pause
         if seconds < 0:
             return
@@ -55,7 +57,7 @@ async def work_off(desk: Desk, place: Place, seconds: float) -> None:
 
 
 async def refused(desk: Desk, act: Act, count: int = 4) -> str:
-    await desk.ledger.plan(desk.product, "b", each(transfers(count)), policy=POLICY)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=POLICY)
     desk.teller.script.append(act)
     [chunk] = await desk.chunks()
     await desk.advancer.advance(chunk)
@@ -68,9 +70,9 @@ async def test_refused_call_of_several_is_unknown_until_looked_up(place: Place, 
     assert await desk.states() == ["unknown"] * 4
     await work_off(desk, place, SPACING - 1)
     assert desk.teller.asked == []  # the bank's list may lag behind its refusal
-    assert await desk.ledger.resume("bank", "app-1") == 0
+    assert await gates.resume(desk.ledger, "bank", "app-1") == 0
     await work_off(desk, place, 500)
-    await desk.ledger.resume("bank", "app-1")
+    await gates.resume(desk.ledger, "bank", "app-1")
     await work_off(desk, place, 500)
     assert await desk.states() == ["success"] * 4
     assert set(desk.teller.executed.values()) == {1}
@@ -81,12 +83,12 @@ async def test_no_money_pauses_only_what_bank_does_not_have(place: Place, desk: 
     """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
     await refused(desk, partly(NoMoney(9, "no money"), 1))
     if resume_first:
-        assert await desk.ledger.resume("bank", "app-1") == 0
+        assert await gates.resume(desk.ledger, "bank", "app-1") == 0
         await work_off(desk, place, 60)
     else:
         await work_off(desk, place, 60)
         assert await desk.states() == ["success"] + ["paused_funds"] * 3
-        assert await desk.ledger.resume("bank", "app-1") == 3
+        assert await gates.resume(desk.ledger, "bank", "app-1") == 3
         await work_off(desk, place, 60)
     assert await desk.states() == ["success"] * 4
     assert desk.teller.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
@@ -99,7 +101,7 @@ async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Plac
     await work_off(desk, place, 60)
     assert await desk.states() == ["pending"] + ["paused_funds"] * 3
     desk.teller.status = TransferStatus.SUCCESS
-    assert await desk.ledger.resume("bank", "app-1") == 3
+    assert await gates.resume(desk.ledger, "bank", "app-1") == 3
     await work_off(desk, place, 1)
     assert await desk.states() == ["pending"] + ["success"] * 3
 
@@ -111,7 +113,7 @@ async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: Des
         return teller.execute(given)
 
     desk.teller.script.extend([picky] * 5)  # type: ignore[list-item]
-    await desk.ledger.plan(desk.product, "b", each(transfers(4)), policy=POLICY)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(4)), policy=POLICY)
     await work_off(desk, place, 60)
     assert await desk.states() == ["success", "success", "failed", "success"]
     assert desk.teller.executed == {"t-00000": 1, "t-00001": 1, "t-00003": 1}
@@ -126,7 +128,7 @@ async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Desk
     assert sorted(await desk.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
     await work_off(desk, place, 60)
     assert await desk.states() == ["paused_funds"] * 4
-    assert await desk.ledger.resume("bank", "app-1") == 4
+    assert await gates.resume(desk.ledger, "bank", "app-1") == 4
     await work_off(desk, place, 1)
     assert set(desk.teller.executed.values()) == {1}
 
@@ -144,7 +146,7 @@ async def test_look_up_without_response_is_repeated_and_nothing_sent(place: Plac
 @pytest.mark.parametrize("told", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]])
 async def test_look_up_that_proves_nothing_sends_nothing(place: Place, desk: Desk, told: list[Settlement]) -> None:
     """An entry about others, or with a word nobody knows, is no "not found"."""
-    await desk.ledger.plan(desk.product, "b", each(transfers(2)), policy=POLICY)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=POLICY)
     desk.teller.script.append(partly(Invalid(10, "bad"), 2))
     desk.teller.finds.append(lambda _: told)
     desk.teller.finds.append(lambda _: told)
@@ -185,7 +187,7 @@ async def test_failed_in_response_is_looked_up_before_it_is_final(
     desk.teller.finds.append(lambda _: entries)
     await work_off(desk, place, 1.5)
     assert await desk.states() == [ends]
-    record = await desk.ledger.transfer("bank", "app-1", "t-00000")
+    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.reason == ("duplicate track_id" if ends == "failed" else "")
 
@@ -207,7 +209,7 @@ async def late(desk: Desk, place: Place, said: Settlement) -> tuple[Desk, Callab
         await answered.wait()
 
     desk.teller.on_answer = wait
-    await desk.ledger.plan(desk.product, "b", each(transfers(1)), policy=POLICY)
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)), policy=POLICY)
     desk.teller.script.append(answering(said))
     [chunk] = await desk.chunks()
     task = asyncio.create_task(desk.advancer.advance(chunk))
@@ -270,5 +272,5 @@ async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, d
     await refused(desk, answering(nameless), count=1)
     desk.teller.finds.append(lambda _: [entry("t-00000", "success")])
     await work_off(desk, place, 1.5)
-    await desk.ledger.learn(desk.product, [nameless])
+    await learning.learn(desk.ledger, desk.product, [nameless])
     assert await desk.states() == ["success"]

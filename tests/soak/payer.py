@@ -18,11 +18,11 @@ from attrs import define, field
 from paystar_async import Application, Paystar, Transfer
 from paystar_async.clock import SystemClock
 from paystar_async.errors import PaystarError
-from paystar_async.payouts import advance, decide
+from paystar_async.payouts import advance, decide, reading
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.ledger import Ledger
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.states import State
+from paystar_async.payouts.tables import Tables
 from paystar_async.storage.choose import database
 from paystar_async.storage.database import Database
 
@@ -91,7 +91,7 @@ def work(settings: dict[str, Any]) -> None:
 
 async def _work(settings: dict[str, Any]) -> None:
     async with client(settings) as paystar:
-        ledger, store = reading(settings["ledger"])
+        ledger, store = open_ledger(settings["ledger"])
         await _patiently(paystar.payouts.recover)
         while not _told_to_end(settings) or await unfinished(ledger):
             with suppress(PaystarError):
@@ -121,9 +121,9 @@ async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
             return
 
 
-async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Ledger) -> None:
+async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Tables) -> None:
     if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < settings.get("low", LOW):
-        batch_id = f"b-{len(await ledger.batches(MANY))}"
+        batch_id = f"b-{len(await reading.batches(ledger, MANY))}"
         await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=POLICY)
 
 
@@ -132,7 +132,7 @@ async def top_up(settings: dict[str, Any]) -> None:
     os.environ["PAYSTAR_SOAK"] = settings["file"]
     from tests.soak.queue_app import app, paystar
 
-    ledger, store = reading(settings["ledger"])
+    ledger, store = open_ledger(settings["ledger"])
     async with app.open_async(), paystar:
         await _submit_if_low(settings, paystar, ledger)
     await store.aclose()
@@ -151,11 +151,11 @@ def queue_worker(settings: dict[str, Any]) -> None:
     main()  # type: ignore[no-untyped-call]
 
 
-async def unfinished(ledger: Ledger) -> dict[State, int]:
+async def unfinished(ledger: Tables) -> dict[State, int]:
     """How many transfers of all batches are not decided yet, by state."""
     left: dict[State, int] = {}
-    for batch in await ledger.batches(MANY):
-        for state, (count, _) in (await ledger.totals(batch.batch_id)).items():
+    for batch in await reading.batches(ledger, MANY):
+        for state, (count, _) in (await reading.totals(ledger, batch.batch_id)).items():
             if state not in {State.SUCCESS, State.FAILED, State.REVERSED}:
                 left[state] = left.get(state, 0) + count
     return left
@@ -217,17 +217,17 @@ def crew(work: Callable[[dict[str, Any]], None], settings: dict[str, Any], size:
         some.end()
 
 
-def reading(ledger_url: str) -> tuple[Ledger, Database]:
+def open_ledger(ledger_url: str) -> tuple[Tables, Database]:
     """The ledger, to look into, and what to close afterwards."""
     store = database(ledger_url)
-    return Ledger(store, clock=SystemClock()), store
+    return Tables(store, clock=SystemClock()), store
 
 
 async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
     """The chunks of a batch."""
-    ledger, store = reading(ledger_url)
+    ledger, store = open_ledger(ledger_url)
     try:
-        return await ledger.chunk_ids(batch_id)
+        return await reading.chunk_ids(ledger, batch_id)
     finally:
         await store.aclose()
 

@@ -23,6 +23,7 @@ import anyio
 from attrs import define, field
 
 from paystar_async.errors import PaystarError
+from paystar_async.payouts import reading
 from paystar_async.payouts.states import State
 from paystar_async.storage.database import Database
 from tests.servers import PostgresServer
@@ -109,12 +110,12 @@ def settings(play: Play, ledger: str, home: Path) -> dict[str, Any]:
 
 async def compare(play: Play, ledger_url: str, told: Told) -> Told:
     """Hold what is on record against what the bank did."""
-    ledger, store = payer.reading(ledger_url)
+    ledger, store = payer.open_ledger(ledger_url)
     executed: dict[str, dict[str, Any]] = play.get("ledger")["transfers"]
     recorded: dict[str, State] = {}
     amounts: dict[str, int] = {}
-    for batch in await ledger.batches(100_000):
-        for _, record in await ledger.page(batch.batch_id, limit=10_000):
+    for batch in await reading.batches(ledger, 100_000):
+        for _, record in await reading.page(ledger, batch.batch_id, limit=10_000):
             recorded[record.track_id], amounts[record.track_id] = record.state, record.amount
     told.transfers, told.paid = len(recorded), len(executed)
     told.requests = sum(line["requests"] for line in executed.values())
@@ -135,7 +136,7 @@ async def _caught(store: Database) -> int:
 
 async def states(ledger_url: str) -> dict[State, int]:
     """How many transfers are not decided yet."""
-    ledger, store = payer.reading(ledger_url)
+    ledger, store = payer.open_ledger(ledger_url)
     try:
         return await payer.unfinished(ledger)
     finally:
@@ -316,8 +317,8 @@ def _disk(place: Path, *, mounted: bool) -> Generator[Path]:
 
 async def _without_intent(play: Play, ledger_url: str) -> int:
     """How many transfers the bank was asked for of which no intent is on record."""
-    ledger, store = payer.reading(ledger_url)
-    await ledger.now()  # there may have been no room for the tables
+    ledger, store = payer.open_ledger(ledger_url)
+    await ledger.time()  # there may have been no room for the tables
     rows = await store.fetch("SELECT track_id FROM paystar_payout_events WHERE after = 'sending'")
     await store.aclose()
     return len(play.get("ledger")["transfers"].keys() - {row["track_id"] for row in rows})
@@ -341,9 +342,9 @@ async def _cancellations(play: Play, told: dict[str, Any], style: Style, count: 
                 await _cancelled(paystar.payouts.advance, chunk_id, style, dice.uniform(0, 0.03))
     # Closed: what was under way has ended, and it was waited for.
     executed = await asyncio.to_thread(play.get, "ledger")
-    ledger, store = payer.reading(told["ledger"])
+    ledger, store = payer.open_ledger(told["ledger"])
     for track_id in executed["transfers"]:
-        record = await ledger.transfer("bank", told["application"]["id"], track_id)
+        record = await reading.find_transfer(ledger, "bank", told["application"]["id"], track_id)
         result.unrecorded += record is None or record.state not in {State.PENDING, State.SUCCESS}
     result.transfers, result.paid = 3 * count, len(executed["transfers"])
     result.duplicates = sum(line["count"] > 1 for line in executed["transfers"].values())

@@ -17,13 +17,15 @@ from paystar_async import Application, Paystar, Wallet, client
 from paystar_async.background import Background
 from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import Retry
+from paystar_async.payouts import gates, reading
 from paystar_async.payouts.advance import Advancer
 from paystar_async.payouts.agenda import Agenda
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.ledger import Ledger
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.product import Bank as BankProduct
 from paystar_async.payouts.product import WalletPayouts
 from paystar_async.payouts.records import LookBeforeSend, Policy
+from paystar_async.payouts.tables import Tables
 from tests.payouts.simulator.bank import HASHID, Bank, Repeats
 from tests.payouts.simulator.batches import drawn_batches, each
 from tests.payouts.simulator.engine import SimEngine
@@ -149,19 +151,19 @@ class Play:
             pause = LOOKS_EVERY * 10
             try:
                 for batch_id in [one for one in self.batches if first and one not in self.submitted]:
-                    await ledger.plan(product, batch_id, each(self.batches[batch_id]), policy=self.policy)
+                    await insert_batch(ledger, product, batch_id, each(self.batches[batch_id]), policy=self.policy)
                     self.submitted.add(batch_id)
                 first = False
                 pause = await self._round(host, agenda)
             except PaystarError as error:
                 self.world.note(f"{host.name} meets {type(error).__name__}: {error.args[0]}")
                 pause = 5.0
-                if ledger.tables.identity.failure is not None:
+                if ledger.identity.failure is not None:
                     host.die("a ledger that is another")
             await asyncio.sleep(pause)
             await host.awake()
 
-    def _work(self, host: Host) -> tuple[Agenda, Ledger, BankProduct | WalletPayouts]:
+    def _work(self, host: Host) -> tuple[Agenda, Tables, BankProduct | WalletPayouts]:
         paystar = Paystar(
             APPLICATION,
             wallet=WALLET,
@@ -173,11 +175,11 @@ class Play:
         )
         deliver = paystar._session().deliver  # pyright: ignore[reportPrivateUsage]
         product = WalletPayouts(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
-        ledger = Ledger(SimDatabase(self.store, host), clock=host.clock)
+        ledger = Tables(SimDatabase(self.store, host), clock=host.clock)
         background = Background()
         self.kept += [paystar, background]
         advancer = Advancer(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
-        return Agenda(ledger.tables, [product], advancer), ledger, product
+        return Agenda(ledger, [product], advancer), ledger, product
 
     async def _round(self, host: Host, agenda: Agenda) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
@@ -240,13 +242,13 @@ class Play:
             await asyncio.sleep(LOOKS_EVERY * 10 * (0.5 + self.world.dice.random()))
             if self.watch.settled():
                 continue
-            if ledger.tables.identity.failure is not None:
+            if ledger.identity.failure is not None:
                 _, ledger, product = self._work(host)
             with suppress(PaystarError):
-                if any(gate.closed for gate in await ledger.gates(product.name, product.account)):
+                if any(gate.closed for gate in await reading.gates(ledger, product.name, product.account)):
                     self.bank.refill()
                     self.world.note("operator resumes")
-                    await ledger.resume(product.name, product.account)
+                    await gates.resume(ledger, product.name, product.account)
 
     async def set_clocks(self) -> None:
         """Now and then somebody sets a wall clock."""
