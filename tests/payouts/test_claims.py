@@ -5,6 +5,7 @@ import random
 import pytest
 
 from paystar_async.payouts.claims import MAX_CATCH_UP_SECONDS, next_turn
+from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.records import Policy
 from tests.payouts.bank import Desk, each, transfers
 from tests.payouts.places import Place
@@ -50,13 +51,13 @@ def test_next_turn_idle_hour_earns_one_call() -> None:
 
 
 async def test_claim_late_call_slows_no_other(place: Place, desk: Desk) -> None:
-    await desk.ledger.plan(desk.product, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
     first, second, third = await desk.chunks("b")
     assert await desk.advancer.advance(first) is None
     turn = await desk.advancer.advance(second)
     assert turn is not None
-    place.passes(turn - await desk.advancer.now() + 0.2)
+    place.passes(turn - await desk.ledger.time() + 0.2)
     assert await desk.advancer.advance(second) is None
     next_turn_at = await desk.advancer.advance(third)
     assert next_turn_at is not None
-    assert 1.5 < next_turn_at - await desk.advancer.now() <= 1.81
+    assert 1.5 < next_turn_at - await desk.ledger.time() <= 1.81
