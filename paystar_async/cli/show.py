@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, Never, TextIO, cast
 
 import attrs
 from rich import box
@@ -42,6 +42,10 @@ class _SafeConsole(Console):
                 yield Segment(text, segment.style)
             else:
                 yield segment
+
+    def on_broken_pipe(self) -> Never:
+        """Raise the BrokenPipeError: whether a reader who went away matters, the command knows."""
+        raise  # rich calls this while it handles the error
 
 
 def output() -> Console:
@@ -99,15 +103,15 @@ def _let_go(stream: TextIO) -> None:
 def open_streams() -> None:
     """Make the three streams writable, whatever the process was started with.
 
-    A missing stream gets a stand-in, for a file opened later would take its place. A character that the encoding of a
-    stream lacks is replaced.
+    A missing stream gets a stand-in, for a file opened later would take its place. A character that the encoding of
+    stdout lacks is replaced, as the interpreter does on stderr.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
-            stream.reconfigure(errors="replace")
+    stdout = sys.stdout
+    if isinstance(stdout, io.TextIOWrapper):
+        stdout.reconfigure(errors="replace")
 
 
 def complain(error: PaystarError | str, *, hint: str = "") -> None:

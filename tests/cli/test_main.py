@@ -189,6 +189,18 @@ def test_output_unencodable_text_is_replaced(encoding: str, arguments: tuple[str
     assert ended.stdout.decode(encoding)
 
 
+def test_output_c_locale_text_is_replaced() -> None:
+    """Its stdout is ASCII with surrogateescape, which encodes no other character."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "paystar_async", "--help"],
+        env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
+        capture_output=True,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"Usage: paystar" in ended.stdout
+
+
 def test_sigterm_ends_sandbox_that_ignores_sigint() -> None:
     program = (
         "import signal, sys\n"

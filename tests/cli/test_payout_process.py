@@ -161,3 +161,20 @@ def test_a_report_that_cannot_be_written_leaves_the_status_that_is_true(file: Pa
     assert all_of_it(sandbox)
     assert ended.returncode == 0, ended.stderr
     assert "the answer cannot be written: No space left on device" in ended.stderr
+
+
+def test_run_reader_gone_exits_by_report(file: Path, sandbox: Sandbox) -> None:
+    sandbox.settings.settle_seconds = 0.0
+    command = (sys.executable, "-m", "paystar_async", "payout", "run", str(file), "--yes")
+    read, write = os.pipe()
+    os.close(read)
+    ended = subprocess.run(
+        [*command, "--ledger", str(file.parent / "payouts.db")],
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=60,
+    )
+    os.close(write)
+    assert all_of_it(sandbox)
+    assert ended.returncode == 0, ended.stderr
