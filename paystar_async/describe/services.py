@@ -116,16 +116,10 @@ def _laid_out(opening: str, parts: Sequence[str], closing: str) -> Iterator[str]
 
 def _nested(opening: str, value: str, others: Sequence[str], closing: str) -> Iterator[str]:
     """A call around a request value; a value too long for a line is laid out in its turn."""
-    whole = f"{opening}{', '.join((value, *others))}{closing}"
-    if len(whole) <= WIDTH:
-        yield whole
-        return
     indent = " " * (len(opening) - len(opening.lstrip()))
     name, _, arguments = value.removesuffix(")").partition("(")
-    yield opening
-    yield from _laid_out(f"{indent}    {name}(", arguments.split(", "), "),")
-    yield from (f"{indent}    {other}," for other in others)
-    yield f"{indent}{closing}"
+    lines = _laid_out(f"{indent}    {name}(", arguments.split(", "), "),")
+    return _laid_out(opening, ["\n".join(lines).strip().removesuffix(","), *others], closing)
 
 
 def _docstring(row: Endpoint) -> Iterator[str]:

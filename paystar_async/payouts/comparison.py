@@ -1,8 +1,9 @@
 """Compare the transfers of one deposit account with what the bank has of them."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import Settlement, TransferStatus
@@ -282,14 +283,8 @@ def _is_payment(record: TransferRecord, entry: Settlement) -> bool:
 
 
 def _under(track_id: str, entry: Settlement) -> Settlement:
-    return Settlement(
-        hashid=entry.hashid,
-        track_id=track_id,
-        status=entry.status,
-        message=entry.message,
-        ref_code=entry.ref_code,
-        extra=entry.extra,
-    )
+    entry_under: Settlement = evolve(cast("Any", entry), track_id=track_id)
+    return entry_under
 
 
 def _payment_name(entry: Settlement) -> str:

@@ -93,7 +93,7 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
         work += [_Reconciler(desk.ledger, product, row["deposit"], since) for row in rows]
     results = [await one.run() for one in work]
     return Reconciliation(
-        compared=sum(result.scope.count - len(result.scope.unseen) for result in results),
+        compared=sum(result.compared for result in results),
         learned=sum(result.learned for result in results),
         orphans=tuple(entry for result in results for entry in result.orphans),
         mismatches=tuple(dict.fromkeys(mismatch for result in results for mismatch in result.mismatches)),
@@ -116,7 +116,7 @@ class _Reconciler:
     listed: int = 0
     requests: int = 0
 
-    async def run(self) -> "_Result":
+    async def run(self) -> Reconciliation:
         """Walk the bank's list through the window, then look up what it did not show."""
         scope = await self._scope()
         comparison = Comparison(self.ledger, self.product, scope)
@@ -133,13 +133,13 @@ class _Reconciler:
             asked_at = await self.ledger.time()
             self.requests += len(piece)
             await comparison.add_found(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
-        return _Result(
-            scope=scope,
+        return Reconciliation(
+            compared=scope.count - len(scope.unseen),
             learned=comparison.learned,
-            orphans=comparison.orphans,
-            undated=comparison.undated,
-            mismatches=comparison.mismatches,
+            orphans=tuple(comparison.orphans),
+            mismatches=tuple(comparison.mismatches),
             missing=await self._missing(scope),
+            undated=comparison.undated,
             listed=self.listed,
             requests=self.requests,
         )
@@ -179,22 +179,10 @@ class _Reconciler:
                     return False
         return True
 
-    async def _missing(self, scope: Scope) -> list[str]:
+    async def _missing(self, scope: Scope) -> tuple[str, ...]:
         """Return the track_ids that were sent and were not found, unless that has changed meanwhile."""
         missing: list[str] = []
         for piece in pieces(sorted(scope.sent & scope.unseen), PAGE_SIZE):
             records = await reading.transfers(self.ledger, self.product.name, self.product.account, piece)
             missing += [track_id for track_id in piece if is_sent(records[track_id])]
-        return missing
-
-
-@frozen(kw_only=True)
-class _Result:
-    scope: Scope
-    learned: int
-    orphans: Sequence[Settlement]
-    undated: int
-    mismatches: Sequence[Mismatch]
-    missing: Sequence[str]
-    listed: int
-    requests: int
+        return tuple(missing)
