@@ -9,11 +9,11 @@ from typing import Annotated, Any
 from cyclopts import App, Parameter
 
 from paystar_async.cli.reading import field_value, is_document, seconds
-from paystar_async.cli.show import aside, complain, plain, preview, print_json, questions, unwritable, warn, whole
+from paystar_async.cli.show import agreed, complain, plain, preview, print_json, questions, unwritable, warn, whole
 from paystar_async.client import Paystar
 from paystar_async.describe import about, by_service, markdown, paths, repeats, service_doc, type_text
 from paystar_async.endpoint import Endpoint, Response, Safety
-from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.errors import PaystarError
 from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of, verify
 from paystar_async.table import TABLE
 
@@ -129,15 +129,7 @@ def _agreed(row: Endpoint, value: Call[Any], *, yes: bool) -> bool:
     preview(row, value, in_full=asked)
     if row.renews:
         warn("the new key is shown to nobody and kept by the key store alone; in memory it ends with this command")
-    if not (yes or asked):
-        raise ConfigurationError("nothing was sent: there is nobody to ask", hint="--yes sends it without asking")
-    if yes:
-        return True
-    aside().print("Send it? [y/N] ", end="")
-    answer = sys.stdin.readline()
-    if not answer:
-        aside().print()  # the line ended without one
-    return answer.strip().lower() in ("y", "yes")
+    return yes or agreed("Send it? [y/N] ")
 
 
 async def _send(client: Paystar, value: Call[Any], timeout: float | None) -> Response[Any]:

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.text import Text
 
 from paystar_async.cli.payout_show import WAITING, note, told
-from paystar_async.cli.show import complain, grid, money, warn
+from paystar_async.cli.show import agreed, complain, grid, money, warn
 from paystar_async.client import Paystar
-from paystar_async.errors import ConfigurationError, InvalidValue
+from paystar_async.errors import InvalidValue
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.report import Report
 from paystar_async.payouts.states import State
@@ -81,15 +81,3 @@ async def resolve(
     sys.stdout.write(f"{track_id}: {verdict}\n")
     report = await batch.report()
     return WAITING if report.needs_review.count else 0
-
-
-def agreed(question: str) -> bool:
-    """Ask the person at the terminal; raises ConfigurationError where there is none."""
-    if not sys.stdin.isatty():
-        raise ConfigurationError("nothing was sent: there is nobody to ask", hint="--yes goes ahead without asking")
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
-    if not answer:
-        sys.stderr.write("\n")
-    return answer.strip().lower() in ("y", "yes")

@@ -1,6 +1,7 @@
 """``paystar payout run``: plan, agree, pay, and say where everything stands."""
 
 import asyncio
+import sys
 from collections.abc import Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
@@ -9,9 +10,9 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from paystar_async.cli.payout_review import agreed, next_steps
+from paystar_async.cli.payout_review import next_steps
 from paystar_async.cli.payout_show import WAITING, note, show_report, show_total, status_of, told
-from paystar_async.cli.show import aside, complain, money, output, warnings_shown, written
+from paystar_async.cli.show import agreed, aside, complain, money, output, unwritable, warnings_shown
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded
@@ -55,8 +56,11 @@ async def pay(
         # What it says of itself – nothing was executed – is not true of the batch.
         complain(str(trouble), hint="what was sent is on record; once that is mended, the same command goes on")
         return WAITING
-    with written():
+    try:
         show_report(output(), report)
+        sys.stdout.flush()
+    except OSError as trouble:  # nobody may be interested: that changes nothing of what was done
+        unwritable(trouble)
     next_steps(report, file)
     return status_of(report)
 

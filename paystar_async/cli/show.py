@@ -78,16 +78,6 @@ def aside() -> Console:
     return _SafeConsole(file=cast("TextIO", _Beside()), stderr=True, highlight=False, markup=False)
 
 
-@contextmanager
-def written() -> Generator[None]:
-    """Write an answer, in which nobody may be interested: that is said, and changes nothing of what was done."""
-    try:
-        yield
-        sys.stdout.flush()
-    except OSError as trouble:
-        unwritable(trouble)
-
-
 def unwritable(trouble: OSError) -> None:
     """Say that an answer cannot be written, and let go of it."""
     _let_go(sys.stdout)
@@ -133,6 +123,24 @@ def warn(text: str) -> None:
 def _say(text: str, style: str, console: Console | None = None) -> None:
     # A server's message may hold what a terminal would obey.
     (console or aside()).print(Text(visible(text), style), soft_wrap=True)
+
+
+def agreed(question: str) -> bool:
+    """Ask the user at the terminal, and return True for a yes.
+
+    Args:
+        question: what is asked, and how it can be answered.
+
+    Raises:
+        ConfigurationError: there is no terminal, and so nobody to ask.
+    """
+    if not sys.stdin.isatty():
+        raise ConfigurationError("nothing was sent: there is nobody to ask", hint="--yes goes ahead without asking")
+    aside().print(question, end="", soft_wrap=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        aside().print()  # the line ended without one
+    return answer.strip().lower() in ("y", "yes")
 
 
 class _Warnings(logging.Handler):
