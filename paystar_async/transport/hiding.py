@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterable
+from threading import Lock
 from urllib.parse import quote, quote_plus
 
 from paystar_async.errors.text import visible
@@ -12,29 +13,46 @@ from paystar_async.values.secret import Secret
 
 LONGEST, LONGEST_SHOWN = 4_000, 1_000
 """Characters of a server's text that are looked at, and that are kept."""
+MAX_KEYS = 16
+"""Keys hidden beside the configured secrets: two for each of three realms, and those that they replaced."""
 
 
 class Hiding:
     """Hides secrets and personal numbers in what a server says.
 
     Args:
-        secrets: no text may show them.
+        secrets: what no text may show.
     """
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
-        self._secrets = _pattern(secrets)
-        self._harmless: set[str] = set()
+        self._secrets, self._keys = tuple(secrets), tuple[Secret, ...]()
+        self._lock = Lock()
+        self._hide(self._secrets)
+
+    def _hide(self, secrets: tuple[Secret, ...]) -> None:
+        # A server says the same few things all day, and the expressions take longer than reading the response. One
+        # tuple, since loops in other threads read it: a text that one pattern leaves alone may show a newer key.
+        self._pattern_and_harmless = _pattern(secrets), set[str]()
+        self._hidden = frozenset(secrets)  # last: ``add`` trusts it in other threads
+
+    def add(self, key: Secret) -> None:
+        """Hide a key in use, too; of the keys added, the last ``MAX_KEYS`` are hidden."""
+        if key in self._hidden:
+            return
+        with self._lock:
+            self._keys = (*self._keys, key)[-MAX_KEYS:]
+            self._hide((*self._secrets, *self._keys))
 
     def shown(self, text: str) -> str:
-        """The text without them, cut to a length one can read."""
-        if text in self._harmless:
+        """Return the text without them, cut to a length one can read."""
+        pattern, harmless = self._pattern_and_harmless
+        if text in harmless:
             return text
         # Twice: a secret that holds an invisible mark is found as it is, one that a mark was put into without it.
-        cut = visible(self._secrets.sub("***", text[:LONGEST]))
-        shown = scrub(self._secrets.sub("***", cut))[:LONGEST_SHOWN]
-        # A server says the same few things all day; the expressions take longer than reading the answer.
-        if shown == text and len(text) < 100 and len(self._harmless) < 100:
-            self._harmless.add(text)
+        cut = visible(pattern.sub("***", text[:LONGEST]))
+        shown = scrub(pattern.sub("***", cut))[:LONGEST_SHOWN]
+        if shown == text and len(text) < 100 and len(harmless) < 100:
+            harmless.add(text)
         return shown
 
 

@@ -34,7 +34,6 @@ from paystar_async.transport.hiding import Hiding
 from paystar_async.transport.refusal import fields_of, message_of
 from paystar_async.transport.retry_after import retry_after_seconds
 from paystar_async.transport.structure import structure
-from paystar_async.values.secret import Secret
 
 T = TypeVar("T")
 
@@ -73,8 +72,7 @@ class Wire:
     def __init__(self, accounts: Accounts, base_url: str, clock: Clock | None = None) -> None:
         self._accounts, self._base_url, self._clock = accounts, base_url, clock or SystemClock()
         self._forms: dict[int, Form] = {}
-        self._hiding: dict[Secret | None, Hiding] = {}
-        self._latest: tuple[Secret | None, Hiding | None] = None, None  # one tuple: loops in other threads read it too
+        self._hiding = Hiding(accounts.secrets())
 
     def page(self, endpoint: Endpoint, value: Call[Any]) -> str:
         """The address of a page row, its fields in the query."""
@@ -191,19 +189,9 @@ class Wire:
 
     def _shown(self, request: Request[Any], text: str) -> str:
         """A text of the server's without our secrets, which a server that echoes its input puts into it."""
-        key, hiding = self._latest
-        if key is not request.key or hiding is None:
-            hiding = self._hiding_of(request.key)
-            self._latest = request.key, hiding
-        return hiding.shown(text)
-
-    def _hiding_of(self, key: Secret | None) -> Hiding:
-        hiding = self._hiding.get(key)
-        if hiding is None:
-            if len(self._hiding) > 8:  # keys are renewed; what hides the old ones is dropped
-                self._hiding.clear()
-            hiding = self._hiding[key] = Hiding([*self._accounts.secrets(), *([key] if key is not None else [])])
-        return hiding
+        if request.key is not None:
+            self._hiding.add(request.key)
+        return self._hiding.shown(text)
 
 
 _ABOUT_HTTP = {

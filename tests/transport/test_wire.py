@@ -27,8 +27,10 @@ from paystar_async.models.identity import Match
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.table import BY_ID, RENEWALS
+from paystar_async.transport.hiding import MAX_KEYS
 from paystar_async.transport.refusal import MAX_FIELDS, MAX_MESSAGES
 from paystar_async.transport.wire import Wire
+from paystar_async.values.secret import Secret
 from paystar_async.version import USER_AGENT
 from tests.describe.planting import examples
 from tests.transport.asking import (
@@ -535,6 +537,19 @@ class TestAnEcho:
 
     def test_the_key_in_use_is_known(self) -> None:
         assert refused("gateway.create", envelope(0, None, f"Bearer {KEY.reveal()} x")).message == "Bearer *** x"
+
+    def test_decode_harmless_text_is_hidden_once_it_is_a_key(self) -> None:
+        wire = self.wire()
+
+        def decode(key: Secret) -> str:
+            body = envelope(1, {"is_matched": True}, "canary-key")
+            return wire.decode(request_of(example_of("identity.match_mobile"), key), 200, {}, body).message
+
+        assert decode(KEY) == decode(KEY) == "canary-key"
+        assert decode(Secret("canary-key")) == decode(KEY) == "***"
+        for number in range(MAX_KEYS):
+            decode(Secret(f"newer-key-{number}"))
+        assert decode(KEY) == "canary-key"
 
     def test_a_signature_is_known(self) -> None:
         sign = signed("anything")
