@@ -18,10 +18,13 @@ SELECT 1 AS closed FROM paystar_payout_gates
 WHERE product = :product AND account = :account AND deposit IN ('', :deposit)
 AND (held <> 0 OR halted IS NOT NULL OR short IS NOT NULL)
 """
+# Not ``due <= :at``, by which PostgreSQL may take a partial index of what is due: with statistics older than a batch it
+# takes that index for an empty one, and reads all chunks that wait for each one that it claims.
+_IS_DUE = "COALESCE(due, :at + 1) <= :at"
 CLAIM = f"""
 UPDATE paystar_payout_chunks SET work = 'wait', owner = :owner, until = :at + :lease, due = :at + :lease,
     runner = :runner, slot_until = :at + :slot, version = version + 1, attempt = attempt + 1
-WHERE chunk_id = :chunk_id AND version = :version AND work = 'send' AND due <= :at AND NOT EXISTS ({CLOSED})
+WHERE chunk_id = :chunk_id AND version = :version AND work = 'send' AND {_IS_DUE} AND NOT EXISTS ({CLOSED})
 AND (SELECT COUNT(*) FROM paystar_payout_chunks o WHERE o.work = 'wait' AND o.product = :product
     AND o.account = :account AND o.deposit = :deposit AND o.slot_until > :at) < :concurrency
 RETURNING {CHUNK}
@@ -71,7 +74,7 @@ RETURNING due
 """
 ASK = f"""
 UPDATE paystar_payout_chunks SET owner = :owner, until = :at + :lease, due = :at + :lease, version = version + 1
-WHERE chunk_id = :chunk_id AND version = :version AND work = 'ask' AND due <= :at AND (until IS NULL OR until <= :at)
+WHERE chunk_id = :chunk_id AND version = :version AND work = 'ask' AND {_IS_DUE} AND (until IS NULL OR until <= :at)
 RETURNING {CHUNK}
 """  # noqa: S608
 _HELD = f"SELECT {HELD} FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state IN"  # noqa: S608

@@ -37,7 +37,10 @@ SCHEMA = (
         looks BIGINT NOT NULL
     )
     """,
-    "CREATE INDEX paystar_payout_chunks_due ON paystar_payout_chunks (due) WHERE due IS NOT NULL",
+    # By account: what is due of one must not be read past for another.
+    """
+    CREATE INDEX paystar_payout_chunks_due ON paystar_payout_chunks (product, account, due) WHERE due IS NOT NULL
+    """,
     """
     CREATE INDEX paystar_payout_chunks_out ON paystar_payout_chunks (product, account, deposit, until)
     WHERE work = 'wait'
