@@ -192,8 +192,8 @@ async def _all_rows(cursor: "Cursor") -> list[Row]:
     return await cursor.fetchall()
 
 
-# Not psycopg_pool: its worker tasks outlive a loop that ends, with their connections and unraisable errors, and a server
-# that refuses a connection is told of after a timeout, without the reason.
+# Not psycopg_pool: where a loop ends without ``aclose``, its worker tasks leave connections and unraisable errors, and
+# a server that cannot be reached becomes a timeout without its reason.
 class _Links:
     """The connections of one event loop; forgotten by it, or together with it, they are closed."""
 
