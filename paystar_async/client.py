@@ -43,7 +43,7 @@ from paystar_async.transport.proxy import check_proxy
 from paystar_async.values.sealed import sealed
 
 if TYPE_CHECKING:
-    from paystar_async.payments.shop import Payments
+    from paystar_async.payments.service import Payments
     from paystar_async.payouts.desk import Desk
     from paystar_async.payouts.payouts import Payouts
     from paystar_async.transport.choose import GivenEngine
@@ -56,7 +56,7 @@ RENEWALS_AT_ONCE = 3
 
 
 def _payments_class() -> "type[Payments]":
-    from paystar_async.payments.shop import Payments
+    from paystar_async.payments.service import Payments
 
     return Payments
 
@@ -186,7 +186,7 @@ class Paystar:
     @service(_payments_class)
     def payments(self) -> "Payments":
         """Orders, and what becomes of them."""
-        from paystar_async.payments.orders import OrderStore
+        from paystar_async.payments.order_store import OrderStore
 
         gateway = self._accounts.gateway
         stored = partial(OrderStore.of, self._database, gateway)

@@ -42,7 +42,11 @@ def test_what_is_heavy_is_not_loaded_before_it_is_used(code: str) -> None:
 
     assert not names & HEAVY
     assert not names & {f"paystar_async.{room}" for room in ROOMS}
-    assert not names & {"paystar_async.payments.shop", "paystar_async.transport.wire", "paystar_async.transport.httpx"}
+    assert not names & {
+        "paystar_async.payments.service",
+        "paystar_async.transport.wire",
+        "paystar_async.transport.httpx",
+    }
 
 
 def test_the_package_alone_loads_next_to_nothing() -> None:

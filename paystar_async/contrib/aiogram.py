@@ -41,7 +41,7 @@ With python-telegram-bot (for Bale, ``.base_url("https://tapi.bale.ai/bot")`` on
 
 from contextlib import AsyncExitStack
 
-from paystar_async.contrib.life import Make, OnVerified, opened
+from paystar_async.contrib._lifespan import Make, OnVerified, opened
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import StartedPayment
 from paystar_async.values.money import Toman

@@ -16,8 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from inspect import isawaitable
 
 from paystar_async.client import Paystar
-from paystar_async.contrib.answers import answer_to
-from paystar_async.contrib.callback import (
+from paystar_async.contrib._callback import (
     HEADERS,
     AmountOf,
     BodyConsumed,
@@ -26,8 +25,8 @@ from paystar_async.contrib.callback import (
     handler_failed,
     returned,
 )
-from paystar_async.contrib.life import Make, OnVerified, opened
-from paystar_async.contrib.pages import Page, result
+from paystar_async.contrib._lifespan import Make, OnVerified, opened
+from paystar_async.contrib._responses import Page, answer_to, result
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment
 

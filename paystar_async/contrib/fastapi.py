@@ -28,8 +28,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from paystar_async import payments
 from paystar_async.client import Paystar
 from paystar_async.contrib import starlette
-from paystar_async.contrib.callback import AmountOf, NoPayment, name_of
-from paystar_async.contrib.pages import result
+from paystar_async.contrib._callback import AmountOf, NoPayment, name_of
+from paystar_async.contrib._responses import result
 from paystar_async.contrib.starlette import (
     HandlerFailed,
     Next,

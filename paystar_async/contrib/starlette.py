@@ -18,8 +18,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from paystar_async.client import Paystar
-from paystar_async.contrib.answers import answer_to
-from paystar_async.contrib.callback import (
+from paystar_async.contrib._callback import (
     HEADERS,
     AmountOf,
     BodyConsumed,
@@ -28,8 +27,8 @@ from paystar_async.contrib.callback import (
     handler_failed,
     returned,
 )
-from paystar_async.contrib.life import Make, OnVerified, opened
-from paystar_async.contrib.pages import Page, result
+from paystar_async.contrib._lifespan import Make, OnVerified, opened
+from paystar_async.contrib._responses import Page, answer_to, result
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment
 

@@ -57,7 +57,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any, cast
 
 from paystar_async.client import Paystar
-from paystar_async.contrib.life import Make, OnVerified, opened
+from paystar_async.contrib._lifespan import Make, OnVerified, opened
 from paystar_async.errors import ConfigurationError
 
 try:

@@ -1,7 +1,7 @@
 """Payments through the gateway: what the payer brings back, and what it is worth once it is asked about."""
 
 from paystar_async.payments.callback import Callback
-from paystar_async.payments.order import Order, State
+from paystar_async.payments.models import Order, State
 from paystar_async.payments.outcomes import (
     AmountMismatch,
     Cancelled,
@@ -12,7 +12,7 @@ from paystar_async.payments.outcomes import (
     Undecided,
     Verified,
 )
-from paystar_async.payments.started import StartedPayment
+from paystar_async.payments.payment_page import StartedPayment
 
 __all__ = [
     "AmountMismatch",

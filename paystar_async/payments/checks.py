@@ -14,10 +14,10 @@ from attrs import define, field, frozen
 from paystar_async.background import Job
 from paystar_async.errors import InvalidRequest
 from paystar_async.payments.callback import Callback
-from paystar_async.payments.desk import Desk, Examined
-from paystar_async.payments.judge import not_paid
-from paystar_async.payments.order import State
+from paystar_async.payments.models import State
 from paystar_async.payments.outcomes import Payment, PaymentOutcome
+from paystar_async.payments.processor import Desk, Examined
+from paystar_async.payments.verification import not_paid
 
 MAX_CHECKS = 32
 """Checks under way at once in one event loop, whatever their orders; the others wait without a deadline of theirs."""

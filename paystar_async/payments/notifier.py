@@ -12,8 +12,8 @@ from paystar_async.background import Job
 from paystar_async.clock import Clock
 from paystar_async.errors import StorageError
 from paystar_async.events import logger
-from paystar_async.payments.order import Order
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.models import Order
+from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import Payment
 from paystar_async.values.mask import scrub
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
+from typing import Protocol, cast
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -12,16 +13,58 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST
 from paystar_async.sandbox.body_limit import BodyLimit
-from paystar_async.sandbox.connection import Connection, connection_of
 from paystar_async.sandbox.control import control_routes, exact_route
-from paystar_async.sandbox.envelope import Refusal, Reply, json_reply
-from paystar_async.sandbox.identification import INVALID_INPUT, INVALID_REQUEST
 from paystar_async.sandbox.pages.payment import payment_page
 from paystar_async.sandbox.pages.render import asset_routes
-from paystar_async.sandbox.reading import UnsupportedBody, read_fields
-from paystar_async.sandbox.world import Once, World
+from paystar_async.sandbox.requests import UnsupportedBody, read_fields
+from paystar_async.sandbox.responses import Refusal, Reply, json_reply
+from paystar_async.sandbox.state import Once, World
 from paystar_async.table import TABLE
+
+_NAME = "paystar_sandbox.connection"
+
+
+class Connection(Protocol):
+    """Where a request came from, and where its answer goes.
+
+    Attributes:
+        connected: whether the fault ``refused`` was asked about before the request was sent.
+        patience: seconds until the other side stops waiting; None when only it knows.
+    """
+
+    @property
+    def connected(self) -> bool: ...  # noqa: D102
+
+    @property
+    def patience(self) -> float | None: ...  # noqa: D102
+
+    async def drop(self) -> None:
+        """Break the connection instead of answering."""
+        ...
+
+
+class AnyServer:
+    """A server the sandbox knows nothing of: the best it can do is to fail."""
+
+    connected = False
+    patience: float | None = None
+
+    async def drop(self) -> None:
+        """Break the connection instead of answering."""
+        raise ConnectionResetError("dropped by the sandbox")
+
+
+def put_connection(scope: Scope, connection: Connection) -> None:
+    """Name the connection of this request."""
+    scope.setdefault("extensions", {})[_NAME] = connection
+
+
+def connection_of(scope: Scope) -> Connection:
+    """The connection of this request."""
+    return cast("Connection", scope.get("extensions", {}).get(_NAME) or AnyServer())
+
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 

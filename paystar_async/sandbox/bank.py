@@ -14,17 +14,14 @@ from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
 from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
-from paystar_async.sandbox.book import Book, Entry, Line
-from paystar_async.sandbox.envelope import Refusal, Reply, success
-from paystar_async.sandbox.identification import INVALID_INPUT, Gatekeeper, Raw, make_identity
-from paystar_async.sandbox.keys import Keys
-from paystar_async.sandbox.moments import gregorian_text
+from paystar_async.sandbox.authentication import INVALID_INPUT, Gatekeeper, Keys, Raw, make_identity
+from paystar_async.sandbox.clock import gregorian_text
+from paystar_async.sandbox.ledger import Book, Entry, Line, debits, earlier_credits, statement
 from paystar_async.sandbox.payments import MISMATCH, NOT_VERIFIABLE, Payment, Payments
-from paystar_async.sandbox.people import Person, account_of_iban, make_iban, make_people, owner_of
-from paystar_async.sandbox.reading import request_class, structure
-from paystar_async.sandbox.sample import sample
+from paystar_async.sandbox.requests import request_class, structure
+from paystar_async.sandbox.responses import Refusal, Reply, success
 from paystar_async.sandbox.settings import Settings
-from paystar_async.sandbox.statement import debits, earlier_credits, statement
+from paystar_async.sandbox.test_data import Person, account_of_iban, make_iban, make_people, owner_of, sample
 from paystar_async.values.banks import bank_by_card, bank_by_id
 
 _LIST_LENGTH = 20

@@ -2,7 +2,7 @@
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from paystar_async.sandbox.envelope import json_reply
+from paystar_async.sandbox.responses import json_reply
 
 MAX_CONTROL_BYTES = 1 << 20
 """Bytes of a control's body."""

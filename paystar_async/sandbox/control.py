@@ -17,13 +17,12 @@ from starlette.routing import Route
 from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.describe.openapi import document
 from paystar_async.errors import PaystarError
-from paystar_async.sandbox.envelope import json_reply
 from paystar_async.sandbox.faults import KINDS, Fault
-from paystar_async.sandbox.origin import is_own
 from paystar_async.sandbox.pages.dashboard import dashboard
-from paystar_async.sandbox.reading import load_json
+from paystar_async.sandbox.requests import load_json
+from paystar_async.sandbox.responses import is_own, json_reply
 from paystar_async.sandbox.settings import DESCRIPTIONS, MAX_RIAL, is_rial
-from paystar_async.sandbox.world import World
+from paystar_async.sandbox.state import World
 from paystar_async.values.secret import Secret
 
 Wish = Mapping[str, Any]

@@ -8,8 +8,8 @@ from starlette.types import ASGIApp, Message, Scope
 
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import NotSent, Unanswered
-from paystar_async.sandbox.connection import put_connection
-from paystar_async.sandbox.world import World
+from paystar_async.sandbox.app import put_connection
+from paystar_async.sandbox.state import World
 from paystar_async.table import TABLE
 from paystar_async.transport.engine import Headers
 

@@ -9,8 +9,8 @@ from attrs import define, field, frozen
 
 from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import ConfigurationError
-from paystar_async.sandbox.envelope import Refusal, Reply, json_reply
-from paystar_async.sandbox.identification import refused_key
+from paystar_async.sandbox.authentication import refused_key
+from paystar_async.sandbox.responses import Refusal, Reply, json_reply
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
 from paystar_async.table import BY_ID
 

@@ -11,10 +11,10 @@ from attrs import define, field
 
 from paystar_async.clock import Clock
 from paystar_async.models.gateway import CreatePayment, GatewayStatus
-from paystar_async.sandbox.book import short_name
-from paystar_async.sandbox.envelope import Refusal
-from paystar_async.sandbox.people import Person
+from paystar_async.sandbox.ledger import short_name
+from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings
+from paystar_async.sandbox.test_data import Person
 from paystar_async.values.mask import mask_card
 
 TOKEN_USED, ABOVE_CEILING, UNKNOWN_REF_NUM, ALREADY_VERIFIED, MISMATCH, NOT_VERIFIABLE = -3, -4, -5, -6, -7, -8

@@ -6,7 +6,7 @@ from starlette.types import ASGIApp
 
 from paystar_async.sandbox.app import make_app
 from paystar_async.sandbox.engine import SandboxEngine
-from paystar_async.sandbox.world import World
+from paystar_async.sandbox.state import World
 
 
 class Sandbox(World):

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paystar_async.errors import ConfigurationError
-from paystar_async.sandbox.connection import put_connection
+from paystar_async.sandbox.app import put_connection
 from paystar_async.sandbox.sandbox import Sandbox
 from paystar_async.settings import LOOPBACK
 

@@ -50,8 +50,8 @@ _HOLD_ARGUMENTS = (
     "paystar_async.services",
     "paystar_async.models.",
     "paystar_async.values.",
-    "paystar_async.payments.shop",
-    "paystar_async.payments.starting",
+    "paystar_async.payments.service",
+    "paystar_async.payments.processor",
 )
 """Modules whose frames hold a caller's values as they were given; above and below them travel masked requests."""
 

@@ -16,7 +16,7 @@ from paystar_async import Paystar
 from paystar_async.contrib import aiohttp as with_aiohttp
 from paystar_async.contrib import fastapi as with_fastapi
 from paystar_async.contrib import starlette as with_starlette
-from paystar_async.contrib.callback import AmountOf
+from paystar_async.contrib._callback import AmountOf
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
 from tests.contrib.browsing import browsing, token_in

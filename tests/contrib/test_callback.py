@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async import Paystar
-from paystar_async.contrib import callback as callback_module
-from paystar_async.contrib.callback import LONGEST, MOST_FIELDS, NoPayment, returned
+from paystar_async.contrib import _callback as callback_module
+from paystar_async.contrib._callback import LONGEST, MOST_FIELDS, NoPayment, returned
 from paystar_async.errors import InvalidValue
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop

@@ -17,7 +17,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Mount, Route
 
 from paystar_async import Paystar
-from paystar_async.contrib.callback import NoPayment
+from paystar_async.contrib._callback import NoPayment
 from paystar_async.contrib.starlette import (
     exception_handlers,
     page,

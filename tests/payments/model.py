@@ -28,8 +28,8 @@ from paystar_async.errors import (
 )
 from paystar_async.models.gateway import Created, GatewayStatus, GatewayTransaction, Verified
 from paystar_async.payments import Payment
-from paystar_async.payments.order import Order, State
-from paystar_async.payments.shop import Payments
+from paystar_async.payments.models import Order, State
+from paystar_async.payments.service import Payments
 
 AMOUNT = 50_000
 SIGN_SECONDS = 600.0

@@ -8,7 +8,7 @@ from typing import Protocol
 import pytest
 
 from paystar_async.clock import ManualClock
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.order_store import OrderStore
 from paystar_async.storage.choose import database
 from paystar_async.storage.database import Database
 from paystar_async.values.secret import Secret

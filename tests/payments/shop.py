@@ -10,7 +10,7 @@ from attrs import define, field
 
 from paystar_async import Callback, Gateway, Paystar
 from paystar_async.payments import Payment, StartedPayment
-from paystar_async.payments.order import Order
+from paystar_async.payments.models import Order
 from paystar_async.sandbox import Sandbox
 from tests.support import QuickClock
 

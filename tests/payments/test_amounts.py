@@ -15,7 +15,7 @@ from paystar_async import Callback
 from paystar_async.errors import Unanswered
 from paystar_async.payments import AmountMismatch, Payment, Undecided, Verified
 from paystar_async.payments.amounts import MAX_FEE_FACTOR, judge_amount
-from paystar_async.payments.order import State
+from paystar_async.payments.models import State
 from tests.payments.shop import AMOUNT, BACK, Shop
 from tests.support import Engine, QuickClock, Reply, Sent, client, ok, refused
 

@@ -12,7 +12,7 @@ from paystar_async import Callback
 from paystar_async.errors import InvalidRequest, PaystarError, Unauthenticated
 from paystar_async.payments import Cancelled, Declined, Payment, Undecided, Verified
 from paystar_async.payments.checks import OrderChecks, Result
-from paystar_async.payments.desk import Examined
+from paystar_async.payments.processor import Examined
 from tests.payments.shop import AMOUNT, Shop, open_shop
 from tests.support import settled
 

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from paystar_async import Callback
 from paystar_async.models.gateway import GatewayStatus
-from paystar_async.payments.order import LIFE, State
+from paystar_async.payments.models import LIFE, State
 from tests.payments.model import AMOUNT, TROUBLES, Money, Worker, World
 
 WORKERS = 2

@@ -10,9 +10,9 @@ import pytest
 
 from paystar_async.errors import InvalidValue, StorageError
 from paystar_async.payments import Payment, Verified
+from paystar_async.payments.models import State
 from paystar_async.payments.notifier import MIN_LEASE_SECONDS
-from paystar_async.payments.order import State
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import Shop, open_shop
 from tests.payments.test_sweep import until
 from tests.support import RunningClock

@@ -8,11 +8,10 @@ from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from paystar_async.payments.desk import Desk
-from paystar_async.payments.finding import Finding
-from paystar_async.payments.judge import Judge
-from paystar_async.payments.order import Order, State
+from paystar_async.payments.models import Finding, Order, State
 from paystar_async.payments.outcomes import Expired
+from paystar_async.payments.processor import Desk
+from paystar_async.payments.verification import Judge
 from tests.payments import test_machine as machine
 from tests.payments.model import Store
 

@@ -20,8 +20,8 @@ from paystar_async.errors import (
     Unanswered,
 )
 from paystar_async.payments import Verified
-from paystar_async.payments.order import State
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.models import State
+from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, BACK, Shop, open_shop, token_of
 from tests.support import GATEWAY, Engine, client, in_turn, ok, refused
 

@@ -20,8 +20,8 @@ from paystar_async.errors import (
     UnknownOrder,
 )
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
-from paystar_async.payments.order import State
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.models import State
+from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, Shop, open_shop, token_of
 from tests.support import settled
 

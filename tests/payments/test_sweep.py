@@ -10,8 +10,8 @@ from attrs import evolve
 
 from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable
 from paystar_async.payments import AmountMismatch, Declined, Expired, Undecided, Verified
-from paystar_async.payments.order import LIFE, State
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.models import LIFE, State
+from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, BACK, Shop
 from tests.support import Engine, RunningClock, Sent, client, in_turn, ok, refused, settled
 
@@ -480,7 +480,7 @@ async def test_run_goes_on_when_a_pass_breaks_off_and_ends_when_it_is_cancelled(
 
 
 async def test_a_full_pass_is_followed_by_the_next_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paystar_async.payments.shop.SWEEP_LIMIT", 2)
+    monkeypatch.setattr("paystar_async.payments.service.SWEEP_LIMIT", 2)
     for number in range(5):
         shop.pay(await shop.start(f"o-{number}"))
     shop.clock.advance(60)

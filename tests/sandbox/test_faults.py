@@ -6,8 +6,8 @@ import pytest
 from paystar_async.clock import ManualClock
 from paystar_async.endpoint import Realm
 from paystar_async.sandbox import FaultKind, Sandbox
-from paystar_async.sandbox.envelope import INVALID_ACCESS
 from paystar_async.sandbox.faults import KINDS
+from paystar_async.sandbox.responses import INVALID_ACCESS
 from paystar_async.table import BY_ID
 from tests.sandbox.merchant import Merchant, envelope
 

@@ -12,15 +12,15 @@ from attrs import frozen
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
-from paystar_async.sandbox.book import Asked, Book, Entry
+from paystar_async.sandbox.authentication import RENEWABLE
 from paystar_async.sandbox.faults import FaultKind
-from paystar_async.sandbox.journal import Exchange
-from paystar_async.sandbox.keys import RENEWABLE
+from paystar_async.sandbox.ledger import Asked, Book, Entry
 from paystar_async.sandbox.pages.language import Language, accepted_language, language_of
 from paystar_async.sandbox.pages.render import page
-from paystar_async.sandbox.pages.told import FAULTS
+from paystar_async.sandbox.pages.texts import FAULTS
+from paystar_async.sandbox.request_log import Exchange
 from paystar_async.sandbox.settings import Settings
-from paystar_async.sandbox.world import Advancing, World
+from paystar_async.sandbox.state import Advancing, World
 from paystar_async.table import TABLE
 from paystar_async.values.mask import mask_account, mask_iban
 

@@ -3,7 +3,7 @@
 import re
 from enum import StrEnum
 
-from paystar_async.sandbox.moments import jalali, tehran
+from paystar_async.sandbox.clock import jalali, tehran
 from paystar_async.sandbox.pages.texts import TEXTS
 
 _PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")

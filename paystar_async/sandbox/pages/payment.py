@@ -7,11 +7,10 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import RedirectResponse
 from starlette.responses import Response as HttpResponse
 
-from paystar_async.sandbox.envelope import Refusal
-from paystar_async.sandbox.origin import is_own
 from paystar_async.sandbox.pages.language import Language, language_of
 from paystar_async.sandbox.pages.render import page
 from paystar_async.sandbox.payments import Callback, Choice, Payment, Payments
+from paystar_async.sandbox.responses import Refusal, is_own
 from paystar_async.values.banks import bank_by_card
 from paystar_async.values.card import is_valid_card
 from paystar_async.values.digits import compact

@@ -10,8 +10,7 @@ import pytest
 from paystar_async.sandbox import FaultKind, Settings
 from paystar_async.sandbox.pages import render
 from paystar_async.sandbox.pages.language import Language, accepted_language, language_of
-from paystar_async.sandbox.pages.texts import TEXTS
-from paystar_async.sandbox.pages.told import FAULTS
+from paystar_async.sandbox.pages.texts import FAULTS, TEXTS
 
 FA, EN = Language.FA, Language.EN
 TEMPLATES = Path(render.__file__).parent / "templates"

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paystar_async import ManualClock, Paystar
-from paystar_async.contrib.life import opened
+from paystar_async.contrib._lifespan import opened
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
 from tests.contrib.browsing import paid

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from paystar_async.accounts import signature
-from paystar_async.sandbox.reading import load_json, unfold
+from paystar_async.sandbox.requests import load_json, unfold
 from paystar_async.table import TABLE
 from paystar_async.values.secret import Secret
 from tests.sandbox.merchant import Merchant, envelope, example_fields

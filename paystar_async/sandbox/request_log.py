@@ -11,9 +11,9 @@ from attrs import define, field
 
 from paystar_async.endpoint import Endpoint
 from paystar_async.models.base import fields_of
-from paystar_async.sandbox.envelope import Reply
+from paystar_async.sandbox.authentication import Raw
 from paystar_async.sandbox.faults import Plan
-from paystar_async.sandbox.identification import Raw
+from paystar_async.sandbox.responses import Reply
 from paystar_async.table import TABLE
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import described, scrub

@@ -10,9 +10,9 @@ from starlette.requests import Request as HttpRequest
 from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import FieldInfo, fields_of
-from paystar_async.sandbox.envelope import Refusal
-from paystar_async.sandbox.identification import INVALID_INPUT, INVALID_REQUEST, Raw
+from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST, Raw
 from paystar_async.sandbox.lenient import RECEIVED, ReceivedWalletTransfer, as_text, callback_method, whole_number
+from paystar_async.sandbox.responses import Refusal
 
 Tree = dict[str, object]
 

@@ -10,7 +10,7 @@ from attrs import evolve
 from paystar_async.accounts import Accounts, Gateway
 from paystar_async.endpoint import Realm
 from paystar_async.errors import ConfigurationError, ForeignRecord, StorageCorrupt, StorageError
-from paystar_async.payments.order import Attempt, Order, State
+from paystar_async.payments.models import Attempt, Order, State
 from paystar_async.payments.outcomes import Verified
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
 from paystar_async.values.secret import Secret

@@ -4,7 +4,7 @@ from datetime import date, timedelta
 
 import pytest
 
-from paystar_async.sandbox.moments import gregorian_text, jalali, jalali_text
+from paystar_async.sandbox.clock import gregorian_text, jalali, jalali_text
 
 
 def test_a_moment_is_shown_in_tehran_time() -> None:

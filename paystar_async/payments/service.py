@@ -7,19 +7,22 @@ from typing import TypeVar, cast, overload
 from weakref import WeakKeyDictionary
 
 import anyio
+from attrs import define, field
 
 from paystar_async.background import Background, Job
 from paystar_async.clock import Clock, checked_seconds
 from paystar_async.errors import (
     ConfigurationError,
     InvalidValue,
+    PaystarError,
     UnknownOrder,
 )
+from paystar_async.events import logger
 from paystar_async.models.gateway import Allotment, CreatePayment, VerifyPayment
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.checks import Arrival, OrderChecks
 from paystar_async.payments.confirm import Confirming
-from paystar_async.payments.desk import Desk, contradiction, named, refused
+from paystar_async.payments.models import Order
 from paystar_async.payments.notifier import (
     DEFAULT_TIMEOUT_SECONDS,
     MAX_TIMEOUT_SECONDS,
@@ -27,14 +30,49 @@ from paystar_async.payments.notifier import (
     Notifier,
     Subscriber,
 )
-from paystar_async.payments.order import Order
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import Payment
-from paystar_async.payments.rounds import Rounds
-from paystar_async.payments.started import StartedPayment
-from paystar_async.payments.starting import start
+from paystar_async.payments.payment_page import StartedPayment
+from paystar_async.payments.processor import Desk, contradiction, named, refused, start
 from paystar_async.services import GatewayCalls
 from paystar_async.values.sealed import private_async
+from paystar_async.wake_event import WakeEvent
+
+
+@define(eq=False)
+class Rounds:
+    """One sweeper at work.
+
+    Attributes:
+        background: the jobs of the event loop it belongs to.
+        clock: how to wait.
+        stopped: whether it is to end.
+    """
+
+    background: Background
+    clock: Clock
+    stopped: bool = False
+    _wake: WakeEvent = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._wake = WakeEvent(self.clock)
+
+    async def run(self, once: Callable[[], Awaitable[bool]], every: float) -> None:
+        """Make rounds; ``once`` says whether there is more to do at once."""
+        while not self.stopped:
+            try:
+                more = await once()
+            except PaystarError as error:
+                logger.warning("payments: a sweep broke off: %s", error)
+                more = False
+            if not more and not self.stopped:
+                await self._wake.sleep(every)
+
+    def stop(self) -> None:
+        """End: at once if it sleeps, else after the order it is at."""
+        self.stopped = True
+        self._wake.set()
+
 
 H = TypeVar("H", bound=Handler)
 

@@ -12,16 +12,16 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
+from paystar_async.sandbox.authentication import Raw
 from paystar_async.sandbox.bank import Bank
-from paystar_async.sandbox.book import Line
 from paystar_async.sandbox.clock import SandboxClock
-from paystar_async.sandbox.envelope import Refusal
 from paystar_async.sandbox.faults import Fault, FaultKind, Faults
-from paystar_async.sandbox.identification import Raw
-from paystar_async.sandbox.journal import Exchange, Journal
+from paystar_async.sandbox.ledger import Line
 from paystar_async.sandbox.payments import Callback, Choice
-from paystar_async.sandbox.people import Person
+from paystar_async.sandbox.request_log import Exchange, Journal
+from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
+from paystar_async.sandbox.test_data import Person
 
 
 @runtime_checkable

@@ -4,7 +4,7 @@ import base64
 import hashlib
 from html.parser import HTMLParser
 
-from paystar_async.payments.started import SCRIPT, SCRIPT_SOURCE, StartedPayment
+from paystar_async.payments.payment_page import SCRIPT, SCRIPT_SOURCE, StartedPayment
 
 TOKEN = 'a"><script>alert(1)</script>&=+ ت'
 URL = (

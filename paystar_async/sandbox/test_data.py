@@ -1,14 +1,19 @@
-"""The people, cards and accounts that exist in the sandbox. All of them are made up; all check digits fit."""
+"""An answer for a row the bank knows nothing of, read off its type: a new endpoint answers from its first day."""
 
 import random
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Annotated, Any, get_args, get_origin
 
+import attrs
 from attrs import frozen
 
+from paystar_async.models.base import fields_of
 from paystar_async.values.banks import BANKS
 from paystar_async.values.card import is_valid_card
 from paystar_async.values.national_id import is_valid_national_id
+from paystar_async.values.secret import Secret
 
 _FIRST = ("علی", "زهرا", "رضا", "مریم", "حسین", "نرگس", "امیر", "سارا")
 _LAST = ("مرادی", "کریمی", "رضایی", "احمدی", "موسوی", "جعفری", "صادقی", "نوری")
@@ -80,3 +85,22 @@ def _digits(dice: random.Random, count: int, first: str = "0123456789") -> str:
 def _endings(stem: str) -> list[str]:
     """The stem with each digit behind it: one of them is the check digit."""
     return [f"{stem}{digit}" for digit in range(10)]
+
+
+_PLAIN: Mapping[Any, object] = {bool: True, int: 10_000, float: 1.0, str: "sample", Secret: "sample", object: "sample"}
+
+
+def sample(annotation: Any) -> object:
+    """JSON that reads as the annotated type."""
+    if annotation in _PLAIN:
+        return _PLAIN[annotation]
+    if get_origin(annotation) is Annotated:
+        return sample(get_args(annotation)[0])
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return next(iter(annotation)).value
+    if isinstance(annotation, type) and attrs.has(annotation):
+        return {one.name: sample(one.annotation) for one in fields_of(annotation) if one.name != "extra"}
+    if get_origin(annotation) in (list, tuple):
+        return [sample(get_args(annotation)[0])]
+    # A union: what it holds when it holds something.
+    return next((sample(part) for part in get_args(annotation) if part is not type(None)), None)

@@ -15,7 +15,8 @@ from paystar_async.clock import Clock
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
-from paystar_async.sandbox.envelope import Refusal
+from paystar_async.sandbox.clock import jalali_text, tehran
+from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings
 
 Asked = TypeVar("Asked", Transfer, WalletTransfer)
@@ -219,3 +220,39 @@ class Book(Generic[Asked]):
             else:
                 entry.status, entry.message = "success", "انتقال با موفقیت انجام شد"
                 entry.ref_code = "".join(self._dice.choices(string.digits, k=12))
+
+
+_MONTH = 30 * 86_400
+
+StatementLine = tuple[float, dict[str, object]]
+"""When it was, and the line itself."""
+
+
+def statement(lines: Iterable[StatementLine], first: str, last: str) -> list[dict[str, object]]:
+    """The lines from one day to another, both included, oldest first; days are Gregorian ``YYYY-MM-DD``."""
+    return [line for at, line in sorted(lines, key=lambda line: line[0]) if first <= f"{tehran(at):%Y-%m-%d}" <= last]
+
+
+def debits(entries: Iterable[Entry[Transfer]]) -> Iterator[StatementLine]:
+    """What went out; a transfer that came back is not in it."""
+    for entry in entries:
+        if entry.status != "failed":
+            note = f"انتقال {entry.asked.track_id}"
+            yield entry.at, _line(entry.at, debit=entry.asked.amount, trace=entry.hashid, note=note)
+
+
+def earlier_credits(dice: random.Random, opened_at: float) -> Iterator[StatementLine]:
+    """Three sums that came in during the month before."""
+    for number in range(1, 4):
+        at = opened_at - dice.uniform(0, _MONTH)
+        yield at, _line(at, credit=dice.randrange(1_000_000, 500_000_000, 10_000), trace=f"seed{number}", note="واریز")
+
+
+def _line(at: float, *, trace: str, note: str, credit: int = 0, debit: int = 0) -> dict[str, object]:
+    return {
+        "credit_amount": credit,
+        "debit_amount": debit,
+        "transaction_trace": trace,
+        "transaction_date_time": jalali_text(at),
+        "additional": {"additionalInfo2": note},
+    }

@@ -10,9 +10,8 @@ from attrs import evolve
 
 from paystar_async.errors import ForeignRecord, SchemaMismatch, StorageCorrupt, StorageError
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
-from paystar_async.payments.finding import Finding
-from paystar_async.payments.order import LOOKS, Order, State
-from paystar_async.payments.orders import OrderStore
+from paystar_async.payments.models import LOOKS, Finding, Order, State
+from paystar_async.payments.order_store import OrderStore
 from tests.payments.places import PLACES, Place, make_place
 
 AMOUNT = 50_000

@@ -13,11 +13,11 @@ from urllib.parse import parse_qs
 import anyio
 
 from paystar_async.client import Paystar
-from paystar_async.contrib.pages import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
+from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
 from paystar_async.events import logger
 from paystar_async.payments import Callback, Payment
-from paystar_async.payments.desk import named, refused
+from paystar_async.payments.processor import named, refused
 from paystar_async.values.kind import Kind, kind_of
 from paystar_async.values.money import GatewayAmount
 

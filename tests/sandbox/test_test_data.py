@@ -13,7 +13,7 @@ from paystar_async.models.base import Call, answer_type, answered, no_extra, sen
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.app import table_routes
 from paystar_async.sandbox.bank import Bank
-from paystar_async.sandbox.sample import sample
+from paystar_async.sandbox.test_data import sample
 from paystar_async.table import TABLE
 from paystar_async.transport.structure import structure
 from paystar_async.values.text import Hashid

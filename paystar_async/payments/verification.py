@@ -24,7 +24,7 @@ from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
 from paystar_async.payments.amounts import judge_amount
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import is_passing
-from paystar_async.payments.finding import Finding
+from paystar_async.payments.models import Finding
 from paystar_async.payments.outcomes import (
     AmountMismatch,
     Cancelled,

@@ -3,11 +3,20 @@
 import json
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
+from starlette.requests import Request as HttpRequest
 
 from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.settings import Settings
+
+
+def is_own(request: HttpRequest) -> bool:
+    """Whether a page of this very origin sends it, or a program: those name no origin."""
+    origin = request.headers.get("origin")
+    return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
+
 
 INVALID_ACCESS = "دسترسی نامعتبر"
 """How a key is refused: with this message beside code 4 or 5, or with no code of its own."""
