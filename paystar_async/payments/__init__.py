@@ -1,7 +1,7 @@
 """Payments through the gateway: what the payer brings back, and what it is worth once it is asked about."""
 
 from paystar_async.payments.callback import Callback
-from paystar_async.payments.models import Order, State
+from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.outcomes import (
     AmountMismatch,
     Cancelled,
@@ -21,10 +21,10 @@ __all__ = [
     "Declined",
     "Expired",
     "Order",
+    "OrderStatus",
     "Payment",
     "PaymentOutcome",
     "StartedPayment",
-    "State",
     "Undecided",
     "Verified",
 ]

@@ -14,9 +14,9 @@ from attrs import define, field, frozen
 from paystar_async.background import Job
 from paystar_async.errors import InvalidRequest
 from paystar_async.payments.callback import Callback
-from paystar_async.payments.models import State
+from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.outcomes import Payment, PaymentOutcome
-from paystar_async.payments.processor import Desk, Examined
+from paystar_async.payments.processor import Examined, PaymentProcessor
 from paystar_async.payments.verification import not_paid
 
 MAX_CHECKS = 32
@@ -123,7 +123,7 @@ class OrderChecks:
         with self._waiting(turn):
             yield Arrival(number=self._arrivals, turn=turn)
 
-    async def check(self, desk: Desk, callback: Callback, arrival: Arrival) -> PaymentOutcome:
+    async def check(self, desk: PaymentProcessor, callback: Callback, arrival: Arrival) -> PaymentOutcome:
         """Check a callback of a stored order when its turn has come, unless a check meanwhile served it.
 
         Args:
@@ -168,7 +168,7 @@ class OrderChecks:
             raise (turn.error or RuntimeError("a check brought nothing")).with_traceback(None)
         return turn.payment
 
-    async def _check(self, desk: Desk, callback: Callback) -> tuple[Result, tuple[Job[None], ...]]:
+    async def _check(self, desk: PaymentProcessor, callback: Callback) -> tuple[Result, tuple[Job[None], ...]]:
         as_of = self._arrivals
 
         def note_request() -> None:
@@ -180,9 +180,9 @@ class OrderChecks:
             order = await desk.load(callback.order_id)
             attempt = order.attempt(ref_num)
             if order.verified is not None:
-                examined = Examined(outcome=order.outcome(ref_num), notifications=await desk.tell(order))
-            elif attempt is not None and (callback.says_paid or attempt.state is State.OPEN):
-                examined = await desk.examine(order, ref_num, callback, on_request=note_request)
+                examined = Examined(outcome=order.outcome(ref_num), notifications=await desk.notify(order))
+            elif attempt is not None and (callback.says_paid or attempt.state is OrderStatus.OPEN):
+                examined = await desk.process(order, ref_num, callback, on_request=note_request)
             else:
                 examined = Examined(outcome=order.outcome(ref_num))
         except Exception as error:

@@ -24,7 +24,7 @@ from paystar_async.payments.outcomes import (
 
 
 @frozen(kw_only=True)
-class Finding:
+class VerificationResult:
     """What the gateway says of a payment.
 
     Attributes:
@@ -58,7 +58,7 @@ LOOKS = (60.0, 120.0, 240.0, 360.0, 480.0, 540.0)
 """When an open payment is looked after, in seconds after it was started."""
 LOOK_AGAIN = 300.0
 """Seconds between the looks after those: two in the time a late payment can be verified."""
-LIFE = 1800.0
+ORDER_LIFETIME_SECONDS = 1800.0
 """Seconds after which a payment that was not made never will be: the page has long closed."""
 LONGEST_PAUSE = 6 * 3600.0
 QUIET = 120.0
@@ -67,7 +67,7 @@ SOON = 60.0
 """Seconds after which a payment is looked after again when a verify was sent for it."""
 
 
-class State(StrEnum):
+class OrderStatus(StrEnum):
     """Where a payment, or an order, stands."""
 
     OPEN = "open"
@@ -78,16 +78,16 @@ class State(StrEnum):
     MISMATCH = "mismatch"
 
 
-_STATE_OF: dict[type[PaymentOutcome], State] = {
-    Cancelled: State.CANCELLED,
-    Declined: State.DECLINED,
-    Expired: State.EXPIRED,
-    AmountMismatch: State.MISMATCH,
+_STATE_OF: dict[type[PaymentOutcome], OrderStatus] = {
+    Cancelled: OrderStatus.CANCELLED,
+    Declined: OrderStatus.DECLINED,
+    Expired: OrderStatus.EXPIRED,
+    AmountMismatch: OrderStatus.MISMATCH,
 }
 
 
 @frozen(kw_only=True)
-class Attempt:
+class PaymentAttempt:
     """One payment that was started for an order.
 
     Attributes:
@@ -104,7 +104,7 @@ class Attempt:
     ref_num: str
     payment_amount: int | None = None
     paid_amount: int | None = None
-    state: State = State.OPEN
+    state: OrderStatus = OrderStatus.OPEN
     reason: str = ""
     created_at: float = 0.0
     unpaid_at: float = 0.0
@@ -119,19 +119,19 @@ class Attempt:
         for seconds in LOOKS:
             if self.created_at + seconds > now:
                 return self.created_at + seconds
-        over = now - self.created_at - LIFE
+        over = now - self.created_at - ORDER_LIFETIME_SECONDS
         return now + min(max(LOOK_AGAIN, over / 2), LONGEST_PAUSE)
 
     def outcome(self, amount: int) -> PaymentOutcome:
         """What became of it, as far as it is stored."""
         match self.state:
-            case State.CANCELLED:
+            case OrderStatus.CANCELLED:
                 return Cancelled()
-            case State.DECLINED:
+            case OrderStatus.DECLINED:
                 return Declined(reason=self.reason)
-            case State.EXPIRED:
+            case OrderStatus.EXPIRED:
                 return Expired(reason=self.reason)
-            case State.MISMATCH:
+            case OrderStatus.MISMATCH:
                 return AmountMismatch(expected=amount, got=self.paid_amount)
             case _:
                 return Undecided(reason="it is not decided yet")
@@ -162,28 +162,28 @@ class Order:
     version: int = 0
     now: float = 0.0
     created_at: float = 0.0
-    chosen: str | None = None
+    reserved_ref_num: str | None = None
     chosen_at: float = 0.0
     verified: Verified | None = field(default=None, repr=False)
     verified_at: float = 0.0
     told_at: float | None = None
     tell_at: float = 0.0
     tries: int = 0
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[PaymentAttempt, ...] = ()
 
     @property
-    def state(self) -> State:
+    def state(self) -> OrderStatus:
         """Where it stands: open while any of its payments is, else as the last one ended."""
         if self.verified is not None:
-            return State.VERIFIED
-        if not self.attempts or any(one.state is State.OPEN for one in self.attempts):
-            return State.OPEN
+            return OrderStatus.VERIFIED
+        if not self.attempts or any(one.state is OrderStatus.OPEN for one in self.attempts):
+            return OrderStatus.OPEN
         return self.attempts[-1].state
 
     @property
     def reason(self) -> str:
         """Why it ended, in words."""
-        return self.attempts[-1].reason if self.state not in (State.OPEN, State.VERIFIED) else ""
+        return self.attempts[-1].reason if self.state not in (OrderStatus.OPEN, OrderStatus.VERIFIED) else ""
 
     @property
     def next_look(self) -> float | None:
@@ -193,13 +193,13 @@ class Order:
         return min((one.next_look for one in self.attempts if one.next_look is not None), default=None)
 
     @property
-    def due(self) -> list[Attempt]:
+    def due(self) -> list[PaymentAttempt]:
         """Its payments that are to be looked after now."""
         if self.verified is not None:
             return []
         return [one for one in self.attempts if one.next_look is not None and one.next_look <= self.now]
 
-    def attempt(self, ref_num: str) -> Attempt | None:
+    def attempt(self, ref_num: str) -> PaymentAttempt | None:
         """The payment of this ref_num, if it is one of this order's."""
         return next((one for one in self.attempts if one.ref_num == ref_num), None)
 
@@ -210,7 +210,7 @@ class Order:
     def outcome(self, ref_num: str) -> PaymentOutcome:
         """What became of one of its payments, as far as it is stored."""
         if self.verified is not None:
-            if self.chosen == ref_num:
+            if self.reserved_ref_num == ref_num:
                 return self.verified
             return Declined(reason="the order was paid by another payment; what was paid here goes back to the payer")
         one = self.attempt(ref_num)
@@ -218,7 +218,7 @@ class Order:
 
     def started(self, ref_num: str, payment_amount: int | None) -> "Order":
         """With a payment that waits for its payer."""
-        fresh = Attempt(
+        fresh = PaymentAttempt(
             ref_num=ref_num,
             payment_amount=payment_amount,
             created_at=self.now,
@@ -227,13 +227,13 @@ class Order:
         )
         return evolve(self, attempts=(*(one for one in self.attempts if one.ref_num != ref_num), fresh))
 
-    def binding(self, ref_num: str) -> "Order":
+    def reserve(self, ref_num: str) -> "Order":
         """Bound to a payment that is about to be verified, which is looked after soon, whatever comes of that."""
         one = self.attempt(ref_num)
         assert one is not None, "a payment of another order was to be verified"  # noqa: S101
         soon = self.now + SOON
-        again = evolve(one, state=State.OPEN, reason="", next_look=min(one.next_look or soon, soon))
-        return evolve(self._with(again), chosen=ref_num, chosen_at=self.now)
+        again = evolve(one, state=OrderStatus.OPEN, reason="", next_look=min(one.next_look or soon, soon))
+        return evolve(self._with(again), reserved_ref_num=ref_num, chosen_at=self.now)
 
     def leased(self, seconds: float) -> "Order":
         """With what is due now put off: somebody is at it, and another comes in so long if they do not live."""
@@ -242,7 +242,7 @@ class Order:
         attempts = tuple(evolve(one, next_look=until) if one.ref_num in refs else one for one in self.attempts)
         return evolve(self, attempts=attempts)
 
-    def learning(self, ref_num: str, finding: Finding, *, looked: bool, tell_in: float) -> "Order":
+    def learning(self, ref_num: str, finding: VerificationResult, *, looked: bool, tell_in: float) -> "Order":
         """After what was found out of one of its payments.
 
         Args:
@@ -252,60 +252,60 @@ class Order:
             tell_in: seconds until another may tell of it, where this verifies it.
         """
         one = self.attempt(ref_num)
-        if one is None or self.verified is not None or one.state is State.MISMATCH:
+        if one is None or self.verified is not None or one.state is OrderStatus.MISMATCH:
             return self  # a verdict on the amount is final
         if isinstance(finding.outcome, Verified):
-            if self.chosen in (None, ref_num):
+            if self.reserved_ref_num in (None, ref_num):
                 return self._verified(ref_num, finding.outcome, tell_in)
-            return self._with(evolve(one, state=State.OPEN, next_look=self.now + SOON))
+            return self._with(evolve(one, state=OrderStatus.OPEN, next_look=self.now + SOON))
         if finding.settled:
             if isinstance(finding.outcome, AmountMismatch):
                 one = evolve(one, paid_amount=finding.outcome.got)
             return self._ended(one, _STATE_OF[type(finding.outcome)], finding.reason)
         # Unpaid now, it may be paid a moment later, and a verify that is still on its way be carried out then.
-        quiet = self.chosen != ref_num or self.now > self.chosen_at + QUIET
-        over = self.now >= one.created_at + LIFE and (quiet or not finding.unpaid)
+        quiet = self.reserved_ref_num != ref_num or self.now > self.chosen_at + QUIET
+        over = self.now >= one.created_at + ORDER_LIFETIME_SECONDS and (quiet or not finding.unpaid)
         if looked and finding.lapses and over:
-            return self._ended(one, State.EXPIRED, "it was never paid" if finding.unpaid else finding.reason)
+            return self._ended(one, OrderStatus.EXPIRED, "it was never paid" if finding.unpaid else finding.reason)
         if finding.unpaid:
             one = evolve(one, unpaid_at=max(one.unpaid_at, finding.asked_at))
         if looked:
             # Paid, and verify brought nothing: there is not much time to try again.
             hurry = not finding.unpaid and not quiet and one.in_time(self.now)
             one = evolve(one, next_look=self.now + SOON if hurry else one.look_after(self.now))
-        free = finding.unpaid and quiet and self.chosen == ref_num
-        return evolve(self._with(one), chosen=None if free else self.chosen)
+        free = finding.unpaid and quiet and self.reserved_ref_num == ref_num
+        return evolve(self._with(one), reserved_ref_num=None if free else self.reserved_ref_num)
 
-    def telling(self, seconds: float) -> "Order":
+    def claim_notification(self, seconds: float) -> "Order":
         """While somebody tells of it."""
         return evolve(self, tell_at=self.now + seconds)
 
-    def told(self) -> "Order":
+    def notified(self) -> "Order":
         """When all have been told."""
         return evolve(self, told_at=self.now)
 
-    def untold(self) -> "Order":
+    def notification_failed(self) -> "Order":
         """When telling failed: again in a while, and ever more rarely."""
         return evolve(self, tries=self.tries + 1, tell_at=self.now + min(SOON * 2**self.tries, 3600.0))
 
-    def _with(self, attempt: Attempt) -> "Order":
+    def _with(self, attempt: PaymentAttempt) -> "Order":
         attempts = tuple(attempt if one.ref_num == attempt.ref_num else one for one in self.attempts)
         return evolve(self, attempts=attempts)
 
     def _verified(self, ref_num: str, receipt: Verified, tell_in: float) -> "Order":
         ended = tuple(
-            evolve(one, next_look=None, state=State.VERIFIED if one.ref_num == ref_num else one.state)
+            evolve(one, next_look=None, state=OrderStatus.VERIFIED if one.ref_num == ref_num else one.state)
             for one in self.attempts
         )
         return evolve(
             self,
-            chosen=ref_num,
+            reserved_ref_num=ref_num,
             verified=receipt,
             verified_at=self.now,
             tell_at=self.now + tell_in,
             attempts=ended,
         )
 
-    def _ended(self, one: Attempt, state: State, reason: str) -> "Order":
+    def _ended(self, one: PaymentAttempt, state: OrderStatus, reason: str) -> "Order":
         ended = evolve(one, state=state, reason=reason, next_look=None)
-        return evolve(self._with(ended), chosen=None if self.chosen == one.ref_num else self.chosen)
+        return evolve(self._with(ended), reserved_ref_num=None if self.reserved_ref_num == one.ref_num else self.reserved_ref_num)

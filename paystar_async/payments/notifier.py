@@ -118,9 +118,9 @@ class Notifier:
         try:
             async with self._slots:
                 leased = await self._lease_again(order) if has_waited else order
-                if leased is None or leased.chosen is None or leased.verified is None:
+                if leased is None or leased.reserved_ref_num is None or leased.verified is None:
                     return
-                succeeded = await self._call_all(leased.payment(leased.chosen, leased.verified))
+                succeeded = await self._call_all(leased.payment(leased.reserved_ref_num, leased.verified))
             await self._note(leased, succeeded=succeeded)
         except StorageError as error:
             logger.warning(
@@ -141,7 +141,7 @@ class Notifier:
                 return
             if not succeeded and found.tell_at != leased.tell_at:
                 return  # somebody else notifies by now
-            if await self._store.put(found, found.told() if succeeded else found.untold()) is not None:
+            if await self._store.put(found, found.notified() if succeeded else found.notification_failed()) is not None:
                 return
 
     async def _lease_again(self, order: Order) -> Order | None:
@@ -149,7 +149,7 @@ class Notifier:
         found = await self._store.find(order.order_id)
         if found is None or found.told_at is not None or found.tell_at != order.tell_at:
             return None
-        return await self._store.put(found, found.telling(self.lease_seconds))
+        return await self._store.put(found, found.claim_notification(self.lease_seconds))
 
     async def _call_all(self, payment: Payment) -> bool:
         """Call every handler, all at once; return whether all of them succeeded."""

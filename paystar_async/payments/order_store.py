@@ -10,7 +10,7 @@ from attrs import evolve
 from paystar_async.accounts import Accounts, Gateway
 from paystar_async.endpoint import Realm
 from paystar_async.errors import ConfigurationError, ForeignRecord, StorageCorrupt, StorageError
-from paystar_async.payments.models import Attempt, Order, State
+from paystar_async.payments.models import Order, OrderStatus, PaymentAttempt
 from paystar_async.payments.outcomes import Verified
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
 from paystar_async.values.secret import Secret
@@ -151,13 +151,13 @@ class OrderStore:
                 await self._keep(transaction, after.order_id, one)
         return evolve(after, version=after.version + 1)
 
-    async def due(self, state: State, limit: int) -> list[str]:
+    async def due(self, state: OrderStatus, limit: int) -> list[str]:
         """The order_ids of those in a state for which it is time, the longest overdue first."""
         async with self._tables() as database:
             parameters: Parameters = {"gateway": self._gateway, "state": state.value, "limit": limit}
             return [row["order_id"] for row in await database.fetch(_DUE, parameters)]
 
-    async def _keep(self, transaction: Transaction, order_id: str, one: Attempt) -> None:
+    async def _keep(self, transaction: Transaction, order_id: str, one: PaymentAttempt) -> None:
         columns = self._key(
             order_id,
             ref_num=one.ref_num,
@@ -194,7 +194,7 @@ def _columns(order: Order) -> dict[str, Any]:
         "state": order.state.value,
         "reason": order.reason,
         "next_look": order.next_look,
-        "chosen": order.chosen,
+        "chosen": order.reserved_ref_num,
         "chosen_at": order.chosen_at,
         "verified_at": order.verified_at,
         "tracking_code": receipt.tracking_code,
@@ -209,14 +209,14 @@ def _columns(order: Order) -> dict[str, Any]:
 def _order(rows: list[Row]) -> Order:
     row = rows[0]
     try:
-        verified = State(row["state"]) is State.VERIFIED
+        verified = OrderStatus(row["state"]) is OrderStatus.VERIFIED
         return Order(
             order_id=row["order_id"],
             amount=row["amount"],
             version=row["version"],
             now=row["now"],
             created_at=row["created_at"],
-            chosen=row["chosen"],
+            reserved_ref_num=row["chosen"],
             chosen_at=row["chosen_at"],
             verified=Verified(
                 tracking_code=row["tracking_code"],
@@ -235,12 +235,12 @@ def _order(rows: list[Row]) -> Order:
         raise StorageCorrupt("an order is stored with a state that is none") from None
 
 
-def _attempt(row: Row) -> Attempt:
-    return Attempt(
+def _attempt(row: Row) -> PaymentAttempt:
+    return PaymentAttempt(
         ref_num=row["p_ref_num"],
         payment_amount=row["p_payment_amount"],
         paid_amount=row["p_paid_amount"],
-        state=State(row["p_state"]),
+        state=OrderStatus(row["p_state"]),
         reason=row["p_reason"],
         created_at=row["p_created_at"],
         unpaid_at=row["p_unpaid_at"],

@@ -22,12 +22,12 @@ from paystar_async.errors import (
 from paystar_async.events import logger
 from paystar_async.models.gateway import Created, CreatePayment
 from paystar_async.payments.callback import Callback
-from paystar_async.payments.models import Order, State
+from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.notifier import Notifier
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome, Undecided, Verified
 from paystar_async.payments.payment_page import StartedPayment
-from paystar_async.payments.verification import Case, Judge
+from paystar_async.payments.verification import PaymentVerifier, VerificationRequest
 from paystar_async.services import GatewayCalls
 from paystar_async.values.integer import integer
 from paystar_async.values.kind import Kind, kind_of, shown
@@ -64,7 +64,7 @@ class Examined:
     notifications: tuple[Job[None], ...] = ()
 
 
-class Desk:
+class PaymentProcessor:
     """What is done about the orders of one store, in one event loop.
 
     Args:
@@ -82,7 +82,7 @@ class Desk:
         """The stored order; raises InvalidValue for what no order is called: out of an address it may be anything."""
         return await self.store.find(_ORDER_ID.convert(order_id, "order_id"))
 
-    async def examine(
+    async def process(
         self,
         order: Order,
         ref_num: str,
@@ -105,18 +105,18 @@ class Desk:
             StorageError: the store cannot be used; what was found out is found again.
         """
         one = order.attempt(ref_num)
-        if one is None or order.verified is not None or one.state is State.MISMATCH:
+        if one is None or order.verified is not None or one.state is OrderStatus.MISMATCH:
             return Examined(outcome=order.outcome(ref_num))
         notifications: list[Job[None]] = []
-        case = Case(
+        case = VerificationRequest(
             order_id=order.order_id,
             ref_num=ref_num,
             amount=order.amount,
             payment_amount=one.payment_amount,
             callback=callback,
-            in_time=one.state is State.OPEN and one.in_time(order.now),
-            closed=one.state is State.EXPIRED,
-            is_only_one=all(other is one or other.state is not State.OPEN for other in order.attempts),
+            in_time=one.state is OrderStatus.OPEN and one.in_time(order.now),
+            closed=one.state is OrderStatus.EXPIRED,
+            is_only_one=all(other is one or other.state is not OrderStatus.OPEN for other in order.attempts),
             at=order.now,
             on_request=on_request,
         )
@@ -124,7 +124,7 @@ class Desk:
         async def claim() -> PaymentOutcome | None:
             return await self._bind(order.order_id, ref_num, notifications)
 
-        finding = await Judge(self._gateway, self._timeout, case, claim).find_out()
+        finding = await PaymentVerifier(self._gateway, self._timeout, case, claim).find_out()
         tell_in = 0.0 if self.notifier.is_idle else self.notifier.lease_seconds
         while True:
             fresh = await self.load(order.order_id)
@@ -138,7 +138,7 @@ class Desk:
             if not self.notifier.is_idle:
                 notifications.append(self.notifier.notify(stored))
         outcome = finding.outcome
-        if stored.verified is not None or (one is not None and one.state is State.MISMATCH):
+        if stored.verified is not None or (one is not None and one.state is OrderStatus.MISMATCH):
             outcome = stored.outcome(ref_num)
         elif isinstance(outcome, Verified):
             # Proved, and the order is bound to another by now: that one is decided first.
@@ -151,11 +151,11 @@ class Desk:
             notifications=tuple(notifications),
         )
 
-    async def tell(self, order: Order) -> tuple[Job[None], ...]:
+    async def notify(self, order: Order) -> tuple[Job[None], ...]:
         """Notify the handlers of a verified order in the background, unless it is done, or somebody is at it."""
         if self.notifier.is_idle or order.verified is None or order.told_at is not None or order.tell_at > order.now:
             return ()
-        leased = await self.store.put(order, order.telling(self.notifier.lease_seconds))
+        leased = await self.store.put(order, order.claim_notification(self.notifier.lease_seconds))
         return (self.notifier.notify(leased),) if leased is not None else ()
 
     async def sweep(self, limit: int, stop: Callable[[], bool], *, wait: bool = True) -> tuple[int, list[Payment]]:
@@ -168,8 +168,8 @@ class Desk:
         """
         limit = _LIMIT.convert(limit, "limit")
         self.notifier.cancel_overdue()
-        open_ones = await self.store.due(State.OPEN, limit)
-        untold = [] if self.notifier.is_idle else await self.store.due(State.VERIFIED, limit)
+        open_ones = await self.store.due(OrderStatus.OPEN, limit)
+        untold = [] if self.notifier.is_idle else await self.store.due(OrderStatus.VERIFIED, limit)
         decided: list[Payment] = []
         notifications: list[Job[None]] = []
         broken: list[StorageError] = []
@@ -194,7 +194,7 @@ class Desk:
                     break
                 notified += 1
                 try:
-                    notifications.extend(await self.tell(await self.load(order_id)))
+                    notifications.extend(await self.notify(await self.load(order_id)))
                 except StorageError as error:
                     broken.append(error)
         if broken:
@@ -212,7 +212,7 @@ class Desk:
         order, decided = leased, list[Payment]()
         for ref_num in due:
             try:
-                notifications.extend((await self.examine(order, ref_num, looked=True)).notifications)
+                notifications.extend((await self.process(order, ref_num, looked=True)).notifications)
             except StorageError:
                 raise
             except PaystarError as error:
@@ -222,7 +222,7 @@ class Desk:
                 logger.exception("payments: order %s cannot be looked after", scrub(order_id))
             order = await self.load(order_id)
             one = order.attempt(ref_num)
-            if one is not None and one.state is not State.OPEN:
+            if one is not None and one.state is not OrderStatus.OPEN:
                 decided.append(order.payment(ref_num, order.outcome(ref_num)))
         return decided
 
@@ -232,16 +232,16 @@ class Desk:
         while True:
             order = await self.load(order_id)
             one = order.attempt(ref_num)
-            if order.verified is not None or (one is not None and one.state is State.MISMATCH):
+            if order.verified is not None or (one is not None and one.state is OrderStatus.MISMATCH):
                 return order.outcome(ref_num)
-            if order.chosen in (None, ref_num):
-                if await self.store.put(order, order.binding(ref_num)) is not None:
+            if order.reserved_ref_num in (None, ref_num):
+                if await self.store.put(order, order.reserve(ref_num)) is not None:
                     return None
             elif asked:
                 return Undecided(reason=_BUSY)
             else:
                 asked = True
-                notifications.extend((await self.examine(order, order.chosen)).notifications)
+                notifications.extend((await self.process(order, order.reserved_ref_num)).notifications)
 
     async def load(self, order_id: str) -> Order:
         """Return an order that was stored; raise StorageError where it is gone."""
@@ -278,7 +278,9 @@ def named(order_id: str) -> str:
 _START_AGAIN = "nobody has its page, so nobody can pay it: start the order again"
 
 
-async def start(desk: Desk, gateway: GatewayCalls, asked: CreatePayment, timeout: float | None) -> StartedPayment:
+async def start(
+    desk: PaymentProcessor, gateway: GatewayCalls, asked: CreatePayment, timeout: float | None
+) -> StartedPayment:
     """Start a payment of an order; ``Payments.start`` says what it raises."""
     order = await desk.store.begin(asked.order_id, asked.amount)
     if order.amount != asked.amount:
@@ -300,12 +302,14 @@ async def start(desk: Desk, gateway: GatewayCalls, asked: CreatePayment, timeout
     )
 
 
-async def _ask_of_earlier(desk: Desk, order: Order) -> None:
+async def _ask_of_earlier(desk: PaymentProcessor, order: Order) -> None:
     """Whether the payer has paid already and did not come back; refuses an order that is paid."""
-    asked = {order.chosen, *(one.ref_num for one in order.attempts[-1:] if one.state is State.OPEN)} - {None}
+    asked = {order.reserved_ref_num, *(one.ref_num for one in order.attempts[-1:] if one.state is OrderStatus.OPEN)} - {
+        None
+    }
     for ref_num in sorted(filter(None, asked)):
         try:
-            await desk.notifier.wait((await desk.examine(order, ref_num)).notifications)
+            await desk.notifier.wait((await desk.process(order, ref_num)).notifications)
         except StorageError:
             raise
         except PaystarError as error:
@@ -327,7 +331,7 @@ async def _create(gateway: GatewayCalls, asked: CreatePayment, timeout: float | 
     return created
 
 
-async def _keep(desk: Desk, asked: CreatePayment, created: Created) -> None:
+async def _keep(desk: PaymentProcessor, asked: CreatePayment, created: Created) -> None:
     """Store a payment before anybody can pay it."""
     while True:
         order = await desk.store.begin(asked.order_id, asked.amount)

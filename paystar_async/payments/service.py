@@ -33,14 +33,14 @@ from paystar_async.payments.notifier import (
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import Payment
 from paystar_async.payments.payment_page import StartedPayment
-from paystar_async.payments.processor import Desk, contradiction, named, refused, start
+from paystar_async.payments.processor import PaymentProcessor, contradiction, named, refused, start
 from paystar_async.services import GatewayCalls
 from paystar_async.values.sealed import private_async
 from paystar_async.wake_event import WakeEvent
 
 
 @define(eq=False)
-class Rounds:
+class PeriodicTask:
     """One sweeper at work.
 
     Attributes:
@@ -96,9 +96,9 @@ class Payments(Confirming):
         self._subscribers: list[Subscriber] = []
         self._store: OrderStore | None = None
         # By event loop: what waits in one cannot be woken from another, which may be closed by now.
-        self._desks: WeakKeyDictionary[Background, Desk] = WeakKeyDictionary()
+        self._desks: WeakKeyDictionary[Background, PaymentProcessor] = WeakKeyDictionary()
         self._checks: WeakKeyDictionary[Background, OrderChecks] = WeakKeyDictionary()
-        self._rounds: set[Rounds] = set()
+        self._rounds: set[PeriodicTask] = set()
 
     @private_async
     async def start(
@@ -328,14 +328,14 @@ class Payments(Confirming):
         if (desk := self._desks.pop(background, None)) is not None:
             desk.notifier.close()
 
-    def _desk(self) -> Desk:
+    def _desk(self) -> PaymentProcessor:
         if self._store is None:
             self._store = self._stored()
         background, _ = self._flows()
         desk = self._desks.get(background)
         if desk is None:
             notifier = Notifier(self._store, self._subscribers, self._start, self._clock)
-            desk = self._desks[background] = Desk(self._store, self._gateway, self._timeout, notifier)
+            desk = self._desks[background] = PaymentProcessor(self._store, self._gateway, self._timeout, notifier)
         return desk
 
     def _start(self, work: Callable[[], Awaitable[None]]) -> Job[None]:
@@ -348,11 +348,11 @@ class Payments(Confirming):
             return False
         return True
 
-    def _round(self) -> Rounds:
+    def _round(self) -> PeriodicTask:
         self._desk()
-        return Rounds(self._flows()[0], self._clock)
+        return PeriodicTask(self._flows()[0], self._clock)
 
-    async def _sweep_on(self, rounds: Rounds, every: float) -> None:
+    async def _sweep_on(self, rounds: PeriodicTask, every: float) -> None:
         async def once() -> bool:
             count, _ = await self._desk().sweep(SWEEP_LIMIT, lambda: rounds.stopped, wait=False)
             return count >= SWEEP_LIMIT

@@ -24,7 +24,7 @@ from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
 from paystar_async.payments.amounts import judge_amount
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import is_passing
-from paystar_async.payments.models import Finding
+from paystar_async.payments.models import VerificationResult
 from paystar_async.payments.outcomes import (
     AmountMismatch,
     Cancelled,
@@ -72,7 +72,7 @@ class Receipt:
 
 
 @frozen(kw_only=True)
-class Case:
+class VerificationRequest:
     """A payment to be judged, as the store has it.
 
     Attributes:
@@ -111,7 +111,7 @@ class Case:
         )
 
 
-class Judge:
+class PaymentVerifier:
     """Finds out what one payment is worth.
 
     Args:
@@ -121,7 +121,7 @@ class Judge:
         claim: called before it is verified.
     """
 
-    def __init__(self, gateway: GatewayCalls, timeout: float, case: Case, claim: Claim) -> None:
+    def __init__(self, gateway: GatewayCalls, timeout: float, case: VerificationRequest, claim: Claim) -> None:
         self._gateway, self._case, self._claim = gateway, case, claim
         self._timeout = min(timeout, CALL_SECONDS)
         self._refusal: PaystarError | None = None
@@ -134,7 +134,7 @@ class Judge:
         """Rial that verify named, if it was answered."""
         self._tried: Receipt | None = None
 
-    async def find_out(self) -> Finding:
+    async def find_out(self) -> VerificationResult:
         """Ask verify, the inquiry, or both.
 
         Raises:
@@ -159,7 +159,7 @@ class Judge:
                 return self._unanswered(error)
             if not self._is_ours(found):
                 logger.error("payments: the inquiry answers for another payment than was asked about")
-                return Finding(outcome=Undecided(reason="the inquiry answers for another payment"))
+                return VerificationResult(outcome=Undecided(reason="the inquiry answers for another payment"))
             if found.status != GatewayStatus.UNVERIFIED or self._proof is not None or case.closed:
                 return await self._read(found)
             receipt = _receipt(found, brought)
@@ -171,11 +171,11 @@ class Judge:
                 return finding
         return self._undecided("the inquiry says UNVERIFIED")
 
-    async def _verify(self, receipt: Receipt) -> Finding | None:
+    async def _verify(self, receipt: Receipt) -> VerificationResult | None:
         """What verify says; None where the inquiry has to decide."""
         kept = await self._claim()
         if kept is not None:
-            return Finding(outcome=kept)
+            return VerificationResult(outcome=kept)
         case, self._tried, self._refusal = self._case, receipt, None
         case.on_request()
         try:
@@ -204,7 +204,7 @@ class Judge:
         elif case.in_time and not isinstance(
             judge_amount(case.amount, payment_amount=case.payment_amount), AmountMismatch
         ):
-            return Finding(outcome=proof, settled=True)
+            return VerificationResult(outcome=proof, settled=True)
         self._proof = proof
         return None
 
@@ -224,7 +224,7 @@ class Judge:
                 timeout=self._timeout,
             )
 
-    async def _read(self, found: GatewayTransaction) -> Finding:
+    async def _read(self, found: GatewayTransaction) -> VerificationResult:
         case, receipt = self._case, _receipt(found, self._case.brought)
         match found.status:
             case GatewayStatus.SUCCEED:
@@ -232,19 +232,19 @@ class Judge:
             case GatewayStatus.CANCELLED | GatewayStatus.FAILED | GatewayStatus.REVERSED if self._proof is not None:
                 return self._undecided(f"verify went well, and the inquiry says {found.status.value}")
             case GatewayStatus.CANCELLED:
-                return Finding(outcome=Cancelled(), settled=True)
+                return VerificationResult(outcome=Cancelled(), settled=True)
             case GatewayStatus.FAILED:
-                return Finding(outcome=Declined(reason="the payment failed"), settled=True)
+                return VerificationResult(outcome=Declined(reason="the payment failed"), settled=True)
             case GatewayStatus.REVERSED:
-                return Finding(outcome=Expired(reason="it went back to the payer"), settled=True)
+                return VerificationResult(outcome=Expired(reason="it went back to the payer"), settled=True)
             case GatewayStatus.INIT:
-                return Finding(outcome=not_paid(case.callback), unpaid=True, lapses=True, asked_at=case.at)
+                return VerificationResult(outcome=not_paid(case.callback), unpaid=True, lapses=True, asked_at=case.at)
             case GatewayStatus.UNVERIFIED if self._proof is None:
-                return Finding(outcome=Expired(reason="it was paid when its time was over"), lapses=True)
+                return VerificationResult(outcome=Expired(reason="it was paid when its time was over"), lapses=True)
             case _:
                 return self._undecided(f"the inquiry says {scrub(found.status.value)[:40]}")
 
-    async def _succeeded(self, found: GatewayTransaction, receipt: Receipt) -> Finding:
+    async def _succeeded(self, found: GatewayTransaction, receipt: Receipt) -> VerificationResult:
         if found.order_id is None and found.ref_num is None:
             return self._undecided("the inquiry names neither order nor ref_num")
         verdict = judge_amount(self._case.amount, price=self._price, payment_amount=found.payment_amount)
@@ -253,19 +253,19 @@ class Judge:
         if isinstance(verdict, AmountMismatch):
             # Captured, and not what was asked for: it needs manual review.
             logger.error("payments: another amount was paid than was asked for; nothing is fulfilled")
-            return Finding(outcome=verdict, settled=True)
+            return VerificationResult(outcome=verdict, settled=True)
         kept = await self._claim()
         if kept is not None:
             if isinstance(kept, Declined):
                 logger.error("payments: two payments of one order are verified; one has to be given back by hand")
-            return Finding(outcome=kept)
-        return Finding(outcome=receipt.verified(), settled=True)
+            return VerificationResult(outcome=kept)
+        return VerificationResult(outcome=receipt.verified(), settled=True)
 
     def _is_ours(self, found: GatewayTransaction) -> bool:
         case = self._case
         return found.order_id in (None, case.order_id) and found.ref_num in (None, case.ref_num)
 
-    def _refused(self, error: PaystarError, paid: int | None = None, *, by_receipt: bool) -> Finding:
+    def _refused(self, error: PaystarError, paid: int | None = None, *, by_receipt: bool) -> VerificationResult:
         """Verify refuses it, with the card and the receipt that the inquiry names, or there is no inquiry for us."""
         match error:
             case InvalidRequest():
@@ -276,15 +276,15 @@ class Judge:
                 outcome = AmountMismatch(expected=self._case.amount, got=paid)
             case _:
                 outcome = Declined(reason=str(error.args[0]))
-        return Finding(outcome=outcome, lapses=True, by_receipt=by_receipt)
+        return VerificationResult(outcome=outcome, lapses=True, by_receipt=by_receipt)
 
-    def _unanswered(self, error: PaystarError) -> Finding:
+    def _unanswered(self, error: PaystarError) -> VerificationResult:
         """Without an inquiry nothing is known, whatever verify refused."""
         mismatch = judge_amount(self._case.amount, price=self._price)
         if isinstance(mismatch, AmountMismatch) and not is_passing(error):
-            return Finding(outcome=mismatch, settled=True)  # no other figure will ever be known
+            return VerificationResult(outcome=mismatch, settled=True)  # no other figure will ever be known
         if isinstance(error, UnknownRefNum):
-            return Finding(outcome=Declined(reason=str(error.args[0])), settled=True)
+            return VerificationResult(outcome=Declined(reason=str(error.args[0])), settled=True)
         if not is_passing(error) and self._doubt is None:
             if self._refusal is not None:
                 return self._refused(self._refusal, by_receipt=True)
@@ -292,10 +292,10 @@ class Judge:
                 raise error
         return self._undecided(f"the inquiry is unanswered: {error.args[0]}", error)
 
-    def _undecided(self, reason: str, error: PaystarError | None = None) -> Finding:
+    def _undecided(self, reason: str, error: PaystarError | None = None) -> VerificationResult:
         error = self._doubt or error
         before = f"verify is unanswered: {self._doubt.args[0]}; " if self._doubt is not None else ""
-        return Finding(outcome=Undecided(reason=before + reason, error=error))
+        return VerificationResult(outcome=Undecided(reason=before + reason, error=error))
 
 
 def not_paid(callback: Callback | None) -> PaymentOutcome:

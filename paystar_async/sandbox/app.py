@@ -20,7 +20,7 @@ from paystar_async.sandbox.pages.payment import payment_page
 from paystar_async.sandbox.pages.render import asset_routes
 from paystar_async.sandbox.requests import UnsupportedBody, read_fields
 from paystar_async.sandbox.responses import Refusal, Reply, json_reply
-from paystar_async.sandbox.state import Once, World
+from paystar_async.sandbox.state import RunOnce, SandboxState
 from paystar_async.table import TABLE
 
 _NAME = "paystar_sandbox.connection"
@@ -69,7 +69,7 @@ def connection_of(scope: Scope) -> Connection:
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-def make_app(world: World) -> ASGIApp:
+def make_app(world: SandboxState) -> ASGIApp:
     """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
     # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
     return Starlette(
@@ -79,7 +79,7 @@ def make_app(world: World) -> ASGIApp:
     )
 
 
-def table_routes(world: World, table: Iterable[Endpoint]) -> Iterator[Route]:
+def table_routes(world: SandboxState, table: Iterable[Endpoint]) -> Iterator[Route]:
     """A route for each place each row lives at."""
     for row in table:
         handler = _pages(world) if row.kind == "page" else _calls(world, row)
@@ -108,14 +108,14 @@ class SlashPassedOver:
         await self._app(scope, receive, send)
 
 
-class Silence(HttpResponse):
+class NoResponse(HttpResponse):
     """No answer, to somebody who has stopped waiting for it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send nothing."""
 
 
-class Dropped(HttpResponse):
+class ConnectionDropped(HttpResponse):
     """No answer: the connection breaks."""
 
     def __init__(self, connection: Connection) -> None:
@@ -127,12 +127,12 @@ class Dropped(HttpResponse):
         await self._connection.drop()
 
 
-def _calls(world: World, row: Endpoint) -> Handler:
+def _calls(world: SandboxState, row: Endpoint) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
         connection = connection_of(request.scope)
         world.catch_up()
         if not connection.connected and world.faults.refuses(row):
-            return Dropped(connection)
+            return ConnectionDropped(connection)
         try:
             raw = await read_fields(request)
         except UnsupportedBody:
@@ -146,7 +146,7 @@ def _calls(world: World, row: Endpoint) -> Handler:
         def carry_out() -> None:
             answered.append(world.bank.answer(row, bearer, raw, plan.failure_http))
 
-        act = Once(carry_out)
+        act = RunOnce(carry_out)
         if plan.latency:
             if plan.latency.executed and plan.executes:
                 act()
@@ -154,20 +154,20 @@ def _calls(world: World, row: Endpoint) -> Handler:
                 # Whoever stops waiting does not keep a slow server from working.
                 world.do_later(plan.latency.seconds, act)
             if not await _wait(world, connection, plan.latency.seconds):
-                return Silence()
+                return NoResponse()
         if plan.executes:
             act()
         elif plan.refuses and world.settings.partial_execution:
             world.bank.execute_part(row, bearer, raw)
         if plan.drops:
-            return Dropped(connection)
+            return ConnectionDropped(connection)
         exchange.reply = reply = plan.spoil(row, answered[0] if answered else None, world.settings)
         return _response(reply)
 
     return handle
 
 
-def _unsupported_body(world: World, row: Endpoint) -> HttpResponse:
+def _unsupported_body(world: SandboxState, row: Endpoint) -> HttpResponse:
     status = INVALID_REQUEST if row.realm is Realm.GATEWAY else INVALID_INPUT
     refusal = Refusal(status, "multipart is not read here: send JSON or application/x-www-form-urlencoded", http=415)
     exchange = world.saw(row, {})
@@ -179,7 +179,7 @@ def _response(reply: Reply) -> HttpResponse:
     return HttpResponse(reply.body, reply.http, dict(reply.headers), reply.media)
 
 
-async def _wait(world: World, connection: Connection, seconds: float) -> bool:
+async def _wait(world: SandboxState, connection: Connection, seconds: float) -> bool:
     """Let time pass; False when the other side has stopped waiting."""
     patience = math.inf if connection.patience is None else connection.patience
     await world.clock.sleep(min(seconds, patience))
@@ -191,7 +191,7 @@ def _bearer(request: HttpRequest) -> str:
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _pages(world: World) -> Handler:
+def _pages(world: SandboxState) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
             fields = await read_fields(request)

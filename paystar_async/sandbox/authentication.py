@@ -165,7 +165,7 @@ def _signed(values: Raw, name: str) -> object:
     return whole_number(value) if name == "amount" else value
 
 
-class Gatekeeper:
+class Authenticator:
     """Lets a call in, or refuses it."""
 
     def __init__(self, identity: Identity, keys: Keys, settings: Settings) -> None:

@@ -14,9 +14,9 @@ from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
 from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
-from paystar_async.sandbox.authentication import INVALID_INPUT, Gatekeeper, Keys, Raw, make_identity
+from paystar_async.sandbox.authentication import INVALID_INPUT, Authenticator, Keys, Raw, make_identity
 from paystar_async.sandbox.clock import gregorian_text
-from paystar_async.sandbox.ledger import Book, Entry, Line, debits, earlier_credits, statement
+from paystar_async.sandbox.ledger import Entry, Line, TransferLedger, debits, earlier_credits, statement
 from paystar_async.sandbox.payments import MISMATCH, NOT_VERIFIABLE, Payment, Payments
 from paystar_async.sandbox.requests import request_class, structure
 from paystar_async.sandbox.responses import Refusal, Reply, success
@@ -50,9 +50,13 @@ class Bank:
 
         self.people: tuple[Person, ...] = make_people(seed)
         self.keys = Keys(clock, settings, dice("keys"), key_life)
-        self.gatekeeper = Gatekeeper(self._identity, self.keys, settings)
-        self.deposits = Book[Transfer](clock, settings, dice(f"deposits:{run}"), lambda now: now.deposit_opening)
-        self.wallet = Book[WalletTransfer](clock, settings, dice(f"wallet:{run}"), lambda now: now.wallet_opening)
+        self.gatekeeper = Authenticator(self._identity, self.keys, settings)
+        self.deposits = TransferLedger[Transfer](
+            clock, settings, dice(f"deposits:{run}"), lambda now: now.deposit_opening
+        )
+        self.wallet = TransferLedger[WalletTransfer](
+            clock, settings, dice(f"wallet:{run}"), lambda now: now.wallet_opening
+        )
         self.payments = Payments(clock, settings, dice(f"payments:{run}"), self.people)
 
     def answer(self, row: Endpoint, bearer: str, raw: Raw, failure_http: int | None = None) -> Reply:

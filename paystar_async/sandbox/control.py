@@ -22,7 +22,7 @@ from paystar_async.sandbox.pages.dashboard import dashboard
 from paystar_async.sandbox.requests import load_json
 from paystar_async.sandbox.responses import is_own, json_reply
 from paystar_async.sandbox.settings import DESCRIPTIONS, MAX_RIAL, is_rial
-from paystar_async.sandbox.state import World
+from paystar_async.sandbox.state import SandboxState
 from paystar_async.values.secret import Secret
 
 Wish = Mapping[str, Any]
@@ -32,7 +32,7 @@ MAX_ACCOUNT = 100
 """Characters of an account number or a hashid."""
 
 
-def accounts(world: World, _: Wish) -> object:
+def accounts(world: SandboxState, _: Wish) -> object:
     """The accounts it plays, as the constructors of the accounts take them; secrets and all, since they are play."""
     gateway = _in_clear(world.gateway)
     return {
@@ -42,28 +42,28 @@ def accounts(world: World, _: Wish) -> object:
     }
 
 
-def ledger(world: World, _: Wish) -> object:
+def ledger(world: SandboxState, _: Wish) -> object:
     """The executed transfers by track_id, each with how often."""
     return {"transfers": {track_id: attrs.asdict(line) for track_id, line in world.ledger.items()}}
 
 
-def stats(world: World, _: Wish) -> object:
+def stats(world: SandboxState, _: Wish) -> object:
     """How many requests each endpoint saw, and how often each key was renewed."""
     return world.stats
 
 
-def people(world: World, _: Wish) -> object:
+def people(world: SandboxState, _: Wish) -> object:
     """Who exists, with their numbers."""
     return {"people": [attrs.asdict(person) for person in world.people]}
 
 
-def settings(world: World, wish: Wish) -> object:
+def settings(world: SandboxState, wish: Wish) -> object:
     """Read the settings, or set those that are named."""
     world.settings.change(wish)
     return world.settings.as_dict()
 
 
-def faults(world: World, _: Wish) -> object:
+def faults(world: SandboxState, _: Wish) -> object:
     """The faults that are still to come, and the kinds there are."""
     return {
         "faults": [attrs.asdict(fault) for fault in world.faults.ordered],
@@ -71,7 +71,7 @@ def faults(world: World, _: Wish) -> object:
     }
 
 
-def order_fault(world: World, wish: Wish) -> object:
+def order_fault(world: SandboxState, wish: Wish) -> object:
     """Order a fault: what ``Sandbox.fail`` takes."""
     order = dict(wish)
     if order.pop("clear", True) is not True:
@@ -83,13 +83,13 @@ def order_fault(world: World, wish: Wish) -> object:
     return faults(world, {})
 
 
-def heal(world: World, wish: Wish) -> object:
+def heal(world: SandboxState, wish: Wish) -> object:
     """Let nothing go wrong any more, or not what is named."""
     world.heal(**wish)
     return faults(world, {})
 
 
-def requests(world: World, _: Wish) -> object:
+def requests(world: SandboxState, _: Wish) -> object:
     """The last requests and their answers, newest first, secrets and personal values masked."""
     return {
         "requests": [
@@ -107,7 +107,7 @@ def requests(world: World, _: Wish) -> object:
     }
 
 
-def orders(world: World, _: Wish) -> object:
+def orders(world: SandboxState, _: Wish) -> object:
     """The payments, newest first, and where each stands."""
     payments = world.bank.payments
     return {
@@ -124,19 +124,19 @@ def orders(world: World, _: Wish) -> object:
     }
 
 
-def clock(world: World, wish: Wish) -> object:
+def clock(world: SandboxState, wish: Wish) -> object:
     """Put the clock forward; answers with its time."""
     world.advance(wish["advance"])
     return {"time": world.clock.time()}
 
 
-def reset(world: World, _: Wish) -> object:
+def reset(world: SandboxState, _: Wish) -> object:
     """Start over."""
     world.reset()
     return {}
 
 
-def pay(world: World, wish: Wish) -> object:
+def pay(world: SandboxState, wish: Wish) -> object:
     """Do what a payer does on the payment page; answers with the callback and where it goes."""
     callback = world.come_back(str(wish["token"]), str(wish.get("choice", "pay")))
     return {
@@ -146,7 +146,7 @@ def pay(world: World, wish: Wish) -> object:
     }
 
 
-def balance(world: World, wish: Wish) -> object:
+def balance(world: SandboxState, wish: Wish) -> object:
     """Put money into an account."""
     account, amount = wish["account"], wish["amount"]
     if not isinstance(account, str) or not 0 < len(account) <= MAX_ACCOUNT or not is_rial(amount):
@@ -175,7 +175,7 @@ class Control:
 
     method: str
     name: str
-    act: Callable[[World, Wish], object]
+    act: Callable[[SandboxState, Wish], object]
     takes: Mapping[str, str] = field(factory=dict[str, str])
     needs: tuple[str, ...] = ()
     example: Wish = field(factory=dict[str, Any])
@@ -219,7 +219,7 @@ CONTROLS = (
 )
 
 
-def control_routes(world: World) -> Iterator[Route]:
+def control_routes(world: SandboxState) -> Iterator[Route]:
     """The dashboard for a browser, the index for all else, and a route for each control."""
     yield Route("/", _lead_home, methods=["GET"])
     yield Route("/_sandbox", _home(world), methods=["GET"])
@@ -255,7 +255,7 @@ async def _lead_home(_: HttpRequest) -> HttpResponse:
     return RedirectResponse("/_sandbox/")
 
 
-def _home(world: World) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+def _home(world: SandboxState) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     async def handle(request: HttpRequest) -> HttpResponse:
         answer = dashboard(world, request) if "text/html" in request.headers.get("accept", "") else _index(request)
         answer.headers["vary"] = "accept"
@@ -288,7 +288,7 @@ def _example(control: Control, home: str) -> str:
     return shlex.join(("curl", "-X", control.method, *body, f"{home}/{control.name}"))
 
 
-def _handler(world: World, control: Control) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+def _handler(world: SandboxState, control: Control) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
     async def handle(request: HttpRequest) -> HttpResponse:
         if request.method != "GET" and not is_own(request):
             return PlainTextResponse("a page of another origin steers nothing here", 403)

@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Message, Scope
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import NotSent, Unanswered
 from paystar_async.sandbox.app import put_connection
-from paystar_async.sandbox.state import World
+from paystar_async.sandbox.state import SandboxState
 from paystar_async.table import TABLE
 from paystar_async.transport.engine import Headers
 
@@ -54,7 +54,7 @@ class SandboxEngine:
 
     fences = True
 
-    def __init__(self, world: World, app: ASGIApp) -> None:
+    def __init__(self, world: SandboxState, app: ASGIApp) -> None:
         self._world, self._app = world, app
 
     async def send(

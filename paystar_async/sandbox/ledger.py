@@ -74,7 +74,7 @@ class Line:
     status: str
 
 
-class Book(Generic[Asked]):
+class TransferLedger(Generic[Asked]):
     """Transfers, and the accounts they leave.
 
     Args:

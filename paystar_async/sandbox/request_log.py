@@ -38,7 +38,7 @@ _KINDS: Mapping[str, Kind] = dict(_kinds())
 
 
 @define(eq=False)
-class Exchange:
+class LoggedRequest:
     """A call and what it was answered.
 
     Attributes:
@@ -86,20 +86,20 @@ class Exchange:
         return cast("Mapping[str, object]", answer).get("status") if isinstance(answer, dict) else None
 
 
-class Journal:
+class RequestLog:
     """Keeps the last calls."""
 
     def __init__(self) -> None:
-        self._kept: deque[Exchange] = deque(maxlen=LENGTH)
+        self._kept: deque[LoggedRequest] = deque(maxlen=LENGTH)
         self._numbers = count(1)
 
-    def begin(self, at: float, row: Endpoint, raw: Raw) -> Exchange:
+    def begin(self, at: float, row: Endpoint, raw: Raw) -> LoggedRequest:
         """A call has come."""
-        exchange = Exchange(next(self._numbers), at, row, raw)
+        exchange = LoggedRequest(next(self._numbers), at, row, raw)
         self._kept.append(exchange)
         return exchange
 
-    def newest(self) -> Iterator[Exchange]:
+    def newest(self) -> Iterator[LoggedRequest]:
         """The calls that are kept, newest first."""
         return reversed(self._kept)
 

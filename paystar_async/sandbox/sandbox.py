@@ -6,10 +6,10 @@ from starlette.types import ASGIApp
 
 from paystar_async.sandbox.app import make_app
 from paystar_async.sandbox.engine import SandboxEngine
-from paystar_async.sandbox.state import World
+from paystar_async.sandbox.state import SandboxState
 
 
-class Sandbox(World):
+class Sandbox(SandboxState):
     """A Paystar to develop against: it keeps accounts, moves money, checks every signature – and fails on demand.
 
     In process, ``Paystar(..., engine=sandbox.engine())``; as a server, see ``paystar_async.sandbox.server``.

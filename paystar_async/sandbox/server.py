@@ -29,7 +29,7 @@ _LAST_PORT = 65_535
 _HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.IGNORECASE)
 
 
-class Guarded:
+class HostGuard:
     """Keeps strangers out: a web page elsewhere can make a browser call this port, but not under this host's name.
 
     Args:
@@ -183,7 +183,7 @@ def _is_host(text: str) -> bool:
 def _server(sandbox: Sandbox, allow_host: str | None) -> uvicorn.Server:
     hosts = LOOPBACK if allow_host is None else LOOPBACK | {allow_host.lower()}
     config = uvicorn.Config(
-        Guarded(sandbox.app, hosts),
+        HostGuard(sandbox.app, hosts),
         lifespan="off",
         ws="none",
         log_config=None,

@@ -18,7 +18,7 @@ from paystar_async.sandbox.clock import SandboxClock
 from paystar_async.sandbox.faults import Fault, FaultKind, Faults
 from paystar_async.sandbox.ledger import Line
 from paystar_async.sandbox.payments import Callback, Choice
-from paystar_async.sandbox.request_log import Exchange, Journal
+from paystar_async.sandbox.request_log import LoggedRequest, RequestLog
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
 from paystar_async.sandbox.test_data import Person
@@ -37,7 +37,7 @@ MAX_TIME = 7_258_118_400.0
 """Seconds since 1970 that the clock may show: the year 2200."""
 
 
-class Once:
+class RunOnce:
     """Something that is done once, whoever asks for it first."""
 
     def __init__(self, act: Callable[[], None]) -> None:
@@ -50,7 +50,7 @@ class Once:
             act()
 
 
-class World:
+class SandboxState:
     """The state of a sandbox.
 
     Args:
@@ -75,8 +75,8 @@ class World:
         self.bank = Bank(seed=self._seed, clock=self.clock, key_life=self._key_life, settings=self.settings)
         self.faults = Faults(random.Random(f"{self._seed}:faults"))
         self.requests: Counter[str] = Counter()
-        self.journal = Journal()
-        self._late: list[tuple[float, int, Once]] = []
+        self.journal = RequestLog()
+        self._late: list[tuple[float, int, RunOnce]] = []
         self._order = count()
 
     @property
@@ -198,12 +198,12 @@ class World:
             message = refusal.message
         raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is good for one payment")
 
-    def saw(self, row: Endpoint, raw: Raw) -> Exchange:
+    def saw(self, row: Endpoint, raw: Raw) -> LoggedRequest:
         """Count a request, and keep it for those who want to look."""
         self.requests[row.id] += 1
         return self.journal.begin(self.clock.time(), row, raw)
 
-    def do_later(self, seconds: float, act: Once) -> None:
+    def do_later(self, seconds: float, act: RunOnce) -> None:
         """Have something done after so long, by whoever looks at the sandbox next."""
         heappush(self._late, (self.clock.monotonic() + seconds, next(self._order), act))
 

@@ -28,7 +28,7 @@ from paystar_async.errors import (
 )
 from paystar_async.models.gateway import Created, GatewayStatus, GatewayTransaction, Verified
 from paystar_async.payments import Payment
-from paystar_async.payments.models import Order, State
+from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.service import Payments
 
 AMOUNT = 50_000
@@ -201,7 +201,7 @@ class Bank:
     async def verify(self, *, ref_num: str, amount: int, card_number: str, tracking_code: str, timeout: float) -> Any:
         world = self.worker.world
         order = next(one for one in world.orders.values() if one.attempt(ref_num))
-        if order.verified is not None and order.chosen != ref_num:
+        if order.verified is not None and order.reserved_ref_num != ref_num:
             world.wrong.append("a verify is sent for an order that another payment has paid")
         return await self._call(lambda: world.verify(ref_num, amount, card_number, tracking_code), may_be_late=True)
 
@@ -265,7 +265,7 @@ class Store:
         await self.worker.turn()
         return stored
 
-    async def due(self, state: State, limit: int) -> list[str]:
+    async def due(self, state: OrderStatus, limit: int) -> list[str]:
         await self.worker.turn()
         now = self.worker.world.clock.time()
         due = [one for one in self.worker.world.orders.values() if one.state is state and one.next_look is not None]

@@ -15,7 +15,7 @@ from paystar_async import Callback
 from paystar_async.errors import Unanswered
 from paystar_async.payments import AmountMismatch, Payment, Undecided, Verified
 from paystar_async.payments.amounts import MAX_FEE_FACTOR, judge_amount
-from paystar_async.payments.models import State
+from paystar_async.payments.models import OrderStatus
 from tests.payments.shop import AMOUNT, BACK, Shop
 from tests.support import Engine, QuickClock, Reply, Sent, client, ok, refused
 
@@ -220,7 +220,7 @@ async def test_confirm_after_mismatch_stays_mismatch(tmp_path: Path) -> None:
     assert first == again
     assert again.outcome == AmountMismatch(expected=AMOUNT, got=40_000)
     assert order is not None
-    assert (order.state, order.attempts[0].paid_amount) == (State.MISMATCH, 40_000)
+    assert (order.state, order.attempts[0].paid_amount) == (OrderStatus.MISMATCH, 40_000)
 
 
 @pytest.mark.parametrize("lost", [False, True])

@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from paystar_async import Callback
 from paystar_async.models.gateway import GatewayStatus
-from paystar_async.payments.models import LIFE, State
+from paystar_async.payments.models import ORDER_LIFETIME_SECONDS, OrderStatus
 from tests.payments.model import AMOUNT, TROUBLES, Money, Worker, World
 
 WORKERS = 2
@@ -190,7 +190,7 @@ class Shop(RuleBasedStateMachine):
         self.world.waiting.clear()
         self.world.troubles.clear()
         self.workers[0].handler_fails = False
-        for _ in range(int((LIFE + 3600) / 60)):
+        for _ in range(int((ORDER_LIFETIME_SECONDS + 3600) / 60)):
             self.loop.run_until_complete(self.workers[0].payments.sweep())
             self.world.advance(60)
             if all(one.next_look is None for one in self.world.orders.values()):
@@ -202,11 +202,11 @@ class Shop(RuleBasedStateMachine):
             assert order.next_look is None, "an order is left open"
             ours = [one.ref_num for one in self.world.money.values() if one.order_id == order.order_id and one.captured]
             assert self.world.told[order.order_id][:1] == ours, "what was taken was not fulfilled, or nothing was taken"
-            assert (order.state is State.VERIFIED) == bool(ours)
+            assert (order.state is OrderStatus.VERIFIED) == bool(ours)
             for one in order.attempts:
                 paid = self.world.money[one.ref_num].paid_at > 0
                 if paid and order.verified is None:
-                    assert one.state is State.EXPIRED, "a paid order is neither verified nor expired"
+                    assert one.state is OrderStatus.EXPIRED, "a paid order is neither verified nor expired"
                     assert one.reason
 
 

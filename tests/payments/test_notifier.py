@@ -10,7 +10,7 @@ import pytest
 
 from paystar_async.errors import InvalidValue, StorageError
 from paystar_async.payments import Payment, Verified
-from paystar_async.payments.models import State
+from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.notifier import MIN_LEASE_SECONDS
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import Shop, open_shop
@@ -335,7 +335,7 @@ async def test_notify_store_failure_leaves_the_payment_verified(
 
     assert isinstance(payment.outcome, Verified)
     assert "the disk is full" in caplog.text
-    assert (await shop.order()).state is State.VERIFIED
+    assert (await shop.order()).state is OrderStatus.VERIFIED
     await shop.pass_by(MIN_LEASE_SECONDS + 15)
     assert shop.fulfilled == [payment.id] * 2
 

@@ -10,7 +10,7 @@ from attrs import evolve
 
 from paystar_async.errors import ForeignRecord, SchemaMismatch, StorageCorrupt, StorageError
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
-from paystar_async.payments.models import LOOKS, Finding, Order, State
+from paystar_async.payments.models import LOOKS, Order, OrderStatus, VerificationResult
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.places import PLACES, Place, make_place
 
@@ -43,20 +43,20 @@ async def started(store: OrderStore, order_id: str = "o-1", *refs: str) -> Order
     return order
 
 
-def learnt(order: Order, ref_num: str, finding: Finding) -> Order:
+def learnt(order: Order, ref_num: str, finding: VerificationResult) -> Order:
     return order.learning(ref_num, finding, looked=False, tell_in=0.0)
 
 
 async def test_what_was_never_stored_is_not_there(store: OrderStore) -> None:
     assert await store.find("o-1") is None
-    assert await store.due(State.OPEN, 10) == []
+    assert await store.due(OrderStatus.OPEN, 10) == []
 
 
 async def test_an_order_is_stored_once_with_its_first_amount(place: Place, store: OrderStore) -> None:
     order = await store.begin("o-1", AMOUNT)
     again = await store.begin("o-1", AMOUNT * 10)
 
-    assert (order.amount, order.version, order.state, order.attempts) == (AMOUNT, 1, State.OPEN, ())
+    assert (order.amount, order.version, order.state, order.attempts) == (AMOUNT, 1, OrderStatus.OPEN, ())
     assert order.created_at == pytest.approx(place.now(), abs=2)
     assert order.now == pytest.approx(place.now(), abs=2)
     assert evolve(again, now=order.now) == order
@@ -65,21 +65,21 @@ async def test_an_order_is_stored_once_with_its_first_amount(place: Place, store
 @pytest.mark.parametrize("order_id", ["1", "ORD-45245", "سفارش ۱۲", "o\"\\'%:;--", "x" * 255])
 async def test_an_order_comes_back_as_it_went(store: OrderStore, order_id: str) -> None:
     order = await started(store, order_id, "ref-1", "ref-2")
-    bound = await change(store, order, order.binding("ref-2"))
+    bound = await change(store, order, order.reserve("ref-2"))
 
     found = await store.find(order_id)
 
     assert found is not None
     assert evolve(found, now=bound.now) == bound
     assert [one.ref_num for one in found.attempts] == ["ref-1", "ref-2"]
-    assert found.chosen == "ref-2"
+    assert found.reserved_ref_num == "ref-2"
     assert found.attempts[0].next_look == found.attempts[0].created_at + LOOKS[0]
 
 
 async def test_a_verified_order_comes_back_with_its_receipt(store: OrderStore) -> None:
     order = await started(store, "o-1", "ref-1", "ref-2")
-    order = await change(store, order, order.binding("ref-1"))
-    order = await change(store, order, learnt(order, "ref-1", Finding(outcome=RECEIPT, settled=True)))
+    order = await change(store, order, order.reserve("ref-1"))
+    order = await change(store, order, learnt(order, "ref-1", VerificationResult(outcome=RECEIPT, settled=True)))
 
     found = await store.find("o-1")
 
@@ -89,43 +89,43 @@ async def test_a_verified_order_comes_back_with_its_receipt(store: OrderStore) -
     assert isinstance(found.outcome("ref-2"), Declined)
     assert isinstance(found.outcome("ref-3"), Declined)
     assert [one.next_look for one in found.attempts] == [None, None]
-    assert await store.due(State.VERIFIED, 10) == ["o-1"]
-    await change(store, found, found.told())
-    assert await store.due(State.VERIFIED, 10) == []
+    assert await store.due(OrderStatus.VERIFIED, 10) == ["o-1"]
+    await change(store, found, found.notified())
+    assert await store.due(OrderStatus.VERIFIED, 10) == []
 
 
 @pytest.mark.parametrize(
     ("outcome", "state"),
     [
-        (Cancelled(), State.CANCELLED),
-        (Declined(reason="why"), State.DECLINED),
-        (Expired(reason="why"), State.EXPIRED),
-        (AmountMismatch(expected=AMOUNT, got=1), State.MISMATCH),
+        (Cancelled(), OrderStatus.CANCELLED),
+        (Declined(reason="why"), OrderStatus.DECLINED),
+        (Expired(reason="why"), OrderStatus.EXPIRED),
+        (AmountMismatch(expected=AMOUNT, got=1), OrderStatus.MISMATCH),
     ],
 )
 async def test_what_came_to_nothing_comes_back_with_its_reason(
-    store: OrderStore, outcome: Cancelled | Declined | Expired | AmountMismatch, state: State
+    store: OrderStore, outcome: Cancelled | Declined | Expired | AmountMismatch, state: OrderStatus
 ) -> None:
     order = await started(store)
     assert isinstance(order.outcome("ref-o-1"), Undecided)
-    order = await change(store, order, order.binding("ref-o-1"))
-    await change(store, order, learnt(order, "ref-o-1", Finding(outcome=outcome, settled=True)))
+    order = await change(store, order, order.reserve("ref-o-1"))
+    await change(store, order, learnt(order, "ref-o-1", VerificationResult(outcome=outcome, settled=True)))
 
     found = await store.find("o-1")
 
     assert found is not None
-    assert (found.state, found.next_look, found.chosen) == (state, None, None)
+    assert (found.state, found.next_look, found.reserved_ref_num) == (state, None, None)
     assert found.reason == getattr(outcome, "reason", "")
     assert found.outcome("ref-o-1") == outcome
-    assert await store.due(State.OPEN, 10) == []
+    assert await store.due(OrderStatus.OPEN, 10) == []
 
 
 async def test_only_the_latest_version_can_be_changed(store: OrderStore) -> None:
     order = await started(store)
-    bound = await change(store, order, order.binding("ref-o-1"))
+    bound = await change(store, order, order.reserve("ref-o-1"))
 
     assert await store.put(order, order.started("ref-2", None)) is None
-    assert await store.put(order, order.binding("ref-o-1")) is None
+    assert await store.put(order, order.reserve("ref-o-1")) is None
 
     found = await store.find("o-1")
     assert found is not None
@@ -176,10 +176,10 @@ async def test_what_is_due_comes_the_longest_overdue_first(place: Place, store: 
         moved = tuple(evolve(one, next_look=order.now - ago) for one in order.attempts)
         await change(store, order, evolve(order, attempts=moved))
 
-    assert await store.due(State.OPEN, 10) == ["o-1", "o-2", "o-0"]
-    assert await store.due(State.OPEN, 2) == ["o-1", "o-2"]
-    assert await store.due(State.VERIFIED, 10) == []
-    assert await place.store("gateway-2").due(State.OPEN, 10) == []
+    assert await store.due(OrderStatus.OPEN, 10) == ["o-1", "o-2", "o-0"]
+    assert await store.due(OrderStatus.OPEN, 2) == ["o-1", "o-2"]
+    assert await store.due(OrderStatus.VERIFIED, 10) == []
+    assert await place.store("gateway-2").due(OrderStatus.OPEN, 10) == []
 
 
 async def test_of_many_that_change_one_wins(place: Place, store: OrderStore) -> None:
@@ -187,13 +187,13 @@ async def test_of_many_that_change_one_wins(place: Place, store: OrderStore) -> 
     order = await started(store, "o-1", "ref-1", "ref-2")
 
     answers = await asyncio.gather(
-        *(one.put(order, order.binding(f"ref-{1 + number % 2}")) for number, one in enumerate((store, *others) * 4))
+        *(one.put(order, order.reserve(f"ref-{1 + number % 2}")) for number, one in enumerate((store, *others) * 4))
     )
 
     [won] = [one for one in answers if one is not None]
     found = await store.find("o-1")
     assert found is not None
-    assert (found.version, found.chosen) == (won.version, won.chosen)
+    assert (found.version, found.reserved_ref_num) == (won.version, won.reserved_ref_num)
 
 
 async def test_of_many_that_store_an_order_first_one_does(place: Place, store: OrderStore) -> None:

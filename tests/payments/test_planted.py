@@ -8,10 +8,10 @@ from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from paystar_async.payments.models import Finding, Order, State
+from paystar_async.payments.models import Order, OrderStatus, VerificationResult
 from paystar_async.payments.outcomes import Expired
-from paystar_async.payments.processor import Desk
-from paystar_async.payments.verification import Judge
+from paystar_async.payments.processor import PaymentProcessor
+from paystar_async.payments.verification import PaymentVerifier
 from tests.payments import test_machine as machine
 from tests.payments.model import Store
 
@@ -19,15 +19,15 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def trusts_the_callback(patch: pytest.MonkeyPatch) -> None:
-    find_out = Judge.find_out
+    find_out = PaymentVerifier.find_out
 
-    async def trusting(judge: Any) -> Finding:
+    async def trusting(judge: Any) -> VerificationResult:
         if judge._case.brought is None:
             return await find_out(judge)
         kept = await judge._claim()
-        return Finding(outcome=kept or judge._case.brought.verified(), settled=True)
+        return VerificationResult(outcome=kept or judge._case.brought.verified(), settled=True)
 
-    patch.setattr(Judge, "find_out", trusting)
+    patch.setattr(PaymentVerifier, "find_out", trusting)
 
 
 def stores_without_looking_at_the_version(patch: pytest.MonkeyPatch) -> None:
@@ -48,31 +48,33 @@ def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
         order = await desk.load(order_id)
         return order.outcome(ref_num) if order.verified is not None else None
 
-    patch.setattr(Desk, "_bind", unbound)
+    patch.setattr(PaymentProcessor, "_bind", unbound)
 
 
 def takes_silence_for_a_no(patch: pytest.MonkeyPatch) -> None:
-    undecided = Judge._undecided  # pyright: ignore[reportPrivateUsage]
+    undecided = PaymentVerifier._undecided  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(judge: Any, *args: Any) -> Finding:
+    def hasty(judge: Any, *args: Any) -> VerificationResult:
         found = undecided(judge, *args)
-        return Finding(outcome=Expired(reason="no answer"), settled=True) if judge._doubt is not None else found
+        return (
+            VerificationResult(outcome=Expired(reason="no answer"), settled=True) if judge._doubt is not None else found
+        )
 
-    patch.setattr(Judge, "_undecided", hasty)
+    patch.setattr(PaymentVerifier, "_undecided", hasty)
 
 
 def tells_once_and_never_again(patch: pytest.MonkeyPatch) -> None:
     async def silent(*_: object) -> tuple[()]:
         return ()
 
-    patch.setattr(Desk, "tell", silent)
+    patch.setattr(PaymentProcessor, "tell", silent)
 
 
 def forgets_what_is_open(patch: pytest.MonkeyPatch) -> None:
     due = Store.due
 
-    async def blind(store: Store, state: State, limit: int) -> list[str]:
-        return [] if state is State.OPEN else await due(store, state, limit)
+    async def blind(store: Store, state: OrderStatus, limit: int) -> list[str]:
+        return [] if state is OrderStatus.OPEN else await due(store, state, limit)
 
     patch.setattr(Store, "due", blind)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from paystar_async import Gateway, Paystar
 from paystar_async.clock import ManualClock
 from paystar_async.payments import Payment
-from paystar_async.payments.models import State
+from paystar_async.payments.models import OrderStatus
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 from paystar_async.storage.sqlite import SqliteDatabase
@@ -67,6 +67,6 @@ async def test_processes_that_are_killed_while_they_confirm(tmp_path: Path) -> N
         await paystar.payments.sweep()
         found = [await paystar.payments.find(order_id=f"o-{n}") for n in range(ORDERS)]
 
-    assert [one and one.state for one in found] == [State.VERIFIED] * ORDERS
+    assert [one and one.state for one in found] == [OrderStatus.VERIFIED] * ORDERS
     ids = {f"{one.order_id}:{one.ref_num}" for one in pages}
     assert {*told.read_text().splitlines(), *(one.id for one in heard)} == ids

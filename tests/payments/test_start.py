@@ -20,7 +20,7 @@ from paystar_async.errors import (
     Unanswered,
 )
 from paystar_async.payments import Verified
-from paystar_async.payments.models import State
+from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, BACK, Shop, open_shop, token_of
 from tests.support import GATEWAY, Engine, client, in_turn, ok, refused
@@ -36,7 +36,7 @@ async def test_an_order_is_stored_and_its_page_told(shop: Shop) -> None:
     assert started.url == f"https://core.paystar.ir/api/pardakht/payment?token={token_of(started)}"
     assert (started.order_id, started.amount, started.payment_amount) == ("o-1", AMOUNT, AMOUNT)
     order = await shop.order()
-    assert (order.amount, order.state, order.created_at) == (AMOUNT, State.OPEN, shop.clock.time())
+    assert (order.amount, order.state, order.created_at) == (AMOUNT, OrderStatus.OPEN, shop.clock.time())
     assert [one.ref_num for one in order.attempts] == [started.ref_num]
 
 
@@ -191,10 +191,10 @@ async def test_a_payer_who_paid_and_did_not_come_back_is_not_sent_to_pay_again(s
 async def test_an_order_that_came_to_nothing_is_started_again(shop: Shop) -> None:
     for choice in ("cancel", "fail", "expire"):
         await shop.confirm(shop.pay(await shop.start(), choice))
-        assert (await shop.order()).state is not State.OPEN
+        assert (await shop.order()).state is not OrderStatus.OPEN
 
     started = await shop.start()
-    assert (await shop.order()).state is State.OPEN
+    assert (await shop.order()).state is OrderStatus.OPEN
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 

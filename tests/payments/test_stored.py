@@ -20,7 +20,7 @@ from paystar_async.errors import (
     UnknownOrder,
 )
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
-from paystar_async.payments.models import State
+from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, Shop, open_shop, token_of
 from tests.support import settled
@@ -42,7 +42,11 @@ async def test_a_paid_order_is_verified_by_one_call(shop: Shop) -> None:
     assert (payment.order_id, payment.ref_num, payment.amount) == ("o-1", started.ref_num, AMOUNT)
     assert shop.asked == {"create": 1, "verify": 1}
     order = await shop.order()
-    assert (order.state, order.chosen, order.verified_at) == (State.VERIFIED, started.ref_num, shop.clock.time())
+    assert (order.state, order.reserved_ref_num, order.verified_at) == (
+        OrderStatus.VERIFIED,
+        started.ref_num,
+        shop.clock.time(),
+    )
 
 
 async def test_replayed_it_is_told_from_the_store(shop: Shop) -> None:
@@ -134,7 +138,7 @@ async def test_a_made_up_callback_for_an_unpaid_order_changes_nothing(shop: Shop
 
     expected = {"1": Undecided, "-98": Cancelled}.get(status, Declined)
     assert isinstance(payment.outcome, expected)
-    assert (await shop.order()).state is State.OPEN
+    assert (await shop.order()).state is OrderStatus.OPEN
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 
@@ -157,7 +161,7 @@ async def test_a_forged_callback_for_one_page_does_not_keep_another_from_being_p
     callback = shop.pay(second)
     await asyncio.gather(*[shop.confirm(forged) for _ in range(20)])
 
-    assert (await shop.order()).chosen is None
+    assert (await shop.order()).reserved_ref_num is None
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
@@ -179,7 +183,7 @@ async def test_a_forged_callback_before_the_second_page_holds_it_up_for_minutes_
 async def test_an_order_that_was_bound_to_a_payment_that_failed_is_free_again(shop: Shop) -> None:
     first = await shop.start()
     await shop.confirm(Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED))
-    assert (await shop.order()).chosen == first.ref_num
+    assert (await shop.order()).reserved_ref_num == first.ref_num
     second = await shop.start()
     shop.pay(first, "cancel")
 
@@ -203,7 +207,7 @@ async def test_a_full_card_number_is_refused_before_anything_is_asked(shop: Shop
 
     assert "1234566708" not in str(refusal.value)
     assert shop.asked == {"create": 1}
-    assert (await shop.order()).chosen is None
+    assert (await shop.order()).reserved_ref_num is None
 
 
 async def test_oversized_fields_are_refused(shop: Shop) -> None:
@@ -229,7 +233,7 @@ async def test_what_is_given_is_compared_with_what_is_stored(shop: Shop) -> None
     assert other.outcome == Declined(reason="the callback is another order's")
     assert both.outcome == AmountMismatch(expected=AMOUNT // 10, got=AMOUNT)
     assert "verify" not in shop.asked
-    assert (await shop.order()).state is State.OPEN
+    assert (await shop.order()).state is OrderStatus.OPEN
 
     right = await confirm(callback, amount=AMOUNT, order_id="o-1")
     assert isinstance(right.outcome, Verified)
@@ -277,9 +281,9 @@ async def test_what_is_no_callback_is_refused(shop: Shop) -> None:
 
 async def test_what_came_to_nothing_is_stored_with_its_reason(shop: Shop) -> None:
     ends = {
-        "cancel": (Cancelled, State.CANCELLED),
-        "fail": (Declined, State.DECLINED),
-        "expire": (Expired, State.EXPIRED),
+        "cancel": (Cancelled, OrderStatus.CANCELLED),
+        "fail": (Declined, OrderStatus.DECLINED),
+        "expire": (Expired, OrderStatus.EXPIRED),
     }
     for choice, (kind, state) in ends.items():
         callback = shop.pay(await shop.start(choice), choice)
@@ -290,7 +294,7 @@ async def test_what_came_to_nothing_is_stored_with_its_reason(shop: Shop) -> Non
         assert isinstance(again.outcome, kind)
         order = await shop.order(choice)
         assert (order.state, order.next_look) == (state, None)
-        assert order.reason or state is State.CANCELLED
+        assert order.reason or state is OrderStatus.CANCELLED
     assert shop.fulfilled == []
 
 
@@ -432,7 +436,7 @@ async def test_a_gateway_that_refuses_us_is_raised_and_nothing_is_decided(
     with pytest.raises(error):
         await shop.confirm(callback if row == "verify" else evolve(callback, status="-98"))
 
-    assert (await shop.order()).state is State.OPEN
+    assert (await shop.order()).state is OrderStatus.OPEN
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
@@ -479,7 +483,7 @@ async def test_where_the_service_has_no_inquiry_for_us_verify_s_refusal_is_told_
 
     assert isinstance((await shop.confirm(callback)).outcome, kind)
 
-    assert (await shop.order()).state is State.OPEN
+    assert (await shop.order()).state is OrderStatus.OPEN
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 

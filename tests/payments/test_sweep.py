@@ -10,7 +10,7 @@ from attrs import evolve
 
 from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable
 from paystar_async.payments import AmountMismatch, Declined, Expired, Undecided, Verified
-from paystar_async.payments.models import LIFE, State
+from paystar_async.payments.models import ORDER_LIFETIME_SECONDS, OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, BACK, Shop
 from tests.support import Engine, RunningClock, Sent, client, in_turn, ok, refused, settled
@@ -39,7 +39,7 @@ async def looks_of(shop: Shop, seconds: float) -> list[float]:
 async def test_an_open_payment_is_looked_after_at_1_2_4_6_8_9_minutes_and_then_ever_more_rarely(shop: Shop) -> None:
     await shop.start()
 
-    looks = await looks_of(shop, 2 * LIFE)
+    looks = await looks_of(shop, 2 * ORDER_LIFETIME_SECONDS)
 
     assert [look / 60 for look in looks] == [1, 2, 4, 6, 8, 9, 14, 19, 24, 29, 34]
 
@@ -47,10 +47,10 @@ async def test_an_open_payment_is_looked_after_at_1_2_4_6_8_9_minutes_and_then_e
 async def test_what_is_never_paid_expires(shop: Shop) -> None:
     await shop.start()
 
-    [payment] = await shop.pass_by(LIFE + 600)
+    [payment] = await shop.pass_by(ORDER_LIFETIME_SECONDS + 600)
 
     assert payment.outcome == Expired(reason="it was never paid")
-    assert (await shop.order()).state is State.EXPIRED
+    assert (await shop.order()).state is OrderStatus.EXPIRED
     assert shop.fulfilled == []
 
 
@@ -114,7 +114,7 @@ async def test_a_gateway_that_verifies_too_late_is_not_believed_without_its_inqu
 
         order = await paystar.payments.find(order_id="o-1")
         assert order is not None
-        assert (order.state, told) == (State.OPEN, [])
+        assert (order.state, told) == (OrderStatus.OPEN, [])
         shop_clock.advance(300)
         words[:] = ["SUCCEED"]
         [payment] = await paystar.payments.sweep()
@@ -125,18 +125,18 @@ async def test_a_gateway_that_verifies_too_late_is_not_believed_without_its_inqu
 async def test_a_payment_that_was_given_up_is_not_verified_any_more(shop: Shop) -> None:
     """The shop has sold it to somebody else by now; the money goes back by itself."""
     started = await shop.start()
-    await shop.pass_by(LIFE + 600)
+    await shop.pass_by(ORDER_LIFETIME_SECONDS + 600)
 
     payment = await shop.confirm(shop.pay(started))
 
     assert payment.outcome == Expired(reason="it was paid when its time was over")
     assert "verify" not in shop.asked
-    assert (await shop.order()).state is State.EXPIRED
+    assert (await shop.order()).state is OrderStatus.EXPIRED
 
 
 async def test_a_payment_that_was_given_up_and_is_ours_all_the_same_is_fulfilled(shop: Shop) -> None:
     started = await shop.start()
-    await shop.pass_by(LIFE + 600)
+    await shop.pass_by(ORDER_LIFETIME_SECONDS + 600)
     callback = shop.pay(started)
     await shop.worker(database=None).payments.confirm(callback, amount=AMOUNT, order_id="o-1")
 
@@ -150,7 +150,7 @@ async def test_a_silent_gateway_is_asked_until_it_answers(shop: Shop) -> None:
 
     assert await shop.pass_by(4 * 3600) == []
     assert 12 < shop.asked["inquiry"] < 30
-    assert (await shop.order()).state is State.OPEN
+    assert (await shop.order()).state is OrderStatus.OPEN
     shop.sandbox.heal()
     [payment] = await shop.pass_by(6 * 3600, every=300)
     assert isinstance(payment.outcome, Expired)
@@ -202,7 +202,7 @@ async def test_a_sweeper_that_dies_is_followed_by_another(shop: Shop) -> None:
 
     await shop.pass_by(240)
 
-    assert (await shop.order()).state is State.VERIFIED
+    assert (await shop.order()).state is OrderStatus.VERIFIED
     assert len(set(shop.fulfilled)) == 1
 
 
@@ -252,7 +252,7 @@ async def test_what_verify_refuses_for_good_expires_with_its_reason(tmp_path: An
     async with client(Engine(play), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
         ends: list[Any] = []
-        for _ in range(int((LIFE + 900) / 60)):
+        for _ in range(int((ORDER_LIFETIME_SECONDS + 900) / 60)):
             clock.advance(60)
             ends += await paystar.payments.sweep()
 
@@ -260,7 +260,7 @@ async def test_what_verify_refuses_for_good_expires_with_its_reason(tmp_path: An
         order = await paystar.payments.find(order_id="o-1")
         assert order is not None
         assert isinstance(end.outcome, Expired)
-        assert order.state is State.EXPIRED
+        assert order.state is OrderStatus.EXPIRED
         assert order.reason or kind is AmountMismatch
 
 
@@ -280,24 +280,24 @@ async def test_another_price_than_was_asked_for_is_never_fulfilled(
         assert "another amount" in caplog.text
         order = await paystar.payments.find(order_id="o-1")
         assert order is not None
-        assert (order.state, order.verified) == (State.MISMATCH, None)
+        assert (order.state, order.verified) == (OrderStatus.MISMATCH, None)
 
 
 @pytest.mark.parametrize(
     ("change", "state"),
     [
-        ({"payment_amount": AMOUNT - 1}, State.MISMATCH),
-        ({"payment_amount": AMOUNT + 900}, State.VERIFIED),
-        ({"payment_amount": AMOUNT * 10}, State.MISMATCH),
-        ({"payment_amount": None}, State.OPEN),
-        ({"ref_num": None}, State.OPEN),
-        ({"ref_num": None, "order_id": "o-1"}, State.VERIFIED),
-        ({"order_id": "o-2"}, State.OPEN),
-        ({"ref_num": "ref-2"}, State.OPEN),
-        ({"order_id": "o-1"}, State.VERIFIED),
+        ({"payment_amount": AMOUNT - 1}, OrderStatus.MISMATCH),
+        ({"payment_amount": AMOUNT + 900}, OrderStatus.VERIFIED),
+        ({"payment_amount": AMOUNT * 10}, OrderStatus.MISMATCH),
+        ({"payment_amount": None}, OrderStatus.OPEN),
+        ({"ref_num": None}, OrderStatus.OPEN),
+        ({"ref_num": None, "order_id": "o-1"}, OrderStatus.VERIFIED),
+        ({"order_id": "o-2"}, OrderStatus.OPEN),
+        ({"ref_num": "ref-2"}, OrderStatus.OPEN),
+        ({"order_id": "o-1"}, OrderStatus.VERIFIED),
     ],
 )
-async def test_an_inquiry_counts_for_its_own_order_and_amount(tmp_path: Any, change: Any, state: State) -> None:
+async def test_an_inquiry_counts_for_its_own_order_and_amount(tmp_path: Any, change: Any, state: OrderStatus) -> None:
     answers = in_turn(ok({"token": "t", "ref_num": "ref-1"}), ok({**PAID, "status": "SUCCEED", **change}))
     clock = RunningClock()
     async with client(Engine(answers), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
@@ -335,7 +335,7 @@ async def test_a_verify_that_is_not_answered_is_tried_again_every_minute_while_t
 
     await shop.pass_by(300)
 
-    assert (await shop.order()).state is State.VERIFIED
+    assert (await shop.order()).state is OrderStatus.VERIFIED
     assert shop.asked["verify"] == 5
 
 
@@ -379,7 +379,7 @@ async def test_one_who_stops_in_the_middle_of_a_pass_leaves_the_rest_to_others(s
 
     decided = await shop.pass_by(240)
     assert 0 < len(decided) < 20
-    assert {(await shop.order(f"o-{number}")).state for number in range(20)} == {State.VERIFIED}
+    assert {(await shop.order(f"o-{number}")).state for number in range(20)} == {OrderStatus.VERIFIED}
 
 
 async def test_two_payments_of_an_order_that_both_became_ours_are_called_out(
@@ -423,7 +423,7 @@ async def test_a_late_verify_that_the_inquiry_contradicts_is_not_decided(tmp_pat
 
         order = await paystar.payments.find(order_id="o-1")
         assert order is not None
-        assert order.state is State.OPEN
+        assert order.state is OrderStatus.OPEN
 
 
 # --- in the background ------------------------------------------------------------------------------------------------
@@ -440,7 +440,7 @@ async def test_it_sweeps_in_the_background_until_it_is_left(shop: Shop) -> None:
             shop.clock.advance(60)
             clock.jump(shop.clock.time() - clock.time())
             await until(lambda: bool(told))
-        assert (await shop.order()).state is State.VERIFIED
+        assert (await shop.order()).state is OrderStatus.VERIFIED
         assert clock.sleepers == 0
 
 
@@ -490,7 +490,7 @@ async def test_a_full_pass_is_followed_by_the_next_at_once(shop: Shop, monkeypat
         await until(lambda: shop.clock.slept[-1:] == [3600])
 
     for number in range(5):
-        assert (await shop.order(f"o-{number}")).state is State.VERIFIED
+        assert (await shop.order(f"o-{number}")).state is OrderStatus.VERIFIED
 
 
 @pytest.mark.parametrize("every", [0, -1, True, "15", None])

@@ -14,13 +14,13 @@ from starlette.responses import Response as HttpResponse
 
 from paystar_async.sandbox.authentication import RENEWABLE
 from paystar_async.sandbox.faults import FaultKind
-from paystar_async.sandbox.ledger import Asked, Book, Entry
+from paystar_async.sandbox.ledger import Asked, Entry, TransferLedger
 from paystar_async.sandbox.pages.language import Language, accepted_language, language_of
 from paystar_async.sandbox.pages.render import page
 from paystar_async.sandbox.pages.texts import FAULTS
-from paystar_async.sandbox.request_log import Exchange
+from paystar_async.sandbox.request_log import LoggedRequest
 from paystar_async.sandbox.settings import Settings
-from paystar_async.sandbox.state import Advancing, World
+from paystar_async.sandbox.state import Advancing, SandboxState
 from paystar_async.table import TABLE
 from paystar_async.values.mask import mask_account, mask_iban
 
@@ -44,7 +44,7 @@ class Moved:
     times: int
 
 
-def dashboard(world: World, request: HttpRequest) -> HttpResponse:
+def dashboard(world: SandboxState, request: HttpRequest) -> HttpResponse:
     """The dashboard, as of now."""
     accepted = accepted_language(request.headers.get("accept-language", ""))
     language = language_of(request.query_params.get("lang"), accepted)
@@ -89,7 +89,7 @@ def dashboard(world: World, request: HttpRequest) -> HttpResponse:
     )
 
 
-def transfers(world: World) -> Iterable[Moved]:
+def transfers(world: SandboxState) -> Iterable[Moved]:
     """The transfers of the deposit accounts and of the wallet, newest first."""
     bank = world.bank
     deposits = (
@@ -103,7 +103,7 @@ def transfers(world: World) -> Iterable[Moved]:
     return merge(deposits, wallet, key=lambda one: one.at, reverse=True)
 
 
-def _moved(entry: Entry[Asked], source: str, target: str, book: Book[Asked]) -> Moved:
+def _moved(entry: Entry[Asked], source: str, target: str, book: TransferLedger[Asked]) -> Moved:
     return Moved(
         at=entry.at,
         track_id=entry.asked.track_id,
@@ -143,7 +143,7 @@ def behaviour(settings: Settings, language: Language) -> Iterator[Switch]:
 _CONTROLS: Mapping[type[Any], str] = {bool: "checkbox", str: "text"}
 
 
-def tone(exchange: Exchange) -> str:
+def tone(exchange: LoggedRequest) -> str:
     """How a call went, in a word the style sheet knows."""
     if exchange.status in (1, "ok"):
         return "good"
