@@ -5,7 +5,7 @@ annotation: the kind of value it takes (``values.kind.Kind``) and, where the kin
 sentence. A model knows no endpoint, no account and no client.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from operator import attrgetter
@@ -177,18 +177,17 @@ def verify(value: object) -> None:
         held = getattr(value, one.name)
         if one.kind is not None and held is not None:
             one.kind.verify(held, one.name)
-        for place, inner in _inner(one.name, held):
+        if isinstance(held, list | tuple):
+            _verify_items(cast("Sequence[object]", held), one.name)
+
+
+def _verify_items(items: Sequence[object], name: str) -> None:
+    for index, item in enumerate(items):
+        if attrs.has(type(item)):
             try:
-                verify(inner)
+                verify(item)
             except InvalidValue as refusal:
-                raise refusal.at(place) from None
-
-
-def _inner(name: str, held: object) -> Iterator[tuple[str, object]]:
-    if isinstance(held, list | tuple):
-        for index, item in enumerate(cast("list[object]", held)):
-            if attrs.has(type(item)):
-                yield f"{name}[{index}]", item
+                raise refusal.at(f"{name}[{index}]") from None
 
 
 def several(item: type[object], name: str, *, once: str | None = None, optional: bool = False) -> Kind:

@@ -180,6 +180,8 @@ def together(entries: Sequence[Settlement]) -> Known:
 
     Attempts that failed say nothing of another attempt, under a hashid of its own, that did not.
     """
+    if len(entries) == 1:
+        return _said(entries[0])
     alive = [one for one in entries if one.status != TransferStatus.FAILED]
     told = alive or entries
     first = told[0]
@@ -189,9 +191,13 @@ def together(entries: Sequence[Settlement]) -> Known:
     is_twice = bool(alive) and max(map(len, names)) > 1
     if unclear or is_twice or any(one.status != first.status for one in told):
         return Known(verdict=Verdict.INTEGRITY, reason="the bank names it twice, and not alike", settlement=first)
-    if first.status not in _DECIDED:
-        return _unread(f'the bank says "{scrub(first.status.value)}"')
-    return Known(verdict=Verdict.ITEM, reason=scrub(first.message or ""), settlement=first)
+    return _said(first)
+
+
+def _said(entry: Settlement) -> Known:
+    if entry.status not in _DECIDED:
+        return _unread(f'the bank says "{scrub(entry.status.value)}"')
+    return Known(verdict=Verdict.ITEM, reason=scrub(entry.message or ""), settlement=entry)
 
 
 _DECIDED = {TransferStatus.SUCCESS, TransferStatus.FAILED, TransferStatus.PENDING}
@@ -201,9 +207,11 @@ _ACCOUNT = re.compile(r"[0-9./-]{5,26}")
 
 def _difference(value: Value, entry: Settlement) -> str:
     """Which field of what was sent the entry contradicts, if it repeats one at all."""
-    with suppress(ValueError):  # what is no amount contradicts none
-        if abs(read_answer(entry.extra.get("amount"))) != value.amount:  # a debit may be shown as negative
-            return "amount"
+    amount = entry.extra.get("amount")
+    if amount is not None:
+        with suppress(ValueError):  # what is no amount contradicts none
+            if abs(read_answer(amount)) != value.amount:  # a debit may be shown as negative
+                return "amount"
     if isinstance(value, WalletTransfer):
         return "destination" if _is_another(value.destination_number, entry.extra.get("destination_number")) else ""
     if _is_another(value.destination_account, entry.extra.get("destination_account")):

@@ -3,6 +3,7 @@
 import hmac
 import json
 from collections.abc import Mapping
+from hashlib import blake2b
 
 from attrs import frozen
 
@@ -85,7 +86,7 @@ class Codec:
         return value
 
     def _digest(self, product: ProductName, text: Secret) -> str:
-        return hmac.digest(self._key, f"{product}:{text.reveal()}".encode(), "sha256").hex()
+        return blake2b(f"{product}:{text.reveal()}".encode(), key=self._key, digest_size=32).hexdigest()
 
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode

@@ -24,6 +24,7 @@ from paystar_async.payouts.staging import (
     GATE,
     GATES,
     MEMBERS,
+    PLACES,
     STAGE,
     STAGED,
     SWEEP,
@@ -156,14 +157,15 @@ class Planner:
     async def _stage(self, transaction: Timed) -> None:
         for rows in pieces(self._rows, ROWS):
             sql = STAGE.format(rows=values(COLUMNS, len(rows), ":plan", ":now"))
-            placed = await transaction.fetch(sql, {**numbered(rows), "plan": self._plan})
-            if len(placed) < len(rows):
-                await self._refuse_repeat(transaction, rows, {row["place"] for row in placed})
+            if await transaction.execute(sql, {**numbered(rows), "plan": self._plan}) < len(rows):
+                await self._refuse_repeat(transaction, rows)
         self._staged += len(self._rows)
         self._rows.clear()
 
-    async def _refuse_repeat(self, transaction: Timed, rows: Sequence[Mapping[str, Stored]], placed: set[int]) -> None:
-        again = next(row for row in rows if row["place"] not in placed)
+    async def _refuse_repeat(self, transaction: Timed, rows: Sequence[Mapping[str, Stored]]) -> None:
+        told: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["place"], "last": rows[-1]["place"]}
+        staged = {row["place"] for row in await transaction.fetch(PLACES, told)}
+        again = next(row for row in rows if row["place"] not in staged)
         first = await transaction.fetch(FIRST, {"plan": self._plan, "track_id": again["track_id"]})
         raise InvalidValue(
             f"transfers[{again['place']}].track_id",

@@ -196,13 +196,19 @@ def transfer_of(row: Row) -> TransferRecord:
 
 
 def _state(word: str) -> State:
-    _check_word("state", word, [*State])
-    return State(word)
+    try:
+        return State(word)
+    except ValueError:
+        raise _unknown_word("state", word) from None
 
 
 def _check_word(name: str, word: str, known: Collection[str]) -> None:
     if word not in known:
-        raise StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {shown(word)}")
+        raise _unknown_word(name, word)
+
+
+def _unknown_word(name: str, word: str) -> StorageCorrupt:
+    return StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {shown(word)}")
 
 
 _CHUNK_FIELDS = tuple(CHUNK.split(", "))

@@ -4,8 +4,9 @@ COLUMNS = "place track_id chunk_id amount deposit destination digest payload mas
 STAGE = """
 INSERT INTO paystar_payout_staging
     (place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked, plan, at)
-{rows} ON CONFLICT (plan, track_id) DO NOTHING RETURNING place
+{rows} ON CONFLICT (plan, track_id) DO NOTHING
 """
+PLACES = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND place BETWEEN :first AND :last"
 STAGED = """
 SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
 FROM paystar_payout_staging WHERE plan = :plan

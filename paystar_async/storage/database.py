@@ -102,6 +102,10 @@ def bare(parameters: Parameters) -> dict[str, str | int | float | None]:
     Raises:
         StorageError: a Secret holds one; nothing was stored.
     """
+    plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in parameters.items()}
+    if _is_storable("".join(value for value in plain.values() if isinstance(value, str))):
+        return plain
+    del plain  # a traceback shows variables
     for name, value in parameters.items():
         if isinstance(value, Secret) and not _is_storable(value.reveal()):
             raise StorageError(f"{name} holds U+0000 or half a surrogate pair", hint="no store can keep that")
