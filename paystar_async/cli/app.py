@@ -1,5 +1,7 @@
 """All commands put together, and what becomes of their errors."""
 
+import re
+import shlex
 import signal
 import sys
 import threading
@@ -7,17 +9,58 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import Never
 
-from cyclopts import App, CycloptsError
+from cyclopts import (
+    App,
+    CoercionError,
+    CycloptsError,
+    MissingArgumentError,
+    RepeatArgumentError,
+    UnknownCommandError,
+    UnknownOptionError,
+    UnusedCliTokensError,
+)
 
 from paystar_async.cli.call import UNDECIDED, call_app
-from paystar_async.cli.demo import demo
+from paystar_async.cli.console import complain, open_streams, unwritable
+from paystar_async.cli.demo.command import demo
 from paystar_async.cli.doctor import doctor
-from paystar_async.cli.mistakes import complain_of
 from paystar_async.cli.payout import payout_app
 from paystar_async.cli.sandbox import sandbox
-from paystar_async.cli.show import complain, open_streams, unwritable
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.version import VERSION
+
+_SUGGESTION = re.compile(r' Did you mean "?([^"? ]+)')
+_COMMANDS = re.compile(r"Available commands: (.+?)\.?$")
+
+
+def complain_of(error: CycloptsError) -> None:
+    """Say in one line what is wrong with a command line, and what was perhaps meant."""
+    said = " ".join(str(error).split())
+    meant = _SUGGESTION.search(said)
+    hint = f"did you mean {meant[1]}?" if meant else "--help says what it takes"
+    complain(_told(error, said), hint=hint)
+
+
+def _told(error: CycloptsError, said: str) -> str:
+    match error:
+        case UnknownCommandError():
+            known = _COMMANDS.search(said)
+            name = shlex.quote((error.unused_tokens or [""])[0])
+            return f"there is no command {name}" + (f", only {known[1]}" if known else "")
+        case UnknownOptionError():
+            return f"there is no option {error.token.keyword or error.token.value}"
+        case UnusedCliTokensError():
+            return f"nothing here takes {shlex.join(error.unused_tokens or ())}"
+        case MissingArgumentError() if error.argument is not None:
+            return f"{error.argument.name} is needed, with a value"
+        case RepeatArgumentError():
+            return f"{error.token.keyword} is given more than once"
+        case CoercionError() if error.msg is None and error.token is not None:
+            # Numbers are read by converters of our own: what is left are switches.
+            return f"{error.token.keyword} is a switch and takes no value"
+        case _:
+            return said.removesuffix(".")
+
 
 FAILED, MISUSED = 1, 2
 _BY_SIGNAL = 128

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from paystar_async.cli.reading import field_value, is_document, seconds
-from paystar_async.cli.show import agreed, complain, plain, preview, print_json, questions, unwritable, warn, whole
+from paystar_async.cli.console import agreed, complain, plain, preview, print_json, questions, unwritable, warn, whole
+from paystar_async.cli.parameters import field_value, is_document, seconds
 from paystar_async.client import Paystar
 from paystar_async.describe import about, by_service, markdown, paths, repeats, service_doc, type_text
 from paystar_async.endpoint import Endpoint, Response, Safety

@@ -14,8 +14,8 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from paystar_async.accounts import Gateway
-from paystar_async.cli.configuration import environment_table, misspelt, settings_of
-from paystar_async.cli.show import grid, output
+from paystar_async.cli.console import grid, output
+from paystar_async.cli.environment import environment_table, misspelt, settings_of
 from paystar_async.client import Paystar
 from paystar_async.endpoint import Realm
 from paystar_async.errors import (

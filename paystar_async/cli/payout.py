@@ -8,11 +8,19 @@ from typing import Annotated, get_args
 
 from cyclopts import App, Parameter
 
-from paystar_async.cli.payout_review import Verdict, next_steps, resolve, show_review
+from paystar_async.cli.console import output
+from paystar_async.cli.parameters import choice, count, seconds
+from paystar_async.cli.payout_output import (
+    Verdict,
+    next_steps,
+    resolve,
+    show_plan,
+    show_reconciliation,
+    show_report,
+    show_review,
+    status_of,
+)
 from paystar_async.cli.payout_run import compare, pay
-from paystar_async.cli.payout_show import show_plan, show_reconciliation, show_report, status_of
-from paystar_async.cli.reading import choice, count, seconds
-from paystar_async.cli.show import output
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.payouts import plan as planning

@@ -10,9 +10,8 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from paystar_async.cli.payout_review import next_steps
-from paystar_async.cli.payout_show import WAITING, note, show_report, show_total, status_of, told
-from paystar_async.cli.show import agreed, aside, complain, money, output, unwritable, warnings_shown
+from paystar_async.cli.console import agreed, aside, complain, money, output, unwritable, warnings_shown
+from paystar_async.cli.payout_output import WAITING, next_steps, note, show_report, show_total, status_of, told
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from paystar_async.cli.reading import number, seconds, seed
+from paystar_async.cli.parameters import number, seconds, seed
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from paystar_async import Transfer
-from paystar_async.cli.demo_batch import write
+from paystar_async.cli.demo.batch import write
 
 SAMPLE = Transfer(
     amount=50_000,
@@ -70,7 +70,7 @@ def test_a_worker_ends_with_the_demo_that_started_it(tmp_path: Path) -> None:
         "concurrency": 4,
         "file": str(tmp_path / "batch.csv"),
     }
-    command = [sys.executable, "-m", "paystar_async.cli.demo_worker"]
+    command = [sys.executable, "-m", "paystar_async.cli.demo.worker"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as worker:
         assert worker.stdin is not None
         worker.stdin.write(json.dumps(settings).encode() + b"\n")

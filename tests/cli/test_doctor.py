@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import paystar_async
-from paystar_async.cli.configuration import ACCOUNTS, VARIABLES
+from paystar_async.cli.environment import ACCOUNTS, VARIABLES
 from paystar_async.cli.sandbox import exports
 from paystar_async.sandbox import Sandbox
 from tests.cli.conftest import Run

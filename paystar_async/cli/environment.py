@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from paystar_async.cli.show import grid
+from paystar_async.cli.console import grid
 from paystar_async.errors.text import visible
 from paystar_async.values.mask import mask_address
 

@@ -8,8 +8,8 @@ import pytest
 from attrs import asdict
 
 from paystar_async import Policy
-from paystar_async.cli import demo_worker
-from paystar_async.cli.demo_batch import write
+from paystar_async.cli.demo import worker
+from paystar_async.cli.demo.batch import write
 from paystar_async.payouts import decide
 from paystar_async.sandbox import Sandbox
 from tests.cli.test_demo_process import SAMPLE
@@ -33,10 +33,10 @@ async def test_what_was_never_found_is_looked_for_and_sent_again(
     settings: dict[str, Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(decide, "MOST_ATTEMPTS", 1)
-    monkeypatch.setattr(demo_worker, "POLICY", Policy(chunk=5, quiet_window=0.05, resend=True))
+    monkeypatch.setattr(worker, "POLICY", Policy(chunk=5, quiet_window=0.05, resend=True))
     sandbox.fail("transfers.settle", "reset_before", times=1)
 
-    await demo_worker.work(settings)
+    await worker.work(settings)
 
     assert sandbox.ledger[SAMPLE.track_id].count == 1
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["done"]
@@ -45,9 +45,9 @@ async def test_what_was_never_found_is_looked_for_and_sent_again(
 async def test_an_account_that_lacks_money_is_topped_up(
     settings: dict[str, Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo_worker, "POLICY", Policy(chunk=5, quiet_window=0.05, resend=True))
+    monkeypatch.setattr(worker, "POLICY", Policy(chunk=5, quiet_window=0.05, resend=True))
     sandbox.fail("transfers.settle", "funds", times=3)  # three times running, nothing new in between
 
-    await demo_worker.work(settings)
+    await worker.work(settings)
 
     assert sandbox.ledger[SAMPLE.track_id].count == 1

@@ -5,7 +5,7 @@ import json
 import pytest
 from rich.text import Text
 
-from paystar_async.cli.show import complain, grid, output, print_json
+from paystar_async.cli.console import complain, grid, output, print_json
 
 HOSTILE = "a\x1b[2J\x07\u202eb\x9b1m\x7fc"
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from attrs import define
 
-from paystar_async.cli.demo_worker import BATCH
+from paystar_async.cli.demo.worker import BATCH
 from paystar_async.client import Paystar
 from paystar_async.errors import PaystarError
 from paystar_async.models.base import fields_of
@@ -106,7 +106,7 @@ async def _worker(settings: Mapping[str, Any]) -> AsyncGenerator[AsyncGenerator[
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "paystar_async.cli.demo_worker",
+        "paystar_async.cli.demo.worker",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the demo, which ends it

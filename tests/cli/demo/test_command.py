@@ -7,10 +7,10 @@ import pytest
 from attrs import evolve
 
 from paystar_async import Paystar, WalletTransfer
-from paystar_async.cli import demo, demo_transfers
-from paystar_async.cli.demo_batch import Paying
-from paystar_async.cli.demo_report import Report
-from paystar_async.cli.demo_transfers import pay_from_wallet
+from paystar_async.cli.demo import command, transfers
+from paystar_async.cli.demo.batch import Paying
+from paystar_async.cli.demo.report import Report
+from paystar_async.cli.demo.transfers import pay_from_wallet
 from paystar_async.errors import PaystarError
 from paystar_async.outcomes import Failed, Pending, Succeeded, Unknown
 from paystar_async.sandbox import Sandbox
@@ -84,7 +84,7 @@ def test_the_exit_status_is_1_when_the_books_show_a_double(run: Run, monkeypatch
     async def doubled(_: object) -> Report:
         return evolve(GOOD, ledger={**GOOD.ledger, "a": {"count": 2, "status": "success"}})
 
-    monkeypatch.setattr(demo.Demo, "run", doubled)
+    monkeypatch.setattr(command.Demo, "run", doubled)
     ran = run("demo")
     assert ran.status == 1
     assert re.search(r"executed twice +1 +WRONG", ran.out)
@@ -133,8 +133,8 @@ def client(sandbox: Sandbox) -> Paystar:
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_transfers, "QUIET", 0.05)
-    monkeypatch.setattr(demo_transfers, "PAUSE", 0.01)
+    monkeypatch.setattr(transfers, "QUIET", 0.05)
+    monkeypatch.setattr(transfers, "PAUSE", 0.01)
 
 
 async def test_a_worker_that_ends_by_itself_before_its_time_is_told(
@@ -186,7 +186,7 @@ async def test_a_wallet_that_never_pays_leaves_it_unknown() -> None:
 
 @pytest.mark.usefixtures("hurried")
 async def test_a_question_that_is_not_answered_is_not_the_answer_no(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(demo_transfers, "PATIENCE", 0.2)
+    monkeypatch.setattr(transfers, "PATIENCE", 0.2)
     sandbox = unforgiving()
     sandbox.fail("wallet.settle", "reset_before", times=1)
     sandbox.fail("wallet.find", "html")

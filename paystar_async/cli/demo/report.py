@@ -7,7 +7,7 @@ from attrs import frozen
 from rich.table import Table
 from rich.text import Text
 
-from paystar_async.cli.show import grid
+from paystar_async.cli.console import grid
 from paystar_async.outcomes import Failed, Outcome, Succeeded
 
 KILLS = 2

@@ -22,12 +22,12 @@ from paystar_async import (
     WalletTransfer,
     new_track_id,
 )
-from paystar_async.cli import demo_batch
-from paystar_async.cli.demo_report import Report
-from paystar_async.cli.demo_sandbox import DemoSandbox, own_sandbox
-from paystar_async.cli.demo_transfers import pay_from_wallet
-from paystar_async.cli.reading import count, number, seed
-from paystar_async.cli.show import output
+from paystar_async.cli.console import output
+from paystar_async.cli.demo import batch
+from paystar_async.cli.demo.report import Report
+from paystar_async.cli.demo.sandbox import DemoSandbox, own_sandbox
+from paystar_async.cli.demo.transfers import pay_from_wallet
+from paystar_async.cli.parameters import count, number, seed
 from paystar_async.outcomes import Outcome, Succeeded
 from paystar_async.payments import Verified
 
@@ -186,7 +186,7 @@ class Demo:
         asked = [
             _transfer(people[number % len(people)], Rial(100_000 + 10 * number)) for number in range(self._transfers)
         ]
-        demo_batch.write(home / FILE, asked)
+        batch.write(home / FILE, asked)
         what = f"{self._faults:.1%} of all answers go wrong, every key expires, the worker is killed twice"
         self._console.print(f"{len(asked):,} transfers; {what}", soft_wrap=True)
         await sandbox.spoil(self._faults)
@@ -197,7 +197,7 @@ class Demo:
             async def is_renewed() -> bool:
                 return bool((await sandbox.read("stats"))["refreshes"].get("application"))
 
-            paying = demo_batch.Paying(
+            paying = batch.Paying(
                 settings={
                     "application": accounts["application"],
                     "base_url": sandbox.base_url,
@@ -214,7 +214,7 @@ class Demo:
             await paying.run()
         self._kills = paying.kills
         self._events["retry"] += paying.retries
-        ends, resent = await demo_batch.ends(paystar)
+        ends, resent = await batch.ends(paystar)
         self._ends |= ends
         return {one.track_id for one in asked}, resent
 

@@ -6,7 +6,7 @@ import pytest
 from attrs import evolve
 from rich.console import Console
 
-from paystar_async.cli.payout_show import show_reconciliation
+from paystar_async.cli.payout_output import show_reconciliation
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 
 SAME = Reconciliation(compared=3, learned=1, orphans=(), mismatches=(), missing=(), undated=0, listed=3, requests=2)
