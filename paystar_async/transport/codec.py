@@ -42,7 +42,8 @@ def loads(body: bytes) -> object:
     if rb"\u0000" in body:
         body = _ESCAPED_NUL.sub(rb"\1", body)  # before names are compared; PostgreSQL stores no U+0000
     try:
-        value = _DECODER.decode(body.removeprefix(_BYTE_ORDER_MARK).decode())
+        text = body.removeprefix(_BYTE_ORDER_MARK).decode().strip(" \t\r\n")
+        value, end = _DECODER.raw_decode(text)
     except UnicodeDecodeError:
         raise Unreadable("not UTF-8") from None
     except RecursionError:
@@ -51,6 +52,8 @@ def loads(body: bytes) -> object:
         raise
     except ValueError:
         raise Unreadable("not JSON") from None
+    if end != len(text):
+        raise Unreadable("not JSON")
     _refuse_depth(body, value)
     return value
 

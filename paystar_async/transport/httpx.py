@@ -20,6 +20,9 @@ from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_con
 from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, response_too_large
 from paystar_async.values.secret import Secret
 
+MAX_ADDRESSES = 64
+"""Parsed addresses that are kept: one for each endpoint in use, at each base URL."""
+
 _WAY_TO_THE_PARSER = ("_httpcore_stream", "_connection", "_stream")
 
 
@@ -54,7 +57,13 @@ class _Library:
             return text.partition("?")[0]
 
         # The library's client logs URLs, and a query holds secrets.
-        self.masked_url: Any = type("MaskedURL", (module.URL,), {"__str__": without_query, "__repr__": without_query})
+        self._masked_url: Any = type("MaskedURL", (module.URL,), {"__str__": without_query, "__repr__": without_query})
+        self._parse_address = lru_cache(MAX_ADDRESSES)(self._masked_url)
+
+    def parse_url(self, url: str) -> Any:
+        """Return a URL that shows itself without its query."""
+        # Only addresses are kept: a query holds secrets.
+        return self._masked_url(url) if "?" in url else self._parse_address(url)
 
     def carries(self, value: object) -> bool:
         """Return True for a client or transport of this library."""
@@ -201,8 +210,9 @@ class HttpxEngine:
     def _request(self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker) -> Any:
         lines = [*headers, ACCEPT_ENCODING]
         extensions = {"trace": tracker.trace}
-        request = self._library.module.Request(method, url, headers=lines, content=body, extensions=extensions)
-        request.url = self._library.masked_url(request.url)
+        parsed_url = self._library.parse_url(url)
+        request = self._library.module.Request(method, parsed_url, headers=lines, content=body, extensions=extensions)
+        request.url = parsed_url
         return request
 
     def _transport(self) -> Any:

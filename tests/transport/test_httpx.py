@@ -204,13 +204,19 @@ class TestHandedIn:
         assert "canary" not in caplog.text
 
     def test_a_masked_url_shows_no_query_and_travels_whole(self) -> None:
-        url = load_library("httpx").masked_url(URL)
+        url = load_library("httpx").parse_url(URL)
 
         assert f"{url} {url!r} {url!s} {[url]}" == (
             "http://paystar.example/api http://paystar.example/api "
             "http://paystar.example/api [http://paystar.example/api]"
         )
         assert url.raw_path == b"/api?access_password=canary"
+
+    def test_parse_url_keeps_addresses_without_query_alone(self) -> None:
+        library = load_library("httpx")
+
+        assert library.parse_url("http://x.example/") is library.parse_url("http://x.example/")
+        assert library.parse_url(URL) is not library.parse_url(URL)
 
     async def test_requests_of_ours_show_no_query(self) -> None:
         shown: list[str] = []
