@@ -71,7 +71,8 @@ class HTTP11Connection(asyncio.Protocol):
         self._parser = ResponseParser()
         self._response: asyncio.Future[RawResponse] | None = None
         self._drained: asyncio.Future[None] | None = None
-        self.last_used_at = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = self.last_used_at = 0.0
 
     async def send_request(self, message: bytes, deadline: float) -> RawResponse:
         """Send a request and return its response.
@@ -88,7 +89,7 @@ class HTTP11Connection(asyncio.Protocol):
         """
         future: asyncio.Future[RawResponse] = self._loop.create_future()
         self._response = future
-        timer = self._loop.call_at(deadline, self._fail, TimeoutError())
+        self._set_deadline(deadline)
         try:
             is_written = await self._write(message, future)
             response = await future
@@ -97,12 +98,33 @@ class HTTP11Connection(asyncio.Protocol):
             self.close()
             raise
         finally:
-            timer.cancel()
             self._response = None
             self._parser.reset()  # an idle connection keeps no body in memory
         if not response.keep_alive or not is_written or self._transport.get_write_buffer_size():
             self.close()  # what is left of this request or response would be read as the next one
         return response
+
+    def _set_deadline(self, deadline: float) -> None:
+        """Fail the request in flight at its deadline.
+
+        A timer of an earlier request that is still set does for this one, which is usually due later: to set and cancel
+        a timer costs a call more than to write its request.
+        """
+        self._deadline = deadline
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._check_deadline)
+
+    def _check_deadline(self) -> None:
+        self._timer = None
+        if self._response is None:
+            return
+        if self._loop.time() < self._deadline:
+            self._set_deadline(self._deadline)
+        else:
+            self._fail(TimeoutError())
 
     async def _write(self, message: bytes, response: asyncio.Future[RawResponse]) -> bool:
         """Write a message as fast as the peer reads; return False if the response came before the end of it."""
@@ -173,6 +195,8 @@ class HTTP11Connection(asyncio.Protocol):
         """Fail the request in flight."""
         self._is_closed = True
         self._fail(exc or ConnectionResetError("the connection ended"))
+        if self._timer is not None:
+            self._timer.cancel()
         if not self._closed.done():
             self._closed.set_result(None)
 

@@ -98,6 +98,50 @@ class _Spied:
         return getattr(self._inner, name)
 
 
+class TestDeadline:
+    """The timer that all requests of a connection share."""
+
+    async def test_earlier_deadline_of_later_request_is_kept(self) -> None:
+        async def once(talk: Talk) -> None:
+            await talk.request()
+            await talk.answer()
+            await asyncio.sleep(60)
+
+        async with serving(once) as server:
+            connection = await open_connection("127.0.0.1", server.port, None)
+            await connection.send_request(message(2), deadline())
+            loop = asyncio.get_running_loop()
+            started = loop.time()
+            with pytest.raises(TimeoutError):
+                await connection.send_request(message(2), started + 0.01)
+            assert loop.time() - started < 5
+            await connection.wait_closed()
+
+    async def test_timer_of_earlier_request_fails_no_later_one(self) -> None:
+        async def answer_in_turn(talk: Talk) -> None:
+            for answered in (first, second):
+                await talk.request()
+                await answered.wait()
+                await talk.answer()
+            await talk.hear()
+
+        first, second = asyncio.Event(), asyncio.Event()
+        first.set()
+        async with serving(answer_in_turn) as server:
+            connection = await open_connection("127.0.0.1", server.port, None)
+            await connection.send_request(message(2), deadline() - 10)
+            task = asyncio.create_task(connection.send_request(message(2), deadline()))
+            await asyncio.sleep(0)
+            timer = connection._timer
+            connection._check_deadline()
+            assert connection._timer is not timer
+            second.set()
+            assert (await task).status == 200
+            await closed(connection)
+            assert connection._timer is not None
+            assert connection._timer.cancelled()
+
+
 class TestReusable:
     """Whether another request may be sent."""
 
