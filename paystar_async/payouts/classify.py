@@ -163,7 +163,7 @@ def _named(
 
 def recorded_first(entries: Sequence[Settlement], hashids: Mapping[str, str]) -> Sequence[Settlement]:
     """Return the entries with those first whose hashid is on record: of several attempts, these are the ones known."""
-    return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids)
+    return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids) if hashids else entries
 
 
 def _of_entries(value: Value, entries: Sequence[Settlement]) -> Known:

@@ -55,6 +55,7 @@ class Tables:
 
     def __init__(self, database: Database, *, crypto: Crypto | None = None, clock: Clock | None = None) -> None:
         self._database, self._crypto = database, crypto
+        self._at_once = database if isinstance(database, AtOnce) else None
         self._clock = clock or SystemClock()
         self._start = 0.0
         self._codec: Codec | None = None
@@ -75,7 +76,7 @@ class Tables:
         if connection is not None:
             from paystar_async.storage.postgres import PostgresTransaction
 
-            if isinstance(self._database, AtOnce):
+            if self._at_once is not None:
                 raise ConfigurationError(
                     "the ledger is in a file, and no PostgreSQL connection leads there",
                     hint="keep it in the database of your connection: database='postgresql://…'",
@@ -99,7 +100,7 @@ class Tables:
     async def atomically(self, work: Callable[[Timed], Coroutine[Any, Any, T]]) -> T:
         """A whole transaction in one go, where the database can do that; ``work`` awaits its statements alone."""
         await self.open()
-        if not isinstance(self._database, AtOnce):
+        if self._at_once is None:
             async with self.transaction() as transaction:
                 return await work(transaction)
         now = self._now()
@@ -108,7 +109,7 @@ class Tables:
             return work(Timed(transaction, now))
 
         try:
-            return await self._database.atomically(timed)
+            return await self._at_once.atomically(timed)
         except StorageError:
             self._laid_out = False
             raise
