@@ -27,7 +27,7 @@ from paystar_async.errors import BY_STATUS, PaystarError, Unanswered
 from paystar_async.events import Event
 from paystar_async.keys.crypto import Crypto
 from paystar_async.table import TABLE
-from tests.describe.planting import examples
+from tests.describe.endpoints import example_values
 from tests.support import Engine, in_turn
 from tests.transport.asking import CALLS
 from tests.transport.tcp import Server, Talk, serving
@@ -115,7 +115,7 @@ def client(server: Server, seen: list[object], **more: Any) -> Paystar:
 
 def personal(model: type) -> dict[str, Any]:
     """Values for a model's fields, with real people's in the fields that hold people's."""
-    values = examples(model)
+    values = example_values(model)
     from paystar_async.models.base import fields_of
 
     for one in fields_of(model):

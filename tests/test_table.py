@@ -97,7 +97,7 @@ def test_a_row_has_its_command_with_every_field(row: Endpoint, capsys: pytest.Ca
 
 @rows
 def test_a_row_has_its_operation_in_openapi(row: Endpoint) -> None:
-    for path in describe.paths(row):
+    for path in describe.path_variants(row):
         assert row.method.lower() in OPENAPI["paths"][path]
 
 
@@ -109,7 +109,7 @@ def test_a_row_has_its_entry_in_the_readme(row: Endpoint) -> None:
 
 
 def test_nothing_that_is_shown_goes_unexplained() -> None:
-    assert describe.undocumented() == []
+    assert describe.find_undocumented() == []
 
 
 def test_a_request_class_names_one_row() -> None:

@@ -11,7 +11,15 @@ from cyclopts import App, Parameter
 from paystar_async.cli.console import agreed, complain, plain, preview, print_json, questions, unwritable, warn, whole
 from paystar_async.cli.parameters import field_value, is_document, seconds
 from paystar_async.client import Paystar
-from paystar_async.describe import about, by_service, markdown, paths, repeats, service_doc, type_text
+from paystar_async.describe import (
+    annotation_source,
+    describe_field,
+    describe_safety,
+    endpoints_by_service,
+    path_variants,
+    service_summary,
+    to_markdown,
+)
 from paystar_async.endpoint import Endpoint, Response, Safety
 from paystar_async.errors import PaystarError
 from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of, verify
@@ -35,8 +43,8 @@ UNDECIDED = 3
 def call_app() -> App:
     """The command with its subcommands, read off the table."""
     app = App(name="call", help=_ABOUT, help_format="markdown")
-    for name, rows in by_service(TABLE).items():
-        service = App(name=name, help=service_doc(rows), help_format="markdown")
+    for name, rows in endpoints_by_service(TABLE).items():
+        service = App(name=name, help=service_summary(rows), help_format="markdown")
         for row in rows:
             service.command(command(row), name=row.name.replace("_", "-"))
         app.command(service)
@@ -58,20 +66,21 @@ def command(row: Endpoint) -> Callable[..., int]:
 
 
 def _help(row: Endpoint) -> Iterator[str]:
-    yield markdown(row.doc)
-    answers = f"Answers `{type_text(answer_type(row.request))}`."
-    yield f"`{row.method} {next(iter(paths(row)))}`. {answers} {repeats(row)}"
+    yield to_markdown(row.doc)
+    answers = f"Answers `{annotation_source(answer_type(row.request))}`."
+    yield f"`{row.method} {next(iter(path_variants(row)))}`. {answers} {describe_safety(row)}"
     for one in fields_of(row.request):
         if one.item is not None:
             names = [f"{inner.name}{'' if inner.required else ' (optional)'}" for inner in fields_of(one.item)]
             told = [
-                f"* `{name}`: {markdown(about(inner))}" for name, inner in zip(names, fields_of(one.item), strict=True)
+                f"* `{name}`: {to_markdown(describe_field(inner))}"
+                for name, inner in zip(names, fields_of(one.item), strict=True)
             ]
             yield "\n".join((f"Each of `--{one.name}` is a JSON object of", "", *told))
 
 
 def _option(one: FieldInfo) -> inspect.Parameter:
-    told = markdown(about(one)) + ("; JSON, @FILE or - for stdin" if is_document(one) else "")
+    told = to_markdown(describe_field(one)) + ("; JSON, @FILE or - for stdin" if is_document(one) else "")
     # All of them are texts to the command library: it would guess at an amount.
     parameter = Parameter(help=told, allow_leading_hyphen=True)
     if one.required:

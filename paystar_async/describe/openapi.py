@@ -11,16 +11,16 @@ from typing import Any
 from paystar_async.accounts import Accounts, Application, Gateway, Wallet
 from paystar_async.describe import (
     Table,
-    answer_model,
-    by_service,
-    markdown,
-    models_within,
-    paths,
-    repeats,
-    service_doc,
-    summary,
+    describe_safety,
+    docstring_summary,
+    endpoints_by_service,
+    nested_models,
+    path_variants,
+    response_model_for,
+    service_summary,
+    to_markdown,
 )
-from paystar_async.describe.schemas import answer_schema, model_schema, sent_schema
+from paystar_async.describe.schemas import model_schema, request_field_schema, response_data_schema
 from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import BY_STATUS, GatewayError
 from paystar_async.models.base import fields_of
@@ -39,7 +39,7 @@ SERVERS: Sequence[Json] = (
         "variables": {"port": {"default": SANDBOX_PORT}},
     },
 )
-KEYS = {
+SECURITY_SCHEMES_BY_REALM = {
     Realm.APPLICATION: "apiKey",
     Realm.WALLET: "apiKey",
     Realm.INQUIRY: "inquiryKey",
@@ -55,33 +55,33 @@ as none, `callback_method` as `true` or `"GET"` (1), a wallet transfer without n
 and `bearer` in lower case. The gateway also reads `application/x-www-form-urlencoded`; nothing reads multipart.
 
 In the sandbox a transfer of an amount that ends in 999 Rial, such as 100999, fails at the bank."""
-_SCHEMES = {
+_SECURITY_SCHEMES = {
     "apiKey": "The api_key of the application or of the wallet; lives 24 hours.",
     "inquiryKey": "The wallet's inquiry_key; lives 24 hours.",
     "gatewayId": "The gateway_id; permanent.",
 }
-_ADDED = {
+_CREDENTIAL_DESCRIPTIONS = {
     "application_id": "the application",
     "access_password": "the application's access password",
     "wallet_hashid": "the wallet",
     "password": "the wallet's password",
 }
-_SECRET = frozenset({"access_password", "password"})
+_SECRET_FIELDS = frozenset({"access_password", "password"})
 
 # Asked for the names of what each realm adds, so that they are written down in one place alone.
-_SOMEONE = Accounts(
+_SAMPLE_CREDENTIALS = Accounts(
     application=Application(id="-", access_password="-"),  # noqa: S106
     gateway=Gateway(id="-", sign_key="-"),
     wallet=Wallet(hashid="-", password="-", sign_key="-"),  # noqa: S106
 )
 
 
-def text(table: Table = TABLE) -> str:
+def render_document(table: Table = TABLE) -> str:
     """The document as it is checked in."""
-    return json.dumps(document(table), indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(build_document(table), indent=2, ensure_ascii=False) + "\n"
 
 
-def document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
+def build_document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
     """Return the whole document.
 
     Args:
@@ -90,7 +90,7 @@ def document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
     """
     found: Json = {}
     for row in table:
-        for path, apart in paths(row).items():
+        for path, apart in path_variants(row).items():
             found.setdefault(path, {}).update(_operations(row, apart))
     return {
         "openapi": "3.1.0",
@@ -100,16 +100,19 @@ def document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
             "description": _ABOUT,
         },
         "servers": list(servers),
-        "tags": [{"name": name, "description": service_doc(rows)} for name, rows in by_service(table).items()],
+        "tags": [
+            {"name": name, "description": service_summary(rows)} for name, rows in endpoints_by_service(table).items()
+        ],
         "paths": found,
         "components": {
             "securitySchemes": {
-                name: {"type": "http", "scheme": "bearer", "description": said} for name, said in _SCHEMES.items()
+                name: {"type": "http", "scheme": "bearer", "description": said}
+                for name, said in _SECURITY_SCHEMES.items()
             },
             "schemas": _schemas(table),
             "responses": {
-                "Refused": _refusal("Paystar refused.", gateway=False),
-                "GatewayRefused": _refusal("The gateway refused.", gateway=True),
+                "Refused": _refusal_response("Paystar refused.", gateway=False),
+                "GatewayRefused": _refusal_response("The gateway refused.", gateway=True),
                 "Broken": {
                     "description": "Something failed on the way, and the body may be no envelope. An operation whose "
                     "`x-safety` is `once` may have been carried out: ask the one in `x-ask` before it is repeated.",
@@ -124,15 +127,21 @@ def _operations(row: Endpoint, apart: str) -> Json:
     operation = f"{row.service}_{row.name}" + (f"_{apart}" if apart else "")
     common: Json = {
         "tags": [row.service],
-        "summary": markdown(row.doc),
+        "summary": to_markdown(row.doc),
         "description": " ".join(_description(row)),
         "x-row": row.id,
         "x-safety": row.safety.value,
         **({"x-ask": row.ask} if row.ask else {}),
-        "security": [{KEYS[row.realm]: []}] if row.kind == "call" and not row.renews else [],
+        "security": [{SECURITY_SCHEMES_BY_REALM[row.realm]: []}] if row.kind == "call" and not row.renews else [],
     }
     if row.kind == "page":
-        page = {**common, "responses": {"200": _html("The payment page."), "4XX": _html("The token does not open it.")}}
+        page = {
+            **common,
+            "responses": {
+                "200": _html_response("The payment page."),
+                "4XX": _html_response("The token does not open it."),
+            },
+        }
         return {
             "get": {"operationId": operation, **page, "parameters": _parameters(row)},
             "post": {"operationId": f"{operation}_post", **page, "requestBody": _body(row)},
@@ -142,7 +151,7 @@ def _operations(row: Endpoint, apart: str) -> Json:
 
 
 def _description(row: Endpoint) -> Iterator[str]:
-    yield "Opened by the payer's browser." if row.kind == "page" else repeats(row)
+    yield "Opened by the payer's browser." if row.kind == "page" else describe_safety(row)
     if row.sign:
         yield f"`sign` is the HMAC-SHA512 of `{'#'.join(row.sign)}` in lower-case hex; what is missing is empty."
     if row.sign and row.realm is Realm.GATEWAY:
@@ -151,13 +160,13 @@ def _description(row: Endpoint) -> Iterator[str]:
         yield f"Signed and not sent: {', '.join(silent)}."
 
 
-def _added(row: Endpoint) -> Iterator[tuple[str, Json, bool]]:
+def _added_fields(row: Endpoint) -> Iterator[tuple[str, Json, bool]]:
     """What is added on the way: a field's name, its schema, whether it is always there."""
     if row.kind == "page":
         return
-    for name in _SOMEONE.credentials(row.realm, row.method):
-        secret = {"format": "password"} if name in _SECRET else {}
-        yield name, {"type": "string", **secret, "description": _ADDED[name]}, True
+    for name in _SAMPLE_CREDENTIALS.credentials(row.realm, row.method):
+        secret = {"format": "password"} if name in _SECRET_FIELDS else {}
+        yield name, {"type": "string", **secret, "description": _CREDENTIAL_DESCRIPTIONS[name]}, True
     if row.renews:
         yield row.renews, {"type": "string", "format": "password", "description": "renews the key"}, True
     if row.sign:
@@ -173,28 +182,28 @@ def _body(row: Endpoint) -> Json:
 
 
 def _parameters(row: Endpoint) -> list[Json]:
-    own = ((one.name, sent_schema(one), one.required) for one in fields_of(row.request) if one.sent)
+    own = ((one.name, request_field_schema(one), one.required) for one in fields_of(row.request) if one.sent)
     return [
         {"name": name, "in": "query", "required": required, "description": schema.pop("description"), "schema": schema}
-        for name, schema, required in (*_added(row), *own)
+        for name, schema, required in (*_added_fields(row), *own)
     ]
 
 
 def _responses(row: Endpoint) -> Json:
     refused = "GatewayRefused" if row.realm is Realm.GATEWAY else "Refused"
-    model = answer_model(row)
+    model = response_model_for(row)
     envelope: Json = {
         "type": "object",
         "required": ["status"],
         "properties": {
             "status": {"enum": [1, "ok"]},
             "message": {"type": "string"},
-            "data": answer_schema(row),
+            "data": response_data_schema(row),
         },
     }
     return {
         "200": {
-            "description": f"{markdown(summary(model))} Or a refusal, which may come with this HTTP status too.",
+            "description": f"{to_markdown(docstring_summary(model))} Or a refusal, which may come with this HTTP status too.",
             "content": {
                 "application/json": {"schema": {"anyOf": [envelope, {"$ref": "#/components/schemas/Refusal"}]}}
             },
@@ -204,13 +213,13 @@ def _responses(row: Endpoint) -> Json:
     }
 
 
-def _html(description: str) -> Json:
+def _html_response(description: str) -> Json:
     return {"description": description, "content": {"text/html": {"schema": {"type": "string"}}}}
 
 
-def _refusal(said: str, *, gateway: bool) -> Json:
+def _refusal_response(said: str, *, gateway: bool) -> Json:
     lines = [
-        f"- `{status}` {error.__name__}: {markdown(summary(error)).partition(': ')[2]}"
+        f"- `{status}` {error.__name__}: {to_markdown(docstring_summary(error)).partition(': ')[2]}"
         for status, error in BY_STATUS.items()
         if issubclass(error, GatewayError) is gateway
     ]
@@ -249,13 +258,13 @@ def _schemas(table: Table) -> Json:
     }
     for row in table:
         if row.method == "POST" or row.kind == "page":
-            added = list(_added(row))
+            added = list(_added_fields(row))
             body = model_schema(row.request)
             body["properties"] = {name: schema for name, schema, _ in added} | body["properties"]
             body["required"] = [name for name, _, always in added if always] + body["required"]
             found[row.request.__name__] = body
-        answer = answer_model(row)
-        inner = [model for model in models_within(row.request) if model is not row.request]
-        for model in (*inner, *(models_within(answer) if answer else ())):
+        answer = response_model_for(row)
+        inner = [model for model in nested_models(row.request) if model is not row.request]
+        for model in (*inner, *(nested_models(answer) if answer else ())):
             found[model.__name__] = model_schema(model)
     return found

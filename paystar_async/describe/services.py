@@ -13,22 +13,22 @@ import attrs
 
 from paystar_async.describe import (
     Table,
-    about,
-    answer_model,
-    by_service,
-    paths,
+    annotation_classes,
+    annotation_source,
+    describe_field,
+    describe_safety,
+    docstring_summary,
+    endpoints_by_service,
+    path_variants,
     public_name,
-    repeats,
-    service_doc,
-    summary,
-    type_text,
-    types_within,
+    response_model_for,
+    service_summary,
 )
 from paystar_async.endpoint import Endpoint, Response, Safety
 from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of
 from paystar_async.table import TABLE
 
-WIDTH = 120
+MAX_LINE_LENGTH = 120
 HEADER = '''"""The services as typed methods, one per row of the table.
 
 Generated from ``table.py`` by ``python -m paystar_async.describe``; edits here are overwritten.
@@ -52,9 +52,9 @@ class Caller(Protocol):
 '''
 
 
-def source(table: Table = TABLE) -> str:
+def generate_source(table: Table = TABLE) -> str:
     """The whole of ``services.py``."""
-    classes = (_class(service, rows) for service, rows in by_service(table).items())
+    classes = (_class(service, rows) for service, rows in endpoints_by_service(table).items())
     return "\n".join((HEADER, _imports(table), CALLER, "\n\n".join(classes)))
 
 
@@ -67,7 +67,7 @@ def _class(service: str, rows: Sequence[Endpoint]) -> str:
     head = [
         "@private_methods",
         f"class {class_name(service)}:",
-        f'    """{service_doc(rows)}"""',
+        f'    """{service_summary(rows)}"""',
         "",
         "    def __init__(self, caller: Caller) -> None:",
         "        self._caller = caller",
@@ -78,34 +78,34 @@ def _class(service: str, rows: Sequence[Endpoint]) -> str:
 
 def _method(row: Endpoint) -> Iterator[str]:
     page = row.kind == "page"
-    parameters = [_parameter(row, one) for one in _ordered(row)]
+    parameters = [_parameter(row, one) for one in _ordered_fields(row)]
     if not page:
         parameters.append("timeout: float | None = None")
     opening = f"    {'' if page else 'async '}def {row.name}("
-    yield from _laid_out(opening, ["self", "*", *parameters], f") -> {type_text(answer_type(row.request))}:")
+    yield from _bracketed(opening, ["self", "*", *parameters], f") -> {annotation_source(answer_type(row.request))}:")
     yield from _docstring(row)
     value = f"{row.request.__name__}({', '.join(f'{one.name}={one.name}' for one in fields_of(row.request))})"
     if page:
-        yield from _nested("        return self._caller.page(", value, [], ")")
+        yield from _nested_call("        return self._caller.page(", value, [], ")")
     else:
-        yield from _nested("        answer = await self._caller.send(", value, ["timeout=timeout"], ")")
+        yield from _nested_call("        answer = await self._caller.send(", value, ["timeout=timeout"], ")")
         yield "        return answer.value"
 
 
-def _ordered(row: Endpoint) -> list[FieldInfo]:
+def _ordered_fields(row: Endpoint) -> list[FieldInfo]:
     return sorted(fields_of(row.request), key=lambda one: not one.required)
 
 
 def _parameter(row: Endpoint, field: FieldInfo) -> str:
-    text = f"{field.name}: {type_text(field.annotation)}"
+    text = f"{field.name}: {annotation_source(field.annotation)}"
     request: Any = row.request
     return text if field.required else f"{text} = {attrs.fields_dict(request)[field.name].default!r}"
 
 
-def _laid_out(opening: str, parts: Sequence[str], closing: str) -> Iterator[str]:
+def _bracketed(opening: str, parts: Sequence[str], closing: str) -> Iterator[str]:
     """A bracket on one line where it fits, else a part a line: what the formatter leaves alone."""
     line = f"{opening}{', '.join(parts)}{closing}"
-    if len(line) <= WIDTH:
+    if len(line) <= MAX_LINE_LENGTH:
         yield line
         return
     indent = " " * (len(opening) - len(opening.lstrip()))
@@ -114,24 +114,24 @@ def _laid_out(opening: str, parts: Sequence[str], closing: str) -> Iterator[str]
     yield f"{indent}{closing}"
 
 
-def _nested(opening: str, value: str, others: Sequence[str], closing: str) -> Iterator[str]:
+def _nested_call(opening: str, value: str, others: Sequence[str], closing: str) -> Iterator[str]:
     """A call around a request value; a value too long for a line is laid out in its turn."""
     indent = " " * (len(opening) - len(opening.lstrip()))
     name, _, arguments = value.removesuffix(")").partition("(")
-    lines = _laid_out(f"{indent}    {name}(", arguments.split(", "), "),")
-    return _laid_out(opening, ["\n".join(lines).strip().removesuffix(","), *others], closing)
+    lines = _bracketed(f"{indent}    {name}(", arguments.split(", "), "),")
+    return _bracketed(opening, ["\n".join(lines).strip().removesuffix(","), *others], closing)
 
 
 def _docstring(row: Endpoint) -> Iterator[str]:
     yield f'        """{row.doc}'
     yield ""
-    yield from _wrapped(f"{_where(row)}. {repeats(row).replace('`', '``')}", 8, 8)
-    parameters = [(one.name, f"{about(one)}.") for one in _ordered(row)]
+    yield from _wrapped(f"{_paths_text(row)}. {describe_safety(row).replace('`', '``')}", 8, 8)
+    parameters = [(one.name, f"{describe_field(one)}.") for one in _ordered_fields(row)]
     if row.kind != "page":
         parameters.append(("timeout", "seconds the whole call may take; the client's own by default."))
     yield from _section("Args", parameters)
-    yield from _section("Returns", [(type_text(answer_type(row.request)), _answer(row))])
-    yield from _section("Raises", raises(row))
+    yield from _section("Returns", [(annotation_source(answer_type(row.request)), _response_text(row))])
+    yield from _section("Raises", documented_errors(row))
     yield '        """'
 
 
@@ -144,7 +144,7 @@ def _section(title: str, entries: Iterable[tuple[str, str]]) -> Iterator[str]:
 def _wrapped(text: str, first: int, rest: int) -> list[str]:
     return textwrap.wrap(
         text,
-        WIDTH,
+        MAX_LINE_LENGTH,
         initial_indent=" " * first,
         subsequent_indent=" " * rest,
         break_long_words=False,
@@ -152,17 +152,17 @@ def _wrapped(text: str, first: int, rest: int) -> list[str]:
     )
 
 
-def _where(row: Endpoint) -> str:
+def _paths_text(row: Endpoint) -> str:
     said = {"": "", "direct": " for a direct gateway", "alias": " too"}
-    return ", ".join(f"``{row.method} {path}``{said[apart]}" for path, apart in paths(row).items())
+    return ", ".join(f"``{row.method} {path}``{said[apart]}" for path, apart in path_variants(row).items())
 
 
-def _answer(row: Endpoint) -> str:
-    model = answer_model(row)
-    return summary(model) if model else "the address."
+def _response_text(row: Endpoint) -> str:
+    model = response_model_for(row)
+    return docstring_summary(model) if model else "the address."
 
 
-def raises(row: Endpoint) -> Iterator[tuple[str, str]]:
+def documented_errors(row: Endpoint) -> Iterator[tuple[str, str]]:
     """The errors of a row and what is known once each is raised."""
     account = "wallet" if row.realm == "inquiry" else row.realm
     yield "ConfigurationError", f"the {account} account is not configured; nothing was sent."
@@ -186,8 +186,8 @@ def raises(row: Endpoint) -> Iterator[tuple[str, str]]:
 def _imports(table: Table) -> str:
     used: set[type] = {Call, Response}
     for row in table:
-        used |= {row.request, *types_within(answer_type(row.request))}
-        used.update(found for one in fields_of(row.request) for found in types_within(one.annotation))
+        used |= {row.request, *annotation_classes(answer_type(row.request))}
+        used.update(found for one in fields_of(row.request) for found in annotation_classes(one.annotation))
     modules: dict[str, set[str]] = {
         "typing": {"Protocol", "TypeVar"},
         "paystar_async.values.sealed": {"private_methods"},
@@ -195,7 +195,7 @@ def _imports(table: Table) -> str:
     for one in used:
         modules.setdefault(one.__module__, set()).add(public_name(one))
     modules.pop("builtins", None)
-    lines = {module: list(_import(module, names)) for module, names in sorted(modules.items())}
+    lines = {module: list(_import_lines(module, names)) for module, names in sorted(modules.items())}
     stdlib = [line for module in lines if _is_stdlib(module) for line in lines[module]]
     ours = [line for module in lines if not _is_stdlib(module) for line in lines[module]]
     return "\n".join((*stdlib, "", *ours))
@@ -205,11 +205,11 @@ def _is_stdlib(module: str) -> bool:
     return module.partition(".")[0] in sys.stdlib_module_names
 
 
-def _import(module: str, names: Iterable[str]) -> Iterator[str]:
+def _import_lines(module: str, names: Iterable[str]) -> Iterator[str]:
     # The import sorter puts CamelCase before lower case.
     ordered = sorted(names, key=lambda name: (not name[0].isupper(), name.lower()))
     line = f"from {module} import {', '.join(ordered)}"
-    if len(line) <= WIDTH:
+    if len(line) <= MAX_LINE_LENGTH:
         yield line
         return
     yield f"from {module} import ("

@@ -15,7 +15,7 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
 from paystar_async.accounts import Application, Gateway, Wallet
-from paystar_async.describe.openapi import document
+from paystar_async.describe.openapi import build_document
 from paystar_async.errors import PaystarError
 from paystar_async.sandbox.faults import KINDS, Fault
 from paystar_async.sandbox.pages.dashboard import dashboard
@@ -247,7 +247,7 @@ def _by_method(handlers: Mapping[str, Handler]) -> Handler:
 
 async def _openapi(request: HttpRequest) -> HttpResponse:
     server = {"url": f"{request.base_url}api", "description": "this sandbox"}
-    reply = json_reply(document(servers=[server]))
+    reply = json_reply(build_document(servers=[server]))
     return HttpResponse(reply.body, reply.http, media_type=reply.media)
 
 

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from paystar_async.cli.call import command
-from paystar_async.describe import by_service
+from paystar_async.describe import endpoints_by_service
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import fields_of
 from paystar_async.table import TABLE
@@ -33,10 +33,10 @@ def test_the_help_of_a_row_names_every_field_with_its_doc_and_shape(row: Endpoin
     assert ("--timeout" in said) is (row.kind == "call")
 
 
-@pytest.mark.parametrize("service", by_service(TABLE))
+@pytest.mark.parametrize("service", endpoints_by_service(TABLE))
 def test_a_service_lists_its_rows(service: str, run: Run) -> None:
     said = run("call", service, "--help").out
-    for row in by_service(TABLE)[service]:
+    for row in endpoints_by_service(TABLE)[service]:
         assert row.name.replace("_", "-") in said
 
 

@@ -5,17 +5,17 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
-from paystar_async.describe import by_service, paths
-from paystar_async.describe.openapi import document, text
+from paystar_async.describe import endpoints_by_service, path_variants
+from paystar_async.describe.openapi import build_document, render_document
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import BY_STATUS
 from paystar_async.models.base import fields_of
 from paystar_async.settings import BASE_URL
 from paystar_async.table import TABLE
 from paystar_async.version import VERSION
-from tests.describe.planting import Planted, table_with
+from tests.describe.endpoints import AddedRequest, make_table
 
-DOCUMENT = document()
+DOCUMENT = build_document()
 SCHEMAS = DOCUMENT["components"]["schemas"]
 
 rows = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
@@ -35,7 +35,7 @@ def test_it_is_valid() -> None:
 
 
 def test_the_validator_would_say_so() -> None:
-    broken = document()
+    broken = build_document()
     broken["paths"]["/pardakht/verify"]["post"]["operationId"] = "gateway_create"
     with pytest.raises(Exception, match="gateway_create"):
         validate(broken)
@@ -43,7 +43,7 @@ def test_the_validator_would_say_so() -> None:
 
 @rows
 def test_every_path_of_every_row_has_an_operation(row: Endpoint) -> None:
-    for path in paths(row):
+    for path in path_variants(row):
         one = DOCUMENT["paths"][path][row.method.lower()]
         assert one["x-row"] == row.id
         assert one["tags"] == [row.service]
@@ -52,8 +52,8 @@ def test_every_path_of_every_row_has_an_operation(row: Endpoint) -> None:
 
 
 def test_there_is_no_operation_of_no_row() -> None:
-    assert set(DOCUMENT["paths"]) == {path for row in TABLE for path in paths(row)}
-    assert [tag["name"] for tag in DOCUMENT["tags"]] == list(by_service(TABLE))
+    assert set(DOCUMENT["paths"]) == {path for row in TABLE for path in path_variants(row)}
+    assert [tag["name"] for tag in DOCUMENT["tags"]] == list(endpoints_by_service(TABLE))
 
 
 @rows
@@ -185,5 +185,5 @@ def test_amounts_say_rial() -> None:
 
 
 def test_a_new_field_changes_it() -> None:
-    assert "planted_number" in text(table_with(Planted))
-    assert "planted_number" not in text()
+    assert "added_number" in render_document(make_table(AddedRequest))
+    assert "added_number" not in render_document()

@@ -15,11 +15,11 @@ from paystar_async.models.identity import Match, MatchMobile
 from paystar_async.models.transfers import Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.table import TABLE
-from tests.describe.planting import example, examples
+from tests.describe.endpoints import example_value, example_values
 
 IBAN = "IR110170000000123456789001"
 WRONG_IBAN = "IR120170000000123456789001"
-ONE = examples(Transfer)
+ONE = example_values(Transfer)
 each_row = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
 
 
@@ -38,7 +38,7 @@ class TestARequestIsAValue:
     """It can be kept, queued, compared and sent by another."""
 
     def test_it_equals_its_twin(self, row: Any) -> None:
-        one, twin = row.request(**examples(row.request)), row.request(**examples(row.request))
+        one, twin = row.request(**example_values(row.request)), row.request(**example_values(row.request))
 
         assert one == twin
         assert hash(one) == hash(twin)
@@ -46,17 +46,17 @@ class TestARequestIsAValue:
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
     def test_it_is_pickled(self, row: Any, protocol: int) -> None:
-        one = row.request(**examples(row.request))
+        one = row.request(**example_values(row.request))
 
         assert pickle.loads(pickle.dumps(one, protocol)) == one
 
     def test_it_is_copied(self, row: Any) -> None:
-        one = row.request(**examples(row.request))
+        one = row.request(**example_values(row.request))
 
         assert copy.copy(one) == copy.deepcopy(one) == one
 
     def test_it_does_not_change(self, row: Any) -> None:
-        one = row.request(**examples(row.request))
+        one = row.request(**example_values(row.request))
 
         with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
             one.anything = 1
@@ -66,21 +66,21 @@ class TestARequestIsAValue:
 
     def test_it_is_made_by_name_alone(self, row: Any) -> None:
         with pytest.raises(TypeError):
-            row.request(*examples(row.request).values(), "one more")
+            row.request(*example_values(row.request).values(), "one more")
         with pytest.raises(TypeError):
-            row.request(**examples(row.request), unheard_of=1)
+            row.request(**example_values(row.request), unheard_of=1)
 
     def test_every_field_is_checked_and_explained(self, row: Any) -> None:
         for field in fields_of(row.request):
             assert field.kind is not None
             assert field.doc
             with pytest.raises(InvalidValue) as caught:
-                row.request(**(examples(row.request) | {field.name: object()}))
+                row.request(**(example_values(row.request) | {field.name: object()}))
             assert caught.value.field == field.name
 
     def test_an_optional_field_may_be_none_and_no_other(self, row: Any) -> None:
         for field in fields_of(row.request):
-            values = examples(row.request) | {field.name: None}
+            values = example_values(row.request) | {field.name: None}
             if not field.required:
                 row.request(**values)
                 continue
@@ -88,7 +88,7 @@ class TestARequestIsAValue:
                 row.request(**values)
 
     def test_its_example_holds_strictly(self, row: Any) -> None:
-        verify(row.request(**examples(row.request)))
+        verify(row.request(**example_values(row.request)))
 
 
 class TestLists:
@@ -114,7 +114,7 @@ class TestLists:
     def test_an_empty_one_asks_for_nothing(self) -> None:
         assert "asks for nothing" in refusal([]).hint
 
-    @pytest.mark.parametrize("item", [None, 5, "x", [ONE], WalletTransfer(**examples(WalletTransfer))])
+    @pytest.mark.parametrize("item", [None, 5, "x", [ONE], WalletTransfer(**example_values(WalletTransfer))])
     def test_an_item_of_another_kind_is_named_by_its_place(self, item: object) -> None:
         error = refusal([*transfers({}), item])
 
@@ -161,7 +161,7 @@ class TestLists:
         assert "pay twice" in error.hint
 
     def test_a_wallets_track_ids_differ_too(self) -> None:
-        one = WalletTransfer(**examples(WalletTransfer))
+        one = WalletTransfer(**example_values(WalletTransfer))
 
         with pytest.raises(InvalidValue, match=r"transfers\[1\]\.track_id"):
             SettleWallet(transfers=[one, one])
@@ -187,7 +187,7 @@ class TestStrictly:
 
     @pytest.mark.parametrize(("name", "wrong"), [("card_number", "6037990000000007"), ("national_code", "0012345670")])
     def test_a_field_is_named(self, name: str, wrong: str) -> None:
-        values: dict[str, Any] = examples(CreatePayment) | {name: wrong}
+        values: dict[str, Any] = example_values(CreatePayment) | {name: wrong}
         value = CreatePayment(**values)
 
         with pytest.raises(InvalidValue) as caught:
@@ -220,7 +220,7 @@ def test_the_fields_of_a_request() -> None:
     assert [one.item for one in fields_of(Settle)] == [Transfer]
     assert next(one.item for one in fields_of(CreatePayment) if one.name == "allotment") is Allotment
     assert answer_type(MatchMobile) is Match
-    assert example(first) == "0012345679"
+    assert example_value(first) == "0012345679"
 
 
 class TestOpenEnums:

@@ -7,12 +7,12 @@ import pytest
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import fields_of
 from paystar_async.models.gateway import Allotment, CreatePayment, InquirePayment, VerifyPayment
-from tests.describe.planting import examples
+from tests.describe.endpoints import example_values
 
 
 def refusal(kind: Any, **changes: object) -> InvalidValue:
     with pytest.raises(InvalidValue) as caught:
-        kind(**(examples(kind) | changes))
+        kind(**(example_values(kind) | changes))
     return caught.value
 
 

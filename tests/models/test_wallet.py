@@ -6,11 +6,11 @@ import pytest
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.wallet import Accepted, SettleWallet, WalletTransfer
-from tests.describe.planting import examples
+from tests.describe.endpoints import example_values
 
 
 def one(**changes: Any) -> WalletTransfer:
-    values: dict[str, Any] = examples(WalletTransfer) | changes
+    values: dict[str, Any] = example_values(WalletTransfer) | changes
     return WalletTransfer(**values)
 
 

@@ -13,7 +13,7 @@ from paystar_async.models.base import Call
 from paystar_async.table import BY_ID, BY_REQUEST, TABLE
 from paystar_async.transport.wire import Outgoing, Wire
 from paystar_async.values.secret import Secret
-from tests.describe.planting import examples
+from tests.describe.endpoints import example_values
 
 BASE = "https://paystar.example/api"
 SIGN_KEY = "test-sign-key"
@@ -36,12 +36,12 @@ def request_of(value: Call[Any], key: Secret | None = KEY) -> Request[Any]:
 def example_of(row: Endpoint | str) -> Call[Any]:
     """The row's request with a value in each field."""
     request = (BY_ID[row] if isinstance(row, str) else row).request
-    return request(**examples(request))
+    return request(**example_values(request))
 
 
 def least_of(row: Endpoint) -> Call[Any]:
     """The row's request with only what it cannot do without."""
-    values = examples(row.request)
+    values = example_values(row.request)
     return row.request(**{one: values[one] for one in values if _is_required(row.request, one)})
 
 

@@ -32,7 +32,7 @@ from paystar_async.transport.refusal import MAX_FIELDS, MAX_MESSAGES
 from paystar_async.transport.wire import Wire
 from paystar_async.values.secret import Secret
 from paystar_async.version import USER_AGENT
-from tests.describe.planting import examples
+from tests.describe.endpoints import example_values
 from tests.transport.asking import (
     ACCOUNTS,
     APPLICATION,
@@ -216,7 +216,7 @@ class TestSignatures:
 
     def test_the_published_vectors(self) -> None:
         verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number=MASKED, tracking_code="123456")
-        wallet = SettleWallet(transfers=[WalletTransfer(**examples(WalletTransfer))])
+        wallet = SettleWallet(transfers=[WalletTransfer(**example_values(WalletTransfer))])
 
         assert fields_in(outgoing(self.create()))["sign"] == VECTORS[0]
         assert fields_in(outgoing(verify))["sign"] == VECTORS[1]
@@ -306,7 +306,7 @@ def test_a_page_is_an_address(direct: bool, path: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_several_transfers_go_in_one_list(count: int) -> None:
-    one: Any = Transfer(**examples(Transfer))
+    one: Any = Transfer(**example_values(Transfer))
     value = Settle(transfers=[evolve(one, track_id=f"t-{place}") for place in range(count)])
 
     assert [item["track_id"] for item in fields_in(outgoing(value))["transfers"]] == [f"t-{n}" for n in range(count)]

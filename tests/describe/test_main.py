@@ -11,7 +11,7 @@ import pytest
 from paystar_async.describe.__main__ import main
 from paystar_async.describe.reference import BEGIN, END
 from paystar_async.table import TABLE
-from tests.describe.planting import Planted, Unexplained, table_with
+from tests.describe.endpoints import AddedRequest, UndocumentedRequest, make_table
 
 HOME = Path(__file__).parents[2]
 
@@ -42,7 +42,7 @@ def test_it_writes_three_files_once(root: Path, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     "table",
     [
-        table_with(Planted),
+        make_table(AddedRequest),
         TABLE[1:],
         (attrs.evolve(TABLE[0], path="/elsewhere"), *TABLE[1:]),
         (*TABLE[:-1], attrs.evolve(TABLE[-1], ask="wallet.balance")),
@@ -92,8 +92,8 @@ def test_a_readme_without_markers_is_an_error_and_one_that_is_not_there_is_none(
 
 
 def test_nothing_is_written_while_something_is_not_documented(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--root", str(root)], table_with(Unexplained)) == 2
-    assert "Unexplained.bare" in capsys.readouterr().err
+    assert main(["--root", str(root)], make_table(UndocumentedRequest)) == 2
+    assert "UndocumentedRequest.bare" in capsys.readouterr().err
     assert main(["--root", str(root), "--check"]) == 0
 
 

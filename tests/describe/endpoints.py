@@ -12,14 +12,14 @@ from paystar_async.values.mobile import Mobile
 
 
 @sent
-class Planted(Call[Match]):
+class AddedRequest(Call[Match]):
     """Ask something nobody has asked before."""
 
-    planted_number: Annotated[Mobile, "a number nobody has seen before"]
+    added_number: Annotated[Mobile, "a number nobody has seen before"]
 
 
 @sent
-class Unexplained(Call[Match]):
+class UndocumentedRequest(Call[Match]):
     """Ask with a field that nobody explains."""
 
     known: Mobile
@@ -27,14 +27,14 @@ class Unexplained(Call[Match]):
 
 
 @sent
-class Item:
+class UndocumentedItem:
     """One of several, with a field that nobody explains."""
 
     bare: int
 
 
 @sent
-class Wide(Call[Match]):
+class WideRequest(Call[Match]):
     """Ask with so many words that no line holds them."""
 
     the_first_of_several_long_names: Annotated[Mobile, "a sentence " * 20 + "that goes on"]
@@ -43,25 +43,25 @@ class Wide(Call[Match]):
     the_fourth_of_several_long_names: Annotated[Mobile | None, "short"] = None
 
 
-def row_of(request: type[Call[Any]], **changes: Any) -> Endpoint:
+def make_endpoint(request: type[Call[Any]], **changes: Any) -> Endpoint:
     """A row like ``identity.match_mobile`` that takes another request."""
     first = (request.__doc__ or "").partition("\n")[0]
     return attrs.evolve(BY_ID["identity.match_mobile"], **{"request": request, "doc": first, **changes})
 
 
-def table_with(request: type[Call[Any]]) -> tuple[Endpoint, ...]:
+def make_table(request: type[Call[Any]]) -> tuple[Endpoint, ...]:
     """The table, its first row taking another request."""
-    return tuple(row_of(request) if row.request is MatchMobile else row for row in BY_ID.values())
+    return tuple(make_endpoint(request) if row.request is MatchMobile else row for row in BY_ID.values())
 
 
-def example(field: FieldInfo) -> Any:
+def example_value(field: FieldInfo) -> Any:
     """A value that a field takes."""
     if field.item is not None:
-        return [examples(field.item)]
+        return [example_values(field.item)]
     assert field.kind is not None
     return field.kind.example
 
 
-def examples(model: type) -> dict[str, Any]:
+def example_values(model: type) -> dict[str, Any]:
     """A value for each field of a model."""
-    return {one.name: example(one) for one in fields_of(model)}
+    return {one.name: example_value(one) for one in fields_of(model)}

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 import pytest
 
 from paystar_async import services
-from paystar_async.describe import by_service, paths
-from paystar_async.describe.services import class_name, source
+from paystar_async.describe import endpoints_by_service, path_variants
+from paystar_async.describe.services import class_name, generate_source
 from paystar_async.endpoint import Endpoint, Response, Safety
 from paystar_async.models.base import Call, answer_type, fields_of
 from paystar_async.table import TABLE
-from tests.describe.planting import Wide, examples, row_of, table_with
+from tests.describe.endpoints import WideRequest, example_values, make_endpoint, make_table
 
 T = TypeVar("T")
 
@@ -69,12 +69,12 @@ def method(row: Endpoint, caller: services.Caller | None = None) -> Any:
 
 def test_the_services_come_in_table_order() -> None:
     made = [name for name in vars(services) if name.endswith("Calls")]
-    assert made == [class_name(name) for name in by_service(TABLE)]
+    assert made == [class_name(name) for name in endpoints_by_service(TABLE)]
     assert made == ["IdentityCalls", "InquiryCalls", "TransfersCalls", "GatewayCalls", "WalletCalls", "KeysCalls"]
 
 
 def test_a_service_has_its_rows_and_nothing_else() -> None:
-    for service, its_rows in by_service(TABLE).items():
+    for service, its_rows in endpoints_by_service(TABLE).items():
         calls: type = getattr(services, class_name(service))
         public = [name for name in vars(calls) if not name.startswith("_")]
         assert public == [row.name for row in its_rows]
@@ -109,7 +109,7 @@ def test_a_method_takes_exactly_the_fields_of_its_request_by_name(row: Endpoint)
 
 @rows
 async def test_a_method_sends_its_request_and_gives_the_answer(row: Endpoint) -> None:
-    caller, values = Recorder(), examples(row.request)
+    caller, values = Recorder(), example_values(row.request)
     if row.kind == "page":
         assert method(row, caller)(**values) == "https://a.page"
         assert caller.given == [(row.request(**values), None)]
@@ -121,7 +121,7 @@ async def test_a_method_sends_its_request_and_gives_the_answer(row: Endpoint) ->
 @rows
 async def test_what_is_left_out_is_left_to_the_request_and_the_client(row: Endpoint) -> None:
     caller = Recorder()
-    values = {name: value for name, value in examples(row.request).items() if name in required(row)}
+    values = {name: value for name, value in example_values(row.request).items() if name in required(row)}
     made = method(row, caller)(**values)
     if row.kind == "call":
         await made
@@ -137,7 +137,7 @@ def test_a_docstring_says_path_fields_units_and_errors(row: Endpoint) -> None:
     said = inspect.getdoc(method(row)) or ""
     flowing = " ".join(said.split())
     assert said.startswith(row.doc)
-    for path in paths(row):
+    for path in path_variants(row):
         assert f"``{row.method} {path}``" in flowing
     for one in fields_of(row.request):
         assert one.kind is not None
@@ -170,14 +170,14 @@ def test_a_file_says_that_it_is_generated_and_by_what() -> None:
 
 
 def test_a_row_that_is_too_wide_for_a_line_still_compiles() -> None:
-    text = source(table_with(Wide))
+    text = generate_source(make_table(WideRequest))
     compile(text, "services.py", "exec")
     assert max(map(len, text.splitlines())) <= 120
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ruff") is None, reason="ruff is not installed")
 @pytest.mark.parametrize(
-    "table", [TABLE, table_with(Wide), (row_of(Wide, kind="page"),)], ids=["table", "wide", "page"]
+    "table", [TABLE, make_table(WideRequest), (make_endpoint(WideRequest, kind="page"),)], ids=["table", "wide", "page"]
 )
 @pytest.mark.parametrize("command", [("format", "--check"), ("check",)], ids=lambda command: command[0])
 def test_the_formatter_and_the_linter_have_nothing_to_add(
@@ -185,7 +185,7 @@ def test_the_formatter_and_the_linter_have_nothing_to_add(
 ) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--no-cache", "--stdin-filename", "paystar_async/services.py", "-"],
-        input=source(table),
+        input=generate_source(table),
         capture_output=True,
         encoding="utf-8",
         check=False,
