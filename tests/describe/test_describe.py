@@ -61,8 +61,8 @@ def test_a_row_and_an_answer_without_a_docstring_are_found() -> None:
 
 def test_a_type_is_written_without_what_it_carries() -> None:
     assert annotation_source(Annotated[Mobile | None, "words"]) == "str | None"
-    assert annotation_source(Annotated[Sequence[UndocumentedItem], "words"]) == "Sequence[Item]"
-    assert annotation_source(tuple[UndocumentedItem, ...]) == "tuple[Item, ...]"
+    assert annotation_source(Annotated[Sequence[UndocumentedItem], "words"]) == "Sequence[UndocumentedItem]"
+    assert annotation_source(tuple[UndocumentedItem, ...]) == "tuple[UndocumentedItem, ...]"
     assert annotation_source(Day | None) == "date | str | JalaliDay | None"
 
 
