@@ -1,6 +1,7 @@
 """What a batch is made of; ``test_transfers.py`` holds what it does."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -32,9 +33,8 @@ async def test_what_a_source_gave_before_it_failed_is_told() -> None:
         yield transfer("t-1")
         raise LookupError("the file ends in the middle")
 
-    groups = Groups(source(), 5, None)
-
-    group, refused = await groups.next()
+    with closing(Groups(source(), 5, None)) as groups:
+        group, refused = await groups.next()
 
     assert group == []
     assert [type(one) for one in refused] == [Failed, Failed]
@@ -45,9 +45,8 @@ async def test_what_a_source_gave_before_it_failed_is_told() -> None:
 
 async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
     source: list[Any] = [transfer("t-0"), "t-1", transfer("t-2")]
-    groups = Groups(source, 5, None)
-
-    group, refused = await groups.next()
+    with closing(Groups(source, 5, None)) as groups:
+        group, refused = await groups.next()
 
     assert group == []
     assert [one.track_id for one in refused] == ["t-0"]
@@ -65,7 +64,8 @@ async def test_a_source_that_never_waits_is_read_a_slice_in_a_turn_of_the_loop()
                 yield transfer(f"t-{number}")
 
         done = turns.watch(read)
-        group, _ = await Groups(source(), 3 * SLICE - 10, None).next()
+        with closing(Groups(source(), 3 * SLICE - 10, None)) as groups:
+            group, _ = await groups.next()
 
     assert len(group) == 3 * SLICE - 10
     assert [len(one) for one in done if one] == [SLICE, SLICE, SLICE - 10]

@@ -240,7 +240,7 @@ PLACES = ("memory", *SHARED_PLACES)
 
 
 def make_place(request: pytest.FixtureRequest, path: Path) -> Memory | SharedPlace:
-    """The place of this name; a server that cannot be had is a failure, never a skip."""
+    """Return the store of this name; only without any ``redis-server`` is a test of Redis skipped."""
     if request.param == "memory":
         return Memory()
     if request.param == "sqlite":
