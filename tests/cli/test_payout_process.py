@@ -5,11 +5,12 @@ import random
 import resource
 import shlex
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,20 @@ def all_of_it(sandbox: Sandbox) -> bool:
     }
 
 
+def needing_review(file: Path) -> set[str]:
+    """Return the transfers whose process was killed after its intent and before the bank had the request."""
+    with closing(sqlite3.connect(file.parent / "payouts.db")) as connection:
+        rows = connection.execute("SELECT track_id FROM paystar_payout_transfers WHERE state = 'needs_review'")
+        return {track_id for (track_id,) in rows}
+
+
+def resend(file: Path, track_id: str) -> None:
+    """Decide, as a user who has seen the statement, that a transfer was not paid."""
+    arguments = ("payout", "review", str(file), "--ledger", str(file.parent / "payouts.db"), "--track-id", track_id)
+    command = (sys.executable, "-m", "paystar_async", *arguments, "--verdict", "resend", "--yes")
+    assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode in (0, 3)
+
+
 @pytest.mark.usefixtures("interruptible")
 def test_after_ctrl_c_the_same_command_goes_on(file: Path, slow: Sandbox) -> None:
     with paying(file) as process:
@@ -93,6 +108,13 @@ def test_after_kill_9_at_any_moment_the_same_command_goes_on(file: Path, slow: S
             time.sleep(dice.uniform(0, 0.1))
             process.kill()
     slow.heal()
+    with paying(file) as process:
+        out, err = process.communicate(timeout=60)
+    unsent = needing_review(file)
+    assert process.returncode == (3 if unsent else 0), (out, err)
+    assert unsent.isdisjoint(slow.ledger)
+    for track_id in unsent:
+        resend(file, track_id)
     with paying(file) as process:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0, (out, err)
