@@ -24,8 +24,6 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
 from paystar_async.events import logger
@@ -46,17 +44,18 @@ if TYPE_CHECKING:
 
     Connection = psycopg.AsyncConnection[Any]
 
-ADVANCE, SWEEP = "paystar_advance", "paystar_sweep"
+ADVANCE, TURNS, SWEEP = "paystar_advance", "paystar_turns", "paystar_sweep"
 """The names of the tasks."""
-MAX_WAIT_SECONDS = 0.5
-"""Longest wait within a job: a scheduled job starts at the worker's next poll, up to 5 s late, and each costs CPU."""
+TURNS_SECONDS = 5.0
+"""How long a job sends for a deposit account whose chunks wait for their turns, before others get its slot."""
 
 
 class ProcrastinateDispatcher:
     """Has chunks brought forward by procrastinate's workers.
 
     Args:
-        app: your procrastinate App; two tasks are registered on it, ``paystar_advance`` and ``paystar_sweep``.
+        app: your procrastinate App; three tasks are registered on it, ``paystar_advance``, ``paystar_turns`` (chunks of
+            a deposit account that have to wait for their turns) and ``paystar_sweep``.
         paystar: the client that pays, with a ``postgresql://`` database; its payouts go this way from now on.
         queue: the queue the jobs go through.
         sweep: how often lost wake-ups and stalled jobs are looked for, as cron says it, a sixth field being seconds.
@@ -77,6 +76,7 @@ class ProcrastinateDispatcher:
     ) -> None:
         self._app, self._payouts, self._queue, self._stalled = app, paystar.payouts, queue, stalled
         app.task(name=ADVANCE, queue=queue)(self._advance)
+        app.task(name=TURNS, queue=queue)(self._turns)
         app.periodic(cron=sweep)(app.task(name=SWEEP, queue=queue, queueing_lock=SWEEP, pass_context=True)(self._sweep))
         paystar.payouts.use(self)
 
@@ -105,23 +105,23 @@ class ProcrastinateDispatcher:
     async def aclose(self) -> None:
         """Nothing: the app is closed by whoever opened it."""
 
-    async def _advance(self, chunk_id: str) -> None:
-        again = await self._payouts.advance(chunk_id)
-        while again is not None and again <= MAX_WAIT_SECONDS:
-            await anyio.sleep(again)
-            again = await self._payouts.advance(chunk_id)
-        if again is not None:
-            await self._later(chunk_id, again)
-
-    async def _later(self, chunk_id: str, seconds: float) -> None:
+    async def put_off(self, chunk_id: str, seconds: float) -> None:
+        """Queue a job that advances a chunk in ``seconds``."""
         task = self._app.configure_task(
-            ADVANCE,
-            queue=self._queue,
-            queueing_lock=f"{chunk_id} later",
-            schedule_in={"seconds": max(0.0, seconds)},
+            ADVANCE, queue=self._queue, queueing_lock=f"{chunk_id} later", schedule_in={"seconds": seconds}
         )
         with suppress(AlreadyEnqueued):
             await task.defer_async(chunk_id=chunk_id)
+
+    async def hand_on(self, chunk_id: str) -> None:
+        """Queue a job that goes on with the deposit account of a chunk, behind those that wait for this slot."""
+        await self._app.configure_task(TURNS, queue=self._queue).defer_async(chunk_id=chunk_id)
+
+    async def _advance(self, chunk_id: str) -> None:
+        await self._payouts.advance_in_turn(chunk_id, self, seconds=TURNS_SECONDS)
+
+    async def _turns(self, chunk_id: str) -> None:
+        await self._payouts.advance_in_turn(chunk_id, self, seconds=TURNS_SECONDS, handed_on=True)
 
     async def _sweep(self, context: JobContext, timestamp: int) -> None:
         del timestamp

@@ -17,7 +17,7 @@ from paystar_async.clock import Clock
 from paystar_async.errors import ConfigurationError, NotSent, StorageUnavailable
 from paystar_async.events import Event, EventName, OnEvent, logger
 from paystar_async.payouts import reading
-from paystar_async.payouts.claims import Claim, Later, Release, Sight, claim, expire, let_go, owned, peek
+from paystar_async.payouts.claims import Claim, Lane, Later, Release, Sight, claim, expire, lane_of, let_go, owned, peek
 from paystar_async.payouts.classify import Known, classify
 from paystar_async.payouts.decide import Decision, after_send
 from paystar_async.payouts.heartbeat import SlotHeartbeat
@@ -107,6 +107,10 @@ class Advancer:
             ConfigurationError: the chunk's account is not configured here, or the engine cannot be fenced.
             StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
         """
+        return (await self.step(chunk_id)).due
+
+    async def step(self, chunk_id: str) -> Later:
+        """Do what ``advance`` does; return when to call again, and what the chunk waits for."""
         if not self._fences():
             raise ConfigurationError(
                 "payouts need an engine that says when a request leaves", hint='use the default one: engine="auto"'
@@ -121,10 +125,15 @@ class Advancer:
         """Extend no places any more than those of calls under way."""
         self._heartbeat.close()
 
-    async def _step(self, chunk_id: str) -> float | None:
+    async def lane_of(self, chunk_id: str) -> Lane | None:
+        """Return the deposit account a chunk is paid from; None where there is no such chunk."""
+        sight = await peek(self._tables, chunk_id)
+        return None if sight is None else lane_of(sight.chunk)
+
+    async def _step(self, chunk_id: str) -> Later:
         sight = await peek(self._tables, chunk_id)
         if sight is None or (due := sight.chunk.due) is None:
-            return None
+            return Later(due=None)
         chunk = sight.chunk
         product = self._products.get((chunk.product, chunk.account))
         if product is None:
@@ -133,26 +142,26 @@ class Advancer:
                 hint="run it with the account that planned it",
             )
         if due > sight.at:
-            return due
+            return Later(due=due, is_taken=chunk.work == "wait")
         if chunk.work == "wait":
-            return await expire(self._tables, sight)
+            return Later(due=await expire(self._tables, sight))
         if chunk.work == "ask":
-            return await self._ask(sight, product)
+            return Later(due=await self._ask(sight, product))
         if self._recovery.is_needed(sight):
             is_known = await self._recovery.check(sight, product)
-            return await (self._step(chunk_id) if is_known else self._due(chunk_id))
+            return await self._step(chunk_id) if is_known else Later(due=await self._due(chunk_id))
         return await self._send(sight, product)
 
     async def _due(self, chunk_id: str) -> float | None:
         sight = await peek(self._tables, chunk_id)
         return None if sight is None else sight.chunk.due
 
-    async def _send(self, sight: Sight, product: Product) -> float | None:
+    async def _send(self, sight: Sight, product: Product) -> Later:
         # Its time begins before the claim's: whatever the claim takes, the lease outlasts what may leave.
         fence = Fence(self._clock, self._fence)
         held = await self._claim(sight)
         if isinstance(held, Later):
-            return held.due
+            return held
         result: object
         try:
             with self._heartbeat.sending(held.chunk.chunk_id):
@@ -166,7 +175,7 @@ class Advancer:
             with anyio.CancelScope(shield=True):
                 await self._record(held, product, known)
             raise result
-        return await self._record(held, product, known)
+        return Later(due=await self._record(held, product, known))
 
     async def _claim(self, sight: Sight) -> Claim | Later:
         owner = secrets.token_hex(8)

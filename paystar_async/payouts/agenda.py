@@ -7,6 +7,7 @@ from typing import NamedTuple
 from attrs import define
 
 from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.claims import Lane, Later
 from paystar_async.payouts.product import Product
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.tables import Tables
@@ -40,12 +41,14 @@ class Due(NamedTuple):
         chunk_id: which.
         lane: what it shares with others of which only so many go at once.
         most: how many.
+        rate: how many a second; None: as fast as they come.
     """
 
     at: float
     chunk_id: str
     lane: str
     most: int
+    rate: float | None = None
 
 
 @define
@@ -70,13 +73,21 @@ class Agenda:
                 account = product.name, product.account, gate["deposit"]
                 identity.check_version(gate["version"], seen.get(account, 0))
                 identity.note_version(account, gate["version"])
-                rows = await self.tables.fetch(_SENDS, {**whose, "deposit": gate["deposit"]})
-                found += [_send(row, f"{product.name} {gate['deposit']}") for row in rows]
+                found += await self.sends(Lane(product.name, product.account, gate["deposit"]), most)
         return found
 
-    async def advance(self, chunk_id: str) -> float | None:
-        """Do what is due for a chunk; when to call again, in the ledger's time."""
-        return await self.advancer.advance(chunk_id)
+    async def sends(self, lane: Lane, most: int) -> list[Due]:
+        """Return the soonest chunks that a deposit account has to send, ``most`` at the most."""
+        rows = await self.tables.fetch(_SENDS, {**lane._asdict(), "most": most})
+        return [_send(row, f"{lane.product} {lane.deposit}") for row in rows]
+
+    async def step(self, chunk_id: str) -> Later:
+        """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
+        return await self.advancer.step(chunk_id)
+
+    async def lane_of(self, chunk_id: str) -> Lane | None:
+        """Return the deposit account a chunk is paid from; None where there is no such chunk."""
+        return await self.advancer.lane_of(chunk_id)
 
     async def now(self) -> float:
         """The ledger's time."""
@@ -84,7 +95,8 @@ class Agenda:
 
 
 def _send(row: Row, lane: str) -> Due:
-    return Due(row["due"], row["chunk_id"], lane, _policy(row["policy"]).concurrency)
+    policy = _policy(row["policy"])
+    return Due(row["due"], row["chunk_id"], lane, policy.concurrency, policy.rate)
 
 
 _policy = lru_cache(maxsize=64)(Policy.from_text)

@@ -1,6 +1,7 @@
 """Who does what next: a chunk is claimed before anything is sent or asked, and let go with what came of it."""
 
 from collections.abc import Collection, Sequence
+from typing import NamedTuple
 
 from attrs import evolve, frozen
 
@@ -32,7 +33,7 @@ from paystar_async.payouts.gates import close
 from paystar_async.payouts.identity import OLDER
 from paystar_async.payouts.moves import Held, count_not_founds, held_of, move_chunk, move_rows, regroup, set_apart
 from paystar_async.payouts.reading import chunk_of
-from paystar_async.payouts.records import ChunkRecord, Policy, Work
+from paystar_async.payouts.records import ChunkRecord, Policy, ProductName, Work
 from paystar_async.payouts.states import State
 from paystar_async.payouts.tables import Tables, Timed
 from paystar_async.storage.database import Row
@@ -82,15 +83,28 @@ class Claim:
     values: Sequence[Value]
 
 
+class Lane(NamedTuple):
+    """A deposit account: what ``Policy.rate`` and ``Policy.concurrency`` hold for."""
+
+    product: ProductName
+    account: str
+    deposit: str
+
+
 @frozen(kw_only=True)
 class Later:
     """Nothing to do now.
 
     Attributes:
         due: when to come again, in the ledger's time; None: not before somebody resumes it.
+        waits_for: the deposit account whose next turn, or free place, the chunk waits for; None: it waits for nothing
+            but its time.
+        is_taken: whether another sender has the chunk.
     """
 
     due: float | None
+    waits_for: Lane | None = None
+    is_taken: bool = False
 
 
 @frozen(kw_only=True)
@@ -106,6 +120,11 @@ class Release:
     ours: bool
     due: float | None
     closed: bool
+
+
+def lane_of(chunk: ChunkRecord) -> Lane:
+    """Return the deposit account a chunk is paid from."""
+    return Lane(chunk.product, chunk.account, chunk.deposit)
 
 
 async def peek(tables: Tables, chunk_id: str) -> Sight | None:
@@ -133,7 +152,7 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         "concurrency": policy.concurrency,
     }
     identity = tables.identity
-    account = chunk.product, chunk.account, chunk.deposit
+    account = lane_of(chunk)
     version, seen = 0, identity.versions().get(account, 0)  # before anything is read: see ``check_version``
 
     async def work(transaction: Timed) -> Claim | Later:
@@ -147,7 +166,7 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         identity.check_version(version - 1, seen)
         told["at"] = at = gate["at"]
         if policy.rate is not None and gate["next_at"] > at:
-            return Later(due=gate["next_at"])
+            return Later(due=gate["next_at"], waits_for=account)
         rows = await transaction.fetch(CLAIM, told)
         if not rows:
             return await _why_not(tables, transaction, told)
@@ -223,13 +242,13 @@ async def _now(tables: Tables, transaction: Timed, told: dict[str, Stored]) -> S
 async def _why_not(tables: Tables, transaction: Timed, told: dict[str, Stored]) -> Later:
     now = await _now(tables, transaction, told)
     if now.chunk.version != told["version"] or now.chunk.work != "send" or now.chunk.due is None:
-        return Later(due=now.chunk.due)
+        return Later(due=now.chunk.due, is_taken=True)
     if now.chunk.due > now.at:
         return Later(due=now.chunk.due)
     if await transaction.fetch(CLOSED, told):
         await transaction.execute(PARK, told)
         return Later(due=None)
-    return Later(due=now.at + BUSY_SECONDS)
+    return Later(due=now.at + BUSY_SECONDS, waits_for=lane_of(now.chunk))
 
 
 async def owned(tables: Tables, sight: Sight, owner: str) -> Claim | None:

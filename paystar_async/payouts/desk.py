@@ -17,6 +17,7 @@ from paystar_async.payouts.dispatch import Dispatcher, LocalDispatcher
 from paystar_async.payouts.product import Bank, Deliver, Product, WalletPayouts
 from paystar_async.payouts.records import ProductName
 from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.turns import TurnRunner
 from paystar_async.storage.database import Database
 from paystar_async.wake_event import WakeEvent
 
@@ -37,6 +38,7 @@ class Desk:
         clock: what time it is.
         fences: whether the engine calls back right before the first byte.
         moved: rings after each step taken here.
+        turns: sends chunks that wait for a turn, within the jobs of a queue.
     """
 
     ledger: Tables
@@ -47,11 +49,15 @@ class Desk:
     background: Background
     dispatcher: Dispatcher | None = None
     moved: WakeEvent = field(init=False)
+    turns: TurnRunner = field(init=False)
     closed: bool = False
     _local: LocalDispatcher | None = None
+    _agenda: Agenda = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.moved = WakeEvent(self.clock)
+        self._agenda = Agenda(self.ledger, tuple(self.products.values()), self.advancer)
+        self.turns = TurnRunner(self._agenda, self.clock, self.background, self.moved.set)
 
     @classmethod
     def of(
@@ -111,8 +117,7 @@ class Desk:
         """See to it that somebody looks for what is due; raises what ``check`` does."""
         self.check()
         if self.dispatcher is None:
-            agenda = Agenda(self.ledger, tuple(self.products.values()), self.advancer)
-            self.dispatcher = self._local = LocalDispatcher(agenda, self.clock, self.background, self.moved.set)
+            self.dispatcher = self._local = LocalDispatcher(self._agenda, self.clock, self.background, self.moved.set)
         self.dispatcher.start()
         return self.dispatcher
 

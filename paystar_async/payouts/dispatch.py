@@ -35,6 +35,7 @@ from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
 from paystar_async.events import logger
 from paystar_async.payouts.agenda import QUESTIONS, Due
+from paystar_async.payouts.claims import Later, next_turn
 from paystar_async.wake_event import WakeEvent
 
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ _AGAIN = "again"
 class Steps(Protocol):
     """What is due, and what does it: an Agenda."""
 
-    async def advance(self, chunk_id: str) -> float | None:
-        """Do what is due for a chunk; when to call again, in the ledger's time."""
+    async def step(self, chunk_id: str) -> Later:
+        """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
         ...
 
     async def due(self, most: int) -> Sequence[Due]:
@@ -95,19 +96,25 @@ class _Lane:
 
     waiting: list[Due] = field(factory=list[Due])
     active: int = 0
+    not_before: float = -math.inf
+    """When the next of them may be sent: what one learns about its turn holds for all."""
     more: bool = False
     """Whether the ledger has more of them than were taken along."""
 
     def ready(self, now: float) -> Due | None:
         """The next one, where it is due and there is room for it."""
-        first = self.waiting[0] if self.waiting else None
-        return heappop(self.waiting) if first and first.at <= now and self.active < first.most else None
+        if self.next_at > now:
+            return None
+        due = heappop(self.waiting)
+        if due.rate is not None:
+            self.not_before = next_turn(self.not_before, now, due.rate)
+        return due
 
     @property
     def next_at(self) -> float:
         """When there may be something to begin; never, where it takes one of the others to end before."""
         first = self.waiting[0] if self.waiting else None
-        return first.at if first and self.active < first.most else math.inf
+        return max(first.at, self.not_before) if first and self.active < first.most else math.inf
 
     @property
     def short(self) -> bool:
@@ -134,6 +141,7 @@ class LocalDispatcher:
         self._alarm = WakeEvent(clock)
         self._job: Job[None] | None = None
         self._closing = anyio.Event()
+        self._idle = anyio.Event()
         self._next_sweep = -math.inf
         self._ahead = 0.0
         """What the ledger's time is ahead of the monotonic clock's."""
@@ -150,6 +158,19 @@ class LocalDispatcher:
         """Begin to look for what is due; called again while it runs, it does nothing."""
         if not self._closing.is_set() and (self._job is None or self._job.done):
             self._job = self._background.start(self._run)
+
+    async def work(self, seconds: float) -> None:
+        """Do all that is due now, for at most ``seconds``."""
+        self.start()
+
+        async def wait_until_idle(scope: anyio.CancelScope) -> None:
+            await self._idle.wait()
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait_until_idle, group.cancel_scope)
+            await self._clock.sleep(seconds)
+            group.cancel_scope.cancel()
 
     def stop(self) -> None:
         """Begin nothing more."""
@@ -187,6 +208,8 @@ class LocalDispatcher:
                     lane.active += 1
                     self._active.add(due.chunk_id)
                     group.start_soon(self._advance, due)
+        if not self._active and not any(lane.waiting or lane.more for lane in self._lanes.values()):
+            self._idle.set()
         soonest = min((lane.next_at for lane in self._lanes.values()), default=math.inf)
         return max(0.0, min(self._next_sweep - elapsed, soonest - now))
 
@@ -204,9 +227,9 @@ class LocalDispatcher:
 
     async def _advance(self, due: Due) -> None:
         lane = self._lanes[due.lane]
-        again: float | None = None
+        later = Later(due=None)
         try:
-            again = await self._steps.advance(due.chunk_id)
+            later = await self._steps.step(due.chunk_id)
         except PaystarError as error:
             self._warn(due, str(error))
             await self._rest()
@@ -215,9 +238,14 @@ class LocalDispatcher:
             await self._rest()
         lane.active -= 1
         self._active.discard(due.chunk_id)
-        if again is not None:
+        if later.due is not None and later.waits_for is not None:
+            lane.not_before = later.due
+            heappush(lane.waiting, due)
+        elif due.rate is None:
+            lane.not_before = -math.inf  # the place of this chunk is free again
+        if later.due is not None and later.waits_for is None:
             # What is sent is asked about next, mostly; the next look into the ledger gives it its right place.
-            heappush(self._lanes[_AGAIN].waiting, Due(again, due.chunk_id, _AGAIN, QUESTIONS))
+            heappush(self._lanes[_AGAIN].waiting, Due(later.due, due.chunk_id, _AGAIN, QUESTIONS))
         self._moved()
         self._alarm.set()
 

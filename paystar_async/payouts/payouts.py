@@ -17,6 +17,7 @@ from paystar_async.payouts.plan import Plan, Source
 from paystar_async.payouts.planning import insert_batch
 from paystar_async.payouts.reconcile import Reconciliation, reconcile
 from paystar_async.payouts.records import Policy
+from paystar_async.payouts.turns import TurnJobs
 from paystar_async.values.kind import shown
 
 if TYPE_CHECKING:
@@ -178,6 +179,27 @@ class Payouts(ByHand):
         due = await desk.advancer.advance(chunk_id)
         desk.moved.set()
         return None if due is None else max(0.0, due - await desk.ledger.time())
+
+    async def advance_in_turn(self, chunk_id: str, jobs: TurnJobs, *, seconds: float, handed_on: bool = False) -> None:
+        """Bring a chunk forward; where it has to wait for its turn, send for all chunks of its deposit account.
+
+        For a queue whose workers have few slots for jobs, as ``contrib.procrastinate`` uses it: one job of a process
+        sends for an account, each call at its turn, and the jobs of the account's other chunks end at once.
+
+        Args:
+            chunk_id: the chunk.
+            jobs: the queue, for chunks that are due later, and for an account that another job has to go on with.
+            seconds: how long the job may begin calls; those under way are waited for.
+            handed_on: whether the job was queued by ``jobs.hand_on``.
+
+        Raises:
+            InvalidValue: ``chunk_id`` is none that a chunk could have.
+            ConfigurationError: the chunk's account is not configured here, or the engine cannot be fenced.
+            StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
+        """
+        _checked_id("chunk_id", chunk_id)
+        turns = self._desk().turns
+        await (turns.go_on if handed_on else turns.advance)(chunk_id, seconds, jobs)
 
 
 async def _all(first: Value, others: AsyncIterator[Value]) -> AsyncGenerator[Value, None]:

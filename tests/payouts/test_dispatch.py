@@ -13,6 +13,7 @@ from paystar_async.background import Background
 from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts.agenda import Due
+from paystar_async.payouts.claims import Later
 from paystar_async.payouts.dispatch import SWEEP_SECONDS, TAKEN, WARNED_EVERY, LocalDispatcher
 from paystar_async.wake_event import WakeEvent
 from tests.support import RunningClock, settled
@@ -51,7 +52,7 @@ class Book:
     async def now(self) -> float:
         return self.clock.monotonic()
 
-    async def advance(self, chunk_id: str) -> float | None:
+    async def step(self, chunk_id: str) -> Later:
         one = self.chunks[chunk_id]
         self.steps[chunk_id] += 1
         self.active[one.lane] += 1
@@ -66,10 +67,10 @@ class Book:
             raise result
         if result is None:
             del self.chunks[chunk_id]
-            return None
+            return Later(due=None)
         again = self.clock.monotonic() + result
         self.chunks[chunk_id] = one._replace(at=again)
-        return again
+        return Later(due=again)
 
 
 @pytest.fixture

@@ -1,0 +1,199 @@
+"""Chunks that wait for a turn of their deposit account, through either dispatcher, by a clock of the test's own."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from attrs import define, field
+
+from paystar_async.background import Background
+from paystar_async.payouts.agenda import Due
+from paystar_async.payouts.claims import Lane, Later, next_turn
+from paystar_async.payouts.dispatch import LocalDispatcher
+from paystar_async.payouts.turns import TurnRunner
+from tests.support import RunningClock
+
+LANE = Lane("bank", "app-1", "0100000000001")
+MAX_LATE_SECONDS = 0.02
+CALL_SECONDS = 0.3
+"""Longer than the interval of most rates here: calls overlap."""
+
+
+@define(eq=False)
+class Account:
+    """A deposit account in the place of the ledger: it counts turns as the ledger does, and every step comes late."""
+
+    clock: RunningClock
+    chunks: dict[str, float]
+    rate: float | None
+    concurrency: int = 8
+    turn: float = 0.0
+    active: int = 0
+    calls: list[float] = field(factory=list[float])
+    refused: int = 0
+    check_after: float | None = None
+    _dice: random.Random = field(factory=lambda: random.Random(1))
+
+    async def due(self, most: int) -> Sequence[Due]:
+        return await self.sends(LANE, most)
+
+    async def sends(self, lane: Lane, most: int) -> list[Due]:
+        assert lane == LANE
+        dues = [Due(at, chunk_id, "a", self.concurrency, self.rate) for chunk_id, at in self.chunks.items()]
+        return sorted(dues)[:most]
+
+    async def lane_of(self, chunk_id: str) -> Lane | None:
+        return LANE if chunk_id.startswith("c-") else None
+
+    async def now(self) -> float:
+        return self.clock.monotonic()
+
+    async def step(self, chunk_id: str) -> Later:
+        await self.clock.sleep(self._dice.uniform(0, MAX_LATE_SECONDS))
+        now = self.clock.monotonic()
+        if chunk_id not in self.chunks:
+            return Later(due=None)
+        if self.chunks[chunk_id] > now:
+            return Later(due=self.chunks[chunk_id], is_taken=True)
+        if self.rate is not None and self.turn > now:
+            self.refused += 1
+            return Later(due=self.turn, waits_for=LANE)
+        if self.active >= self.concurrency:
+            self.refused += 1
+            return Later(due=now + 0.25, waits_for=LANE)
+        if self.rate is not None:
+            self.turn = next_turn(self.turn, now, self.rate)
+        self.chunks[chunk_id] = now + 60  # a lease
+        self.calls.append(now)
+        self.active += 1
+        await self.clock.sleep(CALL_SECONDS)
+        self.active -= 1
+        del self.chunks[chunk_id]
+        return Later(due=None if self.check_after is None else self.clock.monotonic() + self.check_after)
+
+    @property
+    def kept_rate(self) -> float:
+        return (len(self.calls) - 1) / (self.calls[-1] - self.calls[0])
+
+
+def make_account(count: int, rate: float | None, **fields: Any) -> Account:
+    return Account(RunningClock(), {f"c-{number:03}": 0.0 for number in range(count)}, rate, **fields)
+
+
+def make_runner(account: Account) -> TurnRunner:
+    return TurnRunner(account, account.clock, Background(), lambda: None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+
+
+class Queue:
+    """A queue with workers that take its jobs in order; ``put_off`` keeps what is due later."""
+
+    def __init__(self, account: Account, processes: int, slots: int) -> None:
+        self.account = account
+        self.jobs: list[tuple[str, bool]] = [(chunk_id, False) for chunk_id in account.chunks]
+        self.later: list[tuple[str, float]] = []
+        self.runners = [make_runner(account) for _ in range(processes)]
+        self.slots = slots
+        self.busy = 0
+
+    async def put_off(self, chunk_id: str, seconds: float) -> None:
+        self.later.append((chunk_id, seconds))
+
+    async def hand_on(self, chunk_id: str) -> None:
+        self.jobs.append((chunk_id, True))
+
+    async def _slot(self, runner: TurnRunner, seconds: float) -> None:
+        while self.jobs or self.busy:
+            if not self.jobs:
+                await self.account.clock.sleep(0.05)
+                continue
+            chunk_id, is_handed_on = self.jobs.pop(0)
+            self.busy += 1
+            await (runner.go_on if is_handed_on else runner.advance)(chunk_id, seconds, self)
+            self.busy -= 1
+
+    async def run(self, seconds: float = 5.0) -> None:
+        async with self.account.clock.running():
+            await asyncio.gather(*(self._slot(runner, seconds) for runner in self.runners for _ in range(self.slots)))
+
+
+@pytest.mark.parametrize("rate", [0.5, 2.0, 10.0])
+async def test_local_dispatcher_late_steps_keep_rate(rate: float) -> None:
+    account = make_account(60, rate)
+    dispatcher = LocalDispatcher(account, account.clock, Background())
+    async with account.clock.running():
+        await dispatcher.work(1000)
+        await dispatcher.aclose()
+    assert len(account.calls) == 60
+    assert account.kept_rate == pytest.approx(rate, rel=0.03)
+    assert account.refused <= 60
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("rate", [0.5, 2.0, 10.0])
+async def test_queue_late_steps_keep_rate(rate: float, processes: int) -> None:
+    account = make_account(60, rate)
+    queue = Queue(account, processes, slots=2)
+    await queue.run()
+    assert len(account.calls) == 60
+    assert account.kept_rate == pytest.approx(rate, rel=0.03)
+    assert queue.later == []
+    assert account.refused <= 60 + 120 * processes
+
+
+async def test_turn_runner_full_account_uses_all_places() -> None:
+    account = make_account(80, None, concurrency=4)
+    await Queue(account, 2, slots=4).run()
+    assert len(account.calls) == 80
+    assert account.calls[-1] - account.calls[0] < 1.35 * 80 / 4 * CALL_SECONDS
+
+
+async def test_advance_one_job_waits_for_account() -> None:
+    account = make_account(10, 0.1)
+    runner, queue = make_runner(account), Queue(account, 1, 1)
+    queue.jobs.clear()
+    async with account.clock.running():
+        await runner.advance("c-000", 5.0, queue)
+        waiting = asyncio.create_task(runner.advance("c-001", 5.0, queue))
+        await account.clock.sleep(0.1)
+        for number in range(2, 10):
+            await runner.advance(f"c-{number:03}", 5.0, queue)
+        assert not waiting.done()  # the others have given their slots back
+        await waiting
+    assert len(account.calls) == 1
+    [(chunk_id, is_handed_on)] = queue.jobs
+    assert is_handed_on
+    assert chunk_id in account.chunks
+
+
+async def test_advance_later_check_is_put_off() -> None:
+    account = make_account(2, 2.0, check_after=1.0)
+    queue = Queue(account, 1, slots=2)
+    await queue.run()
+    assert [chunk_id for chunk_id, _ in queue.later] == ["c-000", "c-001"]
+    assert all(seconds <= 1.0 for _, seconds in queue.later)
+
+
+async def test_go_on_unknown_chunk_is_noop() -> None:
+    account = make_account(1, None)
+    async with account.clock.running():
+        await make_runner(account).go_on("unknown", 5.0, Queue(account, 1, 1))
+    assert account.calls == []
+
+
+async def test_advance_cancelled_ends_calls_under_way() -> None:
+    account = make_account(3, 2.0)
+    runner, queue = make_runner(account), Queue(account, 1, 1)
+    async with account.clock.running():
+        await runner.advance("c-000", 5.0, queue)
+        job = asyncio.create_task(runner.advance("c-001", 5.0, queue))
+        while not account.active:
+            await account.clock.sleep(0.01)
+        job.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await job
+        assert account.active == 0
+        [left] = account.chunks
+        await runner.advance(left, 5.0, queue)  # nobody else sends for the account
+    assert len(account.calls) == 3
