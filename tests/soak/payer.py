@@ -13,7 +13,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from paystar_async import Application, Paystar, Transfer
 from paystar_async.clock import SystemClock
@@ -124,7 +124,8 @@ async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
 async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Tables) -> None:
     if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < settings.get("low", LOW):
         batch_id = f"b-{len(await reading.batches(ledger, MANY))}"
-        await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=POLICY)
+        policy = evolve(POLICY, rate=settings.get("rate"))
+        await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=policy)
 
 
 async def top_up(settings: dict[str, Any]) -> None:

@@ -187,14 +187,20 @@ def _kills(
 
 
 def kills_on_postgres(
-    server: PostgresServer, home: Path, count: int, seed: int = 0, note: Callable[[Told], object] = lambda _: None
+    server: PostgresServer,
+    home: Path,
+    count: int,
+    seed: int = 0,
+    note: Callable[[Told], object] = lambda _: None,
+    *,
+    rate: float | None = None,
 ) -> Told:
-    """Kill -9 one of three procrastinate workers, again and again."""
+    """Kill -9 one of three procrastinate workers, again and again; with a rate most chunks wait for their turns."""
     with (
         queue(server, home, faults=True) as (play, ledger, told),
         payer.crew(payer.queue_worker, told, 3, seed) as crew,
     ):
-        much = told | {"low": 60}
+        much = told | {"low": 60, "rate": rate}
         return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(much))
 
 
