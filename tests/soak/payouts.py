@@ -196,12 +196,11 @@ def kills_on_postgres(
     rate: float | None = None,
 ) -> Told:
     """Kill -9 one of three procrastinate workers, again and again; with a rate most chunks wait for their turns."""
-    with (
-        queue(server, home, faults=True) as (play, ledger, told),
-        payer.crew(payer.queue_worker, told, 3, seed) as crew,
-    ):
+    with queue(server, home, faults=True) as (play, ledger, told):
         much = told | {"low": 60, "rate": rate}
-        return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(much))
+        asyncio.run(payer.top_up(much))  # before workers that are killed while they lay the tables out
+        with payer.crew(payer.queue_worker, told, 3, seed) as crew:
+            return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(much))
 
 
 @contextmanager
