@@ -10,7 +10,7 @@ from paystar_async.payouts.classify import Value
 from paystar_async.payouts.reading import transfer_of
 from paystar_async.payouts.records import ChunkRecord, ProductName, Refusal, TransferRecord, Work
 from paystar_async.payouts.states import State, may_follow
-from paystar_async.payouts.tables import Tables, Timed, numbered, values
+from paystar_async.payouts.tables import Tables, Timed
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.secret import Secret
@@ -39,32 +39,37 @@ AND chunk_id IN (SELECT chunk_id FROM paystar_payout_chunks
 """
 _COUNT = """
 WITH v (track_id, version, times) AS ({rows})
-UPDATE paystar_payout_transfers SET not_founds = CAST(v.times AS BIGINT),
-    asked_at = CASE WHEN CAST(v.times AS BIGINT) = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
+UPDATE paystar_payout_transfers SET not_founds = v.times,
+    asked_at = CASE WHEN v.times = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
-    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = CAST(v.version AS BIGINT)
+    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
 """
 # The bank failed the attempt on record and has another one: what is heard of either does not speak for both.
 _REPEATED = """
     CASE WHEN paystar_payout_transfers.refusal = 'failed' AND v.after IN ('success', 'pending') THEN 1 ELSE 0 END
 """
-_COLUMNS = "track_id version after reason ref_code hashid doubt refusal"
+_CHANGED = (
+    "track_id TEXT, version BIGINT, after TEXT, reason TEXT, ref_code TEXT, hashid TEXT, doubt BIGINT, refusal TEXT"
+)
 _ROWS = f"""
 WITH v (track_id, version, after, reason, ref_code, hashid, doubt, refusal) AS ({{rows}})
 UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_transfers.version + 1,
-    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = CAST(v.refusal AS TEXT),
-    ref_code = COALESCE(CAST(v.ref_code AS TEXT), paystar_payout_transfers.ref_code),
-    hashid = COALESCE(CAST(v.hashid AS TEXT), paystar_payout_transfers.hashid),
-    doubts = doubts + CAST(v.doubt AS BIGINT) + {_REPEATED},
+    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = v.refusal,
+    ref_code = COALESCE(v.ref_code, paystar_payout_transfers.ref_code),
+    hashid = COALESCE(v.hashid, paystar_payout_transfers.hashid),
+    doubts = doubts + v.doubt + {_REPEATED},
     unknown_since = CASE WHEN v.after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
     {_DROP.format(after="v.after")}
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
-    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = CAST(v.version AS BIGINT)
+    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
 RETURNING paystar_payout_transfers.track_id AS track_id
 """  # noqa: S608
+_EVENT = "track_id TEXT, version BIGINT, before TEXT, after TEXT, detail TEXT"
 _EVENTS = """
-INSERT INTO paystar_payout_events (track_id, version, before, after, detail, product, account, at, cause)
-{rows}
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
+WITH v (track_id, version, before, after, detail) AS ({rows})
+SELECT CAST(:product AS TEXT), CAST(:account AS TEXT), v.track_id, v.version, CAST(:at AS DOUBLE PRECISION),
+    v.before, v.after, CAST(:cause AS TEXT), v.detail FROM v
 """
 # Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
 _APART = """
@@ -213,8 +218,9 @@ async def move_rows(
         for one in changes
     ]
     whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
-    sql = _ROWS.format(rows=values(_COLUMNS, len(rows)))
-    moved = {row["track_id"] for row in await transaction.fetch(sql, numbered(rows) | whose)}
+    query, parameters = transaction.values(_CHANGED, rows)
+    changed = await transaction.fetch(_ROWS.format(rows=query), {**parameters, **whose})
+    moved = {row["track_id"] for row in changed}
     events: list[dict[str, Stored]] = [
         {
             "track_id": one.record.track_id,
@@ -227,12 +233,9 @@ async def move_rows(
         if one.record.track_id in moved
     ]
     if events:
-        told = values("track_id version before after detail", len(events), *_SAME)
-        await transaction.execute(_EVENTS.format(rows=told), numbered(events) | whose | {"cause": cause})
+        query, parameters = transaction.values(_EVENT, events)
+        await transaction.execute(_EVENTS.format(rows=query), {**parameters, **whose, "cause": cause})
     return moved
-
-
-_SAME = (":product", ":account", ":at", ":cause")
 
 
 async def count_not_founds(
@@ -243,9 +246,9 @@ async def count_not_founds(
         rows: list[dict[str, Stored]] = [
             {"track_id": record.track_id, "version": record.version, "times": times} for record, times in counts
         ]
-        told: dict[str, Stored] = {"product": product, "account": account, "at": at}
-        sql = _COUNT.format(rows=values("track_id version times", len(rows)))
-        await transaction.execute(sql, numbered(rows) | told)
+        query, parameters = transaction.values("track_id TEXT, version BIGINT, times BIGINT", rows)
+        whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
+        await transaction.execute(_COUNT.format(rows=query), {**parameters, **whose})
 
 
 async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:

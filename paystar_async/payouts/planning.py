@@ -16,7 +16,6 @@ from paystar_async.payouts.staging import (
     BATCH,
     CHUNKS,
     CLEAN,
-    COLUMNS,
     CONFLICTS,
     END,
     EVENTS,
@@ -27,10 +26,11 @@ from paystar_async.payouts.staging import (
     PLACES,
     STAGE,
     STAGED,
+    STAGED_ROW,
     SWEEP,
     TRANSFERS,
 )
-from paystar_async.payouts.tables import Tables, Timed, numbered, pieces, values
+from paystar_async.payouts.tables import Tables, Timed, pieces
 from paystar_async.storage.database import Parameters, Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.integer import MOST
@@ -156,8 +156,9 @@ class Planner:
 
     async def _stage(self, transaction: Timed) -> None:
         for rows in pieces(self._rows, ROWS):
-            sql = STAGE.format(rows=values(COLUMNS, len(rows), ":plan", ":now"))
-            if await transaction.execute(sql, {**numbered(rows), "plan": self._plan}) < len(rows):
+            query, parameters = transaction.values(STAGED_ROW, rows)
+            staged = await transaction.execute(STAGE.format(rows=query), {**parameters, "plan": self._plan})
+            if staged < len(rows):
                 await self._refuse_repeat(transaction, rows)
         self._staged += len(self._rows)
         self._rows.clear()

@@ -1,10 +1,15 @@
 """The statements that put a batch on record: staged in pieces, moved in at once."""
 
-COLUMNS = "place track_id chunk_id amount deposit destination digest payload masked"
+STAGED_ROW = (
+    "place BIGINT, track_id TEXT, chunk_id TEXT, amount BIGINT, deposit TEXT, destination TEXT, digest TEXT,"
+    " payload TEXT, masked TEXT"
+)
 STAGE = """
 INSERT INTO paystar_payout_staging
-    (place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked, plan, at)
-{rows} ON CONFLICT (plan, track_id) DO NOTHING
+    (plan, at, place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked)
+WITH v (place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked) AS ({rows})
+SELECT CAST(:plan AS TEXT), CAST(:now AS DOUBLE PRECISION), v.* FROM v WHERE true
+ON CONFLICT (plan, track_id) DO NOTHING
 """
 PLACES = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND place BETWEEN :first AND :last"
 STAGED = """

@@ -1,9 +1,8 @@
 """The ledger's database: laid out at first use, with a time of its own that does not jump."""
 
 import secrets
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from paystar_async.clock import Clock, SystemClock
@@ -13,7 +12,7 @@ from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.payload import Codec
 from paystar_async.payouts.schema import PART, SCHEMA
 from paystar_async.payouts.time import start_of_time
-from paystar_async.storage.database import NONE, AtOnce, Database, Parameters, Row, Transaction, Value
+from paystar_async.storage.database import NONE, AtOnce, Database, Parameters, Row, Transaction
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
@@ -42,6 +41,10 @@ class Timed:
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; the rows it gives, by column name."""
         return await self._transaction.fetch(sql, {**parameters, "now": self._now})
+
+    def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
+        """Return a query that gives these rows, and its parameters; see ``Transaction.values``."""
+        return self._transaction.values(columns, rows)
 
 
 class Tables:
@@ -169,19 +172,6 @@ class Tables:
 
     def _now(self) -> float:
         return self._start + self._clock.monotonic()
-
-
-@lru_cache(maxsize=512)
-def values(columns: str, rows: int, *same: str) -> str:
-    """``VALUES (:a0, :b0), (:a1, :b1), …`` for so many rows; what is the ``same`` in each comes last."""
-    names = columns.split()
-    lines = (", ".join((*(f":{name}{row}" for name in names), *same)) for row in range(rows))
-    return f"VALUES {', '.join(f'({line})' for line in lines)}"
-
-
-def numbered(rows: Iterable[Mapping[str, Value]]) -> dict[str, Value]:
-    """The parameters of ``values``."""
-    return {f"{name}{number}": held for number, row in enumerate(rows) for name, held in row.items()}
 
 
 def pieces(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:

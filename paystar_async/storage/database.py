@@ -8,11 +8,13 @@ One dialect of SQL serves every adapter:
   failover or a restored dump;
 - columns are ``TEXT``, ``BIGINT`` (also for yes and no) and ``DOUBLE PRECISION``;
 - whoever changes a row names the version it read: ``UPDATE … WHERE version = :version RETURNING …``;
-- a parameter that may be None and stands alone says its type: ``CAST(:since AS TEXT) IS NULL``.
+- a parameter that may be None and stands alone says its type: ``CAST(:since AS TEXT) IS NULL``;
+- many rows are one query, which ``Transaction.values`` renders: ``INSERT INTO t WITH v (name) AS ({rows}) SELECT …``.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from paystar_async.errors import StorageError
@@ -41,6 +43,15 @@ class Transaction(Protocol):
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; the rows it gives, by column name."""
+        ...
+
+    def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
+        """Return a query that gives these rows, and its parameters.
+
+        Args:
+            columns: the columns in order, with their types: ``"name TEXT, size BIGINT"``.
+            rows: one or more rows, each with a value for each column.
+        """
         ...
 
 
@@ -91,6 +102,19 @@ class AtOnce(Protocol):
     async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         """Do the work in a transaction; it awaits nothing but the transaction's statements, and may be done twice."""
         ...
+
+
+def numbered_values(columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
+    """Return ``VALUES (:name0, :size0), (:name1, :size1), …`` and its parameters; as ``Transaction.values``."""
+    parameters = {f"{name}{number}": value for number, row in enumerate(rows) for name, value in row.items()}
+    return _numbered_query(columns, len(rows)), parameters
+
+
+@lru_cache(maxsize=512)
+def _numbered_query(columns: str, count: int) -> str:
+    names = [column.split()[0] for column in columns.split(", ")]
+    lines = (", ".join(f":{name}{number}" for name in names) for number in range(count))
+    return f"VALUES {', '.join(f'({line})' for line in lines)}"
 
 
 def bare(parameters: Parameters) -> dict[str, str | int | float | None]:

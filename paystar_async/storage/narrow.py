@@ -21,9 +21,9 @@ def is_narrow(server_encoding: str | None) -> bool:
 
 
 def narrowed(parameters: Bare) -> Bare:
-    """Return parameters as such a database can keep them."""
+    """Return parameters as such a database can keep them; rows in JSON, whose texts were narrowed, as they are."""
     return {
-        name: value.encode(_ESCAPE).decode("ascii") if isinstance(value, str) else value
+        name: value.encode(_ESCAPE).decode("ascii") if type(value) is str else value
         for name, value in parameters.items()
     }
 

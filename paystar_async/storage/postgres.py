@@ -1,5 +1,6 @@
 """A database on a PostgreSQL server, for many hosts. asyncio only."""
 
+import json
 import os
 import re
 import weakref
@@ -151,6 +152,13 @@ class PostgresTransaction:
         rows = await self._run(sql, parameters, _all_rows)
         return [widened(row) for row in rows] if self._is_narrow else rows
 
+    def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
+        """Return a query that gives these rows, and its parameters; see ``Transaction.values``."""
+        # Not a placeholder each, nor an array a column: psycopg takes four times as long with either.
+        names = ", ".join(column.split()[0] for column in columns.split(", "))
+        query = f"SELECT {names} FROM json_to_recordset(CAST(:rows AS JSON)) AS rows ({columns})"  # noqa: S608
+        return query, {"rows": _JsonRows(json.dumps([self._bare(row) for row in rows], ensure_ascii=False))}
+
     async def commit(self) -> None:
         """End it; an error that was swallowed within is one after all."""
         from psycopg.pq import TransactionStatus
@@ -182,6 +190,15 @@ class PostgresTransaction:
 
     def _bare(self, parameters: Parameters) -> dict[str, str | int | float | None]:
         return narrowed(bare(parameters)) if self._is_narrow else bare(parameters)
+
+
+class _JsonRows(str):
+    """Rows as JSON, which no traceback that shows local variables shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "_JsonRows(…)"
 
 
 async def _row_count(cursor: "Cursor") -> int:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from paystar_async.clock import Clock, SystemClock
-from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
+from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare, numbered_values
 from paystar_async.storage.file import rows
 from paystar_async.storage.migrate import migrate
 from paystar_async.storage.writer import Errand, Turn, Writer
@@ -111,6 +111,8 @@ class SqliteDatabase:
 class SqliteTransaction:
     """Statements of one transaction, or single ones where there is no ``turn``."""
 
+    values = staticmethod(numbered_values)
+
     def __init__(self, clock: Clock, writer: Writer, turn: Turn | None = None) -> None:
         self._clock, self._writer, self._turn = clock, writer, turn
 
@@ -135,6 +137,8 @@ class SqliteTransaction:
 
 class _Statements:
     """A transaction as the thread itself sees it: nothing is waited for."""
+
+    values = staticmethod(numbered_values)
 
     def __init__(self, clock: Clock, connection: sqlite3.Connection, origin: str) -> None:
         self._clock, self._connection, self._origin = clock, connection, origin

@@ -58,6 +58,7 @@ class FaultyDatabase:
 class _Faulty:
     def __init__(self, database: FaultyDatabase, inner: Transaction) -> None:
         self._database, self._inner = database, inner
+        self.values = inner.values
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         self._database.step("statement", self._database.before)

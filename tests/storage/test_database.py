@@ -50,6 +50,34 @@ async def test_text_no_store_keeps_loses_what_is_wrong(things: Database) -> None
     assert await things.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
 
 
+WITH_VALUES = """
+INSERT INTO things (name, version, note, weight)
+WITH v (name, version, note, weight) AS ({rows}) SELECT v.* FROM v WHERE true ON CONFLICT (name) DO NOTHING
+"""
+COLUMNS = "name TEXT, version BIGINT, note TEXT, weight DOUBLE PRECISION"
+
+
+async def test_values_rows_come_back_as_they_went(things: Database) -> None:
+    rows: list[dict[str, Value]] = [
+        {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s \\u06cc \\n", "weight": 0.1},
+        {"name": "b", "version": 1, "note": Secret('{"x": "\\n"}'), "weight": None},
+        {"name": "c", "version": 1, "note": None, "weight": 1e300},
+    ]
+    async with things.transaction() as transaction:
+        query, parameters = transaction.values(COLUMNS, rows)
+        assert "u06cc" not in repr(parameters) or isinstance(things, SqliteDatabase)
+        assert await transaction.execute(WITH_VALUES.format(rows=query), parameters) == 3
+    expected = [rows[1] | {"note": '{"x": "\\n"}'}, rows[2], rows[0]]
+    assert sorted(await things.fetch("SELECT * FROM things"), key=lambda row: str(row["name"])) == expected
+
+
+async def test_values_text_loses_what_no_store_keeps(things: Database) -> None:
+    async with things.transaction() as transaction:
+        query, parameters = transaction.values(COLUMNS, [THING | {"note": "009\0 ab\ud83d \ud83d\ude00"}])
+        await transaction.execute(WITH_VALUES.format(rows=query), parameters)
+    assert await things.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
+
+
 @pytest.mark.parametrize("text", ["canary\0", "canary\ud83d"])
 async def test_secret_no_store_keeps_is_refused_unchanged(things: Database, text: str) -> None:
     with pytest.raises(StorageError, match="note") as refusal:

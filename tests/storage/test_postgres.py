@@ -319,6 +319,18 @@ class TestEncoding:
         ]
         await db.aclose()
 
+    async def test_values_persian_text_comes_back_as_it_went(self, encoded: str, encoding: str) -> None:
+        del encoding
+        db = PostgresDatabase(encoded)
+        await db.migrate("things", SCHEMA)
+        async with db.transaction() as transaction:
+            query, parameters = transaction.values("name TEXT", [{"name": self.TEXT}])
+            await transaction.execute(f"INSERT INTO things (name) {query}", parameters)
+        assert await db.fetch("SELECT name FROM things WHERE name = :name", {"name": self.TEXT}) == [
+            {"name": self.TEXT}
+        ]
+        await db.aclose()
+
     async def test_handed_in_connection_keeps_its_encoding(self, encoded: str, encoding: str) -> None:
         db = PostgresDatabase(encoded)
         await db.migrate("things", SCHEMA)

@@ -8,7 +8,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from paystar_async.errors import StorageError, StorageUnavailable
-from paystar_async.storage.database import NONE, TRANSACTION_SECONDS, Parameters, Row, Transaction, bare
+from paystar_async.storage.database import (
+    NONE,
+    TRANSACTION_SECONDS,
+    Parameters,
+    Row,
+    Transaction,
+    bare,
+    numbered_values,
+)
 from tests.payouts.simulator.world import START, Host, World
 
 PATIENCE = 5.0
@@ -166,6 +174,8 @@ class SimDatabase:
 
 
 class _SimTransaction:
+    values = staticmethod(numbered_values)
+
     def __init__(self, store: Store, host: Host, turn: _Turn) -> None:
         self._store, self._host, self._turn = store, host, turn
 
