@@ -1,4 +1,4 @@
-"""The services as typed methods, one per row of the table.
+"""The services as typed methods, one per endpoint of the table.
 
 Generated from ``table.py`` by ``python -m paystar_async.describe``; edits here are overwritten.
 """
@@ -53,14 +53,14 @@ T = TypeVar("T")
 
 
 class Caller(Protocol):
-    """What the methods need of a client: to send a request value, and to build a page's address."""
+    """What the methods need of a client: sending a request value and building the address of a page."""
 
     async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
-        """Send a request value and bring its answer."""
+        """Send a request value and return its response."""
         ...
 
     def page(self, value: Call[str], /) -> str:
-        """The address of a page; nothing is sent."""
+        """Return the address of a page; nothing is sent."""
         ...
 
 
@@ -74,29 +74,29 @@ class IdentityCalls:
     async def match_mobile(self, *, national_id: str, mobile_number: str, timeout: float | None = None) -> Match:
         """Ask whether a mobile number belongs to a national id (Shahkar).
 
-        ``POST /open-banking/service/info-matching/mobile-national-id``. Only reads: repeated freely.
+        ``POST /open-banking/service/info-matching/mobile-national-id``. Read-only: safe to retry.
 
         Args:
             national_id: national id; 10 digits.
             mobile_number: mobile number; 09 and 9 digits.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Match: Whether the two belong to the same person.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             MatchMobile(national_id=national_id, mobile_number=mobile_number),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
     async def match_card(
         self,
@@ -108,30 +108,30 @@ class IdentityCalls:
     ) -> Match:
         """Ask whether a bank card belongs to a national id.
 
-        ``POST /open-banking/service/info-matching/card-national-id``. Only reads: repeated freely.
+        ``POST /open-banking/service/info-matching/card-national-id``. Read-only: safe to retry.
 
         Args:
             national_id: national id; 10 digits.
             card_number: card number; 16 digits.
             birth_date: the person's birth date; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Match: Whether the two belong to the same person.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             MatchCard(national_id=national_id, card_number=card_number, birth_date=birth_date),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
     async def match_iban(
         self,
@@ -143,30 +143,30 @@ class IdentityCalls:
     ) -> Match:
         """Ask whether an IBAN belongs to a national id.
 
-        ``POST /open-banking/service/info-matching/iban-national-id``. Only reads: repeated freely.
+        ``POST /open-banking/service/info-matching/iban-national-id``. Read-only: safe to retry.
 
         Args:
             national_id: national id; 10 digits.
             iban: IBAN; IR and 24 digits.
             birth_date: the person's birth date; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Match: Whether the two belong to the same person.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             MatchIban(national_id=national_id, iban=iban, birth_date=birth_date),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
 
 @private_methods
@@ -179,72 +179,75 @@ class InquiryCalls:
     async def account_to_iban(self, *, account_number: str, bank_id: str, timeout: float | None = None) -> IbanInfo:
         """Find the IBAN of an account number.
 
-        ``POST /open-banking/service/bank-inquiry/account-to-iban``. Only reads: repeated freely.
+        ``POST /open-banking/service/bank-inquiry/account-to-iban``. Read-only: safe to retry.
 
         Args:
             account_number: account number; 5 to 26 digits, dots, dashes and slashes.
             bank_id: bank id; 3 digits.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(AccountToIban(account_number=account_number, bank_id=bank_id), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(
+            AccountToIban(account_number=account_number, bank_id=bank_id),
+            timeout=timeout,
+        )
+        return response.value
 
     async def card_to_iban(self, *, card: str, timeout: float | None = None) -> IbanInfo:
         """Find the IBAN behind a bank card.
 
-        ``POST /open-banking/service/bank-inquiry/card-to-iban``. Only reads: repeated freely.
+        ``POST /open-banking/service/bank-inquiry/card-to-iban``. Read-only: safe to retry.
 
         Args:
             card: the card's number; 16 digits.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(CardToIban(card=card), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(CardToIban(card=card), timeout=timeout)
+        return response.value
 
     async def iban(self, *, iban: str, timeout: float | None = None) -> IbanInfo:
         """Find the bank and the owners of an IBAN.
 
-        ``POST /open-banking/service/bank-inquiry/iban-inquiry``. Only reads: repeated freely.
+        ``POST /open-banking/service/bank-inquiry/iban-inquiry``. Read-only: safe to retry.
 
         Args:
             iban: IBAN; IR and 24 digits.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(InquireIban(iban=iban), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(InquireIban(iban=iban), timeout=timeout)
+        return response.value
 
 
 @private_methods
@@ -257,27 +260,29 @@ class TransfersCalls:
     async def settle(self, *, transfers: Sequence[Transfer], timeout: float | None = None) -> list[Settlement]:
         """Send one or several bank transfers.
 
-        ``POST /bank-transfer/v2/settlement``. Never repeated once it may have left; ``transfers.find`` tells what
-        became of it.
+        ``POST /bank-transfer/v2/settlement``. Never retried once it may have been sent; ``transfers.find`` looks up its
+        result.
 
         Args:
             transfers: the transfers, each track_id once; a list of Transfer, each with a track_id of its own.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: ask ``transfers.find`` before you call again.
-            BadAnswer: the answer cannot be read; it may have happened: ask ``transfers.find`` before you call again.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" ask ``transfers.find``
-                before you call again.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: look it up with ``transfers.find`` before you
+                call again.
+            BadAnswer: the response cannot be read; it may have been executed: look it up with ``transfers.find`` before
+                you call again.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", look it up with
+                ``transfers.find`` before you call again.
         """
-        answer = await self._caller.send(Settle(transfers=transfers), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(Settle(transfers=transfers), timeout=timeout)
+        return response.value
 
     async def find(
         self,
@@ -290,54 +295,54 @@ class TransfersCalls:
     ) -> list[Settlement]:
         """List transfer requests, newest first.
 
-        ``GET /bank-transfer/settlement-requests``. Only reads: repeated freely.
+        ``GET /bank-transfer/settlement-requests``. Read-only: safe to retry.
 
         Args:
             deposit: only those leaving this deposit account; 5 to 26 digits, dots, dashes and slashes.
             track_id: only this transfer; 1 to 64 printable ASCII characters without spaces.
             limit: how many at the most; an int, 1 to 500.
             skip: how many to pass over; an int, 0 or more.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             FindTransfers(deposit=deposit, track_id=track_id, limit=limit, skip=skip),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
     async def balance(self, *, account_number: str, timeout: float | None = None) -> Balance:
         """Read an account's balance (Export Bank accounts only).
 
-        ``GET /open-banking/service/balance``. Only reads: repeated freely.
+        ``GET /open-banking/service/balance``. Read-only: safe to retry.
 
         Args:
             account_number: account number; 5 to 26 digits, dots, dashes and slashes.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Balance: What is in an account, in Rial.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(GetBalance(account_number=account_number), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(GetBalance(account_number=account_number), timeout=timeout)
+        return response.value
 
     async def statement(
         self,
@@ -349,30 +354,30 @@ class TransfersCalls:
     ) -> Statement:
         """Read an account's statement.
 
-        ``GET /open-banking/service/invoice``. Only reads: repeated freely.
+        ``GET /open-banking/service/invoice``. Read-only: safe to retry.
 
         Args:
             account_number: account number; 5 to 26 digits, dots, dashes and slashes.
             from_date: first day; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
             to_date: last day; a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Statement: The lines of a statement, in the bank's order.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the application is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             GetStatement(account_number=account_number, from_date=from_date, to_date=to_date),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
 
 @private_methods
@@ -403,7 +408,8 @@ class GatewayCalls:
     ) -> Created:
         """Open a payment; its token opens the payment page once.
 
-        ``POST /pardakht/create``, ``POST /direct/create`` for a direct gateway. Never repeated once it may have left.
+        ``POST /pardakht/create``, ``POST /direct/create`` for a direct gateway. Never retried once it may have been
+        sent.
 
         Args:
             amount: amount in Rial; whole Rial as an int, 5000 or more.
@@ -421,21 +427,21 @@ class GatewayCalls:
             card_number: only this card may pay; 16 digits.
             referer_id: who referred the payer; a text of 1 to 128 characters.
             extra: further fields, sent as they are; a mapping of names to what JSON can carry.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Created: A payment waiting for its payer.
 
         Raises:
-            ConfigurationError: the gateway account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: a second call may do it a second time.
-            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
-                second time.
+            ConfigurationError: the gateway is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
+            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
+                effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             CreatePayment(
                 amount=amount,
                 order_id=order_id,
@@ -454,7 +460,7 @@ class GatewayCalls:
             ),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
     def payment_url(self, *, token: str) -> str:
         """The address of the payment page to send the payer to; no request is made.
@@ -468,8 +474,8 @@ class GatewayCalls:
             str: the address.
 
         Raises:
-            ConfigurationError: the gateway account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
+            ConfigurationError: the gateway is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
         """
         return self._caller.page(PaymentPage(token=token))
 
@@ -484,33 +490,35 @@ class GatewayCalls:
     ) -> Verified:
         """Confirm a payment, within ten minutes of its being paid; unconfirmed it goes back to the payer.
 
-        ``POST /pardakht/verify``, ``POST /direct/verify`` for a direct gateway. Never repeated once it may have left;
-        ``gateway.inquiry`` tells what became of it.
+        ``POST /pardakht/verify``, ``POST /direct/verify`` for a direct gateway. Never retried once it may have been
+        sent; ``gateway.inquiry`` looks up its result.
 
         Args:
             ref_num: reference number; a text of 1 to 255 characters.
             amount: the amount given to create; whole Rial as an int, 5000 or more.
             card_number: the payer's card; the masked card number of the callback, or an empty text where it had none.
             tracking_code: the receipt number; the tracking code of the callback, or an empty text where it had none.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Verified: A payment that is yours; ``price`` is Rial and must equal the amount you asked for.
 
         Raises:
-            ConfigurationError: the gateway account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: ask ``gateway.inquiry`` before you call again.
-            BadAnswer: the answer cannot be read; it may have happened: ask ``gateway.inquiry`` before you call again.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" ask ``gateway.inquiry``
+            ConfigurationError: the gateway is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: look it up with ``gateway.inquiry`` before you
+                call again.
+            BadAnswer: the response cannot be read; it may have been executed: look it up with ``gateway.inquiry``
                 before you call again.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", look it up with
+                ``gateway.inquiry`` before you call again.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             VerifyPayment(ref_num=ref_num, amount=amount, card_number=card_number, tracking_code=tracking_code),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
     async def inquiry(
         self,
@@ -523,31 +531,31 @@ class GatewayCalls:
     ) -> GatewayTransaction:
         """Ask where a payment stands; may be asked again and again. Signed when the amount is given.
 
-        ``POST /pardakht/inquiry``, ``POST /direct/inquiry`` for a direct gateway. Only reads: repeated freely.
+        ``POST /pardakht/inquiry``, ``POST /direct/inquiry`` for a direct gateway. Read-only: safe to retry.
 
         Args:
             ref_num: reference number; a text of 1 to 255 characters.
             amount: the amount given to create; whole Rial as an int, 5000 or more.
             card_number: the payer's card; the masked card number of the callback, or an empty text where it had none.
             tracking_code: the receipt number; the tracking code of the callback, or an empty text where it had none.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             GatewayTransaction: Where a gateway transaction stands.
 
         Raises:
-            ConfigurationError: the gateway account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the gateway is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             InquirePayment(ref_num=ref_num, amount=amount, card_number=card_number, tracking_code=tracking_code),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
 
 @private_methods
@@ -566,75 +574,77 @@ class WalletCalls:
     ) -> Accepted:
         """Send one or several transfers from the wallet.
 
-        ``POST /wallet/create-settlement``. Never repeated once it may have left; ``wallet.find`` tells what became of
-        it.
+        ``POST /wallet/create-settlement``. Never retried once it may have been sent; ``wallet.find`` looks up its
+        result.
 
         Args:
             transfers: the transfers, each track_id once; a list of WalletTransfer, each with a track_id of its own.
             withdraw_type: how it is paid out; by the number of transfers where it is left out; 7 (single) or 8 (group).
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             Accepted: The service took the request; what becomes of each transfer is asked by ``wallet.find``.
 
         Raises:
-            ConfigurationError: the wallet account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: ask ``wallet.find`` before you call again.
-            BadAnswer: the answer cannot be read; it may have happened: ask ``wallet.find`` before you call again.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" ask ``wallet.find`` before
+            ConfigurationError: the wallet is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: look it up with ``wallet.find`` before you call
+                again.
+            BadAnswer: the response cannot be read; it may have been executed: look it up with ``wallet.find`` before
                 you call again.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", look it up with
+                ``wallet.find`` before you call again.
         """
-        answer = await self._caller.send(
+        response = await self._caller.send(
             SettleWallet(transfers=transfers, withdraw_type=withdraw_type),
             timeout=timeout,
         )
-        return answer.value
+        return response.value
 
     async def find(self, *, track_id: str, timeout: float | None = None) -> list[Settlement]:
         """Look up a wallet transfer; the service keeps its track_id as ``wallet*track_id*n``.
 
-        ``GET /wallet/settlement-requests``. Only reads: repeated freely.
+        ``GET /wallet/settlement-requests``. Read-only: safe to retry.
 
         Args:
             track_id: track id; 1 to 64 printable ASCII characters without spaces.
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
 
         Raises:
-            ConfigurationError: the wallet account is not configured; nothing was sent.
-            InvalidValue: a value does not have its shape; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the wallet is not configured; nothing was sent.
+            InvalidValue: a value does not have the expected shape; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(FindWalletTransfers(track_id=track_id), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(FindWalletTransfers(track_id=track_id), timeout=timeout)
+        return response.value
 
     async def balance(self, *, timeout: float | None = None) -> WalletBalance:
         """Read the wallet's balance.
 
-        ``GET /wallet/wallets-balance``. Only reads: repeated freely.
+        ``GET /wallet/wallets-balance``. Read-only: safe to retry.
 
         Args:
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             WalletBalance: What is in the wallet, in Rial.
 
         Raises:
-            ConfigurationError: the wallet account is not configured; nothing was sent.
-            NotSent: it never left; nothing can have happened, call again.
-            Unanswered: no answer came; nothing can have happened, call again.
-            BadAnswer: the answer cannot be read; nothing can have happened.
-            StatusError: Paystar refused, the class says why; nothing can have happened.
+            ConfigurationError: the wallet is not configured; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it had no effect, call again.
+            BadAnswer: the response cannot be read; it had no effect.
+            StatusError: Paystar refused, the class says why; it had no effect.
         """
-        answer = await self._caller.send(GetWalletBalance(), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(GetWalletBalance(), timeout=timeout)
+        return response.value
 
 
 @private_methods
@@ -647,66 +657,66 @@ class KeysCalls:
     async def refresh_application_key(self, *, timeout: float | None = None) -> RenewedKey:
         """Renew the application's api_key now; otherwise done by itself before it expires.
 
-        ``POST /open-banking/application/refresh-api-key``, ``POST /application/refresh-api-key`` too. Never repeated
-        once it may have left.
+        ``POST /open-banking/application/refresh-api-key``, ``POST /application/refresh-api-key`` (alias). Never retried
+        once it may have been sent.
 
         Args:
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             RenewedKey: A fresh api_key; a new refresh token where the answer carried one.
 
         Raises:
-            ConfigurationError: the application account is not configured; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: a second call may do it a second time.
-            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
-                second time.
+            ConfigurationError: the application is not configured; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
+            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
+                effect.
         """
-        answer = await self._caller.send(RefreshApplicationKey(), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(RefreshApplicationKey(), timeout=timeout)
+        return response.value
 
     async def refresh_wallet_key(self, *, timeout: float | None = None) -> RenewedKey:
         """Renew the wallet's api_key now; otherwise done by itself before it expires.
 
-        ``POST /wallet/refresh-api-key``. Never repeated once it may have left.
+        ``POST /wallet/refresh-api-key``. Never retried once it may have been sent.
 
         Args:
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             RenewedKey: A fresh api_key; a new refresh token where the answer carried one.
 
         Raises:
-            ConfigurationError: the wallet account is not configured; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: a second call may do it a second time.
-            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
-                second time.
+            ConfigurationError: the wallet is not configured; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
+            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
+                effect.
         """
-        answer = await self._caller.send(RefreshWalletKey(), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(RefreshWalletKey(), timeout=timeout)
+        return response.value
 
     async def refresh_inquiry_key(self, *, timeout: float | None = None) -> RenewedInquiryKey:
         """Renew the wallet's inquiry_key now; otherwise done by itself before it expires.
 
-        ``POST /wallet/refresh-inquiry-key``. Never repeated once it may have left.
+        ``POST /wallet/refresh-inquiry-key``. Never retried once it may have been sent.
 
         Args:
-            timeout: seconds the whole call may take; the client's own by default.
+            timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
             RenewedInquiryKey: A fresh inquiry_key; a new refresh token where the answer carried one.
 
         Raises:
-            ConfigurationError: the wallet account is not configured; nothing was sent.
-            NotSent: it never left; nothing happened, call again.
-            Unanswered: no answer came; it may have happened: a second call may do it a second time.
-            BadAnswer: the answer cannot be read; it may have happened: a second call may do it a second time.
-            StatusError: Paystar refused, the class says why; where ``executed`` is "maybe" a second call may do it a
-                second time.
+            ConfigurationError: the wallet is not configured; nothing was sent.
+            NotSent: the request was not sent; it had no effect, call again.
+            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
+            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
+                effect.
         """
-        answer = await self._caller.send(RefreshInquiryKey(), timeout=timeout)
-        return answer.value
+        response = await self._caller.send(RefreshInquiryKey(), timeout=timeout)
+        return response.value

@@ -1,7 +1,7 @@
-"""What is written from the table: the typed methods, the OpenAPI document and the reference in the README.
+"""Generators that describe the endpoint table: typed methods, the OpenAPI document and the README's reference.
 
-``python -m paystar_async.describe`` writes all three, ``--check`` says whether they still fit. Nothing here imports
-what it generates, so that a stale file never keeps itself from being renewed.
+``python -m paystar_async.describe`` writes all three, ``--check`` reports what is out of date. No module here imports
+generated code, so that an outdated file never prevents its own regeneration.
 """
 
 import sys
@@ -21,77 +21,79 @@ UNION_ORIGINS = (Union, types.UnionType)
 
 
 def endpoints_by_service(table: Table) -> dict[str, list[Endpoint]]:
-    """The rows under their services, both in table order."""
+    """Return the endpoints grouped by service, both in table order."""
     services: dict[str, list[Endpoint]] = {}
-    for row in table:
-        services.setdefault(row.service, []).append(row)
+    for endpoint in table:
+        services.setdefault(endpoint.service, []).append(endpoint)
     return services
 
 
-def path_variants(row: Endpoint) -> dict[str, str]:
-    """Every path a row answers at, with what sets it apart: nothing, ``direct`` or ``alias``."""
-    usual, direct = (row.path.format(gateway=gateway) for gateway in (GATEWAY_PATH, DIRECT_GATEWAY_PATH))
-    return {path: {direct: "direct", usual: ""}.get(path, "alias") for path in row.paths}
+def path_variants(endpoint: Endpoint) -> dict[str, str]:
+    """Return each path of an endpoint with its variant: "" for the usual path, ``direct`` or ``alias``."""
+    usual, direct = (endpoint.path.format(gateway=gateway) for gateway in (GATEWAY_PATH, DIRECT_GATEWAY_PATH))
+    return {path: {direct: "direct", usual: ""}.get(path, "alias") for path in endpoint.paths}
 
 
-def docstring_summary(thing: object) -> str:
-    """The first line of a docstring; a class that has none of its own has none."""
-    return (thing.__doc__ or "").strip().partition("\n")[0]
+def docstring_summary(documented: object) -> str:
+    """Return the first line of an object's docstring, or "" if there is no docstring."""
+    return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
 def to_markdown(text: str) -> str:
-    """A docstring's text as Markdown."""
+    """Return a docstring's text as Markdown."""
     return text.replace("``", "`")
 
 
-def service_summary(rows: Sequence[Endpoint]) -> str:
-    """What a service is for: the first sentence of the module its requests live in."""
-    sentence = docstring_summary(getmodule(rows[0].request)).partition(". ")[0]
+def service_summary(endpoints: Sequence[Endpoint]) -> str:
+    """Return what a service is for: the first sentence of the module that defines its requests."""
+    sentence = docstring_summary(getmodule(endpoints[0].request)).partition(". ")[0]
     return sentence if sentence.endswith((".", "?", "!")) else sentence + "."
 
 
-def describe_safety(row: Endpoint) -> str:
-    """What a repetition of a row would do, in words."""
-    if row.kind == "page":
+def describe_safety(endpoint: Endpoint) -> str:
+    """Return in words when an endpoint is retried."""
+    if endpoint.kind == "page":
         return "No request is made."
-    if row.safety is Safety.READ:
-        return "Only reads: repeated freely."
-    return "Never repeated once it may have left" + (f"; `{row.ask}` tells what became of it." if row.ask else ".")
+    if endpoint.safety is Safety.READ:
+        return "Read-only: safe to retry."
+    return "Never retried once it may have been sent" + (
+        f"; `{endpoint.ask}` looks up its result." if endpoint.ask else "."
+    )
 
 
 def describe_field(field: FieldInfo) -> str:
-    """What a field is and what it must look like."""
+    """Return what a field is and which shape its value has."""
     shape = field.kind.shape if field.kind else ""
     return "; ".join(dict.fromkeys(part for part in (field.doc, shape) if part))
 
 
-def response_model_for(row: Endpoint) -> type | None:
-    """The model a row answers with, or holds a list of; None where the answer is plain text."""
-    answer = answer_type(row.request)
-    inner = next(iter(get_args(answer)), answer)
-    return inner if attrs.has(inner) else None
+def response_model_for(endpoint: Endpoint) -> type | None:
+    """Return the model of an endpoint's response, or of its items; None if the response is plain text."""
+    annotation = answer_type(endpoint.request)
+    model = next(iter(get_args(annotation)), annotation)
+    return model if attrs.has(model) else None
 
 
 def named_fields(model: type) -> tuple[FieldInfo, ...]:
-    """The fields of a model that have a name; ``extra`` keeps the others."""
-    return tuple(one for one in fields_of(model) if one.name != "extra")
+    """Return the fields of a model except ``extra``."""
+    return tuple(field for field in fields_of(model) if field.name != "extra")
 
 
 def is_response_model(model: type) -> bool:
-    """Whether a model is what comes back, and so keeps what it does not know."""
-    return any(one.name == "extra" and one.kind is None for one in fields_of(model))
+    """Return True if a model is a response, and so keeps unknown fields in ``extra``."""
+    return any(field.name == "extra" and field.kind is None for field in fields_of(model))
 
 
 def nested_models(model: type) -> Iterator[type]:
-    """A model and the models its fields hold, outermost first."""
+    """Yield a model and the models of its fields, outermost first."""
     yield model
-    for one in fields_of(model):
-        if one.item is not None:
-            yield from nested_models(one.item)
+    for field in fields_of(model):
+        if field.item is not None:
+            yield from nested_models(field.item)
 
 
 def annotation_source(annotation: Any) -> str:
-    """An annotation as source, without what it carries beside the type."""
+    """Return an annotation as source code, without ``Annotated`` metadata."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return annotation_source(args[0])
@@ -105,37 +107,37 @@ def annotation_source(annotation: Any) -> str:
 
 
 def public_name(cls: type) -> str:
-    """A class's name; a private one goes by the union of its module that holds it (``JalaliDay``)."""
+    """Return a class's name; for a private class, the name of the union in its module that has it (``JalaliDay``)."""
     if not cls.__name__.startswith("_"):
         return cls.__name__
-    beside = vars(sys.modules[cls.__module__])
-    return next(name for name, value in beside.items() if get_origin(value) in UNION_ORIGINS and cls in get_args(value))
+    names = vars(sys.modules[cls.__module__])
+    return next(name for name, value in names.items() if get_origin(value) in UNION_ORIGINS and cls in get_args(value))
 
 
 def annotation_classes(annotation: Any) -> Iterator[type]:
-    """Every class an annotation names."""
+    """Yield every class that an annotation names."""
     origin = get_origin(annotation)
-    named = annotation if origin is None else origin
-    if isinstance(named, type) and named not in (type(None), Annotated, *UNION_ORIGINS):
-        yield named
+    outer = annotation if origin is None else origin
+    if isinstance(outer, type) and outer not in (type(None), Annotated, *UNION_ORIGINS):
+        yield outer
     for arg in get_args(annotation)[: 1 if origin is Annotated else None]:
         yield from annotation_classes(arg)
 
 
 def find_undocumented(table: Table = TABLE) -> list[str]:
-    """Whatever of a table nobody explains: rows, models, and fields without a sentence or a shape."""
-    return list(dict.fromkeys(missing for row in table for missing in _find_undocumented(row)))
+    """Return the names of endpoints and models without a docstring, and of fields without a sentence or a shape."""
+    return list(dict.fromkeys(name for endpoint in table for name in _find_undocumented(endpoint)))
 
 
-def _find_undocumented(row: Endpoint) -> Iterable[str]:
-    if not row.doc:
-        yield row.id
-    for model in nested_models(row.request):
-        if model is not row.request and not docstring_summary(model):
+def _find_undocumented(endpoint: Endpoint) -> Iterable[str]:
+    if not endpoint.doc:
+        yield endpoint.id
+    for model in nested_models(endpoint.request):
+        if model is not endpoint.request and not docstring_summary(model):
             yield model.__name__
-        yield from (f"{model.__name__}.{one.name}" for one in fields_of(model) if not _is_documented(one))
-    answer = response_model_for(row)
-    for model in nested_models(answer) if answer else ():
+        yield from (f"{model.__name__}.{field.name}" for field in fields_of(model) if not _is_documented(field))
+    response = response_model_for(endpoint)
+    for model in nested_models(response) if response else ():
         if not docstring_summary(model):
             yield model.__name__
 

@@ -1,7 +1,7 @@
-"""``openapi.json``: the table as an OpenAPI 3.1 document, for other languages and for tools.
+"""The OpenAPI 3.1 document (``openapi.json``), for other languages and for tools.
 
-It describes the wire, so it says what is added to a request value on its way: who asks, the signature, and the
-refresh token on a row that renews a key.
+It describes requests as they are sent, with the fields that the encoder adds to a request value: credentials, the
+signature, and the refresh token of an endpoint that refreshes a key.
 """
 
 import json
@@ -46,18 +46,19 @@ SECURITY_SCHEMES_BY_REALM = {
     Realm.GATEWAY: "gatewayId",
 }
 _ABOUT = """\
-Generated from the table of paystar_async. Amounts are Rial. The envelope is read whatever the HTTP status is; unknown \
-fields are kept.
+Generated from the endpoint table of paystar_async. Amounts are in Rial. The envelope is read whatever the HTTP \
+status is; unknown fields are kept.
 
-Requests are described as paystar_async sends them. The service reads more than that: `amount` as `10000.0` or as a \
-text, texts such as `order_id` and `track_id` as integers, `null` and an empty text as absence, an empty `allotment` \
-as none, `callback_method` as `true` or `"GET"` (1), a wallet transfer without names or `track_id`, a trailing slash, \
-and `bearer` in lower case. The gateway also reads `application/x-www-form-urlencoded`; nothing reads multipart.
+Requests are described as paystar_async sends them. The service accepts more: `amount` as `10000.0` or as a \
+text, text fields such as `order_id` and `track_id` as integers, `null` and an empty text as an absent field, an empty \
+`allotment` as no allotment, `callback_method` as `true` or `"GET"` (1), a wallet transfer without names or \
+`track_id`, a trailing slash, and `bearer` in lower case. The gateway also \
+accepts `application/x-www-form-urlencoded`; no endpoint accepts multipart.
 
-In the sandbox a transfer of an amount that ends in 999 Rial, such as 100999, fails at the bank."""
+In the sandbox, a transfer whose amount ends in 999 Rial, such as 100999, fails at the bank."""
 _SECURITY_SCHEMES = {
-    "apiKey": "The api_key of the application or of the wallet; lives 24 hours.",
-    "inquiryKey": "The wallet's inquiry_key; lives 24 hours.",
+    "apiKey": "The api_key of the application or of the wallet; valid for 24 hours.",
+    "inquiryKey": "The wallet's inquiry_key; valid for 24 hours.",
     "gatewayId": "The gateway_id; permanent.",
 }
 _CREDENTIAL_DESCRIPTIONS = {
@@ -68,7 +69,7 @@ _CREDENTIAL_DESCRIPTIONS = {
 }
 _SECRET_FIELDS = frozenset({"access_password", "password"})
 
-# Asked for the names of what each realm adds, so that they are written down in one place alone.
+# Only used for the names of the fields each realm adds, so that they are defined in one place.
 _SAMPLE_CREDENTIALS = Accounts(
     application=Application(id="-", access_password="-"),  # noqa: S106
     gateway=Gateway(id="-", sign_key="-"),
@@ -77,21 +78,21 @@ _SAMPLE_CREDENTIALS = Accounts(
 
 
 def render_document(table: Table = TABLE) -> str:
-    """The document as it is checked in."""
+    """Return the document as the text of ``openapi.json``."""
     return json.dumps(build_document(table), indent=2, ensure_ascii=False) + "\n"
 
 
 def build_document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> Json:
-    """Return the whole document.
+    """Return the document.
 
     Args:
         table: the endpoints.
-        servers: where they are served, as OpenAPI server objects.
+        servers: OpenAPI server objects.
     """
-    found: Json = {}
-    for row in table:
-        for path, apart in path_variants(row).items():
-            found.setdefault(path, {}).update(_operations(row, apart))
+    path_items: Json = {}
+    for endpoint in table:
+        for path, variant in path_variants(endpoint).items():
+            path_items.setdefault(path, {}).update(_operations(endpoint, variant))
     return {
         "openapi": "3.1.0",
         "info": {
@@ -101,115 +102,136 @@ def build_document(table: Table = TABLE, servers: Sequence[Json] = SERVERS) -> J
         },
         "servers": list(servers),
         "tags": [
-            {"name": name, "description": service_summary(rows)} for name, rows in endpoints_by_service(table).items()
+            {"name": name, "description": service_summary(endpoints)}
+            for name, endpoints in endpoints_by_service(table).items()
         ],
-        "paths": found,
+        "paths": path_items,
         "components": {
             "securitySchemes": {
-                name: {"type": "http", "scheme": "bearer", "description": said}
-                for name, said in _SECURITY_SCHEMES.items()
+                name: {"type": "http", "scheme": "bearer", "description": description}
+                for name, description in _SECURITY_SCHEMES.items()
             },
             "schemas": _schemas(table),
             "responses": {
                 "Refused": _refusal_response("Paystar refused.", gateway=False),
                 "GatewayRefused": _refusal_response("The gateway refused.", gateway=True),
-                "Broken": {
-                    "description": "Something failed on the way, and the body may be no envelope. An operation whose "
-                    "`x-safety` is `once` may have been carried out: ask the one in `x-ask` before it is repeated.",
+                "ServerFailure": {
+                    "description": "A server or a proxy failed; the body may be no envelope. An operation whose "
+                    "`x-safety` is `once` may have been executed: look it up with `x-lookup` before you repeat it.",
                 },
             },
         },
     }
 
 
-def _operations(row: Endpoint, apart: str) -> Json:
-    """The operations of one path; a page is also opened by posting a form."""
-    operation = f"{row.service}_{row.name}" + (f"_{apart}" if apart else "")
+def _operations(endpoint: Endpoint, variant: str) -> Json:
+    """Return the operations of one path; a page can be opened by GET or by posting a form."""
+    operation = f"{endpoint.service}_{endpoint.name}" + (f"_{variant}" if variant else "")
     common: Json = {
-        "tags": [row.service],
-        "summary": to_markdown(row.doc),
-        "description": " ".join(_description(row)),
-        "x-row": row.id,
-        "x-safety": row.safety.value,
-        **({"x-ask": row.ask} if row.ask else {}),
-        "security": [{SECURITY_SCHEMES_BY_REALM[row.realm]: []}] if row.kind == "call" and not row.renews else [],
+        "tags": [endpoint.service],
+        "summary": to_markdown(endpoint.doc),
+        "description": " ".join(_description(endpoint)),
+        "x-endpoint": endpoint.id,
+        "x-safety": endpoint.safety.value,
+        **({"x-lookup": endpoint.ask} if endpoint.ask else {}),
+        "security": [{SECURITY_SCHEMES_BY_REALM[endpoint.realm]: []}]
+        if endpoint.kind == "call" and not endpoint.renews
+        else [],
     }
-    if row.kind == "page":
+    if endpoint.kind == "page":
         page = {
             **common,
             "responses": {
                 "200": _html_response("The payment page."),
-                "4XX": _html_response("The token does not open it."),
+                "4XX": _html_response("The token is not valid."),
             },
         }
         return {
-            "get": {"operationId": operation, **page, "parameters": _parameters(row)},
-            "post": {"operationId": f"{operation}_post", **page, "requestBody": _body(row)},
+            "get": {"operationId": operation, **page, "parameters": _parameters(endpoint)},
+            "post": {"operationId": f"{operation}_post", **page, "requestBody": _body(endpoint)},
         }
-    taken: Json = {"requestBody": _body(row)} if row.method == "POST" else {"parameters": _parameters(row)}
-    return {row.method.lower(): {"operationId": operation, **common, **taken, "responses": _responses(row)}}
+    parameters: Json = (
+        {"requestBody": _body(endpoint)} if endpoint.method == "POST" else {"parameters": _parameters(endpoint)}
+    )
+    return {
+        endpoint.method.lower(): {"operationId": operation, **common, **parameters, "responses": _responses(endpoint)}
+    }
 
 
-def _description(row: Endpoint) -> Iterator[str]:
-    yield "Opened by the payer's browser." if row.kind == "page" else describe_safety(row)
-    if row.sign:
-        yield f"`sign` is the HMAC-SHA512 of `{'#'.join(row.sign)}` in lower-case hex; what is missing is empty."
-    if row.sign and row.realm is Realm.GATEWAY:
-        yield "A gateway that is set up unsigned sends none."
-    if silent := [f"`{one.name}`" for one in fields_of(row.request) if not one.sent]:
-        yield f"Signed and not sent: {', '.join(silent)}."
+def _description(endpoint: Endpoint) -> Iterator[str]:
+    yield "Opened by the payer's browser." if endpoint.kind == "page" else describe_safety(endpoint)
+    if endpoint.sign:
+        yield (
+            f"`sign` is the HMAC-SHA512 of `{'#'.join(endpoint.sign)}` in lower-case hex; "
+            "an absent field counts as empty."
+        )
+    if endpoint.sign and endpoint.realm is Realm.GATEWAY:
+        yield "A gateway that is configured without signatures sends no `sign`."
+    if signed_only := [f"`{field.name}`" for field in fields_of(endpoint.request) if not field.sent]:
+        yield f"Signed and not sent: {', '.join(signed_only)}."
 
 
-def _added_fields(row: Endpoint) -> Iterator[tuple[str, Json, bool]]:
-    """What is added on the way: a field's name, its schema, whether it is always there."""
-    if row.kind == "page":
+def _added_fields(endpoint: Endpoint) -> Iterator[tuple[str, Json, bool]]:
+    """Yield each field the encoder adds to a request: its name, its schema, whether it is required."""
+    if endpoint.kind == "page":
         return
-    for name in _SAMPLE_CREDENTIALS.credentials(row.realm, row.method):
+    for name in _SAMPLE_CREDENTIALS.credentials(endpoint.realm, endpoint.method):
         secret = {"format": "password"} if name in _SECRET_FIELDS else {}
         yield name, {"type": "string", **secret, "description": _CREDENTIAL_DESCRIPTIONS[name]}, True
-    if row.renews:
-        yield row.renews, {"type": "string", "format": "password", "description": "renews the key"}, True
-    if row.sign:
-        signature = {"type": "string", "pattern": "^[0-9a-f]{128}$", "description": f"HMAC of {'#'.join(row.sign)}"}
-        yield "sign", signature, row.realm is not Realm.GATEWAY
+    if endpoint.renews:
+        yield endpoint.renews, {"type": "string", "format": "password", "description": "refreshes the key"}, True
+    if endpoint.sign:
+        signature = {
+            "type": "string",
+            "pattern": "^[0-9a-f]{128}$",
+            "description": f"HMAC of {'#'.join(endpoint.sign)}",
+        }
+        yield "sign", signature, endpoint.realm is not Realm.GATEWAY
 
 
-def _body(row: Endpoint) -> Json:
-    schema = {"$ref": f"#/components/schemas/{row.request.__name__}"}
-    form, plain = "application/x-www-form-urlencoded", "application/json"
-    kinds = [form] if row.kind == "page" else [plain, form] if row.realm is Realm.GATEWAY else [plain]
-    return {"required": True, "content": {kind: {"schema": schema} for kind in kinds}}
+def _body(endpoint: Endpoint) -> Json:
+    schema = {"$ref": f"#/components/schemas/{endpoint.request.__name__}"}
+    form, json_type = "application/x-www-form-urlencoded", "application/json"
+    if endpoint.kind == "page":
+        media_types = [form]
+    elif endpoint.realm is Realm.GATEWAY:
+        media_types = [json_type, form]
+    else:
+        media_types = [json_type]
+    return {"required": True, "content": {media_type: {"schema": schema} for media_type in media_types}}
 
 
-def _parameters(row: Endpoint) -> list[Json]:
-    own = ((one.name, request_field_schema(one), one.required) for one in fields_of(row.request) if one.sent)
+def _parameters(endpoint: Endpoint) -> list[Json]:
+    request_fields = (
+        (field.name, request_field_schema(field), field.required) for field in fields_of(endpoint.request) if field.sent
+    )
     return [
         {"name": name, "in": "query", "required": required, "description": schema.pop("description"), "schema": schema}
-        for name, schema, required in (*_added_fields(row), *own)
+        for name, schema, required in (*_added_fields(endpoint), *request_fields)
     ]
 
 
-def _responses(row: Endpoint) -> Json:
-    refused = "GatewayRefused" if row.realm is Realm.GATEWAY else "Refused"
-    model = response_model_for(row)
+def _responses(endpoint: Endpoint) -> Json:
+    refused = "GatewayRefused" if endpoint.realm is Realm.GATEWAY else "Refused"
+    model = response_model_for(endpoint)
     envelope: Json = {
         "type": "object",
         "required": ["status"],
         "properties": {
             "status": {"enum": [1, "ok"]},
             "message": {"type": "string"},
-            "data": response_data_schema(row),
+            "data": response_data_schema(endpoint),
         },
     }
     return {
         "200": {
-            "description": f"{to_markdown(docstring_summary(model))} Or a refusal, which may come with this HTTP status too.",
+            "description": f"{to_markdown(docstring_summary(model))} Or a refusal, which may also have this status.",
             "content": {
                 "application/json": {"schema": {"anyOf": [envelope, {"$ref": "#/components/schemas/Refusal"}]}}
             },
         },
         "4XX": {"$ref": f"#/components/responses/{refused}"},
-        "5XX": {"$ref": "#/components/responses/Broken"},
+        "5XX": {"$ref": "#/components/responses/ServerFailure"},
     }
 
 
@@ -217,14 +239,14 @@ def _html_response(description: str) -> Json:
     return {"description": description, "content": {"text/html": {"schema": {"type": "string"}}}}
 
 
-def _refusal_response(said: str, *, gateway: bool) -> Json:
+def _refusal_response(summary: str, *, gateway: bool) -> Json:
     lines = [
         f"- `{status}` {error.__name__}: {to_markdown(docstring_summary(error)).partition(': ')[2]}"
         for status, error in BY_STATUS.items()
         if issubclass(error, GatewayError) is gateway
     ]
     return {
-        "description": "\n".join((f"{said} `status` says why:", "", *lines)),
+        "description": "\n".join((f"{summary} `status` says why:", "", *lines)),
         "content": {
             "application/json": {
                 "schema": {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in ("Refusal", "WebError")]}
@@ -234,37 +256,37 @@ def _refusal_response(said: str, *, gateway: bool) -> Json:
 
 
 def _schemas(table: Table) -> Json:
-    found: Json = {
+    schemas: Json = {
         "Refusal": {
             "type": "object",
-            "description": "An envelope whose status is no success.",
+            "description": "An envelope whose status is not a success.",
             "required": ["status"],
             "properties": {
                 "status": {"type": ["integer", "string"], "not": {"enum": [1, "ok"]}, "examples": list(BY_STATUS)},
                 "message": {"type": "string"},
-                "data": {"description": "Where single fields were refused: field to messages."},
+                "data": {"description": "If single fields were refused: messages by field."},
             },
         },
         "WebError": {
             "type": "object",
-            "description": "What a web framework in front answers: an unknown path, another method, too many requests.",
+            "description": "The response of the web framework: unknown path, wrong method, too many requests.",
             "required": ["message"],
             "properties": {
                 "message": {"type": "string"},
-                "errors": {"type": "object", "description": "field to messages"},
+                "errors": {"type": "object", "description": "messages by field"},
             },
             "not": {"required": ["status"]},
         },
     }
-    for row in table:
-        if row.method == "POST" or row.kind == "page":
-            added = list(_added_fields(row))
-            body = model_schema(row.request)
+    for endpoint in table:
+        if endpoint.method == "POST" or endpoint.kind == "page":
+            added = list(_added_fields(endpoint))
+            body = model_schema(endpoint.request)
             body["properties"] = {name: schema for name, schema, _ in added} | body["properties"]
-            body["required"] = [name for name, _, always in added if always] + body["required"]
-            found[row.request.__name__] = body
-        answer = response_model_for(row)
-        inner = [model for model in nested_models(row.request) if model is not row.request]
-        for model in (*inner, *(nested_models(answer) if answer else ())):
-            found[model.__name__] = model_schema(model)
-    return found
+            body["required"] = [name for name, _, required in added if required] + body["required"]
+            schemas[endpoint.request.__name__] = body
+        response = response_model_for(endpoint)
+        parameter_models = [model for model in nested_models(endpoint.request) if model is not endpoint.request]
+        for model in (*parameter_models, *(nested_models(response) if response else ())):
+            schemas[model.__name__] = model_schema(model)
+    return schemas

@@ -1,4 +1,4 @@
-"""Models and their fields as JSON schemas."""
+"""JSON schemas of models and their fields."""
 
 from collections.abc import Mapping
 from enum import StrEnum
@@ -31,27 +31,25 @@ _SCALAR_SCHEMAS: Mapping[type, Json] = {
 
 
 def schema_reference(model: type) -> Json:
-    """Where a model's schema stands."""
+    """Return a ``$ref`` to a model's schema."""
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 def model_schema(model: type) -> Json:
-    """The schema of a model, sent or answered. One with ``extra`` may hold more than is known."""
-    fields = [one for one in named_fields(model) if one.sent]
-    answered = is_response_model(model)
+    """Return the schema of a request or response model; a model with ``extra`` allows additional properties."""
+    fields = [field for field in named_fields(model) if field.sent]
+    field_schema = response_field_schema if is_response_model(model) else request_field_schema
     schema: Json = {
         "type": "object",
         "description": to_markdown(docstring_summary(model)),
-        "properties": {
-            one.name: response_field_schema(one) if answered else request_field_schema(one) for one in fields
-        },
-        "required": [one.name for one in fields if one.required],
+        "properties": {field.name: field_schema(field) for field in fields},
+        "required": [field.name for field in fields if field.required],
     }
     return schema | ({"additionalProperties": True} if len(named_fields(model)) < len(fields_of(model)) else {})
 
 
 def request_field_schema(field: FieldInfo) -> Json:
-    """The schema of a field that is sent: its kind's own."""
+    """Return the schema of a request field: that of its kind."""
     schema: Json = {**(field.kind.schema if field.kind else {}), "description": to_markdown(describe_field(field))}
     if (example := _example(field)) is not None:
         schema["examples"] = [example]
@@ -59,34 +57,33 @@ def request_field_schema(field: FieldInfo) -> Json:
 
 
 def response_field_schema(field: FieldInfo) -> Json:
-    """The schema of a field that is answered: its type's."""
-    said = field.doc
-    return type_schema(field.annotation) | ({"description": said} if said else {})
+    """Return the schema of a response field: that of its type."""
+    return type_schema(field.annotation) | ({"description": field.doc} if field.doc else {})
 
 
 def _example(field: FieldInfo) -> object:
     if field.item is None:
         return field.kind.example if field.kind else None
-    return [{one.name: _example(one) for one in fields_of(field.item) if one.required}]
+    return [{item_field.name: _example(item_field) for item_field in fields_of(field.item) if item_field.required}]
 
 
-def response_data_schema(row: Endpoint) -> Json:
-    """The schema of an answer's data; where a list is answered, a single one may come as itself."""
-    answer, model = answer_type(row.request), response_model_for(row)
-    if model is None or answer is model:
-        return type_schema(answer)
-    return {"anyOf": [type_schema(answer), schema_reference(model)]}
+def response_data_schema(endpoint: Endpoint) -> Json:
+    """Return the schema of a response's data; a list with one item may come as the item alone."""
+    annotation, model = answer_type(endpoint.request), response_model_for(endpoint)
+    if model is None or annotation is model:
+        return type_schema(annotation)
+    return {"anyOf": [type_schema(annotation), schema_reference(model)]}
 
 
 def type_schema(annotation: Any) -> Json:
-    """The schema of a type as it is answered."""
+    """Return the schema of a type in a response."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         kind = kind_of(annotation)
         return dict(kind.schema) if kind else type_schema(args[0])
     if origin in UNION_ORIGINS:
-        (held,) = (arg for arg in args if arg is not type(None))
-        return _nullable(type_schema(held))
+        (member,) = (arg for arg in args if arg is not type(None))
+        return _nullable(type_schema(member))
     if origin is Mapping:
         return {"type": "object"}
     if origin in (list, tuple):
@@ -94,7 +91,7 @@ def type_schema(annotation: Any) -> Json:
     if attrs.has(annotation):
         return schema_reference(annotation)
     if issubclass(annotation, StrEnum):
-        # Open: a word that is not in the list is an answer too.
+        # Extensible: the server may send a word that is not in the list.
         words = [member.value for member in annotation]
         return {
             "type": "string",

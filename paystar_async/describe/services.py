@@ -1,7 +1,7 @@
-"""``services.py``: a class per service, a typed method per row.
+"""Source generator of ``services.py``: a class per service, a typed method per endpoint.
 
-The methods are source and not made at run time, so that editors, type checkers, ``create_autospec`` and a reader
-see them. Lines are laid out as the formatter would, which makes a run without it give the same bytes.
+The methods are generated as source and not at run time, so that editors, type checkers, ``create_autospec`` and readers
+see them. The generator formats lines as ruff would, so that its output is the same without a formatter.
 """
 
 import sys
@@ -25,11 +25,12 @@ from paystar_async.describe import (
     service_summary,
 )
 from paystar_async.endpoint import Endpoint, Response, Safety
+from paystar_async.errors import BadAnswer, ConfigurationError, InvalidValue, NotSent, StatusError, Unanswered
 from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of
 from paystar_async.table import TABLE
 
 MAX_LINE_LENGTH = 120
-HEADER = '''"""The services as typed methods, one per row of the table.
+HEADER = '''"""The services as typed methods, one per endpoint of the table.
 
 Generated from ``table.py`` by ``python -m paystar_async.describe``; edits here are overwritten.
 """
@@ -39,71 +40,73 @@ T = TypeVar("T")
 
 
 class Caller(Protocol):
-    """What the methods need of a client: to send a request value, and to build a page's address."""
+    """What the methods need of a client: sending a request value and building the address of a page."""
 
     async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
-        """Send a request value and bring its answer."""
+        """Send a request value and return its response."""
         ...
 
     def page(self, value: Call[str], /) -> str:
-        """The address of a page; nothing is sent."""
+        """Return the address of a page; nothing is sent."""
         ...
 
 '''
 
 
 def generate_source(table: Table = TABLE) -> str:
-    """The whole of ``services.py``."""
-    classes = (_class(service, rows) for service, rows in endpoints_by_service(table).items())
+    """Return the source of ``services.py``."""
+    classes = (_class(service, endpoints) for service, endpoints in endpoints_by_service(table).items())
     return "\n".join((HEADER, _imports(table), CALLER, "\n\n".join(classes)))
 
 
 def class_name(service: str) -> str:
-    """``transfers`` → ``TransfersCalls``."""
+    """Return the name of a service's class: ``transfers`` → ``TransfersCalls``."""
     return f"{service.capitalize()}Calls"
 
 
-def _class(service: str, rows: Sequence[Endpoint]) -> str:
+def _class(service: str, endpoints: Sequence[Endpoint]) -> str:
     head = [
         "@private_methods",
         f"class {class_name(service)}:",
-        f'    """{service_summary(rows)}"""',
+        f'    """{service_summary(endpoints)}"""',
         "",
         "    def __init__(self, caller: Caller) -> None:",
         "        self._caller = caller",
     ]
-    lines = [*head, *(line for row in rows for line in ("", *_method(row)))]
+    lines = [*head, *(line for endpoint in endpoints for line in ("", *_method(endpoint)))]
     return "\n".join(lines) + "\n"
 
 
-def _method(row: Endpoint) -> Iterator[str]:
-    page = row.kind == "page"
-    parameters = [_parameter(row, one) for one in _ordered_fields(row)]
-    if not page:
+def _method(endpoint: Endpoint) -> Iterator[str]:
+    is_page = endpoint.kind == "page"
+    parameters = [_parameter(endpoint, field) for field in _ordered_fields(endpoint)]
+    if not is_page:
         parameters.append("timeout: float | None = None")
-    opening = f"    {'' if page else 'async '}def {row.name}("
-    yield from _bracketed(opening, ["self", "*", *parameters], f") -> {annotation_source(answer_type(row.request))}:")
-    yield from _docstring(row)
-    value = f"{row.request.__name__}({', '.join(f'{one.name}={one.name}' for one in fields_of(row.request))})"
-    if page:
+    opening = f"    {'' if is_page else 'async '}def {endpoint.name}("
+    closing = f") -> {annotation_source(answer_type(endpoint.request))}:"
+    yield from _bracketed(opening, ["self", "*", *parameters], closing)
+    yield from _docstring(endpoint)
+    arguments = ", ".join(f"{field.name}={field.name}" for field in fields_of(endpoint.request))
+    value = f"{endpoint.request.__name__}({arguments})"
+    if is_page:
         yield from _nested_call("        return self._caller.page(", value, [], ")")
     else:
-        yield from _nested_call("        answer = await self._caller.send(", value, ["timeout=timeout"], ")")
-        yield "        return answer.value"
+        yield from _nested_call("        response = await self._caller.send(", value, ["timeout=timeout"], ")")
+        yield "        return response.value"
 
 
-def _ordered_fields(row: Endpoint) -> list[FieldInfo]:
-    return sorted(fields_of(row.request), key=lambda one: not one.required)
+def _ordered_fields(endpoint: Endpoint) -> list[FieldInfo]:
+    return sorted(fields_of(endpoint.request), key=lambda field: not field.required)
 
 
-def _parameter(row: Endpoint, field: FieldInfo) -> str:
+def _parameter(endpoint: Endpoint, field: FieldInfo) -> str:
     text = f"{field.name}: {annotation_source(field.annotation)}"
-    request: Any = row.request
+    request: Any = endpoint.request
     return text if field.required else f"{text} = {attrs.fields_dict(request)[field.name].default!r}"
 
 
 def _bracketed(opening: str, parts: Sequence[str], closing: str) -> Iterator[str]:
-    """A bracket on one line where it fits, else a part a line: what the formatter leaves alone."""
+    """Yield a bracket on one line if it fits, else with one part a line, as the formatter does."""
     line = f"{opening}{', '.join(parts)}{closing}"
     if len(line) <= MAX_LINE_LENGTH:
         yield line
@@ -115,23 +118,24 @@ def _bracketed(opening: str, parts: Sequence[str], closing: str) -> Iterator[str
 
 
 def _nested_call(opening: str, value: str, others: Sequence[str], closing: str) -> Iterator[str]:
-    """A call around a request value; a value too long for a line is laid out in its turn."""
+    """Yield a call around a request value; a value too long for a line is split as well."""
     indent = " " * (len(opening) - len(opening.lstrip()))
     name, _, arguments = value.removesuffix(")").partition("(")
     lines = _bracketed(f"{indent}    {name}(", arguments.split(", "), "),")
     return _bracketed(opening, ["\n".join(lines).strip().removesuffix(","), *others], closing)
 
 
-def _docstring(row: Endpoint) -> Iterator[str]:
-    yield f'        """{row.doc}'
+def _docstring(endpoint: Endpoint) -> Iterator[str]:
+    yield f'        """{endpoint.doc}'
     yield ""
-    yield from _wrapped(f"{_paths_text(row)}. {describe_safety(row).replace('`', '``')}", 8, 8)
-    parameters = [(one.name, f"{describe_field(one)}.") for one in _ordered_fields(row)]
-    if row.kind != "page":
-        parameters.append(("timeout", "seconds the whole call may take; the client's own by default."))
+    yield from _wrapped(f"{_paths_text(endpoint)}. {describe_safety(endpoint).replace('`', '``')}", 8, 8)
+    parameters = [(field.name, f"{describe_field(field)}.") for field in _ordered_fields(endpoint)]
+    if endpoint.kind != "page":
+        parameters.append(("timeout", "seconds for the whole call; the client's timeout by default."))
     yield from _section("Args", parameters)
-    yield from _section("Returns", [(annotation_source(answer_type(row.request)), _response_text(row))])
-    yield from _section("Raises", documented_errors(row))
+    yield from _section("Returns", [(annotation_source(answer_type(endpoint.request)), _response_text(endpoint))])
+    errors = [(error.__name__, meaning) for error, meaning in documented_errors(endpoint)]
+    yield from _section("Raises", errors)
     yield '        """'
 
 
@@ -152,53 +156,59 @@ def _wrapped(text: str, first: int, rest: int) -> list[str]:
     )
 
 
-def _paths_text(row: Endpoint) -> str:
-    said = {"": "", "direct": " for a direct gateway", "alias": " too"}
-    return ", ".join(f"``{row.method} {path}``{said[apart]}" for path, apart in path_variants(row).items())
+def _paths_text(endpoint: Endpoint) -> str:
+    suffixes = {"": "", "direct": " for a direct gateway", "alias": " (alias)"}
+    variants = path_variants(endpoint).items()
+    return ", ".join(f"``{endpoint.method} {path}``{suffixes[variant]}" for path, variant in variants)
 
 
-def _response_text(row: Endpoint) -> str:
-    model = response_model_for(row)
+def _response_text(endpoint: Endpoint) -> str:
+    model = response_model_for(endpoint)
     return docstring_summary(model) if model else "the address."
 
 
-def documented_errors(row: Endpoint) -> Iterator[tuple[str, str]]:
-    """The errors of a row and what is known once each is raised."""
-    account = "wallet" if row.realm == "inquiry" else row.realm
-    yield "ConfigurationError", f"the {account} account is not configured; nothing was sent."
-    if fields_of(row.request):
-        yield "InvalidValue", "a value does not have its shape; nothing was sent."
-    if row.kind == "page":
+def documented_errors(endpoint: Endpoint) -> Iterator[tuple[type[Exception], str]]:
+    """Yield the errors of an endpoint and what is known after each of them."""
+    account = "wallet" if endpoint.realm == "inquiry" else endpoint.realm
+    yield ConfigurationError, f"the {account} is not configured; nothing was sent."
+    if fields_of(endpoint.request):
+        yield InvalidValue, "a value does not have the expected shape; nothing was sent."
+    if endpoint.kind == "page":
         return
-    if row.safety is Safety.READ:
-        yield "NotSent", "it never left; nothing can have happened, call again."
-        yield "Unanswered", "no answer came; nothing can have happened, call again."
-        yield "BadAnswer", "the answer cannot be read; nothing can have happened."
-        yield "StatusError", "Paystar refused, the class says why; nothing can have happened."
+    if endpoint.safety is Safety.READ:
+        yield NotSent, "the request was not sent; it had no effect, call again."
+        yield Unanswered, "no response arrived; it had no effect, call again."
+        yield BadAnswer, "the response cannot be read; it had no effect."
+        yield StatusError, "Paystar refused, the class says why; it had no effect."
         return
-    ask = f"ask ``{row.ask}`` before you call again" if row.ask else "a second call may do it a second time"
-    yield "NotSent", "it never left; nothing happened, call again."
-    yield "Unanswered", f"no answer came; it may have happened: {ask}."
-    yield "BadAnswer", f"the answer cannot be read; it may have happened: {ask}."
-    yield "StatusError", f'Paystar refused, the class says why; where ``executed`` is "maybe" {ask}.'
+    lookup = (
+        f"look it up with ``{endpoint.ask}`` before you call again"
+        if endpoint.ask
+        else "a second call may repeat the effect"
+    )
+    yield NotSent, "the request was not sent; it had no effect, call again."
+    yield Unanswered, f"no response arrived; it may have been executed: {lookup}."
+    yield BadAnswer, f"the response cannot be read; it may have been executed: {lookup}."
+    yield StatusError, f'Paystar refused, the class says why; if ``executed`` is "maybe", {lookup}.'
 
 
 def _imports(table: Table) -> str:
-    used: set[type] = {Call, Response}
-    for row in table:
-        used |= {row.request, *annotation_classes(answer_type(row.request))}
-        used.update(found for one in fields_of(row.request) for found in annotation_classes(one.annotation))
+    classes: set[type] = {Call, Response}
+    for endpoint in table:
+        classes |= {endpoint.request, *annotation_classes(answer_type(endpoint.request))}
+        for field in fields_of(endpoint.request):
+            classes.update(annotation_classes(field.annotation))
     modules: dict[str, set[str]] = {
         "typing": {"Protocol", "TypeVar"},
         "paystar_async.values.sealed": {"private_methods"},
     }
-    for one in used:
-        modules.setdefault(one.__module__, set()).add(public_name(one))
+    for cls in classes:
+        modules.setdefault(cls.__module__, set()).add(public_name(cls))
     modules.pop("builtins", None)
     lines = {module: list(_import_lines(module, names)) for module, names in sorted(modules.items())}
     stdlib = [line for module in lines if _is_stdlib(module) for line in lines[module]]
-    ours = [line for module in lines if not _is_stdlib(module) for line in lines[module]]
-    return "\n".join((*stdlib, "", *ours))
+    package = [line for module in lines if not _is_stdlib(module) for line in lines[module]]
+    return "\n".join((*stdlib, "", *package))
 
 
 def _is_stdlib(module: str) -> bool:

@@ -1,4 +1,4 @@
-"""Rows made up for a test, and values that every row takes."""
+"""Endpoints made for tests, and example values of request models."""
 
 from typing import Annotated, Any
 
@@ -13,14 +13,14 @@ from paystar_async.values.mobile import Mobile
 
 @sent
 class AddedRequest(Call[Match]):
-    """Ask something nobody has asked before."""
+    """Ask with a field that the table does not have."""
 
-    added_number: Annotated[Mobile, "a number nobody has seen before"]
+    added_number: Annotated[Mobile, "a number that is not in the table"]
 
 
 @sent
 class UndocumentedRequest(Call[Match]):
-    """Ask with a field that nobody explains."""
+    """Ask with a field that has no description."""
 
     known: Mobile
     bare: str
@@ -28,14 +28,14 @@ class UndocumentedRequest(Call[Match]):
 
 @sent
 class UndocumentedItem:
-    """One of several, with a field that nobody explains."""
+    """An item whose field has no description."""
 
     bare: int
 
 
 @sent
 class WideRequest(Call[Match]):
-    """Ask with so many words that no line holds them."""
+    """Ask with parameters that do not fit on one line."""
 
     the_first_of_several_long_names: Annotated[Mobile, "a sentence " * 20 + "that goes on"]
     the_second_of_several_long_names: Mobile
@@ -44,18 +44,18 @@ class WideRequest(Call[Match]):
 
 
 def make_endpoint(request: type[Call[Any]], **changes: Any) -> Endpoint:
-    """A row like ``identity.match_mobile`` that takes another request."""
-    first = (request.__doc__ or "").partition("\n")[0]
-    return attrs.evolve(BY_ID["identity.match_mobile"], **{"request": request, "doc": first, **changes})
+    """Return an endpoint like ``identity.match_mobile`` with another request class."""
+    summary = (request.__doc__ or "").partition("\n")[0]
+    return attrs.evolve(BY_ID["identity.match_mobile"], **{"request": request, "doc": summary, **changes})
 
 
 def make_table(request: type[Call[Any]]) -> tuple[Endpoint, ...]:
-    """The table, its first row taking another request."""
-    return tuple(make_endpoint(request) if row.request is MatchMobile else row for row in BY_ID.values())
+    """Return the table with another request class for ``identity.match_mobile``."""
+    return tuple(make_endpoint(request) if endpoint.request is MatchMobile else endpoint for endpoint in BY_ID.values())
 
 
 def example_value(field: FieldInfo) -> Any:
-    """A value that a field takes."""
+    """Return a valid value of a field."""
     if field.item is not None:
         return [example_values(field.item)]
     assert field.kind is not None
@@ -63,5 +63,5 @@ def example_value(field: FieldInfo) -> Any:
 
 
 def example_values(model: type) -> dict[str, Any]:
-    """A value for each field of a model."""
-    return {one.name: example_value(one) for one in fields_of(model)}
+    """Return a valid value for each field of a model."""
+    return {field.name: example_value(field) for field in fields_of(model)}

@@ -1,4 +1,4 @@
-"""Whatever nobody explains is found."""
+"""Undocumented endpoints are reported, and annotations become source code."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,60 +14,60 @@ from tests.describe.endpoints import AddedRequest, UndocumentedItem, Undocumente
 
 
 @sent
-class Holding(Call[Match]):
-    """Ask about several items."""
+class ItemsRequest(Call[Match]):
+    """Ask with a list of items."""
 
     items: Annotated[Sequence[UndocumentedItem], several(UndocumentedItem, "items"), "the items"]
 
 
 @sent
-class Shapeless(Call[Match]):
-    """Ask with a kind that does not say its shape."""
+class ShapelessRequest(Call[Match]):
+    """Ask with a kind that has no shape."""
 
     odd: Annotated[str, Kind(name="odd", shape="", read=str)]
 
 
 @answered
-class Mute:
+class UndocumentedResponse:
     pass
 
 
 @sent
-class Asking(Call[list[Mute]]):
-    """Ask for an answer that nobody explains."""
+class UndocumentedResponseRequest(Call[list[UndocumentedResponse]]):
+    """Ask for a response that has no docstring."""
 
 
-def test_everything_in_the_table_is_documented() -> None:
+def test_find_undocumented_table_is_complete() -> None:
     assert find_undocumented() == []
     assert find_undocumented(TABLE) == []
 
 
-def test_a_field_without_a_word_is_found() -> None:
+def test_find_undocumented_reports_field_without_sentence() -> None:
     assert find_undocumented([make_endpoint(UndocumentedRequest)]) == ["UndocumentedRequest.bare"]
 
 
-def test_a_field_of_an_item_is_found() -> None:
-    assert find_undocumented([make_endpoint(Holding)]) == ["UndocumentedItem.bare"]
+def test_find_undocumented_reports_item_field() -> None:
+    assert find_undocumented([make_endpoint(ItemsRequest)]) == ["UndocumentedItem.bare"]
 
 
-def test_a_field_without_a_shape_is_found() -> None:
-    assert find_undocumented([make_endpoint(Shapeless)]) == ["Shapeless.odd"]
+def test_find_undocumented_reports_field_without_shape() -> None:
+    assert find_undocumented([make_endpoint(ShapelessRequest)]) == ["ShapelessRequest.odd"]
 
 
-def test_a_row_and_an_answer_without_a_docstring_are_found() -> None:
+def test_find_undocumented_reports_missing_docstrings() -> None:
     assert find_undocumented([make_endpoint(AddedRequest, doc="")]) == ["identity.match_mobile"]
-    assert find_undocumented([make_endpoint(Asking)]) == ["Mute"]
+    assert find_undocumented([make_endpoint(UndocumentedResponseRequest)]) == ["UndocumentedResponse"]
 
 
-def test_a_type_is_written_without_what_it_carries() -> None:
+def test_annotation_source_omits_metadata() -> None:
     assert annotation_source(Annotated[Mobile | None, "words"]) == "str | None"
     assert annotation_source(Annotated[Sequence[UndocumentedItem], "words"]) == "Sequence[UndocumentedItem]"
     assert annotation_source(tuple[UndocumentedItem, ...]) == "tuple[UndocumentedItem, ...]"
     assert annotation_source(Day | None) == "date | str | JalaliDay | None"
 
 
-def test_a_private_type_goes_by_its_public_union() -> None:
-    assert {public_name(one) for one in annotation_classes(JalaliDay)} == {"JalaliDay"}
+def test_public_name_of_private_class_is_its_union() -> None:
+    assert {public_name(cls) for cls in annotation_classes(JalaliDay)} == {"JalaliDay"}
     assert set(annotation_classes(Annotated[Sequence[UndocumentedItem] | None, "words"])) == {
         Sequence,
         UndocumentedItem,

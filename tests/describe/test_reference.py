@@ -1,4 +1,4 @@
-"""The reference in the README."""
+"""Tests of the endpoint reference in the README."""
 
 import pytest
 
@@ -14,43 +14,43 @@ from tests.describe.endpoints import AddedRequest, make_table
 README = f"# A title\n\n{BEGIN}\nold\n{END}\n\nThe end.\n"
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_every_row_is_there_with_its_paths_fields_and_safety(row: Endpoint) -> None:
-    section = render_reference().partition(f"`paystar.{row.service}`")[2].partition("\n### ")[0]
-    line = next(line for line in section.splitlines() if line.startswith(f"| `{row.name}` |"))
-    assert row.safety.value in line or row.kind == "page"
-    assert row.ask is None or f"ask `{row.ask}`" in line
-    for path in path_variants(row):
-        assert f"`{path}`" in line
-    entry = section.partition(f"**`{row.name}(")[2].partition("\n**`")[0]
-    for one in fields_of(row.request):
-        assert one.kind is not None
-        told = next(line for line in entry.splitlines() if line.startswith(f"- `{one.name}`"))
-        assert one.kind.shape in told
-        assert ("optional" in told) is not one.required
-        assert ("not sent" in told) is not one.sent
+@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
+def test_render_reference_describes_every_endpoint(endpoint: Endpoint) -> None:
+    section = render_reference().partition(f"`paystar.{endpoint.service}`")[2].partition("\n### ")[0]
+    table_row = next(line for line in section.splitlines() if line.startswith(f"| `{endpoint.name}` |"))
+    assert endpoint.safety.value in table_row or endpoint.kind == "page"
+    assert endpoint.ask is None or f"look up with `{endpoint.ask}`" in table_row
+    for path in path_variants(endpoint):
+        assert f"`{path}`" in table_row
+    entry = section.partition(f"**`{endpoint.name}(")[2].partition("\n**`")[0]
+    for field in fields_of(endpoint.request):
+        assert field.kind is not None
+        item = next(line for line in entry.splitlines() if line.startswith(f"- `{field.name}`"))
+        assert field.kind.shape in item
+        assert ("optional" in item) is not field.required
+        assert ("not sent" in item) is not field.sent
 
 
-def test_items_and_answers_are_there_with_units_and_words() -> None:
-    said = render_reference()
-    assert "**`Transfer`**" in said
-    assert "`destination_account`: where the money goes" in said
-    assert "`balance: int` (Rial)" in said
-    assert "`available_balance: int | None` (Rial)" in said
-    assert " · ".join(word.value for word in TransferStatus) in said
+def test_render_reference_describes_models() -> None:
+    reference = render_reference()
+    assert "**`Transfer`**" in reference
+    assert "`destination_account`: where the money goes" in reference
+    assert "`balance: int` (Rial)" in reference
+    assert "`available_balance: int | None` (Rial)" in reference
+    assert " · ".join(word.value for word in TransferStatus) in reference
 
 
-def test_a_new_field_changes_it() -> None:
-    assert "- `added_number`: a number nobody has seen before" in render_reference(make_table(AddedRequest))
+def test_render_reference_includes_added_field() -> None:
+    assert "- `added_number`: a number that is not in the table" in render_reference(make_table(AddedRequest))
     assert "added_number" not in render_reference()
 
 
-def test_it_stands_between_the_markers_and_the_rest_is_kept() -> None:
-    made = insert_reference(README)
-    assert made.startswith(f"# A title\n\n{BEGIN}\n")
-    assert made.endswith(f"{END}\n\nThe end.\n")
-    assert "old" not in made.splitlines()
-    assert insert_reference(made) == made
+def test_insert_reference_keeps_text_outside_markers() -> None:
+    readme = insert_reference(README)
+    assert readme.startswith(f"# A title\n\n{BEGIN}\n")
+    assert readme.endswith(f"{END}\n\nThe end.\n")
+    assert "old" not in readme.splitlines()
+    assert insert_reference(readme) == readme
 
 
 @pytest.mark.parametrize(
@@ -58,6 +58,6 @@ def test_it_stands_between_the_markers_and_the_rest_is_kept() -> None:
     ["", f"{BEGIN}\n", f"{END}\n", f"{END}\n{BEGIN}\n", README + README],
     ids=["none", "no end", "no begin", "wrong order", "twice"],
 )
-def test_markers_that_are_not_there_once_and_in_order_are_an_error(readme: str) -> None:
+def test_insert_reference_wrong_markers_raise(readme: str) -> None:
     with pytest.raises(ConfigurationError, match="reference: begin"):
         insert_reference(readme)

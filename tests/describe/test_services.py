@@ -1,4 +1,4 @@
-"""The generated methods: what they are called with, what they send, what they say."""
+"""The generated methods: signatures, requests and docstrings."""
 
 import importlib.util
 import inspect
@@ -18,7 +18,7 @@ from tests.describe.endpoints import WideRequest, example_values, make_endpoint,
 
 T = TypeVar("T")
 
-PROMISED = {
+PUBLIC_SIGNATURES = {
     "identity.match_mobile": "national_id mobile_number -> Match",
     "identity.match_card": "national_id card_number birth_date -> Match",
     "identity.match_iban": "national_id iban birth_date -> Match",
@@ -41,135 +41,137 @@ PROMISED = {
     "keys.refresh_wallet_key": "-> RenewedKey",
     "keys.refresh_inquiry_key": "-> RenewedInquiryKey",
 }
-"""The names the README promises. They are written out here because changing one breaks every caller."""
+"""The signatures the README documents. They are written out because changing a name breaks every caller."""
 
-rows = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
+all_endpoints = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
 
 
 class Recorder:
-    """A caller that keeps what it is given and answers with an object of its own."""
+    """A caller that records its arguments and returns a fixed value."""
 
     def __init__(self) -> None:
-        self.given: list[tuple[Call[Any], float | None]] = []
-        self.answer: Any = object()
+        self.calls: list[tuple[Call[Any], float | None]] = []
+        self.value: Any = object()
 
     async def send(self, value: Call[T], /, *, timeout: float | None = None) -> Response[T]:
-        self.given.append((value, timeout))
-        return Response(value=self.answer, status=1, message="", http_status=200, headers={}, body=b"")
+        self.calls.append((value, timeout))
+        return Response(value=self.value, status=1, message="", http_status=200, headers={}, body=b"")
 
     def page(self, value: Call[str], /) -> str:
-        self.given.append((value, None))
+        self.calls.append((value, None))
         return "https://a.page"
 
 
-def method(row: Endpoint, caller: services.Caller | None = None) -> Any:
-    calls = getattr(services, class_name(row.service))
-    return getattr(calls(caller) if caller else calls, row.name)
+def method(endpoint: Endpoint, caller: services.Caller | None = None) -> Any:
+    calls = getattr(services, class_name(endpoint.service))
+    return getattr(calls(caller) if caller else calls, endpoint.name)
 
 
-def test_the_services_come_in_table_order() -> None:
-    made = [name for name in vars(services) if name.endswith("Calls")]
-    assert made == [class_name(name) for name in endpoints_by_service(TABLE)]
-    assert made == ["IdentityCalls", "InquiryCalls", "TransfersCalls", "GatewayCalls", "WalletCalls", "KeysCalls"]
+def test_services_are_in_table_order() -> None:
+    names = [name for name in vars(services) if name.endswith("Calls")]
+    assert names == [class_name(name) for name in endpoints_by_service(TABLE)]
+    assert names == ["IdentityCalls", "InquiryCalls", "TransfersCalls", "GatewayCalls", "WalletCalls", "KeysCalls"]
 
 
-def test_a_service_has_its_rows_and_nothing_else() -> None:
-    for service, its_rows in endpoints_by_service(TABLE).items():
+def test_service_class_has_exactly_its_endpoints() -> None:
+    for service, endpoints in endpoints_by_service(TABLE).items():
         calls: type = getattr(services, class_name(service))
         public = [name for name in vars(calls) if not name.startswith("_")]
-        assert public == [row.name for row in its_rows]
+        assert public == [endpoint.name for endpoint in endpoints]
 
 
-def test_the_promised_names_are_all_there() -> None:
-    assert [row.id for row in TABLE] == list(PROMISED)
+def test_public_signatures_cover_the_table() -> None:
+    assert [endpoint.id for endpoint in TABLE] == list(PUBLIC_SIGNATURES)
 
 
-@rows
-def test_a_method_has_the_promised_signature(row: Endpoint) -> None:
-    signature = inspect.signature(method(row))
-    parameters = [one for one in signature.parameters.values() if one.name not in ("self", "timeout")]
-    shown = [one.name if one.default is one.empty else f"{one.name}={one.default}" for one in parameters]
-    answer = signature.return_annotation
-    name = str(answer).replace("paystar_async.models.transfers.", "") if "[" in str(answer) else answer.__name__
-    assert " ".join((*shown, "->", name)) == PROMISED[row.id]
+@all_endpoints
+def test_method_has_public_signature(endpoint: Endpoint) -> None:
+    signature = inspect.signature(method(endpoint))
+    parameters = [parameter for parameter in signature.parameters.values() if parameter.name not in ("self", "timeout")]
+    parameter_texts = [
+        each.name if each.default is each.empty else f"{each.name}={each.default}" for each in parameters
+    ]
+    returned = signature.return_annotation
+    name = str(returned).replace("paystar_async.models.transfers.", "") if "[" in str(returned) else returned.__name__
+    assert " ".join((*parameter_texts, "->", name)) == PUBLIC_SIGNATURES[endpoint.id]
 
 
-@rows
-def test_a_method_takes_exactly_the_fields_of_its_request_by_name(row: Endpoint) -> None:
-    parameters = dict(inspect.signature(method(row)).parameters)
+@all_endpoints
+def test_method_parameters_are_request_fields(endpoint: Endpoint) -> None:
+    parameters = dict(inspect.signature(method(endpoint)).parameters)
     del parameters["self"]
     timeout = parameters.pop("timeout", None)
-    assert (timeout is None) is (row.kind == "page")
-    assert set(parameters) == {one.name for one in fields_of(row.request)}
-    for one in fields_of(row.request):
-        assert parameters[one.name].kind is inspect.Parameter.KEYWORD_ONLY
-        assert (parameters[one.name].default is inspect.Parameter.empty) is one.required
-    assert inspect.signature(method(row)).return_annotation == answer_type(row.request)
+    assert (timeout is None) is (endpoint.kind == "page")
+    assert set(parameters) == {field.name for field in fields_of(endpoint.request)}
+    for field in fields_of(endpoint.request):
+        assert parameters[field.name].kind is inspect.Parameter.KEYWORD_ONLY
+        assert (parameters[field.name].default is inspect.Parameter.empty) is field.required
+    assert inspect.signature(method(endpoint)).return_annotation == answer_type(endpoint.request)
 
 
-@rows
-async def test_a_method_sends_its_request_and_gives_the_answer(row: Endpoint) -> None:
-    caller, values = Recorder(), example_values(row.request)
-    if row.kind == "page":
-        assert method(row, caller)(**values) == "https://a.page"
-        assert caller.given == [(row.request(**values), None)]
+@all_endpoints
+async def test_method_sends_request_and_returns_value(endpoint: Endpoint) -> None:
+    caller, values = Recorder(), example_values(endpoint.request)
+    if endpoint.kind == "page":
+        assert method(endpoint, caller)(**values) == "https://a.page"
+        assert caller.calls == [(endpoint.request(**values), None)]
         return
-    assert await method(row, caller)(**values, timeout=2.5) is caller.answer
-    assert caller.given == [(row.request(**values), 2.5)]
+    assert await method(endpoint, caller)(**values, timeout=2.5) is caller.value
+    assert caller.calls == [(endpoint.request(**values), 2.5)]
 
 
-@rows
-async def test_what_is_left_out_is_left_to_the_request_and_the_client(row: Endpoint) -> None:
+@all_endpoints
+async def test_method_omitted_parameters_use_defaults(endpoint: Endpoint) -> None:
     caller = Recorder()
-    values = {name: value for name, value in example_values(row.request).items() if name in required(row)}
-    made = method(row, caller)(**values)
-    if row.kind == "call":
-        await made
-    assert caller.given == [(row.request(**values), None)]
+    values = {name: value for name, value in example_values(endpoint.request).items() if name in required(endpoint)}
+    result = method(endpoint, caller)(**values)
+    if endpoint.kind == "call":
+        await result
+    assert caller.calls == [(endpoint.request(**values), None)]
 
 
-def required(row: Endpoint) -> set[str]:
-    return {one.name for one in fields_of(row.request) if one.required}
+def required(endpoint: Endpoint) -> set[str]:
+    return {field.name for field in fields_of(endpoint.request) if field.required}
 
 
-@rows
-def test_a_docstring_says_path_fields_units_and_errors(row: Endpoint) -> None:
-    said = inspect.getdoc(method(row)) or ""
-    flowing = " ".join(said.split())
-    assert said.startswith(row.doc)
-    for path in path_variants(row):
-        assert f"``{row.method} {path}``" in flowing
-    for one in fields_of(row.request):
-        assert one.kind is not None
-        assert f" {one.name}: {one.doc}" in flowing
-        assert one.kind.shape in flowing
-        if one.kind.name.startswith("amount"):
-            assert "Rial" in flowing
-    errors = ["ConfigurationError"] + (["InvalidValue"] if fields_of(row.request) else [])
-    if row.kind == "call":
+@all_endpoints
+def test_method_docstring_names_paths_fields_and_errors(endpoint: Endpoint) -> None:
+    docstring = inspect.getdoc(method(endpoint)) or ""
+    unwrapped = " ".join(docstring.split())
+    assert docstring.startswith(endpoint.doc)
+    for path in path_variants(endpoint):
+        assert f"``{endpoint.method} {path}``" in unwrapped
+    for field in fields_of(endpoint.request):
+        assert field.kind is not None
+        assert f" {field.name}: {field.doc}" in unwrapped
+        assert field.kind.shape in unwrapped
+        if field.kind.name.startswith("amount"):
+            assert "Rial" in unwrapped
+    errors = ["ConfigurationError"] + (["InvalidValue"] if fields_of(endpoint.request) else [])
+    if endpoint.kind == "call":
         errors += ["NotSent", "Unanswered", "BadAnswer", "StatusError"]
-        assert " timeout: " in flowing
-    raised = said.partition("Raises:")[2]
+        assert " timeout: " in unwrapped
+    raises = docstring.partition("Raises:")[2]
     assert [
-        line.partition(":")[0].strip() for line in raised.splitlines() if line[:5].strip() and ":" in line
+        line.partition(":")[0].strip() for line in raises.splitlines() if line[:5].strip() and ":" in line
     ] == errors
 
 
-@rows
-def test_a_docstring_says_what_is_known_after_an_error(row: Endpoint) -> None:
-    said = " ".join((inspect.getdoc(method(row)) or "").split())
-    assert ("it may have happened" in said) is (row.safety is Safety.ONCE)
-    assert (said.count("nothing can have happened") == 4) is (row.safety is Safety.READ and row.kind == "call")
-    if row.ask:
-        assert said.count(f"ask ``{row.ask}`` before you call again") == 3
+@all_endpoints
+def test_method_docstring_says_what_is_known_after_error(endpoint: Endpoint) -> None:
+    docstring = " ".join((inspect.getdoc(method(endpoint)) or "").split())
+    assert ("it may have been executed" in docstring) is (endpoint.safety is Safety.ONCE)
+    assert (docstring.count("it had no effect") == 4) is (endpoint.safety is Safety.READ and endpoint.kind == "call")
+    if endpoint.ask:
+        assert docstring.count(f"look it up with ``{endpoint.ask}`` before you call again") == 3
 
 
-def test_a_file_says_that_it_is_generated_and_by_what() -> None:
+def test_services_docstring_names_generator() -> None:
     assert "Generated" in (services.__doc__ or "")
     assert "python -m paystar_async.describe" in (services.__doc__ or "")
 
 
-def test_a_row_that_is_too_wide_for_a_line_still_compiles() -> None:
+def test_generate_source_wraps_long_lines() -> None:
     text = generate_source(make_table(WideRequest))
     compile(text, "services.py", "exec")
     assert max(map(len, text.splitlines())) <= 120
@@ -180,14 +182,12 @@ def test_a_row_that_is_too_wide_for_a_line_still_compiles() -> None:
     "table", [TABLE, make_table(WideRequest), (make_endpoint(WideRequest, kind="page"),)], ids=["table", "wide", "page"]
 )
 @pytest.mark.parametrize("command", [("format", "--check"), ("check",)], ids=lambda command: command[0])
-def test_the_formatter_and_the_linter_have_nothing_to_add(
-    table: tuple[Endpoint, ...], command: tuple[str, ...]
-) -> None:
-    done = subprocess.run(
+def test_generate_source_passes_ruff(table: tuple[Endpoint, ...], command: tuple[str, ...]) -> None:
+    completed = subprocess.run(
         [sys.executable, "-m", "ruff", *command, "--no-cache", "--stdin-filename", "paystar_async/services.py", "-"],
         input=generate_source(table),
         capture_output=True,
         encoding="utf-8",
         check=False,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr

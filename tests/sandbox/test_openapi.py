@@ -41,7 +41,7 @@ OPERATIONS: dict[str, Any] = {result.ok().label: result.ok() for result in SCHEM
 
 def authorize(case: Any) -> None:
     """Give a generated request the credentials, the key and the signature it needs to be carried out."""
-    row = BY_ID[case.operation.definition.raw["x-row"]]
+    row = BY_ID[case.operation.definition.raw["x-endpoint"]]
     accounts = Accounts(application=SANDBOX.application, gateway=SANDBOX.gateway, wallet=SANDBOX.wallet)
     token, refresh_token = accounts.first_key(row.realm)
     case.headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}
