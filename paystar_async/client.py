@@ -189,7 +189,7 @@ class Paystar:
         from paystar_async.payments.order_store import OrderStore
 
         gateway = self._accounts.gateway
-        stored = partial(OrderStore.of, self._database, gateway)
+        stored = partial(OrderStore.create, self._database, gateway)
         return _payments_class()(self.gateway, stored, self._flows, self._clock, self._timeout)
 
     @service(_payouts_class)

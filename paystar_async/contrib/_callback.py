@@ -17,7 +17,7 @@ from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, 
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
 from paystar_async.events import logger
 from paystar_async.payments import Callback, Payment
-from paystar_async.payments.processor import named, refused
+from paystar_async.payments.processor import masked_order_id, log_refused_callback
 from paystar_async.values.kind import Kind, kind_of
 from paystar_async.values.money import GatewayAmount
 
@@ -73,7 +73,7 @@ def handler_failed(path: str, error: Exception) -> Page:
     """Log what a shop's own code raised after a payer came back, and return the page for the payer."""
     logger.error(
         "payments: a callback at %s failed in on_payment, or in what it depends on: %s; the payer got a 503",
-        named(path),
+        masked_order_id(path),
         type(error).__name__,
         exc_info=error,
     )
@@ -123,13 +123,13 @@ async def returned(
         raise _unreadable(error) from None
     except PaystarError as error:
         # It is the shop's trouble (its keys, its store), not the payer's: the same callback may come again.
-        logger.error("payments: a callback for order %s cannot be decided: %s", named(callback.order_id), error)
+        logger.error("payments: a callback for order %s cannot be decided: %s", masked_order_id(callback.order_id), error)
         raise NoPayment(LATER) from error
     except Exception as error:
         # A middleware or a store of the user may raise anything.
-        logger.exception("payments: a callback for order %s cannot be decided", named(callback.order_id))
+        logger.exception("payments: a callback for order %s cannot be decided", masked_order_id(callback.order_id))
         raise NoPayment(LATER) from error
-    logger.debug("payments: a callback for order %s: %s", named(payment.order_id), type(payment.outcome).__name__)
+    logger.debug("payments: a callback for order %s: %s", masked_order_id(payment.order_id), type(payment.outcome).__name__)
     return payment
 
 
@@ -153,13 +153,13 @@ async def _amount(amount_of: AmountOf, callback: Callback) -> int:
         logger.error(
             "payments: a callback for order %s cannot be decided, the payer got a 503: amount_of must return whole "
             "Rial as an int within %g seconds, or None if there is no such order: %s",
-            named(callback.order_id),
+            masked_order_id(callback.order_id),
             AMOUNT_OF_SECONDS,
             error if isinstance(error, InvalidValue) else type(error).__name__,
             exc_info=None if isinstance(error, InvalidValue) else error,
         )
         raise NoPayment(SHOP_FAILED) from error
-    refused(callback, "there is no such order")
+    log_refused_callback(callback, "there is no such order")
     raise NoPayment(UNKNOWN_ORDER)
 
 

@@ -16,7 +16,7 @@ from paystar_async.errors import InvalidRequest
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.outcomes import Payment, PaymentOutcome
-from paystar_async.payments.processor import Examined, PaymentProcessor
+from paystar_async.payments.processor import PaymentProcessor, ProcessingResult
 from paystar_async.payments.verification import not_paid
 
 MAX_CHECKS = 32
@@ -24,7 +24,7 @@ MAX_CHECKS = 32
 
 
 @frozen(kw_only=True)
-class Result:
+class SharedResult:
     """What one check brought.
 
     Attributes:
@@ -36,14 +36,16 @@ class Result:
 
     callback: Callback
     as_of: int
-    examined: Examined | None = None
+    examined: ProcessingResult | None = None
     error: Exception | None = field(default=None, eq=False)
 
     @property
     def key(self) -> Callback | str:
         """What a callback it serves has in common with the one it was made for: the ref_num, or everything."""
         # A signature that is refused may be over a card that somebody made up.
-        by_receipt = isinstance(self.error, InvalidRequest) if self.examined is None else self.examined.by_receipt
+        by_receipt = (
+            isinstance(self.error, InvalidRequest) if self.examined is None else self.examined.depends_on_receipt
+        )
         return self.callback if by_receipt else self.callback.ref_num
 
     def serves(self, callback: Callback, arrival: int) -> bool:
@@ -63,7 +65,7 @@ class Result:
 
 
 @define(eq=False)
-class Turn:
+class CallbackQueue:
     """The callbacks of one order that are being checked, or wait for it.
 
     Attributes:
@@ -77,12 +79,12 @@ class Turn:
     order_id: str
     waiting: int = 0
     lock: anyio.Lock = field(factory=anyio.Lock)
-    results: dict[Callback | str, Result] = field(factory=dict[Callback | str, Result])
-    unstored: "dict[object, UnstoredTurn]" = field(factory=dict[object, "UnstoredTurn"])
+    results: dict[Callback | str, SharedResult] = field(factory=dict[Callback | str, SharedResult])
+    unstored: "dict[object, UnstoredQueue]" = field(factory=dict[object, "UnstoredQueue"])
 
 
 @define(eq=False)
-class UnstoredTurn:
+class UnstoredQueue:
     """The same callback, several times, for an order that is not stored."""
 
     lock: anyio.Lock = field(factory=anyio.Lock)
@@ -96,7 +98,7 @@ class Arrival:
     """A callback that has come: its number, and those it shares results with."""
 
     number: int
-    turn: Turn
+    queue: CallbackQueue
 
 
 class OrderChecks:
@@ -104,7 +106,7 @@ class OrderChecks:
 
     def __init__(self) -> None:
         self._arrivals = 0
-        self._turns: dict[str, Turn] = {}
+        self._turns: dict[str, CallbackQueue] = {}
         self._slots = anyio.Semaphore(MAX_CHECKS)
 
     def __len__(self) -> int:
@@ -119,9 +121,9 @@ class OrderChecks:
             order_id: the order the callback names.
         """
         self._arrivals += 1
-        turn = self._turns.setdefault(order_id, Turn(order_id))
+        turn = self._turns.setdefault(order_id, CallbackQueue(order_id))
         with self._waiting(turn):
-            yield Arrival(number=self._arrivals, turn=turn)
+            yield Arrival(number=self._arrivals, queue=turn)
 
     async def check(self, desk: PaymentProcessor, callback: Callback, arrival: Arrival) -> PaymentOutcome:
         """Check a callback of a stored order when its turn has come, unless a check meanwhile served it.
@@ -131,7 +133,7 @@ class OrderChecks:
             callback: what the payer came back with.
             arrival: what ``arrive`` gave.
         """
-        turn = arrival.turn
+        turn = arrival.queue
         with self._waiting(turn):
             async with turn.lock:
                 for key in (callback.ref_num, callback):
@@ -153,8 +155,8 @@ class OrderChecks:
             confirm: makes the check.
             arrival: what ``arrive`` gave.
         """
-        turn = arrival.turn.unstored.setdefault(key, UnstoredTurn())
-        with self._waiting(arrival.turn):
+        turn = arrival.queue.unstored.setdefault(key, UnstoredQueue())
+        with self._waiting(arrival.queue):
             async with turn.lock:
                 if arrival.number > turn.as_of:
                     async with self._slots:
@@ -168,7 +170,7 @@ class OrderChecks:
             raise (turn.error or RuntimeError("a check brought nothing")).with_traceback(None)
         return turn.payment
 
-    async def _check(self, desk: PaymentProcessor, callback: Callback) -> tuple[Result, tuple[Job[None], ...]]:
+    async def _check(self, desk: PaymentProcessor, callback: Callback) -> tuple[SharedResult, tuple[Job[None], ...]]:
         as_of = self._arrivals
 
         def note_request() -> None:
@@ -180,17 +182,17 @@ class OrderChecks:
             order = await desk.load(callback.order_id)
             attempt = order.attempt(ref_num)
             if order.verified is not None:
-                examined = Examined(outcome=order.outcome(ref_num), notifications=await desk.notify(order))
+                examined = ProcessingResult(outcome=order.outcome(ref_num), notifications=await desk.notify(order))
             elif attempt is not None and (callback.says_paid or attempt.state is OrderStatus.OPEN):
                 examined = await desk.process(order, ref_num, callback, on_request=note_request)
             else:
-                examined = Examined(outcome=order.outcome(ref_num))
+                examined = ProcessingResult(outcome=order.outcome(ref_num))
         except Exception as error:
-            return Result(callback=callback, as_of=as_of, error=error), ()
-        return Result(callback=callback, as_of=as_of, examined=examined), examined.notifications
+            return SharedResult(callback=callback, as_of=as_of, error=error), ()
+        return SharedResult(callback=callback, as_of=as_of, examined=examined), examined.notifications
 
     @contextmanager
-    def _waiting(self, turn: Turn) -> Generator[None, None, None]:
+    def _waiting(self, turn: CallbackQueue) -> Generator[None, None, None]:
         """Keep what is found out for one more callback, or for the work that goes on for it when it has left."""
         turn.waiting += 1
         try:

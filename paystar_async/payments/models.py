@@ -1,10 +1,10 @@
-"""An order and the payments that were started for it: what is stored, and what may become of it.
+"""An order and its payments, as values: every change of an order is made here.
 
-Values only. Every change is made here, by a method that gives the order after it, and stored by a compare-and-set on
-``version``; so what two workers do at once is done one after the other, or not at all.
+Each method that changes an order returns the changed order. The store replaces an order only if its ``version`` is
+unchanged, so concurrent changes by two workers are serialized, or one of them is refused.
 
-An order is bound to one of its payments (``chosen``) before that one is verified, and no other is verified while it
-is: that is what keeps an order from being paid twice.
+An order is reserved for one of its payments (``reserved_ref_num``) before that payment is verified, and no other
+payment is verified until the order is free: that keeps an order from being paid twice.
 """
 
 from enum import StrEnum
@@ -21,54 +21,29 @@ from paystar_async.payments.outcomes import (
     Undecided,
     Verified,
 )
+from paystar_async.payments.verification_models import VerificationResult
 
-
-@frozen(kw_only=True)
-class VerificationResult:
-    """What the gateway says of a payment.
-
-    Attributes:
-        outcome: what a caller is told.
-        settled: whether that is for good; what is not is asked about again. Verified always is.
-        unpaid: whether the gateway says that its payer has not paid, or not yet.
-        lapses: whether it comes to nothing when its time is over: the gateway answered, and has no money of it.
-        asked_at: the store's time before the gateway was asked.
-        by_receipt: whether it depends on the card and the receipt of the callback, so that it says nothing of others.
-    """
-
-    outcome: PaymentOutcome
-    settled: bool = False
-    unpaid: bool = False
-    lapses: bool = False
-    asked_at: float = 0.0
-    by_receipt: bool = False
-
-    @property
-    def reason(self) -> str:
-        """Why, in words."""
-        reason: str = getattr(self.outcome, "reason", "")
-        return reason
-
-
-VERIFY_SECONDS = 600.0
-"""A payment can be verified so long after it was made (reference: "within 10 minutes")."""
-MARGIN = 30.0
-"""Taken off for the way there and for clocks that differ."""
-LOOKS = (60.0, 120.0, 240.0, 360.0, 480.0, 540.0)
-"""When an open payment is looked after, in seconds after it was started."""
-LOOK_AGAIN = 300.0
-"""Seconds between the looks after those: two in the time a late payment can be verified."""
+VERIFY_WINDOW_SECONDS = 600.0
+"""A payment can be verified until this long after it was made (reference: "within 10 minutes")."""
+VERIFY_MARGIN_SECONDS = 30.0
+"""Part of that window left unused, for the time a request takes and for clocks that differ."""
+CHECK_SCHEDULE_SECONDS = (60.0, 120.0, 240.0, 360.0, 480.0, 540.0)
+"""When an open payment is checked, in seconds after it was started."""
+RECHECK_SECONDS = 300.0
+"""Interval of the checks after those: two of them fall into the window in which a late payment can be verified."""
 ORDER_LIFETIME_SECONDS = 1800.0
-"""Seconds after which a payment that was not made never will be: the page has long closed."""
-LONGEST_PAUSE = 6 * 3600.0
-QUIET = 120.0
-"""Seconds after which no verify that was sent can still be on its way."""
-SOON = 60.0
-"""Seconds after which a payment is looked after again when a verify was sent for it."""
+"""Age at which an unpaid payment is given up: the payment page has long closed."""
+MAX_CHECK_INTERVAL_SECONDS = 6 * 3600.0
+VERIFY_IN_FLIGHT_SECONDS = 120.0
+"""Time after which no verify that was sent can still arrive at the gateway."""
+RETRY_SECONDS = 60.0
+"""Time until a payment is checked again after a verify was sent for it."""
+MAX_RETRY_SECONDS = 3600.0
+"""Longest backoff between two notifications of one order."""
 
 
 class OrderStatus(StrEnum):
-    """Where a payment, or an order, stands."""
+    """The status of a payment, or of an order."""
 
     OPEN = "open"
     VERIFIED = "verified"
@@ -78,7 +53,7 @@ class OrderStatus(StrEnum):
     MISMATCH = "mismatch"
 
 
-_STATE_OF: dict[type[PaymentOutcome], OrderStatus] = {
+_STATUS_BY_OUTCOME: dict[type[PaymentOutcome], OrderStatus] = {
     Cancelled: OrderStatus.CANCELLED,
     Declined: OrderStatus.DECLINED,
     Expired: OrderStatus.EXPIRED,
@@ -88,17 +63,17 @@ _STATE_OF: dict[type[PaymentOutcome], OrderStatus] = {
 
 @frozen(kw_only=True)
 class PaymentAttempt:
-    """One payment that was started for an order.
+    """A payment that was started for an order.
 
     Attributes:
         ref_num: the gateway's transaction.
-        payment_amount: Rial the payer pays, where create said so.
-        paid_amount: Rial that the gateway named instead of the order's amount, once that is settled.
-        state: where it stands.
-        reason: why it ended, in words.
-        created_at: when it was started.
-        unpaid_at: when the gateway last said that it was not paid yet: its time to verify began no earlier.
-        next_look: when it is looked after next; None when it has ended.
+        payment_amount: Rial the payer pays, where the create response named it.
+        paid_amount: Rial that the gateway named instead of the order's amount, once that is final.
+        state: the status of the payment.
+        reason: why the payment ended, in words.
+        created_at: when the payment was started.
+        last_unpaid_at: when the gateway last said that it was unpaid: the window to verify it began no earlier.
+        next_check_at: when the payment is checked next; None once it has ended.
     """
 
     ref_num: str
@@ -107,23 +82,27 @@ class PaymentAttempt:
     state: OrderStatus = OrderStatus.OPEN
     reason: str = ""
     created_at: float = 0.0
-    unpaid_at: float = 0.0
-    next_look: float | None = None
+    last_unpaid_at: float = 0.0
+    next_check_at: float | None = None
 
-    def in_time(self, now: float) -> bool:
-        """Whether it can surely be verified, if it was paid."""
-        return now < self.unpaid_at + VERIFY_SECONDS - MARGIN
+    def is_verifiable(self, now: float) -> bool:
+        """Return True if verify is surely still allowed, should the payment have been made."""
+        return now < self.last_unpaid_at + VERIFY_WINDOW_SECONDS - VERIFY_MARGIN_SECONDS
 
-    def look_after(self, now: float) -> float:
-        """When to look after it next."""
-        for seconds in LOOKS:
+    def next_check_after(self, now: float) -> float:
+        """Return when to check the payment after a check at ``now``."""
+        for seconds in CHECK_SCHEDULE_SECONDS:
             if self.created_at + seconds > now:
                 return self.created_at + seconds
-        over = now - self.created_at - ORDER_LIFETIME_SECONDS
-        return now + min(max(LOOK_AGAIN, over / 2), LONGEST_PAUSE)
+        overdue = now - self.created_at - ORDER_LIFETIME_SECONDS
+        return now + min(max(RECHECK_SECONDS, overdue / 2), MAX_CHECK_INTERVAL_SECONDS)
 
     def outcome(self, amount: int) -> PaymentOutcome:
-        """What became of it, as far as it is stored."""
+        """Return the outcome of the payment, as far as it is stored.
+
+        Args:
+            amount: Rial the order asks for.
+        """
         match self.state:
             case OrderStatus.CANCELLED:
                 return Cancelled()
@@ -143,18 +122,18 @@ class Order:
 
     Attributes:
         order_id: your order.
-        amount: Rial it asks for.
-        version: counts its changes; 0 for one that is not stored yet.
-        now: the store's time when it was read.
-        created_at: when it was stored first.
-        chosen: the ref_num of the payment it is bound to; that one alone may be verified.
-        chosen_at: when it was bound: no verify was sent later.
+        amount: Rial the order asks for.
+        version: number of changes; 0 for an order that is not stored yet.
+        now: the store's time when the order was read.
+        created_at: when the order was first stored.
+        reserved_ref_num: the ref_num of the only payment that may be verified.
+        reserved_at: when the order was reserved for that payment: no verify was sent later.
         verified: the payment's receipt, once it is verified.
-        verified_at: when it was.
-        told_at: when everyone who wanted to know had been told.
-        tell_at: when to tell them, or to try again; while somebody is at it, when to take it for dead.
-        tries: how often telling them failed.
-        attempts: the payments that were started for it, oldest first.
+        verified_at: when it was verified.
+        notified_at: when all handlers had been notified.
+        notify_at: when to notify handlers next; while a process notifies them, when its lease expires.
+        notify_attempts: how often notifying handlers failed.
+        attempts: the payments that were started for the order, oldest first.
     """
 
     order_id: str
@@ -163,149 +142,182 @@ class Order:
     now: float = 0.0
     created_at: float = 0.0
     reserved_ref_num: str | None = None
-    chosen_at: float = 0.0
+    reserved_at: float = 0.0
     verified: Verified | None = field(default=None, repr=False)
     verified_at: float = 0.0
-    told_at: float | None = None
-    tell_at: float = 0.0
-    tries: int = 0
+    notified_at: float | None = None
+    notify_at: float = 0.0
+    notify_attempts: int = 0
     attempts: tuple[PaymentAttempt, ...] = ()
 
     @property
     def state(self) -> OrderStatus:
-        """Where it stands: open while any of its payments is, else as the last one ended."""
+        """The status of the order: open while any of its payments is, else that of its last payment."""
         if self.verified is not None:
             return OrderStatus.VERIFIED
-        if not self.attempts or any(one.state is OrderStatus.OPEN for one in self.attempts):
+        if not self.attempts or any(attempt.state is OrderStatus.OPEN for attempt in self.attempts):
             return OrderStatus.OPEN
         return self.attempts[-1].state
 
     @property
     def reason(self) -> str:
-        """Why it ended, in words."""
+        """Why the order ended, in words."""
         return self.attempts[-1].reason if self.state not in (OrderStatus.OPEN, OrderStatus.VERIFIED) else ""
 
     @property
-    def next_look(self) -> float | None:
-        """When there is something to do about it; None for never."""
+    def next_check_at(self) -> float | None:
+        """When the order is due; None for never."""
         if self.verified is not None:
-            return self.tell_at if self.told_at is None else None
-        return min((one.next_look for one in self.attempts if one.next_look is not None), default=None)
+            return self.notify_at if self.notified_at is None else None
+        times = [attempt.next_check_at for attempt in self.attempts if attempt.next_check_at is not None]
+        return min(times, default=None)
 
     @property
-    def due(self) -> list[PaymentAttempt]:
-        """Its payments that are to be looked after now."""
+    def due_attempts(self) -> list[PaymentAttempt]:
+        """The payments that are to be checked now."""
         if self.verified is not None:
             return []
-        return [one for one in self.attempts if one.next_look is not None and one.next_look <= self.now]
+        return [
+            attempt
+            for attempt in self.attempts
+            if attempt.next_check_at is not None and attempt.next_check_at <= self.now
+        ]
 
     def attempt(self, ref_num: str) -> PaymentAttempt | None:
-        """The payment of this ref_num, if it is one of this order's."""
-        return next((one for one in self.attempts if one.ref_num == ref_num), None)
+        """Return the order's payment with this ref_num, or None."""
+        return next((attempt for attempt in self.attempts if attempt.ref_num == ref_num), None)
 
     def payment(self, ref_num: str, outcome: PaymentOutcome) -> Payment:
-        """What a caller is told."""
+        """Return a payment of the order, with its outcome, for the caller."""
         return Payment(outcome=outcome, order_id=self.order_id, ref_num=ref_num, amount=self.amount)
 
     def outcome(self, ref_num: str) -> PaymentOutcome:
-        """What became of one of its payments, as far as it is stored."""
+        """Return the outcome of one of the order's payments, as far as it is stored."""
         if self.verified is not None:
             if self.reserved_ref_num == ref_num:
                 return self.verified
             return Declined(reason="the order was paid by another payment; what was paid here goes back to the payer")
-        one = self.attempt(ref_num)
-        return one.outcome(self.amount) if one else Declined(reason="it is no payment of this order")
+        attempt = self.attempt(ref_num)
+        return attempt.outcome(self.amount) if attempt else Declined(reason="it is no payment of this order")
 
-    def started(self, ref_num: str, payment_amount: int | None) -> "Order":
-        """With a payment that waits for its payer."""
-        fresh = PaymentAttempt(
+    def add_attempt(self, ref_num: str, payment_amount: int | None) -> "Order":
+        """Add an open payment; replace a payment of the same ref_num.
+
+        Args:
+            ref_num: the gateway's transaction.
+            payment_amount: Rial the payer pays, if the create response named it.
+        """
+        started = PaymentAttempt(
             ref_num=ref_num,
             payment_amount=payment_amount,
             created_at=self.now,
-            unpaid_at=self.now,
-            next_look=self.now + LOOKS[0],
+            last_unpaid_at=self.now,
+            next_check_at=self.now + CHECK_SCHEDULE_SECONDS[0],
         )
-        return evolve(self, attempts=(*(one for one in self.attempts if one.ref_num != ref_num), fresh))
+        others = (attempt for attempt in self.attempts if attempt.ref_num != ref_num)
+        return evolve(self, attempts=(*others, started))
 
     def reserve(self, ref_num: str) -> "Order":
-        """Bound to a payment that is about to be verified, which is looked after soon, whatever comes of that."""
-        one = self.attempt(ref_num)
-        assert one is not None, "a payment of another order was to be verified"  # noqa: S101
-        soon = self.now + SOON
-        again = evolve(one, state=OrderStatus.OPEN, reason="", next_look=min(one.next_look or soon, soon))
-        return evolve(self._with(again), reserved_ref_num=ref_num, chosen_at=self.now)
+        """Reserve the order for a payment that is about to be verified, and schedule the next check of the payment."""
+        attempt = self.attempt(ref_num)
+        assert attempt is not None, "a payment of another order was to be verified"  # noqa: S101
+        retry_at = self.now + RETRY_SECONDS
+        next_check_at = min(attempt.next_check_at or retry_at, retry_at)
+        reopened = evolve(attempt, state=OrderStatus.OPEN, reason="", next_check_at=next_check_at)
+        return evolve(self._replace_attempt(reopened), reserved_ref_num=ref_num, reserved_at=self.now)
 
-    def leased(self, seconds: float) -> "Order":
-        """With what is due now put off: somebody is at it, and another comes in so long if they do not live."""
-        until = self.now + seconds
-        refs = {one.ref_num for one in self.due}
-        attempts = tuple(evolve(one, next_look=until) if one.ref_num in refs else one for one in self.attempts)
+    def lease_checks(self, seconds: float) -> "Order":
+        """Lease the due payments: no other worker checks them for ``seconds``."""
+        expires_at = self.now + seconds
+        due = {attempt.ref_num for attempt in self.due_attempts}
+        attempts = tuple(
+            evolve(attempt, next_check_at=expires_at) if attempt.ref_num in due else attempt
+            for attempt in self.attempts
+        )
         return evolve(self, attempts=attempts)
 
-    def learning(self, ref_num: str, finding: VerificationResult, *, looked: bool, tell_in: float) -> "Order":
-        """After what was found out of one of its payments.
+    def apply_result(
+        self, ref_num: str, result: VerificationResult, *, scheduled: bool, notify_after_seconds: float
+    ) -> "Order":
+        """Apply the result of a verification of one of the order's payments.
 
         Args:
-            ref_num: whose.
-            finding: what was found out.
-            looked: whether it was looked after because it was due.
-            tell_in: seconds until another may tell of it, where this verifies it.
+            ref_num: the payment.
+            result: what was found out about it.
+            scheduled: True if the payment was checked because it was due, so that its next check is scheduled.
+            notify_after_seconds: lease of the process that notifies handlers, where the result verifies the order.
         """
-        one = self.attempt(ref_num)
-        if one is None or self.verified is not None or one.state is OrderStatus.MISMATCH:
+        attempt = self.attempt(ref_num)
+        if attempt is None or self.verified is not None or attempt.state is OrderStatus.MISMATCH:
             return self  # a verdict on the amount is final
-        if isinstance(finding.outcome, Verified):
+        if isinstance(result.outcome, Verified):
             if self.reserved_ref_num in (None, ref_num):
-                return self._verified(ref_num, finding.outcome, tell_in)
-            return self._with(evolve(one, state=OrderStatus.OPEN, next_look=self.now + SOON))
-        if finding.settled:
-            if isinstance(finding.outcome, AmountMismatch):
-                one = evolve(one, paid_amount=finding.outcome.got)
-            return self._ended(one, _STATE_OF[type(finding.outcome)], finding.reason)
-        # Unpaid now, it may be paid a moment later, and a verify that is still on its way be carried out then.
-        quiet = self.reserved_ref_num != ref_num or self.now > self.chosen_at + QUIET
-        over = self.now >= one.created_at + ORDER_LIFETIME_SECONDS and (quiet or not finding.unpaid)
-        if looked and finding.lapses and over:
-            return self._ended(one, OrderStatus.EXPIRED, "it was never paid" if finding.unpaid else finding.reason)
-        if finding.unpaid:
-            one = evolve(one, unpaid_at=max(one.unpaid_at, finding.asked_at))
-        if looked:
-            # Paid, and verify brought nothing: there is not much time to try again.
-            hurry = not finding.unpaid and not quiet and one.in_time(self.now)
-            one = evolve(one, next_look=self.now + SOON if hurry else one.look_after(self.now))
-        free = finding.unpaid and quiet and self.reserved_ref_num == ref_num
-        return evolve(self._with(one), reserved_ref_num=None if free else self.reserved_ref_num)
+                return self._mark_verified(ref_num, result.outcome, notify_after_seconds)
+            reopened = evolve(attempt, state=OrderStatus.OPEN, next_check_at=self.now + RETRY_SECONDS)
+            return self._replace_attempt(reopened)
+        if result.settled:
+            if isinstance(result.outcome, AmountMismatch):
+                attempt = evolve(attempt, paid_amount=result.outcome.got)
+            return self._end_attempt(attempt, _STATUS_BY_OUTCOME[type(result.outcome)], result.reason)
+        # An unpaid payment may be made a moment later, and a verify that is still in flight be executed then.
+        no_verify_in_flight = self.reserved_ref_num != ref_num or self.now > self.reserved_at + VERIFY_IN_FLIGHT_SECONDS
+        is_too_old = self.now >= attempt.created_at + ORDER_LIFETIME_SECONDS
+        if scheduled and result.may_expire and is_too_old and (no_verify_in_flight or not result.unpaid):
+            reason = "it was never paid" if result.unpaid else result.reason
+            return self._end_attempt(attempt, OrderStatus.EXPIRED, reason)
+        if result.unpaid:
+            attempt = evolve(attempt, last_unpaid_at=max(attempt.last_unpaid_at, result.checked_at))
+        if scheduled:
+            # The payment was made and verify did not succeed: there is not much time left to retry.
+            is_urgent = not result.unpaid and not no_verify_in_flight and attempt.is_verifiable(self.now)
+            next_check_at = self.now + RETRY_SECONDS if is_urgent else attempt.next_check_after(self.now)
+            attempt = evolve(attempt, next_check_at=next_check_at)
+        order = self._replace_attempt(attempt)
+        if result.unpaid and no_verify_in_flight and self.reserved_ref_num == ref_num:
+            return evolve(order, reserved_ref_num=None)
+        return order
 
     def claim_notification(self, seconds: float) -> "Order":
-        """While somebody tells of it."""
-        return evolve(self, tell_at=self.now + seconds)
+        """Lease the notification of handlers for ``seconds``."""
+        return evolve(self, notify_at=self.now + seconds)
 
     def notified(self) -> "Order":
-        """When all have been told."""
-        return evolve(self, told_at=self.now)
+        """Record that all handlers have been notified."""
+        return evolve(self, notified_at=self.now)
 
     def notification_failed(self) -> "Order":
-        """When telling failed: again in a while, and ever more rarely."""
-        return evolve(self, tries=self.tries + 1, tell_at=self.now + min(SOON * 2**self.tries, 3600.0))
+        """Schedule the next notification with exponential backoff."""
+        backoff = min(RETRY_SECONDS * 2**self.notify_attempts, MAX_RETRY_SECONDS)
+        return evolve(self, notify_attempts=self.notify_attempts + 1, notify_at=self.now + backoff)
 
-    def _with(self, attempt: PaymentAttempt) -> "Order":
-        attempts = tuple(attempt if one.ref_num == attempt.ref_num else one for one in self.attempts)
+    def _replace_attempt(self, replacement: PaymentAttempt) -> "Order":
+        """Replace the payment of the same ref_num."""
+        attempts = tuple(
+            replacement if attempt.ref_num == replacement.ref_num else attempt for attempt in self.attempts
+        )
         return evolve(self, attempts=attempts)
 
-    def _verified(self, ref_num: str, receipt: Verified, tell_in: float) -> "Order":
-        ended = tuple(
-            evolve(one, next_look=None, state=OrderStatus.VERIFIED if one.ref_num == ref_num else one.state)
-            for one in self.attempts
+    def _mark_verified(self, ref_num: str, receipt: Verified, notify_after_seconds: float) -> "Order":
+        """Record the verified payment, and schedule no further check."""
+        attempts = tuple(
+            evolve(
+                attempt,
+                next_check_at=None,
+                state=OrderStatus.VERIFIED if attempt.ref_num == ref_num else attempt.state,
+            )
+            for attempt in self.attempts
         )
         return evolve(
             self,
             reserved_ref_num=ref_num,
             verified=receipt,
             verified_at=self.now,
-            tell_at=self.now + tell_in,
-            attempts=ended,
+            notify_at=self.now + notify_after_seconds,
+            attempts=attempts,
         )
 
-    def _ended(self, one: PaymentAttempt, state: OrderStatus, reason: str) -> "Order":
-        ended = evolve(one, state=state, reason=reason, next_look=None)
-        return evolve(self._with(ended), reserved_ref_num=None if self.reserved_ref_num == one.ref_num else self.reserved_ref_num)
+    def _end_attempt(self, attempt: PaymentAttempt, state: OrderStatus, reason: str) -> "Order":
+        """End a payment, and free the order if it was reserved for that payment."""
+        ended = evolve(attempt, state=state, reason=reason, next_check_at=None)
+        is_reserved = self.reserved_ref_num == attempt.ref_num
+        return evolve(self._replace_attempt(ended), reserved_ref_num=None if is_reserved else self.reserved_ref_num)

@@ -137,19 +137,22 @@ class Notifier:
         """Store how a notification ended, by the time it is now: a handler may have taken long."""
         while True:
             found = await self._store.find(leased.order_id)
-            if found is None or found.told_at is not None:
+            if found is None or found.notified_at is not None:
                 return
-            if not succeeded and found.tell_at != leased.tell_at:
+            if not succeeded and found.notify_at != leased.notify_at:
                 return  # somebody else notifies by now
-            if await self._store.put(found, found.notified() if succeeded else found.notification_failed()) is not None:
+            if (
+                await self._store.update(found, found.notified() if succeeded else found.notification_failed())
+                is not None
+            ):
                 return
 
     async def _lease_again(self, order: Order) -> Order | None:
         """Return the order with a fresh lease, or None if somebody else notifies by now."""
         found = await self._store.find(order.order_id)
-        if found is None or found.told_at is not None or found.tell_at != order.tell_at:
+        if found is None or found.notified_at is not None or found.notify_at != order.notify_at:
             return None
-        return await self._store.put(found, found.claim_notification(self.lease_seconds))
+        return await self._store.update(found, found.claim_notification(self.lease_seconds))
 
     async def _call_all(self, payment: Payment) -> bool:
         """Call every handler, all at once; return whether all of them succeeded."""

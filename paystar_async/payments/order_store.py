@@ -1,4 +1,4 @@
-"""Where orders are kept, with the payments that were started for them."""
+"""Order store: the orders of one gateway and their payments, in a database."""
 
 import hashlib
 from collections.abc import AsyncGenerator
@@ -25,20 +25,20 @@ SCHEMA = (
         state TEXT NOT NULL,
         reason TEXT NOT NULL,
         created_at DOUBLE PRECISION NOT NULL,
-        next_look DOUBLE PRECISION,
-        chosen TEXT,
-        chosen_at DOUBLE PRECISION NOT NULL,
+        next_check_at DOUBLE PRECISION,
+        reserved_ref_num TEXT,
+        reserved_at DOUBLE PRECISION NOT NULL,
         verified_at DOUBLE PRECISION NOT NULL,
         tracking_code TEXT,
         card_number TEXT,
         hashed_card_number TEXT,
-        told_at DOUBLE PRECISION,
-        tell_at DOUBLE PRECISION NOT NULL,
-        tries BIGINT NOT NULL,
+        notified_at DOUBLE PRECISION,
+        notify_at DOUBLE PRECISION NOT NULL,
+        notify_attempts BIGINT NOT NULL,
         PRIMARY KEY (gateway, order_id)
     )
     """,
-    "CREATE INDEX paystar_orders_due ON paystar_orders (gateway, state, next_look)",
+    "CREATE INDEX paystar_orders_due ON paystar_orders (gateway, state, next_check_at)",
     """
     CREATE TABLE paystar_payments (
         gateway TEXT NOT NULL,
@@ -49,193 +49,205 @@ SCHEMA = (
         state TEXT NOT NULL,
         reason TEXT NOT NULL,
         created_at DOUBLE PRECISION NOT NULL,
-        unpaid_at DOUBLE PRECISION NOT NULL,
-        next_look DOUBLE PRECISION,
+        last_unpaid_at DOUBLE PRECISION NOT NULL,
+        next_check_at DOUBLE PRECISION,
         PRIMARY KEY (gateway, ref_num)
     )
     """,
-    "CREATE INDEX paystar_payments_of ON paystar_payments (gateway, order_id)",
+    "CREATE INDEX paystar_payments_order ON paystar_payments (gateway, order_id)",
 )
-_BEGIN = """
+INSERT_ORDER = """
 INSERT INTO paystar_orders (gateway, order_id, amount, version, state, reason, created_at,
-    chosen_at, verified_at, tell_at, tries)
+    reserved_at, verified_at, notify_at, notify_attempts)
 VALUES (:gateway, :order_id, :amount, 1, 'open', '', :now, 0, 0, 0, 0)
 ON CONFLICT (gateway, order_id) DO NOTHING
 """
-# In one statement, so that an order and its payments are those of one moment.
-_FIND = """
+# One statement, so that an order and its payments are of the same moment.
+SELECT_ORDER = """
 SELECT o.*, CAST(:now AS DOUBLE PRECISION) AS now,
     p.ref_num AS p_ref_num, p.payment_amount AS p_payment_amount, p.paid_amount AS p_paid_amount,
     p.state AS p_state, p.reason AS p_reason,
-    p.created_at AS p_created_at, p.unpaid_at AS p_unpaid_at, p.next_look AS p_next_look
+    p.created_at AS p_created_at, p.last_unpaid_at AS p_last_unpaid_at, p.next_check_at AS p_next_check_at
 FROM paystar_orders o
 LEFT JOIN paystar_payments p ON p.gateway = o.gateway AND p.order_id = o.order_id
 WHERE o.gateway = :gateway AND o.order_id = :order_id
 ORDER BY p.created_at, p.ref_num
 """
-_CHANGE = """
-UPDATE paystar_orders SET version = version + 1, state = :state, reason = :reason, next_look = :next_look,
-    chosen = :chosen, chosen_at = :chosen_at, verified_at = :verified_at, tracking_code = :tracking_code,
-    card_number = :card_number, hashed_card_number = :hashed_card_number, told_at = :told_at, tell_at = :tell_at,
-    tries = :tries
+UPDATE_ORDER = """
+UPDATE paystar_orders SET version = version + 1, state = :state, reason = :reason, next_check_at = :next_check_at,
+    reserved_ref_num = :reserved_ref_num, reserved_at = :reserved_at, verified_at = :verified_at,
+    tracking_code = :tracking_code, card_number = :card_number, hashed_card_number = :hashed_card_number,
+    notified_at = :notified_at, notify_at = :notify_at, notify_attempts = :notify_attempts
 WHERE gateway = :gateway AND order_id = :order_id AND version = :version
 """
-_KEEP = """
+UPSERT_PAYMENT = """
 INSERT INTO paystar_payments (gateway, ref_num, order_id, payment_amount, paid_amount, state, reason, created_at,
-    unpaid_at, next_look)
-VALUES (:gateway, :ref_num, :order_id, :payment_amount, :paid_amount, :state, :reason, :created_at, :unpaid_at,
-    :next_look)
+    last_unpaid_at, next_check_at)
+VALUES (:gateway, :ref_num, :order_id, :payment_amount, :paid_amount, :state, :reason, :created_at, :last_unpaid_at,
+    :next_check_at)
 ON CONFLICT (gateway, ref_num) DO UPDATE SET payment_amount = excluded.payment_amount,
     paid_amount = excluded.paid_amount, state = excluded.state, reason = excluded.reason,
-    created_at = excluded.created_at, unpaid_at = excluded.unpaid_at, next_look = excluded.next_look
+    created_at = excluded.created_at, last_unpaid_at = excluded.last_unpaid_at, next_check_at = excluded.next_check_at
 WHERE paystar_payments.order_id = excluded.order_id
 """
-_DUE = """
-SELECT order_id FROM paystar_orders WHERE gateway = :gateway AND state = :state AND next_look <= :now
-ORDER BY next_look LIMIT :limit
+SELECT_DUE = """
+SELECT order_id FROM paystar_orders WHERE gateway = :gateway AND state = :state AND next_check_at <= :now
+ORDER BY next_check_at LIMIT :limit
 """
 
 
 class OrderStore:
-    """The orders of one gateway, in a database that others may share.
+    """The orders of one gateway, in a database that other processes may share.
 
     Args:
-        database: where; never closed here.
-        gateway: whose; its id is a key, so only its hash is stored.
+        database: the database; never closed here.
+        gateway: the gateway's id; it is a key, so only its hash is stored.
     """
 
     def __init__(self, database: Database, gateway: Secret) -> None:
         self._database = database
         self._gateway = hashlib.sha256(f"paystar gateway {gateway.reveal()}".encode()).hexdigest()[:32]
-        self._laid_out = False
+        self._is_migrated = False
 
     @classmethod
-    def of(cls, database: Database | None, gateway: Gateway | None) -> Self:
-        """The store a client was configured with; raises ConfigurationError naming what is missing."""
+    def create(cls, database: Database | None, gateway: Gateway | None) -> Self:
+        """Return the store of a client's configuration; raise ConfigurationError naming what is missing."""
         Accounts(gateway=gateway).id(Realm.GATEWAY)
         if database is None or gateway is None:
             raise ConfigurationError(
-                "payments.start, and confirm without amount and order_id of the order you stored, keep orders in a "
-                "database",
+                "payments.start, and confirm without amount and order_id of the order you stored, need a database",
                 hint='give Paystar(database="paystar.db") or set PAYSTAR_DATABASE',
             )
         return cls(database, gateway.id)
 
-    async def begin(self, order_id: str, amount: int) -> Order:
-        """The order as it is stored; stored with this amount if it was not there yet."""
-        async with self._tables() as database:
-            await database.execute(_BEGIN, self._key(order_id, amount=amount))
+    async def get_or_create(self, order_id: str, amount: int) -> Order:
+        """Return a stored order; store it with this amount first if it is new."""
+        async with self._migrated_database() as database:
+            await database.execute(INSERT_ORDER, self._params(order_id, amount=amount))
         order = await self.find(order_id)
         if order is None:
-            raise StorageError("an order that was just stored is gone", hint="does somebody delete them?")
+            raise StorageError("an order that was just stored is gone", hint="is something deleting orders?")
         return order
 
     async def find(self, order_id: str) -> Order | None:
-        """The order as it is stored."""
-        async with self._tables() as database:
-            rows = await database.fetch(_FIND, self._key(order_id))
+        """Return a stored order, or None."""
+        async with self._migrated_database() as database:
+            rows = await database.fetch(SELECT_ORDER, self._params(order_id))
         return _order(rows) if rows else None
 
-    async def put(self, before: Order, after: Order) -> Order | None:
-        """Store what became of an order; None if it changed meanwhile, and nothing was stored.
+    async def update(self, before: Order, after: Order) -> Order | None:
+        """Replace an order if it is unchanged since it was read.
+
+        Args:
+            before: the order as it was read.
+            after: the changed order.
+
+        Returns:
+            The stored order, or None if another worker has changed it: then nothing was stored.
 
         Raises:
-            ForeignRecord: a payment of it is stored as another order's; nothing was stored.
+            ForeignRecord: one of its payments is stored as another order's; nothing was stored.
         """
         if after == before:
             return before
-        async with self._tables() as database, database.transaction() as transaction:
-            if not await transaction.execute(_CHANGE, self._key(after.order_id, **_columns(after))):
+        async with self._migrated_database() as database, database.transaction() as transaction:
+            if not await transaction.execute(UPDATE_ORDER, self._params(after.order_id, **_columns(after))):
                 return None
-            for one in set(after.attempts) - set(before.attempts):
-                await self._keep(transaction, after.order_id, one)
+            for attempt in set(after.attempts) - set(before.attempts):
+                await self._upsert_payment(transaction, after.order_id, attempt)
         return evolve(after, version=after.version + 1)
 
-    async def due(self, state: OrderStatus, limit: int) -> list[str]:
-        """The order_ids of those in a state for which it is time, the longest overdue first."""
-        async with self._tables() as database:
-            parameters: Parameters = {"gateway": self._gateway, "state": state.value, "limit": limit}
-            return [row["order_id"] for row in await database.fetch(_DUE, parameters)]
+    async def due_order_ids(self, state: OrderStatus, limit: int) -> list[str]:
+        """Return the order_ids of at most ``limit`` orders of a status that are due, the longest overdue first."""
+        async with self._migrated_database() as database:
+            params: Parameters = {"gateway": self._gateway, "state": state.value, "limit": limit}
+            return [row["order_id"] for row in await database.fetch(SELECT_DUE, params)]
 
-    async def _keep(self, transaction: Transaction, order_id: str, one: PaymentAttempt) -> None:
-        columns = self._key(
+    async def _upsert_payment(self, transaction: Transaction, order_id: str, attempt: PaymentAttempt) -> None:
+        """Insert or update a payment; raise ForeignRecord if it is stored as another order's."""
+        params = self._params(
             order_id,
-            ref_num=one.ref_num,
-            payment_amount=one.payment_amount,
-            paid_amount=one.paid_amount,
-            state=one.state.value,
-            reason=one.reason,
-            created_at=one.created_at,
-            unpaid_at=one.unpaid_at,
-            next_look=one.next_look,
+            ref_num=attempt.ref_num,
+            payment_amount=attempt.payment_amount,
+            paid_amount=attempt.paid_amount,
+            state=attempt.state.value,
+            reason=attempt.reason,
+            created_at=attempt.created_at,
+            last_unpaid_at=attempt.last_unpaid_at,
+            next_check_at=attempt.next_check_at,
         )
-        if not await transaction.execute(_KEEP, columns):
+        if not await transaction.execute(UPSERT_PAYMENT, params):
             raise ForeignRecord("this ref_num is stored as another order's payment")
 
-    def _key(self, order_id: str, **more: str | float | None) -> Parameters:
-        return {"gateway": self._gateway, "order_id": order_id, **more}
+    def _params(self, order_id: str, **columns: str | float | None) -> Parameters:
+        """Return SQL parameters: the primary key of an order, and further columns."""
+        return {"gateway": self._gateway, "order_id": order_id, **columns}
 
     @asynccontextmanager
-    async def _tables(self) -> AsyncGenerator[Database, None]:
+    async def _migrated_database(self) -> AsyncGenerator[Database, None]:
+        """Yield the database after its migration; migrate again after an error of the store."""
         try:
-            if not self._laid_out:
+            if not self._is_migrated:
                 await self._database.migrate("orders", SCHEMA)
-                self._laid_out = True
+                self._is_migrated = True
             yield self._database
         except StorageError:
-            self._laid_out = False  # the file may be another by now, or the server restored
+            self._is_migrated = False  # the file may have been replaced, or the server restored
             raise
 
 
 def _columns(order: Order) -> dict[str, Any]:
+    """Return the columns of an order that may change."""
     receipt = order.verified or Verified()
     return {
         "version": order.version,
         "state": order.state.value,
         "reason": order.reason,
-        "next_look": order.next_look,
-        "chosen": order.reserved_ref_num,
-        "chosen_at": order.chosen_at,
+        "next_check_at": order.next_check_at,
+        "reserved_ref_num": order.reserved_ref_num,
+        "reserved_at": order.reserved_at,
         "verified_at": order.verified_at,
         "tracking_code": receipt.tracking_code,
         "card_number": receipt.card_number,
         "hashed_card_number": receipt.hashed_card_number,
-        "told_at": order.told_at,
-        "tell_at": order.tell_at,
-        "tries": order.tries,
+        "notified_at": order.notified_at,
+        "notify_at": order.notify_at,
+        "notify_attempts": order.notify_attempts,
     }
 
 
 def _order(rows: list[Row]) -> Order:
+    """Return the order of the rows of SELECT_ORDER, one for each payment."""
     row = rows[0]
     try:
-        verified = OrderStatus(row["state"]) is OrderStatus.VERIFIED
+        is_verified = OrderStatus(row["state"]) is OrderStatus.VERIFIED
         return Order(
             order_id=row["order_id"],
             amount=row["amount"],
             version=row["version"],
             now=row["now"],
             created_at=row["created_at"],
-            reserved_ref_num=row["chosen"],
-            chosen_at=row["chosen_at"],
+            reserved_ref_num=row["reserved_ref_num"],
+            reserved_at=row["reserved_at"],
             verified=Verified(
                 tracking_code=row["tracking_code"],
                 card_number=row["card_number"],
                 hashed_card_number=row["hashed_card_number"],
             )
-            if verified
+            if is_verified
             else None,
             verified_at=row["verified_at"],
-            told_at=row["told_at"],
-            tell_at=row["tell_at"],
-            tries=row["tries"],
-            attempts=tuple(_attempt(one) for one in rows if one["p_ref_num"] is not None),
+            notified_at=row["notified_at"],
+            notify_at=row["notify_at"],
+            notify_attempts=row["notify_attempts"],
+            attempts=tuple(_attempt(row) for row in rows if row["p_ref_num"] is not None),
         )
     except ValueError:
-        raise StorageCorrupt("an order is stored with a state that is none") from None
+        raise StorageCorrupt("an order is stored with an unknown state") from None
 
 
 def _attempt(row: Row) -> PaymentAttempt:
+    """Return the payment of a row of SELECT_ORDER."""
     return PaymentAttempt(
         ref_num=row["p_ref_num"],
         payment_amount=row["p_payment_amount"],
@@ -243,6 +255,6 @@ def _attempt(row: Row) -> PaymentAttempt:
         state=OrderStatus(row["p_state"]),
         reason=row["p_reason"],
         created_at=row["p_created_at"],
-        unpaid_at=row["p_unpaid_at"],
-        next_look=row["p_next_look"],
+        last_unpaid_at=row["p_last_unpaid_at"],
+        next_check_at=row["p_next_check_at"],
     )

@@ -33,7 +33,13 @@ from paystar_async.payments.notifier import (
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import Payment
 from paystar_async.payments.payment_page import StartedPayment
-from paystar_async.payments.processor import PaymentProcessor, contradiction, named, refused, start
+from paystar_async.payments.processor import (
+    PaymentProcessor,
+    find_contradiction,
+    log_refused_callback,
+    masked_order_id,
+    start_payment,
+)
 from paystar_async.services import GatewayCalls
 from paystar_async.values.sealed import private_async
 from paystar_async.wake_event import WakeEvent
@@ -96,7 +102,7 @@ class Payments(Confirming):
         self._subscribers: list[Subscriber] = []
         self._store: OrderStore | None = None
         # By event loop: what waits in one cannot be woken from another, which may be closed by now.
-        self._desks: WeakKeyDictionary[Background, PaymentProcessor] = WeakKeyDictionary()
+        self._processors: WeakKeyDictionary[Background, PaymentProcessor] = WeakKeyDictionary()
         self._checks: WeakKeyDictionary[Background, OrderChecks] = WeakKeyDictionary()
         self._rounds: set[PeriodicTask] = set()
 
@@ -178,7 +184,7 @@ class Payments(Confirming):
             referer_id=referer_id,
             extra=extra,
         )
-        return await start(self._desk(), self._gateway, asked, timeout)
+        return await start_payment(self._processor(), self._gateway, asked, timeout)
 
     async def confirm(self, callback: Callback, *, amount: int | None = None, order_id: str | None = None) -> Payment:
         """Find out what a payment is worth; may be called again and again with the same callback.
@@ -265,7 +271,7 @@ class Payments(Confirming):
             InvalidValue: ``order_id`` is none that an order could have.
             StorageError: the store cannot be used.
         """
-        return await self._desk().find(order_id)
+        return await self._processor().find(order_id)
 
     async def sweep(self, *, limit: int = SWEEP_LIMIT) -> list[Payment]:
         """Look once after every stored payment that is due, and tell of verified ones nobody was told of.
@@ -286,7 +292,7 @@ class Payments(Confirming):
 
         Source: POST /pardakht/inquiry, POST /pardakht/verify
         """
-        return (await self._desk().sweep(limit, lambda: False))[1]
+        return (await self._processor().sweep(limit, lambda: False))[1]
 
     async def run(self, *, every: float = SWEEP_SECONDS) -> None:
         """Sweep again and again until cancelled, or until the client closes.
@@ -325,17 +331,17 @@ class Payments(Confirming):
         for rounds in tuple(self._rounds):
             if rounds.background is background:
                 rounds.stop()
-        if (desk := self._desks.pop(background, None)) is not None:
+        if (desk := self._processors.pop(background, None)) is not None:
             desk.notifier.close()
 
-    def _desk(self) -> PaymentProcessor:
+    def _processor(self) -> PaymentProcessor:
         if self._store is None:
             self._store = self._stored()
         background, _ = self._flows()
-        desk = self._desks.get(background)
+        desk = self._processors.get(background)
         if desk is None:
             notifier = Notifier(self._store, self._subscribers, self._start, self._clock)
-            desk = self._desks[background] = PaymentProcessor(self._store, self._gateway, self._timeout, notifier)
+            desk = self._processors[background] = PaymentProcessor(self._store, self._gateway, self._timeout, notifier)
         return desk
 
     def _start(self, work: Callable[[], Awaitable[None]]) -> Job[None]:
@@ -343,18 +349,18 @@ class Payments(Confirming):
 
     def _keeps_orders(self) -> bool:
         try:
-            self._desk()
+            self._processor()
         except ConfigurationError:
             return False
         return True
 
     def _round(self) -> PeriodicTask:
-        self._desk()
+        self._processor()
         return PeriodicTask(self._flows()[0], self._clock)
 
     async def _sweep_on(self, rounds: PeriodicTask, every: float) -> None:
         async def once() -> bool:
-            count, _ = await self._desk().sweep(SWEEP_LIMIT, lambda: rounds.stopped, wait=False)
+            count, _ = await self._processor().sweep(SWEEP_LIMIT, lambda: rounds.stopped, wait=False)
             return count >= SWEEP_LIMIT
 
         self._rounds.add(rounds)
@@ -368,12 +374,14 @@ class Payments(Confirming):
     ) -> Payment:
         background, _ = self._flows()
         is_own = amount is not None and order_id is not None
-        desk = None if is_own and not self._keeps_orders() else self._desk()
+        desk = None if is_own and not self._keeps_orders() else self._processor()
         order = None if desk is None else await desk.store.find(callback.order_id)
         if desk is None or order is None:
             if not is_own:
-                refused(callback, "no such order is stored")
-                raise UnknownOrder("order_id", expected="an order that was started", got=named(callback.order_id))
+                log_refused_callback(callback, "no such order is stored")
+                raise UnknownOrder(
+                    "order_id", expected="an order that was started", got=masked_order_id(callback.order_id)
+                )
             confirm = partial(super().confirm, callback, amount=amount, order_id=order_id)
             key = callback, repr(amount), str(order_id)  # 50000.0 and True are no amounts, and equal to some
             return await background.start(lambda: checks.check_unstored(key, confirm, arrival)).wait()
@@ -383,7 +391,7 @@ class Payments(Confirming):
             card_number=callback.card_number or "",
             tracking_code=callback.tracking_code or "",
         )
-        outcome = contradiction(order, callback, amount, order_id)
+        outcome = find_contradiction(order, callback, amount, order_id)
         if outcome is None:
             outcome = await background.start(lambda: checks.check(desk, callback, arrival)).wait()
         return order.payment(callback.ref_num, outcome)

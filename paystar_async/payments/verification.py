@@ -24,7 +24,6 @@ from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
 from paystar_async.payments.amounts import judge_amount
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.confirm import is_passing
-from paystar_async.payments.models import VerificationResult
 from paystar_async.payments.outcomes import (
     AmountMismatch,
     Cancelled,
@@ -34,6 +33,7 @@ from paystar_async.payments.outcomes import (
     Undecided,
     Verified,
 )
+from paystar_async.payments.verification_models import VerificationResult
 from paystar_async.services import GatewayCalls
 from paystar_async.values.mask import scrub
 
@@ -93,14 +93,14 @@ class VerificationRequest:
     amount: int
     payment_amount: int | None
     callback: Callback | None
-    in_time: bool
-    closed: bool
-    is_only_one: bool
-    at: float
+    is_verifiable: bool
+    is_expired: bool
+    is_only_open_attempt: bool
+    now: float
     on_request: Callable[[], object] = field(default=lambda: None, repr=False, eq=False)
 
     @property
-    def brought(self) -> Receipt | None:
+    def claimed_receipt(self) -> Receipt | None:
         """What the callback claims to have been paid with."""
         if self.callback is None or not self.callback.says_paid:
             return None
@@ -134,17 +134,17 @@ class PaymentVerifier:
         """Rial that verify named, if it was answered."""
         self._tried: Receipt | None = None
 
-    async def find_out(self) -> VerificationResult:
+    async def check(self) -> VerificationResult:
         """Ask verify, the inquiry, or both.
 
         Raises:
             GatewayError: the gateway refuses us, not the payment.
         """
-        case, brought = self._case, self._case.brought
-        may_verify = brought if case.in_time and not case.closed else None
+        case, brought = self._case, self._case.claimed_receipt
+        may_verify = brought if case.is_verifiable and not case.is_expired else None
         # While another payment of the order is open the inquiry goes first: verify binds the order, and a callback
         # that somebody made up for one payment would keep the one from being verified that is paid.
-        if may_verify is not None and case.is_only_one:
+        if may_verify is not None and case.is_only_open_attempt:
             finding = await self._verify(may_verify)
             if finding is not None:
                 return finding
@@ -160,7 +160,7 @@ class PaymentVerifier:
             if not self._is_ours(found):
                 logger.error("payments: the inquiry answers for another payment than was asked about")
                 return VerificationResult(outcome=Undecided(reason="the inquiry answers for another payment"))
-            if found.status != GatewayStatus.UNVERIFIED or self._proof is not None or case.closed:
+            if found.status != GatewayStatus.UNVERIFIED or self._proof is not None or case.is_expired:
                 return await self._read(found)
             receipt = _receipt(found, brought)
             if receipt == self._tried and self._refusal is not None:
@@ -201,7 +201,7 @@ class PaymentVerifier:
         self._price, proof = answer.price, receipt.verified(answer.card_number)
         if judge_amount(case.amount, price=answer.price) is not True:
             logger.warning("payments: verify answered with another amount than was asked for; the inquiry decides")
-        elif case.in_time and not isinstance(
+        elif case.is_verifiable and not isinstance(
             judge_amount(case.amount, payment_amount=case.payment_amount), AmountMismatch
         ):
             return VerificationResult(outcome=proof, settled=True)
@@ -215,7 +215,7 @@ class PaymentVerifier:
             # Not signed: the signature would be over a card and a receipt that may be forged, or not known yet.
             return await self._gateway.inquiry(ref_num=case.ref_num, timeout=self._timeout)
         except InvalidRequest:
-            receipt = case.brought or Receipt()
+            receipt = case.claimed_receipt or Receipt()
             return await self._gateway.inquiry(
                 ref_num=case.ref_num,
                 amount=case.amount,
@@ -225,7 +225,7 @@ class PaymentVerifier:
             )
 
     async def _read(self, found: GatewayTransaction) -> VerificationResult:
-        case, receipt = self._case, _receipt(found, self._case.brought)
+        case, receipt = self._case, _receipt(found, self._case.claimed_receipt)
         match found.status:
             case GatewayStatus.SUCCEED:
                 return await self._succeeded(found, receipt)
@@ -238,9 +238,11 @@ class PaymentVerifier:
             case GatewayStatus.REVERSED:
                 return VerificationResult(outcome=Expired(reason="it went back to the payer"), settled=True)
             case GatewayStatus.INIT:
-                return VerificationResult(outcome=not_paid(case.callback), unpaid=True, lapses=True, asked_at=case.at)
+                return VerificationResult(
+                    outcome=not_paid(case.callback), unpaid=True, may_expire=True, checked_at=case.now
+                )
             case GatewayStatus.UNVERIFIED if self._proof is None:
-                return VerificationResult(outcome=Expired(reason="it was paid when its time was over"), lapses=True)
+                return VerificationResult(outcome=Expired(reason="it was paid when its time was over"), may_expire=True)
             case _:
                 return self._undecided(f"the inquiry says {scrub(found.status.value)[:40]}")
 
@@ -276,7 +278,7 @@ class PaymentVerifier:
                 outcome = AmountMismatch(expected=self._case.amount, got=paid)
             case _:
                 outcome = Declined(reason=str(error.args[0]))
-        return VerificationResult(outcome=outcome, lapses=True, by_receipt=by_receipt)
+        return VerificationResult(outcome=outcome, may_expire=True, depends_on_receipt=by_receipt)
 
     def _unanswered(self, error: PaystarError) -> VerificationResult:
         """Without an inquiry nothing is known, whatever verify refused."""

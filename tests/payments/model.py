@@ -236,7 +236,7 @@ class Store:
 
     worker: Worker
 
-    async def begin(self, order_id: str, amount: int) -> Order:
+    async def get_or_create(self, order_id: str, amount: int) -> Order:
         await self.worker.turn()
         world = self.worker.world
         world.orders.setdefault(order_id, Order(order_id=order_id, amount=amount, version=1))
@@ -248,7 +248,7 @@ class Store:
         order = self.worker.world.orders.get(order_id)
         return order and evolve(order, now=self.worker.world.clock.time())
 
-    async def put(self, before: Order, after: Order) -> Order | None:
+    async def update(self, before: Order, after: Order) -> Order | None:
         if before == after:
             return before
         await self.worker.turn()
@@ -265,8 +265,8 @@ class Store:
         await self.worker.turn()
         return stored
 
-    async def due(self, state: OrderStatus, limit: int) -> list[str]:
+    async def due_order_ids(self, state: OrderStatus, limit: int) -> list[str]:
         await self.worker.turn()
         now = self.worker.world.clock.time()
-        due = [one for one in self.worker.world.orders.values() if one.state is state and one.next_look is not None]
-        return [one.order_id for one in due if (one.next_look or 0.0) <= now][:limit]
+        due = [one for one in self.worker.world.orders.values() if one.state is state and one.next_check_at is not None]
+        return [one.order_id for one in due if (one.next_check_at or 0.0) <= now][:limit]

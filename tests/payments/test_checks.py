@@ -11,8 +11,8 @@ from attrs import evolve
 from paystar_async import Callback
 from paystar_async.errors import InvalidRequest, PaystarError, Unauthenticated
 from paystar_async.payments import Cancelled, Declined, Payment, Undecided, Verified
-from paystar_async.payments.checks import OrderChecks, Result
-from paystar_async.payments.processor import Examined
+from paystar_async.payments.checks import OrderChecks, SharedResult
+from paystar_async.payments.processor import ProcessingResult
 from tests.payments.shop import AMOUNT, Shop, open_shop
 from tests.support import settled
 
@@ -216,11 +216,11 @@ async def test_check_own_store_flood_costs_one_check(shop: Shop) -> None:
 def test_result_serves_only_earlier_and_alike_callbacks() -> None:
     callback = forge("ref-1")
     other = forge("ref-1", 1)
-    examined = Examined(outcome=Undecided(reason="unknown"))
-    shared = Result(callback=callback, as_of=5, examined=examined)
-    own = Result(callback=callback, as_of=5, examined=evolve(examined, by_receipt=True))
-    refused = Result(callback=callback, as_of=5, error=InvalidRequest(-1))
-    failed = Result(callback=callback, as_of=5, error=PaystarError("no"))
+    examined = ProcessingResult(outcome=Undecided(reason="unknown"))
+    shared = SharedResult(callback=callback, as_of=5, examined=examined)
+    own = SharedResult(callback=callback, as_of=5, examined=evolve(examined, depends_on_receipt=True))
+    refused = SharedResult(callback=callback, as_of=5, error=InvalidRequest(-1))
+    failed = SharedResult(callback=callback, as_of=5, error=PaystarError("no"))
 
     assert shared.serves(other, 5)
     assert not shared.serves(other, 6)
@@ -237,7 +237,7 @@ def test_arrive_keeps_results_until_the_last_has_left() -> None:
 
     with checks.arrive("o-1") as first, checks.arrive("o-2") as other:
         with checks.arrive("o-1") as second:
-            assert first.turn is second.turn is not other.turn
+            assert first.queue is second.queue is not other.queue
             assert (first.number, other.number, second.number) == (1, 2, 3)
         assert len(checks) == 2
     assert len(checks) == 0

@@ -193,13 +193,13 @@ class Shop(RuleBasedStateMachine):
         for _ in range(int((ORDER_LIFETIME_SECONDS + 3600) / 60)):
             self.loop.run_until_complete(self.workers[0].payments.sweep())
             self.world.advance(60)
-            if all(one.next_look is None for one in self.world.orders.values()):
+            if all(one.next_check_at is None for one in self.world.orders.values()):
                 break
         self.nothing_is_fulfilled_that_is_not_ours()
         self.nothing_is_fulfilled_twice()
         self.nobody_hears_an_error_of_ours()
         for order in self.world.orders.values():
-            assert order.next_look is None, "an order is left open"
+            assert order.next_check_at is None, "an order is left open"
             ours = [one.ref_num for one in self.world.money.values() if one.order_id == order.order_id and one.captured]
             assert self.world.told[order.order_id][:1] == ours, "what was taken was not fulfilled, or nothing was taken"
             assert (order.state is OrderStatus.VERIFIED) == bool(ours)

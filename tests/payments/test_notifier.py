@@ -59,7 +59,7 @@ async def test_on_verified_hanging_handler_blocks_no_sweep(shop: Shop) -> None:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         for number in range(3):
-            while (await shop.order(f"o-{number}")).told_at is None:  # noqa: ASYNC110
+            while (await shop.order(f"o-{number}")).notified_at is None:  # noqa: ASYNC110
                 await asyncio.sleep(0)
         for job in asyncio.all_tasks() - {asyncio.current_task()}:
             job.cancel()
@@ -90,13 +90,13 @@ async def test_on_verified_past_timeout_is_cancelled_and_called_again(
     assert isinstance(payment.outcome, Verified)
     assert "took more than 0.05 s" in caplog.text
     order = await shop.order("hangs")
-    assert (order.told_at, order.tries, hanging.cancelled) == (None, 1, 1)
+    assert (order.notified_at, order.notify_attempts, hanging.cancelled) == (None, 1, 1)
     await shop.pass_by(59)
     assert len(hanging.called) == 1
     hanging.order_id = ""
     await shop.pass_by(15)
     assert hanging.called == ["hangs"] * 2
-    assert (await shop.order("hangs")).told_at is not None
+    assert (await shop.order("hangs")).notified_at is not None
 
 
 async def test_on_verified_hanging_handler_leaves_the_others_their_call(shop: Shop) -> None:
@@ -124,7 +124,7 @@ async def test_on_verified_cancelled_confirm_leaves_its_handler(shop: Shop) -> N
     await shop.paystar.aclose()
 
     assert len(done) == 1
-    assert (await shop.order()).told_at is not None
+    assert (await shop.order()).notified_at is not None
 
 
 async def test_on_verified_plain_function_blocks_no_loop(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
@@ -144,7 +144,7 @@ async def test_on_verified_plain_function_blocks_no_loop(shop: Shop, caplog: pyt
         assert isinstance((await shop.confirm(shop.pay(await shop.start("o-1")))).outcome, Verified)
         assert isinstance((await blocked).outcome, Verified)
         assert "took more than" in caplog.text
-        assert (await shop.order("blocks")).told_at is None
+        assert (await shop.order("blocks")).notified_at is None
     finally:
         release.set()
 
@@ -203,7 +203,7 @@ async def test_sweep_without_room_leaves_notifications_due(shop: Shop, monkeypat
         task = asyncio.create_task(worker.payments.run(every=3600))
         await until(lambda: clock.sleepers == 1 and len(entered) == 2)
         orders = [await shop.order(f"o-{number}") for number in range(5)]
-        assert sum(one.tell_at <= clock.time() for one in orders) == 3
+        assert sum(one.notify_at <= clock.time() for one in orders) == 3
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -315,22 +315,22 @@ async def test_sweep_cancels_what_is_overdue_by_the_clients_clock(shop: Shop) ->
     await task
 
     assert hanging.cancelled == 1
-    assert (await shop.order("hangs")).tell_at == shop.clock.time() + 60
+    assert (await shop.order("hangs")).notify_at == shop.clock.time() + 60
 
 
 async def test_notify_store_failure_leaves_the_payment_verified(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """That it was told cannot be stored: the payer is verified all the same, and it is told again."""
-    put = OrderStore.put
+    put = OrderStore.update
 
     async def full(store: OrderStore, before: Any, after: Any) -> Any:
-        if after.told_at is not None:
+        if after.notified_at is not None:
             raise StorageError("the disk is full")
         return await put(store, before, after)
 
     with monkeypatch.context() as patch:
-        patch.setattr(OrderStore, "put", full)
+        patch.setattr(OrderStore, "update", full)
         payment = await shop.confirm(shop.pay(await shop.start()))
 
     assert isinstance(payment.outcome, Verified)
@@ -349,7 +349,7 @@ async def test_on_verified_lease_outlasts_the_timeout(shop: Shop) -> None:
     async def note(payment: Payment) -> None:
         order = await worker.payments.find(order_id=payment.order_id)
         assert order is not None
-        tell_at.append(order.tell_at)
+        tell_at.append(order.notify_at)
 
     await shop.confirm(shop.pay(await shop.start()))
 

@@ -10,8 +10,9 @@ from attrs import evolve
 
 from paystar_async.errors import ForeignRecord, SchemaMismatch, StorageCorrupt, StorageError
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
-from paystar_async.payments.models import LOOKS, Order, OrderStatus, VerificationResult
+from paystar_async.payments.models import CHECK_SCHEDULE_SECONDS, Order, OrderStatus
 from paystar_async.payments.order_store import OrderStore
+from paystar_async.payments.verification_models import VerificationResult
 from tests.payments.places import PLACES, Place, make_place
 
 AMOUNT = 50_000
@@ -31,30 +32,30 @@ def store(place: Place) -> OrderStore:
 
 
 async def change(store: OrderStore, before: Order, after: Order) -> Order:
-    stored = await store.put(before, after)
+    stored = await store.update(before, after)
     assert stored is not None
     return stored
 
 
 async def started(store: OrderStore, order_id: str = "o-1", *refs: str) -> Order:
-    order = await store.begin(order_id, AMOUNT)
+    order = await store.get_or_create(order_id, AMOUNT)
     for ref_num in refs or (f"ref-{order_id}",):
-        order = await change(store, order, order.started(ref_num, AMOUNT + 1))
+        order = await change(store, order, order.add_attempt(ref_num, AMOUNT + 1))
     return order
 
 
 def learnt(order: Order, ref_num: str, finding: VerificationResult) -> Order:
-    return order.learning(ref_num, finding, looked=False, tell_in=0.0)
+    return order.apply_result(ref_num, finding, scheduled=False, notify_after_seconds=0.0)
 
 
 async def test_what_was_never_stored_is_not_there(store: OrderStore) -> None:
     assert await store.find("o-1") is None
-    assert await store.due(OrderStatus.OPEN, 10) == []
+    assert await store.due_order_ids(OrderStatus.OPEN, 10) == []
 
 
 async def test_an_order_is_stored_once_with_its_first_amount(place: Place, store: OrderStore) -> None:
-    order = await store.begin("o-1", AMOUNT)
-    again = await store.begin("o-1", AMOUNT * 10)
+    order = await store.get_or_create("o-1", AMOUNT)
+    again = await store.get_or_create("o-1", AMOUNT * 10)
 
     assert (order.amount, order.version, order.state, order.attempts) == (AMOUNT, 1, OrderStatus.OPEN, ())
     assert order.created_at == pytest.approx(place.now(), abs=2)
@@ -73,7 +74,7 @@ async def test_an_order_comes_back_as_it_went(store: OrderStore, order_id: str) 
     assert evolve(found, now=bound.now) == bound
     assert [one.ref_num for one in found.attempts] == ["ref-1", "ref-2"]
     assert found.reserved_ref_num == "ref-2"
-    assert found.attempts[0].next_look == found.attempts[0].created_at + LOOKS[0]
+    assert found.attempts[0].next_check_at == found.attempts[0].created_at + CHECK_SCHEDULE_SECONDS[0]
 
 
 async def test_a_verified_order_comes_back_with_its_receipt(store: OrderStore) -> None:
@@ -88,10 +89,10 @@ async def test_a_verified_order_comes_back_with_its_receipt(store: OrderStore) -
     assert found.outcome("ref-1") == RECEIPT
     assert isinstance(found.outcome("ref-2"), Declined)
     assert isinstance(found.outcome("ref-3"), Declined)
-    assert [one.next_look for one in found.attempts] == [None, None]
-    assert await store.due(OrderStatus.VERIFIED, 10) == ["o-1"]
+    assert [one.next_check_at for one in found.attempts] == [None, None]
+    assert await store.due_order_ids(OrderStatus.VERIFIED, 10) == ["o-1"]
     await change(store, found, found.notified())
-    assert await store.due(OrderStatus.VERIFIED, 10) == []
+    assert await store.due_order_ids(OrderStatus.VERIFIED, 10) == []
 
 
 @pytest.mark.parametrize(
@@ -114,18 +115,18 @@ async def test_what_came_to_nothing_comes_back_with_its_reason(
     found = await store.find("o-1")
 
     assert found is not None
-    assert (found.state, found.next_look, found.reserved_ref_num) == (state, None, None)
+    assert (found.state, found.next_check_at, found.reserved_ref_num) == (state, None, None)
     assert found.reason == getattr(outcome, "reason", "")
     assert found.outcome("ref-o-1") == outcome
-    assert await store.due(OrderStatus.OPEN, 10) == []
+    assert await store.due_order_ids(OrderStatus.OPEN, 10) == []
 
 
 async def test_only_the_latest_version_can_be_changed(store: OrderStore) -> None:
     order = await started(store)
     bound = await change(store, order, order.reserve("ref-o-1"))
 
-    assert await store.put(order, order.started("ref-2", None)) is None
-    assert await store.put(order, order.reserve("ref-o-1")) is None
+    assert await store.update(order, order.add_attempt("ref-2", None)) is None
+    assert await store.update(order, order.reserve("ref-o-1")) is None
 
     found = await store.find("o-1")
     assert found is not None
@@ -135,16 +136,16 @@ async def test_only_the_latest_version_can_be_changed(store: OrderStore) -> None
 async def test_what_does_not_change_is_not_stored(store: OrderStore) -> None:
     order = await started(store)
 
-    assert await store.put(order, order) is order
-    assert (await store.begin("o-1", AMOUNT)).version == order.version
+    assert await store.update(order, order) is order
+    assert (await store.get_or_create("o-1", AMOUNT)).version == order.version
 
 
 async def test_a_payment_belongs_to_one_order_and_nothing_of_a_change_that_is_refused_stays(store: OrderStore) -> None:
     await started(store, "o-1", "ref-1")
-    other = await store.begin("o-2", AMOUNT)
+    other = await store.get_or_create("o-2", AMOUNT)
 
     with pytest.raises(ForeignRecord):
-        await store.put(other, other.started("ref-1", None))
+        await store.update(other, other.add_attempt("ref-1", None))
 
     found = await store.find("o-2")
     assert found is not None
@@ -153,7 +154,7 @@ async def test_a_payment_belongs_to_one_order_and_nothing_of_a_change_that_is_re
 
 async def test_a_payment_the_gateway_names_again_is_the_same_payment(store: OrderStore) -> None:
     order = await started(store, "o-1", "ref-1")
-    again = await change(store, order, order.started("ref-1", None))
+    again = await change(store, order, order.add_attempt("ref-1", None))
 
     assert len(again.attempts) == 1
     found = await store.find("o-1")
@@ -167,19 +168,19 @@ async def test_each_gateway_has_orders_of_its_own(place: Place, store: OrderStor
 
     assert await other.find("o-1") is None
     await started(other, "o-1", "ref-1")
-    assert (await other.begin("o-1", 1)).amount == AMOUNT
+    assert (await other.get_or_create("o-1", 1)).amount == AMOUNT
 
 
 async def test_what_is_due_comes_the_longest_overdue_first(place: Place, store: OrderStore) -> None:
     for number, ago in enumerate([10.0, 500.0, 100.0, -1000.0]):
         order = await started(store, f"o-{number}")
-        moved = tuple(evolve(one, next_look=order.now - ago) for one in order.attempts)
+        moved = tuple(evolve(one, next_check_at=order.now - ago) for one in order.attempts)
         await change(store, order, evolve(order, attempts=moved))
 
-    assert await store.due(OrderStatus.OPEN, 10) == ["o-1", "o-2", "o-0"]
-    assert await store.due(OrderStatus.OPEN, 2) == ["o-1", "o-2"]
-    assert await store.due(OrderStatus.VERIFIED, 10) == []
-    assert await place.store("gateway-2").due(OrderStatus.OPEN, 10) == []
+    assert await store.due_order_ids(OrderStatus.OPEN, 10) == ["o-1", "o-2", "o-0"]
+    assert await store.due_order_ids(OrderStatus.OPEN, 2) == ["o-1", "o-2"]
+    assert await store.due_order_ids(OrderStatus.VERIFIED, 10) == []
+    assert await place.store("gateway-2").due_order_ids(OrderStatus.OPEN, 10) == []
 
 
 async def test_of_many_that_change_one_wins(place: Place, store: OrderStore) -> None:
@@ -187,7 +188,7 @@ async def test_of_many_that_change_one_wins(place: Place, store: OrderStore) -> 
     order = await started(store, "o-1", "ref-1", "ref-2")
 
     answers = await asyncio.gather(
-        *(one.put(order, order.reserve(f"ref-{1 + number % 2}")) for number, one in enumerate((store, *others) * 4))
+        *(one.update(order, order.reserve(f"ref-{1 + number % 2}")) for number, one in enumerate((store, *others) * 4))
     )
 
     [won] = [one for one in answers if one is not None]
@@ -199,7 +200,7 @@ async def test_of_many_that_change_one_wins(place: Place, store: OrderStore) -> 
 async def test_of_many_that_store_an_order_first_one_does(place: Place, store: OrderStore) -> None:
     stores = [store, *(place.store() for _ in range(3))]
 
-    orders = await asyncio.gather(*(one.begin("o-1", AMOUNT + number) for number, one in enumerate(stores * 4)))
+    orders = await asyncio.gather(*(one.get_or_create("o-1", AMOUNT + number) for number, one in enumerate(stores * 4)))
 
     assert len({one.amount for one in orders}) == 1
     assert {one.version for one in orders} == {1}
@@ -237,4 +238,4 @@ async def test_an_order_that_somebody_deletes_is_an_error_of_the_store(
 
     monkeypatch.setattr(store, "find", gone)
     with pytest.raises(StorageError, match="gone"):
-        await store.begin("o-1", AMOUNT)
+        await store.get_or_create("o-1", AMOUNT)

@@ -8,10 +8,11 @@ from attrs import evolve
 from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from paystar_async.payments.models import Order, OrderStatus, VerificationResult
+from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.outcomes import Expired
 from paystar_async.payments.processor import PaymentProcessor
 from paystar_async.payments.verification import PaymentVerifier
+from paystar_async.payments.verification_models import VerificationResult
 from tests.payments import test_machine as machine
 from tests.payments.model import Store
 
@@ -19,19 +20,19 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def trusts_the_callback(patch: pytest.MonkeyPatch) -> None:
-    find_out = PaymentVerifier.find_out
+    find_out = PaymentVerifier.check
 
     async def trusting(judge: Any) -> VerificationResult:
-        if judge._case.brought is None:
+        if judge._case.claimed_receipt is None:
             return await find_out(judge)
         kept = await judge._claim()
-        return VerificationResult(outcome=kept or judge._case.brought.verified(), settled=True)
+        return VerificationResult(outcome=kept or judge._case.claimed_receipt.verified(), settled=True)
 
-    patch.setattr(PaymentVerifier, "find_out", trusting)
+    patch.setattr(PaymentVerifier, "check", trusting)
 
 
 def stores_without_looking_at_the_version(patch: pytest.MonkeyPatch) -> None:
-    put = Store.put
+    put = Store.update
 
     async def careless(store: Store, before: Order, after: Order) -> Order | None:
         while True:  # until the version it names happens to be the one that is there
@@ -40,7 +41,7 @@ def stores_without_looking_at_the_version(patch: pytest.MonkeyPatch) -> None:
             if stored is not None:
                 return stored
 
-    patch.setattr(Store, "put", careless)
+    patch.setattr(Store, "update", careless)
 
 
 def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
@@ -48,7 +49,7 @@ def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
         order = await desk.load(order_id)
         return order.outcome(ref_num) if order.verified is not None else None
 
-    patch.setattr(PaymentProcessor, "_bind", unbound)
+    patch.setattr(PaymentProcessor, "_reserve", unbound)
 
 
 def takes_silence_for_a_no(patch: pytest.MonkeyPatch) -> None:
@@ -67,16 +68,16 @@ def tells_once_and_never_again(patch: pytest.MonkeyPatch) -> None:
     async def silent(*_: object) -> tuple[()]:
         return ()
 
-    patch.setattr(PaymentProcessor, "tell", silent)
+    patch.setattr(PaymentProcessor, "notify", silent)
 
 
 def forgets_what_is_open(patch: pytest.MonkeyPatch) -> None:
-    due = Store.due
+    due = Store.due_order_ids
 
     async def blind(store: Store, state: OrderStatus, limit: int) -> list[str]:
         return [] if state is OrderStatus.OPEN else await due(store, state, limit)
 
-    patch.setattr(Store, "due", blind)
+    patch.setattr(Store, "due_order_ids", blind)
 
 
 @pytest.mark.parametrize(

@@ -278,7 +278,7 @@ async def test_earlier_payments_that_cannot_be_asked_about_hold_nobody_up(
     with caplog.at_level(logging.INFO, logger="paystar_async"):
         await shop.start()
 
-    assert "could not be asked about" in caplog.text
+    assert "cannot be checked" in caplog.text
 
 
 async def test_an_order_paid_while_another_page_was_made_gives_no_page_away(shop: Shop) -> None:
@@ -301,11 +301,11 @@ async def test_where_the_store_fails_no_page_is_given_out(shop: Shop, monkeypatc
     async def full(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(OrderStore, "put", full)
+    monkeypatch.setattr(OrderStore, "update", full)
     with pytest.raises(StorageError):
         await shop.start()
 
-    monkeypatch.setattr(OrderStore, "begin", full)
+    monkeypatch.setattr(OrderStore, "get_or_create", full)
     with pytest.raises(StorageError):
         await shop.start("o-2")
     assert shop.asked["create"] == 1

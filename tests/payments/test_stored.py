@@ -293,7 +293,7 @@ async def test_what_came_to_nothing_is_stored_with_its_reason(shop: Shop) -> Non
         assert isinstance(first.outcome, kind)
         assert isinstance(again.outcome, kind)
         order = await shop.order(choice)
-        assert (order.state, order.next_look) == (state, None)
+        assert (order.state, order.next_check_at) == (state, None)
         assert order.reason or state is OrderStatus.CANCELLED
     assert shop.fulfilled == []
 
@@ -455,7 +455,7 @@ async def test_where_the_store_fails_after_the_verify_it_is_found_again(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     callback = shop.pay(await shop.start())
-    put, calls = OrderStore.put, list[object]()
+    put, calls = OrderStore.update, list[object]()
 
     async def once_full(store: OrderStore, before: Any, after: Any) -> Any:
         calls.append(after)
@@ -463,7 +463,7 @@ async def test_where_the_store_fails_after_the_verify_it_is_found_again(
             raise StorageError("the disk is full")
         return await put(store, before, after)
 
-    monkeypatch.setattr(OrderStore, "put", once_full)
+    monkeypatch.setattr(OrderStore, "update", once_full)
     with pytest.raises(StorageError):
         await shop.confirm(callback)
     assert shop.asked["verify"] == 1

@@ -76,7 +76,7 @@ async def test_what_came_to_nothing_is_found_out_without_a_callback(shop: Shop, 
     [payment] = await shop.pass_by(60)
 
     assert not isinstance(payment.outcome, Verified | Undecided)
-    assert (await shop.order()).next_look is None
+    assert (await shop.order()).next_check_at is None
 
 
 async def test_after_the_deadline_nothing_is_fulfilled_that_the_inquiry_does_not_call_ours(shop: Shop) -> None:
@@ -163,7 +163,7 @@ async def test_a_gateway_that_refuses_us_is_noted_and_asked_again(shop: Shop, ca
     with caplog.at_level(logging.WARNING):
         assert await shop.pass_by(60) == []
 
-    assert "cannot be looked after" in caplog.text
+    assert "cannot be checked" in caplog.text
     [payment] = await shop.pass_by(240)
     assert isinstance(payment.outcome, Verified)
 
@@ -222,7 +222,7 @@ async def test_a_store_that_fails_is_raised(shop: Shop, monkeypatch: pytest.Monk
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(OrderStore, "put", full)
+        patch.setattr(OrderStore, "update", full)
         with pytest.raises(StorageError, match="disk"):
             await shop.paystar.payments.sweep()
     assert len(await shop.paystar.payments.sweep()) == 1
@@ -466,7 +466,7 @@ async def test_run_goes_on_when_a_pass_breaks_off_and_ends_when_it_is_cancelled(
         passes.append(1)
         raise StorageUnavailable("the disk is full")
 
-    monkeypatch.setattr(OrderStore, "due", broken)
+    monkeypatch.setattr(OrderStore, "due_order_ids", broken)
     clock = RunningClock()
     paystar = shop.worker(clock=clock)
     async with clock.running(), paystar:
@@ -504,7 +504,7 @@ async def test_the_time_of_a_server_is_its_own(shop: Shop) -> None:
     await shop.start()
     order = await shop.order()
 
-    assert evolve(order, now=order.now + 1).due == []
+    assert evolve(order, now=order.now + 1).due_attempts == []
 
 
 @pytest.mark.parametrize("limit", [0, -1, "1", True, None])
