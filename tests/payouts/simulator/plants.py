@@ -13,7 +13,7 @@ from paystar_async.errors import PaystarError, Unanswered
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import advance, decide
 from paystar_async.payouts import classify as classifying
-from paystar_async.payouts.claims import Sight
+from paystar_async.payouts.claims import Later, Sight
 from paystar_async.payouts.classify import Known, Value, Verdict, classify
 from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.moves import Change, Held
@@ -67,7 +67,7 @@ def no_shield() -> Generator[None]:
     def bare(*, shield: bool) -> anyio.CancelScope:
         return scope()
 
-    with patch.object(advance.Advancer, "advance", _at_hand), patch.object(anyio, "CancelScope", bare):
+    with patch.object(advance.Advancer, "step", _at_hand), patch.object(anyio, "CancelScope", bare):
         yield
 
 
@@ -80,7 +80,7 @@ def freed_when_cancelled() -> Generator[None]:
             return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
         return classify(result, values, own, *more)
 
-    with patch.object(advance.Advancer, "advance", _at_hand), patch.object(advance, "classify", hasty):
+    with patch.object(advance.Advancer, "step", _at_hand), patch.object(advance, "classify", hasty):
         yield
 
 
@@ -204,7 +204,7 @@ def no_origin() -> Generator[None]:
         yield
 
 
-async def _at_hand(self: advance.Advancer, chunk_id: str) -> float | None:
+async def _at_hand(self: advance.Advancer, chunk_id: str) -> Later:
     """A step in the caller's own task."""
     return await self._step(chunk_id)  # pyright: ignore[reportPrivateUsage]
 
