@@ -1,4 +1,4 @@
-"""A stateful Paystar to develop against: in process or as a server, with every failure on tap."""
+"""A stateful imitation of Paystar for development, in process or as a server, with faults on demand."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""The web application: its routes are the table."""
+"""The sandbox's ASGI application: a route for each endpoint of the table, the payment page and the controls."""
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
@@ -14,189 +14,191 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST
-from paystar_async.sandbox.body_limit import BodyLimit
+from paystar_async.sandbox.body_limit import BodyLimitMiddleware
 from paystar_async.sandbox.control import control_routes, exact_route
 from paystar_async.sandbox.pages.payment import payment_page
 from paystar_async.sandbox.pages.render import asset_routes
 from paystar_async.sandbox.requests import UnsupportedBody, read_fields
-from paystar_async.sandbox.responses import Refusal, Reply, json_reply
+from paystar_async.sandbox.responses import Refusal, SandboxResponse, json_response
 from paystar_async.sandbox.state import RunOnce, SandboxState
 from paystar_async.table import TABLE
 
-_NAME = "paystar_sandbox.connection"
+_SCOPE_KEY = "paystar_sandbox.connection"
 
 
 class Connection(Protocol):
-    """Where a request came from, and where its answer goes.
+    """The connection on which a request arrived.
 
     Attributes:
-        connected: whether the fault ``refused`` was asked about before the request was sent.
-        patience: seconds until the other side stops waiting; None when only it knows.
+        is_connected: True if the fault ``refused`` was checked before the request was sent.
+        client_timeout: seconds until the client stops waiting; None if unknown.
     """
 
     @property
-    def connected(self) -> bool: ...  # noqa: D102
+    def is_connected(self) -> bool: ...  # noqa: D102
 
     @property
-    def patience(self) -> float | None: ...  # noqa: D102
+    def client_timeout(self) -> float | None: ...  # noqa: D102
 
     async def drop(self) -> None:
-        """Break the connection instead of answering."""
+        """Break the connection instead of responding."""
         ...
 
 
-class AnyServer:
-    """A server the sandbox knows nothing of: the best it can do is to fail."""
+class UnknownServerConnection:
+    """The connection of a server that the sandbox does not know; an exception is the only way to break it."""
 
-    connected = False
-    patience: float | None = None
+    is_connected = False
+    client_timeout: float | None = None
 
     async def drop(self) -> None:
-        """Break the connection instead of answering."""
+        """Break the connection instead of responding."""
         raise ConnectionResetError("dropped by the sandbox")
 
 
-def put_connection(scope: Scope, connection: Connection) -> None:
-    """Name the connection of this request."""
-    scope.setdefault("extensions", {})[_NAME] = connection
+def set_connection(scope: Scope, connection: Connection) -> None:
+    """Store a request's connection in its ASGI scope."""
+    scope.setdefault("extensions", {})[_SCOPE_KEY] = connection
 
 
-def connection_of(scope: Scope) -> Connection:
-    """The connection of this request."""
-    return cast("Connection", scope.get("extensions", {}).get(_NAME) or AnyServer())
+def get_connection(scope: Scope) -> Connection:
+    """Return the connection of a request from its ASGI scope."""
+    return cast("Connection", scope.get("extensions", {}).get(_SCOPE_KEY) or UnknownServerConnection())
 
 
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-def make_app(world: SandboxState) -> ASGIApp:
-    """The application over a sandbox's state: the table under ``/api``, the controls under ``/_sandbox``."""
-    # No Mount: it would redirect from /_sandbox to /_sandbox/, and that names the same here.
+def make_app(state: SandboxState) -> ASGIApp:
+    """Return the application of a sandbox: the endpoints under ``/api``, the controls under ``/_sandbox``."""
+    # No Mount: Mount would redirect from /_sandbox to /_sandbox/, which are the same resource here.
     return Starlette(
-        exception_handlers={HTTPException: _explain_http_error},
-        routes=[*table_routes(world, TABLE), *control_routes(world), *asset_routes()],
-        middleware=[Middleware(SlashPassedOver), Middleware(BodyLimit)],
+        exception_handlers={HTTPException: _handle_http_error},
+        routes=[*table_routes(state, TABLE), *control_routes(state), *asset_routes()],
+        middleware=[Middleware(TrailingSlashMiddleware), Middleware(BodyLimitMiddleware)],
     )
 
 
-def table_routes(world: SandboxState, table: Iterable[Endpoint]) -> Iterator[Route]:
-    """A route for each place each row lives at."""
-    for row in table:
-        handler = _pages(world) if row.kind == "page" else _calls(world, row)
-        for path in row.paths:
-            yield exact_route("/api" + path, handler, ["GET", "POST"] if row.kind == "page" else [row.method])
+def table_routes(state: SandboxState, table: Iterable[Endpoint]) -> Iterator[Route]:
+    """Yield a route for each path of each endpoint."""
+    for endpoint in table:
+        is_page = endpoint.kind == "page"
+        handler = _page_handler(state) if is_page else _call_handler(state, endpoint)
+        for path in endpoint.paths:
+            yield exact_route("/api" + path, handler, ["GET", "POST"] if is_page else [endpoint.method])
 
 
-async def _explain_http_error(_: HttpRequest, error: Exception) -> HttpResponse:
-    """Answer an unknown path or another method as a web framework does: a message, and no envelope."""
+async def _handle_http_error(_: HttpRequest, error: Exception) -> HttpResponse:
+    """Respond to an unknown path or method like a web framework: with a message and without an envelope."""
     if not isinstance(error, HTTPException):
         raise error
-    reply = json_reply({"message": error.detail}, http=error.status_code)
-    return HttpResponse(reply.body, reply.http, error.headers, reply.media)
+    response = json_response({"message": error.detail}, http_status=error.status_code)
+    return HttpResponse(response.body, response.http_status, error.headers, response.media_type)
 
 
-class SlashPassedOver:
-    """A trailing slash names the same call; a redirect would lose the body of a POST."""
+class TrailingSlashMiddleware:
+    """ASGI middleware that removes a trailing slash; a redirect would lose the body of a POST."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on under its plain path."""
+        """Pass a request on without its trailing slash."""
         if scope["type"] == "http":
             scope["path"] = scope["path"].rstrip("/") or "/"
         await self._app(scope, receive, send)
 
 
 class NoResponse(HttpResponse):
-    """No answer, to somebody who has stopped waiting for it."""
+    """No response, for a client that has stopped waiting."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send nothing."""
 
 
 class ConnectionDropped(HttpResponse):
-    """No answer: the connection breaks."""
+    """A broken connection instead of a response."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__()
         self._connection = connection
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - nothing is sent
-        """Let the connection break it."""
+        """Break the connection."""
         await self._connection.drop()
 
 
-def _calls(world: SandboxState, row: Endpoint) -> Handler:
+def _call_handler(state: SandboxState, endpoint: Endpoint) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
-        connection = connection_of(request.scope)
-        world.catch_up()
-        if not connection.connected and world.faults.refuses(row):
+        connection = get_connection(request.scope)
+        state.run_due()
+        if not connection.is_connected and state.faults.refuses_connection(endpoint):
             return ConnectionDropped(connection)
         try:
             raw = await read_fields(request)
         except UnsupportedBody:
-            return _unsupported_body(world, row)
-        bearer = _bearer(request)
-        exchange = world.saw(row, raw)
-        plan = world.faults.draw(row)
-        exchange.meets(plan)
-        answered: list[Reply] = []
+            return _refuse_unsupported_body(state, endpoint)
+        bearer = _bearer_token(request)
+        logged = state.log_request(endpoint, raw)
+        plan = state.faults.plan(endpoint)
+        logged.record_faults(plan)
+        responses: list[SandboxResponse] = []
 
-        def carry_out() -> None:
-            answered.append(world.bank.answer(row, bearer, raw, plan.failure_http))
+        def execute() -> None:
+            responses.append(state.bank.handle(endpoint, bearer, raw, plan.failure_http))
 
-        act = RunOnce(carry_out)
+        execute_once = RunOnce(execute)
         if plan.latency:
-            if plan.latency.executed and plan.executes:
-                act()
-            elif plan.executes:
-                # Whoever stops waiting does not keep a slow server from working.
-                world.do_later(plan.latency.seconds, act)
-            if not await _wait(world, connection, plan.latency.seconds):
+            if plan.latency.executed and plan.executes_call:
+                execute_once()
+            elif plan.executes_call:
+                # A slow server executes the call even if the client stops waiting.
+                state.schedule(plan.latency.seconds, execute_once)
+            if not await _wait_for_latency(state, connection, plan.latency.seconds):
                 return NoResponse()
-        if plan.executes:
-            act()
-        elif plan.refuses and world.settings.partial_execution:
-            world.bank.execute_part(row, bearer, raw)
-        if plan.drops:
+        if plan.executes_call:
+            execute_once()
+        elif plan.is_refusal and state.settings.partial_execution:
+            state.bank.execute_first_half(endpoint, bearer, raw)
+        if plan.drops_connection:
             return ConnectionDropped(connection)
-        exchange.reply = reply = plan.spoil(row, answered[0] if answered else None, world.settings)
-        return _response(reply)
+        response = plan.final_response(endpoint, responses[0] if responses else None, state.settings)
+        logged.response = response
+        return _http_response(response)
 
     return handle
 
 
-def _unsupported_body(world: SandboxState, row: Endpoint) -> HttpResponse:
-    status = INVALID_REQUEST if row.realm is Realm.GATEWAY else INVALID_INPUT
-    refusal = Refusal(status, "multipart is not read here: send JSON or application/x-www-form-urlencoded", http=415)
-    exchange = world.saw(row, {})
-    exchange.reply = refusal.reply(world.settings)
-    return _response(exchange.reply)
+def _refuse_unsupported_body(state: SandboxState, endpoint: Endpoint) -> HttpResponse:
+    status = INVALID_REQUEST if endpoint.realm is Realm.GATEWAY else INVALID_INPUT
+    message = "multipart is not supported here: send JSON or application/x-www-form-urlencoded"
+    response = Refusal(status, message, http_status=415).to_response(state.settings)
+    state.log_request(endpoint, {}).response = response
+    return _http_response(response)
 
 
-def _response(reply: Reply) -> HttpResponse:
-    return HttpResponse(reply.body, reply.http, dict(reply.headers), reply.media)
+def _http_response(response: SandboxResponse) -> HttpResponse:
+    return HttpResponse(response.body, response.http_status, dict(response.headers), response.media_type)
 
 
-async def _wait(world: SandboxState, connection: Connection, seconds: float) -> bool:
-    """Let time pass; False when the other side has stopped waiting."""
-    patience = math.inf if connection.patience is None else connection.patience
-    await world.clock.sleep(min(seconds, patience))
-    return seconds < patience
+async def _wait_for_latency(state: SandboxState, connection: Connection, seconds: float) -> bool:
+    """Sleep for the latency; return False if the client stopped waiting before."""
+    client_timeout = math.inf if connection.client_timeout is None else connection.client_timeout
+    await state.clock.sleep(min(seconds, client_timeout))
+    return seconds < client_timeout
 
 
-def _bearer(request: HttpRequest) -> str:
+def _bearer_token(request: HttpRequest) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
 
 
-def _pages(world: SandboxState) -> Handler:
+def _page_handler(state: SandboxState) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
         try:
             fields = await read_fields(request)
         except UnsupportedBody:
             fields = {}
-        return payment_page(world.bank.payments, request, fields)
+        return payment_page(state.bank.payments, request, fields)
 
     return handle

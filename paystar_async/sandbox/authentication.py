@@ -1,4 +1,4 @@
-"""Who calls: the accounts the sandbox plays, and whether a call proves to come from one of them."""
+"""Authentication: the accounts of the sandbox, their keys, and the checks of credentials and signatures."""
 
 import hmac
 import random
@@ -11,112 +11,126 @@ from attrs import define, field, frozen
 from paystar_async.accounts import Application, Gateway, Wallet, signature
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint, Realm, Safety
-from paystar_async.sandbox.clock import gregorian_text
-from paystar_async.sandbox.lenient import whole_number
+from paystar_async.sandbox.clock import format_gregorian
+from paystar_async.sandbox.lenient import to_integer
 from paystar_async.sandbox.responses import INVALID_ACCESS, Refusal
 from paystar_async.sandbox.settings import Settings
 from paystar_async.values.secret import Secret
 
 INVALID_REFRESH_TOKEN = 13
-RENEWABLE = (Realm.APPLICATION, Realm.WALLET, Realm.INQUIRY)
+REFRESHABLE_REALMS = (Realm.APPLICATION, Realm.WALLET, Realm.INQUIRY)
 
 
-class Validity(Enum):
-    """What is to be said of a key that is shown."""
+class KeyValidity(Enum):
+    """Result of checking a key."""
 
-    GOOD = "good"
+    VALID = "valid"
     EXPIRED = "expired"
     UNKNOWN = "unknown"
 
 
 @define
 class KeyPair:
-    """A realm's key in use, its refresh token, and until when every key it gave out is good."""
+    """A realm's current key and refresh token.
+
+    Attributes:
+        token: the current key.
+        refresh_token: the current refresh token.
+        expires_at: every key issued → when it expires, on the monotonic clock.
+    """
 
     token: str
     refresh_token: str
-    good_until: dict[str, float] = field(factory=dict[str, float])
+    expires_at: dict[str, float] = field(factory=dict[str, float])
 
 
-class Keys:
-    """Gives out keys, renews them and says which are good.
+class KeyIssuer:
+    """Issues, refreshes and checks keys.
 
     Args:
-        clock: what they expire by.
-        settings: whether refresh tokens rotate.
-        dice: where keys come from.
-        life: seconds a key is good for.
+        clock: clock for expiry.
+        settings: whether refresh tokens rotate, and whether a refresh ends the old key.
+        rng: source of keys.
+        lifetime: seconds a key is valid.
     """
 
-    def __init__(self, clock: Clock, settings: Settings, dice: random.Random, life: float) -> None:
-        self._clock, self._settings, self._dice, self._life = clock, settings, dice, life
-        self.refreshes: Counter[str] = Counter({str(realm): 0 for realm in RENEWABLE})
-        self._pairs = {realm: KeyPair(token="", refresh_token=self._make("refresh")) for realm in RENEWABLE}
-        for realm in RENEWABLE:
+    def __init__(self, clock: Clock, settings: Settings, rng: random.Random, lifetime: float) -> None:
+        self._clock, self._settings, self._rng, self._lifetime = clock, settings, rng, lifetime
+        self.refreshes: Counter[str] = Counter({str(realm): 0 for realm in REFRESHABLE_REALMS})
+        self._pairs = {
+            realm: KeyPair(token="", refresh_token=self._make_token("refresh")) for realm in REFRESHABLE_REALMS
+        }
+        for realm in REFRESHABLE_REALMS:
             self._issue(realm)
 
     def pair(self, realm: Realm) -> KeyPair:
-        """The key in use and its refresh token."""
+        """Return a realm's current key and refresh token."""
         return self._pairs[realm]
 
-    def left(self, realm: Realm) -> float:
-        """Seconds the key in use is still good for; 0 when it has expired."""
+    def seconds_left(self, realm: Realm) -> float:
+        """Return the seconds until a realm's current key expires, 0 for an expired key."""
         pair = self._pairs[realm]
-        return max(0.0, pair.good_until.get(pair.token, 0.0) - self._clock.monotonic())
+        return max(0.0, pair.expires_at.get(pair.token, 0.0) - self._clock.monotonic())
 
     @property
-    def life(self) -> float:
-        """Seconds a new key is good for."""
-        return self._life
+    def lifetime(self) -> float:
+        """Seconds a new key is valid."""
+        return self._lifetime
 
-    def validity(self, token: str, *realms: Realm) -> Validity:
-        """Whether one of the realms' keys is this one, and still good."""
-        known = [pair.good_until[token] for realm in realms if token in (pair := self._pairs[realm]).good_until]
-        if not known:
-            return Validity.UNKNOWN
-        return Validity.GOOD if max(known) > self._clock.monotonic() else Validity.EXPIRED
+    def validity(self, token: str, *realms: Realm) -> KeyValidity:
+        """Return whether a token is a valid, expired or unknown key of any of the realms."""
+        expiries = [pair.expires_at[token] for realm in realms if token in (pair := self._pairs[realm]).expires_at]
+        if not expiries:
+            return KeyValidity.UNKNOWN
+        return KeyValidity.VALID if max(expiries) > self._clock.monotonic() else KeyValidity.EXPIRED
 
-    def renew(self, realm: Realm, refresh_token: object, renews: str) -> dict[str, str]:
-        """A new key, as a renewal answers; raises Refusal for a refresh token that is not good.
+    def refresh(self, realm: Realm, refresh_token: object, token_field: str) -> dict[str, str]:
+        """Issue a new key and return the data of the refresh response.
 
         Args:
-            realm: whose key.
-            refresh_token: what came as refresh token.
-            renews: the body field it came in; a new one is answered under the same name.
+            realm: the realm of the key.
+            refresh_token: the refresh token as received.
+            token_field: name of the refresh token's field, in the request and in the response.
+
+        Raises:
+            Refusal: the refresh token is not the current one.
         """
         pair = self._pairs[realm]
         if refresh_token != pair.refresh_token:
             raise Refusal(INVALID_REFRESH_TOKEN)
         self.refreshes[realm] += 1
-        if self._settings.renewal_ends_old_key:
-            pair.good_until.clear()
+        if self._settings.refresh_ends_old_key:
+            pair.expires_at.clear()
         self._issue(realm)
-        name = "inquiry_key" if realm is Realm.INQUIRY else "api_key"
-        data = {name: pair.token, f"{name}_expire_date": gregorian_text(self._clock.time() + self._life)}
+        key_field = "inquiry_key" if realm is Realm.INQUIRY else "api_key"
+        data = {
+            key_field: pair.token,
+            f"{key_field}_expire_date": format_gregorian(self._clock.time() + self._lifetime),
+        }
         if self._settings.rotate_refresh_tokens:
-            pair.refresh_token = self._make("refresh")
-            data[renews] = pair.refresh_token
+            pair.refresh_token = self._make_token("refresh")
+            data[token_field] = pair.refresh_token
         return data
 
     def _issue(self, realm: Realm) -> None:
         pair = self._pairs[realm]
-        pair.token = self._make("key")
-        pair.good_until[pair.token] = self._clock.monotonic() + self._life
+        pair.token = self._make_token("key")
+        pair.expires_at[pair.token] = self._clock.monotonic() + self._lifetime
 
-    def _make(self, what: str) -> str:
-        return f"sandbox-{what}-{self._dice.getrandbits(160):040x}"
+    def _make_token(self, kind: str) -> str:
+        return f"sandbox-{kind}-{self._rng.getrandbits(160):040x}"
 
 
 APPLICATION_NOT_FOUND, INVALID_TOKEN, EXPIRED_TOKEN, WRONG_ACCESS_PASSWORD, INVALID_INPUT = 2, 4, 5, 6, 10
 INVALID_REQUEST = -1
 
-Raw = Mapping[str, object]
-"""The fields of a request, as they arrived."""
+RawFields = Mapping[str, object]
+"""The fields of a request as received."""
 
 
 @frozen
 class Identity:
-    """The names and secrets of the accounts that are played, keys aside."""
+    """Ids and secrets of the sandbox's accounts, without their keys."""
 
     application_id: str
     access_password: str
@@ -128,134 +142,146 @@ class Identity:
 
 
 def make_identity(seed: int) -> Identity:
-    """The accounts of a sandbox; the same for the same seed."""
-    dice = random.Random(f"{seed}:accounts")
+    """Return the accounts of a sandbox; the same accounts for the same seed."""
+    rng = random.Random(f"{seed}:accounts")
 
-    def word(bits: int) -> str:
-        return f"{dice.getrandbits(bits):0{bits // 4}x}"
+    def random_hex(bits: int) -> str:
+        return f"{rng.getrandbits(bits):0{bits // 4}x}"
 
     return Identity(
-        application_id=f"app-{word(32)}",
-        access_password=f"sandbox-{word(64)}",
-        gateway_id=f"gateway-{word(96)}",
-        gateway_sign_key=word(256),
-        wallet_hashid=f"w{word(32)}",
-        wallet_password=f"sandbox-{word(64)}",
-        wallet_sign_key=word(256),
+        application_id=f"app-{random_hex(32)}",
+        access_password=f"sandbox-{random_hex(64)}",
+        gateway_id=f"gateway-{random_hex(96)}",
+        gateway_sign_key=random_hex(256),
+        wallet_hashid=f"w{random_hex(32)}",
+        wallet_password=f"sandbox-{random_hex(64)}",
+        wallet_sign_key=random_hex(256),
     )
 
 
-def refused_key(settings: Settings, *, expired: bool) -> Refusal:
-    """Return the refusal of a key that is not valid: with its code, or by the message alone."""
+def key_refusal(settings: Settings, *, expired: bool) -> Refusal:
+    """Return the refusal of an invalid key: with its code, or with the message alone if codes are hidden."""
     if settings.hide_token_codes:
         # assumed: the message is known, the status beside it is not; 0 misleads a careless reader most.
-        return Refusal(0, INVALID_ACCESS, http=400)
+        return Refusal(0, INVALID_ACCESS, http_status=400)
     return Refusal(EXPIRED_TOKEN if expired else INVALID_TOKEN)
 
 
-def is_same(given: object, wanted: str) -> bool:
-    """Whether what came is what was wanted, without telling by the time it takes how much of it is right."""
-    text = str(given) if isinstance(given, str | int) else ""
-    return hmac.compare_digest(text.encode("utf-8", "replace"), wanted.encode())
+def matches_secret(value: object, expected: str) -> bool:
+    """Compare a received value with the expected one in constant time."""
+    text = str(value) if isinstance(value, str | int) else ""
+    return hmac.compare_digest(text.encode("utf-8", "replace"), expected.encode())
 
 
-def _signed(values: Raw, name: str) -> object:
-    """Return a value as it is signed: an amount as a whole number, however it was sent."""
+def _value_to_sign(values: RawFields, name: str) -> object:
+    """Return a value as the client signs it: an amount as an integer, in whatever form it was sent."""
     value = values.get(name)
-    return whole_number(value) if name == "amount" else value
+    return to_integer(value) if name == "amount" else value
 
 
 class Authenticator:
-    """Lets a call in, or refuses it."""
+    """Checks the credentials, the key and the signature of a call."""
 
-    def __init__(self, identity: Identity, keys: Keys, settings: Settings) -> None:
-        self._who, self._keys, self._settings = identity, keys, settings
+    def __init__(self, identity: Identity, keys: KeyIssuer, settings: Settings) -> None:
+        self._identity, self._keys, self._settings = identity, keys, settings
 
     @property
     def application(self) -> Application:
-        """The application, with its key of now."""
+        """The application with its current key."""
         pair = self._keys.pair(Realm.APPLICATION)
         return Application(
-            id=self._who.application_id,
-            access_password=self._who.access_password,
+            id=self._identity.application_id,
+            access_password=self._identity.access_password,
             api_key=pair.token,
             refresh_token=pair.refresh_token,
         )
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway; without a sign key where it is set up unsigned."""
+        """The gateway; without a sign key if the settings make it unsigned."""
         return Gateway(
-            id=self._who.gateway_id, sign_key=self._who.gateway_sign_key if self._settings.gateway_signed else None
+            id=self._identity.gateway_id,
+            sign_key=self._identity.gateway_sign_key if self._settings.gateway_signed else None,
         )
 
     @property
     def wallet(self) -> Wallet:
-        """The wallet, with its keys of now."""
-        pays, reads = self._keys.pair(Realm.WALLET), self._keys.pair(Realm.INQUIRY)
+        """The wallet with its current keys."""
+        wallet_pair, inquiry_pair = self._keys.pair(Realm.WALLET), self._keys.pair(Realm.INQUIRY)
         return Wallet(
-            hashid=self._who.wallet_hashid,
-            password=self._who.wallet_password,
-            sign_key=self._who.wallet_sign_key,
-            api_key=pays.token,
-            refresh_token=pays.refresh_token,
-            inquiry_key=reads.token,
-            refresh_inquiry_key=reads.refresh_token,
+            hashid=self._identity.wallet_hashid,
+            password=self._identity.wallet_password,
+            sign_key=self._identity.wallet_sign_key,
+            api_key=wallet_pair.token,
+            refresh_token=wallet_pair.refresh_token,
+            inquiry_key=inquiry_pair.token,
+            refresh_inquiry_key=inquiry_pair.refresh_token,
         )
 
-    def admit(self, row: Endpoint, bearer: str, raw: Raw) -> None:
-        """Check who calls; raises Refusal."""
-        match row.realm:
+    def authenticate(self, endpoint: Endpoint, bearer: str, raw: RawFields) -> None:
+        """Check the credentials and the key of a call.
+
+        Raises:
+            Refusal: a credential or the key is wrong.
+        """
+        match endpoint.realm:
             case Realm.APPLICATION:
-                self._admit_application(row, bearer, raw)
+                self._authenticate_application(endpoint, bearer, raw)
             case Realm.WALLET | Realm.INQUIRY:
-                self._admit_wallet(row, bearer, raw)
+                self._authenticate_wallet(endpoint, bearer, raw)
             case Realm.GATEWAY:
-                if not is_same(bearer, self._who.gateway_id):
+                if not matches_secret(bearer, self._identity.gateway_id):
                     raise Refusal("unauthenticated")
 
-    def _admit_application(self, row: Endpoint, bearer: str, raw: Raw) -> None:
-        if not is_same(raw.get("application_id"), self._who.application_id):
+    def _authenticate_application(self, endpoint: Endpoint, bearer: str, raw: RawFields) -> None:
+        if not matches_secret(raw.get("application_id"), self._identity.application_id):
             raise Refusal(APPLICATION_NOT_FOUND)
-        if not is_same(raw.get("access_password"), self._who.access_password):
+        if not matches_secret(raw.get("access_password"), self._identity.access_password):
             raise Refusal(WRONG_ACCESS_PASSWORD)
-        if row.renews:
+        if endpoint.renews:
             return
         self._check_key(bearer, Realm.APPLICATION)
 
-    def _admit_wallet(self, row: Endpoint, bearer: str, raw: Raw) -> None:
-        wanted = {"wallet_hashid": self._who.wallet_hashid}
-        if row.method == "POST":
-            wanted["password"] = self._who.wallet_password
-        wrong = {name: [f"{name} معتبر نیست"] for name, text in wanted.items() if not is_same(raw.get(name), text)}
-        if wrong:
-            raise Refusal(INVALID_INPUT, fields=wrong)
-        if row.renews:
+    def _authenticate_wallet(self, endpoint: Endpoint, bearer: str, raw: RawFields) -> None:
+        expected = {"wallet_hashid": self._identity.wallet_hashid}
+        if endpoint.method == "POST":
+            expected["password"] = self._identity.wallet_password
+        errors = {
+            name: [f"{name} معتبر نیست"] for name, text in expected.items() if not matches_secret(raw.get(name), text)
+        }
+        if errors:
+            raise Refusal(INVALID_INPUT, fields=errors)
+        if endpoint.renews:
             return
-        self._check_key(bearer, *((Realm.WALLET,) if row.realm is Realm.WALLET else (Realm.INQUIRY, Realm.WALLET)))
+        realms = (Realm.WALLET,) if endpoint.realm is Realm.WALLET else (Realm.INQUIRY, Realm.WALLET)
+        self._check_key(bearer, *realms)
 
     def _check_key(self, bearer: str, *realms: Realm) -> None:
         validity = self._keys.validity(bearer, *realms)
-        if validity is not Validity.GOOD:
-            raise refused_key(self._settings, expired=validity is Validity.EXPIRED)
+        if validity is not KeyValidity.VALID:
+            raise key_refusal(self._settings, expired=validity is KeyValidity.EXPIRED)
 
-    def check_signature(self, row: Endpoint, raw: Raw, unsent: Sequence[Raw] = ({},)) -> None:
-        """Check the signature over the values as they arrived; raises Refusal.
+    def check_signature(self, endpoint: Endpoint, raw: RawFields, unsent: Sequence[RawFields] = ({},)) -> None:
+        """Check the signature over the values as received.
 
         Args:
-            row: the call; what it signs, and in which order.
-            raw: the fields as they arrived.
-            unsent: what is signed without being sent; any of them may have been signed with.
+            endpoint: the called endpoint, which lists the signed fields in their order.
+            raw: the fields as received.
+            unsent: alternative values of fields that are signed but not sent; the signature must fit one alternative.
+
+        Raises:
+            Refusal: the signature is missing or wrong.
         """
-        key = self.gateway.sign_key if row.realm is Realm.GATEWAY else Secret(self._who.wallet_sign_key)
+        key = self.gateway.sign_key if endpoint.realm is Realm.GATEWAY else Secret(self._identity.wallet_sign_key)
         sign = raw.get("sign")
-        if not row.sign or key is None:
+        if not endpoint.sign or key is None:
             return
-        may_be_unsigned = row.safety is Safety.READ or (bool(unsent[0]) and self._settings.unsigned_verify)
+        may_be_unsigned = endpoint.safety is Safety.READ or (bool(unsent[0]) and self._settings.unsigned_verify)
         if sign in (None, "") and may_be_unsigned:
             return
-        if not any(
-            is_same(sign, signature(key, (_signed({**raw, **more}, name) for name in row.sign))) for more in unsent
-        ):
-            fields = {"sign": ["امضا معتبر نیست"]}
-            raise Refusal(INVALID_REQUEST if row.realm is Realm.GATEWAY else INVALID_INPUT, fields=fields)
+        for alternative in unsent:
+            values = {**raw, **alternative}
+            if matches_secret(sign, signature(key, (_value_to_sign(values, name) for name in endpoint.sign))):
+                return
+        fields = {"sign": ["امضا معتبر نیست"]}
+        raise Refusal(INVALID_REQUEST if endpoint.realm is Realm.GATEWAY else INVALID_INPUT, fields=fields)

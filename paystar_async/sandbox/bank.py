@@ -1,4 +1,4 @@
-"""What stands behind the endpoints: one method per row of the table, named after it."""
+"""The bank behind the sandbox's endpoints: executes each call, one method per endpoint, named after its id."""
 
 import random
 import re
@@ -14,151 +14,174 @@ from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
 from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
-from paystar_async.sandbox.authentication import INVALID_INPUT, Authenticator, Keys, Raw, make_identity
-from paystar_async.sandbox.clock import gregorian_text
-from paystar_async.sandbox.ledger import Entry, Line, TransferLedger, debits, earlier_credits, statement
-from paystar_async.sandbox.payments import MISMATCH, NOT_VERIFIABLE, Payment, Payments
-from paystar_async.sandbox.requests import request_class, structure
-from paystar_async.sandbox.responses import Refusal, Reply, success
+from paystar_async.sandbox.authentication import INVALID_INPUT, Authenticator, KeyIssuer, RawFields, make_identity
+from paystar_async.sandbox.clock import format_gregorian
+from paystar_async.sandbox.ledger import (
+    LedgerEntry,
+    LedgerLine,
+    TransferLedger,
+    debit_lines,
+    earlier_credit_lines,
+    select_lines,
+)
+from paystar_async.sandbox.payments import NOT_VERIFIABLE, PARAMETER_MISMATCH, GatewayPayments, Payment
+from paystar_async.sandbox.requests import request_class, structure_request
+from paystar_async.sandbox.responses import Refusal, SandboxResponse, success_response
 from paystar_async.sandbox.settings import Settings
-from paystar_async.sandbox.test_data import Person, account_of_iban, make_iban, make_people, owner_of, sample
+from paystar_async.sandbox.test_data import (
+    Person,
+    account_from_iban,
+    find_owner,
+    make_iban,
+    make_people,
+    sample_value,
+)
 from paystar_async.values.banks import bank_by_card, bank_by_id
 
-_LIST_LENGTH = 20
+_DEFAULT_LIMIT = 20
 
 
 class Bank:
-    """Everything the sandbox remembers, and every call that can be made of it.
+    """A play bank: the people, keys, transfers and payments of the sandbox, and the execution of every call.
 
     Args:
-        seed: what names, keys and people are made from.
-        clock: what keys expire and transfers settle by.
-        key_life: seconds a key is good for.
-        settings: how it behaves.
+        seed: seed of ids, keys and people.
+        clock: clock for key expiry and settlement.
+        key_life: seconds a key is valid.
+        settings: the sandbox's settings.
     """
 
     def __init__(self, *, seed: int, clock: Clock, key_life: float, settings: Settings) -> None:
         self._seed, self._clock, self._settings = seed, clock, settings
-        self._opened_at = clock.time()
+        self._started_at = clock.time()
         self._identity = make_identity(seed)
 
-        def dice(name: str) -> random.Random:
+        def make_rng(name: str) -> random.Random:
             return random.Random(f"{seed}:{name}")
 
-        # Whoever starts over has stored the names of before: a clock that runs makes new ones.
+        # A client may have stored ids of an earlier run with this seed: on a running clock the ids are new.
         run = f"{clock.time()}"
 
         self.people: tuple[Person, ...] = make_people(seed)
-        self.keys = Keys(clock, settings, dice("keys"), key_life)
-        self.gatekeeper = Authenticator(self._identity, self.keys, settings)
+        self.keys = KeyIssuer(clock, settings, make_rng("keys"), key_life)
+        self.authenticator = Authenticator(self._identity, self.keys, settings)
         self.deposits = TransferLedger[Transfer](
-            clock, settings, dice(f"deposits:{run}"), lambda now: now.deposit_opening
+            clock, settings, make_rng(f"deposits:{run}"), lambda current: current.deposit_opening
         )
         self.wallet = TransferLedger[WalletTransfer](
-            clock, settings, dice(f"wallet:{run}"), lambda now: now.wallet_opening
+            clock, settings, make_rng(f"wallet:{run}"), lambda current: current.wallet_opening
         )
-        self.payments = Payments(clock, settings, dice(f"payments:{run}"), self.people)
+        self.payments = GatewayPayments(clock, settings, make_rng(f"payments:{run}"), self.people)
 
-    def answer(self, row: Endpoint, bearer: str, raw: Raw, failure_http: int | None = None) -> Reply:
-        """Carry out a call and answer it, refusals included.
+    def handle(
+        self, endpoint: Endpoint, bearer: str, raw: RawFields, failure_http: int | None = None
+    ) -> SandboxResponse:
+        """Execute a call and return its response, which may be a refusal.
 
         Args:
-            row: the call.
-            bearer: the key that was shown.
-            raw: the fields as they arrived.
-            failure_http: the HTTP status of a refusal; the setting by default.
+            endpoint: the called endpoint.
+            bearer: the key as received.
+            raw: the fields as received.
+            failure_http: the HTTP status of a refusal; by default ``settings.failure_http``.
         """
         try:
-            self.gatekeeper.admit(row, bearer, raw)
-            return success(row, self._renew(row, raw) if row.renews else self._carry_out(row, raw))
+            self.authenticator.authenticate(endpoint, bearer, raw)
+            data = self._refresh_key(endpoint, raw) if endpoint.renews else self._execute(endpoint, raw)
+            return success_response(endpoint, data)
         except Refusal as refusal:
-            return refusal.reply(self._settings, failure_http)
+            return refusal.to_response(self._settings, failure_http)
 
-    def execute_part(self, row: Endpoint, bearer: str, raw: Raw) -> None:
-        """Carry out the first half of a call of several transfers, which is about to be refused."""
+    def execute_first_half(self, endpoint: Endpoint, bearer: str, raw: RawFields) -> None:
+        """Execute the first half of a call of several transfers that a fault will refuse."""
         transfers = raw.get("transfers")
         if isinstance(transfers, list) and len(items := cast("list[object]", transfers)) > 1:
-            self.answer(row, bearer, {**raw, "transfers": items[: len(items) // 2]})
+            self.handle(endpoint, bearer, {**raw, "transfers": items[: len(items) // 2]})
 
-    def ledger(self) -> dict[str, Line]:
-        """Every executed transfer by track_id, of deposit accounts and of the wallet."""
-        return dict(self.deposits.ledger()) | dict(self.wallet.ledger())
+    def ledger(self) -> dict[str, LedgerLine]:
+        """Return every executed transfer of the deposit accounts and the wallet by track_id."""
+        return dict(self.deposits.lines()) | dict(self.wallet.lines())
 
     def set_balance(self, account: str, amount: int) -> None:
-        """Put so many Rial into a deposit account, or into the wallet by its hashid."""
-        (self.wallet if account == self._identity.wallet_hashid else self.deposits).set_balance(account, amount)
+        """Set the balance of a deposit account, or of the wallet by its hashid, to ``amount`` Rial."""
+        ledger = self.wallet if account == self._identity.wallet_hashid else self.deposits
+        ledger.set_balance(account, amount)
 
-    def _renew(self, row: Endpoint, raw: Raw) -> object:
-        self.gatekeeper.check_signature(row, raw)
-        return self.keys.renew(row.realm, raw.get(row.renews or ""), row.renews or "")
+    def _refresh_key(self, endpoint: Endpoint, raw: RawFields) -> object:
+        self.authenticator.check_signature(endpoint, raw)
+        token_field = endpoint.renews or ""
+        return self.keys.refresh(endpoint.realm, raw.get(token_field), token_field)
 
-    def _carry_out(self, row: Endpoint, raw: Raw) -> object:
-        values = structure(row, raw, self.wallet.make_track_id)
-        unsent = {one.name: "" for one in fields_of(row.request) if not one.sent}
+    def _execute(self, endpoint: Endpoint, raw: RawFields) -> object:
+        values = structure_request(endpoint, raw, self.wallet.make_track_id)
+        unsent = {model_field.name: "" for model_field in fields_of(endpoint.request) if not model_field.sent}
         if unsent:
-            unsent = self._check_callback_signature(row, raw, self.payments.find(values["ref_num"]), unsent)
+            unsent = self._check_callback_signature(endpoint, raw, self.payments.find(values["ref_num"]), unsent)
         else:
-            self.gatekeeper.check_signature(row, raw)
-        method: Callable[[Any], object] | None = getattr(self, row.id.replace(".", "_"), None)
-        call = request_class(row)(**values, **unsent)
-        return sample(answer_type(row.request)) if method is None else method(call)
+            self.authenticator.check_signature(endpoint, raw)
+        method: Callable[[Any], object] | None = getattr(self, endpoint.id.replace(".", "_"), None)
+        call = request_class(endpoint)(**values, **unsent)
+        return sample_value(answer_type(endpoint.request)) if method is None else method(call)
 
     def _check_callback_signature(
-        self, row: Endpoint, raw: Raw, payment: Payment, blank: Mapping[str, str]
+        self, endpoint: Endpoint, raw: RawFields, payment: Payment, blanks: Mapping[str, str]
     ) -> dict[str, str]:
-        """Check a signature over what the callback brought; gives those values, which are signed and not sent."""
-        if row.safety is Safety.ONCE and not payment.paid:
-            raise Refusal(NOT_VERIFIABLE)  # it brought nothing that could have been signed
-        brought = {name: str(getattr(payment, name)) for name in blank}
-        # Whoever only asks may not have seen the callback, and signs blanks.
-        self.gatekeeper.check_signature(row, raw, (brought, blank) if row.safety is Safety.READ else (brought,))
-        return brought
+        """Check a signature over values of the callback, and return these values: they are signed but not sent."""
+        if endpoint.safety is Safety.ONCE and not payment.is_paid:
+            raise Refusal(NOT_VERIFIABLE)  # its callback had no values to sign
+        callback_values = {name: str(getattr(payment, name)) for name in blanks}
+        # A client that looks up a payment may not have received the callback, and signs empty values.
+        is_lookup = endpoint.safety is Safety.READ
+        self.authenticator.check_signature(
+            endpoint, raw, (callback_values, blanks) if is_lookup else (callback_values,)
+        )
+        return callback_values
 
     # identity
 
     def identity_match_mobile(self, call: MatchMobile) -> object:
-        """Whether somebody has this national id and this mobile number."""
+        """Return whether a person has this national id and this mobile number."""
         return self._match(national_id=call.national_id, mobile=call.mobile_number)
 
     def identity_match_card(self, call: MatchCard) -> object:
-        """Whether somebody has this national id, this card and this birth date."""
+        """Return whether a person has this national id, this card and this birth date."""
         return self._match(national_id=call.national_id, card=call.card_number, birth_date=call.birth_date)
 
     def identity_match_iban(self, call: MatchIban) -> object:
-        """Whether somebody has this national id, this IBAN and this birth date."""
+        """Return whether a person has this national id, this IBAN and this birth date."""
         return self._match(national_id=call.national_id, iban=call.iban, birth_date=call.birth_date)
 
-    def _match(self, **wanted: object) -> object:
+    def _match(self, **attributes: object) -> object:
         return {
             "is_matched": any(
-                all(getattr(person, name) == value for name, value in wanted.items()) for person in self.people
+                all(getattr(person, name) == value for name, value in attributes.items()) for person in self.people
             )
         }
 
     # inquiry
 
     def inquiry_account_to_iban(self, call: AccountToIban) -> object:
-        """The IBAN of an account at a bank that exists."""
-        return self._account("bank_id", call.bank_id, call.account_number, make_iban(call.bank_id, call.account_number))
+        """Return the IBAN of an account at an existing bank."""
+        iban = make_iban(call.bank_id, call.account_number)
+        return self._iban_info("bank_id", call.bank_id, call.account_number, iban)
 
     def inquiry_card_to_iban(self, call: CardToIban) -> object:
-        """The account behind a card: its owner's, or one made up for its bank."""
+        """Return the account of a card: its owner's account, or an invented one at the card's bank."""
         for person in self.people:
             if person.card == call.card:
-                return self._account("card", person.bank_id, person.account, person.iban)
+                return self._iban_info("card", person.bank_id, person.account, person.iban)
         bank = bank_by_card(call.card)
         account = call.card[6:]
-        return self._account("card", bank.id if bank else "", account, make_iban(bank.id, account) if bank else "")
+        return self._iban_info("card", bank.id if bank else "", account, make_iban(bank.id, account) if bank else "")
 
     def inquiry_iban(self, call: InquireIban) -> object:
-        """The bank and the owner of an IBAN."""
-        return self._account("iban", call.iban[4:7], account_of_iban(call.iban), call.iban)
+        """Return the bank and the owner of an IBAN."""
+        return self._iban_info("iban", call.iban[4:7], account_from_iban(call.iban), call.iban)
 
-    def _account(self, field: str, bank_id: str, account: str, iban: str) -> object:
+    def _iban_info(self, field: str, bank_id: str, account: str, iban: str) -> object:
         bank = bank_by_id(bank_id)
         if bank is None:
             raise Refusal(INVALID_INPUT, fields={field: [f"بانک {field} شناخته نشد"]})
-        first_name, last_name = owner_of(iban, self.people)
+        first_name, last_name = find_owner(iban, self.people)
         return {
             "iban": iban,
             "bank_id": bank.id,
@@ -171,35 +194,41 @@ class Bank:
     # transfers
 
     def transfers_settle(self, call: Settle) -> object:
-        """Take the money and start the transfers; one answers with an object, several with a list."""
-        entries = self.deposits.enter(call.transfers, lambda transfer: transfer.deposit)
+        """Execute transfers; return an object for one transfer and a list for several."""
+        entries = self.deposits.execute(call.transfers, lambda transfer: transfer.deposit)
         items = [
-            _conflict(asked) if entry is None else _transfer(entry)
-            for asked, entry in zip(call.transfers, entries, strict=True)
+            _track_id_conflict(transfer) if entry is None else _settlement(entry)
+            for transfer, entry in zip(call.transfers, entries, strict=True)
         ]
         return items[0] if len(items) == 1 else items
 
     def transfers_find(self, call: FindTransfers) -> object:
-        """The transfers that fit, newest first."""
+        """Return the matching transfers, newest first."""
         start = call.skip or 0
-        found = islice(self.deposits.newest(call.deposit, call.track_id), start, start + (call.limit or _LIST_LENGTH))
-        return [{**_transfer(entry), **entry.sent, "created_at": gregorian_text(entry.at)} for entry in found]
+        entries = islice(
+            self.deposits.newest(call.deposit, call.track_id), start, start + (call.limit or _DEFAULT_LIMIT)
+        )
+        return [
+            {**_settlement(entry), **entry.transfer_fields, "created_at": format_gregorian(entry.executed_at)}
+            for entry in entries
+        ]
 
     def transfers_balance(self, call: GetBalance) -> object:
-        """What is left in a deposit account."""
-        left = self.deposits.balance(call.account_number)
-        return {"account_number": call.account_number, "balance": left, "available_balance": left}
+        """Return the balance of a deposit account."""
+        balance = self.deposits.balance(call.account_number)
+        return {"account_number": call.account_number, "balance": balance, "available_balance": balance}
 
     def transfers_statement(self, call: GetStatement) -> object:
-        """What went out and came in between two days, oldest first."""
-        dice = random.Random(f"{self._seed}:credits:{call.account_number}")
-        lines = [*earlier_credits(dice, self._opened_at), *debits([*self.deposits.newest(call.account_number)][::-1])]
-        return {"transactions": statement(lines, str(call.from_date), str(call.to_date or "9999"))}
+        """Return the debits and credits between two days, oldest first."""
+        rng = random.Random(f"{self._seed}:credits:{call.account_number}")
+        entries = [*self.deposits.newest(call.account_number)][::-1]
+        lines = [*earlier_credit_lines(rng, self._started_at), *debit_lines(entries)]
+        return {"transactions": select_lines(lines, str(call.from_date), str(call.to_date or "9999"))}
 
     # gateway
 
     def gateway_create(self, call: CreatePayment) -> object:
-        """Open a payment."""
+        """Create a payment."""
         payment = self.payments.create(call)
         return {
             "token": payment.token,
@@ -209,22 +238,22 @@ class Bank:
         }
 
     def gateway_verify(self, call: VerifyPayment) -> object:
-        """Confirm a payment, once and in time."""
+        """Verify a payment, once and in time."""
         payment = self.payments.find(call.ref_num)
         price = self.payments.verify(payment, call.amount)
         return {"price": float(price), "ref_num": payment.ref_num, "card_number": payment.card_number}
 
     def gateway_inquiry(self, call: InquirePayment) -> object:
-        """Where a payment stands."""
+        """Return the status of a payment."""
         payment = self.payments.find(call.ref_num)
-        if call.amount not in (None, payment.asked.amount):
-            raise Refusal(MISMATCH)
+        if call.amount not in (None, payment.request.amount):
+            raise Refusal(PARAMETER_MISMATCH)
         return {
             "ref_num": payment.ref_num,
             "status": self.payments.status(payment),
-            "payment_date": gregorian_text(payment.payment_time) if payment.paid else None,
+            "payment_date": format_gregorian(payment.payment_time) if payment.is_paid else None,
             "payment_amount": payment.payment_amount,
-            "order_id": payment.asked.order_id,
+            "order_id": payment.request.order_id,
             "ref_id": payment.ref_id or None,
             "tracking_code": payment.tracking_code or None,
             "card_number": payment.card_number or None,
@@ -234,53 +263,57 @@ class Bank:
     # wallet
 
     def wallet_settle(self, call: SettleWallet) -> object:
-        """Take the money and start the transfers; says nothing of what becomes of them."""
-        wallet = self._identity.wallet_hashid
-        taken = [
+        """Execute transfers; the response does not contain their status."""
+        hashid = self._identity.wallet_hashid
+        conflicts = [
             index
             for index, transfer in enumerate(call.transfers)
-            if (first := self.wallet.first(transfer.track_id)) and first.asked != transfer
+            if (first := self.wallet.first_entry(transfer.track_id)) and first.transfer != transfer
         ]
-        if taken:
-            if self._settings.partial_execution and taken[0]:
-                self.wallet.enter(call.transfers[: taken[0]], lambda _: wallet)
-            fields = {f"transfers.{index}.track_id": ["track_id تکراری است"] for index in taken}
+        if conflicts:
+            if self._settings.partial_execution and conflicts[0]:
+                self.wallet.execute(call.transfers[: conflicts[0]], lambda _: hashid)
+            fields = {f"transfers.{index}.track_id": ["track_id تکراری است"] for index in conflicts}
             raise Refusal(INVALID_INPUT, fields=fields)
-        entries = self.wallet.enter(call.transfers, lambda _: wallet)
-        return {"created_settlements": [_created(entry) for entry in entries if entry]}
+        entries = self.wallet.execute(call.transfers, lambda _: hashid)
+        return {"created_settlements": [_created_settlement(entry) for entry in entries if entry]}
 
     def wallet_find(self, call: FindWalletTransfers) -> object:
-        """The transfers of a track_id, in the form it was sent in or the one it is stored in."""
-        stored = re.fullmatch(rf"{self._identity.wallet_hashid}\*(.+)\*([0-9]+)", call.track_id)
-        track_id, number = (stored[1], int(stored[2])) if stored else (call.track_id, None)
+        """Return the transfers with a track_id, in the form in which it was sent or in which it is stored."""
+        stored_form = re.fullmatch(rf"{self._identity.wallet_hashid}\*(.+)\*([0-9]+)", call.track_id)
+        track_id, position = (stored_form[1], int(stored_form[2])) if stored_form else (call.track_id, None)
         return [
-            {**_transfer(entry), **entry.sent, "track_id": f"{entry.account}*{track_id}*{entry.number}"}
+            {
+                **_settlement(entry),
+                **entry.transfer_fields,
+                "track_id": f"{entry.account}*{track_id}*{entry.position}",
+            }
             for entry in self.wallet.newest(track_id=track_id)
-            if number in (None, entry.number)
+            if position in (None, entry.position)
         ]
 
     def wallet_balance(self, _: GetWalletBalance) -> object:
-        """What is left in the wallet, as texts with thousands commas."""
-        left = f"{self.wallet.balance(self._identity.wallet_hashid):,}"
-        return {"total_amount": left, "available_amount": left}
+        """Return the wallet's balance, as text with thousands separators."""
+        balance = f"{self.wallet.balance(self._identity.wallet_hashid):,}"
+        return {"total_amount": balance, "available_amount": balance}
 
 
-def _transfer(entry: Entry[Transfer] | Entry[WalletTransfer]) -> dict[str, object]:
+def _settlement(entry: LedgerEntry[Transfer] | LedgerEntry[WalletTransfer]) -> dict[str, object]:
     return {
         "hashid": entry.hashid,
-        "track_id": entry.asked.track_id,
+        "track_id": entry.transfer.track_id,
         "status": entry.status,
         "message": entry.message,
         "ref_code": entry.ref_code,
     }
 
 
-def _created(entry: Entry[WalletTransfer]) -> dict[str, object]:
-    # assumed: the sandbox takes no fee, which the live service puts on top.
-    return {"id": entry.hashid, "amount_with_wage": entry.asked.amount, "data": dict(entry.sent)}
+def _created_settlement(entry: LedgerEntry[WalletTransfer]) -> dict[str, object]:
+    # assumed: the sandbox charges no fee, which the live service adds to the amount.
+    return {"id": entry.hashid, "amount_with_wage": entry.transfer.amount, "data": dict(entry.transfer_fields)}
 
 
-def _conflict(asked: Transfer) -> dict[str, object]:
-    # assumed: what the live service says of a track_id that comes back with other contents is not known.
+def _track_id_conflict(transfer: Transfer) -> dict[str, object]:
+    # assumed: the live service's response to a track_id that is sent again with other contents is not known.
     message = "track_id قبلا برای انتقال دیگری استفاده شده است"
-    return {"hashid": None, "track_id": asked.track_id, "status": "failed", "message": message, "ref_code": None}
+    return {"hashid": None, "track_id": transfer.track_id, "status": "failed", "message": message, "ref_code": None}

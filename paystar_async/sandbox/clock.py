@@ -1,4 +1,4 @@
-"""The sandbox's own clock: it runs like the machine's, and can be put forward."""
+"""The sandbox's clock, which can be put forward, and dates as Paystar writes them."""
 
 from datetime import date, datetime
 
@@ -7,65 +7,65 @@ import anyio
 from paystar_async.clock import SystemClock
 from paystar_async.values.dates import TEHRAN
 
-_TICK = 0.02
-"""Seconds after which a sleeper looks at the clock again; whoever puts it forward may be in another thread."""
+_POLL_SECONDS = 0.02
+"""Interval at which a sleeper reads the clock again: another thread may put the clock forward."""
 
 
 class SandboxClock(SystemClock):
-    """The machine's clock, and what it was put forward by."""
+    """The machine's clock plus the seconds it was put forward by."""
 
     def __init__(self) -> None:
-        self._ahead = self._off = 0.0
+        self._advanced_by = self._shifted_by = 0.0
 
     def time(self) -> float:
-        """Seconds since 1970, UTC."""
-        return super().time() + self._ahead + self._off
+        """Return seconds since 1970, UTC."""
+        return super().time() + self._advanced_by + self._shifted_by
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
-        return super().monotonic() + self._ahead
+        """Return seconds since an arbitrary moment; the value never decreases."""
+        return super().monotonic() + self._advanced_by
 
     async def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds, or once it was put forward so far."""
-        until = self.monotonic() + seconds
+        """Sleep until ``seconds`` have passed on this clock."""
+        wake_at = self.monotonic() + seconds
         await anyio.lowlevel.checkpoint()
-        while (left := until - self.monotonic()) > 0:
-            await super().sleep(min(left, _TICK))
+        while (remaining := wake_at - self.monotonic()) > 0:
+            await super().sleep(min(remaining, _POLL_SECONDS))
 
     def advance(self, seconds: float) -> None:
-        """Put it forward; whoever sleeps until then wakes."""
-        self._ahead += seconds
+        """Put the clock forward and wake the sleepers whose time has come."""
+        self._advanced_by += seconds
 
     def jump(self, seconds: float) -> None:
-        """Set the time of day forward or back, as an administrator would: no time passes."""
-        self._off += seconds
+        """Shift the time of day forward or back, as an administrator would; no time passes."""
+        self._shifted_by += seconds
 
 
-def tehran(timestamp: float) -> datetime:
-    """A moment in Tehran."""
+def to_tehran(timestamp: float) -> datetime:
+    """Return a timestamp as a datetime in Tehran."""
     return datetime.fromtimestamp(timestamp, TEHRAN)
 
 
-def gregorian_text(timestamp: float) -> str:
-    """``2026-01-01 03:30:00``."""
-    return tehran(timestamp).isoformat(" ")[:19]
+def format_gregorian(timestamp: float) -> str:
+    """Return a timestamp as ``2026-01-01 03:30:00``, Tehran time."""
+    return to_tehran(timestamp).isoformat(" ")[:19]
 
 
-def jalali_text(timestamp: float) -> str:
-    """``04-10-11 03:30:00``: the two-digit year of a statement."""
-    moment = tehran(timestamp)
-    year, month, day = jalali(moment.date())
+def format_jalali(timestamp: float) -> str:
+    """Return a timestamp as ``04-10-11 03:30:00``, Tehran time with the two-digit Jalali year of a statement."""
+    moment = to_tehran(timestamp)
+    year, month, day = to_jalali(moment.date())
     return f"{year % 100:02}-{month:02}-{day:02} {moment:%H:%M:%S}"
 
 
-def jalali(day: date) -> tuple[int, int, int]:
-    """Year, month and day in the Jalali calendar, by its 33-year cycle (right from 1925 to 2088)."""
-    year, rest = 1304, (day - date(1925, 3, 21)).days
-    while rest >= (length := 366 if _is_leap(year) else 365):
-        year, rest = year + 1, rest - length
-    if rest < 186:
-        return year, rest // 31 + 1, rest % 31 + 1
-    return year, (rest - 186) // 30 + 7, (rest - 186) % 30 + 1
+def to_jalali(day: date) -> tuple[int, int, int]:
+    """Return year, month and day in the Jalali calendar, by its 33-year cycle (exact from 1925 to 2088)."""
+    year, days = 1304, (day - date(1925, 3, 21)).days
+    while days >= (year_length := 366 if _is_leap(year) else 365):
+        year, days = year + 1, days - year_length
+    if days < 186:
+        return year, days // 31 + 1, days % 31 + 1
+    return year, (days - 186) // 30 + 7, (days - 186) % 30 + 1
 
 
 def _is_leap(year: int) -> bool:

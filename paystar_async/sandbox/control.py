@@ -1,4 +1,4 @@
-"""The controls of a running sandbox: JSON under ``/_sandbox/``, the same that ``Sandbox`` does in process."""
+"""The controls of a running sandbox: JSON under ``/_sandbox/``, with the same functions as ``Sandbox`` in process."""
 
 import inspect
 import json
@@ -18,227 +18,239 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.describe.openapi import build_document
 from paystar_async.errors import PaystarError
 from paystar_async.sandbox.faults import KINDS, Fault
-from paystar_async.sandbox.pages.dashboard import dashboard
+from paystar_async.sandbox.pages.dashboard import dashboard_page
 from paystar_async.sandbox.requests import load_json
-from paystar_async.sandbox.responses import is_own, json_reply
+from paystar_async.sandbox.responses import is_same_origin, json_response
 from paystar_async.sandbox.settings import DESCRIPTIONS, MAX_RIAL, is_rial
 from paystar_async.sandbox.state import SandboxState
 from paystar_async.values.secret import Secret
 
-Wish = Mapping[str, Any]
+ControlBody = Mapping[str, Any]
 Handler = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
-MAX_ACCOUNT = 100
+MAX_ACCOUNT_CHARACTERS = 100
 """Characters of an account number or a hashid."""
 
 
-def accounts(world: SandboxState, _: Wish) -> object:
-    """The accounts it plays, as the constructors of the accounts take them; secrets and all, since they are play."""
-    gateway = _in_clear(world.gateway)
+def accounts(state: SandboxState, _: ControlBody) -> object:
+    """Return the sandbox's accounts as constructor arguments, with their secrets, which protect play money only."""
+    gateway = _reveal_account(state.gateway)
     return {
-        "application": _in_clear(world.application),
+        "application": _reveal_account(state.application),
         "gateway": {"id": gateway["id"], "sign_key": gateway["sign_key"]},
-        "wallet": _in_clear(world.wallet),
+        "wallet": _reveal_account(state.wallet),
     }
 
 
-def ledger(world: SandboxState, _: Wish) -> object:
-    """The executed transfers by track_id, each with how often."""
-    return {"transfers": {track_id: attrs.asdict(line) for track_id, line in world.ledger.items()}}
+def ledger(state: SandboxState, _: ControlBody) -> object:
+    """Return the executed transfers by track_id, each with its number of executions."""
+    return {"transfers": {track_id: attrs.asdict(line) for track_id, line in state.ledger.items()}}
 
 
-def stats(world: SandboxState, _: Wish) -> object:
-    """How many requests each endpoint saw, and how often each key was renewed."""
-    return world.stats
+def stats(state: SandboxState, _: ControlBody) -> object:
+    """Return the numbers of requests by endpoint and of refreshes by realm."""
+    return state.stats
 
 
-def people(world: SandboxState, _: Wish) -> object:
-    """Who exists, with their numbers."""
-    return {"people": [attrs.asdict(person) for person in world.people]}
+def people(state: SandboxState, _: ControlBody) -> object:
+    """Return the people with accounts at the sandbox, with their numbers."""
+    return {"people": [attrs.asdict(person) for person in state.people]}
 
 
-def settings(world: SandboxState, wish: Wish) -> object:
-    """Read the settings, or set those that are named."""
-    world.settings.change(wish)
-    return world.settings.as_dict()
+def settings(state: SandboxState, body: ControlBody) -> object:
+    """Change the settings in the body, and return all settings."""
+    state.settings.change(body)
+    return state.settings.as_dict()
 
 
-def faults(world: SandboxState, _: Wish) -> object:
-    """The faults that are still to come, and the kinds there are."""
+def faults(state: SandboxState, _: ControlBody) -> object:
+    """Return the active faults and the kinds of fault."""
     return {
-        "faults": [attrs.asdict(fault) for fault in world.faults.ordered],
+        "faults": [attrs.asdict(fault) for fault in state.faults.active],
         "kinds": {name: kind.doc for name, kind in KINDS.items()},
     }
 
 
-def order_fault(world: SandboxState, wish: Wish) -> object:
-    """Order a fault: what ``Sandbox.fail`` takes."""
-    order = dict(wish)
-    if order.pop("clear", True) is not True:
+def add_fault(state: SandboxState, body: ControlBody) -> object:
+    """Activate a fault; the fields are the arguments of ``Sandbox.fail``."""
+    arguments = dict(body)
+    if arguments.pop("clear", True) is not True:
         raise ValueError("clear is true, or left out")
-    if "clear" in wish:
-        world.heal()
-    if order:
-        world.fail(**order)
-    return faults(world, {})
+    if "clear" in body:
+        state.heal()
+    if arguments:
+        state.fail(**arguments)
+    return faults(state, {})
 
 
-def heal(world: SandboxState, wish: Wish) -> object:
-    """Let nothing go wrong any more, or not what is named."""
-    world.heal(**wish)
-    return faults(world, {})
+def heal(state: SandboxState, body: ControlBody) -> object:
+    """Deactivate all faults, or those of an endpoint or a kind."""
+    state.heal(**body)
+    return faults(state, {})
 
 
-def requests(world: SandboxState, _: Wish) -> object:
-    """The last requests and their answers, newest first, secrets and personal values masked."""
+def requests(state: SandboxState, _: ControlBody) -> object:
+    """Return the last requests and responses, newest first, with secrets and personal values masked."""
     return {
         "requests": [
             {
-                "number": one.number,
-                "time": one.at,
-                "endpoint": one.row.id,
-                "fields": one.fields,
-                "faults": one.went_wrong,
-                "http": one.reply.http if one.reply else None,
-                "answer": one.answer,
+                "number": logged.number,
+                "time": logged.received_at,
+                "endpoint": logged.endpoint.id,
+                "fields": logged.masked_fields,
+                "faults": logged.fault_kinds,
+                "http": logged.response.http_status if logged.response else None,
+                "response": logged.masked_response,
             }
-            for one in world.journal.newest()
+            for logged in state.request_log.newest()
         ]
     }
 
 
-def orders(world: SandboxState, _: Wish) -> object:
-    """The payments, newest first, and where each stands."""
-    payments = world.bank.payments
+def orders(state: SandboxState, _: ControlBody) -> object:
+    """Return the payments and their status, newest first."""
+    payments = state.bank.payments
     return {
         "orders": [
             {
-                "order_id": one.asked.order_id,
-                "ref_num": one.ref_num,
-                "amount": one.asked.amount,
-                "status": str(payments.status(one)),
-                "opened": one.opened,
+                "order_id": payment.request.order_id,
+                "ref_num": payment.ref_num,
+                "amount": payment.request.amount,
+                "status": str(payments.status(payment)),
+                "opened": payment.opened,
             }
-            for one in payments.newest()
+            for payment in payments.newest()
         ]
     }
 
 
-def clock(world: SandboxState, wish: Wish) -> object:
-    """Put the clock forward; answers with its time."""
-    world.advance(wish["advance"])
-    return {"time": world.clock.time()}
+def clock(state: SandboxState, body: ControlBody) -> object:
+    """Put the clock forward and return its time."""
+    state.advance(body["advance"])
+    return {"time": state.clock.time()}
 
 
-def reset(world: SandboxState, _: Wish) -> object:
-    """Start over."""
-    world.reset()
+def reset(state: SandboxState, _: ControlBody) -> object:
+    """Restore the initial state; keep settings and clock."""
+    state.reset()
     return {}
 
 
-def pay(world: SandboxState, wish: Wish) -> object:
-    """Do what a payer does on the payment page; answers with the callback and where it goes."""
-    callback = world.come_back(str(wish["token"]), str(wish.get("choice", "pay")))
+def pay(state: SandboxState, body: ControlBody) -> object:
+    """Make the payer's choice on the payment page, and return the callback with its method and URL."""
+    callback = state.return_payer(str(body["token"]), str(body.get("choice", "pay")))
     return {
         "callback": callback.fields,
-        "method": "GET" if callback.by_get else "POST",
-        "url": callback.location if callback.by_get else callback.url,
+        "method": "GET" if callback.uses_get else "POST",
+        "url": callback.redirect_url if callback.uses_get else callback.url,
     }
 
 
-def balance(world: SandboxState, wish: Wish) -> object:
-    """Put money into an account."""
-    account, amount = wish["account"], wish["amount"]
-    if not isinstance(account, str) or not 0 < len(account) <= MAX_ACCOUNT or not is_rial(amount):
-        raise ValueError(f"account is a text of up to {MAX_ACCOUNT} characters, amount whole Rial, 0 to {MAX_RIAL}")
-    world.set_balance(account, amount)
+def balance(state: SandboxState, body: ControlBody) -> object:
+    """Set the balance of an account."""
+    account, amount = body["account"], body["amount"]
+    if not isinstance(account, str) or not 0 < len(account) <= MAX_ACCOUNT_CHARACTERS or not is_rial(amount):
+        account_rule = f"account is a text of up to {MAX_ACCOUNT_CHARACTERS} characters"
+        raise ValueError(f"{account_rule}, amount an integer in Rial, 0 to {MAX_RIAL}")
+    state.set_balance(account, amount)
     return {"account": account, "amount": amount}
 
 
-def _told(cls: type) -> dict[str, str]:
-    """The attributes of a class as its docstring tells them."""
+def _attribute_docs(cls: type) -> dict[str, str]:
+    """Return the attributes of a class with their descriptions from its docstring."""
     return dict(re.findall(r"^ {4}(\w+): (.+)$", inspect.getdoc(cls) or "", re.MULTILINE))
 
 
 @frozen
 class Control:
-    """One control.
+    """A control: a path under ``/_sandbox/`` with its action.
 
     Attributes:
-        method: how it is asked for.
-        name: the last part of its path.
-        act: does it, and gives the answer.
-        takes: the fields of its body, each with what it is; without one of them it does nothing.
-        needs: those it cannot do without.
-        example: a body.
+        method: the HTTP method.
+        name: last part of the path.
+        action: executes a request's body and returns the content of the response.
+        fields: field of the body → description; if there are any, the body must contain at least one.
+        required: names of the required fields.
+        example: an example body.
     """
 
     method: str
     name: str
-    act: Callable[[SandboxState, Wish], object]
-    takes: Mapping[str, str] = field(factory=dict[str, str])
-    needs: tuple[str, ...] = ()
-    example: Wish = field(factory=dict[str, Any])
+    action: Callable[[SandboxState, ControlBody], object]
+    fields: Mapping[str, str] = field(factory=dict[str, str])
+    required: tuple[str, ...] = ()
+    example: ControlBody = field(factory=dict[str, Any])
 
-    def check(self, wish: Wish) -> None:
-        """Refuse a body that names what is not taken, or lacks what is needed: nothing is passed over in silence."""
-        unknown = [name for name in wish if name not in self.takes]
-        missing = [name for name in self.needs if name not in wish]
+    def check(self, body: ControlBody) -> None:
+        """Check the fields of a body, so that no field is ignored silently.
+
+        Raises:
+            ValueError: a field is unknown or missing.
+        """
+        unknown = [name for name in body if name not in self.fields]
+        missing = [name for name in self.required if name not in body]
         example = json.dumps(self.example)
         if unknown:
-            known = f"the fields are {', '.join(self.takes)}" if self.takes else "it takes none"
+            known = f"the fields are {', '.join(self.fields)}" if self.fields else "it has no fields"
             raise ValueError(f"{self.name} has no field {unknown[0]!r:.60}; {known}")
         if missing:
             raise ValueError(f"{missing[0]} is missing; for example {example}")
-        if self.takes and not wish:
-            raise ValueError(f"nothing is asked for; for example {example}")
+        if self.fields and not body:
+            raise ValueError(f"the body has no fields; for example {example}")
 
 
-_ORDER = {**_told(Fault), "clear": "true: first let nothing go wrong any more"}
-_HEALED = {"endpoint": "only what was ordered for this row", "kind": "only this kind"}
-_PAY = {
-    "token": "what create answered with",
-    "choice": "pay; cancel or fail, which Paystar answers alike, with -98; expire: pay, and come back too late",
+_FAULT_FIELDS = {**_attribute_docs(Fault), "clear": "true: first deactivate all faults"}
+_HEAL_FIELDS = {"endpoint": "only the faults activated for this endpoint", "kind": "only this kind"}
+_PAY_FIELDS = {
+    "token": "the token from the create response",
+    "choice": "pay; cancel or fail, for which Paystar sends the same status, -98; expire: pay, and come back too late",
 }
-_BALANCE = {"account": "a deposit account, or the wallet by its hashid", "amount": "whole Rial"}
+_BALANCE_FIELDS = {"account": "a deposit account, or the wallet by its hashid", "amount": "integer, Rial"}
 
-_TELLING = (accounts, ledger, orders, requests, stats, people, settings, faults)
+_READ_ACTIONS = (accounts, ledger, orders, requests, stats, people, settings, faults)
 
 CONTROLS = (
-    *(Control("GET", act.__name__, act) for act in _TELLING),
+    *(Control("GET", action.__name__, action) for action in _READ_ACTIONS),
     Control("POST", "settings", settings, DESCRIPTIONS, example={"settle_seconds": 0}),
-    Control("POST", "faults", order_fault, _ORDER, example={"endpoint": "transfers.settle", "kind": "reset_after"}),
+    Control(
+        "POST", "faults", add_fault, _FAULT_FIELDS, example={"endpoint": "transfers.settle", "kind": "reset_after"}
+    ),
     Control("DELETE", "faults", heal),
-    Control("POST", "heal", heal, _HEALED, example={"kind": "reset_after"}),
+    Control("POST", "heal", heal, _HEAL_FIELDS, example={"kind": "reset_after"}),
     Control("POST", "clock", clock, {"advance": "seconds, 0 or more"}, ("advance",), {"advance": 86_400}),
     Control("POST", "reset", reset),
-    Control("POST", "pay", pay, _PAY, ("token",), {"token": "TOKEN", "choice": "pay"}),
+    Control("POST", "pay", pay, _PAY_FIELDS, ("token",), {"token": "TOKEN", "choice": "pay"}),
     Control(
-        "POST", "balance", balance, _BALANCE, ("account", "amount"), {"account": "0100123456789", "amount": 50_000}
+        "POST",
+        "balance",
+        balance,
+        _BALANCE_FIELDS,
+        ("account", "amount"),
+        {"account": "0100123456789", "amount": 50_000},
     ),
 )
 
 
-def control_routes(world: SandboxState) -> Iterator[Route]:
-    """The dashboard for a browser, the index for all else, and a route for each control."""
-    yield Route("/", _lead_home, methods=["GET"])
-    yield Route("/_sandbox", _home(world), methods=["GET"])
+def control_routes(state: SandboxState) -> Iterator[Route]:
+    """Yield the routes of the dashboard or index, of the OpenAPI document and of each control."""
+    yield Route("/", _redirect_to_dashboard, methods=["GET"])
+    yield Route("/_sandbox", _home_handler(state), methods=["GET"])
     yield exact_route("/_sandbox/openapi.json", _openapi, ["GET"])
     by_name: dict[str, dict[str, Handler]] = {}
     for control in CONTROLS:
-        by_name.setdefault(control.name, {})[control.method] = _handler(world, control)
+        by_name.setdefault(control.name, {})[control.method] = _control_handler(state, control)
     for name, handlers in by_name.items():
-        yield exact_route(f"/_sandbox/{name}", _by_method(handlers), list(handlers))
+        yield exact_route(f"/_sandbox/{name}", _dispatch_by_method(handlers), list(handlers))
 
 
 def exact_route(path: str, handler: Handler, methods: Sequence[str]) -> Route:
-    """Return a route for these methods alone: a HEAD that Starlette adds to a GET would carry the call out."""
+    """Return a route for these methods only: the HEAD that Starlette adds to a GET would execute the call."""
     route = Route(path, handler)
     route.methods = set(methods)
     return route
 
 
-def _by_method(handlers: Mapping[str, Handler]) -> Handler:
+def _dispatch_by_method(handlers: Mapping[str, Handler]) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
         return await handlers[request.method](request)
 
@@ -247,64 +259,68 @@ def _by_method(handlers: Mapping[str, Handler]) -> Handler:
 
 async def _openapi(request: HttpRequest) -> HttpResponse:
     server = {"url": f"{request.base_url}api", "description": "this sandbox"}
-    reply = json_reply(build_document(servers=[server]))
-    return HttpResponse(reply.body, reply.http, media_type=reply.media)
+    response = json_response(build_document(servers=[server]))
+    return HttpResponse(response.body, response.http_status, media_type=response.media_type)
 
 
-async def _lead_home(_: HttpRequest) -> HttpResponse:
+async def _redirect_to_dashboard(_: HttpRequest) -> HttpResponse:
     return RedirectResponse("/_sandbox/")
 
 
-def _home(world: SandboxState) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+def _home_handler(state: SandboxState) -> Handler:
+    """Return the handler that sends the dashboard to a browser and the index to other clients."""
+
     async def handle(request: HttpRequest) -> HttpResponse:
-        answer = dashboard(world, request) if "text/html" in request.headers.get("accept", "") else _index(request)
-        answer.headers["vary"] = "accept"
-        return answer
+        accepts_html = "text/html" in request.headers.get("accept", "")
+        response = dashboard_page(state, request) if accepts_html else _index(request)
+        response.headers["vary"] = "accept"
+        return response
 
     return handle
 
 
 def _index(request: HttpRequest) -> HttpResponse:
-    """What there is to ask for."""
+    """Return the list of the controls."""
     home = f"{request.base_url}_sandbox"
     controls = [
         {
             "method": control.method,
             "path": f"/_sandbox/{control.name}",
-            "does": inspect.getdoc(control.act),
+            "does": inspect.getdoc(control.action),
             "fields": {
-                name: f"{text}{' (needed)' if name in control.needs else ''}" for name, text in control.takes.items()
+                name: f"{description}{' (required)' if name in control.required else ''}"
+                for name, description in control.fields.items()
             },
-            "example": _example(control, home),
+            "example": _curl_command(control, home),
         }
         for control in CONTROLS
     ]
-    reply = json_reply({"controls": controls})
-    return HttpResponse(reply.body, media_type=reply.media)
+    response = json_response({"controls": controls})
+    return HttpResponse(response.body, media_type=response.media_type)
 
 
-def _example(control: Control, home: str) -> str:
-    body = ("-d", json.dumps(control.example)) if control.example else ()
-    return shlex.join(("curl", "-X", control.method, *body, f"{home}/{control.name}"))
+def _curl_command(control: Control, home: str) -> str:
+    data = ("-d", json.dumps(control.example)) if control.example else ()
+    return shlex.join(("curl", "-X", control.method, *data, f"{home}/{control.name}"))
 
 
-def _handler(world: SandboxState, control: Control) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+def _control_handler(state: SandboxState, control: Control) -> Handler:
     async def handle(request: HttpRequest) -> HttpResponse:
-        if request.method != "GET" and not is_own(request):
-            return PlainTextResponse("a page of another origin steers nothing here", 403)
+        if request.method != "GET" and not is_same_origin(request):
+            return PlainTextResponse("a page of another origin may not control this sandbox", 403)
         try:
-            wish = await _wish(request)
-            control.check(wish)
-            reply = json_reply(control.act(world, wish))
-        except (PaystarError, ValueError) as refusal:
-            reply = json_reply({"error": str(refusal)}, http=400)
-        return HttpResponse(reply.body, reply.http, media_type=reply.media)
+            body = await _read_body(request)
+            control.check(body)
+            response = json_response(control.action(state, body))
+        except (PaystarError, ValueError) as error:
+            response = json_response({"error": str(error)}, http_status=400)
+        return HttpResponse(response.body, response.http_status, media_type=response.media_type)
 
     return handle
 
 
-async def _wish(request: HttpRequest) -> Wish:
-    """The body as JSON, whatever content type it claims: curl -d says it is a form."""
+async def _read_body(request: HttpRequest) -> ControlBody:
+    """Parse the body as JSON, whatever its content type: curl -d labels JSON as a form."""
     raw = await request.body() if request.method == "POST" else b""
     try:
         body: object = load_json(raw or b"{}")
@@ -312,9 +328,9 @@ async def _wish(request: HttpRequest) -> Wish:
         body = None
     if not isinstance(body, dict):
         raise ValueError("send a JSON object")
-    return cast("Wish", body)
+    return cast("ControlBody", body)
 
 
-def _in_clear(account: Application | Gateway | Wallet) -> dict[str, Any]:
-    values = {one.name: getattr(account, one.name) for one in attrs.fields(type(account))}
+def _reveal_account(account: Application | Gateway | Wallet) -> dict[str, Any]:
+    values = {attribute.name: getattr(account, attribute.name) for attribute in attrs.fields(type(account))}
     return {name: value.reveal() if isinstance(value, Secret) else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""The sandbox in process: an engine that needs no network, and fails as a real one does."""
+"""The sandbox's engine: sends requests to a sandbox in this process, and fails as a network engine does."""
 
 from collections.abc import Callable, Mapping
 from urllib.parse import unquote, urlsplit
@@ -8,54 +8,56 @@ from starlette.types import ASGIApp, Message, Scope
 
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import NotSent, Unanswered
-from paystar_async.sandbox.app import put_connection
+from paystar_async.sandbox.app import set_connection
 from paystar_async.sandbox.state import SandboxState
 from paystar_async.table import TABLE
 from paystar_async.transport.engine import Headers
 
-_ROWS: Mapping[tuple[str, str], Endpoint] = {(row.method, f"/api{path}"): row for row in TABLE for path in row.paths}
+_ENDPOINTS: Mapping[tuple[str, str], Endpoint] = {
+    (endpoint.method, f"/api{path}"): endpoint for endpoint in TABLE for path in endpoint.paths
+}
 
 
-class _Exchange:
-    """One request and its answer, as the application sees them."""
+class _InProcessConnection:
+    """The connection of one request and the response received on it."""
 
-    connected = True
+    is_connected = True
 
-    def __init__(self, body: bytes, patience: float) -> None:
-        self.patience: float | None = patience
-        self.dropped = False
+    def __init__(self, request_body: bytes, client_timeout: float) -> None:
+        self.client_timeout: float | None = client_timeout
+        self.is_dropped = False
         self.status = 0
         self.headers: dict[str, str] = {}
-        self.answer = bytearray()
-        self._body = body
+        self.body = bytearray()
+        self._request_body = request_body
 
     async def drop(self) -> None:
-        """Break the connection instead of answering."""
-        self.dropped = True
+        """Break the connection instead of responding."""
+        self.is_dropped = True
 
     async def receive(self) -> Message:
-        return {"type": "http.request", "body": self._body, "more_body": False}
+        return {"type": "http.request", "body": self._request_body, "more_body": False}
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self.headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in message["headers"]}
         else:
-            self.answer += message.get("body", b"")
+            self.body += message.get("body", b"")
 
 
 class SandboxEngine:
-    """Brings requests to a sandbox in this process, whatever host they name.
+    """An engine that sends every request to a sandbox in this process, whatever host its URL names.
 
     Args:
-        world: the sandbox's state.
-        app: its application.
+        state: the sandbox's state.
+        app: the sandbox's ASGI application.
     """
 
     fences = True
 
-    def __init__(self, world: SandboxState, app: ASGIApp) -> None:
-        self._world, self._app = world, app
+    def __init__(self, state: SandboxState, app: ASGIApp) -> None:
+        self._state, self._app = state, app
 
     async def send(
         self,
@@ -66,33 +68,33 @@ class SandboxEngine:
         timeout: float,
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request and read its whole answer; see ``transport.engine.Engine``."""
-        scope = _scope(method, url, headers)
-        row = _ROWS.get((method, scope["path"].rstrip("/")))
+        """Send a request and return the whole response; see ``transport.engine.Engine``."""
+        scope = _make_scope(method, url, headers)
+        endpoint = _ENDPOINTS.get((method, scope["path"].rstrip("/")))
         if timeout <= 0:
             raise NotSent("no time left to connect to the sandbox")
-        if row is not None and self._world.faults.refuses(row):
+        if endpoint is not None and self._state.faults.refuses_connection(endpoint):
             raise NotSent("the sandbox refused the connection")
         if before_send is not None:
             before_send()
-        exchange = _Exchange(body or b"", timeout)
-        put_connection(scope, exchange)
-        # A request takes time, and so does its answer: others run meanwhile, and a cancelled call stops here.
+        connection = _InProcessConnection(body or b"", timeout)
+        set_connection(scope, connection)
+        # A network request yields before and after: other tasks run, and a cancelled call stops here.
         await anyio.lowlevel.checkpoint()
-        await self._app(scope, exchange.receive, exchange.send)
+        await self._app(scope, connection.receive, connection.send)
         await anyio.lowlevel.checkpoint()
-        if exchange.dropped:
-            raise Unanswered("the connection to the sandbox broke before an answer came")
-        if not exchange.status:
-            # What is left of a deadline has many digits, and %.3g alone would write 1234 as 1.23e+03.
-            raise Unanswered(f"no answer within {float(f'{timeout:.3g}'):g} s")
-        return exchange.status, exchange.headers, bytes(exchange.answer)
+        if connection.is_dropped:
+            raise Unanswered("the connection to the sandbox broke before a response")
+        if not connection.status:
+            # A remaining deadline has many digits, and %.3g alone would write 1234 as 1.23e+03.
+            raise Unanswered(f"no response within {float(f'{timeout:.3g}'):g} s")
+        return connection.status, connection.headers, bytes(connection.body)
 
     async def aclose(self) -> None:
-        """Nothing is held."""
+        """Do nothing: the engine holds no resources."""
 
 
-def _scope(method: str, url: str, headers: Headers) -> Scope:
+def _make_scope(method: str, url: str, headers: Headers) -> Scope:
     parts = urlsplit(url)
     return {
         "type": "http",

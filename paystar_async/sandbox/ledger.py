@@ -1,4 +1,4 @@
-"""The book transfers are entered in: who has how much, what was asked for, and what became of it."""
+"""The sandbox ledger: executed transfers, account balances and statements."""
 
 import random
 import string
@@ -15,56 +15,69 @@ from paystar_async.clock import Clock
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
-from paystar_async.sandbox.clock import jalali_text, tehran
+from paystar_async.sandbox.clock import format_jalali, to_tehran
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings
 
-Asked = TypeVar("Asked", Transfer, WalletTransfer)
+AnyTransfer = TypeVar("AnyTransfer", Transfer, WalletTransfer)
 
-INSUFFICIENT = 9
-_LETTERS = string.digits + string.ascii_lowercase
-_FAILING_ENDING = 999
+INSUFFICIENT_BALANCE = 9
+_ID_CHARACTERS = string.digits + string.ascii_lowercase
+_FAILING_REMAINDER = 999
 
 
-def short_name(dice: random.Random, length: int = 10) -> str:
-    """A name such as the service gives: digits and small letters."""
-    return "".join(dice.choices(_LETTERS, k=length))
+def random_id(rng: random.Random, length: int = 10) -> str:
+    """Return an id such as Paystar issues: digits and lowercase letters."""
+    return "".join(rng.choices(_ID_CHARACTERS, k=length))
 
 
 @define(kw_only=True, eq=False)
-class Entry(Generic[Asked]):
-    """One executed transfer: what was asked for, which number it had in its request, and how far it is."""
+class LedgerEntry(Generic[AnyTransfer]):
+    """An executed transfer.
+
+    Attributes:
+        hashid: the bank's id of the transfer.
+        account: the account that paid: a deposit account or the wallet.
+        transfer: the transfer as requested.
+        position: its position in its request, from 1.
+        executed_at: seconds since 1970.
+        status: ``pending``, ``success`` or ``failed``.
+        message: text for the status.
+        ref_code: the bank's reference, once the transfer has succeeded.
+    """
 
     hashid: str
     account: str
-    asked: Asked
-    number: int
-    at: float
+    transfer: AnyTransfer
+    position: int
+    executed_at: float
     status: str = "pending"
     message: str = "در انتظار پردازش بانک"
     ref_code: str | None = None
 
     @cached_property
-    def sent(self) -> Mapping[str, object]:
-        """What was asked for, field by field."""
-        return {one.name: getattr(self.asked, one.name) for one in fields_of(type(self.asked))}
+    def transfer_fields(self) -> Mapping[str, object]:
+        """The transfer as a mapping of its fields."""
+        return {
+            model_field.name: getattr(self.transfer, model_field.name) for model_field in fields_of(type(self.transfer))
+        }
 
     @property
-    def fails(self) -> bool:
-        """Whether the bank will turn it down: an amount that ends in 999 asks for that."""
-        return self.asked.amount % 1000 == _FAILING_ENDING
+    def will_fail(self) -> bool:
+        """True if the bank will return the transfer: its amount ends in 999."""
+        return self.transfer.amount % 1000 == _FAILING_REMAINDER
 
 
 @frozen(kw_only=True)
-class Line:
-    """What the ledger holds of a track_id.
+class LedgerLine:
+    """The ledger's summary of one track_id.
 
     Attributes:
-        count: how often it was executed; more than 1 is money paid twice.
-        requests: how often it was asked for.
+        count: executions; more than 1 is money paid twice.
+        requests: requests that named the track_id.
         amount: Rial, of one execution.
-        account: where the money left: a deposit account or the wallet.
-        status: what became of it.
+        account: the account that paid: a deposit account or the wallet.
+        status: status of the last execution.
     """
 
     count: int
@@ -74,185 +87,193 @@ class Line:
     status: str
 
 
-class TransferLedger(Generic[Asked]):
-    """Transfers, and the accounts they leave.
+class TransferLedger(Generic[AnyTransfer]):
+    """Executed transfers and the accounts that pay them.
 
     Args:
-        clock: when things settle.
-        settings: how long they take, and what an account opens with.
-        dice: where names and bank references come from.
-        opening: Rial in an account when it is first used.
+        clock: clock for settlement.
+        settings: settlement time and opening balances.
+        rng: source of ids and bank references.
+        opening_balance: returns the Rial in an account when it is first used.
     """
 
     def __init__(
-        self, clock: Clock, settings: Settings, dice: random.Random, opening: Callable[[Settings], int]
+        self, clock: Clock, settings: Settings, rng: random.Random, opening_balance: Callable[[Settings], int]
     ) -> None:
-        self._clock, self._settings, self._dice, self._opening = clock, settings, dice, opening
+        self._clock, self._settings, self._rng, self._opening_balance = clock, settings, rng, opening_balance
         self._balances: dict[str, int] = {}
-        self._entries: list[Entry[Asked]] = []
-        self._by_account: defaultdict[str, list[Entry[Asked]]] = defaultdict(list)
-        self._by_track_id: defaultdict[str, list[Entry[Asked]]] = defaultdict(list)
+        self._entries: list[LedgerEntry[AnyTransfer]] = []
+        self._by_account: defaultdict[str, list[LedgerEntry[AnyTransfer]]] = defaultdict(list)
+        self._by_track_id: defaultdict[str, list[LedgerEntry[AnyTransfer]]] = defaultdict(list)
         self._requests: Counter[str] = Counter()
-        self._open: list[tuple[float, int, Entry[Asked]]] = []
-        self._order = count()
+        self._pending: list[tuple[float, int, LedgerEntry[AnyTransfer]]] = []
+        self._sequence = count()
 
     def balance(self, account: str) -> int:
-        """Rial in an account; the first look opens it."""
-        self._settle()
-        return self._balances.setdefault(account, self._opening(self._settings))
+        """Return the Rial in an account; the first call opens the account."""
+        self._settle_due()
+        return self._balances.setdefault(account, self._opening_balance(self._settings))
 
     def set_balance(self, account: str, amount: int) -> None:
-        """Put so many Rial into an account."""
+        """Set an account's balance to ``amount`` Rial."""
         self._balances[account] = amount
 
-    def has(self, account: str) -> bool:
-        """Whether the account was opened."""
-        return account in self._balances
-
-    def accounts(self) -> Mapping[str, int]:
-        """The accounts that were opened, with the Rial in each."""
-        self._settle()
+    def balances(self) -> Mapping[str, int]:
+        """Return the open accounts with the Rial in each."""
+        self._settle_due()
         return dict(self._balances)
 
-    def times(self, track_id: str) -> int:
-        """How often a track_id was executed."""
+    def execution_count(self, track_id: str) -> int:
+        """Return how many times a track_id was executed."""
         return len(self._by_track_id.get(track_id, ()))
 
-    def first(self, track_id: str) -> Entry[Asked] | None:
-        """The first transfer of this track_id."""
-        self._settle()
+    def first_entry(self, track_id: str) -> LedgerEntry[AnyTransfer] | None:
+        """Return the first transfer with a track_id, or None."""
+        self._settle_due()
         entries = self._by_track_id.get(track_id)
         return entries[0] if entries else None
 
-    def newest(self, account: str | None = None, track_id: str | None = None) -> Iterator[Entry[Asked]]:
-        """The transfers of an account, of a track_id, of both or all; newest first."""
-        self._settle()
+    def newest(self, account: str | None = None, track_id: str | None = None) -> Iterator[LedgerEntry[AnyTransfer]]:
+        """Return an iterator over the transfers of an account, a track_id, both or all, newest first."""
+        self._settle_due()
         if track_id is not None:
-            chosen = self._by_track_id.get(track_id, [])
-            return (entry for entry in reversed(chosen) if account in (None, entry.account))
+            entries = self._by_track_id.get(track_id, [])
+            return (entry for entry in reversed(entries) if account in (None, entry.account))
         return reversed(self._entries if account is None else self._by_account.get(account, []))
 
-    def ledger(self) -> Iterator[tuple[str, Line]]:
-        """What was executed, by track_id."""
-        self._settle()
+    def lines(self) -> Iterator[tuple[str, LedgerLine]]:
+        """Yield each executed track_id with its summary."""
+        self._settle_due()
         for track_id, entries in list(self._by_track_id.items()):
             yield (
                 track_id,
-                Line(
+                LedgerLine(
                     count=len(entries),
                     requests=self._requests[track_id],
-                    amount=entries[0].asked.amount,
+                    amount=entries[0].transfer.amount,
                     account=entries[0].account,
                     status=entries[-1].status,
                 ),
             )
 
-    def enter(self, asked: Sequence[Asked], account_of: Callable[[Asked], str]) -> list[Entry[Asked] | None]:
-        """Execute transfers, all of the new ones or none; raises Refusal when an account does not cover them.
+    def execute(
+        self, transfers: Sequence[AnyTransfer], account_of: Callable[[AnyTransfer], str]
+    ) -> list[LedgerEntry[AnyTransfer] | None]:
+        """Execute transfers: all new ones or none.
 
-        With ``partial_execution`` those before the one that is not covered are executed all the same.
-
-
-        A track_id that is known answers with its first transfer, and is not paid again.
+        A track_id that was executed before returns its first transfer and is not paid again. With the setting
+        ``partial_execution``, the transfers before an uncovered one are executed.
 
         Args:
-            asked: the transfers, each with a track_id of its own.
-            account_of: the account a transfer leaves.
+            transfers: the transfers, each with another track_id.
+            account_of: returns the account that pays a transfer.
 
         Returns:
-            For each, its entry; None where its track_id belongs to a transfer with other contents.
+            The entry of each transfer; None if its track_id belongs to a transfer with other contents.
+
+        Raises:
+            Refusal: an account does not cover the transfers.
         """
-        self._requests.update(item.track_id for item in asked)
-        fresh = [(number, item) for number, item in enumerate(asked, 1) if self._is_fresh(item)]
+        self._requests.update(transfer.track_id for transfer in transfers)
+        new_transfers = [
+            (position, transfer) for position, transfer in enumerate(transfers, 1) if self._is_new(transfer)
+        ]
         if self._settings.partial_execution:
-            for number, item in fresh:
-                self._take([(account_of(item), item.amount)])
-                self._enter(account_of(item), item, number)
+            for position, transfer in new_transfers:
+                self._debit([(account_of(transfer), transfer.amount)])
+                self._append(account_of(transfer), transfer, position)
         else:
-            self._take((account_of(item), item.amount) for _, item in fresh)
-            for number, item in fresh:
-                self._enter(account_of(item), item, number)
-        self._settle()
-        return [self._known(item) for item in asked]
+            self._debit((account_of(transfer), transfer.amount) for _, transfer in new_transfers)
+            for position, transfer in new_transfers:
+                self._append(account_of(transfer), transfer, position)
+        self._settle_due()
+        return [self._find_same(transfer) for transfer in transfers]
 
     def make_track_id(self) -> str:
-        """Return a name for a transfer that came without a track_id."""
-        return short_name(self._dice)
+        """Return a track_id for a transfer that came without one."""
+        return random_id(self._rng)
 
-    def _is_fresh(self, item: Asked) -> bool:
-        first = self.first(item.track_id)
-        return first is None or (self._settings.repeats_execute and first.asked == item)
+    def _is_new(self, transfer: AnyTransfer) -> bool:
+        first = self.first_entry(transfer.track_id)
+        return first is None or (self._settings.repeats_execute and first.transfer == transfer)
 
-    def _known(self, item: Asked) -> Entry[Asked] | None:
-        first = self._by_track_id[item.track_id][0]
-        return first if first.asked == item else None
+    def _find_same(self, transfer: AnyTransfer) -> LedgerEntry[AnyTransfer] | None:
+        first = self._by_track_id[transfer.track_id][0]
+        return first if first.transfer == transfer else None
 
-    def _take(self, needs: Iterable[tuple[str, int]]) -> None:
-        total: Counter[str] = Counter()
-        for account, amount in needs:
-            total[account] += amount
-        if any(amount > self.balance(account) for account, amount in total.items()):
-            raise Refusal(INSUFFICIENT)
-        for account, amount in total.items():
+    def _debit(self, debits: Iterable[tuple[str, int]]) -> None:
+        totals: Counter[str] = Counter()
+        for account, amount in debits:
+            totals[account] += amount
+        if any(amount > self.balance(account) for account, amount in totals.items()):
+            raise Refusal(INSUFFICIENT_BALANCE)
+        for account, amount in totals.items():
             self._balances[account] -= amount
 
-    def _enter(self, account: str, item: Asked, number: int) -> None:
-        entry = Entry[Asked](
-            hashid=short_name(self._dice),
+    def _append(self, account: str, transfer: AnyTransfer, position: int) -> None:
+        entry = LedgerEntry[AnyTransfer](
+            hashid=random_id(self._rng),
             account=account,
-            asked=item,
-            number=number,
-            at=self._clock.time(),
+            transfer=transfer,
+            position=position,
+            executed_at=self._clock.time(),
         )
         self._entries.append(entry)
         self._by_account[account].append(entry)
-        self._by_track_id[item.track_id].append(entry)
-        heappush(self._open, (self._clock.monotonic() + self._settings.settle_seconds, next(self._order), entry))
+        self._by_track_id[transfer.track_id].append(entry)
+        due_at = self._clock.monotonic() + self._settings.settle_seconds
+        heappush(self._pending, (due_at, next(self._sequence), entry))
 
-    def _settle(self) -> None:
-        """Bring to an end what is due: there is no clockwork, whoever looks moves the hands."""
+    def _settle_due(self) -> None:
+        """Settle pending transfers that are due; called by every method, since the sandbox runs no timer."""
         now = self._clock.monotonic()
-        while self._open and self._open[0][0] <= now:
-            entry = heappop(self._open)[2]
-            if entry.fails:
+        while self._pending and self._pending[0][0] <= now:
+            entry = heappop(self._pending)[2]
+            if entry.will_fail:
                 entry.status, entry.message = "failed", "انتقال توسط بانک مقصد برگشت داده شد"
-                self._balances[entry.account] += entry.asked.amount
+                self._balances[entry.account] += entry.transfer.amount
             else:
                 entry.status, entry.message = "success", "انتقال با موفقیت انجام شد"
-                entry.ref_code = "".join(self._dice.choices(string.digits, k=12))
+                entry.ref_code = "".join(self._rng.choices(string.digits, k=12))
 
 
-_MONTH = 30 * 86_400
+_MONTH_SECONDS = 30 * 86_400
 
 StatementLine = tuple[float, dict[str, object]]
-"""When it was, and the line itself."""
+"""Seconds since 1970, and the line."""
 
 
-def statement(lines: Iterable[StatementLine], first: str, last: str) -> list[dict[str, object]]:
-    """The lines from one day to another, both included, oldest first; days are Gregorian ``YYYY-MM-DD``."""
-    return [line for at, line in sorted(lines, key=lambda line: line[0]) if first <= f"{tehran(at):%Y-%m-%d}" <= last]
+def select_lines(lines: Iterable[StatementLine], first_day: str, last_day: str) -> list[dict[str, object]]:
+    """Return the lines between two days, both included, oldest first; days are Gregorian ``YYYY-MM-DD``."""
+    return [
+        line
+        for timestamp, line in sorted(lines, key=lambda line: line[0])
+        if first_day <= f"{to_tehran(timestamp):%Y-%m-%d}" <= last_day
+    ]
 
 
-def debits(entries: Iterable[Entry[Transfer]]) -> Iterator[StatementLine]:
-    """What went out; a transfer that came back is not in it."""
+def debit_lines(entries: Iterable[LedgerEntry[Transfer]]) -> Iterator[StatementLine]:
+    """Yield a debit for each transfer that was not returned."""
     for entry in entries:
         if entry.status != "failed":
-            note = f"انتقال {entry.asked.track_id}"
-            yield entry.at, _line(entry.at, debit=entry.asked.amount, trace=entry.hashid, note=note)
+            note = f"انتقال {entry.transfer.track_id}"
+            line = _statement_line(entry.executed_at, debit=entry.transfer.amount, trace=entry.hashid, note=note)
+            yield entry.executed_at, line
 
 
-def earlier_credits(dice: random.Random, opened_at: float) -> Iterator[StatementLine]:
-    """Three sums that came in during the month before."""
+def earlier_credit_lines(rng: random.Random, started_at: float) -> Iterator[StatementLine]:
+    """Yield three credits of the month before the sandbox started."""
     for number in range(1, 4):
-        at = opened_at - dice.uniform(0, _MONTH)
-        yield at, _line(at, credit=dice.randrange(1_000_000, 500_000_000, 10_000), trace=f"seed{number}", note="واریز")
+        timestamp = started_at - rng.uniform(0, _MONTH_SECONDS)
+        credit = rng.randrange(1_000_000, 500_000_000, 10_000)
+        yield timestamp, _statement_line(timestamp, credit=credit, trace=f"seed{number}", note="واریز")
 
 
-def _line(at: float, *, trace: str, note: str, credit: int = 0, debit: int = 0) -> dict[str, object]:
+def _statement_line(timestamp: float, *, trace: str, note: str, credit: int = 0, debit: int = 0) -> dict[str, object]:
     return {
         "credit_amount": credit,
         "debit_amount": debit,
         "transaction_trace": trace,
-        "transaction_date_time": jalali_text(at),
+        "transaction_date_time": format_jalali(timestamp),
         "additional": {"additionalInfo2": note},
     }

@@ -1,4 +1,4 @@
-"""Payments at the gateway: from the token to the callback, and what verify and inquiry find."""
+"""Payments of the sandbox's gateway: creation, the payer's choice, the callback, verification and status."""
 
 import hashlib
 import random
@@ -11,43 +11,50 @@ from attrs import define, field
 
 from paystar_async.clock import Clock
 from paystar_async.models.gateway import CreatePayment, GatewayStatus
-from paystar_async.sandbox.ledger import short_name
+from paystar_async.sandbox.ledger import random_id
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.test_data import Person
 from paystar_async.values.mask import mask_card
 
-TOKEN_USED, ABOVE_CEILING, UNKNOWN_REF_NUM, ALREADY_VERIFIED, MISMATCH, NOT_VERIFIABLE = -3, -4, -5, -6, -7, -8
-PAID, NOT_PAID = 1, -98
-BY_GET = 1
+TOKEN_USED, ABOVE_CEILING, UNKNOWN_REF_NUM, ALREADY_VERIFIED, PARAMETER_MISMATCH, NOT_VERIFIABLE = (
+    -3,
+    -4,
+    -5,
+    -6,
+    -7,
+    -8,
+)
+STATUS_PAID, STATUS_NOT_PAID = 1, -98
+METHOD_GET = 1
 
 
-class Choice(StrEnum):
-    """What the payer does on the payment page."""
+class PayerChoice(StrEnum):
+    """A payer's action on the payment page."""
 
     PAY = "pay"
     CANCEL = "cancel"
-    """Turns back. Paystar tells this and ``fail`` alike: status -98, and nothing of a card."""
+    """Turn back. Paystar reports this and ``fail`` alike: status -98, without card fields."""
     FAIL = "fail"
-    """Is declined by the bank; to the shop no different from ``cancel``."""
+    """The bank declines the card; the shop cannot tell this from ``cancel``."""
     EXPIRE = "expire"
-    """Pays, and comes back when the time to verify is over: the money goes back."""
+    """Pay, and come back after the time to verify: the money is returned."""
 
 
 @define(kw_only=True, eq=False)
 class Payment:
-    """One payment: what was asked for, and what its payer did."""
+    """A payment: the request that created it and what its payer did."""
 
-    asked: CreatePayment
+    request: CreatePayment
     token: str
     ref_num: str
     payment_amount: int
     opened: bool = False
-    choice: Choice | None = None
+    choice: PayerChoice | None = None
     created_at: float = 0.0
     """Seconds since 1970."""
     paid_at: float = 0.0
-    """On the monotonic clock; what time it was then is in ``payment_time``."""
+    """Seconds on the monotonic clock; ``payment_time`` holds the time of day."""
     payment_time: float = 0.0
     verified: bool = False
     transaction_id: str = ""
@@ -57,161 +64,180 @@ class Payment:
     ref_id: str = ""
 
     @property
-    def paid(self) -> bool:
-        """Whether its payer paid."""
-        return self.choice in (Choice.PAY, Choice.EXPIRE)
+    def is_paid(self) -> bool:
+        """True if the payer paid, in time or too late."""
+        return self.choice in (PayerChoice.PAY, PayerChoice.EXPIRE)
 
 
 @define
-class Callback:
-    """How the payer's browser comes back: which fields, by which method, to which address."""
+class CallbackRequest:
+    """The request with which the payer's browser returns to the shop."""
 
     fields: Mapping[str, str]
-    by_get: bool
+    uses_get: bool
     url: str = field(repr=False)
 
     @property
-    def location(self) -> str:
-        """The address with the fields in its query, behind what the merchant put there."""
+    def redirect_url(self) -> str:
+        """The callback URL with the fields appended to its query."""
         parts = urlsplit(self.url)
         query = "&".join(filter(None, (parts.query, urlencode(self.fields))))
         return urlunsplit(parts._replace(query=query))
 
 
-class Payments:
+class GatewayPayments:
     """Every payment of the gateway.
 
     Args:
-        clock: what the time to verify is measured by.
+        clock: clock for the time to verify.
         settings: the payer's fee, the ceiling, the time to verify.
-        dice: where tokens and numbers come from.
-        people: whose cards pay.
+        rng: source of tokens and numbers.
+        people: owners of the cards that pay.
     """
 
-    def __init__(self, clock: Clock, settings: Settings, dice: random.Random, people: tuple[Person, ...]) -> None:
-        self._clock, self._settings, self._dice, self._people = clock, settings, dice, people
+    def __init__(self, clock: Clock, settings: Settings, rng: random.Random, people: tuple[Person, ...]) -> None:
+        self._clock, self._settings, self._rng, self._people = clock, settings, rng, people
         self._by_token: dict[str, Payment] = {}
         self._by_ref_num: dict[str, Payment] = {}
 
-    def create(self, asked: CreatePayment) -> Payment:
-        """A new payment; raises Refusal above the ceiling."""
-        if asked.amount > self._settings.gateway_ceiling:
+    def create(self, request: CreatePayment) -> Payment:
+        """Create a payment.
+
+        Raises:
+            Refusal: the amount is above the ceiling.
+        """
+        if request.amount > self._settings.gateway_ceiling:
             raise Refusal(ABOVE_CEILING)
         payment = Payment(
-            asked=asked,
-            token=short_name(self._dice, 40),
-            ref_num=short_name(self._dice, 12),
-            payment_amount=asked.amount + self._settings.payer_fee,
+            request=request,
+            token=random_id(self._rng, 40),
+            ref_num=random_id(self._rng, 12),
+            payment_amount=request.amount + self._settings.payer_fee,
             created_at=self._clock.time(),
         )
         self._by_token[payment.token] = self._by_ref_num[payment.ref_num] = payment
         return payment
 
     def find(self, ref_num: object) -> Payment:
-        """The payment of a ref_num; raises Refusal when there is none."""
+        """Return the payment with a ref_num.
+
+        Raises:
+            Refusal: no payment has this ref_num.
+        """
         payment = self._by_ref_num.get(ref_num) if isinstance(ref_num, str) else None
         if payment is None:
             raise Refusal(UNKNOWN_REF_NUM)
         return payment
 
     def newest(self) -> Iterator[Payment]:
-        """Every payment, the last one first."""
+        """Return an iterator over every payment, newest first."""
         return reversed(self._by_ref_num.values())
 
-    def open(self, token: str, *, again: bool = False) -> Payment:
-        """Show the payment page; raises Refusal for an unknown token and one that was used.
+    def open_page(self, token: str, *, again: bool = False) -> Payment:
+        """Return the payment for its payment page and mark its token as used.
 
         Args:
-            token: what create answered with.
-            again: whether it is the page itself that asks, which may be shown again until its payer has chosen.
+            token: the token from the ``create`` response.
+            again: True for a request of the page itself, which may be shown again until its payer has chosen.
+
+        Raises:
+            Refusal: the token is unknown or was used before.
         """
-        payment = self._of_token(token)
+        payment = self._find_by_token(token)
         if payment.choice or (payment.opened and not again):
             raise Refusal(TOKEN_USED)
         payment.opened = True
         return payment
 
-    def choose(self, token: str, choice: Choice, card: str | None = None) -> Callback:
-        """Let the payer choose, once; raises Refusal when they chose before.
+    def apply_choice(self, token: str, choice: PayerChoice, card: str | None = None) -> CallbackRequest:
+        """Record the payer's choice and return the callback.
 
         Args:
-            token: what create answered with.
-            choice: what the payer does.
-            card: the number of the card that pays; somebody's of the sandbox by default.
+            token: the token from the ``create`` response.
+            choice: the payer's action.
+            card: number of the paying card; by default a card of one of the sandbox's people.
+
+        Raises:
+            Refusal: the token is unknown, or the payer has chosen before.
         """
-        payment = self._of_token(token)
+        payment = self._find_by_token(token)
         if payment.choice:
             raise Refusal(TOKEN_USED)
-        payment.opened, payment.choice, payment.transaction_id = True, choice, self._digits(9)
-        if payment.paid:
-            self._pay(payment, card)
-        return self._way_back(payment)
+        payment.opened, payment.choice, payment.transaction_id = True, choice, self._random_digits(9)
+        if payment.is_paid:
+            self._record_payment(payment, card)
+        return self._callback(payment)
 
-    def way_back(self, token: str) -> Callback | None:
-        """How the payer of a token comes back who has chosen already; None for everybody else."""
+    def find_callback(self, token: str) -> CallbackRequest | None:
+        """Return the callback of a token whose payer has chosen, or None."""
         payment = self._by_token.get(token)
-        return self._way_back(payment) if payment and payment.choice else None
+        return self._callback(payment) if payment and payment.choice else None
 
     def status(self, payment: Payment) -> GatewayStatus:
-        """Where a payment stands."""
+        """Return a payment's status."""
         match payment.choice:
             case None:
                 return GatewayStatus.INIT
-            case Choice.CANCEL:
+            case PayerChoice.CANCEL:
                 return GatewayStatus.CANCELLED
-            case Choice.FAIL:
+            case PayerChoice.FAIL:
                 return GatewayStatus.FAILED
             case _ if payment.verified:
                 return GatewayStatus.SUCCEED
             case _:
-                return GatewayStatus.UNVERIFIED if self._in_time(payment) else GatewayStatus.REVERSED
+                return GatewayStatus.UNVERIFIED if self._is_in_time(payment) else GatewayStatus.REVERSED
 
     def verify(self, payment: Payment, amount: int) -> int:
-        """Mark a payment as verified and return its price in Rial; raise Refusal when it cannot be verified."""
-        if amount != payment.asked.amount:
-            raise Refusal(MISMATCH)
+        """Mark a payment as verified and return its price in Rial.
+
+        Raises:
+            Refusal: the amount differs, or the payment was verified before or is too old.
+        """
+        if amount != payment.request.amount:
+            raise Refusal(PARAMETER_MISMATCH)
         if payment.verified:
             raise Refusal(ALREADY_VERIFIED)
-        if not self._in_time(payment):
+        if not self._is_in_time(payment):
             raise Refusal(NOT_VERIFIABLE)
         payment.verified = True
-        return payment.asked.amount + self._settings.price_fee
+        return payment.request.amount + self._settings.price_fee
 
-    def _of_token(self, token: str) -> Payment:
+    def _find_by_token(self, token: str) -> Payment:
         payment = self._by_token.get(token)
         if payment is None:
             raise Refusal(UNKNOWN_REF_NUM)
         return payment
 
-    def _in_time(self, payment: Payment) -> bool:
+    def _is_in_time(self, payment: Payment) -> bool:
         return self._clock.monotonic() - payment.paid_at <= self._settings.verify_seconds
 
-    def _pay(self, payment: Payment, card: str | None) -> None:
-        late = self._settings.verify_seconds + 1 if payment.choice is Choice.EXPIRE else 0
-        payment.paid_at, payment.payment_time = self._clock.monotonic() - late, self._clock.time() - late
-        card = payment.asked.card_number or card or self._dice.choice(self._people).card
+    def _record_payment(self, payment: Payment, card: str | None) -> None:
+        seconds_ago = self._settings.verify_seconds + 1 if payment.choice is PayerChoice.EXPIRE else 0
+        payment.paid_at = self._clock.monotonic() - seconds_ago
+        payment.payment_time = self._clock.time() - seconds_ago
+        card = payment.request.card_number or card or self._rng.choice(self._people).card
         payment.card_number = mask_card(card)
         payment.hashed_card_number = hashlib.sha256(card.encode()).hexdigest().upper()
-        payment.tracking_code, payment.ref_id = self._digits(6), self._digits(12)
+        payment.tracking_code, payment.ref_id = self._random_digits(6), self._random_digits(12)
 
-    def _way_back(self, payment: Payment) -> Callback:
-        method = payment.asked.callback_method
-        by_get = self._settings.default_callback_method == "GET" if method is None else method == BY_GET
-        return Callback(fields=callback_fields(payment), by_get=by_get, url=payment.asked.callback)
+    def _callback(self, payment: Payment) -> CallbackRequest:
+        method = payment.request.callback_method
+        uses_get = self._settings.default_callback_method == "GET" if method is None else method == METHOD_GET
+        return CallbackRequest(fields=callback_fields(payment), uses_get=uses_get, url=payment.request.callback)
 
-    def _digits(self, count: int) -> str:
-        return self._dice.choice("123456789") + "".join(self._dice.choices(string.digits, k=count - 1))
+    def _random_digits(self, count: int) -> str:
+        return self._rng.choice("123456789") + "".join(self._rng.choices(string.digits, k=count - 1))
 
 
 def callback_fields(payment: Payment) -> dict[str, str]:
-    """What the payer's browser brings back, every value a text."""
+    """Return the fields of the callback, every value a text."""
     fields = {
-        "status": str(PAID if payment.paid else NOT_PAID),
-        "order_id": payment.asked.order_id,
+        "status": str(STATUS_PAID if payment.is_paid else STATUS_NOT_PAID),
+        "order_id": payment.request.order_id,
         "ref_num": payment.ref_num,
         "transaction_id": payment.transaction_id,
     }
-    if payment.paid:
+    if payment.is_paid:
         fields |= {
             "card_number": payment.card_number,
             "hashed_card_number": payment.hashed_card_number,

@@ -1,4 +1,4 @@
-"""The last calls and their answers, shown with secrets and personal values masked."""
+"""The request log: the last calls and their responses, with secrets and personal values masked."""
 
 import json
 import re
@@ -11,127 +11,130 @@ from attrs import define, field
 
 from paystar_async.endpoint import Endpoint
 from paystar_async.models.base import fields_of
-from paystar_async.sandbox.authentication import Raw
-from paystar_async.sandbox.faults import Plan
-from paystar_async.sandbox.responses import Reply
+from paystar_async.sandbox.authentication import RawFields
+from paystar_async.sandbox.faults import FaultPlan
+from paystar_async.sandbox.responses import SandboxResponse
 from paystar_async.table import TABLE
 from paystar_async.values.kind import Kind
 from paystar_async.values.mask import described, scrub
 
-LENGTH = 50
-HIDDEN = "••••••••"
+MAX_LOGGED_REQUESTS = 50
+MASK = "••••••••"
 _SECRETS = frozenset(
     {"access_password", "password", "sign", "api_key", "refresh_token", "inquiry_key", "refresh_inquiry_key", "token"}
 )
 _PERSONAL = frozenset({"first_name", "last_name", "hashed_card_number", "mail"})
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}")
+_FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}")
 _PLAIN = frozenset({"application_id", "wallet_hashid", "hashid", "api_key_expire_date", "inquiry_key_expire_date"})
 
 
-def _kinds() -> Iterator[tuple[str, Kind]]:
-    for row in TABLE:
-        for model in (row.request, *(one.item for one in fields_of(row.request) if one.item)):
-            yield from ((one.name, one.kind) for one in fields_of(model) if one.kind and not one.item)
+def _iterate_field_types() -> Iterator[tuple[str, Kind]]:
+    for endpoint in TABLE:
+        items = (model_field.item for model_field in fields_of(endpoint.request) if model_field.item)
+        for model in (endpoint.request, *items):
+            for model_field in fields_of(model):
+                if model_field.kind and not model_field.item:
+                    yield model_field.name, model_field.kind
 
 
-_KINDS: Mapping[str, Kind] = dict(_kinds())
+_FIELD_TYPES: Mapping[str, Kind] = dict(_iterate_field_types())
 
 
 @define(eq=False)
 class LoggedRequest:
-    """A call and what it was answered.
+    """A call and its response.
 
     Attributes:
-        number: which it is since the sandbox began.
-        at: seconds since 1970, by the sandbox's clock.
-        row: the call.
-        raw: its fields as they arrived; in clear, so look at ``fields``.
-        went_wrong: the kinds of fault it met.
-        reply: the answer; None while there is none, and where none was sent.
+        number: number of the request since the sandbox started, from 1.
+        received_at: seconds since 1970, by the sandbox's clock.
+        endpoint: the called endpoint.
+        raw: the fields as received, not masked; ``masked_fields`` is for display.
+        fault_kinds: the kinds of the call's faults.
+        response: the response; None until it is sent, and if none is sent.
     """
 
     number: int
-    at: float
-    row: Endpoint
-    raw: Raw = field(repr=False)
-    went_wrong: tuple[str, ...] = ()
-    reply: Reply | None = field(default=None, repr=False)
+    received_at: float
+    endpoint: Endpoint
+    raw: RawFields = field(repr=False)
+    fault_kinds: tuple[str, ...] = ()
+    response: SandboxResponse | None = field(default=None, repr=False)
 
-    def meets(self, plan: Plan) -> None:
-        """Take down what goes wrong with it."""
-        self.went_wrong = tuple(str(fault.kind) for fault in (plan.latency, plan.style, plan.fault) if fault)
-
-    @property
-    def fields(self) -> object:
-        """What was sent, masked."""
-        return masked(self.raw, sent=True)
+    def record_faults(self, plan: FaultPlan) -> None:
+        """Record the kinds of the call's faults."""
+        self.fault_kinds = tuple(str(fault.kind) for fault in (plan.latency, plan.http_status, plan.failure) if fault)
 
     @property
-    def answer(self) -> object:
-        """What was answered, masked; what is no JSON is only described where it may hold part of an answer."""
-        if self.reply is None:
+    def masked_fields(self) -> object:
+        """The request's fields, masked."""
+        return mask_value(self.raw, is_request=True)
+
+    @property
+    def masked_response(self) -> object:
+        """The response's content, masked; truncated JSON is only described, for it may contain a secret."""
+        if self.response is None:
             return None
-        text = self.reply.body.decode(errors="replace")
-        if self.reply.media != "application/json":
+        text = self.response.body.decode(errors="replace")
+        if self.response.media_type != "application/json":
             return text
         try:
-            return masked(json.loads(text))
+            return mask_value(json.loads(text))
         except ValueError:
-            return f"{described(text)}, broken off"
+            return f"{described(text)}, truncated"
 
     @property
     def status(self) -> object:
-        """The envelope's status; None where there is none to read."""
-        answer = self.answer
-        return cast("Mapping[str, object]", answer).get("status") if isinstance(answer, dict) else None
+        """The envelope's status, or None for a response without an envelope."""
+        content = self.masked_response
+        return cast("Mapping[str, object]", content).get("status") if isinstance(content, dict) else None
 
 
 class RequestLog:
-    """Keeps the last calls."""
+    """The last ``MAX_LOGGED_REQUESTS`` calls."""
 
     def __init__(self) -> None:
-        self._kept: deque[LoggedRequest] = deque(maxlen=LENGTH)
-        self._numbers = count(1)
+        self._requests: deque[LoggedRequest] = deque(maxlen=MAX_LOGGED_REQUESTS)
+        self._sequence = count(1)
 
-    def begin(self, at: float, row: Endpoint, raw: Raw) -> LoggedRequest:
-        """A call has come."""
-        exchange = LoggedRequest(next(self._numbers), at, row, raw)
-        self._kept.append(exchange)
-        return exchange
+    def add(self, received_at: float, endpoint: Endpoint, raw: RawFields) -> LoggedRequest:
+        """Log a request and return its log entry."""
+        logged = LoggedRequest(next(self._sequence), received_at, endpoint, raw)
+        self._requests.append(logged)
+        return logged
 
     def newest(self) -> Iterator[LoggedRequest]:
-        """The calls that are kept, newest first."""
-        return reversed(self._kept)
+        """Return an iterator over the logged calls, newest first."""
+        return reversed(self._requests)
 
 
-def masked(value: object, name: str = "", *, sent: bool = False) -> Any:
-    """A value as it may be shown, field by field.
+def mask_value(value: object, name: str = "", *, is_request: bool = False) -> Any:
+    """Return a value for display, masked field by field.
 
     Args:
-        value: of a request or an answer.
-        name: the field it is the value of.
-        sent: whether it was sent: what the sandbox has no name for may be anything then, a secret too.
+        value: a value of a request or a response.
+        name: name of the value's field.
+        is_request: True for a request: a field with an unknown name may then contain a secret.
     """
     if isinstance(value, Mapping):
         fields = cast("Mapping[str, object]", value)
-        return {_shown(key): masked(one, key, sent=sent) for key, one in fields.items()}
+        return {_display_name(key): mask_value(item, key, is_request=is_request) for key, item in fields.items()}
     if isinstance(value, list):
-        return [masked(one, name, sent=sent) for one in cast("list[object]", value)]
+        return [mask_value(item, name, is_request=is_request) for item in cast("list[object]", value)]
     if value is None or value == "" or isinstance(value, bool):
         return value
     if name in _SECRETS:
-        return HIDDEN
-    kind = _KINDS.get(name)
-    if kind is not None:
-        shown = kind.mask(value)
-        return value if shown == repr(value) else shown
+        return MASK
+    field_type = _FIELD_TYPES.get(name)
+    if field_type is not None:
+        masked = field_type.mask(value)
+        return value if masked == repr(value) else masked
     if name in _PLAIN:
         return value
-    if sent or name in _PERSONAL:
+    if is_request or name in _PERSONAL:
         return described(value)
     return scrub(value) if isinstance(value, str) else value
 
 
-def _shown(name: str) -> str:
-    """A field's name, if it looks like one: a body that was read as a form makes a whole request a name."""
-    return name if _NAME.fullmatch(name) else "…"
+def _display_name(name: str) -> str:
+    """Return a field's name, or … for any other text: JSON parsed as a form makes the whole body a field name."""
+    return name if _FIELD_NAME.fullmatch(name) else "…"

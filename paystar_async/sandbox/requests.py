@@ -1,4 +1,4 @@
-"""From what arrived to a request value: the same classes the client sends check it here."""
+"""Request parsing: HTTP request → fields → the request classes that the client sends."""
 
 import json
 import re
@@ -10,22 +10,28 @@ from starlette.requests import Request as HttpRequest
 from paystar_async.endpoint import Endpoint, Realm
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import FieldInfo, fields_of
-from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST, Raw
-from paystar_async.sandbox.lenient import RECEIVED, ReceivedWalletTransfer, as_text, callback_method, whole_number
+from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST, RawFields
+from paystar_async.sandbox.lenient import (
+    REQUEST_CLASSES,
+    ReceivedWalletTransfer,
+    parse_callback_method,
+    to_integer,
+    to_text,
+)
 from paystar_async.sandbox.responses import Refusal
 
 Tree = dict[str, object]
 
 MAX_DEPTH = 32
-"""Levels of objects and lists in a body, or of brackets in a form's field name; calls need three."""
+"""Levels of objects and lists in a body, or of brackets in a form field's name; API calls need three."""
 
 
 class UnsupportedBody(Exception):
-    """A request whose body is of a kind that is not read here."""
+    """A request with a body of a content type that the sandbox does not parse."""
 
 
 async def read_fields(request: HttpRequest) -> dict[str, object]:
-    """Read the fields of a request: its query, its JSON body or its form; a body that cannot be read has none.
+    """Read a request's fields from its query, JSON body or form; return none for an unreadable body.
 
     Raises:
         UnsupportedBody: the body is a multipart form.
@@ -36,7 +42,7 @@ async def read_fields(request: HttpRequest) -> dict[str, object]:
     if content_type.startswith("multipart/"):
         raise UnsupportedBody
     if content_type.startswith("application/x-www-form-urlencoded"):
-        return unfold((await request.form()).multi_items())
+        return parse_form_fields((await request.form()).multi_items())
     try:
         body = load_json(await request.body())
     except (ValueError, RecursionError):
@@ -45,119 +51,123 @@ async def read_fields(request: HttpRequest) -> dict[str, object]:
 
 
 def load_json(body: bytes) -> object:
-    """Return what a JSON body holds.
+    """Return the value of a JSON body.
 
     Raises:
-        ValueError, RecursionError: it is no JSON, holds half a surrogate pair, or is nested too deep.
+        ValueError, RecursionError: the body is not JSON, contains half a surrogate pair, or is nested too deep.
     """
-    # Half a surrogate pair cannot be signed or answered with; json.loads takes it of bytes, and as an escape.
+    # Half a surrogate pair cannot be signed or sent back; json.loads accepts it as bytes and as an escape.
     text = body.decode(json.detect_encoding(body))
-    value: object = json.loads(text, parse_constant=_refuse_constant)
+    value: object = json.loads(text, parse_constant=_reject_constant)
     if "\\u" in text:
         json.dumps(value, ensure_ascii=False).encode()
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        _refuse_depth(value)
+        _check_depth(value)
     return value
 
 
-def _refuse_depth(value: object, depth: int = 0) -> None:
+def _check_depth(value: object, depth: int = 0) -> None:
     if depth > MAX_DEPTH:
         raise ValueError("nested too deep")
     if isinstance(value, dict | list):
         items = cast("dict[str, object] | list[object]", value)
-        for one in items.values() if isinstance(items, dict) else items:
-            _refuse_depth(one, depth + 1)
+        for item in items.values() if isinstance(items, dict) else items:
+            _check_depth(item, depth + 1)
 
 
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")
 
 
-def unfold(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
-    """Form fields as PHP writes them: ``transfers[0][amount]`` is the amount of the first transfer."""
+def parse_form_fields(pairs: Iterable[tuple[str, object]]) -> dict[str, object]:
+    """Parse form fields as PHP names them: ``transfers[0][amount]`` is the amount of the first transfer."""
     tree: Tree = {}
     for name, value in pairs:
         *path, last = re.findall(r"[^\[\]]+", name) or [name]
         if len(path) > MAX_DEPTH:
             path, last = [], name
         branch = tree
-        for step in path:
-            deeper = branch.setdefault(step, {})
-            branch = cast("Tree", deeper) if isinstance(deeper, dict) else {}
+        for key in path:
+            child = branch.setdefault(key, {})
+            branch = cast("Tree", child) if isinstance(child, dict) else {}
         branch[last] = value
-    return {name: _as_list(value) for name, value in tree.items()}
+    return {name: _lists_from_indexes(value) for name, value in tree.items()}
 
 
-def _as_list(value: object) -> object:
+def _lists_from_indexes(value: object) -> object:
     if not isinstance(value, dict):
         return value
-    branch = {name: _as_list(inner) for name, inner in cast("Tree", value).items()}
+    branch = {name: _lists_from_indexes(child) for name, child in cast("Tree", value).items()}
     return list(branch.values()) if all(name.isdecimal() for name in branch) else branch
 
 
-def request_class(row: Endpoint) -> type[Any]:
-    """Return the class that a row's requests are read as."""
-    return RECEIVED.get(row.request, row.request)
+def request_class(endpoint: Endpoint) -> type[Any]:
+    """Return the class that an endpoint's requests are parsed as."""
+    return REQUEST_CLASSES.get(endpoint.request, endpoint.request)
 
 
-def structure(row: Endpoint, raw: Raw, make_track_id: Callable[[], str]) -> dict[str, Any]:
-    """Return the values of ``request_class(row)``.
+def structure_request(endpoint: Endpoint, raw: RawFields, make_track_id: Callable[[], str]) -> dict[str, Any]:
+    """Return the constructor arguments of ``request_class(endpoint)``.
 
     Args:
-        row: the call.
-        raw: the fields as they arrived.
-        make_track_id: names a transfer that may come without a track_id, and does.
+        endpoint: the called endpoint.
+        raw: the fields as received.
+        make_track_id: returns a track_id for a transfer that may come without one, and does.
 
     Raises:
-        Refusal: with a message for each field that is wrong.
+        Refusal: fields are invalid; with a message for each.
     """
     values: dict[str, Any] = {}
-    wrong: dict[str, list[str]] = {}
-    for one in fields_of(request_class(row)):
-        if not one.sent or one.name == "extra":
+    errors: dict[str, list[str]] = {}
+    for model_field in fields_of(request_class(endpoint)):
+        name = model_field.name
+        if not model_field.sent or name == "extra":
             continue
-        given = _tidied(one, raw.get(one.name), make_track_id)
-        if given is None:
-            if one.required:
-                wrong[one.name] = [f"فیلد {one.name} الزامی است"]
+        value = _normalize(model_field, raw.get(name), make_track_id)
+        if value is None:
+            if model_field.required:
+                errors[name] = [f"فیلد {name} الزامی است"]
             continue
         try:
-            values[one.name] = given if one.kind is None else one.kind.convert(given, one.name)
-        except InvalidValue as refusal:
-            name = re.sub(r"\[(\d+)\]", r".\1", refusal.field)
-            wrong[name] = [f"فیلد {name} معتبر نیست"]
-    if wrong:
-        raise Refusal(INVALID_REQUEST if row.realm is Realm.GATEWAY else INVALID_INPUT, fields=wrong)
+            values[name] = value if model_field.kind is None else model_field.kind.convert(value, name)
+        except InvalidValue as error:
+            path = re.sub(r"\[(\d+)\]", r".\1", error.field)
+            errors[path] = [f"فیلد {path} معتبر نیست"]
+    if errors:
+        raise Refusal(INVALID_REQUEST if endpoint.realm is Realm.GATEWAY else INVALID_INPUT, fields=errors)
     return values
 
 
-def _tidied(one: FieldInfo, value: object, make_track_id: Callable[[], str]) -> object:
-    """Return a value as a lenient service reads it, or None where nothing was sent.
+def _normalize(model_field: FieldInfo, value: object, make_track_id: Callable[[], str]) -> object:
+    """Return a value as a lenient service reads it, or None for an empty value.
 
-    null, "" and an empty list that may be left out are nothing; numbers may be texts and texts numbers.
+    null, "" and an optional empty list are empty; numbers may be text and text may be numbers.
     """
-    if value is None or value == "" or (value == [] and one.item is not None and not one.required):
+    if value is None or value == "" or (value == [] and model_field.item is not None and not model_field.required):
         return None
-    if one.name == "callback_method":
-        return callback_method(value)
-    if one.item is not None and isinstance(value, list):
-        return [_tidied_item(one.item, item, make_track_id) for item in cast("list[object]", value)]
-    match one.kind.schema.get("type") if one.kind else None:
+    if model_field.name == "callback_method":
+        return parse_callback_method(value)
+    if model_field.item is not None and isinstance(value, list):
+        return [_normalize_item(model_field.item, item, make_track_id) for item in cast("list[object]", value)]
+    match model_field.kind.schema.get("type") if model_field.kind else None:
         case "integer":
-            return whole_number(value)
+            return to_integer(value)
         case "string":
-            return as_text(value)
+            return to_text(value)
         case _:
             return value
 
 
-def _tidied_item(cls: type, value: object, make_track_id: Callable[[], str]) -> object:
-    """Return an item's known fields, tidied; what may be left out and was is left out."""
+def _normalize_item(cls: type, value: object, make_track_id: Callable[[], str]) -> object:
+    """Return an item's known fields, normalized, without its empty optional fields."""
     if not isinstance(value, Mapping):
         return value
-    raw = cast("Raw", value)
-    values = {one.name: _tidied(one, raw.get(one.name), make_track_id) for one in fields_of(cls)}
+    raw = cast("RawFields", value)
+    values = {
+        model_field.name: _normalize(model_field, raw.get(model_field.name), make_track_id)
+        for model_field in fields_of(cls)
+    }
     if cls is ReceivedWalletTransfer and values["track_id"] is None:
         values["track_id"] = make_track_id()
-    optional = {one.name for one in fields_of(cls) if not one.required}
+    optional = {model_field.name for model_field in fields_of(cls) if not model_field.required}
     return {name: field for name, field in values.items() if field is not None or name not in optional}

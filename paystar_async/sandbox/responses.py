@@ -1,4 +1,4 @@
-"""What every answer is wrapped in, and what a refusal looks like."""
+"""Responses of the sandbox: the envelope of a success and of a refusal."""
 
 import json
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.settings import Settings
 
 
-def is_own(request: HttpRequest) -> bool:
-    """Whether a page of this very origin sends it, or a program: those name no origin."""
+def is_same_origin(request: HttpRequest) -> bool:
+    """Return True for a request from a page of this origin, or from a program, which sends no Origin header."""
     origin = request.headers.get("origin")
     return origin is None or urlsplit(origin).netloc.lower() == request.headers.get("host", "").lower()
 
 
 INVALID_ACCESS = "دسترسی نامعتبر"
-"""How a key is refused: with this message beside code 4 or 5, or with no code of its own."""
+"""Message of a refused key, beside code 4 or 5 or without a code."""
 
 # assumed: the reference shows "ok" for bank transfers and 1 for everything else.
 _SUCCESS: Mapping[str, str] = {"transfers": "ok"}
@@ -57,33 +57,34 @@ MESSAGES: Mapping[int | str, str] = {
 
 
 @frozen(kw_only=True)
-class Reply:
-    """An answer, ready to be sent."""
+class SandboxResponse:
+    """An HTTP response, ready to be sent."""
 
     body: bytes = field(repr=False)
-    http: int = 200
-    media: str = "application/json"
+    http_status: int = 200
+    media_type: str = "application/json"
     headers: Mapping[str, str] = field(factory=dict[str, str])
 
 
-def json_reply(content: object, *, http: int = 200) -> Reply:
-    """A JSON answer."""
-    return Reply(body=json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode(), http=http)
+def json_response(content: object, *, http_status: int = 200) -> SandboxResponse:
+    """Return ``content`` as a JSON response."""
+    body = json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+    return SandboxResponse(body=body, http_status=http_status)
 
 
-def success(row: Endpoint, data: object) -> Reply:
-    """The envelope of a call that went well."""
-    return json_reply({"status": _SUCCESS.get(row.service, 1), "message": MESSAGES[1], "data": data})
+def success_response(endpoint: Endpoint, data: object) -> SandboxResponse:
+    """Return ``data`` in the envelope of a successful call."""
+    return json_response({"status": _SUCCESS.get(endpoint.service, 1), "message": MESSAGES[1], "data": data})
 
 
 class Refusal(Exception):
-    """A call that is refused, or fails, as Paystar would answer it.
+    """A refused or failed call, with the status that Paystar would send.
 
     Args:
         status: the envelope's status.
-        message: its message; the status's own by default.
-        fields: field → messages, where single fields are refused.
-        http: the HTTP status, where it does not follow the setting.
+        message: the envelope's message; by default the one that belongs to the status.
+        fields: field → messages, if single fields are refused.
+        http_status: the HTTP status, if it does not follow the setting ``failure_http``.
     """
 
     def __init__(
@@ -92,19 +93,19 @@ class Refusal(Exception):
         message: str | None = None,
         *,
         fields: Mapping[str, list[str]] | None = None,
-        http: int | None = None,
+        http_status: int | None = None,
     ) -> None:
         super().__init__(status)
         self.status, self.fields = status, fields
-        self.http = 401 if status == _UNAUTHENTICATED else http  # assumed
-        self.message = message or MESSAGES.get(status) or MESSAGES.get(_plain(status)) or str(status)
+        self.http_status = 401 if status == _UNAUTHENTICATED else http_status  # assumed
+        self.message = message or MESSAGES.get(status) or MESSAGES.get(_without_offset(status)) or str(status)
 
-    def reply(self, settings: Settings, failure_http: int | None = None) -> Reply:
-        """Return the refusal's envelope.
+    def to_response(self, settings: Settings, failure_http: int | None = None) -> SandboxResponse:
+        """Return the refusal in its envelope.
 
         Args:
-            settings: how the sandbox behaves.
-            failure_http: the HTTP status of a refusal that has none of its own; the setting by default.
+            settings: the sandbox's settings.
+            failure_http: the HTTP status, if the refusal does not name one; by default ``settings.failure_http``.
         """
         envelope: dict[str, Any] = {"status": self.status, "message": self.message, "data": self.fields}
         if self.status == _UNAUTHENTICATED:
@@ -113,9 +114,9 @@ class Refusal(Exception):
                 "tag": settings.unauthenticated_tag,
                 "api_version": "v1",
             }
-        return json_reply(envelope, http=self.http or failure_http or settings.failure_http)
+        return json_response(envelope, http_status=self.http_status or failure_http or settings.failure_http)
 
 
-def _plain(status: int | str) -> int | str:
-    """A gateway code without the 100 it is sometimes lowered by."""
+def _without_offset(status: int | str) -> int | str:
+    """Return a gateway status without the -100 that some gateways add to it."""
     return status + 100 if isinstance(status, int) and status < -100 else status

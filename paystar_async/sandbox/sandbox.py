@@ -1,4 +1,4 @@
-"""The sandbox and the ways into it."""
+"""The Sandbox class: the sandbox's state with its ASGI application and its in-process engine."""
 
 from functools import cached_property
 
@@ -10,15 +10,15 @@ from paystar_async.sandbox.state import SandboxState
 
 
 class Sandbox(SandboxState):
-    """A Paystar to develop against: it keeps accounts, moves money, checks every signature – and fails on demand.
+    """A Paystar for development: it has accounts, moves play money, checks every signature and fails on demand.
 
-    In process, ``Paystar(..., engine=sandbox.engine())``; as a server, see ``paystar_async.sandbox.server``.
+    In process, use ``Paystar(..., engine=sandbox.engine())``; as a server, see ``paystar_async.sandbox.server``.
 
     Args:
-        seed: accounts, people, names and chances follow from it.
-        clock: what keys expire, transfers settle and answers are late by; its own by default.
-        key_life: seconds a key is good for.
-        settings: how it behaves, by name, such as ``default_callback_method="POST"``; see ``Settings``.
+        seed: seed of the accounts, people, ids and random faults.
+        clock: clock for key expiry, settlement and latency; by default a ``SandboxClock``.
+        key_life: seconds a key is valid.
+        settings: settings by name, such as ``default_callback_method="POST"``; see ``Settings``.
 
     Raises:
         ConfigurationError: a setting does not exist, or its value is not allowed.
@@ -30,5 +30,5 @@ class Sandbox(SandboxState):
         return make_app(self)
 
     def engine(self) -> SandboxEngine:
-        """An engine that brings requests here without a network."""
+        """Return an engine that sends requests to this sandbox without a network."""
         return SandboxEngine(self, self.app)

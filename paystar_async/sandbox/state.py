@@ -1,4 +1,4 @@
-"""All of the sandbox that can be seen and steered, without the ways in."""
+"""The state of a sandbox: bank, faults, request log, clock, and the methods that tests call to control them."""
 
 import random
 from collections import Counter
@@ -12,12 +12,12 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
-from paystar_async.sandbox.authentication import Raw
+from paystar_async.sandbox.authentication import RawFields
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.clock import SandboxClock
-from paystar_async.sandbox.faults import Fault, FaultKind, Faults
-from paystar_async.sandbox.ledger import Line
-from paystar_async.sandbox.payments import Callback, Choice
+from paystar_async.sandbox.faults import Fault, FaultInjector, FaultKind
+from paystar_async.sandbox.ledger import LedgerLine
+from paystar_async.sandbox.payments import CallbackRequest, PayerChoice
 from paystar_async.sandbox.request_log import LoggedRequest, RequestLog
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import MAX_SECONDS, Settings, is_number
@@ -25,39 +25,39 @@ from paystar_async.sandbox.test_data import Person
 
 
 @runtime_checkable
-class Advancing(Protocol):
-    """A clock that can be moved."""
+class AdjustableClock(Protocol):
+    """A clock that can be put forward."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass."""
+        """Put the clock forward."""
         ...
 
 
-MAX_TIME = 7_258_118_400.0
-"""Seconds since 1970 that the clock may show: the year 2200."""
+MAX_CLOCK_SECONDS = 7_258_118_400.0
+"""Latest time of the clock, in seconds since 1970: the year 2200."""
 
 
 class RunOnce:
-    """Something that is done once, whoever asks for it first."""
+    """A callable that runs its function on the first call only."""
 
-    def __init__(self, act: Callable[[], None]) -> None:
-        self._act: Callable[[], None] | None = act
+    def __init__(self, function: Callable[[], None]) -> None:
+        self._function: Callable[[], None] | None = function
 
     def __call__(self) -> None:
-        """Do it, unless it was done."""
-        act, self._act = self._act, None
-        if act is not None:
-            act()
+        """Run the function, unless it has run."""
+        function, self._function = self._function, None
+        if function is not None:
+            function()
 
 
 class SandboxState:
     """The state of a sandbox.
 
     Args:
-        seed: accounts, people, names and chances follow from it.
-        clock: what keys expire, transfers settle and answers are late by; its own by default.
-        key_life: seconds a key is good for.
-        settings: how it behaves, by name; see ``Settings``.
+        seed: seed of the accounts, people, ids and random faults.
+        clock: clock for key expiry, settlement and latency; by default a ``SandboxClock``.
+        key_life: seconds a key is valid.
+        settings: settings by name; see ``Settings``.
 
     Raises:
         ConfigurationError: a setting does not exist, or its value is not allowed.
@@ -71,44 +71,44 @@ class SandboxState:
         self.reset()
 
     def reset(self) -> None:
-        """Start over: first keys, full accounts, no transfers, no faults. Settings and clock stay."""
+        """Restore the initial state: first keys, opening balances, no transfers, no faults; keep settings and clock."""
         self.bank = Bank(seed=self._seed, clock=self.clock, key_life=self._key_life, settings=self.settings)
-        self.faults = Faults(random.Random(f"{self._seed}:faults"))
-        self.requests: Counter[str] = Counter()
-        self.journal = RequestLog()
-        self._late: list[tuple[float, int, RunOnce]] = []
-        self._order = count()
+        self.faults = FaultInjector(random.Random(f"{self._seed}:faults"))
+        self.request_counts: Counter[str] = Counter()
+        self.request_log = RequestLog()
+        self._scheduled: list[tuple[float, int, RunOnce]] = []
+        self._sequence = count()
 
     @property
     def application(self) -> Application:
-        """The application it plays, with its key of now."""
-        return self.bank.gatekeeper.application
+        """The application with its current key."""
+        return self.bank.authenticator.application
 
     @property
     def gateway(self) -> Gateway:
-        """The gateway it plays."""
-        return self.bank.gatekeeper.gateway
+        """The gateway."""
+        return self.bank.authenticator.gateway
 
     @property
     def wallet(self) -> Wallet:
-        """The wallet it plays, with its keys of now."""
-        return self.bank.gatekeeper.wallet
+        """The wallet with its current keys."""
+        return self.bank.authenticator.wallet
 
     @property
     def people(self) -> tuple[Person, ...]:
-        """Who exists."""
+        """The people with accounts at the sandbox."""
         return self.bank.people
 
     @property
-    def ledger(self) -> Mapping[str, Line]:
-        """The executed transfers by track_id, each with how often it was executed."""
-        self.catch_up()
+    def ledger(self) -> Mapping[str, LedgerLine]:
+        """The executed transfers by track_id, each with its number of executions."""
+        self.run_due()
         return self.bank.ledger()
 
     @property
     def stats(self) -> Mapping[str, Mapping[str, int]]:
-        """How many requests each endpoint saw, and how often each key was renewed."""
-        return {"requests": dict(self.requests), "refreshes": dict(self.bank.keys.refreshes)}
+        """Numbers of requests by endpoint and of refreshes by realm."""
+        return {"requests": dict(self.request_counts), "refreshes": dict(self.bank.keys.refreshes)}
 
     def fail(
         self,
@@ -122,17 +122,20 @@ class SandboxState:
         status: int | str = 0,
         envelope: bool = True,
     ) -> None:
-        """Let something go wrong; the first fault ordered that hits a call has it.
+        """Activate a fault; a call gets the oldest fault that applies to it.
 
         Args:
-            endpoint: the row it goes wrong at (``transfers.settle``); None for all.
-            kind: what goes wrong.
-            rate: for which part of the calls, 0 to 1.
-            times: how often; None until ``heal()``.
-            seconds: how late, or what Retry-After says.
-            executed: whether the call is carried out all the same, before anything goes wrong.
-            status: the status of kind ``status``.
-            envelope: whether ``server_error`` comes with an envelope.
+            endpoint: id of the affected endpoint (``transfers.settle``); None for all.
+            kind: kind of fault.
+            rate: share of the calls that are affected, 0 to 1.
+            times: number of calls to affect; None until ``heal()``.
+            seconds: delay, or the value of Retry-After.
+            executed: whether the call is executed before the fault.
+            status: status of kind ``status``.
+            envelope: whether ``server_error`` has an envelope.
+
+        Raises:
+            ConfigurationError: a value is not allowed, or too many faults are active.
         """
         fault = Fault(
             kind=kind,
@@ -144,71 +147,79 @@ class SandboxState:
             status=status,
             envelope=envelope,
         )
-        self.faults.order(fault)
+        self.faults.add(fault)
 
     def heal(self, endpoint: str | None = None, kind: FaultKind | str | None = None) -> None:
-        """Let nothing go wrong any more.
+        """Deactivate faults.
 
         Args:
-            endpoint: only what was ordered for this row; None for everything.
+            endpoint: only the faults activated for this endpoint; None for all.
             kind: only this kind of fault; None for all.
+
+        Raises:
+            ConfigurationError: the endpoint or the kind does not exist.
         """
-        order = Fault(kind=FaultKind.LATENCY if kind is None else kind, endpoint=endpoint)  # checks both
-        self.faults.clear(endpoint, None if kind is None else order.kind)
+        selection = Fault(kind=FaultKind.LATENCY if kind is None else kind, endpoint=endpoint)  # validates both
+        self.faults.clear(endpoint, None if kind is None else selection.kind)
 
     def advance(self, seconds: float) -> None:
         """Put the clock forward.
 
         Raises:
-            ConfigurationError: it is a clock that cannot be moved, or was to go back.
+            ConfigurationError: the clock cannot be put forward, or not by this number of seconds.
         """
         if not is_number(seconds):
             raise ConfigurationError(f"advance is a number of seconds, 0 to {MAX_SECONDS}, not {seconds!r:.60}")
-        if self.clock.time() + seconds > MAX_TIME:
+        if self.clock.time() + seconds > MAX_CLOCK_SECONDS:
             raise ConfigurationError("the clock would pass the year 2200", hint="start a new sandbox")
-        if not isinstance(self.clock, Advancing):
-            raise ConfigurationError("this clock cannot be moved", hint="a ManualClock can, or the sandbox's own")
+        if not isinstance(self.clock, AdjustableClock):
+            raise ConfigurationError(
+                "this clock cannot be moved", hint="use a ManualClock or the sandbox's default clock"
+            )
         self.clock.advance(seconds)
 
     def set_balance(self, account: str, amount: int) -> None:
-        """Put so many Rial into a deposit account, or into the wallet by its hashid."""
+        """Set the balance of a deposit account, or of the wallet by its hashid, to ``amount`` Rial."""
         self.bank.set_balance(account, amount)
 
-    def pay(self, token: str, choice: Choice | str = Choice.PAY) -> dict[str, str]:
-        """Do what a payer does on the payment page.
+    def pay(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> dict[str, str]:
+        """Make the payer's choice on the payment page.
 
         Args:
-            token: what create answered with, or the address of the payment page.
-            choice: ``pay``; ``cancel`` or ``fail``, which Paystar answers alike, with -98; or ``expire``: pay, and
-                come back too late to be verified.
+            token: the token from the ``create`` response, or the URL of the payment page.
+            choice: ``pay``; ``cancel`` or ``fail``, for which Paystar sends the same status, -98; or ``expire``: pay,
+                and come back too late to be verified.
 
         Returns:
-            What the payer's browser brings to the callback, every value a text.
-        """
-        return dict(self.come_back(token, choice).fields)
+            The fields of the callback, every value a text.
 
-    def come_back(self, token: str, choice: Choice | str = Choice.PAY) -> Callback:
-        """The same, with the method and the address the browser comes back by."""
-        shown = parse_qs(urlsplit(token).query).get("token", [token])[0]
+        Raises:
+            ConfigurationError: the choice does not exist, or the token cannot be paid.
+        """
+        return dict(self.return_payer(token, choice).fields)
+
+    def return_payer(self, token: str, choice: PayerChoice | str = PayerChoice.PAY) -> CallbackRequest:
+        """Make the payer's choice like ``pay``, and return the callback with its method and URL."""
+        token = parse_qs(urlsplit(token).query).get("token", [token])[0]
         try:
-            return self.bank.payments.choose(shown, Choice(choice))
+            return self.bank.payments.apply_choice(token, PayerChoice(choice))
         except ValueError:
-            raise ConfigurationError(f"no choice {choice!r:.60}", hint=f"one of {', '.join(Choice)}") from None
+            raise ConfigurationError(f"no choice {choice!r:.60}", hint=f"one of {', '.join(PayerChoice)}") from None
         except Refusal as refusal:
             message = refusal.message
-        raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is good for one payment")
+        raise ConfigurationError(f"this token cannot be paid: {message}", hint="a token is valid for one payment")
 
-    def saw(self, row: Endpoint, raw: Raw) -> LoggedRequest:
-        """Count a request, and keep it for those who want to look."""
-        self.requests[row.id] += 1
-        return self.journal.begin(self.clock.time(), row, raw)
+    def log_request(self, endpoint: Endpoint, raw: RawFields) -> LoggedRequest:
+        """Count a request and add it to the request log."""
+        self.request_counts[endpoint.id] += 1
+        return self.request_log.add(self.clock.time(), endpoint, raw)
 
-    def do_later(self, seconds: float, act: RunOnce) -> None:
-        """Have something done after so long, by whoever looks at the sandbox next."""
-        heappush(self._late, (self.clock.monotonic() + seconds, next(self._order), act))
+    def schedule(self, seconds: float, function: RunOnce) -> None:
+        """Schedule a function; the next ``run_due`` after ``seconds`` runs it."""
+        heappush(self._scheduled, (self.clock.monotonic() + seconds, next(self._sequence), function))
 
-    def catch_up(self) -> None:
-        """Do what was due meanwhile."""
+    def run_due(self) -> None:
+        """Run the scheduled functions that are due."""
         now = self.clock.monotonic()
-        while self._late and self._late[0][0] <= now:
-            heappop(self._late)[2]()
+        while self._scheduled and self._scheduled[0][0] <= now:
+            heappop(self._scheduled)[2]()

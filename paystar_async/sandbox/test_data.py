@@ -1,4 +1,4 @@
-"""An answer for a row the bank knows nothing of, read off its type: a new endpoint answers from its first day."""
+"""Test data: the sandbox's people, their accounts, and sample values for any response type."""
 
 import random
 import zlib
@@ -15,13 +15,13 @@ from paystar_async.values.card import is_valid_card
 from paystar_async.values.national_id import is_valid_national_id
 from paystar_async.values.secret import Secret
 
-_FIRST = ("علی", "زهرا", "رضا", "مریم", "حسین", "نرگس", "امیر", "سارا")
-_LAST = ("مرادی", "کریمی", "رضایی", "احمدی", "موسوی", "جعفری", "صادقی", "نوری")
+_FIRST_NAMES = ("علی", "زهرا", "رضا", "مریم", "حسین", "نرگس", "امیر", "سارا")
+_LAST_NAMES = ("مرادی", "کریمی", "رضایی", "احمدی", "موسوی", "جعفری", "صادقی", "نوری")
 
 
 @frozen(kw_only=True)
 class Person:
-    """Somebody with a mobile number, a bank card and an account."""
+    """A person with a mobile number, a bank card and an account."""
 
     first_name: str
     last_name: str
@@ -35,72 +35,88 @@ class Person:
 
 
 def make_iban(bank_id: str, account: str) -> str:
-    """The IBAN of an account, check digits computed (ISO 7064, mod 97-10)."""
+    """Return the IBAN of an account, with its check digits (ISO 7064, mod 97-10)."""
     digits = bank_id + "".join(filter(str.isdecimal, account))[-19:].zfill(19)
     return f"IR{98 - int(f'{digits}182700') % 97:02}{digits}"
 
 
-def account_of_iban(iban: str) -> str:
-    """The account number an IBAN of the sandbox was made from, without leading zeros."""
+def account_from_iban(iban: str) -> str:
+    """Return the account number in an IBAN of the sandbox, without leading zeros."""
     return iban[7:].lstrip("0") or "0"
 
 
-def owner_of(account: str, people: Sequence[Person]) -> tuple[str, str]:
-    """Who owns an IBAN: the person it was given to, somebody made up otherwise – the same one every time."""
+def find_owner(iban: str, people: Sequence[Person]) -> tuple[str, str]:
+    """Return first and last name of an IBAN's owner: the person it belongs to, or names derived from the IBAN."""
     for person in people:
-        if person.iban == account:
+        if person.iban == iban:
             return person.first_name, person.last_name
-    pick = zlib.crc32(account.encode())
-    return _FIRST[pick % len(_FIRST)], _LAST[pick // len(_FIRST) % len(_LAST)]
+    number = zlib.crc32(iban.encode())
+    return _FIRST_NAMES[number % len(_FIRST_NAMES)], _LAST_NAMES[number // len(_FIRST_NAMES) % len(_LAST_NAMES)]
 
 
 def make_people(seed: int, count: int = 6) -> tuple[Person, ...]:
-    """The people of a sandbox; the same for the same seed."""
-    dice = random.Random(f"{seed}:people")
-    return tuple(_person(dice, index) for index in range(count))
+    """Return the people of a sandbox; the same people for the same seed."""
+    rng = random.Random(f"{seed}:people")
+    return tuple(_make_person(rng, index) for index in range(count))
 
 
-def _person(dice: random.Random, index: int) -> Person:
-    bank = dice.choice([bank for bank in BANKS if bank.card_bins])
-    account = _digits(dice, 12, first="123456789")
+def _make_person(rng: random.Random, index: int) -> Person:
+    bank = rng.choice([bank for bank in BANKS if bank.card_bins])
+    account = _random_digits(rng, 12, first="123456789")
     return Person(
-        first_name=_FIRST[index % len(_FIRST)],
-        last_name=_LAST[dice.randrange(len(_LAST))],
-        national_id=next(
-            full for stem in iter(lambda: _digits(dice, 9), "") for full in _endings(stem) if is_valid_national_id(full)
-        ),
-        birth_date=f"{dice.randint(1960, 2004)}-{dice.randint(1, 12):02}-{dice.randint(1, 28):02}",
-        mobile="0912" + _digits(dice, 7),
-        card=next(full for full in _endings(bank.card_bins[0] + _digits(dice, 9)) if is_valid_card(full)),
+        first_name=_FIRST_NAMES[index % len(_FIRST_NAMES)],
+        last_name=_LAST_NAMES[rng.randrange(len(_LAST_NAMES))],
+        national_id=_random_national_id(rng),
+        birth_date=f"{rng.randint(1960, 2004)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}",
+        mobile="0912" + _random_digits(rng, 7),
+        card=next(filter(is_valid_card, _with_each_digit(bank.card_bins[0] + _random_digits(rng, 9)))),
         account=account,
         bank_id=bank.id,
         iban=make_iban(bank.id, account),
     )
 
 
-def _digits(dice: random.Random, count: int, first: str = "0123456789") -> str:
-    return dice.choice(first) + "".join(dice.choices("0123456789", k=count - 1))
+def _random_national_id(rng: random.Random) -> str:
+    while True:
+        for national_id in _with_each_digit(_random_digits(rng, 9)):
+            if is_valid_national_id(national_id):
+                return national_id
 
 
-def _endings(stem: str) -> list[str]:
-    """The stem with each digit behind it: one of them is the check digit."""
+def _random_digits(rng: random.Random, count: int, first: str = "0123456789") -> str:
+    return rng.choice(first) + "".join(rng.choices("0123456789", k=count - 1))
+
+
+def _with_each_digit(stem: str) -> list[str]:
+    """Return the stem followed by each digit, one of which is the check digit."""
     return [f"{stem}{digit}" for digit in range(10)]
 
 
-_PLAIN: Mapping[Any, object] = {bool: True, int: 10_000, float: 1.0, str: "sample", Secret: "sample", object: "sample"}
+_SAMPLES: Mapping[Any, object] = {
+    bool: True,
+    int: 10_000,
+    float: 1.0,
+    str: "sample",
+    Secret: "sample",
+    object: "sample",
+}
 
 
-def sample(annotation: Any) -> object:
-    """JSON that reads as the annotated type."""
-    if annotation in _PLAIN:
-        return _PLAIN[annotation]
+def sample_value(annotation: Any) -> object:
+    """Return a JSON value that parses as the annotated type, so that a new endpoint responds without further code."""
+    if annotation in _SAMPLES:
+        return _SAMPLES[annotation]
     if get_origin(annotation) is Annotated:
-        return sample(get_args(annotation)[0])
+        return sample_value(get_args(annotation)[0])
     if isinstance(annotation, type) and issubclass(annotation, Enum):
         return next(iter(annotation)).value
     if isinstance(annotation, type) and attrs.has(annotation):
-        return {one.name: sample(one.annotation) for one in fields_of(annotation) if one.name != "extra"}
+        return {
+            model_field.name: sample_value(model_field.annotation)
+            for model_field in fields_of(annotation)
+            if model_field.name != "extra"
+        }
     if get_origin(annotation) in (list, tuple):
-        return [sample(get_args(annotation)[0])]
-    # A union: what it holds when it holds something.
-    return next((sample(part) for part in get_args(annotation) if part is not type(None)), None)
+        return [sample_value(get_args(annotation)[0])]
+    # A union: a value of its first type that is not None.
+    return next((sample_value(part) for part in get_args(annotation) if part is not type(None)), None)

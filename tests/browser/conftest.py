@@ -1,4 +1,4 @@
-"""Three real processes: the sandbox, the shop and the browser."""
+"""Fixtures: the sandbox, the shop and the browser, each in its own process."""
 
 import os
 import shlex
@@ -28,13 +28,13 @@ FLAGS = (
     "--disable-sync",
 )
 expect.set_options(timeout=30_000)
-"""Milliseconds; only a test that fails waits so long, and many run beside it."""
+"""Milliseconds; only a failing test waits for the whole timeout, and many tests run in parallel."""
 ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser with a new profile; a module's own, since it keeps an event loop running in this thread."""
+    """A browser with a new profile; one per module, since Playwright keeps an event loop running in this thread."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
@@ -43,34 +43,37 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """Somebody's windows, in which nothing may go wrong unseen."""
-    yield from _watched(chromium.new_context(locale="en-US"))
+    """A browser context that fails the test after an error on a page."""
+    yield from _checked(chromium.new_context(locale="en-US"))
 
 
 @pytest.fixture
 def scriptless(chromium: Browser) -> Iterator[BrowserContext]:
-    """The same, where no script runs."""
-    yield from _watched(chromium.new_context(locale="en-US", java_script_enabled=False))
+    """A browser context without scripts."""
+    yield from _checked(chromium.new_context(locale="en-US", java_script_enabled=False))
 
 
-def _watched(context: BrowserContext) -> Iterator[BrowserContext]:
-    wrong: list[str] = []
-    context.on("weberror", lambda error: wrong.append(str(error.error)))
-    context.on("console", lambda said: wrong.append(said.text) if "Content Security Policy" in said.text else None)
+def _checked(context: BrowserContext) -> Iterator[BrowserContext]:
+    errors: list[str] = []
+    context.on("weberror", lambda error: errors.append(str(error.error)))
+    context.on(
+        "console",
+        lambda message: errors.append(message.text) if "Content Security Policy" in message.text else None,
+    )
     yield context
     context.close()
-    assert not wrong
+    assert not errors
 
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
-    """A window."""
+    """A browser page."""
     return context.new_page()
 
 
 @frozen
 class SandboxProcess:
-    """``paystar sandbox``, running."""
+    """A running ``paystar sandbox``."""
 
     home: str
     environment: dict[str, str]
@@ -79,15 +82,15 @@ class SandboxProcess:
     def dashboard(self) -> str:
         return f"{self.home}/_sandbox/?lang=en"
 
-    def told(self, control: str) -> Any:
-        """What a control answers."""
+    def get(self, control: str) -> Any:
+        """Return the response of a control."""
         return httpx.get(f"{self.home}/_sandbox/{control}", trust_env=False).json()
 
-    def tell(self, control: str, **wish: object) -> Any:
-        """Have a control do something."""
-        answer = httpx.post(f"{self.home}/_sandbox/{control}", json=wish or None, trust_env=False)
-        assert answer.status_code == 200, answer.text
-        return answer.json()
+    def post(self, control: str, **fields: object) -> Any:
+        """Call a control and return its response."""
+        response = httpx.post(f"{self.home}/_sandbox/{control}", json=fields or None, trust_env=False)
+        assert response.status_code == 200, response.text
+        return response.json()
 
 
 @pytest.fixture(scope="session")
@@ -108,8 +111,8 @@ def sandbox_process() -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxProcess) -> SandboxProcess:
-    """The sandbox, in which nothing goes wrong."""
-    sandbox_process.tell("faults", clear=True)
+    """The sandbox without active faults."""
+    sandbox_process.post("faults", clear=True)
     return sandbox_process
 
 
@@ -132,13 +135,13 @@ def _shop(sandbox: SandboxProcess, directory: Path, callback_method: int) -> Gen
 
 @pytest.fixture(scope="session")
 def shop(sandbox_process: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A shop whose payers come back by GET."""
+    """A shop whose payers return by GET."""
     with _shop(sandbox_process, tmp_path_factory.mktemp("shop"), 1) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def posting_shop(sandbox_process: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A shop whose payers come back by POST."""
+    """A shop whose payers return by POST."""
     with _shop(sandbox_process, tmp_path_factory.mktemp("shop"), 2) as address:
         yield address

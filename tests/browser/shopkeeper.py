@@ -1,4 +1,4 @@
-"""The FastAPI shop as a process: on a free port, which it prints, and with a clock that a request puts forward."""
+"""The FastAPI shop as a process: it prints its port and has an endpoint that puts its clock forward."""
 
 import os
 import socket
@@ -29,13 +29,13 @@ async def advance(seconds: float) -> None:
     clock.advance(seconds)
 
 
-def _end_with_the_tests() -> None:
-    sys.stdin.read()  # nobody holds the other end any more
+def _exit_with_parent() -> None:
+    sys.stdin.read()  # returns when the test process has ended
     os._exit(1)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_the_tests, daemon=True).start()
+    threading.Thread(target=_exit_with_parent, daemon=True).start()
     listener = socket.create_server(("127.0.0.1", 0))
     sys.stdout.write(f"http://127.0.0.1:{listener.getsockname()[1]}\n")
     sys.stdout.flush()

@@ -1,4 +1,4 @@
-"""A shop, the sandbox and a browser, each a process of its own: from the order to what is handed over."""
+"""A shop, the sandbox and a browser, each in its own process: from order to delivery."""
 
 import re
 from typing import Any
@@ -13,26 +13,26 @@ pytestmark = pytest.mark.browser
 
 
 def buy(page: Page, shop: str) -> str:
-    """Order, and go to the payment page; gives the order's id."""
+    """Place an order, open its payment page and return the order id."""
     page.goto(shop)
     page.locator("#buy").click()
     expect(page.locator("button[value=pay]")).to_be_visible()
     return page.locator("dd").first.inner_text()
 
 
-def newest(sandbox: SandboxProcess) -> Any:
-    """The last order, as the sandbox has it."""
-    return sandbox.told("orders")["orders"][0]
+def newest_order(sandbox: SandboxProcess) -> Any:
+    """Return the newest order of the sandbox."""
+    return sandbox.get("orders")["orders"][0]
 
 
-def states(page: Page, state: str, handed_over: int) -> None:
-    """The order's page says so."""
+def expect_order(page: Page, state: str, deliveries: int) -> None:
+    """Expect the state and the number of deliveries on the order's page."""
     expect(page.locator("#state")).to_have_text(state)
-    expect(page.locator("#handed-over")).to_have_text(str(handed_over))
+    expect(page.locator("#handed-over")).to_have_text(str(deliveries))
 
 
 @pytest.mark.parametrize("kind", ["shop", "posting_shop"])
-def test_a_payer_orders_pays_and_gets_what_they_paid_for(
+def test_shop_paid_order_is_verified_and_delivered(
     page: Page, kind: str, sandbox: SandboxProcess, request: pytest.FixtureRequest
 ) -> None:
     buy(page, request.getfixturevalue(kind))
@@ -41,84 +41,90 @@ def test_a_payer_orders_pays_and_gets_what_they_paid_for(
 
     page.locator("button[value=pay]").click()
 
-    states(page, "verified", 1)
-    assert newest(sandbox)["status"] == "SUCCEED"
+    expect_order(page, "verified", 1)
+    assert newest_order(sandbox)["status"] == "SUCCEED"
 
 
 @pytest.mark.parametrize("kind", ["shop", "posting_shop"])
 @pytest.mark.parametrize(
-    ("choice", "state", "known"),
+    ("choice", "state", "gateway_status"),
     [
         ("cancel", "cancelled", "CANCELLED"),
         ("fail", "declined", "FAILED"),
         ("expire", "expired", "REVERSED"),
     ],
 )
-def test_who_does_not_pay_in_time_gets_nothing(
-    page: Page, kind: str, choice: str, state: str, known: str, sandbox: SandboxProcess, request: pytest.FixtureRequest
+def test_shop_unpaid_order_is_not_delivered(
+    page: Page,
+    kind: str,
+    choice: str,
+    state: str,
+    gateway_status: str,
+    sandbox: SandboxProcess,
+    request: pytest.FixtureRequest,
 ) -> None:
     buy(page, request.getfixturevalue(kind))
     page.locator(f"button[value={choice}]").click()
-    states(page, state, 0)
-    assert newest(sandbox)["status"] == known
+    expect_order(page, state, 0)
+    assert newest_order(sandbox)["status"] == gateway_status
 
 
 @pytest.mark.parametrize("kind", ["shop", "posting_shop"])
-def test_who_presses_twice_finds_the_way_back(
+def test_payment_page_second_press_leads_back_to_shop(
     scriptless: BrowserContext, kind: str, sandbox: SandboxProcess, request: pytest.FixtureRequest
 ) -> None:
     page = scriptless.new_page()
     buy(page, request.getfixturevalue(kind))
     token = page.locator("input[name=token]").first.get_attribute("value")
-    sandbox.tell("pay", token=token)  # the first press, whose answer the second one cuts off
+    sandbox.post("pay", token=token)  # the first press; the second press discards its response
     page.locator("button[value=pay]").click()
     expect(page.locator("main")).to_contain_text("(-3)")
     page.get_by_text("بازگشت به پذیرنده").click()
-    states(page, "verified", 1)
+    expect_order(page, "verified", 1)
 
 
-def test_without_scripts_a_payer_comes_back_by_get_and_by_the_button_of_the_form(
+def test_payment_page_without_scripts_returns_by_get_and_post(
     scriptless: BrowserContext, shop: str, posting_shop: str, sandbox: SandboxProcess
 ) -> None:
     page = scriptless.new_page()
     buy(page, shop)
     page.locator("button[value=pay]").click()
-    states(page, "verified", 1)
+    expect_order(page, "verified", 1)
     buy(page, posting_shop)
     page.locator("button[value=pay]").click()
     page.get_by_role("button", name="بازگشت به پذیرنده").click()
-    states(page, "verified", 1)
+    expect_order(page, "verified", 1)
 
 
-UNTIL = """async (text) => {
+WAIT_FOR_TEXT = """async (text) => {
     for (let left = 300; left; left--) {
         if ((await (await fetch(location.href)).text()).includes(text)) return;
         await new Promise((next) => setTimeout(next, 100));
     }
 }"""
-"""Ask for this page again and again, until it says so; what it says in the end, a test finds out itself."""
+"""Fetch the page until it contains a text or the attempts are used up; the test then checks the page."""
 
 
-def test_when_the_payer_never_comes_back_inquiry_decides(
+def test_shop_missing_callback_is_decided_by_inquiry(
     scriptless: BrowserContext, page: Page, posting_shop: str, sandbox: SandboxProcess
 ) -> None:
     payer = scriptless.new_page()
     order_id = buy(payer, posting_shop)
     payer.locator("button[value=pay]").click()
     expect(payer.get_by_role("heading")).to_have_text("پرداخت انجام شد")
-    payer.close()  # the way back is never taken
+    payer.close()  # the payer does not return
     page.goto(f"{posting_shop}/orders/{order_id}")
-    states(page, "waiting", 0)
+    expect_order(page, "waiting", 0)
 
     httpx.post(f"{posting_shop}/test/clock?seconds=61", trust_env=False).raise_for_status()
 
-    page.evaluate(UNTIL, 'state">verified<')
+    page.evaluate(WAIT_FOR_TEXT, 'state">verified<')
     page.reload()
-    states(page, "verified", 1)
-    assert newest(sandbox)["status"] == "SUCCEED"
+    expect_order(page, "verified", 1)
+    assert newest_order(sandbox)["status"] == "SUCCEED"
 
 
-def test_a_callback_that_comes_twice_at_once_hands_over_once(
+def test_shop_concurrent_callbacks_deliver_once(
     scriptless: BrowserContext, page: Page, posting_shop: str, sandbox: SandboxProcess
 ) -> None:
     payer = scriptless.new_page()
@@ -127,40 +133,38 @@ def test_a_callback_that_comes_twice_at_once_hands_over_once(
     form = payer.locator("form[action]")
     action = form.get_attribute("action")
     hidden = form.locator("input").all()
-    fields = {one.get_attribute("name"): one.get_attribute("value") for one in hidden}
+    fields = {element.get_attribute("name"): element.get_attribute("value") for element in hidden}
     page.goto(posting_shop)
 
-    answers = page.evaluate(
+    urls = page.evaluate(
         """async ([url, fields]) => {
             const send = () => fetch(url, {method: "POST", body: new URLSearchParams(fields)});
-            return (await Promise.all([send(), send(), send()])).map((answer) => answer.url);
+            return (await Promise.all([send(), send(), send()])).map((response) => response.url);
         }""",
         [action, fields],
     )
 
-    assert answers == [f"{posting_shop}/orders/{order_id}?said=verified"] * 3
-    page.goto(answers[0])
-    states(page, "verified", 1)
-    form.locator("button").click()  # and once more, by the payer
-    states(payer, "verified", 1)
+    assert urls == [f"{posting_shop}/orders/{order_id}?said=verified"] * 3
+    page.goto(urls[0])
+    expect_order(page, "verified", 1)
+    form.locator("button").click()  # a fourth callback, by the payer
+    expect_order(payer, "verified", 1)
 
 
-def test_a_forged_callback_hands_over_nothing_and_spoils_nothing(
-    page: Page, shop: str, sandbox: SandboxProcess
-) -> None:
+def test_shop_forged_callback_delivers_nothing(page: Page, shop: str, sandbox: SandboxProcess) -> None:
     order_id = buy(page, shop)
-    ref_num = newest(sandbox)["ref_num"]
+    ref_num = newest_order(sandbox)["ref_num"]
     forger = page.context.new_page()
     forged = {"status": "1", "order_id": order_id, "ref_num": ref_num, "transaction_id": "1"}
-    brought = {"card_number": "603799******0006", "tracking_code": "123456", "hashed_card_number": "A" * 64}
-    for fields in (forged | brought, forged | {"ref_num": "another"} | brought, forged | {"status": "-98"}):
+    card_fields = {"card_number": "603799******0006", "tracking_code": "123456", "hashed_card_number": "A" * 64}
+    for fields in (forged | card_fields, forged | {"ref_num": "another"} | card_fields, forged | {"status": "-98"}):
         forger.goto(str(httpx.URL(f"{shop}/pay/callback", params=fields)))
         expect(forger.locator("body")).not_to_contain_text("verified")
-        assert newest(sandbox)["status"] == "INIT"
+        assert newest_order(sandbox)["status"] == "INIT"
     forger.goto(f"{shop}/orders/{order_id}")
-    states(forger, "waiting", 0)
+    expect_order(forger, "waiting", 0)
 
     page.locator("button[value=pay]").click()
 
-    states(page, "verified", 1)
+    expect_order(page, "verified", 1)
     assert re.search(r"/orders/[0-9a-f]{32}\?said=verified$", page.url)

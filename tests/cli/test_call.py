@@ -257,7 +257,7 @@ def test_call_create_sends_extra_as_given(run: Run, sandbox: Sandbox) -> None:
     ran = run("call", "gateway", "create", *fields, "--extra", '{"products": [{"id": 7}]}', "--yes")
 
     assert ran.status == 0
-    assert next(sandbox.journal.newest()).raw["products"] == [{"id": 7}]
+    assert next(sandbox.request_log.newest()).raw["products"] == [{"id": 7}]
     assert "products" in ran.err
     assert "7" not in ran.err.split("extra")[1].split("\n")[0]
 

@@ -2,11 +2,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.sandbox.merchant import Merchant
+from tests.sandbox.raw_client import RawClient
 
 
 @pytest.fixture
-async def merchant() -> AsyncIterator[Merchant]:
-    merchant = Merchant()
-    async with merchant.http:
-        yield merchant
+async def raw_client() -> AsyncIterator[RawClient]:
+    raw_client = RawClient()
+    async with raw_client.http:
+        yield raw_client

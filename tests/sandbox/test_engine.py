@@ -1,4 +1,4 @@
-"""The sandbox in process: an engine like any other, on asyncio and on trio."""
+"""The in-process engine, on asyncio and on trio."""
 
 import json
 import re
@@ -19,11 +19,11 @@ BACKENDS = pytest.mark.parametrize("backend", ["asyncio", "trio"])
 
 
 def run(scenario: Scenario, backend: str) -> None:
-    async def in_time() -> None:
+    async def run_with_timeout() -> None:
         with anyio.fail_after(5):
             await scenario(Sandbox(clock=ManualClock()))
 
-    anyio.run(in_time, backend=backend)
+    anyio.run(run_with_timeout, backend=backend)
 
 
 async def settle(
@@ -54,13 +54,13 @@ async def settle(
     return status, json.loads(content)
 
 
-def manual(sandbox: Sandbox) -> ManualClock:
+def manual_clock(sandbox: Sandbox) -> ManualClock:
     assert isinstance(sandbox.clock, ManualClock)
     return sandbox.clock
 
 
 @BACKENDS
-def test_a_call_of_any_host_is_answered(backend: str) -> None:
+def test_send_any_host_gets_response(backend: str) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         status, content = await settle(sandbox)
         assert (status, content["status"]) == (200, "ok")
@@ -70,47 +70,47 @@ def test_a_call_of_any_host_is_answered(backend: str) -> None:
 
 
 @BACKENDS
-def test_an_answer_later_than_the_timeout_is_none_but_the_call_is_carried_out(backend: str) -> None:
+def test_send_latency_over_timeout_raises_and_executes_later(backend: str) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=30)
-        caught: list[Unanswered] = []
+        errors: list[Unanswered] = []
 
         async def call() -> None:
             with pytest.raises(Unanswered) as raised:
                 await settle(sandbox, timeout=10)
-            caught.append(raised.value)
+            errors.append(raised.value)
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await anyio.wait_all_tasks_blocked()
-            assert manual(sandbox).sleepers == 1
-            manual(sandbox).advance(10)
-        assert caught
-        assert caught[0].executed == "maybe"
-        assert caught[0].args[0] == "no answer within 10 s"
+            assert manual_clock(sandbox).sleepers == 1
+            manual_clock(sandbox).advance(10)
+        assert errors
+        assert errors[0].executed == "maybe"
+        assert errors[0].args[0] == "no response within 10 s"
         assert not sandbox.ledger
-        manual(sandbox).advance(19.5)
+        manual_clock(sandbox).advance(19.5)
         assert not sandbox.ledger
-        manual(sandbox).advance(0.5)
+        manual_clock(sandbox).advance(0.5)
         assert sandbox.ledger["t"].count == 1
 
     run(scenario, backend)
 
 
 @BACKENDS
-def test_a_late_answer_in_time_is_an_answer(backend: str) -> None:
+def test_send_latency_within_timeout_returns_response(backend: str) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=5)
-        answers: list[object] = []
+        responses: list[object] = []
 
         async def call() -> None:
-            answers.append((await settle(sandbox, timeout=10))[1]["status"])
+            responses.append((await settle(sandbox, timeout=10))[1]["status"])
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(call)
             await anyio.wait_all_tasks_blocked()
-            manual(sandbox).advance(5)
-        assert answers == ["ok"]
+            manual_clock(sandbox).advance(5)
+        assert responses == ["ok"]
         assert sandbox.ledger["t"].count == 1
 
     run(scenario, backend)
@@ -118,7 +118,7 @@ def test_a_late_answer_in_time_is_an_answer(backend: str) -> None:
 
 @BACKENDS
 @pytest.mark.parametrize("executed", [False, True])
-def test_a_cancelled_call_is_carried_out_when_its_time_comes(backend: str, executed: bool) -> None:
+def test_send_cancelled_call_is_executed_when_due(backend: str, executed: bool) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=5, executed=executed)
         async with anyio.create_task_group() as tasks:
@@ -126,7 +126,7 @@ def test_a_cancelled_call_is_carried_out_when_its_time_comes(backend: str, execu
             await anyio.wait_all_tasks_blocked()
             tasks.cancel_scope.cancel()
         assert bool(sandbox.ledger) is executed
-        manual(sandbox).advance(5)
+        manual_clock(sandbox).advance(5)
         assert sandbox.ledger["t"].count == 1
 
     run(scenario, backend)
@@ -134,7 +134,7 @@ def test_a_cancelled_call_is_carried_out_when_its_time_comes(backend: str, execu
 
 @BACKENDS
 @pytest.mark.parametrize("kind", [FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER])
-def test_a_broken_connection_leaves_it_open(backend: str, kind: FaultKind) -> None:
+def test_send_reset_raises_maybe_executed(backend: str, kind: FaultKind) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", kind, times=1)
         with pytest.raises(Unanswered, match="broke"):
@@ -146,7 +146,7 @@ def test_a_broken_connection_leaves_it_open(backend: str, kind: FaultKind) -> No
     run(scenario, backend)
 
 
-async def test_no_connection_means_never_sent() -> None:
+async def test_send_refused_connection_raises_not_sent() -> None:
     sandbox, sent = Sandbox(clock=ManualClock()), list[int]()
     sandbox.fail("transfers.settle", FaultKind.REFUSED, times=1)
     with pytest.raises(NotSent):
@@ -156,7 +156,7 @@ async def test_no_connection_means_never_sent() -> None:
     assert sent == [1]
 
 
-async def test_a_connection_that_is_there_is_not_refused_afterwards() -> None:
+async def test_send_refused_is_checked_once_per_call() -> None:
     sandbox, refused = Sandbox(clock=ManualClock()), 0
     sandbox.fail("transfers.settle", FaultKind.REFUSED, rate=0.5)
     for _ in range(40):
@@ -168,7 +168,7 @@ async def test_a_connection_that_is_there_is_not_refused_afterwards() -> None:
     assert sandbox.stats["requests"]["transfers.settle"] == 40 - refused
 
 
-async def test_a_call_may_be_cancelled_on_its_way_there() -> None:
+async def test_send_can_be_cancelled_before_execution() -> None:
     sandbox, sent = Sandbox(), list[int]()
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -178,35 +178,35 @@ async def test_a_call_may_be_cancelled_on_its_way_there() -> None:
     assert not sandbox.ledger
 
 
-async def test_a_call_may_be_cancelled_on_its_way_back() -> None:
-    sandbox, back = Sandbox(), list[object]()
+async def test_send_can_be_cancelled_after_execution() -> None:
+    sandbox, results = Sandbox(), list[object]()
 
     async def call() -> None:
-        back.append(await settle(sandbox))
+        results.append(await settle(sandbox))
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call)
         while not sandbox.ledger:
             await anyio.lowlevel.checkpoint()
         tasks.cancel_scope.cancel()
-    assert not back
+    assert not results
     assert sandbox.ledger["t"].count == 1
 
 
-class Hurried(ManualClock):
+class SkippingClock(ManualClock):
     async def sleep(self, seconds: float) -> None:
         self.advance(seconds)
 
 
-@pytest.mark.parametrize(("timeout", "said"), [(0.123456, "0.123"), (9.9999999, "10"), (86_400.0, "86400")])
-async def test_a_timeout_is_told_in_sensible_digits(timeout: float, said: str) -> None:
-    sandbox = Sandbox(clock=Hurried())
+@pytest.mark.parametrize(("timeout", "expected"), [(0.123456, "0.123"), (9.9999999, "10"), (86_400.0, "86400")])
+async def test_send_timeout_message_rounds_seconds(timeout: float, expected: str) -> None:
+    sandbox = Sandbox(clock=SkippingClock())
     sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=1e9)
-    with pytest.raises(Unanswered, match=f"^no answer within {re.escape(said)} s"):
+    with pytest.raises(Unanswered, match=f"^no response within {re.escape(expected)} s"):
         await settle(sandbox, timeout=timeout)
 
 
-async def test_without_time_nothing_is_sent() -> None:
+async def test_send_zero_timeout_raises_not_sent() -> None:
     sandbox, sent = Sandbox(), list[int]()
     with pytest.raises(NotSent):
         await settle(sandbox, timeout=0, before_send=lambda: sent.append(1))
@@ -214,42 +214,42 @@ async def test_without_time_nothing_is_sent() -> None:
     assert not sandbox.ledger
 
 
-async def test_what_the_fence_raises_keeps_the_request_from_leaving() -> None:
+async def test_send_error_in_before_send_prevents_request() -> None:
     class TooLate(Exception):
         pass
 
-    def fence() -> None:
+    def before_send() -> None:
         raise TooLate
 
     sandbox = Sandbox()
     with pytest.raises(TooLate):
-        await settle(sandbox, before_send=fence)
+        await settle(sandbox, before_send=before_send)
     assert not sandbox.stats["requests"]
     assert not sandbox.ledger
 
 
-async def test_the_fence_comes_right_before_the_call() -> None:
+async def test_send_calls_before_send_once_before_request() -> None:
     sandbox, seen = Sandbox(), list[int]()
     await settle(sandbox, before_send=lambda: seen.append(sum(sandbox.stats["requests"].values())))
     assert seen == [0]
     assert sandbox.stats["requests"] == {"transfers.settle": 1}
 
 
-async def test_others_run_while_a_call_is_under_way() -> None:
+async def test_send_yields_to_other_tasks() -> None:
     sandbox, order = Sandbox(), list[str]()
 
     async def call(name: str) -> None:
-        order.append(f"{name} leaves")
+        order.append(f"{name} sends")
         await settle(sandbox)
-        order.append(f"{name} is back")
+        order.append(f"{name} returns")
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(call, "one")
         tasks.start_soon(call, "two")
-    assert order[:2] == ["one leaves", "two leaves"]
+    assert order[:2] == ["one sends", "two sends"]
     assert sandbox.ledger["t"].count == 1
 
 
-async def test_a_path_that_is_none_is_not_found() -> None:
+async def test_send_unknown_path_is_404() -> None:
     status, _, body = await Sandbox().engine().send("GET", "https://core.paystar.ir/other", [], None, 5)
     assert (status, body) == (404, b'{"message":"Not Found"}')

@@ -1,34 +1,37 @@
-"""Every fault there is, one by one: how it shows itself, and whether the call was carried out."""
+"""Every kind of fault: the response, and whether the call is executed."""
+
+from typing import Any
 
 import httpx
 import pytest
 
 from paystar_async.clock import ManualClock
 from paystar_async.endpoint import Realm
+from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox import FaultKind, Sandbox
-from paystar_async.sandbox.faults import KINDS
+from paystar_async.sandbox.faults import KINDS, MAX_FAULTS
 from paystar_async.sandbox.responses import INVALID_ACCESS
 from paystar_async.table import BY_ID
-from tests.sandbox.merchant import Merchant, envelope
+from tests.sandbox.raw_client import RawClient, envelope
 
-BREAKS = (FaultKind.REFUSED, FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER)
-
-
-async def settle(merchant: Merchant) -> httpx.Response:
-    return await merchant.send("transfers.settle", {"transfers": [merchant.transfer("t")]})
+DROPPING_KINDS = (FaultKind.REFUSED, FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER)
 
 
-async def test_a_fault_that_is_used_up_is_no_longer_listed(merchant: Merchant) -> None:
-    faults = merchant.sandbox.faults
+async def settle(raw_client: RawClient) -> httpx.Response:
+    return await raw_client.send("transfers.settle", {"transfers": [raw_client.transfer("t")]})
+
+
+async def test_fault_used_up_is_not_active(raw_client: RawClient) -> None:
+    faults = raw_client.sandbox.faults
     for times in (0, 1, 1):
-        merchant.sandbox.fail("transfers.settle", "ip", times=times)
-    for left in (2, 1, 0):
-        assert len(faults.ordered) == left
-        assert (envelope(await settle(merchant))["status"] == 7) is (left > 0)
+        raw_client.sandbox.fail("transfers.settle", "ip", times=times)
+    for remaining in (2, 1, 0):
+        assert len(faults.active) == remaining
+        assert (envelope(await settle(raw_client))["status"] == 7) is (remaining > 0)
 
 
-def executed(merchant: Merchant) -> bool:
-    return "t" in merchant.sandbox.ledger
+def is_executed(raw_client: RawClient) -> bool:
+    return "t" in raw_client.sandbox.ledger
 
 
 @pytest.mark.parametrize(
@@ -43,27 +46,27 @@ def executed(merchant: Merchant) -> bool:
         (FaultKind.ALREADY_VERIFIED, 400, -6),
     ],
 )
-@pytest.mark.parametrize("carried_out", [False, True])
-async def test_refusals_with_and_without_the_call_carried_out(
-    merchant: Merchant, kind: FaultKind, http: int, status: int, carried_out: bool
+@pytest.mark.parametrize("executes", [False, True])
+async def test_fault_refusal_executes_call_only_if_set(
+    raw_client: RawClient, kind: FaultKind, http: int, status: int, executes: bool
 ) -> None:
-    merchant.sandbox.fail("transfers.settle", kind, executed=carried_out)
-    answer = await settle(merchant)
-    assert (answer.status_code, envelope(answer)["status"]) == (http, status)
-    assert envelope(answer)["message"]
-    assert executed(merchant) is carried_out
+    raw_client.sandbox.fail("transfers.settle", kind, executed=executes)
+    response = await settle(raw_client)
+    assert (response.status_code, envelope(response)["status"]) == (http, status)
+    assert envelope(response)["message"]
+    assert is_executed(raw_client) is executes
 
 
 @pytest.mark.parametrize("status", [2, 8, 12, -2, -16, -99, -106, "blocked", 999])
-async def test_any_status_at_all(merchant: Merchant, status: int | str) -> None:
-    merchant.sandbox.fail("transfers.settle", "status", status=status)
-    answer = await settle(merchant)
-    assert (answer.status_code, envelope(answer)["status"]) == (400, status)
-    assert envelope(answer)["message"]
-    assert not executed(merchant)
+async def test_fault_status_sends_any_status(raw_client: RawClient, status: int | str) -> None:
+    raw_client.sandbox.fail("transfers.settle", "status", status=status)
+    response = await settle(raw_client)
+    assert (response.status_code, envelope(response)["status"]) == (400, status)
+    assert envelope(response)["message"]
+    assert not is_executed(raw_client)
 
 
-@pytest.mark.parametrize("carried_out", [False, True])
+@pytest.mark.parametrize("executes", [False, True])
 @pytest.mark.parametrize(
     ("kind", "http", "text"),
     [
@@ -72,97 +75,136 @@ async def test_any_status_at_all(merchant: Merchant, status: int | str) -> None:
         (FaultKind.TOO_MANY, 429, "Too Many Attempts"),
     ],
 )
-async def test_answers_without_an_envelope(
-    merchant: Merchant, kind: FaultKind, http: int, text: str, carried_out: bool
+async def test_fault_without_envelope_executes_call_only_if_set(
+    raw_client: RawClient, kind: FaultKind, http: int, text: str, executes: bool
 ) -> None:
-    merchant.sandbox.fail("transfers.settle", kind, seconds=7, executed=carried_out)
-    answer = await settle(merchant)
-    assert answer.status_code == http
-    assert text in answer.text
-    assert '"status"' not in answer.text
-    assert answer.headers.get("retry-after") == (None if kind is FaultKind.HTML else "7")
-    assert executed(merchant) is carried_out
+    raw_client.sandbox.fail("transfers.settle", kind, seconds=7, executed=executes)
+    response = await settle(raw_client)
+    assert response.status_code == http
+    assert text in response.text
+    assert '"status"' not in response.text
+    assert response.headers.get("retry-after") == (None if kind is FaultKind.HTML else "7")
+    assert is_executed(raw_client) is executes
 
 
-async def test_a_server_error_without_an_envelope(merchant: Merchant) -> None:
-    merchant.sandbox.fail(kind=FaultKind.SERVER_ERROR, envelope=False)
-    answer = await settle(merchant)
-    assert (answer.status_code, answer.text) == (500, "Internal Server Error")
+async def test_fault_server_error_without_envelope_is_plain_text(raw_client: RawClient) -> None:
+    raw_client.sandbox.fail(kind=FaultKind.SERVER_ERROR, envelope=False)
+    response = await settle(raw_client)
+    assert (response.status_code, response.text) == (500, "Internal Server Error")
 
 
-async def test_half_of_the_json_arrives_and_the_call_was_carried_out(merchant: Merchant) -> None:
-    merchant.sandbox.fail("transfers.settle", FaultKind.TRUNCATED)
-    answer = await settle(merchant)
-    assert answer.status_code == 200
-    assert answer.text.startswith('{"status":"ok"')
+async def test_fault_truncated_executes_call_and_halves_json(raw_client: RawClient) -> None:
+    raw_client.sandbox.fail("transfers.settle", FaultKind.TRUNCATED)
+    response = await settle(raw_client)
+    assert response.status_code == 200
+    assert response.text.startswith('{"status":"ok"')
     with pytest.raises(ValueError, match="line 1 column"):
-        answer.json()
-    assert executed(merchant)
+        response.json()
+    assert is_executed(raw_client)
 
 
-@pytest.mark.parametrize("kind", BREAKS)
-async def test_a_server_nobody_knows_breaks_by_an_exception(merchant: Merchant, kind: FaultKind) -> None:
-    merchant.sandbox.fail("transfers.settle", kind)
+@pytest.mark.parametrize("kind", DROPPING_KINDS)
+async def test_fault_drop_on_unknown_server_raises(raw_client: RawClient, kind: FaultKind) -> None:
+    raw_client.sandbox.fail("transfers.settle", kind)
     with pytest.raises(ConnectionResetError):
-        await settle(merchant)
-    assert executed(merchant) is (kind is FaultKind.RESET_AFTER)
+        await settle(raw_client)
+    assert is_executed(raw_client) is (kind is FaultKind.RESET_AFTER)
 
 
-async def test_a_key_is_refused_in_the_realms_own_words(merchant: Merchant) -> None:
-    merchant.sandbox.fail(kind=FaultKind.EXPIRED_KEY)
-    wallet = await merchant.send("wallet.balance")
+async def test_fault_expired_key_is_refused_per_realm(raw_client: RawClient) -> None:
+    raw_client.sandbox.fail(kind=FaultKind.EXPIRED_KEY)
+    wallet = await raw_client.send("wallet.balance")
     assert (wallet.status_code, envelope(wallet)["message"]) == (400, INVALID_ACCESS)
-    gateway = await merchant.send("gateway.inquiry", {"ref_num": "1"})
+    gateway = await raw_client.send("gateway.inquiry", {"ref_num": "1"})
     assert (gateway.status_code, envelope(gateway)["status"]) == (401, "unauthenticated")
     assert BY_ID["wallet.balance"].realm is Realm.INQUIRY
 
 
-async def test_the_style_of_refusals(merchant: Merchant) -> None:
-    sandbox = merchant.sandbox
+async def test_fault_http_status_changes_refusals_only(raw_client: RawClient) -> None:
+    sandbox = raw_client.sandbox
     sandbox.fail("transfers.find", FaultKind.HTTP_200)
-    assert (await merchant.send("transfers.find", {"limit": 0})).status_code == 200
-    assert (await merchant.send("transfers.balance")).status_code == 400
+    assert (await raw_client.send("transfers.find", {"limit": 0})).status_code == 200
+    assert (await raw_client.send("transfers.balance")).status_code == 400
     sandbox.fail("transfers.find", FaultKind.STATUS_0)
-    answer = await merchant.send("transfers.find")
-    assert (answer.status_code, envelope(answer)["status"]) == (200, 0)
+    response = await raw_client.send("transfers.find")
+    assert (response.status_code, envelope(response)["status"]) == (200, 0)
     sandbox.heal()
     sandbox.settings.failure_http = 200
     sandbox.fail("transfers.find", FaultKind.HTTP_400)
-    assert (await merchant.send("transfers.find", {"limit": 0})).status_code == 400
+    assert (await raw_client.send("transfers.find", {"limit": 0})).status_code == 400
 
 
-async def test_a_fault_hits_its_endpoint_so_many_times(merchant: Merchant) -> None:
-    merchant.sandbox.fail("wallet.balance", FaultKind.IP, times=2)
-    assert (await merchant.call("transfers.find"))["status"] == "ok"
-    statuses = [(await merchant.call("wallet.balance"))["status"] for _ in range(4)]
+async def test_fault_times_limits_calls_of_its_endpoint(raw_client: RawClient) -> None:
+    raw_client.sandbox.fail("wallet.balance", FaultKind.IP, times=2)
+    assert (await raw_client.call("transfers.find"))["status"] == "ok"
+    statuses = [(await raw_client.call("wallet.balance"))["status"] for _ in range(4)]
     assert statuses == [7, 7, 1, 1]
 
 
-async def test_faults_follow_each_other_and_are_healed(merchant: Merchant) -> None:
-    merchant.sandbox.fail(kind=FaultKind.IP, times=1)
-    merchant.sandbox.fail(kind=FaultKind.FUNDS)
-    assert [(await merchant.call("wallet.balance"))["status"] for _ in range(3)] == [7, 9, 9]
-    merchant.sandbox.heal()
-    assert (await merchant.call("wallet.balance"))["status"] == 1
+async def test_faults_apply_in_order_until_healed(raw_client: RawClient) -> None:
+    raw_client.sandbox.fail(kind=FaultKind.IP, times=1)
+    raw_client.sandbox.fail(kind=FaultKind.FUNDS)
+    assert [(await raw_client.call("wallet.balance"))["status"] for _ in range(3)] == [7, 9, 9]
+    raw_client.sandbox.heal()
+    assert (await raw_client.call("wallet.balance"))["status"] == 1
 
 
-async def hits(seed: int, rate: float) -> list[bool]:
-    merchant = Merchant(Sandbox(seed=seed, clock=ManualClock()))
-    merchant.sandbox.fail(kind=FaultKind.IP, rate=rate)
-    async with merchant.http:
-        return [(await merchant.call("wallet.balance"))["status"] == 7 for _ in range(100)]
+async def affected_calls(seed: int, rate: float) -> list[bool]:
+    raw_client = RawClient(Sandbox(seed=seed, clock=ManualClock()))
+    raw_client.sandbox.fail(kind=FaultKind.IP, rate=rate)
+    async with raw_client.http:
+        return [(await raw_client.call("wallet.balance"))["status"] == 7 for _ in range(100)]
 
 
-async def test_chance_follows_from_the_seed() -> None:
-    first = await hits(1, 0.3)
+async def test_fault_rate_is_reproducible_by_seed() -> None:
+    first = await affected_calls(1, 0.3)
     assert 15 < sum(first) < 45
-    assert first == await hits(1, 0.3)
-    assert first != await hits(2, 0.3)
-    assert not any(await hits(1, 0))
-    assert all(await hits(1, 1))
+    assert first == await affected_calls(1, 0.3)
+    assert first != await affected_calls(2, 0.3)
+    assert not any(await affected_calls(1, 0))
+    assert all(await affected_calls(1, 1))
 
 
-def test_every_kind_is_explained() -> None:
+def test_fault_kinds_have_distinct_docs() -> None:
     assert set(KINDS) == {str(kind) for kind in FaultKind}
     assert all(kind.doc for kind in FaultKind)
     assert len({kind.doc for kind in FaultKind}) == len(FaultKind)
+
+
+def test_add_fault_over_limit_raises() -> None:
+    sandbox = Sandbox()
+    for _ in range(MAX_FAULTS):
+        sandbox.fail(kind="html")
+
+    with pytest.raises(ConfigurationError, match="are active already"):
+        sandbox.fail(kind="html")
+
+
+def test_fail_invalid_fault_raises_with_allowed_values() -> None:
+    sandbox = Sandbox(clock=ManualClock())
+    with pytest.raises(ConfigurationError, match="reset_after"):
+        sandbox.fail(kind="explosion")
+    with pytest.raises(ConfigurationError, match=r"transfers\.settle"):
+        sandbox.fail("transfers.setle", "ip")
+    with pytest.raises(ConfigurationError, match="endpoint"):
+        sandbox.fail("gateway.payment_url", FaultKind.HTML)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("rate", value) for value in (1.1, -0.1, "x", None, True, float("nan"))),
+        *(("times", value) for value in (-1, 1.5, "2", True)),
+        *(("seconds", value) for value in (-1, "soon", None, float("inf"))),
+        *(("kind", value) for value in (None, {5}, 5)),
+        *(("endpoint", value) for value in ({5}, 5)),
+        *(("status", value) for value in (None, 1.5, True)),
+        ("executed", "no"),
+        ("envelope", 1),
+    ],
+)
+def test_fault_invalid_value_raises_with_field_name(name: str, value: Any) -> None:
+    sandbox = Sandbox(clock=ManualClock())
+    with pytest.raises(ConfigurationError, match=f"^a fault's {name} cannot be"):
+        sandbox.fail(**{name: value})
+    assert not sandbox.faults.active

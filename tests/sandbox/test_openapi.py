@@ -1,4 +1,4 @@
-"""The sandbox and its own OpenAPI document: what it serves fits what it says, for good requests and for bad ones."""
+"""Conformance of the sandbox to its OpenAPI document, with valid and invalid requests."""
 
 from typing import Any, cast
 
@@ -14,7 +14,7 @@ from paystar_async.accounts import Accounts, signature
 from paystar_async.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_ID
-from paystar_async.values.secret import Secret
+from tests.sandbox.raw_client import reveal
 
 EXAMPLES = 12
 """Requests per operation, half of them with the right credentials."""
@@ -40,30 +40,26 @@ OPERATIONS: dict[str, Any] = {result.ok().label: result.ok() for result in SCHEM
 
 
 def authorize(case: Any) -> None:
-    """Give a generated request the credentials, the key and the signature it needs to be carried out."""
-    row = BY_ID[case.operation.definition.raw["x-endpoint"]]
+    """Add credentials, key and signature to a generated request."""
+    endpoint = BY_ID[case.operation.definition.raw["x-endpoint"]]
     accounts = Accounts(application=SANDBOX.application, gateway=SANDBOX.gateway, wallet=SANDBOX.wallet)
-    token, refresh_token = accounts.first_key(row.realm)
+    token, refresh_token = accounts.first_key(endpoint.realm)
     case.headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}
-    sent: object = case.query if row.method == "GET" else case.body
-    if not isinstance(sent, dict):
+    content: object = case.query if endpoint.method == "GET" else case.body
+    if not isinstance(content, dict):
         return
-    fields = cast("dict[str, object]", sent)
-    fields |= {name: reveal(value) for name, value in accounts.credentials(row.realm, row.method).items()}
-    if row.renews:
-        fields[row.renews] = reveal(refresh_token)
-    sign_key = accounts.sign_key(row.realm)
-    if row.sign and sign_key is not None:
-        fields["sign"] = signature(sign_key, (fields.get(name) for name in row.sign))
-
-
-def reveal(value: object) -> object:
-    return value.reveal() if isinstance(value, Secret) else value
+    fields = cast("dict[str, object]", content)
+    fields |= {name: reveal(value) for name, value in accounts.credentials(endpoint.realm, endpoint.method).items()}
+    if endpoint.renews:
+        fields[endpoint.renews] = reveal(refresh_token)
+    sign_key = accounts.sign_key(endpoint.realm)
+    if endpoint.sign and sign_key is not None:
+        fields["sign"] = signature(sign_key, (fields.get(name) for name in endpoint.sign))
 
 
 @pytest.mark.parametrize("label", OPERATIONS)
 @pytest.mark.parametrize("mode", list(GenerationMode))
-def test_sandbox_response_fits_its_own_openapi(label: str, mode: GenerationMode) -> None:
+def test_sandbox_responses_conform_to_its_openapi(label: str, mode: GenerationMode) -> None:
     operation = OPERATIONS[label]
 
     @seed(11)

@@ -1,4 +1,4 @@
-"""The settings: checked where they are made, the same everywhere, and harmless to the SDK in either position."""
+"""Settings: validation, the control and the form, and the client with each value of a setting."""
 
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from paystar_async.payments import Verified
 from paystar_async.sandbox import Sandbox, Settings
 from paystar_async.sandbox.settings import DESCRIPTIONS, parse_setting
 from tests.payments.shop import open_shop, token_of
-from tests.sandbox.merchant import Merchant, envelope
+from tests.sandbox.raw_client import RawClient, envelope
 from tests.support import QuickClock
 
-WRONG: list[tuple[str, object]] = [
+INVALID_VALUES: list[tuple[str, object]] = [
     ("default_callback_method", "PUT"),
     ("default_callback_method", 1),
     ("unsigned_verify", 1),
@@ -32,7 +32,7 @@ WRONG: list[tuple[str, object]] = [
 ]
 
 
-def test_constructor_takes_every_setting() -> None:
+def test_sandbox_constructor_accepts_every_setting() -> None:
     defaults = Settings().as_dict()
     changes: dict[str, Any] = defaults | {"default_callback_method": "POST"}
     sandbox = Sandbox(1, None, 60.0, **changes)
@@ -40,109 +40,108 @@ def test_constructor_takes_every_setting() -> None:
     assert list(DESCRIPTIONS) == list(defaults)
 
 
-@pytest.mark.parametrize(("name", "value"), WRONG)
-async def test_wrong_setting_is_refused_and_nothing_is_set(merchant: Merchant, name: str, value: Any) -> None:
+@pytest.mark.parametrize(("name", "value"), INVALID_VALUES)
+async def test_change_invalid_value_raises_and_changes_nothing(raw_client: RawClient, name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError, match=name):
         Sandbox(**{name: value})
-    settings = merchant.sandbox.settings
+    settings = raw_client.sandbox.settings
     before = settings.as_dict()
     with pytest.raises(ConfigurationError, match=name):
         settings.change({"payer_fee": 5, name: value})
     assert settings.as_dict() == before
 
 
-def test_unknown_setting_is_refused_and_the_known_are_named() -> None:
+def test_change_unknown_setting_raises_with_known_names() -> None:
     with pytest.raises(ConfigurationError, match="there is no setting 'nonsense'") as error:
         Sandbox(nonsense=1)
     assert "default_callback_method" in (error.value.hint or "")
 
 
-async def test_settings_control_reads_and_sets_all_of_them(merchant: Merchant) -> None:
+async def test_settings_control_reads_and_changes_settings(raw_client: RawClient) -> None:
     url = "http://localhost/_sandbox/settings"
-    assert (await merchant.http.get(url)).json() == Settings().as_dict()
+    assert (await raw_client.http.get(url)).json() == Settings().as_dict()
     changes: dict[str, object] = {"unsigned_verify": True, "unauthenticated_action": "", "failure_http": 200}
-    assert (await merchant.http.post(url, json=changes)).json() == Settings().as_dict() | changes
-    answer = await merchant.http.post(url, json={"default_callback_method": "PUT"})
-    assert (answer.status_code, answer.json()) == (400, {"error": "default_callback_method is GET or POST, not 'PUT'"})
+    assert (await raw_client.http.post(url, json=changes)).json() == Settings().as_dict() | changes
+    response = await raw_client.http.post(url, json={"default_callback_method": "PUT"})
+    assert (response.status_code, response.json()) == (
+        400,
+        {"error": "default_callback_method is GET or POST, not 'PUT'"},
+    )
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [("a=1", ("a", 1)), ("a=true", ("a", True)), ("a=POST", ("a", "POST")), ("a=", ("a", "")), ("a=b=c", ("a", "b=c"))],
 )
-def test_parse_setting_reads_json_or_a_text(text: str, expected: object) -> None:
+def test_parse_setting_returns_json_or_text(text: str, expected: object) -> None:
     assert parse_setting(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "a", "=1"])
-def test_parse_setting_of_another_form_is_refused(text: str) -> None:
+def test_parse_setting_without_name_and_value_raises(text: str) -> None:
     with pytest.raises(ConfigurationError, match="NAME=VALUE"):
         parse_setting(text)
 
 
-async def test_dashboard_form_holds_every_setting(merchant: Merchant) -> None:
-    page = (await merchant.http.get("http://localhost/_sandbox/", headers={"accept": "text/html"})).text
+async def test_dashboard_form_has_every_setting(raw_client: RawClient) -> None:
+    page = (await raw_client.http.get("http://localhost/_sandbox/", headers={"accept": "text/html"})).text
     for attribute in attrs.fields(Settings):
         assert f'id="set-{attribute.name}"' in page
     assert "<option selected>GET</option><option>POST</option>" in page
     assert "۹۹۹" in page or "999" in page
 
 
-async def test_unauthenticated_bears_the_action_and_tag_that_are_set(merchant: Merchant) -> None:
-    merchant.sandbox.settings.change({"unauthenticated_action": "PardakhtVerify", "unauthenticated_tag": "t"})
-    content = envelope(await merchant.send("gateway.inquiry", {"ref_num": "x"}, bearer="Bearer no"))
-    assert (content["action"], content["tag"]) == ("PardakhtVerify", "t")
-
-
 @pytest.mark.parametrize("sign", [..., "", None])
-async def test_unsigned_verify_is_taken_only_where_it_is_set(merchant: Merchant, sign: object) -> None:
+async def test_unsigned_verify_is_accepted_only_if_set(raw_client: RawClient, sign: object) -> None:
     fields = {"amount": 10_000, "sign": sign}
-    callback = merchant.sandbox.pay((await merchant.created())["token"])
+    callback = raw_client.sandbox.pay((await raw_client.create_payment())["token"])
     body = fields | {"ref_num": callback["ref_num"]}
-    assert envelope(await send_unsigned(merchant, body))["status"] == -1
-    merchant.sandbox.settings.unsigned_verify = True
-    assert envelope(await merchant.send("gateway.verify", body | {"sign": "0" * 128}))["status"] == -1
-    assert envelope(await send_unsigned(merchant, body))["status"] == 1
+    assert envelope(await send_unsigned(raw_client, body))["status"] == -1
+    raw_client.sandbox.settings.unsigned_verify = True
+    assert envelope(await raw_client.send("gateway.verify", body | {"sign": "0" * 128}))["status"] == -1
+    assert envelope(await send_unsigned(raw_client, body))["status"] == 1
 
 
-async def send_unsigned(merchant: Merchant, fields: dict[str, object]) -> Any:
-    headers = {"authorization": f"Bearer {merchant.sandbox.gateway.id.reveal()}"}
+async def send_unsigned(raw_client: RawClient, fields: dict[str, object]) -> Any:
+    headers = {"authorization": f"Bearer {raw_client.sandbox.gateway.id.reveal()}"}
     body = {name: value for name, value in fields.items() if value is not ...}
-    return await merchant.http.post("/pardakht/verify", json=body, headers=headers)
+    return await raw_client.http.post("/pardakht/verify", json=body, headers=headers)
 
 
-# The SDK in both worlds of each setting.
+# The client with each value of a setting.
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_payment_is_verified_by_either_default_callback_method(tmp_path: Path, method: str) -> None:
+async def test_confirm_works_with_either_default_callback_method(tmp_path: Path, method: str) -> None:
     async with open_shop(tmp_path / "orders.db") as shop:
         shop.sandbox.settings.default_callback_method = method
         started = await shop.start()
-        callback = shop.sandbox.come_back(token_of(started))
-        assert callback.by_get is (method == "GET")
+        callback = shop.sandbox.return_payer(token_of(started))
+        assert callback.uses_get is (method == "GET")
         assert isinstance((await shop.confirm(Callback.parse(callback.fields))).outcome, Verified)
 
 
 @pytest.mark.parametrize("is_allowed", [False, True])
-async def test_payment_is_verified_whether_unsigned_verify_is_allowed(tmp_path: Path, *, is_allowed: bool) -> None:
+async def test_confirm_works_with_and_without_unsigned_verify(tmp_path: Path, *, is_allowed: bool) -> None:
     async with open_shop(tmp_path / "orders.db") as shop:
         shop.sandbox.settings.unsigned_verify = is_allowed
         assert isinstance((await shop.confirm(shop.pay(await shop.start()))).outcome, Verified)
 
 
 @pytest.mark.parametrize("price_fee", [0, 1_500])
-async def test_payment_with_a_fee_is_never_verified_wrongly_nor_lost(tmp_path: Path, price_fee: int) -> None:
+async def test_confirm_with_fees_is_verified_once(tmp_path: Path, price_fee: int) -> None:
     async with open_shop(tmp_path / "orders.db") as shop:
         shop.sandbox.settings.change({"payer_fee": 1_500, "price_fee": price_fee})
         callback = shop.pay(await shop.start())
         outcome = (await shop.confirm(callback)).outcome
-        assert isinstance(outcome, Verified), outcome  # at least what was asked for was paid, whatever verify names
+        assert isinstance(outcome, Verified), (
+            outcome
+        )  # the payer paid at least the amount, whatever price verify returns
         assert (await shop.confirm(callback)).outcome == outcome
 
 
 @pytest.mark.parametrize("is_hidden", [False, True])
-async def test_expired_key_is_refreshed_with_and_without_its_code(*, is_hidden: bool) -> None:
+async def test_client_refreshes_expired_key_with_and_without_code(*, is_hidden: bool) -> None:
     clock = QuickClock()
     sandbox = Sandbox(clock=clock, hide_token_codes=is_hidden)
     async with Paystar(
@@ -165,7 +164,7 @@ def transfer(number: int, sandbox: Sandbox) -> Transfer:
     )
 
 
-def payout(number: int, sandbox: Sandbox) -> WalletTransfer:
+def wallet_transfer(number: int, sandbox: Sandbox) -> WalletTransfer:
     return WalletTransfer(
         amount=10_000,
         destination_number=sandbox.people[0].iban,
@@ -175,12 +174,14 @@ def payout(number: int, sandbox: Sandbox) -> WalletTransfer:
     )
 
 
-@pytest.mark.parametrize("make", [transfer, payout])
+@pytest.mark.parametrize("make", [transfer, wallet_transfer])
 @pytest.mark.parametrize("is_partial", [False, True])
 @pytest.mark.parametrize("refusal", ["balance", "fault"])
-async def test_refused_batch_pays_nothing_twice(tmp_path: Path, make: Any, *, is_partial: bool, refusal: str) -> None:
+async def test_payouts_refused_batch_pays_nothing_twice(
+    tmp_path: Path, make: Any, *, is_partial: bool, refusal: str
+) -> None:
     clock = QuickClock()
-    # A repeat would pay again: what is counted is what the SDK sends, not what the bank forgives.
+    # With repeats_execute a repeated transfer pays again: the ledger counts what the client sends.
     sandbox = Sandbox(clock=clock, partial_execution=is_partial, repeats_execute=True, settle_seconds=0)
     source = "0111234567890" if make is transfer else sandbox.wallet.hashid
     if refusal == "balance":
@@ -203,3 +204,15 @@ async def test_refused_batch_pays_nothing_twice(tmp_path: Path, make: Any, *, is
         outcomes = [outcome async for outcome in batch.outcomes()]
     assert [type(outcome) for outcome in outcomes] == [Succeeded] * 4, outcomes
     assert {name: line.count for name, line in sandbox.ledger.items()} == {f"t{number}": 1 for number in range(4)}
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), float("inf"), True, "2"])
+def test_settings_invalid_assignment_raises(value: object) -> None:
+    settings = Sandbox().settings
+    with pytest.raises(ValueError, match="settle_seconds"):
+        settings.settle_seconds = value  # type: ignore[assignment]
+    for name, invalid in (("payer_fee", 1.5), ("failure_http", 500)):
+        with pytest.raises(ValueError, match=name):
+            setattr(settings, name, invalid)
+    with pytest.raises(ValueError, match="gateway_signed"):
+        settings.gateway_signed = "no"  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""A row the bank knows nothing of answers all the same, with what its type says."""
+"""Test data: people, and sample values by which a new endpoint responds."""
 
 from collections.abc import Mapping
 
@@ -13,15 +13,19 @@ from paystar_async.models.base import Call, answer_type, answered, no_extra, sen
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.app import table_routes
 from paystar_async.sandbox.bank import Bank
-from paystar_async.sandbox.test_data import sample
+from paystar_async.sandbox.test_data import sample_value
 from paystar_async.table import TABLE
 from paystar_async.transport.structure import structure
+from paystar_async.values.banks import bank_by_card
+from paystar_async.values.card import is_valid_card
+from paystar_async.values.iban import bank_of_iban, is_valid_iban
+from paystar_async.values.national_id import is_valid_national_id
 from paystar_async.values.text import Hashid
 
 
 @answered
 class Refund:
-    """What became of a refund."""
+    """A refund."""
 
     hashid: str
     done: bool
@@ -31,8 +35,8 @@ class Refund:
 
 
 @sent
-class AskForRefund(Call[Refund]):
-    """Give a payment back."""
+class RequestRefund(Call[Refund]):
+    """Refund a payment."""
 
     hashid: Hashid
 
@@ -42,31 +46,47 @@ REFUND = Endpoint(
     name="refund",
     method="POST",
     path="{gateway}/refund",
-    request=AskForRefund,
+    request=RequestRefund,
     realm=Realm.GATEWAY,
     safety=Safety.ONCE,
 )
 
 
-async def test_a_new_row_has_a_route_that_checks_and_answers() -> None:
+async def test_table_routes_new_endpoint_validates_and_responds() -> None:
     sandbox = Sandbox(clock=ManualClock())
     app = Starlette(routes=list(table_routes(sandbox, [REFUND])))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost/api") as http:
         headers = {"authorization": f"Bearer {sandbox.gateway.id.reveal()}"}
-        good = await http.post("/pardakht/refund", json={"hashid": "h"}, headers=headers)
-        wrong = await http.post("/direct/refund", json={}, headers=headers)
-        stranger = await http.post("/pardakht/refund", json={"hashid": "h"})
+        valid = await http.post("/pardakht/refund", json={"hashid": "h"}, headers=headers)
+        invalid = await http.post("/direct/refund", json={}, headers=headers)
+        unauthenticated = await http.post("/pardakht/refund", json={"hashid": "h"})
     data = {"hashid": "sample", "done": True, "parts": [10_000], "note": "sample"}
-    assert good.json()["data"] == data
-    assert wrong.json()["status"] == -1
-    assert stranger.status_code == 401
+    assert valid.json()["data"] == data
+    assert invalid.json()["status"] == -1
+    assert unauthenticated.status_code == 401
 
 
-@pytest.mark.parametrize("row", [row for row in TABLE if row.kind == "call"], ids=lambda row: row.id)
-def test_every_answers_sample_reads_as_the_answer(row: Endpoint) -> None:
-    structure(answer_type(row.request), sample(answer_type(row.request)))
+@pytest.mark.parametrize(
+    "endpoint", [endpoint for endpoint in TABLE if endpoint.kind == "call"], ids=lambda endpoint: endpoint.id
+)
+def test_sample_value_parses_as_response_type(endpoint: Endpoint) -> None:
+    structure(answer_type(endpoint.request), sample_value(answer_type(endpoint.request)))
 
 
-@pytest.mark.parametrize("row", [row for row in TABLE if row.kind == "call"], ids=lambda row: row.id)
-def test_every_row_has_a_method_of_its_own_or_renews(row: Endpoint) -> None:
-    assert row.renews or hasattr(Bank, row.id.replace(".", "_"))
+@pytest.mark.parametrize(
+    "endpoint", [endpoint for endpoint in TABLE if endpoint.kind == "call"], ids=lambda endpoint: endpoint.id
+)
+def test_bank_has_method_for_every_endpoint(endpoint: Endpoint) -> None:
+    assert endpoint.renews or hasattr(Bank, endpoint.id.replace(".", "_"))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_make_people_numbers_have_valid_check_digits(seed: int) -> None:
+    for person in Sandbox(seed=seed).people:
+        assert is_valid_national_id(person.national_id)
+        assert is_valid_card(person.card)
+        assert is_valid_iban(person.iban)
+        bank = bank_of_iban(person.iban)
+        assert bank is not None
+        assert bank == bank_by_card(person.card)
+        assert bank.id == person.bank_id

@@ -91,7 +91,7 @@ def killed(stage: Stage) -> Result:
 def refresh(stage: Stage, seconds: float, *, rotate: bool = True) -> Result:
     """Cut off the host that has refreshed the key and not stored it."""
     since = time.monotonic()
-    stage.bank.post("settings", rotate_refresh_tokens=rotate, renewal_ends_old_key=rotate)
+    stage.bank.post("settings", rotate_refresh_tokens=rotate, refresh_ends_old_key=rotate)
     with stage.fleet() as (fleet, database):
         fleet.submit(f"{database}-0", 100, POLICY)
         stage.wait_paid(fleet, 20)

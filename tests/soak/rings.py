@@ -72,7 +72,7 @@ async def clock_jumps(calls: int = 50) -> list[tuple[str, Jump]]:
 
 async def _jump(seconds: float, calls: int, *, anew: bool) -> Jump:
     sandbox, clock = Sandbox(clock=ManualClock()), ManualClock()
-    sandbox.settings.rotate_refresh_tokens = sandbox.settings.renewal_ends_old_key = True
+    sandbox.settings.rotate_refresh_tokens = sandbox.settings.refresh_ends_old_key = True
     store = MemoryKeyStore(clock)
 
     def client() -> Paystar:

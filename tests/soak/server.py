@@ -13,7 +13,7 @@ def main() -> None:
     settings = json.loads(sys.argv[1])
     sandbox = Sandbox(key_life=settings["key_life"])
     sandbox.settings.rotate_refresh_tokens = settings["rotate"]
-    sandbox.settings.renewal_ends_old_key = settings["rotate"]
+    sandbox.settings.refresh_ends_old_key = settings["rotate"]
     asyncio.run(serve(sandbox, ready=lambda port: say(f"http://127.0.0.1:{port}/api")))
 
 

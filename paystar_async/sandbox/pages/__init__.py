@@ -1,1 +1,1 @@
-"""The pages a person sees: the payment page and the dashboard, in Persian and in English."""
+"""The sandbox's web pages, in Persian and English: the payment page and the dashboard."""

@@ -1,4 +1,4 @@
-"""The dashboard: what goes on in the sandbox, and the switches. It shows no secret and no number of a person."""
+"""The dashboard: the sandbox's state and its controls. It shows no secret and no personal number."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -12,128 +12,133 @@ from attrs import frozen
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response as HttpResponse
 
-from paystar_async.sandbox.authentication import RENEWABLE
+from paystar_async.sandbox.authentication import REFRESHABLE_REALMS
 from paystar_async.sandbox.faults import FaultKind
-from paystar_async.sandbox.ledger import Asked, Entry, TransferLedger
-from paystar_async.sandbox.pages.language import Language, accepted_language, language_of
-from paystar_async.sandbox.pages.render import page
+from paystar_async.sandbox.ledger import AnyTransfer, LedgerEntry, TransferLedger
+from paystar_async.sandbox.pages.language import Language, parse_language, preferred_language
+from paystar_async.sandbox.pages.render import render_page
 from paystar_async.sandbox.pages.texts import FAULTS
 from paystar_async.sandbox.request_log import LoggedRequest
 from paystar_async.sandbox.settings import Settings
-from paystar_async.sandbox.state import Advancing, SandboxState
+from paystar_async.sandbox.state import AdjustableClock, SandboxState
 from paystar_async.table import TABLE
 from paystar_async.values.mask import mask_account, mask_iban
 
-SHOWN = 50
-"""Rows of a table at the most."""
-STEPS = (60, 600, 3_600, 86_400)
-"""Seconds the clock's buttons put it forward by."""
-CALLS = tuple(row.id for row in TABLE if row.kind == "call")
+MAX_ROWS = 50
+"""Rows of a table."""
+CLOCK_STEPS_SECONDS = (60, 600, 3_600, 86_400)
+"""Steps of the buttons that put the clock forward."""
+CALLS = tuple(endpoint.id for endpoint in TABLE if endpoint.kind == "call")
 
 
 @frozen(kw_only=True)
-class Moved:
-    """A transfer as the dashboard shows it."""
+class TransferRow:
+    """A transfer as a row of the dashboard."""
 
-    at: float
+    executed_at: float
     track_id: str
     source: str
     target: str
     amount: int
     status: str
-    times: int
+    executions: int
 
 
-def dashboard(world: SandboxState, request: HttpRequest) -> HttpResponse:
-    """The dashboard, as of now."""
-    accepted = accepted_language(request.headers.get("accept-language", ""))
-    language = language_of(request.query_params.get("lang"), accepted)
-    world.catch_up()
-    bank = world.bank
-    moved = list(islice(transfers(world), SHOWN))
-    return page(
+def dashboard_page(state: SandboxState, request: HttpRequest) -> HttpResponse:
+    """Return the dashboard with the current state."""
+    accepted = preferred_language(request.headers.get("accept-language", ""))
+    language = parse_language(request.query_params.get("lang"), accepted)
+    state.run_due()
+    bank = state.bank
+    return render_page(
         "dashboard.html",
         language,
-        runs=True,
-        at=language.day_and_time,
-        toman=language.toman,
-        now=world.clock.time(),
-        steps=STEPS if isinstance(world.clock, Advancing) else (),
-        seen=sum(world.requests.values()),
-        executed=sum(line.count for line in world.ledger.values()),
-        twice=sum(line.count > 1 for line in world.ledger.values()),
+        allow_scripts=True,
+        timestamp=language.format_timestamp,
+        toman=language.format_toman,
+        duration=language.format_duration,
+        now=state.clock.time(),
+        steps=CLOCK_STEPS_SECONDS if isinstance(state.clock, AdjustableClock) else (),
+        request_count=sum(state.request_counts.values()),
+        executed_count=sum(line.count for line in state.ledger.values()),
+        repeated_count=sum(line.count > 1 for line in state.ledger.values()),
         orders=[
-            {"payment": one, "shop": urlsplit(one.asked.callback).netloc, "status": str(bank.payments.status(one))}
-            for one in islice(bank.payments.newest(), SHOWN)
+            {
+                "payment": payment,
+                "shop": urlsplit(payment.request.callback).netloc,
+                "status": str(bank.payments.status(payment)),
+            }
+            for payment in islice(bank.payments.newest(), MAX_ROWS)
         ],
-        verified=sum(one.verified for one in bank.payments.newest()),
-        created=sum(1 for _ in bank.payments.newest()),
-        transfers=moved,
-        exchanges=list(world.journal.newest()),
-        pretty=pretty,
-        application=world.application.id,
-        wallet=world.wallet.hashid,
-        signed=world.settings.gateway_signed,
-        deposits=bank.deposits.accounts(),
-        # A look at the balance would open the wallet, and its opening may still be set.
-        wallet_balance=bank.wallet.accounts().get(world.wallet.hashid, world.settings.wallet_opening),
-        keys=[(str(realm), bank.keys.left(realm), bank.keys.refreshes[realm]) for realm in RENEWABLE],
-        key_life=bank.keys.life,
+        order_count=sum(1 for _ in bank.payments.newest()),
+        verified_count=sum(payment.verified for payment in bank.payments.newest()),
+        transfers=list(islice(transfer_rows(state), MAX_ROWS)),
+        requests=list(state.request_log.newest()),
+        pretty_json=pretty_json,
+        application=state.application.id,
+        wallet=state.wallet.hashid,
+        signed=state.settings.gateway_signed,
+        deposits=bank.deposits.balances(),
+        # Not bank.wallet.balance(): the first call opens the wallet, and the opening balance may still be set.
+        wallet_balance=bank.wallet.balances().get(state.wallet.hashid, state.settings.wallet_opening),
+        keys=[(str(realm), bank.keys.seconds_left(realm), bank.keys.refreshes[realm]) for realm in REFRESHABLE_REALMS],
+        key_lifetime=bank.keys.lifetime,
         calls=CALLS,
         kinds=[(str(kind), FAULTS[kind] if language is Language.FA else kind.doc) for kind in FaultKind],
-        faults=list(world.faults.ordered),
-        everywhere={str(one.kind) for one in world.faults.ordered if one.endpoint is None},
-        settings=list(behaviour(world.settings, language)),
-        tone=tone,
-        span=language.span,
+        faults=list(state.faults.active),
+        global_kinds={str(fault.kind) for fault in state.faults.active if fault.endpoint is None},
+        settings=list(setting_controls(state.settings, language)),
+        status_tone=status_tone,
     )
 
 
-def transfers(world: SandboxState) -> Iterable[Moved]:
-    """The transfers of the deposit accounts and of the wallet, newest first."""
-    bank = world.bank
+def transfer_rows(state: SandboxState) -> Iterable[TransferRow]:
+    """Return the transfers of the deposit accounts and of the wallet, newest first."""
+    bank = state.bank
     deposits = (
-        _moved(entry, mask_account(entry.account), entry.asked.destination_account, bank.deposits)
-        for entry in islice(bank.deposits.newest(), SHOWN)
+        _transfer_row(entry, mask_account(entry.account), entry.transfer.destination_account, bank.deposits)
+        for entry in islice(bank.deposits.newest(), MAX_ROWS)
     )
     wallet = (
-        _moved(entry, entry.account, entry.asked.destination_number, bank.wallet)
-        for entry in islice(bank.wallet.newest(), SHOWN)
+        _transfer_row(entry, entry.account, entry.transfer.destination_number, bank.wallet)
+        for entry in islice(bank.wallet.newest(), MAX_ROWS)
     )
-    return merge(deposits, wallet, key=lambda one: one.at, reverse=True)
+    return merge(deposits, wallet, key=lambda row: row.executed_at, reverse=True)
 
 
-def _moved(entry: Entry[Asked], source: str, target: str, book: TransferLedger[Asked]) -> Moved:
-    return Moved(
-        at=entry.at,
-        track_id=entry.asked.track_id,
+def _transfer_row(
+    entry: LedgerEntry[AnyTransfer], source: str, target: str, ledger: TransferLedger[AnyTransfer]
+) -> TransferRow:
+    return TransferRow(
+        executed_at=entry.executed_at,
+        track_id=entry.transfer.track_id,
         source=source,
         target=mask_iban(target) if target.upper().startswith("IR") else mask_account(target),
-        amount=entry.asked.amount,
+        amount=entry.transfer.amount,
         status=entry.status,
-        times=book.times(entry.asked.track_id),
+        executions=ledger.execution_count(entry.transfer.track_id),
     )
 
 
 @frozen(kw_only=True)
-class Switch:
-    """A setting as the dashboard's form shows it; ``control`` is a checkbox, a select, a text or a number."""
+class SettingControl:
+    """A setting in the dashboard's form; ``control`` is a checkbox, a select, a text or a number."""
 
     name: str
-    about: str
+    description: str
     value: object
     control: str
     choices: tuple[object, ...]
 
 
-def behaviour(settings: Settings, language: Language) -> Iterator[Switch]:
-    """Yield each setting as the form shows it."""
+def setting_controls(settings: Settings, language: Language) -> Iterator[SettingControl]:
+    """Yield each setting as a control of the form."""
     for attribute in attrs.fields(Settings):
         value: Any = getattr(settings, attribute.name)
         choices = attribute.metadata["choices"]
-        yield Switch(
+        yield SettingControl(
             name=attribute.name,
-            about=attribute.metadata["en" if language is Language.EN else "fa"],
+            description=attribute.metadata["en" if language is Language.EN else "fa"],
             value=f"{value:g}" if isinstance(value, float) else value,
             control="select" if choices else _CONTROLS.get(attribute.type or str, "number"),
             choices=choices,
@@ -143,13 +148,13 @@ def behaviour(settings: Settings, language: Language) -> Iterator[Switch]:
 _CONTROLS: Mapping[type[Any], str] = {bool: "checkbox", str: "text"}
 
 
-def tone(exchange: LoggedRequest) -> str:
-    """How a call went, in a word the style sheet knows."""
-    if exchange.status in (1, "ok"):
+def status_tone(logged: LoggedRequest) -> str:
+    """Return the style class for a call's result: ``good``, ``wait`` or ``bad``."""
+    if logged.status in (1, "ok"):
         return "good"
-    return "wait" if exchange.reply and exchange.reply.http < 500 else "bad"
+    return "wait" if logged.response and logged.response.http_status < 500 else "bad"
 
 
-def pretty(value: object) -> str:
-    """A masked value as people read JSON."""
+def pretty_json(value: object) -> str:
+    """Return a masked value as indented JSON, and a text unchanged."""
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2)

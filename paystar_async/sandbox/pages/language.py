@@ -1,78 +1,80 @@
-"""The two languages of the pages: which one is meant, and how each writes numbers."""
+"""The two languages of the pages: selection, texts and number formats."""
 
 import re
 from enum import StrEnum
 
-from paystar_async.sandbox.clock import jalali, tehran
+from paystar_async.sandbox.clock import to_jalali, to_tehran
 from paystar_async.sandbox.pages.texts import TEXTS
 
-_PERSIAN = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
-_UNITS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
-_WEIGHT = re.compile(r"([01](\.[0-9]{0,3})?)?")
+_PERSIAN_DIGITS = str.maketrans("0123456789,.", "۰۱۲۳۴۵۶۷۸۹٬٫")
+_UNIT_SECONDS = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
+_QUALITY = re.compile(r"([01](\.[0-9]{0,3})?)?")
 
 
 class Language(StrEnum):
-    """A language a page can be in."""
+    """A language of the pages."""
 
     FA = "fa"
     EN = "en"
 
     @property
-    def dir(self) -> str:
-        """The direction its lines run in."""
+    def direction(self) -> str:
+        """Direction of the text, ``rtl`` or ``ltr``."""
         return "rtl" if self is Language.FA else "ltr"
 
     @property
     def other(self) -> "Language":
-        """The one to switch to."""
+        """The other language, to switch to."""
         return Language.EN if self is Language.FA else Language.FA
 
-    def say(self, key: str, **values: object) -> str:
-        """A text in this language, with the values put in."""
+    def gettext(self, key: str, **values: object) -> str:
+        """Return a text in this language, formatted with the values."""
         return TEXTS[key][self is Language.EN].format(**values)
 
-    def has(self, key: str) -> bool:
-        """Whether there is such a text."""
+    def has_text(self, key: str) -> bool:
+        """Return True if the text exists."""
         return key in TEXTS
 
-    def number(self, value: float) -> str:
-        """A number, grouped, in this language's digits."""
-        return self.digits(f"{value:,}")
+    def format_number(self, value: float) -> str:
+        """Format a number with thousands separators, in this language's digits."""
+        return self.format_digits(f"{value:,}")
 
-    def digits(self, text: object) -> str:
-        """The digits and separators of a text, as this language writes them."""
-        return str(text).translate(_PERSIAN) if self is Language.FA else str(text)
+    def format_digits(self, text: object) -> str:
+        """Return a text with its digits and separators as this language writes them."""
+        return str(text).translate(_PERSIAN_DIGITS) if self is Language.FA else str(text)
 
-    def toman(self, rial: int) -> str:
-        """So many Rial in Toman: a tenth, with a fraction only where there is one."""
-        whole, rest = divmod(rial, 10)
-        return self.digits(f"{whole:,}.{rest}" if rest else f"{whole:,}")
+    def format_toman(self, rial: int) -> str:
+        """Format an amount in Rial as Toman: a tenth, with a fraction only if it is not 0."""
+        whole, tenths = divmod(rial, 10)
+        return self.format_digits(f"{whole:,}.{tenths}" if tenths else f"{whole:,}")
 
-    def span(self, seconds: float) -> str:
-        """A span of time, in its largest unit."""
-        unit, size = next(((unit, size) for unit, size in _UNITS if seconds >= 2 * size or size == seconds), _UNITS[-1])
-        return self.say(f"span {unit}", n=self.number(int(seconds // size)))
+    def format_duration(self, seconds: float) -> str:
+        """Format a duration in its largest unit."""
+        unit, size = next(
+            ((unit, size) for unit, size in _UNIT_SECONDS if seconds >= 2 * size or size == seconds), _UNIT_SECONDS[-1]
+        )
+        return self.gettext(f"span {unit}", n=self.format_number(int(seconds // size)))
 
-    def day_and_time(self, timestamp: float) -> str:
-        """A moment in Tehran, by this language's calendar."""
-        moment = tehran(timestamp)
+    def format_timestamp(self, timestamp: float) -> str:
+        """Format a timestamp in Tehran time, by this language's calendar."""
+        moment = to_tehran(timestamp)
         if self is Language.EN:
             return f"{moment:%Y-%m-%d %H:%M:%S}"
-        year, month, day = jalali(moment.date())
-        return self.digits(f"{year}/{month:02}/{day:02} {moment:%H:%M:%S}")
+        year, month, day = to_jalali(moment.date())
+        return self.format_digits(f"{year}/{month:02}/{day:02} {moment:%H:%M:%S}")
 
 
-def language_of(wanted: object, fallback: Language = Language.FA) -> Language:
-    """The language a field names, or the fallback."""
-    return next((one for one in Language if one == wanted), fallback)
+def parse_language(value: object, fallback: Language = Language.FA) -> Language:
+    """Return the language that a field names, or the fallback."""
+    return next((language for language in Language if language == value), fallback)
 
 
-def accepted_language(header: str) -> Language:
-    """The one of ours a browser likes best; English when it names neither."""
-    liked = {str(one): 0.0 for one in Language}
+def preferred_language(header: str) -> Language:
+    """Return the language that an Accept-Language header prefers; English if it names neither."""
+    qualities = {str(language): 0.0 for language in Language}
     for part in header.split(","):
-        name, _, weight = part.strip().lower().partition(";q=")
+        name, _, quality = part.strip().lower().partition(";q=")
         language = name.partition("-")[0]
-        if language in liked and _WEIGHT.fullmatch(weight):
-            liked[language] = max(liked[language], float(weight or 1))
-    return Language.FA if liked["fa"] > liked["en"] else Language.EN
+        if language in qualities and _QUALITY.fullmatch(quality):
+            qualities[language] = max(qualities[language], float(quality or 1))
+    return Language.FA if qualities["fa"] > qualities["en"] else Language.EN

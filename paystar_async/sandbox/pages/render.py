@@ -1,4 +1,4 @@
-"""From a template to an answer: everything that is not ours is escaped, and nothing runs that we did not ship."""
+"""Rendering of the pages from templates: every value is escaped, and only the package's own scripts run."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from functools import cache
@@ -11,15 +11,15 @@ from starlette.routing import Route
 
 from paystar_async.sandbox.pages.language import Language
 
-ASSETS = "/_sandbox/assets"
-_MEDIA = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+ASSETS_PATH = "/_sandbox/assets"
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 _HEADERS = {
     "cache-control": "no-store",
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
-    # The origin and no more: a token in the address goes to nobody, and a form of ours still says where it is from.
+    # strict-origin: no other site sees a token in the URL, and the pages' own forms still send their origin.
     "referrer-policy": "strict-origin",
 }
 
@@ -35,15 +35,17 @@ def _environment() -> jinja2.Environment:
     )
 
 
-def page(template: str, language: Language, *, http: int = 200, runs: bool = False, **content: object) -> HttpResponse:
-    """A page.
+def render_page(
+    template: str, language: Language, *, http_status: int = 200, allow_scripts: bool = False, **content: object
+) -> HttpResponse:
+    """Return a page.
 
     Args:
-        template: its file in ``templates/``.
-        language: the language it is in.
-        http: the HTTP status.
-        runs: whether scripts of ours may run in it, and call this sandbox.
-        **content: what the template shows.
+        template: name of the file in ``templates/``.
+        language: language of the page.
+        http_status: the HTTP status.
+        allow_scripts: whether the package's scripts may run on the page and call this sandbox.
+        **content: variables of the template.
     """
     html = (
         _environment()
@@ -51,30 +53,30 @@ def page(template: str, language: Language, *, http: int = 200, runs: bool = Fal
         .render(
             language=language,
             other=language.other,
-            say=language.say,
-            number=language.number,
-            digits=language.digits,
-            assets=ASSETS,
+            gettext=language.gettext,
+            number=language.format_number,
+            digits=language.format_digits,
+            assets=ASSETS_PATH,
             **content,
         )
     )
-    # No form-action: browsers hold every redirect behind a form to it, and where a shop leads its payer is its affair.
-    policy = f"{_POLICY}; script-src 'self'; connect-src 'self'" if runs else _POLICY
+    # No form-action: browsers apply it to every redirect after a form, and a shop may redirect its payer anywhere.
+    policy = f"{_POLICY}; script-src 'self'; connect-src 'self'" if allow_scripts else _POLICY
     headers = {**_HEADERS, "content-security-policy": policy, "content-language": str(language)}
-    return HttpResponse(html, http, headers, "text/html")
+    return HttpResponse(html, http_status, headers, "text/html")
 
 
 def asset_routes() -> Iterator[Route]:
-    """A route for each file that the pages load."""
+    """Yield a route for each file that the pages load."""
     for file in files("paystar_async.sandbox.pages").joinpath("assets").iterdir():
-        yield Route(f"{ASSETS}/{file.name}", _asset(file.read_bytes(), file.name), methods=["GET"])
+        yield Route(f"{ASSETS_PATH}/{file.name}", _asset_handler(file.read_bytes(), file.name), methods=["GET"])
 
 
-def _asset(content: bytes, name: str) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
-    headers = {name: _HEADERS[name] for name in ("x-content-type-options", "cross-origin-resource-policy")}
-    media = _MEDIA[name.rpartition(".")[2]]
+def _asset_handler(content: bytes, name: str) -> Callable[[HttpRequest], Awaitable[HttpResponse]]:
+    headers = {header: _HEADERS[header] for header in ("x-content-type-options", "cross-origin-resource-policy")}
+    media_type = _MEDIA_TYPES[name.rpartition(".")[2]]
 
     async def handle(_: HttpRequest) -> HttpResponse:
-        return HttpResponse(content, headers=headers | {"cache-control": "no-cache"}, media_type=media)
+        return HttpResponse(content, headers=headers | {"cache-control": "no-cache"}, media_type=media_type)
 
     return handle

@@ -1,1 +1,1 @@
-from tests.sandbox.conftest import merchant as merchant
+from tests.sandbox.conftest import raw_client as raw_client

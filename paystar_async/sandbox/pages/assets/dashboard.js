@@ -1,47 +1,48 @@
 "use strict";
-// Once a second the page is asked for again, and what has changed in it is exchanged; switches and forms post the
-// JSON that the controls take. Nothing is built from strings here: the server escapes, this only moves elements.
-const EVERY = 1000;
+// The page is fetched every second, and its changed parts are replaced; switches and forms post JSON to the controls.
+// No HTML is built from strings here: the server escapes values, this script only moves elements.
+const INTERVAL_MILLISECONDS = 1000;
 const pulse = document.getElementById("pulse");
-const said = document.getElementById("said");
-const shown = new Map();
-let timer, asking;
+const notice = document.getElementById("notice");
+const currentHtml = new Map();
+let timer, running;
 
-function beat(alive) {
-  const text = alive ? pulse.dataset.liveText : pulse.dataset.lostText;
-  pulse.classList.toggle("lost", !alive);
-  if (pulse.textContent !== text) pulse.textContent = text; // said once, not every second
+function showConnection(isAlive) {
+  const text = isAlive ? pulse.dataset.liveText : pulse.dataset.lostText;
+  pulse.classList.toggle("lost", !isAlive);
+  if (pulse.textContent !== text) pulse.textContent = text; // screen readers announce each change once
 }
 
-function exchange(old, fresh) {
+function replace(old, fresh) {
   const html = fresh.innerHTML;
-  if (shown.get(old.id) === html) return;
-  shown.set(old.id, html);
-  const open = [...old.querySelectorAll("details[open]")].map((one) => one.id);
+  if (currentHtml.get(old.id) === html) return;
+  currentHtml.set(old.id, html);
+  const open = [...old.querySelectorAll("details[open]")].map((details) => details.id);
   const focus = old.contains(document.activeElement) && document.activeElement.closest("[id]");
   const onSummary = document.activeElement.localName === "summary";
-  const scrolled = [...old.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
+  const scrolled = [...old.querySelectorAll(".scroll")].map((area) => area.scrollLeft);
   old.replaceChildren(...document.importNode(fresh, true).childNodes);
   for (const id of open) document.getElementById(id)?.setAttribute("open", "");
-  old.querySelectorAll(".scroll").forEach((one, index) => { one.scrollLeft = scrolled[index] ?? 0; });
+  old.querySelectorAll(".scroll").forEach((area, index) => { area.scrollLeft = scrolled[index] ?? 0; });
   if (focus && focus !== old) {
-    const again = document.getElementById(focus.id);
-    (onSummary ? again?.querySelector("summary") : again)?.focus({ preventScroll: true });
+    const target = document.getElementById(focus.id);
+    (onSummary ? target?.querySelector("summary") : target)?.focus({ preventScroll: true });
   }
 }
 
-const marked = (select) => [...select.options].findIndex((option) => option.defaultSelected);
-const mark = (select, index) => [...select.options].forEach((option, at) => { option.defaultSelected = at === index; });
+const defaultIndex = (select) => [...select.options].findIndex((option) => option.defaultSelected);
+const setDefaultIndex = (select, index) =>
+  [...select.options].forEach((option, position) => { option.defaultSelected = position === index; });
 
-function followChoice(old, fresh) {
-  const untouched = old.selectedIndex === marked(old) && old !== document.activeElement;
-  const chosen = old.selectedIndex;
-  mark(old, marked(fresh)); // this selects it, too
-  if (!untouched) old.selectedIndex = chosen;
+function followSelect(old, fresh) {
+  const untouched = old.selectedIndex === defaultIndex(old) && old !== document.activeElement;
+  const selected = old.selectedIndex;
+  setDefaultIndex(old, defaultIndex(fresh)); // selects the option too
+  if (!untouched) old.selectedIndex = selected;
 }
 
 function follow(old, fresh) {
-  if (old.localName === "select") { followChoice(old, fresh); return; }
+  if (old.localName === "select") { followSelect(old, fresh); return; }
   const name = old.type === "checkbox" ? "checked" : "value";
   const fallback = name === "checked" ? "defaultChecked" : "defaultValue";
   const untouched = old[name] === old[fallback] && old !== document.activeElement;
@@ -51,47 +52,46 @@ function follow(old, fresh) {
 
 async function refresh() {
   clearTimeout(timer);
-  asking?.abort();
-  const mine = asking = new AbortController();
-  const late = setTimeout(() => mine.abort(), 10 * EVERY);
+  running?.abort();
+  const controller = running = new AbortController();
+  const timeout = setTimeout(() => controller.abort(), 10 * INTERVAL_MILLISECONDS);
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, signal: mine.signal });
-    if (!answer.ok) throw new Error(answer.status);
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    for (const [name, take] of [["data-live", exchange], ["data-follow", follow]]) {
+    const response = await fetch(location.href, { headers: { Accept: "text/html" }, signal: controller.signal });
+    if (!response.ok) throw new Error(response.status);
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    for (const [name, update] of [["data-live", replace], ["data-follow", follow]]) {
       for (const old of document.querySelectorAll(`[${name}]`)) {
         const fresh = page.getElementById(old.id);
-        if (fresh) take(old, fresh);
+        if (fresh) update(old, fresh);
       }
     }
-    beat(true);
+    showConnection(true);
   } catch {
-    if (mine !== asking) return; // a newer one is under way
-    beat(false);
+    if (controller !== running) return; // a newer refresh is running
+    showConnection(false);
   } finally {
-    clearTimeout(late);
+    clearTimeout(timeout);
   }
-  if (mine === asking && !document.hidden) timer = setTimeout(refresh, EVERY);
+  if (controller === running && !document.hidden) timer = setTimeout(refresh, INTERVAL_MILLISECONDS);
 }
 
 async function post(control, body) {
-  said.className = "said";
-  said.textContent = "";
+  notice.className = "notice-bar";
+  notice.textContent = "";
   try {
-    const answer = await fetch(`/_sandbox/${control}`, { method: "POST", body: JSON.stringify(body) });
-    const text = answer.ok ? said.dataset.done : (await answer.json()).error;
-    said.textContent = text;
-    said.classList.toggle("wrong", !answer.ok);
-    return answer.ok;
+    const response = await fetch(`/_sandbox/${control}`, { method: "POST", body: JSON.stringify(body) });
+    notice.textContent = response.ok ? notice.dataset.done : (await response.json()).error;
+    notice.classList.toggle("wrong", !response.ok);
+    return response.ok;
   } catch {
-    beat(false);
+    showConnection(false);
     return false;
   } finally {
     refresh();
   }
 }
 
-function read(form) {
+function readForm(form) {
   const body = {};
   for (const field of form.querySelectorAll("[name]")) {
     if (field.type === "checkbox") body[field.name] = field.checked;
@@ -110,13 +110,13 @@ document.addEventListener("submit", async (event) => {
   const form = event.target.closest("form[data-post]");
   if (!form) return;
   event.preventDefault();
-  if (!(await post(form.dataset.post, read(form)))) return;
+  if (!(await post(form.dataset.post, readForm(form)))) return;
   for (const field of form.querySelectorAll("[data-follow]")) {
-    if (field.localName === "select") { mark(field, field.selectedIndex); continue; }
+    if (field.localName === "select") { setDefaultIndex(field, field.selectedIndex); continue; }
     field.defaultValue = field.value;
     field.defaultChecked = field.checked;
   }
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
-document.querySelectorAll("[data-live]").forEach((one) => shown.set(one.id, one.innerHTML));
+document.querySelectorAll("[data-live]").forEach((area) => currentHtml.set(area.id, area.innerHTML));
 refresh();

@@ -1,3 +1,3 @@
 "use strict";
-// The button beside it does the same, where scripts do not run.
+// Without scripts, the payer presses the form's button.
 document.forms[0].submit();

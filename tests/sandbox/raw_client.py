@@ -1,4 +1,4 @@
-"""A merchant of no SDK: plain HTTP, signed by hand, so that the sandbox is not tested with the client it serves."""
+"""A client without the SDK: body HTTP, signed by hand, so that the sandbox is not tested with its own client."""
 
 import json
 from collections.abc import Mapping
@@ -15,10 +15,10 @@ from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
 
 
-class Merchant:
-    """Calls rows of the table as a program without this package would.
+class RawClient:
+    """A client of the sandbox without this package's client.
 
-    ``call`` adds who asks, the key and the signature; a field given as ``...`` is left out.
+    ``call`` adds credentials, key and signature; a field with the value ``...`` is not sent.
     """
 
     def __init__(self, sandbox: Sandbox | None = None) -> None:
@@ -37,7 +37,7 @@ class Merchant:
 
     async def send(
         self,
-        row_id: str,
+        endpoint_id: str,
         fields: Mapping[str, object] | None = None,
         *,
         bearer: str | None = None,
@@ -45,44 +45,44 @@ class Merchant:
         form: bool = False,
         unsent: Mapping[str, object] | None = None,
     ) -> httpx.Response:
-        row, accounts = BY_ID[row_id], self.accounts
-        key = accounts.first_key(row.realm)[0]
+        endpoint, accounts = BY_ID[endpoint_id], self.accounts
+        key = accounts.first_key(endpoint.realm)[0]
         bearer = bearer if bearer is not None else f"Bearer {key.reveal()}" if key else ""
-        said: dict[str, object] = dict(accounts.credentials(row.realm, row.method))
-        if row.renews:
-            said[row.renews] = accounts.first_key(row.realm)[1]
-        said |= fields or {}
-        sign_key = accounts.sign_key(row.realm)
-        plain = {name: one.reveal() if isinstance(one, Secret) else one for name, one in said.items() if one is not ...}
+        values: dict[str, object] = dict(accounts.credentials(endpoint.realm, endpoint.method))
+        if endpoint.renews:
+            values[endpoint.renews] = accounts.first_key(endpoint.realm)[1]
+        values |= fields or {}
+        sign_key = accounts.sign_key(endpoint.realm)
+        body = {name: reveal(value) for name, value in values.items() if value is not ...}
         if (
-            row.sign
+            endpoint.sign
             and sign_key is not None
-            and "sign" not in plain
-            and (unsent is not None or row.id != "gateway.inquiry")
+            and "sign" not in body
+            and (unsent is not None or endpoint.id != "gateway.inquiry")
         ):
-            plain["sign"] = signature(sign_key, ((plain | dict(unsent or {})).get(name) for name in row.sign))
-        path = path or row.paths[0]
+            body["sign"] = signature(sign_key, ((body | dict(unsent or {})).get(name) for name in endpoint.sign))
+        path = path or endpoint.paths[0]
         headers = {"authorization": bearer}
-        if row.method == "GET":
-            return await self.http.get(f"{path}?{urlencode(plain)}", headers=headers)
+        if endpoint.method == "GET":
+            return await self.http.get(f"{path}?{urlencode(body)}", headers=headers)
         if form:
-            return await self.http.post(path, data=cast("dict[str, Any]", plain), headers=headers)
+            return await self.http.post(path, data=cast("dict[str, Any]", body), headers=headers)
         return await self.http.post(
-            path, content=json.dumps(plain), headers=headers | {"content-type": "application/json"}
+            path, content=json.dumps(body), headers=headers | {"content-type": "application/json"}
         )
 
-    async def call(self, row_id: str, /, **fields: object) -> dict[str, Any]:
-        """The envelope of an answer."""
-        return envelope(await self.send(row_id, fields))
+    async def call(self, endpoint_id: str, /, **fields: object) -> dict[str, Any]:
+        """Call an endpoint and return the response's envelope."""
+        return envelope(await self.send(endpoint_id, fields))
 
-    async def data(self, row_id: str, /, **fields: object) -> Any:
-        """The data of a success; anything else is a failed test."""
-        answer = await self.call(row_id, **fields)
-        assert answer["status"] in (1, "ok"), answer
-        return answer["data"]
+    async def data(self, endpoint_id: str, /, **fields: object) -> Any:
+        """Call an endpoint and return the data of its successful response."""
+        response = await self.call(endpoint_id, **fields)
+        assert response["status"] in (1, "ok"), response
+        return response["data"]
 
-    async def created(self, amount: int = 10_000, order_id: str = "order-1", **fields: object) -> dict[str, Any]:
-        """A payment waiting for its payer."""
+    async def create_payment(self, amount: int = 10_000, order_id: str = "order-1", **fields: object) -> dict[str, Any]:
+        """Create a payment and return the response's data."""
         callback = fields.pop("callback", "https://shop.example/back")
         data: dict[str, Any] = await self.data(
             "gateway.create", amount=amount, order_id=order_id, callback=callback, **fields
@@ -90,13 +90,13 @@ class Merchant:
         return data
 
     async def verify(self, callback: Mapping[str, str], amount: int = 10_000) -> dict[str, Any]:
-        """Verify as the rules say: the masked card and the tracking code are signed, and not sent."""
+        """Verify a payment; the masked card and the tracking code are signed and not sent."""
         unsent = {"card_number": callback.get("card_number"), "tracking_code": callback.get("tracking_code")}
         fields = {"ref_num": callback["ref_num"], "amount": amount}
         return envelope(await self.send("gateway.verify", fields, unsent=unsent))
 
     def transfer(self, track_id: str = "t1", amount: int = 1_000, **fields: object) -> dict[str, object]:
-        """One bank transfer."""
+        """Return the fields of a bank transfer."""
         return {
             "amount": amount,
             "deposit": "0111234567890",
@@ -106,8 +106,8 @@ class Merchant:
             "track_id": track_id,
         } | fields
 
-    def payout(self, track_id: str = "w1", amount: int = 1_000, **fields: object) -> dict[str, object]:
-        """One wallet transfer."""
+    def wallet_transfer(self, track_id: str = "w1", amount: int = 1_000, **fields: object) -> dict[str, object]:
+        """Return the fields of a wallet transfer."""
         return {
             "amount": amount,
             "destination_number": self.sandbox.people[0].iban,
@@ -125,20 +125,24 @@ class Merchant:
         return int(data["balance"])
 
 
-def envelope(answer: httpx.Response) -> dict[str, Any]:
-    content = answer.json()
+def reveal(value: object) -> object:
+    return value.reveal() if isinstance(value, Secret) else value
+
+
+def envelope(response: httpx.Response) -> dict[str, Any]:
+    content = response.json()
     assert isinstance(content, dict)
     return cast("dict[str, Any]", content)
 
 
-def example_fields(row_id: str) -> dict[str, object]:
-    """A call's fields, each the example of its kind; list items too."""
-    return _examples(BY_ID[row_id].request)
+def example_fields(endpoint_id: str) -> dict[str, object]:
+    """Return the required fields of a call, each with the example of its type."""
+    return _examples(BY_ID[endpoint_id].request)
 
 
 def _examples(cls: type) -> dict[str, object]:
     fields: dict[str, object] = {}
-    for one in fields_of(cls):
-        if one.required and one.sent and one.kind is not None:
-            fields[one.name] = [_examples(one.item)] if one.item else one.kind.example
+    for model_field in fields_of(cls):
+        if model_field.required and model_field.sent and model_field.kind is not None:
+            fields[model_field.name] = [_examples(model_field.item)] if model_field.item else model_field.kind.example
     return fields

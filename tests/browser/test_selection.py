@@ -1,4 +1,4 @@
-"""Where there is no browser, its tests are left out; this one is not one of them."""
+"""Deselection of the browser tests on machines without a browser."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ from tests import conftest
 
 
 class Item:
-    """A test, with the marker or without."""
+    """A test item with or without the ``browser`` marker."""
 
     def __init__(self, *, marked: bool) -> None:
         self._marked = marked
@@ -20,23 +20,23 @@ class Item:
 
 
 class Hook:
-    """Keeps what is said to be deselected."""
+    """A pytest hook that records the deselected items."""
 
     def __init__(self) -> None:
-        self.left_out: list[Any] = []
+        self.deselected: list[Any] = []
 
     def pytest_deselected(self, items: list[Any]) -> None:
-        self.left_out += items
+        self.deselected += items
 
 
-@pytest.mark.parametrize("there", [True, False])
-def test_the_browsers_tests_are_deselected_where_there_is_none(
-    there: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+@pytest.mark.parametrize("has_browser", [True, False])
+def test_browser_tests_are_deselected_without_browser(
+    has_browser: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(conftest, "CHROMIUM", tmp_path if there else tmp_path / "chromium")
+    monkeypatch.setattr(conftest, "CHROMIUM", tmp_path if has_browser else tmp_path / "chromium")
     plain, marked, hook = Item(marked=False), Item(marked=True), Hook()
     items: list[Any] = [plain, marked]
 
     conftest.pytest_collection_modifyitems(cast("pytest.Config", SimpleNamespace(hook=hook)), items)
 
-    assert (items, hook.left_out) == (([plain, marked], []) if there else ([plain], [marked]))
+    assert (items, hook.deselected) == (([plain, marked], []) if has_browser else ([plain], [marked]))
