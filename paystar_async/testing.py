@@ -1,6 +1,6 @@
-"""The pytest plugin: a sandbox and a client of it for every test that names them, and no way to the real service.
+"""The pytest plugin: fixtures with a sandbox and its client, and a guard against calls to the real service.
 
-Installed with the package (``paystar-async[testing]``); nothing is imported before a fixture asks for it.
+Installed with the package (``paystar-async[testing]``); the package is imported when a test uses a fixture.
 """
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
@@ -26,9 +26,9 @@ _OFFLINE = "paystar_offline"
 
 @pytest.fixture
 def paystar_clock() -> "SandboxClock":
-    """The clock of ``paystar_sandbox`` and ``paystar``: it runs, and ``advance(seconds)`` puts it forward.
+    """Return the clock of ``paystar_sandbox`` and ``paystar``; ``advance(seconds)`` puts the running clock forward.
 
-    Keys expire, transfers settle and orders run out by it; whoever sleeps on it wakes when it is put forward.
+    Keys, transfers and orders follow this clock, and ``advance`` wakes the tasks that sleep on it.
     """
     from paystar_async.sandbox.clock import SandboxClock
 
@@ -36,10 +36,10 @@ def paystar_clock() -> "SandboxClock":
 
 
 @pytest.fixture
-def paystar_sandbox(paystar_clock: "SandboxClock", paystar_offline: None) -> "Sandbox":  # noqa: ARG001 - it guards
-    """A Paystar in this process, new for each test: ``.fail(...)``, ``.pay(url)``, ``.ledger``, ``.set_balance(...)``.
+def paystar_sandbox(paystar_clock: "SandboxClock", paystar_offline: None) -> "Sandbox":  # noqa: ARG001 - the fixture is the guard
+    """Return a new sandbox in this process: ``.fail(...)``, ``.pay(url)``, ``.ledger``, ``.set_balance(...)``.
 
-    Transfers are decided at once; set ``settings.settle_seconds`` for a bank that takes its time.
+    Transfers are settled at once; set ``settings.settle_seconds`` to delay settlement.
     """
     from paystar_async.sandbox import Sandbox
 
@@ -52,10 +52,10 @@ def paystar_sandbox(paystar_clock: "SandboxClock", paystar_offline: None) -> "Sa
 def paystar(
     paystar_sandbox: "Sandbox", paystar_clock: "SandboxClock", tmp_path: "Path", request: pytest.FixtureRequest
 ) -> Iterator["Paystar"]:
-    """A client of ``paystar_sandbox``, with all three accounts and a database of its own; closed after the test.
+    """Yield a client of ``paystar_sandbox`` with all accounts and a new database; close the client after the test.
 
-    An ``async`` test closes it in its own event loop, whichever plugin runs it. A test that enters it elsewhere (an
-    application in a test client's thread) leaves that to whoever entered it.
+    An ``async`` test closes the client in its event loop, with any plugin that runs async tests. Code that enters the
+    client in another event loop (an application in a test client's thread) must close the client itself.
     """
     from paystar_async.client import Paystar
     from paystar_async.storage.sqlite import SqliteDatabase
@@ -69,36 +69,36 @@ def paystar(
         database=database,
         clock=paystar_clock,
     )
-    test, original = request.node, getattr(request.node, "obj", None)
-    if iscoroutinefunction(original):
-        test.obj = _closing(original, client)
+    test_item, test_function = request.node, getattr(request.node, "obj", None)
+    if iscoroutinefunction(test_function):
+        test_item.obj = _close_after(test_function, client)
     yield client
-    test.obj = original
-    _run(database.aclose)
+    test_item.obj = test_function
+    _run_in_new_loop(database.aclose)
 
 
 @pytest.fixture
 def paystar_offline(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a test has this, no client reaches beyond this machine, unless the test gave it an engine.
+    """Allow clients to call this machine only, unless the test passes an engine to the client.
 
-    ``@pytest.mark.paystar_offline`` asks for it without an argument, and ``paystar_offline = true`` in pytest's
-    settings for every test.
+    ``@pytest.mark.paystar_offline`` applies the fixture to a test, and ``paystar_offline = true`` in pytest's
+    configuration applies the fixture to every test.
     """
     from paystar_async import client
     from paystar_async.transport.choose import make_engine
 
-    def make(given: "GivenEngine", connections: int, proxy: "Secret | None" = None) -> "Engine":
-        engine = make_engine(given, connections, proxy)
-        return _OnThisMachine(engine) if isinstance(given, str) else engine
+    def make_offline_engine(choice: "GivenEngine", connections: int, proxy: "Secret | None" = None) -> "Engine":
+        engine = make_engine(choice, connections, proxy)
+        return _LoopbackEngine(engine) if isinstance(choice, str) else engine
 
-    monkeypatch.setattr(client, "make_engine", make)
+    monkeypatch.setattr(client, "make_engine", make_offline_engine)
 
 
-class _OnThisMachine:
-    """An engine that goes nowhere else.
+class _LoopbackEngine:
+    """An engine that sends requests to this machine only.
 
     Args:
-        engine: what carries the rest.
+        engine: the engine that sends the requests.
     """
 
     def __init__(self, engine: "Engine") -> None:
@@ -114,7 +114,7 @@ class _OnThisMachine:
         timeout: float,
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request, if it stays on this machine; see ``transport.engine.Engine``."""
+        """Send a request to this machine, or raise ConfigurationError; see ``transport.engine.Engine``."""
         from paystar_async.errors import ConfigurationError
         from paystar_async.settings import LOOPBACK
 
@@ -122,49 +122,49 @@ class _OnThisMachine:
         if host not in LOOPBACK:
             raise ConfigurationError(
                 f"a test would have called {host}; nothing was sent",
-                hint="use the fixture paystar, or give your client engine=paystar_sandbox.engine()",
+                hint="use the fixture paystar, or pass engine=paystar_sandbox.engine() to your client",
             )
         return await self._engine.send(method, url, headers, body, timeout, before_send)
 
     async def aclose(self) -> None:
-        """Close what carries the rest."""
+        """Close the engine that sends the requests."""
         await self._engine.aclose()
 
 
-def _closing(test: Callable[..., Awaitable[Any]], client: "Paystar") -> Callable[..., Awaitable[Any]]:
+def _close_after(test: Callable[..., Awaitable[Any]], client: "Paystar") -> Callable[..., Awaitable[Any]]:
     @wraps(test)
-    async def closing(*args: Any, **kwargs: Any) -> Any:
+    async def run_and_close(*args: Any, **kwargs: Any) -> Any:
         async with client:
             return await test(*args, **kwargs)
 
-    return closing
+    return run_and_close
 
 
-def _run(finish: Callable[[], Awaitable[None]]) -> None:
-    """Run it in a loop of its own, which is made no thread's current one: that belongs to the asyncio plugin."""
+def _run_in_new_loop(function: Callable[[], Awaitable[None]]) -> None:
+    """Run an async function in a new event loop; the thread's current loop belongs to the asyncio plugin."""
     import asyncio
 
-    async def finished() -> None:
-        await finish()
+    async def run() -> None:
+        await function()
 
     loop = asyncio.new_event_loop()
     try:
-        loop.run_until_complete(finished())
+        loop.run_until_complete(run())
     finally:
         loop.close()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the setting ``paystar_offline``."""
-    parser.addini(_OFFLINE, "no Paystar client of a test reaches beyond this machine", type="bool", default=False)
+    parser.addini(_OFFLINE, "Paystar clients in tests call this machine only", type="bool", default=False)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Add the marker ``paystar_offline``."""
-    config.addinivalue_line("markers", f"{_OFFLINE}: no Paystar client of this test reaches beyond this machine")
+    config.addinivalue_line("markers", f"{_OFFLINE}: Paystar clients in this test call this machine only")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """Guard the tests that ask for it."""
+    """Apply the fixture ``paystar_offline`` to the tests that the marker or the setting selects."""
     if isinstance(item, pytest.Function) and (item.config.getini(_OFFLINE) or item.get_closest_marker(_OFFLINE)):
         item.fixturenames.insert(0, _OFFLINE)

@@ -1,4 +1,4 @@
-"""The pytest plugin, by tests of a user's, run in a pytest of their own."""
+"""The pytest plugin, tested by user tests in an inner pytest."""
 
 import re
 import sys
@@ -13,7 +13,7 @@ EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SETTINGS = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
 Pytester = pytest.Pytester
 
-PAYS = """
+PAYMENT_TEST_BODY = """
     started = await paystar.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
     payment = await paystar.payments.confirm(Callback.parse(paystar_sandbox.pay(started.url)))
     assert isinstance(payment.outcome, Verified)
@@ -22,36 +22,36 @@ IMPORTS = "import pytest\nfrom paystar_async.payments import Callback, Verified\
 
 
 class Modules:
-    """Remembers what a pytest inside this one imported; it would be forgotten, and be imported anew beside it."""
+    """The package's modules imported by inner pytests, which pytester would remove from sys.modules."""
 
     def __init__(self) -> None:
-        self._seen: dict[str, ModuleType] = {}
+        self._modules: dict[str, ModuleType] = {}
 
     def pytest_sessionfinish(self) -> None:
-        self._seen |= {name: one for name, one in sys.modules.items() if name.startswith("paystar_async")}
+        self._modules |= {name: module for name, module in sys.modules.items() if name.startswith("paystar_async")}
 
-    def put_back(self) -> None:
-        sys.modules.update(self._seen)
+    def restore(self) -> None:
+        sys.modules.update(self._modules)
 
 
 MODULES = Modules()
 
 
 @pytest.fixture(autouse=True)
-def _a_pytest_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
-    """It is told nothing of this one's options; and it ends after ``pytester``, which forgets modules."""
+def _isolated_pytest(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """Hide the outer pytest's options, and restore the modules after ``pytester`` has removed them."""
     monkeypatch.delenv("PYTEST_ADDOPTS", raising=False)
     yield
-    MODULES.put_back()
+    MODULES.restore()
 
 
 def run(pytester: Pytester, source: str, *arguments: str, mode: str = "auto", ini: str = "") -> pytest.RunResult:
-    """What a pytest of its own says to these tests."""
+    """Run tests in an inner pytest and return its result."""
     pytester.makeini(f"{SETTINGS}asyncio_mode = {mode}\n{ini}")
     pytester.makepyfile(source)
-    ours = ("-p", "no:paystar", "-p", "paystar_async.testing", "-p", "no:cacheprovider")
-    result = pytester.runpytest_inprocess(*ours, *arguments, plugins=[MODULES])
-    MODULES.put_back()
+    plugin_options = ("-p", "no:paystar", "-p", "paystar_async.testing", "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(*plugin_options, *arguments, plugins=[MODULES])
+    MODULES.restore()
     return result
 
 
@@ -64,20 +64,20 @@ def run(pytester: Pytester, source: str, *arguments: str, mode: str = "auto", in
         ("strict", "@pytest.mark.anyio", "trio"),
     ],
 )
-def test_a_payment_is_tested_with_every_plugin_that_runs_async_tests(
+def test_paystar_fixture_works_with_every_async_plugin(
     pytester: Pytester, mode: str, marker: str, backend: str
 ) -> None:
     anyio_backend = f"\n@pytest.fixture\ndef anyio_backend():\n    return {backend!r}\n"
-    test = f"{marker}\nasync def test_a_payer_pays(paystar, paystar_sandbox):{PAYS}"
+    test = f"{marker}\nasync def test_payment(paystar, paystar_sandbox):{PAYMENT_TEST_BODY}"
     run(pytester, IMPORTS + anyio_backend + test, mode=mode).assert_outcomes(passed=1)
 
 
-def test_each_test_has_a_sandbox_of_its_own(pytester: Pytester) -> None:
-    twice = "".join(f"async def test_{number}(paystar, paystar_sandbox):{PAYS}" for number in "12")
-    run(pytester, IMPORTS + twice).assert_outcomes(passed=2)
+def test_paystar_sandbox_is_new_for_each_test(pytester: Pytester) -> None:
+    source = "".join(f"async def test_{number}(paystar, paystar_sandbox):{PAYMENT_TEST_BODY}" for number in "12")
+    run(pytester, IMPORTS + source).assert_outcomes(passed=2)
 
 
-def test_a_method_of_a_class_and_a_parametrized_test_may_ask_for_it(pytester: Pytester) -> None:
+def test_paystar_fixture_works_in_class_and_parametrized_test(pytester: Pytester) -> None:
     source = """
     import pytest
 
@@ -90,7 +90,7 @@ def test_a_method_of_a_class_and_a_parametrized_test_may_ask_for_it(pytester: Py
     run(pytester, source).assert_outcomes(passed=2)
 
 
-def test_the_client_is_closed_in_the_loop_of_the_test_and_a_failure_stays_a_failure(pytester: Pytester) -> None:
+def test_paystar_is_closed_in_loop_of_failed_test(pytester: Pytester) -> None:
     source = """
     import asyncio
     import pytest
@@ -99,29 +99,29 @@ def test_the_client_is_closed_in_the_loop_of_the_test_and_a_failure_stays_a_fail
     closed = []
 
     @pytest.fixture(autouse=True)
-    def noted(monkeypatch):
+    def recorded(monkeypatch):
         aclose = Paystar.aclose
-        async def noting(self):
+        async def recording(self):
             closed.append(asyncio.get_running_loop())
             await aclose(self)
-        monkeypatch.setattr(Paystar, "aclose", noting)
+        monkeypatch.setattr(Paystar, "aclose", recording)
 
     loops = []
 
-    async def test_it_fails(paystar):
+    async def test_failure(paystar):
         loops.append(asyncio.get_running_loop())
         await paystar.wallet.balance()
-        assert False, "as it must"
+        assert False, "expected failure"
 
-    def test_it_was_closed():
+    def test_closed():
         assert closed == loops != []
     """
     result = run(pytester, source)
     result.assert_outcomes(passed=1, failed=1)
-    result.stdout.fnmatch_lines(["*as it must*"])
+    result.stdout.fnmatch_lines(["*expected failure*"])
 
 
-def test_a_test_that_is_not_async_may_run_a_loop_of_its_own(pytester: Pytester) -> None:
+def test_paystar_fixture_works_in_sync_test_with_own_loop(pytester: Pytester) -> None:
     source = """
     import asyncio
 
@@ -136,20 +136,20 @@ def test_a_test_that_is_not_async_may_run_a_loop_of_its_own(pytester: Pytester) 
     run(pytester, source).assert_outcomes(passed=1)
 
 
-def test_the_clock_is_put_forward_for_keys_orders_and_sleepers_alike(pytester: Pytester) -> None:
+def test_paystar_clock_advances_keys_orders_and_sleepers(pytester: Pytester) -> None:
     source = f"""
     {IMPORTS.splitlines()[1]}
     import asyncio
     from paystar_async.payments import Expired
     from paystar_async.sandbox.clock import SandboxClock
 
-    async def test_too_late(paystar, paystar_sandbox, paystar_clock):
+    async def test_order_expires(paystar, paystar_sandbox, paystar_clock):
         started = await paystar.payments.start(amount=50_000, order_id="1", callback="https://shop.example/back")
         fields = paystar_sandbox.pay(started.url)
         paystar_clock.advance(11 * 60)
         assert isinstance((await paystar.payments.confirm(Callback.parse(fields))).outcome, Expired)
 
-    async def test_a_key_expires(paystar, paystar_sandbox, paystar_clock):
+    async def test_key_expires(paystar, paystar_sandbox, paystar_clock):
         before = await paystar.wallet.balance()
         paystar_clock.advance(86_400)
         assert await paystar.wallet.balance() == before
@@ -161,110 +161,111 @@ def test_the_clock_is_put_forward_for_keys_orders_and_sleepers_alike(pytester: P
         paystar_clock.advance(3_600)
         await asyncio.wait_for(sleeper, 30)
 
-    def test_the_time_of_day_jumps_and_no_time_passes(paystar_clock):
+    def test_jump_changes_time_of_day_only(paystar_clock):
         assert isinstance(paystar_clock, SandboxClock)
-        before, run = paystar_clock.time(), paystar_clock.monotonic()
+        time_before, monotonic_before = paystar_clock.time(), paystar_clock.monotonic()
         paystar_clock.jump(-86_400)
-        assert paystar_clock.time() < before - 86_000
-        assert 0 <= paystar_clock.monotonic() - run < 3_600
+        assert paystar_clock.time() < time_before - 86_000
+        assert 0 <= paystar_clock.monotonic() - monotonic_before < 3_600
     """
     run(pytester, source).assert_outcomes(passed=4)
 
 
-@pytest.mark.parametrize("source", [one for one in EXAMPLES if "paystar_sandbox)" in one])
-def test_an_example_of_the_readme_passes_as_it_stands_in_ten_lines(pytester: Pytester, source: str) -> None:
+@pytest.mark.parametrize("source", [example for example in EXAMPLES if "paystar_sandbox)" in example])
+def test_readme_plugin_example_passes_in_ten_lines(pytester: Pytester, source: str) -> None:
     run(pytester, source).assert_outcomes(passed=1)
     assert len(source.split("async def")[1].splitlines()) <= 10
 
 
-def test_failures_are_on_tap(pytester: Pytester) -> None:
+def test_paystar_sandbox_fail_injects_fault(pytester: Pytester) -> None:
     source = """
     import pytest
     from paystar_async import WalletTransfer
     from paystar_async.errors import Unanswered
 
-    async def test_an_answer_is_lost(paystar, paystar_sandbox):
+    async def test_response_is_lost(paystar, paystar_sandbox):
         paystar_sandbox.fail("wallet.settle", "reset_after", times=1)
-        one = WalletTransfer(amount=50_000, destination_number=paystar_sandbox.people[0].iban, track_id="t-1",
-                             destination_firstname="Ali", destination_lastname="Ahmadi")
+        transfer = WalletTransfer(amount=50_000, destination_number=paystar_sandbox.people[0].iban, track_id="t-1",
+                                  destination_firstname="Ali", destination_lastname="Ahmadi")
         with pytest.raises(Unanswered):
-            await paystar.wallet.settle(transfers=[one])
+            await paystar.wallet.settle(transfers=[transfer])
         assert paystar_sandbox.ledger["t-1"].count == 1
     """
     run(pytester, source).assert_outcomes(passed=1)
 
 
-REACHES = """
+CLIENT_CALL = """
 import pytest
 from paystar_async import Gateway, Paystar
 from paystar_async.errors import ConfigurationError
 
-async def reach(**options):
+async def call_inquiry(**options):
     async with Paystar(gateway=Gateway(id="g", sign_key="k"), max_retries=0, **options) as client:
         await client.gateway.inquiry(ref_num="r")
 """
 
 
-def test_a_client_without_an_engine_reaches_nothing_but_this_machine(pytester: Pytester) -> None:
-    source = REACHES + (
+def test_offline_client_without_engine_calls_loopback_only(pytester: Pytester) -> None:
+    source = CLIENT_CALL + (
         """
 from paystar_async.errors import NotSent, PaystarError
 from paystar_async.sandbox.server import running
 
-async def test_the_real_service(paystar_sandbox):
-    with pytest.raises(ConfigurationError, match="core.paystar.ir; nothing was sent") as caught:
-        await reach()
-    assert "engine=paystar_sandbox.engine()" in caught.value.hint
+async def test_real_service(paystar_sandbox):
+    with pytest.raises(ConfigurationError, match="core.paystar.ir; nothing was sent") as raised:
+        await call_inquiry()
+    assert "engine=paystar_sandbox.engine()" in raised.value.hint
 
 @pytest.mark.paystar_offline
-async def test_the_marker_is_enough():
+async def test_marker():
     with pytest.raises(ConfigurationError, match="evil.example"):
-        await reach(base_url="https://127.0.0.1.evil.example/api")
+        await call_inquiry(base_url="https://127.0.0.1.evil.example/api")
 
-async def test_a_server_on_this_machine(paystar_offline, paystar_sandbox):
+async def test_loopback_server(paystar_offline, paystar_sandbox):
     with running(paystar_sandbox) as base_url:
         with pytest.raises(PaystarError, match="gateway.inquiry"):
-            await reach(base_url=base_url)
+            await call_inquiry(base_url=base_url)
 
-async def test_an_engine_that_is_given_is_the_tests_own_affair(paystar_sandbox):
+async def test_passed_engine(paystar_sandbox):
     with pytest.raises(PaystarError, match="gateway.inquiry"):
-        await reach(engine=paystar_sandbox.engine())
+        await call_inquiry(engine=paystar_sandbox.engine())
 """
     )
     run(pytester, source).assert_outcomes(passed=4)
 
 
-def test_the_guard_is_for_those_who_ask_and_a_setting_asks_for_all(pytester: Pytester) -> None:
+def test_offline_setting_guards_every_test(pytester: Pytester) -> None:
     pytester.makeconftest(
         "import pytest\nfrom paystar_async.transport.auto import AutoEngine\n"
-        "@pytest.fixture(autouse=True)\ndef no_wire(monkeypatch):\n"
-        "    async def send(*_):\n        raise KeyError('the wire was reached')\n"
+        "@pytest.fixture(autouse=True)\ndef no_network(monkeypatch):\n"
+        "    async def send(*_):\n        raise KeyError('a request was sent')\n"
         "    monkeypatch.setattr(AutoEngine, 'send', send)\n"
     )
-    unguarded = f"{REACHES}\nasync def test_it():\n    with pytest.raises(KeyError):\n        await reach()\n"
-    guarded = f"{REACHES}\nasync def test_it():\n    with pytest.raises(ConfigurationError):\n        await reach()\n"
+    test = "async def test_call():\n    with pytest.raises({error}):\n        await call_inquiry()\n"
+    unguarded = CLIENT_CALL + test.format(error="KeyError")
+    guarded = CLIENT_CALL + test.format(error="ConfigurationError")
     run(pytester, unguarded).assert_outcomes(passed=1)
     run(pytester, guarded, ini="paystar_offline = true").assert_outcomes(passed=1)
 
 
-def test_the_plugin_costs_a_run_without_it_nothing(pytester: Pytester) -> None:
+def test_plugin_imports_nothing_unless_used(pytester: Pytester) -> None:
     source = """
     import sys
 
-    def test_nothing_was_imported():
-        ours = {name for name in sys.modules if name.startswith("paystar_async")}
-        assert ours == {"paystar_async", "paystar_async.version", "paystar_async.testing"}
+    def test_imports():
+        imported = {name for name in sys.modules if name.startswith("paystar_async")}
+        assert imported == {"paystar_async", "paystar_async.version", "paystar_async.testing"}
     """
     pytester.makepyfile(source)
     pytester.runpytest_subprocess("-p", "no:paystar", "-p", "paystar_async.testing").assert_outcomes(passed=1)
 
 
-def test_the_markers_and_the_fixtures_are_listed(pytester: Pytester) -> None:
+def test_plugin_lists_markers_and_fixtures(pytester: Pytester) -> None:
     listed = run(pytester, "", "--markers").stdout.str() + run(pytester, "", "--fixtures").stdout.str()
-    for name in ("paystar_offline:", "paystar_sandbox", "paystar_clock", "A client of ``paystar_sandbox``"):
+    for name in ("paystar_offline:", "paystar_sandbox", "paystar_clock", "client of ``paystar_sandbox``"):
         assert name in listed
 
 
-def test_it_is_an_entry_point() -> None:
+def test_plugin_is_an_entry_point() -> None:
     text = (Path(__file__).parent.parent / "pyproject.toml").read_text(encoding="utf-8")
     assert re.search(r'\[project\.entry-points\.pytest11\]\npaystar = "paystar_async\.testing"', text)

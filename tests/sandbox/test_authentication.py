@@ -39,8 +39,8 @@ async def test_refresh_returns_key_valid_for_its_lifetime(raw_client: RawClient,
 async def test_refresh_wrong_refresh_token_is_status_13(raw_client: RawClient, realm: Realm) -> None:
     token_field = RENEWALS[realm].renews
     assert token_field
-    for wrong in ("wrong", None, "", 13):
-        assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: wrong}))["status"] == 13
+    for invalid in ("wrong", None, "", 13):
+        assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: invalid}))["status"] == 13
     assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: ...}))["status"] == 13
 
 
@@ -91,9 +91,9 @@ CALLS_WITH_KEY = [endpoint for endpoint in CALLS if not endpoint.renews]
 async def test_authenticate_application_checks_id_and_password(raw_client: RawClient, endpoint_id: str) -> None:
     fields = example_fields(endpoint_id)
     assert (await raw_client.call(endpoint_id, **fields))["status"] in (1, "ok")
-    for wrong in ("other", ..., None, "", 5, ["a"]):
-        assert (await raw_client.call(endpoint_id, **fields, application_id=wrong))["status"] == 2
-        assert (await raw_client.call(endpoint_id, **fields, access_password=wrong))["status"] == 6
+    for invalid in ("other", ..., None, "", 5, ["a"]):
+        assert (await raw_client.call(endpoint_id, **fields, application_id=invalid))["status"] == 2
+        assert (await raw_client.call(endpoint_id, **fields, access_password=invalid))["status"] == 6
 
 
 @pytest.mark.parametrize("endpoint", CALLS_WITH_KEY, ids=lambda endpoint: endpoint.id)
@@ -142,9 +142,9 @@ async def test_authenticate_wallet_wrong_hashid_is_refused(raw_client: RawClient
 async def test_authenticate_wallet_post_requires_password_and_sign(raw_client: RawClient, endpoint_id: str) -> None:
     fields = example_fields(endpoint_id)
     for name in ("password", "sign"):
-        for wrong in ("wrong", ..., 7):
+        for invalid in ("wrong", ..., 7):
             content = await raw_client.call(
-                endpoint_id, **fields, **{name: wrong if wrong is not ... or name == "password" else ""}
+                endpoint_id, **fields, **{name: invalid if invalid is not ... or name == "password" else ""}
             )
             assert (content["status"], list(content["data"])) == (10, [name])
 
@@ -182,7 +182,7 @@ async def test_check_signature_create_covers_values_as_sent(raw_client: RawClien
     fields: dict[str, object] = {"amount": 10_000, "order_id": "1", "callback": "https://shop.example/?a=1"}
     valid_sign = signature(key, (10_000, "1", "https://shop.example/?a=1"))
     assert (await raw_client.call("gateway.create", **fields, sign=valid_sign))["status"] == 1
-    for wrong in (
+    for invalid in (
         signature(key, (10_000.0, "1", "https://shop.example/?a=1")),
         signature(key, (10_000, "2", "https://shop.example/?a=1")),
         signature(key, (10_000, "1", "https://shop.example/")),
@@ -190,7 +190,7 @@ async def test_check_signature_create_covers_values_as_sent(raw_client: RawClien
         "",
         None,
     ):
-        content = await raw_client.call("gateway.create", **fields, sign=wrong)
+        content = await raw_client.call("gateway.create", **fields, sign=invalid)
         assert (content["status"], list(content["data"])) == (-1, ["sign"])
 
 

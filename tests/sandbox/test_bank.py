@@ -9,14 +9,16 @@ from tests.sandbox.raw_client import RawClient
 async def test_identity_match_accepts_only_own_numbers(raw_client: RawClient) -> None:
     person, other = raw_client.sandbox.people[:2]
     birth_date = {"birth_date": person.birth_date}
-    for endpoint_id, right, wrong in (
+    for endpoint_id, matching, other_fields in (
         ("identity.match_mobile", {"mobile_number": person.mobile}, {"mobile_number": other.mobile}),
         ("identity.match_card", {"card_number": person.card, **birth_date}, {"card_number": other.card, **birth_date}),
         ("identity.match_iban", {"iban": person.iban, **birth_date}, {"iban": other.iban, **birth_date}),
     ):
-        assert await raw_client.data(endpoint_id, national_id=person.national_id, **right) == {"is_matched": True}
-        assert await raw_client.data(endpoint_id, national_id=person.national_id, **wrong) == {"is_matched": False}
-        assert await raw_client.data(endpoint_id, national_id=other.national_id, **right) == {"is_matched": False}
+        assert await raw_client.data(endpoint_id, national_id=person.national_id, **matching) == {"is_matched": True}
+        assert await raw_client.data(endpoint_id, national_id=person.national_id, **other_fields) == {
+            "is_matched": False
+        }
+        assert await raw_client.data(endpoint_id, national_id=other.national_id, **matching) == {"is_matched": False}
     fields = {"card_number": person.card, "birth_date": other.birth_date}
     assert await raw_client.data("identity.match_card", national_id=person.national_id, **fields) == {
         "is_matched": False

@@ -78,8 +78,8 @@ async def test_wallet_transfer_without_track_id_gets_one(raw_client: RawClient, 
     first, second = (item["data"] for item in data["created_settlements"])
     assert first["track_id"] != second["track_id"]
     assert first["destination_firstname"] == first["destination_lastname"] == ""
-    (found,) = await raw_client.data("wallet.find", track_id=first["track_id"])
-    assert found["track_id"] == f"{raw_client.sandbox.wallet.hashid}*{first['track_id']}*1"
+    (item,) = await raw_client.data("wallet.find", track_id=first["track_id"])
+    assert item["track_id"] == f"{raw_client.sandbox.wallet.hashid}*{first['track_id']}*1"
 
 
 async def test_to_text_integer_track_id_becomes_digits(raw_client: RawClient) -> None:

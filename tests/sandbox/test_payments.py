@@ -70,13 +70,13 @@ async def test_verify_price_fee_is_added_to_price(raw_client: RawClient) -> None
 
 
 @pytest.mark.parametrize(
-    ("wrong", "field"),
+    ("invalid", "field"),
     [({"amount": 4_999}, "amount"), ({"callback": "shop"}, "callback"), ({"order_id": None}, "order_id")],
 )
 async def test_create_invalid_field_is_refused_by_name(
-    raw_client: RawClient, wrong: dict[str, object], field: str
+    raw_client: RawClient, invalid: dict[str, object], field: str
 ) -> None:
-    fields = {"amount": 10_000, "order_id": "1", "callback": "https://shop.example/"} | wrong
+    fields = {"amount": 10_000, "order_id": "1", "callback": "https://shop.example/"} | invalid
     content = await raw_client.call("gateway.create", **fields)
     assert (content["status"], list(content["data"])) == (-1, [field])
 
@@ -91,8 +91,8 @@ async def test_verify_signature_covers_masked_card(raw_client: RawClient) -> Non
     created = await raw_client.create_payment(card_number="6037990000000006")
     callback = raw_client.sandbox.pay(created["token"])
     assert callback["card_number"] == "603799******0006"
-    for wrong in ({"card_number": "6037990000000006"}, {"card_number": ""}, {"tracking_code": "1"}):
-        content = await raw_client.verify(callback | wrong)
+    for changes in ({"card_number": "6037990000000006"}, {"card_number": ""}, {"tracking_code": "1"}):
+        content = await raw_client.verify(callback | changes)
         assert (content["status"], list(content["data"])) == (-1, ["sign"])
     assert (await inquire(raw_client, created["ref_num"]))["status"] == "UNVERIFIED"
     assert (await raw_client.verify(callback))["status"] == 1
@@ -158,8 +158,8 @@ async def test_inquiry_with_signature_checks_it(raw_client: RawClient) -> None:
     callback_values = {name: callback[name] for name in ("card_number", "tracking_code")}
     for unsent in (callback_values, {}):
         assert envelope(await raw_client.send("gateway.inquiry", fields, unsent=unsent))["status"] == 1
-    wrong = await raw_client.send("gateway.inquiry", fields, unsent=callback_values | {"tracking_code": "0"})
-    assert envelope(wrong)["status"] == -1
+    invalid = await raw_client.send("gateway.inquiry", fields, unsent=callback_values | {"tracking_code": "0"})
+    assert envelope(invalid)["status"] == -1
     other = await raw_client.send("gateway.inquiry", fields | {"amount": 20_000}, unsent=callback_values)
     assert envelope(other)["status"] == -7
 
