@@ -1,4 +1,4 @@
-"""Payments through the gateway: what the payer brings back, and what it is worth once it is asked about."""
+"""Payments through the gateway: callbacks, orders and payment outcomes."""
 
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.models import Order, OrderStatus

@@ -1,4 +1,4 @@
-"""What the payer's browser brings back. Anybody can write one: it is a hint, and only verify proves a payment."""
+"""The callback of the payer's browser: a hint that anyone can forge; only verify proves a payment."""
 
 from collections.abc import Mapping, Sequence
 from typing import Self, cast
@@ -9,45 +9,46 @@ from paystar_async.errors import InvalidValue
 from paystar_async.values.mask import described, mask_card
 from paystar_async.values.text import CALLBACK_FIELDS, read_text
 
-LONGEST = 512
+MAX_FIELD_CHARS = 512
 
 
-def _one(fields: Mapping[str, object], name: str) -> str | None:
-    """The field as one line of text; a field that came more than once counts if it always said the same."""
+def _parse_field(fields: Mapping[str, object], name: str) -> str | None:
+    """Return a field as one line of text; a field may be repeated with the same value."""
     value = fields.get(name)
-    several = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
-    texts = {_text(name, one) for one in several}
+    values = cast("Sequence[object]", value) if isinstance(value, list | tuple) else [value]
+    texts = {_parse_text(name, value) for value in values}
     if len(texts) > 1:
-        raise InvalidValue(name, expected="one value", got=f"{len(texts)} different ones", hint="not from Paystar")
+        raise InvalidValue(name, expected="one value", got=f"{len(texts)} different values", hint="not from Paystar")
     return texts.pop() if texts else None
 
 
-def _text(name: str, value: object) -> str | None:
+def _parse_text(name: str, value: object) -> str | None:
+    """Return a field's value as text, or None if it is empty; raise InvalidValue if it is not a line of text."""
     if value is None or value == "":
         return None
     try:
         if isinstance(value, int) and not isinstance(value, bool):
-            value = str(value)  # refused by the interpreter itself beyond some thousand digits
-        # As strict as what is sent, and no stricter: an order_id that could be sent can come back.
-        return read_text(value, least=1, most=LONGEST)
+            value = str(value)  # raises ValueError beyond some thousand digits
+        # As strict as for values to send, and no stricter: an order_id that could be sent can come back.
+        return read_text(value, least=1, most=MAX_FIELD_CHARS)
     except ValueError:
         pass
     raise InvalidValue(
-        name, expected=f"a line of at most {LONGEST} characters", got=described(value), hint="not from Paystar"
+        name, expected=f"a line of at most {MAX_FIELD_CHARS} characters", got=described(value), hint="not from Paystar"
     )
 
 
 @frozen(kw_only=True)
 class Callback:
-    """The fields the payer came back with, by GET or POST.
+    """The fields of a callback, by GET or POST.
 
     Attributes:
-        status: ``"1"`` for paid, ``"-98"`` for cancelled; nothing is proved by it.
+        status: ``"1"`` for paid, ``"-98"`` for cancelled; it proves nothing.
         order_id: your order.
         ref_num: the gateway's transaction.
-        transaction_id: the gateway's number for it.
+        transaction_id: the gateway's number of the transaction.
         card_number: the payer's card, masked; None on failure.
-        hashed_card_number: the same, hashed; None on failure.
+        hashed_card_number: the payer's card as the gateway hashes it; None on failure.
         tracking_code: the receipt number; None on failure.
     """
 
@@ -61,32 +62,32 @@ class Callback:
 
     @classmethod
     def parse(cls, fields: Mapping[str, object], /) -> Self:
-        """Read a callback from a query string's or a form's mapping.
+        """Parse the mapping of a query string or a form.
 
         Args:
-            fields: names and texts; lists of texts are taken too, unknown names are passed over.
+            fields: texts by name; lists of texts are accepted, unknown names are ignored.
 
         Raises:
-            InvalidValue: ``status``, ``order_id`` or ``ref_num`` is missing, or a field is no line of text or came
-                twice with different values. Answer the browser with 400.
+            InvalidValue: ``status``, ``order_id`` or ``ref_num`` is missing, or a field is not a line of text or is
+                repeated with different values. Respond to the browser with 400.
 
         Source: the reference's "Callback Payload"
         """
-        given = cast("object", fields)
-        if not isinstance(given, Mapping):
-            raise InvalidValue("callback", expected="a mapping of names to texts", got=f"a {type(given).__name__}")
-        read = {name: _one(fields, name) for name in CALLBACK_FIELDS}
+        mapping = cast("object", fields)
+        if not isinstance(mapping, Mapping):
+            raise InvalidValue("callback", expected="a mapping of names to texts", got=f"a {type(mapping).__name__}")
+        texts = {name: _parse_field(fields, name) for name in CALLBACK_FIELDS}
         for name in ("status", "order_id", "ref_num"):
-            if read[name] is None:
+            if texts[name] is None:
                 raise InvalidValue(name, expected="a text", got="nothing", hint="not a callback of Paystar")
-        return cls(**read)  # type: ignore[arg-type]
+        return cls(**texts)  # type: ignore[arg-type]
 
     @property
     def says_paid(self) -> bool:
-        """Whether it claims that the payment was made."""
+        """True if the callback claims that the payment was made."""
         return self.status == "1"
 
     @property
     def says_cancelled(self) -> bool:
-        """Whether it claims that the payer turned back."""
+        """True if the callback claims that the payer cancelled."""
         return self.status in {"-98", "-198"}

@@ -1,8 +1,8 @@
-"""Checks of payments, one at a time for each order, whose results are shared by the callbacks that waited for them.
+"""Checks of callbacks, one at a time for each order, whose results are shared by the callbacks that wait for them.
 
-Anybody can write a callback, and as many of them as they like. A callback waits for its turn; where a check that was
-under way has asked the gateway after the callback came, the result of that check is its result as well, and no request
-is made. Whatever depends on what one callback claims is never shared with a callback that claims something else.
+Anyone can forge callbacks, in any number. Each callback waits for the checks before it. If one of those sent its last
+request to the gateway after the callback arrived, the callback shares the result of that check, without a request. A
+result that depends on what one callback claims is never shared with a callback that claims something else.
 """
 
 from collections.abc import Awaitable, Callable, Generator
@@ -17,63 +17,63 @@ from paystar_async.payments.callback import Callback
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.outcomes import Payment, PaymentOutcome
 from paystar_async.payments.processor import PaymentProcessor, ProcessingResult
-from paystar_async.payments.verification import not_paid
+from paystar_async.payments.verification import unpaid_outcome
 
 MAX_CHECKS = 32
-"""Checks under way at once in one event loop, whatever their orders; the others wait without a deadline of theirs."""
+"""Concurrent checks in one event loop, over all orders; the others wait, and their timeouts have not begun."""
 
 
 @frozen(kw_only=True)
 class SharedResult:
-    """What one check brought.
+    """The result of one check, to be shared.
 
     Attributes:
-        callback: the callback it was made for.
-        as_of: the last arrival before the gateway was last asked.
-        examined: what is known since; None where an error was raised instead.
+        callback: the callback that was checked.
+        as_of: number of the last arrival before the last request to the gateway.
+        processed: the result; None if an error was raised.
         error: the error.
     """
 
     callback: Callback
     as_of: int
-    examined: ProcessingResult | None = None
+    processed: ProcessingResult | None = None
     error: Exception | None = field(default=None, eq=False)
 
     @property
     def key(self) -> Callback | str:
-        """What a callback it serves has in common with the one it was made for: the ref_num, or everything."""
-        # A signature that is refused may be over a card that somebody made up.
+        """The key of the callbacks that share the result: their ref_num, or the whole callback."""
+        # A signature may be refused for a forged card.
         by_receipt = (
-            isinstance(self.error, InvalidRequest) if self.examined is None else self.examined.depends_on_receipt
+            isinstance(self.error, InvalidRequest) if self.processed is None else self.processed.depends_on_receipt
         )
         return self.callback if by_receipt else self.callback.ref_num
 
     def serves(self, callback: Callback, arrival: int) -> bool:
-        """Return True if it is the result of another callback as well.
+        """Return True if another callback shares the result.
 
         Args:
             callback: the other callback.
-            arrival: its number, as ``OrderChecks.arrive`` gave it.
+            arrival: the number of its arrival.
         """
         return arrival <= self.as_of and self.key in (callback, callback.ref_num)
 
     def outcome_for(self, callback: Callback) -> PaymentOutcome:
-        """Return the outcome for a callback that it serves; raise the error of the check, if it ended in one."""
-        if self.examined is None:
-            raise (self.error or RuntimeError("a check brought nothing")).with_traceback(None)
-        return not_paid(callback) if self.examined.unpaid else self.examined.outcome
+        """Return the outcome for a callback that shares the result; raise the error of the check, if any."""
+        if self.processed is None:
+            raise (self.error or RuntimeError("a check has no result")).with_traceback(None)
+        return unpaid_outcome(callback) if self.processed.unpaid else self.processed.outcome
 
 
 @define(eq=False)
 class CallbackQueue:
-    """The callbacks of one order that are being checked, or wait for it.
+    """The callbacks of one order that are being checked, or wait.
 
     Attributes:
         order_id: the order.
-        waiting: how many there are.
+        waiting: number of callbacks.
         lock: held for a check; first come, first served.
-        results: what the checks brought, by their keys.
-        unstored: the same for an order that is not stored, by everything the result depends on.
+        results: results of the checks, by their keys.
+        unstored: queues for an order that is not stored, by everything the result depends on.
     """
 
     order_id: str
@@ -85,7 +85,14 @@ class CallbackQueue:
 
 @define(eq=False)
 class UnstoredQueue:
-    """The same callback, several times, for an order that is not stored."""
+    """Repetitions of one callback for an order that is not stored.
+
+    Attributes:
+        lock: held for a check.
+        as_of: number of the last arrival before the last check.
+        payment: the result of that check; None if an error was raised.
+        error: the error.
+    """
 
     lock: anyio.Lock = field(factory=anyio.Lock)
     as_of: int = 0
@@ -95,7 +102,12 @@ class UnstoredQueue:
 
 @frozen(kw_only=True)
 class Arrival:
-    """A callback that has come: its number, and those it shares results with."""
+    """The arrival of a callback.
+
+    Attributes:
+        number: position among all arrivals in the event loop.
+        queue: the callbacks of the same order.
+    """
 
     number: int
     queue: CallbackQueue
@@ -115,62 +127,65 @@ class OrderChecks:
 
     @contextmanager
     def arrive(self, order_id: str) -> Generator[Arrival, None, None]:
-        """Number a callback that has just come; what is found out from now on is its result as well.
+        """Number a callback that has just arrived; it shares the results of checks from now on.
 
         Args:
-            order_id: the order the callback names.
+            order_id: the order that the callback names.
         """
         self._arrivals += 1
-        turn = self._turns.setdefault(order_id, CallbackQueue(order_id))
-        with self._waiting(turn):
-            yield Arrival(number=self._arrivals, queue=turn)
+        queue = self._turns.setdefault(order_id, CallbackQueue(order_id))
+        with self._waiting(queue):
+            yield Arrival(number=self._arrivals, queue=queue)
 
-    async def check(self, desk: PaymentProcessor, callback: Callback, arrival: Arrival) -> PaymentOutcome:
-        """Check a callback of a stored order when its turn has come, unless a check meanwhile served it.
+    async def check(self, processor: PaymentProcessor, callback: Callback, arrival: Arrival) -> PaymentOutcome:
+        """Check a callback of a stored order after the callbacks before it, or share the result of one of those.
 
         Args:
-            desk: the orders.
-            callback: what the payer came back with.
-            arrival: what ``arrive`` gave.
+            processor: processes the orders.
+            callback: the callback.
+            arrival: its arrival.
         """
-        turn = arrival.queue
-        with self._waiting(turn):
-            async with turn.lock:
+        queue = arrival.queue
+        with self._waiting(queue):
+            async with queue.lock:
                 for key in (callback.ref_num, callback):
-                    result = turn.results.get(key)
+                    result = queue.results.get(key)
                     if result is not None and result.serves(callback, arrival.number):
                         return result.outcome_for(callback)
                 async with self._slots:
-                    result, notifications = await self._check(desk, callback)
-                turn.results[result.key] = result
-        # After the turn: handlers keep no callback waiting, not even one that a handler itself confirms.
-        await desk.notifier.wait(notifications)
+                    result, notifications = await self._check(processor, callback)
+                queue.results[result.key] = result
+        # Outside of the lock: handlers keep no callback waiting, not even a callback that a handler confirms.
+        await processor.notifier.wait(notifications)
         return result.outcome_for(callback)
 
     async def check_unstored(self, key: object, confirm: Callable[[], Awaitable[Payment]], arrival: Arrival) -> Payment:
-        """Check a callback of an order that is not stored, unless a check of the same callback meanwhile served it.
+        """Check a callback of an order that is not stored, or share the result of a check of the same callback.
 
         Args:
             key: everything the result depends on.
             confirm: makes the check.
-            arrival: what ``arrive`` gave.
+            arrival: the arrival of the callback.
         """
-        turn = arrival.queue.unstored.setdefault(key, UnstoredQueue())
+        queue = arrival.queue.unstored.setdefault(key, UnstoredQueue())
         with self._waiting(arrival.queue):
-            async with turn.lock:
-                if arrival.number > turn.as_of:
+            async with queue.lock:
+                if arrival.number > queue.as_of:
                     async with self._slots:
-                        as_of, turn.payment, turn.error = self._arrivals, None, None
+                        as_of, queue.payment, queue.error = self._arrivals, None, None
                         try:
-                            turn.payment = await confirm()
+                            queue.payment = await confirm()
                         except Exception as error:
-                            turn.error = error
-                        turn.as_of = as_of
-        if turn.payment is None:
-            raise (turn.error or RuntimeError("a check brought nothing")).with_traceback(None)
-        return turn.payment
+                            queue.error = error
+                        queue.as_of = as_of
+        if queue.payment is None:
+            raise (queue.error or RuntimeError("a check has no result")).with_traceback(None)
+        return queue.payment
 
-    async def _check(self, desk: PaymentProcessor, callback: Callback) -> tuple[SharedResult, tuple[Job[None], ...]]:
+    async def _check(
+        self, processor: PaymentProcessor, callback: Callback
+    ) -> tuple[SharedResult, tuple[Job[None], ...]]:
+        """Check a callback; return the result, and the notifications that the check began."""
         as_of = self._arrivals
 
         def note_request() -> None:
@@ -179,25 +194,27 @@ class OrderChecks:
 
         ref_num = callback.ref_num
         try:
-            order = await desk.load(callback.order_id)
+            order = await processor.load(callback.order_id)
             attempt = order.attempt(ref_num)
             if order.verified is not None:
-                examined = ProcessingResult(outcome=order.outcome(ref_num), notifications=await desk.notify(order))
+                processed = ProcessingResult(
+                    outcome=order.outcome(ref_num), notifications=await processor.notify(order)
+                )
             elif attempt is not None and (callback.says_paid or attempt.state is OrderStatus.OPEN):
-                examined = await desk.process(order, ref_num, callback, on_request=note_request)
+                processed = await processor.process(order, ref_num, callback, on_request=note_request)
             else:
-                examined = ProcessingResult(outcome=order.outcome(ref_num))
+                processed = ProcessingResult(outcome=order.outcome(ref_num))
         except Exception as error:
             return SharedResult(callback=callback, as_of=as_of, error=error), ()
-        return SharedResult(callback=callback, as_of=as_of, examined=examined), examined.notifications
+        return SharedResult(callback=callback, as_of=as_of, processed=processed), processed.notifications
 
     @contextmanager
-    def _waiting(self, turn: CallbackQueue) -> Generator[None, None, None]:
-        """Keep what is found out for one more callback, or for the work that goes on for it when it has left."""
-        turn.waiting += 1
+    def _waiting(self, queue: CallbackQueue) -> Generator[None, None, None]:
+        """Keep the queue for one more callback, or for the check that continues after its caller was cancelled."""
+        queue.waiting += 1
         try:
             yield
         finally:
-            turn.waiting -= 1
-            if not turn.waiting and self._turns.get(turn.order_id) is turn:
-                del self._turns[turn.order_id]
+            queue.waiting -= 1
+            if not queue.waiting and self._turns.get(queue.order_id) is queue:
+                del self._turns[queue.order_id]

@@ -1,4 +1,4 @@
-"""Notifies handlers of verified payments: at least once, concurrently, and none of them for ever."""
+"""Notifications of verified payments: handlers are called at least once, concurrently, each with a timeout."""
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
@@ -18,31 +18,31 @@ from paystar_async.payments.outcomes import Payment
 from paystar_async.values.mask import scrub
 
 Handler = Callable[[Payment], Awaitable[object] | object]
-"""Notified of a verified payment; a coroutine function, or a plain function, which runs in a thread."""
+"""A handler of verified payments: a coroutine function, or a plain function, which runs in a thread."""
 
 DEFAULT_TIMEOUT_SECONDS = 60.0
 MAX_TIMEOUT_SECONDS = 3600.0
 MAX_NOTIFICATIONS = 64
-"""Notifications under way at once in one event loop; the others wait for one of them to end."""
+"""Concurrent notifications in one event loop; the others wait for one of them to end."""
 CLOSE_TIMEOUT_SECONDS = 10.0
-"""Seconds that handlers have left when their client closes."""
+"""Time that handlers have left when their client closes."""
 MIN_LEASE_SECONDS = 180.0
 LEASE_MARGIN_SECONDS = 60.0
 
 
 @frozen(kw_only=True)
 class Subscriber:
-    """A handler and the seconds it may take."""
+    """A handler with its timeout in seconds."""
 
     handler: Handler
     timeout: float
 
 
 class Notifier:
-    """Notifies handlers in one event loop.
+    """The notification of handlers in one event loop.
 
     Args:
-        store: where an order is noted as notified.
+        store: records that an order was notified.
         subscribers: the handlers; more may be added later.
         start: starts work in the background of the event loop.
         clock: the client's clock.
@@ -59,61 +59,62 @@ class Notifier:
         self._slots = anyio.Semaphore(MAX_NOTIFICATIONS)
         self._threads = anyio.CapacityLimiter(MAX_NOTIFICATIONS)
         self._deadlines: dict[anyio.CancelScope, float] = {}
-        """The handlers at work, and when their time is over by the client's clock."""
-        self._under_way = 0
+        """The running handlers, and their deadlines by the client's clock."""
+        self._running = 0
         self._ended = anyio.Event()
-        """Set, and replaced, whenever a notification has ended."""
+        """Set and replaced when a notification ends."""
         self._closing = False
 
     @property
     def is_idle(self) -> bool:
-        """Whether there is no handler to notify."""
+        """True if there is no handler to notify."""
         return not self._subscribers
 
     @property
     def is_full(self) -> bool:
-        """Whether a further notification would have to wait."""
-        return self._under_way >= MAX_NOTIFICATIONS
+        """True if another notification would have to wait."""
+        return self._running >= MAX_NOTIFICATIONS
 
     @property
     def lease_seconds(self) -> float:
-        """Seconds after which a process that notifies is taken for dead."""
-        longest = max((one.timeout for one in self._subscribers), default=0.0)
+        """Time after which a process that notifies is taken for dead."""
+        longest = max((subscriber.timeout for subscriber in self._subscribers), default=0.0)
         return max(MIN_LEASE_SECONDS, longest + LEASE_MARGIN_SECONDS)
 
     def notify(self, order: Order) -> Job[None]:
         """Notify all handlers of a verified order in the background.
 
         Args:
-            order: as it was stored; this process has just taken the lease, for ``lease_seconds``.
+            order: the order as it was stored; this process has just leased its notification, for ``lease_seconds``.
         """
-        self._under_way += 1
+        self._running += 1
         return self._start(lambda: self._notify(order))
 
     async def wait(self, notifications: Iterable[Job[None]]) -> None:
-        """Wait until notifications have ended, or the handlers have had their time."""
-        with anyio.move_on_after(max((one.timeout for one in self._subscribers), default=0.0)):
+        """Wait until notifications have ended, or the longest timeout of a handler has passed."""
+        with anyio.move_on_after(max((subscriber.timeout for subscriber in self._subscribers), default=0.0)):
             for notification in notifications:
                 await notification.ended()
 
     async def wait_for_room(self) -> None:
-        """Wait until a further notification would begin at once."""
+        """Wait until another notification would begin at once."""
         while self.is_full:
             await self._ended.wait()
 
     def cancel_overdue(self) -> None:
-        """Cancel handlers whose time is over by the client's clock, which a test may move by hand."""
+        """Cancel handlers that are overdue by the client's clock, which a test may advance by hand."""
         for scope, deadline in tuple(self._deadlines.items()):
             if deadline <= self._clock.monotonic():
                 scope.cancel()
 
     def close(self) -> None:
-        """Leave handlers only ``CLOSE_TIMEOUT_SECONDS`` to end; what they do not end is notified again."""
+        """Leave handlers ``CLOSE_TIMEOUT_SECONDS`` to end; a cancelled notification is repeated later."""
         self._closing = True
         for scope in self._deadlines:
             scope.deadline = min(scope.deadline, anyio.current_time() + CLOSE_TIMEOUT_SECONDS)
 
     async def _notify(self, order: Order) -> None:
+        """Call the handlers when there is room, and record the result."""
         has_waited = self._slots.value == 0
         try:
             async with self._slots:
@@ -121,41 +122,39 @@ class Notifier:
                 if leased is None or leased.reserved_ref_num is None or leased.verified is None:
                     return
                 succeeded = await self._call_all(leased.payment(leased.reserved_ref_num, leased.verified))
-            await self._note(leased, succeeded=succeeded)
+            await self._record(leased, succeeded=succeeded)
         except StorageError as error:
             logger.warning(
-                "payments: whether order %s was notified is not stored, so it is again: %s",
+                "payments: the notification of order %s cannot be recorded, so it is repeated: %s",
                 scrub(order.order_id),
                 error,
             )
         finally:
-            self._under_way -= 1
+            self._running -= 1
             self._ended.set()
             self._ended = anyio.Event()
 
-    async def _note(self, leased: Order, *, succeeded: bool) -> None:
-        """Store how a notification ended, by the time it is now: a handler may have taken long."""
+    async def _record(self, leased: Order, *, succeeded: bool) -> None:
+        """Record the result of a notification in the order as it is now: a handler may have taken long."""
         while True:
-            found = await self._store.find(leased.order_id)
-            if found is None or found.notified_at is not None:
+            order = await self._store.find(leased.order_id)
+            if order is None or order.notified_at is not None:
                 return
-            if not succeeded and found.notify_at != leased.notify_at:
-                return  # somebody else notifies by now
-            if (
-                await self._store.update(found, found.notified() if succeeded else found.notification_failed())
-                is not None
-            ):
+            if not succeeded and order.notify_at != leased.notify_at:
+                return  # leased by another process by now
+            after = order.notified() if succeeded else order.notification_failed()
+            if await self._store.update(order, after) is not None:
                 return
 
     async def _lease_again(self, order: Order) -> Order | None:
-        """Return the order with a fresh lease, or None if somebody else notifies by now."""
-        found = await self._store.find(order.order_id)
-        if found is None or found.notified_at is not None or found.notify_at != order.notify_at:
+        """Lease the notification again and return the order, or None if another process notifies by now."""
+        current = await self._store.find(order.order_id)
+        if current is None or current.notified_at is not None or current.notify_at != order.notify_at:
             return None
-        return await self._store.update(found, found.claim_notification(self.lease_seconds))
+        return await self._store.update(current, current.claim_notification(self.lease_seconds))
 
     async def _call_all(self, payment: Payment) -> bool:
-        """Call every handler, all at once; return whether all of them succeeded."""
+        """Call all handlers concurrently; return True if all succeeded."""
         subscribers = tuple(self._subscribers)
         succeeded = dict.fromkeys(range(len(subscribers)), False)
 
@@ -168,6 +167,7 @@ class Notifier:
         return all(succeeded.values())
 
     async def _call(self, subscriber: Subscriber, payment: Payment) -> bool:
+        """Call a handler within its timeout; return True if it succeeded, else log why not."""
         seconds = min(subscriber.timeout, CLOSE_TIMEOUT_SECONDS) if self._closing else subscriber.timeout
         scope = anyio.CancelScope(deadline=anyio.current_time() + seconds)
         self._deadlines[scope] = self._clock.monotonic() + seconds
@@ -175,13 +175,13 @@ class Notifier:
             with scope:
                 await self._invoke(subscriber.handler, payment)
         except Exception:
-            logger.exception("on_verified raised on payment %s; it is told again", scrub(payment.id))
+            logger.exception("on_verified raised on payment %s; it is called again later", scrub(payment.id))
             return False
         finally:
             del self._deadlines[scope]
         if scope.cancelled_caught:
             logger.error(
-                "on_verified took more than %g s on payment %s and was cancelled; it is told again",
+                "on_verified took more than %g s on payment %s and was cancelled; it is called again later",
                 seconds,
                 scrub(payment.id),
             )
@@ -189,15 +189,17 @@ class Notifier:
         return True
 
     async def _invoke(self, handler: Handler, payment: Payment) -> None:
+        """Call a coroutine function, or a plain function in a thread."""
         if _is_async(handler):
             await cast("Awaitable[object]", handler(payment))
             return
-        # In a thread, so that a function that blocks stops neither the event loop nor its own deadline. A thread
-        # cannot be cancelled: past the deadline it is left alone.
+        # In a thread, because a blocking function would stop the event loop and its own deadline. A thread cannot be
+        # cancelled: past the deadline it is abandoned.
         returned = await anyio.to_thread.run_sync(handler, payment, abandon_on_cancel=True, limiter=self._threads)
         if inspect.isawaitable(returned):
             await returned
 
 
 def _is_async(handler: Handler) -> bool:
+    """Return True for a coroutine function, or an object whose ``__call__`` is one."""
     return inspect.iscoroutinefunction(handler) or inspect.iscoroutinefunction(type(handler).__call__)

@@ -1,4 +1,4 @@
-"""What became of a payment. A sum type, so that a type checker asks what you do about ``Undecided``."""
+"""Outcomes of a payment: a union type, so that a type checker demands a case for ``Undecided``."""
 
 from attrs import field, frozen
 
@@ -7,7 +7,7 @@ from paystar_async.errors import PaystarError
 
 @frozen(kw_only=True)
 class Verified:
-    """Paid, verified, and the amount is the one you asked for: fulfil the order.
+    """A verified payment of the amount you asked for: fulfil the order.
 
     Attributes:
         tracking_code: the payer's receipt number.
@@ -22,15 +22,15 @@ class Verified:
 
 @frozen(kw_only=True)
 class Cancelled:
-    """The payer turned back; nothing was paid."""
+    """A payment that the payer cancelled; nothing was paid."""
 
 
 @frozen(kw_only=True)
 class Declined:
-    """Nothing is yours of this payment.
+    """A payment that failed or is not this order's: you receive nothing.
 
     Attributes:
-        reason: why, in words.
+        reason: the reason, in words.
     """
 
     reason: str
@@ -38,10 +38,10 @@ class Declined:
 
 @frozen(kw_only=True)
 class Expired:
-    """Not verified in ten minutes of being paid, or never paid; what was paid goes back to the payer.
+    """A payment not verified within ten minutes, or never made; what was paid goes back to the payer.
 
     Attributes:
-        reason: what the gateway says.
+        reason: the gateway's reason.
     """
 
     reason: str = ""
@@ -49,11 +49,11 @@ class Expired:
 
 @frozen(kw_only=True)
 class AmountMismatch:
-    """The amount is not the one you asked for: do not fulfil; look at Rial and Toman first.
+    """A payment of another amount than you asked for: do not fulfil; check Rial and Toman first.
 
     Attributes:
         expected: Rial you asked for.
-        got: Rial the gateway names, where it names any.
+        got: Rial the gateway names, if any.
     """
 
     expected: int
@@ -62,11 +62,11 @@ class AmountMismatch:
 
 @frozen(kw_only=True)
 class Undecided:
-    """Not known yet. Do not fulfil; confirm again, the answer will come.
+    """A payment whose outcome is not known yet. Do not fulfil; confirm again later.
 
     Attributes:
-        reason: why it is not known.
-        error: what came instead of an answer.
+        reason: why the outcome is not known.
+        error: the error that came instead of a response, if any.
     """
 
     reason: str
@@ -78,10 +78,10 @@ PaymentOutcome = Verified | Cancelled | Declined | Expired | AmountMismatch | Un
 
 @frozen(kw_only=True)
 class Payment:
-    """A payment and what became of it.
+    """A payment with its outcome.
 
     Attributes:
-        outcome: what became of it.
+        outcome: the outcome.
         order_id: your order.
         ref_num: the gateway's transaction.
         amount: Rial you asked for.
@@ -94,5 +94,5 @@ class Payment:
 
     @property
     def id(self) -> str:
-        """The payment's own name, the same however often it is told of: what a handler makes its work unique by."""
+        """The payment's id, the same in every notification: a handler makes its work unique by it."""
         return f"{self.order_id}:{self.ref_num}"

@@ -1,4 +1,4 @@
-"""A payment that waits for its payer, and the two ways to send them there."""
+"""A started payment, and the two ways to send its payer to the payment page."""
 
 from html import escape
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -7,7 +7,7 @@ from attrs import field, frozen
 
 SCRIPT = "document.forms[0].submit()"
 SCRIPT_SOURCE = "'sha256-ePniVEkSivX/c7XWBGafqh8tSpiRrKiqYeqbG7N1TOE='"
-"""What lets the form's script run under a Content-Security-Policy: put it into ``script-src``."""
+"""Hash of the form's script for a Content-Security-Policy: add it to ``script-src``."""
 _STYLE = (
     "body{font:1rem/1.6 system-ui,sans-serif;max-width:26rem;margin:3rem auto;padding:0 1rem;text-align:center}"
     "button{font:inherit;padding:.7rem 1.5rem;cursor:pointer}"
@@ -16,14 +16,14 @@ _STYLE = (
 
 @frozen(kw_only=True)
 class StartedPayment:
-    """A payment that was created and stored, waiting for its payer.
+    """A payment that was created and stored, and waits for its payer.
 
     Attributes:
-        url: the payment page; redirect the payer's browser there, with 303. It opens once.
+        url: the payment page; redirect the payer's browser to it with 303. The page opens once.
         order_id: your order.
         ref_num: the gateway's transaction.
         amount: Rial you asked for.
-        payment_amount: Rial the payer pays; more than ``amount`` where the fee is theirs, None where it is not said.
+        payment_amount: Rial the payer pays; more than ``amount`` if the payer pays the fee, None if unknown.
     """
 
     url: str = field(repr=False)
@@ -34,10 +34,10 @@ class StartedPayment:
 
     @property
     def form_html(self) -> str:
-        """The same as a page with a form that sends itself by POST: answer the payer's browser with it.
+        """A page with a form that posts itself to the payment page: respond to the payer's browser with it.
 
-        Where scripts do not run it goes on by itself all the same; where a Content-Security-Policy stops this one
-        there is a button, or ``SCRIPT_SOURCE`` to put into the policy.
+        Without scripts the page redirects by itself. Where a Content-Security-Policy blocks the script, there is a
+        button, or ``SCRIPT_SOURCE`` to add to the policy.
         """
         parts = urlsplit(self.url)
         action = urlunsplit(parts._replace(query=""))

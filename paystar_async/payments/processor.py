@@ -27,8 +27,8 @@ from paystar_async.payments.notifier import Notifier
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, PaymentOutcome, Undecided, Verified
 from paystar_async.payments.payment_page import StartedPayment
-from paystar_async.payments.verification import PaymentVerifier, VerificationRequest
-from paystar_async.payments.verification_models import VerificationResult
+from paystar_async.payments.verification import PaymentVerifier
+from paystar_async.payments.verification_models import STORED_ORDER, VerificationRequest, VerificationResult
 from paystar_async.services import GatewayCalls
 from paystar_async.values.integer import integer
 from paystar_async.values.kind import Kind, kind_of, shown
@@ -118,7 +118,8 @@ class PaymentProcessor:
         async def reserve() -> PaymentOutcome | None:
             return await self._reserve(order.order_id, ref_num, notifications)
 
-        result = await PaymentVerifier(self._gateway, self._timeout, request, reserve).check()
+        verifier = PaymentVerifier(self._gateway, request, STORED_ORDER, timeout=self._timeout, reserve=reserve)
+        result = await verifier.check()
         before, stored = await self._store_result(order.order_id, ref_num, result, scheduled=scheduled)
         if stored.verified is not None and before.verified is None:
             logger.info("payments: order %s is verified", scrub(order.order_id))

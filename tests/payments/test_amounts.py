@@ -180,7 +180,7 @@ async def test_confirm_own_store_inquiry_below_price_is_mismatch(tmp_path: Path)
 
 @pytest.mark.parametrize(
     ("change", "reason"),
-    [({"ids": ()}, "neither order nor ref_num"), ({"payment_amount": None}, "no amount")],
+    [({"ids": ()}, "no order"), ({"payment_amount": None}, "no amount")],
 )
 async def test_confirm_inquiry_without_id_or_amount_is_undecided(
     change: dict[str, Any], reason: str, tmp_path: Path

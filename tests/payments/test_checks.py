@@ -216,9 +216,9 @@ async def test_check_own_store_flood_costs_one_check(shop: Shop) -> None:
 def test_result_serves_only_earlier_and_alike_callbacks() -> None:
     callback = forge("ref-1")
     other = forge("ref-1", 1)
-    examined = ProcessingResult(outcome=Undecided(reason="unknown"))
-    shared = SharedResult(callback=callback, as_of=5, examined=examined)
-    own = SharedResult(callback=callback, as_of=5, examined=evolve(examined, depends_on_receipt=True))
+    processed = ProcessingResult(outcome=Undecided(reason="unknown"))
+    shared = SharedResult(callback=callback, as_of=5, processed=processed)
+    own = SharedResult(callback=callback, as_of=5, processed=evolve(processed, depends_on_receipt=True))
     refused = SharedResult(callback=callback, as_of=5, error=InvalidRequest(-1))
     failed = SharedResult(callback=callback, as_of=5, error=PaystarError("no"))
 

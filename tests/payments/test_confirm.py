@@ -398,7 +398,7 @@ async def test_a_proved_payment_is_not_fulfilled_before_it_is_known_whose_it_is(
     again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
 
     assert isinstance(first.outcome, Undecided)
-    assert "verified" in first.outcome.reason
+    assert "verify succeeded" in first.outcome.reason
     assert isinstance(again.outcome, Verified)
 
 

@@ -20,13 +20,13 @@ Plant = Callable[[pytest.MonkeyPatch], None]
 
 
 def trusts_the_callback(patch: pytest.MonkeyPatch) -> None:
-    find_out = PaymentVerifier.check
+    check = PaymentVerifier.check
 
-    async def trusting(judge: Any) -> VerificationResult:
-        if judge._case.claimed_receipt is None:
-            return await find_out(judge)
-        kept = await judge._claim()
-        return VerificationResult(outcome=kept or judge._case.claimed_receipt.verified(), settled=True)
+    async def trusting(verifier: Any) -> VerificationResult:
+        if verifier._request.claimed_receipt is None:
+            return await check(verifier)
+        kept = await verifier._reserve()
+        return VerificationResult(outcome=kept or verifier._request.claimed_receipt.verified(), settled=True)
 
     patch.setattr(PaymentVerifier, "check", trusting)
 
@@ -55,10 +55,12 @@ def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
 def takes_silence_for_a_no(patch: pytest.MonkeyPatch) -> None:
     undecided = PaymentVerifier._undecided  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(judge: Any, *args: Any) -> VerificationResult:
-        found = undecided(judge, *args)
+    def hasty(verifier: Any, *args: Any) -> VerificationResult:
+        found = undecided(verifier, *args)
         return (
-            VerificationResult(outcome=Expired(reason="no answer"), settled=True) if judge._doubt is not None else found
+            VerificationResult(outcome=Expired(reason="no answer"), settled=True)
+            if verifier._doubt is not None
+            else found
         )
 
     patch.setattr(PaymentVerifier, "_undecided", hasty)

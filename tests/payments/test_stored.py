@@ -304,7 +304,7 @@ async def test_a_callback_that_comes_too_late_finds_the_money_gone_back(shop: Sh
 
     payment = await shop.confirm(callback)
 
-    assert payment.outcome == Expired(reason="it went back to the payer")
+    assert payment.outcome == Expired(reason="the money went back to the payer")
     assert "verify" not in shop.asked
 
 
@@ -390,7 +390,7 @@ async def test_with_verify_and_inquiry_both_silent_the_sweeper_decides(shop: Sho
 
     assert isinstance(payment.outcome, Undecided)
     assert payment.outcome.error is not None
-    assert "verify is unanswered" in payment.outcome.reason
+    assert "verify failed" in payment.outcome.reason
     assert shop.fulfilled == []
     [decided] = await shop.pass_by(60)
     assert isinstance(decided.outcome, Verified)

@@ -85,7 +85,7 @@ async def test_after_the_deadline_nothing_is_fulfilled_that_the_inquiry_does_not
 
     [payment] = await shop.paystar.payments.sweep()
 
-    assert payment.outcome == Expired(reason="it went back to the payer")
+    assert payment.outcome == Expired(reason="the money went back to the payer")
     assert shop.fulfilled == []
 
 
@@ -129,7 +129,7 @@ async def test_a_payment_that_was_given_up_is_not_verified_any_more(shop: Shop) 
 
     payment = await shop.confirm(shop.pay(started))
 
-    assert payment.outcome == Expired(reason="it was paid when its time was over")
+    assert payment.outcome == Expired(reason="it was paid after it had expired")
     assert "verify" not in shop.asked
     assert (await shop.order()).state is OrderStatus.EXPIRED
 
@@ -476,7 +476,7 @@ async def test_run_goes_on_when_a_pass_breaks_off_and_ends_when_it_is_cancelled(
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    assert "a sweep broke off" in caplog.text
+    assert "a sweep failed" in caplog.text
 
 
 async def test_a_full_pass_is_followed_by_the_next_at_once(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
