@@ -14,6 +14,10 @@ from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
 
+CREATE_FIELDS: dict[str, object] = {"amount": 10_000, "order_id": "1", "callback": "https://shop.example/"}
+FORM_TYPE = "application/x-www-form-urlencoded"
+BROWSER_HEADERS = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+
 
 class RawClient:
     """A client of the sandbox without this package's client.
@@ -146,3 +150,40 @@ def _examples(cls: type) -> dict[str, object]:
         if model_field.required and model_field.sent and model_field.kind is not None:
             fields[model_field.name] = [_examples(model_field.item)] if model_field.item else model_field.kind.example
     return fields
+
+
+async def get_control(raw_client: RawClient, name: str) -> dict[str, Any]:
+    response = await raw_client.http.get(f"http://localhost/_sandbox/{name}")
+    assert response.status_code == 200, response.text
+    return envelope(response)
+
+
+async def post_control(raw_client: RawClient, control: str, http: int = 200, **fields: object) -> dict[str, Any]:
+    response = await raw_client.http.post(f"http://localhost/_sandbox/{control}", json=fields)
+    assert response.status_code == http, response.text
+    return envelope(response)
+
+
+async def open_page(raw_client: RawClient, token: str, **params: str) -> httpx.Response:
+    return await raw_client.http.get("/pardakht/payment", params={"token": token, **params})
+
+
+async def press(raw_client: RawClient, token: str, origin: str | None = None, **fields: str) -> httpx.Response:
+    headers = {} if origin is None else {"origin": origin}
+    return await raw_client.http.post("/pardakht/payment", data={"token": token, **fields}, headers=headers)
+
+
+def sign_create(raw_client: RawClient, amount: int = 10_000, order_id: str = "1") -> str:
+    key = raw_client.sandbox.gateway.sign_key
+    assert key
+    return signature(key, (amount, order_id, CREATE_FIELDS["callback"]))
+
+
+async def post_create(
+    raw_client: RawClient, body: str | bytes, content_type: str | None, scheme: str = "Bearer"
+) -> httpx.Response:
+    """Post a create call with this body."""
+    headers = {"authorization": f"{scheme} {raw_client.sandbox.gateway.id.reveal()}"}
+    if content_type is not None:
+        headers["content-type"] = content_type
+    return await raw_client.http.post("/pardakht/create", content=body, headers=headers)

@@ -15,8 +15,7 @@ from paystar_async.payments import Verified
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 from paystar_async.table import TABLE
-from tests.sandbox.raw_client import RawClient, envelope, example_fields, reveal
-from tests.sandbox.test_requests import FORM
+from tests.sandbox.raw_client import FORM_TYPE, RawClient, envelope, example_fields, reveal
 
 CALLBACK = "https://shop.example/back"
 
@@ -119,7 +118,7 @@ async def test_app_hostile_value_is_never_a_server_error(raw_client: RawClient, 
             else:
                 response = await raw_client.http.post(endpoint.paths[0], content=content, headers=headers)
                 form = urlencode(body | {name: value}, errors="surrogatepass")
-                headers["content-type"] = FORM
+                headers["content-type"] = FORM_TYPE
                 assert (await raw_client.http.post(endpoint.paths[0], content=form, headers=headers)).status_code < 500
             assert response.status_code < 500, (name, value)
             response.json()

@@ -2,7 +2,6 @@
 
 import re
 import shlex
-from typing import Any
 
 import attrs
 import pytest
@@ -11,40 +10,28 @@ from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.sandbox import FaultKind, Settings
 from paystar_async.sandbox.control import CONTROLS
 from paystar_async.sandbox.faults import Fault
-from tests.sandbox.raw_client import RawClient, envelope
-
-
-async def get(raw_client: RawClient, name: str) -> dict[str, Any]:
-    response = await raw_client.http.get(f"http://localhost/_sandbox/{name}")
-    assert response.status_code == 200, response.text
-    return envelope(response)
-
-
-async def post(raw_client: RawClient, control: str, http: int = 200, **fields: object) -> dict[str, Any]:
-    response = await raw_client.http.post(f"http://localhost/_sandbox/{control}", json=fields)
-    assert response.status_code == http, response.text
-    return envelope(response)
+from tests.sandbox.raw_client import RawClient, envelope, get_control, post_control
 
 
 async def test_accounts_returns_constructor_arguments(raw_client: RawClient) -> None:
-    accounts = await get(raw_client, "accounts")
+    accounts = await get_control(raw_client, "accounts")
     assert set(accounts) == {"application", "gateway", "wallet"}
     assert set(accounts["gateway"]) == {"id", "sign_key"}
     assert Application(**accounts["application"]) == raw_client.sandbox.application
     assert Gateway(**accounts["gateway"]) == raw_client.sandbox.gateway
     assert Wallet(**accounts["wallet"]) == raw_client.sandbox.wallet
     raw_client.sandbox.settings.gateway_signed = False
-    assert (await get(raw_client, "accounts"))["gateway"]["sign_key"] is None
+    assert (await get_control(raw_client, "accounts"))["gateway"]["sign_key"] is None
 
 
 async def test_ledger_lists_executed_transfers(raw_client: RawClient) -> None:
-    assert await get(raw_client, "ledger") == {"transfers": {}}
+    assert await get_control(raw_client, "ledger") == {"transfers": {}}
     await raw_client.settle(raw_client.transfer("t", 5_000))
     await raw_client.settle(raw_client.transfer("t", 5_000))
     await raw_client.data("wallet.settle", transfers=[raw_client.wallet_transfer("w")])
     wallet = raw_client.sandbox.wallet.hashid
     deposit = "0111234567890"
-    assert await get(raw_client, "ledger/") == {
+    assert await get_control(raw_client, "ledger/") == {
         "transfers": {
             "t": {"count": 1, "requests": 2, "amount": 5_000, "account": deposit, "status": "pending"},
             "w": {"count": 1, "requests": 1, "amount": 1_000, "account": wallet, "status": "pending"},
@@ -54,22 +41,22 @@ async def test_ledger_lists_executed_transfers(raw_client: RawClient) -> None:
 
 async def test_stats_and_people_match_the_sandbox(raw_client: RawClient) -> None:
     await raw_client.data("wallet.balance")
-    assert await get(raw_client, "stats") == raw_client.sandbox.stats
-    people = (await get(raw_client, "people"))["people"]
+    assert await get_control(raw_client, "stats") == raw_client.sandbox.stats
+    people = (await get_control(raw_client, "people"))["people"]
     assert people == [attrs.asdict(person) for person in raw_client.sandbox.people]
     assert {"national_id", "mobile", "card", "iban", "birth_date", "account"} <= set(people[0])
 
 
 async def test_faults_adds_and_clears(raw_client: RawClient) -> None:
-    assert set((await get(raw_client, "faults"))["kinds"]) == set(FaultKind)
-    added = await post(raw_client, "faults", endpoint="wallet.balance", kind="ip", times=3)
+    assert set((await get_control(raw_client, "faults"))["kinds"]) == set(FaultKind)
+    added = await post_control(raw_client, "faults", endpoint="wallet.balance", kind="ip", times=3)
     assert added["faults"][0]["endpoint"] == "wallet.balance"
     assert (await raw_client.call("wallet.balance"))["status"] == 7
-    assert (await get(raw_client, "faults"))["faults"][0]["times"] == 2
-    assert (await post(raw_client, "faults", clear=True))["faults"] == []
+    assert (await get_control(raw_client, "faults"))["faults"][0]["times"] == 2
+    assert (await post_control(raw_client, "faults", clear=True))["faults"] == []
     assert (await raw_client.call("wallet.balance"))["status"] == 1
-    await post(raw_client, "faults", kind="ip")
-    (fault,) = (await post(raw_client, "faults", clear=True, kind="funds"))["faults"]
+    await post_control(raw_client, "faults", kind="ip")
+    (fault,) = (await post_control(raw_client, "faults", clear=True, kind="funds"))["faults"]
     assert fault["kind"] == "funds"
     response = await raw_client.http.delete("http://localhost/_sandbox/faults")
     assert (response.status_code, envelope(response)["faults"]) == (200, [])
@@ -77,14 +64,14 @@ async def test_faults_adds_and_clears(raw_client: RawClient) -> None:
 
 
 async def test_heal_removes_only_selected_faults(raw_client: RawClient) -> None:
-    await post(raw_client, "faults", kind="ip")
-    await post(raw_client, "faults", kind="html")
-    await post(raw_client, "faults", kind="html", endpoint="wallet.settle")
-    remaining = (await post(raw_client, "heal", kind="html", endpoint="wallet.settle"))["faults"]
+    await post_control(raw_client, "faults", kind="ip")
+    await post_control(raw_client, "faults", kind="html")
+    await post_control(raw_client, "faults", kind="html", endpoint="wallet.settle")
+    remaining = (await post_control(raw_client, "heal", kind="html", endpoint="wallet.settle"))["faults"]
     assert [(fault["kind"], fault["endpoint"]) for fault in remaining] == [("ip", None), ("html", None)]
-    assert [fault["kind"] for fault in (await post(raw_client, "heal", kind="html"))["faults"]] == ["ip"]
-    assert "kind" in (await post(raw_client, "heal", 400, kind="nonsense"))["error"]
-    assert "endpoint" in (await post(raw_client, "heal", 400, endpoint="no.where"))["error"]
+    assert [fault["kind"] for fault in (await post_control(raw_client, "heal", kind="html"))["faults"]] == ["ip"]
+    assert "kind" in (await post_control(raw_client, "heal", 400, kind="nonsense"))["error"]
+    assert "endpoint" in (await post_control(raw_client, "heal", 400, endpoint="no.where"))["error"]
     assert [fault.kind for fault in raw_client.sandbox.faults.active] == ["ip"]
 
 
@@ -92,7 +79,7 @@ async def test_orders_lists_payments_newest_first(raw_client: RawClient) -> None
     first = await raw_client.create_payment(order_id="1")
     await raw_client.create_payment(order_id="2")
     raw_client.sandbox.pay(first["token"])
-    orders = (await get(raw_client, "orders"))["orders"]
+    orders = (await get_control(raw_client, "orders"))["orders"]
     assert [(order["order_id"], order["status"], order["opened"]) for order in orders] == [
         ("2", "INIT", False),
         ("1", "UNVERIFIED", True),
@@ -104,7 +91,7 @@ async def test_orders_lists_payments_newest_first(raw_client: RawClient) -> None
     "fields", [{"kind": "nonsense"}, {"endpoint": "no.where"}, {"rate": 2}, {"rate": "x"}, {"x": 1}, {"clear": 1}]
 )
 async def test_faults_invalid_fault_is_400(raw_client: RawClient, fields: dict[str, object]) -> None:
-    error = (await post(raw_client, "faults", 400, **fields))["error"]
+    error = (await post_control(raw_client, "faults", 400, **fields))["error"]
     assert next(iter(fields)) in error
     assert not re.search("__|SandboxState|Error", error)
     assert not raw_client.sandbox.faults.active
@@ -112,12 +99,12 @@ async def test_faults_invalid_fault_is_400(raw_client: RawClient, fields: dict[s
 
 async def test_clock_advances_or_is_400(raw_client: RawClient) -> None:
     before = raw_client.clock.time()
-    assert await post(raw_client, "clock", advance=90) == {"time": before + 90}
+    assert await post_control(raw_client, "clock", advance=90) == {"time": before + 90}
     assert raw_client.clock.time() == before + 90
     for invalid in (-1, "soon", None):
-        assert (await post(raw_client, "clock", 400, advance=invalid))["error"]
+        assert (await post_control(raw_client, "clock", 400, advance=invalid))["error"]
     assert raw_client.clock.time() == before + 90
-    assert "advance is missing" in (await post(raw_client, "clock", 400))["error"]
+    assert "advance is missing" in (await post_control(raw_client, "clock", 400))["error"]
 
 
 @pytest.mark.parametrize("media", ["application/x-www-form-urlencoded", "text/plain", ""])
@@ -154,52 +141,54 @@ async def test_index_lists_every_control(raw_client: RawClient, path: str) -> No
 
 
 async def test_control_check_names_unknown_or_missing_field(raw_client: RawClient) -> None:
-    assert "reset has no field 'seed'; it has no fields" in (await post(raw_client, "reset", 400, seed=1))["error"]
-    assert "the body has no fields" in (await post(raw_client, "settings", 400))["error"]
-    assert "the body has no fields" in (await post(raw_client, "faults", 400))["error"]
-    assert "token is missing" in (await post(raw_client, "pay", 400))["error"]
-    assert "amount is missing" in (await post(raw_client, "balance", 400, account="1"))["error"]
-    error = (await post(raw_client, "settings", 400, gateway_signed="no"))["error"]
+    assert (
+        "reset has no field 'seed'; it has no fields" in (await post_control(raw_client, "reset", 400, seed=1))["error"]
+    )
+    assert "the body has no fields" in (await post_control(raw_client, "settings", 400))["error"]
+    assert "the body has no fields" in (await post_control(raw_client, "faults", 400))["error"]
+    assert "token is missing" in (await post_control(raw_client, "pay", 400))["error"]
+    assert "amount is missing" in (await post_control(raw_client, "balance", 400, account="1"))["error"]
+    error = (await post_control(raw_client, "settings", 400, gateway_signed="no"))["error"]
     assert error == "gateway_signed is true or false, not 'no'"
 
 
 async def test_settings_changes_all_or_none(raw_client: RawClient) -> None:
     settings = raw_client.sandbox.settings
-    assert (await get(raw_client, "settings"))["settle_seconds"] == 2.0
-    changed = await post(raw_client, "settings", settle_seconds=0, rotate_refresh_tokens=True)
+    assert (await get_control(raw_client, "settings"))["settle_seconds"] == 2.0
+    changed = await post_control(raw_client, "settings", settle_seconds=0, rotate_refresh_tokens=True)
     assert changed["settle_seconds"] == settings.settle_seconds == 0
     assert changed["rotate_refresh_tokens"] is settings.rotate_refresh_tokens is True
     for invalid in ({"payer_fee": -1}, {"nonsense": 1}, {"failure_http": 500}):
-        assert (await post(raw_client, "settings", 400, settle_seconds=9, **invalid))["error"]
+        assert (await post_control(raw_client, "settings", 400, settle_seconds=9, **invalid))["error"]
     assert settings.settle_seconds == 0
 
 
 async def test_pay_returns_callback_method_and_url(raw_client: RawClient) -> None:
     created = await raw_client.create_payment(callback="https://shop.example/?a=1")
-    paid = await post(raw_client, "pay", token=created["token"])
+    paid = await post_control(raw_client, "pay", token=created["token"])
     assert paid["method"] == "GET"
     assert paid["url"].startswith("https://shop.example/?a=1&status=1&")
     assert (await raw_client.verify(paid["callback"]))["status"] == 1
     created = await raw_client.create_payment(callback="https://shop.example/?a=1", callback_method=2)
-    cancelled = await post(raw_client, "pay", token=created["token"], choice="cancel")
+    cancelled = await post_control(raw_client, "pay", token=created["token"], choice="cancel")
     assert (cancelled["method"], cancelled["url"]) == ("POST", "https://shop.example/?a=1")
     assert cancelled["callback"]["status"] == "-98"
     for invalid in ({"token": created["token"]}, {"token": "none"}, {}, {"token": created["token"], "choice": "steal"}):
-        assert (await post(raw_client, "pay", 400, **invalid))["error"]
+        assert (await post_control(raw_client, "pay", 400, **invalid))["error"]
 
 
 async def test_balance_sets_balance_of_account(raw_client: RawClient) -> None:
-    await post(raw_client, "balance", account="0111234567890", amount=5)
+    await post_control(raw_client, "balance", account="0111234567890", amount=5)
     assert await raw_client.balance() == 5
-    await post(raw_client, "balance", account=raw_client.sandbox.wallet.hashid, amount=1_234)
+    await post_control(raw_client, "balance", account=raw_client.sandbox.wallet.hashid, amount=1_234)
     assert (await raw_client.data("wallet.balance"))["total_amount"] == "1,234"
     for invalid in ({"account": 1, "amount": 1}, {"account": "1", "amount": -1}, {"account": "1", "amount": True}, {}):
-        assert (await post(raw_client, "balance", 400, **invalid))["error"]
+        assert (await post_control(raw_client, "balance", 400, **invalid))["error"]
 
 
 async def test_reset_empties_ledger(raw_client: RawClient) -> None:
     await raw_client.settle(raw_client.transfer())
-    assert await post(raw_client, "reset") == {}
+    assert await post_control(raw_client, "reset") == {}
     assert not raw_client.sandbox.ledger
 
 

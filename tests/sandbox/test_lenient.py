@@ -4,8 +4,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.sandbox.raw_client import RawClient, envelope
-from tests.sandbox.test_requests import CREATE, FORM, post_create, sign_create
+from tests.sandbox.raw_client import CREATE_FIELDS, FORM_TYPE, RawClient, envelope, post_create, sign_create
 
 
 @pytest.mark.parametrize("callback", ["https://shop.example/?order_id=45", "http://shop.example/back#done"])
@@ -17,7 +16,9 @@ async def test_create_accepts_callback_of_other_clients(raw_client: RawClient, c
 
 
 async def test_form_amount_as_digits_is_accepted(raw_client: RawClient) -> None:
-    response = await raw_client.send("gateway.create", CREATE | {"amount": "10000", "callback_method": "1"}, form=True)
+    response = await raw_client.send(
+        "gateway.create", CREATE_FIELDS | {"amount": "10000", "callback_method": "1"}, form=True
+    )
     token = envelope(response)["data"]["token"]
     callback = raw_client.sandbox.pay(token)
     unsent = {name: callback[name] for name in ("card_number", "tracking_code")}
@@ -32,7 +33,7 @@ async def test_form_amount_as_digits_is_accepted(raw_client: RawClient) -> None:
 async def test_create_accepts_amount_and_order_id_of_other_clients(
     raw_client: RawClient, amount: str, order_id: str, content_type: str | None
 ) -> None:
-    fields = f'"callback": "{CREATE["callback"]}", "sign": "{sign_create(raw_client)}", "allotment": []'
+    fields = f'"callback": "{CREATE_FIELDS["callback"]}", "sign": "{sign_create(raw_client)}", "allotment": []'
     response = await post_create(
         raw_client, f'{{"amount": {amount}, "order_id": {order_id}, {fields}}}', content_type, "bearer"
     )
@@ -41,11 +42,11 @@ async def test_create_accepts_amount_and_order_id_of_other_clients(
 
 
 @pytest.mark.parametrize("amount", ["10000", "10000.0"])
-@pytest.mark.parametrize("content_type", [FORM, "Application/X-WWW-Form-Urlencoded; charset=UTF-8"])
+@pytest.mark.parametrize("content_type", [FORM_TYPE, "Application/X-WWW-Form-Urlencoded; charset=UTF-8"])
 async def test_create_form_content_type_is_case_insensitive(
     raw_client: RawClient, amount: str, content_type: str
 ) -> None:
-    fields = {**CREATE, "amount": amount, "sign": sign_create(raw_client), "phone": ""}
+    fields = {**CREATE_FIELDS, "amount": amount, "sign": sign_create(raw_client), "phone": ""}
     assert envelope(await post_create(raw_client, urlencode(fields), content_type))["status"] == 1
 
 

@@ -5,11 +5,10 @@ from html import unescape
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import httpx
 import pytest
 
 from paystar_async.sandbox.payments import PayerChoice
-from tests.sandbox.raw_client import RawClient, envelope
+from tests.sandbox.raw_client import RawClient, envelope, open_page, press
 
 COMMON_FIELDS = {"status", "order_id", "ref_num", "transaction_id"}
 PAID_FIELDS = COMMON_FIELDS | {"card_number", "hashed_card_number", "tracking_code"}
@@ -17,14 +16,6 @@ PAID_FIELDS = COMMON_FIELDS | {"card_number", "hashed_card_number", "tracking_co
 
 async def inquire(raw_client: RawClient, ref_num: str, **fields: object) -> Any:
     return await raw_client.data("gateway.inquiry", ref_num=ref_num, **fields)
-
-
-async def open_page(raw_client: RawClient, token: str) -> httpx.Response:
-    return await raw_client.http.get("/pardakht/payment", params={"token": token})
-
-
-async def press(raw_client: RawClient, token: str, choice: str) -> httpx.Response:
-    return await raw_client.http.post("/pardakht/payment", data={"token": token, "choice": choice})
 
 
 async def test_payment_created_paid_and_verified(raw_client: RawClient) -> None:
@@ -174,8 +165,8 @@ async def test_payment_page_opens_once(raw_client: RawClient) -> None:
     assert (second.status_code, "(-3)" in second.text) == (400, True)
     unknown = await open_page(raw_client, "none")
     assert (unknown.status_code, "(-5)" in unknown.text) == (400, True)
-    assert (await press(raw_client, token, "pay")).status_code == 303
-    assert "(-3)" in (await press(raw_client, token, "pay")).text
+    assert (await press(raw_client, token, choice="pay")).status_code == 303
+    assert "(-3)" in (await press(raw_client, token, choice="pay")).text
 
 
 async def test_payment_page_opens_by_post_and_under_direct(raw_client: RawClient) -> None:
@@ -190,7 +181,7 @@ async def test_callback_by_get_keeps_query_of_callback_url(raw_client: RawClient
     token = (await raw_client.create_payment(callback="https://shop.example/back?shop=7&x=%20", callback_method=1))[
         "token"
     ]
-    response = await press(raw_client, token, "pay")
+    response = await press(raw_client, token, choice="pay")
     assert response.status_code == 303
     location = urlsplit(response.headers["location"])
     fields = dict(parse_qsl(location.query))
@@ -202,7 +193,7 @@ async def test_callback_by_get_keeps_query_of_callback_url(raw_client: RawClient
 
 async def test_callback_by_post_is_a_form_with_fields(raw_client: RawClient) -> None:
     token = (await raw_client.create_payment(callback="https://shop.example/?a=1&b=2", callback_method=2))["token"]
-    response = await press(raw_client, token, "cancel")
+    response = await press(raw_client, token, choice="cancel")
     assert response.status_code == 200
     (action,) = re.findall(r'<form method="post" action="([^"]*)">', response.text)
     assert unescape(action) == "https://shop.example/?a=1&b=2"

@@ -2,8 +2,7 @@
 
 import pytest
 
-from tests.sandbox.raw_client import RawClient
-from tests.sandbox.test_control import get
+from tests.sandbox.raw_client import RawClient, get_control
 
 
 async def test_requests_lists_calls_with_secrets_masked(raw_client: RawClient) -> None:
@@ -15,7 +14,7 @@ async def test_requests_lists_calls_with_secrets_masked(raw_client: RawClient) -
     with pytest.raises(ConnectionResetError):
         await raw_client.send("wallet.find", {"track_id": "t"})
     await raw_client.settle(raw_client.transfer("t", 5_000))
-    settle, dropped, html, truncated = (await get(raw_client, "requests"))["requests"]
+    settle, dropped, html, truncated = (await get_control(raw_client, "requests"))["requests"]
     assert (settle["endpoint"], settle["http"], settle["response"]["status"]) == ("transfers.settle", 200, "ok")
     assert settle["fields"]["access_password"] == "••••••••"
     (transfer,) = settle["fields"]["transfers"]
@@ -25,7 +24,7 @@ async def test_requests_lists_calls_with_secrets_masked(raw_client: RawClient) -
     assert (html["http"], html["faults"], "502" in html["response"]) == (502, ["html"], True)
     assert truncated["response"].endswith("truncated")
     raw_client.sandbox.reset()
-    assert await get(raw_client, "requests") == {"requests": []}
+    assert await get_control(raw_client, "requests") == {"requests": []}
 
 
 async def test_mask_value_hides_fields_with_unknown_names(raw_client: RawClient) -> None:
@@ -35,7 +34,7 @@ async def test_mask_value_hides_fields_with_unknown_names(raw_client: RawClient)
         await raw_client.http.post("/wallet/create-settlement", data=body)
         await raw_client.http.post("/wallet/create-settlement", json=body)
         await raw_client.http.get(url, params=body)
-    logged = await get(raw_client, "requests")
+    logged = await get_control(raw_client, "requests")
     assert len(logged["requests"]) == 9
     assert password not in str(logged)
     assert "pin" in str(logged)
@@ -44,5 +43,5 @@ async def test_mask_value_hides_fields_with_unknown_names(raw_client: RawClient)
 async def test_request_log_keeps_the_last_fifty(raw_client: RawClient) -> None:
     for _ in range(55):
         await raw_client.send("wallet.balance")
-    numbers = [request["number"] for request in (await get(raw_client, "requests"))["requests"]]
+    numbers = [request["number"] for request in (await get_control(raw_client, "requests"))["requests"]]
     assert numbers == list(range(55, 5, -1))

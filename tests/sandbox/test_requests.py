@@ -1,14 +1,9 @@
 """Request parsing: JSON, forms, invalid fields and unreadable bodies."""
 
-import httpx
 import pytest
 
-from paystar_async.accounts import signature
 from paystar_async.sandbox.requests import load_json, parse_form_fields
-from tests.sandbox.raw_client import RawClient, envelope
-
-CREATE: dict[str, object] = {"amount": 10_000, "order_id": "1", "callback": "https://shop.example/"}
-FORM = "application/x-www-form-urlencoded"
+from tests.sandbox.raw_client import CREATE_FIELDS, RawClient, envelope, post_create
 
 
 async def test_form_with_php_brackets_is_parsed_as_transfers(raw_client: RawClient) -> None:
@@ -37,7 +32,7 @@ async def test_structure_request_ignores_unknown_fields_and_null(raw_client: Raw
     [10_000.5, True, 1e300, "10000.5", "10000.", "1e4", "-10000", [10_000], {"a": 1}, 10**30, "9" * 5_000, "۱۰۰۰۰"],
 )
 async def test_structure_request_invalid_amount_is_refused(raw_client: RawClient, amount: object) -> None:
-    content = await raw_client.call("gateway.create", **CREATE | {"amount": amount})
+    content = await raw_client.call("gateway.create", **CREATE_FIELDS | {"amount": amount})
     assert (content["status"], list(content["data"])) == (-1, ["amount"])
     content = await raw_client.call("transfers.settle", transfers=[raw_client.transfer("t") | {"amount": amount}])
     assert (content["status"], list(content["data"])) == (10, ["transfers.0.amount"])
@@ -63,22 +58,6 @@ async def test_read_fields_unreadable_body_has_no_fields(raw_client: RawClient, 
     headers = {"authorization": f"Bearer {application.api_key.reveal()}", "content-type": "application/json"}
     response = await raw_client.http.post("/bank-transfer/v2/settlement", content=body, headers=headers)
     assert (response.status_code, envelope(response)["status"]) == (400, 2)
-
-
-def sign_create(raw_client: RawClient, amount: int = 10_000, order_id: str = "1") -> str:
-    key = raw_client.sandbox.gateway.sign_key
-    assert key
-    return signature(key, (amount, order_id, CREATE["callback"]))
-
-
-async def post_create(
-    raw_client: RawClient, body: str | bytes, content_type: str | None, scheme: str = "Bearer"
-) -> httpx.Response:
-    """Post a create call with this body."""
-    headers = {"authorization": f"{scheme} {raw_client.sandbox.gateway.id.reveal()}"}
-    if content_type is not None:
-        headers["content-type"] = content_type
-    return await raw_client.http.post("/pardakht/create", content=body, headers=headers)
 
 
 async def test_read_fields_multipart_is_415(raw_client: RawClient) -> None:

@@ -8,13 +8,13 @@ import pytest
 from paystar_async.accounts import Accounts
 from paystar_async.clock import SystemClock
 from paystar_async.sandbox import Sandbox
-from tests.sandbox.raw_client import RawClient
-
-BROWSER = {"accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
+from tests.sandbox.raw_client import BROWSER_HEADERS, RawClient
 
 
 async def dashboard(raw_client: RawClient, lang: str = "en", **headers: str) -> str:
-    response = await raw_client.http.get(f"http://localhost/_sandbox/?lang={lang}", headers={**BROWSER, **headers})
+    response = await raw_client.http.get(
+        f"http://localhost/_sandbox/?lang={lang}", headers={**BROWSER_HEADERS, **headers}
+    )
     assert response.status_code == 200
     return response.text
 
@@ -25,7 +25,7 @@ def text_of(html: str) -> str:
 
 async def test_home_sends_dashboard_to_browsers_and_index_to_others(raw_client: RawClient) -> None:
     for path in ("/_sandbox", "/_sandbox/"):
-        page = await raw_client.http.get(f"http://localhost{path}", headers=BROWSER)
+        page = await raw_client.http.get(f"http://localhost{path}", headers=BROWSER_HEADERS)
         index = await raw_client.http.get(f"http://localhost{path}")
         assert page.headers["content-type"].startswith("text/html")
         assert index.headers["content-type"] == "application/json"
@@ -33,7 +33,7 @@ async def test_home_sends_dashboard_to_browsers_and_index_to_others(raw_client: 
 
 
 async def test_root_redirects_to_dashboard(raw_client: RawClient) -> None:
-    response = await raw_client.http.get("http://localhost/", headers=BROWSER)
+    response = await raw_client.http.get("http://localhost/", headers=BROWSER_HEADERS)
     assert (response.status_code, response.headers["location"]) == (307, "/_sandbox/")
 
 

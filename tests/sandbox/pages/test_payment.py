@@ -7,19 +7,10 @@ import httpx
 import pytest
 
 from paystar_async.sandbox.payments import PayerChoice
-from tests.sandbox.raw_client import RawClient
+from tests.sandbox.raw_client import RawClient, open_page, press
 
 CARD = "6037990000000006"
 OTHER_CARD = "6219861034529007"
-
-
-async def open_page(raw_client: RawClient, token: str, **params: str) -> httpx.Response:
-    return await raw_client.http.get("/pardakht/payment", params={"token": token, **params})
-
-
-async def press(raw_client: RawClient, token: str, origin: str | None = None, **fields: str) -> httpx.Response:
-    headers = {} if origin is None else {"origin": origin}
-    return await raw_client.http.post("/pardakht/payment", data={"token": token, **fields}, headers=headers)
 
 
 def text_of(response: httpx.Response) -> str:

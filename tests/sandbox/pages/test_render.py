@@ -3,9 +3,7 @@
 import re
 from html import unescape
 
-from tests.sandbox.pages.test_dashboard import BROWSER
-from tests.sandbox.pages.test_payment import open_page, press
-from tests.sandbox.raw_client import RawClient
+from tests.sandbox.raw_client import BROWSER_HEADERS, RawClient, open_page, press
 
 
 async def test_payment_page_escapes_merchant_texts(raw_client: RawClient) -> None:
@@ -24,7 +22,7 @@ async def test_payment_page_escapes_merchant_texts(raw_client: RawClient) -> Non
 
 
 async def test_dashboard_runs_no_inline_script(raw_client: RawClient) -> None:
-    response = await raw_client.http.get("http://localhost/_sandbox/", headers=BROWSER)
+    response = await raw_client.http.get("http://localhost/_sandbox/", headers=BROWSER_HEADERS)
     policy = response.headers["content-security-policy"]
     assert "default-src 'none'" in policy
     assert "unsafe" not in policy
