@@ -1,4 +1,4 @@
-"""All commands put together, and what becomes of their errors."""
+"""The command-line application: its commands, error messages, signals and exit status."""
 
 import re
 import shlex
@@ -20,8 +20,15 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
-from paystar_async.cli.call import UNDECIDED, call_app
-from paystar_async.cli.console import complain, open_streams, unwritable
+from paystar_async.cli.call import call_app
+from paystar_async.cli.console import (
+    EXIT_FAILED,
+    EXIT_UNKNOWN,
+    EXIT_USAGE,
+    prepare_streams,
+    print_error,
+    report_write_failure,
+)
 from paystar_async.cli.demo.command import demo
 from paystar_async.cli.doctor import doctor
 from paystar_async.cli.payout import payout_app
@@ -30,57 +37,25 @@ from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.version import VERSION
 
 _SUGGESTION = re.compile(r' Did you mean "?([^"? ]+)')
-_COMMANDS = re.compile(r"Available commands: (.+?)\.?$")
+_AVAILABLE_COMMANDS = re.compile(r"Available commands: (.+?)\.?$")
+_SIGNAL_STATUS_BASE = 128
+_CAN_BLOCK_SIGNALS = hasattr(signal, "pthread_sigmask")
 
-
-def complain_of(error: CycloptsError) -> None:
-    """Say in one line what is wrong with a command line, and what was perhaps meant."""
-    said = " ".join(str(error).split())
-    meant = _SUGGESTION.search(said)
-    hint = f"did you mean {meant[1]}?" if meant else "--help says what it takes"
-    complain(_told(error, said), hint=hint)
-
-
-def _told(error: CycloptsError, said: str) -> str:
-    match error:
-        case UnknownCommandError():
-            known = _COMMANDS.search(said)
-            name = shlex.quote((error.unused_tokens or [""])[0])
-            return f"there is no command {name}" + (f", only {known[1]}" if known else "")
-        case UnknownOptionError():
-            return f"there is no option {error.token.keyword or error.token.value}"
-        case UnusedCliTokensError():
-            return f"nothing here takes {shlex.join(error.unused_tokens or ())}"
-        case MissingArgumentError() if error.argument is not None:
-            return f"{error.argument.name} is needed, with a value"
-        case RepeatArgumentError():
-            return f"{error.token.keyword} is given more than once"
-        case CoercionError() if error.msg is None and error.token is not None:
-            # Numbers are read by converters of our own: what is left are switches.
-            return f"{error.token.keyword} is a switch and takes no value"
-        case _:
-            return said.removesuffix(".")
-
-
-FAILED, MISUSED = 1, 2
-_BY_SIGNAL = 128
-_CAN_BLOCK = hasattr(signal, "pthread_sigmask")
-
-_ABOUT = """\
+_HELP = """\
 Paystar on the command line.
 
-Accounts come from the environment alone (`PAYSTAR_APPLICATION_ID`, `PAYSTAR_ACCESS_PASSWORD`, …; each also as
-`…_FILE`, the path of a file that holds it): an argument would stand in the shell's history and in the list of
-processes. `paystar sandbox` plays a Paystar with accounts to begin with.
+Credentials are read from the environment only (`PAYSTAR_APPLICATION_ID`, `PAYSTAR_ACCESS_PASSWORD`, …; each also as
+`…_FILE`, the path of a file that contains the value), because arguments end up in the shell's history and in the
+process list. `paystar sandbox` runs a simulated Paystar with test credentials.
 
-Exit status: 0 done; 1 refused or failed, or something is to be mended; 2 wrongly used or configured; 3 a call that may
-have been carried out: ask before you repeat it; 130 interrupted (143 by SIGTERM).
+Exit status: 0 success; 1 refused or failed, or a problem was found; 2 usage or configuration error; 3 a call that may
+have been executed: check its status before you repeat it; 130 interrupted (143 by SIGTERM).
 """
 
 
 def make_app() -> App:
-    """The application; a new one each time, so that nothing lingers between two runs."""
-    app = App(name="paystar", help=_ABOUT, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
+    """Return a new application, so that no state is shared between two runs."""
+    app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
     app.command(payout_app())
     for command in (doctor, sandbox, demo):
@@ -89,68 +64,98 @@ def make_app() -> App:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line; gives the exit status."""
-    open_streams()
-    stopped_by = signal.Signals["SIGINT"]
+    """Run a command line and return the exit status."""
+    prepare_streams()
+    stop_signal = signal.Signals["SIGINT"]
 
-    def terminated(number: int, frame: FrameType | None) -> None:
-        # It ends as by Ctrl-C: the cursor comes back, processes that were started end, what is in doubt is said.
-        nonlocal stopped_by
-        stopped_by = signal.Signals(number)
+    def on_sigterm(number: int, frame: FrameType | None) -> None:
+        # Ends as Ctrl-C does: the cursor is shown again, child processes end, unknown outcomes are reported.
+        nonlocal stop_signal
+        stop_signal = signal.Signals(number)
         on_interrupt = signal.getsignal(signal.SIGINT)
         (on_interrupt if callable(on_interrupt) else _interrupt)(signal.SIGINT, frame)
 
     # Only the main thread may set signal handlers.
     is_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, terminated) if is_main else None
-    ignores_interrupts = is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN and _CAN_BLOCK
-    if ignores_interrupts:
-        # asyncio cancels its main task only where it may take over Python's own handler. Ctrl-C stays without effect:
-        # a blocked signal is not delivered.
+    previous_handler = signal.signal(signal.SIGTERM, on_sigterm) if is_main else None
+    ignores_sigint = is_main and signal.getsignal(signal.SIGINT) is signal.SIG_IGN and _CAN_BLOCK_SIGNALS
+    if ignores_sigint:
+        # asyncio cancels its main task only if Python's own handler is set. Ctrl-C stays without effect, because a
+        # blocked signal is not delivered.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    is_sandbox = "sandbox" in arguments[:1]
     try:
-        status = _run(list(_dashed(arguments)))
-        # The sandbox's server raises a signal it took again, and a blocked one reaches nobody.
-        is_ended = "sandbox" in arguments[:1] and stopped_by is signal.SIGTERM
-        return _BY_SIGNAL + stopped_by if is_ended else status
+        status = _run_app(list(_normalize_names(arguments)))
+        # The sandbox's server raises again the signal that stopped it, but a blocked signal is not delivered.
+        is_terminated = is_sandbox and stop_signal is signal.SIGTERM
+        return _SIGNAL_STATUS_BASE + stop_signal if is_terminated else status
     except KeyboardInterrupt:
-        if "sandbox" not in arguments[:1]:  # which ends in no other way
-            complain("interrupted")
-        return _BY_SIGNAL + stopped_by
+        if not is_sandbox:  # a signal is the usual way to stop the sandbox
+            print_error("interrupted")
+        return _SIGNAL_STATUS_BASE + stop_signal
     finally:
-        if ignores_interrupts:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # which drops one that is blocked
+        if ignores_sigint:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # drops a pending blocked signal
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-        if before is not None:
-            signal.signal(signal.SIGTERM, before)
+        if previous_handler is not None:
+            signal.signal(signal.SIGTERM, previous_handler)
+
+
+def print_usage_error(error: CycloptsError) -> None:
+    """Print in one line what is wrong with a command line, and the closest valid spelling."""
+    message = " ".join(str(error).split())
+    suggestion = _SUGGESTION.search(message)
+    hint = f"did you mean {suggestion[1]}?" if suggestion else "see --help"
+    print_error(_explain_usage_error(error, message), hint=hint)
+
+
+def _explain_usage_error(error: CycloptsError, message: str) -> str:
+    match error:
+        case UnknownCommandError():
+            available = _AVAILABLE_COMMANDS.search(message)
+            name = shlex.quote((error.unused_tokens or [""])[0])
+            return f"unknown command {name}" + (f"; available: {available[1]}" if available else "")
+        case UnknownOptionError():
+            return f"unknown option {error.token.keyword or error.token.value}"
+        case UnusedCliTokensError():
+            return f"unexpected argument {shlex.join(error.unused_tokens or ())}"
+        case MissingArgumentError() if error.argument is not None:
+            return f"missing value for {error.argument.name}"
+        case RepeatArgumentError():
+            return f"{error.token.keyword} is given more than once"
+        case CoercionError() if error.msg is None and error.token is not None:
+            # Numbers have converters in ``parameters``, so only flags get here.
+            return f"{error.token.keyword} is a flag and takes no value"
+        case _:
+            return message.removesuffix(".")
 
 
 def _interrupt(*_: object) -> Never:
     raise KeyboardInterrupt
 
 
-def _run(tokens: list[str]) -> int:
+def _run_app(tokens: list[str]) -> int:
     try:
         status = make_app()(tokens, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
     except CycloptsError as error:
-        complain_of(error)
-        return MISUSED
+        print_usage_error(error)
+        return EXIT_USAGE
     except PaystarError as error:
-        complain(error)
+        print_error(error)
         if error.executed == "maybe":
-            return UNDECIDED
-        return MISUSED if isinstance(error, ConfigurationError | InvalidValue) else FAILED
-    except OSError as trouble:
-        unwritable(trouble)
-        return FAILED
+            return EXIT_UNKNOWN
+        return EXIT_USAGE if isinstance(error, ConfigurationError | InvalidValue) else EXIT_FAILED
+    except OSError as error:
+        report_write_failure(error)
+        return EXIT_FAILED
     return status if isinstance(status, int) else 0
 
 
-def _dashed(arguments: Sequence[str]) -> Iterator[str]:
-    """The names of rows and fields as commands and options are written: those of Python are taken too."""
-    for place, token in enumerate(arguments):
+def _normalize_names(arguments: Sequence[str]) -> Iterator[str]:
+    """Yield the arguments with dashes in the names of endpoints and options, so that Python's spelling works too."""
+    for position, token in enumerate(arguments):
         name, equals, value = token.partition("=")
-        is_command = arguments[0] == "call" and place in (1, 2)
-        yield name.replace("_", "-") + equals + value if is_command or token.startswith("--") else token
+        is_endpoint = arguments[0] == "call" and position in (1, 2)
+        yield name.replace("_", "-") + equals + value if is_endpoint or token.startswith("--") else token

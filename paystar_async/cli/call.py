@@ -1,4 +1,4 @@
-"""``paystar call``: one command for each row of the table."""
+"""``paystar call``: one command for each endpoint of the table."""
 
 import asyncio
 import inspect
@@ -8,8 +8,20 @@ from typing import Annotated, Any
 
 from cyclopts import App, Parameter
 
-from paystar_async.cli.console import agreed, complain, plain, preview, print_json, questions, unwritable, warn, whole
-from paystar_async.cli.parameters import field_value, is_document, seconds
+from paystar_async.cli.console import (
+    EXIT_FAILED,
+    EXIT_UNKNOWN,
+    confirm,
+    lookup_hint,
+    print_error,
+    print_json,
+    print_warning,
+    report_write_failure,
+    response_to_json,
+    show_request,
+    to_json,
+)
+from paystar_async.cli.parameters import field_value, is_json_field, seconds_parameter
 from paystar_async.client import Paystar
 from paystar_async.describe import (
     annotation_source,
@@ -25,122 +37,123 @@ from paystar_async.errors import PaystarError
 from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of, verify
 from paystar_async.table import TABLE
 
-_ABOUT = """\
-Call an endpoint and print its answer as JSON.
+_HELP = """\
+Call an endpoint and print its response as JSON.
 
-SERVICE and METHOD are the client's own: `paystar call inquiry iban --iban IR…` is
-`await paystar.inquiry.iban(iban="IR…")`. The checksums of IBANs, cards and national ids are proved before anything
-is sent. What moves money or changes something shows what will be sent and asks first; `--yes` answers for you.
+SERVICE and METHOD are those of the client: `paystar call inquiry iban --iban IR…` is
+`await paystar.inquiry.iban(iban="IR…")`. The checksums of IBANs, card numbers and national ids are verified before
+anything is sent. A command that moves money or changes something shows the request and asks for confirmation; `--yes`
+confirms in advance.
 
-Exit status: 0 done; 1 not carried out: refused, failed, or not agreed to; 2 wrongly used or configured, nothing was
-sent; 3 IT MAY HAVE BEEN CARRIED OUT, also when interrupted: ask before you repeat it; 130 interrupted, and nothing was
-changed.
+Exit status: 0 success; 1 not executed: refused, failed, or not confirmed; 2 usage or configuration error, nothing was
+sent; 3 IT MAY HAVE BEEN EXECUTED, also if interrupted: check its status before you repeat it; 130 interrupted, and
+nothing was changed.
 """
-UNDECIDED = 3
-"""The exit status of a call that may have been carried out: whoever repeats it unasked may pay twice."""
 
 
 def call_app() -> App:
-    """The command with its subcommands, read off the table."""
-    app = App(name="call", help=_ABOUT, help_format="markdown")
-    for name, rows in endpoints_by_service(TABLE).items():
-        service = App(name=name, help=service_summary(rows), help_format="markdown")
-        for row in rows:
-            service.command(command(row), name=row.name.replace("_", "-"))
+    """Return the command with a subcommand for each endpoint of the table."""
+    app = App(name="call", help=_HELP, help_format="markdown")
+    for name, endpoints in endpoints_by_service(TABLE).items():
+        service = App(name=name, help=service_summary(endpoints), help_format="markdown")
+        for endpoint in endpoints:
+            service.command(make_command(endpoint), name=endpoint.name.replace("_", "-"))
         app.command(service)
     return app
 
 
-def command(row: Endpoint) -> Callable[..., int]:
-    """A row as a function whose signature is the command's options."""
+def make_command(endpoint: Endpoint) -> Callable[..., int]:
+    """Return an endpoint as a function whose signature is the command's options."""
 
-    def run(*, timeout: float | None = None, raw: bool = False, yes: bool = False, **given: Any) -> int:
-        return _call(row, given, timeout=timeout, raw=raw, yes=yes)
+    def run(*, timeout: float | None = None, raw: bool = False, yes: bool = False, **values: Any) -> int:
+        return _call(endpoint, values, timeout=timeout, raw=raw, yes=yes)
 
-    options = [*map(_option, fields_of(row.request)), *_switches(row)]
+    options = [*map(_field_option, fields_of(endpoint.request)), *_common_options(endpoint)]
     described: Any = run
     described.__signature__ = inspect.Signature(options)
-    described.__annotations__ = {one.name: one.annotation for one in options}
-    described.__doc__ = "\n\n".join(_help(row))
+    described.__annotations__ = {option.name: option.annotation for option in options}
+    described.__doc__ = "\n\n".join(_help_paragraphs(endpoint))
     return run
 
 
-def _help(row: Endpoint) -> Iterator[str]:
-    yield to_markdown(row.doc)
-    answers = f"Answers `{annotation_source(answer_type(row.request))}`."
-    yield f"`{row.method} {next(iter(path_variants(row)))}`. {answers} {describe_safety(row)}"
-    for one in fields_of(row.request):
-        if one.item is not None:
-            names = [f"{inner.name}{'' if inner.required else ' (optional)'}" for inner in fields_of(one.item)]
-            told = [
-                f"* `{name}`: {to_markdown(describe_field(inner))}"
-                for name, inner in zip(names, fields_of(one.item), strict=True)
-            ]
-            yield "\n".join((f"Each of `--{one.name}` is a JSON object of", "", *told))
+def _help_paragraphs(endpoint: Endpoint) -> Iterator[str]:
+    yield to_markdown(endpoint.doc)
+    path = next(iter(path_variants(endpoint)))
+    returned = f"Returns `{annotation_source(answer_type(endpoint.request))}`."
+    yield f"`{endpoint.method} {path}`. {returned} {describe_safety(endpoint)}"
+    for field in fields_of(endpoint.request):
+        if field.item is not None:
+            lines = [_item_field_line(item_field) for item_field in fields_of(field.item)]
+            yield "\n".join((f"Each of `--{field.name}` is a JSON object with", "", *lines))
 
 
-def _option(one: FieldInfo) -> inspect.Parameter:
-    told = to_markdown(describe_field(one)) + ("; JSON, @FILE or - for stdin" if is_document(one) else "")
-    # All of them are texts to the command library: it would guess at an amount.
-    parameter = Parameter(help=told, allow_leading_hyphen=True)
-    if one.required:
-        return _keyword(one.name, str, parameter, default=inspect.Parameter.empty)
-    return _keyword(one.name, str | None, parameter, default=None)
+def _item_field_line(field: FieldInfo) -> str:
+    name = field.name if field.required else f"{field.name} (optional)"
+    return f"* `{name}`: {to_markdown(describe_field(field))}"
 
 
-def _switches(row: Endpoint) -> Iterator[inspect.Parameter]:
-    if row.kind == "page":
+def _field_option(field: FieldInfo) -> inspect.Parameter:
+    description = to_markdown(describe_field(field)) + ("; JSON, @FILE or - for stdin" if is_json_field(field) else "")
+    # Every field is text to the command library, because it would guess the type of an amount.
+    parameter = Parameter(help=description, allow_leading_hyphen=True)
+    if field.required:
+        return _keyword_only(field.name, str, parameter, default=inspect.Parameter.empty)
+    return _keyword_only(field.name, str | None, parameter, default=None)
+
+
+def _common_options(endpoint: Endpoint) -> Iterator[inspect.Parameter]:
+    if endpoint.kind == "page":
         return
-    patience = seconds("seconds the whole call may take; PAYSTAR_TIMEOUT or 30 by default")
-    yield _keyword("timeout", float | None, patience, default=None)
+    timeout = seconds_parameter("seconds for the whole call; PAYSTAR_TIMEOUT or 30 by default")
+    yield _keyword_only("timeout", float | None, timeout, default=None)
     raw = Parameter(help="print status, message, HTTP status and body beside the value", negative=())
-    yield _keyword("raw", bool, raw, default=False)
-    if row.safety is Safety.ONCE:
-        yield _keyword("yes", bool, Parameter(help="send it without asking", negative=()), default=False)
+    yield _keyword_only("raw", bool, raw, default=False)
+    if endpoint.safety is Safety.ONCE:
+        yes = Parameter(help="send without confirmation", negative=())
+        yield _keyword_only("yes", bool, yes, default=False)
 
 
-def _keyword(name: str, annotation: Any, parameter: Parameter, *, default: object) -> inspect.Parameter:
+def _keyword_only(name: str, annotation: Any, parameter: Parameter, *, default: object) -> inspect.Parameter:
     return inspect.Parameter(
         name, inspect.Parameter.KEYWORD_ONLY, annotation=Annotated[annotation, parameter], default=default
     )
 
 
-def _call(row: Endpoint, given: dict[str, Any], *, timeout: float | None, raw: bool, yes: bool) -> int:
-    fields = {one.name: one for one in fields_of(row.request)}
-    value = row.request(**{name: field_value(fields[name], text) for name, text in given.items()})
-    verify(value)
+def _call(endpoint: Endpoint, values: dict[str, Any], *, timeout: float | None, raw: bool, yes: bool) -> int:
+    fields = {field.name: field for field in fields_of(endpoint.request)}
+    request = endpoint.request(**{name: field_value(fields[name], text) for name, text in values.items()})
+    verify(request)
     client = Paystar.from_env(checks="strict")
-    if row.kind == "page":
-        sys.stdout.write(client.page(value) + "\n")
+    if endpoint.kind == "page":
+        sys.stdout.write(client.page(request) + "\n")
         return 0
-    if row.safety is Safety.ONCE and not _agreed(row, value, yes=yes):
-        complain("nothing was sent")
-        return 1
+    if endpoint.safety is Safety.ONCE and not _show_and_confirm(endpoint, request, yes=yes):
+        print_error("nothing was sent")
+        return EXIT_FAILED
     try:
-        response = asyncio.run(_send(client, value, timeout))
-        # In here: who was paid must not read of a failure because the answer could not be written.
-        print_json(whole(response, row) if raw else plain(response.value))
+        response = asyncio.run(_send(client, request, timeout))
+        # Printed inside the try: after a payment, a failure to print must not read as a failed payment.
+        print_json(response_to_json(response, endpoint) if raw else to_json(response.value))
         sys.stdout.flush()
-    except (PaystarError, OSError, KeyboardInterrupt) as failure:
-        if row.safety is Safety.ONCE and getattr(failure, "executed", "maybe") == "maybe":
-            warn(f"IT MAY HAVE BEEN CARRIED OUT. Do not repeat it; {questions(row, value)}")
-            if isinstance(failure, OSError):
-                unwritable(failure)
-            if not isinstance(failure, PaystarError):
-                return UNDECIDED
+    except (PaystarError, OSError, KeyboardInterrupt) as error:
+        if endpoint.safety is Safety.ONCE and getattr(error, "executed", "maybe") == "maybe":
+            print_warning(f"IT MAY HAVE BEEN EXECUTED. Do not repeat it; {lookup_hint(endpoint, request)}")
+            if isinstance(error, OSError):
+                report_write_failure(error)
+            if not isinstance(error, PaystarError):
+                return EXIT_UNKNOWN
         raise
     return 0
 
 
-def _agreed(row: Endpoint, value: Call[Any], *, yes: bool) -> bool:
-    """Show what will be sent, and have it agreed to."""
-    asked = not yes and sys.stdin.isatty()
-    preview(row, value, in_full=asked)
-    if row.renews:
-        warn("the new key is shown to nobody and kept by the key store alone; in memory it ends with this command")
-    return yes or agreed("Send it? [y/N] ")
+def _show_and_confirm(endpoint: Endpoint, request: Call[Any], *, yes: bool) -> bool:
+    """Show the request, and return True if it is confirmed."""
+    show_request(endpoint, request, in_full=not yes and sys.stdin.isatty())
+    if endpoint.renews:
+        print_warning("the new key is not shown; it is kept in the key store, and lost with this command if in memory")
+    return yes or confirm("Send it? [y/N] ")
 
 
-async def _send(client: Paystar, value: Call[Any], timeout: float | None) -> Response[Any]:
+async def _send(client: Paystar, request: Call[Any], timeout: float | None) -> Response[Any]:
     async with client:
-        return await client.send(value, timeout=timeout)
+        return await client.send(request, timeout=timeout)

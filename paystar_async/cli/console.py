@@ -1,4 +1,4 @@
-"""How values, requests and errors are shown: answers on stdout, all that is said about them on stderr."""
+"""Terminal input and output: results on stdout, messages and questions on stderr."""
 
 import io
 import json
@@ -26,15 +26,20 @@ from paystar_async.models.base import Call, FieldInfo, fields_of
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
 
-AMOUNT = "amount in Rial"
-_SHOWN_QUESTIONS = 3
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_UNKNOWN = 3
+"""The exit status of a call that may have been executed: repeating it without a check may pay twice."""
+
+AMOUNT_KIND = "amount in Rial"
+_MAX_LOOKUP_COMMANDS = 3
 
 
 class _SafeConsole(Console):
-    """A console that shows texts from servers and files without what a terminal would obey."""
+    """A console that makes control characters of texts from servers and files visible instead of executing them."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Clean each piece of text; rich's own control codes are no texts."""
+        """Yield the segments with control characters escaped, rich's own control segments excepted."""
         for segment in super().render(renderable, options):
             text = segment.text
             if segment.control is None and text != "\n" and not text.isprintable():
@@ -44,17 +49,17 @@ class _SafeConsole(Console):
                 yield segment
 
     def on_broken_pipe(self) -> Never:
-        """Raise the BrokenPipeError: whether a reader who went away matters, the command knows."""
-        raise  # rich calls this while it handles the error
+        """Raise the BrokenPipeError, because only the command knows whether a closed pipe matters."""
+        raise  # rich calls this method while it handles the error
 
 
-def output() -> Console:
-    """Where answers go."""
+def stdout_console() -> Console:
+    """Return a console for results."""
     return _SafeConsole(highlight=False, markup=False)
 
 
-class _Beside:
-    """stderr as it is now; a full disk behind it must not decide how a command ends, or what its status says."""
+class _Stderr:
+    """The current stderr without its write errors: a full disk must not change how a command ends or its status."""
 
     def write(self, text: str) -> int:
         self._try(lambda: sys.stderr.write(text))
@@ -63,99 +68,109 @@ class _Beside:
     def flush(self) -> None:
         self._try(lambda: sys.stderr.flush())
 
-    def _try(self, say: Callable[[], object]) -> None:
+    def _try(self, operation: Callable[[], object]) -> None:
         try:
-            say()
+            operation()
         except OSError:
-            _let_go(sys.stderr)
+            _redirect_to_null(sys.stderr)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(sys.stderr, name)
 
 
-def aside() -> Console:
-    """Where everything else goes."""
-    return _SafeConsole(file=cast("TextIO", _Beside()), stderr=True, highlight=False, markup=False)
+def stderr_console() -> Console:
+    """Return a console for messages."""
+    return _SafeConsole(file=cast("TextIO", _Stderr()), stderr=True, highlight=False, markup=False)
 
 
-def unwritable(trouble: OSError) -> None:
-    """Say that an answer cannot be written, and let go of it."""
-    _let_go(sys.stdout)
-    if not isinstance(trouble, BrokenPipeError):
-        complain(f"the answer cannot be written: {trouble.strerror or trouble}")
+def report_write_failure(error: OSError) -> None:
+    """Print that stdout cannot be written, unless its reader closed the pipe, and discard further output."""
+    _redirect_to_null(sys.stdout)
+    if not isinstance(error, BrokenPipeError):
+        print_error(f"the output cannot be written: {error.strerror or error}")
 
 
-def _let_go(stream: TextIO) -> None:
-    """Have nobody read it: what it still holds would end the process by a status of the interpreter's own."""
+def _redirect_to_null(stream: TextIO) -> None:
+    """Discard what a stream still buffers, which would end the process with the interpreter's own exit status."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def open_streams() -> None:
-    """Make the three streams writable, whatever the process was started with.
+def prepare_streams() -> None:
+    """Make the three standard streams usable, whatever the process was started with.
 
-    A missing stream gets a stand-in, for a file opened later would take its place. A character that the encoding of
-    stdout lacks is replaced, as the interpreter does on stderr.
+    A missing stream is replaced, because a file opened later would take its descriptor. A character that stdout's
+    encoding lacks is replaced when written, as the interpreter does on stderr.
     """
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - open to the end
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - open until the process ends
+            setattr(sys, name, stream)
     stdout = sys.stdout
     if isinstance(stdout, io.TextIOWrapper):
         stdout.reconfigure(errors="replace")
 
 
-def complain(error: PaystarError | str, *, hint: str = "") -> None:
-    """Say in one line what went wrong and what to do about it."""
+def print_error(error: PaystarError | str, *, hint: str = "") -> None:
+    """Print in one line what went wrong and what to do."""
     if isinstance(error, str):
-        told = f"{error} – {hint}" if hint else error
+        message = f"{error} – {hint}" if hint else error
     elif isinstance(error, ConfigurationError | InvalidValue):
-        told = str(error)
+        message = str(error)
     else:
-        told = f"{error} (executed: {error.executed})"
-    _say(f"paystar: {told}", "red")
+        message = f"{error} (executed: {error.executed})"
+    _print_line(f"paystar: {message}", "red")
 
 
-def warn(text: str) -> None:
-    """Say something in one line that must not be overlooked."""
-    _say(f"paystar: {text}", "bold red")
+def print_warning(text: str) -> None:
+    """Print an important message in one line."""
+    _print_line(f"paystar: {text}", "bold red")
 
 
-def _say(text: str, style: str, console: Console | None = None) -> None:
-    # A server's message may hold what a terminal would obey.
-    (console or aside()).print(Text(visible(text), style), soft_wrap=True)
+def print_note(text: str) -> None:
+    """Print a message that is no error on stderr."""
+    stderr_console().print(text, soft_wrap=True)
 
 
-def agreed(question: str) -> bool:
+def _print_line(text: str, style: str, console: Console | None = None) -> None:
+    # A server's message may contain control characters.
+    (console or stderr_console()).print(Text(visible(text), style), soft_wrap=True)
+
+
+def confirm(question: str) -> bool:
     """Ask the user at the terminal, and return True for a yes.
 
     Args:
-        question: what is asked, and how it can be answered.
+        question: the question and its possible replies.
 
     Raises:
-        ConfigurationError: there is no terminal, and so nobody to ask.
+        ConfigurationError: stdin is not a terminal.
     """
     if not sys.stdin.isatty():
-        raise ConfigurationError("nothing was sent: there is nobody to ask", hint="--yes goes ahead without asking")
-    aside().print(question, end="", soft_wrap=True)
-    answer = sys.stdin.readline()
-    if not answer:
-        aside().print()  # the line ended without one
-    return answer.strip().lower() in ("y", "yes")
+        raise ConfigurationError(
+            "nothing was sent: it needs confirmation, and stdin is no terminal", hint="use --yes to go ahead"
+        )
+    stderr_console().print(question, end="", soft_wrap=True)
+    reply = sys.stdin.readline()
+    if not reply:
+        stderr_console().print()  # stdin ended: the cursor is still behind the question
+    return reply.strip().lower() in ("y", "yes")
 
 
-class _Warnings(logging.Handler):
+class _WarningHandler(logging.Handler):
+    """A log handler that prints warnings on a console."""
+
     def __init__(self, console: Console) -> None:
         super().__init__(logging.WARNING)
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        _say(f"paystar: {record.getMessage()}", "yellow", self._console)
+        _print_line(f"paystar: {record.getMessage()}", "yellow", self._console)
 
 
 @contextmanager
-def warnings_shown(console: Console) -> Generator[None]:
-    """Show what the package warns of meanwhile, a line each, above a progress bar of the same console."""
-    handler = _Warnings(console)
+def show_warnings(console: Console) -> Generator[None]:
+    """Print the package's warnings during the block, one line each, above a progress bar of the same console."""
+    handler = _WarningHandler(console)
     logger.logger.addHandler(handler)
     try:
         yield
@@ -163,119 +178,123 @@ def warnings_shown(console: Console) -> Generator[None]:
         logger.logger.removeHandler(handler)
 
 
-def plain(value: object) -> Any:
-    """A value as JSON holds it; a Secret only as its mask."""
+def to_json(value: object) -> Any:
+    """Return a value as JSON types; a Secret becomes its mask."""
     if attrs.has(type(value)):
-        held = {one.name: getattr(value, one.name) for one in fields_of(type(value))}
-        if any(isinstance(one, Secret) for one in held.values()):
-            # What came beside a key, and nobody knows, may well be another one.
-            held["extra"] = dict.fromkeys(held["extra"], Secret(""))
-        return {name: plain(one) for name, one in held.items()}
+        attributes = {field.name: getattr(value, field.name) for field in fields_of(type(value))}
+        if any(isinstance(attribute, Secret) for attribute in attributes.values()):
+            # An unknown field next to a key may be another key.
+            attributes["extra"] = dict.fromkeys(attributes["extra"], Secret(""))
+        return {name: to_json(attribute) for name, attribute in attributes.items()}
     if isinstance(value, Mapping):
-        return {str(name): plain(one) for name, one in cast("Mapping[object, object]", value).items()}
+        return {str(name): to_json(item) for name, item in cast("Mapping[object, object]", value).items()}
     if isinstance(value, list | tuple):
-        return [plain(one) for one in cast("Sequence[object]", value)]
+        return [to_json(item) for item in cast("Sequence[object]", value)]
     if value is None or isinstance(value, bool | int | float):
         return value
     return str(value)
 
 
-def whole(response: Response[Any], row: Endpoint) -> dict[str, object]:
-    """An answer with all that came with it; the body of a renewal is a key, and stays unseen."""
+def response_to_json(response: Response[Any], endpoint: Endpoint) -> dict[str, object]:
+    """Return a response with its envelope as JSON types; a body that contains a new key is masked."""
     return {
-        "value": plain(response.value),
+        "value": to_json(response.value),
         "status": response.status,
         "message": response.message,
         "http_status": response.http_status,
-        "body": str(Secret("")) if row.renews else response.body.decode("utf-8", "replace"),
+        "body": str(Secret("")) if endpoint.renews else response.body.decode("utf-8", "replace"),
     }
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, whatever the terminal can show; what it would obey is escaped, so that nothing is lost."""
-    can_all = "utf" in (sys.stdout.encoding or "").lower()
-    text = json.dumps(value, ensure_ascii=not can_all, indent=2)
-    sys.stdout.write("".join(one if one == "\n" or visible(one) == one else _escaped(one) for one in text) + "\n")
+    """Print a value as JSON; control characters, and what stdout cannot encode, are escaped, so nothing is lost."""
+    is_unicode = "utf" in (sys.stdout.encoding or "").lower()
+    text = json.dumps(value, ensure_ascii=not is_unicode, indent=2)
+    escaped = (char if char == "\n" or visible(char) == char else _escape(char) for char in text)
+    sys.stdout.write("".join(escaped) + "\n")
 
 
-def _escaped(character: str) -> str:
+def _escape(character: str) -> str:
     return json.dumps(character)[1:-1] if ord(character) > 127 else f"\\u{ord(character):04x}"
 
 
-def money(rial: int) -> str:
-    """An amount in both units, so that nobody takes one for the other."""
+def format_amount(rial: int) -> str:
+    """Return an amount in Rial and in Toman, so that the units cannot be confused."""
     toman, rest = divmod(rial, 10)
     return f"{rial:,} Rial = {toman:,}{f'.{rest}' if rest else ''} Toman"
 
 
-def preview(row: Endpoint, value: Call[Any], *, in_full: bool) -> None:
-    """Show what is about to be sent.
+def show_request(endpoint: Endpoint, request: Call[Any], *, in_full: bool) -> None:
+    """Print a request before it is sent.
 
     Args:
-        row: the call.
-        value: its request.
-        in_full: whether personal values are shown whole: to the person who is asked, and to no log.
+        endpoint: the endpoint that is called.
+        request: the request value.
+        in_full: True shows personal data, for a user at a terminal; False masks it, for logs.
     """
-    console = aside()
-    console.print(f"{row.id}: {row.doc}")
-    _show_fields(console, value, in_full=in_full)
-    for name, items in _lists(value):
+    console = stderr_console()
+    console.print(f"{endpoint.id}: {endpoint.doc}")
+    _show_fields(console, request, in_full=in_full)
+    for name, items in _item_lists(request):
         for number, item in enumerate(items, 1):
             console.print(f"{name} {number} of {len(items)}")
             _show_fields(console, item, in_full=in_full)
-        amounts = [getattr(item, one.name) or 0 for item in items for one in fields_of(type(item)) if _is_amount(one)]
+        amounts = [
+            getattr(item, field.name) or 0 for item in items for field in fields_of(type(item)) if _is_amount(field)
+        ]
         if len(items) > 1 and any(amounts):
-            console.print(Text(f"together {money(sum(amounts))}", "bold"), soft_wrap=True)
+            console.print(Text(f"total {format_amount(sum(amounts))}", "bold"), soft_wrap=True)
 
 
-def _lists(value: object) -> Iterator[tuple[str, Sequence[object]]]:
-    """The fields that hold several things, each with fields of its own."""
-    for one in fields_of(type(value)):
-        if one.item is not None and (items := getattr(value, one.name)):
-            yield one.name, items
+def _item_lists(request: object) -> Iterator[tuple[str, Sequence[object]]]:
+    """Yield the fields that hold a list of models, with their items."""
+    for field in fields_of(type(request)):
+        if field.item is not None and (items := getattr(request, field.name)):
+            yield field.name, items
 
 
-def _show_fields(console: Console, holder: object, *, in_full: bool) -> None:
+def _show_fields(console: Console, model: object, *, in_full: bool) -> None:
     table = Table(box=None, show_header=False, pad_edge=False)
-    for one in fields_of(type(holder)):
-        held = getattr(holder, one.name)
-        if held is None or held == {} or one.item is not None:
+    for field in fields_of(type(model)):
+        value = getattr(model, field.name)
+        if value is None or value == {} or field.item is not None:
             continue
-        if _is_amount(one):
-            shown = Text(money(held), "bold")
-        elif in_full and isinstance(held, Mapping):
-            shown = Text(json.dumps(plain(cast("object", held)), ensure_ascii=False))
+        if _is_amount(field):
+            cell = Text(format_amount(value), "bold")
+        elif in_full and isinstance(value, Mapping):
+            cell = Text(json.dumps(to_json(cast("object", value)), ensure_ascii=False))
         else:
-            shown = Text(str(held) if in_full or one.kind is None else one.kind.mask(held))
-        table.add_row(f"  {one.name}", shown)
+            cell = Text(str(value) if in_full or field.kind is None else field.kind.mask(value))
+        table.add_row(f"  {field.name}", cell)
     if table.row_count:
         console.print(table)
 
 
-def _is_amount(one: FieldInfo) -> bool:
-    return one.kind is not None and one.kind.name == AMOUNT
+def _is_amount(field: FieldInfo) -> bool:
+    return field.kind is not None and field.kind.name == AMOUNT_KIND
 
 
-def questions(row: Endpoint, value: Call[Any]) -> str:
-    """The commands that tell what became of a call nobody answered."""
-    if row.ask is None:
-        return "nothing can be asked about it: look into the Paystar panel"
-    asked = list(dict.fromkeys(_questions(BY_ID[row.ask], value)))
-    more = f" (and {len(asked) - _SHOWN_QUESTIONS} more like these)" if len(asked) > _SHOWN_QUESTIONS else ""
-    return f"ask first: {' ; '.join(asked[:_SHOWN_QUESTIONS])}{more}"
+def lookup_hint(endpoint: Endpoint, request: Call[Any]) -> str:
+    """Return the commands that look up the result of a call whose response is missing."""
+    if endpoint.ask is None:
+        return "it cannot be looked up: check the Paystar panel"
+    commands = list(dict.fromkeys(_lookup_commands(BY_ID[endpoint.ask], request)))
+    hidden = len(commands) - _MAX_LOOKUP_COMMANDS
+    more = f" (and {hidden} more like these)" if hidden > 0 else ""
+    return f"check first: {' ; '.join(commands[:_MAX_LOOKUP_COMMANDS])}{more}"
 
 
-def _questions(ask: Endpoint, value: Call[Any]) -> Iterator[str]:
-    names = {one.name for one in fields_of(ask.request)}
-    for holder in (value, *(item for _, items in _lists(value) for item in items)):
+def _lookup_commands(lookup: Endpoint, request: Call[Any]) -> Iterator[str]:
+    names = {field.name for field in fields_of(lookup.request)}
+    for model in (request, *(item for _, items in _item_lists(request) for item in items)):
         for name in ("track_id", "ref_num"):
-            if name in names and hasattr(holder, name):
+            if name in names and hasattr(model, name):
                 option = f"--{name}".replace("_", "-")
-                yield shlex.join(("paystar", "call", ask.service, ask.name, option, getattr(holder, name)))
+                yield shlex.join(("paystar", "call", lookup.service, lookup.name, option, getattr(model, name)))
 
 
-def grid(*headers: str) -> Table:
-    """A table with a head, ruled so that it reads well in a terminal and in a log."""
+def make_table(*headers: str) -> Table:
+    """Return a table with a header, readable in a terminal and in a log."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for header in headers:
         table.add_column(header, overflow="fold")

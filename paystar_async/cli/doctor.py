@@ -1,4 +1,4 @@
-"""``paystar doctor``: what is configured, whether it works, and what to do where it does not."""
+"""``paystar doctor``: check the configuration, the keys and the connection, and suggest fixes."""
 
 import asyncio
 import time
@@ -14,8 +14,8 @@ from cyclopts import Parameter
 from rich.text import Text
 
 from paystar_async.accounts import Gateway
-from paystar_async.cli.console import grid, output
-from paystar_async.cli.environment import environment_table, misspelt, settings_of
+from paystar_async.cli.console import EXIT_FAILED, make_table, stdout_console
+from paystar_async.cli.environment import environment_table, find_misspelled_variables, list_set_variables
 from paystar_async.client import Paystar
 from paystar_async.endpoint import Realm
 from paystar_async.errors import (
@@ -36,208 +36,228 @@ from paystar_async.values.mask import mask_addresses
 
 T = TypeVar("T")
 
-_CONNECT_SECONDS = 10.0
-_URL = "base URL"
-_ABSENT = "not configured"
-_NO_SUCH_PATH = (404, 405)
+_CONNECT_TIMEOUT_SECONDS = 10.0
+_BASE_URL_CHECK = "base URL"
+_NOT_CONFIGURED = "not configured"
+_UNKNOWN_PATH_STATUSES = (404, 405)
 
 
 class Mark(Enum):
-    """How a finding is meant."""
+    """The result of a check: passed, failed, or information only."""
 
-    FINE = Text("ok", "green")
+    OK = Text("ok", "green")
     BAD = Text("bad", "bold red")
-    NOTE = Text("–", "dim")
+    INFO = Text("–", "dim")
 
 
 @frozen
-class Finding:
-    """One thing that was looked at.
+class CheckResult:
+    """The result of one check.
 
     Attributes:
-        what: what it was.
-        mark: whether it is as it should be.
-        told: what was found, and what to do about it.
-        astray: whether the answer was that of somebody who does not know the call.
+        name: what was checked.
+        mark: whether the check passed.
+        message: what was found, and what to do.
+        is_unknown_path: whether the server does not know the path, as a wrong base URL causes.
     """
 
-    what: str
+    name: str
     mark: Mark
-    told: str
-    astray: bool = False
+    message: str
+    is_unknown_path: bool = False
 
 
 def doctor(
     *,
-    offline: Annotated[bool, Parameter(help="look at the configuration alone", negative=())] = False,
-    renew: Annotated[
-        bool, Parameter(help="renew a key that is missing or refused, as the client would", negative=())
+    offline: Annotated[bool, Parameter(help="check the configuration only, without requests", negative=())] = False,
+    refresh: Annotated[
+        bool, Parameter(help="refresh a key that is missing or refused, as the client would", negative=())
     ] = False,
 ) -> int:
-    """Look at configuration, keys and connection; no money moves.
+    """Check the configuration, the keys and the connection; no money moves.
 
-    Each account that is configured is asked one thing that changes nothing. No key is renewed unless `--renew` says
-    so: where refresh tokens rotate, that would take them from a service that runs beside.
+    One read-only request is made with each configured account. No key is refreshed without `--refresh`: if refresh
+    tokens rotate, a refresh here would invalidate the token of a running service.
 
-    The exit status is 0 if all is fine, 1 if something is to be mended.
+    Exit status: 0 all checks passed; 1 a problem was found.
     """
-    console = output()
+    console = stdout_console()
     console.print(environment_table())
-    findings = asyncio.run(_examine(offline=offline, renew=renew))
-    table = grid("Checked", "", "Found")
-    for one in findings:
-        table.add_row(visible(one.what), one.mark.value, visible(mask_addresses(one.told)))
+    results = asyncio.run(_run_checks(offline=offline, refresh=refresh))
+    table = make_table("Check", "", "Result")
+    for result in results:
+        table.add_row(visible(result.name), result.mark.value, visible(mask_addresses(result.message)))
     console.print(table)
-    return 1 if any(one.mark is Mark.BAD for one in findings) else 0
+    return EXIT_FAILED if any(result.mark is Mark.BAD for result in results) else 0
 
 
-async def _examine(*, offline: bool, renew: bool) -> list[Finding]:
-    patient = _Patient(renew=renew)
-    if offline or patient.client is None:
-        return patient.configured
-    reached = await patient.reach()
-    asked = [one async for one in patient.asked(patient.client)]
-    ages = [one async for one in patient.ages()]
-    tried = [one for one in asked if one.mark is not Mark.NOTE]
-    if tried and all(one.astray for one in tried):
-        told = f"{patient.base_url} is not where Paystar's calls are; base_url should end in /api, as in {BASE_URL}"
-        configured = [evolve(one, mark=Mark.BAD, told=told) if one.what == _URL else one for one in patient.configured]
-        reached = evolve(reached, mark=Mark.NOTE, told=reached.told.replace("yes", "by somebody", 1))
-        return [*configured, reached, *(one for one in asked if not one.astray), *ages]
-    return [*patient.configured, reached, *asked, *ages]
+async def _run_checks(*, offline: bool, refresh: bool) -> list[CheckResult]:
+    checkup = _Checkup(refresh=refresh)
+    if offline or checkup.client is None:
+        return checkup.configuration
+    reachable = await checkup.check_reachable()
+    requests = [result async for result in checkup.check_requests(checkup.client)]
+    keys = [result async for result in checkup.check_keys()]
+    attempted = [result for result in requests if result.mark is not Mark.INFO]
+    if attempted and all(result.is_unknown_path for result in attempted):
+        message = f"{checkup.base_url} does not serve Paystar's paths; base_url should end in /api, as in {BASE_URL}"
+        configuration = [
+            evolve(result, mark=Mark.BAD, message=message) if result.name == _BASE_URL_CHECK else result
+            for result in checkup.configuration
+        ]
+        reachable = evolve(reachable, mark=Mark.INFO, message=reachable.message.replace("yes", "a server responds", 1))
+        return [*configuration, reachable, *(result for result in requests if not result.is_unknown_path), *keys]
+    return [*checkup.configuration, reachable, *requests, *keys]
 
 
-class _Patient:
-    """The configuration under examination.
+class _Checkup:
+    """The checks of the current configuration.
 
     Attributes:
-        configured: what was found by looking at it.
-        client: a client of it; None where it makes none.
+        configuration: the results of the checks that need no request.
+        client: a client with the configuration; None if the configuration is invalid.
     """
 
-    def __init__(self, *, renew: bool) -> None:
-        self.configured: list[Finding] = []
-        self.base_url = self._read(_URL, lambda: checked_base_url(setting("PAYSTAR_BASE_URL") or BASE_URL)) or ""
+    def __init__(self, *, refresh: bool) -> None:
+        self.configuration: list[CheckResult] = []
+        base_url = self._try_read(_BASE_URL_CHECK, lambda: checked_base_url(setting("PAYSTAR_BASE_URL") or BASE_URL))
+        self.base_url = base_url or ""
         if self.base_url:
-            live = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
-            self.configured.append(Finding(_URL, Mark.FINE, self.base_url + live))
-        self.application = self._account("application", application_from)
-        self.gateway = self._account("gateway", gateway_from)
-        self.wallet = self._account("wallet", wallet_from)
-        if all(one.told == _ABSENT for one in self.configured[-3:]):
-            self.configured.append(
-                Finding("accounts", Mark.BAD, "none is configured; begin with PAYSTAR_APPLICATION_ID …")
+            note = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
+            self.configuration.append(CheckResult(_BASE_URL_CHECK, Mark.OK, self.base_url + note))
+        self.application = self._check_credentials("application", application_from)
+        self.gateway = self._check_credentials("gateway", gateway_from)
+        self.wallet = self._check_credentials("wallet", wallet_from)
+        if all(result.message == _NOT_CONFIGURED for result in self.configuration[-3:]):
+            self.configuration.append(
+                CheckResult("credentials", Mark.BAD, "none are configured; start with PAYSTAR_APPLICATION_ID …")
             )
-        self.configured += [
-            Finding(name, Mark.BAD, f"is not read: did you mean {meant}?") for name, meant in misspelt()
+        self.configuration += [
+            CheckResult(name, Mark.BAD, f"is not read: did you mean {suggestion}?")
+            for name, suggestion in find_misspelled_variables()
         ]
         self.store = MemoryKeyStore()
-        self.client = self._read("settings", lambda: self._client(renew=renew)) if self.base_url else None
+        self.client = self._try_read("settings", lambda: self._make_client(refresh=refresh)) if self.base_url else None
 
-    def _read(self, what: str, read: Callable[[], T]) -> T | None:
-        """What is configured; None, and a finding, where it is wrong."""
+    def _try_read(self, name: str, read: Callable[[], T]) -> T | None:
+        """Return what ``read`` returns; on an error, add a failed check and return None."""
         try:
             return read()
         except PaystarError as error:
-            self.configured.append(Finding(what, Mark.BAD, str(error)))
+            self.configuration.append(CheckResult(name, Mark.BAD, str(error)))
         return None
 
-    def _account(self, name: str, read: Callable[[], T | None]) -> T | None:
-        account, found = None, settings_of(name)
+    def _check_credentials(self, name: str, read: Callable[[], T | None]) -> T | None:
+        credentials, variables = None, list_set_variables(name)
         try:
-            account = read()
+            credentials = read()
         except PaystarError as error:
-            how = "incomplete" if str(error).startswith("not set") else "wrong"
-            mark, told = Mark.BAD, f"{how}: {error}; set: {found}"
+            problem = "incomplete" if str(error).startswith("not set") else "invalid"
+            mark, message = Mark.BAD, f"{problem}: {error}; set: {variables}"
         else:
-            mark, told = (Mark.FINE, f"complete; set: {found}") if account else (Mark.NOTE, _ABSENT)
-            if isinstance(account, Gateway) and account.sign_key is None:
-                mark = Mark.NOTE
-                told = f"complete, with no sign key: right only for a gateway set up unsigned; set: {found}"
-        self.configured.append(Finding(f"{name} account", mark, told))
-        return account
+            if not credentials:
+                mark, message = Mark.INFO, _NOT_CONFIGURED
+            elif isinstance(credentials, Gateway) and credentials.sign_key is None:
+                mark = Mark.INFO
+                message = f"complete, without a sign key: valid only for an unsigned gateway; set: {variables}"
+            else:
+                mark, message = Mark.OK, f"complete; set: {variables}"
+        self.configuration.append(CheckResult(f"{name} credentials", mark, message))
+        return credentials
 
-    def _client(self, *, renew: bool) -> Paystar:
+    def _make_client(self, *, refresh: bool) -> Paystar:
         application, wallet = self.application, self.wallet
-        if not renew:
-            # Without its refresh token a key cannot be renewed.
+        if not refresh:
+            # Without its refresh token a key cannot be refreshed.
             application = application and evolve(application, refresh_token=None)
             wallet = wallet and evolve(wallet, refresh_token=None, refresh_inquiry_key=None)
         overrides: Any = {} if setting("PAYSTAR_KEYS") else {"keys": self.store}
         return Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, **overrides)
 
-    async def reach(self) -> Finding:
-        """Whether anybody answers at the base URL; nothing of ours is said there."""
+    async def check_reachable(self) -> CheckResult:
+        """Check that a server responds at the base URL; no credentials are sent."""
         try:
-            async with httpx.AsyncClient(trust_env=False, follow_redirects=False, timeout=_CONNECT_SECONDS) as browser:
-                began = time.monotonic()
-                answer = await browser.get(self.base_url)
-        except httpx.HTTPError as problem:
-            reason = f"{type(problem).__name__}: {problem}".removesuffix(": ")
-            return Finding(
+            async with httpx.AsyncClient(
+                trust_env=False, follow_redirects=False, timeout=_CONNECT_TIMEOUT_SECONDS
+            ) as http:
+                started_at = time.monotonic()
+                response = await http.get(self.base_url)
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}".removesuffix(": ")
+            return CheckResult(
                 "reachable", Mark.BAD, f"no: {reason} – check the network, its firewall and PAYSTAR_BASE_URL"
             )
-        spent = (time.monotonic() - began) * 1000
-        return Finding("reachable", Mark.FINE, f"yes, HTTP {answer.status_code} in {spent:.0f} ms")
+        elapsed_ms = (time.monotonic() - started_at) * 1000
+        return CheckResult("reachable", Mark.OK, f"yes, HTTP {response.status_code} in {elapsed_ms:.0f} ms")
 
-    async def asked(self, client: Paystar) -> AsyncIterator[Finding]:
-        """What each account is answered, asked something harmless."""
+    async def check_requests(self, client: Paystar) -> AsyncIterator[CheckResult]:
+        """Make one read-only request with each configured account and yield the results."""
         async with client as paystar:
             if self.application:
-                renews = self.application.refresh_token is not None
-                yield await _try("application", lambda: paystar.transfers.find(limit=1), renews=renews)
+                can_refresh = self.application.refresh_token is not None
+                yield await _check_request(
+                    "application", lambda: paystar.transfers.find(limit=1), can_refresh=can_refresh
+                )
             if self.wallet:
-                renews = self.wallet.refresh_inquiry_key is not None
-                yield await _try("wallet, reading", paystar.wallet.balance, renews=renews)
-                yield Finding("wallet, paying", Mark.NOTE, "not tried: this key does nothing but pay")
+                can_refresh = self.wallet.refresh_inquiry_key is not None
+                yield await _check_request("wallet, reading", paystar.wallet.balance, can_refresh=can_refresh)
+                yield CheckResult("wallet, paying", Mark.INFO, "not checked: this key can only pay")
             if self.gateway:
-                yield await _gateway(paystar)
+                yield await _check_gateway(paystar)
 
-    async def ages(self) -> AsyncIterator[Finding]:
-        """How old the keys are, as far as anybody knows."""
-        application, wallet = self.application and self.application.id, self.wallet and self.wallet.hashid
-        for realm, owner in ((Realm.APPLICATION, application), (Realm.WALLET, wallet), (Realm.INQUIRY, wallet)):
-            record = await self.store.load(KeyId(realm.value, owner)) if owner else None
+    async def check_keys(self) -> AsyncIterator[CheckResult]:
+        """Yield the expiry of each key in memory."""
+        application_id, wallet_id = self.application and self.application.id, self.wallet and self.wallet.hashid
+        for realm, account_id in (
+            (Realm.APPLICATION, application_id),
+            (Realm.WALLET, wallet_id),
+            (Realm.INQUIRY, wallet_id),
+        ):
+            record = await self.store.load(KeyId(realm.value, account_id)) if account_id else None
             if record is not None and record.token is not None:
-                yield Finding(f"{realm} key", Mark.NOTE, _age(record))
+                yield CheckResult(f"{realm} key", Mark.INFO, _expiry_text(record))
 
 
-async def _try(what: str, read: Callable[[], Awaitable[object]], *, renews: bool) -> Finding:
+async def _check_request(name: str, request: Callable[[], Awaitable[object]], *, can_refresh: bool) -> CheckResult:
     try:
-        await read()
+        await request()
     except (ExpiredToken, InvalidToken) as error:
-        told = f"its key is refused ({error.message})"
-        if renews:
-            return Finding(what, Mark.BAD, f"{told}: the first call renews it; doctor --renew tries that now")
-        return Finding(what, Mark.BAD, f"{told} – {error.hint}")
+        message = f"the key is refused ({error.message})"
+        if can_refresh:
+            return CheckResult(
+                name, Mark.BAD, f"{message}: the first call refreshes it; doctor --refresh tries that now"
+            )
+        return CheckResult(name, Mark.BAD, f"{message} – {error.hint}")
     except ConfigurationError as error:
-        if renews:
-            return Finding(what, Mark.NOTE, "no key yet: the first call fetches one; doctor --renew tries that now")
-        return Finding(what, Mark.BAD, str(error))
+        if can_refresh:
+            return CheckResult(
+                name, Mark.INFO, "no key yet: the first call fetches one; doctor --refresh tries that now"
+            )
+        return CheckResult(name, Mark.BAD, str(error))
     except PaystarError as error:
-        return _failed(what, error)
-    return Finding(what, Mark.FINE, "its credentials are accepted")
+        return _failed_check(name, error)
+    return CheckResult(name, Mark.OK, "the credentials are accepted")
 
 
-async def _gateway(paystar: Paystar) -> Finding:
+async def _check_gateway(paystar: Paystar) -> CheckResult:
     try:
         await paystar.gateway.inquiry(ref_num=f"doctor-{uuid.uuid4().hex[:12]}")
     except UnknownRefNum:
-        return Finding(
-            "gateway", Mark.FINE, "its id is accepted; a wrong sign key shows only when a payment is created"
+        return CheckResult(
+            "gateway", Mark.OK, "the id is accepted; a wrong sign key shows only when a payment is created"
         )
     except PaystarError as error:
-        return _failed("gateway", error)
-    return Finding("gateway", Mark.BAD, "it knows a payment that was never made: is this Paystar?")
+        return _failed_check("gateway", error)
+    return CheckResult("gateway", Mark.BAD, "it returns a payment that was never created: is this Paystar?")
 
 
-def _failed(what: str, error: PaystarError) -> Finding:
-    astray = isinstance(error, BadAnswer | StatusError) and error.http_status in _NO_SUCH_PATH
-    return Finding(what, Mark.BAD, str(error), astray=astray)
+def _failed_check(name: str, error: PaystarError) -> CheckResult:
+    is_unknown_path = isinstance(error, BadAnswer | StatusError) and error.http_status in _UNKNOWN_PATH_STATUSES
+    return CheckResult(name, Mark.BAD, str(error), is_unknown_path=is_unknown_path)
 
 
-def _age(record: KeyRecord) -> str:
+def _expiry_text(record: KeyRecord) -> str:
     if record.expires_at is None:
         return "of unknown age: used until it is refused"
     hours = (record.expires_at - time.time()) / 3600
-    return f"good until {datetime.fromtimestamp(record.expires_at, TEHRAN):%Y-%m-%d %H:%M} Tehran ({hours:.1f} h)"
+    return f"valid until {datetime.fromtimestamp(record.expires_at, TEHRAN):%Y-%m-%d %H:%M} Tehran ({hours:.1f} h)"

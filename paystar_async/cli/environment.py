@@ -1,4 +1,4 @@
-"""The environment as the client reads it, secrets unseen."""
+"""The environment variables of the client, with secrets masked."""
 
 import difflib
 import os
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from paystar_async.cli.console import grid
+from paystar_async.cli.console import make_table
 from paystar_async.errors.text import visible
 from paystar_async.values.mask import mask_address
 
@@ -36,10 +36,10 @@ VARIABLES: Mapping[str, bool] = {
     "PAYSTAR_ENGINE": False,
     "PAYSTAR_PROXY": True,
 }
-"""Every setting, and whether it is a secret; where keys are kept may be a URL with a password in it."""
+"""Every variable, and whether its value is secret; the address of a store or proxy may contain a password."""
 
 
-ACCOUNTS: Mapping[str, Sequence[str]] = {
+CREDENTIAL_VARIABLES: Mapping[str, Sequence[str]] = {
     "application": ("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD", "PAYSTAR_API_KEY", "PAYSTAR_REFRESH_TOKEN"),
     "gateway": ("PAYSTAR_GATEWAY_ID", "PAYSTAR_SIGN_KEY", "PAYSTAR_GATEWAY_DIRECT"),
     "wallet": (
@@ -52,37 +52,37 @@ ACCOUNTS: Mapping[str, Sequence[str]] = {
         "PAYSTAR_REFRESH_INQUIRY_KEY",
     ),
 }
-"""Which settings belong to which account."""
+"""The variables of each account's credentials."""
 
 
-def settings_of(account: str) -> str:
-    """Which of an account's settings are set."""
-    found = [name for name in ACCOUNTS[account] if os.environ.get(name) or os.environ.get(f"{name}_FILE")]
-    return ", ".join(found)
+def list_set_variables(account: str) -> str:
+    """Return the names of an account's variables that are set, separated by commas."""
+    names = (name for name in CREDENTIAL_VARIABLES[account] if os.environ.get(name) or os.environ.get(f"{name}_FILE"))
+    return ", ".join(names)
 
 
 def environment_table() -> Table:
-    """Which settings are set, and from where."""
-    table = grid("Variable", "Value", "From")
-    for name, secret in VARIABLES.items():
+    """Return a table of all variables, their values and sources, with secrets masked."""
+    table = make_table("Variable", "Value", "From")
+    for name, is_secret in VARIABLES.items():
         value, path = os.environ.get(name), os.environ.get(f"{name}_FILE")
         if not value and path is None:
             table.add_row(Text(name, "dim"), Text("not set", "dim"), "")
         else:
-            held = Text(_shown(value)) if value and not secret else Text("set, not shown", "green")
-            table.add_row(name, held, "environment" if value else f"file {_shown(path or '')}")
+            cell = Text(_mask(value)) if value and not is_secret else Text("set, not shown", "green")
+            table.add_row(name, cell, "environment" if value else f"file {_mask(path or '')}")
     return table
 
 
-def _shown(text: str) -> str:
-    """Return a setting as a terminal may show it; an address with a password may stand in any of them by mistake."""
+def _mask(text: str) -> str:
+    """Return a value that is safe to print; an address with a password may be in any variable by mistake."""
     return visible(mask_address(text))
 
 
-def misspelt() -> Iterator[tuple[str, str]]:
-    """Variables nobody reads that look like ones that are read."""
+def find_misspelled_variables() -> Iterator[tuple[str, str]]:
+    """Yield each set variable that is not read, with the similar name that is."""
     for name in sorted(os.environ):
-        plain = name.removesuffix("_FILE")
-        if name.startswith("PAYSTAR_") and plain not in VARIABLES:
-            for meant in difflib.get_close_matches(plain, VARIABLES, n=1, cutoff=0.85):
-                yield name, meant
+        base_name = name.removesuffix("_FILE")
+        if name.startswith("PAYSTAR_") and base_name not in VARIABLES:
+            for suggestion in difflib.get_close_matches(base_name, VARIABLES, n=1, cutoff=0.85):
+                yield name, suggestion

@@ -1,4 +1,4 @@
-"""What is written on a command line, read as the fields of a request want it – and never better than it was meant."""
+"""Converters for command-line options and request fields, which never round or guess a value."""
 
 import json
 import math
@@ -16,114 +16,117 @@ from paystar_async.values.digits import fold
 
 N = TypeVar("N", int, float)
 
-_WHOLE = re.compile(r"-?[0-9]{1,19}")
+_INTEGER = re.compile(r"-?[0-9]{1,19}")
 _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 
-def is_document(one: FieldInfo) -> bool:
-    """Whether a field takes more than a word or a number, and is written as JSON."""
-    return one.item is not None or (one.kind is not None and one.kind.schema.get("type") in ("array", "object"))
+def is_json_field(field: FieldInfo) -> bool:
+    """Return True if a field is a list or an object, and so is written as JSON."""
+    return field.item is not None or (field.kind is not None and field.kind.schema.get("type") in ("array", "object"))
 
 
-def number(kind: type[N], shape: str, fits: Callable[[N], bool], told: str) -> Parameter:
-    """An option that is a number.
+def number_parameter(kind: type[N], expected: str, is_valid: Callable[[N], bool], description: str) -> Parameter:
+    """Return an option that is a number.
 
-    Left to itself the command library rounds 10.5, and what it says depends on whether pydantic is imported.
+    Without a converter the command library rounds 10.5, and its errors depend on whether pydantic is imported.
 
     Args:
         kind: int or float.
-        shape: what is wanted, for the error.
-        fits: whether a number is within its bounds.
-        told: its help.
+        expected: the expected shape, for the error message.
+        is_valid: returns True for a number within its bounds.
+        description: the help text.
     """
-    written = _WHOLE if kind is int else _DECIMAL
+    pattern = _INTEGER if kind is int else _DECIMAL
 
-    def read(_: object, tokens: Sequence[Token]) -> N:
+    def convert(_: object, tokens: Sequence[Token]) -> N:
         text = fold(tokens[0].value)
-        if written.fullmatch(text) and fits(value := kind(text)):
+        if pattern.fullmatch(text) and is_valid(value := kind(text)):
             return value
-        raise ValueError(f"expected {shape}, got {tokens[0].value!r:.60}")
+        raise ValueError(f"expected {expected}, got {tokens[0].value!r:.60}")
 
-    return Parameter(help=told, converter=read, allow_leading_hyphen=True)
-
-
-def seed(told: str) -> Parameter:
-    """An option that is any whole number."""
-    return number(int, "a whole number", lambda _: True, told)
+    return Parameter(help=description, converter=convert, allow_leading_hyphen=True)
 
 
-def count(told: str) -> Parameter:
-    """An option that says how many."""
-    return number(int, "a whole number, 1 or more", lambda value: value >= 1, told)
+def seed_parameter(description: str) -> Parameter:
+    """Return an option that is any whole number."""
+    return number_parameter(int, "a whole number", lambda _: True, description)
 
 
-def seconds(told: str) -> Parameter:
-    """An option that says how long."""
-    return number(float, "seconds above 0", lambda value: 0 < value < math.inf, told)
+def count_parameter(description: str) -> Parameter:
+    """Return an option that is a positive whole number."""
+    return number_parameter(int, "a whole number, 1 or more", lambda value: value >= 1, description)
 
 
-def choice(words: Sequence[str], told: str) -> Parameter:
-    """An option that is one of a few words."""
+def seconds_parameter(description: str) -> Parameter:
+    """Return an option that is a positive number of seconds."""
+    return number_parameter(float, "seconds above 0", lambda value: 0 < value < math.inf, description)
 
-    def read(_: object, tokens: Sequence[Token]) -> str:
-        if tokens[0].value in words:
+
+def choice_parameter(choices: Sequence[str], description: str) -> Parameter:
+    """Return an option that is one of several words."""
+
+    def convert(_: object, tokens: Sequence[Token]) -> str:
+        if tokens[0].value in choices:
             return tokens[0].value
-        raise ValueError(f"expected one of {', '.join(words)}, got {tokens[0].value!r:.60}")
+        raise ValueError(f"expected one of {', '.join(choices)}, got {tokens[0].value!r:.60}")
 
-    return Parameter(help=told, converter=read)
+    return Parameter(help=description, converter=convert)
 
 
-def field_value(one: FieldInfo, text: str | None) -> Any:
-    """What was written for a field of a request, as the request takes it.
+def field_value(field: FieldInfo, text: str | None) -> Any:
+    """Return the value of a request field from its text on the command line.
 
-    A text that is no whole number where one is wanted stays a text: the field itself refuses it, saying what it wants.
+    A text that is not a whole number stays a text even for an integer field: the field's own check refuses it with the
+    expected shape.
 
     Raises:
-        InvalidValue: it should be JSON and is none.
+        InvalidValue: the text is not the expected JSON.
     """
     if text is None:
         return None
-    if is_document(one):
-        return _document(one, text)
-    if one.kind is not None and one.kind.schema.get("type") == "integer" and _WHOLE.fullmatch(folded := fold(text)):
-        return int(folded)
+    if is_json_field(field):
+        return _parse_json(field, text)
+    if field.kind is not None and field.kind.schema.get("type") == "integer":
+        digits = fold(text)
+        if _INTEGER.fullmatch(digits):
+            return int(digits)
     return text
 
 
-def _document(one: FieldInfo, text: str) -> Any:
-    """Return the list or object in a JSON text, the file behind an ``@``, or stdin for ``-``."""
-    wanted: type[object] = list
-    shape, hint = "a list", "wrap a single one in a list: [{…}]"
-    if one.kind is not None and one.kind.schema.get("type") == "object":
-        wanted, shape, hint = dict, "an object", 'write {"name": value}'
+def _parse_json(field: FieldInfo, text: str) -> Any:
+    """Return the list or object in a JSON text, in the file behind ``@``, or in stdin for ``-``."""
+    expected_type: type[object] = list
+    expected, hint = "a list", "wrap a single item in a list: [{…}]"
+    if field.kind is not None and field.kind.schema.get("type") == "object":
+        expected_type, expected, hint = dict, "an object", 'write {"name": value}'
     try:
         if text == "-":
             text = sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8-sig")
-        value = json.loads(text, object_pairs_hook=_each_once, parse_constant=_refused)
-    except OSError as problem:
-        got, hint = "a file that cannot be read", f"{text[1:]}: {problem.strerror or type(problem).__name__}"
+        value = json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
+    except OSError as error:
+        got, hint = "a file that cannot be read", f"{text[1:]}: {error.strerror or type(error).__name__}"
     except UnicodeDecodeError:
         got, hint = "a file that is not UTF-8", "save it as UTF-8"
     except RecursionError:
         got, hint = "JSON that is nested too deeply", ""
-    except ValueError as problem:
-        got, hint = "something that is no JSON", str(problem)
+    except ValueError as error:
+        got, hint = "text that is not JSON", str(error)
     else:
-        if isinstance(value, wanted):
+        if isinstance(value, expected_type):
             return value  # pyright: ignore[reportUnknownVariableType]
-        got = "a JSON object" if isinstance(value, dict) else "JSON of another kind"
-    raise InvalidValue(one.name, expected=f"{shape} in JSON, @FILE or - for stdin", got=got, hint=hint or None)
+        got = "a JSON object" if isinstance(value, dict) else "JSON of another type"
+    raise InvalidValue(field.name, expected=f"{expected} in JSON, @FILE or - for stdin", got=got, hint=hint or None)
 
 
-def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # Of two amounts the reader would keep the last, and its author may have meant the first.
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # json keeps the last of two amounts with the same name, but the author may have meant the first.
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("a name stands twice in one object")
+        raise ValueError("an object has the same name twice")
     return values
 
 
-def _refused(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
+def _refuse_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")

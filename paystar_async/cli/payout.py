@@ -1,4 +1,4 @@
-"""``paystar payout``: a file of transfers, paid once, however often the command is run."""
+"""``paystar payout``: pay a file of transfers, each exactly once, however often the command is run."""
 
 import asyncio
 import math
@@ -8,59 +8,59 @@ from typing import Annotated, get_args
 
 from cyclopts import App, Parameter
 
-from paystar_async.cli.console import output
-from paystar_async.cli.parameters import choice, count, seconds
+from paystar_async.cli.console import EXIT_FAILED, EXIT_USAGE, stdout_console
+from paystar_async.cli.parameters import choice_parameter, count_parameter, seconds_parameter
 from paystar_async.cli.payout_output import (
     Verdict,
-    next_steps,
-    resolve,
+    exit_status,
+    resolve_transfer,
+    show_next_steps,
     show_plan,
     show_reconciliation,
     show_report,
     show_review,
-    status_of,
 )
-from paystar_async.cli.payout_run import compare, pay
+from paystar_async.cli.payout_run import compare_with_ledger, run_payout
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.payouts import plan as planning
 from paystar_async.payouts.batch import Batch
 from paystar_async.settings import setting
 
-MISUSED, DIFFERENT = 2, 1
+RECONCILE_MARGIN_SECONDS = 60.0
 
-_ABOUT = """\
-Pay a file of transfers, each exactly once, whatever happens on the way.
+_HELP = """\
+Pay a file of transfers, each exactly once, despite crashes, timeouts and interruptions.
 
 FILE is CSV (UTF-8) or XLSX. Its columns are `amount` (Rial), `deposit`, `destination_account`,
-`destination_firstname`, `destination_lastname`, `track_id` and, if you like, `pay_id`; or, to pay from the wallet,
+`destination_firstname`, `destination_lastname`, `track_id` and, optionally, `pay_id`; or, to pay from the wallet,
 `amount`, `destination_number`, `destination_firstname`, `destination_lastname` and `track_id`. The `track_id` is your
-own name for a transfer, unique for ever: it is what keeps it from being paid twice. Persian headings are read, too:
-`مبلغ` (Rial), `حساب مبدا`, `شماره شبا`, `نام`, `نام خانوادگی`, `شناسه پیگیری`, `شناسه واریز`. What a spreadsheet hides,
-or shows as an error, is refused or named, never paid.
+own name for a transfer, unique for ever: it prevents a second payment. Persian headings are accepted, too:
+`مبلغ` (Rial), `حساب مبدا`, `شماره شبا`, `نام`, `نام خانوادگی`, `شناسه پیگیری`, `شناسه واریز`.
+What a spreadsheet hides, or shows as an error, is refused or reported, never paid.
 
     paystar payout plan salaries.csv
     paystar payout run salaries.csv --ledger payouts.db
 
-What is to be paid, tried and known is kept in the ledger, under the file's name. **After Ctrl-C, a crash or `kill -9`
-the same command goes on.** A file that was changed meanwhile is refused, and nothing of it is sent. What nobody knows
-is asked about, never sent again; what the bank does not know after the quiet window waits for you: `paystar payout
-review`.
+The ledger records each transfer, its attempts and its state, under the file's name. **After Ctrl-C, a crash or
+`kill -9`, run the same command again to continue.** A file that was changed since is refused, and nothing of it is
+sent. A transfer with an unknown result is checked with the bank, never sent again; a transfer that the bank does not
+find after the quiet window needs manual review: `paystar payout review`.
 
-Exit status: 0 every row has succeeded; 1 some failed (`reconcile`: the bank says otherwise); 2 wrongly used or
-configured, not agreed to, or the file is not in order, and nothing of it was sent; 3 some wait: for review, for money,
-or to go on; 130 interrupted, and the same command goes on.
+Exit status: 0 every transfer succeeded; 1 some failed (`reconcile`: ledger and bank differ); 2 usage or configuration
+error, not confirmed, or the file is invalid, and nothing of it was sent; 3 some wait: for review, for money, or to
+continue; 130 interrupted: run the same command again to continue.
 """
 
-_LEDGER = Parameter(help="the file the ledger is in, or postgresql://…; PAYSTAR_DATABASE by default")
-_NAME = Parameter(help="the name of the batch in the ledger; the file's own by default")
-_SHEET = Parameter(help="the sheet to read, where several sheets of a workbook hold transfers")
-_YES = Parameter(help="pay without asking", negative=())
+_LEDGER = Parameter(help="the ledger file, or postgresql://…; PAYSTAR_DATABASE by default")
+_BATCH = Parameter(help="the name of the batch in the ledger; the file's name by default")
+_SHEET = Parameter(help="the sheet to read, if several sheets of a workbook contain transfers")
+_YES = Parameter(help="pay without confirmation", negative=())
 
 
 def payout_app() -> App:
-    """The command with its subcommands."""
-    app = App(name="payout", help=_ABOUT, help_format="markdown")
+    """Return the command with its subcommands."""
+    app = App(name="payout", help=_HELP, help_format="markdown")
     for command in (plan, run, status, review, reconcile):
         app.command(command)
     return app
@@ -70,19 +70,22 @@ def plan(
     file: Path,
     /,
     *,
-    ledger: Annotated[str | None, Parameter(help="also say what of it is on record in this ledger")] = None,
-    batch: Annotated[str | None, _NAME] = None,
+    ledger: Annotated[str | None, Parameter(help="also show how much of the file this ledger has")] = None,
+    batch: Annotated[str | None, _BATCH] = None,
     sheet: Annotated[str | None, _SHEET] = None,
 ) -> int:
-    """Check a file to the last checksum, and say what it would pay. Nothing is sent, and no account is needed.
+    """Check a file, checksums included, and show what it would pay. Nothing is sent; no credentials are needed.
 
-    Every row that is not in order is told with the number a spreadsheet shows beside it. The exit status is then 2.
+    Every invalid row is reported with its row number in the spreadsheet. The exit status is then 2.
     """
-    told = asyncio.run(planning.plan(file, sheet=sheet))
-    show_plan(output(), told)
-    if not told.ok:
-        return MISUSED
-    return 0 if ledger is None else _with(ledger, lambda paystar: compare(paystar, file, _named(file, batch), told))
+    planned = asyncio.run(planning.plan(file, sheet=sheet))
+    show_plan(stdout_console(), planned)
+    if not planned.ok:
+        return EXIT_USAGE
+    if ledger is None:
+        return 0
+    batch_id = _batch_id(file, batch)
+    return _run_with_client(ledger, lambda paystar: compare_with_ledger(paystar, file, batch_id, planned))
 
 
 def run(
@@ -91,22 +94,24 @@ def run(
     *,
     ledger: Annotated[str | None, _LEDGER] = None,
     quiet_window: Annotated[
-        float | None, seconds("seconds until the bank's not knowing a transfer begins to count; 900 by default")
+        float | None,
+        seconds_parameter("seconds after which a transfer the bank does not find counts as absent; 900 by default"),
     ] = None,
-    chunk: Annotated[int | None, count("transfers in one call; 20 by default")] = None,
-    concurrency: Annotated[int | None, count("calls in flight for one deposit account; 4 by default")] = None,
-    batch: Annotated[str | None, _NAME] = None,
+    chunk: Annotated[int | None, count_parameter("transfers in one call; 20 by default")] = None,
+    concurrency: Annotated[int | None, count_parameter("calls in flight for one deposit account; 4 by default")] = None,
+    batch: Annotated[str | None, _BATCH] = None,
     sheet: Annotated[str | None, _SHEET] = None,
     yes: Annotated[bool, _YES] = False,
 ) -> int:
-    """Pay a file, or go on with it; shows count and total first, and asks.
+    """Pay a file, or continue to; shows count and total first, and asks for confirmation.
 
-    Run it again after an interruption, a crash, a top-up or a corrected account: it goes on where it was, and pays
-    nothing twice. Whatever else is undecided, or paused, in the same ledger goes on, too.
+    Run it again after an interruption, a crash, a top-up or a corrected account: it continues where it stopped, and
+    pays nothing twice. Other undecided or paused transfers in the same ledger are continued, too.
     """
-    chosen = {"quiet_window": quiet_window, "chunk": chunk, "concurrency": concurrency}
-    policy = {name: value for name, value in chosen.items() if value is not None}
-    return _with(ledger, lambda paystar: pay(paystar, file, _named(file, batch), policy, yes=yes, sheet=sheet))
+    options = {"quiet_window": quiet_window, "chunk": chunk, "concurrency": concurrency}
+    policy = {name: value for name, value in options.items() if value is not None}
+    batch_id = _batch_id(file, batch)
+    return _run_with_client(ledger, lambda paystar: run_payout(paystar, file, batch_id, policy, yes=yes, sheet=sheet))
 
 
 def status(
@@ -114,26 +119,26 @@ def status(
     /,
     *,
     ledger: Annotated[str | None, _LEDGER] = None,
-    batch: Annotated[str | None, _NAME] = None,
+    batch: Annotated[str | None, _BATCH] = None,
     export: Annotated[Path | None, Parameter(help="write every transfer and its state to this CSV file")] = None,
 ) -> int:
-    """Say where a file stands, by the ledger alone; nothing is sent or asked."""
+    """Show the state of a file's transfers from the ledger; no request is made."""
 
-    async def told(paystar: Paystar) -> int:
-        held = await paystar.payouts.batch(_named(file, batch))
-        report = await held.report()
-        show_report(output(), report)
+    async def show_status(paystar: Paystar) -> int:
+        submitted = await paystar.payouts.batch(_batch_id(file, batch))
+        report = await submitted.report()
+        show_report(stdout_console(), report)
         if export is not None:
             try:
-                await held.export(export)
-            except OSError as problem:
+                await submitted.export(export)
+            except OSError as error:
                 raise InvalidValue(
-                    "export", expected="a file that can be written", got=str(problem.strerror), hint=str(export)
+                    "export", expected="a file that can be written", got=str(error.strerror), hint=str(export)
                 ) from None
-        next_steps(report, file)
-        return status_of(report)
+        show_next_steps(report, file)
+        return exit_status(report)
 
-    return _with(ledger, told)
+    return _run_with_client(ledger, show_status)
 
 
 def review(
@@ -141,38 +146,38 @@ def review(
     /,
     *,
     ledger: Annotated[str | None, _LEDGER] = None,
-    batch: Annotated[str | None, _NAME] = None,
-    track_id: Annotated[str | None, Parameter(help="decide about this transfer")] = None,
+    batch: Annotated[str | None, _BATCH] = None,
+    track_id: Annotated[str | None, Parameter(help="the transfer to decide")] = None,
     verdict: Annotated[
         Verdict | None,
-        choice(
+        choice_parameter(
             get_args(Verdict),
-            "success: the money arrived; failed: it did not, and is not sent; resend: it did not, and is sent again",
+            "success: it was paid; failed: it was not paid, do not send it; resend: it was not paid, send it again",
         ),
     ] = None,
     ref_code: Annotated[str | None, Parameter(help="the bank's reference of a success")] = None,
     note: Annotated[str, Parameter(help="how you know; kept in the transfer's history")] = "",
-    yes: Annotated[bool, Parameter(help="decide without asking", negative=())] = False,
+    yes: Annotated[bool, Parameter(help="decide without confirmation", negative=())] = False,
 ) -> int:
-    """List what nobody knows the fate of, with what to do; or decide one of them.
+    """List the transfers that need manual review, with what to do; or decide one of them.
 
-    Look into the statement of the deposit account, then say what you found:
+    Check the statement of the deposit account, then record what you found:
 
         paystar payout review salaries.csv --ledger payouts.db --track-id t-17 --verdict failed
 
-    `resend` pays again under the same track_id. If the first one was paid after all, that is twice: only the statement
-    can tell. It is sent by the next `paystar payout run`.
+    `resend` pays again under the same track_id. If the first attempt was paid after all, the transfer is paid twice:
+    only the statement shows it. The next `paystar payout run` sends it.
     """
 
-    async def told(paystar: Paystar) -> int:
-        held = await paystar.payouts.batch(_named(file, batch))
+    async def show_or_resolve(paystar: Paystar) -> int:
+        submitted = await paystar.payouts.batch(_batch_id(file, batch))
         if track_id is None and verdict is None:
-            return await show_review(output(), held, file)
+            return await show_review(stdout_console(), submitted, file)
         if track_id is None or verdict is None:
-            raise ConfigurationError("--track-id and --verdict go together", hint="--help says what they take")
-        return await resolve(paystar, held, track_id, verdict, ref_code=ref_code, why=note, yes=yes)
+            raise ConfigurationError("--track-id and --verdict go together", hint="see --help")
+        return await resolve_transfer(paystar, submitted, track_id, verdict, ref_code=ref_code, note=note, yes=yes)
 
-    return _with(ledger, told)
+    return _run_with_client(ledger, show_or_resolve)
 
 
 def reconcile(
@@ -180,43 +185,45 @@ def reconcile(
     /,
     *,
     ledger: Annotated[str | None, _LEDGER] = None,
-    batch: Annotated[str | None, _NAME] = None,
+    batch: Annotated[str | None, _BATCH] = None,
     window: Annotated[
-        float | None, seconds("how many seconds back; to where the file was submitted by default")
+        float | None, seconds_parameter("how many seconds back; since the file was submitted by default")
     ] = None,
 ) -> int:
-    """Compare the ledger with the bank's own list, and take in what the bank has decided meanwhile.
+    """Compare the ledger with the bank's list of transfers, and record what the bank has decided since.
 
-    It only asks. Reported are payments the ledger does not have (somebody else pays from the same deposit account),
-    transfers the bank has paid twice, or though the ledger never sent them (a restored backup), or of which both say
-    different things, and those that were sent and that the bank does not have. The exit status is then 1; also when
-    there was nothing on record to ask the bank about.
+    Only read requests are made. Reported are payments that are not in the ledger (another program pays from the same
+    deposit account), transfers that the bank paid twice or that the ledger never sent (a restored backup), transfers
+    whose states or amounts differ, and sent transfers that the bank does not list. The exit status is then 1; also if
+    the ledger had nothing to compare.
     """
 
-    async def told(paystar: Paystar) -> int:
-        held = await paystar.payouts.batch(_named(file, batch))
-        found = await paystar.payouts.reconcile(window if window is not None else await _age(paystar, held))
-        show_reconciliation(output(), found)
-        return 0 if found.ok else DIFFERENT
+    async def compare(paystar: Paystar) -> int:
+        submitted = await paystar.payouts.batch(_batch_id(file, batch))
+        seconds = window if window is not None else await _seconds_since_submit(paystar, submitted)
+        reconciliation = await paystar.payouts.reconcile(seconds)
+        show_reconciliation(stdout_console(), reconciliation)
+        return 0 if reconciliation.ok else EXIT_FAILED
 
-    return _with(ledger, told)
-
-
-async def _age(paystar: Paystar, batch: Batch) -> float:
-    return math.ceil(await paystar.payouts.now() - batch.created_at) + 60.0
+    return _run_with_client(ledger, compare)
 
 
-def _named(file: Path, batch: str | None) -> str:
+async def _seconds_since_submit(paystar: Paystar, batch: Batch) -> float:
+    return math.ceil(await paystar.payouts.now() - batch.created_at) + RECONCILE_MARGIN_SECONDS
+
+
+def _batch_id(file: Path, batch: str | None) -> str:
     return batch if batch is not None else file.name
 
 
-def _with(ledger: str | None, work: Callable[[Paystar], Awaitable[int]]) -> int:
-    given = ledger or setting("PAYSTAR_DATABASE")
-    if not given:
+def _run_with_client(ledger: str | None, work: Callable[[Paystar], Awaitable[int]]) -> int:
+    """Run ``work`` with a client of the ledger; return its exit status."""
+    database = ledger or setting("PAYSTAR_DATABASE")
+    if not database:
         raise ConfigurationError("payouts need a ledger", hint="--ledger payouts.db, or PAYSTAR_DATABASE")
 
-    async def run() -> int:
-        async with Paystar.from_env(checks="strict", database=given) as paystar:
+    async def run_work() -> int:
+        async with Paystar.from_env(checks="strict", database=database) as paystar:
             return await work(paystar)
 
-    return asyncio.run(run())
+    return asyncio.run(run_work())

@@ -1,4 +1,4 @@
-"""``paystar payout review``: what only a person can decide, and deciding it."""
+"""The output of ``paystar payout``, and the command that decides a transfer after manual review."""
 
 import shlex
 import sys
@@ -8,7 +8,7 @@ from typing import Literal
 from rich.console import Console
 from rich.text import Text
 
-from paystar_async.cli.console import agreed, aside, complain, grid, money, warn
+from paystar_async.cli.console import confirm, format_amount, make_table, print_error, print_note, print_warning
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.batch import Batch
@@ -19,43 +19,45 @@ from paystar_async.payouts.states import State
 from paystar_async.payouts.tabular import short
 from paystar_async.values.kind import shown
 
-FAILED, WAITING = 1, 3
-FROM = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}
+EXIT_SOME_FAILED, EXIT_WAITING = 1, 3
+PRODUCT_SOURCES = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}
 
-MEANING = {
+Verdict = Literal["success", "failed", "resend"]
+
+STATE_MEANINGS = {
     State.PLANNED: "not sent yet",
-    State.SENDING: "being sent, or was when the process died: it is asked about",
-    State.PENDING: "the bank has it and has not decided",
-    State.SUCCESS: "arrived",
+    State.SENDING: "being sent, or interrupted while sending: its status will be checked",
+    State.PENDING: "accepted by the bank, not decided yet",
+    State.SUCCESS: "paid",
     State.FAILED: "no money moved",
-    State.UNKNOWN: "nobody knows yet: the bank is asked",
-    State.NOT_ACCEPTED: "the bank does not know it",
-    State.NEEDS_REVIEW: "you have to look: paystar payout review",
-    State.PAUSED_FUNDS: "not sent: there was not enough money",
-    State.REVERSED: "arrived, and came back",
+    State.UNKNOWN: "result unknown: being checked with the bank",
+    State.NOT_ACCEPTED: "not found at the bank",
+    State.NEEDS_REVIEW: "needs manual review: paystar payout review",
+    State.PAUSED_FUNDS: "not sent: insufficient funds",
+    State.REVERSED: "paid, then returned",
 }
-_STYLE = {State.SUCCESS: "green", State.FAILED: "red", State.REVERSED: "red", State.NEEDS_REVIEW: "bold red"}
+_STYLES = {State.SUCCESS: "green", State.FAILED: "red", State.REVERSED: "red", State.NEEDS_REVIEW: "bold red"}
 
 
-def status_of(report: Report) -> int:
-    """The exit status a report stands for: what waits for somebody goes before what has failed."""
+def exit_status(report: Report) -> int:
+    """Return the exit status for a report; waiting transfers take precedence over failed ones."""
     if not report.done:
-        return WAITING
-    return FAILED if report.failed.count else 0
+        return EXIT_WAITING
+    return EXIT_SOME_FAILED if report.failed.count else 0
 
 
 def show_plan(console: Console, plan: Plan) -> None:
-    """What a file would pay, and everything that is wrong with it."""
-    for row in plan.bad:
-        console.print(Text(str(row), "red"), soft_wrap=True)
+    """Print what a file would pay, and every problem in it."""
+    for error in plan.bad:
+        console.print(Text(str(error), "red"), soft_wrap=True)
     if plan.bad:
-        rows = len({row.row for row in plan.bad})
-        console.print(f"{rows:,} row{'s are' if rows > 1 else ' is'} not in order, {plan.count:,} are")
-    show_total(console, plan)
+        invalid = len({error.row for error in plan.bad})
+        console.print(f"{invalid:,} row{'s' if invalid > 1 else ''} invalid, {plan.count:,} valid")
+    show_plan_total(console, plan)
 
 
-def show_total(console: Console, plan: Plan) -> None:
-    """Print the file, its sheet and rows, what of it is passed over, and count and total of its transfers."""
+def show_plan_total(console: Console, plan: Plan) -> None:
+    """Print the file, its sheet and rows, notices about ignored parts, and count and total of its transfers."""
     parts = [plan.file]
     if plan.sheet is not None:
         parts.append(f"sheet «{short(plan.sheet)}»")
@@ -64,75 +66,72 @@ def show_total(console: Console, plan: Plan) -> None:
     console.print(Text(", ".join(parts)), soft_wrap=True)
     for notice in plan.notices:
         console.print(Text(notice, "yellow"), soft_wrap=True)
-    console.print(Text(f"{told(plan.count)} {FROM[plan.product]}: {money(plan.total)}", "bold"), soft_wrap=True)
+    total = f"{format_count(plan.count)} {PRODUCT_SOURCES[plan.product]}: {format_amount(plan.total)}"
+    console.print(Text(total, "bold"), soft_wrap=True)
 
 
-def told(count: int) -> str:
-    """So many transfers, in words."""
+def format_count(count: int) -> str:
+    """Return a number of transfers in words."""
     return f"{count:,} transfer{'' if count == 1 else 's'}"
 
 
 def show_report(console: Console, report: Report) -> None:
-    """Where a batch stands."""
-    table = grid(report.batch_id, "", "Rial", "")
+    """Print count and total of a batch's transfers by state."""
+    table = make_table(report.batch_id, "", "Rial", "")
     for column in (1, 2):
         table.columns[column].justify = "right"
     for state in State:
-        if (held := report.of(state)).count:
-            style = _STYLE.get(state, "")
-            table.add_row(Text(state.value, style), f"{held.count:,}", f"{held.amount:,}", MEANING[state])
-    table.add_row(Text("together", "bold"), f"{report.total.count:,}", f"{report.total.amount:,}", "")
+        subtotal = report.of(state)
+        if subtotal.count:
+            label = Text(state.value, _STYLES.get(state, ""))
+            table.add_row(label, f"{subtotal.count:,}", f"{subtotal.amount:,}", STATE_MEANINGS[state])
+    table.add_row(Text("total", "bold"), f"{report.total.count:,}", f"{report.total.amount:,}", "")
     console.print(table)
 
 
-def show_reconciliation(console: Console, found: Reconciliation) -> None:
-    """What the ledger and the bank say differently."""
-    for one in found.orphans:
-        amount = one.extra.get("amount")
-        console.print(Text(f"only the bank has {one.track_id}: {one.status.value}, {amount or '?'} Rial", "red"))
-    for mismatch in found.mismatches:
-        said = f"{mismatch.field}: the ledger says {mismatch.ledger}, the bank says {mismatch.bank}"
+def show_reconciliation(console: Console, reconciliation: Reconciliation) -> None:
+    """Print the differences between the ledger and the bank."""
+    for payment in reconciliation.orphans:
+        amount = payment.extra.get("amount") or "?"
+        console.print(Text(f"only the bank has {payment.track_id}: {payment.status.value}, {amount} Rial", "red"))
+    for mismatch in reconciliation.mismatches:
+        difference = f"{mismatch.field}: the ledger says {mismatch.ledger}, the bank says {mismatch.bank}"
         if mismatch.field == "payment":
-            said = f"paid twice: as {mismatch.ledger} and as {mismatch.bank}"
-        console.print(Text(f"{mismatch.track_id}, {said}", "red"), soft_wrap=True)
-    for track_id in found.missing:
-        console.print(Text(f"sent, and not on the bank's list: {track_id}", "red"))
-    if not found.requests:
-        why = "the ledger has nothing of the configured application or wallet in the window"
-        console.print(Text(f"nothing was compared, and the bank was not asked: {why}", "red"), soft_wrap=True)
+            difference = f"paid twice: as {mismatch.ledger} and as {mismatch.bank}"
+        console.print(Text(f"{mismatch.track_id}, {difference}", "red"), soft_wrap=True)
+    for track_id in reconciliation.missing:
+        console.print(Text(f"sent, but not on the bank's list: {track_id}", "red"))
+    if not reconciliation.requests:
+        reason = "the ledger has no transfers of the configured application or wallet in the window"
+        console.print(Text(f"nothing was compared, and no request was made: {reason}", "red"), soft_wrap=True)
         return
-    if found.undated:
-        payments = "payment is" if found.undated == 1 else "payments are"
-        where = "not of this ledger, and may be older than the window"
-        console.print(f"{found.undated:,} further {payments} {where}", soft_wrap=True)
-    console.print(f"{found.compared:,} compared, {found.learned:,} of them decided by the bank since")
-    if found.ok:
-        console.print("both say the same")
+    if reconciliation.undated:
+        payments = "payment is" if reconciliation.undated == 1 else "payments are"
+        text = f"{reconciliation.undated:,} other {payments} not in this ledger, and may be older than the window"
+        console.print(text, soft_wrap=True)
+    console.print(f"{reconciliation.compared:,} compared, {reconciliation.learned:,} updated from the bank's list")
+    if reconciliation.ok:
+        console.print("ledger and bank agree")
 
 
-def note(text: str) -> None:
-    """Say something beside the answer."""
-    aside().print(text, soft_wrap=True)
-
-
-Verdict = Literal["success", "failed", "resend"]
-
-
-def next_steps(report: Report, file: Path) -> None:
-    """Say what is to be done about what waits."""
+def show_next_steps(report: Report, file: Path) -> None:
+    """Print what to do about transfers that wait."""
     name = shlex.quote(str(file))
     if report.needs_review.count:
-        note(f"{told(report.needs_review.count)} to look at: paystar payout review {name}")
+        print_note(f"manual review needed for {format_count(report.needs_review.count)}: paystar payout review {name}")
     if report.paused_funds.count:
-        amount = money(report.paused_funds.amount)
-        note(f"{told(report.paused_funds.count)} not sent for lack of money: top up {amount}, then run it again")
+        amount = format_amount(report.paused_funds.amount)
+        print_note(
+            f"{format_count(report.paused_funds.count)} not sent for insufficient funds: "
+            f"top up {amount}, then run the command again"
+        )
     if report.under_way.count:
-        note(f"{told(report.under_way.count)} under way: paystar payout run {name} goes on with them")
+        print_note(f"{format_count(report.under_way.count)} in progress: paystar payout run {name} continues them")
 
 
 async def show_review(console: Console, batch: Batch, file: Path) -> int:
-    """List what needs review, and how to go about it."""
-    table = grid("track_id", "Rial", "to", "why")
+    """Print the transfers that need manual review and how to decide them; return the exit status."""
+    table = make_table("track_id", "Rial", "to", "why")
     waiting = 0
     async for record in batch.transfers(State.NEEDS_REVIEW):
         waiting += 1
@@ -142,40 +141,41 @@ async def show_review(console: Console, batch: Batch, file: Path) -> int:
         return 0
     console.print(table)
     command = f"paystar payout review {shlex.quote(str(file))} --track-id …"
-    for verdict, found in (
-        ("success", "the money has left: it arrived"),
-        ("failed", "it has not left, and is not to be sent again"),
-        ("resend", "it has not left, and the next run sends it again"),
+    for verdict, meaning in (
+        ("success", "it was paid"),
+        ("failed", "it was not paid; do not send it again"),
+        ("resend", "it was not paid; the next run sends it again"),
     ):
-        console.print(Text(f"{command} --verdict {verdict}", "bold"), Text(f"# {found}"), soft_wrap=True)
-    note("look into the statement of the deposit account first: nobody else can tell")
-    return WAITING
+        console.print(Text(f"{command} --verdict {verdict}", "bold"), Text(f"# {meaning}"), soft_wrap=True)
+    print_note("check the statement of the deposit account first: only the statement shows what was paid")
+    return EXIT_WAITING
 
 
-async def resolve(
+async def resolve_transfer(
     paystar: Paystar,
     batch: Batch,
     track_id: str,
     verdict: Verdict,
     *,
     ref_code: str | None,
-    why: str,
+    note: str,
     yes: bool,
 ) -> int:
-    """Decide about one transfer, asking first where it is paid again."""
+    """Record the verdict on one transfer, after confirmation if it is paid again; return the exit status."""
     record = await paystar.payouts.find(track_id=track_id, product=batch.product)
     if record.state is not State.NEEDS_REVIEW:
         raise InvalidValue(
             "track_id", expected="a transfer that needs review", got=f"{shown(track_id)}, which is {record.state.value}"
         )
     if verdict == "resend" and not yes:
-        warn(f"{track_id} is paid again: {money(record.amount)}. If the first one was paid after all, that is twice.")
-        if not agreed("Is it surely not in the statement of the deposit account? [y/N] "):
-            complain("nothing was decided")
-            return WAITING
+        amount = format_amount(record.amount)
+        print_warning(f"{track_id} is paid again: {amount}. If the first attempt was paid, it is paid twice.")
+        if not confirm("Is it certainly not in the statement of the deposit account? [y/N] "):
+            print_error("nothing was decided")
+            return EXIT_WAITING
     await paystar.payouts.resolve(
-        track_id=track_id, verdict=verdict, ref_code=ref_code, note=why, product=batch.product
+        track_id=track_id, verdict=verdict, ref_code=ref_code, note=note, product=batch.product
     )
     sys.stdout.write(f"{track_id}: {verdict}\n")
     report = await batch.report()
-    return WAITING if report.needs_review.count else 0
+    return EXIT_WAITING if report.needs_review.count else 0

@@ -1,4 +1,4 @@
-"""``paystar payout run``: plan, agree, pay, and say where everything stands."""
+"""``paystar payout run``: check the file, confirm, pay, and report the states."""
 
 import asyncio
 import sys
@@ -10,8 +10,25 @@ from typing import Any
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from paystar_async.cli.console import agreed, aside, complain, money, output, unwritable, warnings_shown
-from paystar_async.cli.payout_output import WAITING, next_steps, note, show_report, show_total, status_of, told
+from paystar_async.cli.console import (
+    EXIT_USAGE,
+    confirm,
+    format_amount,
+    print_error,
+    print_note,
+    report_write_failure,
+    show_warnings,
+    stderr_console,
+    stdout_console,
+)
+from paystar_async.cli.payout_output import (
+    EXIT_WAITING,
+    exit_status,
+    format_count,
+    show_next_steps,
+    show_plan_total,
+    show_report,
+)
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded
@@ -20,113 +37,122 @@ from paystar_async.payouts.plan import Plan
 from paystar_async.payouts.records import Policy
 from paystar_async.payouts.report import Report
 
-NOT_AGREED = 2
 
-
-async def pay(
-    paystar: Paystar, file: Path, batch_id: str, chosen: Mapping[str, Any], *, yes: bool, sheet: str | None = None
+async def run_payout(
+    paystar: Paystar,
+    file: Path,
+    batch_id: str,
+    policy_options: Mapping[str, Any],
+    *,
+    yes: bool,
+    sheet: str | None = None,
 ) -> int:
-    """Pay a file, or go on with it; the exit status."""
+    """Pay a file, or continue to; return the exit status."""
     plan = await paystar.payouts.plan(file, sheet=sheet)
     if plan.bad:
         raise InvalidRows(plan.bad)
-    before = await _on_record(paystar, batch_id)
-    if before is not None:
-        _refuse_other(file, before, plan)
-    if not await _agreed(plan, before, yes=yes):
-        complain("nothing was sent")
-        return NOT_AGREED
-    policy = Policy(**chosen) if chosen or before is None else None
+    previous = await _find_batch(paystar, batch_id)
+    if previous is not None:
+        _require_same_totals(file, previous, plan)
+    if not await _show_and_confirm(plan, previous, yes=yes):
+        print_error("nothing was sent")
+        return EXIT_USAGE
+    policy = Policy(**policy_options) if policy_options or previous is None else None
     try:
         batch = await paystar.payouts.submit(file, batch_id=batch_id, policy=policy, planned=plan, sheet=sheet)
-    except InvalidValue as refusal:
-        if before is not None and refusal.field == "batch_id":
-            raise _changed(file, before) from None
+    except InvalidValue as error:
+        if previous is not None and error.field == "batch_id":
+            raise _file_changed(file, previous) from None
         raise
-    if before is not None:
-        await paystar.payouts.resume()  # whoever runs it again has seen to what kept it back
+    if previous is not None:
+        await paystar.payouts.resume()  # a user who runs the command again has fixed what suspended the account
     try:
-        await _follow(batch)
+        await _wait_with_progress(batch)
         report = await batch.report()
     except asyncio.CancelledError:
-        note("what is under way comes to its end; the same command goes on with the rest")
+        print_note("calls in flight are finished first; run the same command again to continue")
         raise
-    except StorageError as trouble:
-        # What it says of itself – nothing was executed – is not true of the batch.
-        complain(str(trouble), hint="what was sent is on record; once that is mended, the same command goes on")
-        return WAITING
+    except StorageError as error:
+        # The error says that nothing was executed, which is not true of the whole batch.
+        print_error(
+            str(error),
+            hint="sent transfers are on record; fix the problem, then run the same command again to continue",
+        )
+        return EXIT_WAITING
     try:
-        show_report(output(), report)
+        show_report(stdout_console(), report)
         sys.stdout.flush()
-    except OSError as trouble:  # nobody may be interested: that changes nothing of what was done
-        unwritable(trouble)
-    next_steps(report, file)
-    return status_of(report)
+    except OSError as error:  # a closed pipe or a full disk does not change the result
+        report_write_failure(error)
+    show_next_steps(report, file)
+    return exit_status(report)
 
 
-async def compare(paystar: Paystar, file: Path, batch_id: str, plan: Plan) -> int:
-    """Say what of a file is on record; the exit status."""
-    before = await _on_record(paystar, batch_id)
-    if before is None:
-        note(f"{batch_id} is not on record")
+async def compare_with_ledger(paystar: Paystar, file: Path, batch_id: str, plan: Plan) -> int:
+    """Print how much of a file is on record; return the exit status."""
+    batch = await _find_batch(paystar, batch_id)
+    if batch is None:
+        print_note(f"{batch_id} is not on record")
         return 0
-    _refuse_other(file, before, plan)
-    await _tell(before)
+    _require_same_totals(file, batch, plan)
+    await _show_recorded(batch)
     return 0
 
 
-async def _on_record(paystar: Paystar, batch_id: str) -> Batch | None:
-    """The batch of that name, if there is one."""
+async def _find_batch(paystar: Paystar, batch_id: str) -> Batch | None:
     try:
         return await paystar.payouts.batch(batch_id)
     except InvalidValue:
         return None
 
 
-def _refuse_other(file: Path, before: Batch, plan: Plan) -> None:
-    if (before.count, before.amount, before.product) != (plan.count, plan.total, plan.product):
-        raise _changed(file, before)
+def _require_same_totals(file: Path, batch: Batch, plan: Plan) -> None:
+    """Raise InvalidValue if count, total or product of the file differ from the batch on record."""
+    if (batch.count, batch.amount, batch.product) != (plan.count, plan.total, plan.product):
+        raise _file_changed(file, batch)
 
 
-def _changed(file: Path, before: Batch) -> InvalidValue:
-    when = datetime.fromtimestamp(before.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+def _file_changed(file: Path, batch: Batch) -> InvalidValue:
+    submitted_at = datetime.fromtimestamp(batch.created_at, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    recorded = f"{format_count(batch.count)} of {batch.amount:,} Rial"
     return InvalidValue(
         file.name,
-        expected=f"the {told(before.count)} of {before.amount:,} Rial submitted under this name on {when}",
+        expected=f"the {recorded} submitted under this name on {submitted_at}",
         got="a file with other rows",
-        hint="nothing of it was sent; put the file back as it was, or give other rows a file or --batch of their own",
+        hint="nothing of it was sent; restore the file, or use another file name or --batch for other rows",
     )
 
 
-async def _agreed(plan: Plan, before: Batch | None, *, yes: bool) -> bool:
-    """Say what is about to be paid, and have it agreed to."""
-    show_total(aside(), plan)
-    if before is None:
-        return yes or agreed(f"Pay {told(plan.count)}, {money(plan.total)}? [y/N] ")
-    report = await _tell(before)
-    return yes or report.done or agreed(f"Go on with the rest of {money(plan.total)}? [y/N] ")
+async def _show_and_confirm(plan: Plan, previous: Batch | None, *, yes: bool) -> bool:
+    """Show what is about to be paid, and return True if it is confirmed or nothing is left to pay."""
+    show_plan_total(stderr_console(), plan)
+    if previous is None:
+        return yes or confirm(f"Pay {format_count(plan.count)}, {format_amount(plan.total)}? [y/N] ")
+    report = await _show_recorded(previous)
+    return yes or report.done or confirm(f"Continue with the rest of {format_amount(plan.total)}? [y/N] ")
 
 
-async def _tell(before: Batch) -> Report:
-    report = await before.report()
+async def _show_recorded(batch: Batch) -> Report:
+    report = await batch.report()
     decided = report.succeeded.count + report.failed.count
-    told_of = f"{decided:,} of {before.count:,} are decided, {report.succeeded.count:,} have arrived"
-    note(f"{before.id} is on record: {told_of}")
+    print_note(
+        f"{batch.id} is on record: {decided:,} of {batch.count:,} are decided, {report.succeeded.count:,} succeeded"
+    )
     return report
 
 
-async def _follow(batch: Batch) -> None:
-    """Show how far it is until nothing more happens by itself."""
-    console = aside()
+async def _wait_with_progress(batch: Batch) -> None:
+    """Show a progress bar until every transfer is decided or waits for the user."""
+    console = stderr_console()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     bar = Progress(*columns, console=console, disable=not console.is_terminal, transient=True)
-    with warnings_shown(console), bar as progress:
+    with show_warnings(console), bar as progress:
         task = progress.add_task("paying", total=batch.count)
-        arrived = failed = 0
+        succeeded = failed = 0
         async with aclosing(batch.outcomes()) as outcomes:
             async for outcome in outcomes:
-                arrived += isinstance(outcome, Succeeded)
+                succeeded += isinstance(outcome, Succeeded)
                 failed += isinstance(outcome, Failed)
-                waits = "" if not isinstance(outcome, Pending) else ", the rest waits"
+                waiting = ", the rest waits" if isinstance(outcome, Pending) else ""
                 failures = f", {failed:,} failed" if failed else ""
-                progress.update(task, advance=1, description=f"{arrived:,} arrived{failures}{waits}")
+                progress.update(task, advance=1, description=f"{succeeded:,} succeeded{failures}{waiting}")

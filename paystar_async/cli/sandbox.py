@@ -1,4 +1,4 @@
-"""``paystar sandbox``: a Paystar to develop against, on a port of this machine."""
+"""``paystar sandbox``: a simulated Paystar on a local port."""
 
 import asyncio
 import shlex
@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from paystar_async.cli.parameters import number, seconds, seed
+from paystar_async.cli.parameters import number_parameter, seconds_parameter, seed_parameter
 from paystar_async.values.secret import Secret
 
 if TYPE_CHECKING:
     from paystar_async.sandbox import Sandbox
 
+_PORT = number_parameter(int, "a port from 0 to 65535", lambda port: 0 <= port <= 65_535, "the port; 0: a free port")
+
 
 def sandbox(
     *,
-    port: Annotated[
-        int, number(int, "a port from 0 to 65535", lambda port: 0 <= port <= 65_535, "the port; 0 takes a free one")
-    ] = 8000,
+    port: Annotated[int, _PORT] = 8000,
     allow_host: Annotated[
-        str | None, Parameter(help="listen beyond loopback too, and answer to this host name or address")
+        str | None, Parameter(help="listen beyond loopback too, and accept this host name or address")
     ] = None,
-    seed: Annotated[int, seed("accounts, people and chances follow from it")] = 0,
-    key_life: Annotated[float, seconds("seconds a key is good for")] = 86_400.0,
+    seed: Annotated[int, seed_parameter("the seed of credentials, people and random faults")] = 0,
+    key_life: Annotated[float, seconds_parameter("seconds until a key expires")] = 86_400.0,
     setting: Annotated[
         tuple[str, ...],
         Parameter(name="--set", negative=(), help="NAME=VALUE, a setting such as failure_http=200; repeatable"),
@@ -32,9 +32,9 @@ def sandbox(
 ) -> int:
     """Serve a sandbox until Ctrl-C.
 
-    It keeps accounts, moves play money, checks every signature and shows a payment page. Copy the export lines it
-    prints into another shell, and everything there talks to it. Under /_sandbox/ are a dashboard for browsers and
-    controls for programs.
+    The sandbox keeps balances, moves play money, checks every signature and shows a payment page. Copy the export lines
+    it prints into another shell, and every client there uses the sandbox. Under /_sandbox/ are a dashboard for browsers
+    and controls for programs.
     """
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.server import serve
@@ -43,22 +43,22 @@ def sandbox(
     served = Sandbox(seed=seed, key_life=key_life)
     served.settings.change(dict(map(parse_setting, setting)))
 
-    def ready(port: int) -> None:
-        home = f"http://127.0.0.1:{port}"
-        lines = [f"export {name}={shlex.quote(text)}" for name, text in exports(served, f"{home}/api")]
-        about = f"# a sandbox of Paystar at {home}/api, its dashboard at {home}/_sandbox/ – Ctrl-C ends it"
-        sys.stdout.write("\n".join((about, *lines, "")))
+    def print_exports(port: int) -> None:
+        root = f"http://127.0.0.1:{port}"
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in client_environment(served, f"{root}/api")]
+        header = f"# a Paystar sandbox at {root}/api, its dashboard at {root}/_sandbox/ – Ctrl-C stops it"
+        sys.stdout.write("\n".join((header, *exports, "")))
         sys.stdout.flush()
 
-    host = "127.0.0.1" if allow_host is None else "0.0.0.0"  # noqa: S104 - asked for by name
-    asyncio.run(serve(served, port=port, host=host, allow_host=allow_host, ready=ready))
+    host = "127.0.0.1" if allow_host is None else "0.0.0.0"  # noqa: S104 - requested with --allow-host
+    asyncio.run(serve(served, port=port, host=host, allow_host=allow_host, ready=print_exports))
     return 0
 
 
-def exports(served: "Sandbox", base_url: str) -> Iterator[tuple[str, str]]:
-    """The environment that makes a client talk to this sandbox."""
+def client_environment(served: "Sandbox", base_url: str) -> Iterator[tuple[str, str]]:
+    """Yield the environment variables of a client of this sandbox."""
     application, gateway, wallet = served.application, served.gateway, served.wallet
-    settings: dict[str, str | Secret | None] = {
+    variables: dict[str, str | Secret | None] = {
         "PAYSTAR_BASE_URL": base_url,
         "PAYSTAR_APPLICATION_ID": application.id,
         "PAYSTAR_ACCESS_PASSWORD": application.access_password,
@@ -74,6 +74,6 @@ def exports(served: "Sandbox", base_url: str) -> Iterator[tuple[str, str]]:
         "PAYSTAR_INQUIRY_KEY": wallet.inquiry_key,
         "PAYSTAR_REFRESH_INQUIRY_KEY": wallet.refresh_inquiry_key,
     }
-    for name, value in settings.items():
+    for name, value in variables.items():
         if value is not None:
             yield name, value.reveal() if isinstance(value, Secret) else value

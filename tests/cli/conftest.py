@@ -6,26 +6,26 @@ import pytest
 from attrs import frozen
 
 from paystar_async.cli import main
-from paystar_async.cli.sandbox import exports
+from paystar_async.cli.sandbox import client_environment
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 
 
 @frozen
-class Ran:
-    """What a command line came to."""
+class CommandResult:
+    """The result of a command line."""
 
     status: int
     out: str
     err: str
 
 
-Run = Callable[..., Ran]
+Run = Callable[..., CommandResult]
 
 
 @pytest.fixture(autouse=True)
-def bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No account, and a terminal so wide that nothing is wrapped."""
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Remove all credentials, and make the terminal so wide that no line is wrapped."""
     for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("COLUMNS", "300")
@@ -33,19 +33,19 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def interruptible() -> Iterator[None]:
-    """Let child processes take SIGINT, which they inherit as ignored under ``nohup`` and in CI."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    """Let child processes receive SIGINT, which they inherit as ignored under ``nohup`` and in CI."""
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGINT, previous)
 
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*arguments: str) -> Ran:
+    def run(*arguments: str) -> CommandResult:
         capsys.readouterr()
         status = main(arguments)
-        said = capsys.readouterr()
-        return Ran(status, said.out, said.err)
+        captured = capsys.readouterr()
+        return CommandResult(status, captured.out, captured.err)
 
     return run
 
@@ -59,9 +59,9 @@ def served() -> Iterator[tuple[Sandbox, str]]:
 
 @pytest.fixture
 def sandbox(served: tuple[Sandbox, str], monkeypatch: pytest.MonkeyPatch) -> Sandbox:
-    """A sandbox on loopback that the environment points to."""
+    """Return a sandbox on loopback whose credentials are in the environment."""
     sandbox, base_url = served
     sandbox.reset()
-    for name, value in exports(sandbox, base_url):
+    for name, value in client_environment(sandbox, base_url):
         monkeypatch.setenv(name, value)
     return sandbox

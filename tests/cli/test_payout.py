@@ -1,4 +1,4 @@
-"""``paystar payout``: a file is paid once, and each exit status means what it says."""
+"""``paystar payout``: a file is paid once, and exit statuses and messages match the result."""
 
 import csv
 import io
@@ -12,8 +12,8 @@ import openpyxl  # type: ignore[import-untyped]
 import pytest
 
 from paystar_async.sandbox import Sandbox
-from tests.cli.calls import settle, transfer
 from tests.cli.conftest import Run
+from tests.cli.helpers import Terminal, settle, transfer
 from tests.payouts.files import DEPOSIT, IBAN, WALLET_NAMES, row, table, wallet_row, write_csv, write_xlsx
 
 Pay = Callable[..., Any]
@@ -21,7 +21,7 @@ Pay = Callable[..., Any]
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """Five salaries."""
+    """Return a file of five salaries."""
     return write_csv(tmp_path / "حقوق.csv", table([row(number) for number in range(1, 6)]))
 
 
@@ -31,15 +31,15 @@ def ledger(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def quick(sandbox: Sandbox) -> Sandbox:
-    """A sandbox whose bank decides at once, and which forgives no repetition."""
+def instant_bank(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox whose bank decides at once and executes a repeated transfer again."""
     sandbox.settings.settle_seconds = 0.0
     sandbox.settings.repeats_execute = True
     return sandbox
 
 
 def counts(sandbox: Sandbox) -> dict[str, int]:
-    return {track_id: line.count for track_id, line in sandbox.ledger.items()}
+    return {track_id: entry.count for track_id, entry in sandbox.ledger.items()}
 
 
 PAID_ONCE = {f"t-{number}": 1 for number in range(1, 6)}
@@ -47,50 +47,56 @@ PAID_ONCE = {f"t-{number}": 1 for number in range(1, 6)}
 
 @pytest.fixture
 def pay(run: Run, ledger: str) -> Pay:
-    def pay(file: Path, *more: str) -> Any:
-        return run("payout", "run", str(file), "--ledger", ledger, "--yes", *more)
+    def pay(file: Path, *options: str) -> Any:
+        return run("payout", "run", str(file), "--ledger", ledger, "--yes", *options)
 
     return pay
 
 
-def test_a_plan_says_count_and_total_in_both_units(file: Path, run: Run) -> None:
-    ran = run("payout", "plan", str(file))
-    assert (ran.status, ran.err) == (0, "")
-    assert ran.out == ("حقوق.csv, rows 2 to 6\n5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n")
+def test_plan_shows_count_and_total(file: Path, run: Run) -> None:
+    result = run("payout", "plan", str(file))
+    assert (result.status, result.err) == (0, "")
+    assert result.out == ("حقوق.csv, rows 2 to 6\n5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n")
 
 
-def test_a_plan_names_every_bad_row(tmp_path: Path, run: Run) -> None:
+def test_plan_reports_every_invalid_row(tmp_path: Path, run: Run) -> None:
     rows = [row(1), row(2, amount="1.5"), row(3, destination_account=IBAN[:-1] + "9", track_id="t-1")]
-    ran = run("payout", "plan", str(write_csv(tmp_path / "a.csv", table(rows))))
-    assert ran.status == 2
-    assert ran.out.splitlines()[0].startswith("row 3, amount: expected whole Rial")
-    assert ran.out.splitlines()[1].startswith("row 4, destination_account: expected an IBAN whose check digits fit")
-    assert "2 rows are not in order, 1 are" in ran.out
+    result = run("payout", "plan", str(write_csv(tmp_path / "a.csv", table(rows))))
+    assert result.status == 2
+    assert result.out.splitlines()[0].startswith("row 3, amount: expected whole Rial")
+    assert result.out.splitlines()[1].startswith("row 4, destination_account: expected an IBAN whose check digits fit")
+    assert "2 rows invalid, 1 valid" in result.out
 
 
-def test_a_plan_says_what_is_on_record(file: Path, run: Run, ledger: str, pay: Pay, quick: Sandbox) -> None:
+def test_plan_with_ledger_shows_recorded_batch(
+    file: Path, run: Run, ledger: str, pay: Pay, instant_bank: Sandbox
+) -> None:
     assert "is not on record" in run("payout", "plan", str(file), "--ledger", ledger).err
     pay(file)
-    assert "5 of 5 are decided, 5 have arrived" in run("payout", "plan", str(file), "--ledger", ledger).err
-    assert len(quick.ledger) == 5
+    assert "5 of 5 are decided, 5 succeeded" in run("payout", "plan", str(file), "--ledger", ledger).err
+    assert len(instant_bank.ledger) == 5
 
 
-def test_every_row_that_succeeds_is_status_0(file: Path, pay: Pay, quick: Sandbox) -> None:
-    ran = pay(file, "--chunk", "2", "--concurrency", "2", "--quiet-window", "1")
-    assert ran.status == 0, ran
-    assert ran.err == ("حقوق.csv, rows 2 to 6\n5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n")
-    assert re.search(r"success +5 +5,000,150 +arrived", ran.out)
-    assert counts(quick) == PAID_ONCE
-    assert {line.amount for line in quick.ledger.values()} == {1_000_000 + 10 * number for number in range(1, 6)}
+def test_run_all_succeeded_is_status_0(file: Path, pay: Pay, instant_bank: Sandbox) -> None:
+    result = pay(file, "--chunk", "2", "--concurrency", "2", "--quiet-window", "1")
+    assert result.status == 0, result
+    assert result.err == ("حقوق.csv, rows 2 to 6\n5 transfers from deposit accounts: 5,000,150 Rial = 500,015 Toman\n")
+    assert re.search(r"success +5 +5,000,150 +paid", result.out)
+    assert counts(instant_bank) == PAID_ONCE
+    assert {entry.amount for entry in instant_bank.ledger.values()} == {
+        1_000_000 + 10 * number for number in range(1, 6)
+    }
 
 
-def test_a_workbook_is_paid_too(tmp_path: Path, pay: Pay, quick: Sandbox) -> None:
+def test_run_pays_workbook(tmp_path: Path, pay: Pay, instant_bank: Sandbox) -> None:
     rows = [row(number, amount=1_000_000 + 10 * number) for number in range(1, 6)]
     assert pay(write_xlsx(tmp_path / "a.xlsx", table(rows))).status == 0
-    assert counts(quick) == PAID_ONCE
+    assert counts(instant_bank) == PAID_ONCE
 
 
-def test_run_sheet_chooses_among_sheets_with_transfers(tmp_path: Path, run: Run, pay: Pay, quick: Sandbox) -> None:
+def test_run_sheet_chooses_among_sheets_with_transfers(
+    tmp_path: Path, run: Run, pay: Pay, instant_bank: Sandbox
+) -> None:
     file = write_xlsx(tmp_path / "a.xlsx", table([row(9)]))
     book = openpyxl.load_workbook(file)
     salaries = book.create_sheet("حقوق")
@@ -101,116 +107,116 @@ def test_run_sheet_chooses_among_sheets_with_transfers(tmp_path: Path, run: Run,
     assert pay(file).status == 2
     assert "حقوق" in run("payout", "plan", str(file), "--sheet", "حقوق").out
     assert pay(file, "--sheet", "حقوق").status == 0
-    assert counts(quick) == PAID_ONCE
+    assert counts(instant_bank) == PAID_ONCE
 
 
-def test_the_wallet_pays_where_the_columns_are_its_own(tmp_path: Path, pay: Pay, quick: Sandbox) -> None:
+def test_run_wallet_columns_pay_from_wallet(tmp_path: Path, pay: Pay, instant_bank: Sandbox) -> None:
     file = write_csv(tmp_path / "a.csv", table([wallet_row(1), wallet_row(2)], WALLET_NAMES))
-    ran = pay(file)
-    assert (ran.status, "from the wallet" in ran.err) == (0, True), ran
-    assert counts(quick) == {"w-1": 1, "w-2": 1}
+    result = pay(file)
+    assert (result.status, "from the wallet" in result.err) == (0, True), result
+    assert counts(instant_bank) == {"w-1": 1, "w-2": 1}
 
 
-def test_run_again_it_pays_nothing_again(file: Path, pay: Pay, quick: Sandbox) -> None:
+def test_run_again_pays_nothing_twice(file: Path, pay: Pay, instant_bank: Sandbox) -> None:
     pay(file)
-    ran = pay(file)
-    assert ran.status == 0
-    assert "5 of 5 are decided" in ran.err
-    assert counts(quick) == PAID_ONCE
+    result = pay(file)
+    assert result.status == 0
+    assert "5 of 5 are decided" in result.err
+    assert counts(instant_bank) == PAID_ONCE
 
 
-def test_under_another_name_the_same_rows_are_the_same_transfers(
-    file: Path, pay: Pay, quick: Sandbox, tmp_path: Path
-) -> None:
+def test_run_renamed_file_pays_nothing_twice(file: Path, pay: Pay, instant_bank: Sandbox, tmp_path: Path) -> None:
     pay(file)
     assert pay(file.rename(tmp_path / "other.csv")).status == 0
-    assert counts(quick) == PAID_ONCE
+    assert counts(instant_bank) == PAID_ONCE
 
 
-def test_a_file_that_was_changed_meanwhile_is_refused_and_nothing_is_sent(file: Path, pay: Pay, quick: Sandbox) -> None:
-    quick.fail("transfers.settle", "funds")
+def test_run_changed_file_is_refused(file: Path, pay: Pay, instant_bank: Sandbox) -> None:
+    instant_bank.fail("transfers.settle", "funds")
     assert pay(file, "--quiet-window", "1").status == 3
-    quick.heal()
-    same_sums = [row(number) for number in range(1, 5)] + [row(5, destination_lastname="رضایی")]
-    for rows in (same_sums, [row(number) for number in range(1, 7)], [row(1)]):
+    instant_bank.heal()
+    same_totals = [row(number) for number in range(1, 5)] + [row(5, destination_lastname="رضایی")]
+    for rows in (same_totals, [row(number) for number in range(1, 7)], [row(1)]):
         write_csv(file, table(rows))
-        ran = pay(file)
-        assert ran.status == 2
-        assert "expected the 5 transfers of 5,000,150 Rial submitted under this name on 20" in ran.err
-        assert "nothing of it was sent; put the file back as it was" in ran.err
-        assert not quick.ledger
+        result = pay(file)
+        assert result.status == 2
+        assert "expected the 5 transfers of 5,000,150 Rial submitted under this name on 20" in result.err
+        assert "nothing of it was sent; restore the file" in result.err
+        assert not instant_bank.ledger
 
 
-def test_other_rows_may_have_a_name_of_their_own(file: Path, pay: Pay, quick: Sandbox) -> None:
+def test_run_batch_option_accepts_other_rows(file: Path, pay: Pay, instant_bank: Sandbox) -> None:
     pay(file)
     write_csv(file, table([row(6)]))
     assert pay(file, "--batch", "december").status == 0
-    assert counts(quick) == PAID_ONCE | {"t-6": 1}
+    assert counts(instant_bank) == PAID_ONCE | {"t-6": 1}
 
 
-def test_a_track_id_with_other_contents_is_refused(file: Path, pay: Pay, quick: Sandbox, tmp_path: Path) -> None:
-    pay(file)
-    ran = pay(write_csv(tmp_path / "b.csv", table([row(9), row(1, amount="7")])))
-    assert ran.status in (1, 2)
-    assert "on record with other contents: 't-1'" in ran.err
-    assert counts(quick) == PAID_ONCE
-
-
-def test_rows_that_failed_are_status_1(tmp_path: Path, pay: Pay, quick: Sandbox) -> None:
-    ran = pay(write_csv(tmp_path / "a.csv", table([row(1), row(2, amount="10999")])))
-    assert ran.status == 1
-    assert re.search(r"failed +1 +10,999 +no money moved", ran.out)
-
-
-def test_without_money_it_is_status_3_and_goes_on_after_a_top_up(file: Path, pay: Pay, quick: Sandbox) -> None:
-    quick.fail("transfers.settle", "funds", times=1)
-    ran = pay(file, "--quiet-window", "1")  # a refused call of several is looked up a tenth of it later
-    assert ran.status == 3
-    assert re.search(r"paused_funds +5", ran.out)
-    assert "5 transfers not sent for lack of money: top up 5,000,150 Rial = 500,015 Toman, then run it again" in ran.err
-    assert not quick.ledger
-    assert pay(file).status == 0
-    assert counts(quick) == PAID_ONCE
-
-
-def test_an_account_that_is_refused_is_status_3_and_goes_on_when_mended(file: Path, pay: Pay, quick: Sandbox) -> None:
-    quick.fail("transfers.settle", "ip", times=1)
-    ran = pay(file, "--quiet-window", "1")
-    assert ran.status == 3, ran
-    assert "paystar: payouts_halted: bank " in ran.err  # above the bar, as all that is said
-    assert "paystar payout run" in ran.err
-    assert pay(file).status == 0
-    assert counts(quick) == PAID_ONCE
-
-
-def test_what_the_bank_does_not_know_waits_for_review_and_is_resolved(
-    file: Path, pay: Pay, run: Run, quick: Sandbox, ledger: str
+def test_run_track_id_with_other_contents_is_refused(
+    file: Path, pay: Pay, instant_bank: Sandbox, tmp_path: Path
 ) -> None:
-    quick.fail("transfers.settle", "reset_before", times=1)
-    ran = pay(file, "--chunk", "2", "--quiet-window", "0.2")
-    assert ran.status == 3, ran
-    assert "2 transfers to look at: paystar payout review" in ran.err
-    assert len(quick.ledger) == 3
+    pay(file)
+    result = pay(write_csv(tmp_path / "b.csv", table([row(9), row(1, amount="7")])))
+    assert result.status in (1, 2)
+    assert "on record with other contents: 't-1'" in result.err
+    assert counts(instant_bank) == PAID_ONCE
+
+
+def test_run_failed_rows_are_status_1(tmp_path: Path, pay: Pay, instant_bank: Sandbox) -> None:
+    result = pay(write_csv(tmp_path / "a.csv", table([row(1), row(2, amount="10999")])))
+    assert result.status == 1
+    assert re.search(r"failed +1 +10,999 +no money moved", result.out)
+
+
+def test_run_insufficient_funds_waits_and_continues(file: Path, pay: Pay, instant_bank: Sandbox) -> None:
+    instant_bank.fail("transfers.settle", "funds", times=1)
+    result = pay(file, "--quiet-window", "1")  # a refused call of several is checked a tenth of it later
+    assert result.status == 3
+    assert re.search(r"paused_funds +5", result.out)
+    assert "5 transfers not sent for insufficient funds: top up 5,000,150 Rial = 500,015 Toman, then run" in result.err
+    assert not instant_bank.ledger
+    assert pay(file).status == 0
+    assert counts(instant_bank) == PAID_ONCE
+
+
+def test_run_refused_account_waits_and_continues(file: Path, pay: Pay, instant_bank: Sandbox) -> None:
+    instant_bank.fail("transfers.settle", "ip", times=1)
+    result = pay(file, "--quiet-window", "1")
+    assert result.status == 3, result
+    assert "paystar: payouts_halted: bank " in result.err  # printed above the progress bar
+    assert "paystar payout run" in result.err
+    assert pay(file).status == 0
+    assert counts(instant_bank) == PAID_ONCE
+
+
+def test_review_resolves_transfers_not_found_at_bank(
+    file: Path, pay: Pay, run: Run, instant_bank: Sandbox, ledger: str
+) -> None:
+    instant_bank.fail("transfers.settle", "reset_before", times=1)
+    result = pay(file, "--chunk", "2", "--quiet-window", "0.2")
+    assert result.status == 3, result
+    assert "manual review needed for 2 transfers: paystar payout review" in result.err
+    assert len(instant_bank.ledger) == 3
 
     review = ("payout", "review", str(file), "--ledger", ledger)
-    ran = run(*review)
-    assert ran.status == 3
-    assert re.search(r"t-1 +1,000,010 +IR\*+0001 ", ran.out)
-    assert IBAN not in ran.out
-    assert "--verdict success" in ran.out
+    result = run(*review)
+    assert result.status == 3
+    assert re.search(r"t-1 +1,000,010 +IR\*+0001 ", result.out)
+    assert IBAN not in result.out
+    assert "--verdict success" in result.out
 
     assert run(*review, "--track-id", "t-1", "--verdict", "failed", "--note", "not in the statement").status == 3
     refused = run(*review, "--track-id", "t-2", "--verdict", "resend")
-    assert (refused.status, "there is nobody to ask" in refused.err) == (2, True)
+    assert (refused.status, "it needs confirmation" in refused.err) == (2, True)
     assert run(*review, "--track-id", "t-2", "--verdict", "resend", "--yes").status == 0
     assert "nothing needs review" in run(*review).out
-    assert "t-2" not in quick.ledger
-    assert pay(file).status == 1  # t-1 has failed
-    assert counts(quick) == {"t-2": 1, "t-3": 1, "t-4": 1, "t-5": 1}
+    assert "t-2" not in instant_bank.ledger
+    assert pay(file).status == 1  # t-1 failed
+    assert counts(instant_bank) == {"t-2": 1, "t-3": 1, "t-4": 1, "t-5": 1}
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("options", "message"),
     [
         (("--track-id", "t-1"), "--track-id and --verdict go together"),
         (("--track-id", "t-1", "--verdict", "maybe"), "expected one of success, failed, resend, got 'maybe'"),
@@ -221,77 +227,77 @@ def test_what_the_bank_does_not_know_waits_for_review_and_is_resolved(
         ),
     ],
 )
-def test_a_decision_that_makes_no_sense_is_status_2(
-    more: tuple[str, ...], says: str, file: Path, pay: Pay, run: Run, quick: Sandbox, ledger: str
+def test_review_invalid_decision_is_status_2(
+    options: tuple[str, ...], message: str, file: Path, pay: Pay, run: Run, instant_bank: Sandbox, ledger: str
 ) -> None:
     pay(file)
-    ran = run("payout", "review", str(file), "--ledger", ledger, *more)
-    assert ran.status == 2
-    assert says in ran.err
+    result = run("payout", "review", str(file), "--ledger", ledger, *options)
+    assert result.status == 2
+    assert message in result.err
 
 
-def test_status_tells_where_it_stands_and_writes_it_to_a_file(
-    file: Path, pay: Pay, run: Run, quick: Sandbox, ledger: str, tmp_path: Path
+def test_status_shows_report_and_exports_csv(
+    file: Path, pay: Pay, run: Run, instant_bank: Sandbox, ledger: str, tmp_path: Path
 ) -> None:
     pay(file)
-    ran = run("payout", "status", str(file), "--ledger", ledger, "--export", str(tmp_path / "out.csv"))
-    assert ran.status == 0
-    assert re.search(r"success +5", ran.out)
-    lines = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8-sig"))))
-    assert [(one["number"], one["track_id"], one["state"]) for one in lines] == [
+    result = run("payout", "status", str(file), "--ledger", ledger, "--export", str(tmp_path / "out.csv"))
+    assert result.status == 0
+    assert re.search(r"success +5", result.out)
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8-sig"))))
+    assert [(each["number"], each["track_id"], each["state"]) for each in rows] == [
         (str(number), f"t-{number}", "success") for number in range(1, 6)
     ]
-    assert DEPOSIT not in str(lines)
-    assert IBAN not in str(lines)
-    assert all(one["ref_code"] for one in lines)
-    ran = run("payout", "status", str(file), "--ledger", ledger, "--export", str(tmp_path / "none" / "out.csv"))
-    assert ran.status == 2
+    assert DEPOSIT not in str(rows)
+    assert IBAN not in str(rows)
+    assert all(each["ref_code"] for each in rows)
+    result = run("payout", "status", str(file), "--ledger", ledger, "--export", str(tmp_path / "none" / "out.csv"))
+    assert result.status == 2
 
 
-def test_reconcile_agrees_and_finds_what_somebody_else_paid(
-    file: Path, pay: Pay, run: Run, quick: Sandbox, ledger: str
+def test_reconcile_reports_foreign_and_missing_payments(
+    file: Path, pay: Pay, run: Run, instant_bank: Sandbox, ledger: str
 ) -> None:
     pay(file)
     reconcile = ("payout", "reconcile", str(file), "--ledger", ledger)
-    ran = run(*reconcile)
-    assert (ran.status, ran.out) == (0, "5 compared, 0 of them decided by the bank since\nboth say the same\n")
-    settle(run, transfer("theirs"))
-    ran = run(*reconcile, "--window", "3600")
-    assert ran.status == 1
-    assert "only the bank has theirs: success, 1050000 Rial" in ran.out
-    quick.reset()
-    ran = run(*reconcile)
-    assert ran.status == 1
-    assert "sent, and not on the bank's list: t-1" in ran.out
+    result = run(*reconcile)
+    assert (result.status, result.out) == (0, "5 compared, 0 updated from the bank's list\nledger and bank agree\n")
+    settle(run, transfer("foreign"))
+    result = run(*reconcile, "--window", "3600")
+    assert result.status == 1
+    assert "only the bank has foreign: success, 1050000 Rial" in result.out
+    instant_bank.reset()
+    result = run(*reconcile)
+    assert result.status == 1
+    assert "sent, but not on the bank's list: t-1" in result.out
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "message"),
     [
         ("", "an empty file"),
         ("amount,deposit\n1,2\n", "destination_account is missing"),
         ("amout,deposit\n1,2\n", "did you mean amount?"),
     ],
 )
-def test_a_file_that_is_none_is_status_2_and_nothing_is_sent(
-    content: str, says: str, tmp_path: Path, pay: Pay, quick: Sandbox
+def test_run_invalid_file_sends_nothing(
+    content: str, message: str, tmp_path: Path, pay: Pay, instant_bank: Sandbox
 ) -> None:
     file = tmp_path / "a.csv"
     file.write_text(content)
-    ran = pay(file)
-    assert ran.status == 2
-    assert says in ran.err
-    assert ran.err.count("\n") == 1
-    assert not quick.ledger
-    assert not quick.stats["requests"]
+    result = pay(file)
+    assert result.status == 2
+    assert message in result.err
+    assert result.err.count("\n") == 1
+    assert not instant_bank.ledger
+    assert not instant_bank.stats["requests"]
 
 
-def test_one_bad_row_keeps_all_from_being_sent(tmp_path: Path, pay: Pay, quick: Sandbox) -> None:
+def test_run_one_invalid_row_sends_nothing(tmp_path: Path, pay: Pay, instant_bank: Sandbox) -> None:
     rows = [row(number) for number in range(1, 40)] + [row(40, amount="x")]
-    ran = pay(write_csv(tmp_path / "a.csv", table(rows)))
-    assert ran.status == 2
-    assert "row 41, amount" in ran.err
-    assert not quick.ledger
+    result = pay(write_csv(tmp_path / "a.csv", table(rows)))
+    assert result.status == 2
+    assert "row 41, amount" in result.err
+    assert not instant_bank.ledger
 
 
 @pytest.mark.parametrize(
@@ -306,61 +312,56 @@ def test_one_bad_row_keeps_all_from_being_sent(tmp_path: Path, pay: Pay, quick: 
         ("payout", "status", "a.csv"),
     ],
 )
-def test_wrong_use_is_status_2(arguments: tuple[str, ...], run: Run) -> None:
-    ran = run(*arguments)
-    assert ran.status == (0 if arguments == ("payout",) else 2)
+def test_payout_usage_error_is_status_2(arguments: tuple[str, ...], run: Run) -> None:
+    result = run(*arguments)
+    assert result.status == (0 if arguments == ("payout",) else 2)
 
 
-def test_without_a_ledger_it_says_how_to_name_one(file: Path, run: Run) -> None:
+def test_run_without_ledger_names_the_option(file: Path, run: Run) -> None:
     assert "--ledger payouts.db, or PAYSTAR_DATABASE" in run("payout", "run", str(file)).err
 
 
-def test_the_environment_names_the_ledger(
-    file: Path, run: Run, quick: Sandbox, ledger: str, monkeypatch: pytest.MonkeyPatch
+def test_run_and_status_read_ledger_from_environment(
+    file: Path, run: Run, instant_bank: Sandbox, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PAYSTAR_DATABASE", ledger)
     assert run("payout", "run", str(file), "--yes").status == 0
     assert run("payout", "status", str(file)).status == 0
-    assert counts(quick) == PAID_ONCE
+    assert counts(instant_bank) == PAID_ONCE
 
 
-def test_a_batch_nobody_submitted_is_status_2(run: Run, ledger: str) -> None:
-    ran = run("payout", "status", "none.csv", "--ledger", ledger)
-    assert (ran.status, "expected a batch on record, got 'none.csv'" in ran.err) == (2, True)
+def test_status_unknown_batch_is_status_2(run: Run, ledger: str) -> None:
+    result = run("payout", "status", "none.csv", "--ledger", ledger)
+    assert (result.status, "expected a batch on record, got 'none.csv'" in result.err) == (2, True)
 
 
-def test_without_an_account_it_says_which_is_missing(file: Path, pay: Pay) -> None:
-    ran = pay(file)
-    assert ran.status == 2
-    assert "PAYSTAR_APPLICATION_ID" in ran.err
+def test_run_without_credentials_names_the_variable(file: Path, pay: Pay) -> None:
+    result = pay(file)
+    assert result.status == 2
+    assert "PAYSTAR_APPLICATION_ID" in result.err
 
 
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-@pytest.mark.parametrize(("answer", "status", "paid"), [("y\n", 0, 5), ("n\n", 2, 0), ("\n", 2, 0), ("", 2, 0)])
-def test_at_a_terminal_it_asks_first(
-    answer: str,
+@pytest.mark.parametrize(("reply", "status", "paid"), [("y\n", 0, 5), ("n\n", 2, 0), ("\n", 2, 0), ("", 2, 0)])
+def test_run_at_terminal_asks_for_confirmation(
+    reply: str,
     status: int,
     paid: int,
     file: Path,
     run: Run,
-    quick: Sandbox,
+    instant_bank: Sandbox,
     ledger: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", Terminal(answer))
-    ran = run("payout", "run", str(file), "--ledger", ledger)
-    assert (ran.status, len(quick.ledger)) == (status, paid)
-    assert "Pay 5 transfers, 5,000,150 Rial = 500,015 Toman? [y/N]" in ran.err
+    monkeypatch.setattr(sys, "stdin", Terminal(reply))
+    result = run("payout", "run", str(file), "--ledger", ledger)
+    assert (result.status, len(instant_bank.ledger)) == (status, paid)
+    assert "Pay 5 transfers, 5,000,150 Rial = 500,015 Toman? [y/N]" in result.err
 
 
-def test_without_anybody_to_ask_nothing_is_sent(
-    file: Path, run: Run, quick: Sandbox, ledger: str, monkeypatch: pytest.MonkeyPatch
+def test_run_without_terminal_or_yes_sends_nothing(
+    file: Path, run: Run, instant_bank: Sandbox, ledger: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", io.StringIO("y\n"))
-    ran = run("payout", "run", str(file), "--ledger", ledger)
-    assert (ran.status, "--yes goes ahead without asking" in ran.err) == (2, True)
-    assert not quick.ledger
+    result = run("payout", "run", str(file), "--ledger", ledger)
+    assert (result.status, "use --yes to go ahead" in result.err) == (2, True)
+    assert not instant_bank.ledger

@@ -1,4 +1,4 @@
-"""``paystar sandbox``: a server with accounts to copy."""
+"""``paystar sandbox``: a server that prints credentials to copy."""
 
 import os
 import shlex
@@ -23,13 +23,13 @@ def process() -> Iterator["subprocess.Popen[str]"]:
 
 
 @pytest.mark.usefixtures("interruptible")
-def test_its_export_lines_make_a_client_of_it_and_ctrl_c_ends_it(
+def test_sandbox_exports_configure_client_and_sigint_stops(
     process: "subprocess.Popen[str]", run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
-    about, *lines = [process.stdout.readline() for _ in range(15)]
-    assert "/_sandbox/" in about
+    header, *lines = [process.stdout.readline() for _ in range(15)]
+    assert "/_sandbox/" in header
     for line in lines:
         export, setting = shlex.split(line)
         name, _, value = setting.partition("=")
@@ -43,25 +43,25 @@ def test_its_export_lines_make_a_client_of_it_and_ctrl_c_ends_it(
 
 
 @pytest.mark.parametrize(("arguments", "host"), [((), "127.0.0.1"), (("--allow-host", "box.example"), "0.0.0.0")])
-def test_it_listens_beyond_loopback_only_when_a_host_is_named(
+def test_sandbox_listens_beyond_loopback_only_with_host(
     arguments: tuple[str, ...], host: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: dict[str, Any] = {}
+    options: dict[str, Any] = {}
 
-    async def serve(sandbox: Sandbox, *, ready: Callable[[int], None], **given: Any) -> None:
-        asked.update(given)
+    async def serve(sandbox: Sandbox, *, ready: Callable[[int], None], **received: Any) -> None:
+        options.update(received)
         sandbox.settings.gateway_signed = False
         ready(1234)
 
     monkeypatch.setattr("paystar_async.sandbox.server.serve", serve)
-    ran = run("sandbox", *arguments, "--key-life", "60")
-    assert ran.status == 0
-    assert (asked["host"], asked["port"]) == (host, 8000)
-    assert "export PAYSTAR_BASE_URL=http://127.0.0.1:1234/api\n" in ran.out
-    assert "PAYSTAR_SIGN_KEY" not in ran.out
+    result = run("sandbox", *arguments, "--key-life", "60")
+    assert result.status == 0
+    assert (options["host"], options["port"]) == (host, 8000)
+    assert "export PAYSTAR_BASE_URL=http://127.0.0.1:1234/api\n" in result.out
+    assert "PAYSTAR_SIGN_KEY" not in result.out
 
 
-def test_sandbox_set_reaches_the_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sandbox_set_changes_settings(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     served: list[Sandbox] = []
 
     async def serve(sandbox: Sandbox, **_: object) -> None:
@@ -74,24 +74,24 @@ def test_sandbox_set_reaches_the_settings(run: Run, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("setting", ["payer_fee", "payer_fee=x", "nonsense=1", "default_callback_method=PUT"])
-def test_sandbox_set_of_a_wrong_setting_is_refused(run: Run, setting: str) -> None:
-    ran = run("sandbox", "--set", setting)
-    assert (ran.status, ran.out) == (2, "")
-    assert setting.partition("=")[0] in ran.err
+def test_sandbox_set_invalid_setting_is_refused(run: Run, setting: str) -> None:
+    result = run("sandbox", "--set", setting)
+    assert (result.status, result.out) == (2, "")
+    assert setting.partition("=")[0] in result.err
 
 
-def test_a_port_that_is_taken(run: Run, sandbox: Sandbox) -> None:
+def test_sandbox_port_in_use_is_refused(run: Run, sandbox: Sandbox) -> None:
     port = os.environ["PAYSTAR_BASE_URL"].rpartition(":")[2].partition("/")[0]
-    ran = run("sandbox", "--port", port)
-    assert ran.status == 2
-    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use – use another port\n" in ran.err
+    result = run("sandbox", "--port", port)
+    assert result.status == 2
+    assert f"cannot listen on 127.0.0.1 port {port}: Address already in use – use another port\n" in result.err
 
 
 @pytest.mark.parametrize(
     "host", ["bad host", "", "http://box.example", "box.example:80", "box-", "box..example", "[::1]"]
 )
-def test_a_host_that_is_none_is_refused(host: str, run: Run) -> None:
-    ran = run("sandbox", "--port", "0", "--allow-host", host)
-    assert (ran.status, ran.out) == (2, "")
-    assert "is not a valid host name" in ran.err
-    assert ran.err.count("\n") == 1
+def test_sandbox_invalid_host_is_refused(host: str, run: Run) -> None:
+    result = run("sandbox", "--port", "0", "--allow-host", host)
+    assert (result.status, result.out) == (2, "")
+    assert "is not a valid host name" in result.err
+    assert result.err.count("\n") == 1

@@ -1,1 +1,1 @@
-"""``paystar demo``: every part of the SDK against a sandbox of its own."""
+"""``paystar demo``: the SDK against a local sandbox with failures."""

@@ -1,4 +1,4 @@
-"""The demo's batch: paid by a worker that is killed -9 on the way, twice, and started again."""
+"""The demo's batch: paid by a worker process that is killed with -9 twice and started again."""
 
 import asyncio
 import contextlib
@@ -11,128 +11,129 @@ from typing import Any
 
 from attrs import define
 
-from paystar_async.cli.demo.worker import BATCH
+from paystar_async.cli.demo.worker import BATCH_ID
 from paystar_async.client import Paystar
 from paystar_async.errors import PaystarError
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.outcomes import Outcome
 
-KILLS = (0.2, 0.7)
-"""After which part of the batch the worker is killed."""
-EXPIRY = 0.45
-"""After which part of it every key expires."""
-AFTER_RENEWAL = 1.0
-"""Seconds between the renewal of the key and a kill: who is killed before the new one is stored has lost it."""
+KILL_POINTS = (0.2, 0.7)
+"""The parts of the batch after which the worker is killed."""
+KEY_EXPIRY_POINT = 0.45
+"""The part of the batch after which every key expires."""
+KILL_DELAY_AFTER_REFRESH_SECONDS = 1.0
+"""Seconds between a key refresh and a kill: a worker that is killed before it stores the new key has lost it."""
 
 
-def write(path: Path, transfers: Sequence[Transfer]) -> None:
-    """Write transfers as the file that is paid."""
-    names = [one.name for one in fields_of(Transfer)]
-    with path.open("w", encoding="utf-8-sig", newline="") as text:
-        writer = csv.writer(text)
+def write_csv(path: Path, transfers: Sequence[Transfer]) -> None:
+    """Write transfers to a payout file."""
+    names = [field.name for field in fields_of(Transfer)]
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        writer = csv.writer(file)
         writer.writerow(names)
-        writer.writerows([getattr(one, name) for name in names] for one in transfers)
+        writer.writerows([getattr(transfer, name) for name in names] for transfer in transfers)
 
 
 @define
-class Paying:
-    """A batch on its way.
+class BatchRun:
+    """A batch in progress.
 
     Attributes:
-        settings: what a worker is told.
-        count: how many transfers it has.
-        expire_keys: lets every key expire.
-        is_renewed: whether the key has been renewed since.
-        moved: told how many are decided.
+        settings: the settings of the workers.
+        transfer_count: the number of transfers in the batch.
+        expire_keys: expires every key.
+        is_key_refreshed: returns whether the key has been refreshed since.
+        on_progress: called with the number of settled transfers.
         kills: how often the worker was killed.
-        retries: calls the workers repeated by themselves.
+        retries: calls the workers retried.
     """
 
     settings: Mapping[str, Any]
-    count: int
+    transfer_count: int
     expire_keys: Callable[[], Awaitable[None]]
-    is_renewed: Callable[[], Awaitable[bool]]
-    moved: Callable[[int], object]
+    is_key_refreshed: Callable[[], Awaitable[bool]]
+    on_progress: Callable[[int], object]
     kills: int = 0
     retries: int = 0
-    _expired: bool = False
+    _has_expired_keys: bool = False
 
     async def run(self) -> None:
-        """Pay all of it.
+        """Run workers until the batch is paid.
 
         Raises:
-            PaystarError: a worker ended without having been killed; it says itself why, on stderr.
+            PaystarError: a worker ended by itself too early; its stderr says why.
         """
-        while not await self._one_worker():
+        while not await self._run_worker():
             pass
 
-    async def _one_worker(self) -> bool:
-        """Start a worker, and kill it when it is time; whether it came to the end."""
+    async def _run_worker(self) -> bool:
+        """Run one worker until it ends or is killed; return True if it finished the batch."""
         retries = 0
-        async with _worker(self.settings) as said:
-            async for told in said:
-                retries = told["retries"]
-                self.moved(told["settled"])
-                if await self._is_time(told["settled"], done=told.get("done", False)):
+        async with _start_worker(self.settings) as messages:
+            async for message in messages:
+                retries = message["retries"]
+                self.on_progress(message["settled"])
+                is_done = message.get("done", False)
+                if await self._should_kill(message["settled"], is_done=is_done):
                     self.kills += 1
                     break
-                if told.get("done"):
+                if is_done:
                     self.retries += retries
                     return True
             else:
-                raise PaystarError("the worker ended before its time")
+                raise PaystarError("the worker ended too early")
         self.retries += retries
         return False
 
-    async def _is_time(self, settled: int, *, done: bool) -> bool:
-        """Whether the worker is to be killed now."""
-        if self._expired is False and settled >= EXPIRY * self.count and self.kills:
-            self._expired = True
+    async def _should_kill(self, settled: int, *, is_done: bool) -> bool:
+        """Return True if the worker is to be killed now; expire the keys when it is time."""
+        if not self._has_expired_keys and settled >= KEY_EXPIRY_POINT * self.transfer_count and self.kills:
+            self._has_expired_keys = True
             await self.expire_keys()
-        if self.kills == len(KILLS) or settled < KILLS[self.kills] * self.count:
+        if self.kills == len(KILL_POINTS) or settled < KILL_POINTS[self.kills] * self.transfer_count:
             return False
-        if self.kills == 0 or done:
+        if self.kills == 0 or is_done:
             return True
-        if not await self.is_renewed():
+        if not await self.is_key_refreshed():
             return False
-        await asyncio.sleep(AFTER_RENEWAL)  # lines come in bursts: their number says nothing of time
+        await asyncio.sleep(KILL_DELAY_AFTER_REFRESH_SECONDS)  # messages come in bursts, so they do not measure time
         return True
 
 
 @contextlib.asynccontextmanager
-async def _worker(settings: Mapping[str, Any]) -> AsyncGenerator[AsyncGenerator[dict[str, Any], None], None]:
-    """A worker and what it says; killed -9 at the end of the block, if it has not ended."""
+async def _start_worker(settings: Mapping[str, Any]) -> AsyncGenerator[AsyncGenerator[dict[str, Any], None], None]:
+    """Start a worker and yield its messages; kill it with -9 at the end of the block if it still runs."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "paystar_async.cli.demo.worker",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the demo, which ends it
+        start_new_session=True,  # Ctrl-C goes to the demo, which ends the worker
     )
     try:
-        yield _lines(process, settings)
+        yield _read_messages(process, settings)
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
         await process.communicate()
 
 
-async def _lines(
+async def _read_messages(
     process: asyncio.subprocess.Process, settings: Mapping[str, Any]
 ) -> AsyncGenerator[dict[str, Any], None]:
     if process.stdin is not None and process.stdout is not None:
         process.stdin.write(json.dumps(settings).encode() + b"\n")
-        with contextlib.suppress(ConnectionError):  # it says itself why it has ended
+        with contextlib.suppress(ConnectionError):  # the worker has ended; its stderr says why
             await process.stdin.drain()
         async for line in process.stdout:
             yield json.loads(line)
 
 
-async def ends(paystar: Paystar) -> tuple[dict[str, Outcome], int]:
-    """What became of each transfer, by the ledger, and how many were sent more than once, surely absent before."""
-    batch = await paystar.payouts.batch(BATCH)
-    told = {outcome.track_id: outcome async for outcome in batch.outcomes()}
+async def read_outcomes(paystar: Paystar) -> tuple[dict[str, Outcome], int]:
+    """Return the outcome of each transfer from the ledger, and the number of transfers that were sent again."""
+    batch = await paystar.payouts.batch(BATCH_ID)
+    outcomes = {outcome.track_id: outcome async for outcome in batch.outcomes()}
     resent = sum([record.attempt > 1 async for record in batch.transfers()])
-    return told, resent
+    return outcomes, resent

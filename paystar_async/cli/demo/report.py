@@ -1,4 +1,4 @@
-"""What the demo came to, by the sandbox's own books."""
+"""The report of a demo run, checked against the sandbox ledger."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -7,30 +7,30 @@ from attrs import frozen
 from rich.table import Table
 from rich.text import Text
 
-from paystar_async.cli.console import grid
+from paystar_async.cli.console import make_table
 from paystar_async.outcomes import Failed, Outcome, Succeeded
 
-KILLS = 2
+EXPECTED_KILLS = 2
 
 
 @frozen(kw_only=True)
 class Report:
-    """The sandbox's books beside what the client was told.
+    """The outcomes the client reported beside the sandbox ledger.
 
     Attributes:
-        asked: the track_ids of the batch.
-        ends: what became of every transfer, the batch's and the others', as far as the client was told.
-        ledger: the sandbox's executed transfers by track_id: ``count`` and ``status`` of each.
+        requested: the track_ids of the batch.
+        outcomes: the outcome of every transfer, in the batch or not, as the client reported it.
+        ledger: the transfers the sandbox executed by track_id: ``count`` and ``status`` of each.
         stats: the sandbox's ``requests`` by endpoint and ``refreshes`` by key.
-        workflows: what each workflow was to end with, and whether it did.
+        workflows: each workflow by description, and whether it succeeded.
         kills: how often the worker that pays the batch was killed.
-        retries: calls the client repeated by itself.
-        resent: transfers that were sent again, the bank surely not having them.
-        seconds: how long all of it took.
+        retries: calls the client retried.
+        resent: transfers that were sent again because the bank did not find them.
+        seconds: duration of the run.
     """
 
-    asked: Collection[str]
-    ends: Mapping[str, Outcome]
+    requested: Collection[str]
+    outcomes: Mapping[str, Outcome]
     ledger: Mapping[str, Mapping[str, Any]]
     stats: Mapping[str, Mapping[str, int]]
     workflows: Mapping[str, bool]
@@ -40,28 +40,28 @@ class Report:
     seconds: float
 
     @property
-    def executed(self) -> int:
-        """How many of the batch were carried out exactly once."""
-        return sum(track_id in self.ledger and self.ledger[track_id]["count"] == 1 for track_id in self.asked)
+    def executed_once(self) -> int:
+        """The number of transfers of the batch that were executed exactly once."""
+        return sum(track_id in self.ledger and self.ledger[track_id]["count"] == 1 for track_id in self.requested)
 
     @property
-    def twice(self) -> int:
-        """How many transfers, of the batch or not, were carried out more than once."""
-        return sum(line["count"] > 1 for line in self.ledger.values())
+    def executed_twice(self) -> int:
+        """The number of transfers, in the batch or not, that were executed more than once."""
+        return sum(entry["count"] > 1 for entry in self.ledger.values())
 
     @property
-    def unasked(self) -> int:
-        """How many were carried out that nobody asked for."""
-        return len(self.ledger.keys() - self.ends.keys() - set(self.asked))
+    def not_requested(self) -> int:
+        """The number of executed transfers that were never requested."""
+        return len(self.ledger.keys() - self.outcomes.keys() - set(self.requested))
 
     @property
-    def unknown(self) -> int:
-        """How many have no end the client knows, or not the one in the sandbox's books."""
-        return sum(not self._is_known(track_id) for track_id in {*self.asked, *self.ends})
+    def unresolved(self) -> int:
+        """The number of transfers without a final outcome, or with one that the ledger contradicts."""
+        return sum(not self._is_resolved(track_id) for track_id in {*self.requested, *self.outcomes})
 
-    def _is_known(self, track_id: str) -> bool:
+    def _is_resolved(self, track_id: str) -> bool:
         status = self.ledger[track_id]["status"] if track_id in self.ledger else "failed"
-        match self.ends.get(track_id):
+        match self.outcomes.get(track_id):
             case Succeeded():
                 return bool(status == "success")
             case Failed():
@@ -69,36 +69,38 @@ class Report:
             case _:
                 return False
 
-    def lines(self) -> Iterator[tuple[str, int, bool | None]]:
-        """What was counted, how much it is, and whether it is as it must be; None where anything may be."""
-        yield "transfers asked", len(self.asked), None
-        yield "executed exactly once", self.executed, self.executed == len(self.asked)
-        yield "executed twice", self.twice, self.twice == 0
-        yield "executed and never asked", self.unasked, self.unasked == 0
-        yield "fate unknown at the end", self.unknown, self.unknown == 0
-        for key, times in self.stats["refreshes"].items():
-            yield f"refreshes of the {key} key", times, times == 1
-        yield "kills (-9) of the worker", self.kills, self.kills == KILLS
+    def checks(self) -> Iterator[tuple[str, int, bool | None]]:
+        """Yield each count with its name and whether it is as expected; None if any value is allowed."""
+        yield "transfers requested", len(self.requested), None
+        yield "executed exactly once", self.executed_once, self.executed_once == len(self.requested)
+        yield "executed twice", self.executed_twice, self.executed_twice == 0
+        yield "executed but not requested", self.not_requested, self.not_requested == 0
+        yield "unresolved", self.unresolved, self.unresolved == 0
+        for key, count in self.stats["refreshes"].items():
+            yield f"refreshes of the {key} key", count, count == 1
+        yield "kills (-9) of the worker", self.kills, self.kills == EXPECTED_KILLS
         yield "requests", sum(self.stats["requests"].values()), None
         yield "retries by the client", self.retries, None
-        yield "sent again, surely absent", self.resent, None
+        yield "resent (not found at bank)", self.resent, None
 
     @property
-    def fine(self) -> bool:
-        """Whether everything is as it must be."""
-        return all(self.workflows.values()) and all(fine is not False for _, _, fine in self.lines())
+    def is_passed(self) -> bool:
+        """Whether every workflow succeeded and every count is as expected."""
+        return all(self.workflows.values()) and all(is_expected is not False for _, _, is_expected in self.checks())
 
     def table(self) -> Table:
-        """All of it."""
-        table = grid("By the sandbox's own books", "", "")
+        """Return the report as a table."""
+        table = make_table("From the sandbox ledger", "", "")
         table.columns[1].justify = "right"
-        for name, done in self.workflows.items():
-            table.add_row(name, "yes" if done else "no", _mark(done))
-        for name, number, fine in self.lines():
-            table.add_row(name, f"{number:,}", _mark(fine))
+        for name, succeeded in self.workflows.items():
+            table.add_row(name, "yes" if succeeded else "no", _mark(succeeded))
+        for name, count, is_expected in self.checks():
+            table.add_row(name, f"{count:,}", _mark(is_expected))
         table.add_row("seconds", f"{self.seconds:.1f}", "")
         return table
 
 
-def _mark(fine: bool | None) -> Text:  # noqa: FBT001 - three states, not a switch
-    return {True: Text("ok", "green"), False: Text("WRONG", "bold red"), None: Text("")}[fine]
+def _mark(is_expected: bool | None) -> Text:  # noqa: FBT001 - three states, not a flag
+    if is_expected is None:
+        return Text("")
+    return Text("ok", "green") if is_expected else Text("WRONG", "bold red")

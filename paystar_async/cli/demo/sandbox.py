@@ -1,4 +1,4 @@
-"""The demo's counterpart: a sandbox in a process of its own, its controls, and a payer with a browser."""
+"""The demo's sandbox: a sandbox process, its controls, and a payer with a browser."""
 
 import asyncio
 import contextlib
@@ -14,10 +14,11 @@ from attrs import frozen
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.table import TABLE
 
-KEY_LIFE = 86_400
-_BASE_URL = "export PAYSTAR_BASE_URL="
+KEY_LIFETIME_SECONDS = 86_400
+HTTP_TIMEOUT_SECONDS = 30
+_BASE_URL_PREFIX = "export PAYSTAR_BASE_URL="
 
-_LOST: tuple[Mapping[str, Any], ...] = (
+_AMBIGUOUS_FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "reset_before"},
     {"kind": "reset_after"},
     {"kind": "truncated"},
@@ -27,10 +28,10 @@ _LOST: tuple[Mapping[str, Any], ...] = (
     {"kind": "html"},
     {"kind": "unavailable"},
 )
-"""Answers that leave it open what happened: half of these calls are carried out, half are not."""
-_REFUSED: Mapping[str, Any] = {"kind": "funds"}
-"""An answer that leaves nothing open: it was not carried out."""
-_PAYING = ("transfers.settle", "wallet.settle")
+"""Faults that leave it unknown whether the call was executed; half of them execute it."""
+_REFUSAL_FAULT: Mapping[str, Any] = {"kind": "funds"}
+"""A fault that proves that the call was not executed."""
+_SETTLE_ENDPOINTS = ("transfers.settle", "wallet.settle")
 
 
 @frozen
@@ -38,79 +39,83 @@ class DemoSandbox:
     """A running sandbox.
 
     Attributes:
-        base_url: where clients find it.
-        http: carries what is no client's: controls and the payer's browser.
+        base_url: the base URL of its API.
+        http: an HTTP client for the sandbox's controls and the payer's browser.
     """
 
     base_url: str
     http: httpx.AsyncClient
 
-    async def read(self, control: str) -> Any:
-        """What a control says."""
-        return (await self._ask("GET", f"/_sandbox/{control}")).json()
+    async def read_control(self, control: str) -> Any:
+        """Return the JSON of a control."""
+        return (await self._request("GET", f"/_sandbox/{control}")).json()
 
-    async def do(self, control: str, **wish: Any) -> Any:
-        """Have a control do something."""
-        return (await self._ask("POST", f"/_sandbox/{control}", json=wish)).json()
+    async def change_control(self, control: str, **changes: Any) -> Any:
+        """Post changes to a control and return its JSON."""
+        return (await self._request("POST", f"/_sandbox/{control}", json=changes)).json()
 
-    async def _ask(self, method: str, url: str, **content: Any) -> httpx.Response:
+    async def _request(self, method: str, url: str, **content: Any) -> httpx.Response:
         try:
-            answer = await self.http.request(method, url, **content)
-            if answer.status_code < HTTPStatus.BAD_REQUEST:
-                return answer
-            reason = f"HTTP {answer.status_code} {answer.text[:200]}"
-        except httpx.HTTPError as problem:
-            reason = f"{type(problem).__name__}: {problem}"
-        raise PaystarError(f"the sandbox does not answer {method} {url}: {reason}")
+            response = await self.http.request(method, url, **content)
+            if response.status_code < HTTPStatus.BAD_REQUEST:
+                return response
+            reason = f"HTTP {response.status_code} {response.text[:200]}"
+        except httpx.HTTPError as error:
+            reason = f"{type(error).__name__}: {error}"
+        raise PaystarError(f"the sandbox failed to respond to {method} {url}: {reason}")
 
-    async def spoil(self, rate: float) -> None:
-        """Let this part of all answers go wrong, in every way, wherever keys are not renewed.
+    async def inject_faults(self, rate: float) -> None:
+        """Make this part of all responses fail, spread over all kinds of faults, except key refreshes.
 
-        Renewals are left alone: one whose answer is lost must be made again, and the count of renewals, which is to
-        prove that each key is renewed once, would be 2.
+        A refresh whose response is lost must be repeated, and the demo proves that each key is refreshed only once.
         """
-        for row in TABLE:
-            if row.kind == "call" and not row.renews:
-                kinds = (*_LOST, _REFUSED) if row.id in _PAYING else _LOST
-                share = rate / len(kinds)
-                await asyncio.gather(*(self.do("faults", endpoint=row.id, rate=share, **kind) for kind in kinds))
+        for endpoint in TABLE:
+            if endpoint.kind != "call" or endpoint.renews:
+                continue
+            is_settle = endpoint.id in _SETTLE_ENDPOINTS
+            faults = (*_AMBIGUOUS_FAULTS, _REFUSAL_FAULT) if is_settle else _AMBIGUOUS_FAULTS
+            share = rate / len(faults)
+            await asyncio.gather(
+                *(self.change_control("faults", endpoint=endpoint.id, rate=share, **fault) for fault in faults)
+            )
 
     async def expire_keys(self) -> None:
-        """Let so much time pass that every key given out so far has ended."""
-        await self.do("clock", advance=KEY_LIFE + 60)
+        """Advance the sandbox's clock until every key has expired."""
+        await self.change_control("clock", advance=KEY_LIFETIME_SECONDS + 60)
 
     async def pay(self, url: str) -> dict[str, str]:
-        """Be the payer: open the payment page, press the button; gives what the browser brings to the callback."""
-        await self._ask("GET", url)
+        """Pay on the payment page and return the fields of the callback."""
+        await self._request("GET", url)
         page, _, query = url.partition("?")
-        back = await self._ask("POST", page, data={**dict(parse_qsl(query)), "choice": "pay"})
-        return dict(parse_qsl(urlsplit(back.headers["location"]).query))
+        redirect = await self._request("POST", page, data={**dict(parse_qsl(query)), "choice": "pay"})
+        return dict(parse_qsl(urlsplit(redirect.headers["location"]).query))
 
 
 @contextlib.asynccontextmanager
-async def own_sandbox(seed: int) -> AsyncGenerator[DemoSandbox]:
-    """Start a sandbox on a free port; it ends with the block.
+async def start_sandbox(seed: int) -> AsyncGenerator[DemoSandbox]:
+    """Start a sandbox process on a free port; terminate it at the end of the block.
 
     Raises:
-        ConfigurationError: it does not start; it says itself why, on stderr.
+        ConfigurationError: the sandbox did not start; its stderr says why.
     """
-    command = ("-m", "paystar_async", "sandbox", "--port", "0", "--seed", str(seed), "--key-life", str(KEY_LIFE))
+    options = ("--port", "0", "--seed", str(seed), "--key-life", str(KEY_LIFETIME_SECONDS))
+    command = ("-m", "paystar_async", "sandbox", *options)
     process = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=asyncio.subprocess.PIPE)
     try:
-        base_url = await _base_url(process)
-        home = base_url.removesuffix("/api")
-        async with httpx.AsyncClient(base_url=home, trust_env=False, timeout=30) as http:
+        base_url = await _read_base_url(process)
+        root = base_url.removesuffix("/api")
+        async with httpx.AsyncClient(base_url=root, trust_env=False, timeout=HTTP_TIMEOUT_SECONDS) as http:
             yield DemoSandbox(base_url, http)
     finally:
-        with contextlib.suppress(ProcessLookupError):  # Ctrl-C reaches it too, and it may be gone
+        with contextlib.suppress(ProcessLookupError):  # Ctrl-C also reaches the process, which may have ended
             process.terminate()
         await process.communicate()
 
 
-async def _base_url(process: asyncio.subprocess.Process) -> str:
+async def _read_base_url(process: asyncio.subprocess.Process) -> str:
     if process.stdout is not None:
         async for line in process.stdout:
             text = line.decode().strip()
-            if text.startswith(_BASE_URL):
-                return text.removeprefix(_BASE_URL)
+            if text.startswith(_BASE_URL_PREFIX):
+                return text.removeprefix(_BASE_URL_PREFIX)
     raise ConfigurationError("the sandbox did not start", hint="try: paystar sandbox --port 0")

@@ -1,4 +1,4 @@
-"""The command line as a whole: its statuses, and what is missing."""
+"""The command-line application: usage errors, exit statuses, signals and missing extras."""
 
 import importlib
 import os
@@ -41,36 +41,36 @@ from tests.cli.conftest import Run
         ("demo", "--faults", "1"),
     ],
 )
-def test_wrong_use_is_one_line_and_status_2(arguments: tuple[str, ...], run: Run) -> None:
-    ran = run(*arguments)
-    assert (ran.status, ran.out) == (2, "")
-    assert ran.err.startswith("paystar: ")
-    assert ran.err.endswith("--help says what it takes\n")
-    assert ran.err.count("\n") == 1
-    assert not re.search(r"[.?!:] –|\[|Token|parameter|convert|Errno", ran.err)
+def test_run_usage_error_is_one_line(arguments: tuple[str, ...], run: Run) -> None:
+    result = run(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert result.err.startswith("paystar: ")
+    assert result.err.endswith("see --help\n")
+    assert result.err.count("\n") == 1
+    assert not re.search(r"[.?!:] –|\[|Token|parameter|convert|Errno", result.err)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (("cal",), "there is no command cal, only call, payout, doctor, sandbox, demo – did you mean call?"),
-        (("doctor", "--ofline"), "there is no option --ofline – did you mean --offline?"),
-        (("doctor", "extra"), "nothing here takes extra – --help says what it takes"),
-        (("call", "inquiry", "iban"), "--iban is needed, with a value – --help says what it takes"),
-        (("call", "inquiry", "iban", "--ibna", "x"), "--iban is needed, with a value – did you mean --iban?"),
+        (("cal",), "unknown command cal; available: call, payout, doctor, sandbox, demo – did you mean call?"),
+        (("doctor", "--ofline"), "unknown option --ofline – did you mean --offline?"),
+        (("doctor", "extra"), "unexpected argument extra – see --help"),
+        (("call", "inquiry", "iban"), "missing value for --iban – see --help"),
+        (("call", "inquiry", "iban", "--ibna", "x"), "missing value for --iban – did you mean --iban?"),
     ],
 )
-def test_a_mistake_is_told_in_a_plain_sentence(arguments: tuple[str, ...], said: str, run: Run) -> None:
-    assert run(*arguments).err == f"paystar: {said}\n"
+def test_print_usage_error_explains_mistake(arguments: tuple[str, ...], message: str, run: Run) -> None:
+    assert run(*arguments).err == f"paystar: {message}\n"
 
 
-def test_the_exit_statuses_are_explained(run: Run) -> None:
+def test_help_explains_exit_statuses(run: Run) -> None:
     for arguments in ((), ("call",)):
-        said = run(*arguments, "--help").out
-        assert all(word in said for word in ("Exit status", "0 done", "1 ", "2 wrongly", "3 ", "130 interrupted"))
+        help_text = run(*arguments, "--help").out
+        assert all(text in help_text for text in ("Exit status", "0 success", "1 ", "2 usage", "3 ", "130 interrupted"))
 
 
-def test_an_interrupt_while_it_starts_is_one_line() -> None:
+def test_main_interrupted_import_is_one_line() -> None:
     program = (
         "import sys\n"
         "class Interrupted:\n"
@@ -81,11 +81,11 @@ def test_an_interrupt_while_it_starts_is_one_line() -> None:
         "from paystar_async.cli import main\n"
         "sys.exit(main(['doctor']))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "paystar: interrupted\n")
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stdout, completed.stderr) == (130, "", "paystar: interrupted\n")
 
 
-def test_it_ends_by_sigterm_even_where_ctrl_c_is_ignored() -> None:
+def test_run_sigterm_ends_process_that_ignores_sigint() -> None:
     program = (
         "import signal, sys\n"
         "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
@@ -94,39 +94,39 @@ def test_it_ends_by_sigterm_even_where_ctrl_c_is_ignored() -> None:
         "app.doctor.__name__ = 'doctor'\n"
         "sys.exit(app.run(['doctor']))\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stderr) == (143, "paystar: interrupted\n")
+    completed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (completed.returncode, completed.stderr) == (143, "paystar: interrupted\n")
 
 
-def test_it_runs_in_a_thread_and_leaves_signals_as_they_were() -> None:
-    before, statuses = signal.getsignal(signal.SIGTERM), list[int]()
+def test_main_in_thread_restores_signal_handlers() -> None:
+    handler, statuses = signal.getsignal(signal.SIGTERM), list[int]()
     thread = threading.Thread(target=lambda: statuses.append(main(["doctor", "--offline"])))
     thread.start()
     thread.join()
     statuses.append(main(["doctor", "--offline"]))
     assert statuses == [1, 1]
-    assert signal.getsignal(signal.SIGTERM) is before
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
-def test_nothing_asked_is_help(run: Run) -> None:
-    ran = run()
-    assert ran.status == 0
-    assert "Usage: paystar" in ran.out
+def test_main_without_arguments_prints_help(run: Run) -> None:
+    result = run()
+    assert result.status == 0
+    assert "Usage: paystar" in result.out
 
 
-def test_the_module_is_the_command() -> None:
-    ended = subprocess.run(
+def test_module_runs_the_command() -> None:
+    completed = subprocess.run(
         [sys.executable, "-m", "paystar_async", "--version"], capture_output=True, text=True, check=True
     )
-    assert ended.stdout.strip() == paystar_async.__version__
+    assert completed.stdout.strip() == paystar_async.__version__
 
 
 @pytest.mark.parametrize("missing", ["cyclopts", "rich"])
-def test_without_the_extra_one_line_names_it(
+def test_main_missing_cli_extra_names_pip_command(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    forget(monkeypatch, "paystar_async.cli.")
-    forget(monkeypatch, missing)
+    forget_modules(monkeypatch, "paystar_async.cli.")
+    forget_modules(monkeypatch, missing)
     monkeypatch.setitem(sys.modules, missing, None)
     assert main(["--help"]) == 2
     err = capsys.readouterr().err
@@ -134,8 +134,8 @@ def test_without_the_extra_one_line_names_it(
     assert "pip install 'paystar-async[cli]'" in err
 
 
-def test_what_else_is_missing_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
-    forget(monkeypatch, "paystar_async.cli.")
+def test_main_other_missing_module_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget_modules(monkeypatch, "paystar_async.cli.")
     monkeypatch.setitem(sys.modules, "paystar_async.cli.call", None)
     with pytest.raises(ModuleNotFoundError):
         main(["--help"])
@@ -143,62 +143,62 @@ def test_what_else_is_missing_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("arguments", [("sandbox", "--port", "0"), ("demo",)])
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
-def test_without_the_sandbox_extra_one_line_names_it(
+def test_run_missing_sandbox_extra_names_pip_command(
     arguments: tuple[str, ...], missing: str, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(paystar_async, "sandbox", importlib.import_module("paystar_async.sandbox"))
-    forget(monkeypatch, "paystar_async.sandbox")
+    forget_modules(monkeypatch, "paystar_async.sandbox")
     monkeypatch.setitem(sys.modules, missing, None)
-    ran = run(*arguments)
-    assert (ran.status, ran.out) == (2, "")
-    assert "paystar-async[sandbox]" in ran.err
-    assert ran.err.count("\n") == 1
+    result = run(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert "paystar-async[sandbox]" in result.err
+    assert result.err.count("\n") == 1
 
 
-def forget(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
-    """Have modules imported anew, for this test alone."""
+def forget_modules(monkeypatch: pytest.MonkeyPatch, prefix: str) -> None:
+    """Make this test import modules again."""
     for name in list(sys.modules):
         if name.startswith(prefix):
             monkeypatch.delitem(sys.modules, name)
 
 
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
+def test_run_closed_pipe_prints_no_traceback() -> None:
     read, write = os.pipe()
     os.close(read)
-    ended = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "paystar_async", "doctor", "--offline"],
         stdout=write,
         stderr=subprocess.PIPE,
         check=False,
     )
     os.close(write)
-    assert ended.returncode == 1
-    assert ended.stderr == b""
+    assert completed.returncode == 1
+    assert completed.stderr == b""
 
 
 @pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp437", "cp1252"])
 @pytest.mark.parametrize("arguments", [("--help",), ("doctor", "--offline"), ("call", "--help"), ("sandbox", "--help")])
 def test_output_unencodable_text_is_replaced(encoding: str, arguments: tuple[str, ...]) -> None:
-    ended = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-m", "paystar_async", *arguments],
         env={**os.environ, "PYTHONIOENCODING": encoding},
         capture_output=True,
         check=False,
     )
-    assert (ended.returncode, ended.stderr) == (1 if "--offline" in arguments else 0, b"")
-    assert ended.stdout.decode(encoding)
+    assert (completed.returncode, completed.stderr) == (1 if "--offline" in arguments else 0, b"")
+    assert completed.stdout.decode(encoding)
 
 
 def test_output_c_locale_text_is_replaced() -> None:
-    """Its stdout is ASCII with surrogateescape, which encodes no other character."""
-    ended = subprocess.run(
+    """The C locale's stdout is ASCII with surrogateescape, which encodes no other character."""
+    completed = subprocess.run(
         [sys.executable, "-m", "paystar_async", "--help"],
         env={**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"},
         capture_output=True,
         check=False,
     )
-    assert (ended.returncode, ended.stderr) == (0, b"")
-    assert b"Usage: paystar" in ended.stdout
+    assert (completed.returncode, completed.stderr) == (0, b"")
+    assert b"Usage: paystar" in completed.stdout
 
 
 def test_sigterm_ends_sandbox_that_ignores_sigint() -> None:
