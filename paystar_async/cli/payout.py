@@ -95,7 +95,7 @@ def run(
     ledger: Annotated[str | None, _LEDGER] = None,
     quiet_window: Annotated[
         float | None,
-        seconds_parameter("seconds after which a transfer the bank does not find counts as absent; 900 by default"),
+        seconds_parameter('seconds until "not found at the bank" begins to count; 900 by default'),
     ] = None,
     chunk: Annotated[int | None, count_parameter("transfers in one call; 20 by default")] = None,
     concurrency: Annotated[int | None, count_parameter("calls in flight for one deposit account; 4 by default")] = None,

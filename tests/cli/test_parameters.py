@@ -68,7 +68,7 @@ def test_json_field_invalid_object_is_refused(run: Run, sandbox: Sandbox, text: 
 
 @pytest.fixture(params=[False, True], ids=["without pydantic", "with pydantic"])
 def _pydantic(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The command library parses numbers with pydantic if pydantic is imported."""
+    """Run the test with and without pydantic, with which the command library parses numbers if it is imported."""
     if request.param:
         pytest.importorskip("pydantic")
     else:

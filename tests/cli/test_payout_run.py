@@ -28,7 +28,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def slow_bank(sandbox: Sandbox) -> Sandbox:
-    """Return a sandbox whose calls are slow_bank enough to interrupt, and which executes a repeated transfer again."""
+    """Return a sandbox whose calls are slow enough to interrupt, and which executes a repeated transfer again."""
     sandbox.settings.settle_seconds = 0.0
     sandbox.settings.repeats_execute = True
     sandbox.fail("transfers.settle", "latency", seconds=0.1)

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """A project folder with freshly generated files."""
+    """Return a project folder with freshly generated files."""
     (tmp_path / "paystar_async" / "describe").mkdir(parents=True)
     (tmp_path / "README.md").write_text(f"# Paystar\n\n{BEGIN}\n{END}\n", encoding="utf-8")
     assert main(["--root", str(tmp_path)]) == 0
