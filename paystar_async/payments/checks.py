@@ -118,12 +118,12 @@ class OrderChecks:
 
     def __init__(self) -> None:
         self._arrivals = 0
-        self._turns: dict[str, CallbackQueue] = {}
+        self._queues: dict[str, CallbackQueue] = {}
         self._slots = anyio.Semaphore(MAX_CHECKS)
 
     def __len__(self) -> int:
         """Return the number of orders whose callbacks are being checked."""
-        return len(self._turns)
+        return len(self._queues)
 
     @contextmanager
     def arrive(self, order_id: str) -> Generator[Arrival, None, None]:
@@ -133,7 +133,7 @@ class OrderChecks:
             order_id: the order that the callback names.
         """
         self._arrivals += 1
-        queue = self._turns.setdefault(order_id, CallbackQueue(order_id))
+        queue = self._queues.setdefault(order_id, CallbackQueue(order_id))
         with self._waiting(queue):
             yield Arrival(number=self._arrivals, queue=queue)
 
@@ -216,5 +216,5 @@ class OrderChecks:
             yield
         finally:
             queue.waiting -= 1
-            if not queue.waiting and self._turns.get(queue.order_id) is queue:
-                del self._turns[queue.order_id]
+            if not queue.waiting and self._queues.get(queue.order_id) is queue:
+                del self._queues[queue.order_id]

@@ -295,7 +295,7 @@ class PaymentVerifier:
         return VerificationResult(outcome=outcome, may_expire=True, depends_on_receipt=depends_on_receipt)
 
     def _decide_without_inquiry(self, error: PaystarError) -> VerificationResult:
-        """Return the result where the inquiry failed: unknown, except for what verify said and nothing will correct."""
+        """Return the result where the inquiry failed: unknown, unless verify decided it and no later check will correct that."""
         if not is_passing(error):
             # No other figure will ever be known.
             verdict = judge_amount(self._request.amount, price=self._price)
@@ -315,7 +315,7 @@ class PaymentVerifier:
         return self._undecided(f"the inquiry failed: {error.args[0]}", error)
 
     def _undecided(self, reason: str, error: PaystarError | None = None) -> VerificationResult:
-        """Return Undecided with what verify and the inquiry said."""
+        """Return Undecided, with the results of verify and inquiry as its reason."""
         parts = [] if self._doubt is None else [f"verify failed: {self._doubt.args[0]}"]
         if self._accepted is not None:
             parts.append("verify succeeded")

@@ -1,4 +1,4 @@
-"""A shop with a sandbox and a file of orders."""
+"""The fixture ``shop``: a shop with a sandbox and a file of orders."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path

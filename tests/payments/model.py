@@ -1,8 +1,7 @@
-"""Orders, payers, callbacks, a gateway, and workers that crash: everything that happens, happens one step at a time.
+"""A simulated shop for test_machine: orders, payers, a gateway, and workers that crash, one step at a time.
 
-Each worker is the real ``Payments``. What it asks of the store and of the gateway waits for its turn before and after
-it takes effect, and somebody else says whose turn it is: so every interleaving is possible, and a worker can die
-between any two steps.
+Each worker is the real ``Payments``. Each call of the store or the gateway waits for a scheduled step before and after
+its effect, so that every interleaving is possible, and a worker can be killed between any two steps.
 """
 
 import asyncio
@@ -32,17 +31,17 @@ from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.service import Payments
 
 AMOUNT = 50_000
-SIGN_SECONDS = 600.0
-ON_ITS_WAY = 60.0
-"""Seconds a verify can be on its way that nobody waits for any more; half of what the code reckons with."""
+VERIFY_WINDOW_SECONDS = 600.0
+IN_FLIGHT_SECONDS = 60.0
+"""Time that an abandoned verify may be in flight; half of what the code assumes."""
 
-Trouble = Literal["none", "refused", "lost before", "lost after", "late"]
-TROUBLES: tuple[Trouble, ...] = ("none", "none", "none", "refused", "lost before", "lost after", "late")
+Fault = Literal["none", "refused", "lost before", "lost after", "late"]
+FAULTS: tuple[Fault, ...] = ("none", "none", "none", "refused", "lost before", "lost after", "late")
 
 
 @define(eq=False)
-class Money:
-    """One payment, as the gateway has it."""
+class BankPayment:
+    """A payment at the gateway."""
 
     order_id: str
     ref_num: str
@@ -62,66 +61,74 @@ class Money:
 
 @define(eq=False)
 class World:
-    """All there is beside the workers' own memory."""
+    """All state outside of the workers' memory."""
 
     clock: ManualClock = field(factory=ManualClock)
     orders: dict[str, Order] = field(factory=dict[str, Order])
-    money: dict[str, Money] = field(factory=dict[str, Money])
-    told: dict[str, list[str]] = field(factory=lambda: defaultdict[str, list[str]](list))
-    """The payments that handlers were told of, by order."""
-    flips: dict[str, int] = field(factory=lambda: defaultdict[str, int](int))
-    troubles: list[Trouble] = field(factory=list[Trouble])
-    """What happens to the next calls of the gateway."""
-    under_way: list[tuple[float, Callable[[], object]]] = field(factory=list[tuple[float, Callable[[], object]]])
+    money: dict[str, BankPayment] = field(factory=dict[str, BankPayment])
+    notified: dict[str, list[str]] = field(factory=lambda: defaultdict[str, list[str]](list))
+    """The ref_nums that handlers were notified of, by order."""
+    times_verified: dict[str, int] = field(factory=lambda: defaultdict[str, int](int))
+    faults: list[Fault] = field(factory=list[Fault])
+    """The faults of the next calls of the gateway."""
+    in_flight: list[tuple[float, Callable[[], object]]] = field(factory=list[tuple[float, Callable[[], object]]])
     waiting: list[tuple["Worker", asyncio.Future[None]]] = field(factory=list[Any])
-    free: bool = False
-    """Whether everybody may go on: at the end."""
-    wrong: list[str] = field(factory=list[str])
+    unscheduled: bool = False
+    """True at the end: calls wait for no step."""
+    errors: list[str] = field(factory=list[str])
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: what is on its way arrives, what nobody verified goes back."""
+        """Let time pass: calls in flight arrive, unverified payments are reversed."""
         end = self.clock.time() + seconds
         while self.clock.time() < end:
             self.clock.advance(min(5.0, end - self.clock.time()))
-            for at, arrive in tuple(self.under_way):
-                if self.clock.time() >= at + ON_ITS_WAY:
+            for at, arrive in tuple(self.in_flight):
+                if self.clock.time() >= at + IN_FLIGHT_SECONDS:
                     self.arrive((at, arrive))
-            for one in self.money.values():
-                if one.status == GatewayStatus.UNVERIFIED and self.clock.time() > one.paid_at + SIGN_SECONDS:
-                    one.status = GatewayStatus.REVERSED
+            for payment in self.money.values():
+                if (
+                    payment.status == GatewayStatus.UNVERIFIED
+                    and self.clock.time() > payment.paid_at + VERIFY_WINDOW_SECONDS
+                ):
+                    payment.status = GatewayStatus.REVERSED
 
     def arrive(self, late: tuple[float, Callable[[], object]]) -> None:
-        self.under_way.remove(late)
+        self.in_flight.remove(late)
         with suppress(PaystarError):
             late[1]()
 
     def verify(self, ref_num: str, amount: int, card: str, tracking_code: str) -> Verified:
-        one = self.money.get(ref_num)
-        if one is None:
+        payment = self.money.get(ref_num)
+        if payment is None:
             raise UnknownRefNum(-5)
-        if one.status in (GatewayStatus.INIT, GatewayStatus.REVERSED, GatewayStatus.CANCELLED, GatewayStatus.FAILED):
+        if payment.status in (
+            GatewayStatus.INIT,
+            GatewayStatus.REVERSED,
+            GatewayStatus.CANCELLED,
+            GatewayStatus.FAILED,
+        ):
             raise NotVerifiable(-8)
-        if (card, tracking_code) != (one.card, one.tracking_code):
+        if (card, tracking_code) != (payment.card, payment.tracking_code):
             raise InvalidRequest(-1)
-        if amount != one.amount:
+        if amount != payment.amount:
             raise ParameterMismatch(-7)
-        if one.captured:
+        if payment.captured:
             raise AlreadyVerified(-6)
-        one.captured, one.status = 1, GatewayStatus.SUCCEED
-        return Verified(price=one.amount, ref_num=ref_num, card_number=one.card)
+        payment.captured, payment.status = 1, GatewayStatus.SUCCEED
+        return Verified(price=payment.amount, ref_num=ref_num, card_number=payment.card)
 
     def inquiry(self, ref_num: str) -> GatewayTransaction:
-        one = self.money.get(ref_num)
-        if one is None:
+        payment = self.money.get(ref_num)
+        if payment is None:
             raise UnknownRefNum(-5)
-        paid = one.paid_at > 0
+        paid = payment.paid_at > 0
         return GatewayTransaction(
-            status=one.status,
+            status=payment.status,
             ref_num=ref_num,
-            order_id=one.order_id,
-            payment_amount=one.amount + 1200,
-            card_number=one.card if paid else None,
-            tracking_code=one.tracking_code if paid else None,
+            order_id=payment.order_id,
+            payment_amount=payment.amount + 1200,
+            card_number=payment.card if paid else None,
+            tracking_code=payment.tracking_code if paid else None,
         )
 
 
@@ -140,26 +147,26 @@ class Worker:
         store: Any = Store(self)
         gateway: Any = Bank(self)
         self.payments = Payments(gateway, lambda: store, lambda: (self.background, None), self.world.clock, 30.0)
-        self.payments.on_verified(self.told)
+        self.payments.on_verified(self.notified)
 
-    async def turn(self) -> None:
-        """Wait until it is this one's turn."""
-        if self.world.free:
+    async def wait_for_step(self) -> None:
+        """Wait until this worker's next step is scheduled."""
+        if self.world.unscheduled:
             await asyncio.sleep(0)
             return
         future = asyncio.get_running_loop().create_future()
         self.world.waiting.append((self, future))
         await future
 
-    async def told(self, payment: Payment) -> None:
-        await self.turn()
-        self.world.told[payment.order_id].append(payment.ref_num)
-        if self.handler_fails and not self.world.free:
-            raise RuntimeError("the shop's own trouble")
-        await self.turn()
+    async def notified(self, payment: Payment) -> None:
+        await self.wait_for_step()
+        self.world.notified[payment.order_id].append(payment.ref_num)
+        if self.handler_fails and not self.world.unscheduled:
+            raise RuntimeError("the shop's own fault")
+        await self.wait_for_step()
 
-    def do(self, work: Coroutine[Any, Any, object]) -> None:
-        """Begin something."""
+    def start(self, work: Coroutine[Any, Any, object]) -> None:
+        """Start a call in the background."""
 
         async def run() -> None:
             try:
@@ -167,32 +174,32 @@ class Worker:
             except PaystarError:
                 pass
             except Exception as error:
-                self.world.wrong.append(repr(error))
+                self.world.errors.append(repr(error))
 
         task = asyncio.get_running_loop().create_task(run())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
 
-    def die(self) -> None:
-        """End without a word, wherever it is."""
+    def kill(self) -> None:
+        """Kill the worker between two steps."""
         for task in (*self.tasks, *self.background._tasks):  # pyright: ignore[reportPrivateUsage]
             task.cancel()
-        self.world.waiting = [(one, future) for one, future in self.world.waiting if one is not self]
+        self.world.waiting = [(payment, future) for payment, future in self.world.waiting if payment is not self]
 
 
 @define(eq=False)
 class Bank:
-    """The gateway as a worker reaches it."""
+    """The gateway as a worker calls it."""
 
     worker: Worker
 
     async def create(self, *, amount: int, order_id: str, **_: Any) -> Created:
-        def act() -> Created:
+        def execute() -> Created:
             ref_num = f"ref-{len(self.worker.world.money)}"
-            self.worker.world.money[ref_num] = Money(order_id, ref_num, amount)
+            self.worker.world.money[ref_num] = BankPayment(order_id, ref_num, amount)
             return Created(token=ref_num, ref_num=ref_num, order_id=order_id, payment_amount=amount + 1200)
 
-        created: Created = await self._call(act)
+        created: Created = await self._call(execute)
         return created
 
     def payment_url(self, *, token: str) -> str:
@@ -200,73 +207,79 @@ class Bank:
 
     async def verify(self, *, ref_num: str, amount: int, card_number: str, tracking_code: str, timeout: float) -> Any:
         world = self.worker.world
-        order = next(one for one in world.orders.values() if one.attempt(ref_num))
+        order = next(order for order in world.orders.values() if order.attempt(ref_num))
         if order.verified is not None and order.reserved_ref_num != ref_num:
-            world.wrong.append("a verify is sent for an order that another payment has paid")
+            world.errors.append("a verify is sent for an order that another payment has paid")
         return await self._call(lambda: world.verify(ref_num, amount, card_number, tracking_code), may_be_late=True)
 
     async def inquiry(self, *, ref_num: str, **_: Any) -> GatewayTransaction:
-        found: GatewayTransaction = await self._call(lambda: self.worker.world.inquiry(ref_num))
-        return found
+        transaction: GatewayTransaction = await self._call(lambda: self.worker.world.inquiry(ref_num))
+        return transaction
 
-    async def _call(self, act: Callable[[], Any], *, may_be_late: bool = False) -> Any:
+    async def _call(self, execute: Callable[[], Any], *, may_be_late: bool = False) -> Any:
         world = self.worker.world
-        await self.worker.turn()
-        trouble = world.troubles.pop(0) if world.troubles and not world.free else "none"
-        if trouble == "refused":
+        await self.worker.wait_for_step()
+        fault = world.faults.pop(0) if world.faults and not world.unscheduled else "none"
+        if fault == "refused":
             raise NotSent("no connection")
-        if trouble == "lost before" or (trouble == "late" and not may_be_late):
-            raise Unanswered("no answer")
-        if trouble == "late":
-            world.under_way.append((world.clock.time(), act))
-            await self.worker.turn()
-            raise Unanswered("no answer")
+        if fault == "lost before" or (fault == "late" and not may_be_late):
+            raise Unanswered("no response")
+        if fault == "late":
+            world.in_flight.append((world.clock.time(), execute))
+            await self.worker.wait_for_step()
+            raise Unanswered("no response")
         try:
-            answer = act()
+            response = execute()
         finally:
-            await self.worker.turn()
-        if trouble == "lost after":
-            raise Unanswered("no answer")
-        return answer
+            await self.worker.wait_for_step()
+        if fault == "lost after":
+            raise Unanswered("no response")
+        return response
 
 
 @define(eq=False)
 class Store:
-    """The order store as a worker reaches it: what ``OrderStore`` does, in a dictionary."""
+    """The order store as a worker calls it: ``OrderStore`` in a dictionary."""
 
     worker: Worker
 
     async def get_or_create(self, order_id: str, amount: int) -> Order:
-        await self.worker.turn()
+        await self.worker.wait_for_step()
         world = self.worker.world
         world.orders.setdefault(order_id, Order(order_id=order_id, amount=amount, version=1))
-        await self.worker.turn()
+        await self.worker.wait_for_step()
         return evolve(world.orders[order_id], now=world.clock.time())
 
     async def find(self, order_id: str) -> Order | None:
-        await self.worker.turn()
+        await self.worker.wait_for_step()
         order = self.worker.world.orders.get(order_id)
         return order and evolve(order, now=self.worker.world.clock.time())
 
     async def update(self, before: Order, after: Order) -> Order | None:
         if before == after:
             return before
-        await self.worker.turn()
+        await self.worker.wait_for_step()
         world = self.worker.world
-        held = world.orders[after.order_id]
-        if held.version != before.version:
+        current = world.orders[after.order_id]
+        if current.version != before.version:
             return None
-        refs = {one.ref_num for order in world.orders.values() if order is not held for one in order.attempts}
-        if refs & {one.ref_num for one in after.attempts}:
+        refs = {
+            attempt.ref_num for order in world.orders.values() if order is not current for attempt in order.attempts
+        }
+        if refs & {attempt.ref_num for attempt in after.attempts}:
             raise ForeignRecord("another order's")
-        if held.verified is None and after.verified is not None:
-            world.flips[after.order_id] += 1
+        if current.verified is None and after.verified is not None:
+            world.times_verified[after.order_id] += 1
         stored = world.orders[after.order_id] = evolve(after, version=after.version + 1)
-        await self.worker.turn()
+        await self.worker.wait_for_step()
         return stored
 
     async def due_order_ids(self, state: OrderStatus, limit: int) -> list[str]:
-        await self.worker.turn()
+        await self.worker.wait_for_step()
         now = self.worker.world.clock.time()
-        due = [one for one in self.worker.world.orders.values() if one.state is state and one.next_check_at is not None]
-        return [one.order_id for one in due if (one.next_check_at or 0.0) <= now][:limit]
+        due = [
+            order
+            for order in self.worker.world.orders.values()
+            if order.state is state and order.next_check_at is not None
+        ]
+        return [order.order_id for order in due if (order.next_check_at or 0.0) <= now][:limit]

@@ -1,6 +1,7 @@
-"""A shop for the tests: the client, the sandbox it asks, a file of orders, and a clock that all of them go by."""
+"""A shop for tests: a client, its sandbox, a file of orders, and the clock they share."""
 
-from collections.abc import AsyncGenerator
+import asyncio
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ from paystar_async.sandbox import Sandbox
 from tests.support import QuickClock
 
 AMOUNT = 50_000
-BACK = "https://shop.example/back"
+CALLBACK_URL = "https://shop.example/back"
 
 
 @define(eq=False)
 class Shop:
-    """A shop with one worker; ``worker()`` adds others on the same file."""
+    """A shop with one client; ``worker()`` adds others on the same file."""
 
     path: Path | str
     clock: QuickClock
@@ -28,29 +29,29 @@ class Shop:
     gateway: Gateway
     paystar: Paystar
     fulfilled: list[str] = field(factory=list[str])
-    """The payments it was told of, in order."""
+    """The ids of the payments its handler was notified of, in order."""
 
     def worker(self, **options: Any) -> Paystar:
-        """Another process of the shop, as far as one can be had here."""
+        """Return another client on the same orders, as in another process."""
         return _client(self.path, self.sandbox, **{"gateway": self.gateway, "clock": self.clock, **options})
 
-    async def told(self, payment: Payment) -> None:
-        """What it does about a verified payment."""
+    async def fulfil(self, payment: Payment) -> None:
+        """Handle a verified payment."""
         self.fulfilled.append(payment.id)
 
     async def start(self, order_id: str = "o-1", **options: Any) -> StartedPayment:
-        given: dict[str, Any] = {"amount": AMOUNT, "order_id": order_id, "callback": BACK, **options}
-        return await self.paystar.payments.start(**given)
+        values: dict[str, Any] = {"amount": AMOUNT, "order_id": order_id, "callback": CALLBACK_URL, **options}
+        return await self.paystar.payments.start(**values)
 
     def pay(self, started: StartedPayment, choice: str = "pay") -> Callback:
-        """Let the payer choose; what they bring back."""
+        """Let the payer choose on the payment page; return the callback."""
         return Callback.parse(self.sandbox.pay(token_of(started), choice))
 
     async def confirm(self, callback: Callback) -> Payment:
         return await self.paystar.payments.confirm(callback)
 
-    async def pass_by(self, seconds: float, *, every: float = 15.0) -> list[Payment]:
-        """Let time pass with the sweeper at work."""
+    async def advance(self, seconds: float, *, every: float = 15.0) -> list[Payment]:
+        """Let time pass, with a sweep every ``every`` seconds; return the decided payments."""
         decided: list[Payment] = []
         end = self.clock.time() + seconds
         while self.clock.time() < end:
@@ -64,32 +65,41 @@ class Shop:
         return order
 
     @property
-    def asked(self) -> dict[str, int]:
-        """How often the gateway was asked for what."""
+    def request_counts(self) -> dict[str, int]:
+        """The number of requests to each endpoint of the gateway."""
         return {name.removeprefix("gateway."): count for name, count in self.sandbox.stats["requests"].items()}
 
 
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Let tasks and threads run until a condition holds."""
+    for _ in range(5000):
+        if condition():
+            return
+        await asyncio.sleep(0.001)
+    raise AssertionError("the condition never held")
+
+
 def token_of(started: StartedPayment) -> str:
-    """What opens the payment page."""
+    """Return the token in a payment page's address."""
     return parse_qs(urlsplit(started.url).query)["token"][0]
 
 
 def _client(path: Path | str, sandbox: Sandbox, **options: Any) -> Paystar:
-    given: dict[str, Any] = {"engine": sandbox.engine(), "database": path}
-    return Paystar(**{**given, **options})
+    defaults: dict[str, Any] = {"engine": sandbox.engine(), "database": path}
+    return Paystar(**{**defaults, **options})
 
 
 @asynccontextmanager
 async def open_shop(
     path: Path | str, *, direct: bool = False, signed: bool = True, **options: Any
 ) -> AsyncGenerator[Shop, None]:
-    """A shop that nobody has bought from yet."""
+    """Yield a new shop."""
     clock = QuickClock()
     sandbox = Sandbox(clock=clock)
     sandbox.settings.gateway_signed = signed
     account = Gateway(id=sandbox.gateway.id, sign_key=sandbox.gateway.sign_key, direct=direct)
     paystar = _client(path, sandbox, gateway=account, clock=clock, **options)
     shop = Shop(path, clock, sandbox, account, paystar)
-    paystar.payments.on_verified(shop.told)
+    paystar.payments.on_verified(shop.fulfil)
     async with paystar:
         yield shop

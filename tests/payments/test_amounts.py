@@ -1,4 +1,4 @@
-"""One rule for what a payment is worth: the same figures, the same verdict, whichever call names them."""
+"""One rule for amounts: the same amounts get the same verdict, whichever call names them."""
 
 import asyncio
 from collections.abc import Iterable
@@ -16,14 +16,14 @@ from paystar_async.errors import Unanswered
 from paystar_async.payments import AmountMismatch, Payment, Undecided, Verified
 from paystar_async.payments.amounts import MAX_FEE_FACTOR, judge_amount
 from paystar_async.payments.models import OrderStatus
-from tests.payments.shop import AMOUNT, BACK, Shop
+from tests.payments.shop import AMOUNT, CALLBACK_URL, Shop
 from tests.support import Engine, QuickClock, Reply, Sent, client, ok, refused
 
 FEE = 500
 CALLBACK = Callback(status="1", order_id="o-1", ref_num="ref-1", card_number="502229******6708", tracking_code="123456")
 
 Verify = Literal["answered", "lost", "not sent", "repeated"]
-Flow = Literal["stored", "own store"]
+Flow = Literal["stored", "caller store"]
 
 
 @define(eq=False)
@@ -62,17 +62,17 @@ class Bank:
 
 async def outcomes_of(bank: Bank, flow: Flow, calls: Iterable[str], folder: str | Path) -> tuple[list[Any], list[str]]:
     """Return the outcomes of several calls on one payment, and the payments that were fulfilled."""
-    clock, told, outcomes = QuickClock(), list[str](), list[Any]()
+    clock, notified, outcomes = QuickClock(), list[str](), list[Any]()
     database = Path(folder) / "orders.db" if flow == "stored" else None
     async with client(Engine(bank), database=database, clock=clock, max_retries=0) as paystar:
 
         @paystar.payments.on_verified
         async def fulfil(payment: Payment) -> None:
-            told.append(payment.id)
+            notified.append(payment.id)
 
         given: dict[str, Any] = {}
         if flow == "stored":
-            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         else:
             given = {"amount": AMOUNT, "order_id": "o-1"}
         for call in calls:
@@ -80,8 +80,8 @@ async def outcomes_of(bank: Bank, flow: Flow, calls: Iterable[str], folder: str 
                 outcomes.append((await paystar.payments.confirm(CALLBACK, **given)).outcome)
             elif flow == "stored":
                 clock.advance(60)
-                outcomes += [one.outcome for one in await paystar.payments.sweep()]
-    return outcomes, told
+                outcomes += [payment.outcome for payment in await paystar.payments.sweep()]
+    return outcomes, notified
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ FIGURE = st.sampled_from([AMOUNT, AMOUNT, AMOUNT + FEE, AMOUNT * 3, AMOUNT * 10,
     figures=st.tuples(FIGURE, FIGURE),
     histories=st.lists(
         st.tuples(
-            st.sampled_from(["stored", "own store"]),
+            st.sampled_from(["stored", "caller store"]),
             st.lists(st.sampled_from(["answered", "lost", "not sent", "repeated"]), max_size=3),
             st.lists(st.sampled_from(["confirm", "confirm", "sweep"]), min_size=1, max_size=4),
         ),
@@ -135,18 +135,20 @@ def test_confirm_same_figures_same_verdict(
     for flow, verify, calls in histories:
         bank = Bank(price=price, payment_amount=payment_amount, verify=list(verify))
         with TemporaryDirectory() as folder:
-            outcomes, told = asyncio.run(outcomes_of(bank, flow, calls, folder))
-        decided: list[object] = [one for one in outcomes if not isinstance(one, Undecided)]
+            outcomes, notified = asyncio.run(outcomes_of(bank, flow, calls, folder))
+        decided: list[object] = [outcome for outcome in outcomes if not isinstance(outcome, Undecided)]
         first = len(outcomes) - len(decided)
-        assert all(isinstance(one, Undecided) for one in outcomes[:first]), "what was decided is undecided again"
-        assert len({type(one) for one in decided}) <= 1
-        assert len(told) == (flow == "stored" and any(isinstance(one, Verified) for one in decided))
-        verdicts |= {Verified if isinstance(one, Verified) else one for one in decided}
+        assert all(isinstance(outcome, Undecided) for outcome in outcomes[:first]), (
+            "what was decided is undecided again"
+        )
+        assert len({type(outcome) for outcome in decided}) <= 1
+        assert len(notified) == (flow == "stored" and any(isinstance(outcome, Verified) for outcome in decided))
+        verdicts |= {Verified if isinstance(payment, Verified) else payment for payment in decided}
     assert len(verdicts) <= 1
     assert verdicts <= {Verified, AmountMismatch(expected=AMOUNT, got=payment_amount)}
 
 
-@pytest.mark.parametrize("flow", ["stored", "own store"])
+@pytest.mark.parametrize("flow", ["stored", "caller store"])
 @pytest.mark.parametrize(
     ("price", "paid", "kind"),
     [
@@ -165,15 +167,15 @@ async def test_confirm_each_figure_has_its_verdict(
 ) -> None:
     bank = Bank(price=price, payment_amount=paid)
 
-    outcomes, told = await outcomes_of(bank, flow, ["confirm"] * 3, tmp_path)
+    outcomes, notified = await outcomes_of(bank, flow, ["confirm"] * 3, tmp_path)
 
-    assert [type(one) for one in outcomes] == [kind] * 3
-    assert len(told) == (flow == "stored" and kind is Verified)
+    assert [type(outcome) for outcome in outcomes] == [kind] * 3
+    assert len(notified) == (flow == "stored" and kind is Verified)
 
 
-async def test_confirm_own_store_inquiry_below_price_is_mismatch(tmp_path: Path) -> None:
+async def test_confirm_caller_order_inquiry_below_price_is_mismatch(tmp_path: Path) -> None:
     """Without a store the inquiry decides from the first time on, as it will the second time."""
-    outcomes, _ = await outcomes_of(Bank(payment_amount=40_000), "own store", ["confirm"] * 2, tmp_path)
+    outcomes, _ = await outcomes_of(Bank(payment_amount=40_000), "caller store", ["confirm"] * 2, tmp_path)
 
     assert outcomes == [AmountMismatch(expected=AMOUNT, got=40_000)] * 2
 
@@ -187,20 +189,20 @@ async def test_confirm_inquiry_without_id_or_amount_is_undecided(
 ) -> None:
     bank = Bank(verify=["lost", "lost"], **change)
 
-    [outcome, again], told = await outcomes_of(bank, "stored", ["confirm"] * 2, tmp_path)
+    [outcome, again], notified = await outcomes_of(bank, "stored", ["confirm"] * 2, tmp_path)
 
     assert isinstance(outcome, Undecided)
     assert isinstance(again, Undecided)
     assert reason in outcome.reason
-    assert told == []
+    assert notified == []
 
 
 @pytest.mark.parametrize("named", ["order_id", "ref_num"])
 async def test_confirm_inquiry_with_one_id_is_verified(named: str, tmp_path: Path) -> None:
-    outcomes, told = await outcomes_of(Bank(verify=["lost"], ids=(named,)), "stored", ["confirm"], tmp_path)
+    outcomes, notified = await outcomes_of(Bank(verify=["lost"], ids=(named,)), "stored", ["confirm"], tmp_path)
 
     assert isinstance(outcomes[0], Verified)
-    assert len(told) == 1
+    assert len(notified) == 1
 
 
 async def test_confirm_after_mismatch_stays_mismatch(tmp_path: Path) -> None:
@@ -209,7 +211,7 @@ async def test_confirm_after_mismatch_stays_mismatch(tmp_path: Path) -> None:
 
     engine = Engine(bank)
     async with client(engine, database=tmp_path / "p.db", clock=QuickClock(), max_retries=0) as paystar:
-        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         first = await paystar.payments.confirm(CALLBACK)
         bank.payment_amount = AMOUNT
         asked = len(engine.sent)
@@ -233,5 +235,5 @@ async def test_confirm_price_with_fee_is_verified(shop: Shop, lost: bool) -> Non
 
     payments = [await shop.confirm(callback) for _ in range(2)]
 
-    assert [type(one.outcome) for one in payments] == [Verified, Verified]
+    assert [type(payment.outcome) for payment in payments] == [Verified, Verified]
     assert len(shop.fulfilled) == 1

@@ -20,7 +20,7 @@ PAID = {
 CANCELLED = {"status": "-98", "order_id": "ORD-1", "ref_num": "ref-1", "transaction_id": "77"}
 
 
-def test_a_payment_brings_everything() -> None:
+def test_parse_paid_callback_has_all_fields() -> None:
     callback = Callback.parse(PAID)
 
     assert callback == Callback(**PAID)
@@ -29,7 +29,7 @@ def test_a_payment_brings_everything() -> None:
 
 
 @pytest.mark.parametrize("status", ["-98", "-198"])
-def test_a_cancelled_payment_brings_no_card_and_no_tracking_code(status: str) -> None:
+def test_parse_cancelled_callback_has_no_receipt(status: str) -> None:
     callback = Callback.parse(CANCELLED | {"status": status})
 
     assert (callback.card_number, callback.hashed_card_number, callback.tracking_code) == (None, None, None)
@@ -38,13 +38,13 @@ def test_a_cancelled_payment_brings_no_card_and_no_tracking_code(status: str) ->
 
 
 @pytest.mark.parametrize("nothing", ["", None, [], [""]])
-def test_an_empty_field_is_a_missing_one(nothing: Any) -> None:
+def test_parse_empty_field_is_missing(nothing: Any) -> None:
     fields = PAID | dict.fromkeys(("card_number", "hashed_card_number", "tracking_code", "transaction_id"), nothing)
 
     assert Callback.parse(fields) == Callback(status="1", order_id="ORD-1", ref_num="ref-1")
 
 
-def test_a_query_string_and_a_form_read_the_same() -> None:
+def test_parse_query_and_form_are_equal() -> None:
     query = "status=1&order_id=ORD-1&ref_num=ref-1&transaction_id=77&card_number=502229******6708"
     query += "&hashed_card_number=ABCDEF&tracking_code=123456&utm_source=x"
 
@@ -54,7 +54,7 @@ def test_a_query_string_and_a_form_read_the_same() -> None:
 
 @pytest.mark.parametrize("name", ["status", "order_id", "ref_num"])
 @pytest.mark.parametrize("nothing", ["", None, [], "missing"])
-def test_without_status_order_or_ref_num_it_is_no_callback(name: str, nothing: Any) -> None:
+def test_parse_without_required_field_is_refused(name: str, nothing: Any) -> None:
     fields = {**PAID, name: nothing}
     if nothing == "missing":
         del fields[name]
@@ -66,12 +66,12 @@ def test_without_status_order_or_ref_num_it_is_no_callback(name: str, nothing: A
 
 
 @pytest.mark.parametrize("value", [["1", "1"], ("1",), ["1", 1]])
-def test_a_field_that_came_twice_the_same_counts_once(value: Any) -> None:
+def test_parse_repeated_equal_field_is_accepted(value: Any) -> None:
     assert Callback.parse(PAID | {"status": value}).status == "1"
 
 
 @pytest.mark.parametrize("name", PAID)
-def test_a_field_that_came_twice_with_different_values_is_refused(name: str) -> None:
+def test_parse_repeated_different_field_is_refused(name: str) -> None:
     with pytest.raises(InvalidValue, match=f"^{name}: .*one value"):
         Callback.parse({**PAID, name: ["one", "other"]})
 
@@ -95,19 +95,19 @@ def test_a_field_that_came_twice_with_different_values_is_refused(name: str) -> 
         pytest.param(10**5000, id="endless"),
     ],
 )
-def test_what_is_no_line_of_text_is_refused_and_not_shown(name: str, value: Any) -> None:
+def test_parse_invalid_text_is_refused_and_not_shown(name: str, value: Any) -> None:
     with pytest.raises(InvalidValue, match=f"^{name}: ") as refusal:
         Callback.parse({**PAID, name: value})
 
     assert "xxx" not in str(refusal.value)
 
 
-def test_an_order_id_that_can_be_sent_can_come_back() -> None:
+def test_parse_accepts_every_sendable_order_id() -> None:
     for order_id in ("سفارش\u200cها ۱۲", "a b", "x" * 255, "ORD#1&2=3"):
         assert Callback.parse(PAID | {"order_id": order_id}).order_id == order_id
 
 
-def test_a_callback_shows_no_more_of_a_card_than_the_gateway_does() -> None:
+def test_callback_repr_masks_card() -> None:
     full = Callback.parse(PAID | {"card_number": "5022291234566708"})
 
     assert "1234566708" not in repr(full)
@@ -122,7 +122,7 @@ ANYTHING = st.recursive(
 
 
 @given(st.dictionaries(st.sampled_from([*PAID, "x"]), ANYTHING))
-def test_whatever_anybody_sends_is_read_or_refused(fields: dict[str, object]) -> None:
+def test_parse_any_mapping_is_read_or_refused(fields: dict[str, object]) -> None:
     try:
         callback = Callback.parse(fields)
     except InvalidValue:
@@ -133,6 +133,6 @@ def test_whatever_anybody_sends_is_read_or_refused(fields: dict[str, object]) ->
 
 
 @pytest.mark.parametrize("fields", [None, "status=1", 3, [("status", "1")]])
-def test_what_is_no_mapping_is_refused_by_name(fields: Any) -> None:
+def test_parse_other_than_mapping_is_refused(fields: Any) -> None:
     with pytest.raises(InvalidValue, match="callback"):
         Callback.parse(fields)

@@ -1,4 +1,4 @@
-"""Callbacks of one order are checked one at a time, and share what was found: a flood costs next to nothing."""
+"""Callbacks of one order are checked one at a time and share results: a flood costs next to nothing."""
 
 import asyncio
 from pathlib import Path
@@ -20,8 +20,8 @@ FORGED = {"card_number": "111111******1111", "tracking_code": "999999"}
 
 
 def forge(ref_num: str, number: int = 0, **fields: Any) -> Callback:
-    given: dict[str, Any] = {"status": "1", "order_id": "o-1", **FORGED, "tracking_code": f"{number}", **fields}
-    return Callback(ref_num=ref_num, **given)
+    values: dict[str, Any] = {"status": "1", "order_id": "o-1", **FORGED, "tracking_code": f"{number}", **fields}
+    return Callback(ref_num=ref_num, **values)
 
 
 class Gate:
@@ -44,34 +44,34 @@ async def test_check_flood_of_one_callback_costs_one_check(shop: Shop) -> None:
 
     payments = await asyncio.gather(*[shop.confirm(forge(started.ref_num)) for _ in range(400)])
 
-    assert {type(one.outcome) for one in payments} == {Undecided}
-    assert shop.asked == {"create": 1, "verify": 1, "inquiry": 1}
+    assert {type(payment.outcome) for payment in payments} == {Undecided}
+    assert shop.request_counts == {"create": 1, "verify": 1, "inquiry": 1}
 
 
 async def test_check_flood_of_many_callbacks_costs_one_check(shop: Shop) -> None:
-    """Each claims something else; each is told what its own claim is worth."""
+    """Each callback claims something else, and gets the outcome of its own claim."""
     started = await shop.start()
     statuses = {"1": Undecided, "-98": Cancelled, "-1": Declined}
     forged = [forge(started.ref_num, number, status=[*statuses][number % 3]) for number in range(400)]
 
-    payments = await asyncio.gather(*[shop.confirm(one) for one in forged])
+    payments = await asyncio.gather(*[shop.confirm(callback) for callback in forged])
 
     for callback, payment in zip(forged, payments, strict=True):
         assert isinstance(payment.outcome, statuses[callback.status])
-    assert shop.asked == {"create": 1, "verify": 1, "inquiry": 1}
+    assert shop.request_counts == {"create": 1, "verify": 1, "inquiry": 1}
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 
 async def test_check_flood_over_many_pages_costs_one_check_each(shop: Shop) -> None:
     pages = [await shop.start() for _ in range(5)]
-    created = shop.asked
+    created = shop.request_counts
     forged = [forge(page.ref_num, number) for number in range(80) for page in pages]
 
-    payments = await asyncio.gather(*[shop.confirm(one) for one in forged], shop.confirm(shop.pay(pages[3])))
+    payments = await asyncio.gather(*[shop.confirm(callback) for callback in forged], shop.confirm(shop.pay(pages[3])))
 
     assert isinstance(payments[-1].outcome, Verified)
-    assert shop.asked["inquiry"] - created["inquiry"] <= 5
-    assert shop.asked["verify"] == 1
+    assert shop.request_counts["inquiry"] - created["inquiry"] <= 5
+    assert shop.request_counts["verify"] == 1
     assert len(shop.fulfilled) == 1
 
 
@@ -97,13 +97,13 @@ async def test_check_flood_over_many_orders_is_bounded(tmp_path: Path, monkeypat
         pages = [await shop.start(f"o-{number}") for number in range(20)]
         forged = [forge(page.ref_num, n, order_id=page.order_id) for n in range(5) for page in pages]
 
-        await asyncio.gather(*[shop.confirm(one) for one in forged])
+        await asyncio.gather(*[shop.confirm(callback) for callback in forged])
 
         assert most == 3
-        assert shop.asked == {"create": 20, "verify": 20, "inquiry": 20}
+        assert shop.request_counts == {"create": 20, "verify": 20, "inquiry": 20}
 
 
-async def test_check_leaves_nothing_behind(shop: Shop) -> None:
+async def test_check_leaves_no_queue_behind(shop: Shop) -> None:
     payments = shop.paystar.payments
     pages = [await shop.start(f"o-{number}") for number in range(5)]
     tasks = [
@@ -116,24 +116,24 @@ async def test_check_leaves_nothing_behind(shop: Shop) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await shop.paystar.aclose()
 
-    assert [len(one) for one in payments._checks.values()] in ([], [0])  # pyright: ignore[reportPrivateUsage]
+    assert [len(payment) for payment in payments._checks.values()] in ([], [0])  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("endpoint", ["verify", "inquiry"])
-async def test_check_honest_behind_forged_is_verified(tmp_path: Path, endpoint: str) -> None:
-    """The gateway answered the forged check before the payer paid: that says nothing of the honest callback."""
+async def test_check_genuine_behind_forged_is_verified(tmp_path: Path, endpoint: str) -> None:
+    """The gateway answered the forged check before the payer paid: that does not hold for the genuine callback."""
     gate = Gate(endpoint)
     async with open_shop(tmp_path / "p.db", max_retries=0, middleware=[gate]) as shop:
         started = await shop.start()
         forged = [asyncio.create_task(shop.confirm(forge(started.ref_num)))]
         await gate.entered.wait()
         real = shop.pay(started)
-        honest = [asyncio.create_task(shop.confirm(real)) for _ in range(3)]
+        genuine = [asyncio.create_task(shop.confirm(real)) for _ in range(3)]
         forged += [asyncio.create_task(shop.confirm(forge(started.ref_num, number))) for number in range(50)]
         await settled()
         gate.open.set()
 
-        payments = await asyncio.gather(*honest)
+        payments = await asyncio.gather(*genuine)
         await asyncio.gather(*forged)
 
         for payment in payments:
@@ -143,11 +143,11 @@ async def test_check_honest_behind_forged_is_verified(tmp_path: Path, endpoint: 
                 hashed_card_number=real.hashed_card_number,
             )
         assert len(shop.fulfilled) == 1
-        assert shop.asked["verify"] <= 2
+        assert shop.request_counts["verify"] <= 2
 
 
-async def test_check_honest_with_own_receipt_is_verified(tmp_path: Path) -> None:
-    """The inquiry names no card: what the gateway refuses of a forged receipt is not told of the honest one."""
+async def test_check_genuine_with_own_receipt_is_verified(tmp_path: Path) -> None:
+    """The inquiry names no card: a refusal of a forged receipt does not hold for the genuine callback."""
 
     async def nameless(request: Any, next: Any) -> Any:  # noqa: A002
         response = await next(request)
@@ -160,13 +160,15 @@ async def test_check_honest_with_own_receipt_is_verified(tmp_path: Path) -> None
         real = shop.pay(started)
         forged = [forge(started.ref_num, number % 2) for number in range(20)]
 
-        *lies, honest = await asyncio.gather(*[shop.confirm(one) for one in (*forged, real)], return_exceptions=True)
+        *refusals, genuine = await asyncio.gather(
+            *[shop.confirm(callback) for callback in (*forged, real)], return_exceptions=True
+        )
 
-        assert isinstance(honest, Payment)
-        assert isinstance(honest.outcome, Verified)
-        assert honest.outcome.tracking_code == real.tracking_code
-        assert {type(one) for one in lies} == {InvalidRequest}
-        assert shop.asked["verify"] == 3
+        assert isinstance(genuine, Payment)
+        assert isinstance(genuine.outcome, Verified)
+        assert genuine.outcome.tracking_code == real.tracking_code
+        assert {type(error) for error in refusals} == {InvalidRequest}
+        assert shop.request_counts["verify"] == 3
 
 
 async def test_check_error_is_shared(shop: Shop) -> None:
@@ -178,9 +180,9 @@ async def test_check_error_is_shared(shop: Shop) -> None:
         *[shop.confirm(forge(started.ref_num, number)) for number in range(50)], return_exceptions=True
     )
 
-    assert {type(one) for one in errors} == {Unauthenticated}
-    assert len({id(one) for one in errors}) == 50
-    assert shop.asked["verify"] == 1
+    assert {type(error) for error in errors} == {Unauthenticated}
+    assert len({id(error) for error in errors}) == 50
+    assert shop.request_counts["verify"] == 1
 
 
 async def test_check_cancelled_leader_serves_the_others(tmp_path: Path) -> None:
@@ -195,11 +197,11 @@ async def test_check_cancelled_leader_serves_the_others(tmp_path: Path) -> None:
         leader.cancel()
         gate.open.set()
 
-        assert [type(one.outcome) for one in await asyncio.gather(*others)] == [Verified] * 3
-        assert shop.asked["verify"] == 1
+        assert [type(worker.outcome) for worker in await asyncio.gather(*others)] == [Verified] * 3
+        assert shop.request_counts["verify"] == 1
 
 
-async def test_check_own_store_flood_costs_one_check(shop: Shop) -> None:
+async def test_check_caller_order_flood_costs_one_check(shop: Shop) -> None:
     created = await shop.paystar.gateway.create(amount=AMOUNT, order_id="own", callback="https://shop.example/back")
     forged = forge(created.ref_num, order_id="own")
     confirm = shop.paystar.payments.confirm
@@ -207,10 +209,10 @@ async def test_check_own_store_flood_costs_one_check(shop: Shop) -> None:
     payments = await asyncio.gather(*[confirm(forged, amount=AMOUNT, order_id="own") for _ in range(100)])
 
     assert len({payment.outcome for payment in payments}) == 1
-    assert shop.asked["verify"] == 1
+    assert shop.request_counts["verify"] == 1
     real = Callback.parse(shop.sandbox.pay(created.token))
-    honest = await asyncio.gather(*[confirm(real, amount=AMOUNT, order_id="own") for _ in range(3)])
-    assert {type(one.outcome) for one in honest} == {Verified}
+    genuine = await asyncio.gather(*[confirm(real, amount=AMOUNT, order_id="own") for _ in range(3)])
+    assert {type(payment.outcome) for payment in genuine} == {Verified}
 
 
 def test_result_serves_only_earlier_and_alike_callbacks() -> None:
@@ -232,7 +234,7 @@ def test_result_serves_only_earlier_and_alike_callbacks() -> None:
     assert failed.serves(other, 5)
 
 
-def test_arrive_keeps_results_until_the_last_has_left() -> None:
+def test_arrive_keeps_results_until_last_callback_left() -> None:
     checks = OrderChecks()
 
     with checks.arrive("o-1") as first, checks.arrive("o-2") as other:

@@ -1,4 +1,4 @@
-"""Whatever happens, in whatever order: nothing is fulfilled that is not ours, nothing twice, and nothing stays open."""
+"""A state machine of the payment flows: no order is fulfilled unpaid or twice, and none stays open."""
 
 import asyncio
 from typing import Any
@@ -10,18 +10,18 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from paystar_async import Callback
 from paystar_async.models.gateway import GatewayStatus
 from paystar_async.payments.models import ORDER_LIFETIME_SECONDS, OrderStatus
-from tests.payments.model import AMOUNT, TROUBLES, Money, Worker, World
+from tests.payments.model import AMOUNT, FAULTS, BankPayment, Worker, World
 
 WORKERS = 2
 ORDERS = st.sampled_from(["o-1", "o-1", "o-2"])
-WHO = st.integers(0, WORKERS - 1)
-ANY = st.integers(0, 30)
-TURNS = st.one_of(st.just([0] * 60), st.lists(st.integers(0, 5), max_size=30))
-"""Who goes on, one after the other; often everybody, so that much happens, and often not."""
+WORKER_NUMBERS = st.integers(0, WORKERS - 1)
+INDEXES = st.integers(0, 30)
+STEPS = st.one_of(st.just([0] * 60), st.lists(st.integers(0, 5), max_size=30))
+"""The order of the workers' steps; often enough for all of them to finish, and often not."""
 
 
 class Shop(RuleBasedStateMachine):
-    """Two workers, a few orders, payers who do as they like."""
+    """Two workers, a few orders, and payers in any order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,7 +29,7 @@ class Shop(RuleBasedStateMachine):
         self.world = World()
         self.workers: list[Worker] = []
 
-    # --- how it moves ---------------------------------------------------------------------------------------------
+    # --- scheduling -----------------------------------------------------------------------------------------------
 
     def _settle(self) -> None:
         async def rounds() -> None:
@@ -38,19 +38,19 @@ class Shop(RuleBasedStateMachine):
 
         self.loop.run_until_complete(rounds())
 
-    def _do(self, who: int, turns: list[int], what: str, *args: Any, **options: Any) -> None:
+    def _do(self, worker_number: int, steps: list[int], what: str, *args: Any, **options: Any) -> None:
         async def begin() -> None:
-            worker = self.workers[who]
-            worker.do(getattr(worker.payments, what)(*args, **options))
+            worker = self.workers[worker_number]
+            worker.start(getattr(worker.payments, what)(*args, **options))
 
         self.loop.run_until_complete(begin())
         self._settle()
-        self._take(turns)
+        self._run_steps(steps)
 
-    def _take(self, turns: list[int]) -> None:
-        for which in turns:
+    def _run_steps(self, steps: list[int]) -> None:
+        for index in steps:
             if self.world.waiting:
-                _, future = self.world.waiting.pop(which % len(self.world.waiting))
+                _, future = self.world.waiting.pop(index % len(self.world.waiting))
                 if not future.done():
                     future.set_result(None)
                 self._settle()
@@ -59,117 +59,127 @@ class Shop(RuleBasedStateMachine):
         for _ in range(300):
             if not self.world.waiting:
                 break
-            self._take([0])
+            self._run_steps([0])
 
-    @initialize(payments=st.lists(ORDERS, min_size=1, max_size=4), fails=st.booleans())
-    def open(self, payments: list[str], fails: bool) -> None:
-        self.workers = [Worker(self.world, name, handler_fails=fails) for name in range(WORKERS)]
+    @initialize(payments=st.lists(ORDERS, min_size=1, max_size=4), handler_fails=st.booleans())
+    def open(self, payments: list[str], handler_fails: bool) -> None:
+        self.workers = [Worker(self.world, name, handler_fails=handler_fails) for name in range(WORKERS)]
         for order_id in payments:
-            self.the_payer_goes_to_pay(0, order_id, [])
+            self.start_payment(0, order_id, [])
             self._finish()
 
     @precondition(lambda self: self.world.waiting)
-    @rule(turns=TURNS)
-    def time_goes_on_within_a_moment(self, turns: list[int]) -> None:
-        self._take(turns)
+    @rule(steps=STEPS)
+    def run_some_steps(self, steps: list[int]) -> None:
+        self._run_steps(steps)
 
     @precondition(lambda self: self.world.waiting)
     @rule()
-    def everybody_finishes(self) -> None:
+    def finish_all_calls(self) -> None:
         self._finish()
 
-    # --- what happens ---------------------------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------------------------
 
-    @rule(who=WHO, order_id=ORDERS, turns=TURNS)
-    def the_payer_goes_to_pay(self, who: int, order_id: str, turns: list[int]) -> None:
-        self._do(who, turns, "start", amount=AMOUNT, order_id=order_id, callback="https://shop.example/back")
+    @rule(worker_number=WORKER_NUMBERS, order_id=ORDERS, steps=STEPS)
+    def start_payment(self, worker_number: int, order_id: str, steps: list[int]) -> None:
+        self._do(worker_number, steps, "start", amount=AMOUNT, order_id=order_id, callback="https://shop.example/back")
 
-    def _open(self) -> list[Money]:
-        known = {one.ref_num for order in self.world.orders.values() for one in order.attempts}
-        return [one for one in self.world.money.values() if one.status == GatewayStatus.INIT and one.ref_num in known]
+    def _open(self) -> list[BankPayment]:
+        known = {attempt.ref_num for order in self.world.orders.values() for attempt in order.attempts}
+        return [
+            payment
+            for payment in self.world.money.values()
+            if payment.status == GatewayStatus.INIT and payment.ref_num in known
+        ]
 
     @precondition(lambda self: self._open())
-    @rule(which=ANY, choice=st.sampled_from(["pay", "pay", "pay", "pay", "cancel", "fail"]))
-    def the_payer_chooses(self, which: int, choice: str) -> None:
-        one = self._open()[which % len(self._open())]
+    @rule(index=INDEXES, choice=st.sampled_from(["pay", "pay", "pay", "pay", "cancel", "fail"]))
+    def payer_chooses(self, index: int, choice: str) -> None:
+        payment = self._open()[index % len(self._open())]
         statuses = {"pay": GatewayStatus.UNVERIFIED, "cancel": GatewayStatus.CANCELLED, "fail": GatewayStatus.FAILED}
-        one.status = statuses[choice]
-        one.paid_at = self.world.clock.time() if choice == "pay" else 0.0
+        payment.status = statuses[choice]
+        payment.paid_at = self.world.clock.time() if choice == "pay" else 0.0
 
     @precondition(lambda self: self.world.money)
-    @rule(who=WHO, which=ANY, turns=TURNS)
-    def the_payer_comes_back(self, who: int, which: int, turns: list[int]) -> None:
-        one = list(self.world.money.values())[which % len(self.world.money)]
-        self._do(who, turns, "confirm", callback_of(one))
+    @rule(worker_number=WORKER_NUMBERS, index=INDEXES, steps=STEPS)
+    def payer_returns(self, worker_number: int, index: int, steps: list[int]) -> None:
+        payment = list(self.world.money.values())[index % len(self.world.money)]
+        self._do(worker_number, steps, "confirm", callback_of(payment))
 
-    @precondition(lambda self: any(len(one.attempts) > 1 for one in self.world.orders.values()))
-    @rule(which=ANY, turns=TURNS)
-    def every_page_of_an_order_is_paid_at_once(self, which: int, turns: list[int]) -> None:
-        orders = [one for one in self.world.orders.values() if len(one.attempts) > 1]
-        for who, attempt in enumerate(orders[which % len(orders)].attempts):
-            one = self.world.money[attempt.ref_num]
-            if one.status == GatewayStatus.INIT:
-                one.status, one.paid_at = GatewayStatus.UNVERIFIED, self.world.clock.time()
-            self._do(who % WORKERS, [], "confirm", callback_of(one))
-        self._take(turns)
+    @precondition(lambda self: any(len(order.attempts) > 1 for order in self.world.orders.values()))
+    @rule(index=INDEXES, steps=STEPS)
+    def pay_every_page_of_an_order(self, index: int, steps: list[int]) -> None:
+        orders = [order for order in self.world.orders.values() if len(order.attempts) > 1]
+        for worker_number, attempt in enumerate(orders[index % len(orders)].attempts):
+            payment = self.world.money[attempt.ref_num]
+            if payment.status == GatewayStatus.INIT:
+                payment.status, payment.paid_at = GatewayStatus.UNVERIFIED, self.world.clock.time()
+            self._do(worker_number % WORKERS, [], "confirm", callback_of(payment))
+        self._run_steps(steps)
 
     @precondition(lambda self: self.world.money)
-    @rule(who=WHO, which=ANY, order_id=ORDERS, status=st.sampled_from(["1", "1", "-98", "-9"]), turns=TURNS)
-    def somebody_makes_up_a_callback(self, who: int, which: int, order_id: str, status: str, turns: list[int]) -> None:
-        one = list(self.world.money.values())[which % len(self.world.money)]
-        made_up = Callback(
+    @rule(
+        worker_number=WORKER_NUMBERS,
+        index=INDEXES,
+        order_id=ORDERS,
+        status=st.sampled_from(["1", "1", "-98", "-9"]),
+        steps=STEPS,
+    )
+    def forge_callback(self, worker_number: int, index: int, order_id: str, status: str, steps: list[int]) -> None:
+        payment = list(self.world.money.values())[index % len(self.world.money)]
+        forged = Callback(
             status=status,
-            order_id=one.order_id if which % 3 else order_id,
-            ref_num=one.ref_num,
+            order_id=payment.order_id if index % 3 else order_id,
+            ref_num=payment.ref_num,
             card_number="111111******1111",
-            tracking_code="made up",
+            tracking_code="forged",
         )
-        self._do(who, turns, "confirm", made_up)
+        self._do(worker_number, steps, "confirm", forged)
 
-    @rule(who=WHO, turns=TURNS)
-    def the_sweeper_comes_by(self, who: int, turns: list[int]) -> None:
-        self._do(who, turns, "sweep")
+    @rule(worker_number=WORKER_NUMBERS, steps=STEPS)
+    def sweep(self, worker_number: int, steps: list[int]) -> None:
+        self._do(worker_number, steps, "sweep")
 
     @rule(seconds=st.sampled_from([1.0, 20.0, 70.0, 130.0, 300.0, 580.0, 1000.0]))
-    def time_passes(self, seconds: float) -> None:
+    def advance_time(self, seconds: float) -> None:
         self.world.advance(seconds)
 
-    @rule(troubles=st.lists(st.sampled_from(TROUBLES), max_size=6))
-    def the_network_has_its_day(self, troubles: list[Any]) -> None:
-        self.world.troubles = troubles
+    @rule(faults=st.lists(st.sampled_from(FAULTS), max_size=6))
+    def set_faults(self, faults: list[Any]) -> None:
+        self.world.faults = faults
 
-    @precondition(lambda self: self.world.under_way)
-    @rule(which=ANY)
-    def a_late_verify_arrives(self, which: int) -> None:
-        self.world.arrive(self.world.under_way[which % len(self.world.under_way)])
+    @precondition(lambda self: self.world.in_flight)
+    @rule(index=INDEXES)
+    def late_verify_arrives(self, index: int) -> None:
+        self.world.arrive(self.world.in_flight[index % len(self.world.in_flight)])
 
-    @rule(who=WHO, fails=st.booleans())
-    def a_worker_dies_and_another_starts(self, who: int, fails: bool) -> None:
-        self.workers[who].die()
+    @rule(worker_number=WORKER_NUMBERS, handler_fails=st.booleans())
+    def replace_worker(self, worker_number: int, handler_fails: bool) -> None:
+        self.workers[worker_number].kill()
         self._settle()
-        self.workers[who] = Worker(self.world, who, handler_fails=fails)
+        self.workers[worker_number] = Worker(self.world, worker_number, handler_fails=handler_fails)
 
-    # --- what holds -----------------------------------------------------------------------------------------------
+    # --- invariants -----------------------------------------------------------------------------------------------
 
     @invariant()
-    def nothing_is_fulfilled_that_is_not_ours(self) -> None:
-        for order_id, refs in self.world.told.items():
+    def only_paid_orders_are_fulfilled(self) -> None:
+        for order_id, refs in self.world.notified.items():
             for ref_num in refs:
-                one = self.world.money[ref_num]
-                assert one.captured, "fulfilled without a verify that was carried out"
-                assert one.order_id == order_id, "fulfilled with another order's payment"
-                assert one.amount == self.world.orders[order_id].amount, "fulfilled for another amount"
+                payment = self.world.money[ref_num]
+                assert payment.captured, "fulfilled without an executed verify"
+                assert payment.order_id == order_id, "fulfilled with another order's payment"
+                assert payment.amount == self.world.orders[order_id].amount, "fulfilled for another amount"
 
     @invariant()
-    def nothing_is_fulfilled_twice(self) -> None:
-        assert all(len(set(refs)) == 1 for refs in self.world.told.values()), "two payments fulfilled for one order"
-        assert all(count == 1 for count in self.world.flips.values()), "an order became verified twice"
-        captured = [one.order_id for one in self.world.money.values() if one.captured]
+    def no_order_is_fulfilled_twice(self) -> None:
+        assert all(len(set(refs)) == 1 for refs in self.world.notified.values()), "two payments fulfilled for one order"
+        assert all(count == 1 for count in self.world.times_verified.values()), "an order became verified twice"
+        captured = [payment.order_id for payment in self.world.money.values() if payment.captured]
         assert len(captured) == len(set(captured)), "an order was paid twice"
 
     @invariant()
-    def nobody_hears_an_error_of_ours(self) -> None:
-        assert not self.world.wrong
+    def no_unexpected_error_is_raised(self) -> None:
+        assert not self.world.errors
 
     def teardown(self) -> None:
         try:
@@ -177,50 +187,56 @@ class Shop(RuleBasedStateMachine):
                 self._end()
         finally:
             for worker in self.workers:
-                worker.die()
+                worker.kill()
             self._settle()
             self.loop.close()
 
     def _end(self) -> None:
-        """Everything is well again: what is left open is decided by the sweeper alone."""
-        self.world.free = True
+        """Remove all faults: the sweeper alone decides the open orders."""
+        self.world.unscheduled = True
         for _, future in self.world.waiting:
             if not future.done():
                 future.set_result(None)
         self.world.waiting.clear()
-        self.world.troubles.clear()
+        self.world.faults.clear()
         self.workers[0].handler_fails = False
         for _ in range(int((ORDER_LIFETIME_SECONDS + 3600) / 60)):
             self.loop.run_until_complete(self.workers[0].payments.sweep())
             self.world.advance(60)
-            if all(one.next_check_at is None for one in self.world.orders.values()):
+            if all(order.next_check_at is None for order in self.world.orders.values()):
                 break
-        self.nothing_is_fulfilled_that_is_not_ours()
-        self.nothing_is_fulfilled_twice()
-        self.nobody_hears_an_error_of_ours()
+        self.only_paid_orders_are_fulfilled()
+        self.no_order_is_fulfilled_twice()
+        self.no_unexpected_error_is_raised()
         for order in self.world.orders.values():
             assert order.next_check_at is None, "an order is left open"
-            ours = [one.ref_num for one in self.world.money.values() if one.order_id == order.order_id and one.captured]
-            assert self.world.told[order.order_id][:1] == ours, "what was taken was not fulfilled, or nothing was taken"
-            assert (order.state is OrderStatus.VERIFIED) == bool(ours)
-            for one in order.attempts:
-                paid = self.world.money[one.ref_num].paid_at > 0
+            captured = [
+                payment.ref_num
+                for payment in self.world.money.values()
+                if payment.order_id == order.order_id and payment.captured
+            ]
+            assert self.world.notified[order.order_id][:1] == captured, (
+                "a captured payment was not fulfilled, or none was captured"
+            )
+            assert (order.state is OrderStatus.VERIFIED) == bool(captured)
+            for attempt in order.attempts:
+                paid = self.world.money[attempt.ref_num].paid_at > 0
                 if paid and order.verified is None:
-                    assert one.state is OrderStatus.EXPIRED, "a paid order is neither verified nor expired"
-                    assert one.reason
+                    assert attempt.state is OrderStatus.EXPIRED, "a paid order is neither verified nor expired"
+                    assert attempt.reason
 
 
-def callback_of(one: Money) -> Callback:
-    """What the gateway sends the payer back with."""
-    if one.paid_at:
+def callback_of(payment: BankPayment) -> Callback:
+    """Return the callback of a payment."""
+    if payment.paid_at:
         return Callback(
             status="1",
-            order_id=one.order_id,
-            ref_num=one.ref_num,
-            card_number=one.card,
-            tracking_code=one.tracking_code,
+            order_id=payment.order_id,
+            ref_num=payment.ref_num,
+            card_number=payment.card,
+            tracking_code=payment.tracking_code,
         )
-    return Callback(status="-98", order_id=one.order_id, ref_num=one.ref_num)
+    return Callback(status="-98", order_id=payment.order_id, ref_num=payment.ref_num)
 
 
 TestShop = Shop.TestCase

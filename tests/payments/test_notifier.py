@@ -1,4 +1,4 @@
-"""Handlers have their time, and none of them keeps another payment waiting."""
+"""Handlers have a timeout, and none keeps another payment waiting."""
 
 import asyncio
 import threading
@@ -13,8 +13,7 @@ from paystar_async.payments import Payment, Verified
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.notifier import MIN_LEASE_SECONDS
 from paystar_async.payments.order_store import OrderStore
-from tests.payments.shop import Shop, open_shop
-from tests.payments.test_sweep import until
+from tests.payments.shop import Shop, open_shop, wait_until
 from tests.support import RunningClock
 
 PREFIX = "paystar_async.payments.notifier"
@@ -47,14 +46,14 @@ async def test_on_verified_hanging_handler_blocks_no_sweep(shop: Shop) -> None:
     clock.jump(shop.clock.time() - clock.time())
     async with worker:
         task = asyncio.create_task(worker.payments.run(every=30))
-        await until(lambda: hanging.called == ["hangs"])
+        await wait_until(lambda: hanging.called == ["hangs"])
         for number in range(3):
             shop.pay(await shop.start(f"o-{number}"))
-        await until(lambda: clock.sleepers == 1)
+        await wait_until(lambda: clock.sleepers == 1)
         shop.clock.advance(60)
         clock.jump(60)
         clock.advance(30)
-        await until(lambda: len(hanging.called) == 4)
+        await wait_until(lambda: len(hanging.called) == 4)
         assert hanging.cancelled == 0
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
@@ -69,7 +68,7 @@ async def test_on_verified_hanging_handler_blocks_no_confirm(shop: Shop) -> None
     hanging = Hanging()
     shop.paystar.payments.on_verified(hanging, timeout=0.2)
     slow = asyncio.create_task(shop.confirm(shop.pay(await shop.start("hangs"))))
-    await until(lambda: hanging.called == ["hangs"])
+    await wait_until(lambda: hanging.called == ["hangs"])
 
     quick = await shop.confirm(shop.pay(await shop.start("o-1")))
 
@@ -91,15 +90,15 @@ async def test_on_verified_past_timeout_is_cancelled_and_called_again(
     assert "took more than 0.05 s" in caplog.text
     order = await shop.order("hangs")
     assert (order.notified_at, order.notify_attempts, hanging.cancelled) == (None, 1, 1)
-    await shop.pass_by(59)
+    await shop.advance(59)
     assert len(hanging.called) == 1
     hanging.order_id = ""
-    await shop.pass_by(15)
+    await shop.advance(15)
     assert hanging.called == ["hangs"] * 2
     assert (await shop.order("hangs")).notified_at is not None
 
 
-async def test_on_verified_hanging_handler_leaves_the_others_their_call(shop: Shop) -> None:
+async def test_on_verified_hanging_handler_leaves_other_handlers(shop: Shop) -> None:
     shop.paystar.payments.on_verified(Hanging(), timeout=0.05)
 
     payment = await shop.confirm(shop.pay(await shop.start("hangs")))
@@ -139,7 +138,7 @@ async def test_on_verified_plain_function_blocks_no_loop(shop: Shop, caplog: pyt
 
     try:
         blocked = asyncio.create_task(shop.confirm(shop.pay(await shop.start("blocks"))))
-        await until(lambda: called == ["blocks"])
+        await wait_until(lambda: called == ["blocks"])
 
         assert isinstance((await shop.confirm(shop.pay(await shop.start("o-1")))).outcome, Verified)
         assert isinstance((await blocked).outcome, Verified)
@@ -164,32 +163,35 @@ async def test_on_verified_plain_function_may_return_an_awaitable(shop: Shop) ->
 
 async def test_on_verified_runs_a_bounded_number_at_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
-    running, most, called = 0, 0, list[str]()
+    running, max_running, called, both_run = 0, 0, list[str](), asyncio.Event()
     async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
 
         @shop.paystar.payments.on_verified
         async def count(payment: Payment) -> None:
-            nonlocal running, most
-            running, most = running + 1, max(most, running + 1)
-            await anyio.sleep(0.005)
+            nonlocal running, max_running
+            running, max_running = running + 1, max(max_running, running + 1)
+            if running == 2 and not both_run.is_set():
+                await anyio.sleep(0.05)  # long enough for a third call, if the bound did not hold
+                both_run.set()
+            await both_run.wait()
             running -= 1
             called.append(payment.id)
 
         callbacks = [shop.pay(await shop.start(f"o-{number}")) for number in range(8)]
-        payments = await asyncio.gather(*[shop.confirm(one) for one in callbacks])
+        payments = await asyncio.gather(*[shop.confirm(callback) for callback in callbacks])
 
-        assert most == 2
-        assert sorted(called) == sorted(one.id for one in payments)
+        assert max_running == 2
+        assert sorted(called) == sorted(payment.id for payment in payments)
         assert sorted(shop.fulfilled) == sorted(called)
 
 
-async def test_sweep_without_room_leaves_notifications_due(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sweep_without_free_slot_leaves_notifications_due(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """A backlog behind handlers that hang stays in the store, and takes no memory."""
     monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
-    deaf = shop.worker(max_retries=0)
+    without_handler = shop.worker(max_retries=0)
     for number in range(5):
-        await deaf.payments.confirm(shop.pay(await shop.start(f"o-{number}")))
-    await deaf.aclose()
+        await without_handler.payments.confirm(shop.pay(await shop.start(f"o-{number}")))
+    await without_handler.aclose()
     clock, entered = RunningClock(), list[str]()
     clock.jump(shop.clock.time() - clock.time())
     worker = shop.worker(clock=clock, max_retries=0)
@@ -201,19 +203,19 @@ async def test_sweep_without_room_leaves_notifications_due(shop: Shop, monkeypat
 
     async with worker:
         task = asyncio.create_task(worker.payments.run(every=3600))
-        await until(lambda: clock.sleepers == 1 and len(entered) == 2)
+        await wait_until(lambda: clock.sleepers == 1 and len(entered) == 2)
         orders = [await shop.order(f"o-{number}") for number in range(5)]
-        assert sum(one.notify_at <= clock.time() for one in orders) == 3
+        assert sum(order.notify_at <= clock.time() for order in orders) == 3
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_sweep_waits_for_all_notifications(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
-    deaf = shop.worker(max_retries=0)
+    without_handler = shop.worker(max_retries=0)
     for number in range(5):
-        await deaf.payments.confirm(shop.pay(await shop.start(f"o-{number}")))
-    await deaf.aclose()
+        await without_handler.payments.confirm(shop.pay(await shop.start(f"o-{number}")))
+    await without_handler.aclose()
     worker, done = shop.worker(max_retries=0), list[str]()
 
     @worker.payments.on_verified
@@ -227,7 +229,7 @@ async def test_sweep_waits_for_all_notifications(shop: Shop, monkeypatch: pytest
         assert len(set(done)) == len(done) == 5
 
 
-async def test_notify_skips_what_another_process_has_leased(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_notify_skips_lease_of_other_process(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notification that waited for room longer than its lease is another process's by then."""
     monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 1)
     async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
@@ -239,7 +241,7 @@ async def test_notify_skips_what_another_process_has_leased(tmp_path: Any, monke
             await go_on.wait()
 
         first = asyncio.create_task(shop.confirm(shop.pay(await shop.start("o-1"))))
-        await until(lambda: called == ["o-1"])
+        await wait_until(lambda: called == ["o-1"])
         second = asyncio.create_task(shop.confirm(shop.pay(await shop.start("o-2"))))
         while (await shop.order("o-2")).verified is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
@@ -260,25 +262,23 @@ async def test_notify_skips_what_another_process_has_leased(tmp_path: Any, monke
         assert "o-2" in heard
 
 
-async def test_aclose_cancels_a_hanging_handler_and_it_is_called_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_aclose_cancels_hanging_handler_for_later(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
     worker, hanging = shop.worker(max_retries=0), Hanging()
     worker.payments.on_verified(hanging)
     task = asyncio.create_task(worker.payments.confirm(shop.pay(await shop.start("hangs"))))
-    await until(lambda: hanging.called == ["hangs"])
+    await wait_until(lambda: hanging.called == ["hangs"])
 
     with anyio.fail_after(5):
         await worker.aclose()
 
     assert hanging.cancelled == 1
     assert isinstance((await task).outcome, Verified)
-    await shop.pass_by(75)
+    await shop.advance(75)
     assert len(shop.fulfilled) == 1
 
 
-async def test_aclose_leaves_a_handler_that_cannot_be_cancelled(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_aclose_leaves_uncancellable_handler(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
     monkeypatch.setattr("paystar_async.session.GOODBYE_SECONDS", 0.05)
     worker, release, entered = shop.worker(max_retries=0), asyncio.Event(), asyncio.Event()
@@ -300,12 +300,12 @@ async def test_aclose_leaves_a_handler_that_cannot_be_cancelled(shop: Shop, monk
     assert isinstance((await task).outcome, Verified)
 
 
-async def test_sweep_cancels_what_is_overdue_by_the_clients_clock(shop: Shop) -> None:
+async def test_sweep_cancels_handler_overdue_by_client_clock(shop: Shop) -> None:
     """A test of the shop's own moves the clock by hand, and need not wait a minute."""
     hanging = Hanging()
     shop.paystar.payments.on_verified(hanging)
     task = asyncio.create_task(shop.confirm(shop.pay(await shop.start("hangs"))))
-    await until(lambda: hanging.called == ["hangs"])
+    await wait_until(lambda: hanging.called == ["hangs"])
 
     shop.clock.advance(59)
     await shop.paystar.payments.sweep()
@@ -318,10 +318,10 @@ async def test_sweep_cancels_what_is_overdue_by_the_clients_clock(shop: Shop) ->
     assert (await shop.order("hangs")).notify_at == shop.clock.time() + 60
 
 
-async def test_notify_store_failure_leaves_the_payment_verified(
+async def test_notify_store_failure_leaves_payment_verified(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """That it was told cannot be stored: the payer is verified all the same, and it is told again."""
+    """The notification cannot be recorded: the payment is verified all the same, and notified again."""
     put = OrderStore.update
 
     async def full(store: OrderStore, before: Any, after: Any) -> Any:
@@ -336,7 +336,7 @@ async def test_notify_store_failure_leaves_the_payment_verified(
     assert isinstance(payment.outcome, Verified)
     assert "the disk is full" in caplog.text
     assert (await shop.order()).state is OrderStatus.VERIFIED
-    await shop.pass_by(MIN_LEASE_SECONDS + 15)
+    await shop.advance(MIN_LEASE_SECONDS + 15)
     assert shop.fulfilled == [payment.id] * 2
 
 
@@ -357,7 +357,7 @@ async def test_on_verified_lease_outlasts_the_timeout(shop: Shop) -> None:
     await worker.aclose()
 
 
-async def test_on_verified_is_a_decorator_with_and_without_timeout(shop: Shop) -> None:
+async def test_on_verified_decorates_with_and_without_timeout(shop: Shop) -> None:
     called: list[str] = []
 
     @shop.paystar.payments.on_verified

@@ -12,31 +12,29 @@ from tests.payments.shop import Shop
 from tests.support import settled
 
 
-async def test_it_is_told_before_confirm_returns(shop: Shop) -> None:
-    told: list[Payment] = []
+async def test_on_verified_is_called_before_confirm_returns(shop: Shop) -> None:
+    notified: list[Payment] = []
 
     @shop.paystar.payments.on_verified
     def plain(payment: Payment) -> None:
-        told.append(payment)
+        notified.append(payment)
 
     payment = await shop.confirm(shop.pay(await shop.start()))
 
-    assert told == [payment]
+    assert notified == [payment]
     assert payment.id == f"o-1:{payment.ref_num}"
     assert shop.fulfilled == [payment.id]
     assert plain(payment) is None
 
 
-async def test_only_verified_payments_are_told(shop: Shop) -> None:
+async def test_on_verified_other_outcomes_are_not_notified(shop: Shop) -> None:
     for choice in ("cancel", "fail", "expire"):
         await shop.confirm(shop.pay(await shop.start(choice), choice))
 
     assert shop.fulfilled == []
 
 
-async def test_a_handler_that_fails_is_told_again_and_confirm_goes_on(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_on_verified_failed_handler_is_called_again(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     troubles = [RuntimeError("a"), RuntimeError("b")]
 
     @shop.paystar.payments.on_verified
@@ -49,15 +47,15 @@ async def test_a_handler_that_fails_is_told_again_and_confirm_goes_on(
     assert isinstance(payment.outcome, Verified)
     assert "on_verified raised" in caplog.text
     assert shop.fulfilled == [payment.id]
-    assert await shop.pass_by(59) == []
+    assert await shop.advance(59) == []
     assert shop.fulfilled == [payment.id]
-    await shop.pass_by(300)
+    await shop.advance(300)
     assert shop.fulfilled == [payment.id] * 3
-    await shop.pass_by(7200)
+    await shop.advance(7200)
     assert shop.fulfilled == [payment.id] * 3
 
 
-async def test_what_a_process_did_not_live_to_tell_another_one_tells(shop: Shop) -> None:
+async def test_on_verified_dead_process_is_replaced(shop: Shop) -> None:
     dying = shop.worker()
 
     @dying.payments.on_verified
@@ -71,38 +69,38 @@ async def test_what_a_process_did_not_live_to_tell_another_one_tells(shop: Shop)
 
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
     assert shop.fulfilled == []
-    await shop.pass_by(240)
+    await shop.advance(240)
     assert len(shop.fulfilled) == 1
     task.cancel()
     for job in asyncio.all_tasks() - {asyncio.current_task()}:
         job.cancel()
 
 
-async def test_a_payment_verified_where_nobody_listens_is_told_where_somebody_does(shop: Shop) -> None:
+async def test_on_verified_without_handler_is_left_to_other_process(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
-    deaf = shop.worker()
-    payment = await deaf.payments.confirm(callback)
-    assert await deaf.payments.sweep() == []
+    without_handler = shop.worker()
+    payment = await without_handler.payments.confirm(callback)
+    assert await without_handler.payments.sweep() == []
     assert shop.fulfilled == []
 
-    await shop.pass_by(15)
+    await shop.advance(15)
 
     assert shop.fulfilled == [payment.id]
-    await deaf.aclose()
+    await without_handler.aclose()
 
 
-async def test_a_replayed_callback_tells_what_was_not_told(shop: Shop) -> None:
+async def test_on_verified_replayed_callback_notifies(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
-    deaf = shop.worker()
-    await deaf.payments.confirm(callback)
+    without_handler = shop.worker()
+    await without_handler.payments.confirm(callback)
 
     await asyncio.gather(*[shop.confirm(callback) for _ in range(5)])
 
     assert len(shop.fulfilled) == 1
-    await deaf.aclose()
+    await without_handler.aclose()
 
 
-async def test_a_handler_may_ask_about_its_payment(shop: Shop) -> None:
+async def test_on_verified_handler_may_confirm_its_payment(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     seen: list[Any] = []
 
@@ -116,14 +114,14 @@ async def test_a_handler_may_ask_about_its_payment(shop: Shop) -> None:
     assert len(seen) == 1
 
 
-async def test_what_is_no_function_is_refused(shop: Shop) -> None:
+async def test_on_verified_other_than_function_is_refused(shop: Shop) -> None:
     handler: Any = "fulfil"
 
     with pytest.raises(ConfigurationError, match="function"):
         shop.paystar.payments.on_verified(handler)
 
 
-async def test_a_handler_s_error_names_no_card(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_on_verified_handler_error_logs_no_card(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     @shop.paystar.payments.on_verified
     def failing(payment: Payment) -> None:
         raise RuntimeError(f"cannot fulfil {payment}")

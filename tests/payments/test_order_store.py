@@ -1,4 +1,4 @@
-"""One suite for the order store on every database; each test says a thing the flows build on."""
+"""The suite that the order store passes on every database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,22 +13,22 @@ from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired,
 from paystar_async.payments.models import CHECK_SCHEDULE_SECONDS, Order, OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.verification_models import VerificationResult
-from tests.payments.places import PLACES, Place, make_place
+from tests.payments.backends import BACKENDS, Backend, make_backend
 
 AMOUNT = 50_000
 RECEIPT = Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
 
 
-@pytest_asyncio.fixture(params=PLACES)
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    place = make_place(request, tmp_path)
-    yield place
-    await place.aclose()
+@pytest_asyncio.fixture(params=BACKENDS)
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+    backend = make_backend(request, tmp_path)
+    yield backend
+    await backend.aclose()
 
 
 @pytest.fixture
-def store(place: Place) -> OrderStore:
-    return place.store()
+def store(backend: Backend) -> OrderStore:
+    return backend.store()
 
 
 async def change(store: OrderStore, before: Order, after: Order) -> Order:
@@ -44,54 +44,54 @@ async def started(store: OrderStore, order_id: str = "o-1", *refs: str) -> Order
     return order
 
 
-def learnt(order: Order, ref_num: str, finding: VerificationResult) -> Order:
+def apply(order: Order, ref_num: str, finding: VerificationResult) -> Order:
     return order.apply_result(ref_num, finding, scheduled=False, notify_after_seconds=0.0)
 
 
-async def test_what_was_never_stored_is_not_there(store: OrderStore) -> None:
+async def test_find_unknown_order_returns_none(store: OrderStore) -> None:
     assert await store.find("o-1") is None
     assert await store.due_order_ids(OrderStatus.OPEN, 10) == []
 
 
-async def test_an_order_is_stored_once_with_its_first_amount(place: Place, store: OrderStore) -> None:
+async def test_get_or_create_keeps_first_amount(backend: Backend, store: OrderStore) -> None:
     order = await store.get_or_create("o-1", AMOUNT)
     again = await store.get_or_create("o-1", AMOUNT * 10)
 
     assert (order.amount, order.version, order.state, order.attempts) == (AMOUNT, 1, OrderStatus.OPEN, ())
-    assert order.created_at == pytest.approx(place.now(), abs=2)
-    assert order.now == pytest.approx(place.now(), abs=2)
+    assert order.created_at == pytest.approx(backend.now(), abs=2)
+    assert order.now == pytest.approx(backend.now(), abs=2)
     assert evolve(again, now=order.now) == order
 
 
 @pytest.mark.parametrize("order_id", ["1", "ORD-45245", "سفارش ۱۲", "o\"\\'%:;--", "x" * 255])
-async def test_an_order_comes_back_as_it_went(store: OrderStore, order_id: str) -> None:
+async def test_find_returns_order_as_stored(store: OrderStore, order_id: str) -> None:
     order = await started(store, order_id, "ref-1", "ref-2")
     bound = await change(store, order, order.reserve("ref-2"))
 
-    found = await store.find(order_id)
+    stored_order = await store.find(order_id)
 
-    assert found is not None
-    assert evolve(found, now=bound.now) == bound
-    assert [one.ref_num for one in found.attempts] == ["ref-1", "ref-2"]
-    assert found.reserved_ref_num == "ref-2"
-    assert found.attempts[0].next_check_at == found.attempts[0].created_at + CHECK_SCHEDULE_SECONDS[0]
+    assert stored_order is not None
+    assert evolve(stored_order, now=bound.now) == bound
+    assert [attempt.ref_num for attempt in stored_order.attempts] == ["ref-1", "ref-2"]
+    assert stored_order.reserved_ref_num == "ref-2"
+    assert stored_order.attempts[0].next_check_at == stored_order.attempts[0].created_at + CHECK_SCHEDULE_SECONDS[0]
 
 
-async def test_a_verified_order_comes_back_with_its_receipt(store: OrderStore) -> None:
+async def test_find_verified_order_has_receipt(store: OrderStore) -> None:
     order = await started(store, "o-1", "ref-1", "ref-2")
     order = await change(store, order, order.reserve("ref-1"))
-    order = await change(store, order, learnt(order, "ref-1", VerificationResult(outcome=RECEIPT, settled=True)))
+    order = await change(store, order, apply(order, "ref-1", VerificationResult(outcome=RECEIPT, settled=True)))
 
-    found = await store.find("o-1")
+    stored_order = await store.find("o-1")
 
-    assert found is not None
-    assert found.verified == RECEIPT
-    assert found.outcome("ref-1") == RECEIPT
-    assert isinstance(found.outcome("ref-2"), Declined)
-    assert isinstance(found.outcome("ref-3"), Declined)
-    assert [one.next_check_at for one in found.attempts] == [None, None]
+    assert stored_order is not None
+    assert stored_order.verified == RECEIPT
+    assert stored_order.outcome("ref-1") == RECEIPT
+    assert isinstance(stored_order.outcome("ref-2"), Declined)
+    assert isinstance(stored_order.outcome("ref-3"), Declined)
+    assert [attempt.next_check_at for attempt in stored_order.attempts] == [None, None]
     assert await store.due_order_ids(OrderStatus.VERIFIED, 10) == ["o-1"]
-    await change(store, found, found.notified())
+    await change(store, stored_order, stored_order.notified())
     assert await store.due_order_ids(OrderStatus.VERIFIED, 10) == []
 
 
@@ -104,66 +104,66 @@ async def test_a_verified_order_comes_back_with_its_receipt(store: OrderStore) -
         (AmountMismatch(expected=AMOUNT, got=1), OrderStatus.MISMATCH),
     ],
 )
-async def test_what_came_to_nothing_comes_back_with_its_reason(
+async def test_find_ended_order_has_reason(
     store: OrderStore, outcome: Cancelled | Declined | Expired | AmountMismatch, state: OrderStatus
 ) -> None:
     order = await started(store)
     assert isinstance(order.outcome("ref-o-1"), Undecided)
     order = await change(store, order, order.reserve("ref-o-1"))
-    await change(store, order, learnt(order, "ref-o-1", VerificationResult(outcome=outcome, settled=True)))
+    await change(store, order, apply(order, "ref-o-1", VerificationResult(outcome=outcome, settled=True)))
 
-    found = await store.find("o-1")
+    stored_order = await store.find("o-1")
 
-    assert found is not None
-    assert (found.state, found.next_check_at, found.reserved_ref_num) == (state, None, None)
-    assert found.reason == getattr(outcome, "reason", "")
-    assert found.outcome("ref-o-1") == outcome
+    assert stored_order is not None
+    assert (stored_order.state, stored_order.next_check_at, stored_order.reserved_ref_num) == (state, None, None)
+    assert stored_order.reason == getattr(outcome, "reason", "")
+    assert stored_order.outcome("ref-o-1") == outcome
     assert await store.due_order_ids(OrderStatus.OPEN, 10) == []
 
 
-async def test_only_the_latest_version_can_be_changed(store: OrderStore) -> None:
+async def test_update_stale_version_is_refused(store: OrderStore) -> None:
     order = await started(store)
     bound = await change(store, order, order.reserve("ref-o-1"))
 
     assert await store.update(order, order.add_attempt("ref-2", None)) is None
     assert await store.update(order, order.reserve("ref-o-1")) is None
 
-    found = await store.find("o-1")
-    assert found is not None
-    assert evolve(found, now=bound.now) == bound
+    stored_order = await store.find("o-1")
+    assert stored_order is not None
+    assert evolve(stored_order, now=bound.now) == bound
 
 
-async def test_what_does_not_change_is_not_stored(store: OrderStore) -> None:
+async def test_update_without_change_is_noop(store: OrderStore) -> None:
     order = await started(store)
 
     assert await store.update(order, order) is order
     assert (await store.get_or_create("o-1", AMOUNT)).version == order.version
 
 
-async def test_a_payment_belongs_to_one_order_and_nothing_of_a_change_that_is_refused_stays(store: OrderStore) -> None:
+async def test_update_other_orders_payment_stores_nothing(store: OrderStore) -> None:
     await started(store, "o-1", "ref-1")
     other = await store.get_or_create("o-2", AMOUNT)
 
     with pytest.raises(ForeignRecord):
         await store.update(other, other.add_attempt("ref-1", None))
 
-    found = await store.find("o-2")
-    assert found is not None
-    assert (found.version, found.attempts) == (other.version, ())
+    stored_order = await store.find("o-2")
+    assert stored_order is not None
+    assert (stored_order.version, stored_order.attempts) == (other.version, ())
 
 
-async def test_a_payment_the_gateway_names_again_is_the_same_payment(store: OrderStore) -> None:
+async def test_update_repeated_ref_num_is_one_payment(store: OrderStore) -> None:
     order = await started(store, "o-1", "ref-1")
     again = await change(store, order, order.add_attempt("ref-1", None))
 
     assert len(again.attempts) == 1
-    found = await store.find("o-1")
-    assert found is not None
-    assert found.attempts == again.attempts
+    stored_order = await store.find("o-1")
+    assert stored_order is not None
+    assert stored_order.attempts == again.attempts
 
 
-async def test_each_gateway_has_orders_of_its_own(place: Place, store: OrderStore) -> None:
-    other = place.store("gateway-2")
+async def test_find_separates_gateways(backend: Backend, store: OrderStore) -> None:
+    other = backend.store("gateway-2")
     await started(store, "o-1", "ref-1")
 
     assert await other.find("o-1") is None
@@ -171,68 +171,71 @@ async def test_each_gateway_has_orders_of_its_own(place: Place, store: OrderStor
     assert (await other.get_or_create("o-1", 1)).amount == AMOUNT
 
 
-async def test_what_is_due_comes_the_longest_overdue_first(place: Place, store: OrderStore) -> None:
+async def test_due_order_ids_longest_overdue_first(backend: Backend, store: OrderStore) -> None:
     for number, ago in enumerate([10.0, 500.0, 100.0, -1000.0]):
         order = await started(store, f"o-{number}")
-        moved = tuple(evolve(one, next_check_at=order.now - ago) for one in order.attempts)
+        moved = tuple(evolve(attempt, next_check_at=order.now - ago) for attempt in order.attempts)
         await change(store, order, evolve(order, attempts=moved))
 
     assert await store.due_order_ids(OrderStatus.OPEN, 10) == ["o-1", "o-2", "o-0"]
     assert await store.due_order_ids(OrderStatus.OPEN, 2) == ["o-1", "o-2"]
     assert await store.due_order_ids(OrderStatus.VERIFIED, 10) == []
-    assert await place.store("gateway-2").due_order_ids(OrderStatus.OPEN, 10) == []
+    assert await backend.store("gateway-2").due_order_ids(OrderStatus.OPEN, 10) == []
 
 
-async def test_of_many_that_change_one_wins(place: Place, store: OrderStore) -> None:
-    others = [place.store() for _ in range(3)]
+async def test_update_concurrently_succeeds_once(backend: Backend, store: OrderStore) -> None:
+    others = [backend.store() for _ in range(3)]
     order = await started(store, "o-1", "ref-1", "ref-2")
 
-    answers = await asyncio.gather(
-        *(one.update(order, order.reserve(f"ref-{1 + number % 2}")) for number, one in enumerate((store, *others) * 4))
+    results = await asyncio.gather(
+        *(
+            worker.update(order, order.reserve(f"ref-{1 + number % 2}"))
+            for number, worker in enumerate((store, *others) * 4)
+        )
     )
 
-    [won] = [one for one in answers if one is not None]
-    found = await store.find("o-1")
-    assert found is not None
-    assert (found.version, found.reserved_ref_num) == (won.version, won.reserved_ref_num)
+    [won] = [result for result in results if result is not None]
+    stored_order = await store.find("o-1")
+    assert stored_order is not None
+    assert (stored_order.version, stored_order.reserved_ref_num) == (won.version, won.reserved_ref_num)
 
 
-async def test_of_many_that_store_an_order_first_one_does(place: Place, store: OrderStore) -> None:
-    stores = [store, *(place.store() for _ in range(3))]
+async def test_get_or_create_concurrently_creates_once(backend: Backend, store: OrderStore) -> None:
+    stores = [store, *(backend.store() for _ in range(3))]
 
-    orders = await asyncio.gather(*(one.get_or_create("o-1", AMOUNT + number) for number, one in enumerate(stores * 4)))
+    orders = await asyncio.gather(
+        *(store.get_or_create("o-1", AMOUNT + number) for number, store in enumerate(stores * 4))
+    )
 
-    assert len({one.amount for one in orders}) == 1
-    assert {one.version for one in orders} == {1}
+    assert len({order.amount for order in orders}) == 1
+    assert {order.version for order in orders} == {1}
 
 
-async def test_a_state_that_is_none_is_damage_and_is_not_touched(place: Place, store: OrderStore) -> None:
+async def test_find_unknown_state_is_corrupt(backend: Backend, store: OrderStore) -> None:
     await started(store)
-    place.spoil("UPDATE paystar_orders SET state = 'paid'")
+    backend.execute("UPDATE paystar_orders SET state = 'paid'")
 
     with pytest.raises(StorageCorrupt):
         await store.find("o-1")
 
 
-async def test_tables_of_a_newer_version_are_left_alone(place: Place, store: OrderStore) -> None:
+async def test_find_newer_schema_is_refused(backend: Backend, store: OrderStore) -> None:
     await started(store)
-    place.spoil("UPDATE paystar_schema SET version = 99 WHERE name = 'orders'")
+    backend.execute("UPDATE paystar_schema SET version = 99 WHERE name = 'orders'")
 
     with pytest.raises(SchemaMismatch):
-        await place.store().find("o-1")
+        await backend.store().find("o-1")
 
 
-async def test_tables_that_are_dropped_under_way_are_an_error_of_the_store(place: Place, store: OrderStore) -> None:
+async def test_find_dropped_table_is_storage_error(backend: Backend, store: OrderStore) -> None:
     await started(store)
-    place.spoil("DROP TABLE paystar_payments")
+    backend.execute("DROP TABLE paystar_payments")
 
     with pytest.raises(StorageError):
         await store.find("o-1")
 
 
-async def test_an_order_that_somebody_deletes_is_an_error_of_the_store(
-    store: OrderStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_get_or_create_deleted_order_is_storage_error(store: OrderStore, monkeypatch: pytest.MonkeyPatch) -> None:
     async def gone(_: str) -> None:
         return None
 

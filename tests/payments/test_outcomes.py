@@ -6,14 +6,14 @@ from paystar_async.errors import Unanswered
 from paystar_async.payments.outcomes import PaymentOutcome
 
 
-def test_what_became_of_a_payment_shows_no_card() -> None:
+def test_verified_repr_shows_no_card() -> None:
     verified = payments.Verified(tracking_code="1", card_number="502229******6708", hashed_card_number="ABC")
 
     assert "502229" not in repr(verified)
     assert "ABC" not in repr(verified)
 
 
-def test_outcomes_are_equal_by_what_they_say_and_not_by_the_error_behind_it() -> None:
+def test_outcomes_equality_ignores_error() -> None:
     assert payments.Undecided(reason="x", error=Unanswered("a")) == payments.Undecided(reason="x")
     assert transfer_outcomes.Unknown(track_id="t", reason="x", error=Unanswered("a")) == transfer_outcomes.Unknown(
         track_id="t", reason="x"
@@ -21,13 +21,13 @@ def test_outcomes_are_equal_by_what_they_say_and_not_by_the_error_behind_it() ->
 
 
 @pytest.mark.parametrize("outcome", transfer_outcomes.Outcome.__args__)
-def test_every_outcome_of_a_transfer_says_whose_it_is(outcome: type) -> None:
+def test_transfer_outcomes_have_track_id(outcome: type) -> None:
     needed = {"track_id": "t", "reason": "r"} if outcome is not transfer_outcomes.Succeeded else {"track_id": "t"}
 
     assert outcome(**needed).track_id == "t"
 
 
-def test_each_payment_outcome_can_be_told_apart_by_its_class() -> None:
+def test_payment_outcomes_are_distinct_classes() -> None:
     outcomes = [
         payments.Verified(),
         payments.Cancelled(),
@@ -37,4 +37,4 @@ def test_each_payment_outcome_can_be_told_apart_by_its_class() -> None:
         payments.Undecided(reason="x"),
     ]
 
-    assert {type(one) for one in outcomes} == set(PaymentOutcome.__args__)
+    assert {type(outcome) for outcome in outcomes} == set(PaymentOutcome.__args__)

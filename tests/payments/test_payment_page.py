@@ -36,32 +36,32 @@ class Page(HTMLParser):
 PAGE = Page(STARTED.form_html)
 
 
-def test_the_form_posts_the_token_to_the_page_s_address() -> None:
+def test_form_html_posts_token_to_page() -> None:
     assert PAGE.all("form") == [{"method": "post", "action": "https://core.paystar.ir/api/pardakht/payment"}]
     assert PAGE.all("input") == [{"type": "hidden", "name": "token", "value": TOKEN}]
     assert PAGE.all("button") == [{"type": "submit"}]
 
 
-def test_it_sends_itself_and_nothing_else_is_run() -> None:
+def test_form_html_runs_only_its_script() -> None:
     assert "".join(PAGE.scripts) == SCRIPT == "document.forms[0].submit()"
 
 
-def test_a_policy_can_let_the_script_run_by_its_hash() -> None:
+def test_script_source_is_hash_of_script() -> None:
     digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
 
     assert f"'sha256-{digest}'" == SCRIPT_SOURCE
 
 
-def test_without_scripts_it_goes_on_by_itself() -> None:
+def test_form_html_without_scripts_redirects() -> None:
     assert "<noscript><meta" in STARTED.form_html
     assert {"http-equiv": "refresh", "content": f"0;url={URL}"} in PAGE.all("meta")
 
 
-def test_it_is_a_page_in_persian_that_reads_from_the_right() -> None:
+def test_form_html_is_persian_and_rtl() -> None:
     assert STARTED.form_html.startswith("<!doctype html>")
     assert PAGE.all("html") == [{"lang": "fa", "dir": "rtl"}]
 
 
-def test_its_repr_opens_no_page() -> None:
+def test_started_payment_repr_hides_url() -> None:
     assert "core.paystar.ir" not in repr(STARTED)
     assert "script" not in repr(STARTED)

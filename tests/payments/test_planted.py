@@ -1,4 +1,4 @@
-"""The model is worth something: bugs that a shop could really have are planted, and it finds each of them."""
+"""Planted bugs: the state machine finds each of them."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,32 +19,34 @@ from tests.payments.model import Store
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def trusts_the_callback(patch: pytest.MonkeyPatch) -> None:
+def trust_callback(patch: pytest.MonkeyPatch) -> None:
     check = PaymentVerifier.check
 
     async def trusting(verifier: Any) -> VerificationResult:
         if verifier._request.claimed_receipt is None:
             return await check(verifier)
-        kept = await verifier._reserve()
-        return VerificationResult(outcome=kept or verifier._request.claimed_receipt.verified(), settled=True)
+        prior_outcome = await verifier._reserve()
+        return VerificationResult(outcome=prior_outcome or verifier._request.claimed_receipt.verified(), settled=True)
 
     patch.setattr(PaymentVerifier, "check", trusting)
 
 
-def stores_without_looking_at_the_version(patch: pytest.MonkeyPatch) -> None:
-    put = Store.update
+def store_without_version_check(patch: pytest.MonkeyPatch) -> None:
+    update = Store.update
 
     async def careless(store: Store, before: Order, after: Order) -> Order | None:
-        while True:  # until the version it names happens to be the one that is there
-            held = store.worker.world.orders[after.order_id]
-            stored = await put(store, evolve(before, version=held.version), evolve(after, version=held.version))
+        while True:  # until the version is the current one
+            current = store.worker.world.orders[after.order_id]
+            stored = await update(
+                store, evolve(before, version=current.version), evolve(after, version=current.version)
+            )
             if stored is not None:
                 return stored
 
     patch.setattr(Store, "update", careless)
 
 
-def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
+def verify_without_reservation(patch: pytest.MonkeyPatch) -> None:
     async def unbound(desk: Any, order_id: str, ref_num: str, _: object) -> Any:
         order = await desk.load(order_id)
         return order.outcome(ref_num) if order.verified is not None else None
@@ -52,32 +54,32 @@ def verifies_whichever_payment_comes_back(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(PaymentProcessor, "_reserve", unbound)
 
 
-def takes_silence_for_a_no(patch: pytest.MonkeyPatch) -> None:
+def take_lost_response_for_refusal(patch: pytest.MonkeyPatch) -> None:
     undecided = PaymentVerifier._undecided  # pyright: ignore[reportPrivateUsage]
 
     def hasty(verifier: Any, *args: Any) -> VerificationResult:
-        found = undecided(verifier, *args)
+        result = undecided(verifier, *args)
         return (
             VerificationResult(outcome=Expired(reason="no answer"), settled=True)
             if verifier._doubt is not None
-            else found
+            else result
         )
 
     patch.setattr(PaymentVerifier, "_undecided", hasty)
 
 
-def tells_once_and_never_again(patch: pytest.MonkeyPatch) -> None:
+def notify_once(patch: pytest.MonkeyPatch) -> None:
     async def silent(*_: object) -> tuple[()]:
         return ()
 
     patch.setattr(PaymentProcessor, "notify", silent)
 
 
-def forgets_what_is_open(patch: pytest.MonkeyPatch) -> None:
-    due = Store.due_order_ids
+def forget_open_orders(patch: pytest.MonkeyPatch) -> None:
+    due_order_ids = Store.due_order_ids
 
     async def blind(store: Store, state: OrderStatus, limit: int) -> list[str]:
-        return [] if state is OrderStatus.OPEN else await due(store, state, limit)
+        return [] if state is OrderStatus.OPEN else await due_order_ids(store, state, limit)
 
     patch.setattr(Store, "due_order_ids", blind)
 
@@ -85,15 +87,15 @@ def forgets_what_is_open(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "plant",
     [
-        trusts_the_callback,
-        stores_without_looking_at_the_version,
-        verifies_whichever_payment_comes_back,
-        takes_silence_for_a_no,
-        tells_once_and_never_again,
-        forgets_what_is_open,
+        trust_callback,
+        store_without_version_check,
+        verify_without_reservation,
+        take_lost_response_for_refusal,
+        notify_once,
+        forget_open_orders,
     ],
 )
-def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_finds_planted_bug(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch)
 
     with pytest.raises((AssertionError, ExceptionGroup)):

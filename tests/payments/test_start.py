@@ -1,4 +1,4 @@
-"""From an order to the page its payer is sent to."""
+"""``start``: from an order to its payment page."""
 
 import asyncio
 import logging
@@ -22,25 +22,25 @@ from paystar_async.errors import (
 from paystar_async.payments import Verified
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.order_store import OrderStore
-from tests.payments.shop import AMOUNT, BACK, Shop, open_shop, token_of
+from tests.payments.shop import AMOUNT, CALLBACK_URL, Shop, open_shop, token_of
 from tests.support import GATEWAY, Engine, client, in_turn, ok, refused
 
 
 def everything_in(path: Path) -> bytes:
-    return b"".join(one.read_bytes() for one in path.iterdir())
+    return b"".join(file.read_bytes() for file in path.iterdir())
 
 
-async def test_an_order_is_stored_and_its_page_told(shop: Shop) -> None:
+async def test_start_stores_order_and_returns_page(shop: Shop) -> None:
     started = await shop.start()
 
     assert started.url == f"https://core.paystar.ir/api/pardakht/payment?token={token_of(started)}"
     assert (started.order_id, started.amount, started.payment_amount) == ("o-1", AMOUNT, AMOUNT)
     order = await shop.order()
     assert (order.amount, order.state, order.created_at) == (AMOUNT, OrderStatus.OPEN, shop.clock.time())
-    assert [one.ref_num for one in order.attempts] == [started.ref_num]
+    assert [attempt.ref_num for attempt in order.attempts] == [started.ref_num]
 
 
-async def test_the_order_is_stored_before_anything_is_sent(tmp_path: Path) -> None:
+async def test_start_stores_order_before_request(tmp_path: Path) -> None:
     seen: list[Any] = []
 
     async def look(_: Any) -> Any:
@@ -48,13 +48,13 @@ async def test_the_order_is_stored_before_anything_is_sent(tmp_path: Path) -> No
         return ok({"token": "t", "ref_num": "ref-1", "order_id": "o-1"})
 
     async with client(Engine(look), database=tmp_path / "p.db") as paystar:
-        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
 
     assert seen[0].amount == AMOUNT
     assert seen[0].attempts == ()
 
 
-async def test_everything_create_takes_is_passed_on(tmp_path: Path) -> None:
+async def test_start_passes_all_fields_to_create(tmp_path: Path) -> None:
     engine = Engine(in_turn(ok({"token": "t", "ref_num": "ref-1", "payment_amount": AMOUNT + 1200})))
     options: dict[str, Any] = {
         "name": "Ali", "phone": "09121234567", "mail": "a@b.c", "description": "books", "callback_method": 2,
@@ -64,7 +64,7 @@ async def test_everything_create_takes_is_passed_on(tmp_path: Path) -> None:
 
     async with client(engine, database=tmp_path / "p.db") as paystar:
         started = await paystar.payments.start(
-            amount=AMOUNT, order_id="o-1", callback=BACK, allotment=parts, timeout=7.0, **options
+            amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL, allotment=parts, timeout=7.0, **options
         )
 
     sent = engine.sent[0].fields
@@ -79,11 +79,11 @@ async def test_start_again_sends_its_own_extra_and_stores_none(tmp_path: Path) -
 
     async with client(engine, database=tmp_path / "p.db") as paystar:
         for extra in ({"products": [{"id": "canary-1"}]}, {"first_name": "canary-2"}, {}):
-            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK, extra=extra)
+            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL, extra=extra)
 
-    created = [one.fields for one in engine.sent if one.path.endswith("/create")]
-    assert [one.get("products") for one in created] == [[{"id": "canary-1"}], None, None]
-    assert [one.get("first_name") for one in created] == [None, "canary-2", None]
+    created = [request.fields for request in engine.sent if request.path.endswith("/create")]
+    assert [result.get("products") for result in created] == [[{"id": "canary-1"}], None, None]
+    assert [result.get("first_name") for result in created] == [None, "canary-2", None]
     assert b"canary" not in everything_in(tmp_path)
 
 
@@ -91,10 +91,10 @@ async def test_start_extra_with_known_name_sends_nothing(shop: Shop) -> None:
     with pytest.raises(InvalidValue, match=r"^extra\.amount: .*pass it as amount="):
         await shop.start(extra={"amount": 1})
 
-    assert shop.asked == {}
+    assert shop.request_counts == {}
 
 
-async def test_no_personal_data_and_no_key_lies_in_the_store(tmp_path: Path) -> None:
+async def test_start_stores_no_personal_data_and_no_key(tmp_path: Path) -> None:
     person = {
         "name": "Ali Ahmadi", "phone": "09121234567", "national_code": "0012345679", "card_number": "6037990000000006"
     }  # fmt: skip
@@ -102,28 +102,33 @@ async def test_no_personal_data_and_no_key_lies_in_the_store(tmp_path: Path) -> 
         started = await shop.start(**person)
         await shop.confirm(shop.pay(started))
 
-    held = everything_in(tmp_path)
-    assert started.ref_num.encode() in held
+    stored_bytes = everything_in(tmp_path)
+    assert started.ref_num.encode() in stored_bytes
     for text in (*person.values(), token_of(started), shop.gateway.id.reveal()):
-        assert text.encode() not in held
+        assert text.encode() not in stored_bytes
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"callback": f"{BACK}?order_id=45"}, {"callback": f"{BACK}#top"}, {"order_id": " o-1"}, {"order_id": "o-1 "}],
+    [
+        {"callback": f"{CALLBACK_URL}?order_id=45"},
+        {"callback": f"{CALLBACK_URL}#top"},
+        {"order_id": " o-1"},
+        {"order_id": "o-1 "},
+    ],
 )
 async def test_start_ambiguous_return_stores_and_sends_nothing(shop: Shop, wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidValue, match=f"^{next(iter(wrong))}: "):
         await shop.start(**wrong)
 
     assert await shop.paystar.payments.find(order_id="o-1") is None
-    assert shop.asked == {}
+    assert shop.request_counts == {}
 
 
 # --- again ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_same_order_again_is_a_fresh_page_and_either_may_be_paid(shop: Shop) -> None:
+async def test_start_again_returns_second_page(shop: Shop) -> None:
     for pick in (0, 1):
         order_id = f"o-{pick}"
         pages = [await shop.start(order_id), await shop.start(order_id)]
@@ -136,28 +141,28 @@ async def test_the_same_order_again_is_a_fresh_page_and_either_may_be_paid(shop:
         assert len((await shop.order(order_id)).attempts) == 2
 
 
-async def test_a_double_click_is_two_pages_of_one_order(shop: Shop) -> None:
+async def test_start_concurrently_is_one_order_with_two_pages(shop: Shop) -> None:
     first, second = await asyncio.gather(shop.start(), shop.start())
 
     order = await shop.order()
-    assert {one.ref_num for one in order.attempts} == {first.ref_num, second.ref_num}
+    assert {attempt.ref_num for attempt in order.attempts} == {first.ref_num, second.ref_num}
 
 
-async def test_of_two_pages_that_were_both_paid_one_is_verified_and_the_other_goes_back(shop: Shop) -> None:
+async def test_start_two_paid_pages_verify_one(shop: Shop) -> None:
     pages = [await shop.start(), await shop.start()]
-    brought = [shop.pay(one) for one in pages]
+    callbacks = [shop.pay(page) for page in pages]
 
-    payments = await asyncio.gather(*[shop.confirm(one) for one in brought])
+    payments = await asyncio.gather(*[shop.confirm(callback) for callback in callbacks])
 
     assert len(shop.fulfilled) == 1
-    assert shop.asked["verify"] == 1
-    refused_one = next(one for one in payments if not isinstance(one.outcome, Verified))
-    again = await shop.confirm(brought[payments.index(refused_one)])
+    assert shop.request_counts["verify"] == 1
+    refused_one = next(payment for payment in payments if not isinstance(payment.outcome, Verified))
+    again = await shop.confirm(callbacks[payments.index(refused_one)])
     assert "another payment" in again.outcome.reason  # type: ignore[union-attr]  # pyright: ignore
-    assert shop.asked["verify"] == 1
+    assert shop.request_counts["verify"] == 1
 
 
-async def test_another_amount_is_another_order(shop: Shop) -> None:
+async def test_start_other_amount_is_conflict(shop: Shop) -> None:
     await shop.start()
 
     with pytest.raises(OrderConflict, match="50000 Rial") as refusal:
@@ -165,30 +170,30 @@ async def test_another_amount_is_another_order(shop: Shop) -> None:
 
     assert isinstance(refusal.value, InvalidValue)
     assert (refusal.value.field, refusal.value.executed) == ("amount", "no")
-    assert shop.asked["create"] == 1
+    assert shop.request_counts["create"] == 1
     assert (await shop.order()).amount == AMOUNT
 
 
-async def test_a_paid_order_is_not_started_again(shop: Shop) -> None:
+async def test_start_paid_order_is_refused(shop: Shop) -> None:
     await shop.confirm(shop.pay(await shop.start()))
 
     with pytest.raises(OrderPaid):
         await shop.start()
 
-    assert shop.asked["create"] == 1
+    assert shop.request_counts["create"] == 1
 
 
-async def test_a_payer_who_paid_and_did_not_come_back_is_not_sent_to_pay_again(shop: Shop) -> None:
+async def test_start_paid_without_callback_is_refused(shop: Shop) -> None:
     shop.pay(await shop.start())
 
     with pytest.raises(OrderPaid):
         await shop.start()
 
-    assert shop.asked == {"create": 1, "inquiry": 1, "verify": 1}
+    assert shop.request_counts == {"create": 1, "inquiry": 1, "verify": 1}
     assert len(shop.fulfilled) == 1
 
 
-async def test_an_order_that_came_to_nothing_is_started_again(shop: Shop) -> None:
+async def test_start_ended_order_is_started_again(shop: Shop) -> None:
     for choice in ("cancel", "fail", "expire"):
         await shop.confirm(shop.pay(await shop.start(), choice))
         assert (await shop.order()).state is not OrderStatus.OPEN
@@ -198,11 +203,11 @@ async def test_an_order_that_came_to_nothing_is_started_again(shop: Shop) -> Non
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 
-async def test_two_gateways_keep_their_orders_apart(shop: Shop) -> None:
+async def test_start_separates_gateways(shop: Shop) -> None:
     await shop.confirm(shop.pay(await shop.start()))
     other = client(Engine(in_turn(ok({"token": "t", "ref_num": "ref-1"}))), gateway=GATEWAY, database=shop.path)
 
-    started = await other.payments.start(amount=AMOUNT * 2, order_id="o-1", callback=BACK)
+    started = await other.payments.start(amount=AMOUNT * 2, order_id="o-1", callback=CALLBACK_URL)
 
     assert started.ref_num == "ref-1"
     await other.aclose()
@@ -212,7 +217,7 @@ async def test_two_gateways_keep_their_orders_apart(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after", "server_error", "truncated", "html", "status_0"])
-async def test_a_create_that_was_lost_is_started_again(shop: Shop, kind: str) -> None:
+async def test_start_after_lost_create_succeeds(shop: Shop, kind: str) -> None:
     shop.sandbox.fail("gateway.create", kind, times=1)
 
     with pytest.raises(Exception, match="start the order again") as failure:
@@ -223,7 +228,7 @@ async def test_a_create_that_was_lost_is_started_again(shop: Shop, kind: str) ->
     assert isinstance((await shop.confirm(shop.pay(await shop.start()))).outcome, Verified)
 
 
-async def test_a_create_that_never_left_is_safe_to_start_again(shop: Shop) -> None:
+async def test_start_after_unsent_create_succeeds(shop: Shop) -> None:
     shop.sandbox.fail("gateway.create", "refused", times=1)
 
     with pytest.raises(NotSent):
@@ -232,7 +237,7 @@ async def test_a_create_that_never_left_is_safe_to_start_again(shop: Shop) -> No
     await shop.start()
 
 
-async def test_a_refusal_of_the_gateway_is_what_it_is(shop: Shop) -> None:
+async def test_start_refusal_of_gateway_is_raised(shop: Shop) -> None:
     shop.sandbox.settings.gateway_ceiling = 10_000
 
     with pytest.raises(AboveCeiling):
@@ -242,26 +247,26 @@ async def test_a_refusal_of_the_gateway_is_what_it_is(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("field", "value"), [("amount", 4_999), ("amount", 50_000.0), ("order_id", ""), ("callback", "/back")]
 )
-async def test_what_cannot_be_sent_is_not_even_stored(shop: Shop, field: str, value: Any) -> None:
+async def test_start_invalid_value_stores_nothing(shop: Shop, field: str, value: Any) -> None:
     with pytest.raises(InvalidValue, match=field):
         await shop.start(**{field: value})
 
-    assert shop.asked == {}
+    assert shop.request_counts == {}
     assert await shop.paystar.payments.find(order_id="o-1") is None
 
 
-async def test_an_answer_for_another_order_is_not_believed(tmp_path: Path) -> None:
+async def test_start_response_for_other_order_is_invalid(tmp_path: Path) -> None:
     answers = in_turn(
         ok({"token": "t", "ref_num": "ref-1", "order_id": "o-1"}),
         ok({"token": "t", "ref_num": "ref-1", "order_id": "o-2"}),
         ok({"token": "t", "ref_num": "ref-2", "order_id": "o-1"}),
     )
     async with client(Engine(answers), database=tmp_path / "p.db", max_retries=0) as paystar:
-        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         with pytest.raises(BadAnswer, match="ref_num"):
-            await paystar.payments.start(amount=AMOUNT, order_id="o-2", callback=BACK)
+            await paystar.payments.start(amount=AMOUNT, order_id="o-2", callback=CALLBACK_URL)
         with pytest.raises(BadAnswer, match="order_id"):
-            await paystar.payments.start(amount=AMOUNT, order_id="o-3", callback=BACK)
+            await paystar.payments.start(amount=AMOUNT, order_id="o-3", callback=CALLBACK_URL)
 
         for order_id in ("o-2", "o-3"):
             order = await paystar.payments.find(order_id=order_id)
@@ -269,9 +274,7 @@ async def test_an_answer_for_another_order_is_not_believed(tmp_path: Path) -> No
             assert order.attempts == ()
 
 
-async def test_earlier_payments_that_cannot_be_asked_about_hold_nobody_up(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_start_failed_earlier_check_is_logged(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     await shop.start()
     shop.sandbox.fail("gateway.inquiry", "status", status=-2, times=1)
 
@@ -281,23 +284,23 @@ async def test_earlier_payments_that_cannot_be_asked_about_hold_nobody_up(
     assert "cannot be checked" in caplog.text
 
 
-async def test_an_order_paid_while_another_page_was_made_gives_no_page_away(shop: Shop) -> None:
-    brought = shop.pay(await shop.start())
+async def test_start_order_paid_during_create_is_refused(shop: Shop) -> None:
+    callback = shop.pay(await shop.start())
     create = shop.paystar.gateway.create
 
-    async def meanwhile(**fields: Any) -> Any:
+    async def create_slowly(**fields: Any) -> Any:
         created = await create(**fields)
-        await shop.worker().payments.confirm(brought)
+        await shop.worker().payments.confirm(callback)
         return created
 
-    shop.paystar.gateway.create = meanwhile  # type: ignore[method-assign]  # pyright: ignore
+    shop.paystar.gateway.create = create_slowly  # type: ignore[method-assign]  # pyright: ignore
     shop.sandbox.fail("gateway.inquiry", "status", status=-2, times=1)
 
     with pytest.raises(OrderPaid):
         await shop.start()
 
 
-async def test_where_the_store_fails_no_page_is_given_out(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_start_store_failure_returns_no_page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     async def full(*_: object) -> None:
         raise StorageError("the disk is full")
 
@@ -308,13 +311,13 @@ async def test_where_the_store_fails_no_page_is_given_out(shop: Shop, monkeypatc
     monkeypatch.setattr(OrderStore, "get_or_create", full)
     with pytest.raises(StorageError):
         await shop.start("o-2")
-    assert shop.asked["create"] == 1
+    assert shop.request_counts["create"] == 1
 
 
-async def test_without_a_database_it_says_what_to_give() -> None:
+async def test_start_without_database_names_setting() -> None:
     paystar = client(Engine(lambda _: ok()))
     for call in (
-        paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK),
+        paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL),
         paystar.payments.sweep(),
         paystar.payments.run(),
         paystar.payments.sweeping().__aenter__(),
@@ -323,16 +326,16 @@ async def test_without_a_database_it_says_what_to_give() -> None:
             await call
 
 
-async def test_without_a_gateway_it_says_what_to_give(tmp_path: Path) -> None:
+async def test_start_without_gateway_names_setting(tmp_path: Path) -> None:
     paystar = Paystar(database=tmp_path / "p.db")
 
     with pytest.raises(ConfigurationError, match="PAYSTAR_GATEWAY_ID"):
-        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
 
     assert everything_in(tmp_path) == b""
 
 
-async def test_a_start_that_is_cut_off_is_started_again(shop: Shop) -> None:
+async def test_start_after_cancelled_start_succeeds(shop: Shop) -> None:
     for rounds in range(0, 200, 10):
         task = asyncio.create_task(shop.start(f"o-{rounds}"))
         for _ in range(rounds):
@@ -348,21 +351,21 @@ async def test_a_start_that_is_cut_off_is_started_again(shop: Shop) -> None:
 async def test_start_token_with_url_signs_is_percent_encoded(tmp_path: Path) -> None:
     engine = Engine(in_turn(ok({"token": "a&b=c#d e", "ref_num": "ref-1"})))
     async with client(engine, database=tmp_path / "p.db") as paystar:
-        started = await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        started = await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
 
     assert started.url.endswith("/payment?token=a%26b%3Dc%23d+e")
     assert 'value="a&amp;b=c#d e"' in started.form_html
 
 
-async def test_a_refused_start_shows_nothing_of_the_token(tmp_path: Path) -> None:
+async def test_started_payment_repr_shows_no_token(tmp_path: Path) -> None:
     engine = Engine(in_turn(ok({"token": "very-secret-token", "ref_num": "ref-1"}), refused(-1)))
     async with client(engine, database=tmp_path / "p.db") as paystar:
-        started = await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+        started = await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
 
     assert "very-secret-token" not in repr(started)
 
 
-async def test_unanswered_is_the_same_class_with_another_hint(shop: Shop) -> None:
+async def test_start_lost_create_has_its_own_hint(shop: Shop) -> None:
     shop.sandbox.fail("gateway.create", "reset_after", times=1)
 
     with pytest.raises(Unanswered) as failure:
@@ -384,12 +387,12 @@ async def test_unanswered_is_the_same_class_with_another_hint(shop: Shop) -> Non
         ("ref_num", "a\nb"),
     ],
 )
-async def test_start_unusable_value_of_create_is_bad_answer(tmp_path: Path, field: str, value: str) -> None:
+async def test_start_unusable_create_response_is_invalid(tmp_path: Path, field: str, value: str) -> None:
     """It blames no argument of the caller, and stores no payment that could never be asked about."""
     answer = {"token": "t", "ref_num": "ref-1", field: value}
     async with client(Engine(in_turn(ok(answer))), database=tmp_path / "p.db") as paystar:
         with pytest.raises(BadAnswer) as bad:
-            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=BACK)
+            await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         order = await paystar.payments.find(order_id="o-1")
 
     assert bad.value.path.startswith("$.data")

@@ -1,4 +1,4 @@
-"""What a callback is worth. The gateway here is a small stateful one, so that no test can forget what it said."""
+"""``confirm`` for orders that the caller stores. The fake gateway is stateful, so that its replies are consistent."""
 
 import asyncio
 import itertools
@@ -59,14 +59,14 @@ class Bank:
 
     def __call__(self, sent: Sent) -> Reply:
         script, act = (self.verify, self._verify) if sent.path.endswith("verify") else (self.inquiry, self._inquiry)
-        said = script.pop(0) if script else "as it is"
-        if said == "as it is":
+        reply = script.pop(0) if script else "as it is"
+        if reply == "as it is":
             return act(sent)
-        if said == "done, and no answer":
+        if reply == "done, and no answer":
             act(sent)
             return Unanswered("reset")
-        assert not isinstance(said, str)
-        return said
+        assert not isinstance(reply, str)
+        return reply
 
     def _verify(self, sent: Sent) -> Raw:
         if sent.fields["amount"] != self.amount:
@@ -99,18 +99,18 @@ def at(bank: Any, **options: Any) -> tuple[Paystar, Engine]:
 async def outcome_of(bank: Any, callback: Callback = CALLBACK, **options: Any) -> tuple[PaymentOutcome, list[str]]:
     """The outcome, and what was asked for it."""
     paystar, engine = at(bank, max_retries=0)
-    given: dict[str, Any] = {"amount": AMOUNT, "order_id": "ORD-1", **options}
-    payment = await paystar.payments.confirm(callback, **given)
+    values: dict[str, Any] = {"amount": AMOUNT, "order_id": "ORD-1", **options}
+    payment = await paystar.payments.confirm(callback, **values)
     assert payment.order_id == "ORD-1"
     assert payment.ref_num == callback.ref_num
     assert payment.amount == options.get("amount", AMOUNT)
-    return payment.outcome, [one.path.rpartition("/")[2] for one in engine.sent]
+    return payment.outcome, [request.path.rpartition("/")[2] for request in engine.sent]
 
 
 # --- verify says it ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_payment_that_verify_proves_and_the_inquiry_calls_ours_is_verified() -> None:
+async def test_confirm_verify_and_inquiry_agree_is_verified() -> None:
     bank = Bank()
 
     outcome, asked = await outcome_of(bank)
@@ -120,7 +120,7 @@ async def test_a_payment_that_verify_proves_and_the_inquiry_calls_ours_is_verifi
     assert bank.verified == 1
 
 
-async def test_verify_signs_what_your_store_says_and_what_the_callback_brought() -> None:
+async def test_confirm_verify_signs_amount_and_receipt() -> None:
     paystar, engine = at(Bank())
 
     await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
@@ -129,7 +129,7 @@ async def test_verify_signs_what_your_store_says_and_what_the_callback_brought()
     assert engine.sent[0].fields["amount"] == AMOUNT
 
 
-async def test_a_fee_on_the_payer_changes_nothing() -> None:
+async def test_confirm_payer_fee_is_verified() -> None:
     assert isinstance((await outcome_of(Bank(fee=1200)))[0], Verified)
     assert isinstance((await outcome_of(Bank(fee=1200, verified=1)))[0], Verified)
 
@@ -151,13 +151,13 @@ async def test_confirm_other_price_before_success_is_undecided(says: str) -> Non
     assert asked == ["verify", "inquiry"]
 
 
-async def test_confirm_other_price_with_silent_inquiry_is_undecided() -> None:
+async def test_confirm_other_price_with_lost_inquiry_is_undecided() -> None:
     bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[Unanswered("reset")])
 
     assert isinstance((await outcome_of(bank))[0], Undecided)
 
 
-async def test_an_amount_in_toman_is_a_mismatch_and_verifies_nothing() -> None:
+async def test_confirm_toman_amount_is_mismatch() -> None:
     bank = Bank()
 
     outcome, asked = await outcome_of(bank, amount=AMOUNT // 10)
@@ -169,7 +169,7 @@ async def test_an_amount_in_toman_is_a_mismatch_and_verifies_nothing() -> None:
 @pytest.mark.parametrize(
     ("status", "kind"), [(-5, Declined), (-7, AmountMismatch), (-8, Expired), (-98, Declined), (-105, Declined)]
 )
-async def test_what_verify_says_of_the_payment_is_its_outcome(status: int, kind: type[PaymentOutcome]) -> None:
+async def test_confirm_verify_refusal_is_outcome(status: int, kind: type[PaymentOutcome]) -> None:
     outcome, asked = await outcome_of(Bank(verify=[refused(status, "no", http=400)]))
 
     assert isinstance(outcome, kind)
@@ -180,14 +180,14 @@ ABOUT_US = sorted({*BY_STATUS} - {0, 4, 5, 11, -5, -6, -7, -8, -9, -98, -99, "un
 
 
 @pytest.mark.parametrize("status", [*ABOUT_US, "unauthenticated"])
-async def test_what_verify_says_of_us_is_raised(status: Any) -> None:
+async def test_confirm_refused_merchant_is_raised(status: Any) -> None:
     with pytest.raises(StatusError) as error:
         await outcome_of(Bank(verify=[refused(status, http=400)]))
 
     assert error.value.executed == "no"
 
 
-async def test_an_answer_about_another_transaction_decides_nothing_by_itself() -> None:
+async def test_confirm_verify_of_other_ref_num_needs_inquiry() -> None:
     bank = Bank(verify=[ok({"price": AMOUNT, "ref_num": "ref-2"})])
 
     outcome, asked = await outcome_of(bank)
@@ -199,7 +199,7 @@ async def test_an_answer_about_another_transaction_decides_nothing_by_itself() -
 # --- the callback is a hint -------------------------------------------------------------------------------------------
 
 
-async def test_another_order_s_callback_is_declined_without_a_question() -> None:
+async def test_confirm_other_orders_callback_is_declined_unsent() -> None:
     assert (await outcome_of(Bank(), evolve(CALLBACK, order_id="ORD-2")))[1] == []
     assert isinstance((await outcome_of(Bank(), evolve(CALLBACK, order_id="ORD-2")))[0], Declined)
 
@@ -207,7 +207,7 @@ async def test_another_order_s_callback_is_declined_without_a_question() -> None
 @pytest.mark.parametrize(
     ("status", "kind"), [("-98", Cancelled), ("-198", Cancelled), ("-1", Declined), ("ok", Declined)]
 )
-async def test_a_callback_that_claims_no_payment_is_not_asked_about(status: str, kind: type[PaymentOutcome]) -> None:
+async def test_confirm_unpaid_callback_sends_nothing(status: str, kind: type[PaymentOutcome]) -> None:
     callback = Callback(status=status, order_id="ORD-1", ref_num="ref-1")
 
     outcome, asked = await outcome_of(Bank(), callback)
@@ -216,7 +216,7 @@ async def test_a_callback_that_claims_no_payment_is_not_asked_about(status: str,
     assert asked == []
 
 
-async def test_one_payment_does_not_pay_two_orders_of_the_same_price() -> None:
+async def test_confirm_one_payment_pays_one_order() -> None:
     bank = Bank(order_id="ORD-1")
     paystar, _ = at(bank, max_retries=0)
     forged = evolve(CALLBACK, order_id="ORD-2")
@@ -228,7 +228,7 @@ async def test_one_payment_does_not_pay_two_orders_of_the_same_price() -> None:
     assert isinstance(mine.outcome, Verified)
 
 
-async def test_one_payment_does_not_pay_twice_even_where_the_service_names_no_order() -> None:
+async def test_confirm_one_payment_without_order_id_pays_once() -> None:
     nameless = {name: value for name, value in FOUND.items() if name != "order_id"}
     for first, second in itertools.permutations(["ORD-1", "ORD-2"]):
         bank = Bank(inquiry=[ok(nameless) for _ in range(9)])
@@ -238,15 +238,15 @@ async def test_one_payment_does_not_pay_twice_even_where_the_service_names_no_or
             for one in (first, second)
         ]
 
-        assert [type(one) for one in outcomes] == [Verified, Undecided]
+        assert [type(outcome) for outcome in outcomes] == [Verified, Undecided]
 
 
-async def test_a_callback_made_up_for_a_payment_nobody_made_is_worth_nothing() -> None:
+async def test_confirm_forged_callback_is_expired() -> None:
     assert isinstance((await outcome_of(Bank(paid=False)))[0], Expired)
 
 
 @pytest.mark.parametrize("card", ["5022291234566708", "5022-2912-3456-6708", "۵۰۲۲۲۹۱۲۳۴۵۶۶۷۰۸"])
-async def test_a_full_card_number_is_refused_with_an_explanation_before_anything_is_asked(card: str) -> None:
+async def test_confirm_full_card_number_sends_nothing(card: str) -> None:
     paystar, engine = at(Bank())
 
     with pytest.raises(InvalidValue, match="masked") as refusal:
@@ -257,14 +257,14 @@ async def test_a_full_card_number_is_refused_with_an_explanation_before_anything
     assert engine.sent == []
 
 
-async def test_a_callback_without_card_and_tracking_code_can_be_verified() -> None:
+async def test_confirm_without_receipt_is_verified() -> None:
     callback = Callback(status="1", order_id="ORD-1", ref_num="ref-1")
 
     assert isinstance((await outcome_of(Bank(), callback))[0], Verified)
 
 
 @pytest.mark.parametrize("amount", [True, 50_000.0, "50000", 0, -AMOUNT])
-async def test_an_amount_that_is_none_is_refused_before_anything_is_asked(amount: Any) -> None:
+async def test_confirm_invalid_amount_sends_nothing(amount: Any) -> None:
     paystar, engine = at(Bank())
 
     with pytest.raises(InvalidValue, match="amount"):
@@ -273,13 +273,13 @@ async def test_an_amount_that_is_none_is_refused_before_anything_is_asked(amount
     assert engine.sent == []
 
 
-@pytest.mark.parametrize("given", [{}, {"amount": AMOUNT}, {"order_id": "ORD-1"}])
-async def test_amount_and_order_come_from_your_store(given: dict[str, Any]) -> None:
+@pytest.mark.parametrize("values", [{}, {"amount": AMOUNT}, {"order_id": "ORD-1"}])
+async def test_confirm_without_amount_or_order_id_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="amount and order_id"):
-        await at(Bank())[0].payments.confirm(CALLBACK, **given)
+        await at(Bank())[0].payments.confirm(CALLBACK, **values)
 
 
-async def test_an_order_id_that_is_a_number_is_the_same_order() -> None:
+async def test_confirm_int_order_id_equals_text() -> None:
     payment = await at(Bank(order_id="7"))[0].payments.confirm(
         evolve(CALLBACK, order_id="7"),
         amount=AMOUNT,
@@ -289,7 +289,7 @@ async def test_an_order_id_that_is_a_number_is_the_same_order() -> None:
     assert isinstance(payment.outcome, Verified)
 
 
-async def test_without_a_gateway_it_says_what_to_configure() -> None:
+async def test_confirm_without_gateway_names_setting() -> None:
     paystar, engine = at(Bank(), gateway=None)
 
     with pytest.raises(ConfigurationError, match="PAYSTAR_GATEWAY_ID"):
@@ -298,18 +298,18 @@ async def test_without_a_gateway_it_says_what_to_configure() -> None:
     assert engine.sent == []
 
 
-async def test_an_unsigned_gateway_is_confirmed_too() -> None:
+async def test_confirm_unsigned_gateway_is_verified() -> None:
     paystar, engine = at(Bank(), gateway=Gateway(id="gateway-1"))
 
     assert isinstance((await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")).outcome, Verified)
 
-    assert all("sign" not in one.fields for one in engine.sent)
+    assert all("sign" not in request.fields for request in engine.sent)
 
 
 # --- where verify leaves a doubt --------------------------------------------------------------------------------------
 
 
-async def test_verified_before_means_the_inquiry_decides() -> None:
+async def test_confirm_already_verified_asks_inquiry() -> None:
     bank = Bank(verified=1)
 
     outcome, asked = await outcome_of(bank)
@@ -333,7 +333,7 @@ DOUBTS: list[Reply] = [
 
 
 @pytest.mark.parametrize("doubt", [*DOUBTS[:-1], refused(-9), refused(-109)])
-async def test_a_verify_that_had_no_effect_is_sent_once_more(doubt: Reply) -> None:
+async def test_confirm_verify_without_effect_is_retried_once(doubt: Reply) -> None:
     bank = Bank(verify=[doubt])
 
     outcome, asked = await outcome_of(bank)
@@ -343,7 +343,16 @@ async def test_a_verify_that_had_no_effect_is_sent_once_more(doubt: Reply) -> No
     assert bank.verified == 1
 
 
-async def test_a_verify_that_was_carried_out_and_not_answered_is_found_and_not_repeated() -> None:
+async def test_confirm_verify_of_other_orders_payment_is_not_retried() -> None:
+    other = ok(FOUND | {"status": "UNVERIFIED", "order_id": "ORD-2"})
+
+    outcome, asked = await outcome_of(Bank(verify=[Unanswered("reset")], inquiry=[other]))
+
+    assert outcome == Declined(reason="the transaction is another order's")
+    assert asked == ["verify", "inquiry"]
+
+
+async def test_confirm_executed_verify_is_not_repeated() -> None:
     bank = Bank(verify=["done, and no answer"])
 
     outcome, asked = await outcome_of(bank)
@@ -353,7 +362,7 @@ async def test_a_verify_that_was_carried_out_and_not_answered_is_found_and_not_r
     assert bank.verified == 1
 
 
-async def test_two_unanswered_verifies_are_decided_by_the_inquiry() -> None:
+async def test_confirm_two_lost_verifies_ask_inquiry() -> None:
     assert isinstance((await outcome_of(Bank(verify=[Unanswered("a"), "done, and no answer"])))[0], Verified)
 
     outcome, asked = await outcome_of(Bank(verify=[Unanswered("a"), Unanswered("b")]))
@@ -362,7 +371,7 @@ async def test_two_unanswered_verifies_are_decided_by_the_inquiry() -> None:
     assert asked == ["verify", "inquiry", "verify", "inquiry"]
 
 
-async def test_a_verification_that_failed_twice_is_declined() -> None:
+async def test_confirm_verification_failed_twice_is_declined() -> None:
     outcome, _ = await outcome_of(Bank(verify=[refused(-9, "failed"), refused(-9, "failed")]))
 
     assert isinstance(outcome, Declined)
@@ -372,7 +381,7 @@ async def test_a_verification_that_failed_twice_is_declined() -> None:
 @pytest.mark.parametrize(
     "silence", [Unanswered("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
 )
-async def test_with_verify_and_inquiry_both_unanswered_it_is_undecided_and_decided_the_next_time(
+async def test_confirm_without_responses_is_undecided_then_verified(
     silence: Reply,
 ) -> None:
     bank = Bank(verify=["done, and no answer"], inquiry=[silence])
@@ -390,7 +399,7 @@ async def test_with_verify_and_inquiry_both_unanswered_it_is_undecided_and_decid
 @pytest.mark.parametrize(
     "silence", [Unanswered("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
 )
-async def test_a_proved_payment_is_not_fulfilled_before_it_is_known_whose_it_is(silence: Reply) -> None:
+async def test_confirm_verify_without_inquiry_is_undecided(silence: Reply) -> None:
     bank = Bank(inquiry=[silence])
     paystar, _ = at(bank, max_retries=0)
 
@@ -403,7 +412,7 @@ async def test_a_proved_payment_is_not_fulfilled_before_it_is_known_whose_it_is(
 
 
 @pytest.mark.parametrize("never", [refused(-1), refused(8), refused("unauthenticated"), ok("what"), refused(-5)])
-async def test_a_proved_payment_is_fulfilled_where_the_service_has_no_inquiry_for_us(never: Raw) -> None:
+async def test_confirm_verify_with_refused_inquiry_is_verified(never: Raw) -> None:
     assert isinstance((await outcome_of(Bank(inquiry=[never])))[0], Verified)
 
 
@@ -411,9 +420,7 @@ async def test_a_proved_payment_is_fulfilled_where_the_service_has_no_inquiry_fo
     ("refusal", "kind"),
     [(-7, AmountMismatch), (-5, Declined), (-1, Undecided), (-8, Undecided), ("unauthenticated", Undecided)],
 )
-async def test_an_inquiry_that_is_refused_after_a_doubt_never_makes_it_verified(
-    refusal: Any, kind: type[PaymentOutcome]
-) -> None:
+async def test_confirm_refused_inquiry_after_doubt_is_not_verified(refusal: Any, kind: type[PaymentOutcome]) -> None:
     outcome, _ = await outcome_of(Bank(verify=[Unanswered("reset")], inquiry=[refused(refusal)]))
 
     assert isinstance(outcome, kind)
@@ -432,7 +439,7 @@ async def test_an_inquiry_that_is_refused_after_a_doubt_never_makes_it_verified(
         ("SOMETHING_NEW", Undecided, Verified),
     ],
 )
-async def test_every_word_of_the_inquiry_has_its_outcome(
+async def test_confirm_inquiry_status_has_its_outcome(
     status: str, after_doubt: type[PaymentOutcome], after_verify: type[PaymentOutcome]
 ) -> None:
     says = ok(FOUND | {"status": status})
@@ -445,8 +452,8 @@ async def test_every_word_of_the_inquiry_has_its_outcome(
     assert type((await outcome_of(Bank(inquiry=[says])))[0]) is after_verify
 
 
-def test_no_word_of_the_inquiry_is_forgotten_above() -> None:
-    assert {one.value for one in GatewayStatus} == {
+def test_gateway_statuses_are_all_covered() -> None:
+    assert {status.value for status in GatewayStatus} == {
         "INIT", "SUCCEED", "FAILED", "CANCELLED", "REVERSED", "UNVERIFIED", "VERIFY_PENDING"
     }  # fmt: skip
 
@@ -464,7 +471,7 @@ def test_no_word_of_the_inquiry_is_forgotten_above() -> None:
         ({"ref_num": None}, Verified),
     ],
 )
-async def test_the_inquiry_alone_proves_a_payment_only_by_naming_its_order_and_its_amount(
+async def test_confirm_inquiry_alone_must_name_order_and_amount(
     change: dict[str, Any], kind: type[PaymentOutcome]
 ) -> None:
     outcome, _ = await outcome_of(Bank(verify=[refused(-6)], inquiry=[ok(FOUND | change)]))
@@ -472,7 +479,7 @@ async def test_the_inquiry_alone_proves_a_payment_only_by_naming_its_order_and_i
     assert isinstance(outcome, kind)
 
 
-async def test_a_receipt_is_the_inquiry_s_where_the_callback_s_could_be_made_up() -> None:
+async def test_confirm_receipt_of_inquiry_replaces_forged() -> None:
     forged = evolve(CALLBACK, tracking_code="999999", card_number="111111******1111")
 
     outcome, _ = await outcome_of(Bank(verified=1), forged)
@@ -480,7 +487,7 @@ async def test_a_receipt_is_the_inquiry_s_where_the_callback_s_could_be_made_up(
     assert outcome == Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
 
 
-async def test_confirmed_twice_at_once_and_ever_again_it_is_verified_once_and_said_each_time() -> None:
+async def test_confirm_concurrently_verifies_once() -> None:
     bank = Bank()
     paystar, _ = at(bank)
 
@@ -488,11 +495,11 @@ async def test_confirmed_twice_at_once_and_ever_again_it_is_verified_once_and_sa
         *[paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1") for _ in range(10)]
     )
 
-    assert {type(one.outcome) for one in payments} == {Verified}
+    assert {type(payment.outcome) for payment in payments} == {Verified}
     assert bank.verified == 1
 
 
-async def test_a_confirm_that_is_cancelled_midway_is_decided_the_next_time() -> None:
+async def test_confirm_cancelled_midway_is_verified_next_time() -> None:
     for rounds in range(12):
         bank = Bank()
         paystar, _ = at(bank)
@@ -522,7 +529,7 @@ INQUIRIES = st.sampled_from(
     verify=st.lists(VERIFIES, max_size=2),
     inquiry=st.lists(INQUIRIES, max_size=2),
 )
-def test_whatever_goes_wrong_only_a_paid_order_of_this_amount_is_ever_verified(
+def test_confirm_any_failures_verify_only_paid_orders(
     order_id: str, amount: int, paid: bool, verify: list[Any], inquiry: list[Any]
 ) -> None:
     bank = Bank(order_id=order_id, amount=amount, paid=paid, verify=list(verify), inquiry=list(inquiry))
@@ -539,18 +546,18 @@ def test_whatever_goes_wrong_only_a_paid_order_of_this_amount_is_ever_verified(
         assert bank.verified == 1
         assert amount == AMOUNT
         assert order_id == "ORD-1" or any(
-            one in inquiry for one in (refused(-5), refused(-1), ok(FOUND | {"status": "INIT"}))
+            reply in inquiry for reply in (refused(-5), refused(-1), ok(FOUND | {"status": "INIT"}))
         )
     if bank.verified and amount == AMOUNT and order_id == "ORD-1":
         assert not isinstance(outcome, Cancelled | AmountMismatch)
 
 
-async def test_wrong_credentials_are_raised_and_nothing_is_decided() -> None:
+async def test_confirm_wrong_credentials_are_raised() -> None:
     with pytest.raises(Unauthenticated):
         await outcome_of(Bank(verify=[refused("unauthenticated", http=401)]))
 
 
-async def test_a_mapping_is_no_callback_yet() -> None:
+async def test_confirm_mapping_is_refused() -> None:
     engine = Engine(lambda _: ok())
     paystar = client(engine)
     fields: Any = {"status": "1", "order_id": "o-1", "ref_num": "ref-1"}

@@ -1,4 +1,4 @@
-"""What a callback is worth for an order that is stored, and that it becomes verified once."""
+"""``confirm`` for stored orders: callbacks are hints, and an order is verified once."""
 
 import asyncio
 import logging
@@ -28,7 +28,7 @@ from tests.support import settled
 FORGED = {"card_number": "111111******1111", "tracking_code": "999999"}
 
 
-async def test_a_paid_order_is_verified_by_one_call(shop: Shop) -> None:
+async def test_confirm_paid_order_is_verified_by_one_request(shop: Shop) -> None:
     started = await shop.start()
     callback = shop.pay(started)
 
@@ -40,7 +40,7 @@ async def test_a_paid_order_is_verified_by_one_call(shop: Shop) -> None:
         hashed_card_number=callback.hashed_card_number,
     )
     assert (payment.order_id, payment.ref_num, payment.amount) == ("o-1", started.ref_num, AMOUNT)
-    assert shop.asked == {"create": 1, "verify": 1}
+    assert shop.request_counts == {"create": 1, "verify": 1}
     order = await shop.order()
     assert (order.state, order.reserved_ref_num, order.verified_at) == (
         OrderStatus.VERIFIED,
@@ -49,7 +49,7 @@ async def test_a_paid_order_is_verified_by_one_call(shop: Shop) -> None:
     )
 
 
-async def test_replayed_it_is_told_from_the_store(shop: Shop) -> None:
+async def test_confirm_replayed_callback_sends_nothing(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     first = await shop.confirm(callback)
     shop.sandbox.fail(kind="reset_before")
@@ -58,25 +58,25 @@ async def test_replayed_it_is_told_from_the_store(shop: Shop) -> None:
         assert await worker.payments.confirm(callback) == first
 
     assert shop.fulfilled == [first.id]
-    assert shop.asked["verify"] == 1
+    assert shop.request_counts["verify"] == 1
 
 
 @pytest.mark.parametrize("workers", [1, 3])
-async def test_confirmed_many_times_at_once_it_is_verified_once(shop: Shop, workers: int) -> None:
+async def test_confirm_concurrently_verifies_once(shop: Shop, workers: int) -> None:
     callback = shop.pay(await shop.start())
     all_of_them = [shop.paystar, *(shop.worker(max_retries=0) for _ in range(workers - 1))]
-    for one in all_of_them[1:]:
-        one.payments.on_verified(shop.told)
+    for worker in all_of_them[1:]:
+        worker.payments.on_verified(shop.fulfil)
 
-    payments = await asyncio.gather(*[one.payments.confirm(callback) for one in all_of_them for _ in range(6)])
+    payments = await asyncio.gather(*[worker.payments.confirm(callback) for worker in all_of_them for _ in range(6)])
 
-    assert {type(one.outcome) for one in payments} == {Verified}
+    assert {type(payment.outcome) for payment in payments} == {Verified}
     assert len(shop.fulfilled) == 1
-    for one in all_of_them[1:]:
-        await one.aclose()
+    for worker in all_of_them[1:]:
+        await worker.aclose()
 
 
-async def test_a_confirm_that_is_cut_off_goes_on_without_its_caller(shop: Shop) -> None:
+async def test_confirm_cancelled_continues_without_caller(shop: Shop) -> None:
     for rounds in range(0, 120, 8):
         callback = shop.pay(await shop.start(f"o-{rounds}"))
         task = asyncio.create_task(shop.confirm(callback))
@@ -93,7 +93,7 @@ async def test_a_confirm_that_is_cut_off_goes_on_without_its_caller(shop: Shop) 
 # --- a callback is a hint ---------------------------------------------------------------------------------------------
 
 
-async def test_an_order_nobody_stored_is_refused_with_one_line(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_confirm_unknown_order_logs_one_line(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     callback = Callback(status="1", order_id="0912345678901234\nno", ref_num="ref-1", card_number="502229******6708")
 
     with caplog.at_level(logging.WARNING), pytest.raises(UnknownOrder) as refusal:
@@ -107,10 +107,10 @@ async def test_an_order_nobody_stored_is_refused_with_one_line(shop: Shop, caplo
         assert "0912345678901234" not in text
         assert "\n" not in text
         assert "6708" not in text
-    assert shop.asked == {}
+    assert shop.request_counts == {}
 
 
-async def test_another_order_s_payment_pays_nothing(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_confirm_other_orders_payment_is_declined(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     mine, other = await shop.start("o-1"), await shop.start("o-2")
     paid, unpaid = shop.pay(mine), evolve(shop.pay(mine_copy := await shop.start("o-3")), order_id="o-2")
     before = await shop.order("o-2")
@@ -123,14 +123,14 @@ async def test_another_order_s_payment_pays_nothing(shop: Shop, caplog: pytest.L
 
     assert len(caplog.messages) == 3
     assert evolve(await shop.order("o-2"), now=before.now) == before
-    assert "verify" not in shop.asked
+    assert "verify" not in shop.request_counts
     assert isinstance((await shop.confirm(shop.pay(other))).outcome, Verified)
     assert isinstance((await shop.confirm(paid)).outcome, Verified)
     assert mine_copy.ref_num == unpaid.ref_num
 
 
 @pytest.mark.parametrize("status", ["1", "-98", "-1", "anything"])
-async def test_a_made_up_callback_for_an_unpaid_order_changes_nothing(shop: Shop, status: str) -> None:
+async def test_confirm_forged_callback_of_unpaid_order_is_noop(shop: Shop, status: str) -> None:
     started = await shop.start()
     forged = Callback(status=status, order_id="o-1", ref_num=started.ref_num, **FORGED)
 
@@ -143,7 +143,7 @@ async def test_a_made_up_callback_for_an_unpaid_order_changes_nothing(shop: Shop
 
 
 @pytest.mark.parametrize("status", ["1", "-98", "-1"])
-async def test_a_made_up_callback_for_a_paid_order_is_put_right_by_the_inquiry(shop: Shop, status: str) -> None:
+async def test_confirm_forged_callback_of_paid_order_is_verified(shop: Shop, status: str) -> None:
     started = await shop.start()
     real = shop.pay(started)
     forged = Callback(status=status, order_id="o-1", ref_num=started.ref_num, **FORGED)
@@ -155,7 +155,7 @@ async def test_a_made_up_callback_for_a_paid_order_is_put_right_by_the_inquiry(s
     )
 
 
-async def test_a_forged_callback_for_one_page_does_not_keep_another_from_being_paid(shop: Shop) -> None:
+async def test_confirm_forged_callback_leaves_other_page_payable(shop: Shop) -> None:
     first, second = await shop.start(), await shop.start()
     forged = Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED)
     callback = shop.pay(second)
@@ -165,7 +165,7 @@ async def test_a_forged_callback_for_one_page_does_not_keep_another_from_being_p
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
-async def test_a_forged_callback_before_the_second_page_holds_it_up_for_minutes_only(shop: Shop) -> None:
+async def test_confirm_forged_callback_delays_page_for_minutes(shop: Shop) -> None:
     """While the first page was the only one, verify was tried for it: the order is bound until that is surely over."""
     first = await shop.start()
     forged = Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED)
@@ -175,12 +175,12 @@ async def test_a_forged_callback_before_the_second_page_holds_it_up_for_minutes_
     assert isinstance((await shop.confirm(callback)).outcome, Undecided)
     for _ in range(12):
         await shop.confirm(forged)
-        await shop.pass_by(15)
+        await shop.advance(15)
 
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
-async def test_an_order_that_was_bound_to_a_payment_that_failed_is_free_again(shop: Shop) -> None:
+async def test_confirm_failed_payment_frees_order(shop: Shop) -> None:
     first = await shop.start()
     await shop.confirm(Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED))
     assert (await shop.order()).reserved_ref_num == first.ref_num
@@ -191,7 +191,7 @@ async def test_an_order_that_was_bound_to_a_payment_that_failed_is_free_again(sh
 
 
 async def test_confirm_with_two_pages_and_no_inquiry_is_verified(shop: Shop) -> None:
-    """The gateway answers inquiries of nobody: verify alone has to do, though another page is open."""
+    """The gateway refuses every inquiry: verify alone decides, though another page is open."""
     pages = [await shop.start(), await shop.start()]
     shop.sandbox.fail("gateway.inquiry", "status", status=-1)
 
@@ -199,30 +199,30 @@ async def test_confirm_with_two_pages_and_no_inquiry_is_verified(shop: Shop) -> 
 
 
 @pytest.mark.parametrize("card", ["5022291234566708", "5022-2912-3456-6708", "۵۰۲۲۲۹۱۲۳۴۵۶۶۷۰۸"])
-async def test_a_full_card_number_is_refused_before_anything_is_asked(shop: Shop, card: str) -> None:
+async def test_confirm_full_card_number_sends_nothing(shop: Shop, card: str) -> None:
     callback = evolve(shop.pay(await shop.start()), card_number=card)
 
     with pytest.raises(InvalidValue, match="masked") as refusal:
         await shop.confirm(callback)
 
     assert "1234566708" not in str(refusal.value)
-    assert shop.asked == {"create": 1}
+    assert shop.request_counts == {"create": 1}
     assert (await shop.order()).reserved_ref_num is None
 
 
-async def test_oversized_fields_are_refused(shop: Shop) -> None:
+async def test_confirm_oversized_fields_are_refused(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
 
     for change in ({"tracking_code": "1" * 65}, {"ref_num": "r" * 300}, {"card_number": "*" * 65}):
         with pytest.raises(InvalidValue):
             await shop.confirm(evolve(callback, **change))  # pyright: ignore
-    assert "verify" not in shop.asked
+    assert "verify" not in shop.request_counts
 
 
-# --- compared with what is given --------------------------------------------------------------------------------------
+# --- compared with given values ---------------------------------------------------------------------------------------
 
 
-async def test_what_is_given_is_compared_with_what_is_stored(shop: Shop) -> None:
+async def test_confirm_given_values_are_compared_with_stored(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     confirm = shop.paystar.payments.confirm
 
@@ -232,7 +232,7 @@ async def test_what_is_given_is_compared_with_what_is_stored(shop: Shop) -> None
     assert wrong.outcome == AmountMismatch(expected=AMOUNT * 10, got=AMOUNT)
     assert other.outcome == Declined(reason="the callback is another order's")
     assert both.outcome == AmountMismatch(expected=AMOUNT // 10, got=AMOUNT)
-    assert "verify" not in shop.asked
+    assert "verify" not in shop.request_counts
     assert (await shop.order()).state is OrderStatus.OPEN
 
     right = await confirm(callback, amount=AMOUNT, order_id="o-1")
@@ -241,16 +241,16 @@ async def test_what_is_given_is_compared_with_what_is_stored(shop: Shop) -> None
 
 
 @pytest.mark.parametrize("amount", [True, 50_000.0, "50000", 0])
-async def test_an_amount_that_is_none_is_refused(shop: Shop, amount: Any) -> None:
+async def test_confirm_invalid_amount_is_refused(shop: Shop, amount: Any) -> None:
     callback = shop.pay(await shop.start())
 
     with pytest.raises(InvalidValue, match="amount"):
         await shop.paystar.payments.confirm(callback, amount=amount)
 
-    assert "verify" not in shop.asked
+    assert "verify" not in shop.request_counts
 
 
-async def test_an_order_of_your_own_store_is_confirmed_beside_the_stored_ones(shop: Shop) -> None:
+async def test_confirm_caller_order_beside_stored_orders(shop: Shop) -> None:
     created = await shop.paystar.gateway.create(amount=AMOUNT, order_id="own", callback="https://shop.example/back")
     callback = Callback.parse(shop.sandbox.pay(created.token))
 
@@ -262,24 +262,24 @@ async def test_an_order_of_your_own_store_is_confirmed_beside_the_stored_ones(sh
 
 
 @pytest.mark.parametrize("order_id", ["", "a\0b", "\ud800", "x" * 256, 123, 10**30, None, ["o-1"]])
-async def test_what_no_order_is_called_is_refused_before_the_store_is_asked(shop: Shop, order_id: Any) -> None:
+async def test_find_invalid_order_id_is_refused(shop: Shop, order_id: Any) -> None:
     with pytest.raises(InvalidValue, match=r"^order_id: expected a text of 1 to 255 characters"):
         await shop.paystar.payments.find(order_id=order_id)
 
 
-async def test_what_is_no_callback_is_refused(shop: Shop) -> None:
+async def test_confirm_other_than_callback_is_refused(shop: Shop) -> None:
     fields: Any = {"status": "1", "order_id": "o-1", "ref_num": "ref-1"}
 
     compared: dict[str, Any] = {"amount": AMOUNT, "order_id": "o-1"}
-    for given in ({}, compared):
+    for values in ({}, compared):
         with pytest.raises(InvalidValue, match=r"Callback\.parse"):
-            await shop.paystar.payments.confirm(fields, **given)
+            await shop.paystar.payments.confirm(fields, **values)
 
 
 # --- what the payer did -----------------------------------------------------------------------------------------------
 
 
-async def test_what_came_to_nothing_is_stored_with_its_reason(shop: Shop) -> None:
+async def test_confirm_ended_payment_is_stored_with_reason(shop: Shop) -> None:
     ends = {
         "cancel": (Cancelled, OrderStatus.CANCELLED),
         "fail": (Declined, OrderStatus.DECLINED),
@@ -298,25 +298,25 @@ async def test_what_came_to_nothing_is_stored_with_its_reason(shop: Shop) -> Non
     assert shop.fulfilled == []
 
 
-async def test_a_callback_that_comes_too_late_finds_the_money_gone_back(shop: Shop) -> None:
+async def test_confirm_late_callback_is_expired(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     shop.clock.advance(11 * 60)
 
     payment = await shop.confirm(callback)
 
     assert payment.outcome == Expired(reason="the money went back to the payer")
-    assert "verify" not in shop.asked
+    assert "verify" not in shop.request_counts
 
 
-async def test_a_payer_who_took_their_time_on_the_page_is_verified_and_asked_about(shop: Shop) -> None:
-    """Nobody swept, so it is not known when it was paid: the inquiry has to say that it is ours."""
+async def test_confirm_slow_payer_is_verified_by_inquiry(shop: Shop) -> None:
+    """Without a sweep it is unknown when the payment was made: the inquiry has to name the order."""
     started = await shop.start()
     shop.clock.advance(12 * 60)
 
     payment = await shop.confirm(shop.pay(started))
 
     assert isinstance(payment.outcome, Verified)
-    assert shop.asked == {"create": 1, "inquiry": 2, "verify": 1}
+    assert shop.request_counts == {"create": 1, "inquiry": 2, "verify": 1}
 
 
 # --- products ---------------------------------------------------------------------------------------------------------
@@ -325,20 +325,20 @@ async def test_a_payer_who_took_their_time_on_the_page_is_verified_and_asked_abo
 @pytest.mark.parametrize("direct", [False, True])
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("lost", [False, True])
-async def test_every_kind_of_gateway_is_confirmed(tmp_path: Any, direct: bool, signed: bool, lost: bool) -> None:
+async def test_confirm_every_kind_of_gateway_is_verified(tmp_path: Any, direct: bool, signed: bool, lost: bool) -> None:
     async with open_shop(tmp_path / "p.db", direct=direct, signed=signed) as shop:
         started = await shop.start()
         assert ("/api/direct/payment?" in started.url) is direct
         callback = shop.pay(started)
         if lost:
-            await shop.pass_by(60)
+            await shop.advance(60)
         else:
             await shop.confirm(callback)
 
         assert shop.fulfilled == [f"o-1:{started.ref_num}"]
 
 
-async def test_a_fee_on_the_payer_changes_nothing(shop: Shop) -> None:
+async def test_confirm_payer_fee_is_verified(shop: Shop) -> None:
     shop.sandbox.settings.payer_fee = 1_200
     started, lost = await shop.start(), await shop.start("o-2")
     assert (started.amount, started.payment_amount) == (AMOUNT, AMOUNT + 1_200)
@@ -346,19 +346,19 @@ async def test_a_fee_on_the_payer_changes_nothing(shop: Shop) -> None:
 
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
     shop.pay(lost)
-    [payment] = await shop.pass_by(60)
+    [payment] = await shop.advance(60)
     assert isinstance(payment.outcome, Verified)
     assert payment.amount == AMOUNT
 
 
-async def test_a_payment_that_one_card_alone_may_make(shop: Shop) -> None:
+async def test_confirm_payment_bound_to_card_is_verified(shop: Shop) -> None:
     payment = await shop.confirm(shop.pay(await shop.start(card_number="6037990000000006")))
 
     assert isinstance(payment.outcome, Verified)
     assert payment.outcome.card_number == "603799******0006"
 
 
-async def test_a_payment_that_is_shared_out(shop: Shop) -> None:
+async def test_confirm_payment_with_allotment_is_verified(shop: Shop) -> None:
     started = await shop.start(allotment=[{"id": 1, "sheba_id": "s-1", "amount": AMOUNT}])
 
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
@@ -370,7 +370,7 @@ PASSING = ["refused", "reset_before", "reset_after", "server_error", "html", "tr
 
 
 @pytest.mark.parametrize("kind", [*PASSING, "already_verified"])
-async def test_a_verify_in_doubt_is_decided_by_the_inquiry(shop: Shop, kind: str) -> None:
+async def test_confirm_doubtful_verify_is_decided_by_inquiry(shop: Shop, kind: str) -> None:
     callback = shop.pay(await shop.start())
     shop.sandbox.fail("gateway.verify", kind, times=1)
 
@@ -381,7 +381,7 @@ async def test_a_verify_in_doubt_is_decided_by_the_inquiry(shop: Shop, kind: str
 
 
 @pytest.mark.parametrize("executed", [True, False])
-async def test_with_verify_and_inquiry_both_silent_the_sweeper_decides(shop: Shop, executed: bool) -> None:
+async def test_confirm_without_responses_is_left_to_sweep(shop: Shop, executed: bool) -> None:
     callback = shop.pay(await shop.start())
     shop.sandbox.fail("gateway.verify", "reset_after" if executed else "reset_before", times=1)
     shop.sandbox.fail("gateway.inquiry", "reset_before", times=1)
@@ -392,13 +392,13 @@ async def test_with_verify_and_inquiry_both_silent_the_sweeper_decides(shop: Sho
     assert payment.outcome.error is not None
     assert "verify failed" in payment.outcome.reason
     assert shop.fulfilled == []
-    [decided] = await shop.pass_by(60)
+    [decided] = await shop.advance(60)
     assert isinstance(decided.outcome, Verified)
     assert shop.fulfilled == [payment.id]
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
-async def test_a_second_payment_waits_until_the_first_is_decided(shop: Shop) -> None:
+async def test_confirm_second_payment_waits_for_first(shop: Shop) -> None:
     """The first one's verify may have been carried out: with both verified the payer would have paid twice."""
 
     async def silent(request: Any, next: Any) -> Any:  # noqa: A002
@@ -421,12 +421,12 @@ async def test_a_second_payment_waits_until_the_first_is_decided(shop: Shop) -> 
     assert "another payment" in (await shop.confirm(second)).outcome.reason  # type: ignore[union-attr]  # pyright: ignore
     assert isinstance((await shop.confirm(first)).outcome, Verified)
     assert len(shop.fulfilled) == 1
-    assert shop.asked["verify"] == 1
+    assert shop.request_counts["verify"] == 1
 
 
 @pytest.mark.parametrize(("status", "error"), [("unauthenticated", Unauthenticated), (-2, GatewayInactive)])
 @pytest.mark.parametrize("row", ["verify", "inquiry"])
-async def test_a_gateway_that_refuses_us_is_raised_and_nothing_is_decided(
+async def test_confirm_refused_merchant_decides_nothing(
     shop: Shop, status: Any, error: type[Exception], row: str
 ) -> None:
     started = await shop.start()
@@ -440,7 +440,7 @@ async def test_a_gateway_that_refuses_us_is_raised_and_nothing_is_decided(
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
-async def test_a_wrong_sign_key_is_raised_and_nothing_is_decided(shop: Shop) -> None:
+async def test_confirm_wrong_sign_key_decides_nothing(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     wrong = shop.worker(gateway=evolve(shop.gateway, sign_key="wrong"), max_retries=0)
 
@@ -451,9 +451,7 @@ async def test_a_wrong_sign_key_is_raised_and_nothing_is_decided(shop: Shop) -> 
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
-async def test_where_the_store_fails_after_the_verify_it_is_found_again(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_confirm_store_failure_after_verify_is_recovered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     callback = shop.pay(await shop.start())
     put, calls = OrderStore.update, list[object]()
 
@@ -466,7 +464,7 @@ async def test_where_the_store_fails_after_the_verify_it_is_found_again(
     monkeypatch.setattr(OrderStore, "update", once_full)
     with pytest.raises(StorageError):
         await shop.confirm(callback)
-    assert shop.asked["verify"] == 1
+    assert shop.request_counts["verify"] == 1
     assert shop.fulfilled == []
 
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
@@ -474,9 +472,7 @@ async def test_where_the_store_fails_after_the_verify_it_is_found_again(
 
 
 @pytest.mark.parametrize(("refusal", "kind"), [(-7, AmountMismatch), (-8, Expired), (-9, Declined), (-98, Declined)])
-async def test_where_the_service_has_no_inquiry_for_us_verify_s_refusal_is_told_and_not_stored(
-    shop: Shop, refusal: int, kind: type
-) -> None:
+async def test_confirm_refusal_without_inquiry_is_not_stored(shop: Shop, refusal: int, kind: type) -> None:
     callback = shop.pay(await shop.start())
     shop.sandbox.fail("gateway.verify", "status", status=refusal, times=1)
     shop.sandbox.fail("gateway.inquiry", "status", status=-1, times=2)
@@ -487,13 +483,13 @@ async def test_where_the_service_has_no_inquiry_for_us_verify_s_refusal_is_told_
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
 
-def test_on_trio_it_works_as_well(tmp_path: Any) -> None:
+def test_confirm_on_trio_is_verified(tmp_path: Any) -> None:
     async def play() -> None:
         async with open_shop(tmp_path / "p.db") as shop:
             callback = shop.pay(await shop.start())
             assert isinstance((await shop.confirm(callback)).outcome, Verified)
             shop.pay(await shop.start("o-2"))
-            await shop.pass_by(60)
+            await shop.advance(60)
             assert len(shop.fulfilled) == 2
             worker = shop.worker(clock=ManualClock())
             async with worker, worker.payments.sweeping():
@@ -502,25 +498,25 @@ def test_on_trio_it_works_as_well(tmp_path: Any) -> None:
     anyio.run(play, backend="trio")
 
 
-async def test_on_a_server_orders_go_by_the_server_s_time(postgres_schema: str) -> None:
+async def test_confirm_on_postgres_uses_server_time(postgres_schema: str) -> None:
     async with open_shop(postgres_schema, max_retries=0) as shop:
         shop.clock.jump(-86_400)
         workers = [shop.paystar, *(shop.worker(max_retries=0) for _ in range(2))]
-        for one in workers[1:]:
-            one.payments.on_verified(shop.told)
+        for worker in workers[1:]:
+            worker.payments.on_verified(shop.fulfil)
         callback = shop.pay(await shop.start())
 
-        payments = await asyncio.gather(*[one.payments.confirm(callback) for one in workers for _ in range(4)])
+        payments = await asyncio.gather(*[worker.payments.confirm(callback) for worker in workers for _ in range(4)])
 
-        assert {type(one.outcome) for one in payments} == {Verified}
+        assert {type(payment.outcome) for payment in payments} == {Verified}
         assert len(shop.fulfilled) == 1
         order = await shop.order()
         assert order.verified_at == pytest.approx(time.time(), abs=60)
-        for one in workers[1:]:
-            await one.aclose()
+        for worker in workers[1:]:
+            await worker.aclose()
 
 
-async def test_without_a_database_only_the_simple_form_is_there(shop: Shop) -> None:
+async def test_confirm_without_database_needs_caller_order(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     bare = shop.worker(database=None)
 
@@ -531,12 +527,12 @@ async def test_without_a_database_only_the_simple_form_is_there(shop: Shop) -> N
     assert isinstance(payment.outcome, Verified)
     assert shop.fulfilled == []
     await bare.aclose()
-    [found] = await shop.pass_by(60)
-    assert isinstance(found.outcome, Verified)
-    assert shop.fulfilled == [found.id]
+    [swept] = await shop.advance(60)
+    assert isinstance(swept.outcome, Verified)
+    assert shop.fulfilled == [swept.id]
 
 
-async def test_nothing_personal_is_logged(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
+async def test_confirm_logs_nothing_personal(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         started = await shop.start(phone="09121234567", national_code="0012345679")
         callback = shop.pay(started)
@@ -544,7 +540,7 @@ async def test_nothing_personal_is_logged(shop: Shop, caplog: pytest.LogCaptureF
         await shop.confirm(evolve(callback, ref_num="other"))
         repr(await shop.order())
 
-    said = caplog.text + repr(await shop.order()) + repr(started) + repr(await shop.confirm(callback))
+    output = caplog.text + repr(await shop.order()) + repr(started) + repr(await shop.confirm(callback))
     for text in (token_of(started), callback.hashed_card_number, "09121234567", "0012345679", shop.gateway.id.reveal()):
-        assert str(text) not in said
-    assert str(callback.card_number) not in said
+        assert str(text) not in output
+    assert str(callback.card_number) not in output

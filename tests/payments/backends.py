@@ -1,4 +1,4 @@
-"""Where orders can be kept, for the one suite that all stores pass."""
+"""The databases of orders, for the suite that every store passes."""
 
 import sqlite3
 import time
@@ -14,35 +14,35 @@ from paystar_async.storage.database import Database
 from paystar_async.values.secret import Secret
 from tests.servers import PostgresServer
 
-PLACES = ("sqlite", "postgres")
+BACKENDS = ("sqlite", "postgres")
 
 
-class Place(Protocol):
-    """Somewhere orders lie, whoever looks at them."""
+class Backend(Protocol):
+    """A database of orders."""
 
     def store(self, gateway: str = "gateway-1") -> OrderStore: ...
     def now(self) -> float: ...
-    def spoil(self, sql: str) -> None: ...
+    def execute(self, sql: str) -> None: ...
     async def aclose(self) -> None: ...
 
 
-class _Closing:
+class _BackendStores:
     def __init__(self, name: str, clock: ManualClock) -> None:
         self._name, self._clock = name, clock
         self._databases: list[Database] = []
 
     def store(self, gateway: str = "gateway-1") -> OrderStore:
-        """A store on this place, as another process would make it."""
+        """Return a new store on this database, as another process would create it."""
         self._databases.append(database(self._name, self._clock))
         return OrderStore(self._databases[-1], Secret(gateway))
 
     async def aclose(self) -> None:
-        for one in self._databases:
-            await one.aclose()
+        for opened in self._databases:
+            await opened.aclose()
 
 
-class File(_Closing):
-    """A SQLite file, by a clock of its own."""
+class SqliteBackend(_BackendStores):
+    """A SQLite file with its own clock."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(str(path), ManualClock(start=time.time()))
@@ -50,15 +50,15 @@ class File(_Closing):
     def now(self) -> float:
         return self._clock.time()
 
-    def spoil(self, sql: str) -> None:
+    def execute(self, sql: str) -> None:
         connection = sqlite3.connect(self._name)
         with connection:
             connection.execute(sql)
         connection.close()
 
 
-class Server(_Closing):
-    """A schema on a PostgreSQL server, by the server's clock and not by ours."""
+class PostgresBackend(_BackendStores):
+    """A schema on a PostgreSQL server, with the server's clock."""
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         super().__init__(url, ManualClock())
@@ -67,14 +67,14 @@ class Server(_Closing):
     def now(self) -> float:
         return time.time()
 
-    def spoil(self, sql: str) -> None:
+    def execute(self, sql: str) -> None:
         with self._server.connect() as connection:
             connection.execute(f"SET search_path = {self._schema}".encode())
             connection.execute(sql.encode())
 
 
-def make_place(request: pytest.FixtureRequest, path: Path) -> Place:
-    """The place of this name; a server that cannot be had is a failure, never a skip."""
+def make_backend(request: pytest.FixtureRequest, path: Path) -> Backend:
+    """Return the backend of the fixture's parameter; a server that cannot start is a failure, never a skip."""
     if request.param == "sqlite":
-        return File(path / "paystar.db")
-    return Server(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))
+        return SqliteBackend(path / "paystar.db")
+    return PostgresBackend(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))
