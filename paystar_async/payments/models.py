@@ -72,7 +72,7 @@ class PaymentAttempt:
         state: the status of the payment.
         reason: why the payment ended, in words.
         created_at: when the payment was started.
-        last_unpaid_at: when the gateway last reported the payment as unpaid: its window to be verified began no earlier.
+        last_unpaid_at: when the gateway last reported the payment as unpaid: the verify window began no earlier.
         next_check_at: when the payment is checked next; None once it has ended.
     """
 

@@ -295,9 +295,9 @@ class PaymentVerifier:
         return VerificationResult(outcome=outcome, may_expire=True, depends_on_receipt=depends_on_receipt)
 
     def _decide_without_inquiry(self, error: PaystarError) -> VerificationResult:
-        """Return the result where the inquiry failed: unknown, unless verify decided it and no later check will correct that."""
+        """Return the result where the inquiry failed: Undecided, unless verify decided the payment for good."""
         if not is_passing(error):
-            # No other figure will ever be known.
+            # No other amount will ever be known.
             verdict = judge_amount(self._request.amount, price=self._price)
             if isinstance(verdict, AmountMismatch):
                 return VerificationResult(outcome=verdict, settled=True)
