@@ -1,1 +1,1 @@
-"""The client in its hosts: web frameworks, bots, workers, traces. Each module needs its framework, and no other."""
+"""Integrations: web frameworks, bots, workers, tracing. Each module needs only its own framework."""

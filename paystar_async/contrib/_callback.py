@@ -1,7 +1,7 @@
-"""What every web framework's callback does: read the fields within bounds, find out what they are worth, answer.
+"""The callback, for every web framework: read its fields within bounds, confirm the payment, choose the response.
 
-No framework is known here. A callback is written by anybody's browser, so nothing in it is trusted, nothing of it
-is shown, nothing personal in it is logged, and whatever is wrong with it is a page and a line.
+This module knows no framework. Anyone can send a callback, so nothing in it is trusted or shown, nothing personal in it
+is logged, and every error in it is a page and a log line.
 """
 
 import inspect
@@ -17,32 +17,32 @@ from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, 
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
 from paystar_async.events import logger
 from paystar_async.payments import Callback, Payment
-from paystar_async.payments.processor import masked_order_id, log_refused_callback
+from paystar_async.payments.processor import log_refused_callback, masked_order_id
 from paystar_async.values.kind import Kind, kind_of
 from paystar_async.values.money import GatewayAmount
 
-LONGEST = 16 * 1024
-"""Bytes of a query or a form: several times what Paystar sends, and nothing to fill a memory with."""
-MOST_FIELDS = 64
-AMOUNT_OF_SECONDS = 10.0
-"""How long ``amount_of`` may take: the payer waits for the page."""
+MAX_FORM_BYTES = 16 * 1024
+"""Limit of a query or a form: several times what Paystar sends, and too little to exhaust memory."""
+MAX_FIELDS = 64
+AMOUNT_OF_TIMEOUT_SECONDS = 10.0
+"""Timeout of ``amount_of``: the payer waits for the page."""
 _AMOUNT = cast("Kind", kind_of(GatewayAmount))
 
 AmountOf = Callable[[str], "int | Awaitable[int | None] | None"]
-"""Rial of an order in a store of your own, by its order_id; None where there is no such order.
+"""Returns the Rial of an order in your own store by its order_id, or None if there is no such order.
 
-Whatever else it does – raise, take longer than ``AMOUNT_OF_SECONDS``, return no int of 5,000 Rial or more – is an error
-in the log and a 503 to the payer, who may have paid.
+An exception, a timeout after ``AMOUNT_OF_TIMEOUT_SECONDS``, or anything but an int of 5,000 Rial or more is an error in
+the log and a 503 to the payer, who may have paid.
 """
 
 HEADERS: Mapping[str, str] = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
-"""Of every answer: the address of a callback names a payment, and is nothing to keep or to pass on."""
+"""Headers of every response: the address of a callback names a payment, so it must not be cached or passed on."""
 
 FORM = "application/x-www-form-urlencoded"
 
 
 class NoPayment(Exception):
-    """There is no payment to go on with; ``page`` is the answer."""
+    """A request to the callback that confirms no payment; ``page`` is the response."""
 
     def __init__(self, page: Page) -> None:
         super().__init__(page.en)
@@ -50,29 +50,29 @@ class NoPayment(Exception):
 
 
 class BodyConsumed(Exception):
-    """The body of a POST was read as a stream by other code, and the framework kept no copy."""
+    """A POST whose body other code has read as a stream, without a copy in the framework."""
 
 
 def check_handler(on_payment: Callable[..., object]) -> None:
-    """Refuse an ``on_payment`` that cannot be called as ``on_payment(request, payment)``."""
+    """Raise ConfigurationError if ``on_payment(request, payment)`` is not a valid call."""
     try:
         inspect.signature(on_payment).bind(None, None)
     except TypeError as error:
         raise ConfigurationError(
-            f"on_payment {name_of(on_payment)} cannot be called with a request and a payment: {error}",
+            f"on_payment {function_name(on_payment)} cannot be called with a request and a payment: {error}",
             hint="async def on_payment(request, payment)",
         ) from None
 
 
-def name_of(function: Callable[..., object]) -> str:
-    """Return the name of a function, or of the class of another callable object, as a log and an error show it."""
+def function_name(function: Callable[..., object]) -> str:
+    """Return the name of a function, or of the class of another callable object."""
     return getattr(function, "__qualname__", type(function).__qualname__)
 
 
-def handler_failed(path: str, error: Exception) -> Page:
-    """Log what a shop's own code raised after a payer came back, and return the page for the payer."""
+def log_handler_failure(path: str, error: Exception) -> Page:
+    """Log an error of the shop's code after a payer came back, and return the page for the payer."""
     logger.error(
-        "payments: a callback at %s failed in on_payment, or in what it depends on: %s; the payer got a 503",
+        "payments: a callback at %s failed in on_payment or its dependencies: %s; the payer got a 503",
         masked_order_id(path),
         type(error).__name__,
         exc_info=error,
@@ -80,7 +80,7 @@ def handler_failed(path: str, error: Exception) -> Page:
     return SHOP_FAILED
 
 
-async def returned(
+async def confirm_request(
     paystar: Paystar,
     *,
     query: bytes,
@@ -88,20 +88,21 @@ async def returned(
     body: AsyncIterable[bytes] | None = None,
     amount_of: AmountOf | None = None,
 ) -> Payment:
-    """Find out what a request to the callback's address is worth.
+    """Confirm the payment of a request to the callback's address.
 
     Args:
         paystar: the client.
         query: the query string as it came.
-        content_type: what the body is; only a form is read.
+        content_type: content type of the body; only a form is read.
         body: the chunks of a POST's body; None for a GET.
-        amount_of: where orders are kept outside of the client's ``database``.
+        amount_of: looks up orders that are stored outside of the client's ``database``.
 
     Returns:
-        The payment, of an order of yours, with its outcome.
+        The payment of a known order, with its outcome.
 
     Raises:
-        NoPayment: it is no callback, names no order of yours, or cannot be decided now; logged, nothing was changed.
+        NoPayment: the request is not a callback, names an unknown order, or cannot be decided now; it is logged, and
+            nothing was changed.
     """
     try:
         callback = Callback.parse(await _fields(query, content_type, body))
@@ -118,33 +119,35 @@ async def returned(
     try:
         payment = await paystar.payments.confirm(callback, amount=amount, order_id=order_id)
     except UnknownOrder:
-        raise NoPayment(UNKNOWN_ORDER) from None  # it is in the log already
+        raise NoPayment(UNKNOWN_ORDER) from None  # logged by confirm
     except InvalidValue as error:
         raise _unreadable(error) from None
     except PaystarError as error:
-        # It is the shop's trouble (its keys, its store), not the payer's: the same callback may come again.
-        logger.error("payments: a callback for order %s cannot be decided: %s", masked_order_id(callback.order_id), error)
+        # The error is the shop's (its keys, its store), not the payer's: the same callback may come again.
+        logger.error(
+            "payments: a callback for order %s cannot be decided: %s", masked_order_id(callback.order_id), error
+        )
         raise NoPayment(LATER) from error
     except Exception as error:
         # A middleware or a store of the user may raise anything.
         logger.exception("payments: a callback for order %s cannot be decided", masked_order_id(callback.order_id))
         raise NoPayment(LATER) from error
-    logger.debug("payments: a callback for order %s: %s", masked_order_id(payment.order_id), type(payment.outcome).__name__)
+    logger.debug(
+        "payments: a callback for order %s: %s", masked_order_id(payment.order_id), type(payment.outcome).__name__
+    )
     return payment
 
 
 def _unreadable(error: ValueError) -> NoPayment:
-    """What is no callback; an InvalidValue names the field, and shows nothing of what it refuses."""
-    logger.warning(
-        "payments: a callback is refused: %s", error if isinstance(error, InvalidValue) else "no form of ours"
-    )
+    """Log a request that is not a callback; an InvalidValue names the field, and shows nothing of its value."""
+    logger.warning("payments: a callback is refused: %s", error if isinstance(error, InvalidValue) else "not a form")
     return NoPayment(UNREADABLE)
 
 
 async def _amount(amount_of: AmountOf, callback: Callback) -> int:
-    """Return the Rial of the callback's order; raise NoPayment if the shop names no order or no amount."""
+    """Return the Rial of the callback's order; raise NoPayment if the shop returns none."""
     try:
-        with anyio.fail_after(AMOUNT_OF_SECONDS):
+        with anyio.fail_after(AMOUNT_OF_TIMEOUT_SECONDS):
             amount = amount_of(callback.order_id)
             amount = await amount if isawaitable(amount) else amount
         if amount is not None:
@@ -154,7 +157,7 @@ async def _amount(amount_of: AmountOf, callback: Callback) -> int:
             "payments: a callback for order %s cannot be decided, the payer got a 503: amount_of must return whole "
             "Rial as an int within %g seconds, or None if there is no such order: %s",
             masked_order_id(callback.order_id),
-            AMOUNT_OF_SECONDS,
+            AMOUNT_OF_TIMEOUT_SECONDS,
             error if isinstance(error, InvalidValue) else type(error).__name__,
             exc_info=None if isinstance(error, InvalidValue) else error,
         )
@@ -164,23 +167,25 @@ async def _amount(amount_of: AmountOf, callback: Callback) -> int:
 
 
 async def _fields(query: bytes, content_type: str | None, body: AsyncIterable[bytes] | None) -> Mapping[str, list[str]]:
-    """The fields of a form, or else of the query, where a callback's address may hold some of its own."""
-    raw = b"" if body is None else await _bounded(body)
+    """Return the fields of the form, or of the query if there is no form: the address may have fields of its own."""
+    raw = b"" if body is None else await _read_bounded(body)
     if raw and (content_type or FORM).partition(";")[0].strip().lower() != FORM:
         raise ValueError("not a form")
-    return _parsed(raw) or _parsed(query)
+    return _parse(raw) or _parse(query)
 
 
-async def _bounded(chunks: AsyncIterable[bytes]) -> bytes:
-    read = bytearray()
+async def _read_bounded(chunks: AsyncIterable[bytes]) -> bytes:
+    """Return a body; raise ValueError beyond ``MAX_FORM_BYTES``."""
+    body = bytearray()
     async for chunk in chunks:
-        read += chunk
-        if len(read) > LONGEST:
+        body += chunk
+        if len(body) > MAX_FORM_BYTES:
             raise ValueError("too long")
-    return bytes(read)
+    return bytes(body)
 
 
-def _parsed(raw: bytes) -> dict[str, list[str]]:
-    if len(raw) > LONGEST:
+def _parse(raw: bytes) -> dict[str, list[str]]:
+    """Return the fields of a query or form; raise ValueError if it has too many bytes or fields."""
+    if len(raw) > MAX_FORM_BYTES:
         raise ValueError("too long")
-    return parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MOST_FIELDS)
+    return parse_qs(raw.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=MAX_FIELDS)

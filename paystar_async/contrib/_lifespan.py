@@ -1,4 +1,4 @@
-"""A client for the life of its host, whatever the host is."""
+"""A client that is open as long as its host runs."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -7,16 +7,20 @@ from paystar_async.client import Paystar
 from paystar_async.payments import Payment
 
 Make = Paystar | Callable[[], Paystar] | None
-"""A client, or what makes one when the host starts; None: ``Paystar.from_env``."""
+"""A client, or a function that returns one when the host starts; None: ``Paystar.from_env``."""
 OnVerified = Callable[[Payment], Awaitable[object] | object]
 
 
 @asynccontextmanager
-async def opened(make: Make = None, on_verified: OnVerified | None = None) -> AsyncGenerator[Paystar]:
-    """An open client, with the sweeper beside it where there is somebody to tell of what it finds.
+async def open_client(make: Make = None, on_verified: OnVerified | None = None) -> AsyncGenerator[Paystar]:
+    """Yield an open client, with a sweeper in the background if there is a handler.
 
-    Without ``on_verified`` nothing is swept: to verify a payment that nobody fulfils would keep a payer's money that
-    goes back by itself.
+    Without ``on_verified`` nothing is swept: verifying a payment without a handler to fulfil it would keep the payer's
+    money, which otherwise goes back by itself.
+
+    Args:
+        make: a client, or a function that returns one; default: ``Paystar.from_env``.
+        on_verified: handler of verified payments.
     """
     async with make if isinstance(make, Paystar) else (make or Paystar.from_env)() as paystar:
         if on_verified is None:

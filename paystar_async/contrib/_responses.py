@@ -1,4 +1,4 @@
-"""Errors of ours as answers to a shop's own client: what happened, whether it may be repeated, and no more."""
+"""HTTP responses: pages for payers, and JSON for errors of the SDK in a shop's own API."""
 
 import math
 from collections.abc import Mapping
@@ -26,12 +26,12 @@ from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired,
 
 @frozen(kw_only=True)
 class Page:
-    """What the payer's browser is shown where there is nowhere to send it.
+    """A page for the payer's browser where the shop has no page of its own.
 
     Attributes:
         status: the HTTP status.
-        fa: what is said, in Persian.
-        en: the same in English.
+        fa: the text in Persian.
+        en: the text in English.
     """
 
     status: int
@@ -40,7 +40,7 @@ class Page:
 
     @property
     def html(self) -> str:
-        """The whole page; it needs no script and shows nothing of what was sent."""
+        """The page as HTML; it needs no script and shows nothing of the request."""
         return (
             '<!doctype html><html lang="fa" dir="rtl"><head><meta charset="utf-8">'
             f'<title>{escape(self.fa)}</title><meta name="viewport" content="width=device-width"><style>'
@@ -77,8 +77,8 @@ _LATE = Page(
 )
 
 
-def result(payment: Payment) -> Page:
-    """What became of a payment, in a sentence."""
+def result_page(payment: Payment) -> Page:
+    """Return the page for a payment's outcome."""
     match payment.outcome:
         case Verified():
             return _PAID
@@ -92,7 +92,7 @@ def result(payment: Payment) -> Page:
             assert_never(payment.outcome)
 
 
-_ANSWERS: tuple[tuple[type[PaystarError], int, str], ...] = (
+_ERROR_RESPONSES: tuple[tuple[type[PaystarError], int, str], ...] = (
     (OrderConflict, 409, "This order is paid, or was made with another amount"),
     (UnknownOrder, 404, "There is no such order"),
     (InvalidValue, 422, "A value has not the shape it must have"),
@@ -107,27 +107,35 @@ _ANSWERS: tuple[tuple[type[PaystarError], int, str], ...] = (
 
 
 @frozen
-class Answer:
-    """An HTTP answer in JSON."""
+class ErrorResponse:
+    """An HTTP response in JSON.
+
+    Attributes:
+        status: the HTTP status.
+        body: the JSON object.
+        headers: further headers.
+    """
 
     status: int
     body: Mapping[str, object]
     headers: dict[str, str] = field(factory=dict[str, str])
 
 
-def answer_to(error: Exception, where: str) -> Answer:
-    """The answer to an error, which is logged here.
+def error_response(error: Exception, where: str) -> ErrorResponse:
+    """Return the response to an error, and log the error.
 
     Args:
-        error: what was raised.
+        error: the error.
         where: the shop's own method and path, for the log.
 
     Returns:
         ``{"detail", "executed"}`` and for a wrong value its ``field`` and what was ``expected``; ``executed`` is
-        ``"maybe"`` where somebody must ask before anything is done again. Neither Paystar's message nor any value is
-        in it.
+        ``"maybe"`` if the status must be checked before anything is repeated. The response contains neither Paystar's
+        message nor any value.
     """
-    status, detail = next(((http, text) for kind, http, text in _ANSWERS if isinstance(error, kind)), (500, "Error"))
+    status, detail = next(
+        ((http, text) for kind, http, text in _ERROR_RESPONSES if isinstance(error, kind)), (500, "Error")
+    )
     executed = error.executed if isinstance(error, PaystarError) else "maybe"
     body: dict[str, object] = {"detail": detail, "executed": executed}
     if isinstance(error, InvalidValue):
@@ -136,4 +144,4 @@ def answer_to(error: Exception, where: str) -> Answer:
     else:
         logger.error("%s: %s: %s", where, type(error).__name__, error)
     seconds = getattr(error, "retry_after", None)
-    return Answer(status, body, {} if seconds is None else {"retry-after": str(math.ceil(seconds))})
+    return ErrorResponse(status, body, {} if seconds is None else {"retry-after": str(math.ceil(seconds))})

@@ -1,4 +1,4 @@
-"""aiogram: the client in every handler by its name, and a button that leads to a payment page.
+"""aiogram: the client as an argument of every handler, and a button that opens a payment page.
 
     dispatcher = Dispatcher()
     setup_paystar(dispatcher, on_verified=hand_over)
@@ -8,12 +8,12 @@
         payment = await paystar.payments.start(amount=Toman(5_000), order_id=..., callback="https://shop.example/back")
         await message.answer("…", reply_markup=payment_keyboard(payment))
 
-The payer comes back to ``callback``, which is a page and no chat: serve it with ``paystar_async.contrib.aiohttp`` or
-``.fastapi``, in the same process or in another one with the same ``database=``. ``on_verified`` then writes to the
-chat; keep the chat beside the order. A payment page opens once, so a payer who asks again is started again.
+The payer comes back to ``callback``, a web page: serve it with ``paystar_async.contrib.aiohttp`` or ``.fastapi``, in
+the same process or in another process with the same ``database=``. ``on_verified`` then writes to the chat; store the
+chat beside the order. A payment page opens once, so start the order again for a payer who asks again.
 
-Bale speaks the same protocol: ``Bot(token, session=AiohttpSession(api=TelegramAPIServer.from_base(
-"https://tapi.bale.ai")))``, and nothing else is different.
+Bale has the same protocol: ``Bot(token, session=AiohttpSession(api=TelegramAPIServer.from_base(
+"https://tapi.bale.ai")))``, and nothing else differs.
 
 With python-telegram-bot (for Bale, ``.base_url("https://tapi.bale.ai/bot")`` on the builder as well)::
 
@@ -41,7 +41,7 @@ With python-telegram-bot (for Bale, ``.base_url("https://tapi.bale.ai/bot")`` on
 
 from contextlib import AsyncExitStack
 
-from paystar_async.contrib._lifespan import Make, OnVerified, opened
+from paystar_async.contrib._lifespan import Make, OnVerified, open_client
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import StartedPayment
 from paystar_async.values.money import Toman
@@ -59,16 +59,16 @@ def setup_paystar(dispatcher: Dispatcher, make: Make = None, *, on_verified: OnV
     """Open a client when the dispatcher starts, close it when it stops, and hand it to handlers as ``paystar``.
 
     Args:
-        dispatcher: starts and stops with polling, or with aiogram's webhook application.
-        make: a client, or what makes one (``lambda: Paystar(gateway=..., database=...)``) at start-up, so that
-            importing the bot needs no configuration; ``Paystar.from_env`` by default.
-        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
-            the orders whose payer never came back are looked after in the background; needs ``database=``.
+        dispatcher: the dispatcher; it starts and stops with polling, or with aiogram's webhook application.
+        make: a client, or a function called at start-up that returns a client (``lambda: Paystar(gateway=...,
+            database=...)``), so that importing the bot needs no configuration; default: ``Paystar.from_env``.
+        on_verified: fulfils an order; called for each verified payment at least once (``payments.on_verified``). With
+            a handler, orders whose payer never came back are checked in the background; needs ``database=``.
     """
     stack = AsyncExitStack()
 
     async def start() -> None:
-        dispatcher["paystar"] = await stack.enter_async_context(opened(make, on_verified))
+        dispatcher["paystar"] = await stack.enter_async_context(open_client(make, on_verified))
 
     async def stop() -> None:
         await stack.aclose()
@@ -78,11 +78,11 @@ def setup_paystar(dispatcher: Dispatcher, make: Make = None, *, on_verified: OnV
 
 
 def payment_keyboard(payment: StartedPayment | str, *, text: str | None = None) -> InlineKeyboardMarkup:
-    """A keyboard of one button that opens a payment page.
+    """Return a keyboard with one button that opens a payment page.
 
     Args:
-        payment: what ``payments.start`` gave, or a page's address.
-        text: what the button says; by default to pay, and how much.
+        payment: the result of ``payments.start``, or the page's address.
+        text: text of the button; default: "pay" and the amount, in Persian.
     """
     if isinstance(payment, StartedPayment):
         rial = payment.payment_amount or payment.amount

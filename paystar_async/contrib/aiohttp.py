@@ -1,4 +1,4 @@
-"""aiohttp: the client for the life of an application, the callback's routes, and errors as answers.
+"""aiohttp: a client opened with the application, the callback's routes, and responses to errors.
 
     app = web.Application(middlewares=[paystar_errors])
     app.cleanup_ctx.append(paystar_ctx())
@@ -7,9 +7,9 @@
     async def balance(request: web.Request) -> web.Response:
         paystar = request.config_dict[PAYSTAR]
 
-A payer who comes back by a POSTed form comes from another site, so the browser leaves out cookies that are
-``SameSite=Lax``, and with them the session. Hence the callback asks for no session, and answers with a redirect
-(303) to a page of the shop's own: on that GET the session is there again. It asks for no CSRF token either.
+A POSTed callback comes from another site, so the browser omits ``SameSite=Lax`` cookies, and with them the session.
+Hence the callback needs no session, and responds with a redirect (303) to a page of the shop: that GET has the session
+again. The callback needs no CSRF token either.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -22,11 +22,11 @@ from paystar_async.contrib._callback import (
     BodyConsumed,
     NoPayment,
     check_handler,
-    handler_failed,
-    returned,
+    confirm_request,
+    log_handler_failure,
 )
-from paystar_async.contrib._lifespan import Make, OnVerified, opened
-from paystar_async.contrib._responses import Page, answer_to, result
+from paystar_async.contrib._lifespan import Make, OnVerified, open_client
+from paystar_async.contrib._responses import Page, error_response, result_page
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment
 
@@ -40,27 +40,27 @@ except ImportError:
     ) from None
 
 PAYSTAR: web.AppKey[Paystar] = web.AppKey("paystar", Paystar)
-"""Where an application holds its client: ``request.config_dict[PAYSTAR]``, in sub-applications too."""
+"""Key of an application's client: ``request.config_dict[PAYSTAR]``, in sub-applications too."""
 
 Next = str | web.StreamResponse | None
-"""Where the payer goes from here: an address, an answer of your own, or None for a short page with the result."""
+"""Where the payer goes next: an address, your own response, or None for a short page with the result."""
 OnPayment = Callable[[web.Request, Payment], Awaitable[Next] | Next]
 
 
 def paystar_ctx(
     make: Make = None, *, on_verified: OnVerified | None = None
 ) -> Callable[[web.Application], AsyncIterator[None]]:
-    """A cleanup context that opens one client with the application and closes it after its last request.
+    """Return a cleanup context that opens one client with the application and closes it after the last request.
 
     Args:
-        make: a client, or what makes one (``lambda: Paystar(gateway=..., database=...)``) at start-up, so that
-            importing the application needs no configuration; ``Paystar.from_env`` by default.
-        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
-            the orders whose payer never came back are looked after in the background; needs ``database=``.
+        make: a client, or a function called at start-up that returns a client (``lambda: Paystar(gateway=...,
+            database=...)``), so that importing the application needs no configuration; default: ``Paystar.from_env``.
+        on_verified: fulfils an order; called for each verified payment at least once (``payments.on_verified``). With
+            a handler, orders whose payer never came back are checked in the background; needs ``database=``.
     """
 
     async def ctx(app: web.Application) -> AsyncIterator[None]:
-        async with opened(make, on_verified) as paystar:
+        async with open_client(make, on_verified) as paystar:
             app[PAYSTAR] = paystar
             yield
 
@@ -68,19 +68,19 @@ def paystar_ctx(
 
 
 def payment_routes(path: str, on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> list[web.RouteDef]:
-    """The routes of the callback, for a query (GET) and a form (POST); both are named ``paystar_callback``.
+    """Return the routes of the callback, for a query (GET) and a form (POST); both are named ``paystar_callback``.
 
     Args:
-        path: where it lives; the ``callback`` given to ``payments.start`` must lead there.
-        on_payment: ``async (request, payment) -> address``, told of every payment of an order of yours, whatever its
-            outcome. It says where the payer goes next; what is bought is handed over in ``payments.on_verified``, since
+        path: the path; the ``callback`` given to ``payments.start`` must lead to it.
+        on_payment: ``async (request, payment) -> address``, called for every payment of a known order, whatever its
+            outcome; it returns where the payer goes next. Fulfil the order in ``payments.on_verified`` instead, since
             not every payer comes back, and some come twice.
-        amount_of: gives the Rial of an order you keep yourself; without it the client's ``database`` holds the orders.
+        amount_of: returns the Rial of an order in your own store; by default orders are in the client's ``database``.
 
     Returns:
-        Routes that answer 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
-        cannot be decided now, or when ``amount_of`` or ``on_payment`` fails. What aiohttp calls an HTTPException may
-        be raised by ``on_payment`` as in any handler.
+        Routes that respond with 303, or with a page: 400 if the request is not a callback or names an unknown order,
+        503 if the payment cannot be decided now, or ``amount_of`` or ``on_payment`` fails. ``on_payment`` may raise
+        aiohttp's HTTPException, as any handler.
 
     Raises:
         ConfigurationError: ``on_payment`` does not take a request and a payment.
@@ -93,12 +93,12 @@ def payment_routes(path: str, on_payment: OnPayment, *, amount_of: AmountOf | No
 
 
 def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> Handler:
-    """The handler alone, for routes of your own; see ``payment_routes``."""
+    """Return the handler of the callback, for your own routes; see ``payment_routes``."""
     check_handler(on_payment)
 
     async def callback(request: web.Request) -> web.StreamResponse:
         try:
-            payment = await returned(
+            payment = await confirm_request(
                 request.config_dict[PAYSTAR],
                 query=request.rel_url.raw_query_string.encode(),
                 content_type=request.headers.get("content-type"),
@@ -113,7 +113,7 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
         except web.HTTPException:
             raise
         except Exception as error:
-            return _page(handler_failed(request.path, error))
+            return _page(log_handler_failure(request.path, error))
 
     return callback
 
@@ -122,10 +122,10 @@ def _onward(where: object, payment: Payment) -> web.StreamResponse:
     if isinstance(where, web.StreamResponse):
         return where
     if where is None:
-        return _page(result(payment))
+        return _page(result_page(payment))
     if isinstance(where, str):
         return web.Response(status=303, headers={**HEADERS, "location": str(URL(where))})
-    raise TypeError(f"on_payment returns an address, a response or None, not a {type(where).__name__}")
+    raise TypeError(f"on_payment must return an address, a response or None, not a {type(where).__name__}")
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:
@@ -142,7 +142,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
             # without the copy on_payment could not call request.post().
             request._read_bytes = bytes(read)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     except (web.RequestPayloadError, ConnectionError):
-        raise ValueError("it broke off, or is not encoded as it says") from None
+        raise ValueError("the body is incomplete, or not encoded as declared") from None
     if not read and request.content_length:
         raise BodyConsumed
 
@@ -153,9 +153,9 @@ def _page(shown: Page) -> web.Response:
 
 @web.middleware
 async def paystar_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The answer to a request that ended in an error of ours; logged, with nothing of it told to the browser."""
+    """Return the response to a request that failed with an error of the SDK; the details are only logged."""
     try:
         return await handler(request)
     except PaystarError as error:
-        answer = answer_to(error, f"{request.method} {request.path}")
+        answer = error_response(error, f"{request.method} {request.path}")
         return web.json_response(dict(answer.body), status=answer.status, headers=answer.headers)

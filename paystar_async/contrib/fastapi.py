@@ -1,4 +1,4 @@
-"""FastAPI: the client as a dependency, the callback as a router, errors as answers.
+"""FastAPI: the client as a dependency, the callback as a router, and responses to errors.
 
     app = FastAPI(lifespan=paystar_lifespan(), exception_handlers=exception_handlers)
 
@@ -11,10 +11,10 @@
 
     app.include_router(payment_router(on_payment=on_payment, path="/pay/callback"))
 
-A payer who comes back by a POSTed form comes from another site, so the browser leaves out cookies that are
-``SameSite=Lax``, and with them the session. Hence the callback asks for no session, and answers with a redirect
-(303) to a page of the shop's own: on that GET the session is there again. It asks for no CSRF token either.
-In tests, ``app.dependency_overrides[paystar_of]`` gives every route another client, the callback's too.
+A POSTed callback comes from another site, so the browser omits ``SameSite=Lax`` cookies, and with them the session.
+Hence the callback needs no session, and responds with a redirect (303) to a page of the shop: that GET has the session
+again. The callback needs no CSRF token either.
+In tests, ``app.dependency_overrides[paystar_of]`` replaces the client of every route, the callback's too.
 """
 
 import functools
@@ -28,17 +28,17 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from paystar_async import payments
 from paystar_async.client import Paystar
 from paystar_async.contrib import starlette
-from paystar_async.contrib._callback import AmountOf, NoPayment, name_of
-from paystar_async.contrib._responses import result
+from paystar_async.contrib._callback import AmountOf, NoPayment, function_name
+from paystar_async.contrib._responses import result_page
 from paystar_async.contrib.starlette import (
     HandlerFailed,
     Next,
-    answer_failures,
-    called,
+    call_handler,
     exception_handlers,
-    onward,
-    page,
+    page_response,
+    payer_response,
     paystar_lifespan,
+    respond_to_failures,
 )
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment, PaymentOutcome
@@ -66,7 +66,7 @@ __all__ = [
 
 
 async def paystar_of(connection: HTTPConnection) -> Paystar:
-    """The application's client; override this in tests.
+    """Return the application's client; override this dependency in tests.
 
     Raises:
         ConfigurationError: the application was not started with ``paystar_lifespan``.
@@ -79,7 +79,7 @@ PaystarDep = Annotated[Paystar, Depends(paystar_of)]
 
 
 class CallbackRefused(HTTPException):
-    """A request to a callback that brings no payment: 400 or 503, and ``page`` to show."""
+    """A request to a callback that confirms no payment: 400 or 503, and ``page`` to show."""
 
     def __init__(self, error: NoPayment) -> None:
         super().__init__(error.page.status, error.page.en)
@@ -97,11 +97,11 @@ def _payment(amount_of: AmountOf | None) -> Callable[..., Awaitable[Payment]]:
 
 
 PaymentDep = Annotated[Payment, Depends(_payment(None))]
-"""The payment that a request to a callback brings, for a route of your own on GET and POST."""
+"""The payment of a request to a callback, for your own route on GET and POST."""
 
 
 class _Route(APIRoute):
-    """Answers with a page where a client of an API would get JSON: it is a person who comes here."""
+    """A route that responds to errors with a page instead of JSON, for a payer."""
 
     def get_route_handler(self) -> Callable[[Request], Any]:
         handle = super().get_route_handler()
@@ -110,37 +110,37 @@ class _Route(APIRoute):
             try:
                 return await handle(request)
             except CallbackRefused as error:
-                return page(error.page)
+                return page_response(error.page)
             except (RequestValidationError, PaystarError) as error:
-                # FastAPI, or our exception_handlers, would answer in JSON, and with a 4xx, to a payer who has paid.
+                # FastAPI, or exception_handlers, would respond with JSON and a 4xx to a payer who has paid.
                 raise HandlerFailed(error) from error
 
         return handler
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await answer_failures(super().handle, scope, receive, send)
+        await respond_to_failures(super().handle, scope, receive, send)
 
 
 def payment_router(
     on_payment: Callable[..., Awaitable[Next] | Next], *, path: str = "/pay/callback", amount_of: AmountOf | None = None
 ) -> APIRouter:
-    """A router with the callback, for a query (GET) and a form (POST).
+    """Return a router with the callback, for a query (GET) and a form (POST).
 
     Args:
-        on_payment: ``async (payment: Payment, …) -> address``, told of every payment of an order of yours, whatever its
-            outcome; what else it asks for is given as in any route (the request, dependencies). It says where the payer
-            goes next; what is bought is handed over in ``payments.on_verified``, since not every payer comes back, and
-            some come twice. A Response of its own is taken too, and None shows the result on a short page. Instead of
-            the Payment it may ask for the outcome, ``outcome: Verified | Undecided``; a payment with an outcome that
-            is not named there is not given to it, and its payer sees the short page.
-        path: where it lives; the ``callback`` given to ``payments.start`` must lead there.
-        amount_of: gives the Rial of an order you keep yourself; without it the client's ``database`` holds the orders.
+        on_payment: ``async (payment: Payment, …) -> address``, called for every payment of a known order, whatever its
+            outcome; further parameters are injected as in any route (the request, dependencies). It returns where the
+            payer goes next; fulfil the order in ``payments.on_verified`` instead, since not every payer comes back, and
+            some come twice. It may return a Response, or None to show the result on a short page. Instead of the
+            Payment it may take the outcome, ``outcome: Verified | Undecided``; for a payment with another outcome it
+            is not called, and the payer sees the short page.
+        path: the path; the ``callback`` given to ``payments.start`` must lead to it.
+        amount_of: returns the Rial of an order in your own store; by default orders are in the client's ``database``.
 
     Returns:
-        A router that answers 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
-        cannot be decided now, or when ``amount_of``, ``on_payment`` or a dependency fails. An HTTPException, and
-        whatever else the application has an exception handler for, is answered as in any route. The router is left
-        out of the OpenAPI schema: no client of yours calls it.
+        A router that responds with 303, or with a page: 400 if the request is not a callback or names an unknown order,
+        503 if the payment cannot be decided now, or ``amount_of``, ``on_payment`` or a dependency fails. HTTPException,
+        and errors with an exception handler in the application, are handled as in any route. The router is not in the
+        OpenAPI schema: no API client calls it.
 
     Raises:
         ConfigurationError: no parameter of ``on_payment`` is annotated with Payment or with outcomes.
@@ -157,27 +157,29 @@ def payment_router(
     return router
 
 
-def _endpoint(on_payment: Callable[..., Awaitable[Next] | Next], given: Any) -> Callable[..., Awaitable[Response]]:
-    """Return the route: ``on_payment`` with the payment injected, and what it returns made a response."""
+def _endpoint(
+    on_payment: Callable[..., Awaitable[Next] | Next], payment_annotation: Any
+) -> Callable[..., Awaitable[Response]]:
+    """Return the endpoint: it calls ``on_payment`` with the payment and converts the returned value to a response."""
     parameters = _parameters(on_payment)
     payment_names = [parameter.name for parameter in parameters if _is_payment(parameter)]
     outcomes = {parameter.name: types for parameter in parameters if (types := _outcomes(parameter))}
     if not payment_names and not outcomes:
         raise ConfigurationError(
-            f"on_payment {name_of(on_payment)} takes no payment: FastAPI reads a parameter without an annotation from "
-            "the query",
+            f"on_payment {function_name(on_payment)} takes no payment: FastAPI reads a parameter without an annotation "
+            "from the query",
             hint="async def on_payment(payment: Payment) -> str, with Payment from paystar_async.payments",
         )
 
     @wraps(on_payment)
     async def endpoint(paystar_payment: Payment, **others: Any) -> Response:
         if not all(isinstance(paystar_payment.outcome, types) for types in outcomes.values()):
-            return page(result(paystar_payment))
+            return page_response(result_page(paystar_payment))
         injected: dict[str, object] = dict.fromkeys(payment_names, paystar_payment)
         injected |= dict.fromkeys(outcomes, paystar_payment.outcome)
-        return onward(await called(on_payment, **injected, **others), paystar_payment)
+        return payer_response(await call_handler(on_payment, **injected, **others), paystar_payment)
 
-    payment = inspect.Parameter("paystar_payment", inspect.Parameter.KEYWORD_ONLY, annotation=given)
+    payment = inspect.Parameter("paystar_payment", inspect.Parameter.KEYWORD_ONLY, annotation=payment_annotation)
     endpoint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
             *(
@@ -205,7 +207,7 @@ def _parameters(function: Callable[..., object]) -> list[inspect.Parameter]:
         plain = plain.func
     if not inspect.isroutine(plain):
         plain = type(plain).__call__
-    # Linters move Payment under TYPE_CHECKING, too: it is known here whether the module imports it or not.
+    # Linters may move the import of Payment under TYPE_CHECKING: its name is known here all the same.
     names = {**vars(payments), "PaymentDep": PaymentDep, **getattr(inspect.unwrap(plain), "__globals__", {})}
     return [
         parameter.replace(annotation=_evaluated(parameter.annotation, names))
@@ -229,7 +231,7 @@ def _is_payment(parameter: inspect.Parameter) -> bool:
 
 
 def _outcomes(parameter: inspect.Parameter) -> tuple[type, ...]:
-    """Return the outcomes that a parameter is annotated with, none if it is annotated with anything else."""
+    """Return the outcomes that a parameter is annotated with; an empty tuple for any other annotation."""
     annotation = parameter.annotation
     types = get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
     return types if all(each in get_args(PaymentOutcome) for each in types) else ()

@@ -1,9 +1,9 @@
-"""OpenTelemetry: a ring that makes one client span of every call, however often it is tried.
+"""OpenTelemetry: a middleware that records one client span for every call, including its retries.
 
     paystar = Paystar.from_env(middleware=[Traced()])
 
-The attributes are those of the semantic conventions for HTTP clients. A query string, a body, a header, a message or
-any value that was sent never gets into a span: what a call is about stays between you and Paystar.
+The attributes follow the semantic conventions for HTTP clients. A span never contains a query string, a body, a header,
+a message or any value that was sent.
 """
 
 from typing import Any, TypeVar
@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 
 class Traced:
-    """A ring that spans a call, from the moment it is made to its answer: queueing, attempts and pauses included.
+    """A middleware that records a span for each call: queueing, attempts and backoff included.
 
     Args:
-        tracer_provider: whose spans they are; the global provider by default.
-        base_url: the client's, for ``server.address``; by default as ``Paystar.from_env`` finds it.
+        tracer_provider: provider of the spans; the global provider by default.
+        base_url: the client's base URL, for ``server.address``; by default as ``Paystar.from_env`` reads it.
 
     Raises:
-        ConfigurationError: base_url is none.
+        ConfigurationError: ``base_url`` is not a valid base URL.
     """
 
     def __init__(self, tracer_provider: TracerProvider | None = None, *, base_url: str | None = None) -> None:
@@ -45,31 +45,32 @@ class Traced:
 
     async def __call__(self, request: Request[T], next: Send, /) -> Response[T]:  # noqa: A002
         """Pass the request on inside a span."""
-        row = request.endpoint
+        endpoint = request.endpoint
         attributes: dict[str, Any] = {
             **self._server,
-            "http.request.method": row.method,
-            "url.template": row.path,
-            "paystar.endpoint": row.id,
+            "http.request.method": endpoint.method,
+            "url.template": endpoint.path,
+            "paystar.endpoint": endpoint.id,
         }
         with self._tracer.start_as_current_span(
-            f"{row.method} {row.path}",
+            f"{endpoint.method} {endpoint.path}",
             kind=SpanKind.CLIENT,
             attributes=attributes,
-            # Both would write down the error's text and its traceback.
+            # Both would record the error's text and traceback.
             record_exception=False,
             set_status_on_exception=False,
         ) as span:
             try:
                 response = await next(request)
             except BaseException as error:
-                _failed(span, error)
+                _record_error(span, error)
                 raise
             span.set_attribute("http.response.status_code", response.http_status)
             return response
 
 
-def _failed(span: Span, error: BaseException) -> None:
+def _record_error(span: Span, error: BaseException) -> None:
+    """Record an error in a span by its class and status."""
     span.set_status(Status(StatusCode.ERROR))
     span.set_attribute("error.type", type(error).__name__)
     if isinstance(error, PaystarError):

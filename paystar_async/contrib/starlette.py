@@ -1,4 +1,4 @@
-"""Starlette: the client for the life of an application, the callback's route, and errors as answers.
+"""Starlette: a client opened with the application, the callback's route, and responses to errors.
 
     app = Starlette(
         routes=[payment_route("/pay/callback", on_payment)],
@@ -6,9 +6,9 @@
         exception_handlers=exception_handlers,
     )
 
-A payer who comes back by a POSTed form comes from another site, so the browser leaves out cookies that are
-``SameSite=Lax``, and with them the session. Hence the callback asks for no session, and answers with a redirect
-(303) to a page of the shop's own: on that GET the session is there again. It asks for no CSRF token either.
+A POSTed callback comes from another site, so the browser omits ``SameSite=Lax`` cookies, and with them the session.
+Hence the callback needs no session, and responds with a redirect (303) to a page of the shop: that GET has the session
+again. The callback needs no CSRF token either.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
@@ -24,11 +24,11 @@ from paystar_async.contrib._callback import (
     BodyConsumed,
     NoPayment,
     check_handler,
-    handler_failed,
-    returned,
+    confirm_request,
+    log_handler_failure,
 )
-from paystar_async.contrib._lifespan import Make, OnVerified, opened
-from paystar_async.contrib._responses import Page, answer_to, result
+from paystar_async.contrib._lifespan import Make, OnVerified, open_client
+from paystar_async.contrib._responses import Page, error_response, result_page
 from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment
 
@@ -48,7 +48,7 @@ except ImportError:
 A = TypeVar("A", bound=Starlette)
 
 Next = str | Response | None
-"""Where the payer goes from here: an address, an answer of your own, or None for a short page with the result."""
+"""Where the payer goes next: an address, your own response, or None for a short page with the result."""
 OnPayment = Callable[[Request, Payment], Awaitable[Next] | Next]
 Lifespan = Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 
@@ -56,23 +56,23 @@ Lifespan = Callable[[A], AbstractAsyncContextManager[Mapping[str, Any] | None]]
 def paystar_lifespan(
     make: Make = None, *, on_verified: OnVerified | None = None, around: Lifespan[A] | None = None
 ) -> Callable[[A], AbstractAsyncContextManager[Mapping[str, Any]]]:
-    """A lifespan that opens one client with the application and closes it after its last request.
+    """Return a lifespan that opens one client with the application and closes it after the last request.
 
     Args:
-        make: a client, or what makes one (``lambda: Paystar(gateway=..., database=...)``) at start-up, so that
-            importing the application needs no configuration; ``Paystar.from_env`` by default.
-        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
-            the orders whose payer never came back are looked after in the background; needs ``database=``.
-        around: a lifespan you have already; it runs while the client is open and finds it in ``app.state.paystar``.
+        make: a client, or a function called at start-up that returns a client (``lambda: Paystar(gateway=...,
+            database=...)``), so that importing the application needs no configuration; default: ``Paystar.from_env``.
+        on_verified: fulfils an order; called for each verified payment at least once (``payments.on_verified``). With
+            a handler, orders whose payer never came back are checked in the background; needs ``database=``.
+        around: a further lifespan; it runs while the client is open and finds the client in ``app.state.paystar``.
 
     Raises:
-        ConfigurationError: at start-up, when a setting is wrong.
+        ConfigurationError: at start-up, if a setting is wrong.
     """
 
     @asynccontextmanager
     async def lifespan(app: A) -> AsyncGenerator[Mapping[str, Any]]:
         async with AsyncExitStack() as stack:
-            paystar = await stack.enter_async_context(opened(make, on_verified))
+            paystar = await stack.enter_async_context(open_client(make, on_verified))
             app.state.paystar = paystar
             more = await stack.enter_async_context(around(app)) if around is not None else None
             # Both: a mounted application has its own ``app.state``, and sees the state of the request.
@@ -82,7 +82,7 @@ def paystar_lifespan(
 
 
 def paystar_of(connection: HTTPConnection) -> Paystar:
-    """The client of the application that a request came to.
+    """Return the client of the application that received a request.
 
     Raises:
         ConfigurationError: the application was not started with ``paystar_lifespan``.
@@ -91,23 +91,23 @@ def paystar_of(connection: HTTPConnection) -> Paystar:
         paystar = getattr(state, "paystar", None)
         if isinstance(paystar, Paystar):
             return paystar
-    raise ConfigurationError("this application holds no client", hint="give it lifespan=paystar_lifespan()")
+    raise ConfigurationError("this application has no client", hint="give it lifespan=paystar_lifespan()")
 
 
 def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> Route:
-    """The route of the callback, for a query (GET) and a form (POST).
+    """Return the route of the callback, for a query (GET) and a form (POST).
 
     Args:
-        path: where it lives; the ``callback`` given to ``payments.start`` must lead there.
-        on_payment: ``async (request, payment) -> address``, told of every payment of an order of yours, whatever its
-            outcome. It says where the payer goes next; what is bought is handed over in ``payments.on_verified``, since
+        path: the path; the ``callback`` given to ``payments.start`` must lead to it.
+        on_payment: ``async (request, payment) -> address``, called for every payment of a known order, whatever its
+            outcome; it returns where the payer goes next. Fulfil the order in ``payments.on_verified`` instead, since
             not every payer comes back, and some come twice.
-        amount_of: gives the Rial of an order you keep yourself; without it the client's ``database`` holds the orders.
+        amount_of: returns the Rial of an order in your own store; by default orders are in the client's ``database``.
 
     Returns:
-        A route that answers 303, or a page: 400 for what is no callback or names no order of yours, 503 when it
-        cannot be decided now, or when ``amount_of`` or ``on_payment`` fails. An HTTPException of ``on_payment``, and
-        whatever else the application has an exception handler for, is answered as in any route.
+        A route that responds with 303, or with a page: 400 if the request is not a callback or names an unknown order,
+        503 if the payment cannot be decided now, or ``amount_of`` or ``on_payment`` fails. An HTTPException of
+        ``on_payment``, and errors with an exception handler in the application, are handled as in any route.
 
     Raises:
         ConfigurationError: ``on_payment`` does not take a request and a payment.
@@ -117,9 +117,9 @@ def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | Non
     async def callback(request: Request) -> Response:
         try:
             payment = await payment_of(request, paystar_of(request), amount_of)
-            return onward(await called(on_payment, request, payment), payment)
+            return payer_response(await call_handler(on_payment, request, payment), payment)
         except NoPayment as error:
-            return page(error.page)
+            return page_response(error.page)
         except PaystarError as error:
             raise HandlerFailed(error) from error
 
@@ -127,18 +127,18 @@ def payment_route(path: str, on_payment: OnPayment, *, amount_of: AmountOf | Non
 
 
 class HandlerFailed(Exception):
-    """An error in ``on_payment`` for which the application's own exception handlers have no page for a payer."""
+    """An error in ``on_payment`` without an exception handler in the application that responds with a page."""
 
 
 class _Route(Route):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await answer_failures(super().handle, scope, receive, send)
+        await respond_to_failures(super().handle, scope, receive, send)
 
 
-async def answer_failures(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
-    """Run ``app``, and answer with a page what neither it nor the application's exception handlers could answer.
+async def respond_to_failures(app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    """Run ``app``; respond with a page to an error that no exception handler of the application handles.
 
-    This is outside of the framework's own handling, so that dependencies see the exception and roll back.
+    This runs outside of the framework's own handling, so that dependencies see the exception and roll back.
     """
     started = False
 
@@ -155,12 +155,12 @@ async def answer_failures(app: ASGIApp, scope: Scope, receive: Receive, send: Se
         if started:
             raise
         cause = error.args[0] if isinstance(error, HandlerFailed) else error
-        await page(handler_failed(scope["path"], cause))(scope, receive, send)
+        await page_response(log_handler_failure(scope["path"], cause))(scope, receive, send)
 
 
 async def payment_of(request: Request, paystar: Paystar, amount_of: AmountOf | None = None) -> Payment:
-    """The payment a request to a callback brings, for a route of your own; raises NoPayment with the page to show."""
-    return await returned(
+    """Return the payment of a request to a callback, for your own route; raise NoPayment with the page to show."""
+    return await confirm_request(
         paystar,
         query=request.scope["query_string"],
         content_type=request.headers.get("content-type"),
@@ -176,7 +176,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
             read += chunk
             yield chunk
     except ClientDisconnect:
-        raise ValueError("it broke off") from None
+        raise ValueError("the body is incomplete") from None
     except RuntimeError:  # the stream was read before
         yield await _form_read_before(request)
         return
@@ -187,7 +187,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _form_read_before(request: Request) -> bytes:
-    """Return the form that ``request.form()`` has kept, encoded again; raise BodyConsumed if it was not called."""
+    """Return the form that ``request.form()`` has cached, encoded again; raise BodyConsumed if there is none."""
     try:
         form = await request.form()
     except RuntimeError:
@@ -195,34 +195,34 @@ async def _form_read_before(request: Request) -> bytes:
     return urlencode([(name, text) for name, text in form.multi_items() if isinstance(text, str)]).encode()
 
 
-def page(shown: Page) -> Response:
-    """A page as an answer."""
+def page_response(shown: Page) -> Response:
+    """Return a page as a response."""
     return HTMLResponse(shown.html, shown.status, HEADERS)
 
 
-async def called(function: Callable[..., Awaitable[Next] | Next], *args: Any, **kwargs: Any) -> Next:
-    """Call an ``on_payment``; a plain function in a thread, as the framework calls plain endpoints."""
+async def call_handler(function: Callable[..., Awaitable[Next] | Next], *args: Any, **kwargs: Any) -> Next:
+    """Call ``on_payment``; a plain function in a thread, as the framework calls plain endpoints."""
     if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
-        said = function(*args, **kwargs)
+        returned = function(*args, **kwargs)
     else:
-        said = await run_in_threadpool(function, *args, **kwargs)
-    return await said if isawaitable(said) else said
+        returned = await run_in_threadpool(function, *args, **kwargs)
+    return await returned if isawaitable(returned) else returned
 
 
-def onward(where: object, payment: Payment) -> Response:
-    """What ``on_payment`` said, as an answer."""
+def payer_response(where: object, payment: Payment) -> Response:
+    """Return the response for the value that ``on_payment`` returned."""
     if isinstance(where, Response):
         return where
     if where is None:
-        return page(result(payment))
+        return page_response(result_page(payment))
     if isinstance(where, str):
         return RedirectResponse(where, 303, HEADERS)
-    raise TypeError(f"on_payment returns an address, a response or None, not a {type(where).__name__}")
+    raise TypeError(f"on_payment must return an address, a response or None, not a {type(where).__name__}")
 
 
 async def on_paystar_error(request: Request, error: Exception) -> Response:
-    """The answer to a request that ended in an error of ours; logged, with nothing of it told to the browser."""
-    answer = answer_to(error, f"{request.method} {request.scope.get('path')}")
+    """Return the response to a request that failed with an error of the SDK; the details are only logged."""
+    answer = error_response(error, f"{request.method} {request.scope.get('path')}")
     return JSONResponse(answer.body, answer.status, answer.headers)
 
 

@@ -1,15 +1,15 @@
-"""taskiq: one client for the life of a worker, given to tasks as a dependency.
+"""taskiq: a client opened with each worker, as a dependency of tasks.
 
     broker = ...
     setup_paystar(broker)
 
     @broker.task
-    async def look_after(track_id: str, paystar: Paystar = PAYSTAR) -> str:
+    async def wait_for_transfer(track_id: str, paystar: Paystar = PAYSTAR) -> str:
         return type(await paystar.transfers.wait(track_id=track_id)).__name__
 
-Every queue may run a job twice. A job that moves money gets its ``track_id`` from whoever queued it, stored before, and
-asks (``find``, ``wait``) before it sends again; ``paystar.payouts`` does all of it, and a job only has to wake it up.
-Give all workers one ``keys=`` store, so that one of them renews for all.
+Every queue may run a job twice. A job that moves money must get its ``track_id``, stored before, from the code that
+queued it, and check the status (``find``, ``wait``) before it sends again; ``paystar.payouts`` does all of that, and a
+job only has to wake it. Give all workers one ``keys=`` store, so that one worker refreshes the key for all.
 
 arq::
 
@@ -21,15 +21,15 @@ arq::
     async def shutdown(ctx: dict) -> None:
         await ctx["paystar"].aclose()
 
-    async def look_after(ctx: dict, track_id: str) -> str:
+    async def wait_for_transfer(ctx: dict, track_id: str) -> str:
         return type(await ctx["paystar"].transfers.wait(track_id=track_id)).__name__
 
     class WorkerSettings:
-        functions = [look_after]
+        functions = [wait_for_transfer]
         on_startup = startup
         on_shutdown = shutdown
 
-Celery, whose tasks are no coroutines: one event loop for each worker process, kept as long as the process::
+Celery, whose tasks are plain functions: one event loop for each worker process::
 
     import asyncio
     from celery import Celery
@@ -49,7 +49,7 @@ Celery, whose tasks are no coroutines: one event loop for each worker process, k
         worker["loop"].close()
 
     @app.task
-    def look_after(track_id):
+    def wait_for_transfer(track_id):
         return type(worker["loop"].run(worker["paystar"].transfers.wait(track_id=track_id))).__name__
 """
 
@@ -57,7 +57,7 @@ from contextlib import AsyncExitStack
 from typing import Annotated, Any, cast
 
 from paystar_async.client import Paystar
-from paystar_async.contrib._lifespan import Make, OnVerified, opened
+from paystar_async.contrib._lifespan import Make, OnVerified, open_client
 from paystar_async.errors import ConfigurationError
 
 try:
@@ -72,16 +72,17 @@ def setup_paystar(broker: AsyncBroker, make: Make = None, *, on_verified: OnVeri
     """Open a client when a worker starts, and close it when the worker stops.
 
     Args:
-        broker: whose workers get it, in ``state.paystar``.
-        make: a client, or what makes one (``lambda: Paystar(application=..., keys=...)``) when the worker starts, so
-            that importing the tasks needs no configuration; ``Paystar.from_env`` by default.
-        on_verified: fulfils an order, told of each verified payment at least once (``payments.on_verified``). With it
-            the orders whose payer never came back are looked after in the background; needs ``database=``.
+        broker: the broker; its workers have the client in ``state.paystar``.
+        make: a client, or a function called when the worker starts that returns a client (``lambda:
+            Paystar(application=..., keys=...)``), so that importing the tasks needs no configuration; default:
+            ``Paystar.from_env``.
+        on_verified: fulfils an order; called for each verified payment at least once (``payments.on_verified``). With
+            a handler, orders whose payer never came back are checked in the background; needs ``database=``.
     """
     stack = AsyncExitStack()
 
     async def start(state: TaskiqState) -> None:
-        state.paystar = await stack.enter_async_context(opened(make, on_verified))
+        state.paystar = await stack.enter_async_context(open_client(make, on_verified))
 
     async def stop(_: TaskiqState) -> None:
         await stack.aclose()
@@ -91,19 +92,21 @@ def setup_paystar(broker: AsyncBroker, make: Make = None, *, on_verified: OnVeri
 
 
 async def paystar_of(context: Annotated[Context, TaskiqDepends()]) -> Paystar:
-    """The worker's client.
+    """Return the worker's client.
 
     Raises:
         ConfigurationError: the broker was not set up with ``setup_paystar``, or is not started.
     """
     paystar = cast("object", context.state.get("paystar"))
     if not isinstance(paystar, Paystar):
-        raise ConfigurationError("this worker holds no client", hint="call setup_paystar(broker) where it is made")
+        raise ConfigurationError(
+            "this worker has no client", hint="call setup_paystar(broker) where the broker is created"
+        )
     return paystar
 
 
 PAYSTAR: Any = TaskiqDepends(paystar_of)
-"""The worker's client, as a parameter of a task: ``paystar: Paystar = PAYSTAR``; who queues it leaves it out."""
+"""The worker's client, as a parameter of a task: ``paystar: Paystar = PAYSTAR``; omit it when queueing."""
 
 PaystarDep = Annotated[Paystar, TaskiqDepends(paystar_of)]
-"""The same as FastAPI has it, ``paystar: PaystarDep``; type checkers then ask for it in ``kiq``, too."""
+"""The worker's client as in FastAPI, ``paystar: PaystarDep``; type checkers then demand it in ``kiq``, too."""

@@ -46,7 +46,7 @@ async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_t
     answer = await payment_handler(Shop().on_payment)(request)
 
     assert answer.status == 400
-    assert caplog.messages == ["payments: a callback is refused: no form of ours"]
+    assert caplog.messages == ["payments: a callback is refused: not a form"]
 
 
 async def test_a_sub_application_finds_the_client_of_the_whole() -> None:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from paystar_async import Paystar
 from paystar_async.contrib import _callback as callback_module
-from paystar_async.contrib._callback import LONGEST, MOST_FIELDS, NoPayment, returned
+from paystar_async.contrib._callback import MAX_FIELDS, MAX_FORM_BYTES, NoPayment, confirm_request
 from paystar_async.errors import InvalidValue
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
 from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
@@ -164,7 +164,7 @@ BAD: dict[str, Any] = {
     "a line break": GOOD | {"order_id": "ORD-1\r\nset-cookie: a=b"},
     "half a surrogate pair and NUL": GOOD | {"ref_num": "\x00"},
     "a whole card number": GOOD | {"card_number": CARD},
-    "fields without end": GOOD | {f"f{n}": "1" for n in range(MOST_FIELDS)},
+    "fields without end": GOOD | {f"f{n}": "1" for n in range(MAX_FIELDS)},
     "an order nobody made": GOOD | {"order_id": "ORD-9"},
     "a national id for an order": GOOD | {"order_id": "0012345679"},
 }
@@ -192,7 +192,7 @@ async def test_what_is_no_callback_is_a_page_and_one_line_and_changes_nothing(
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_a_callback_without_end_is_refused(ask: Ask, shop: Shop, method: str) -> None:
     # aiohttp does not even read so long an address, and says so itself.
-    assert (await come_back(ask, method, {**await shop.pays(), "more": "x" * LONGEST})).status == 400
+    assert (await come_back(ask, method, {**await shop.pays(), "more": "x" * MAX_FORM_BYTES})).status == 400
     assert not shop.told
 
 
@@ -205,8 +205,8 @@ async def test_no_more_of_a_body_is_read_than_a_callback_can_have() -> None:
             yield b"a" * 1024
 
     with pytest.raises(NoPayment):
-        await returned(Shop().client(), query=b"", body=long())
-    assert sum(read) == LONGEST + 1024
+        await confirm_request(Shop().client(), query=b"", body=long())
+    assert sum(read) == MAX_FORM_BYTES + 1024
 
 
 NAMES = st.sampled_from(["status", "order_id", "ref_num", "card_number", "tracking_code", "x"])
@@ -225,7 +225,9 @@ def test_whatever_comes_is_a_page_and_one_line(query: bytes, chunks: list[bytes]
     async def come() -> None:
         form = None if chunks is None else body(chunks)
         with pytest.raises(NoPayment) as refused:
-            await returned(CLIENT, query=query, content_type=content_type, body=form, amount_of={"ORD-2": 50_000}.get)
+            await confirm_request(
+                CLIENT, query=query, content_type=content_type, body=form, amount_of={"ORD-2": 50_000}.get
+            )
         assert refused.value.page.status == 400
 
     with Lines() as lines:
@@ -239,7 +241,7 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
     "half a multipart form": (b"--x\r\n", {"content-type": "multipart/form-data; boundary=x"}),
     "no content type": (b"\xff\xfe\x00", {}),
     "bytes that are no text": (b"status=%ff%fe&order_id=\xff&ref_num=%c3", FORM),
-    "a body without end": (b"a" * (LONGEST + 1), FORM),
+    "a body without end": (b"a" * (MAX_FORM_BYTES + 1), FORM),
 }
 
 
@@ -333,7 +335,7 @@ async def test_callback_amount_of_that_raises_is_503(caplog: pytest.LogCaptureFi
         raise KeyError("the shop's own")
 
     with pytest.raises(NoPayment) as refused:
-        await returned(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
+        await confirm_request(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
 
     assert refused.value.page.status == 503
     assert "KeyError" in caplog.messages[0]
@@ -343,14 +345,14 @@ async def test_callback_amount_of_that_raises_is_503(caplog: pytest.LogCaptureFi
 async def test_callback_amount_of_that_hangs_is_503(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(callback_module, "AMOUNT_OF_SECONDS", 0.0)
+    monkeypatch.setattr(callback_module, "AMOUNT_OF_TIMEOUT_SECONDS", 0.0)
 
     async def amount_of(order_id: str) -> int:
         await asyncio.Event().wait()
         raise AssertionError
 
     with anyio.fail_after(5), pytest.raises(NoPayment) as refused:
-        await returned(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
+        await confirm_request(CLIENT, query=urlencode(GOOD).encode(), amount_of=amount_of)
 
     assert refused.value.page.status == 503
     assert "TimeoutError" in caplog.messages[0]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from paystar_async import ManualClock, Paystar
-from paystar_async.contrib._lifespan import opened
+from paystar_async.contrib._lifespan import open_client
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
 from tests.contrib.browsing import paid
@@ -31,7 +31,7 @@ async def test_a_host_that_wants_to_be_told_looks_after_payers_who_never_come_ba
     def make() -> Paystar:
         return Paystar(gateway=sandbox.gateway, engine=sandbox.engine(), database=tmp_path / "orders.db", clock=clock)
 
-    async with opened(make, hand_over) as paystar:
+    async with open_client(make, hand_over) as paystar:
         started = await paystar.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
         paid(sandbox, started.url)
         await until(lambda: clock.sleepers > 0)
@@ -46,7 +46,7 @@ async def test_a_host_that_wants_to_be_told_looks_after_payers_who_never_come_ba
 async def test_a_host_that_does_not_want_to_be_told_verifies_nothing_by_itself(tmp_path: Path) -> None:
     clock = ManualClock()
     client = Paystar(database=tmp_path / "orders.db", clock=clock)
-    async with opened(client) as paystar:
+    async with open_client(client) as paystar:
         assert paystar is client
         await settled()
         assert clock.sleepers == 0
@@ -60,6 +60,6 @@ async def test_a_client_is_made_when_its_host_starts_and_each_time_anew() -> Non
         return made[-1]
 
     for _ in range(2):
-        async with opened(make) as paystar:
+        async with open_client(make) as paystar:
             assert paystar is made[-1]
     assert len(made) == 2

@@ -105,7 +105,7 @@ def test_celery_has_one_client_and_one_loop_a_worker_process(sandbox: Sandbox, m
     asyncio.run(send("t-1"))
 
     born.send()
-    assert [made["look_after"]("t-1") for _ in range(2)] == ["Succeeded", "Succeeded"]
+    assert [made["wait_for_transfer"]("t-1") for _ in range(2)] == ["Succeeded", "Succeeded"]
     dies.send()
 
 

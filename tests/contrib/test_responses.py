@@ -5,7 +5,15 @@ from html.parser import HTMLParser
 
 import pytest
 
-from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page, answer_to, result
+from paystar_async.contrib._responses import (
+    LATER,
+    SHOP_FAILED,
+    UNKNOWN_ORDER,
+    UNREADABLE,
+    Page,
+    error_response,
+    result_page,
+)
 from paystar_async.errors import (
     BadAnswer,
     ConfigurationError,
@@ -43,7 +51,7 @@ SAID: dict[PaymentOutcome, tuple[int, str]] = {
 
 @pytest.mark.parametrize("outcome", SAID, ids=lambda one: type(one).__name__)
 def test_a_payer_reads_what_became_of_the_payment(outcome: PaymentOutcome) -> None:
-    page = result(Payment(outcome=outcome, order_id="ORD-1", ref_num="r-1", amount=50_000))
+    page = result_page(Payment(outcome=outcome, order_id="ORD-1", ref_num="r-1", amount=50_000))
     status, words = SAID[outcome]
 
     assert page.status == status
@@ -89,7 +97,7 @@ def test_an_error_becomes_an_answer(
     error: PaystarError, status: int, executed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    answer = answer_to(error, "POST /pay")
+    answer = error_response(error, "POST /pay")
 
     assert (answer.status, answer.body["executed"]) == (status, executed)
     assert str(error.args[0]) not in str(answer.body)
@@ -98,11 +106,11 @@ def test_an_error_becomes_an_answer(
 
 
 def test_a_wrong_value_is_named_with_the_shape_it_must_have() -> None:
-    body = answer_to(ERRORS[0][0], "POST /pay").body
+    body = error_response(ERRORS[0][0], "POST /pay").body
 
     assert (body["field"], body["expected"]) == ("iban", "IR and 24 digits")
 
 
 def test_how_long_to_wait_is_passed_on() -> None:
-    assert answer_to(BadAnswer("$", "busy", retry_after=7.2), "GET /").headers == {"retry-after": "8"}
-    assert answer_to(BadAnswer("$", "busy"), "GET /").headers == {}
+    assert error_response(BadAnswer("$", "busy", retry_after=7.2), "GET /").headers == {"retry-after": "8"}
+    assert error_response(BadAnswer("$", "busy"), "GET /").headers == {}

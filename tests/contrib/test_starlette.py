@@ -20,7 +20,7 @@ from paystar_async import Paystar
 from paystar_async.contrib._callback import NoPayment
 from paystar_async.contrib.starlette import (
     exception_handlers,
-    page,
+    page_response,
     payment_of,
     payment_route,
     paystar_lifespan,
@@ -108,7 +108,7 @@ async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_t
         )
 
     assert sent[0]["status"] == 400
-    assert caplog.messages == ["payments: a callback is refused: no form of ours"]
+    assert caplog.messages == ["payments: a callback is refused: not a form"]
 
 
 async def test_an_answer_of_ones_own_is_passed_on() -> None:
@@ -189,7 +189,7 @@ async def test_payment_of_body_read_before(reader: str, refused: bool) -> None:
         try:
             payment = await payment_of(request, paystar_of(request), shop.amount_of)
         except NoPayment as error:
-            return page(error.page)
+            return page_response(error.page)
         return PlainTextResponse(payment.order_id)
 
     route = Route("/pay/callback", back, methods=["POST"])
