@@ -1,7 +1,7 @@
-"""Payouts over many hosts: procrastinate, a queue in PostgreSQL, says when; the ledger in PostgreSQL decides what.
+"""procrastinate: a dispatcher of payouts over many hosts, by a queue in PostgreSQL.
 
-A job carries a chunk id and nothing else: no amount, no account, no secret is ever in the queue. Any queue that can
-carry a text will do as well: ``paystar_async.payouts.dispatch`` has the recipe.
+A job contains only a chunk id: no amount, no account and no secret is ever in the queue. Any queue of texts can be used
+instead: ``paystar_async.payouts.dispatch`` has the recipe.
 
 One module, imported by the web service and by the workers alike::
 
@@ -11,13 +11,13 @@ One module, imported by the web service and by the workers alike::
     ProcrastinateDispatcher(app, paystar)
 
 The web service opens the app (``async with app.open_async():``) and submits. The workers are procrastinate's own, any
-number on any hosts; each takes over what another one left behind::
+number on any hosts; each takes over the chunks of a dead worker::
 
     procrastinate --app=myshop.payouts.app schema --apply
     procrastinate --app=myshop.payouts.app worker --concurrency=4 --delete-jobs=successful
 
-A worker's heartbeat is procrastinate's. The sweep, which is registered here as a periodic task, puts the jobs of
-workers that have none back in the queue, and wakes every chunk whose job was lost.
+The heartbeat of a worker is procrastinate's. The sweep, a periodic task registered here, requeues the jobs of workers
+without a heartbeat, and wakes every chunk whose job was lost.
 """
 
 from collections.abc import Generator, Sequence
@@ -47,19 +47,19 @@ if TYPE_CHECKING:
 ADVANCE, TURNS, SWEEP = "paystar_advance", "paystar_turns", "paystar_sweep"
 """The names of the tasks."""
 TURNS_SECONDS = 5.0
-"""How long a job sends for a deposit account whose chunks wait for their turns, before others get its slot."""
+"""Time that a job sends for a deposit account whose chunks wait for their turns, before other jobs get its slot."""
 
 
 class ProcrastinateDispatcher:
-    """Has chunks brought forward by procrastinate's workers.
+    """A dispatcher whose chunks are advanced by procrastinate's workers.
 
     Args:
         app: your procrastinate App; three tasks are registered on it, ``paystar_advance``, ``paystar_turns`` (chunks of
             a deposit account that have to wait for their turns) and ``paystar_sweep``.
-        paystar: the client that pays, with a ``postgresql://`` database; its payouts go this way from now on.
-        queue: the queue the jobs go through.
-        sweep: how often lost wake-ups and stalled jobs are looked for, as cron says it, a sixth field being seconds.
-        stalled: seconds without a heartbeat after which a worker counts as dead.
+        paystar: the client that pays, with a ``postgresql://`` database; its payouts use this dispatcher from now on.
+        queue: the queue of the jobs.
+        sweep: when to look for lost wake-ups and stalled jobs, as a cron expression; a sixth field is seconds.
+        stalled: seconds without a heartbeat after which a worker is taken for dead.
 
     Raises:
         ConfigurationError: procrastinate is not installed, or ``paystar`` has no database.
@@ -85,25 +85,25 @@ class ProcrastinateDispatcher:
 
         Args:
             chunk_ids: the chunks, due now.
-            connection: the transaction they are planned in; their jobs are then part of it.
+            connection: the transaction that plans the chunks; the jobs are then part of it.
         """
         if not chunk_ids:
             return
         task = self._app.configure_task(ADVANCE, queue=self._queue, connection=connection)
         try:
-            with _usual_cursors(connection):
-                await task.batch_defer_async(*(_carrying(chunk_id) for chunk_id in chunk_ids))
+            with _default_cursors(connection):
+                await task.batch_defer_async(*(_job_arguments(chunk_id) for chunk_id in chunk_ids))
         except (AppNotOpen, ConnectorException) as error:
             if connection is not None:
-                raise  # the caller's transaction has failed with it
-            # They are on record, and due: the sweep will find them.
+                raise  # the caller's transaction has failed as well
+            # The chunks are stored and due: the sweep will find them.
             logger.warning("payouts: %d chunks wait for the next sweep: %s", len(chunk_ids), type(error).__name__)
 
     def start(self) -> None:
-        """Nothing: the workers are processes of their own."""
+        """Do nothing: the workers are processes of procrastinate."""
 
     async def aclose(self) -> None:
-        """Nothing: the app is closed by whoever opened it."""
+        """Do nothing: the code that opened the app closes it."""
 
     async def put_off(self, chunk_id: str, seconds: float) -> None:
         """Queue a job that advances a chunk in ``seconds``."""
@@ -114,7 +114,7 @@ class ProcrastinateDispatcher:
             await task.defer_async(chunk_id=chunk_id)
 
     async def hand_on(self, chunk_id: str) -> None:
-        """Queue a job that goes on with the deposit account of a chunk, behind those that wait for this slot."""
+        """Queue a job that continues with the deposit account of a chunk, behind the jobs that wait for this slot."""
         await self._app.configure_task(TURNS, queue=self._queue).defer_async(chunk_id=chunk_id)
 
     async def _advance(self, chunk_id: str) -> None:
@@ -132,30 +132,30 @@ class ProcrastinateDispatcher:
         await self._payouts.recover()
 
     async def _requeue(self, job: Job) -> None:
-        logger.warning("payouts: job %s (%s) was left by a worker that is gone", job.id, job.task_name)
+        logger.warning("payouts: job %s (%s) was left by a dead worker", job.id, job.task_name)
         manager = self._app.job_manager
         if job.task_name != SWEEP:
-            with suppress(ConnectorException):  # another one for the same chunk is in the queue already
+            with suppress(ConnectorException):  # a job for the same chunk is in the queue already
                 await manager.retry_job(job)
                 return
         await manager.finish_job(job, Status.FAILED, delete_job=False)
 
 
 @contextmanager
-def _usual_cursors(connection: "Connection | None") -> Generator[None, None, None]:
-    """Let procrastinate make cursors that know its placeholders, whatever the caller's connection makes."""
+def _default_cursors(connection: "Connection | None") -> Generator[None, None, None]:
+    """Use psycopg's default cursors on the caller's connection: procrastinate's placeholders need them."""
     if connection is None:
         yield
         return
     from psycopg import AsyncCursor
 
-    given, connection.cursor_factory = connection.cursor_factory, AsyncCursor
+    factory, connection.cursor_factory = connection.cursor_factory, AsyncCursor
     try:
         yield
     finally:
-        connection.cursor_factory = given
+        connection.cursor_factory = factory
 
 
-def _carrying(chunk_id: str) -> "JSONDict":
-    """What is in a job: no amount, no account, no secret."""
+def _job_arguments(chunk_id: str) -> "JSONDict":
+    """Return the arguments of a job: no amount, no account, no secret."""
     return {"chunk_id": chunk_id}

@@ -1,4 +1,4 @@
-"""A payer's browser, as far as a shop sees one: it asks an application in this process."""
+"""A payer's browser: an HTTP client of an application in this process."""
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -13,7 +13,7 @@ from paystar_async.sandbox import Sandbox
 
 @asynccontextmanager
 async def browsing(app: Starlette) -> AsyncGenerator[httpx.AsyncClient]:
-    """An application that was started, and somebody who asks it."""
+    """Yield a browser of a started application."""
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -23,17 +23,17 @@ async def browsing(app: Starlette) -> AsyncGenerator[httpx.AsyncClient]:
 
 
 def token_in(address: str) -> str:
-    """The token in the address of a payment page."""
+    """Return the token in the address of a payment page."""
     return parse_qs(urlsplit(address).query)["token"][0]
 
 
 def paid(sandbox: Sandbox, address: str, choice: str = "pay") -> dict[str, str]:
-    """The fields a payer comes back with who was sent to a payment page."""
+    """Choose on a payment page and return the fields of the callback."""
     return dict(sandbox.pay(token_in(address), choice))
 
 
 async def come_back(browser: httpx.AsyncClient, method: str, fields: Mapping[str, Any]) -> httpx.Response:
-    """What a shop answers to a payer who comes back."""
+    """Return the shop's response to a callback."""
     path = "/pay/callback"
     if method == "GET":
         return await browser.get(path, params=dict(fields))

@@ -1,4 +1,4 @@
-"""The same small shop in each framework, for the tests that hold for all of them."""
+"""A small shop in each framework, for tests that hold for all frameworks."""
 
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -26,28 +26,28 @@ HOST = "https://shop.example"
 
 
 @frozen
-class Answered:
-    """What a browser gets."""
+class BrowserResponse:
+    """A response, as a browser receives it."""
 
     status: int
     headers: Mapping[str, str]
     text: str
 
 
-Ask = Callable[..., Awaitable[Answered]]
+Ask = Callable[..., Awaitable[BrowserResponse]]
 """``await ask("POST", "/pay/callback?a=b", body=b"…", headers={…})``."""
 
 
 @define
 class Shop:
-    """What the shop keeps, and the sandbox it sells through.
+    """A shop with its sandbox.
 
-    With a ``database`` the client keeps the orders; without, the shop does.
+    With a ``database`` the client stores the orders; without, the shop does.
     """
 
     sandbox: Sandbox = field(factory=Sandbox)
     orders: dict[str, int] = field(factory=dict[str, int])
-    told: list[Payment] = field(factory=list[Payment])
+    received: list[Payment] = field(factory=list[Payment])
     answer: Any = "/orders/ORD-1"
     database: Path | None = None
 
@@ -60,7 +60,7 @@ class Shop:
         )
 
     async def on_payment(self, _: object, payment: Payment) -> Any:
-        self.told.append(payment)
+        self.received.append(payment)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -69,34 +69,34 @@ class Shop:
     def amount_of(self) -> AmountOf | None:
         return self.orders.get if self.database is None else None
 
-    async def opens(self, *order_ids: str) -> dict[str, str]:
-        """Start orders; returns the token of each one's payment page."""
+    async def start_orders(self, *order_ids: str) -> dict[str, str]:
+        """Start orders; return the tokens of their payment pages."""
         async with self.client() as paystar:
             tokens: dict[str, str] = {}
             for order_id in order_ids:
-                asked: dict[str, Any] = {"amount": AMOUNT, "order_id": order_id, "callback": f"{HOST}/pay/callback"}
+                fields: dict[str, Any] = {"amount": AMOUNT, "order_id": order_id, "callback": f"{HOST}/pay/callback"}
                 if self.database is None:
                     self.orders[order_id] = AMOUNT
-                    tokens[order_id] = (await paystar.gateway.create(**asked)).token
+                    tokens[order_id] = (await paystar.gateway.create(**fields)).token
                 else:
-                    tokens[order_id] = token_in((await paystar.payments.start(**asked)).url)
+                    tokens[order_id] = token_in((await paystar.payments.start(**fields)).url)
             return tokens
 
-    async def pays(self, choice: str = "pay", *, order_id: str = "ORD-1") -> dict[str, str]:
-        """The fields a payer comes back with."""
-        tokens = await self.opens(order_id)
+    async def pay(self, choice: str = "pay", *, order_id: str = "ORD-1") -> dict[str, str]:
+        """Start and pay an order; return the fields of the callback."""
+        tokens = await self.start_orders(order_id)
         return dict(self.sandbox.pay(tokens[order_id], choice))
 
 
 @asynccontextmanager
-async def asking(app: Starlette) -> AsyncGenerator[Ask]:
+async def open_browser(app: Starlette) -> AsyncGenerator[Ask]:
     async with browsing(app) as browser:
 
         async def ask(
             method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
-        ) -> Answered:
+        ) -> BrowserResponse:
             answer = await browser.request(method, target, content=body, headers=headers)
-            return Answered(answer.status_code, answer.headers, answer.text)
+            return BrowserResponse(answer.status_code, answer.headers, answer.text)
 
         yield ask
 
@@ -114,7 +114,7 @@ async def starlette(shop: Shop) -> AsyncGenerator[Ask]:
         lifespan=with_starlette.paystar_lifespan(shop.client),
         exception_handlers=with_starlette.exception_handlers,
     )
-    async with asking(app) as ask:
+    async with open_browser(app) as ask:
         yield ask
 
 
@@ -134,7 +134,7 @@ async def fastapi(shop: Shop) -> AsyncGenerator[Ask]:
     async def balance(paystar: with_fastapi.PaystarDep) -> None:  # pyright: ignore[reportUnusedFunction]
         await paystar.transfers.balance(account_number="0100000000001")
 
-    async with asking(app) as ask:
+    async with open_browser(app) as ask:
         yield ask
 
 
@@ -156,12 +156,12 @@ async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
             target: str,
             body: "bytes | AsyncIterator[bytes]" = b"",
             headers: Mapping[str, str] | None = None,
-        ) -> Answered:
+        ) -> BrowserResponse:
             skipped = {"Content-Type"} if not headers else set[str]()
             async with browser.request(
                 method, target, data=body or None, headers=headers, allow_redirects=False, skip_auto_headers=skipped
             ) as answer:
-                return Answered(answer.status, answer.headers, await answer.text())
+                return BrowserResponse(answer.status, answer.headers, await answer.text())
 
         yield ask
 

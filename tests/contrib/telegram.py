@@ -1,4 +1,4 @@
-"""A Telegram that is asked nothing over a network: it keeps what a bot said."""
+"""A fake Telegram that records the messages a bot sends."""
 
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime
@@ -11,19 +11,19 @@ from aiogram.types import Chat, Message, Update, User
 
 
 class Telegram(BaseSession):
-    """A session of a bot."""
+    """A bot's session without a network."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.said: list[SendMessage] = []
+        self.sent_messages: list[SendMessage] = []
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: no connection is open."""
 
     async def make_request(self, bot: Bot, method: TelegramMethod[Any], timeout: int | None = None) -> Any:
         assert isinstance(method, SendMessage), f"the bot asked for {type(method).__name__}"
-        self.said.append(method)
-        return Message(message_id=len(self.said), date=NOW, chat=Chat(id=int(method.chat_id), type="private"))
+        self.sent_messages.append(method)
+        return Message(message_id=len(self.sent_messages), date=NOW, chat=Chat(id=int(method.chat_id), type="private"))
 
     async def stream_content(self, *_: Any, **__: Any) -> AsyncGenerator[bytes, None]:
         raise AssertionError
@@ -35,7 +35,7 @@ TOKEN = "42:play"
 
 
 def message(text: str, chat: int = 7) -> Update:
-    """Somebody writes to the bot."""
+    """Return an update with a message to the bot."""
     user = User(id=chat, is_bot=False, first_name="Ali")
     written = Message(message_id=1, date=NOW, chat=Chat(id=chat, type="private"), from_user=user, text=text)
     return Update(update_id=1, message=written)

@@ -10,7 +10,7 @@ from tests.contrib.shops import Shop
 from tests.contrib.telegram import TOKEN, Telegram, message
 
 
-async def test_a_handler_gets_the_client_by_its_name_from_start_to_stop() -> None:
+async def test_setup_paystar_injects_client_until_shutdown() -> None:
     seen: list[Paystar] = []
 
     async def any_message(message: Message, paystar: Paystar) -> None:
@@ -30,19 +30,19 @@ async def test_a_handler_gets_the_client_by_its_name_from_start_to_stop() -> Non
     assert seen == [client, client]
 
 
-def test_a_button_says_how_much_and_leads_to_the_page() -> None:
+def test_payment_keyboard_shows_amount_and_opens_page() -> None:
     started = StartedPayment(url="https://core.paystar.ir/p?token=t", order_id="o", ref_num="r", amount=50_000)
     button = payment_keyboard(started).inline_keyboard[0][0]
 
     assert (button.text, button.url) == ("پرداخت 5,000 تومان", "https://core.paystar.ir/p?token=t")
 
 
-def test_a_button_shows_what_is_really_paid_and_in_rial_where_it_is_no_whole_toman() -> None:
+def test_payment_keyboard_shows_paid_amount_in_rial() -> None:
     started = StartedPayment(url="https://p", order_id="o", ref_num="r", amount=50_000, payment_amount=50_455)
 
     assert payment_keyboard(started).inline_keyboard[0][0].text == "پرداخت 50,455 ریال"
 
 
-def test_a_button_says_what_it_is_told_to() -> None:
+def test_payment_keyboard_custom_text() -> None:
     assert payment_keyboard("https://p", text="Pay").inline_keyboard[0][0].text == "Pay"
     assert payment_keyboard("https://p").inline_keyboard[0][0].text == "پرداخت"

@@ -26,14 +26,14 @@ async def ask(shop: Shop) -> AsyncIterator[Ask]:
         yield ask
 
 
-async def test_a_body_that_is_not_encoded_as_it_says_is_refused(ask: Ask, shop: Shop) -> None:
+async def test_callback_wrong_content_encoding_is_refused(ask: Ask, shop: Shop) -> None:
     headers = {"content-type": "application/x-www-form-urlencoded", "content-encoding": "gzip"}
 
     assert (await ask("POST", "/pay/callback", b"status=1", headers)).status == 400
-    assert not shop.told
+    assert not shop.received
 
 
-async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_the_shop(
+async def test_callback_aborted_form_is_not_a_shop_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     body = StreamReader(Mock(), 2**16)
@@ -49,7 +49,7 @@ async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_t
     assert caplog.messages == ["payments: a callback is refused: not a form"]
 
 
-async def test_a_sub_application_finds_the_client_of_the_whole() -> None:
+async def test_paystar_ctx_client_is_found_in_sub_application() -> None:
     shop = Shop()
     shop.answer = web.Response(text="thank you")
     sub = web.Application()
@@ -59,11 +59,11 @@ async def test_a_sub_application_finds_the_client_of_the_whole() -> None:
     app.add_subapp("/pay", sub)
 
     async with TestClient(TestServer(app)) as browser:
-        assert await (await browser.get("/pay/back", params=await shop.pays())).text() == "thank you"
+        assert await (await browser.get("/pay/back", params=await shop.pay())).text() == "thank you"
         assert app[PAYSTAR].payments is not None
 
 
-async def test_the_callbacks_address_is_found_by_name() -> None:
+async def test_payment_routes_are_named() -> None:
     app = web.Application()
     app.add_routes(payment_routes("/pay/callback", Shop().on_payment))
 
@@ -71,9 +71,9 @@ async def test_the_callbacks_address_is_found_by_name() -> None:
 
 
 @pytest.mark.parametrize(("reader", "status"), [("post", 303), ("read", 303), ("content", 503)])
-async def test_callback_body_read_by_middleware(reader: str, status: int) -> None:
+async def test_callback_body_read_by_middleware_is_accepted(reader: str, status: int) -> None:
     shop = Shop()
-    fields = await shop.pays()
+    fields = await shop.pay()
 
     @web.middleware
     async def read(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -87,9 +87,9 @@ async def test_callback_body_read_by_middleware(reader: str, status: int) -> Non
         assert (await browser.post("/back", data=fields, allow_redirects=False)).status == status
 
 
-async def test_callback_handler_reads_the_form_too() -> None:
+async def test_callback_handler_may_read_form() -> None:
     shop = Shop()
-    fields = await shop.pays()
+    fields = await shop.pay()
 
     async def on_payment(request: web.Request, payment: Payment) -> str:
         ref_num = (await request.post())["ref_num"]
@@ -107,7 +107,7 @@ async def test_callback_handler_reads_the_form_too() -> None:
 
 async def test_callback_http_exception_of_handler_is_kept() -> None:
     shop = Shop()
-    fields = await shop.pays()
+    fields = await shop.pay()
 
     async def on_payment(request: web.Request, payment: Payment) -> str:
         raise web.HTTPGone

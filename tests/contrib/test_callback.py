@@ -1,4 +1,4 @@
-"""The callback in every framework: a payer gets on, and what is no callback is a page and a line in the log."""
+"""The callback in every framework: payers are redirected, and invalid requests are a page and a log line."""
 
 import asyncio
 import logging
@@ -18,7 +18,7 @@ from paystar_async.contrib import _callback as callback_module
 from paystar_async.contrib._callback import MAX_FIELDS, MAX_FORM_BYTES, NoPayment, confirm_request
 from paystar_async.errors import InvalidValue
 from paystar_async.payments import Cancelled, Declined, Expired, PaymentOutcome, Undecided, Verified
-from tests.contrib.shops import FRAMEWORKS, Answered, Ask, Shop
+from tests.contrib.shops import FRAMEWORKS, Ask, BrowserResponse, Shop
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
 CARD = "6037991234567890"
@@ -33,12 +33,12 @@ def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
 
 @pytest.fixture(params=FRAMEWORKS)
 async def ask(request: pytest.FixtureRequest, shop: Shop) -> AsyncIterator[Ask]:
-    await shop.opens("ORD-1")
+    await shop.start_orders("ORD-1")
     async with FRAMEWORKS[request.param](shop) as ask:
         yield ask
 
 
-async def come_back(ask: Ask, method: str, fields: Any) -> Answered:
+async def come_back(ask: Ask, method: str, fields: Any) -> BrowserResponse:
     text = urlencode(fields, doseq=True)
     if method == "GET":
         return await ask("GET", f"/pay/callback?{text}")
@@ -49,7 +49,7 @@ CLIENT = Paystar()
 
 
 class Lines(logging.Handler):
-    """The lines of the log in a ``with``."""
+    """The log lines within a ``with``."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -67,8 +67,8 @@ class Lines(logging.Handler):
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the log says of callbacks."""
-    return [one.getMessage() for one in caplog.records if "a callback" in one.getMessage()]
+    """Return the log lines about callbacks."""
+    return [record.getMessage() for record in caplog.records if "a callback" in record.getMessage()]
 
 
 # --- a payer comes back -----------------------------------------------------------------------------------------------
@@ -84,65 +84,63 @@ OUTCOMES: dict[str, tuple[type[PaymentOutcome], ...]] = {
 
 @pytest.mark.parametrize("choice", OUTCOMES)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_payer_is_sent_on_by_a_redirect_that_brings_the_session_back(
+async def test_callback_payer_is_redirected(
     ask: Ask, shop: Shop, method: str, choice: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "paystar_async")
-    answer = await come_back(ask, method, await shop.pays(choice))
+    answer = await come_back(ask, method, await shop.pay(choice))
 
     assert answer.status == 303
     assert answer.headers["location"] == "/orders/ORD-1"
     assert answer.headers["cache-control"] == "no-store"
     assert answer.headers["referrer-policy"] == "no-referrer"
-    (told,) = shop.told
-    assert isinstance(told.outcome, OUTCOMES[choice])
-    assert lines(caplog) == [f"payments: a callback for order 'ORD-1': {type(told.outcome).__name__}"]
+    (payment,) = shop.received
+    assert isinstance(payment.outcome, OUTCOMES[choice])
+    assert lines(caplog) == [f"payments: a callback for order 'ORD-1': {type(payment.outcome).__name__}"]
 
 
-async def test_a_form_counts_and_what_the_address_of_the_callback_holds_beside_it_does_not(
-    ask: Ask, shop: Shop
-) -> None:
-    body = urlencode(await shop.pays()).encode()
+async def test_callback_form_goes_before_query(ask: Ask, shop: Shop) -> None:
+    body = urlencode(await shop.pay()).encode()
 
     answer = await ask("POST", "/pay/callback?status=new&lang=fa", body, FORM)
 
     assert answer.status == 303
-    assert isinstance(shop.told[0].outcome, Verified)
+    assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_a_post_with_its_fields_in_the_address_is_read_too(ask: Ask, shop: Shop) -> None:
-    answer = await ask("POST", f"/pay/callback?{urlencode(await shop.pays())}")
+async def test_callback_post_with_query_only_is_read(ask: Ask, shop: Shop) -> None:
+    answer = await ask("POST", f"/pay/callback?{urlencode(await shop.pay())}")
 
     assert answer.status == 303
-    assert isinstance(shop.told[0].outcome, Verified)
+    assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_fields_nobody_knows_are_passed_over(ask: Ask, shop: Shop) -> None:
-    fields = {**await shop.pays(), "utm_source": "x", "؟": "\x00\ufffe"}
+async def test_callback_unknown_fields_are_ignored(ask: Ask, shop: Shop) -> None:
+    fields = {**await shop.pay(), "utm_source": "x", "؟": "\x00\ufffe"}
 
     assert (await come_back(ask, "POST", fields)).status == 303
-    assert isinstance(shop.told[0].outcome, Verified)
+    assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_the_same_callback_twice_says_the_same_twice(ask: Ask, shop: Shop) -> None:
-    fields = await shop.pays()
+async def test_callback_repeated_has_same_response(ask: Ask, shop: Shop) -> None:
+    fields = await shop.pay()
 
     assert [(await come_back(ask, method, fields)).status for method in ("GET", "POST")] == [303, 303]
-    assert [type(one.outcome) for one in shop.told] == [Verified, Verified]
+    assert [type(payment.outcome) for payment in shop.received] == [Verified, Verified]
 
 
-async def test_an_address_in_persian_is_written_as_headers_take_it(ask: Ask, shop: Shop) -> None:
+async def test_callback_persian_location_is_percent_encoded(ask: Ask, shop: Shop) -> None:
     shop.answer = "/سفارش?a=b\r\nset-cookie: c=d"
-    answer = await come_back(ask, "POST", await shop.pays())
+    answer = await come_back(ask, "POST", await shop.pay())
 
     assert answer.status == 303
     assert answer.headers["location"].startswith("/%D8%B3%D9%81%D8%A7%D8%B1%D8%B4?a=b")
     assert "set-cookie" not in answer.headers
 
 
-async def test_who_says_nothing_gets_a_short_page_with_the_result(ask: Ask, shop: Shop) -> None:
+async def test_callback_handler_returning_none_shows_page(ask: Ask, shop: Shop) -> None:
     shop.answer = None
-    answer = await come_back(ask, "GET", await shop.pays())
+    answer = await come_back(ask, "GET", await shop.pay())
 
     assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
     assert "The payment was made" in answer.text
@@ -158,21 +156,21 @@ BAD: dict[str, Any] = {
     "no ref_num": {"status": "1", "order_id": "ORD-1"},
     "no status": {"order_id": "ORD-1", "ref_num": "r-1"},
     "an empty order": GOOD | {"order_id": ""},
-    "an order said twice, differently": GOOD | {"order_id": ["ORD-1", "ORD-2"]},
-    "a status said twice, differently": GOOD | {"status": ["-98", "1"]},
+    "two different orders": GOOD | {"order_id": ["ORD-1", "ORD-2"]},
+    "two different statuses": GOOD | {"status": ["-98", "1"]},
     "an endless field": GOOD | {"ref_num": "r" * 600},
     "a line break": GOOD | {"order_id": "ORD-1\r\nset-cookie: a=b"},
     "half a surrogate pair and NUL": GOOD | {"ref_num": "\x00"},
     "a whole card number": GOOD | {"card_number": CARD},
     "fields without end": GOOD | {f"f{n}": "1" for n in range(MAX_FIELDS)},
-    "an order nobody made": GOOD | {"order_id": "ORD-9"},
+    "an unknown order": GOOD | {"order_id": "ORD-9"},
     "a national id for an order": GOOD | {"order_id": "0012345679"},
 }
 
 
 @pytest.mark.parametrize("fields", BAD.values(), ids=BAD)
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_what_is_no_callback_is_a_page_and_one_line_and_changes_nothing(
+async def test_callback_invalid_is_400_and_one_log_line(
     ask: Ask, shop: Shop, method: str, fields: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "paystar_async")
@@ -181,22 +179,22 @@ async def test_what_is_no_callback_is_a_page_and_one_line_and_changes_nothing(
     assert answer.status == 400
     assert answer.headers["content-type"] == "text/html; charset=utf-8"
     assert "Nothing was changed" in answer.text
-    assert not shop.told
+    assert not shop.received
     assert len(lines(caplog)) == 1
     assert "refused: " in lines(caplog)[0]
     everything = answer.text + caplog.text
-    assert not [one for one in (CARD, "0012345679", "set-cookie", "rrrrr") if one in everything]
+    assert not [value for value in (CARD, "0012345679", "set-cookie", "rrrrr") if value in everything]
     assert "\n" not in lines(caplog)[0]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_callback_without_end_is_refused(ask: Ask, shop: Shop, method: str) -> None:
+async def test_callback_oversized_is_400(ask: Ask, shop: Shop, method: str) -> None:
     # aiohttp does not even read so long an address, and says so itself.
-    assert (await come_back(ask, method, {**await shop.pays(), "more": "x" * MAX_FORM_BYTES})).status == 400
-    assert not shop.told
+    assert (await come_back(ask, method, {**await shop.pay(), "more": "x" * MAX_FORM_BYTES})).status == 400
+    assert not shop.received
 
 
-async def test_no_more_of_a_body_is_read_than_a_callback_can_have() -> None:
+async def test_confirm_request_reads_bounded_body() -> None:
     read: list[int] = []
 
     async def long() -> AsyncIterator[bytes]:
@@ -217,10 +215,12 @@ RAW = st.binary(max_size=200) | PAIRS.map(lambda pairs: urlencode(pairs, errors=
 @given(
     query=RAW, chunks=st.lists(RAW, max_size=3) | st.none(), content_type=st.sampled_from(["", *FORM.values(), "?;"])
 )
-def test_whatever_comes_is_a_page_and_one_line(query: bytes, chunks: list[bytes] | None, content_type: str) -> None:
+def test_confirm_request_any_bytes_are_400_and_one_log_line(
+    query: bytes, chunks: list[bytes] | None, content_type: str
+) -> None:
     async def body(pieces: list[bytes]) -> AsyncIterator[bytes]:
-        for one in pieces:
-            yield one
+        for piece in pieces:
+            yield piece
 
     async def come() -> None:
         form = None if chunks is None else body(chunks)
@@ -246,34 +246,34 @@ BODIES: dict[str, tuple[bytes, dict[str, str]]] = {
 
 
 @pytest.mark.parametrize(("body", "headers"), BODIES.values(), ids=BODIES)
-async def test_a_body_that_is_no_form_of_ours_is_refused(
+async def test_callback_other_body_than_form_is_400(
     ask: Ask, shop: Shop, body: bytes, headers: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert (await ask("POST", "/pay/callback", body, headers)).status == 400
-    assert not shop.told
+    assert not shop.received
     assert len(lines(caplog)) == 1
 
 
-# --- a callback that lies ---------------------------------------------------------------------------------------------
+# --- a forged callback -----------------------------------------------------------------------------------------------
 
 
-async def test_another_orders_payment_buys_nothing(ask: Ask, shop: Shop) -> None:
-    theirs = await shop.pays(order_id="ORD-2")
+async def test_callback_other_orders_payment_is_declined(ask: Ask, shop: Shop) -> None:
+    theirs = await shop.pay(order_id="ORD-2")
 
     assert (await come_back(ask, "POST", {**theirs, "order_id": "ORD-1"})).status == 303
-    assert isinstance(shop.told[0].outcome, Declined)
+    assert isinstance(shop.received[0].outcome, Declined)
 
 
-async def test_a_callback_that_was_made_up_buys_nothing(ask: Ask, shop: Shop) -> None:
+async def test_callback_forged_is_declined(ask: Ask, shop: Shop) -> None:
     assert (await come_back(ask, "POST", GOOD)).status == 303
-    assert isinstance(shop.told[0].outcome, Declined)
+    assert isinstance(shop.received[0].outcome, Declined)
 
 
 # --- Paystar, or the shop, is in trouble ------------------------------------------------------------------------------
 
 
-async def test_where_paystar_does_not_answer_the_payer_is_told_that_it_is_not_known_yet(ask: Ask, shop: Shop) -> None:
-    fields = await shop.pays()
+async def test_callback_without_gateway_response_is_503(ask: Ask, shop: Shop) -> None:
+    fields = await shop.pay()
     shop.answer = None
     for row in ("gateway.verify", "gateway.inquiry"):
         shop.sandbox.fail(row, "server_error")
@@ -282,20 +282,20 @@ async def test_where_paystar_does_not_answer_the_payer_is_told_that_it_is_not_kn
 
     assert answer.status == 503
     assert "Nothing is lost" in answer.text
-    assert isinstance(shop.told[0].outcome, Undecided)
+    assert isinstance(shop.received[0].outcome, Undecided)
 
 
-async def test_a_shop_that_paystar_refuses_answers_503_and_says_so_in_the_log_alone(
+async def test_callback_refused_merchant_is_503_and_logged(
     ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fields = await shop.pays()
+    fields = await shop.pay()
     shop.sandbox.fail("gateway.verify", "ip")
 
     answer = await come_back(ask, "POST", fields)
 
     assert answer.status == 503
     assert "Nothing is lost" in answer.text
-    assert not shop.told
+    assert not shop.received
     assert "IP" not in answer.text
     assert "a callback for order 'ORD-1' cannot be decided" in lines(caplog)[0]
 
@@ -316,7 +316,7 @@ async def test_callback_wrong_amount_of_result_is_503(
     framework: str, amount: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop = Shop()
-    fields = await shop.pays()
+    fields = await shop.pay()
     shop.orders["ORD-1"] = amount
     async with FRAMEWORKS[framework](shop) as ask:
         refused = await come_back(ask, "POST", fields)
@@ -327,10 +327,10 @@ async def test_callback_wrong_amount_of_result_is_503(
     assert "What you paid is safe" in refused.text
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "amount_of(order_id): expected whole Rial" in caplog.text
-    assert isinstance(shop.told[0].outcome, Verified)
+    assert isinstance(shop.received[0].outcome, Verified)
 
 
-async def test_callback_amount_of_that_raises_is_503(caplog: pytest.LogCaptureFixture) -> None:
+async def test_callback_raising_amount_of_is_503(caplog: pytest.LogCaptureFixture) -> None:
     def amount_of(order_id: str) -> int:
         raise KeyError("the shop's own")
 
@@ -342,7 +342,7 @@ async def test_callback_amount_of_that_raises_is_503(caplog: pytest.LogCaptureFi
     assert caplog.records[0].exc_info is not None
 
 
-async def test_callback_amount_of_that_hangs_is_503(
+async def test_callback_hanging_amount_of_is_503(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(callback_module, "AMOUNT_OF_TIMEOUT_SECONDS", 0.0)
@@ -370,7 +370,7 @@ FAILURES: dict[str, Any] = {
 async def test_callback_failing_handler_is_503_then_verified(
     ask: Ask, shop: Shop, method: str, failure: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    fields = await shop.pays()
+    fields = await shop.pay()
     shop.answer = failure
     failed = await come_back(ask, method, fields)
     shop.answer = "/orders"
@@ -379,13 +379,13 @@ async def test_callback_failing_handler_is_503_then_verified(
     assert "What you paid is safe" in failed.text
     assert [record.levelname for record in caplog.records if "on_payment" in record.getMessage()] == ["ERROR"]
     assert (await come_back(ask, method, fields)).status == 303
-    assert [type(payment.outcome) for payment in shop.told] == [Verified, Verified]
+    assert [type(payment.outcome) for payment in shop.received] == [Verified, Verified]
 
 
 # --- errors in other routes -------------------------------------------------------------------------------------------
 
 
-async def test_an_error_of_ours_is_an_answer_that_tells_no_more_than_a_caller_needs(
+async def test_error_response_in_frameworks_hides_details(
     ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
     answer = await ask("GET", "/balance")
@@ -397,5 +397,5 @@ async def test_an_error_of_ours_is_an_answer_that_tells_no_more_than_a_caller_ne
     assert "PAYSTAR_APPLICATION_ID" in caplog.text
 
 
-async def test_a_callback_comes_by_get_and_post_alone(ask: Ask) -> None:
+async def test_callback_put_is_405(ask: Ask) -> None:
     assert (await ask("PUT", "/pay/callback")).status == 405

@@ -40,7 +40,7 @@ async def basket() -> str:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_on_payment_is_given_what_it_asks_for_as_any_route_is(app: FastAPI, shop: Shop, method: str) -> None:
+async def test_payment_router_injects_dependencies(app: FastAPI, shop: Shop, method: str) -> None:
     async def on_payment(
         request: Request,
         payment: Payment,
@@ -53,7 +53,7 @@ async def test_on_payment_is_given_what_it_asks_for_as_any_route_is(app: FastAPI
 
     app.include_router(payment_router(on_payment=on_payment, amount_of=shop.amount_of), prefix="")
     async with browsing(app) as browser:
-        back = await come_back(browser, method, await shop.pays())
+        back = await come_back(browser, method, await shop.pay())
 
     assert back.headers["location"] == "/pay/callback/Verified/basket/fa"
 
@@ -105,26 +105,26 @@ HANDLERS = [Shelf().method, Shelf(), _more, functools.partial(_more, prefix=""),
 async def test_payment_router_evaluates_annotations(app: FastAPI, shop: Shop, on_payment: Any) -> None:
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        back = await come_back(browser, "GET", await shop.pays())
+        back = await come_back(browser, "GET", await shop.pay())
 
     assert back.headers["location"] == "/ORD-1/basket"
 
 
-def test_payment_router_imports_for_typing_only_are_taken() -> None:
+def test_payment_router_accepts_typing_only_imports() -> None:
     on_payment = _written("async def on_payment(payment: 'Payment', shelf: 'Missing' = Depends(basket)): ...")
 
     assert payment_router(on_payment).routes
 
 
 @pytest.mark.parametrize(("choice", "status"), [("pay", 303), ("cancel", 200)])
-async def test_payment_router_gives_only_named_outcomes(app: FastAPI, shop: Shop, choice: str, status: int) -> None:
+async def test_payment_router_calls_for_named_outcomes_only(app: FastAPI, shop: Shop, choice: str, status: int) -> None:
     async def on_payment(outcome: Verified | Undecided) -> str:
         assert isinstance(outcome, Verified)
         return "/thanks"
 
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        assert (await come_back(browser, "POST", await shop.pays(choice))).status_code == status
+        assert (await come_back(browser, "POST", await shop.pay(choice))).status_code == status
 
 
 async def _form_of(request: Request) -> object:
@@ -144,27 +144,27 @@ async def _by_dependency(form: Annotated[Any, Depends(_form_of)], payment: Payme
 
 
 @pytest.mark.parametrize("on_payment", [_by_form, _by_request, _by_dependency])
-async def test_callback_form_is_read_by_the_shop_too(app: FastAPI, shop: Shop, on_payment: Any) -> None:
+async def test_callback_handler_may_read_form(app: FastAPI, shop: Shop, on_payment: Any) -> None:
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
-    fields = await shop.pays()
+    fields = await shop.pay()
     async with browsing(app) as browser:
         back = await come_back(browser, "POST", fields)
 
     assert back.headers.get("location") == f"/{fields['ref_num']}"
 
 
-async def test_callback_parameter_that_fastapi_refuses_is_503(app: FastAPI, shop: Shop) -> None:
+async def test_callback_invalid_parameter_is_503(app: FastAPI, shop: Shop) -> None:
     async def on_payment(payment: Payment, tracking_code: Annotated[str, Form()]) -> str:
         raise AssertionError
 
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        back = await come_back(browser, "GET", await shop.pays())
+        back = await come_back(browser, "GET", await shop.pay())
 
     assert (back.status_code, back.headers["content-type"]) == (503, "text/html; charset=utf-8")
 
 
-async def test_callback_failing_handler_rolls_dependencies_back(app: FastAPI, shop: Shop) -> None:
+async def test_callback_failing_handler_rolls_back_dependencies(app: FastAPI, shop: Shop) -> None:
     ends: list[str] = []
 
     async def session() -> AsyncGenerator[str]:
@@ -180,12 +180,12 @@ async def test_callback_failing_handler_rolls_dependencies_back(app: FastAPI, sh
 
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        assert (await come_back(browser, "GET", await shop.pays())).status_code == 503
+        assert (await come_back(browser, "GET", await shop.pay())).status_code == 503
 
     assert ends == ["rollback"]
 
 
-async def test_callback_exception_handler_of_the_shop_is_kept(app: FastAPI, shop: Shop) -> None:
+async def test_callback_exception_handler_of_shop_is_kept(app: FastAPI, shop: Shop) -> None:
     @app.exception_handler(LookupError)
     async def answer(request: Request, error: LookupError) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
         return PlainTextResponse("shop", 418)
@@ -195,12 +195,10 @@ async def test_callback_exception_handler_of_the_shop_is_kept(app: FastAPI, shop
 
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        assert (await come_back(browser, "GET", await shop.pays())).text == "shop"
+        assert (await come_back(browser, "GET", await shop.pay())).text == "shop"
 
 
-async def test_on_payment_may_be_a_plain_function_and_then_runs_in_a_thread_as_routes_do(
-    app: FastAPI, shop: Shop
-) -> None:
+async def test_payment_router_plain_function_runs_in_thread(app: FastAPI, shop: Shop) -> None:
     threads: list[int] = []
 
     def on_payment(payment: Payment) -> str:
@@ -209,23 +207,23 @@ async def test_on_payment_may_be_a_plain_function_and_then_runs_in_a_thread_as_r
 
     app.include_router(payment_router(on_payment, amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        back = await come_back(browser, "POST", await shop.pays())
+        back = await come_back(browser, "POST", await shop.pay())
 
     assert back.headers["location"] == "/thanks"
     assert threads != [threading.get_ident()]
 
 
-async def test_on_payment_may_be_an_object_that_is_called(app: FastAPI, shop: Shop) -> None:
+async def test_payment_router_accepts_callable_object(app: FastAPI, shop: Shop) -> None:
     class Desk:
         async def __call__(self, payment: Payment) -> str:
             return f"/{payment.order_id}"
 
     app.include_router(payment_router(Desk(), amount_of=shop.amount_of))
     async with browsing(app) as browser:
-        assert (await come_back(browser, "GET", await shop.pays())).headers["location"] == "/ORD-1"
+        assert (await come_back(browser, "GET", await shop.pay())).headers["location"] == "/ORD-1"
 
 
-async def test_a_lifespan_one_has_already_is_kept(shop: Shop) -> None:
+async def test_paystar_lifespan_wraps_other_lifespan(shop: Shop) -> None:
     seen: list[object] = []
 
     @asynccontextmanager
@@ -239,7 +237,7 @@ async def test_a_lifespan_one_has_already_is_kept(shop: Shop) -> None:
         assert seen == [client]
 
 
-async def test_a_test_gives_every_route_another_client_the_callbacks_too(shop: Shop) -> None:
+async def test_paystar_of_override_replaces_every_client(shop: Shop) -> None:
     async def on_payment(payment: Payment) -> str:
         return f"/{type(payment.outcome).__name__}"
 
@@ -249,10 +247,10 @@ async def test_a_test_gives_every_route_another_client_the_callbacks_too(shop: S
     app.dependency_overrides[paystar_of] = lambda: other
 
     async with browsing(app) as browser:
-        assert (await browser.get("/pay/callback", params=await shop.pays())).headers["location"] == "/Verified"
+        assert (await browser.get("/pay/callback", params=await shop.pay())).headers["location"] == "/Verified"
 
 
-async def test_a_callback_is_no_part_of_the_schema(app: FastAPI, shop: Shop) -> None:
+async def test_payment_router_is_not_in_schema(app: FastAPI, shop: Shop) -> None:
     async def on_payment(payment: Payment) -> str:
         raise AssertionError
 
@@ -261,7 +259,7 @@ async def test_a_callback_is_no_part_of_the_schema(app: FastAPI, shop: Shop) -> 
     assert app.openapi()["paths"] == {}
 
 
-async def test_a_route_of_ones_own_takes_the_payment_and_refuses_as_an_api_does(app: FastAPI, shop: Shop) -> None:
+async def test_payment_dep_in_own_route(app: FastAPI, shop: Shop) -> None:
     @app.api_route("/back", methods=["GET", "POST"])
     async def back(payment: PaymentDep) -> dict[str, Any]:  # pyright: ignore[reportUnusedFunction]
         return {"outcome": type(payment.outcome).__name__}
@@ -273,7 +271,7 @@ async def test_a_route_of_ones_own_takes_the_payment_and_refuses_as_an_api_does(
     assert refused.json() == {"detail": "This is not a return from the payment page. Nothing was changed."}
 
 
-async def test_a_websocket_finds_the_client_too(app: FastAPI) -> None:
+async def test_paystar_dep_in_websocket(app: FastAPI) -> None:
     from fastapi import WebSocket
 
     async with app.router.lifespan_context(app):

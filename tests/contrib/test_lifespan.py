@@ -1,4 +1,4 @@
-"""A client for the life of its host, and the payer who never came back."""
+"""``open_client``: a client that is open as long as its host, with or without a sweeper."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +17,14 @@ async def until(holds: Callable[[], bool]) -> None:
         if holds():
             return
         await settled()
-    raise AssertionError("it never came to that")
+    raise AssertionError("the condition never held")
 
 
-async def test_a_host_that_wants_to_be_told_looks_after_payers_who_never_come_back(tmp_path: Path) -> None:
-    told: list[str] = []
+async def test_open_client_with_handler_sweeps(tmp_path: Path) -> None:
+    notified: list[str] = []
 
     def hand_over(payment: Payment) -> None:
-        told.append(payment.order_id)
+        notified.append(payment.order_id)
 
     clock, sandbox = ManualClock(), Sandbox()
 
@@ -35,15 +35,15 @@ async def test_a_host_that_wants_to_be_told_looks_after_payers_who_never_come_ba
         started = await paystar.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
         paid(sandbox, started.url)
         await until(lambda: clock.sleepers > 0)
-        assert not told
+        assert not notified
 
         clock.advance(61)
-        await until(lambda: bool(told))
+        await until(lambda: bool(notified))
 
-    assert told == ["o-1"]
+    assert notified == ["o-1"]
 
 
-async def test_a_host_that_does_not_want_to_be_told_verifies_nothing_by_itself(tmp_path: Path) -> None:
+async def test_open_client_without_handler_sweeps_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     client = Paystar(database=tmp_path / "orders.db", clock=clock)
     async with open_client(client) as paystar:
@@ -52,14 +52,14 @@ async def test_a_host_that_does_not_want_to_be_told_verifies_nothing_by_itself(t
         assert clock.sleepers == 0
 
 
-async def test_a_client_is_made_when_its_host_starts_and_each_time_anew() -> None:
-    made: list[Paystar] = []
+async def test_open_client_creates_client_at_each_start() -> None:
+    clients: list[Paystar] = []
 
     def make() -> Paystar:
-        made.append(Paystar())
-        return made[-1]
+        clients.append(Paystar())
+        return clients[-1]
 
     for _ in range(2):
         async with open_client(make) as paystar:
-            assert paystar is made[-1]
-    assert len(made) == 2
+            assert paystar is clients[-1]
+    assert len(clients) == 2

@@ -20,7 +20,7 @@ BENEATH = {"fastapi": ["starlette", "opentelemetry"], "aiogram": ["aiohttp"], "t
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_whose_framework_is_missing_names_the_extra(module: str) -> None:
+def test_contrib_missing_framework_names_extra(module: str) -> None:
     missing, extra = MODULES[module]
     code = (
         f"import sys; sys.modules[{missing!r}] = None\n"
@@ -34,7 +34,7 @@ def test_a_module_whose_framework_is_missing_names_the_extra(module: str) -> Non
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_module_needs_no_framework_but_its_own(module: str) -> None:
+def test_contrib_module_imports_own_framework_only(module: str) -> None:
     own = {MODULES[module][0], *BENEATH.get(module, ())}
     others = {name for name, _ in MODULES.values()} - own
     code = f"import sys; sys.modules.update(dict.fromkeys({others}))\nimport paystar_async.contrib.{module}"

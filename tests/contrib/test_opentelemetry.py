@@ -38,9 +38,7 @@ def traced(spans: Spans, play: Play) -> Paystar:
     return client(Engine(play), clock=QuickClock(), middleware=[Traced(spans.provider)])
 
 
-async def test_a_call_is_one_client_span_with_the_standard_attributes(
-    spans: Spans, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_traced_call_is_one_client_span(spans: Spans, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PAYSTAR_BASE_URL", raising=False)
     inside: list[bool] = []
 
@@ -64,7 +62,7 @@ async def test_a_call_is_one_client_span_with_the_standard_attributes(
     assert inside == [True]
 
 
-async def test_attempts_are_inside_one_span(spans: Spans) -> None:
+async def test_traced_retries_share_one_span(spans: Spans) -> None:
     answers = [page(502), page(502), ok({"balance": 1})]
 
     await traced(spans, lambda _: answers.pop(0)).transfers.balance(account_number="0100000000001")
@@ -84,9 +82,9 @@ FAILURES: list[tuple[Any, type[PaystarError], dict[str, object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "kind", "said"), FAILURES, ids=lambda one: getattr(one, "__name__", ""))
-async def test_a_failure_says_what_kind_it_is_and_nothing_of_what_was_sent(
-    spans: Spans, answer: Any, kind: type[PaystarError], said: dict[str, object]
+@pytest.mark.parametrize(("answer", "kind", "expected"), FAILURES, ids=lambda value: getattr(value, "__name__", ""))
+async def test_traced_failure_has_type_and_no_content(
+    spans: Spans, answer: Any, kind: type[PaystarError], expected: dict[str, object]
 ) -> None:
     with pytest.raises(kind) as raised:
         await traced(spans, lambda _: answer).transfers.settle(transfers=[transfer("t-1")])
@@ -94,14 +92,14 @@ async def test_a_failure_says_what_kind_it_is_and_nothing_of_what_was_sent(
     (span,) = spans.ended
     attributes = dict(span.attributes or {})
     assert attributes["error.type"] == type(raised.value).__name__
-    assert said.items() <= attributes.items()
+    assert expected.items() <= attributes.items()
     assert span.status.status_code is StatusCode.ERROR
     assert (span.status.description, span.events) == (None, ())
     everything = json.dumps(json.loads(span.to_json()), ensure_ascii=False)
-    assert not [one for one in ("0012345679", "علی", "t-1", "0100000000001", "?") if one in everything]
+    assert not [value for value in ("0012345679", "علی", "t-1", "0100000000001", "?") if value in everything]
 
 
-async def test_a_cancelled_call_ends_its_span(spans: Spans) -> None:
+async def test_traced_cancelled_call_ends_span(spans: Spans) -> None:
     started = asyncio.Event()
 
     async def play() -> Any:
@@ -117,7 +115,7 @@ async def test_a_cancelled_call_ends_its_span(spans: Spans) -> None:
     assert (spans.ended[0].attributes or {})["error.type"] == "CancelledError"
 
 
-def test_the_server_is_the_one_the_client_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_traced_server_is_base_url_of_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_BASE_URL", "http://127.0.0.1:8901/api")
 
     assert Traced()._server == {"server.address": "127.0.0.1", "server.port": 8901}  # pyright: ignore[reportPrivateUsage]

@@ -1,4 +1,4 @@
-"""Payouts over procrastinate: a job carries a chunk id, a batch joins the caller's transaction, nothing gets lost."""
+"""Payouts over procrastinate: jobs carry chunk ids, batches join the caller's transaction, no chunk is lost."""
 
 import asyncio
 import logging
@@ -63,7 +63,7 @@ def batch(count: int = 3) -> list[Any]:
     return [transfer(f"t-{number}") for number in range(count)]
 
 
-async def test_a_batch_is_paid_by_a_worker_and_a_job_carries_nothing_but_the_name_of_a_chunk(shop: Shop) -> None:
+async def test_submit_jobs_carry_chunk_ids_only(shop: Shop) -> None:
     submitted = await shop.paystar.payouts.submit(batch(5), batch_id="b", policy=Policy(chunk=2))
     assert await shop.executed() == {}
     jobs = await shop.jobs()
@@ -73,7 +73,7 @@ async def test_a_batch_is_paid_by_a_worker_and_a_job_carries_nothing_but_the_nam
     assert (await submitted.report()).states.keys() == {"success"}
 
 
-async def test_a_batch_in_a_transaction_that_rolls_back_never_was(shop: Shop) -> None:
+async def test_submit_rolled_back_leaves_no_job_and_batch(shop: Shop) -> None:
     async with await psycopg.AsyncConnection.connect(shop.url) as connection:
         await shop.paystar.payouts.submit(batch(), batch_id="b", connection=connection)
         await connection.rollback()
@@ -82,21 +82,26 @@ async def test_a_batch_in_a_transaction_that_rolls_back_never_was(shop: Shop) ->
 
 
 @pytest.mark.parametrize("ends", ["commit", "rollback"])
-async def test_of_a_batch_that_is_not_on_record_nothing_is_told(shop: Shop, ends: str) -> None:
+async def test_batch_methods_before_commit_are_refused(shop: Shop, ends: str) -> None:
     async with await psycopg.AsyncConnection.connect(shop.url) as connection:
-        held = await shop.paystar.payouts.submit(batch(), batch_id="b", connection=connection)
+        submitted = await shop.paystar.payouts.submit(batch(), batch_id="b", connection=connection)
         if ends == "rollback":
             await connection.rollback()
         with anyio.fail_after(10):
-            for told in (held.report(), held.wait(), anext(held.outcomes()), held.export(os.devnull)):
+            for call in (
+                submitted.report(),
+                submitted.wait(),
+                anext(submitted.outcomes()),
+                submitted.export(os.devnull),
+            ):
                 with pytest.raises(InvalidValue, match="not committed"):
-                    await told
+                    await call
         await connection.commit()
     if ends == "commit":
-        assert (await held.report()).under_way.count == 3
+        assert (await submitted.report()).under_way.count == 3
 
 
-async def test_a_batch_in_a_transaction_is_there_with_its_jobs_when_that_commits(shop: Shop) -> None:
+async def test_submit_commits_batch_with_its_jobs(shop: Shop) -> None:
     await shop.sql("CREATE TABLE orders (id TEXT)")
     async with await psycopg.AsyncConnection.connect(shop.url) as connection:
         await connection.execute("INSERT INTO orders VALUES ('o-1')")
@@ -117,12 +122,12 @@ async def test_wake_uses_its_own_cursor(shop: Shop, cursor: type[psycopg.AsyncCu
     assert [status for status, _, _ in await shop.jobs()] == ["todo"]
 
 
-async def test_a_chunk_that_is_due_later_is_put_back_into_the_queue_once(shop: Shop) -> None:
+async def test_advance_early_chunk_is_queued_again_once(shop: Shop) -> None:
     shop.sandbox.settings.settle_seconds = 1000
     await shop.paystar.payouts.submit(batch(1), batch_id="b")
     [(_, args, _)] = await shop.jobs()
     await shop.work()
-    await shop.dispatcher.wake([args["chunk_id"]])  # somebody wakes it too early
+    await shop.dispatcher.wake([args["chunk_id"]])  # too early
     await shop.work()
     assert [job for job in await shop.jobs() if job[0] != "succeeded"] == [("todo", args, ADVANCE)]
 
@@ -134,9 +139,7 @@ async def test_advance_short_wait_queues_no_job(shop: Shop) -> None:
     assert await shop.executed() == {f"t-{number}": 1 for number in range(4)}
 
 
-async def test_a_batch_whose_jobs_could_not_be_queued_is_found_by_the_sweep(
-    shop: Shop, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_sweep_finds_batch_without_jobs(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
     await shop.sql("ALTER TABLE procrastinate_jobs RENAME TO hidden")
     with caplog.at_level(logging.WARNING, "paystar_async"):
         await shop.paystar.payouts.submit(batch(), batch_id="b")
@@ -147,7 +150,7 @@ async def test_a_batch_whose_jobs_could_not_be_queued_is_found_by_the_sweep(
     assert len(await shop.executed()) == 3
 
 
-async def test_an_app_that_is_not_open_costs_time_and_no_transfer(postgres_schema: str) -> None:
+async def test_wake_closed_app_leaves_chunks_to_sweep(postgres_schema: str) -> None:
     shop = Shop(postgres_schema)
     async with shop.app.open_async():
         await shop.app.schema_manager.apply_schema_async()
@@ -159,7 +162,7 @@ async def test_an_app_that_is_not_open_costs_time_and_no_transfer(postgres_schem
     assert len(await shop.executed()) == 3
 
 
-async def test_in_a_transaction_a_queue_that_fails_fails_the_caller(shop: Shop) -> None:
+async def test_wake_failure_in_transaction_is_raised(shop: Shop) -> None:
     await shop.sql("ALTER TABLE procrastinate_jobs RENAME TO hidden")
     async with await psycopg.AsyncConnection.connect(shop.url) as connection:
         with pytest.raises(ConnectorException):
@@ -168,7 +171,7 @@ async def test_in_a_transaction_a_queue_that_fails_fails_the_caller(shop: Shop) 
     assert await shop.paystar.payouts.batches() == []
 
 
-async def test_the_job_of_a_worker_that_is_gone_is_put_back_and_done(shop: Shop) -> None:
+async def test_sweep_requeues_job_of_dead_worker(shop: Shop) -> None:
     await shop.paystar.payouts.submit(batch(), batch_id="b")
     await shop.sql("UPDATE procrastinate_jobs SET status = 'doing', worker_id = NULL")
     await shop.app.configure_task(SWEEP).defer_async(timestamp=0)
@@ -177,25 +180,25 @@ async def test_the_job_of_a_worker_that_is_gone_is_put_back_and_done(shop: Shop)
     assert len(await shop.executed()) == 3
 
 
-async def test_a_sweep_that_was_left_behind_and_a_job_that_is_queued_anew_are_closed(shop: Shop) -> None:
+async def test_sweep_closes_stalled_sweep_and_duplicate_job(shop: Shop) -> None:
     await shop.app.configure_task(SWEEP, queueing_lock=None).defer_async(timestamp=1)
-    await shop.app.configure_task(ADVANCE, queueing_lock="c later").defer_async(chunk_id="nobody")
+    await shop.app.configure_task(ADVANCE, queueing_lock="c later").defer_async(chunk_id="unknown")
     await shop.sql("UPDATE procrastinate_jobs SET status = 'doing', worker_id = NULL")
     again = shop.app.configure_task(ADVANCE, queueing_lock="c later", schedule_in={"hours": 1})
-    await again.defer_async(chunk_id="nobody")
+    await again.defer_async(chunk_id="unknown")
     await shop.app.configure_task(SWEEP).defer_async(timestamp=2)
     await shop.work()
     assert [status for status, _, _ in await shop.jobs(SWEEP)] == ["failed", "succeeded"]
     assert [status for status, _, _ in await shop.jobs()] == ["failed", "todo"]
 
 
-async def test_waking_nobody_asks_nothing(shop: Shop) -> None:
+async def test_wake_without_chunks_queues_nothing(shop: Shop) -> None:
     await shop.dispatcher.wake([])
     await shop.dispatcher.aclose()
     assert await shop.jobs() == []
 
 
-async def test_two_workers_at_once_pay_once(shop: Shop) -> None:
+async def test_advance_two_workers_pay_once(shop: Shop) -> None:
     shop.sandbox.settings.repeats_execute = True
     await shop.paystar.payouts.submit(batch(20), batch_id="b", policy=Policy(chunk=2))
     for _, args, _ in await shop.jobs():

@@ -61,9 +61,9 @@ async def send(track_id: str) -> None:
         await paystar.transfers.settle(transfers=[transfer])
 
 
-async def test_arq_has_one_client_a_worker(sandbox: Sandbox) -> None:
-    made = recipe(taskiq, "arq")
-    settings, ctx = made["WorkerSettings"], dict[str, Any]()
+async def test_arq_recipe_has_one_client_per_worker(sandbox: Sandbox) -> None:
+    objects = recipe(taskiq, "arq")
+    settings, ctx = objects["WorkerSettings"], dict[str, Any]()
     await send("t-1")
 
     await settings.on_startup(ctx)
@@ -97,15 +97,15 @@ class Signal:
             receiver(sender=None)
 
 
-def test_celery_has_one_client_and_one_loop_a_worker_process(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_celery_recipe_has_one_client_and_loop_per_process(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     born, dies = Signal(), Signal()
     stand_in(monkeypatch, "celery", Celery=Celery)
     stand_in(monkeypatch, "celery.signals", worker_process_init=born, worker_process_shutdown=dies)
-    made = recipe(taskiq, "Celery")
+    objects = recipe(taskiq, "Celery")
     asyncio.run(send("t-1"))
 
     born.send()
-    assert [made["wait_for_transfer"]("t-1") for _ in range(2)] == ["Succeeded", "Succeeded"]
+    assert [objects["wait_for_transfer"]("t-1") for _ in range(2)] == ["Succeeded", "Succeeded"]
     dies.send()
 
 
@@ -118,8 +118,8 @@ class Builder:
         self.hooks: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Callable[[Any], "Builder"]:
-        def take(given: Any) -> "Builder":
-            self.hooks[name] = given
+        def take(value: Any) -> "Builder":
+            self.hooks[name] = value
             return self
 
         return take
@@ -131,13 +131,11 @@ class Builder:
         self.handlers.append(handler)
 
 
-def put_together(*given: Any, **named: Any) -> tuple[Any, ...]:
-    return (*given, *named.values())
+def put_together(*value: Any, **named: Any) -> tuple[Any, ...]:
+    return (*value, *named.values())
 
 
-async def test_python_telegram_bot_has_one_client_and_sends_a_payment_button(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_telegram_recipe_sends_payment_button(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(
         monkeypatch,
         "telegram",
@@ -152,10 +150,10 @@ async def test_python_telegram_bot_has_one_client_and_sends_a_payment_button(
         CommandHandler=put_together,
         ContextTypes=SimpleNamespace(DEFAULT_TYPE=object),
     )
-    said: list[Any] = []
+    keyboards: list[Any] = []
 
     async def reply_text(text: str, reply_markup: Any) -> None:
-        said.append(reply_markup)
+        keyboards.append(reply_markup)
 
     application: Builder = recipe(aiogram, "python-telegram-bot")["application"]("42:play")
     ((command, buy),) = application.handlers
@@ -166,6 +164,6 @@ async def test_python_telegram_bot_has_one_client_and_sends_a_payment_button(
     await application.hooks["post_shutdown"](application)
 
     assert command == "buy"
-    (((button, page),),) = said[0]
+    (((button, page),),) = keyboards[0]
     assert button == "پرداخت"
     assert "/pardakht/payment?token=" in page

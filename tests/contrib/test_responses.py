@@ -1,4 +1,4 @@
-"""Errors of ours as answers: a status a client of the shop can act on, and nothing that is not its business."""
+"""Responses: pages for payers, and errors with a status that a client of the shop can act on, without details."""
 
 import logging
 from html.parser import HTMLParser
@@ -39,7 +39,7 @@ from paystar_async.payments import (
     Verified,
 )
 
-SAID: dict[PaymentOutcome, tuple[int, str]] = {
+PAGES: dict[PaymentOutcome, tuple[int, str]] = {
     Verified(): (200, "The payment was made"),
     Cancelled(): (200, "was not made"),
     Declined(reason="<b>"): (200, "was not made"),
@@ -49,19 +49,19 @@ SAID: dict[PaymentOutcome, tuple[int, str]] = {
 }
 
 
-@pytest.mark.parametrize("outcome", SAID, ids=lambda one: type(one).__name__)
-def test_a_payer_reads_what_became_of_the_payment(outcome: PaymentOutcome) -> None:
+@pytest.mark.parametrize("outcome", PAGES, ids=lambda value: type(value).__name__)
+def test_result_page_shows_outcome(outcome: PaymentOutcome) -> None:
     page = result_page(Payment(outcome=outcome, order_id="ORD-1", ref_num="r-1", amount=50_000))
-    status, words = SAID[outcome]
+    status, words = PAGES[outcome]
 
     assert page.status == status
     assert words in page.en
     assert ("was made" in page.en) is isinstance(outcome, Verified)
-    assert not [one for one in ("ORD-1", "r-1", "<b>", "no answer") if one in page.html]
+    assert not [value for value in ("ORD-1", "r-1", "<b>", "no answer") if value in page.html]
 
 
 @pytest.mark.parametrize("page", [UNREADABLE, UNKNOWN_ORDER, LATER, SHOP_FAILED])
-def test_a_page_is_in_both_languages_each_in_its_direction_and_without_scripts(page: Page) -> None:
+def test_page_html_is_bilingual_without_scripts(page: Page) -> None:
     seen: list[tuple[str, dict[str, str | None]]] = []
 
     class Reader(HTMLParser):
@@ -92,8 +92,8 @@ ERRORS: list[tuple[PaystarError, int, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("error", "status", "executed"), ERRORS, ids=lambda one: type(one).__name__)
-def test_an_error_becomes_an_answer(
+@pytest.mark.parametrize(("error", "status", "executed"), ERRORS, ids=lambda value: type(value).__name__)
+def test_error_response_has_status_and_no_details(
     error: PaystarError, status: int, executed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
@@ -105,12 +105,12 @@ def test_an_error_becomes_an_answer(
     assert "POST /pay" in caplog.text
 
 
-def test_a_wrong_value_is_named_with_the_shape_it_must_have() -> None:
+def test_error_response_invalid_value_names_field() -> None:
     body = error_response(ERRORS[0][0], "POST /pay").body
 
     assert (body["field"], body["expected"]) == ("iban", "IR and 24 digits")
 
 
-def test_how_long_to_wait_is_passed_on() -> None:
+def test_error_response_passes_retry_after() -> None:
     assert error_response(BadAnswer("$", "busy", retry_after=7.2), "GET /").headers == {"retry-after": "8"}
     assert error_response(BadAnswer("$", "busy"), "GET /").headers == {}

@@ -36,7 +36,7 @@ async def whose(request: Request) -> Response:
     return PlainTextResponse(type(paystar_of(request)).__name__)
 
 
-async def test_a_lifespan_one_has_already_runs_inside_and_keeps_its_state() -> None:
+async def test_paystar_lifespan_wraps_other_lifespan() -> None:
     seen: list[object] = []
 
     @asynccontextmanager
@@ -53,20 +53,20 @@ async def test_a_lifespan_one_has_already_runs_inside_and_keeps_its_state() -> N
     assert seen == [client, "closed"]
 
 
-async def test_a_client_is_made_from_the_environment_when_the_application_starts_and_not_before(
+async def test_paystar_lifespan_reads_environment_at_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     app = Starlette(lifespan=paystar_lifespan())
-    made = Paystar()
-    monkeypatch.setattr(Paystar, "from_env", lambda: made)
+    client = Paystar()
+    monkeypatch.setattr(Paystar, "from_env", lambda: client)
 
     async with app.router.lifespan_context(app):
-        assert app.state.paystar is made
+        assert app.state.paystar is client
 
 
-def test_a_mounted_application_finds_the_client_of_the_whole() -> None:
+def test_paystar_of_in_mounted_application() -> None:
     with warnings.catch_warnings():
-        # It would have another HTTP client than ours beneath it; only what it does with the lifespan is of interest.
+        # TestClient would need another HTTP client; only its use of the lifespan matters here.
         warnings.simplefilter("ignore")
         from starlette.testclient import TestClient
     sub = Starlette(routes=[Route("/whose", whose)])
@@ -76,7 +76,7 @@ def test_a_mounted_application_finds_the_client_of_the_whole() -> None:
         assert browser.get("/sub/whose").text == "Paystar"  # pyright: ignore[reportUnknownMemberType]
 
 
-async def test_an_application_without_a_client_says_what_it_lacks(caplog: pytest.LogCaptureFixture) -> None:
+async def test_paystar_of_without_lifespan_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     app = Starlette(routes=[Route("/whose", whose)], exception_handlers=exception_handlers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser:
         answer = await browser.get("/whose")
@@ -85,7 +85,7 @@ async def test_an_application_without_a_client_says_what_it_lacks(caplog: pytest
     assert "paystar_lifespan" in caplog.text
 
 
-async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_the_shop(
+async def test_callback_aborted_form_is_not_a_shop_error(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     shop = Shop()
@@ -111,15 +111,15 @@ async def test_a_browser_that_goes_away_in_the_middle_of_a_form_is_no_error_of_t
     assert caplog.messages == ["payments: a callback is refused: not a form"]
 
 
-async def test_an_answer_of_ones_own_is_passed_on() -> None:
+async def test_payment_route_own_response_is_returned() -> None:
     shop = Shop()
     shop.answer = PlainTextResponse("thank you")
     route = payment_route("/back", shop.on_payment, amount_of=shop.amount_of)
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
-        assert (await browser.get("/back", params=await shop.pays())).text == "thank you"
+        assert (await browser.get("/back", params=await shop.pay())).text == "thank you"
 
 
-async def test_a_lifespan_that_cannot_make_a_client_says_why() -> None:
+async def test_paystar_lifespan_bad_setting_is_raised() -> None:
     def nothing() -> Paystar:
         raise ConfigurationError("no gateway")
 
@@ -129,19 +129,19 @@ async def test_a_lifespan_that_cannot_make_a_client_says_why() -> None:
             pass
 
 
-async def test_a_shop_that_wants_to_be_told_and_keeps_no_orders_is_told_at_start_what_it_lacks() -> None:
+async def test_paystar_lifespan_handler_needs_database() -> None:
     app = Starlette(lifespan=paystar_lifespan(Shop().client, on_verified=print))
     with pytest.raises(ConfigurationError, match="database"):
         async with app.router.lifespan_context(app):
             pass
 
 
-async def test_a_client_that_is_handed_in_may_live_twice_and_tells_once(tmp_path: Path) -> None:
+async def test_paystar_lifespan_reused_client_notifies_once(tmp_path: Path) -> None:
     shop = Shop(database=tmp_path / "orders.db")
-    told: list[str] = []
+    notified: list[str] = []
 
     async def hand_over(payment: Payment) -> None:
-        told.append(payment.id)
+        notified.append(payment.id)
 
     app = Starlette(
         routes=[payment_route("/back", shop.on_payment)],
@@ -150,18 +150,20 @@ async def test_a_client_that_is_handed_in_may_live_twice_and_tells_once(tmp_path
     async with browsing(app):
         pass
     async with browsing(app) as browser:
-        fields = await shop.pays()
+        fields = await shop.pay()
         answers = await asyncio.gather(*(browser.get("/back", params=fields) for _ in range(4)))
 
-    assert [one.status_code for one in answers] == [303] * 4
-    assert told == [f"ORD-1:{fields['ref_num']}"]
+    assert [result.status_code for result in answers] == [303] * 4
+    assert notified == [f"ORD-1:{fields['ref_num']}"]
 
 
 @pytest.mark.parametrize(("reader", "status"), [("body", 303), ("form", 503)])
-async def test_callback_body_read_by_middleware(reader: str, status: int, caplog: pytest.LogCaptureFixture) -> None:
+async def test_callback_body_read_by_middleware_is_accepted(
+    reader: str, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     """Starlette replays ``body()`` to the route, and gives an empty body after ``form()``."""
     shop = Shop()
-    fields = await shop.pays()
+    fields = await shop.pay()
     route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
     app = Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))
 
@@ -177,9 +179,9 @@ async def test_callback_body_read_by_middleware(reader: str, status: int, caplog
 
 
 @pytest.mark.parametrize(("reader", "refused"), [("body", False), ("form", False), ("stream", True)])
-async def test_payment_of_body_read_before(reader: str, refused: bool) -> None:
+async def test_payment_of_body_read_before_is_accepted(reader: str, refused: bool) -> None:
     shop = Shop()
-    fields = await shop.pays()
+    fields = await shop.pay()
 
     async def back(request: Request) -> Response:
         if reader == "stream":
@@ -204,7 +206,7 @@ async def test_callback_http_exception_of_handler_is_kept() -> None:
     shop.answer = HTTPException(418)
     route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
-        assert (await come_back(browser, "GET", await shop.pays())).status_code == 418
+        assert (await come_back(browser, "GET", await shop.pay())).status_code == 418
 
 
 def test_payment_route_handler_without_payment_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""taskiq: one client a worker, and tasks that are given it."""
+"""taskiq: one client per worker, injected into tasks."""
 
 from typing import Any, cast
 
@@ -9,14 +9,14 @@ from paystar_async.contrib.taskiq import PAYSTAR, PaystarDep, setup_paystar
 from tests.contrib.shops import Shop
 
 
-async def test_tasks_of_a_worker_share_one_client_from_start_to_stop() -> None:
+async def test_setup_paystar_tasks_share_one_client() -> None:
     seen: list[Paystar] = []
     broker = InMemoryBroker()
-    made: list[Paystar] = []
+    clients: list[Paystar] = []
 
     def make() -> Paystar:
-        made.append(Shop().client())
-        return made[-1]
+        clients.append(Shop().client())
+        return clients[-1]
 
     setup_paystar(broker, make)
 
@@ -28,17 +28,17 @@ async def test_tasks_of_a_worker_share_one_client_from_start_to_stop() -> None:
     async def annotated(paystar: PaystarDep) -> None:
         seen.append(paystar)
 
-    assert not made
+    assert not clients
     await broker.startup()
     for kick in (job.kiq, cast("Any", annotated).kiq):
         result = await (await kick()).wait_result()
         assert result.error is None
     await broker.shutdown()
 
-    assert seen == [made[0], made[0]]
+    assert seen == [clients[0], clients[0]]
 
 
-async def test_a_task_of_a_worker_without_a_client_says_what_is_missing() -> None:
+async def test_paystar_of_without_setup_is_refused() -> None:
     broker = InMemoryBroker()
 
     @broker.task

@@ -19,7 +19,7 @@ from paystar_async.payments import Payment
 
 
 async def buy(message: Message, paystar: Paystar, callback: str) -> None:
-    order_id = f"{message.chat.id}-{message.message_id}"  # the chat is found again by it
+    order_id = f"{message.chat.id}-{message.message_id}"  # so that the chat is known from the order
     payment = await paystar.payments.start(amount=Toman(5_000), order_id=order_id, callback=callback)
     await message.answer("یک فنجان چای", reply_markup=payment_keyboard(payment))
 

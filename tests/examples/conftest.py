@@ -16,9 +16,9 @@ def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
     sandbox.settings.settle_seconds = 0
 
     def from_env(**overrides: Any) -> Paystar:
-        given: dict[str, Any] = {name: getattr(sandbox, name) for name in ("application", "gateway", "wallet")}
-        given |= {"engine": sandbox.engine(), "database": tmp_path / "paystar.db"}
-        return Paystar(**{**given, **overrides})
+        options: dict[str, Any] = {name: getattr(sandbox, name) for name in ("application", "gateway", "wallet")}
+        options |= {"engine": sandbox.engine(), "database": tmp_path / "paystar.db"}
+        return Paystar(**{**options, **overrides})
 
     monkeypatch.setattr(Paystar, "from_env", from_env)
     return sandbox

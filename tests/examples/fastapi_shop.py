@@ -24,7 +24,7 @@ handed_over: dict[str, str] = {}
 
 
 async def hand_over(payment: Payment) -> None:
-    # It may be told twice, so what it does is unique by the payment's id; in a database: insert, on conflict nothing.
+    # It may be called twice, so its work is unique by the payment's id; in a database: insert, on conflict do nothing.
     handed_over.setdefault(payment.id, payment.order_id)
 
 
@@ -41,7 +41,7 @@ async def product() -> HTMLResponse:
 
 @app.post("/buy")
 async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
-    order_id = uuid.uuid4().hex  # nobody guesses it, so whoever has the address of the order may see it
+    order_id = uuid.uuid4().hex  # cannot be guessed, so knowing the address of the order is permission to see it
     orders.add(order_id)
     payment = await paystar.payments.start(
         amount=PRICE,
@@ -55,19 +55,19 @@ async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
 
 
 async def on_payment(payment: Payment) -> str:
-    """Say where the payer goes next; nothing is kept, since a callback may be made up while the payment comes."""
-    return f"/orders/{payment.order_id}?said={type(payment.outcome).__name__.lower()}"
+    """Return where the payer goes next; store nothing, since a callback may be forged before the payment is made."""
+    return f"/orders/{payment.order_id}?result={type(payment.outcome).__name__.lower()}"
 
 
 app.include_router(payment_router(on_payment=on_payment, path="/pay/callback"))
 
 
 @app.get("/orders/{order_id}")
-async def order(request: Request, order_id: str, said: str = "waiting") -> HTMLResponse:
+async def order(request: Request, order_id: str, result: str = "waiting") -> HTMLResponse:
     if order_id not in orders:
         raise HTTPException(404)
     times = list(handed_over.values()).count(order_id)
-    state = "verified" if times else "waiting" if said == "verified" else said
+    state = "verified" if times else "waiting" if result == "verified" else result
     return page(
         f'<p>سفارش · Order <bdi id="order">{order_id}</bdi></p><p id="state">{escape(state)}</p>'
         f'<p>تحویل · Handed over: <bdi id="handed-over">{times}</bdi></p>'

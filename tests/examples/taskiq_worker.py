@@ -9,12 +9,12 @@ from paystar_async import Paystar
 from paystar_async.contrib.taskiq import PAYSTAR, setup_paystar
 from paystar_async.outcomes import Failed, Pending, Succeeded, Unknown
 
-broker = InMemoryBroker()  # in production one that others reach: Redis, RabbitMQ, NATS
+broker = InMemoryBroker()  # in production: Redis, RabbitMQ, NATS
 setup_paystar(broker)
 
 
 @broker.task
-async def look_after(track_id: str, paystar: Paystar = PAYSTAR) -> str:
+async def wait_for_transfer(track_id: str, paystar: Paystar = PAYSTAR) -> str:
     match await paystar.transfers.wait(track_id=track_id, timeout=60):
         case Succeeded(ref_code=ref_code):
             return f"paid: {ref_code}"

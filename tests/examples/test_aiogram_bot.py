@@ -11,7 +11,7 @@ from tests.contrib.telegram import TOKEN, Telegram, message
 from tests.examples.aiogram_bot import make_bot
 
 
-async def test_who_buys_in_a_chat_gets_a_button_pays_and_is_told_in_the_chat(sandbox: Sandbox) -> None:
+async def test_aiogram_bot_sells_in_chat(sandbox: Sandbox) -> None:
     telegram = Telegram()
     bot = Bot(TOKEN, session=telegram)
     dispatcher, app = make_bot(bot, Paystar.from_env(), "https://shop.example/pay/callback")
@@ -19,7 +19,7 @@ async def test_who_buys_in_a_chat_gets_a_button_pays_and_is_told_in_the_chat(san
     async with TestClient(TestServer(app)) as browser:
         await dispatcher.emit_startup()
         await dispatcher.feed_update(bot, message("/buy"))
-        keyboard = telegram.said[0].reply_markup
+        keyboard = telegram.sent_messages[0].reply_markup
         assert isinstance(keyboard, InlineKeyboardMarkup)
         button = keyboard.inline_keyboard[0][0]
         assert button.text == "پرداخت 5,000 تومان"
@@ -30,4 +30,6 @@ async def test_who_buys_in_a_chat_gets_a_button_pays_and_is_told_in_the_chat(san
             assert "The payment was made" in await page.text()
         await dispatcher.emit_shutdown()
 
-    assert [(one.chat_id, one.text) for one in telegram.said[1:]] == [(7, "پرداخت شد؛ چای در راه است.")]
+    assert [(message.chat_id, message.text) for message in telegram.sent_messages[1:]] == [
+        (7, "پرداخت شد؛ چای در راه است.")
+    ]

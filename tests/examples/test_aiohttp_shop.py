@@ -9,15 +9,15 @@ from tests.examples.aiohttp_shop import FULFILLED, make_app
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_what_is_paid_is_handed_over_and_what_is_not_is_not(sandbox: Sandbox, method: str) -> None:
+async def test_aiohttp_shop_fulfils_paid_orders_only(sandbox: Sandbox, method: str) -> None:
     app = make_app()
     async with TestClient(TestServer(app)) as browser:
         assert "/buy" in await (await browser.get("/")).text()
         for choice, status in (("pay", 200), ("cancel", 404)):
             to_the_page = await browser.post("/buy", allow_redirects=False)
             fields = paid(sandbox, to_the_page.headers["location"], choice)
-            given = {"params": fields} if method == "GET" else {"data": fields}
-            back = await browser.request(method, "/pay/callback", allow_redirects=False, **given)  # type: ignore[arg-type]
+            arguments = {"params": fields} if method == "GET" else {"data": fields}
+            back = await browser.request(method, "/pay/callback", allow_redirects=False, **arguments)  # type: ignore[arg-type]
 
             assert back.status == 303
             assert (await browser.get(back.headers["location"])).status == status

@@ -9,9 +9,7 @@ from tests.examples.fastapi_shop import app
 
 @pytest.mark.parametrize(("choice", "state"), [("pay", "verified"), ("cancel", "cancelled"), ("expire", "expired")])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_a_payer_orders_pays_comes_back_and_sees_the_order(
-    sandbox: Sandbox, choice: str, state: str, method: str
-) -> None:
+async def test_fastapi_shop_payer_pays_and_sees_order(sandbox: Sandbox, choice: str, state: str, method: str) -> None:
     async with browsing(app) as browser:
         assert "/buy" in (await browser.get("/")).text
         to_the_page = await browser.post("/buy")
@@ -26,7 +24,7 @@ async def test_a_payer_orders_pays_comes_back_and_sees_the_order(
         assert 'id="session">open<' in order
 
 
-async def test_a_callback_that_comes_twice_hands_over_once_and_a_forged_one_takes_nothing_back(
+async def test_fastapi_shop_repeated_callback_fulfils_once(
     sandbox: Sandbox,
 ) -> None:
     async with browsing(app) as browser:
@@ -34,21 +32,21 @@ async def test_a_callback_that_comes_twice_hands_over_once_and_a_forged_one_take
         for again in (fields, fields, fields | {"status": "-98"}):
             assert (await come_back(browser, "POST", again)).status_code == 303
 
-        order = (await browser.get(f"/orders/{fields['order_id']}?said=declined")).text
+        order = (await browser.get(f"/orders/{fields['order_id']}?result=declined")).text
         assert 'id="state">verified<' in order
         assert 'id="handed-over">1<' in order
 
 
-async def test_nobody_calls_an_order_verified_but_the_shop(sandbox: Sandbox) -> None:
+async def test_fastapi_shop_query_cannot_claim_verified(sandbox: Sandbox) -> None:
     async with browsing(app) as browser:
         page = (await browser.post("/buy")).headers["location"]
         order_id = paid(sandbox, page, "cancel")["order_id"]
 
-        assert 'id="state">waiting<' in (await browser.get(f"/orders/{order_id}?said=verified")).text
-        assert "<script" not in (await browser.get(f"/orders/{order_id}?said=<script>")).text
+        assert 'id="state">waiting<' in (await browser.get(f"/orders/{order_id}?result=verified")).text
+        assert "<script" not in (await browser.get(f"/orders/{order_id}?result=<script>")).text
 
 
-async def test_a_payer_whose_browser_leaves_the_cookies_out_is_still_sent_on(sandbox: Sandbox) -> None:
+async def test_fastapi_shop_without_cookies_redirects(sandbox: Sandbox) -> None:
     async with browsing(app) as browser:
         to_the_page = await browser.post("/buy")
         assert "samesite=lax" in to_the_page.headers["set-cookie"].lower()
@@ -56,9 +54,9 @@ async def test_a_payer_whose_browser_leaves_the_cookies_out_is_still_sent_on(san
         back = await come_back(browser, "POST", paid(sandbox, to_the_page.headers["location"]))
 
         assert back.status_code == 303
-        assert back.headers["location"].endswith("?said=verified")
+        assert back.headers["location"].endswith("?result=verified")
 
 
-async def test_an_order_that_nobody_made_is_not_there(sandbox: Sandbox) -> None:
+async def test_fastapi_shop_unknown_order_is_404(sandbox: Sandbox) -> None:
     async with browsing(app) as browser:
         assert (await browser.get("/orders/none")).status_code == 404

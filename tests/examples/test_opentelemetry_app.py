@@ -6,7 +6,7 @@ from paystar_async.sandbox import Sandbox
 from tests.examples.opentelemetry_app import main
 
 
-async def test_a_call_leaves_a_span(sandbox: Sandbox) -> None:
+async def test_opentelemetry_app_records_span(sandbox: Sandbox) -> None:
     exporter = InMemorySpanExporter()
 
     assert await main(exporter) > 0

@@ -8,7 +8,7 @@ from tests.examples.starlette_shop import app, fulfilled
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_what_is_paid_is_handed_over_and_what_is_not_is_not(sandbox: Sandbox, method: str) -> None:
+async def test_starlette_shop_fulfils_paid_orders_only(sandbox: Sandbox, method: str) -> None:
     async with browsing(app) as browser:
         assert "/buy" in (await browser.get("/")).text
         for choice, status in (("pay", 200), ("cancel", 404)):

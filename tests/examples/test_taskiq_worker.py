@@ -2,10 +2,10 @@
 
 from paystar_async import Paystar, Transfer, new_track_id
 from paystar_async.sandbox import Sandbox
-from tests.examples.taskiq_worker import broker, look_after
+from tests.examples.taskiq_worker import broker, wait_for_transfer
 
 
-async def test_a_transfer_is_seen_to_its_end_and_sent_once(sandbox: Sandbox) -> None:
+async def test_taskiq_worker_waits_for_transfer(sandbox: Sandbox) -> None:
     track_id = new_track_id()
     await broker.startup()
     async with Paystar.from_env() as paystar:
@@ -18,8 +18,8 @@ async def test_a_transfer_is_seen_to_its_end_and_sent_once(sandbox: Sandbox) -> 
             track_id=track_id,
         )
         await paystar.transfers.settle(transfers=[transfer])
-    results = [await (await look_after.kiq(track_id)).wait_result() for _ in range(2)]
+    results = [await (await wait_for_transfer.kiq(track_id)).wait_result() for _ in range(2)]
     await broker.shutdown()
 
-    assert [one.return_value.partition(":")[0] for one in results] == ["paid", "paid"]
+    assert [result.return_value.partition(":")[0] for result in results] == ["paid", "paid"]
     assert sandbox.ledger[track_id].count == 1
