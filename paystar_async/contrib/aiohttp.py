@@ -157,5 +157,5 @@ async def paystar_errors(request: web.Request, handler: Handler) -> web.StreamRe
     try:
         return await handler(request)
     except PaystarError as error:
-        answer = error_response(error, f"{request.method} {request.path}")
-        return web.json_response(dict(answer.body), status=answer.status, headers=answer.headers)
+        response = error_response(error, f"{request.method} {request.path}")
+        return web.json_response(dict(response.body), status=response.status, headers=response.headers)

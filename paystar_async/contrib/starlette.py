@@ -187,7 +187,7 @@ async def _body(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _form_read_before(request: Request) -> bytes:
-    """Return the form that ``request.form()`` has cached, encoded again; raise BodyConsumed if there is none."""
+    """Return the form that ``request.form()`` has cached, encoded again; raise BodyConsumed if it has none."""
     try:
         form = await request.form()
     except RuntimeError:
@@ -222,8 +222,8 @@ def payer_response(where: object, payment: Payment) -> Response:
 
 async def on_paystar_error(request: Request, error: Exception) -> Response:
     """Return the response to a request that failed with an error of the SDK; the details are only logged."""
-    answer = error_response(error, f"{request.method} {request.scope.get('path')}")
-    return JSONResponse(answer.body, answer.status, answer.headers)
+    response = error_response(error, f"{request.method} {request.scope.get('path')}")
+    return JSONResponse(response.body, response.status, response.headers)
 
 
 exception_handlers: dict[int | type[Exception], Callable[[Request, Any], Coroutine[Any, Any, Response]]] = {

@@ -243,7 +243,7 @@ class Order:
 
         Args:
             ref_num: the payment.
-            result: what was found out about it.
+            result: the result of the verification.
             scheduled: True if the payment was checked because it was due, so that its next check is scheduled.
             notify_after_seconds: lease of the process that notifies handlers, where the result verifies the order.
         """

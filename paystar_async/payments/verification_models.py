@@ -1,4 +1,4 @@
-"""Values of the verification of a payment: what is asked, under which policy, and what was found out."""
+"""Values of a verification: request, policy, receipt and result."""
 
 from collections.abc import Callable
 

@@ -48,7 +48,7 @@ class Shop:
     sandbox: Sandbox = field(factory=Sandbox)
     orders: dict[str, int] = field(factory=dict[str, int])
     received: list[Payment] = field(factory=list[Payment])
-    answer: Any = "/orders/ORD-1"
+    response: Any = "/orders/ORD-1"
     database: Path | None = None
 
     def client(self) -> Paystar:
@@ -61,9 +61,9 @@ class Shop:
 
     async def on_payment(self, _: object, payment: Payment) -> Any:
         self.received.append(payment)
-        if isinstance(self.answer, Exception):
-            raise self.answer
-        return self.answer
+        if isinstance(self.response, Exception):
+            raise self.response
+        return self.response
 
     @property
     def amount_of(self) -> AmountOf | None:
@@ -95,8 +95,8 @@ async def open_browser(app: Starlette) -> AsyncGenerator[Ask]:
         async def ask(
             method: str, target: str, body: bytes = b"", headers: Mapping[str, str] | None = None
         ) -> BrowserResponse:
-            answer = await browser.request(method, target, content=body, headers=headers)
-            return BrowserResponse(answer.status_code, answer.headers, answer.text)
+            response = await browser.request(method, target, content=body, headers=headers)
+            return BrowserResponse(response.status_code, response.headers, response.text)
 
         yield ask
 
@@ -160,8 +160,8 @@ async def aiohttp(shop: Shop) -> AsyncGenerator[Ask]:
             skipped = {"Content-Type"} if not headers else set[str]()
             async with browser.request(
                 method, target, data=body or None, headers=headers, allow_redirects=False, skip_auto_headers=skipped
-            ) as answer:
-                return BrowserResponse(answer.status, answer.headers, await answer.text())
+            ) as response:
+                return BrowserResponse(response.status, response.headers, await response.text())
 
         yield ask
 

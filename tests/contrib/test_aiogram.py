@@ -1,4 +1,4 @@
-"""aiogram: the client by its name, and the payment button."""
+"""aiogram: the client as a handler's argument, and the payment button."""
 
 from aiogram import Bot, Dispatcher
 from aiogram.types import Message

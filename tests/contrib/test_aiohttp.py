@@ -1,4 +1,4 @@
-"""What aiohttp brings of its own: encoded bodies, sub-applications, answers of its own kind."""
+"""Features of aiohttp: encoded bodies, sub-applications, HTTP exceptions."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -43,15 +43,15 @@ async def test_callback_aborted_form_is_not_a_shop_error(
     request = make_mocked_request("POST", "/back", app=app, payload=body)
     request.match_info.add_app(app)
 
-    answer = await payment_handler(Shop().on_payment)(request)
+    response = await payment_handler(Shop().on_payment)(request)
 
-    assert answer.status == 400
+    assert response.status == 400
     assert caplog.messages == ["payments: a callback is refused: not a form"]
 
 
 async def test_paystar_ctx_client_is_found_in_sub_application() -> None:
     shop = Shop()
-    shop.answer = web.Response(text="thank you")
+    shop.response = web.Response(text="thank you")
     sub = web.Application()
     sub.add_routes([web.get("/back", payment_handler(shop.on_payment, amount_of=shop.amount_of))])
     app = web.Application()
@@ -100,9 +100,9 @@ async def test_callback_handler_may_read_form() -> None:
     app.cleanup_ctx.append(paystar_ctx(shop.client()))
     app.add_routes(payment_routes("/back", on_payment, amount_of=shop.amount_of))
     async with TestClient(TestServer(app)) as browser:
-        answer = await browser.post("/back", data=fields, allow_redirects=False)
+        response = await browser.post("/back", data=fields, allow_redirects=False)
 
-    assert answer.headers["location"] == f"/{fields['ref_num']}"
+    assert response.headers["location"] == f"/{fields['ref_num']}"
 
 
 async def test_callback_http_exception_of_handler_is_kept() -> None:

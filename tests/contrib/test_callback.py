@@ -88,12 +88,12 @@ async def test_callback_payer_is_redirected(
     ask: Ask, shop: Shop, method: str, choice: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "paystar_async")
-    answer = await come_back(ask, method, await shop.pay(choice))
+    response = await come_back(ask, method, await shop.pay(choice))
 
-    assert answer.status == 303
-    assert answer.headers["location"] == "/orders/ORD-1"
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["referrer-policy"] == "no-referrer"
+    assert response.status == 303
+    assert response.headers["location"] == "/orders/ORD-1"
+    assert response.headers["cache-control"] == "no-store"
+    assert response.headers["referrer-policy"] == "no-referrer"
     (payment,) = shop.received
     assert isinstance(payment.outcome, OUTCOMES[choice])
     assert lines(caplog) == [f"payments: a callback for order 'ORD-1': {type(payment.outcome).__name__}"]
@@ -102,16 +102,16 @@ async def test_callback_payer_is_redirected(
 async def test_callback_form_goes_before_query(ask: Ask, shop: Shop) -> None:
     body = urlencode(await shop.pay()).encode()
 
-    answer = await ask("POST", "/pay/callback?status=new&lang=fa", body, FORM)
+    response = await ask("POST", "/pay/callback?status=new&lang=fa", body, FORM)
 
-    assert answer.status == 303
+    assert response.status == 303
     assert isinstance(shop.received[0].outcome, Verified)
 
 
 async def test_callback_post_with_query_only_is_read(ask: Ask, shop: Shop) -> None:
-    answer = await ask("POST", f"/pay/callback?{urlencode(await shop.pay())}")
+    response = await ask("POST", f"/pay/callback?{urlencode(await shop.pay())}")
 
-    assert answer.status == 303
+    assert response.status == 303
     assert isinstance(shop.received[0].outcome, Verified)
 
 
@@ -130,21 +130,21 @@ async def test_callback_repeated_has_same_response(ask: Ask, shop: Shop) -> None
 
 
 async def test_callback_persian_location_is_percent_encoded(ask: Ask, shop: Shop) -> None:
-    shop.answer = "/سفارش?a=b\r\nset-cookie: c=d"
-    answer = await come_back(ask, "POST", await shop.pay())
+    shop.response = "/سفارش?a=b\r\nset-cookie: c=d"
+    response = await come_back(ask, "POST", await shop.pay())
 
-    assert answer.status == 303
-    assert answer.headers["location"].startswith("/%D8%B3%D9%81%D8%A7%D8%B1%D8%B4?a=b")
-    assert "set-cookie" not in answer.headers
+    assert response.status == 303
+    assert response.headers["location"].startswith("/%D8%B3%D9%81%D8%A7%D8%B1%D8%B4?a=b")
+    assert "set-cookie" not in response.headers
 
 
 async def test_callback_handler_returning_none_shows_page(ask: Ask, shop: Shop) -> None:
-    shop.answer = None
-    answer = await come_back(ask, "GET", await shop.pay())
+    shop.response = None
+    response = await come_back(ask, "GET", await shop.pay())
 
-    assert (answer.status, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
-    assert "The payment was made" in answer.text
-    assert 'dir="rtl"' in answer.text
+    assert (response.status, response.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert "The payment was made" in response.text
+    assert 'dir="rtl"' in response.text
 
 
 # --- what is no callback ----------------------------------------------------------------------------------------------
@@ -174,22 +174,22 @@ async def test_callback_invalid_is_400_and_one_log_line(
     ask: Ask, shop: Shop, method: str, fields: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO, "paystar_async")
-    answer = await come_back(ask, method, fields)
+    response = await come_back(ask, method, fields)
 
-    assert answer.status == 400
-    assert answer.headers["content-type"] == "text/html; charset=utf-8"
-    assert "Nothing was changed" in answer.text
+    assert response.status == 400
+    assert response.headers["content-type"] == "text/html; charset=utf-8"
+    assert "Nothing was changed" in response.text
     assert not shop.received
     assert len(lines(caplog)) == 1
     assert "refused: " in lines(caplog)[0]
-    everything = answer.text + caplog.text
+    everything = response.text + caplog.text
     assert not [value for value in (CARD, "0012345679", "set-cookie", "rrrrr") if value in everything]
     assert "\n" not in lines(caplog)[0]
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_callback_oversized_is_400(ask: Ask, shop: Shop, method: str) -> None:
-    # aiohttp does not even read so long an address, and says so itself.
+    # aiohttp itself refuses an address of this length.
     assert (await come_back(ask, method, {**await shop.pay(), "more": "x" * MAX_FORM_BYTES})).status == 400
     assert not shop.received
 
@@ -274,14 +274,14 @@ async def test_callback_forged_is_declined(ask: Ask, shop: Shop) -> None:
 
 async def test_callback_without_gateway_response_is_503(ask: Ask, shop: Shop) -> None:
     fields = await shop.pay()
-    shop.answer = None
+    shop.response = None
     for row in ("gateway.verify", "gateway.inquiry"):
         shop.sandbox.fail(row, "server_error")
 
-    answer = await come_back(ask, "POST", fields)
+    response = await come_back(ask, "POST", fields)
 
-    assert answer.status == 503
-    assert "Nothing is lost" in answer.text
+    assert response.status == 503
+    assert "Nothing is lost" in response.text
     assert isinstance(shop.received[0].outcome, Undecided)
 
 
@@ -291,12 +291,12 @@ async def test_callback_refused_merchant_is_503_and_logged(
     fields = await shop.pay()
     shop.sandbox.fail("gateway.verify", "ip")
 
-    answer = await come_back(ask, "POST", fields)
+    response = await come_back(ask, "POST", fields)
 
-    assert answer.status == 503
-    assert "Nothing is lost" in answer.text
+    assert response.status == 503
+    assert "Nothing is lost" in response.text
     assert not shop.received
-    assert "IP" not in answer.text
+    assert "IP" not in response.text
     assert "a callback for order 'ORD-1' cannot be decided" in lines(caplog)[0]
 
 
@@ -371,9 +371,9 @@ async def test_callback_failing_handler_is_503_then_verified(
     ask: Ask, shop: Shop, method: str, failure: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     fields = await shop.pay()
-    shop.answer = failure
+    shop.response = failure
     failed = await come_back(ask, method, fields)
-    shop.answer = "/orders"
+    shop.response = "/orders"
 
     assert (failed.status, failed.headers["content-type"]) == (503, "text/html; charset=utf-8")
     assert "What you paid is safe" in failed.text
@@ -388,12 +388,12 @@ async def test_callback_failing_handler_is_503_then_verified(
 async def test_error_response_in_frameworks_hides_details(
     ask: Ask, shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = await ask("GET", "/balance")
+    response = await ask("GET", "/balance")
 
-    assert answer.status == 500
-    assert answer.headers["content-type"].startswith("application/json")
-    assert '"executed":"no"' in answer.text.replace(" ", "")
-    assert "PAYSTAR_APPLICATION_ID" not in answer.text
+    assert response.status == 500
+    assert response.headers["content-type"].startswith("application/json")
+    assert '"executed":"no"' in response.text.replace(" ", "")
+    assert "PAYSTAR_APPLICATION_ID" not in response.text
     assert "PAYSTAR_APPLICATION_ID" in caplog.text
 
 

@@ -1,4 +1,4 @@
-"""Nothing personal leaves through a host: not in its log, its answers or its spans."""
+"""No secret or personal data is in the log, the responses or the spans of a host."""
 
 import logging
 from pathlib import Path
@@ -67,14 +67,14 @@ async def test_contrib_exposes_no_secret_or_personal_data(
         fields = paid(sandbox, page.headers["location"])
         if fails:
             sandbox.fail("gateway.verify", "ip")
-        answers = [
+        responses = [
             await come_back(browser, "POST", fields),
             await come_back(browser, "POST", fields | {"card_number": CARD}),
             await come_back(browser, "POST", fields | {"order_id": NATIONAL_ID}),
             await come_back(browser, "POST", fields | {"ref_num": [MOBILE, MAIL]}),
         ]
 
-    assert [result.status_code for result in answers] == [503 if fails else 200, 400, 400, 400]
+    assert [result.status_code for result in responses] == [503 if fails else 200, 400, 400, 400]
     assert spans.get_finished_spans()
     output = "\n".join(
         [
@@ -83,7 +83,7 @@ async def test_contrib_exposes_no_secret_or_personal_data(
                 for record in caplog.records
                 if record.name.startswith("paystar")
             ),
-            *(f"{result.text} {result.headers}" for result in answers),
+            *(f"{result.text} {result.headers}" for result in responses),
             *(span.to_json() for span in spans.get_finished_spans()),
         ]
     )

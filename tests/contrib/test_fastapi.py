@@ -1,4 +1,4 @@
-"""What FastAPI brings of its own: dependencies, in the callback too, and an OpenAPI schema."""
+"""Features of FastAPI: dependencies, in the callback too, and an OpenAPI schema."""
 
 import functools
 import threading
@@ -59,7 +59,7 @@ async def test_payment_router_injects_dependencies(app: FastAPI, shop: Shop, met
 
 
 def _written(source: str) -> Any:
-    """Return ``on_payment`` of a module that is written as no typed test can be."""
+    """Return ``on_payment`` of a module's source, which may be untyped."""
     module: dict[str, Any] = {"Depends": Depends, "basket": basket}
     exec(source, module)
     return module["on_payment"]
@@ -187,7 +187,7 @@ async def test_callback_failing_handler_rolls_back_dependencies(app: FastAPI, sh
 
 async def test_callback_exception_handler_of_shop_is_kept(app: FastAPI, shop: Shop) -> None:
     @app.exception_handler(LookupError)
-    async def answer(request: Request, error: LookupError) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
+    async def response(request: Request, error: LookupError) -> PlainTextResponse:  # pyright: ignore[reportUnusedFunction]
         return PlainTextResponse("shop", 418)
 
     async def on_payment(payment: Payment) -> str:

@@ -12,7 +12,7 @@ from tests.support import settled
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Let others go on, the database's thread among them, until something holds."""
+    """Let tasks and threads run until a condition holds."""
     for _ in range(2_000):
         if holds():
             return

@@ -1,4 +1,4 @@
-"""A framework that is not installed: the module says which extra brings it."""
+"""Missing frameworks: the error of each module names its extra."""
 
 import subprocess
 import sys
@@ -16,7 +16,7 @@ MODULES = {
 }
 
 BENEATH = {"fastapi": ["starlette", "opentelemetry"], "aiogram": ["aiohttp"], "taskiq": ["aiohttp"]}
-"""What a framework stands on itself."""
+"""The frameworks that a framework depends on."""
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -1,4 +1,4 @@
-"""One span a call, with the attributes dashboards know, and nothing personal."""
+"""``Traced``: one span per call, with the standard attributes and nothing personal."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ from tests.support import Engine, Play, QuickClock, client, ok, page, refused, t
 
 
 class Spans:
-    """What was traced."""
+    """An exporter that keeps the ended spans."""
 
     def __init__(self) -> None:
         self._exporter = InMemorySpanExporter()
@@ -63,12 +63,12 @@ async def test_traced_call_is_one_client_span(spans: Spans, monkeypatch: pytest.
 
 
 async def test_traced_retries_share_one_span(spans: Spans) -> None:
-    answers = [page(502), page(502), ok({"balance": 1})]
+    responses = [page(502), page(502), ok({"balance": 1})]
 
-    await traced(spans, lambda _: answers.pop(0)).transfers.balance(account_number="0100000000001")
+    await traced(spans, lambda _: responses.pop(0)).transfers.balance(account_number="0100000000001")
 
     assert len(spans.ended) == 1
-    assert not answers
+    assert not responses
 
 
 FAILURES: list[tuple[Any, type[PaystarError], dict[str, object]]] = [
@@ -82,12 +82,12 @@ FAILURES: list[tuple[Any, type[PaystarError], dict[str, object]]] = [
 ]
 
 
-@pytest.mark.parametrize(("answer", "kind", "expected"), FAILURES, ids=lambda value: getattr(value, "__name__", ""))
+@pytest.mark.parametrize(("response", "kind", "expected"), FAILURES, ids=lambda value: getattr(value, "__name__", ""))
 async def test_traced_failure_has_type_and_no_content(
-    spans: Spans, answer: Any, kind: type[PaystarError], expected: dict[str, object]
+    spans: Spans, response: Any, kind: type[PaystarError], expected: dict[str, object]
 ) -> None:
     with pytest.raises(kind) as raised:
-        await traced(spans, lambda _: answer).transfers.settle(transfers=[transfer("t-1")])
+        await traced(spans, lambda _: response).transfers.settle(transfers=[transfer("t-1")])
 
     (span,) = spans.ended
     attributes = dict(span.attributes or {})

@@ -44,7 +44,7 @@ class Shop:
             await connection.execute(statement.encode())
 
     async def work(self) -> None:
-        """A worker that ends when the queue is empty."""
+        """Run a worker until the queue is empty."""
         await self.app.run_worker_async(wait=False, install_signal_handlers=False, listen_notify=False)
 
     async def executed(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The recipes in docstrings run as they stand, with a stand-in where a framework is not installed here."""
+"""The recipes in docstrings run unchanged, with a stub for a framework that is not installed."""
 
 import asyncio
 import re
@@ -18,7 +18,7 @@ from paystar_async.sandbox import Sandbox
 
 
 def recipe(module: ModuleType, name: str) -> dict[str, Any]:
-    """What the block of a docstring that comes after some words defines."""
+    """Return the names that a code block of a docstring defines, found by the text before the block."""
     _, _, rest = cleandoc(module.__doc__ or "").partition(name)
     block = re.search(r"::\n\n((?:    .*\n|\n)+)", rest + "\n")
     assert block, f"{module.__name__} has no recipe for {name}"
@@ -28,7 +28,7 @@ def recipe(module: ModuleType, name: str) -> dict[str, Any]:
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> None:
-    """Put something in a framework's place, so that the same runs here and where the framework is installed."""
+    """Replace a framework by a stub, whether or not the framework is installed."""
     module = ModuleType(name)
     module.__dict__.update(attributes)
     monkeypatch.setitem(sys.modules, name, module)
@@ -36,7 +36,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> N
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
-    """A sandbox; ``Paystar.from_env`` leads there."""
+    """Return a sandbox; ``Paystar.from_env`` connects to it."""
     sandbox = Sandbox()
     sandbox.settings.settle_seconds = 0
 
@@ -72,7 +72,7 @@ async def test_arq_recipe_has_one_client_per_worker(sandbox: Sandbox) -> None:
 
 
 class Celery:
-    """As much of Celery as the recipe uses."""
+    """A stub of Celery for the recipe."""
 
     def __init__(self, name: str, *, broker: str) -> None:
         self.tasks: list[Callable[..., Any]] = []
@@ -83,7 +83,7 @@ class Celery:
 
 
 class Signal:
-    """A signal of Celery's."""
+    """A stub of a Celery signal."""
 
     def __init__(self) -> None:
         self.receivers: list[Callable[..., Any]] = []
@@ -110,7 +110,7 @@ def test_celery_recipe_has_one_client_and_loop_per_process(sandbox: Sandbox, mon
 
 
 class Builder:
-    """As much of python-telegram-bot's builder as the recipe uses."""
+    """A stub of python-telegram-bot's builder for the recipe."""
 
     def __init__(self) -> None:
         self.bot_data: dict[str, Any] = {}

@@ -97,10 +97,10 @@ def test_error_response_has_status_and_no_details(
     error: PaystarError, status: int, executed: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    answer = error_response(error, "POST /pay")
+    response = error_response(error, "POST /pay")
 
-    assert (answer.status, answer.body["executed"]) == (status, executed)
-    assert str(error.args[0]) not in str(answer.body)
+    assert (response.status, response.body["executed"]) == (status, executed)
+    assert str(error.args[0]) not in str(response.body)
     assert len(caplog.records) == 1
     assert "POST /pay" in caplog.text
 

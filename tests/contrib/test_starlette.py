@@ -1,4 +1,4 @@
-"""What Starlette brings of its own: lifespans in lifespans, mounted applications, browsers that go away."""
+"""Features of Starlette: nested lifespans, mounted applications, disconnected browsers."""
 
 import asyncio
 import warnings
@@ -79,9 +79,9 @@ def test_paystar_of_in_mounted_application() -> None:
 async def test_paystar_of_without_lifespan_is_refused(caplog: pytest.LogCaptureFixture) -> None:
     app = Starlette(routes=[Route("/whose", whose)], exception_handlers=exception_handlers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser:
-        answer = await browser.get("/whose")
+        response = await browser.get("/whose")
 
-    assert (answer.status_code, answer.json()["detail"]) == (500, "The payment service is not set up")
+    assert (response.status_code, response.json()["detail"]) == (500, "The payment service is not set up")
     assert "paystar_lifespan" in caplog.text
 
 
@@ -113,7 +113,7 @@ async def test_callback_aborted_form_is_not_a_shop_error(
 
 async def test_payment_route_own_response_is_returned() -> None:
     shop = Shop()
-    shop.answer = PlainTextResponse("thank you")
+    shop.response = PlainTextResponse("thank you")
     route = payment_route("/back", shop.on_payment, amount_of=shop.amount_of)
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
         assert (await browser.get("/back", params=await shop.pay())).text == "thank you"
@@ -151,9 +151,9 @@ async def test_paystar_lifespan_reused_client_notifies_once(tmp_path: Path) -> N
         pass
     async with browsing(app) as browser:
         fields = await shop.pay()
-        answers = await asyncio.gather(*(browser.get("/back", params=fields) for _ in range(4)))
+        responses = await asyncio.gather(*(browser.get("/back", params=fields) for _ in range(4)))
 
-    assert [result.status_code for result in answers] == [303] * 4
+    assert [result.status_code for result in responses] == [303] * 4
     assert notified == [f"ORD-1:{fields['ref_num']}"]
 
 
@@ -161,7 +161,7 @@ async def test_paystar_lifespan_reused_client_notifies_once(tmp_path: Path) -> N
 async def test_callback_body_read_by_middleware_is_accepted(
     reader: str, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Starlette replays ``body()`` to the route, and gives an empty body after ``form()``."""
+    """Starlette replays ``body()`` to the route, and passes an empty body after ``form()``."""
     shop = Shop()
     fields = await shop.pay()
     route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
@@ -196,14 +196,14 @@ async def test_payment_of_body_read_before_is_accepted(reader: str, refused: boo
 
     route = Route("/pay/callback", back, methods=["POST"])
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
-        answer = await come_back(browser, "POST", fields)
+        response = await come_back(browser, "POST", fields)
 
-    assert (answer.status_code, answer.text == "ORD-1") == (503 if refused else 200, not refused)
+    assert (response.status_code, response.text == "ORD-1") == (503 if refused else 200, not refused)
 
 
 async def test_callback_http_exception_of_handler_is_kept() -> None:
     shop = Shop()
-    shop.answer = HTTPException(418)
+    shop.response = HTTPException(418)
     route = payment_route("/pay/callback", shop.on_payment, amount_of=shop.amount_of)
     async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
         assert (await come_back(browser, "GET", await shop.pay())).status_code == 418

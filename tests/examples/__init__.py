@@ -1,1 +1,1 @@
-"""Small applications that run as they stand; the README links them, and the tests beside them prove it."""
+"""Small applications that run unchanged; the README links them, and the tests beside them run them."""

@@ -1,4 +1,4 @@
-"""A bot that sells tea, in aiogram: ``/buy`` sends a payment button, and the tea comes when it is paid.
+"""A bot that sells tea, in aiogram: ``/buy`` sends a payment button, and the paid tea is delivered.
 
 The payer comes back to a page, so the bot brings a small web application of its own. ``paystar sandbox`` prints the
 variables to set; then ``PAYSTAR_DATABASE=bot.db BOT_TOKEN=… CALLBACK=http://127.0.0.1:8080/pay/callback python -m
@@ -25,14 +25,14 @@ async def buy(message: Message, paystar: Paystar, callback: str) -> None:
 
 
 def make_bot(bot: Bot, paystar: Paystar, callback: str) -> tuple[Dispatcher, web.Application]:
-    """The bot, and the page its payers come back to."""
+    """Return the bot and the web page that payers come back to."""
 
     async def hand_over(payment: Payment) -> None:
         chat, _, _ = payment.order_id.rpartition("-")
         await bot.send_message(int(chat), "پرداخت شد؛ چای در راه است.")
 
     async def on_payment(_request: web.Request, _payment: Payment) -> None:
-        """The page says what became of it, and the chat goes on."""
+        """Return None: the page shows the result, and the chat continues."""
 
     dispatcher = Dispatcher(callback=callback)
     dispatcher.message.register(buy, Command("buy"))

@@ -1,4 +1,4 @@
-"""What the examples run against: a sandbox in this process, in place of what their environment would name."""
+"""The sandbox that the examples run against, in place of the environment's settings."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from paystar_async.sandbox import Sandbox
 
 @pytest.fixture
 def sandbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sandbox:
-    """A sandbox; ``Paystar.from_env`` leads there."""
+    """Return a sandbox; ``Paystar.from_env`` connects to it."""
     sandbox = Sandbox()
     sandbox.settings.settle_seconds = 0
 

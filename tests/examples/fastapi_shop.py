@@ -50,7 +50,7 @@ async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
         callback_method=CALLBACK_METHOD,
     )
     to_the_page = RedirectResponse(payment.url, 303)
-    to_the_page.set_cookie("session", "open", httponly=True, samesite="lax")  # what a shop's own session is like
+    to_the_page.set_cookie("session", "open", httponly=True, samesite="lax")  # stands for the session of a real shop
     return to_the_page
 
 

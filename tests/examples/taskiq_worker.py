@@ -1,6 +1,6 @@
-"""A worker that sees transfers to their end, in taskiq: ``taskiq worker tests.examples.taskiq_worker:broker``.
+"""A worker that waits for transfers to end, in taskiq: ``taskiq worker tests.examples.taskiq_worker:broker``.
 
-Whoever sends a transfer stores its ``track_id`` first and queues it; the job only asks, so it may run twice.
+The sender stores the ``track_id`` of a transfer first, then queues it; the job only looks it up, so it may run twice.
 """
 
 from taskiq import InMemoryBroker

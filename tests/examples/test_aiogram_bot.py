@@ -1,4 +1,4 @@
-"""The bot: a button, a payer who comes back to its page, and the chat that goes on."""
+"""The bot: a payment button, the page for the returning payer, and a message in the chat."""
 
 from aiogram import Bot
 from aiogram.types import InlineKeyboardMarkup

@@ -1,4 +1,4 @@
-"""The traced application: a call is a span."""
+"""The traced application: a call is recorded as a span."""
 
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 

@@ -1,4 +1,4 @@
-"""The Starlette shop: an order is handed over once it is paid, whether or not its payer comes back."""
+"""The Starlette shop: an order is fulfilled once paid, whether or not the payer comes back."""
 
 import pytest
 

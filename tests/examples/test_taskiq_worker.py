@@ -1,4 +1,4 @@
-"""The worker: a transfer that was sent is seen to its end, however often its job runs."""
+"""The worker: a transfer is sent once and waited for, however often its job runs."""
 
 from paystar_async import Paystar, Transfer, new_track_id
 from paystar_async.sandbox import Sandbox

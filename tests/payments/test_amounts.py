@@ -28,7 +28,7 @@ Flow = Literal["stored", "caller store"]
 
 @define(eq=False)
 class Bank:
-    """A gateway with one payment, whose figures can be set.
+    """A gateway with one payment, whose amounts can be set.
 
     Attributes:
         price: Rial that verify names.

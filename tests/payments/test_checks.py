@@ -85,7 +85,7 @@ async def test_check_flood_over_many_orders_is_bounded(tmp_path: Path, monkeypat
             return await next(request)
         running, most = running + 1, max(most, running + 1)
         if running == 3:
-            await anyio.sleep(0.05)  # long enough for a fourth to come
+            await anyio.sleep(0.05)  # long enough for a fourth check, if the bound did not hold
             full.set()
         await full.wait()
         try:

@@ -260,9 +260,9 @@ async def test_sweep_refused_verify_expires_with_reason(tmp_path: Any, status: i
 async def test_sweep_other_price_is_never_fulfilled(
     tmp_path: Any, price: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    answers = in_turn(ok({"token": "t", "ref_num": "ref-1"}), ok(PAID), ok({"price": price}))
+    responses = in_turn(ok({"token": "t", "ref_num": "ref-1"}), ok(PAID), ok({"price": price}))
     clock = RunningClock()
-    async with client(Engine(answers), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
+    async with client(Engine(responses), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         clock.advance(60)
 
@@ -290,9 +290,9 @@ async def test_sweep_other_price_is_never_fulfilled(
     ],
 )
 async def test_sweep_inquiry_counts_for_own_order_and_amount(tmp_path: Any, change: Any, state: OrderStatus) -> None:
-    answers = in_turn(ok({"token": "t", "ref_num": "ref-1"}), ok({**PAID, "status": "SUCCEED", **change}))
+    responses = in_turn(ok({"token": "t", "ref_num": "ref-1"}), ok({**PAID, "status": "SUCCEED", **change}))
     clock = RunningClock()
-    async with client(Engine(answers), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
+    async with client(Engine(responses), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         clock.advance(60)
 
@@ -380,9 +380,9 @@ async def test_confirm_second_verified_payment_is_logged(shop: Shop, caplog: pyt
     await past.payments.confirm(callbacks[1], amount=AMOUNT, order_id="o-1")
 
     async def confirm_other(request: Any, next: Any) -> Any:  # noqa: A002
-        answer = await next(request)
+        response = await next(request)
         await shop.confirm(callbacks[0])
-        return answer
+        return response
 
     worker = shop.worker(middleware=[confirm_other], max_retries=0)
     payment = await worker.payments.confirm(evolve(callbacks[1], status="-98"))

@@ -86,7 +86,7 @@ async def test_confirm_cancelled_continues_without_caller(shop: Shop) -> None:
 
         assert isinstance((await shop.confirm(callback)).outcome, Verified)
 
-    await shop.paystar.aclose()  # the one that was cut off may still be notified of
+    await shop.paystar.aclose()  # the cancelled confirm may still be notifying
     assert len(shop.fulfilled) == len(set(shop.fulfilled)) == 15
 
 

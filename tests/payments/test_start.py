@@ -256,12 +256,12 @@ async def test_start_invalid_value_stores_nothing(shop: Shop, field: str, value:
 
 
 async def test_start_response_for_other_order_is_invalid(tmp_path: Path) -> None:
-    answers = in_turn(
+    responses = in_turn(
         ok({"token": "t", "ref_num": "ref-1", "order_id": "o-1"}),
         ok({"token": "t", "ref_num": "ref-1", "order_id": "o-2"}),
         ok({"token": "t", "ref_num": "ref-2", "order_id": "o-1"}),
     )
-    async with client(Engine(answers), database=tmp_path / "p.db", max_retries=0) as paystar:
+    async with client(Engine(responses), database=tmp_path / "p.db", max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         with pytest.raises(BadAnswer, match="ref_num"):
             await paystar.payments.start(amount=AMOUNT, order_id="o-2", callback=CALLBACK_URL)
@@ -389,8 +389,8 @@ async def test_start_lost_create_has_its_own_hint(shop: Shop) -> None:
 )
 async def test_start_unusable_create_response_is_invalid(tmp_path: Path, field: str, value: str) -> None:
     """It blames no argument of the caller, and stores no payment that could never be asked about."""
-    answer = {"token": "t", "ref_num": "ref-1", field: value}
-    async with client(Engine(in_turn(ok(answer))), database=tmp_path / "p.db") as paystar:
+    response = {"token": "t", "ref_num": "ref-1", field: value}
+    async with client(Engine(in_turn(ok(response))), database=tmp_path / "p.db") as paystar:
         with pytest.raises(BadAnswer) as bad:
             await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         order = await paystar.payments.find(order_id="o-1")
