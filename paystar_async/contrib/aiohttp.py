@@ -106,23 +106,23 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
                 amount_of=amount_of,
             )
         except NoPayment as error:
-            return _page(error.page)
+            return _page_response(error.page)
         try:
             where = on_payment(request, payment)
-            return _onward(await where if isawaitable(where) else where, payment)
+            return _payer_response(await where if isawaitable(where) else where, payment)
         except web.HTTPException:
             raise
         except Exception as error:
-            return _page(log_handler_failure(request.path, error))
+            return _page_response(log_handler_failure(request.path, error))
 
     return callback
 
 
-def _onward(where: object, payment: Payment) -> web.StreamResponse:
+def _payer_response(where: object, payment: Payment) -> web.StreamResponse:
     if isinstance(where, web.StreamResponse):
         return where
     if where is None:
-        return _page(result_page(payment))
+        return _page_response(result_page(payment))
     if isinstance(where, str):
         return web.Response(status=303, headers={**HEADERS, "location": str(URL(where))})
     raise TypeError(f"on_payment must return an address, a response or None, not a {type(where).__name__}")
@@ -147,7 +147,7 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         raise BodyConsumed
 
 
-def _page(shown: Page) -> web.Response:
+def _page_response(shown: Page) -> web.Response:
     return web.Response(text=shown.html, status=shown.status, content_type="text/html", headers=HEADERS)
 
 
