@@ -21,7 +21,7 @@ from benchmarks.server import NO_TRANSFERS, Server, settle
 from benchmarks.subjects import APPLICATION, NullEngine
 from paystar_async import Application, Paystar, Transfer
 from paystar_async.outcomes import Succeeded
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.models import Policy
 
 CHUNK = 20
 IN_FLIGHT = 16

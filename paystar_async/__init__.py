@@ -6,44 +6,42 @@
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from paystar_async.version import VERSION as __version__
+from paystar_async._version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from paystar_async.accounts import Application, Gateway, Wallet
     from paystar_async.client import Paystar
-    from paystar_async.clock import ManualClock
-    from paystar_async.endpoint import Endpoint, Middleware, Realm, Request, Response, Safety, Send
-    from paystar_async.events import Event
-    from paystar_async.keys.crypto import Crypto
+    from paystar_async.credentials import Application, Gateway, Realm, Wallet
+    from paystar_async.endpoint import Endpoint, Middleware, Request, Response, Safety, Send
     from paystar_async.models.gateway import Allotment, CreatePayment, InquirePayment, PaymentPage, VerifyPayment
     from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
     from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
     from paystar_async.models.keys import RefreshApplicationKey, RefreshInquiryKey, RefreshWalletKey
-    from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
+    from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer, new_track_id
     from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
     from paystar_async.payments.callback import Callback
-    from paystar_async.payouts.records import Policy
-    from paystar_async.track_id import new_track_id
-    from paystar_async.values.money import Rial, Toman
+    from paystar_async.payouts.models import Policy
+    from paystar_async.runtime.clock import ManualClock
+    from paystar_async.runtime.events import Event
+    from paystar_async.storage.encryption import Crypto
+    from paystar_async.values.numbers import Rial, Toman
     from paystar_async.values.secret import Secret
 
 _HOMES = {
-    "accounts": ("Application", "Gateway", "Wallet"),
+    "credentials": ("Application", "Gateway", "Wallet"),
     "client": ("Paystar",),
-    "clock": ("ManualClock",),
+    "runtime.clock": ("ManualClock",),
     "endpoint": ("Endpoint", "Middleware", "Realm", "Request", "Response", "Safety", "Send"),
-    "events": ("Event",),
-    "keys.crypto": ("Crypto",),
+    "runtime.events": ("Event",),
+    "storage.encryption": ("Crypto",),
     "models.gateway": ("Allotment", "CreatePayment", "InquirePayment", "PaymentPage", "VerifyPayment"),
     "models.identity": ("MatchCard", "MatchIban", "MatchMobile"),
     "models.inquiry": ("AccountToIban", "CardToIban", "InquireIban"),
     "models.keys": ("RefreshApplicationKey", "RefreshInquiryKey", "RefreshWalletKey"),
-    "models.transfers": ("FindTransfers", "GetBalance", "GetStatement", "Settle", "Transfer"),
+    "models.transfers": ("new_track_id", "FindTransfers", "GetBalance", "GetStatement", "Settle", "Transfer"),
     "models.wallet": ("FindWalletTransfers", "GetWalletBalance", "SettleWallet", "WalletTransfer"),
     "payments.callback": ("Callback",),
-    "payouts.records": ("Policy",),
-    "track_id": ("new_track_id",),
-    "values.money": ("Rial", "Toman"),
+    "payouts.models": ("Policy",),
+    "values.numbers": ("Rial", "Toman"),
     "values.secret": ("Secret",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

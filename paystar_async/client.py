@@ -8,46 +8,43 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
-from paystar_async import settings
-from paystar_async.accounts import Accounts, Application, Gateway, Wallet
-from paystar_async.arguments import above, account, rings
-from paystar_async.background import Background
-from paystar_async.clock import Clock, SystemClock
-from paystar_async.endpoint import Middleware, Realm, Response, onion
+from paystar_async import config
+from paystar_async.config import Checks, Options, above, account, rings
+from paystar_async.credentials import BASE_URL, Accounts, Application, Gateway, Realm, Wallet
+from paystar_async.endpoint import Middleware, Response, onion
 from paystar_async.errors import ConfigurationError
-from paystar_async.events import OnEvent, logger, notifier
-from paystar_async.keyring import Keys
-from paystar_async.keys.choose import key_store
-from paystar_async.keys.crypto import Crypto
-from paystar_async.keys.keeper import Keeper
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.store import KeyStore
-from paystar_async.lazy_service import service
-from paystar_async.loops import LoopLocal
+from paystar_async.key_service import Keys
+from paystar_async.keys.factory import key_store
+from paystar_async.keys.refresher import Keeper
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
 from paystar_async.middleware.auth import Auth
+from paystar_async.middleware.concurrency import Limit
 from paystar_async.middleware.deadline import Deadline
-from paystar_async.middleware.limit import Limit
-from paystar_async.middleware.log import Log
+from paystar_async.middleware.logging import Log
 from paystar_async.middleware.retry import Budget, Retry
 from paystar_async.models.base import Call, verify
-from paystar_async.options import Checks, Options
-from paystar_async.polling import Watches
+from paystar_async.runtime.clock import Clock, SystemClock
+from paystar_async.runtime.events import OnEvent, logger, notifier
+from paystar_async.runtime.lazy_service import service
+from paystar_async.runtime.tasks import Background, LoopLocal
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
 from paystar_async.session import WORKING, Requests, Session
-from paystar_async.storage.choose import database as chosen_database
 from paystar_async.storage.database import Database
+from paystar_async.storage.encryption import Crypto
+from paystar_async.storage.factory import database as chosen_database
 from paystar_async.table import row_of
 from paystar_async.transfers import Transfers, Wallets
-from paystar_async.transport.choose import check_engine, make_engine
+from paystar_async.transport.factory import check_engine, make_engine
 from paystar_async.transport.proxy import check_proxy
-from paystar_async.values.sealed import sealed
+from paystar_async.values.secret import sealed
+from paystar_async.waiters import Watches
 
 if TYPE_CHECKING:
     from paystar_async.payments.service import Payments
-    from paystar_async.payouts.desk import Desk
-    from paystar_async.payouts.payouts import Payouts
-    from paystar_async.transport.choose import GivenEngine
-    from paystar_async.transport.wire import Wire
+    from paystar_async.payouts.runtime import Desk
+    from paystar_async.payouts.service import Payouts
+    from paystar_async.transport.decoder import Wire
+    from paystar_async.transport.factory import GivenEngine
 
 T = TypeVar("T")
 
@@ -62,7 +59,7 @@ def _payments_class() -> "type[Payments]":
 
 
 def _payouts_class() -> "type[Payouts]":
-    from paystar_async.payouts.payouts import Payouts
+    from paystar_async.payouts.service import Payouts
 
     return Payouts
 
@@ -107,7 +104,7 @@ class Paystar:
         gateway: Gateway | None = None,
         wallet: Wallet | None = None,
         *,
-        base_url: str = settings.BASE_URL,
+        base_url: str = BASE_URL,
         timeout: float = 30.0,
         max_retries: int = 3,
         concurrency: int = 16,
@@ -130,7 +127,7 @@ class Paystar:
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
-        self._base_url = settings.checked_base_url(base_url)
+        self._base_url = config.checked_base_url(base_url)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         strict = checks == "strict"
         self._check = verify if strict else None
@@ -199,7 +196,7 @@ class Paystar:
 
     @cached_property
     def _wire(self) -> "Wire":
-        from paystar_async.transport.wire import Wire
+        from paystar_async.transport.decoder import Wire
 
         return Wire(self._accounts, self._base_url, self._clock)
 
@@ -215,7 +212,7 @@ class Paystar:
             ConfigurationError: a variable is wrong, or half of an account is missing.
         """
         # What is overridden is not even read: a variable that is wrong does no harm then.
-        said = {name: read() for name, read in settings.VARIABLES.items() if name not in overrides}
+        said = {name: read() for name, read in config.VARIABLES.items() if name not in overrides}
         options: Any = {name: value for name, value in said.items() if value is not None} | overrides
         return cls(**options)
 
@@ -293,7 +290,7 @@ class Paystar:
         return session.background, session.watches
 
     def _desk(self) -> "Desk":
-        from paystar_async.payouts.desk import Desk
+        from paystar_async.payouts.runtime import Desk
 
         session = self._session()
         if session.payouts is None:
@@ -303,7 +300,7 @@ class Paystar:
         return session.payouts
 
     def _build(self) -> Session:
-        from paystar_async.transport.carrier import Carrier
+        from paystar_async.transport.sender import Carrier
 
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE, self._proxy)
         background = Background(lambda: WORKING.set(session))

@@ -5,11 +5,12 @@ a query string: those are added in ``transport.wire``, the innermost room.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 from attrs import Factory, define, field, fields_dict, frozen
 
+from paystar_async.credentials import DIRECT_GATEWAY_PATH, GATEWAY_PATH, Realm
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
@@ -25,15 +26,6 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Realm(StrEnum):
-    """Whose key opens an endpoint."""
-
-    APPLICATION = "application"
-    WALLET = "wallet"
-    INQUIRY = "inquiry"
-    GATEWAY = "gateway"
-
-
 class Safety(Enum):
     """What a repetition would do."""
 
@@ -45,10 +37,6 @@ class Safety(Enum):
 
 def _first_line(cls: type) -> str:
     return (cls.__doc__ or "").strip().partition("\n")[0]
-
-
-GATEWAY_PATH, DIRECT_GATEWAY_PATH = "/pardakht", "/direct"
-"""Where the paths of a gateway begin, and those of a direct (PSP) one (WIRE §4)."""
 
 
 @frozen(kw_only=True)

@@ -47,7 +47,7 @@ from paystar_async.models.wallet import (
     WalletTransfer,
 )
 from paystar_async.values.dates import JalaliDay
-from paystar_async.values.sealed import private_methods
+from paystar_async.values.secret import private_methods
 
 T = TypeVar("T")
 

@@ -8,19 +8,18 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from attrs import define, field
 
-from paystar_async.accounts import Accounts
-from paystar_async.background import Background
+from paystar_async.credentials import Accounts
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import NotSent
-from paystar_async.loops import current_loop
 from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
 from paystar_async.models.base import Call, verify
-from paystar_async.polling import Watches
+from paystar_async.runtime.tasks import Background, current_loop
 from paystar_async.table import row_of
 from paystar_async.transport.engine import Engine
+from paystar_async.waiters import Watches
 
 if TYPE_CHECKING:
-    from paystar_async.payouts.desk import Desk
+    from paystar_async.payouts.runtime import Desk
 
 T = TypeVar("T")
 

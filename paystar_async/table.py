@@ -8,7 +8,8 @@ run ``python -m paystar_async.describe``.
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from paystar_async.endpoint import Endpoint, Realm, Safety
+from paystar_async.credentials import Realm
+from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import Call
 from paystar_async.models.gateway import CreatePayment, InquirePayment, PaymentPage, VerifyPayment

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from paystar_async.client import Paystar
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.clock import SandboxClock
-    from paystar_async.transport.choose import GivenEngine
     from paystar_async.transport.engine import Engine, Headers
+    from paystar_async.transport.factory import GivenEngine
     from paystar_async.values.secret import Secret
 
 _OFFLINE = "paystar_offline"
@@ -85,7 +85,7 @@ def paystar_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     configuration applies the fixture to every test.
     """
     from paystar_async import client
-    from paystar_async.transport.choose import make_engine
+    from paystar_async.transport.factory import make_engine
 
     def make_offline_engine(choice: "GivenEngine", connections: int, proxy: "Secret | None" = None) -> "Engine":
         engine = make_engine(choice, connections, proxy)
@@ -115,8 +115,8 @@ class _LoopbackEngine:
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request to this machine, or raise ConfigurationError; see ``transport.engine.Engine``."""
+        from paystar_async.config import LOOPBACK
         from paystar_async.errors import ConfigurationError
-        from paystar_async.settings import LOOPBACK
 
         host = urlsplit(url).hostname
         if host not in LOOPBACK:

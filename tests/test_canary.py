@@ -19,13 +19,13 @@ from urllib.parse import quote, quote_plus
 import httpx
 import pytest
 
-from paystar_async.accounts import Application, Gateway, Wallet
 from paystar_async.client import Paystar
-from paystar_async.clock import SystemClock
+from paystar_async.credentials import Application, Gateway, Wallet
 from paystar_async.endpoint import Endpoint, Request, Response, Send
 from paystar_async.errors import BY_STATUS, PaystarError, Unanswered
-from paystar_async.events import Event
-from paystar_async.keys.crypto import Crypto
+from paystar_async.runtime.clock import SystemClock
+from paystar_async.runtime.events import Event
+from paystar_async.storage.encryption import Crypto
 from paystar_async.table import TABLE
 from tests.describe.endpoints import example_values
 from tests.support import Engine, in_turn

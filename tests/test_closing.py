@@ -7,11 +7,11 @@ import pytest
 import respx
 
 from paystar_async import Paystar
-from paystar_async.background import Background
-from paystar_async.clock import ManualClock
 from paystar_async.errors import NotSent
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.outcomes import Failed, Pending, Unknown
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.runtime.tasks import Background
 from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, settled, transfer
 
 

@@ -40,7 +40,7 @@ from paystar_async.models.transfers import Balance, Settlement, Statement
 from paystar_async.models.wallet import WalletBalance
 from paystar_async.payments import Payment
 from paystar_async.table import TABLE
-from paystar_async.values.kind import kind_of
+from paystar_async.values.field_type import kind_of
 from paystar_async.values.text import TrackId
 
 CLIENT = Paystar()

@@ -5,7 +5,7 @@ import asyncio
 import anyio
 import trio
 
-from paystar_async.loops import asyncio_loop
+from paystar_async.runtime.tasks import asyncio_loop
 from tests.support import Engine, client, in_turn, ok
 
 

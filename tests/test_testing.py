@@ -254,7 +254,7 @@ def test_plugin_imports_nothing_unless_used(pytester: Pytester) -> None:
 
     def test_imports():
         imported = {name for name in sys.modules if name.startswith("paystar_async")}
-        assert imported == {"paystar_async", "paystar_async.version", "paystar_async.testing"}
+        assert imported == {"paystar_async", "paystar_async._version", "paystar_async.testing"}
     """
     pytester.makepyfile(source)
     pytester.runpytest_subprocess("-p", "no:paystar", "-p", "paystar_async.testing").assert_outcomes(passed=1)

@@ -1,6 +1,6 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from random import Random
 from typing import Any, TypeVar
 
@@ -17,11 +17,14 @@ from paystar_async.errors import (
     IpNotAllowed,
     NotSent,
     PaystarError,
+    StorageUnavailable,
     Unanswered,
 )
 from paystar_async.listing import MAX_STALE_PAGES
 from paystar_async.models.transfers import Settlement
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
+from paystar_async.storage.seen_track_ids import SeenTrackIds
+from paystar_async.transfers import SLICE, Groups
 from tests.support import (
     Engine,
     Play,
@@ -29,6 +32,7 @@ from tests.support import (
     Reply,
     RunningClock,
     Sent,
+    Turns,
     client,
     entries,
     entry,
@@ -39,6 +43,64 @@ from tests.support import (
     settled,
     transfer,
 )
+
+
+async def test_groups_end_when_repeats_cannot_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise StorageUnavailable("no room")
+
+    groups = Groups([transfer("t-0"), transfer("t-1")], 2, None)
+    monkeypatch.setattr(SeenTrackIds, "add", fail)
+
+    assert await groups.next() == ([], [])
+    assert isinstance(groups.failure, StorageUnavailable)
+    assert not groups.more
+    groups.close()
+
+
+async def test_what_a_source_gave_before_it_failed_is_told() -> None:
+    def source() -> Iterator[Transfer]:
+        yield transfer("t-0")
+        yield transfer("t-1")
+        raise LookupError("the file ends in the middle")
+
+    with closing(Groups(source(), 5, None)) as groups:
+        group, refused = await groups.next()
+
+    assert group == []
+    assert [type(one) for one in refused] == [Failed, Failed]
+    assert [one.track_id for one in refused] == ["t-0", "t-1"]
+    assert isinstance(groups.failure, LookupError)
+    assert not groups.more
+
+
+async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
+    source: list[Any] = [transfer("t-0"), "t-1", transfer("t-2")]
+    with closing(Groups(source, 5, None)) as groups:
+        group, refused = await groups.next()
+
+    assert group == []
+    assert [one.track_id for one in refused] == ["t-0"]
+    assert isinstance(groups.failure, InvalidValue)
+    assert groups.failure.field == "transfers[1]"
+
+
+async def test_a_source_that_never_waits_is_read_a_slice_in_a_turn_of_the_loop() -> None:
+    async with Turns() as turns:
+        read: list[str] = []
+
+        def source() -> Iterator[Transfer]:
+            for number in range(3 * SLICE):
+                read.append(f"t-{number}")
+                yield transfer(f"t-{number}")
+
+        done = turns.watch(read)
+        with closing(Groups(source(), 3 * SLICE - 10, None)) as groups:
+            group, _ = await groups.next()
+
+    assert len(group) == 3 * SLICE - 10
+    assert [len(one) for one in done if one] == [SLICE, SLICE, SLICE - 10]
+
 
 T = TypeVar("T")
 

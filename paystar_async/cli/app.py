@@ -20,6 +20,7 @@ from cyclopts import (
     UnusedCliTokensError,
 )
 
+from paystar_async._version import VERSION
 from paystar_async.cli.call import call_app
 from paystar_async.cli.console import (
     EXIT_FAILED,
@@ -34,7 +35,6 @@ from paystar_async.cli.doctor import doctor
 from paystar_async.cli.payout import payout_app
 from paystar_async.cli.sandbox import sandbox
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
-from paystar_async.version import VERSION
 
 _SUGGESTION = re.compile(r' Did you mean "?([^"? ]+)')
 _AVAILABLE_COMMANDS = re.compile(r"Available commands: (.+?)\.?$")

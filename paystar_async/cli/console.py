@@ -21,8 +21,8 @@ from rich.text import Text
 from paystar_async.endpoint import Endpoint, Response
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.errors.text import visible
-from paystar_async.events import logger
 from paystar_async.models.base import Call, FieldInfo, fields_of
+from paystar_async.runtime.events import logger
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
 

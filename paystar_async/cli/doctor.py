@@ -13,11 +13,11 @@ from attrs import evolve, frozen
 from cyclopts import Parameter
 from rich.text import Text
 
-from paystar_async.accounts import Gateway
 from paystar_async.cli.console import EXIT_FAILED, make_table, stdout_console
 from paystar_async.cli.environment import environment_table, find_misspelled_variables, list_set_variables
 from paystar_async.client import Paystar
-from paystar_async.endpoint import Realm
+from paystar_async.config import application_from, checked_base_url, gateway_from, setting, wallet_from
+from paystar_async.credentials import BASE_URL, Gateway, Realm
 from paystar_async.errors import (
     BadAnswer,
     ConfigurationError,
@@ -29,10 +29,9 @@ from paystar_async.errors import (
 )
 from paystar_async.errors.text import visible
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.settings import BASE_URL, application_from, checked_base_url, gateway_from, setting, wallet_from
+from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.values.dates import TEHRAN
-from paystar_async.values.mask import mask_addresses
+from paystar_async.values.masking import mask_addresses
 
 T = TypeVar("T")
 

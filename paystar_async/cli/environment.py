@@ -9,7 +9,7 @@ from rich.text import Text
 
 from paystar_async.cli.console import make_table
 from paystar_async.errors.text import visible
-from paystar_async.values.mask import mask_address
+from paystar_async.values.masking import mask_address
 
 VARIABLES: Mapping[str, bool] = {
     "PAYSTAR_BASE_URL": False,

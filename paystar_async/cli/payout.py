@@ -22,10 +22,10 @@ from paystar_async.cli.payout_output import (
 )
 from paystar_async.cli.payout_run import compare_with_ledger, run_payout
 from paystar_async.client import Paystar
+from paystar_async.config import setting
 from paystar_async.errors import ConfigurationError, InvalidValue
-from paystar_async.payouts import plan as planning
+from paystar_async.payouts import validation as planning
 from paystar_async.payouts.batch import Batch
-from paystar_async.settings import setting
 
 RECONCILE_MARGIN_SECONDS = 60.0
 

@@ -12,12 +12,12 @@ from paystar_async.cli.console import confirm, format_amount, make_table, print_
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.plan import Plan
+from paystar_async.payouts.models import State
+from paystar_async.payouts.readers import short
 from paystar_async.payouts.reconcile import Reconciliation
 from paystar_async.payouts.report import Report
-from paystar_async.payouts.states import State
-from paystar_async.payouts.tabular import short
-from paystar_async.values.kind import shown
+from paystar_async.payouts.validation import Plan
+from paystar_async.values.field_type import shown
 
 EXIT_SOME_FAILED, EXIT_WAITING = 1, 3
 PRODUCT_SOURCES = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}

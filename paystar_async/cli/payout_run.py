@@ -33,9 +33,9 @@ from paystar_async.client import Paystar
 from paystar_async.errors import InvalidRows, InvalidValue, StorageError
 from paystar_async.outcomes import Failed, Pending, Succeeded
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.plan import Plan
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.models import Policy
 from paystar_async.payouts.report import Report
+from paystar_async.payouts.validation import Plan
 
 
 async def run_payout(

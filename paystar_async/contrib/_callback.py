@@ -15,11 +15,11 @@ import anyio
 from paystar_async.client import Paystar
 from paystar_async.contrib._responses import LATER, SHOP_FAILED, UNKNOWN_ORDER, UNREADABLE, Page
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError, UnknownOrder
-from paystar_async.events import logger
 from paystar_async.payments import Callback, Payment
 from paystar_async.payments.processor import log_refused_callback, masked_order_id
-from paystar_async.values.kind import Kind, kind_of
-from paystar_async.values.money import GatewayAmount
+from paystar_async.runtime.events import logger
+from paystar_async.values.field_type import Kind, kind_of
+from paystar_async.values.numbers import GatewayAmount
 
 MAX_FORM_BYTES = 16 * 1024
 """Limit of a query or a form: several times what Paystar sends, and too little to exhaust memory."""

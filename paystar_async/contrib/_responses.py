@@ -20,8 +20,8 @@ from paystar_async.errors import (
     Unanswered,
     UnknownOrder,
 )
-from paystar_async.events import logger
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Payment, Undecided, Verified
+from paystar_async.runtime.events import logger
 
 
 @frozen(kw_only=True)

@@ -44,7 +44,7 @@ from contextlib import AsyncExitStack
 from paystar_async.contrib._lifespan import Make, OnVerified, open_client
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import StartedPayment
-from paystar_async.values.money import Toman
+from paystar_async.values.numbers import Toman
 
 try:
     from aiogram import Dispatcher

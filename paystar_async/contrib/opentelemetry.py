@@ -9,10 +9,11 @@ a message or any value that was sent.
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from paystar_async._version import VERSION
+from paystar_async.config import checked_base_url, setting
+from paystar_async.credentials import BASE_URL
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import BadAnswer, ConfigurationError, PaystarError, StatusError
-from paystar_async.settings import BASE_URL, checked_base_url, setting
-from paystar_async.version import VERSION
 
 try:
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, get_tracer

@@ -1,7 +1,7 @@
 """procrastinate: a dispatcher of payouts over many hosts, by a queue in PostgreSQL.
 
 A job contains only a chunk id: no amount, no account and no secret is ever in the queue. Any queue of texts can be used
-instead: ``paystar_async.payouts.dispatch`` has the recipe.
+instead: ``paystar_async.payouts.dispatcher`` has the recipe.
 
 One module, imported by the web service and by the workers alike::
 
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from paystar_async.client import Paystar
 from paystar_async.errors import ConfigurationError
-from paystar_async.events import logger
+from paystar_async.runtime.events import logger
 
 try:
     from procrastinate import App, JobContext

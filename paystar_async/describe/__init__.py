@@ -12,7 +12,8 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 import attrs
 
-from paystar_async.endpoint import DIRECT_GATEWAY_PATH, GATEWAY_PATH, Endpoint, Safety
+from paystar_async.credentials import DIRECT_GATEWAY_PATH, GATEWAY_PATH
+from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
 from paystar_async.table import TABLE
 

@@ -8,7 +8,8 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from paystar_async.accounts import Accounts, Application, Gateway, Wallet
+from paystar_async._version import VERSION
+from paystar_async.credentials import BASE_URL, Accounts, Application, Gateway, Realm, Wallet
 from paystar_async.describe import (
     Table,
     describe_safety,
@@ -21,12 +22,10 @@ from paystar_async.describe import (
     to_markdown,
 )
 from paystar_async.describe.schemas import model_schema, request_field_schema, response_data_schema
-from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.endpoint import Endpoint
 from paystar_async.errors import BY_STATUS, GatewayError
 from paystar_async.models.base import fields_of
-from paystar_async.settings import BASE_URL
 from paystar_async.table import TABLE
-from paystar_async.version import VERSION
 
 Json = dict[str, Any]
 

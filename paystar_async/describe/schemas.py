@@ -17,7 +17,7 @@ from paystar_async.describe import (
 )
 from paystar_async.endpoint import Endpoint
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
-from paystar_async.values.kind import kind_of
+from paystar_async.values.field_type import kind_of
 from paystar_async.values.secret import Secret
 
 Json = dict[str, Any]

@@ -200,7 +200,7 @@ def _imports(table: Table) -> str:
             classes.update(annotation_classes(field.annotation))
     modules: dict[str, set[str]] = {
         "typing": {"Protocol", "TypeVar"},
-        "paystar_async.values.sealed": {"private_methods"},
+        "paystar_async.values.secret": {"private_methods"},
     }
     for cls in classes:
         modules.setdefault(cls.__module__, set()).add(public_name(cls))

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from attrs import frozen
 
-from paystar_async.clock import Clock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.keys.history import KeyHistory, merge, was_issued_before
 from paystar_async.keys.lease import Lease
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
+from paystar_async.runtime.clock import Clock
 
 MAX_PUT_BACKS = 8
 """Attempts to store a record that the store has lost; each one fails only if another process was faster."""

@@ -4,13 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from os import PathLike
 
-from paystar_async.clock import Clock
 from paystar_async.errors import SchemaMismatch, StorageError, StorageUnavailable
-from paystar_async.keys.crypto import Crypto
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.stored import Stored, stored, to_record, to_text
-from paystar_async.storage.choose import database as chosen
+from paystar_async.keys.serialization import Stored, stored, to_record, to_text
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.clock import Clock
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
+from paystar_async.storage.encryption import Crypto
+from paystar_async.storage.factory import database as chosen
 from paystar_async.values.secret import Secret
 
 SCHEMA = (

@@ -6,7 +6,7 @@ from collections import deque
 from attrs import evolve
 
 from paystar_async.keys.lease import Lease
-from paystar_async.keys.record import KeyRecord
+from paystar_async.keys.store import KeyRecord
 from paystar_async.values.secret import Secret
 
 MAX_PAIRS = 16

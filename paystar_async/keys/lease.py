@@ -7,10 +7,9 @@ from typing import TypeVar
 from anyio import create_task_group, sleep
 from attrs import define
 
-from paystar_async.clock import Clock
 from paystar_async.errors import NotSent
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
+from paystar_async.runtime.clock import Clock
 
 T = TypeVar("T")
 

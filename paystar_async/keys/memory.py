@@ -4,8 +4,8 @@ from threading import Lock
 
 from attrs import evolve
 
-from paystar_async.clock import Clock, SystemClock
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.clock import Clock, SystemClock
 
 
 class MemoryKeyStore:

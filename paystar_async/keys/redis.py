@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, cast
 
 import sniffio
 
-from paystar_async.background import Background
 from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.keys.crypto import Crypto
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.stored import Stored, stored, to_record, to_text
-from paystar_async.values.sealed import sealed
-from paystar_async.values.secret import Secret
+from paystar_async.keys.serialization import Stored, stored, to_record, to_text
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.tasks import Background
+from paystar_async.storage.encryption import Crypto
+from paystar_async.values.secret import Secret, sealed
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

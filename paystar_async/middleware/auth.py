@@ -6,10 +6,8 @@ from typing import Any, TypeVar, cast
 import anyio
 from attrs import define, evolve, field
 
-from paystar_async.accounts import Accounts, account_of, fits_header
-from paystar_async.background import Background
-from paystar_async.clock import Clock
-from paystar_async.endpoint import Endpoint, Realm, Request, Response, Safety, Send
+from paystar_async.credentials import Accounts, Realm, account_of, fits_header
+from paystar_async.endpoint import Endpoint, Request, Response, Safety, Send
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
@@ -19,11 +17,12 @@ from paystar_async.errors import (
     Unanswered,
     Unauthenticated,
 )
-from paystar_async.events import OnEvent
-from paystar_async.keys.keeper import Keeper
-from paystar_async.keys.record import Fresh, KeyId, KeyRecord
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.refresher import Keeper
+from paystar_async.keys.store import Fresh, KeyId, KeyRecord, KeyStore
 from paystar_async.models.keys import RefreshKey, RenewedInquiryKey, RenewedKey
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.events import OnEvent
+from paystar_async.runtime.tasks import Background
 from paystar_async.table import RENEWALS
 from paystar_async.values.dates import parse_tehran
 from paystar_async.values.secret import Secret

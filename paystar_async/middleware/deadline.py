@@ -8,8 +8,9 @@ from typing import Any
 
 from attrs import frozen
 
-from paystar_async.clock import Clock, checked_seconds
 from paystar_async.endpoint import Request, Response, Send
+from paystar_async.runtime.clock import Clock
+from paystar_async.values.numbers import checked_seconds
 
 
 @frozen

@@ -5,17 +5,11 @@ from typing import Any
 
 from attrs import define, field
 
-from paystar_async.clock import Clock
 from paystar_async.endpoint import Request, Response, Safety, Send
-from paystar_async.errors import BadAnswer, NotSent, PaystarError, ServerFault, StatusError, Unanswered, UpstreamError
-from paystar_async.events import Event, OnEvent
-
-
-def is_transient(error: PaystarError) -> bool:
-    """Whether the same question may well get an answer a moment later."""
-    if isinstance(error, StatusError):
-        return isinstance(error, ServerFault | UpstreamError) or _is_passing(error.http_status)
-    return isinstance(error, NotSent | Unanswered | BadAnswer)
+from paystar_async.errors import BadAnswer, NotSent, PaystarError, StatusError
+from paystar_async.errors.transient import is_transient
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.events import Event, OnEvent
 
 
 def may_repeat(error: PaystarError, safety: Safety) -> bool:
@@ -23,10 +17,6 @@ def may_repeat(error: PaystarError, safety: Safety) -> bool:
     if isinstance(error, NotSent):
         return True
     return safety is Safety.READ and is_transient(error)
-
-
-def _is_passing(http_status: int) -> bool:
-    return http_status in {408, 429} or http_status >= 500
 
 
 @define

@@ -14,8 +14,8 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.kind import Kind, doc_of, kind_of
-from paystar_async.values.sealed import private
+from paystar_async.values.field_type import Kind, doc_of, kind_of
+from paystar_async.values.secret import private
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)

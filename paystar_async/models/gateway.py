@@ -17,11 +17,10 @@ from paystar_async.models.base import (
     several,
 )
 from paystar_async.models.json_object import check_names, json_object
-from paystar_async.values.card import CardNumber, MaskedCard
-from paystar_async.values.mask import mask_card
-from paystar_async.values.mobile import Mobile
-from paystar_async.values.money import GatewayAmount, Money, TransferAmount
-from paystar_async.values.national_id import NationalId
+from paystar_async.values.bank_accounts import CardNumber, MaskedCard
+from paystar_async.values.identity import Mobile, NationalId
+from paystar_async.values.masking import mask_card
+from paystar_async.values.numbers import GatewayAmount, Money, TransferAmount
 from paystar_async.values.text import (
     CallbackMethod,
     CallbackUrl,

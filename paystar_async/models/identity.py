@@ -6,11 +6,9 @@ from typing import Annotated
 from attrs import field
 
 from paystar_async.models.base import Call, answered, names_only, no_extra, sent
-from paystar_async.values.card import CardNumber
+from paystar_async.values.bank_accounts import CardNumber, Iban
 from paystar_async.values.dates import Day
-from paystar_async.values.iban import Iban
-from paystar_async.values.mobile import Mobile
-from paystar_async.values.national_id import NationalId
+from paystar_async.values.identity import Mobile, NationalId
 
 
 @answered

@@ -6,11 +6,9 @@ from typing import Annotated
 from attrs import field
 
 from paystar_async.models.base import Call, answered, names_only, no_extra, sent
-from paystar_async.values.account import AccountNumber
+from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Iban
 from paystar_async.values.banks import BankId
-from paystar_async.values.card import CardNumber
-from paystar_async.values.iban import Iban
-from paystar_async.values.mask import mask_account, mask_iban
+from paystar_async.values.masking import mask_account, mask_iban
 
 
 @answered

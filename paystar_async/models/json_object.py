@@ -7,8 +7,8 @@ from typing import Any, Self, cast, final
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import fields_of, names_only, shown_name
-from paystar_async.values.kind import Kind
-from paystar_async.values.mask import described
+from paystar_async.values.field_type import Kind
+from paystar_async.values.masking import described
 
 MAX_DEPTH = 32
 """Levels of objects and lists in an object, itself included."""

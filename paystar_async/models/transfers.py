@@ -1,15 +1,17 @@
 """Bank transfers: what is asked for, what became of it, and what is in the account."""
 
+import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from attrs import field
 
 from paystar_async.models.base import DECIDES, Call, OpenEnum, answered, names_only, no_extra, sent, several
-from paystar_async.values.account import AccountNumber, Destination
+from paystar_async.values.bank_accounts import AccountNumber, Destination
 from paystar_async.values.dates import Day
-from paystar_async.values.mask import mask_account
-from paystar_async.values.money import Money, TransferAmount
+from paystar_async.values.masking import mask_account
+from paystar_async.values.numbers import Money, TransferAmount
 from paystar_async.values.text import Count, Limit, PayId, PersonName, TrackId
 
 
@@ -113,3 +115,12 @@ class GetStatement(Call[Statement]):
     account_number: AccountNumber
     from_date: Annotated[Day, "first day"]
     to_date: Annotated[Day | None, "last day"] = None
+
+
+def new_track_id() -> str:
+    """A new track_id: 26 letters and digits that sort by the time they were made.
+
+    Store it before you send: it is how a transfer is asked about when no answer came, and what keeps it from
+    being paid twice.
+    """
+    return f"{int(time.time() * 1000):011x}{secrets.token_hex(8)}"[:26]

@@ -7,9 +7,9 @@ from attrs import field
 
 from paystar_async.models.base import Call, answered, names_only, no_extra, sent, several
 from paystar_async.models.transfers import Settlement
-from paystar_async.values.iban import Iban
-from paystar_async.values.mask import mask_iban
-from paystar_async.values.money import Money, TransferAmount
+from paystar_async.values.bank_accounts import Iban
+from paystar_async.values.masking import mask_iban
+from paystar_async.values.numbers import Money, TransferAmount
 from paystar_async.values.text import PersonName, TrackId, WithdrawType
 
 SINGLE, GROUP = 7, 8

@@ -6,7 +6,7 @@ from typing import Self, cast
 from attrs import field, frozen
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.mask import described, mask_card
+from paystar_async.values.masking import described, mask_card
 from paystar_async.values.text import CALLBACK_FIELDS, read_text
 
 MAX_FIELD_CHARS = 512

@@ -11,13 +11,13 @@ from contextlib import contextmanager
 import anyio
 from attrs import define, field, frozen
 
-from paystar_async.background import Job
 from paystar_async.errors import InvalidRequest
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.outcomes import Payment, PaymentOutcome
 from paystar_async.payments.processor import PaymentProcessor, ProcessingResult
 from paystar_async.payments.verification import unpaid_outcome
+from paystar_async.runtime.tasks import Job
 
 MAX_CHECKS = 32
 """Concurrent checks in one event loop, over all orders; the others wait, and their timeouts have not begun."""

@@ -8,14 +8,14 @@ import anyio
 import anyio.to_thread
 from attrs import frozen
 
-from paystar_async.background import Job
-from paystar_async.clock import Clock
 from paystar_async.errors import StorageError
-from paystar_async.events import logger
 from paystar_async.payments.models import Order
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import Payment
-from paystar_async.values.mask import scrub
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.events import logger
+from paystar_async.runtime.tasks import Job
+from paystar_async.values.masking import scrub
 
 Handler = Callable[[Payment], Awaitable[object] | object]
 """A handler of verified payments: a coroutine function, or a plain function, which runs in a thread."""

@@ -7,8 +7,7 @@ from typing import Any, Self
 
 from attrs import evolve
 
-from paystar_async.accounts import Accounts, Gateway
-from paystar_async.endpoint import Realm
+from paystar_async.credentials import Accounts, Gateway, Realm
 from paystar_async.errors import ConfigurationError, ForeignRecord, StorageCorrupt, StorageError
 from paystar_async.payments.models import Order, OrderStatus, PaymentAttempt
 from paystar_async.payments.outcomes import Verified

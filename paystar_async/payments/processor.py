@@ -10,7 +10,6 @@ from typing import Any, cast
 import anyio
 from attrs import asdict, frozen
 
-from paystar_async.background import Job
 from paystar_async.errors import (
     BadAnswer,
     ForeignRecord,
@@ -19,7 +18,6 @@ from paystar_async.errors import (
     PaystarError,
     StorageError,
 )
-from paystar_async.events import logger
 from paystar_async.models.gateway import Created, CreatePayment
 from paystar_async.payments.callback import Callback
 from paystar_async.payments.models import Order, OrderStatus, PaymentAttempt
@@ -29,10 +27,12 @@ from paystar_async.payments.outcomes import AmountMismatch, Declined, Payment, P
 from paystar_async.payments.payment_page import StartedPayment
 from paystar_async.payments.verification import PaymentVerifier
 from paystar_async.payments.verification_models import STORED_ORDER, VerificationRequest, VerificationResult
+from paystar_async.runtime.events import logger
+from paystar_async.runtime.tasks import Job
 from paystar_async.services import GatewayCalls
-from paystar_async.values.integer import integer
-from paystar_async.values.kind import Kind, kind_of, shown
-from paystar_async.values.mask import scrub
+from paystar_async.values.field_type import Kind, kind_of, shown
+from paystar_async.values.masking import scrub
+from paystar_async.values.numbers import integer
 from paystar_async.values.text import OrderId
 
 LEASE_SECONDS = 180.0

@@ -7,8 +7,6 @@ from weakref import WeakKeyDictionary
 
 import anyio
 
-from paystar_async.background import Background, Job
-from paystar_async.clock import Clock, checked_seconds
 from paystar_async.errors import (
     ConfigurationError,
     InvalidValue,
@@ -37,8 +35,11 @@ from paystar_async.payments.processor import (
 )
 from paystar_async.payments.sweeper import PeriodicTask
 from paystar_async.payments.verification import verify_caller_order
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.tasks import Background, Job
 from paystar_async.services import GatewayCalls
-from paystar_async.values.sealed import private_async
+from paystar_async.values.numbers import checked_seconds
+from paystar_async.values.secret import private_async
 
 H = TypeVar("H", bound=Handler)
 

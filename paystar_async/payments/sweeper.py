@@ -4,11 +4,11 @@ from collections.abc import Awaitable, Callable
 
 from attrs import define, field
 
-from paystar_async.background import Background
-from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
-from paystar_async.events import logger
-from paystar_async.wake_event import WakeEvent
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.events import logger
+from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.wake_event import WakeEvent
 
 
 @define(eq=False)

@@ -22,8 +22,7 @@ from paystar_async.errors import (
     VerificationFailed,
     http_may_have_executed,
 )
-from paystar_async.events import logger
-from paystar_async.middleware.retry import is_transient
+from paystar_async.errors.transient import is_transient
 from paystar_async.models.gateway import GatewayStatus, GatewayTransaction
 from paystar_async.payments.amounts import judge_amount
 from paystar_async.payments.callback import Callback
@@ -43,8 +42,9 @@ from paystar_async.payments.verification_models import (
     VerificationRequest,
     VerificationResult,
 )
+from paystar_async.runtime.events import logger
 from paystar_async.services import GatewayCalls
-from paystar_async.values.mask import scrub
+from paystar_async.values.masking import scrub
 
 MAX_CALL_SECONDS = 20.0
 """Limit of one verify or inquiry: a browser waits for up to four; ``models.VERIFY_IN_FLIGHT_SECONDS`` exceeds one."""

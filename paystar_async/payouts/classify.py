@@ -17,8 +17,8 @@ from paystar_async.errors import PaystarError, StatusError, http_may_have_execut
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, WalletTransfer
 from paystar_async.values.digits import compact
-from paystar_async.values.mask import scrub
-from paystar_async.values.money import read_answer
+from paystar_async.values.masking import scrub
+from paystar_async.values.numbers import read_answer
 
 Value = Transfer | WalletTransfer
 Own = Callable[[str], str]

@@ -7,14 +7,13 @@ from attrs import define, evolve, field, frozen
 
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts import learning, reading
-from paystar_async.payouts.decide import is_another
-from paystar_async.payouts.product import Product
-from paystar_async.payouts.records import TransferRecord
-from paystar_async.payouts.states import FINAL, State
-from paystar_async.payouts.tables import Tables, pieces
+from paystar_async.payouts.channels import Product
+from paystar_async.payouts.decisions import is_another
+from paystar_async.payouts.ledger import observations, queries
+from paystar_async.payouts.ledger.session import Tables, pieces
+from paystar_async.payouts.models import FINAL, State, TransferRecord
 from paystar_async.storage.database import Value
-from paystar_async.values.money import read_answer
+from paystar_async.values.numbers import read_answer
 
 SAME: Mapping[str, frozenset[State]] = {
     TransferStatus.SUCCESS: frozenset({State.SUCCESS}),
@@ -194,7 +193,7 @@ class Comparison:
 
     async def _known(self, entries: Iterable[Settlement]) -> Mapping[str, TransferRecord]:
         names = {name for one in entries if (name := self._name(one)) is not None}
-        return await reading.transfers(self.ledger, self.product.name, self.product.account, names)
+        return await queries.transfers(self.ledger, self.product.name, self.product.account, names)
 
     def _place(self, entry: Settlement, record: TransferRecord | None) -> None:
         """Decide by the entries on record around it whether an entry is in the window: the list has no times."""
@@ -256,7 +255,7 @@ class Comparison:
         self, entries: Sequence[Settlement], before: Mapping[str, TransferRecord], asked_at: float
     ) -> None:
         """Let the ledger learn from the bank's entries, then compare both."""
-        changed = await learning.learn(self.ledger, self.product, entries) if entries else ()
+        changed = await observations.learn(self.ledger, self.product, entries) if entries else ()
         self.learned += len(changed)
         after = await self._known(entries) if changed else before
         for entry in entries:

@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 from attrs import define, field
 
-from paystar_async.background import Background, Job
-from paystar_async.clock import Clock
 from paystar_async.errors import PaystarError
-from paystar_async.payouts.claims import SLOT_SECONDS, extend_slots
-from paystar_async.payouts.tables import Tables
-from paystar_async.wake_event import WakeEvent
+from paystar_async.payouts.ledger.leases import SLOT_SECONDS, extend_slots
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.tasks import Background, Job
+from paystar_async.runtime.wake_event import WakeEvent
 
 BEAT_SECONDS = SLOT_SECONDS / 3
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from attrs import define, field
 
 from paystar_async.errors import SchemaMismatch, StorageError
-from paystar_async.events import logger
+from paystar_async.runtime.events import logger
 from paystar_async.storage.database import Database
 
 Account = tuple[str, str, str]

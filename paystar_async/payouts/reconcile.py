@@ -6,16 +6,16 @@ from datetime import timedelta
 
 from attrs import define, frozen
 
-from paystar_async.clock import checked_seconds
 from paystar_async.listing import PAGE_SIZE, pages
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts import reading
+from paystar_async.payouts.channels import NoListError, Product, find_each
 from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
-from paystar_async.payouts.desk import Desk
-from paystar_async.payouts.product import NoListError, Product, find_each
-from paystar_async.payouts.reading import TRANSFER, transfer_of
-from paystar_async.payouts.tables import Tables, pieces
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.queries import TRANSFER, transfer_of
+from paystar_async.payouts.ledger.session import Tables, pieces
+from paystar_async.payouts.runtime import Desk
 from paystar_async.storage.database import Value
+from paystar_async.values.numbers import checked_seconds
 
 __all__ = ["Mismatch", "Reconciliation", "reconcile"]
 
@@ -183,6 +183,6 @@ class _Reconciler:
         """Return the track_ids that were sent and were not found, unless that has changed meanwhile."""
         missing: list[str] = []
         for piece in pieces(sorted(scope.sent & scope.unseen), PAGE_SIZE):
-            records = await reading.transfers(self.ledger, self.product.name, self.product.account, piece)
+            records = await queries.transfers(self.ledger, self.product.name, self.product.account, piece)
             missing += [track_id for track_id in piece if is_sent(records[track_id])]
         return tuple(missing)

@@ -11,16 +11,16 @@ import anyio
 from attrs import define, field
 
 from paystar_async.errors import StorageError
-from paystar_async.events import logger
 from paystar_async.listing import EntryKey, entry_key, pages
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts import reading
-from paystar_async.payouts.claims import Sight, adopt, put_off
-from paystar_async.payouts.decide import backoff
-from paystar_async.payouts.learning import learn
-from paystar_async.payouts.product import NoListError, Product, find_each
-from paystar_async.payouts.states import FINAL, State
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.channels import NoListError, Product, find_each
+from paystar_async.payouts.decisions import backoff
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.leases import Sight, adopt, put_off
+from paystar_async.payouts.ledger.observations import learn
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.models import FINAL, State
+from paystar_async.runtime.events import logger
 from paystar_async.storage.database import Parameters
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -124,7 +124,7 @@ class RecoveryCheck:
 
     async def _learn_failed(self, product: Product, track_ids: set[str]) -> None:
         """Take in what failed of what is still to be sent: another page may show an attempt that did not fail."""
-        records = await reading.transfers(self.tables, product.name, product.account, track_ids)
+        records = await queries.transfers(self.tables, product.name, product.account, track_ids)
         unsent = [one.track_id for one in records.values() if one.state in (State.PLANNED, State.PAUSED_FUNDS)]
         await self._find(product, unsent)
 
@@ -134,7 +134,7 @@ class RecoveryCheck:
         assumed: the bank lists the newest first.
         """
         names = _named(product, page)
-        records = await reading.transfers(self.tables, product.name, product.account, names)
+        records = await queries.transfers(self.tables, product.name, product.account, names)
         return any(one.state in FINAL and one.changed_at < moment for one in records.values())
 
 

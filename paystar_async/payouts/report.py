@@ -8,9 +8,8 @@ from typing import TextIO
 
 from attrs import frozen
 
-from paystar_async.payouts.records import ProductName, TransferRecord
-from paystar_async.payouts.states import FINAL, STUCK, State
-from paystar_async.values.mask import mask_account
+from paystar_async.payouts.models import FINAL, STUCK, ProductName, State, TransferRecord
+from paystar_async.values.masking import mask_account
 
 COLUMNS = ("number", "track_id", "amount", "deposit", "destination", "state", "ref_code", "reason")
 _FORMULA = tuple("=+-@\t\r")

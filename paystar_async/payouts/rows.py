@@ -14,11 +14,11 @@ from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.headings import IGNORED, column_name, plain, refusal
-from paystar_async.payouts.tabular import Table, is_blank, short
+from paystar_async.payouts.readers import Table, is_blank, short
 from paystar_async.payouts.workbook import Flaw, Row, column_letters, position
 from paystar_async.values.digits import fold, unspaced, without_marks
-from paystar_async.values.integer import MOST
-from paystar_async.values.mask import described
+from paystar_async.values.masking import described
+from paystar_async.values.numbers import MOST
 
 Kind = type[Transfer] | type[WalletTransfer]
 

@@ -12,11 +12,10 @@ from typing import Protocol
 
 from attrs import define, field
 
-from paystar_async.background import Background
-from paystar_async.clock import Clock
-from paystar_async.payouts.agenda import Agenda, Due
-from paystar_async.payouts.claims import Lane, Later
-from paystar_async.payouts.dispatch import LocalDispatcher
+from paystar_async.payouts.dispatcher import Agenda, Due, LocalDispatcher
+from paystar_async.payouts.ledger.leases import Lane, Later
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.tasks import Background
 
 
 class TurnJobs(Protocol):

@@ -12,7 +12,8 @@ from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.credentials import Realm
+from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST
 from paystar_async.sandbox.body_limit import BodyLimitMiddleware
 from paystar_async.sandbox.control import control_routes, exact_route

@@ -8,9 +8,9 @@ from enum import Enum
 
 from attrs import define, field, frozen
 
-from paystar_async.accounts import Application, Gateway, Wallet, signature
-from paystar_async.clock import Clock
-from paystar_async.endpoint import Endpoint, Realm, Safety
+from paystar_async.credentials import Application, Gateway, Realm, Wallet, signature
+from paystar_async.endpoint import Endpoint, Safety
+from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.clock import format_gregorian
 from paystar_async.sandbox.lenient import to_integer
 from paystar_async.sandbox.responses import INVALID_ACCESS, Refusal

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, cast
 
-from paystar_async.clock import Clock
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import answer_type, fields_of
 from paystar_async.models.gateway import CreatePayment, InquirePayment, VerifyPayment
@@ -14,6 +13,7 @@ from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
 from paystar_async.models.transfers import FindTransfers, GetBalance, GetStatement, Settle, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, GetWalletBalance, SettleWallet, WalletTransfer
+from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.authentication import INVALID_INPUT, Authenticator, KeyIssuer, RawFields, make_identity
 from paystar_async.sandbox.clock import format_gregorian
 from paystar_async.sandbox.ledger import (

@@ -4,7 +4,7 @@ from datetime import date, datetime
 
 import anyio
 
-from paystar_async.clock import SystemClock
+from paystar_async.runtime.clock import SystemClock
 from paystar_async.values.dates import TEHRAN
 
 _POLL_SECONDS = 0.02

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse, RedirectResponse
 from starlette.responses import Response as HttpResponse
 from starlette.routing import Route
 
-from paystar_async.accounts import Application, Gateway, Wallet
+from paystar_async.credentials import Application, Gateway, Wallet
 from paystar_async.describe.openapi import build_document
 from paystar_async.errors import PaystarError
 from paystar_async.sandbox.faults import KINDS, Fault

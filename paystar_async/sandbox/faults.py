@@ -7,7 +7,8 @@ from typing import Any, cast
 
 from attrs import define, field, frozen
 
-from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.credentials import Realm
+from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.authentication import key_refusal
 from paystar_async.sandbox.responses import Refusal, SandboxResponse, json_response

@@ -11,10 +11,10 @@ from typing import Generic, TypeVar
 
 from attrs import define, frozen
 
-from paystar_async.clock import Clock
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
+from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.clock import format_jalali, to_tehran
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings

@@ -8,7 +8,7 @@ from paystar_async.models.base import sent, several
 from paystar_async.models.gateway import CreatePayment
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.sandbox.payments import METHOD_GET
-from paystar_async.values.mask import described
+from paystar_async.values.masking import described
 from paystar_async.values.text import text
 
 METHOD_POST = 0

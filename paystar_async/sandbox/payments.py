@@ -9,13 +9,13 @@ from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from attrs import define, field
 
-from paystar_async.clock import Clock
 from paystar_async.models.gateway import CreatePayment, GatewayStatus
+from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.ledger import random_id
 from paystar_async.sandbox.responses import Refusal
 from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.test_data import Person
-from paystar_async.values.mask import mask_card
+from paystar_async.values.masking import mask_card
 
 TOKEN_USED, ABOVE_CEILING, UNKNOWN_REF_NUM, ALREADY_VERIFIED, PARAMETER_MISMATCH, NOT_VERIFIABLE = (
     -3,

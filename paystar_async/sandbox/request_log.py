@@ -15,8 +15,8 @@ from paystar_async.sandbox.authentication import RawFields
 from paystar_async.sandbox.faults import FaultPlan
 from paystar_async.sandbox.responses import SandboxResponse
 from paystar_async.table import TABLE
-from paystar_async.values.kind import Kind
-from paystar_async.values.mask import described, scrub
+from paystar_async.values.field_type import Kind
+from paystar_async.values.masking import described, scrub
 
 MAX_LOGGED_REQUESTS = 50
 MASK = "••••••••"

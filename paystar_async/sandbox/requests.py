@@ -7,7 +7,8 @@ from typing import Any, Never, cast
 
 from starlette.requests import Request as HttpRequest
 
-from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.credentials import Realm
+from paystar_async.endpoint import Endpoint
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import FieldInfo, fields_of
 from paystar_async.sandbox.authentication import INVALID_INPUT, INVALID_REQUEST, RawFields

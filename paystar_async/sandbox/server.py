@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from paystar_async.config import LOOPBACK
 from paystar_async.errors import ConfigurationError
 from paystar_async.sandbox.app import set_connection
 from paystar_async.sandbox.sandbox import Sandbox
-from paystar_async.settings import LOOPBACK
 
 try:
     import uvicorn

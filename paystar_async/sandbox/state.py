@@ -8,10 +8,10 @@ from itertools import count
 from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qs, urlsplit
 
-from paystar_async.accounts import Application, Gateway, Wallet
-from paystar_async.clock import Clock
+from paystar_async.credentials import Application, Gateway, Wallet
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import ConfigurationError
+from paystar_async.runtime.clock import Clock
 from paystar_async.sandbox.authentication import RawFields
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.clock import SandboxClock

@@ -10,9 +10,9 @@ import attrs
 from attrs import frozen
 
 from paystar_async.models.base import fields_of
+from paystar_async.values.bank_accounts import is_valid_card
 from paystar_async.values.banks import BANKS
-from paystar_async.values.card import is_valid_card
-from paystar_async.values.national_id import is_valid_national_id
+from paystar_async.values.identity import is_valid_national_id
 from paystar_async.values.secret import Secret
 
 _FIRST_NAMES = ("علی", "زهرا", "رضا", "مریم", "حسین", "نرگس", "امیر", "سارا")

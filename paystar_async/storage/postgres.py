@@ -13,13 +13,12 @@ import anyio
 import sniffio
 
 from paystar_async.errors import ConfigurationError, StorageError
-from paystar_async.loops import LoopLocal
+from paystar_async.runtime.tasks import LoopLocal
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
-from paystar_async.storage.migrate import migrate
+from paystar_async.storage.migrations import migrate
 from paystar_async.storage.narrow import is_narrow, narrowed, widened
 from paystar_async.storage.postgres_errors import check_connection, map_error
-from paystar_async.values.sealed import sealed
-from paystar_async.values.secret import Secret
+from paystar_async.values.secret import Secret, sealed
 
 if TYPE_CHECKING:
     import psycopg

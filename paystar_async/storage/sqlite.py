@@ -10,11 +10,10 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-from paystar_async.clock import Clock, SystemClock
+from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare, numbered_values
-from paystar_async.storage.file import rows
-from paystar_async.storage.migrate import migrate
-from paystar_async.storage.writer import Errand, Turn, Writer
+from paystar_async.storage.migrations import migrate
+from paystar_async.storage.sqlite_worker import Errand, Turn, Writer, rows
 
 T = TypeVar("T")
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpcore
 import httpx
 
-from paystar_async.loops import asyncio_loop
+from paystar_async.runtime.tasks import asyncio_loop
 from paystar_async.transport.engine import Engine, Headers
 from paystar_async.transport.httpx import HttpxEngine
 from paystar_async.transport.native.engine import NativeEngine

@@ -3,9 +3,8 @@
 from urllib.parse import urlsplit
 
 from paystar_async.errors import ConfigurationError
-from paystar_async.values.mask import mask_address
-from paystar_async.values.sealed import sealed
-from paystar_async.values.secret import Secret
+from paystar_async.values.masking import mask_address
+from paystar_async.values.secret import Secret, sealed
 
 
 @sealed

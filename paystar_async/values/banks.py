@@ -5,8 +5,8 @@ from typing import Annotated
 from attrs import frozen
 
 from paystar_async.values.digits import as_digits, compact
-from paystar_async.values.kind import Kind
-from paystar_async.values.mask import scrub
+from paystar_async.values.field_type import Kind
+from paystar_async.values.masking import scrub
 from paystar_async.values.text import shown_text
 
 

@@ -6,8 +6,8 @@ from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Protocol
 
 from paystar_async.values.digits import fold, without_marks
-from paystar_async.values.kind import Kind
-from paystar_async.values.mask import described
+from paystar_async.values.field_type import Kind
+from paystar_async.values.masking import described
 
 TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
 """Tehran's offset; Iran has kept no summer time since 2022, so no time zone data is needed."""

@@ -11,9 +11,9 @@ from typing import Annotated
 from urllib.parse import unquote_plus, urlsplit
 
 from paystar_async.values.digits import as_text, is_blank, unspaced, without_marks
-from paystar_async.values.integer import integer
-from paystar_async.values.kind import Kind, shown
-from paystar_async.values.mask import described
+from paystar_async.values.field_type import Kind, shown
+from paystar_async.values.masking import described
+from paystar_async.values.numbers import integer
 
 # Control characters, line separators, and halves of surrogate pairs, which no JSON in UTF-8 can carry.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")

@@ -16,7 +16,7 @@ from procrastinate.exceptions import ConnectorException
 from paystar_async import Paystar
 from paystar_async.contrib.procrastinate import ADVANCE, SWEEP, ProcrastinateDispatcher
 from paystar_async.errors import InvalidValue
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.models import Policy
 from paystar_async.sandbox import Sandbox
 from tests.support import transfer
 

@@ -8,7 +8,7 @@ from paystar_async.endpoint import Endpoint
 from paystar_async.models.base import Call, FieldInfo, fields_of, sent
 from paystar_async.models.identity import Match, MatchMobile
 from paystar_async.table import BY_ID
-from paystar_async.values.mobile import Mobile
+from paystar_async.values.identity import Mobile
 
 
 @sent

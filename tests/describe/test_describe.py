@@ -8,8 +8,8 @@ from paystar_async.models.base import Call, answered, sent, several
 from paystar_async.models.identity import Match
 from paystar_async.table import TABLE
 from paystar_async.values.dates import Day, JalaliDay
-from paystar_async.values.kind import Kind
-from paystar_async.values.mobile import Mobile
+from paystar_async.values.field_type import Kind
+from paystar_async.values.identity import Mobile
 from tests.describe.endpoints import AddedRequest, UndocumentedItem, UndocumentedRequest, make_endpoint
 
 

@@ -5,14 +5,14 @@ from typing import Any
 import pytest
 from openapi_spec_validator import validate
 
+from paystar_async._version import VERSION
+from paystar_async.credentials import BASE_URL
 from paystar_async.describe import endpoints_by_service, path_variants
 from paystar_async.describe.openapi import build_document, render_document
 from paystar_async.endpoint import Endpoint
 from paystar_async.errors import BY_STATUS
 from paystar_async.models.base import fields_of
-from paystar_async.settings import BASE_URL
 from paystar_async.table import TABLE
-from paystar_async.version import VERSION
 from tests.describe.endpoints import AddedRequest, make_table
 
 DOCUMENT = build_document()

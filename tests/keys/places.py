@@ -9,13 +9,12 @@ from typing import Protocol, cast
 
 import pytest
 
-from paystar_async.clock import ManualClock
-from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.database import DatabaseKeyStore
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId
 from paystar_async.keys.redis import RedisKeyStore
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.store import KeyId, KeyStore
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.storage.encryption import Crypto
 from tests.servers import PostgresServer, RedisServer
 
 OLD_KEY, NEW_KEY = Crypto.new_key(), Crypto.new_key()

@@ -6,12 +6,11 @@ import sys
 
 from attrs import evolve
 
-from paystar_async.clock import SystemClock
 from paystar_async.errors import NotSent, StorageUnavailable
 from paystar_async.keys import lease
-from paystar_async.keys.choose import key_store
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.factory import key_store
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
+from paystar_async.runtime.clock import SystemClock
 from paystar_async.values.secret import Secret
 
 KEY = KeyId("application", "race")

@@ -9,11 +9,11 @@ import pytest_asyncio
 from attrs import evolve
 
 from paystar_async import Secret
-from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageError, StorageUnavailable
 from paystar_async.keys.cache import RecordCache
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.clock import ManualClock
 from tests.keys.places import PLACES, File, Memory, Place, Redis, Server, make_place
 
 KEY = KeyId("application", "app-1")

@@ -4,11 +4,11 @@ import pytest
 from attrs import evolve
 
 from paystar_async import Secret
-from paystar_async.clock import ManualClock
 from paystar_async.keys.history import MAX_PAIRS, KeyHistory, merge
 from paystar_async.keys.lease import Lease
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.clock import ManualClock
 
 SEED = KeyRecord(version=1, token=Secret("key-0"), refresh_token=Secret("refresh-0"))
 

@@ -7,7 +7,7 @@ from paystar_async.errors import NotSent, StorageError
 from paystar_async.keys import lease
 from paystar_async.keys.lease import LEASE_SECONDS, Lease
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyId, KeyRecord
 from tests.support import RunningClock
 
 KEY = KeyId("application", "app-1")

@@ -4,7 +4,7 @@ from threading import Barrier, Thread
 
 from paystar_async import Secret
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyId, KeyRecord
 
 KEY = KeyId("application", "app-1")
 

@@ -20,7 +20,6 @@ from attrs import evolve
 from redis._parsers.base import BaseParser
 from redis.asyncio import Redis
 
-from paystar_async.clock import ManualClock, SystemClock
 from paystar_async.errors import (
     ConfigurationError,
     ForeignRecord,
@@ -30,13 +29,13 @@ from paystar_async.errors import (
     StorageUnavailable,
     WrongStorageKey,
 )
-from paystar_async.keys.choose import key_store
-from paystar_async.keys.crypto import Crypto
 from paystar_async.keys.database import DatabaseKeyStore
+from paystar_async.keys.factory import key_store
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
 from paystar_async.keys.redis import RedisKeyStore
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
+from paystar_async.runtime.clock import ManualClock, SystemClock
+from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
 from tests.keys import racer as racer_process
 from tests.keys.places import NEW_KEY, OLD_KEY, SHARED_PLACES, File, SharedPlace, make_place

@@ -11,9 +11,8 @@ import pytest
 import pytest_asyncio
 from attrs import evolve
 
-from paystar_async.keys.crypto import Crypto
-from paystar_async.keys.record import KeyId, KeyRecord
-from paystar_async.keys.store import KeyStore
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
+from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
 from tests.keys.places import NEW_KEY, PLACES, Place, make_place
 

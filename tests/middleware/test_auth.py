@@ -22,9 +22,9 @@ from paystar_async.errors import (
     Unauthenticated,
 )
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.models.transfers import Balance
-from paystar_async.transport.wire import INVALID_ACCESS
+from paystar_async.transport.decoder import INVALID_ACCESS
 from tests.support import (
     EVERYTHING,
     Engine,
@@ -329,7 +329,7 @@ def _always(reply: Reply) -> Callable[[], Any]:
 async def test_a_renewal_that_hangs_does_not_take_the_calls_down_with_it_while_the_old_key_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("paystar_async.keys.keeper.PATIENCE", 0.0)
+    monkeypatch.setattr("paystar_async.keys.refresher.PATIENCE", 0.0)
     at, go = Setting(), asyncio.Event()
     await at.aged(hours=23.6)
     at.server.before = _until(go)

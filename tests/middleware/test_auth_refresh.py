@@ -9,9 +9,9 @@ import pytest
 from paystar_async import Paystar, WalletTransfer
 from paystar_async.errors import BadAnswer, NotSent, PaystarError
 from paystar_async.keys import lease
-from paystar_async.keys.keeper import FAILURE_COOLDOWN_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys.refresher import FAILURE_COOLDOWN_SECONDS
+from paystar_async.keys.store import KeyId, KeyRecord
 from tests.keys.places import Emptied
 from tests.support import (
     REFRESHES,

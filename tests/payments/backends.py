@@ -7,10 +7,10 @@ from typing import Protocol
 
 import pytest
 
-from paystar_async.clock import ManualClock
 from paystar_async.payments.order_store import OrderStore
-from paystar_async.storage.choose import database
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import Database
+from paystar_async.storage.factory import database
 from paystar_async.values.secret import Secret
 from tests.servers import PostgresServer
 

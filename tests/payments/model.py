@@ -12,8 +12,6 @@ from typing import Any, Literal
 
 from attrs import define, evolve, field
 
-from paystar_async.background import Background
-from paystar_async.clock import ManualClock
 from paystar_async.errors import (
     AlreadyVerified,
     ForeignRecord,
@@ -29,6 +27,8 @@ from paystar_async.models.gateway import Created, GatewayStatus, GatewayTransact
 from paystar_async.payments import Payment
 from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.service import Payments
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.runtime.tasks import Background
 
 AMOUNT = 50_000
 VERIFY_WINDOW_SECONDS = 600.0

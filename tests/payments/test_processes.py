@@ -7,9 +7,9 @@ import sys
 from pathlib import Path
 
 from paystar_async import Gateway, Paystar
-from paystar_async.clock import ManualClock
 from paystar_async.payments import Payment
 from paystar_async.payments.models import OrderStatus
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 from paystar_async.storage.sqlite import SqliteDatabase

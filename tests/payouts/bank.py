@@ -5,18 +5,18 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
-from paystar_async.background import Background
-from paystar_async.clock import ManualClock
 from paystar_async.endpoint import Response
-from paystar_async.events import Event
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
-from paystar_async.payouts import reading
-from paystar_async.payouts.advance import Advancer
+from paystar_async.payouts.channels import Bank, Product, WalletPayouts
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.product import Bank, Product, WalletPayouts
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.worker import Advancer
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.runtime.events import Event
+from paystar_async.runtime.tasks import Background
 
 DEPOSIT = "0111234567890"
 IBAN = "IR110170000000123456789001"
@@ -167,12 +167,12 @@ class Desk:
         )
 
     async def state(self, track_id: str) -> str:
-        record = await reading.find_transfer(self.ledger, self.product.name, self.product.account, track_id)
+        record = await queries.find_transfer(self.ledger, self.product.name, self.product.account, track_id)
         assert record is not None
         return record.state.value
 
     async def states(self, batch_id: str = "b") -> list[str]:
-        return [record.state.value for _, record in await reading.page(self.ledger, batch_id)]
+        return [record.state.value for _, record in await queries.page(self.ledger, batch_id)]
 
     async def comes_to(self, *states: str, batch_id: str = "b") -> None:
         """Come back when the transfers are in these states, by the work of others."""
@@ -183,8 +183,8 @@ class Desk:
         raise AssertionError(f"it stays {await self.states(batch_id)}")
 
     async def causes(self, track_id: str) -> list[str]:
-        found = await reading.events(self.ledger, self.product.name, self.product.account, track_id)
+        found = await queries.events(self.ledger, self.product.name, self.product.account, track_id)
         return [one.cause for one in found]
 
     async def chunks(self, batch_id: str = "b") -> list[str]:
-        return list(await reading.chunk_ids(self.ledger, batch_id))
+        return list(await queries.chunk_ids(self.ledger, batch_id))

@@ -8,10 +8,10 @@ from typing import Any, Protocol
 import psycopg
 import pytest
 
-from paystar_async.clock import ManualClock
-from paystar_async.keys.crypto import Crypto
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import Database
+from paystar_async.storage.encryption import Crypto
 from paystar_async.storage.postgres import PostgresDatabase
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.servers import PostgresServer

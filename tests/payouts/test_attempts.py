@@ -6,11 +6,10 @@ import pytest
 
 from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts import learning, moves
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.product import WalletPayouts
-from paystar_async.payouts.records import Policy
-from paystar_async.payouts.states import State
+from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.payouts.ledger import observations, updates
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.models import Policy, State
 from tests.payouts.bank import Desk, answering, each, execute, raising, transfer, transfers, wallet_transfer
 from tests.payouts.places import Place
 
@@ -27,7 +26,7 @@ async def sent_again(desk: Desk) -> str:
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
     [chunk] = await desk.chunks()
     await desk.advancer.advance(chunk)
-    await learning.resolve(desk.ledger, "bank", "app-1", ID, "resend")
+    await observations.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     [_, again] = await desk.chunks()
     return again
 
@@ -57,7 +56,7 @@ async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_kno
     place.passes(2)
     await desk.advancer.advance(again)
     assert await desk.states() == ["unknown"]
-    await learning.learn(desk.ledger, desk.product, [found("failed", "first")])
+    await observations.learn(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["unknown"]
     desk.teller.execute(transfers(1))  # the second is carried out late
     place.passes(2)
@@ -120,7 +119,7 @@ async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) 
     desk.teller.finds.append(lambda _: [stored])
     place.passes(2)
     await desk.advancer.advance(chunk)
-    await learning.resolve(desk.ledger, "wallet", "w", "w-00000", "resend")
+    await observations.resolve(desk.ledger, "wallet", "w", "w-00000", "resend")
     [_, again] = await desk.chunks()
     desk.teller.script.append(lambda teller, given: None)  # taken, and not listed yet
     await desk.advancer.advance(again)
@@ -147,9 +146,9 @@ async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(place: P
         desk.teller.script.append(answering(found(first, "first")))
         await desk.advancer.advance(chunk)
     said = found("success", "second")
-    await learning.learn(desk.ledger, desk.product, [said])
+    await observations.learn(desk.ledger, desk.product, [said])
     assert await desk.states() == ["needs_review"]
-    await learning.resolve(desk.ledger, "bank", "app-1", ID, "resend")
+    await observations.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     desk.teller.script.append(raising(InvalidInput("used before")))
     for one in await desk.chunks():
         await desk.advancer.advance(one)
@@ -161,17 +160,17 @@ async def test_what_a_person_says_arrived_is_not_reversed_by_an_attempt_that_fai
     desk.teller.script.append(answering(found("success", "third"), found("success", "second")))
     await desk.advancer.advance((await desk.chunks())[0])
     assert await desk.states() == ["needs_review"]
-    await learning.resolve(desk.ledger, "bank", "app-1", ID, "success")
-    await learning.learn(desk.ledger, desk.product, [found("failed", "first")])
+    await observations.resolve(desk.ledger, "bank", "app-1", ID, "success")
+    await observations.learn(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["success"]
 
 
 async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first_name(place: Place, desk: Desk) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     await failed_for_good(desk, place, (await desk.chunks())[0])
-    await learning.learn(desk.ledger, desk.product, [found("success", "second")])
+    await observations.learn(desk.ledger, desk.product, [found("success", "second")])
     assert await desk.states() == ["needs_review"]
-    await learning.learn(desk.ledger, desk.product, [found("failed", "first")])
+    await observations.learn(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["needs_review"]
 
 
@@ -180,9 +179,11 @@ async def test_of_what_is_masked_all_that_is_listed_is_read(place: Place, desk: 
     desk.teller.script.append(answering(found("success")))
     await desk.advancer.advance((await desk.chunks())[0])
     both = [found("failed", "second"), found("success", "first")]
-    assert await learning.learn(desk.ledger, desk.product, both) == []
+    assert await observations.learn(desk.ledger, desk.product, both) == []
     assert await desk.states() == ["success"]
-    [record] = await learning.learn(desk.ledger, desk.product, [found("failed", message="IR110170000000123456789001")])
+    [record] = await observations.learn(
+        desk.ledger, desk.product, [found("failed", message="IR110170000000123456789001")]
+    )
     assert record.state is State.REVERSED
     assert "123456789001" not in record.reason
 
@@ -191,12 +192,12 @@ async def test_a_masked_one_cannot_be_sent_again(place: Place, desk: Desk) -> No
     """Its card number is not on record any more: nothing would ever leave."""
     await insert_batch(desk.ledger, desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
     await failed_for_good(desk, place, (await desk.chunks())[0])
-    await learning.learn(desk.ledger, desk.product, [found("success", "second")])
+    await observations.learn(desk.ledger, desk.product, [found("success", "second")])
     assert await desk.states() == ["needs_review"]
     with pytest.raises(InvalidValue, match="card number"):
-        await learning.resolve(desk.ledger, "bank", "app-1", ID, "resend")
+        await observations.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     assert await desk.states() == ["needs_review"]
-    assert (await learning.resolve(desk.ledger, "bank", "app-1", ID, "failed")).state is State.FAILED
+    assert (await observations.resolve(desk.ledger, "bank", "app-1", ID, "failed")).state is State.FAILED
 
 
 async def test_two_entries_with_a_reference_each_are_two_payments(place: Place, desk: Desk) -> None:
@@ -212,15 +213,15 @@ async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
     await desk.advancer.advance((await desk.chunks())[0])
-    moving = moves.move_rows
+    moving = updates.move_rows
 
     async def overtaken(*given: Any, **more: Any) -> set[str]:
         await moving(*given, **more)
         return await moving(*given, **more)
 
-    monkeypatch.setattr(learning, "move_rows", overtaken)
+    monkeypatch.setattr(observations, "move_rows", overtaken)
     with pytest.raises(InvalidValue, match="meanwhile"):
-        await learning.resolve(desk.ledger, "bank", "app-1", ID, "failed")
+        await observations.resolve(desk.ledger, "bank", "app-1", ID, "failed")
 
 
 async def test_a_refusal_of_its_track_id_says_that_the_bank_may_have_it(place: Place, desk: Desk) -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageError, StorageUnavailable
-from paystar_async.payouts import reading
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.records import Policy
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.models import Policy
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, Teller, each, transfers
 from tests.payouts.faulty import FaultyDatabase, Kind, failing, no_fault
@@ -68,7 +68,7 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
         await settled(desk)
         assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await desk.states() == ["success"] * 3, step
-        kinds |= {state.cause for state in await reading.events(desk.ledger, "bank", "app-1", "t-00000")}
+        kinds |= {state.cause for state in await queries.events(desk.ledger, "bank", "app-1", "t-00000")}
         await database.aclose()
         if sent < step:
             break
@@ -265,7 +265,7 @@ async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = Desk(Tables(database, clock=clock), clock)
-    await reading.batches(desk.ledger)
+    await queries.batches(desk.ledger)
     failed: list[int] = []
 
     def lost(step: int, kind: Kind) -> None:
@@ -279,9 +279,9 @@ async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path
         database.before = lost
     record = await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
     assert failed
-    assert record == await reading.find_batch(desk.ledger, "b")
+    assert record == await queries.find_batch(desk.ledger, "b")
     assert await desk.states() == ["planned"] * 5
-    assert [one.cause for one in await reading.events(desk.ledger, "bank", "app-1", "t-00000")] == ["submit"]
+    assert [one.cause for one in await queries.events(desk.ledger, "bank", "app-1", "t-00000")] == ["submit"]
     await database.aclose()
 
 
@@ -289,7 +289,7 @@ async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = Desk(Tables(database, clock=clock), clock)
-    await reading.batches(desk.ledger)
+    await queries.batches(desk.ledger)
 
     def down(step: int, kind: Kind) -> None:
         if kind == "commit":
@@ -299,5 +299,5 @@ async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(
     with pytest.raises(StorageUnavailable):
         await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
     database.before = no_fault
-    assert await reading.batches(desk.ledger) == []
+    assert await queries.batches(desk.ledger) == []
     await database.aclose()

@@ -7,7 +7,7 @@ import pytest
 
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.headings import column_name
-from paystar_async.payouts.plan import plan
+from paystar_async.payouts.validation import plan
 from tests.payouts.files import NAMES, row, table, write_csv
 
 PERSIAN = ("مبلغ", "حساب مبدا", "شماره شبا", "نام", "نام خانوادگی", "شناسه پیگیری", "شناسه واریز")

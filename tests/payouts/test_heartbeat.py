@@ -6,10 +6,10 @@ import pytest
 
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts import heartbeat
-from paystar_async.payouts.claims import SLOT_SECONDS
 from paystar_async.payouts.heartbeat import BEAT_SECONDS
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.leases import SLOT_SECONDS
+from paystar_async.payouts.models import Policy
 from tests.payouts.bank import Desk, each, transfers
 from tests.payouts.places import Place
 

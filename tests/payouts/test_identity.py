@@ -6,14 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageError, StorageUnavailable
-from paystar_async.payouts import advance, reading
-from paystar_async.payouts.agenda import Agenda
-from paystar_async.payouts.claims import peek
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.records import Policy
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts import worker
+from paystar_async.payouts.dispatcher import Agenda
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.leases import peek
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.models import Policy
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, each, transfers
@@ -44,7 +45,7 @@ async def refuses(desk: Desk, chunk: str, match: str) -> None:
         with pytest.raises(StorageError, match=match):
             await desk.advancer.advance(chunk)
         with pytest.raises(StorageError, match=match):
-            await reading.batches(desk.ledger)
+            await queries.batches(desk.ledger)
         with pytest.raises(StorageError, match=match):
             await insert_batch(desk.ledger, desk.product, "other", each(transfers(1, amount=1)))
     assert len(desk.teller.calls) == sent
@@ -177,8 +178,8 @@ async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: p
 
     monkeypatch.setattr(database, "fetch", interrupted)
     with pytest.raises(StorageError, match="has ended"):
-        await reading.batches(desk.ledger)
-    await reading.batches(desk.ledger)
+        await queries.batches(desk.ledger)
+    await queries.batches(desk.ledger)
     assert desk.ledger.identity.origin
 
 
@@ -195,5 +196,5 @@ async def test_claim_vanished_row_is_refused(
         place.sql(f"DELETE FROM {gone}")
         return seen
 
-    monkeypatch.setattr(advance, "peek", set_back)
+    monkeypatch.setattr(worker, "peek", set_back)
     await refuses(desk, chunk, "older than it was before")

@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from paystar_async.clock import ManualClock
 from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.payouts import reading
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.schema import PART, SCHEMA
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.schema import PART, SCHEMA
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, Teller, each, transfers
 
 FULL = """
 import asyncio, os, resource, sys
-from paystar_async.clock import ManualClock
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
-from paystar_async.payouts import reading
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.session import Tables
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import Desk, each, transfers
 
@@ -41,7 +41,7 @@ async def main():
             await what
         except StorageUnavailable as error:
             print("full" in error.hint)
-    print(desk.teller.calls, await desk.states(), await reading.find_batch(desk.ledger, "c"))
+    print(desk.teller.calls, await desk.states(), await queries.find_batch(desk.ledger, "c"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(await desk.advancer.advance(chunk), desk.teller.calls, await desk.states())
     await database.aclose()
@@ -127,7 +127,7 @@ def test_event_loops_may_come_one_after_the_other(tmp_path: Path) -> None:
     async def plan(name: str) -> list[str]:
         desk = Desk(ledger, ManualClock())
         await insert_batch(ledger, desk.product, name, each(transfers(3)))
-        return [batch.batch_id for batch in await reading.batches(ledger)]
+        return [batch.batch_id for batch in await queries.batches(ledger)]
 
     assert asyncio.run(plan("a")) == ["a"]
     assert sorted(asyncio.run(plan("b"))) == ["a", "b"]

@@ -13,19 +13,19 @@ from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
-from paystar_async.payouts import learning, product, reconcile
+from paystar_async.payouts import channels, reconcile
+from paystar_async.payouts.channels import FINDS_AT_ONCE, Bank, WalletPayouts
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.product import FINDS_AT_ONCE, Bank, WalletPayouts
+from paystar_async.payouts.ledger import observations
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.models import Policy, State
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
-from paystar_async.payouts.records import Policy
-from paystar_async.payouts.states import State
 from paystar_async.sandbox import Sandbox
 from tests.payouts.bank import Desk, Teller, answering, each, raising, wallet_transfer
 from tests.payouts.bank import transfer as numbered
 from tests.payouts.bank import transfers as paid
 from tests.payouts.places import Place
-from tests.payouts.test_payouts import Client, client, sandbox, transfer, transfers
+from tests.payouts.test_service import Client, client, sandbox, transfer, transfers
 
 __all__ = ["client", "sandbox"]
 
@@ -61,7 +61,7 @@ async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbo
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """A list that takes many questions."""
-    monkeypatch.setattr(product, "PAGE_SIZE", 3)
+    monkeypatch.setattr(channels, "PAGE_SIZE", 3)
 
 
 Listed = Callable[[Sequence[Settlement]], Sequence[Settlement]]
@@ -140,7 +140,7 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     """On a page of its own, where nothing beside it says otherwise."""
-    monkeypatch.setattr(product, "PAGE_SIZE", 1)
+    monkeypatch.setattr(channels, "PAGE_SIZE", 1)
     sandbox.settings.settle_seconds = 3600.0 if waits else 0.0
     failed = Settlement(hashid="of-before", track_id="t-0", status=TransferStatus.FAILED)
     told = Bank.list
@@ -237,7 +237,7 @@ def book() -> Book:
 @pytest.fixture
 def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> Desk:
     """A desk at a bank whose list takes many requests."""
-    monkeypatch.setattr(product, "PAGE_SIZE", 3)
+    monkeypatch.setattr(channels, "PAGE_SIZE", 3)
     return Desk(place.ledger(), place.clock, book)
 
 
@@ -540,7 +540,7 @@ class TestLookUps:
         desk.teller.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
         await pay(desk, "b", paid(1))
         assert await desk.states() == ["needs_review"]
-        book.on_look_up = lambda: learning.resolve(desk.ledger, "bank", "app-1", "t-00000", "failed")
+        book.on_look_up = lambda: observations.resolve(desk.ledger, "bank", "app-1", "t-00000", "failed")
         assert (await compared(desk)).missing == ()
 
     async def test_reconcile_under_other_hashid_alone(self, desk: Desk, book: Book) -> None:
@@ -576,7 +576,7 @@ class TestStatus:
 
         async def decided() -> None:
             place.passes(1)
-            await learning.learn(desk.ledger, desk.product, [listed("success", book.entries[0].hashid)])
+            await observations.learn(desk.ledger, desk.product, [listed("success", book.entries[0].hashid)])
 
         place.passes(1)
         book.on_find = decided

@@ -7,10 +7,10 @@ import pytest
 from paystar_async.errors import BadAnswer, Unanswered
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
-from paystar_async.payouts import reading
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.product import WalletPayouts
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.models import Policy
 from tests.payouts.bank import Desk, Teller, each, raising, transfers, wallet_transfer
 from tests.payouts.places import Place
 
@@ -199,9 +199,9 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
     await planned(desk, 1)
     await work_off(desk)
     place.sql("UPDATE paystar_payout_settings SET held = 'elsewhere ' WHERE name = 'origin'")
-    await reading.batches(restarted(desk, place).ledger)
+    await queries.batches(restarted(desk, place).ledger)
     other = restarted(desk, place)  # it was noted by the first one
-    await reading.batches(other.ledger)
+    await queries.batches(other.ledger)
     other.ledger.identity.restored_at -= days * 86_400.0
     await insert_batch(other.ledger, other.product, "next", each(transfers(2)[1:]))
     await work_off(other)

@@ -10,10 +10,10 @@ from paystar_async.errors import ApplicationInactive, IpNotAllowed, PaystarError
 from paystar_async.errors import InsufficientBalance as NoMoney
 from paystar_async.errors import InvalidInput as Invalid
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts import gates, learning, reading
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.ledger import observations, queries, updates
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.models import Policy
 from tests.payouts.bank import Act, Desk, Teller, answering, each, execute, raising, transfers
 from tests.payouts.places import Place
 
@@ -70,9 +70,9 @@ async def test_refused_call_of_several_is_unknown_until_looked_up(place: Place, 
     assert await desk.states() == ["unknown"] * 4
     await work_off(desk, place, SPACING - 1)
     assert desk.teller.asked == []  # the bank's list may lag behind its refusal
-    assert await gates.resume(desk.ledger, "bank", "app-1") == 0
+    assert await updates.resume(desk.ledger, "bank", "app-1") == 0
     await work_off(desk, place, 500)
-    await gates.resume(desk.ledger, "bank", "app-1")
+    await updates.resume(desk.ledger, "bank", "app-1")
     await work_off(desk, place, 500)
     assert await desk.states() == ["success"] * 4
     assert set(desk.teller.executed.values()) == {1}
@@ -83,12 +83,12 @@ async def test_no_money_pauses_only_what_bank_does_not_have(place: Place, desk: 
     """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
     await refused(desk, partly(NoMoney(9, "no money"), 1))
     if resume_first:
-        assert await gates.resume(desk.ledger, "bank", "app-1") == 0
+        assert await updates.resume(desk.ledger, "bank", "app-1") == 0
         await work_off(desk, place, 60)
     else:
         await work_off(desk, place, 60)
         assert await desk.states() == ["success"] + ["paused_funds"] * 3
-        assert await gates.resume(desk.ledger, "bank", "app-1") == 3
+        assert await updates.resume(desk.ledger, "bank", "app-1") == 3
         await work_off(desk, place, 60)
     assert await desk.states() == ["success"] * 4
     assert desk.teller.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
@@ -101,7 +101,7 @@ async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Plac
     await work_off(desk, place, 60)
     assert await desk.states() == ["pending"] + ["paused_funds"] * 3
     desk.teller.status = TransferStatus.SUCCESS
-    assert await gates.resume(desk.ledger, "bank", "app-1") == 3
+    assert await updates.resume(desk.ledger, "bank", "app-1") == 3
     await work_off(desk, place, 1)
     assert await desk.states() == ["pending"] + ["success"] * 3
 
@@ -128,7 +128,7 @@ async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Desk
     assert sorted(await desk.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
     await work_off(desk, place, 60)
     assert await desk.states() == ["paused_funds"] * 4
-    assert await gates.resume(desk.ledger, "bank", "app-1") == 4
+    assert await updates.resume(desk.ledger, "bank", "app-1") == 4
     await work_off(desk, place, 1)
     assert set(desk.teller.executed.values()) == {1}
 
@@ -187,7 +187,7 @@ async def test_failed_in_response_is_looked_up_before_it_is_final(
     desk.teller.finds.append(lambda _: entries)
     await work_off(desk, place, 1.5)
     assert await desk.states() == [ends]
-    record = await reading.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.reason == ("duplicate track_id" if ends == "failed" else "")
 
@@ -272,5 +272,5 @@ async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, d
     await refused(desk, answering(nameless), count=1)
     desk.teller.finds.append(lambda _: [entry("t-00000", "success")])
     await work_off(desk, place, 1.5)
-    await learning.learn(desk.ledger, desk.product, [nameless])
+    await observations.learn(desk.ledger, desk.product, [nameless])
     assert await desk.states() == ["success"]

@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from paystar_async.background import Background
-from paystar_async.payouts.agenda import Due
-from paystar_async.payouts.claims import Lane, Later, next_turn
-from paystar_async.payouts.dispatch import LocalDispatcher
+from paystar_async.payouts.dispatcher import Due, LocalDispatcher
+from paystar_async.payouts.ledger.leases import Lane, Later, next_turn
 from paystar_async.payouts.turns import TurnRunner
+from paystar_async.runtime.tasks import Background
 from tests.support import RunningClock
 
 LANE = Lane("bank", "app-1", "0100000000001")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.number_formats import format_reason
-from paystar_async.payouts.plan import plan, sound
+from paystar_async.payouts.validation import plan, sound
 from tests.payouts.files import NAMES, row, table, write_csv, write_xlsx
 
 NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"

@@ -7,9 +7,9 @@ from urllib.parse import urlencode
 
 import httpx
 
-from paystar_async.accounts import Accounts, signature
-from paystar_async.clock import ManualClock
+from paystar_async.credentials import Accounts, signature
 from paystar_async.models.base import fields_of
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret

@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from paystar_async.accounts import signature
-from paystar_async.endpoint import Endpoint, Realm
+from paystar_async.credentials import Realm, signature
+from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.responses import INVALID_ACCESS
 from paystar_async.table import RENEWALS, TABLE
 from paystar_async.values.dates import parse_tehran

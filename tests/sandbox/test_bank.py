@@ -2,7 +2,7 @@
 
 import pytest
 
-from paystar_async.values.iban import is_valid_iban
+from paystar_async.values.bank_accounts import is_valid_iban
 from tests.sandbox.raw_client import RawClient
 
 

@@ -6,7 +6,7 @@ import shlex
 import attrs
 import pytest
 
-from paystar_async.accounts import Application, Gateway, Wallet
+from paystar_async.credentials import Application, Gateway, Wallet
 from paystar_async.sandbox import FaultKind, Settings
 from paystar_async.sandbox.control import CONTROLS
 from paystar_async.sandbox.faults import Fault

@@ -8,8 +8,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from paystar_async.clock import ManualClock
 from paystar_async.errors import NotSent, Unanswered
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import FaultKind, Sandbox
 from paystar_async.transport.engine import Engine
 

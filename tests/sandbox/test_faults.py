@@ -5,9 +5,9 @@ from typing import Any
 import httpx
 import pytest
 
-from paystar_async.clock import ManualClock
-from paystar_async.endpoint import Realm
+from paystar_async.credentials import Realm
 from paystar_async.errors import ConfigurationError
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import FaultKind, Sandbox
 from paystar_async.sandbox.faults import KINDS, MAX_FAULTS
 from paystar_async.sandbox.responses import INVALID_ACCESS

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from paystar_async.accounts import Accounts, signature
-from paystar_async.clock import ManualClock
+from paystar_async.credentials import Accounts, signature
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_ID
 from tests.sandbox.raw_client import reveal

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from paystar_async.clock import SystemClock
 from paystar_async.errors import ConfigurationError
+from paystar_async.runtime.clock import SystemClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.settings import MAX_SECONDS
 from tests.sandbox.raw_client import RawClient

@@ -7,19 +7,19 @@ import pytest
 from attrs import field
 from starlette.applications import Starlette
 
-from paystar_async.clock import ManualClock
-from paystar_async.endpoint import Endpoint, Realm, Safety
+from paystar_async.credentials import Realm
+from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.models.base import Call, answer_type, answered, no_extra, sent
+from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.app import table_routes
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.test_data import sample_value
 from paystar_async.table import TABLE
-from paystar_async.transport.structure import structure
+from paystar_async.transport.structuring import structure
+from paystar_async.values.bank_accounts import bank_of_iban, is_valid_card, is_valid_iban
 from paystar_async.values.banks import bank_by_card
-from paystar_async.values.card import is_valid_card
-from paystar_async.values.iban import bank_of_iban, is_valid_iban
-from paystar_async.values.national_id import is_valid_national_id
+from paystar_async.values.identity import is_valid_national_id
 from paystar_async.values.text import Hashid
 
 

@@ -18,12 +18,12 @@ from attrs import define, field
 from paystar_async import Application, Event, Paystar, Transfer
 from paystar_async.errors import PaystarError, StorageError, StorageUnavailable
 from paystar_async.keys.cache import RecordCache
-from paystar_async.payouts import decide
-from paystar_async.payouts.advance import Advancer
-from paystar_async.payouts.claims import Claim, Later, Sight
+from paystar_async.payouts import decisions
+from paystar_async.payouts.channels import Product
 from paystar_async.payouts.classify import Known
-from paystar_async.payouts.product import Product
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.ledger.leases import Claim, Later, Sight
+from paystar_async.payouts.models import Policy
+from paystar_async.payouts.worker import Advancer
 from paystar_async.storage.postgres import PostgresTransaction
 from tests.soak.play import say
 
@@ -105,7 +105,7 @@ def install_hold_points() -> None:
 
 def shorten_leases() -> None:
     """Let a lease end after seconds."""
-    decide.MOST_ATTEMPTS = 100
+    decisions.MOST_ATTEMPTS = 100
     defaults = Advancer.__init__.__kwdefaults__
     assert defaults is not None
     defaults |= HURRIED

@@ -16,7 +16,7 @@ from typing import Any
 
 from attrs import asdict
 
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.models import Policy
 from tests.soak.fleet import WorkerFleet
 from tests.soak.host_stage import WORKERS, Result, Stage, running_bank, wait_until
 from tests.soak.host_worker import Moment

@@ -14,11 +14,11 @@ from attrs import define, field
 from redis import Redis
 
 from paystar_async import Application, Event, Paystar
-from paystar_async.clock import SystemClock
 from paystar_async.errors import PaystarError
-from paystar_async.keys import keeper, lease
-from paystar_async.keys.choose import key_store
-from paystar_async.keys.record import KeyId, KeyRecord
+from paystar_async.keys import lease, refresher
+from paystar_async.keys.factory import key_store
+from paystar_async.keys.store import KeyId, KeyRecord
+from paystar_async.runtime.clock import SystemClock
 from tests.servers import running_postgres, running_redis
 from tests.soak.play import Play, program, read, sandbox, tell
 
@@ -106,12 +106,12 @@ def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, sett
 @contextmanager
 def short_leases(lease_seconds: float, settle: float) -> Generator[None]:
     """Owners count as dead sooner: seconds are right for a service, and too long for a test."""
-    held = lease.LEASE_SECONDS, keeper.SETTLE
-    lease.LEASE_SECONDS, keeper.SETTLE = lease_seconds, settle
+    held = lease.LEASE_SECONDS, refresher.SETTLE
+    lease.LEASE_SECONDS, refresher.SETTLE = lease_seconds, settle
     try:
         yield
     finally:
-        lease.LEASE_SECONDS, keeper.SETTLE = held
+        lease.LEASE_SECONDS, refresher.SETTLE = held
 
 
 async def _one_kill(play: Play, keys: str, told: Kills) -> None:
@@ -162,7 +162,7 @@ async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
 
 def takeover(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
     """Kill -9 the owner of a refresh while the server works on it; return the seconds of another client's next call."""
-    with sandbox() as play, short_leases(lease_seconds, keeper.SETTLE):
+    with sandbox() as play, short_leases(lease_seconds, refresher.SETTLE):
         settings = _settings(play, keys)
         play.post("clock", advance=DAY)
         play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, times=1)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from paystar_async.errors import PaystarError
-from paystar_async.payouts import product
+from paystar_async.payouts import channels
 from tests.soak import payer
 from tests.soak.play import say
 
@@ -21,19 +21,19 @@ PATIENCE = 3.0
 
 def stop_at_the_fence() -> None:
     """From now on, the first request stops this process when the next thing would be to look at the fence."""
-    send = product.Bank.send
+    send = channels.Bank.send
 
     async def stopped(
-        self: product.Bank, values: Sequence[Any], timeout: float, before_send: Callable[[], None]
+        self: channels.Bank, values: Sequence[Any], timeout: float, before_send: Callable[[], None]
     ) -> object:
         def stop() -> None:
-            product.Bank.send = send  # type: ignore[method-assign]
+            channels.Bank.send = send  # type: ignore[method-assign]
             os.kill(os.getpid(), signal.SIGSTOP)
             before_send()
 
         return await send(self, values, timeout, stop)
 
-    product.Bank.send = stopped  # type: ignore[method-assign]
+    channels.Bank.send = stopped  # type: ignore[method-assign]
 
 
 def grow_no_further(ledger: Path, room: int) -> None:

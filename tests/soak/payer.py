@@ -16,15 +16,15 @@ from typing import Any
 from attrs import define, evolve, field
 
 from paystar_async import Application, Paystar, Transfer
-from paystar_async.clock import SystemClock
 from paystar_async.errors import PaystarError
-from paystar_async.payouts import advance, decide, reading
+from paystar_async.payouts import decisions, worker
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.records import Policy
-from paystar_async.payouts.states import State
-from paystar_async.payouts.tables import Tables
-from paystar_async.storage.choose import database
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.models import Policy, State
+from paystar_async.runtime.clock import SystemClock
 from paystar_async.storage.database import Database
+from paystar_async.storage.factory import database
 
 CREW = multiprocessing.get_context("forkserver")
 """A server that has imported everything forks each worker: a hundredth of a second, not half of one."""
@@ -45,8 +45,8 @@ def in_a_hurry() -> None:
     With so many requests that come to nothing, some transfers are sent more often than a service should send one.
     """
     logging.getLogger("paystar_async").setLevel(logging.CRITICAL)
-    decide.MOST_ATTEMPTS = 100
-    defaults = advance.Advancer.__init__.__kwdefaults__
+    decisions.MOST_ATTEMPTS = 100
+    defaults = worker.Advancer.__init__.__kwdefaults__
     assert defaults is not None
     defaults |= {"timeout": CALL_SECONDS, "fence": FENCE_SECONDS, "margin": MARGIN_SECONDS}
 
@@ -123,7 +123,7 @@ async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
 
 async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Tables) -> None:
     if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < settings.get("low", LOW):
-        batch_id = f"b-{len(await reading.batches(ledger, MANY))}"
+        batch_id = f"b-{len(await queries.batches(ledger, MANY))}"
         policy = evolve(POLICY, rate=settings.get("rate"))
         await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=policy)
 
@@ -155,8 +155,8 @@ def queue_worker(settings: dict[str, Any]) -> None:
 async def unfinished(ledger: Tables) -> dict[State, int]:
     """How many transfers of all batches are not decided yet, by state."""
     left: dict[State, int] = {}
-    for batch in await reading.batches(ledger, MANY):
-        for state, (count, _) in (await reading.totals(ledger, batch.batch_id)).items():
+    for batch in await queries.batches(ledger, MANY):
+        for state, (count, _) in (await queries.totals(ledger, batch.batch_id)).items():
             if state not in {State.SUCCESS, State.FAILED, State.REVERSED}:
                 left[state] = left.get(state, 0) + count
     return left
@@ -200,9 +200,9 @@ class Crew:
         self.fill()
 
     def end(self) -> None:
-        for worker in self.workers:
-            worker.kill()
-            worker.join()
+        for process in self.workers:
+            process.kill()
+            process.join()
         self.workers.clear()
 
 
@@ -228,7 +228,7 @@ async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
     """The chunks of a batch."""
     ledger, store = open_ledger(ledger_url)
     try:
-        return await reading.chunk_ids(ledger, batch_id)
+        return await queries.chunk_ids(ledger, batch_id)
     finally:
         await store.aclose()
 

@@ -23,8 +23,8 @@ import anyio
 from attrs import define, field
 
 from paystar_async.errors import PaystarError
-from paystar_async.payouts import reading
-from paystar_async.payouts.states import State
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.models import State
 from paystar_async.storage.database import Database
 from tests.servers import PostgresServer
 from tests.soak import payer
@@ -114,8 +114,8 @@ async def compare(play: Play, ledger_url: str, told: Told) -> Told:
     executed: dict[str, dict[str, Any]] = play.get("ledger")["transfers"]
     recorded: dict[str, State] = {}
     amounts: dict[str, int] = {}
-    for batch in await reading.batches(ledger, 100_000):
-        for _, record in await reading.page(ledger, batch.batch_id, limit=10_000):
+    for batch in await queries.batches(ledger, 100_000):
+        for _, record in await queries.page(ledger, batch.batch_id, limit=10_000):
             recorded[record.track_id], amounts[record.track_id] = record.state, record.amount
     told.transfers, told.paid = len(recorded), len(executed)
     told.requests = sum(line["requests"] for line in executed.values())
@@ -349,7 +349,7 @@ async def _cancellations(play: Play, told: dict[str, Any], style: Style, count: 
     executed = await asyncio.to_thread(play.get, "ledger")
     ledger, store = payer.open_ledger(told["ledger"])
     for track_id in executed["transfers"]:
-        record = await reading.find_transfer(ledger, "bank", told["application"]["id"], track_id)
+        record = await queries.find_transfer(ledger, "bank", told["application"]["id"], track_id)
         result.unrecorded += record is None or record.state not in {State.PENDING, State.SUCCESS}
     result.transfers, result.paid = 3 * count, len(executed["transfers"])
     result.duplicates = sum(line["count"] > 1 for line in executed["transfers"].values())

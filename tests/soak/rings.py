@@ -7,14 +7,14 @@ from typing import Any
 import attrs
 
 from paystar_async import Application, ManualClock, Paystar
-from paystar_async.accounts import Accounts
-from paystar_async.background import Background
-from paystar_async.clock import SystemClock
+from paystar_async.credentials import Accounts
 from paystar_async.endpoint import Request, Response
 from paystar_async.errors import PaystarError
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.middleware.auth import Auth
 from paystar_async.models.transfers import FindTransfers
+from paystar_async.runtime.clock import SystemClock
+from paystar_async.runtime.tasks import Background
 from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_REQUEST
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from paystar_async.storage.choose import database
 from paystar_async.storage.database import Database
+from paystar_async.storage.factory import database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -13,12 +13,12 @@ import anyio.lowlevel
 import pytest
 import pytest_asyncio
 
-from paystar_async.clock import ManualClock
 from paystar_async.errors import SchemaMismatch, StorageError
-from paystar_async.storage import writer
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.storage import sqlite_worker
 from paystar_async.storage.database import Transaction
-from paystar_async.storage.file import connect
 from paystar_async.storage.sqlite import SqliteDatabase
+from paystar_async.storage.sqlite_worker import connect
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
         return connection
 
-    monkeypatch.setattr(writer, "connect", traced)
+    monkeypatch.setattr(sqlite_worker, "connect", traced)
     return seen
 
 

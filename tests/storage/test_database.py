@@ -13,8 +13,8 @@ import pytest
 import pytest_asyncio
 
 from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageError
-from paystar_async.storage.choose import database
 from paystar_async.storage.database import Database, Value
+from paystar_async.storage.factory import database
 from paystar_async.storage.sqlite import SqliteDatabase
 from paystar_async.values.secret import Secret
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import anyio
 import pytest
 
-from paystar_async.clock import ManualClock
 from paystar_async.errors import StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.storage import writer
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.storage import sqlite_worker
 from paystar_async.storage.sqlite import SqliteDatabase
 
 SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY)",)
@@ -146,7 +146,7 @@ async def test_one_that_waits_for_its_turn_can_be_cancelled(path: Path) -> None:
 
 
 async def test_a_transaction_left_open_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(writer, "TRANSACTION_SECONDS", 0.02)
+    monkeypatch.setattr(sqlite_worker, "TRANSACTION_SECONDS", 0.02)
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
 

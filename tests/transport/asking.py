@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from paystar_async.accounts import Accounts, Application, Gateway, Wallet
+from paystar_async.credentials import Accounts, Application, Gateway, Wallet
 from paystar_async.endpoint import Endpoint, Request, Response
 from paystar_async.models.base import Call
 from paystar_async.table import BY_ID, BY_REQUEST, TABLE
-from paystar_async.transport.wire import Outgoing, Wire
+from paystar_async.transport.decoder import Outgoing, Wire
 from paystar_async.values.secret import Secret
 from tests.describe.endpoints import example_values
 

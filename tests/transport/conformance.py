@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from paystar_async.errors import NotSent, PaystarError
-from paystar_async.transport.choose import make_engine
 from paystar_async.transport.engine import Engine
+from paystar_async.transport.factory import make_engine
 from tests.transport.tcp import Play, Server, Talk, serving
 
 KINDS = ("native", "httpx", "httpx2", "httpx client", "httpx transport", "aiohttp", "aiohttp session")

@@ -10,8 +10,8 @@ import pytest
 
 from paystar_async import Paystar
 from paystar_async.errors import ConfigurationError, NotSent, Unanswered
-from paystar_async.transport.choose import make_engine
 from paystar_async.transport.engine import Engine
+from paystar_async.transport.factory import make_engine
 from paystar_async.transport.proxy import check_proxy
 from paystar_async.values.secret import Secret
 from tests.transport.conformance import Counter, ask, failure, keep_answering

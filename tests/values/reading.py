@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.kind import Kind, kind_of
+from paystar_async.values.field_type import Kind, kind_of
 
 PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")

@@ -11,12 +11,9 @@ from hypothesis import strategies as st
 
 import paystar_async.values
 from paystar_async.errors import InvalidValue
-from paystar_async.values.account import AccountNumber, Destination
-from paystar_async.values.card import CardNumber, MaskedCard
-from paystar_async.values.iban import Iban
-from paystar_async.values.kind import Kind, kind_of
-from paystar_async.values.mobile import Mobile
-from paystar_async.values.national_id import NationalId
+from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Destination, Iban, MaskedCard
+from paystar_async.values.field_type import Kind, kind_of
+from paystar_async.values.identity import Mobile, NationalId
 from paystar_async.values.text import Note, PersonName, Token
 from tests.values.reading import ARABIC, PERSIAN, anything, digits, kind
 

@@ -22,7 +22,7 @@ from paystar_async.sandbox.request_log import LoggedRequest
 from paystar_async.sandbox.settings import Settings
 from paystar_async.sandbox.state import AdjustableClock, SandboxState
 from paystar_async.table import TABLE
-from paystar_async.values.mask import mask_account, mask_iban
+from paystar_async.values.masking import mask_account, mask_iban
 
 MAX_ROWS = 50
 """Rows of a table."""

@@ -11,10 +11,10 @@ from paystar_async.sandbox.pages.language import Language, parse_language
 from paystar_async.sandbox.pages.render import render_page
 from paystar_async.sandbox.payments import CallbackRequest, GatewayPayments, PayerChoice, Payment
 from paystar_async.sandbox.responses import Refusal, is_same_origin
+from paystar_async.values.bank_accounts import is_valid_card
 from paystar_async.values.banks import bank_by_card
-from paystar_async.values.card import is_valid_card
 from paystar_async.values.digits import compact
-from paystar_async.values.mask import mask_card
+from paystar_async.values.masking import mask_card
 
 CROSS_ORIGIN = "cross-origin"
 

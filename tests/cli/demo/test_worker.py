@@ -12,7 +12,7 @@ from attrs import asdict
 from paystar_async import Policy
 from paystar_async.cli.demo import worker
 from paystar_async.cli.demo.batch import write_csv
-from paystar_async.payouts import decide
+from paystar_async.payouts import decisions
 from paystar_async.sandbox import Sandbox
 from tests.cli.demo.helpers import SAMPLE
 
@@ -36,7 +36,7 @@ def settings(served: tuple[Sandbox, str], sandbox: Sandbox, tmp_path: Path) -> d
 async def test_work_resends_transfer_not_found_at_bank(
     settings: dict[str, Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(decide, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(decisions, "MOST_ATTEMPTS", 1)
     monkeypatch.setattr(worker, "POLICY", Policy(chunk=5, quiet_window=0.05, resend=True))
     sandbox.fail("transfers.settle", "reset_before", times=1)
 

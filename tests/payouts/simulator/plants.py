@@ -11,16 +11,15 @@ from attrs import evolve
 from paystar_async.endpoint import Dispatch
 from paystar_async.errors import PaystarError, Unanswered
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts import advance, decide
 from paystar_async.payouts import classify as classifying
-from paystar_async.payouts.claims import Later, Sight
+from paystar_async.payouts import decisions, worker
+from paystar_async.payouts.channels import Product
 from paystar_async.payouts.classify import Known, Value, Verdict, classify
 from paystar_async.payouts.identity import LedgerIdentity
-from paystar_async.payouts.moves import Change, Held
-from paystar_async.payouts.product import Product
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.ledger.leases import Later, Sight
+from paystar_async.payouts.ledger.updates import Change, Held
+from paystar_async.payouts.models import Policy, State
 from paystar_async.payouts.recovery import RecoveryCheck
-from paystar_async.payouts.states import State
 
 
 @contextmanager
@@ -32,19 +31,19 @@ def naive_retry() -> Generator[None]:
             return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="timed out") for one in values}
         return classify(result, values, own, *more)
 
-    with patch.object(advance, "classify", hasty):
+    with patch.object(worker, "classify", hasty):
         yield
 
 
 @contextmanager
 def asked_once() -> Generator[None]:
     """Ask at once, and take the first "not found" at its word."""
-    count = decide._count  # pyright: ignore[reportPrivateUsage]
+    count = decisions._count  # pyright: ignore[reportPrivateUsage]
 
     def hasty(held: Any, word: Any, policy: Any, at: float) -> int:
-        return decide.ENOUGH_NOT_FOUNDS if word is decide.ABSENT else count(held, word, policy, at)
+        return decisions.ENOUGH_NOT_FOUNDS if word is decisions.ABSENT else count(held, word, policy, at)
 
-    with patch.object(decide, "_count", hasty):
+    with patch.object(decisions, "_count", hasty):
         yield
 
 
@@ -52,10 +51,10 @@ def asked_once() -> Generator[None]:
 def no_fence() -> Generator[None]:
     """Once claimed, it is sent, however long that took."""
 
-    def open_for_ever(_: advance.Fence) -> None:
+    def open_for_ever(_: worker.Fence) -> None:
         pass
 
-    with patch.object(advance.Fence, "__call__", open_for_ever):
+    with patch.object(worker.Fence, "__call__", open_for_ever):
         yield
 
 
@@ -67,7 +66,7 @@ def no_shield() -> Generator[None]:
     def bare(*, shield: bool) -> anyio.CancelScope:
         return scope()
 
-    with patch.object(advance.Advancer, "step", _at_hand), patch.object(anyio, "CancelScope", bare):
+    with patch.object(worker.Advancer, "step", _at_hand), patch.object(anyio, "CancelScope", bare):
         yield
 
 
@@ -80,7 +79,7 @@ def freed_when_cancelled() -> Generator[None]:
             return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
         return classify(result, values, own, *more)
 
-    with patch.object(advance.Advancer, "step", _at_hand), patch.object(advance, "classify", hasty):
+    with patch.object(worker.Advancer, "step", _at_hand), patch.object(worker, "classify", hasty):
         yield
 
 
@@ -92,7 +91,7 @@ def refusal_proves() -> Generator[None]:
         known = classify(result, values, own, *more)
         return {track_id: evolve(one, proven=True) for track_id, one in known.items()}
 
-    with patch.object(advance, "classify", hasty):
+    with patch.object(worker, "classify", hasty):
         yield
 
 
@@ -106,15 +105,15 @@ def refusal_settled_early() -> Generator[None]:
 @contextmanager
 def failed_is_final() -> Generator[None]:
     """A response says that it failed: that is all there is to know."""
-    answered = decide._answered  # pyright: ignore[reportPrivateUsage]
+    answered = decisions._answered  # pyright: ignore[reportPrivateUsage]
 
     def hasty(held: Held, word: Known) -> Change:
         entry = word.settlement
         if entry is None or word.verdict is not Verdict.ITEM or entry.status is not TransferStatus.FAILED:
             return answered(held, word)
-        return decide.said(held.record, State.FAILED, word)
+        return decisions.said(held.record, State.FAILED, word)
 
-    with patch.object(decide, "_answered", hasty):
+    with patch.object(decisions, "_answered", hasty):
         yield
 
 
@@ -154,7 +153,7 @@ def stray_error_means_not_sent() -> Generator[None]:
             return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="a mistake") for one in values}
         return classify(result, values, own, *more)
 
-    with patch.object(advance, "classify", hasty):
+    with patch.object(worker, "classify", hasty):
         yield
 
 
@@ -204,7 +203,7 @@ def no_origin() -> Generator[None]:
         yield
 
 
-async def _at_hand(self: advance.Advancer, chunk_id: str) -> Later:
+async def _at_hand(self: worker.Advancer, chunk_id: str) -> Later:
     """A step in the caller's own task."""
     return await self._step(chunk_id)  # pyright: ignore[reportPrivateUsage]
 

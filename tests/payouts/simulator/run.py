@@ -14,18 +14,18 @@ import anyio
 from attrs import define, evolve, field, frozen
 
 from paystar_async import Application, Paystar, Wallet, client
-from paystar_async.background import Background
 from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import Retry
-from paystar_async.payouts import gates, reading
-from paystar_async.payouts.advance import Advancer
-from paystar_async.payouts.agenda import Agenda
+from paystar_async.payouts.channels import Bank as BankProduct
+from paystar_async.payouts.channels import WalletPayouts
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.planning import insert_batch
-from paystar_async.payouts.product import Bank as BankProduct
-from paystar_async.payouts.product import WalletPayouts
-from paystar_async.payouts.records import LookBeforeSend, Policy
-from paystar_async.payouts.tables import Tables
+from paystar_async.payouts.dispatcher import Agenda
+from paystar_async.payouts.ledger import queries, updates
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.models import LookBeforeSend, Policy
+from paystar_async.payouts.worker import Advancer
+from paystar_async.runtime.tasks import Background
 from tests.payouts.simulator.bank import HASHID, Bank, Repeats
 from tests.payouts.simulator.batches import drawn_batches, each
 from tests.payouts.simulator.engine import SimEngine
@@ -245,10 +245,10 @@ class Play:
             if ledger.identity.failure is not None:
                 _, ledger, product = self._work(host)
             with suppress(PaystarError):
-                if any(gate.closed for gate in await reading.gates(ledger, product.name, product.account)):
+                if any(gate.closed for gate in await queries.gates(ledger, product.name, product.account)):
                     self.bank.refill()
                     self.world.note("operator resumes")
-                    await gates.resume(ledger, product.name, product.account)
+                    await updates.resume(ledger, product.name, product.account)
 
     async def set_clocks(self) -> None:
         """Now and then somebody sets a wall clock."""

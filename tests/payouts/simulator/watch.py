@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from attrs import define, field
 
-from paystar_async.payouts.states import TRANSITIONS, State
+from paystar_async.payouts.models import TRANSITIONS, State
 from tests.payouts.simulator.bank import Arrival, Bank
 from tests.payouts.simulator.store import Store
 from tests.payouts.simulator.world import QUIET, SPACING, Host, World

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from attrs import define, field
 
-from paystar_async.clock import Clock
 from paystar_async.errors import StorageError
-from paystar_async.payouts.records import Policy
+from paystar_async.payouts.models import Policy
+from paystar_async.runtime.clock import Clock
 
 START = 1_767_225_600.0
 """What the clocks show at first."""

@@ -5,8 +5,8 @@ from html import unescape
 
 import pytest
 
-from paystar_async.accounts import Accounts
-from paystar_async.clock import SystemClock
+from paystar_async.credentials import Accounts
+from paystar_async.runtime.clock import SystemClock
 from paystar_async.sandbox import Sandbox
 from tests.sandbox.raw_client import BROWSER_HEADERS, RawClient
 

@@ -1,0 +1,48 @@
+"""Limit the calls in flight, in front of the connection pool.
+
+httpx loses a pool slot for ever when a call that waits for one is cancelled while the server closes connections. With
+the limit in front, no call waits inside a pool.
+"""
+
+from typing import Any
+
+import anyio
+from attrs import define, field
+
+from paystar_async.endpoint import Request, Response, Send
+from paystar_async.errors import NotSent
+from paystar_async.runtime.clock import Clock
+
+
+@define
+class Limit:
+    """Lets ``most`` calls through at once; the others wait in order until their deadline."""
+
+    most: int
+    clock: Clock
+    _slots: anyio.Semaphore = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._slots = anyio.Semaphore(self.most, fast_acquire=True)
+
+    async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        """Acquire a slot, pass the request on, release the slot."""
+        try:
+            self._slots.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._wait(request)
+        try:
+            return await next(request)
+        finally:
+            self._slots.release()
+
+    async def _wait(self, request: Request[Any]) -> None:
+        try:
+            with anyio.fail_after(request.left(self.clock.monotonic())):
+                return await self._slots.acquire()
+        except TimeoutError:
+            pass
+        raise NotSent(
+            f"{self.most} calls were in flight and none ended in time",
+            hint="nothing happened; raise concurrency or timeout, or call less at once",
+        )

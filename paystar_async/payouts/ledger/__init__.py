@@ -1,0 +1,1 @@
+"""The payout ledger: batches, chunks and transfers on record."""

@@ -1,0 +1,404 @@
+"""Putting a batch on record: in pieces where nobody sees them, then all at once."""
+
+import secrets
+from collections.abc import AsyncIterable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, evolve, field, frozen
+
+from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable, TrackIdConflict
+from paystar_async.payouts.channels import Product
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.ledger.queries import FIND, batch_of, find_batch
+from paystar_async.payouts.ledger.session import Tables, Timed, pieces
+from paystar_async.payouts.models import BatchRecord, Policy
+from paystar_async.storage.database import Parameters, Row
+from paystar_async.storage.database import Value as Stored
+from paystar_async.values.field_type import shown
+from paystar_async.values.numbers import MOST
+
+STAGED_ROW = (
+    "place BIGINT, track_id TEXT, chunk_id TEXT, amount BIGINT, deposit TEXT, destination TEXT, digest TEXT,"
+    " payload TEXT, masked TEXT"
+)
+STAGE = """
+INSERT INTO paystar_payout_staging
+    (plan, at, place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked)
+WITH v (place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked) AS ({rows})
+SELECT CAST(:plan AS TEXT), CAST(:now AS DOUBLE PRECISION), v.* FROM v WHERE true
+ON CONFLICT (plan, track_id) DO NOTHING
+"""
+PLACES = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND place BETWEEN :first AND :last"
+STAGED = """
+SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
+FROM paystar_payout_staging WHERE plan = :plan
+"""
+FIRST = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND track_id = :track_id"
+BATCH = """
+INSERT INTO paystar_payout_batches (batch_id, product, account, total, amount, digest, policy, created_at)
+VALUES (:batch_id, :product, :account, :count, :total, :content, :policy, :at)
+ON CONFLICT (batch_id) DO NOTHING
+"""
+END = """
+SELECT track_id FROM paystar_payout_staging WHERE plan = :plan AND track_id > :after
+ORDER BY track_id LIMIT 1 OFFSET :piece
+"""
+_PIECE = "s.plan = :plan AND s.track_id > :after AND (CAST(:last AS TEXT) IS NULL OR s.track_id <= :last)"
+TRANSFERS = f"""
+INSERT INTO paystar_payout_transfers (product, account, track_id, version, state, attempt, doubts, batch_id, chunk_id,
+    place, amount, deposit, destination, digest, payload, masked, not_founds, reason, changed_at)
+SELECT :product, :account, s.track_id, 1, 'planned', 0, 0, :batch_id, s.chunk_id,
+    s.place, s.amount, s.deposit, s.destination, s.digest, s.payload, s.masked, 0, '', :at
+FROM paystar_payout_staging s WHERE {_PIECE} ORDER BY s.track_id
+ON CONFLICT (product, account, track_id) DO NOTHING
+"""  # noqa: S608
+# Of the transfers alone: PostgreSQL, which has no statistics of what was just inserted, plans a join with the staging
+# table as a nested loop, of 20 s for 20,000 transfers.
+_INSERTED = "FROM paystar_payout_transfers t WHERE t.chunk_id >= :first_chunk AND t.chunk_id < :end_chunk"
+CHUNKS = f"""
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+SELECT DISTINCT t.chunk_id, :batch_id, :product, :account, t.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0,
+    CAST(:runner AS TEXT)
+{_INSERTED}
+ON CONFLICT (chunk_id) DO NOTHING
+"""
+EVENTS = f"""
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)
+SELECT :product, :account, t.track_id, 1, CAST(:at AS DOUBLE PRECISION), 'planned', 'submit', '' {_INSERTED}
+"""
+MEMBERS = f"""
+INSERT INTO paystar_payout_members (batch_id, place, track_id)
+SELECT :batch_id, s.place, s.track_id FROM paystar_payout_staging s WHERE {_PIECE}
+"""  # noqa: S608
+GATES = f"""
+INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
+SELECT DISTINCT :product, :account, s.deposit, 1, 0, 0 FROM paystar_payout_staging s WHERE {_PIECE}
+ON CONFLICT (product, account, deposit) DO NOTHING
+"""  # noqa: S608
+GATE = """
+INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
+VALUES (:product, :account, '', 1, 0, 0) ON CONFLICT (product, account, deposit) DO NOTHING
+"""
+CLEAN = "DELETE FROM paystar_payout_staging WHERE plan = :plan"
+CONFLICTS = """
+SELECT s.track_id FROM paystar_payout_staging s JOIN paystar_payout_transfers t
+ON t.product = :product AND t.account = :account AND t.track_id = s.track_id AND t.digest <> s.digest
+WHERE s.plan = :plan LIMIT 3
+"""
+SWEEP = """
+DELETE FROM paystar_payout_staging WHERE plan IN
+    (SELECT plan FROM paystar_payout_staging GROUP BY plan HAVING MAX(at) < :now - :forgotten)
+"""
+
+
+if TYPE_CHECKING:
+    import psycopg
+
+    Connection = psycopg.AsyncConnection[Any]
+
+BUFFER = 1000
+"""Transfers in memory at once."""
+ROWS = 100
+"""Rows in one statement."""
+PIECE = 20_000
+"""Rows moved in one statement: a server breaks off what takes long."""
+FORGOTTEN_SECONDS = 3600.0
+"""A plan that nothing was added to for so long has been given up."""
+
+# Its chunks stay as they are.
+_CHANGE_POLICY = "UPDATE paystar_payout_batches SET policy = :policy WHERE batch_id = :batch_id"
+
+
+@frozen(kw_only=True)
+class _Contents:
+    """What a batch is told from another by: its transfers, in whatever order they came."""
+
+    count: int = 0
+    amount: int = 0
+    digests: int = 0
+
+    def text(self) -> str:
+        return f"{self.digests:064x}"
+
+
+@define(eq=False)
+class Planner:
+    """One batch on its way onto the record.
+
+    Args:
+        tables: where.
+        product: what is paid out, and for whom.
+        batch_id: its name.
+        policy: how it is paid out.
+        connection: the caller's own transaction.
+    """
+
+    tables: Tables
+    product: Product
+    batch_id: str
+    policy: Policy
+    connection: "Connection | None"
+    _plan: str = field(factory=lambda: secrets.token_hex(8), init=False)
+    _rows: list[dict[str, Stored]] = field(factory=lambda: list[dict[str, Stored]](), init=False)
+    _chunks: int = field(default=0, init=False)
+    _open: dict[str, tuple[str, int]] = field(factory=lambda: dict[str, tuple[str, int]](), init=False)
+    _staged: int = field(default=0, init=False)
+    _differs: str | None = field(default=None, init=False)
+
+    async def plan(self, transfers: AsyncIterable[Value], found: BatchRecord | None) -> BatchRecord:
+        """Put the batch on record, or find that it is there already."""
+        count, amount, digests = 0, 0, 0
+        await self.tables.open()
+        try:
+            async for value in transfers:
+                digest = self._take(count, value)
+                count, amount, digests = count + 1, amount + value.amount, (digests + digest) % 2**256
+                if len(self._rows) == BUFFER:
+                    await self._put_off(found)
+            if count == 0:
+                raise InvalidValue("transfers", expected="one transfer or more", got="none")
+            if amount > MOST:
+                raise InvalidValue("transfers", expected="a total within 64 bits", got="more")
+            contents = _Contents(count=count, amount=amount, digests=digests)
+            if found is not None:
+                await self._put_off(found)
+                return await self._same(found, contents)
+            return await self._finish(contents)
+        finally:
+            if self._staged:
+                await self._clean()
+
+    def _take(self, place: int, value: Value) -> int:
+        try:
+            deposit = self.product.deposit(value)
+        except InvalidValue as refusal:
+            raise refusal.at(f"transfers[{place}]") from None
+        kept = self.tables.codec.keep(self.product.name, self.product.account, value)
+        self._rows.append(
+            {
+                "place": place,
+                "track_id": value.track_id,
+                "chunk_id": self._chunk(deposit),
+                "amount": value.amount,
+                "deposit": deposit,
+                "destination": kept.destination,
+                "digest": kept.digest,
+                "payload": kept.payload,
+                "masked": kept.masked,
+            }
+        )
+        return int(kept.digest, 16)
+
+    def _chunk(self, deposit: str) -> str:
+        """The chunk that the next transfer of a deposit account goes with; one deposit account each."""
+        chunk, filled = self._open.get(deposit, ("", self.policy.chunk))
+        if filled == self.policy.chunk:
+            chunk, filled = self._chunk_id(self._chunks), 0
+            self._chunks += 1
+        self._open[deposit] = chunk, filled + 1
+        return chunk
+
+    def _chunk_id(self, number: int) -> str:
+        return f"{self._plan}.{number:07d}"
+
+    async def _put_off(self, found: BatchRecord | None) -> None:
+        """Make room in memory: compare with what is on record, or stage."""
+        if found is not None:
+            await self._compare(found)
+            return
+        async with self.tables.transaction(self.connection) as transaction:
+            await self._stage(transaction)
+
+    async def _stage(self, transaction: Timed) -> None:
+        for rows in pieces(self._rows, ROWS):
+            query, parameters = transaction.values(STAGED_ROW, rows)
+            staged = await transaction.execute(STAGE.format(rows=query), {**parameters, "plan": self._plan})
+            if staged < len(rows):
+                await self._refuse_repeat(transaction, rows)
+        self._staged += len(self._rows)
+        self._rows.clear()
+
+    async def _refuse_repeat(self, transaction: Timed, rows: Sequence[Mapping[str, Stored]]) -> None:
+        told: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["place"], "last": rows[-1]["place"]}
+        staged = {row["place"] for row in await transaction.fetch(PLACES, told)}
+        again = next(row for row in rows if row["place"] not in staged)
+        first = await transaction.fetch(FIRST, {"plan": self._plan, "track_id": again["track_id"]})
+        raise InvalidValue(
+            f"transfers[{again['place']}].track_id",
+            expected="a track_id of its own",
+            got=f"the one of transfers[{first[0]['place']}]",
+            hint="the same transfer twice would pay twice",
+        )
+
+    async def _compare(self, found: BatchRecord) -> None:
+        """Note the first transfer that the batch on record has not in this place, for the error's sake."""
+        if self._differs is None and self._rows:
+            first, last = self._rows[0]["place"], self._rows[-1]["place"]
+            held = await self.tables.fetch(
+                "SELECT place, track_id FROM paystar_payout_members"
+                " WHERE batch_id = :batch_id AND place BETWEEN :first AND :last",
+                {"batch_id": found.batch_id, "first": first, "last": last},
+            )
+            there = {row["place"]: row["track_id"] for row in held}
+            others = (row for row in self._rows if there.get(row["place"]) != row["track_id"])
+            self._differs = next((str(row["track_id"]) for row in others), None)
+        self._rows.clear()
+
+    async def _same(self, found: BatchRecord, contents: _Contents) -> BatchRecord:
+        """The batch on record, if it is this one."""
+        rows = await self.tables.fetch(FIND, {"batch_id": found.batch_id})
+        self._refuse_other(found, contents, rows)
+        return found
+
+    def _refuse_other(self, found: BatchRecord, contents: _Contents, rows: Sequence[Row]) -> None:
+        ours = (self.product.name, self.product.account)
+        if ours != (found.product, found.account):
+            got = f"one of the {found.product} account {found.account}"
+        elif rows and rows[0]["digest"] == contents.text() and found.count == contents.count:
+            return
+        else:
+            got = f"{contents.count} transfers of {contents.amount} Rial"
+            got += f", the first that differs being {shown(self._differs)}" if self._differs else ", not the same ones"
+        raise InvalidValue(
+            "batch_id",
+            expected=f"a name of its own: {shown(found.batch_id)} is {found.count} transfers of {found.amount} Rial",
+            got=got,
+            hint="submit the same transfers again, or name the batch otherwise; nothing was changed",
+        )
+
+    async def _finish(self, contents: _Contents) -> BatchRecord:
+        """Move everything in at once. Where the commit gave no answer, the record says whether it happened."""
+        rows, staged = list(self._rows), self._staged
+        for last in (False, True):
+            try:
+                async with self.tables.transaction(self.connection) as transaction:
+                    await self._stage(transaction)
+                    record = await self._move(transaction, contents)
+            except StorageUnavailable:
+                if last or self.connection is not None:
+                    raise
+                self._rows, self._staged = list(rows), staged
+                if (found := await find_batch(self.tables, self.batch_id)) is not None:
+                    return await self._same(found, contents)
+            else:
+                self._staged = 0
+                return record
+        raise AssertionError  # the second time returns or raises
+
+    async def _move(self, transaction: Timed, contents: _Contents) -> BatchRecord:
+        identity = self.tables.identity
+        sql = STAGED.format(origin=":origin" if identity.origin else "''")
+        [here] = await transaction.fetch(sql, {"plan": self._plan})
+        identity.check_origin(here["origin"])
+        if here["held"] != contents.count:
+            raise StorageError("planning took too long, and its beginning was swept away", hint="submit it again")
+        known: dict[str, Stored] = {
+            "plan": self._plan,
+            "batch_id": self.batch_id,
+            "product": self.product.name,
+            "account": self.product.account,
+            "at": here["at"],
+            "runner": None if self._is_looked_up(here["at"]) else identity.runner,
+        }
+        batch: dict[str, Stored] = {
+            "count": contents.count,
+            "total": contents.amount,
+            "content": contents.text(),
+            "policy": self.policy.to_text(),
+        }
+        if not await transaction.execute(BATCH, known | batch):
+            return await self._lost_the_race(transaction, contents)
+        await transaction.execute(GATE, known)
+        moved, after = 0, ""
+        while True:
+            end = await transaction.fetch(END, {"plan": self._plan, "after": after, "piece": PIECE - 1})
+            last = end[0]["track_id"] if end else None
+            piece = known | {"after": after, "last": last}
+            moved += await transaction.execute(TRANSFERS, piece)
+            for sql in (MEMBERS, GATES):
+                await transaction.execute(sql, piece)
+            if last is None:
+                break
+            after = last
+        step = max(1, PIECE // self.policy.chunk)
+        for first in range(0, self._chunks, step):
+            chunks = {"first_chunk": self._chunk_id(first), "end_chunk": self._chunk_id(first + step)}
+            for sql in (CHUNKS, EVENTS):
+                await transaction.execute(sql, known | chunks)
+        if moved < contents.count:
+            await self._refuse_conflicts(transaction, known)
+        await transaction.execute(CLEAN, {"plan": self._plan})
+        rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
+        return batch_of(rows[0])
+
+    def _is_looked_up(self, now: float) -> bool:
+        """Return True if the batch is looked up at the bank before it is sent, also by the process that submits it."""
+        is_restored = self.tables.identity.is_newly_restored(now)
+        return self.policy.look_before_send == "always" or is_restored
+
+    async def _lost_the_race(self, transaction: Timed, contents: _Contents) -> BatchRecord:
+        """Somebody else has submitted it meanwhile."""
+        await transaction.execute(CLEAN, {"plan": self._plan})
+        rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
+        found = batch_of(rows[0])
+        self._refuse_other(found, contents, rows)
+        return found
+
+    async def _refuse_conflicts(self, transaction: Timed, known: Parameters) -> None:
+        rows = await transaction.fetch(CONFLICTS, known)
+        if rows:
+            names = ", ".join(shown(row["track_id"]) for row in rows)
+            raise TrackIdConflict(f"on record with other contents: {names}; nothing of the batch was taken")
+
+    async def _clean(self) -> None:
+        """Best effort: what stays is swept later."""
+        with suppress(StorageError):
+            async with self.tables.transaction(self.connection) as transaction:
+                await transaction.execute(CLEAN, {"plan": self._plan})
+
+
+async def insert_batch(
+    tables: Tables,
+    product: Product,
+    batch_id: str,
+    transfers: AsyncIterable[Value],
+    *,
+    policy: Policy | None = None,
+    connection: "Connection | None" = None,
+) -> BatchRecord:
+    """Put a batch on record, whole or not at all; nothing is sent here.
+
+    Args:
+        tables: the ledger.
+        product: what is paid out, and for whom.
+        batch_id: its name; the same one with the same contents gives the batch on record.
+        transfers: the transfers; read once, a thousand at a time.
+        policy: how it is paid out; None: as the batch on record says, or by default.
+        connection: a psycopg connection with a transaction under way, which the batch then is a part of.
+
+    Returns:
+        The batch on record.
+
+    Raises:
+        InvalidValue: a transfer is of another product, a track_id comes twice, or ``batch_id`` is on record with
+            other contents.
+        TrackIdConflict: a track_id is on record with other contents.
+        StorageError: the ledger cannot be used.
+    """
+    known = await find_batch(tables, batch_id) if connection is None else None
+    planner = Planner(tables, product, batch_id, policy or Policy(), connection)
+    record = await planner.plan(transfers, known)
+    if policy is None or policy == record.policy:
+        return record
+    async with tables.transaction(connection) as transaction:
+        told: dict[str, Stored] = {"policy": policy.to_text(), "batch_id": batch_id}
+        await transaction.execute(_CHANGE_POLICY, told)
+    return evolve(record, policy=policy)
+
+
+async def sweep(tables: Tables) -> int:
+    """Remove what plans that were broken off have left behind; how many rows."""
+    async with tables.transaction() as transaction:
+        return await transaction.execute(SWEEP, {"forgotten": FORGOTTEN_SECONDS})

@@ -1,0 +1,215 @@
+"""What is on record, read."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import get_args
+
+from paystar_async.errors import StorageCorrupt
+from paystar_async.payouts.ledger.session import Tables, Timed
+from paystar_async.payouts.models import (
+    BatchRecord,
+    ChunkRecord,
+    EventRecord,
+    GateRecord,
+    Policy,
+    ProductName,
+    State,
+    TransferRecord,
+    Work,
+)
+from paystar_async.storage.database import Row
+from paystar_async.values.field_type import shown
+
+BATCH = "batch_id, product, account, total, amount, digest, policy, created_at"
+FIND = f"SELECT {BATCH} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
+_BATCHES = f"SELECT {BATCH} FROM paystar_payout_batches ORDER BY created_at DESC, batch_id LIMIT :limit"  # noqa: S608
+CHUNK = "chunk_id, batch_id, product, account, deposit, work, due, owner, until, version, attempt, looks, runner"
+_CHUNK = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id"  # noqa: S608
+_CHUNK_IDS = """
+SELECT chunk_id FROM paystar_payout_chunks WHERE batch_id = :batch_id AND chunk_id > :after
+ORDER BY chunk_id LIMIT :limit
+"""
+_DUE = """
+SELECT chunk_id, due FROM paystar_payout_chunks WHERE due IS NOT NULL AND product = :product AND account = :account
+ORDER BY due LIMIT :limit
+"""
+TRANSFER = (
+    "product, account, track_id, version, state, attempt, doubts, batch_id, chunk_id, place, amount, deposit,"
+    " destination, not_founds, asked_at, unknown_since, reason, ref_code, hashid, changed_at"
+)
+HELD = f"{TRANSFER}, payload, masked, digest, refusal"
+_T = ", ".join(f"t.{name}" for name in TRANSFER.split(", "))
+_PAGE = f"""
+SELECT m.place AS position, {_T} FROM paystar_payout_members m
+JOIN paystar_payout_batches b ON b.batch_id = m.batch_id
+JOIN paystar_payout_transfers t ON t.product = b.product AND t.account = b.account AND t.track_id = m.track_id
+WHERE m.batch_id = :batch_id AND m.place > :after ORDER BY m.place LIMIT :limit
+"""  # noqa: S608
+_TOTALS = """
+SELECT t.state, COUNT(*) AS count, SUM(t.amount) AS amount FROM paystar_payout_members m
+JOIN paystar_payout_batches b ON b.batch_id = m.batch_id
+JOIN paystar_payout_transfers t ON t.product = b.product AND t.account = b.account AND t.track_id = m.track_id
+WHERE m.batch_id = :batch_id GROUP BY t.state
+"""
+_REVIEW = f"""
+SELECT {TRANSFER} FROM paystar_payout_transfers
+WHERE product = :product AND account = :account AND state = 'needs_review' ORDER BY changed_at, track_id LIMIT :limit
+"""  # noqa: S608
+_EVENTS = """
+SELECT track_id, version, at, before, after, cause, detail FROM paystar_payout_events
+WHERE product = :product AND account = :account AND track_id = :track_id ORDER BY version
+"""
+_GATES = """
+SELECT product, account, deposit, halted, short, held FROM paystar_payout_gates
+WHERE product = :product AND account = :account ORDER BY deposit
+"""
+
+
+async def find_batch(tables: Tables, batch_id: str) -> BatchRecord | None:
+    """A batch."""
+    rows = await tables.fetch(FIND, {"batch_id": batch_id})
+    return batch_of(rows[0]) if rows else None
+
+
+async def batches(tables: Tables, limit: int = 100) -> list[BatchRecord]:
+    """The batches, newest first."""
+    return [batch_of(row) for row in await tables.fetch(_BATCHES, {"limit": limit})]
+
+
+async def find_transfer(tables: Tables, product: ProductName, account: str, track_id: str) -> TransferRecord | None:
+    """Return a transfer, or None if it is not on record."""
+    return (await transfers(tables, product, account, [track_id])).get(track_id)
+
+
+async def transfers(
+    tables: Tables, product: ProductName, account: str, track_ids: Collection[str]
+) -> Mapping[str, TransferRecord]:
+    """Return those of these transfers that are on record, by track_id; at most 500 in one call."""
+    rows = await tables.fetch(*sought(TRANSFER, product, account, track_ids))
+    return {row["track_id"]: transfer_of(row) for row in rows}
+
+
+def sought(
+    columns: str, product: ProductName, account: str, track_ids: Collection[str]
+) -> tuple[str, dict[str, str | int]]:
+    """The statement that finds these transfers, and its parameters."""
+    names = {f"id{number}": track_id for number, track_id in enumerate(track_ids)}
+    listed = ", ".join(f":{name}" for name in names) or "NULL"
+    sql = (
+        f"SELECT {columns} FROM paystar_payout_transfers"  # noqa: S608
+        f" WHERE product = :product AND account = :account AND track_id IN ({listed})"
+    )
+    return sql, {**names, "product": product, "account": account}
+
+
+async def page(tables: Tables, batch_id: str, *, after: int = -1, limit: int = 500) -> list[tuple[int, TransferRecord]]:
+    """Return transfers of a batch with their position in it, in order, those behind position ``after``."""
+    rows = await tables.fetch(_PAGE, {"batch_id": batch_id, "after": after, "limit": limit})
+    return [(row["position"], transfer_of(row)) for row in rows]
+
+
+async def totals(tables: Tables, batch_id: str) -> Mapping[State, tuple[int, int]]:
+    """How many transfers of a batch are in each state, and their Rial."""
+    rows = await tables.fetch(_TOTALS, {"batch_id": batch_id})
+    # A server sums whole numbers to a decimal.
+    return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
+
+
+async def review(tables: Tables, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
+    """Transfers a person has to look at, oldest first."""
+    rows = await tables.fetch(_REVIEW, {"product": product, "account": account, "limit": limit})
+    return [transfer_of(row) for row in rows]
+
+
+async def events(tables: Tables, product: ProductName, account: str, track_id: str) -> list[EventRecord]:
+    """All that happened to a transfer, in order."""
+    rows = await tables.fetch(_EVENTS, {"product": product, "account": account, "track_id": track_id})
+    return [
+        EventRecord(
+            track_id=row["track_id"],
+            version=row["version"],
+            at=row["at"],
+            before=_state(row["before"]) if row["before"] else None,
+            after=_state(row["after"]),
+            cause=row["cause"],
+            detail=row["detail"],
+        )
+        for row in rows
+    ]
+
+
+async def chunk(tables: Tables, chunk_id: str) -> ChunkRecord | None:
+    """A chunk."""
+    rows = await tables.fetch(_CHUNK, {"chunk_id": chunk_id})
+    return chunk_of(rows[0]) if rows else None
+
+
+async def chunk_ids(reader: Tables | Timed, batch_id: str, after: str = "", limit: int = 1000) -> list[str]:
+    """Return chunks of a batch in the order of their names, those behind ``after``."""
+    rows = await reader.fetch(_CHUNK_IDS, {"batch_id": batch_id, "after": after, "limit": limit})
+    return [row["chunk_id"] for row in rows]
+
+
+async def due(
+    tables: Tables, accounts: Collection[tuple[ProductName, str]], limit: int = 100
+) -> list[tuple[str, float]]:
+    """Return chunks with something to do, and when, soonest first; those due in the future included."""
+    found: list[tuple[str, float]] = []
+    for product, account in accounts:
+        rows = await tables.fetch(_DUE, {"product": product, "account": account, "limit": limit})
+        found += [(row["chunk_id"], row["due"]) for row in rows]
+    return sorted(found, key=lambda one: one[1])[:limit]
+
+
+async def gates(tables: Tables, product: ProductName, account: str) -> Sequence[GateRecord]:
+    """What keeps transfers of an account back, or could."""
+    rows = await tables.fetch(_GATES, {"product": product, "account": account})
+    for row in rows:
+        row["held"] = bool(row["held"])
+    return [GateRecord(**row) for row in rows]
+
+
+def batch_of(row: Row) -> BatchRecord:
+    """A row as its record."""
+    return BatchRecord(
+        batch_id=row["batch_id"],
+        product=row["product"],
+        account=row["account"],
+        count=row["total"],
+        amount=row["amount"],
+        policy=Policy.from_text(row["policy"]),
+        created_at=row["created_at"],
+    )
+
+
+def chunk_of(row: Row) -> ChunkRecord:
+    """Return a row as its record; raise StorageCorrupt for a phase nobody knows."""
+    _check_word("phase", row["work"], get_args(Work))
+    _check_word("product", row["product"], get_args(ProductName))
+    return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
+
+
+def transfer_of(row: Row) -> TransferRecord:
+    """Return a row as its record; raise StorageCorrupt for a state nobody knows."""
+    held: Row = {name: row[name] for name in _TRANSFER_FIELDS}
+    held["state"] = _state(held["state"])
+    return TransferRecord(**held)
+
+
+def _state(word: str) -> State:
+    try:
+        return State(word)
+    except ValueError:
+        raise _unknown_word("state", word) from None
+
+
+def _check_word(name: str, word: str, known: Collection[str]) -> None:
+    if word not in known:
+        raise _unknown_word(name, word)
+
+
+def _unknown_word(name: str, word: str) -> StorageCorrupt:
+    return StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {shown(word)}")
+
+
+_CHUNK_FIELDS = tuple(CHUNK.split(", "))
+_TRANSFER_FIELDS = tuple(name for name in TRANSFER.split(", ") if name not in {"doubts", "place", "asked_at"})

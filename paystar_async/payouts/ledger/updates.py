@@ -1,0 +1,335 @@
+"""Changes of state: each a compare-and-set and an event, in one transaction with whatever belongs to it."""
+
+from collections.abc import Sequence
+
+from attrs import field, frozen
+
+from paystar_async.errors import StorageCorrupt
+from paystar_async.models.transfers import Transfer
+from paystar_async.payouts.classify import Value
+from paystar_async.payouts.ledger.queries import transfer_of
+from paystar_async.payouts.ledger.session import Tables, Timed
+from paystar_async.payouts.models import ChunkRecord, ProductName, Refusal, State, TransferRecord, Work, may_follow
+from paystar_async.storage.database import Row
+from paystar_async.storage.database import Value as Stored
+from paystar_async.values.secret import Secret
+
+_ALL = "product = :product AND account = :account AND (CAST(:deposit AS TEXT) IS NULL OR deposit = :deposit)"
+_PAUSE = """
+INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
+VALUES (:product, :account, :deposit, 1, 1, 0)
+ON CONFLICT (product, account, deposit) DO UPDATE SET held = 1, version = paystar_payout_gates.version + 1
+"""
+_CLOSE = {
+    "halted": """
+    UPDATE paystar_payout_gates SET halted = :why, version = version + 1
+    WHERE product = :product AND account = :account AND deposit = :deposit AND halted IS NULL
+    """,
+    "short": """
+    UPDATE paystar_payout_gates SET short = :why, version = version + 1
+    WHERE product = :product AND account = :account AND deposit = :deposit AND short IS NULL
+    """,
+}
+_OPEN = f"""
+UPDATE paystar_payout_gates SET held = 0, halted = NULL, short = NULL, version = version + 1 WHERE {_ALL}
+RETURNING CAST(:now AS DOUBLE PRECISION) AS at
+"""  # noqa: S608
+_REPLAN = f"""
+UPDATE paystar_payout_transfers SET state = 'planned', version = version + 1, reason = '', changed_at = :at
+WHERE state = 'paused_funds' AND chunk_id IN
+    (SELECT chunk_id FROM paystar_payout_chunks WHERE work = 'funds' AND {_ALL})
+"""  # noqa: S608
+_WAKE = f"""
+UPDATE paystar_payout_chunks SET work = 'send', due = :at, looks = 0, version = version + 1
+WHERE due IS NULL AND work IN ('send', 'funds') AND {_ALL}
+"""  # noqa: S608
+
+
+async def pause(tables: Tables, product: ProductName, account: str, deposit: str = "") -> None:
+    """Send nothing more of a deposit account, or of all where it is ``""``."""
+    async with tables.transaction() as transaction:
+        await transaction.execute(_PAUSE, {"product": product, "account": account, "deposit": deposit})
+
+
+async def close(transaction: Timed, kind: str, told: dict[str, Stored]) -> bool:
+    """Close a gate; whether it was open. ``kind`` is ``halted`` or ``short``."""
+    return await transaction.execute(_CLOSE[kind], told) > 0
+
+
+async def resume(tables: Tables, product: ProductName, account: str, deposit: str | None = None) -> int:
+    """Open the gates of a deposit account, or all; how many transfers that lacked money are planned again."""
+    told: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
+    async with tables.transaction() as transaction:
+        opened = await transaction.fetch(_OPEN, told)
+        if not opened:
+            return 0
+        told["at"] = opened[0]["at"]
+        planned = await transaction.execute(_REPLAN, told)
+        if planned:
+            await transaction.execute(RESUMED_EVENTS, told)
+        await transaction.execute(_WAKE, told)
+    return planned
+
+
+_DROP = """
+    payload = CASE WHEN {after} IN ('success', 'failed', 'reversed') THEN COALESCE(masked, payload) ELSE payload END
+"""
+_CHUNK = f"""
+UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
+    not_founds = 0, asked_at = NULL, refusal = CAST(:refusal AS TEXT),
+    unknown_since = CASE WHEN :after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
+    {_DROP.format(after="CAST(:after AS TEXT)")}
+WHERE chunk_id = :chunk_id AND state = :before
+"""  # noqa: S608
+_CHUNK_EVENTS = """
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
+SELECT product, account, track_id, version, changed_at, CAST(:before AS TEXT), state, CAST(:cause AS TEXT), reason
+FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = :after AND changed_at = :at
+"""
+RESUMED_EVENTS = """
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
+SELECT product, account, track_id, version, changed_at, 'paused_funds', 'planned', 'resume', ''
+FROM paystar_payout_transfers WHERE state = 'planned' AND changed_at = :at
+AND chunk_id IN (SELECT chunk_id FROM paystar_payout_chunks
+    WHERE work = 'funds' AND product = :product AND account = :account)
+"""
+_COUNT = """
+WITH v (track_id, version, times) AS ({rows})
+UPDATE paystar_payout_transfers SET not_founds = v.times,
+    asked_at = CASE WHEN v.times = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
+FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
+    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
+"""
+# The bank failed the attempt on record and has another one: what is heard of either does not speak for both.
+_REPEATED = """
+    CASE WHEN paystar_payout_transfers.refusal = 'failed' AND v.after IN ('success', 'pending') THEN 1 ELSE 0 END
+"""
+_CHANGED = (
+    "track_id TEXT, version BIGINT, after TEXT, reason TEXT, ref_code TEXT, hashid TEXT, doubt BIGINT, refusal TEXT"
+)
+_ROWS = f"""
+WITH v (track_id, version, after, reason, ref_code, hashid, doubt, refusal) AS ({{rows}})
+UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_transfers.version + 1,
+    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = v.refusal,
+    ref_code = COALESCE(v.ref_code, paystar_payout_transfers.ref_code),
+    hashid = COALESCE(v.hashid, paystar_payout_transfers.hashid),
+    doubts = doubts + v.doubt + {_REPEATED},
+    unknown_since = CASE WHEN v.after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
+    {_DROP.format(after="v.after")}
+FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
+    AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
+RETURNING paystar_payout_transfers.track_id AS track_id
+"""  # noqa: S608
+_EVENT = "track_id TEXT, version BIGINT, before TEXT, after TEXT, detail TEXT"
+_EVENTS = """
+INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
+WITH v (track_id, version, before, after, detail) AS ({rows})
+SELECT CAST(:product AS TEXT), CAST(:account AS TEXT), v.track_id, v.version, CAST(:at AS DOUBLE PRECISION),
+    v.before, v.after, CAST(:cause AS TEXT), v.detail FROM v
+"""
+# Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
+_APART = """
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+SELECT t.chunk_id || '.' || t.place || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
+    CAST(:at AS DOUBLE PRECISION), 1, 0, 0, c.runner
+FROM paystar_payout_transfers t JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
+WHERE t.chunk_id = :chunk_id AND t.state = 'planned' AND t.changed_at = :at
+"""
+_MOVE_APART = """
+UPDATE paystar_payout_transfers SET chunk_id = chunk_id || '.' || place || '.' || attempt
+WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
+"""
+# The bank goes on to decide about the others of their chunk, and nothing of these waits for that.
+_REGROUP = """
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:work AS TEXT),
+    CAST(:due AS DOUBLE PRECISION), 1, 0, 0, c.runner
+FROM paystar_payout_chunks c WHERE c.chunk_id = :chunk_id AND EXISTS (SELECT 1 FROM paystar_payout_transfers t
+    WHERE t.chunk_id = c.chunk_id AND t.state = CAST(:state AS TEXT) AND t.changed_at = :at)
+"""
+_MOVE_REGROUPED = """
+UPDATE paystar_payout_transfers SET chunk_id = :group_id
+WHERE chunk_id = :chunk_id AND state = :state AND changed_at = :at
+"""
+
+
+@frozen(kw_only=True)
+class Held:
+    """A transfer as the ledger holds it, with what is to be sent.
+
+    Attributes:
+        record: what is known of it.
+        doubts: how often it went on although something of it may have been paid before: what is heard of one attempt
+            then says nothing of the others.
+        asked_at: when "not found" last counted.
+        refusal: what its call was refused for, while it is looked up whether it was executed all the same.
+        payload: what is to be sent, as it is kept.
+        digest: what the contents are proven by.
+        masked: whether only a masked form of it is left.
+    """
+
+    record: TransferRecord
+    doubts: int
+    asked_at: float | None
+    refusal: Refusal | None
+    payload: Secret = field(repr=False)
+    digest: str = field(repr=False)
+    masked: bool
+
+    def value(self, tables: Tables) -> Value:
+        """Return what is to be sent, or was; raise StorageCorrupt if it is not this transfer's own."""
+        record = self.record
+        value = tables.codec.value(record.product, record.account, record.track_id, self.payload, self.digest)
+        deposit = value.deposit if isinstance(value, Transfer) else ""
+        if (value.track_id, value.amount, deposit) != (record.track_id, record.amount, record.deposit):
+            raise StorageCorrupt(f"what is stored of the transfer {record.track_id} belongs to another one")
+        return value
+
+
+def held_of(row: Row) -> Held:
+    """A row as it is held."""
+    return Held(
+        record=transfer_of(row),
+        doubts=row["doubts"],
+        asked_at=row["asked_at"],
+        refusal=row["refusal"],
+        payload=Secret(row["payload"]),
+        digest=row["digest"],
+        masked=row["masked"] is not None and row["masked"] == row["payload"],
+    )
+
+
+@frozen(kw_only=True)
+class Change:
+    """What becomes of one transfer.
+
+    Attributes:
+        record: as it was read; if it has changed since, nothing happens.
+        after: the state it comes to.
+        reason: why, in words, masked.
+        ref_code: the bank's reference, where it gave one.
+        hashid: Paystar's name for it, where it gave one.
+        refusal: what it was refused for, where one look-up has to show that it was not executed.
+        is_proven: whether that look-up found nothing: the attempt is no ambiguous one.
+    """
+
+    record: TransferRecord
+    after: State
+    reason: str = ""
+    ref_code: str | None = None
+    hashid: str | None = None
+    refusal: Refusal | None = None
+    is_proven: bool = False
+
+    @property
+    def lawful(self) -> bool:
+        """Whether the table of transitions has it."""
+        return may_follow(self.record.state, self.after)
+
+
+async def move_chunk(
+    transaction: Timed,
+    chunk_id: str,
+    before: State,
+    after: State,
+    *,
+    at: float,
+    cause: str,
+    reason: str = "",
+    refusal: Refusal | None = None,
+) -> int:
+    """Move those of a chunk that are in one state on to another; how many."""
+    told: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
+    moved = await transaction.execute(_CHUNK, told | {"reason": reason, "refusal": refusal})
+    if moved:
+        await transaction.execute(_CHUNK_EVENTS, told | {"cause": cause})
+    return moved
+
+
+async def move_rows(
+    transaction: Timed,
+    product: ProductName,
+    account: str,
+    changes: Sequence[Change],
+    *,
+    at: float,
+    cause: str,
+) -> set[str]:
+    """Make these changes; the track_ids of those that were still as they had been read."""
+    if not changes:
+        return set()
+    rows: list[dict[str, Stored]] = [
+        {
+            "track_id": one.record.track_id,
+            "version": one.record.version,
+            "after": one.after.value,
+            "reason": one.reason,
+            "ref_code": one.ref_code,
+            "hashid": one.hashid,
+            "doubt": 0 if one.is_proven else _doubt(one.record.state, one.after),
+            "refusal": one.refusal,
+        }
+        for one in changes
+    ]
+    whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
+    query, parameters = transaction.values(_CHANGED, rows)
+    changed = await transaction.fetch(_ROWS.format(rows=query), {**parameters, **whose})
+    moved = {row["track_id"] for row in changed}
+    events: list[dict[str, Stored]] = [
+        {
+            "track_id": one.record.track_id,
+            "version": one.record.version + 1,
+            "before": one.record.state.value,
+            "after": one.after.value,
+            "detail": one.reason,
+        }
+        for one in changes
+        if one.record.track_id in moved
+    ]
+    if events:
+        query, parameters = transaction.values(_EVENT, events)
+        await transaction.execute(_EVENTS.format(rows=query), {**parameters, **whose, "cause": cause})
+    return moved
+
+
+async def count_not_founds(
+    transaction: Timed, product: ProductName, account: str, counts: Sequence[tuple[TransferRecord, int]], at: float
+) -> None:
+    """Write down how many times "not found" has counted, the last one at ``at``."""
+    if counts:
+        rows: list[dict[str, Stored]] = [
+            {"track_id": record.track_id, "version": record.version, "times": times} for record, times in counts
+        ]
+        query, parameters = transaction.values("track_id TEXT, version BIGINT, times BIGINT", rows)
+        whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
+        await transaction.execute(_COUNT.format(rows=query), {**parameters, **whose})
+
+
+async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
+    """Give each transfer of a chunk that was planned again just now a chunk of its own."""
+    told: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
+    await transaction.execute(_APART, told)
+    await transaction.execute(_MOVE_APART, told)
+
+
+async def regroup(
+    transaction: Timed, chunk: ChunkRecord, state: State, at: float, *, work: Work, due: float | None
+) -> None:
+    """Move those of a chunk that came to ``state`` just now to one chunk of their own."""
+    told: dict[str, Stored] = {
+        "chunk_id": chunk.chunk_id,
+        "group_id": f"{chunk.chunk_id}.r{chunk.version}",
+        "state": state.value,
+        "at": at,
+        "work": work,
+        "due": due,
+    }
+    if await transaction.execute(_REGROUP, told):
+        await transaction.execute(_MOVE_REGROUPED, told)
+
+
+def _doubt(before: State, after: State) -> int:
+    # What nobody knew when it was sent again, or decided otherwise, may have been paid as well.
+    return int(before in (State.NOT_ACCEPTED, State.NEEDS_REVIEW) and after not in (State.FAILED, State.NEEDS_REVIEW))

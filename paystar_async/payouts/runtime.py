@@ -1,0 +1,129 @@
+"""What payouts hold in one event loop: the ledger, what brings it forward, and who says when."""
+
+from collections.abc import Callable
+from typing import Self
+
+from attrs import define, field
+
+from paystar_async.credentials import Accounts
+from paystar_async.errors import ConfigurationError, NotSent
+from paystar_async.payouts.channels import Bank, Deliver, Product, WalletPayouts
+from paystar_async.payouts.dispatcher import Agenda, Dispatcher, LocalDispatcher
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.models import ProductName
+from paystar_async.payouts.turns import TurnRunner
+from paystar_async.payouts.worker import FENCE_SECONDS, MARGIN_SECONDS, Advancer
+from paystar_async.runtime.clock import Clock
+from paystar_async.runtime.events import OnEvent
+from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.wake_event import WakeEvent
+from paystar_async.storage.database import Database
+from paystar_async.storage.encryption import Crypto
+
+MISSING = {
+    "bank": "bank transfers are paid by an application: Paystar(application=Application(…)), PAYSTAR_APPLICATION_ID",
+    "wallet": "they are paid by a wallet: Paystar(wallet=Wallet(…)), PAYSTAR_WALLET_HASHID",
+}
+
+
+@define(eq=False)
+class Desk:
+    """All of payouts that is bound to one event loop.
+
+    Attributes:
+        ledger: what is on record.
+        products: what this client can pay out, by name.
+        advancer: brings chunks forward.
+        clock: what time it is.
+        fences: whether the engine calls back right before the first byte.
+        moved: rings after each step taken here.
+        turns: sends chunks that wait for a turn, within the jobs of a queue.
+    """
+
+    ledger: Tables
+    products: dict[ProductName, Product]
+    advancer: Advancer
+    clock: Clock
+    fences: Callable[[], bool]
+    background: Background
+    dispatcher: Dispatcher | None = None
+    moved: WakeEvent = field(init=False)
+    turns: TurnRunner = field(init=False)
+    closed: bool = False
+    _local: LocalDispatcher | None = None
+    _agenda: Agenda = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.moved = WakeEvent(self.clock)
+        self._agenda = Agenda(self.ledger, tuple(self.products.values()), self.advancer)
+        self.turns = TurnRunner(self._agenda, self.clock, self.background, self.moved.set)
+
+    @classmethod
+    def of(
+        cls,
+        database: Database | None,
+        accounts: Accounts,
+        deliver: Deliver,
+        clock: Clock,
+        background: Background,
+        fences: Callable[[], bool],
+        notify: OnEvent,
+        *,
+        timeout: float,
+        crypto: Crypto | None = None,
+    ) -> Self:
+        """The desk of a client; raises ConfigurationError where it has no database."""
+        if database is None:
+            raise ConfigurationError(
+                "payouts are kept on record, and there is no database",
+                hint='give Paystar(database="paystar.db") or set PAYSTAR_DATABASE',
+            )
+        products: dict[ProductName, Product] = {}
+        if accounts.application is not None:
+            products["bank"] = Bank(deliver, accounts.application.id)
+        if accounts.wallet is not None:
+            products["wallet"] = WalletPayouts(deliver, accounts.wallet.hashid)
+        ledger = Tables(database, crypto=crypto, clock=clock)
+        # Whoever waits for a short call at the most means to know soon what became of a process that died, too.
+        spare = {"fence": min(FENCE_SECONDS, timeout), "margin": min(MARGIN_SECONDS, timeout)}
+        advancer = Advancer(
+            ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout, **spare
+        )
+        return cls(ledger, products, advancer, clock, fences, background)
+
+    def product(self, name: ProductName) -> Product:
+        """A product; raises ConfigurationError where its account is not configured."""
+        if name not in self.products:
+            raise ConfigurationError("nobody to pay: the account is not configured", hint=MISSING[name])
+        return self.products[name]
+
+    def check(self) -> None:
+        """Refuse to begin what could not go on.
+
+        Raises:
+            ConfigurationError: the engine cannot be fenced; nothing is sent through it.
+            NotSent: the client was closed.
+        """
+        if self.closed:
+            raise NotSent("the client was closed", hint="nothing is lost: open it again and call payouts.recover()")
+        if self.dispatcher is None and not self.fences():
+            raise ConfigurationError(
+                "this engine cannot say when the first byte leaves, and payouts send nothing through it",
+                hint='engine="auto", or one whose fences is True',
+            )
+
+    def start(self) -> Dispatcher:
+        """See to it that somebody looks for what is due; raises what ``check`` does."""
+        self.check()
+        if self.dispatcher is None:
+            self.dispatcher = self._local = LocalDispatcher(self._agenda, self.clock, self.background, self.moved.set)
+        self.dispatcher.start()
+        return self.dispatcher
+
+    def close(self) -> None:
+        """Begin nothing more, and wake whoever waits for more to happen."""
+        self.closed = True
+        if self._local is not None:
+            self._local.stop()
+        self.advancer.close()
+        self.moved.set()

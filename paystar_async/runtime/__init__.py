@@ -1,0 +1,1 @@
+"""Clock, background tasks and events: what the rest runs on."""

@@ -1,0 +1,195 @@
+"""Card numbers: the full ones that are asked about, and the masked ones a callback brings."""
+
+import re
+from typing import Annotated
+
+from paystar_async.values.banks import Bank, bank_by_id
+from paystar_async.values.digits import as_digits, as_text, fold, unspaced
+from paystar_async.values.field_type import Kind
+from paystar_async.values.masking import described, mask_account, mask_card, mask_iban
+from paystar_async.values.text import read_text
+
+_ACCOUNT_SHAPE = re.compile(r"[0-9]+(?:[./-][0-9]+)*")
+# What is sent as it stands is told at once; everything else takes the long way.
+_PLAIN = re.compile(r"[0-9]{5,26}")
+_PLAIN_DESTINATION = re.compile(r"IR[0-9]{24}|[0-9]{5,23}")
+
+
+def _parse_account(value: object) -> str:
+    if type(value) is str and _PLAIN.fullmatch(value):
+        return value
+    text = unspaced(as_text(value))
+    if 5 <= len(text) <= 26 and _ACCOUNT_SHAPE.fullmatch(text):
+        return text
+    raise ValueError("digits, with single dots, dashes or slashes between them where the bank writes them")
+
+
+AccountNumber = Annotated[
+    str,
+    Kind(
+        name="account number",
+        shape="5 to 26 digits, dots, dashes and slashes",
+        read=_parse_account,
+        mask=mask_account,
+        schema={"type": "string", "minLength": 5, "maxLength": 26, "pattern": "^[0-9]+([./-][0-9]+)*$"},
+        example="0111234567890",
+    ),
+]
+"""A bank account (deposit) number; its dots, dashes and slashes belong to it and are kept."""
+
+
+def _is_iban(text: str) -> bool:
+    return text[:2].upper() == "IR"
+
+
+def _read_destination(value: object) -> str:
+    if type(value) is str and _PLAIN_DESTINATION.fullmatch(value):
+        return value
+    text = unspaced(as_text(value))
+    if _is_iban(text):
+        return read_iban(text)
+    # No account number is that long: this is an IBAN that lost its IR, and would be looked up as an account.
+    if len(text) == 24 and text.isdecimal():
+        raise ValueError("24 digits are an IBAN: put IR before them")
+    return _parse_account(text)
+
+
+def _destination_holds(text: str) -> bool:
+    return not _is_iban(text) or iban_holds(text)
+
+
+def _mask_destination(value: object) -> str:
+    masked = mask_iban(value)
+    return masked if masked != described(value) else mask_account(value)
+
+
+Destination = Annotated[
+    str,
+    Kind(
+        name="destination account",
+        shape="an IBAN (IR and 24 digits) or an account number",
+        read=_read_destination,
+        holds=_destination_holds,
+        checksum="an IBAN whose check digits fit",
+        mask=_mask_destination,
+        schema={"type": "string", "pattern": "^(IR[0-9]{24}|(?=.{5,26}$)[0-9]+([./-][0-9]+)*)$"},
+        example="IR110170000000123456789001",
+    ),
+]
+"""Where a transfer goes: an IBAN where it begins with ``IR``, an account number otherwise."""
+
+
+_IBAN_SHAPE = re.compile(r"IR[0-9]{24}")
+
+
+def read_iban(value: object) -> str:
+    """An IBAN as it is sent: ``IR`` and 24 ASCII digits; raises ValueError when it is not one."""
+    text = as_digits(value).upper()
+    if _IBAN_SHAPE.fullmatch(text):
+        return text
+    raise ValueError("an Iranian IBAN is IR and 24 digits, 26 characters in all")
+
+
+def iban_holds(iban: str) -> bool:
+    """Whether the two check digits of an IBAN of the right shape fit the rest (ISO 7064, mod 97-10)."""
+    check, account = iban[2:4], iban[4:]
+    # 00, 01 and 99 leave the same remainder as 97, 98 and 02, and no bank computes them.
+    return "02" <= check <= "98" and int(f"{account}1827{check}") % 97 == 1
+
+
+def is_valid_iban(text: object) -> bool:
+    """Whether this is an Iranian IBAN, check digits included; anything that is none is False."""
+    try:
+        return iban_holds(read_iban(text))
+    except ValueError:
+        return False
+
+
+def bank_of_iban(iban: str) -> Bank | None:
+    """The bank an IBAN belongs to; None when it is not an IBAN or the bank is not known."""
+    try:
+        return bank_by_id(read_iban(iban)[4:7])
+    except ValueError:
+        return None
+
+
+Iban = Annotated[
+    str,
+    Kind(
+        name="IBAN",
+        shape="IR and 24 digits",
+        read=read_iban,
+        holds=iban_holds,
+        checksum="an IBAN whose check digits fit",
+        mask=mask_iban,
+        schema={"type": "string", "pattern": "^IR[0-9]{24}$"},
+        example="IR110170000000123456789001",
+    ),
+]
+"""An Iranian IBAN: ``IR`` and 24 digits; spaces, lower case and Persian digits are brought to that form."""
+
+
+_CARD_SHAPE = re.compile(r"[0-9]{16}")
+_FULL = re.compile(r"\d{16}")
+
+
+def _parse_card(value: object) -> str:
+    text = as_digits(value)
+    if _CARD_SHAPE.fullmatch(text):
+        return text
+    raise ValueError("the full card number is needed here, not a masked one" if "*" in text else "")
+
+
+def _holds(card: str) -> bool:
+    # Luhn: every second digit from the right counts twice, and what exceeds nine gives up nine.
+    doubled = (sum(divmod(2 * int(digit), 10)) for digit in card[-2::-2])
+    return (sum(map(int, card[-1::-2])) + sum(doubled)) % 10 == 0
+
+
+def is_valid_card(text: object) -> bool:
+    """Whether this is a card number of 16 digits, check digit included; anything that is none is False."""
+    try:
+        return _holds(_parse_card(text))
+    except ValueError:
+        return False
+
+
+CardNumber = Annotated[
+    str,
+    Kind(
+        name="card number",
+        shape="16 digits",
+        read=_parse_card,
+        holds=_holds,
+        checksum="a card number whose check digit fits",
+        mask=mask_card,
+        schema={"type": "string", "pattern": "^[0-9]{16}$"},
+        example="6037990000000006",
+    ),
+]
+"""A full card number; spaces, dashes and Persian digits are brought to 16 plain digits."""
+
+
+def _read_masked(value: object) -> str:
+    text = read_text(value, least=0, most=64)
+    # Whatever the digits are grouped by: sixteen in a row are the number itself.
+    if _FULL.search("".join(filter(str.isalnum, fold(text)))):
+        raise ValueError(
+            "this holds a full card number; the signature is made over the masked one, exactly as the callback "
+            "brought it in card_number (502229******6708)"
+        )
+    return text
+
+
+MaskedCard = Annotated[
+    str,
+    Kind(
+        name="masked card number",
+        shape="the masked card number of the callback, or an empty text where it had none",
+        read=_read_masked,
+        mask=mask_card,
+        schema={"type": "string", "maxLength": 64},
+        example="502229******6708",
+    ),
+]
+"""The callback's masked card number, kept to the letter because it is signed as it came; empty when it had none."""

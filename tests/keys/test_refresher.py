@@ -1,0 +1,464 @@
+"""One key's keeper, with a renewal and a store of the test's own."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from paystar_async import Secret
+from paystar_async.errors import BadAnswer, InvalidRefreshToken, NotSent
+from paystar_async.keys.lease import LEASE_SECONDS
+from paystar_async.keys.memory import MemoryKeyStore
+from paystar_async.keys.refresher import STORE_CHECK_SECONDS, Keeper
+from paystar_async.keys.store import Fresh, KeyId, KeyRecord
+from paystar_async.runtime.tasks import Background
+from tests.keys.places import Emptied
+from tests.support import QuickClock, RunningClock, Told, settled
+
+HOUR = 3600.0
+KEY = KeyId("application", "app-1")
+FIRST = KeyRecord(token=Secret("key-0"), refresh_token=Secret("refresh-0"))
+
+
+class Renewing:
+    """A renewal that counts, and may be held up or fail."""
+
+    def __init__(self, clock: Any, life: float = 24 * HOUR) -> None:
+        self.clock, self.life = clock, life
+        self.shown: list[str] = []
+        self.error: Exception | None = None
+        self.is_keyless = False
+        self.go = asyncio.Event()
+        self.go.set()
+
+    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> Fresh:
+        before_send()
+        self.shown.append(refresh_token.reveal())
+        await self.go.wait()
+        if self.error is not None:
+            raise self.error
+        number = len(self.shown)
+        return Fresh(
+            token=None if self.is_keyless else Secret(f"key-{number}"),
+            refresh_token=Secret(f"refresh-{number}"),
+            expires_at=self.clock.time() + self.life,
+        )
+
+
+class Keeping:
+    """A keeper and all it stands on."""
+
+    def __init__(self, *, clock: Any = None, store: Any = None, first: KeyRecord = FIRST) -> None:
+        self.clock = clock or QuickClock()
+        self.store: Any = store or MemoryKeyStore(self.clock)
+        self.background, self.told, self.renew = Background(), Told(), Renewing(self.clock)
+        self.keeper = Keeper(
+            key=KEY, first=first, store=self.store, clock=self.clock, background=self.background, notify=self.told
+        )
+
+    async def token(self) -> str | None:
+        token = self.keeper.at_hand() or await self.keeper.token(self.renew)
+        return token.reveal() if token else None
+
+    async def record(self) -> KeyRecord:
+        record: KeyRecord | None = await self.store.load(KEY)
+        assert record is not None
+        return record
+
+
+async def test_the_configured_key_is_stored_where_there_is_none() -> None:
+    at = Keeping()
+
+    assert await at.token() == "key-0"
+
+    record = await at.record()
+    assert (record.version, record.token, record.refresh_token) == (1, FIRST.token, FIRST.refresh_token)
+
+
+async def test_a_stored_key_goes_before_the_configured_one() -> None:
+    store = MemoryKeyStore()
+    await store.commit(KEY, 0, "", KeyRecord(token=Secret("key-7"), refresh_token=Secret("refresh-7")))
+
+    assert await Keeping(store=store).token() == "key-7"
+
+
+async def test_without_key_and_refresh_token_there_is_none() -> None:
+    assert await Keeping(first=KeyRecord()).token() is None
+
+
+async def test_each_renewal_shows_the_token_the_last_one_brought() -> None:
+    at = Keeping()
+
+    for _ in range(4):
+        await at.keeper.renew_now(at.renew)
+
+    assert at.renew.shown == ["refresh-0", "refresh-1", "refresh-2", "refresh-3"]
+    assert (await at.record()).refresh_token == Secret("refresh-4")
+
+
+async def test_the_claim_is_in_the_store_before_anything_is_asked_and_the_pair_before_it_is_used() -> None:
+    at = Keeping()
+    at.renew.go.clear()
+    renewing = asyncio.create_task(at.keeper.renew_now(at.renew))
+    await settled()
+
+    claimed = await at.record()
+    assert at.renew.shown == ["refresh-0"]
+    assert claimed.in_flight_owner is not None
+    assert claimed.in_flight_until == at.clock.time() + LEASE_SECONDS
+    assert claimed.refresh_token == Secret("refresh-0")
+
+    at.renew.go.set()
+    record = await renewing
+    assert record == await at.record()
+
+
+async def test_a_renewal_that_failed_lets_go_of_its_claim() -> None:
+    at = Keeping()
+    at.renew.error = NotSent("no connection")
+
+    with pytest.raises(NotSent):
+        await at.keeper.renew_now(at.renew)
+
+    record = await at.record()
+    assert (record.in_flight_owner, record.token, record.refresh_token) == (None, FIRST.token, FIRST.refresh_token)
+
+
+async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -> None:
+    clock = RunningClock()
+    store = MemoryKeyStore(clock)
+    first, second = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
+    await first.token()
+    await second.token()
+    first.renew.go.clear()
+    async with clock.running():
+        ahead = asyncio.create_task(first.keeper.renew_now(first.renew))
+        await settled()
+        behind = asyncio.create_task(second.keeper.replace_refused(Secret("key-0"), second.renew))
+        await settled(300)
+        assert not behind.done()
+        first.renew.go.set()
+        await ahead
+
+        assert await behind == (Secret("key-1"), False)
+
+    assert second.renew.shown == []
+    assert second.told.names == ["key_adopted"]
+
+
+async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() -> None:
+    clock = RunningClock()
+    at = Keeping(clock=clock)
+    await at.token()
+    await at.store.begin(KEY, 1, "a host that died", LEASE_SECONDS)
+    started = clock.monotonic()
+
+    async with clock.running():
+        await at.keeper.renew_now(at.renew)
+
+    assert LEASE_SECONDS <= clock.monotonic() - started < LEASE_SECONDS + 5
+    assert at.renew.shown == ["refresh-0"]
+
+
+async def test_renewal_begins_somewhere_after_half_of_the_life_and_not_everywhere_at_once() -> None:
+    begun: list[float] = []
+    for _ in range(40):
+        at = Keeping()
+        await at.keeper.renew_now(at.renew)
+        while len(at.renew.shown) == 1:
+            at.clock.advance(0.1 * HOUR)
+            assert await at.token() == "key-1"
+            await settled(8)
+        begun.append(at.clock.monotonic() / HOUR)
+
+    assert min(begun) >= 12.0
+    assert max(begun) <= 14.6
+    assert len(set(begun)) > 5
+
+
+@pytest.mark.parametrize(("life", "margin"), [(24 * HOUR, 1800.0), (HOUR, 360.0)])
+async def test_the_last_part_of_the_life_is_half_an_hour_or_a_tenth(life: float, margin: float) -> None:
+    at = Keeping()
+    at.renew.life = life
+    await at.keeper.renew_now(at.renew)
+    at.renew.error = NotSent("no connection")
+
+    at.clock.advance(life - margin - 1)
+    at.renew.go.clear()
+    assert await at.token() == "key-1"  # beside the call
+    at.renew.go.set()
+    await settled()
+
+    at.clock.advance(20)
+    at.renew.error = None
+    assert await at.token() == f"key-{len(at.renew.shown)}"  # before the call
+    assert len(at.renew.shown) >= 3
+
+
+async def test_an_old_key_from_the_store_is_as_old_as_the_store_says() -> None:
+    clock = QuickClock()
+    store = MemoryKeyStore(clock)
+    now = clock.time()
+    old = KeyRecord(
+        token=Secret("key-7"),
+        refresh_token=Secret("refresh-7"),
+        issued_at=now - 23.8 * HOUR,
+        expires_at=now + 0.2 * HOUR,
+    )
+    await store.commit(KEY, 0, "", old)
+    at = Keeping(clock=clock, store=store)
+
+    assert await at.token() == "key-1"
+
+
+async def test_a_stored_key_from_the_future_does_not_live_longer_than_a_key_does() -> None:
+    clock = QuickClock()
+    store = MemoryKeyStore(clock)
+    now = clock.time() + 48 * HOUR  # the clock was set back since
+    young = KeyRecord(
+        token=Secret("key-7"), refresh_token=Secret("refresh-7"), issued_at=now, expires_at=now + 24 * HOUR
+    )
+    await store.commit(KEY, 0, "", young)
+    at = Keeping(clock=clock, store=store)
+
+    assert await at.token() == "key-7"
+    clock.advance(15 * HOUR)
+    await at.token()
+    await settled()
+    assert at.renew.shown == ["refresh-7"]
+
+
+async def test_a_key_refused_after_somebody_renewed_it_is_replaced_without_a_renewal() -> None:
+    at = Keeping()
+    await at.keeper.renew_now(at.renew)
+
+    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (Secret("key-1"), False)
+    assert len(at.renew.shown) == 1
+
+
+async def test_a_renewal_that_brings_the_refused_key_again_is_no_way_out() -> None:
+    at = Keeping(first=KeyRecord(token=Secret("key-1"), refresh_token=Secret("refresh-0")))
+
+    assert await at.keeper.replace_refused(Secret("key-1"), at.renew) == (None, True)
+
+
+async def test_a_key_nothing_renews_may_have_been_replaced_in_the_store() -> None:
+    store = MemoryKeyStore()
+    at = Keeping(store=store, first=KeyRecord(token=Secret("key-0")))
+    assert await at.token() == "key-0"
+    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (None, False)
+
+    await store.commit(KEY, 1, "", KeyRecord(token=Secret("key-panel")))
+
+    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (Secret("key-panel"), False)
+
+
+async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_asked_no_more() -> None:
+    clock = QuickClock()
+    store = MemoryKeyStore(clock)
+    first, second = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
+    first.renew.error = InvalidRefreshToken(13)
+    with pytest.raises(InvalidRefreshToken):
+        await first.keeper.renew_now(first.renew)
+
+    with pytest.raises(InvalidRefreshToken, match="kept as lost"):
+        await second.keeper.renew_now(second.renew)
+
+    assert second.renew.shown == []
+    assert (await first.record()).refresh_token == FIRST.refresh_token
+    assert first.told.names == ["key_lost"]
+    assert second.told.names == []
+
+
+async def test_a_pair_from_outside_is_put_in_place_whatever_others_do_meanwhile() -> None:
+    class Busy(MemoryKeyStore):
+        changes = 3
+
+        async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:
+            if owner != "other" and version and self.changes:
+                self.changes -= 1
+                await super().commit(key, version, "other", KeyRecord(token=Secret("key-other")))
+            return await super().commit(key, version, owner, new)
+
+    at = Keeping(store=Busy())
+
+    await at.keeper.put(Secret("key-panel"), Secret("refresh-panel"), None)
+
+    assert await at.token() == "key-panel"
+    assert (await at.record()).token == Secret("key-panel")
+
+
+async def test_a_key_from_outside_keeps_the_refresh_token_on_record_and_its_own_end() -> None:
+    at = Keeping()
+
+    await at.keeper.put(Secret("key-panel"), None, at.clock.time() + HOUR)
+
+    record = await at.record()
+    assert record.refresh_token == Secret("refresh-0")
+    at.clock.advance(0.95 * HOUR)
+    assert await at.token() == "key-1"
+    assert at.told.names == ["key_adopted", "key_refreshed"]
+
+
+async def test_a_renewal_cut_off_with_its_loop_leaves_no_claim_behind() -> None:
+    at = Keeping()
+    at.renew.go.clear()
+    waiting = asyncio.create_task(at.keeper.renew_now(at.renew))
+    await settled()
+    for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
+        task.cancel()
+    waiting.cancel()
+    await settled()
+
+    assert (await at.record()).in_flight_owner is None
+
+
+async def test_refresh_after_a_loss_shows_the_newest_token() -> None:
+    at = Keeping(store=Emptied())
+    for _ in range(2):
+        await at.keeper.renew_now(at.renew)
+    at.store.lose()
+
+    await at.keeper.renew_now(at.renew)
+
+    assert at.renew.shown == ["refresh-0", "refresh-1", "refresh-2"]
+    assert at.told.names == ["key_refreshed", "key_refreshed", "key_healed", "key_refreshed"]
+    assert (await at.record()).refresh_token == Secret("refresh-3")
+
+
+async def test_refresh_beside_calls_after_a_loss_shows_the_newest_token() -> None:
+    at = Keeping(store=Emptied())
+    await at.keeper.renew_now(at.renew)
+    at.store.lose()
+    at.clock.advance(15 * HOUR)
+
+    assert await at.token() == "key-1"
+    await settled()
+
+    assert at.renew.shown == ["refresh-0", "refresh-1"]
+    assert await at.token() == "key-2"
+
+
+async def test_refresh_whose_record_is_lost_meanwhile_is_stored() -> None:
+    at = Keeping(store=Emptied())
+    at.renew.go.clear()
+    refreshing = asyncio.create_task(at.keeper.renew_now(at.renew))
+    await settled()
+    at.store.lose()
+    at.renew.go.set()
+    await refreshing
+
+    record = await at.record()
+    assert (record.token, record.refresh_token, record.lost) == (Secret("key-1"), Secret("refresh-1"), False)
+
+
+async def test_failed_refresh_whose_record_is_lost_puts_back_the_newest() -> None:
+    """Also if this process had only just learnt of that pair from the store."""
+    store = Emptied()
+    first, second = Keeping(store=store), Keeping(store=store)
+    await second.token()
+    await first.keeper.renew_now(first.renew)
+    second.clock.advance(25 * HOUR)  # its clock is a day ahead: it sees an expired key and refreshes it
+    second.renew.go.clear()
+    refreshing = asyncio.create_task(second.keeper.renew_now(second.renew))
+    await settled()
+    assert second.renew.shown == ["refresh-1"]
+    store.lose()
+    second.renew.error = NotSent("no connection")
+    second.renew.go.set()
+    with pytest.raises(NotSent):
+        await refreshing
+
+    second.renew.error = None
+    await second.keeper.renew_now(second.renew)
+    assert second.renew.shown == ["refresh-1", "refresh-1"]
+
+
+async def test_used_key_is_put_back_within_a_minute() -> None:
+    at = Keeping(store=Emptied())
+    await at.keeper.renew_now(at.renew)
+    at.store.lose()
+    at.clock.advance(STORE_CHECK_SECONDS + 1)
+
+    for _ in range(5):
+        assert await at.token() == "key-1"
+        await settled()
+
+    assert (await at.record()).token == Secret("key-1")
+    assert at.told.names == ["key_refreshed", "key_healed"]
+    assert len(at.renew.shown) == 1
+
+
+async def test_used_key_that_was_refreshed_elsewhere_is_taken_over() -> None:
+    store = Emptied()
+    first, second = Keeping(store=store), Keeping(store=store)
+    await first.keeper.renew_now(first.renew)
+    assert await second.token() == "key-1"
+    await first.keeper.renew_now(first.renew)
+    second.clock.advance(STORE_CHECK_SECONDS + 1)
+
+    await second.token()
+    await settled()
+
+    assert await second.token() == "key-2"
+
+
+async def test_store_check_that_fails_hurts_no_call() -> None:
+    class Down(MemoryKeyStore):
+        async def load(self, key: KeyId) -> KeyRecord | None:
+            if down:
+                raise RuntimeError("down")
+            return await super().load(key)
+
+    down = False
+    at = Keeping(store=Down())
+    await at.keeper.renew_now(at.renew)
+    down = True
+    for _ in range(3):
+        at.clock.advance(STORE_CHECK_SECONDS + 1)
+        assert await at.token() == "key-1"
+        await settled()
+    assert at.told.names == ["key_refreshed"]
+
+
+async def test_refresh_without_a_key_keeps_the_new_refresh_token() -> None:
+    at = Keeping()
+    await at.token()
+    at.renew.is_keyless = True
+    with pytest.raises(BadAnswer) as error:
+        await at.keeper.renew_now(at.renew)
+
+    assert error.value.executed == "maybe"
+    record = await at.record()
+    assert (record.token, record.refresh_token) == (Secret("key-0"), Secret("refresh-1"))
+    assert (record.lost, record.in_flight_owner) == (False, None)
+    assert at.told.names == ["key_refresh_failed"]
+
+    at.renew.is_keyless = False
+    await at.keeper.renew_now(at.renew)
+    assert at.renew.shown == ["refresh-0", "refresh-1"]
+    assert await at.token() == "key-2"
+
+
+async def test_refresh_resumed_after_a_takeover_heals_the_key() -> None:
+    """Stopped with the answer on its way: the one that took over was refused, and has marked the key as lost."""
+    clock = QuickClock()
+    store = MemoryKeyStore(clock)
+    stopped, heir = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
+    stopped.renew.go.clear()
+    refreshing = asyncio.create_task(stopped.keeper.renew_now(stopped.renew))
+    await settled()
+    clock.advance(LEASE_SECONDS + 1)
+    heir.renew.error = InvalidRefreshToken(13)
+    with pytest.raises(InvalidRefreshToken):
+        await heir.keeper.renew_now(heir.renew)
+    assert (await stopped.record()).lost
+
+    stopped.renew.go.set()
+    await refreshing
+
+    record = await stopped.record()
+    assert (record.token, record.refresh_token, record.lost) == (Secret("key-1"), Secret("refresh-1"), False)
+    await heir.keeper.replace_refused(Secret("key-0"), heir.renew)
+    assert await heir.token() == "key-1"

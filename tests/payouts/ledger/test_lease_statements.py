@@ -1,0 +1,85 @@
+"""Plans of the statements that find and lease chunks, on PostgreSQL with statistics older than what waits."""
+
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from paystar_async.payouts.ledger import queries
+from paystar_async.payouts.ledger.lease_statements import ASK, CLAIM
+from paystar_async.payouts.ledger.schema import PART, SCHEMA
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.storage.database import NONE, Parameters, Row
+from paystar_async.storage.postgres import PostgresDatabase
+
+WAITING = 2000
+INSERT = """
+INSERT INTO paystar_payout_chunks
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+SELECT :account || lpad(CAST(number AS TEXT), 8, '0'), 'batch', 'bank', :account, 'deposit', :work,
+    CAST(:due AS DOUBLE PRECISION), 1, 0, 0, 'runner'
+FROM generate_series(1, CAST(:count AS BIGINT)) number
+"""
+LEASE: Parameters = {
+    "chunk_id": "many00000001",
+    "version": 1,
+    "product": "bank",
+    "account": "many",
+    "deposit": "deposit",
+    "owner": "owner",
+    "runner": "runner",
+    "lease": 40.0,
+    "slot": 8.0,
+    "concurrency": 16,
+    "at": 100.0,
+}
+
+
+class ExplainingTables:
+    """Collects the plan of each statement in place of its rows."""
+
+    def __init__(self, database: PostgresDatabase) -> None:
+        self._database = database
+        self.plan = ""
+
+    async def fetch(self, sql: str, parameters: Parameters = NONE) -> Sequence[Row]:
+        rows = await self._database.fetch(f"EXPLAIN (ANALYZE) {sql}", parameters)
+        self.plan += "\n".join(row["QUERY PLAN"] for row in rows)
+        return []
+
+
+@pytest_asyncio.fixture
+async def database(postgres_schema: str) -> AsyncIterator[PostgresDatabase]:
+    database = PostgresDatabase(postgres_schema)
+    await database.migrate(PART, SCHEMA)
+    yield database
+    await database.aclose()
+
+
+async def fill(database: PostgresDatabase, work: str) -> None:
+    """Store done chunks, update the statistics, then store many due chunks of one account and some of another."""
+    await database.execute(INSERT, {"account": "done", "work": "none", "due": None, "count": 100})
+    await database.execute("ANALYZE paystar_payout_chunks")
+    for account, due, count in (("many", 1.0, WAITING), ("few", 2.0, 3)):
+        await database.execute(INSERT, {"account": account, "work": work, "due": due, "count": count})
+
+
+@pytest.mark.parametrize(("sql", "work"), [(CLAIM, "send"), (ASK, "ask")], ids=["claim", "ask"])
+async def test_lease_reads_no_other_chunk(database: PostgresDatabase, sql: str, work: str) -> None:
+    await fill(database, work)
+    tables = ExplainingTables(database)
+    await tables.fetch(sql, LEASE)
+    assert "Index Scan using paystar_payout_chunks_pkey" in tables.plan
+    assert "Removed by Filter" not in tables.plan
+    assert await database.fetch("SELECT COUNT(*) AS leased FROM paystar_payout_chunks WHERE owner = 'owner'") == [
+        {"leased": 1}
+    ]
+
+
+async def test_due_reads_no_chunk_of_another_account(database: PostgresDatabase) -> None:
+    await fill(database, "send")
+    tables = ExplainingTables(database)
+    await queries.due(cast("Tables", tables), [("bank", "few")], 100)
+    assert "rows=3" in tables.plan
+    assert "Removed by Filter" not in tables.plan

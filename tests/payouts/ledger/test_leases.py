@@ -1,0 +1,63 @@
+"""When the calls of a deposit account may be sent."""
+
+import random
+
+import pytest
+
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_turn
+from paystar_async.payouts.models import Policy
+from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.places import Place
+
+
+def call_times(rate: float, arrivals: list[float]) -> list[float]:
+    """Return when calls are sent of senders that come at ``arrivals``, and again when it is not their turn."""
+    turn = 0.0
+    sent: list[float] = []
+    for arrival in sorted(arrivals):
+        if turn <= arrival:
+            sent.append(arrival)
+            turn = next_turn(turn, arrival, rate)
+    return sent
+
+
+@pytest.mark.parametrize("rate", [0.5, 10.0, 50.0])
+def test_next_turn_late_senders_keep_rate(rate: float) -> None:
+    dice = random.Random(1)
+    turn = sent_at = 0.0
+    for _ in range(200):
+        sent_at = max(turn, sent_at) + dice.uniform(0, 0.8 * min(1 / rate, MAX_CATCH_UP_SECONDS))
+        turn = next_turn(turn, sent_at, rate)
+    assert 199 / sent_at == pytest.approx(rate, rel=0.01)
+
+
+@pytest.mark.parametrize("rate", [0.5, 10.0, 300.0])
+def test_next_turn_never_exceeds_rate_by_two_calls(rate: float) -> None:
+    dice = random.Random(2)
+    arrivals = [dice.uniform(0, 300 / rate) for _ in range(3000)]
+    arrivals += [3600 + arrival for arrival in arrivals]  # after an idle hour, too
+    sent = call_times(rate, arrivals)
+    assert len(sent) > 400
+    for first in range(len(sent)):
+        for last in range(first, min(len(sent), first + 60)):
+            assert last - first + 1 <= rate * (sent[last] - sent[first]) + 2 + 1e-6
+
+
+def test_next_turn_idle_hour_earns_one_call() -> None:
+    assert next_turn(0.0, 3600.0, 10.0) == pytest.approx(3600.0)
+    assert next_turn(0.0, 3600.0, 0.1) == pytest.approx(3610.0 - MAX_CATCH_UP_SECONDS)
+    assert next_turn(3600.0, 3600.0, 10.0) == pytest.approx(3600.1)
+
+
+async def test_claim_late_call_slows_no_other(place: Place, desk: Desk) -> None:
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
+    first, second, third = await desk.chunks("b")
+    assert await desk.advancer.advance(first) is None
+    turn = await desk.advancer.advance(second)
+    assert turn is not None
+    place.passes(turn - await desk.ledger.time() + 0.2)
+    assert await desk.advancer.advance(second) is None
+    next_turn_at = await desk.advancer.advance(third)
+    assert next_turn_at is not None
+    assert 1.5 < next_turn_at - await desk.ledger.time() <= 1.81

@@ -1,0 +1,99 @@
+"""The ledger's time: no clock that is set shortens a quiet window, in one process or over several."""
+
+from pathlib import Path
+
+import anyio
+import pytest
+
+from paystar_async.payouts.ledger.session import Tables
+from paystar_async.runtime.clock import ManualClock, SystemClock
+from paystar_async.storage.database import Database
+from paystar_async.storage.factory import database
+from paystar_async.storage.sqlite import SqliteDatabase
+
+
+class Machine(ManualClock):
+    """A clock that says which boot it counts from."""
+
+    boot = "boot-1"
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> SqliteDatabase:
+    return SqliteDatabase(tmp_path / "payouts.db")
+
+
+async def test_a_jump_changes_nothing_in_a_running_process(file: Database) -> None:
+    clock = Machine()
+    ledger = Tables(file, clock=clock)
+    before = await ledger.time()
+    clock.jump(86_400)
+    clock.advance(7)
+    assert await ledger.time() == before + 7
+    await file.aclose()
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+async def test_a_jump_changes_nothing_for_the_process_that_comes_after(file: Database, jump: float) -> None:
+    clock = Machine()
+    before = await Tables(file, clock=clock).time()
+    clock.jump(jump)
+    clock.advance(7)
+    assert await Tables(file, clock=clock).time() == before + 7
+    await file.aclose()
+
+
+async def test_after_another_boot_the_wall_clock_says_how_much_has_passed(file: Database) -> None:
+    before = await Tables(file, clock=Machine(start=1000.0)).time()
+    later = Machine(start=1600.0)
+    later.boot = "boot-2"
+    assert (before, await Tables(file, clock=later).time()) == (1000.0, 1600.0)
+    await file.aclose()
+
+
+async def test_time_never_goes_back_behind_what_is_on_record(file: Database) -> None:
+    ledger = Tables(file, clock=Machine(start=1000.0))
+    await ledger.time()
+    await file.execute(
+        "INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)"
+        " VALUES ('bank', 'a', 't', 1, 5000, 'planned', 'plan', '')"
+    )
+    set_back = Machine(start=10.0)
+    set_back.boot = "boot-2"
+    assert await Tables(file, clock=set_back).time() == 5000.0
+    await file.aclose()
+
+
+async def test_processes_that_begin_at_once_agree(tmp_path: Path) -> None:
+    told: list[float] = []
+
+    async def begin(number: int) -> None:
+        clock = Machine(start=1000.0 + number)
+        store = SqliteDatabase(tmp_path / "payouts.db")
+        told.append(await Tables(store, clock=clock).time())
+        await store.aclose()
+
+    async with anyio.create_task_group() as group:
+        for number in range(8):
+            group.start_soon(begin, number)
+    assert len(set(told)) == 1
+
+
+async def test_a_server_tells_its_own_time(postgres_schema: str) -> None:
+    store = database(postgres_schema)
+    clock = Machine(start=1000.0)
+    assert await Tables(store, clock=clock).time() > 1_000_000_000
+    assert await store.fetch("SELECT 1 AS one FROM paystar_payout_settings WHERE name = 'clock'") == []
+    await store.aclose()
+
+
+def test_the_machine_names_its_boot() -> None:
+    assert SystemClock().boot == SystemClock().boot
+
+
+def test_where_it_does_not_the_wall_clock_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert SystemClock().boot is None

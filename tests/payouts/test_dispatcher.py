@@ -1,0 +1,286 @@
+"""The dispatcher says when: all that is due, never too much at once, and again what was lost."""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Sequence
+
+import anyio
+import pytest
+from attrs import define, field
+
+from paystar_async.errors import StorageUnavailable
+from paystar_async.payouts.dispatcher import SWEEP_SECONDS, TAKEN, WARNED_EVERY, Due, LocalDispatcher
+from paystar_async.payouts.ledger.leases import Later
+from paystar_async.runtime.clock import ManualClock
+from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.wake_event import WakeEvent
+from tests.support import RunningClock, settled
+
+
+@define(eq=False)
+class Book:
+    """A ledger in a dictionary: what is due, and what advancing it does."""
+
+    clock: ManualClock
+    chunks: dict[str, Due] = field(factory=dict[str, Due])
+    steps: Counter[str] = field(factory=Counter[str])
+    after: dict[str, list[float | Exception | None]] = field(factory=dict[str, list[float | Exception | None]])
+    """What comes of a chunk's steps, in turn: seconds until it is due again; None where it is done."""
+    looks: int = 0
+    down: bool = False
+    gate: anyio.Event | None = None
+    active: Counter[str] = field(factory=Counter[str])
+    most_active: Counter[str] = field(factory=Counter[str])
+
+    def plan(self, chunk_id: str, *, lane: str = "a", most: int = 2, at: float = 0.0) -> None:
+        self.chunks[chunk_id] = Due(at, chunk_id, lane, most)
+
+    async def due(self, most: int) -> Sequence[Due]:
+        self.looks += 1
+        if self.down:
+            raise StorageUnavailable("down")
+        lanes: Counter[str] = Counter()
+        found: list[Due] = []
+        for one in sorted(self.chunks.values()):
+            lanes[one.lane] += 1
+            if lanes[one.lane] <= most:
+                found.append(one)
+        return found
+
+    async def now(self) -> float:
+        return self.clock.monotonic()
+
+    async def step(self, chunk_id: str) -> Later:
+        one = self.chunks[chunk_id]
+        self.steps[chunk_id] += 1
+        self.active[one.lane] += 1
+        self.most_active[one.lane] = max(self.most_active[one.lane], self.active[one.lane])
+        try:
+            await (self.gate.wait() if self.gate else anyio.lowlevel.checkpoint())
+        finally:
+            self.active[one.lane] -= 1
+        came = self.after.get(chunk_id, [None])
+        result = came.pop(0) if len(came) > 1 else came[0]
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
+            del self.chunks[chunk_id]
+            return Later(due=None)
+        again = self.clock.monotonic() + result
+        self.chunks[chunk_id] = one._replace(at=again)
+        return Later(due=again)
+
+
+@pytest.fixture
+def clock() -> RunningClock:
+    return RunningClock()
+
+
+def dispatcher(book: Book, **more: object) -> LocalDispatcher:
+    return LocalDispatcher(book, book.clock, Background(), **more)  # type: ignore[arg-type]
+
+
+async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:
+    book = Book(clock)
+    for number in range(3 * TAKEN):
+        book.plan(f"c-{number:04}", most=3)
+    local = dispatcher(book)
+    local.start()
+    await settled(3000)
+    await local.aclose()
+    assert not book.chunks
+    assert set(book.steps.values()) == {1}
+    assert book.most_active == {"a": 3}
+
+
+async def test_a_full_lane_holds_no_other_one_up(clock: RunningClock) -> None:
+    book = Book(clock, gate=anyio.Event())
+    for number in range(10):
+        book.plan(f"a-{number}", lane="a", most=2)
+    book.plan("b-0", lane="b", most=1, at=-1.0)
+    local = dispatcher(book)
+    local.start()
+    await settled()
+    assert book.active == {"a": 2, "b": 1}
+    assert book.gate is not None
+    book.gate.set()
+    await local.aclose()
+
+
+async def test_what_lies_in_the_future_waits_for_its_time() -> None:
+    book = Book(clock := ManualClock())
+    book.plan("c", at=1.5)
+    local = dispatcher(book)
+    local.start()
+    await settled()
+    assert not book.steps
+    clock.advance(1.4)
+    await settled()
+    assert not book.steps
+    clock.advance(0.1)
+    await settled()
+    assert book.steps == {"c": 1}
+    await local.aclose()
+
+
+async def test_what_comes_back_is_taken_up_again_at_its_time() -> None:
+    book = Book(clock := ManualClock(), after={"c": [0.5, 0.5, None]})
+    book.plan("c")
+    local = dispatcher(book)
+    local.start()
+    await settled()
+    for times in (1, 2, 3):
+        assert book.steps["c"] == times
+        clock.advance(0.5)
+        await settled()
+    assert not book.chunks
+    await local.aclose()
+
+
+async def test_it_looks_at_once_when_it_is_woken_and_by_itself_after_a_while() -> None:
+    book = Book(clock := ManualClock())
+    local = dispatcher(book)
+    local.start()
+    await settled()
+    book.plan("told")
+    await local.wake(["told"])
+    await settled()
+    assert book.steps == {"told": 1}
+    book.plan("lost")
+    await settled()
+    assert "lost" not in book.steps
+    clock.advance(SWEEP_SECONDS)
+    await settled()
+    assert book.steps["lost"] == 1
+    await local.aclose()
+
+
+async def test_it_tells_of_each_step(clock: RunningClock) -> None:
+    book = Book(clock)
+    told: list[int] = []
+    book.plan("c")
+    local = dispatcher(book, moved=lambda: told.append(1))
+    local.start()
+    await settled()
+    await local.aclose()
+    assert told == [1]
+
+
+@pytest.mark.parametrize("error", [StorageUnavailable("disk full"), ValueError("a mistake of ours")])
+async def test_a_chunk_that_makes_trouble_is_tried_again_after_a_rest(
+    error: Exception, caplog: pytest.LogCaptureFixture
+) -> None:
+    book = Book(clock := ManualClock(), after={"c": [error, error, None]})
+    book.plan("c")
+    local = dispatcher(book)
+    with caplog.at_level(logging.WARNING, "paystar_async"):
+        local.start()
+        await settled()
+        await local.wake(["c"])
+        await settled()
+        assert book.steps["c"] == 1  # not again and again meanwhile
+        for _ in range(6):
+            clock.advance(1.0)
+            await settled()
+    assert book.steps["c"] == 3
+    assert not book.chunks
+    assert "chunk c" in caplog.text
+    await local.aclose()
+
+
+async def test_a_ledger_that_cannot_be_read_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    book = Book(clock := ManualClock(), down=True)
+    book.plan("c")
+    local = dispatcher(book)
+    with caplog.at_level(logging.WARNING, "paystar_async"):
+        local.start()
+        await settled()
+        assert book.looks == 1
+        book.down = False
+        clock.advance(1.0)
+        await settled()
+        clock.advance(SWEEP_SECONDS)
+        await settled()
+    assert book.steps == {"c": 1}
+    assert "cannot be read" in caplog.text
+    await local.aclose()
+
+
+async def test_closing_begins_nothing_more_and_waits_for_what_is_under_way() -> None:
+    book = Book(ManualClock(), gate=anyio.Event())
+    for number in range(5):
+        book.plan(f"c-{number}")
+    local = dispatcher(book)
+    local.start()
+    await settled()
+    closing = asyncio.create_task(local.aclose())
+    await settled()
+    assert not closing.done()
+    assert book.gate is not None
+    book.gate.set()
+    await closing
+    assert sum(book.steps.values()) == 2
+    local.start()
+    await settled()
+    assert sum(book.steps.values()) == 2
+
+
+async def test_closing_does_not_wait_for_a_rest() -> None:
+    book = Book(ManualClock(), after={"c": [StorageUnavailable("disk full")]})
+    book.plan("c")
+    local = dispatcher(book)
+    local.start()
+    await settled()
+    async with asyncio.timeout(5):
+        await local.aclose()
+
+
+async def test_started_twice_it_runs_once(clock: RunningClock) -> None:
+    book = Book(clock)
+    local = dispatcher(book)
+    local.start()
+    local.start()
+    await settled()
+    assert book.looks == 1
+    await local.aclose()
+
+
+async def test_one_that_was_never_started_closes_at_once() -> None:
+    await dispatcher(Book(ManualClock())).aclose()
+
+
+async def test_an_alarm_that_rang_before_is_heard_once() -> None:
+    alarm = WakeEvent(clock := ManualClock())
+    alarm.set()
+    await alarm.sleep(1.0)
+    asleep = asyncio.create_task(alarm.sleep(1.0))
+    await settled()
+    assert not asleep.done()
+    clock.advance(1.0)
+    await asleep
+
+
+async def test_what_keeps_many_chunks_back_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    full, locked = StorageUnavailable("disk full"), StorageUnavailable("locked")
+    book = Book(clock := ManualClock(), after={"a": [full] * 30, "b": [full] * 30, "c": [locked, None]})
+    local = dispatcher(book)
+
+    async def said(seconds: float) -> list[str]:
+        caplog.clear()
+        clock.advance(seconds)
+        await settled()
+        return [record.getMessage().partition(" –")[0] for record in caplog.records]
+
+    with caplog.at_level(logging.WARNING, "paystar_async"):
+        book.plan("a")
+        book.plan("b")
+        local.start()
+        assert await said(0.0) == ["payouts: chunk a: disk full"]
+        before = book.steps.total()
+        assert [await said(SWEEP_SECONDS) for _ in range(5)] == [[]] * 5
+        assert book.steps.total() > before
+        assert len(await said(WARNED_EVERY)) == 1
+        book.plan("c", lane="b")
+        assert "payouts: chunk c: locked" in await said(SWEEP_SECONDS)
+    await local.aclose()

@@ -1,0 +1,736 @@
+"""What moves money, asked the questions that cost money; on every kind of ledger."""
+
+import asyncio
+
+import pytest
+
+from paystar_async.errors import (
+    ApplicationInactive,
+    BadAnswer,
+    ConfigurationError,
+    ExpiredToken,
+    InsufficientBalance,
+    InvalidInput,
+    NotSent,
+    ServerFault,
+    StatusError,
+    Unanswered,
+)
+from paystar_async.models.transfers import Settlement, TransferStatus
+from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.payouts.ledger import observations, queries, updates
+from paystar_async.payouts.ledger.insert import insert_batch
+from paystar_async.payouts.models import Policy
+from tests.payouts.bank import DEPOSIT, Desk, answering, each, raising, transfer, transfers, wallet_transfer
+from tests.payouts.places import Place
+
+PENDING, FAILED = TransferStatus.PENDING, TransferStatus.FAILED
+
+
+async def planned(desk: Desk, count: int = 3, batch_id: str = "b", **policy: object) -> list[str]:
+    await insert_batch(desk.ledger, desk.product, batch_id, each(transfers(count)), policy=Policy(**policy))  # type: ignore[arg-type]
+    return await desk.chunks(batch_id)
+
+
+async def advanced(desk: Desk, place: Place, chunk: str, times: int = 1) -> None:
+    """Call it when it says so, as a dispatcher would."""
+    for _ in range(times):
+        due = await desk.advancer.advance(chunk)
+        if due is None:
+            return
+        place.passes(max(0.0, due - await desk.ledger.time()) + 0.001)
+
+
+async def test_what_is_planned_is_sent_once_and_recorded(desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    assert await desk.advancer.advance(chunk) is None
+    assert await desk.states() == ["success"] * 3
+    assert desk.teller.calls == [["t-00000", "t-00001", "t-00002"]]
+    assert await desk.causes("t-00001") == ["submit", "intent", "answer"]
+    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00001")
+    assert record is not None
+    assert (record.ref_code, record.hashid, record.attempt) == ("r-t-00001", "h-t-00001", 1)
+
+
+async def test_calling_it_again_does_nothing_more(desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    for _ in range(5):
+        assert await desk.advancer.advance(chunk) is None
+    assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(3)}
+
+
+async def test_a_chunk_nobody_knows_is_no_ones_business(desk: Desk) -> None:
+    assert await desk.advancer.advance("nothing.0000000") is None
+
+
+async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: Desk) -> None:
+    chunks = await planned(desk, 12, chunk=2, concurrency=100)
+    others = [Desk(place.ledger(), place.clock, desk.teller) for _ in range(3)]
+    desk.teller.on_send = lambda: asyncio.sleep(0)
+    await asyncio.gather(*(one.advancer.advance(chunk) for chunk in chunks for one in (desk, *others)))
+    assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
+    assert await desk.states() == ["success"] * 12
+
+
+async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    seen: list[str] = []
+
+    def look() -> None:
+        seen.extend(state for (state,) in place.sql("SELECT state FROM paystar_payout_transfers"))
+
+    desk.teller.on_send = look
+    await desk.advancer.advance(chunk)
+    assert seen == ["sending"] * 3
+
+
+async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    desk.teller.on_send = lambda: desk.clock.advance(5.0)
+    due = await desk.advancer.advance(chunk)
+    assert due is not None
+    assert desk.teller.executed == {}
+    assert await desk.states() == ["planned"] * 3
+    assert await desk.causes("t-00000") == ["submit", "intent", "not_sent"]
+
+
+async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(desk: Desk) -> None:
+    """A monotonic clock stands still meanwhile: the other hosts may have given it up for lost, and sent it again."""
+    [chunk] = await planned(desk)
+    desk.teller.on_send = lambda: desk.clock.jump(3600)
+    await desk.advancer.advance(chunk)
+    assert desk.teller.executed == {}
+    assert await desk.states() == ["planned"] * 3
+
+
+async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunk)
+
+    def unreadable(_: str | None) -> object:
+        raise BadAnswer("$", "somebody else's transfer is none")
+
+    desk.teller.finds.append(unreadable)
+    place.passes(2)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success"] * 3
+
+
+async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 2)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunk)
+    find = desk.product.find
+
+    async def partly(track_id: str, timeout: float) -> object:
+        if track_id == "t-00000":
+            raise BadAnswer("$", "no list")
+        return await find(track_id, timeout)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(desk.product, "find", partly)
+        for _ in range(2):
+            place.passes(5)
+            await desk.advancer.advance(chunk)
+    assert await desk.states() == ["unknown", "success"]
+
+
+async def test_a_call_that_is_over_can_send_nothing_any_more(desk: Desk) -> None:
+    """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
+    [chunk] = await planned(desk)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    [fence] = desk.teller.fences
+    with pytest.raises(NotSent):
+        fence()
+
+
+async def test_what_never_left_is_planned_again_later_and_later(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    pauses: list[float] = []
+    for _ in range(9):
+        desk.teller.script.append(raising(NotSent("no connection")))
+        now = await desk.ledger.time()
+        due = await desk.advancer.advance(chunk)
+        assert due is not None
+        pauses.append(due - now)
+        assert await desk.advancer.advance(chunk) == pytest.approx(due)  # not before
+        place.passes(due - now + 0.001)
+    assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60], abs=0.4)
+    await desk.advancer.advance(chunk)
+    assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(3)}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Unanswered("no answer"),
+        BadAnswer("$", "HTML", http_status=502),
+        ServerFault(0, "fault"),
+        StatusError(77, "a new one"),
+        RuntimeError("a ring of yours"),
+        InvalidInput(10, "no", http_status=500, executed="maybe"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("executed", [True, False])
+async def test_what_may_have_happened_is_asked_about_and_never_repeated(
+    place: Place, desk: Desk, error: Exception, executed: bool
+) -> None:
+    [chunk] = await planned(desk)
+    desk.teller.script.append(raising(error, executed=executed))
+    due = await desk.advancer.advance(chunk)
+    assert due is not None
+    assert await desk.states() == ["unknown"] * 3
+    place.passes(2)
+    await advanced(desk, place, chunk, times=4)
+    assert len(desk.teller.calls) == 1
+    assert await desk.states() == (["success"] if executed else ["unknown"]) * 3
+
+
+async def test_a_transfer_missing_from_the_answer_is_unknown_and_the_others_are_not(desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    desk.teller.script.append(lambda teller, given: teller.execute(given)[1:])
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["unknown", "success", "success"]
+
+
+async def test_an_answer_of_another_order_is_read_by_track_id(desk: Desk) -> None:
+    [chunk] = await planned(desk)
+
+    def mixed(teller: object, given: object) -> list[Settlement]:
+        words = ("failed", "pending", "success")
+        entries = [
+            Settlement(track_id=f"t-0000{number}", status=TransferStatus(word)) for number, word in enumerate(words)
+        ]
+        return entries[::-1]
+
+    desk.teller.script.append(mixed)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["unknown", "pending", "success"]  # a failure is looked up before it is final
+
+
+async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: Desk) -> None:
+    [chunk] = await planned(desk, 1)
+    wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": "999"})
+    desk.teller.script.append(answering(wrong))
+    assert await desk.advancer.advance(chunk) is None
+    assert await desk.states() == ["needs_review"]
+    [waits] = await queries.review(desk.ledger, "bank", "app-1")
+    assert "amount" in waits.reason
+
+
+async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    hung = asyncio.Event()
+    desk.teller.on_send = hung.wait
+    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    await other.comes_to(*["sending"] * 3)
+    due = await other.advancer.advance(chunk)
+    assert due == pytest.approx(await other.ledger.time() + 40, abs=2)
+    place.passes(39)
+    await other.advancer.advance(chunk)
+    assert await other.states() == ["sending"] * 3
+    place.passes(2)
+    await other.advancer.advance(chunk)
+    assert await other.states() == ["unknown"] * 3
+    assert await other.causes("t-00000") == ["submit", "intent", "lease"]
+    record = await queries.find_transfer(other.ledger, "bank", "app-1", "t-00000")
+    assert record is not None  # what it may have sent at the last moment has the whole quiet window before it
+    assert record.unknown_since == pytest.approx(await other.ledger.time(), abs=1)
+    hung.set()  # it wakes, and its fence has fallen
+    await lost
+    assert desk.teller.executed == {}
+    assert await other.states() == ["unknown"] * 3
+
+
+async def test_a_late_answer_is_still_recorded(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    slow = asyncio.Event()
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    sent = asyncio.Event()
+
+    async def dawdle() -> None:
+        sent.set()
+        await slow.wait()
+
+    desk.teller.on_answer = dawdle
+    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    await sent.wait()
+    place.passes(41)
+    await other.advancer.advance(chunk)
+    assert await other.states() == ["unknown"] * 3
+    slow.set()
+    await lost
+    assert await other.states() == ["success"] * 3
+    assert (await other.causes("t-00000"))[-2:] == ["lease", "late"]
+
+
+async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, desk: Desk) -> None:
+    """It says "pending", and by the time it is read the bank has been asked and has decided."""
+    [chunk] = await planned(desk, 1)
+    slow, sent = asyncio.Event(), asyncio.Event()
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    desk.teller.status = TransferStatus.PENDING
+
+    async def dawdle() -> None:
+        sent.set()
+        await slow.wait()
+
+    desk.teller.on_answer = dawdle
+    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    await sent.wait()
+    place.passes(41)
+    desk.teller.statuses["t-00000"] = TransferStatus.FAILED
+    await other.advancer.advance(chunk)
+    await other.advancer.advance(chunk)
+    assert await other.states() == ["failed"]
+    slow.set()
+    await lost
+    assert await other.states() == ["failed"]
+
+
+async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
+    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    await desk.advancer.advance(chunk)
+    find = desk.product.find
+
+    async def overtaken(track_id: str, timeout: float) -> object:
+        said = await find(track_id, timeout)
+        await observations.learn(
+            desk.ledger, desk.product, [Settlement(track_id=track_id, status=TransferStatus.PENDING)]
+        )
+        return said
+
+    place.passes(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.product, "find", overtaken)
+        assert await desk.advancer.advance(chunk) is not None
+    assert await desk.states() == ["pending"]
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success"]
+
+
+async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_person_looks(
+    place: Place, desk: Desk
+) -> None:
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    waited = 0.0
+    while (due := await desk.advancer.advance(chunk)) is not None:
+        pause = max(0.0, due - await desk.ledger.time()) + 0.001
+        place.passes(pause)
+        waited += pause
+    assert await desk.states() == ["needs_review"]
+    assert await desk.causes("t-00000") == ["submit", "intent", "answer", "found", "found"]
+    assert 1000 < waited < 900 + 2 * 60 + 3  # on a server some of it has truly passed
+    assert len(desk.teller.asked) > 20  # early and often
+    assert desk.teller.executed == {}
+    events = await queries.events(desk.ledger, "bank", "app-1", "t-00000")
+    assert [one.after.value for one in events[-2:]] == ["not_accepted", "needs_review"]
+
+
+async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    place.passes(890)
+    for _ in range(5):
+        await desk.advancer.advance(chunk)
+        place.passes(1.9)
+    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+    assert record is not None
+    assert len(desk.teller.asked) >= 1
+    assert (record.state.value, record.not_founds) == ("unknown", 0)
+
+
+async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Desk) -> None:
+    """The bank executes what it took in after the quiet window has begun to count."""
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    place.passes(901)
+    await desk.advancer.advance(chunk)
+    place.passes(61)
+    await desk.advancer.advance(chunk)
+    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+    assert record is not None
+    assert record.not_founds == 2
+    desk.teller.execute([transfer(0)])
+    place.passes(61)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success"]
+
+
+async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    place.passes(901)
+    await desk.advancer.advance(chunk)
+    place.passes(61)
+    odd = Settlement(track_id="t-00000", status=TransferStatus("queued"))
+    desk.teller.finds.append(lambda _: [odd])
+    await desk.advancer.advance(chunk)
+    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+    assert record is not None
+    assert (record.state.value, record.not_founds) == ("unknown", 0)
+
+
+async def test_an_answer_about_others_proves_nothing(place: Place, desk: Desk) -> None:
+    """A bank that does not look at the track_id it is asked for gives its newest transfers."""
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("no answer")))
+    await desk.advancer.advance(chunk)
+    place.passes(901)
+    for _ in range(6):
+        desk.teller.finds.append(lambda _: [Settlement(track_id="another", status=TransferStatus.SUCCESS)])
+        await desk.advancer.advance(chunk)
+        place.passes(61)
+    assert await desk.states() == ["unknown"]
+
+
+async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 2, resend=True, quiet_window=30.0)
+    desk.teller.script.append(
+        lambda teller, given: (teller.execute(given[1:]), raising(Unanswered("x"))(teller, given))
+    )
+    await desk.advancer.advance(chunk)
+    place.passes(31)
+    await advanced(desk, place, chunk, times=10)
+    assert await desk.states() == ["planned", "success"]
+    [_, again] = await desk.chunks()
+    assert await desk.advancer.advance(again) is None
+    assert desk.teller.calls == [["t-00000", "t-00001"], ["t-00000"]]
+    assert desk.teller.executed == {"t-00000": 1, "t-00001": 1}
+    assert await desk.states() == ["success"] * 2
+
+
+async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk: Desk) -> None:
+    await planned(desk, 1, resend=True, quiet_window=30.0)
+    for _ in range(4):
+        desk.teller.script.append(raising(Unanswered("x")))
+    for _ in range(3):
+        for chunk in await desk.chunks():
+            await advanced(desk, place, chunk, times=40)
+    assert await desk.states() == ["needs_review"]
+    assert len(desk.teller.calls) == 3
+
+
+async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 1, resend=True, quiet_window=30.0)
+    desk.teller.script.append(raising(Unanswered("x")))
+    await desk.advancer.advance(chunk)
+    place.passes(31)
+    await advanced(desk, place, chunk, times=10)
+    [_, again] = await desk.chunks()
+    # It was executed after all, and the bank refuses the track_id now.
+    desk.teller.execute([transfer(0)])
+    refused = Settlement(track_id="t-00000", status=FAILED, message="used before")
+    desk.teller.script.append(answering(refused))
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["unknown"]
+    place.passes(2)
+    await desk.advancer.advance(again)
+    assert await desk.states() == ["success"]
+
+
+async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(place: Place, desk: Desk) -> None:
+    desk.teller.status = PENDING
+    [chunk] = await planned(desk)
+    due = await desk.advancer.advance(chunk)
+    pauses: list[float] = []
+    for _ in range(20):
+        assert due is not None
+        now = await desk.ledger.time()
+        pauses.append(due - now)
+        place.passes(due - now + 0.001)
+        due = await desk.advancer.advance(chunk)
+    assert [round(pause / 5) for pause in pauses] == sorted(round(pause / 5) for pause in pauses)
+    assert pauses[-1] == pytest.approx(300, abs=1)
+    assert await desk.states() == ["pending"] * 3
+    assert desk.teller.asked == [None] * 20  # one look at the list for all three
+    desk.teller.statuses.clear()  # nor when the bank does not list it for a while
+    place.passes(301)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["pending"] * 3
+
+
+async def test_pending_becomes_what_the_bank_decides(place: Place, desk: Desk) -> None:
+    desk.teller.status = PENDING
+    [chunk] = await planned(desk)
+    await desk.advancer.advance(chunk)
+    desk.teller.statuses |= {"t-00000": TransferStatus.SUCCESS, "t-00001": FAILED}
+    place.passes(2)
+    await desk.advancer.advance(chunk)
+    assert await desk.states() == ["success", "failed", "pending"]
+    desk.teller.statuses["t-00002"] = TransferStatus.SUCCESS
+    place.passes(2)
+    assert await desk.advancer.advance(chunk) is None
+
+
+async def test_a_look_that_fails_changes_nothing(place: Place, desk: Desk) -> None:
+    desk.teller.script.append(raising(Unanswered("x"), executed=True))
+    [chunk] = await planned(desk, 2)
+    await desk.advancer.advance(chunk)
+
+    def down(_: str | None) -> object:
+        raise Unanswered("again")
+
+    for _ in range(3):
+        desk.teller.finds.append(down)
+        place.passes(60)
+        assert await desk.advancer.advance(chunk) is not None
+    assert await desk.states() == ["unknown"] * 2
+    place.passes(60)
+    assert await desk.advancer.advance(chunk) is None
+    assert await desk.states() == ["success"] * 2
+
+
+async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, desk: Desk) -> None:
+    chunks = await planned(desk, 12, chunk=1)
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    desk.teller.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
+    desk.teller.on_send = asyncio.Barrier(3).wait
+    await asyncio.gather(*(desk.advancer.advance(one) for one in chunks[:2]), other.advancer.advance(chunks[2]))
+    desk.teller.on_send = None
+    assert await desk.advancer.advance(chunks[3]) is None  # not before somebody resumes
+    assert [event.name for event in desk.events + other.events] == ["payouts_halted"]
+    assert await desk.states() == ["planned"] * 12
+    assert len(desk.teller.calls) == 3
+    assert [one for one, _ in await desk.advancer.due()] == chunks[4:]
+    await updates.resume(desk.ledger, "bank", "app-1")
+    for chunk in chunks:
+        assert await desk.advancer.advance(chunk) is None
+    assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
+
+
+async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place: Place, desk: Desk) -> None:
+    mixed = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
+    await insert_batch(desk.ledger, desk.product, "b", each(mixed), policy=Policy(chunk=1))
+    desk.teller.script.append(raising(InsufficientBalance(9, "no money")))
+    first, second, third, fourth = await desk.chunks()
+    record = await queries.chunk(desk.ledger, first)
+    assert record is not None
+    short = record.deposit
+    assert await desk.advancer.advance(first) is None
+    for chunk in (second, third, fourth):
+        await desk.advancer.advance(chunk)
+    states = {record.track_id: record.state.value for _, record in await queries.page(desk.ledger, "b")}
+    paused = [one.track_id for one in mixed if one.deposit == short]
+    assert {name for name, state in states.items() if state != "success"} == set(paused)
+    assert [event.name for event in desk.events] == ["payouts_short"]
+    assert sorted(states.values()) == ["paused_funds", "planned", "success", "success"]
+    assert await updates.resume(desk.ledger, "bank", "app-1", short) == 1
+    for chunk in (first, second, third, fourth):
+        await desk.advancer.advance(chunk)
+    assert desk.teller.executed == {one.track_id: 1 for one in mixed}
+    assert await desk.states() == ["success"] * 4
+
+
+async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    desk.teller.script.append(raising(ExpiredToken(5, "expired")))
+    due = await desk.advancer.advance(chunk)
+    assert due is not None
+    assert await desk.states() == ["planned"] * 3
+    assert [event.name for event in desk.events] == ["payouts_refused"]
+    place.passes(6)
+    assert await desk.advancer.advance(chunk) is None
+    assert await desk.states() == ["success"] * 3
+
+
+async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk: Desk) -> None:
+    chunks = await planned(desk, 6, chunk=1, concurrency=2)
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    flying, most = 0, 0
+    go = asyncio.Event()
+
+    async def fly() -> None:
+        nonlocal flying, most
+        flying += 1
+        most = max(most, flying)
+        if flying > 2:
+            go.set()
+        await go.wait()
+        flying -= 1
+
+    desk.teller.on_send = fly
+    tasks = [asyncio.create_task((desk, other)[number % 2].advancer.advance(one)) for number, one in enumerate(chunks)]
+    done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    while len(done) < 4:
+        more, _ = await asyncio.wait(set(tasks) - done, return_when=asyncio.FIRST_COMPLETED)
+        done |= more
+    assert (flying, most) == (2, 2)
+    go.set()
+    await asyncio.gather(*tasks)
+    assert len(desk.teller.executed) == 2
+    for one in chunks:
+        await desk.advancer.advance(one)
+    assert len(desk.teller.executed) == 6
+    assert most == 2
+
+
+async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: Desk) -> None:
+    chunks = await planned(desk, 4, chunk=1, rate=0.5)
+    assert await desk.advancer.advance(chunks[0]) is None
+    due = await desk.advancer.advance(chunks[1])
+    assert due == pytest.approx(await desk.ledger.time() + 2, abs=0.5)
+    assert len(desk.teller.calls) == 1
+    place.passes(2.001)
+    assert await desk.advancer.advance(chunks[1]) is None
+    assert len(desk.teller.calls) == 2
+
+
+async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, desk: Desk) -> None:
+    first, second = await planned(desk, 4, chunk=2)
+    desk.teller.status = PENDING
+    await desk.advancer.advance(first)
+    await updates.pause(desk.ledger, "bank", "app-1")
+    assert await desk.advancer.advance(second) is None
+    desk.teller.statuses = dict.fromkeys(desk.teller.statuses, TransferStatus.SUCCESS)
+    place.passes(2)
+    assert await desk.advancer.advance(first) is None
+    assert await desk.states() == ["success", "success", "planned", "planned"]
+    assert await updates.resume(desk.ledger, "bank", "app-1") == 0
+    await desk.advancer.advance(second)
+    assert len(desk.teller.calls) == 2
+
+
+async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: Desk) -> None:
+    mixed = [transfer(0), transfer(1, deposit="0119999999999")]
+    await insert_batch(desk.ledger, desk.product, "b", each(mixed))
+    await updates.pause(desk.ledger, "bank", "app-1", DEPOSIT)
+    for chunk in await desk.chunks():
+        await desk.advancer.advance(chunk)
+    assert await desk.states() == ["planned", "success"]
+
+
+async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
+    desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w123")
+    await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(number) for number in range(3)]))
+    [chunk] = await desk.chunks()
+    assert await desk.advancer.advance(chunk) is not None
+    assert await desk.states() == ["pending"] * 3
+
+    def stored(track_id: str | None) -> object:
+        assert track_id is not None
+        number = int(track_id[-1])
+        status = [TransferStatus.SUCCESS, FAILED, PENDING][number]
+        return [Settlement(track_id=f"w123*{track_id}*{number + 1}", status=status)]
+
+    desk.teller.finds.extend([stored] * 3)
+    place.passes(2)
+    assert await desk.advancer.advance(chunk) is not None
+    assert await desk.states() == ["success", "failed", "pending"]
+
+
+async def test_an_engine_that_cannot_be_fenced_sends_nothing(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    desk.fences = False
+    with pytest.raises(ConfigurationError, match="engine"):
+        await desk.advancer.advance(chunk)
+    assert await desk.states() == ["planned"] * 3
+    assert desk.teller.calls == []
+
+
+async def test_another_accounts_chunk_is_not_touched(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk)
+    other = Desk(place.ledger(), place.clock, account="app-2")
+    with pytest.raises(ConfigurationError, match="app-1"):
+        await other.advancer.advance(chunk)
+    assert await other.advancer.due() == []
+    assert [name for name, _ in await desk.advancer.due()] == [chunk]
+
+
+async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 1)
+    desk.teller.script.append(raising(Unanswered("x")))
+    await desk.advancer.advance(chunk)
+    place.clock.jump(86_400)
+    place.passes(30)
+    await desk.advancer.advance(chunk)
+    place.clock.jump(-2 * 86_400)
+    place.passes(30)
+    await desk.advancer.advance(chunk)
+    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+    assert record is not None
+    assert (record.state.value, record.not_founds) == ("unknown", 0)
+    assert len(desk.teller.asked) == 2
+
+
+async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_on(place: Place, desk: Desk) -> None:
+    first, second = await planned(desk, 4, chunk=2)
+    desk.teller.status = PENDING
+    await desk.advancer.advance(first)
+
+    def refused(_: str | None) -> object:
+        raise ApplicationInactive(3, "inactive")
+
+    desk.teller.finds.extend([refused] * 2)
+    for _ in range(2):
+        place.passes(60)
+        assert await desk.advancer.advance(first) is not None
+    assert [event.name for event in desk.events] == ["payouts_halted"]
+    assert await desk.advancer.advance(second) is None
+    desk.teller.statuses = dict.fromkeys(desk.teller.statuses, TransferStatus.SUCCESS)
+    place.passes(60)
+    await desk.advancer.advance(first)
+    assert await desk.states() == ["success", "success", "planned", "planned"]
+
+
+async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(place: Place, desk: Desk) -> None:
+    desk.teller.status = PENDING
+    [chunk] = await planned(desk, 1)
+    await desk.advancer.advance(chunk)
+    desk.teller.status = TransferStatus.SUCCESS
+    desk.teller.execute([transfer(0)])
+    asked, never = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        asked.set()
+        await never.wait()
+
+    desk.teller.on_find = hang
+    place.passes(2)
+    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    await asked.wait()
+    desk.teller.on_find = None
+    other = Desk(place.ledger(), place.clock, desk.teller)
+    assert await other.advancer.advance(chunk) is not None
+    assert await other.states() == ["pending"]
+    place.passes(36)
+    assert await other.advancer.advance(chunk) is None
+    assert await other.states() == ["success"]
+    never.set()
+    assert await lost is None  # too late, and the same
+    assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
+
+
+async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place, desk: Desk) -> None:
+    [chunk] = await planned(desk, 2)
+    desk.teller.script.append(raising(Unanswered("x"), executed=True))
+    await desk.advancer.advance(chunk)
+    place.passes(2)
+    others = [Desk(place.ledger(), place.clock, desk.teller) for _ in range(3)]
+    await asyncio.gather(*(one.advancer.advance(chunk) for one in (desk, *others)))
+    assert await desk.states() == ["success"] * 2
+    assert await desk.causes("t-00000") == ["submit", "intent", "answer", "found"]
+    assert len(desk.teller.asked) == 2
+
+
+async def test_what_was_settled_otherwise_is_not_sent(desk: Desk) -> None:
+    """A planned transfer that the bank's list has already been seen to hold."""
+    [chunk] = await planned(desk, 2)
+    listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
+    await observations.learn(desk.ledger, desk.product, listed)
+    assert await desk.states() == ["success"] * 2
+    assert await desk.advancer.advance(chunk) is None
+    assert desk.teller.calls == []

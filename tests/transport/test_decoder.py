@@ -1,0 +1,737 @@
+"""What each row sends, and how what comes back is read."""
+
+import json
+import re
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from attrs import evolve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from paystar_async._version import USER_AGENT
+from paystar_async.credentials import Accounts, Application, Gateway
+from paystar_async.endpoint import Endpoint, Response
+from paystar_async.errors import (
+    BY_STATUS,
+    BadAnswer,
+    InvalidInput,
+    InvalidToken,
+    StatusError,
+    Unauthenticated,
+    UpstreamError,
+)
+from paystar_async.errors.base import MAX_FIELDS_SHOWN
+from paystar_async.models.gateway import CreatePayment, InquirePayment, PaymentPage, VerifyPayment
+from paystar_async.models.identity import Match
+from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
+from paystar_async.models.wallet import SettleWallet, WalletTransfer
+from paystar_async.table import BY_ID, RENEWALS
+from paystar_async.transport.decoder import MAX_KEYS, Wire
+from paystar_async.transport.refusal import MAX_FIELDS, MAX_MESSAGES
+from paystar_async.values.secret import Secret
+from tests.describe.endpoints import example_values
+from tests.transport.asking import (
+    ACCOUNTS,
+    APPLICATION,
+    BASE,
+    CALLS,
+    GATEWAY,
+    KEY,
+    answered,
+    envelope,
+    example_of,
+    fields_in,
+    least_of,
+    outgoing,
+    request_of,
+    signed,
+)
+
+CALLBACK = "https://merchant.example/pay/callback"
+CARD, MASKED, IBAN, ACCOUNT, NATIONAL_ID = (
+    "6037990000000006",
+    "502229******6708",
+    "IR110170000000123456789001",
+    "0111234567890",
+    "0012345679",
+)
+DAY, TRACK_ID = "1991-03-21", "payroll-2026-07-0001"
+APP = {"application_id": "77", "access_password": "p&ss=1"}
+WALLET = {"wallet_hashid": "w123", "password": "p@ss", "sign": signed("w123#p@ss")}
+OWNER = {"destination_firstname": "Ali", "destination_lastname": "Ali", "track_id": TRACK_ID}
+VERIFY = {"ref_num": "ref-1", "amount": 50_000, "sign": signed(f"50000#ref-1#{MASKED}#123456")}
+
+# Written out row by row: this is what leaves, and a change of it is a change of what Paystar is told.
+SENT: dict[str, tuple[str, dict[str, Any]]] = {
+    "identity.match_mobile": (
+        "POST /open-banking/service/info-matching/mobile-national-id",
+        APP | {"national_id": NATIONAL_ID, "mobile_number": "09121234567"},
+    ),
+    "identity.match_card": (
+        "POST /open-banking/service/info-matching/card-national-id",
+        APP | {"national_id": NATIONAL_ID, "card_number": CARD, "birth_date": DAY},
+    ),
+    "identity.match_iban": (
+        "POST /open-banking/service/info-matching/iban-national-id",
+        APP | {"national_id": NATIONAL_ID, "iban": IBAN, "birth_date": DAY},
+    ),
+    "inquiry.account_to_iban": (
+        "POST /open-banking/service/bank-inquiry/account-to-iban",
+        APP | {"account_number": ACCOUNT, "bank_id": "017"},
+    ),
+    "inquiry.card_to_iban": ("POST /open-banking/service/bank-inquiry/card-to-iban", APP | {"card": CARD}),
+    "inquiry.iban": ("POST /open-banking/service/bank-inquiry/iban-inquiry", APP | {"iban": IBAN}),
+    "transfers.settle": (
+        "POST /bank-transfer/v2/settlement",
+        APP
+        | {
+            "transfers": [
+                {"amount": 50_000, "deposit": ACCOUNT, "destination_account": IBAN, "pay_id": "123456789"} | OWNER
+            ]
+        },
+    ),
+    "transfers.find": (
+        "GET /bank-transfer/settlement-requests",
+        APP | {"deposit": ACCOUNT, "track_id": TRACK_ID, "limit": "50", "skip": "0"},
+    ),
+    "transfers.balance": ("GET /open-banking/service/balance", APP | {"account_number": ACCOUNT}),
+    "transfers.statement": (
+        "GET /open-banking/service/invoice",
+        APP | {"account_number": ACCOUNT, "from_date": DAY, "to_date": DAY},
+    ),
+    "gateway.create": (
+        "POST /pardakht/create",
+        {
+            "amount": 50_000,
+            "order_id": "ORD-45245",
+            "callback": CALLBACK,
+            "name": "Ali",
+            "phone": "09121234567",
+            "mail": "an order of two books",
+            "description": "an order of two books",
+            "allotment": [{"id": 0, "sheba_id": "w123", "share": 0, "amount": 50_000}],
+            "callback_method": 1,
+            "wallet_hashid": "w123",
+            "national_code": NATIONAL_ID,
+            "card_number": CARD,
+            "referer_id": "w123",
+            "sign": signed(f"50000#ORD-45245#{CALLBACK}"),
+        },
+    ),
+    "gateway.verify": ("POST /pardakht/verify", VERIFY),
+    "gateway.inquiry": ("POST /pardakht/inquiry", VERIFY),
+    "wallet.settle": (
+        "POST /wallet/create-settlement",
+        WALLET | {"withdraw_type": 7, "transfers": [{"amount": 50_000, "destination_number": IBAN} | OWNER]},
+    ),
+    "wallet.find": ("GET /wallet/settlement-requests", {"wallet_hashid": "w123", "track_id": TRACK_ID}),
+    "wallet.balance": ("GET /wallet/wallets-balance", {"wallet_hashid": "w123"}),
+    "keys.refresh_application_key": (
+        "POST /open-banking/application/refresh-api-key",
+        APP | {"refresh_token": "the-key"},
+    ),
+    "keys.refresh_wallet_key": ("POST /wallet/refresh-api-key", WALLET | {"refresh_token": "the-key"}),
+    "keys.refresh_inquiry_key": ("POST /wallet/refresh-inquiry-key", WALLET | {"refresh_inquiry_key": "the-key"}),
+}
+
+VECTORS = (
+    "c45343e42a41fe562e54eb644c22a2dc2756fc74ded2f5061bf0bf32bfba045e"
+    "584eeb0cb7ef07b4d779739567aeb8d42d1c0cbd81d5e9da6de7d320c415fe8f",
+    "83770c4c0eb2c55e6da66f9e27d871b1eb7111b851c74d3fe881b9a43529df4f"
+    "137ae27e9d2fb8fb36614084dfd44b16ae508cc02041877a54ced0ab4082266b",
+    "8d82df7760e481ff577ce8795b8b328f0113441c474a87d3f399249be7a1eb6a"
+    "733cb1eceec49e499557f68ed3ea7f3c97c0529ee998f054e3f07a9449bf0eb8",
+)
+
+each_call = pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+
+
+def test_every_row_that_calls_is_written_out() -> None:
+    assert list(SENT) == [row.id for row in CALLS]
+
+
+@each_call
+def test_what_a_row_sends(row: Endpoint) -> None:
+    out = outgoing(example_of(row))
+    told = f"{out.method} {out.url.partition('?')[0].removeprefix(BASE)}", fields_in(out)
+
+    assert told == SENT[row.id]
+
+
+@each_call
+def test_the_headers_of_a_row(row: Endpoint) -> None:
+    expected = {"Accept": "application/json", "User-Agent": USER_AGENT}
+    if row.method == "POST":
+        expected["Content-Type"] = "application/json"
+    # A renewal shows its refresh token in the body; the key it is to replace may be dead.
+    if row not in RENEWALS.values():
+        expected["Authorization"] = "Bearer the-key"
+
+    assert dict(outgoing(example_of(row)).headers) == expected
+
+
+@each_call
+def test_a_post_has_no_query_and_a_get_no_body(row: Endpoint) -> None:
+    out = outgoing(example_of(row))
+
+    assert (out.body is None) == (row.method == "GET")
+    assert ("?" in out.url) == (row.method == "GET")
+
+
+@each_call
+def test_what_is_left_out_is_not_sent(row: Endpoint) -> None:
+    told = fields_in(outgoing(least_of(row)))
+
+    assert None not in told.values()
+    assert set(told) <= set(SENT[row.id][1])
+
+
+@each_call
+def test_nothing_shows_in_what_is_written_but_the_address(row: Endpoint) -> None:
+    out = outgoing(example_of(row))
+
+    assert repr(out) == f"Outgoing(method='{out.method}', url={out.url.partition('?')[0]})"
+
+
+def test_a_query_is_escaped_and_a_body_is_utf_8() -> None:
+    query = outgoing(FindTransfers(track_id="a&b=c#d%?")).url.partition("?")[2]
+    body = outgoing(least_of(BY_ID["gateway.create"])).body
+    named = outgoing(CreatePayment(amount=5_000, order_id="سفارش", callback=CALLBACK)).body
+
+    assert query == "application_id=77&access_password=p%26ss%3D1&track_id=a%26b%3Dc%23d%25%3F"
+    assert body is not None
+    assert b" " not in body
+    assert named is not None
+    assert "سفارش".encode() in named
+
+
+class TestSignatures:
+    """The three messages, over the values exactly as they are sent."""
+
+    def create(self, **more: Any) -> CreatePayment:
+        return CreatePayment(amount=10_000, order_id="ORD-45245", callback=CALLBACK, **more)
+
+    def test_the_published_vectors(self) -> None:
+        verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number=MASKED, tracking_code="123456")
+        wallet = SettleWallet(transfers=[WalletTransfer(**example_values(WalletTransfer))])
+
+        assert fields_in(outgoing(self.create()))["sign"] == VECTORS[0]
+        assert fields_in(outgoing(verify))["sign"] == VECTORS[1]
+        assert fields_in(outgoing(wallet))["sign"] == VECTORS[2]
+
+    def test_a_callback_is_signed_to_the_letter(self) -> None:
+        url = "https://Merchant.example:443/%D8%A8?a=1&b=%20%23x"
+        told = fields_in(outgoing(CreatePayment(amount=5_000, order_id="1", callback=url)))
+
+        assert told["callback"] == url
+        assert told["sign"] == signed(f"5000#1#{url}")
+
+    def test_create_extra_travels_beside_the_fields_unsigned(self) -> None:
+        extra: dict[str, object] = {
+            "products": [{"name": "کتاب", "price": 1.5, "tags": []}],
+            "wallet": None,
+            "first_name": "علی",
+        }
+        plain, told = fields_in(outgoing(self.create())), fields_in(outgoing(self.create(extra=extra)))
+
+        assert told == extra | plain
+        assert told["sign"] == VECTORS[0]
+
+    def test_what_only_signs_is_not_sent(self) -> None:
+        told = fields_in(outgoing(example_of("gateway.verify")))
+
+        assert set(told) == {"ref_num", "amount", "sign"}
+
+    def test_a_missing_card_and_tracking_code_sign_as_empty_texts(self) -> None:
+        verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number="", tracking_code="")
+
+        assert fields_in(outgoing(verify))["sign"] == signed("10000#ref-1##")
+        assert fields_in(outgoing(InquirePayment(ref_num="ref-1", amount=10_000)))["sign"] == signed("10000#ref-1##")
+
+    def test_an_inquiry_by_ref_num_alone_is_unsigned(self) -> None:
+        assert fields_in(outgoing(InquirePayment(ref_num="ref-1"))) == {"ref_num": "ref-1"}
+        told = fields_in(outgoing(InquirePayment(ref_num="ref-1", card_number=MASKED, tracking_code="1")))
+        assert told == {"ref_num": "ref-1"}
+
+    @pytest.mark.parametrize("name", ["gateway.create", "gateway.verify", "gateway.inquiry"])
+    def test_an_unsigned_gateway_sends_no_sign(self, name: str) -> None:
+        accounts = Accounts(gateway=Gateway(id="gateway-1"))
+
+        assert "sign" not in fields_in(outgoing(example_of(name), accounts))
+
+    @given(st.integers(5_000, 2**63 - 1))
+    def test_an_amount_is_plain_digits(self, amount: int) -> None:
+        out = outgoing(CreatePayment(amount=amount, order_id="1", callback=CALLBACK))
+
+        assert out.body is not None
+        assert f'"amount":{amount},'.encode() in out.body
+        assert fields_in(out)["sign"] == signed(f"{amount}#1#{CALLBACK}")
+
+    def test_an_amount_that_is_an_int_of_another_class_signs_as_it_travels(self) -> None:
+        class Odd(int):
+            def __str__(self) -> str:
+                return "odd"
+
+        out = outgoing(CreatePayment(amount=Odd(5_000), order_id="1", callback=CALLBACK))
+        assert fields_in(out) == {
+            "amount": 5_000,
+            "order_id": "1",
+            "callback": CALLBACK,
+            "sign": signed(f"5000#1#{CALLBACK}"),
+        }
+
+    def test_open_banking_signs_nothing(self) -> None:
+        assert not [row.id for row in CALLS if row.realm == "application" and "sign" in SENT[row.id][1]]
+
+
+@pytest.mark.parametrize("name", ["create", "verify", "inquiry"])
+def test_a_direct_gateway_lives_elsewhere_and_says_the_same(name: str) -> None:
+    direct = Accounts(gateway=evolve(GATEWAY, direct=True))
+    value = example_of(f"gateway.{name}")
+
+    assert outgoing(value, direct).url == f"{BASE}/direct/{name}"
+    assert outgoing(value, direct).body == outgoing(value).body
+
+
+@pytest.mark.parametrize(("direct", "path"), [(False, "/pardakht/payment"), (True, "/direct/payment")])
+def test_a_page_is_an_address(direct: bool, path: str) -> None:
+    wire = Wire(Accounts(gateway=evolve(GATEWAY, direct=direct)), BASE)
+
+    page = wire.page(BY_ID["gateway.payment_url"], PaymentPage(token="a b&c=/?"))
+    assert page == f"{BASE}{path}?token=a+b%26c%3D%2F%3F"
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_several_transfers_go_in_one_list(count: int) -> None:
+    one: Any = Transfer(**example_values(Transfer))
+    value = Settle(transfers=[evolve(one, track_id=f"t-{place}") for place in range(count)])
+
+    assert [item["track_id"] for item in fields_in(outgoing(value))["transfers"]] == [f"t-{n}" for n in range(count)]
+
+
+# --- what comes back ---
+
+
+@pytest.mark.parametrize("status", [1, "1", "ok", "OK", " ok "])
+@pytest.mark.parametrize("http_status", [200, 201, 400, 404, 500])
+def test_success_is_success_whatever_the_http_status(status: object, http_status: int) -> None:
+    body = envelope(status, {"is_matched": True}, "Request succeeded")
+    answer = answered("identity.match_mobile", body, http_status, {"date": "today"})
+
+    assert answer == Response(
+        value=Match(is_matched=True),
+        status=1 if status in (1, "1") else "ok",
+        message="Request succeeded",
+        http_status=http_status,
+        headers={"date": "today"},
+        body=body,
+    )
+
+
+def test_one_transfer_or_several_are_read_the_same_way() -> None:
+    one = {"hashid": "1j18r", "track_id": "t", "status": "pending", "message": "…", "ref_code": "bank_ref", "fee": 5}
+    single = answered("transfers.settle", envelope("ok", one)).value
+    several = answered("transfers.settle", envelope("ok", [one])).value
+
+    assert (
+        single
+        == several
+        == [
+            Settlement(
+                hashid="1j18r",
+                track_id="t",
+                status=TransferStatus.PENDING,
+                message="…",
+                ref_code="bank_ref",
+                extra={"fee": 5},
+            )
+        ]
+    )
+
+
+def refused(row: Endpoint | str, body: bytes, http_status: int = 400, **headers: str) -> StatusError:
+    with pytest.raises(StatusError) as caught:
+        answered(row, body, http_status, headers)
+    return caught.value
+
+
+@pytest.mark.parametrize("status", BY_STATUS)
+@pytest.mark.parametrize("http_status", [200, 400])
+def test_a_status_is_its_class(status: int | str, http_status: int) -> None:
+    error = refused("transfers.settle", envelope(status, None, "پیام"), http_status)
+
+    assert type(error) is BY_STATUS[status]
+    assert (error.status, error.message, error.http_status) == (status, "پیام", http_status)
+    assert (error.endpoint, error.fields) == ("transfers.settle", {})
+    assert error.executed == type(error).executed
+
+
+@pytest.mark.parametrize("status", [one for one in BY_STATUS if isinstance(one, int)])
+def test_a_status_written_as_a_text_is_the_same(status: int) -> None:
+    assert type(refused("gateway.verify", envelope(str(status)))) is BY_STATUS[status]
+
+
+@pytest.mark.parametrize("status", [-1, -2, -3, -4, -5, -6, -7, -8, -9, -16, -98, -99])
+def test_a_gateway_status_less_a_hundred_is_the_same(status: int) -> None:
+    error = refused("gateway.verify", envelope(status - 100))
+
+    assert type(error) is BY_STATUS[status]
+    assert error.status == status - 100
+
+
+def test_unauthenticated_comes_with_keys_of_its_own() -> None:
+    body = envelope("unauthenticated", [], "x", action="login", tag="auth", api_version=2)
+
+    assert type(refused("gateway.create", body, 401)) is Unauthenticated
+    assert type(refused("gateway.create", envelope("UNAUTHENTICATED"), 401)) is Unauthenticated
+
+
+@pytest.mark.parametrize("status", [0, 10, 99, "error", None, ""])
+def test_invalid_access_without_its_code_is_an_invalid_token(status: object) -> None:
+    error = refused("wallet.balance", envelope(status, None, " دسترسی نامعتبر "))
+
+    assert type(error) is InvalidToken
+    assert error.executed == "no"
+
+
+@pytest.mark.parametrize("status", [2, 5, 9, 11, -1])
+def test_invalid_access_beside_another_code_is_what_the_code_says(status: int) -> None:
+    assert type(refused("wallet.balance", envelope(status, None, "دسترسی نامعتبر"))) is BY_STATUS[status]
+
+
+@pytest.mark.parametrize("status", [14, -10, -100, -101 - 9, 99, "failed", 2**63, "x" * 500])
+def test_a_status_nobody_knows_is_a_status_error(status: int | str) -> None:
+    error = refused("transfers.settle", envelope(status, None, "?"))
+
+    assert type(error) in (StatusError, BY_STATUS.get(-10))
+    assert error.executed == "maybe"
+    assert len(str(error.status)) <= 40
+
+
+@pytest.mark.parametrize(
+    ("data", "fields"),
+    [
+        ({"amount": ["too low", "not a number"]}, {"amount": ["too low", "not a number"]}),
+        ({"amount": "too low"}, {"amount": ["too low"]}),
+        ({"transfers.0.amount": ["too low"], "x": [], "y": [5], "z": {}}, {"transfers.0.amount": ["too low"]}),
+        ([{"amount": ["too low"]}], {}),
+        ("too low", {}),
+        (None, {}),
+    ],
+)
+def test_what_is_said_of_a_field_is_shown(data: object, fields: dict[str, list[str]]) -> None:
+    error = refused("wallet.settle", envelope(10, data, "invalid"))
+
+    assert type(error) is InvalidInput
+    assert error.fields == fields
+    assert all(f"{name}: {', '.join(texts)}" in str(error) for name, texts in fields.items())
+
+
+@pytest.mark.parametrize("http_status", [301, 307, 408, 429, 500, 502, 503, 504])
+def test_an_http_status_may_take_a_no_back(http_status: int) -> None:
+    assert refused("transfers.settle", envelope(10), http_status).executed == "maybe"
+
+
+@pytest.mark.parametrize("http_status", [200, 400, 401, 403, 404, 409, 422, 451])
+def test_an_http_status_that_is_a_refusal_leaves_it_a_no(http_status: int) -> None:
+    assert refused("transfers.settle", envelope(10), http_status).executed == "no"
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("5", 5.0),
+        (" 120 ", 120.0),
+        ("0", 0.0),
+        ("-1", None),
+        ("1.5", None),
+        ("nan", None),
+        ("99999999", None),
+        ("٥", None),
+        ("tomorrow", None),
+        ("Wed, 21 Oct 1998 07:28:00 GMT", 0.0),
+    ],
+)
+def test_retry_after_is_read_where_it_is_known(header: str, seconds: float | None) -> None:
+    assert refused("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
+    with pytest.raises(BadAnswer) as caught:
+        answered("identity.match_mobile", b"", 503, {"retry-after": header})
+    assert caught.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    ("body", "path", "reason"),
+    [
+        (b"", "$", "an empty body"),
+        (b" \n", "$", "an empty body"),
+        (b"<html><body>502 Bad Gateway", "$", "an HTML page"),
+        (b"  <!doctype html>", "$", "an HTML page"),
+        (b'{"status": 1, "data": {"is_mat', "$", "not JSON"),
+        (b'{"status": 0, "status": 1}', "$", "a name that stands twice in one object"),
+        (b'{"status": 1, "data": {"is_matched": true, "is_matched": true}}', "$", "a name that stands twice"),
+        (b'{"status": 18446744073709551616}', "$.status", "expected a status"),
+        (b'{"status": NaN}', "$.status", "expected a status"),
+        (b"[]", "$", "expected a JSON object"),
+        (b"null", "$", "expected a JSON object"),
+        (b'"ok"', "$", "expected a JSON object"),
+        (b"{}", "$.status", "expected a status"),
+        (b'{"status": null}', "$.status", "expected a status"),
+        (b'{"status": true}', "$.status", "expected a status"),
+        (b'{"status": 1.0}', "$.status", "expected a status"),
+        (b'{"status": ""}', "$.status", "expected a status"),
+        (b'{"status": [1]}', "$.status", "expected a status"),
+        (b'{"status": 1}', "$.data", "expected an object, got null"),
+        (b'{"status": 1, "data": {"is_matched": "false"}}', "$.data.is_matched", "expected true or false"),
+        (b'{"status": 1, "data": {"is_matched": NaN}}', "$.data.is_matched", "expected true or false, got a number"),
+    ],
+)
+@pytest.mark.parametrize("http_status", [200, 502])
+def test_what_is_no_answer_is_refused_by_path(body: bytes, path: str, reason: str, http_status: int) -> None:
+    with pytest.raises(BadAnswer, match=re.escape(reason)) as caught:
+        answered("identity.match_mobile", body, http_status)
+
+    assert (caught.value.path, caught.value.http_status) == (path, http_status)
+    assert f"(HTTP {http_status})" in str(caught.value)
+
+
+class TestAnEcho:
+    """A server that sends back what it was sent: our secrets must not come out in an error."""
+
+    SECRET = 'canary/ "pass" = &é'
+
+    def wire(self) -> Wire:
+        return Wire(Accounts(application=evolve(APPLICATION, access_password=self.SECRET)), BASE)
+
+    def told(self, message: str, data: object = None) -> str:
+        with pytest.raises(StatusError) as caught:
+            self.wire().decode(request_of(example_of("inquiry.iban")), 400, {}, envelope(10, data, message))
+        return str(caught.value) + repr(caught.value.__dict__)
+
+    @pytest.mark.parametrize(
+        "form",
+        [
+            SECRET,
+            quote(SECRET),
+            quote(SECRET, safe=""),
+            quote(SECRET).replace("%20", "+"),
+            json.dumps(SECRET),
+            json.dumps(SECRET, ensure_ascii=False),
+            json.dumps(SECRET).replace("/", r"\/"),
+            quote(SECRET, safe="").lower(),
+            SECRET.upper(),
+        ],
+    )
+    def test_it_says_nothing_in_any_spelling(self, form: str) -> None:
+        told = self.told(f"got {form}!", {form: [form], "x": form})
+
+        assert "got ***!" in told or 'got "***"!' in told
+        assert "canary" not in told
+
+    def test_every_secret_of_every_account_is_known(self) -> None:
+        body = envelope(0, None, " ".join(one.reveal() for one in ACCOUNTS.secrets()))
+
+        assert refused("gateway.create", body).message == " ".join(["***"] * 9)
+
+    def test_the_key_in_use_is_known(self) -> None:
+        assert refused("gateway.create", envelope(0, None, f"Bearer {KEY.reveal()} x")).message == "Bearer *** x"
+
+    def test_decode_harmless_text_is_hidden_once_it_is_a_key(self) -> None:
+        wire = self.wire()
+
+        def decode(key: Secret) -> str:
+            body = envelope(1, {"is_matched": True}, "canary-key")
+            return wire.decode(request_of(example_of("identity.match_mobile"), key), 200, {}, body).message
+
+        assert decode(KEY) == decode(KEY) == "canary-key"
+        assert decode(Secret("canary-key")) == decode(KEY) == "***"
+        for number in range(MAX_KEYS):
+            decode(Secret(f"newer-key-{number}"))
+        assert decode(KEY) == "canary-key"
+
+    def test_a_signature_is_known(self) -> None:
+        sign = signed("anything")
+
+        assert refused("gateway.create", envelope(0, None, f"sign={sign}&x={sign.upper()}")).message == "sign=***&x=***"
+
+    def test_personal_numbers_are_masked(self) -> None:
+        message = refused("identity.match_card", envelope(10, None, f"{CARD} {IBAN} {NATIONAL_ID}")).message
+
+        assert message == "603799******0006 IR********************9001 ********79"
+
+    def test_a_long_one_is_cut_after_it_was_masked(self) -> None:
+        secret = ACCOUNTS.secrets()[0].reveal()
+        message = refused("gateway.create", envelope(0, None, "x" * 996 + secret)).message
+
+        assert message == "x" * 996 + "***"
+        assert len(refused("gateway.create", envelope(0, None, "x" * 10**6)).message) == 1_000
+
+    def test_a_status_that_is_one_is_masked_too(self) -> None:
+        assert refused("gateway.create", envelope(f"word {KEY.reveal()}")).status == "word ***"
+
+    def test_a_message_of_success_is_masked_too(self) -> None:
+        answer = answered("identity.match_mobile", envelope(1, {"is_matched": True}, f"{KEY.reveal()} {CARD}"))
+
+        assert answer.message == "*** 603799******0006"
+
+
+NAMES = st.sampled_from(
+    [
+        "is_matched",
+        "status",
+        "price",
+        "token",
+        "ref_num",
+        "balance",
+        "total_amount",
+        "api_key",
+        "owners",
+        "extra",
+        "data",
+    ]
+)
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["ok", "1"])
+JSON = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4))
+ENVELOPES = st.builds(
+    envelope,
+    st.sampled_from([1, "ok", "1", 0, 4, 10, 11, -6, -106, "unauthenticated"]) | LEAVES,
+    LEAVES,
+    JSON,
+)
+
+
+@settings(max_examples=300)
+@given(st.sampled_from(CALLS), st.binary() | JSON.map(lambda one: json.dumps(one).encode()) | ENVELOPES)
+def test_whatever_comes_is_an_answer_or_an_error_of_ours(row: Endpoint, body: bytes) -> None:
+    path, status, succeeded = "$", None, False
+    try:
+        status = answered(row, body).status
+        succeeded = True
+    except BadAnswer as bad:
+        path = bad.path
+    except StatusError as error:
+        status = error.status
+    assert re.fullmatch(r"\$(\.[a-z_]+|\[[0-9]+\])*", path)
+    assert (status in (1, "ok")) is succeeded
+
+
+def test_an_upstream_error_may_have_been_carried_out() -> None:
+    assert refused("transfers.settle", envelope(11)).executed == "maybe"
+    assert type(refused("transfers.settle", envelope("11"))) is UpstreamError
+
+
+def test_an_account_without_accounts_hides_nothing_and_works() -> None:
+    wire = Wire(Accounts(), BASE)
+
+    with pytest.raises(StatusError, match="internal"):
+        wire.decode(request_of(example_of("inquiry.iban"), None), 200, {}, envelope(0, None, "internal"))
+
+
+def test_an_application_is_asked_with_its_own_password_only() -> None:
+    other = Accounts(application=Application(id="78", access_password="x"), gateway=GATEWAY)
+
+    assert fields_in(outgoing(example_of("inquiry.iban"), other))["application_id"] == "78"
+
+
+@pytest.mark.parametrize(("http", "said"), [(403, "address"), (404, "end in /api"), (429, "less")])
+def test_an_answer_from_something_else_says_what_its_http_status_means(http: int, said: str) -> None:
+    with pytest.raises(BadAnswer, match=said):
+        Wire(ACCOUNTS, BASE).decode(request_of(example_of("transfers.find")), http, {}, b"Not Found")
+
+
+def test_decode_byte_order_mark_and_odd_message_are_read() -> None:
+    for message in (b'{"a": [NaN]}', b"[]", b"1e999", rb'"\ud800"', b"null"):
+        body = b'\xef\xbb\xbf{"status": 1, "message": ' + message + b', "data": {"is_matched": true, "x": NaN}}'
+
+        assert answered("identity.match_mobile", body).value.is_matched is True
+
+
+FRAMEWORK_BODIES: list[tuple[dict[str, object], str, dict[str, list[str]]]] = [
+    (
+        {"message": "The data was invalid.", "errors": {"amount": ["too low"]}},
+        "The data was invalid.",
+        {"amount": ["too low"]},
+    ),
+    ({"error": "Forbidden"}, "Forbidden", {}),
+    ({"error": {"message": "no such thing", "code": 5}}, "no such thing", {}),
+    ({"detail": "Not Found"}, "Not Found", {}),
+    ({"detail": [{"loc": ["body", "amount"], "msg": "too low"}], "title": "bad"}, "bad", {"body.amount": ["too low"]}),
+    ({"status": None, "message": ["one", "two"], "errors": 5}, "one; two", {}),
+    ({"message": "x\x1b[2J\nthe-key\u202e"}, "x [2J ***", {}),
+]
+
+
+@pytest.mark.parametrize(("body", "message", "fields"), FRAMEWORK_BODIES)
+@pytest.mark.parametrize("http_status", [403, 404, 413, 422])
+def test_decode_framework_refusal_shows_message_and_fields(
+    body: dict[str, object], message: str, fields: dict[str, list[str]], http_status: int
+) -> None:
+    error = refused("transfers.settle", json.dumps(body).encode(), http_status)
+
+    assert type(error) is StatusError
+    assert error.message.startswith(message)
+    assert (error.fields, error.status, error.executed) == (fields, http_status, "maybe")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"message": "Unauthenticated."}', envelope("error")])
+@pytest.mark.parametrize(
+    ("row", "kind"),
+    [("transfers.settle", InvalidToken), ("wallet.balance", InvalidToken), ("gateway.verify", Unauthenticated)],
+)
+def test_decode_http_401_is_a_refused_key(row: str, kind: type[StatusError], body: bytes) -> None:
+    error = refused(row, body, 401)
+
+    assert (type(error), error.executed, error.http_status) == (kind, "no", 401)
+
+
+@pytest.mark.parametrize("body", [envelope(0), envelope(9)])
+def test_decode_http_401_with_known_status_is_that_status(body: bytes) -> None:
+    assert type(refused("transfers.settle", body, 401)) is not InvalidToken
+
+
+def test_decode_http_401_of_success_is_no_refusal() -> None:
+    with pytest.raises(BadAnswer):
+        answered("transfers.settle", envelope("ok", "?"), 401)
+
+
+@pytest.mark.parametrize("body", [b'{"message": "Server Error"}', b'{"error": "x"}'])
+@pytest.mark.parametrize("http_status", [200, 302, 500, 503])
+def test_decode_body_without_status_is_unreadable(body: bytes, http_status: int) -> None:
+    with pytest.raises(BadAnswer):
+        answered("transfers.settle", body, http_status)
+
+
+def test_decode_a_million_refused_fields_keeps_some() -> None:
+    data = {f"field{number}": ["wrong"] * 9 for number in range(2000)}
+
+    error = refused("transfers.find", envelope(10, data, "no"))
+
+    assert len(error.fields) == MAX_FIELDS
+    assert {len(texts) for texts in error.fields.values()} == {MAX_MESSAGES}
+    assert len(str(error)) < 1000
+    assert f"and {MAX_FIELDS - MAX_FIELDS_SHOWN} more fields" in str(error)
+
+
+HOSTILE = "\x1b[31mred\x07 \u202egnol\u2066 a\u200bb\x85next\r\nline \x9b2J\u2028"
+
+
+def test_decode_server_texts_hold_no_control_characters() -> None:
+    error = refused("transfers.find", envelope(HOSTILE, {HOSTILE: [HOSTILE]}, HOSTILE))
+
+    for text in (str(error), str(error.status), error.message, *error.fields, *error.fields[next(iter(error.fields))]):
+        assert text.replace("\u200c", "").isprintable(), text
+
+
+def test_decode_persian_text_is_shown_as_written() -> None:
+    text = "کاربر نمی\u200cتواند"
+
+    assert refused("transfers.find", envelope(10, None, text)).message == text
+
+
+@pytest.mark.parametrize("mark", ["\u200b", "\u202e", "\xad"])
+def test_decode_secret_with_a_mark_inside_is_hidden(mark: str) -> None:
+    key = KEY.reveal()
+    message = f"bad key {key[:3]}{mark}{key[3:]}!"
+
+    assert refused("transfers.find", envelope(10, None, message)).message == "bad key ***!"

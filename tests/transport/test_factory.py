@@ -1,0 +1,131 @@
+"""From what a client is given to an engine."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import aiohttp
+import httpx
+import httpx2
+import pytest
+
+from paystar_async.client import Paystar
+from paystar_async.errors import ConfigurationError
+from paystar_async.transport.aiohttp import AiohttpEngine
+from paystar_async.transport.auto import AutoEngine
+from paystar_async.transport.engine import Engine, Headers
+from paystar_async.transport.factory import check_engine, make_engine
+from paystar_async.transport.httpx import HttpxEngine
+from paystar_async.transport.native.engine import NativeEngine
+
+
+class Own:
+    """An engine of one's own."""
+
+    fences = False
+
+    async def send(
+        self,
+        method: str,
+        url: str,
+        headers: Headers,
+        body: bytes | None,
+        timeout: float,
+        before_send: Callable[[], None] | None = None,
+    ) -> tuple[int, Mapping[str, str], bytes]:
+        return 200, {}, b""
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize("name", ["", "curl", "HTTPX"])
+def test_another_name_is_refused(name: Any) -> None:
+    with pytest.raises(ConfigurationError, match="no engine is named"):
+        check_engine(name)
+
+
+def test_an_engine_is_used_as_it_is() -> None:
+    own = Own()
+    check_engine(own)
+    assert make_engine(own, 4) is own
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        httpx.AsyncClient(),
+        httpx.AsyncHTTPTransport(),
+        httpx.MockTransport(lambda _: httpx.Response(200)),
+        httpx2.AsyncClient(),
+        httpx2.AsyncHTTPTransport(),
+    ],
+)
+def test_make_engine_takes_clients_and_transports(given: Any) -> None:
+    check_engine(given)
+    assert isinstance(make_engine(given, 4), HttpxEngine)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("auto", AutoEngine),
+        ("native", NativeEngine),
+        ("httpx", HttpxEngine),
+        ("httpx2", HttpxEngine),
+        ("aiohttp", AiohttpEngine),
+    ],
+)
+def test_make_engine_by_name(name: Any, kind: type[Engine]) -> None:
+    check_engine(name)
+    assert type(make_engine(name, 4)) is kind
+
+
+async def test_an_aiohttp_session_is_carried_by_aiohttp() -> None:
+    async with aiohttp.ClientSession() as session:
+        check_engine(session)
+        engine = make_engine(session, 4)
+        await engine.aclose()
+
+        assert isinstance(engine, AiohttpEngine)
+        assert not session.closed
+
+
+@pytest.mark.parametrize(("name", "library"), [("httpx2", "httpx2"), ("aiohttp", "aiohttp")])
+def test_an_extra_that_is_missing_is_named_before_anything_is_called(
+    name: Any, library: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.setenv("PAYSTAR_ENGINE", name)
+
+    with pytest.raises(ConfigurationError, match=rf"{name} engine is not installed.*paystar-async\[{name}\]"):
+        Paystar(engine=name)
+    with pytest.raises(ConfigurationError, match="not installed"):
+        Paystar.from_env()
+
+
+def test_the_environment_names_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_ENGINE", "curl")
+
+    with pytest.raises(ConfigurationError, match="no engine is named 'curl'"):
+        Paystar.from_env()
+
+
+@pytest.mark.parametrize(
+    ("name", "loaded"),
+    [
+        ("auto", {"httpx", "httptools"}),
+        ("native", {"httpx", "httptools"}),
+        ("httpx", {"httpx"}),
+        ("httpx2", {"httpx2"}),
+        ("aiohttp", {"aiohttp"}),
+    ],
+)
+def test_an_engine_loads_its_own_library_and_no_other(name: str, loaded: set[str]) -> None:
+    source = (
+        "import sys; from paystar_async.transport.factory import make_engine; "
+        f"make_engine({name!r}, 4); print(*({{'httpx', 'httpx2', 'httptools', 'aiohttp'}} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+
+    assert set(done.stdout.split()) == loaded

@@ -1,0 +1,119 @@
+"""JSON that every parser reads the same way, and no other."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.transport import json_codec
+from paystar_async.transport.json_codec import DEEPEST, Unreadable, dumps, loads
+
+NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner)
+)
+
+
+@given(JSON)
+def test_what_is_written_is_read_back(value: object) -> None:
+    assert loads(dumps(value)) == value
+
+
+@given(JSON)
+def test_escaped_texts_are_read_too(value: object) -> None:
+    assert loads(json.dumps(value, ensure_ascii=True).encode()) == value
+
+
+def test_what_is_written_is_compact_utf_8() -> None:
+    assert dumps({"a": [1, "دسترسی"]}) == '{"a":[1,"دسترسی"]}'.encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"\xff\xfe", "not UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "not UTF-8"),
+        (b"", "not JSON"),
+        (b"{", "not JSON"),
+        (b"{'a': 1}", "not JSON"),
+        (b'{"a": 1} x', "not JSON"),
+        (b'{"a": 1}{"a": 1}', "not JSON"),
+        (b'{"a": 01}', "not JSON"),
+        (b'"a\nb"', "not JSON"),
+        (b"1" * 5000, "not JSON"),
+        (b"\xef\xbb\xbf" * 2 + b"{}", "not JSON"),
+        (b"{}\xef\xbb\xbf", "not JSON"),
+        (b'{"a": 1, "a": 1}', "a name that stands twice in one object"),
+        (b'[{"b": {"a": 1, "x": 2, "\\u0061": null}}]', "a name that stands twice in one object"),
+        (b'{"a": 1, "a\\u0000": 2}', "a name that stands twice in one object"),
+        (b'"\xed\xa0\x80"', "not UTF-8"),
+        (b"[" * 66 + b"]" * 66, "nested too deep"),
+        (b'{"a":' * 70 + b"1" + b"}" * 70, "nested too deep"),
+        (b"[" * 200_000, "nested too deep"),
+        (b'{"a":' * 100_000, "nested too deep"),
+    ],
+    ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
+)
+def test_what_parsers_read_differently_is_refused(body: bytes, reason: str) -> None:
+    with pytest.raises(Unreadable, match=f"^{reason}$"):
+        loads(body)
+
+
+@pytest.mark.parametrize("body", [b"18446744073709551615", b"-9223372036854775808", b"1e308", b'"\\ud83d\\ude00"'])
+def test_the_outermost_that_is_taken(body: bytes) -> None:
+    assert loads(body) == json.loads(body)
+
+
+def test_loads_ignores_one_byte_order_mark() -> None:
+    assert loads(b'\xef\xbb\xbf{"a": 1}') == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "text"),
+    [
+        (rb'"a\u0000b\u0000"', "ab"),
+        (rb'"\\\u0000"', "\\"),
+        (rb'"\\u0000"', r"\u0000"),
+        (rb'"\\\\u0000"', r"\\u0000"),
+        (rb'{"a\u0000": 1}', {"a": 1}),
+    ],
+)
+def test_loads_removes_nul_from_texts(body: bytes, text: object) -> None:
+    assert loads(body) == text
+
+
+@pytest.mark.parametrize("body", [b"[NaN]", b"[-Infinity]", b"[1e999]", b"[18446744073709551616]", rb'["\ud800"]'])
+def test_loads_leaves_odd_values_to_structure(body: bytes) -> None:
+    assert repr(loads(body)) == repr(json.loads(body))
+
+
+def test_what_is_wide_is_not_deep() -> None:
+    assert loads(b"[" + b",".join([b"[{}]"] * 500) + b"]") == [[{}]] * 500
+    assert loads(b"[" * DEEPEST + b"]" * DEEPEST)
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+    told = "read"
+    try:
+        loads(body)
+    except Unreadable as refusal:
+        told = str(refusal)
+    assert told
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), "\ud800"])
+def test_what_cannot_be_read_is_not_written(value: object) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        dumps(value)
+
+
+@pytest.mark.parametrize("sign", [b"[],", b"{},", b"1,", b"[" * 9])
+def test_loads_too_many_values_is_unreadable(sign: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_codec, "MAX_VALUES", 1000)
+
+    with pytest.raises(json_codec.Unreadable, match="too many values"):
+        json_codec.loads(b"[" + sign * 1100 + b"1]")
+    assert json_codec.loads(b"[" + b"1," * 900 + b"1]") == [1] * 901

@@ -1,0 +1,111 @@
+"""What a field is, and how it is read off an annotation."""
+
+from typing import Annotated, Any
+
+import pytest
+
+from paystar_async.errors import InvalidValue
+from paystar_async.values.field_type import Kind, doc_of, kind_of, shown
+
+
+def _even(value: object) -> int:
+    if isinstance(value, int) and value % 2 == 0:
+        return value
+    raise ValueError("odd" if isinstance(value, int) else "")
+
+
+EVEN = Kind(
+    name="even", shape="an even int", read=_even, holds=lambda value: value < 10, checksum="below ten", example=2
+)
+Even = Annotated[int, EVEN]
+
+
+def test_a_value_is_read() -> None:
+    assert EVEN.convert(4, "field") == 4
+
+
+@pytest.mark.parametrize(("value", "hint"), [(3, "odd"), ("4", ""), (None, "")])
+def test_a_refusal_names_field_shape_and_value(value: object, hint: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        EVEN.convert(value, "field")
+
+    error = caught.value
+    assert (error.field, error.expected, error.got, error.hint) == ("field", "an even int", repr(value), hint)
+    assert error.__context__ is None
+    assert error.__cause__ is None
+
+
+def test_a_refusal_that_names_its_own_place_goes_through() -> None:
+    inner = InvalidValue("items[0]", expected="x", got="y")
+
+    def read(_: object) -> object:
+        raise inner
+
+    with pytest.raises(InvalidValue) as caught:
+        Kind(name="list", shape="a list", read=read).convert([], "items")
+    assert caught.value is inner
+
+
+def test_a_fault_in_a_reader_is_no_refusal() -> None:
+    def read(_: object) -> object:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Kind(name="broken", shape="?", read=read).convert(1, "field")
+
+
+def test_a_checksum_is_asked_when_it_is_asked_for() -> None:
+    EVEN.verify(8, "field")
+    Kind(name="none", shape="?", read=str).verify("anything", "field")
+    with pytest.raises(InvalidValue) as caught:
+        EVEN.verify(12, "field")
+
+    assert (caught.value.expected, caught.value.got) == ("below ten", "12")
+    assert "a digit was mistyped" in caught.value.hint
+
+
+def test_the_mask_is_what_a_refusal_shows() -> None:
+    secret = Kind(name="secret", shape="?", read=_even, mask=lambda _: "***", holds=lambda _: False)
+
+    for refuse in (secret.convert, secret.verify):
+        with pytest.raises(InvalidValue, match=r"got \*\*\*") as caught:
+            refuse("canary", "field")
+        assert "canary" not in str(caught.value)
+
+
+def test_a_long_value_is_cut_to_a_line() -> None:
+    assert shown("x" * 58) == repr("x" * 58)
+    assert shown("x" * 59) == "'" + "x" * 56 + "..."
+    assert len(shown("x" * 10_000)) == 60
+    assert "\n" not in shown("a\nb")
+
+
+@pytest.mark.parametrize(
+    ("annotation", "kind", "doc"),
+    [
+        (Even, EVEN, ""),
+        (Even | None, EVEN, ""),
+        (Annotated[Even, "how many"], EVEN, "how many"),
+        (Annotated[Even | None, "how many"], EVEN, "how many"),
+        (Annotated[int, "how many", EVEN], EVEN, "how many"),
+        (Annotated[list[int], EVEN, "how many", "and more"], EVEN, "how many"),
+        (Annotated[int, "how many"], None, "how many"),
+        (int, None, ""),
+        (int | None, None, ""),
+        (None, None, ""),
+        ("Even", None, ""),
+        (list[Even], None, ""),
+    ],
+)
+def test_an_annotation_says_it_all(annotation: Any, kind: Kind | None, doc: str) -> None:
+    assert kind_of(annotation) is kind
+    assert doc_of(annotation) == doc
+
+
+def test_kinds_are_told_apart_by_identity() -> None:
+    twin = Kind(name="even", shape="an even int", read=_even)
+
+    assert twin != EVEN
+    assert len({twin, EVEN}) == 2
+    assert twin.schema == {"type": "string"}
+    assert twin.schema is not EVEN.schema

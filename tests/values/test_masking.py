@@ -1,0 +1,207 @@
+import re
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.values.masking import (
+    described,
+    mask_account,
+    mask_address,
+    mask_addresses,
+    mask_card,
+    mask_iban,
+    mask_mobile,
+    mask_national_id,
+    scrub,
+)
+from tests.values.reading import ARABIC, PERSIAN, anything, digits
+
+MASKS = [mask_card, mask_iban, mask_national_id, mask_mobile, mask_account]
+
+each_mask = pytest.mark.parametrize("mask", MASKS)
+
+
+@pytest.mark.parametrize(
+    ("mask", "value", "shown"),
+    [
+        (mask_card, "6037-9912 3456-7890", "603799******7890"),
+        (mask_card, "۶۰۳۷۹۹۱۲۳۴۵۶۷۸۹۰", "603799******7890"),
+        (mask_card, "502229******6708", "502229******6708"),
+        (mask_iban, "ir06 2960 0000 0010 0324 2000 01", "IR********************0001"),
+        (mask_iban, "062960000000100324200001", "IR********************0001"),
+        (mask_national_id, "0012345679", "********79"),
+        (mask_mobile, "09121234567", "0912***4567"),
+        (mask_mobile, "+98 912 123 4567", "0912***4567"),
+        (mask_account, "0111234567890", "*********7890"),
+        (mask_account, "12345678", "******78"),
+    ],
+)
+def test_a_value_is_shown_just_far_enough_to_be_recognised(
+    mask: Callable[[object], str], value: str, shown: str
+) -> None:
+    assert mask(value) == shown
+
+
+@pytest.mark.parametrize("mask", [mask_card, mask_iban, mask_national_id, mask_mobile])
+@pytest.mark.parametrize("value", ["603799123456789", "60379912345678901", "my password is 1"])
+def test_of_a_value_with_the_wrong_shape_only_the_length_is_told(mask: Callable[[object], str], value: str) -> None:
+    assert mask(value) == f"text of {len(value)} characters"
+
+
+def test_what_is_not_a_text_is_told_by_its_type() -> None:
+    assert mask_card(6037991234567890) == "a value of type int"
+    assert mask_card(b"6037991234567890") == "a value of type bytes"
+    assert mask_card(None) == "None"
+    assert described("x") == "text of 1 character"
+
+
+@each_mask
+@given(value=anything())
+def test_every_mask_takes_anything(mask: Callable[[object], str], value: object) -> None:
+    assert isinstance(mask(value), str)
+
+
+@each_mask
+@given(value=st.integers(7, 30).flatmap(digits), script=st.sampled_from([{}, PERSIAN, ARABIC]))
+def test_no_mask_gives_the_whole_value_away(
+    mask: Callable[[object], str], value: str, script: dict[int, int | str]
+) -> None:
+    given_away = sum(map(str.isdecimal, mask(value.translate(script)).removeprefix("text of ")))
+
+    # A card shows ten of sixteen, a mobile number its operator and four of the rest; all else four at most.
+    assert given_away <= (10 if mask is mask_card else 8 if mask is mask_mobile else 4)
+    assert value not in mask(value.translate(script))
+
+
+@pytest.mark.parametrize(
+    ("text", "scrubbed"),
+    [
+        ("کارت ۶۰۳۷۹۹۱۲۳۴۵۶۷۸۹۰ نامعتبر است", "کارت 603799******7890 نامعتبر است"),
+        ("card 6037-9912-3456-7890, 50000", "card 603799******7890, 50000"),
+        ("card 6037991234567890 1402-05-01", "card 603799******7890 1402-05-01"),
+        ("card 6037 9912-3456\u200f7890 50000", "card 603799******7890 50000"),
+        ("6037 9912 3456 7890 6037 9912 3456 7891", "*" * 28 + "7891"),
+        ("IR062960000000100324200001.", "IR********************0001."),
+        ("iban=ir06 2960 0000 0010 0324 2000 01 1402", "iban=IR********************0001 1402"),
+        ("IR06 2960 0000 0010 0324 2000 012", "IR*********************0012"),
+        ("IR06296000000010032420001", "IR*******************0001"),
+        ("به کد ملی ۰۰۱۲۳۴۵۶۷۹", "به کد ملی ********79"),
+        ("id 001-234567-9", "id ********79"),
+        ("09121234567", "0912***4567"),
+        ("call +98 912 123 4567 or 0912-1234567", "call 0912***4567 or 0912***4567"),
+        ("tel:00989121234567", "tel:0912***4567"),
+        ("deposit 0111234567890", "deposit *********7890"),
+    ],
+)
+def test_personal_numbers_in_a_servers_text_are_masked(text: str, scrubbed: str) -> None:
+    assert scrub(text) == scrubbed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "موجودی کافی نیست",
+        "2026-07-31 12:00:00",
+        "1402/05/01 - 10:20",
+        "amount 50,000,000 exceeds 4,000,000",
+        "error 500 at line 12, order 123456789",
+    ],
+)
+def test_what_is_not_personal_stays_readable(text: str) -> None:
+    assert scrub(text) == text
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Nd"])),
+    st.sampled_from([10, 16, 24]).flatmap(digits),
+    st.text(st.characters(exclude_categories=["Nd"])),
+    st.sampled_from([{}, PERSIAN, ARABIC]),
+)
+def test_no_long_number_survives_wherever_it_stands(
+    before: str, number: str, after: str, script: dict[int, int | str]
+) -> None:
+    written = number.translate(script)
+
+    scrubbed = scrub(f"{before}{written}{after}")
+
+    assert number not in scrubbed
+    assert written not in scrubbed
+
+
+@given(digits(16), st.lists(st.sampled_from(["", " ", "-", " - ", "\u200f"]), min_size=3, max_size=3))
+def test_no_card_survives_however_it_is_grouped(card: str, gaps: list[str]) -> None:
+    groups = re.findall("....", card)
+    written = groups[0] + "".join(gap + group for gap, group in zip(gaps, groups[1:], strict=True))
+
+    # Six digits, then the four at the end: never the six between.
+    assert re.fullmatch(r"pay \d{6}\*{6}\d{4}!", scrub(f"pay {written}!"))
+
+
+ADDRESSES = {
+    "https://u:CANARY@h.example/api": "https://***@h.example/api",
+    "redis//:CANARY@h": "redis//:***@h",
+    "postgres:/u:CANARY@h": "postgres:/***@h",
+    "postgresql://u:p@CANARY@h:5432/db": "postgresql://***@h:5432/db",
+    "redis:CANARY@h": "***@h",
+    "u:CANARY@h": "***@h",
+    "//u:CANARY@h": "//***@h",
+    "redis://u:CAN/ARY?CANARY#CANARY@h": "redis://***@h",
+    "redis://u:CANARY\uff20h": "redis://***@h",
+    "redis://u%3ACANARY%40h": "redis://***@h",
+    "https://h/api?password=CANARY&x=1": "https://h/api?***",
+    "https://h/api#CANARY": "https://h/api#***",
+    "https://h:CANARY/api": "https://h:***/api",
+    "redis://:CANARY": "redis://:***",
+    "redis://:123456": "redis://:***",
+    "host=h password=CANARY dbname=x": "host=h password=*** dbname=x",
+    "host=h password = 'CAN ARY' dbname=x": "host=h password = *** dbname=x",
+    "host=h password='CAN ARY": "host=h password=***",
+    "host=h password=CAN\\ CANARY user=x": "host=h password=*** user=x",
+    "Server=h;Pwd=CANARY;": "Server=h;Pwd=***;",
+}
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_mask_address_hides_passwords(address: str) -> None:
+    assert mask_address(address) == ADDRESSES[address]
+    assert "CANARY" not in mask_addresses(f"cannot open {address}: no such file")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://core.paystar.ir/api",
+        "https://core.paystar.ir:443/api",
+        "http://[::1]:8000/api",
+        "redis://h:6379/0",
+        "postgresql://h1:5432,h2:5433/db",
+        "keys.db",
+        "/var/lib/paystar/keys.db",
+    ],
+)
+def test_mask_address_shows_the_rest(address: str) -> None:
+    assert mask_address(address) == address
+    assert mask_addresses(f"see {address} – or not") == f"see {address} – or not"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\x1b[31mb\x07", "a [31mb "),
+        ("a\r\nb\tc\x7f\x85\x9bd\u2028e\u2029", "a  b c   d e "),
+        ("\u202eabc\u2066\u200b\u200f\xad\ufeff\u061c\U000e0041", "abc"),
+        ("half \ud800", "half \ufffd"),
+        ("کاربر نمی\u200cتواند", "کاربر نمی\u200cتواند"),
+        ("نام\xa0خانوادگی", "نام\xa0خانوادگی"),
+    ],
+)
+def test_scrub_replaces_control_characters(text: str, shown: str) -> None:
+    assert scrub(text) == shown
+
+
+def test_scrub_masks_a_number_with_marks_inside() -> None:
+    assert scrub("6037\u202e9918\u20669975\xad2346") == "603799******2346"
+    assert scrub("6037\u31649918\ufe0f\ufe0f\ufe0f\ufe0f9975\u034f2346") == "603799******2346"

@@ -1,0 +1,137 @@
+from collections.abc import Callable
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from paystar_async.errors import InvalidValue
+from paystar_async.values.numbers import (
+    MOST,
+    GatewayAmount,
+    Money,
+    Rial,
+    Toman,
+    TransferAmount,
+    integer,
+    shown_number,
+    whole,
+)
+from tests.values.reading import read, refusal
+
+DOZEN = integer("dozen", least=1, most=12, example=6)
+
+
+@pytest.mark.parametrize("number", [1, 12])
+def test_both_bounds_are_taken(number: int) -> None:
+    assert DOZEN.convert(number, "eggs") == number
+
+
+@pytest.mark.parametrize("value", [0, 13, True, 1.0, "6", None, b"6", [6]])
+def test_all_else_is_refused_by_its_fields_name(value: object) -> None:
+    with pytest.raises(InvalidValue, match=r"^eggs: expected an int, 1 to 12"):
+        DOZEN.convert(value, "eggs")
+
+
+def test_a_number_too_long_to_print_is_refused_like_any_other() -> None:
+    with pytest.raises(InvalidValue, match="a value of type int"):
+        DOZEN.convert(10**5000, "eggs")
+
+
+def test_a_subclass_of_int_comes_out_as_an_int() -> None:
+    class Eggs(int):
+        pass
+
+    assert type(whole(Eggs(6))) is int
+
+
+def test_the_schema_says_the_bounds() -> None:
+    assert DOZEN.schema == {"type": "integer", "minimum": 1, "maximum": 12}
+
+
+def test_numbers_are_shown_and_texts_are_not() -> None:
+    assert shown_number(MOST) == str(MOST)
+    assert shown_number(2.5) == "2.5"
+    assert shown_number(True) == "True"
+    assert shown_number("6037991234567890") == "text of 16 characters"
+
+
+NO_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, Decimal(5000), [5000], -1]
+
+
+@given(st.integers(0, MOST // 10))
+def test_a_toman_is_ten_rial(amount: int) -> None:
+    assert Toman(amount) == Rial(amount * 10) == amount * 10
+
+
+@pytest.mark.parametrize("unit", [Rial, Toman])
+@pytest.mark.parametrize("value", NO_AMOUNTS)
+def test_only_whole_positive_numbers_are_money(unit: Callable[[int], int], value: int) -> None:
+    with pytest.raises(InvalidValue, match=r"^amount: .*Toman\(5_000\)") as refused:
+        unit(value)
+
+    assert refused.value.field == "amount"
+    assert refused.value.executed == "no"
+
+
+def test_no_unit_leads_beyond_64_bits() -> None:
+    assert Rial(MOST) == MOST
+    with pytest.raises(InvalidValue):
+        Rial(MOST + 1)
+    with pytest.raises(InvalidValue):
+        Toman(MOST // 10 + 1)
+
+
+@pytest.mark.parametrize(("alias", "least"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
+def test_an_amount_has_a_least_and_a_most(alias: object, least: int) -> None:
+    assert read(alias, least) == least
+    assert read(alias, MOST) == MOST
+    refusal(alias, least - 1)
+    refusal(alias, MOST + 1)
+
+
+@pytest.mark.parametrize("alias", [TransferAmount, GatewayAmount])
+@pytest.mark.parametrize("value", NO_AMOUNTS)
+def test_a_refused_amount_is_told_of_the_units(alias: object, value: object) -> None:
+    assert "Rial(50_000)" in refusal(alias, value).hint
+
+
+@pytest.mark.parametrize(
+    ("answered", "rial"),
+    [
+        (10_000, 10_000),
+        (10_000.0, 10_000),
+        ("10000", 10_000),
+        ("1,234,567", 1_234_567),
+        ("۱,۲۳۴", 1_234),
+        ("-5,000", -5_000),
+        (-5_000, -5_000),
+        (str(MOST), MOST),
+        ("10.0", 10),
+        ("50000.00", 50_000),
+        ("50,000.00", 50_000),
+        ("50000.000", 50_000),
+        ("0.000", 0),
+        (" 50000 ", 50_000),
+        ("\u00a050\u202f000\u200f", 50_000),
+        ("۵۰٬۰۰۰٫۰۰", 50_000),
+        ("٥٠٬٠٠٠", 50_000),
+        ("50\u060c000", 50_000),
+        ("9,007,199,254,740,993.0", 9_007_199_254_740_993),
+    ],
+)
+def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: object, rial: int) -> None:
+    assert read(Money, answered) == rial
+    assert type(read(Money, answered)) is int
+
+
+@pytest.mark.parametrize(
+    "answered",
+    [
+        *[True, 10_000.5, 2.0**53, float("inf"), float("nan"), "", "1,23", "1e3", "0x10", None, MOST + 1, "9" * 19],
+        *["10.5", "10.05", "10.", ".0", "50.000", "1,000 000", "1 2", "5 0000", "1.000.000", "1,000,00.0", "50.0.0"],
+        *["+5", " ", "10.0e0", "1٬2", f"{MOST + 1}.0", "9" * 5000],
+    ],
+)
+def test_an_answered_amount_that_is_not_exact_is_refused(answered: object) -> None:
+    refusal(Money, answered)
