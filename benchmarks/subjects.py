@@ -30,7 +30,7 @@ HEADERS = {"Authorization": f"Bearer {APPLICATION['api_key']}"}
 class NullEngine:
     """An engine without a network: what a call costs on it is the SDK's own."""
 
-    fences = True
+    supports_before_send = True
 
     async def send(
         self,

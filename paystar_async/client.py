@@ -10,25 +10,25 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from paystar_async import config
 from paystar_async.config import Checks, Options, above, account, rings
-from paystar_async.credentials import BASE_URL, Accounts, Application, Gateway, Realm, Wallet
+from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Realm, Wallet
 from paystar_async.endpoint import Middleware, Response, onion
 from paystar_async.errors import ConfigurationError
 from paystar_async.key_service import Keys
 from paystar_async.keys.factory import key_store
-from paystar_async.keys.refresher import Keeper
+from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
-from paystar_async.middleware.auth import Auth
-from paystar_async.middleware.concurrency import Limit
-from paystar_async.middleware.deadline import Deadline
-from paystar_async.middleware.logging import Log
-from paystar_async.middleware.retry import Budget, Retry
-from paystar_async.models.base import Call, verify
+from paystar_async.middleware.auth import AuthMiddleware
+from paystar_async.middleware.concurrency import ConcurrencyMiddleware
+from paystar_async.middleware.deadline import DeadlineMiddleware
+from paystar_async.middleware.logging import LoggingMiddleware
+from paystar_async.middleware.retry import RetryBudget, RetryMiddleware
+from paystar_async.models.base import Call, verify_checksums
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.runtime.events import OnEvent, logger, notifier
 from paystar_async.runtime.lazy_service import service
-from paystar_async.runtime.tasks import Background, LoopLocal
+from paystar_async.runtime.tasks import BackgroundTasks, LoopLocal
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
-from paystar_async.session import WORKING, Requests, Session
+from paystar_async.session import LoopState, Requests, current_loop_state
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
 from paystar_async.storage.factory import database as chosen_database
@@ -37,11 +37,11 @@ from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.factory import check_engine, make_engine
 from paystar_async.transport.proxy import check_proxy
 from paystar_async.values.secret import sealed
-from paystar_async.waiters import Watches
+from paystar_async.waiters import Waiters
 
 if TYPE_CHECKING:
     from paystar_async.payments.service import Payments
-    from paystar_async.payouts.runtime import Desk
+    from paystar_async.payouts.runtime import PayoutRuntime
     from paystar_async.payouts.service import Payouts
     from paystar_async.transport.decoder import Wire
     from paystar_async.transport.factory import GivenEngine
@@ -126,11 +126,11 @@ class Paystar:
         account("wallet", wallet, Wallet)
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
-        self._accounts = Accounts(application=application, gateway=gateway, wallet=wallet)
+        self._accounts = Credentials(application=application, gateway=gateway, wallet=wallet)
         self._base_url = config.checked_base_url(base_url)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         strict = checks == "strict"
-        self._check = verify if strict else None
+        self._check = verify_checksums if strict else None
         self._requests = Requests(self._accounts, timeout, strict)
         self._middleware = rings(middleware)
         self._clock = clock or SystemClock()
@@ -145,8 +145,8 @@ class Paystar:
         check_engine(engine)
         self._given: GivenEngine = engine
         self._proxy = check_proxy(proxy, engine)
-        self._budget = Budget()
-        self._sessions = LoopLocal(Session.aclose, Session.abandon)
+        self._budget = RetryBudget()
+        self._sessions = LoopLocal(LoopState.aclose, LoopState.abandon)
 
     @service(lambda: IdentityCalls)
     def identity(self) -> IdentityCalls:
@@ -230,8 +230,8 @@ class Paystar:
             ConfigurationError: the realm's account is not configured; nothing was sent.
             InvalidValue: it is no request, or a checksum is wrong (``checks="strict"``); nothing was sent.
             NotSent: it never left.
-            Unanswered: it may have left, and no answer came.
-            BadAnswer: the answer cannot be read.
+            NoResponse: it may have left, and no answer came.
+            InvalidResponse: the answer cannot be read.
             StatusError: Paystar refused; the class names the status.
         """
         session = self._session()
@@ -240,7 +240,7 @@ class Paystar:
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
         endpoint = row_of(value, "page")
-        self._accounts.id(endpoint.realm)
+        self._accounts.account_id(endpoint.realm)
         return self._wire.page(endpoint, value)
 
     async def __aenter__(self) -> Self:
@@ -265,15 +265,15 @@ class Paystar:
                 await self._database.aclose()
 
     def __del__(self) -> None:
-        sessions: LoopLocal[Session] | None = vars(self).get("_sessions")  # None where the constructor raised
+        sessions: LoopLocal[LoopState] | None = vars(self).get("_sessions")  # None where the constructor raised
         left = [] if sessions is None else sessions.values()  # they are closed each in its own loop
         if any(session.payouts is not None and session.payouts.dispatcher is not None for session in left):
             logger.warning("payouts: the client was dropped unclosed, and pays no more; go on with payouts.recover()")
         if any(session.owns_engine for session in left):
             warnings.warn(f"unclosed client {self!r}", ResourceWarning, stacklevel=2, source=self)
 
-    def _session(self) -> Session:
-        working = WORKING.get()
+    def _session(self) -> LoopState:
+        working = current_loop_state.get()
         if working is not None and working.serves(self):
             return working
         session = self._sessions.get()
@@ -282,41 +282,41 @@ class Paystar:
             self._sessions.put(session)
         return session
 
-    def _keeper(self, realm: Realm) -> Keeper:
+    def _keeper(self, realm: Realm) -> KeyRefresher:
         return self._session().auth.keeper(realm)
 
-    def _flows(self) -> tuple[Background, Watches]:
+    def _flows(self) -> tuple[BackgroundTasks, Waiters]:
         session = self._session()
         return session.background, session.watches
 
-    def _desk(self) -> "Desk":
-        from paystar_async.payouts.runtime import Desk
+    def _desk(self) -> "PayoutRuntime":
+        from paystar_async.payouts.runtime import PayoutRuntime
 
         session = self._session()
         if session.payouts is None:
             given = self._database, self._accounts, session.deliver, self._clock, session.background
-            fences = partial(getattr, session.engine, "fences")
-            session.payouts = Desk.of(*given, fences, self._notify, timeout=self._timeout, crypto=self._crypto)
+            fences = partial(getattr, session.engine, "supports_before_send")
+            session.payouts = PayoutRuntime.of(*given, fences, self._notify, timeout=self._timeout, crypto=self._crypto)
         return session.payouts
 
-    def _build(self) -> Session:
-        from paystar_async.transport.sender import Carrier
+    def _build(self) -> LoopState:
+        from paystar_async.transport.sender import Sender
 
         engine = make_engine(self._given, self._concurrency + RENEWALS_AT_ONCE, self._proxy)
-        background = Background(lambda: WORKING.set(session))
-        fences = partial(getattr, engine, "fences")
-        auth = Auth(
+        background = BackgroundTasks(lambda: current_loop_state.set(session))
+        fences = partial(getattr, engine, "supports_before_send")
+        auth = AuthMiddleware(
             self._accounts, self._store, self._clock, background, self._notify, fences, newest=self._newest_keys
         )
         ours: tuple[Middleware, ...] = (
-            Deadline(self._clock),
-            Retry(self._clock, self._max_retries, self._notify, budget=self._budget),
-            Limit(self._concurrency, self._clock),
+            DeadlineMiddleware(self._clock),
+            RetryMiddleware(self._clock, self._max_retries, self._notify, budget=self._budget),
+            ConcurrencyMiddleware(self._concurrency, self._clock),
             auth,
-            Log(self._clock),
+            LoggingMiddleware(self._clock),
         )
-        send = onion(Carrier(self._wire, engine, self._clock), ours, self._middleware)
-        session = Session(
+        send = onion(Sender(self._wire, engine, self._clock), ours, self._middleware)
+        session = LoopState(
             weakref.ref(self),
             self._requests,
             send,
@@ -324,6 +324,6 @@ class Paystar:
             engine is not self._given,
             auth,
             background,
-            Watches(self._clock, background),
+            Waiters(self._clock, background),
         )
         return session

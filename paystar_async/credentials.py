@@ -202,14 +202,14 @@ _MISSING: Mapping[Realm, str] = {
 
 
 @frozen(kw_only=True)
-class Accounts:
+class Credentials:
     """The accounts of one client, and what each realm wants to be told."""
 
     application: Application | None = None
     gateway: Gateway | None = None
     wallet: Wallet | None = None
 
-    def id(self, realm: Realm) -> str:
+    def account_id(self, realm: Realm) -> str:
         """The account's id in a realm; raises ConfigurationError naming what is not set."""
         match realm:
             case Realm.APPLICATION if self.application:
@@ -242,7 +242,7 @@ class Accounts:
             case _:
                 return None
 
-    def first_key(self, realm: Realm) -> tuple[Secret | None, Secret | None]:
+    def initial_token(self, realm: Realm) -> tuple[Secret | None, Secret | None]:
         """The key and the refresh token a realm was configured with."""
         match realm:
             case Realm.APPLICATION if self.application:
@@ -262,7 +262,7 @@ class Accounts:
         return [held for one in given for held in astuple(one, recurse=False) if isinstance(held, Secret)]
 
     @property
-    def gateway_path(self) -> str:
+    def path_prefix(self) -> str:
         """Return what ``{gateway}`` in an endpoint's path becomes."""
         return DIRECT_GATEWAY_PATH if self.gateway and self.gateway.direct else GATEWAY_PATH
 

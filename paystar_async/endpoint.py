@@ -67,9 +67,9 @@ class Endpoint:
     request: type[Call[Any]]
     realm: Realm
     safety: Safety
-    ask: str | None = None
-    sign: tuple[str, ...] = ()
-    renews: str | None = None
+    lookup: str | None = None
+    signed_fields: tuple[str, ...] = ()
+    refresh_token_field: str | None = None
     aliases: tuple[str, ...] = ()
     kind: Literal["call", "page"] = "call"
     since: str = "0.1"
@@ -170,7 +170,7 @@ class Request(Generic[T_co]):
             changes.setdefault(name, getattr(self, name))
         return Request(**changes)
 
-    def left(self, now: float) -> float:
+    def time_left(self, now: float) -> float:
         """Return the seconds until the deadline at ``now``, on the same clock; the timeout if none is set."""
         if self.deadline is None:
             return self.timeout
@@ -289,12 +289,12 @@ def _sent_once(next: Send) -> Send:  # noqa: A002
         if request.endpoint.safety is Safety.READ:
             return await next(request)
         dispatch = request.dispatch
-        if request.endpoint.renews:
+        if request.endpoint.refresh_token_field:
             dispatch.begin()  # the auth middleware refreshes by a call of its own, which knows nothing of this one
         try:
             return await next(request)
         except PaystarError as error:
-            if request.endpoint.renews:
+            if request.endpoint.refresh_token_field:
                 dispatch.fail(error)
             if isinstance(error, StatusError):
                 dispatch.is_sent = True

@@ -6,7 +6,7 @@ from typing import Literal, cast
 
 from paystar_async.credentials import Realm, checked, header_safe
 from paystar_async.errors import ConfigurationError, InvalidValue
-from paystar_async.keys.refresher import Keeper
+from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.services import Caller, KeysCalls
 from paystar_async.values.field_type import shown
 from paystar_async.values.secret import Secret, to_optional_secret, to_secret
@@ -15,7 +15,7 @@ from paystar_async.values.secret import Secret, to_optional_secret, to_secret
 class Keys(KeysCalls):
     """The keys that live for 24 hours. They renew themselves; this is for doing it by hand."""
 
-    def __init__(self, caller: Caller, keeper: Callable[[Realm], Keeper]) -> None:
+    def __init__(self, caller: Caller, keeper: Callable[[Realm], KeyRefresher]) -> None:
         super().__init__(caller)
         self._keeper = keeper
 
@@ -53,4 +53,4 @@ class Keys(KeysCalls):
         if refresh_token is not None:
             checked("refresh_token", refresh_token)
         until = expires_at.timestamp() if expires_at else None
-        await self._keeper(wanted).put(header_safe("token", token), refresh_token, until)
+        await self._keeper(wanted).replace(header_safe("token", token), refresh_token, until)

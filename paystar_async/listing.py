@@ -3,7 +3,7 @@
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from itertools import count
 
-from paystar_async.errors import BadAnswer
+from paystar_async.errors import InvalidResponse
 from paystar_async.models.transfers import Settlement, TransferStatus
 
 PAGE_SIZE = 500
@@ -64,7 +64,8 @@ async def pages(
         The new entries of a page, at least one.
 
     Raises:
-        BadAnswer: the list does not go on, whatever is skipped; what was yielded holds, what is behind is not known.
+        InvalidResponse: the list does not go on, whatever is skipped; entries that were yielded are right, and more may
+            follow.
     """
     walked = _Walked()
     skip = stale_pages = largest = 0
@@ -89,7 +90,7 @@ async def pages(
         if stale_pages == MAX_STALE_PAGES or skip > MAX_ENTRIES:
             if max_pages is not None:
                 return
-            raise BadAnswer("$.data", "the list does not go on, whatever is skipped", executed="no")
+            raise InvalidResponse("$.data", "the list does not go on, whatever is skipped", executed="no")
         skip += len(page)
 
 

@@ -88,8 +88,8 @@ class IdentityCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -123,8 +123,8 @@ class IdentityCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -158,8 +158,8 @@ class IdentityCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -193,8 +193,8 @@ class InquiryCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -219,8 +219,8 @@ class InquiryCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(CardToIban(card=card), timeout=timeout)
@@ -242,8 +242,8 @@ class InquiryCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(InquireIban(iban=iban), timeout=timeout)
@@ -274,10 +274,10 @@ class TransfersCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: look it up with ``transfers.find`` before you
+            NoResponse: no response arrived; it may have been executed: look it up with ``transfers.find`` before you
                 call again.
-            BadAnswer: the response cannot be read; it may have been executed: look it up with ``transfers.find`` before
-                you call again.
+            InvalidResponse: the response cannot be read; it may have been executed: look it up with ``transfers.find``
+                before you call again.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", look it up with
                 ``transfers.find`` before you call again.
         """
@@ -311,8 +311,8 @@ class TransfersCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -337,8 +337,8 @@ class TransfersCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(GetBalance(account_number=account_number), timeout=timeout)
@@ -369,8 +369,8 @@ class TransfersCalls:
             ConfigurationError: the application is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -436,8 +436,9 @@ class GatewayCalls:
             ConfigurationError: the gateway is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
-            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            NoResponse: no response arrived; it may have been executed: a second call may repeat the effect.
+            InvalidResponse: the response cannot be read; it may have been executed: a second call may repeat the
+                effect.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
                 effect.
         """
@@ -507,9 +508,9 @@ class GatewayCalls:
             ConfigurationError: the gateway is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: look it up with ``gateway.inquiry`` before you
+            NoResponse: no response arrived; it may have been executed: look it up with ``gateway.inquiry`` before you
                 call again.
-            BadAnswer: the response cannot be read; it may have been executed: look it up with ``gateway.inquiry``
+            InvalidResponse: the response cannot be read; it may have been executed: look it up with ``gateway.inquiry``
                 before you call again.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", look it up with
                 ``gateway.inquiry`` before you call again.
@@ -547,8 +548,8 @@ class GatewayCalls:
             ConfigurationError: the gateway is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(
@@ -589,10 +590,10 @@ class WalletCalls:
             ConfigurationError: the wallet is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: look it up with ``wallet.find`` before you call
+            NoResponse: no response arrived; it may have been executed: look it up with ``wallet.find`` before you call
                 again.
-            BadAnswer: the response cannot be read; it may have been executed: look it up with ``wallet.find`` before
-                you call again.
+            InvalidResponse: the response cannot be read; it may have been executed: look it up with ``wallet.find``
+                before you call again.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", look it up with
                 ``wallet.find`` before you call again.
         """
@@ -618,8 +619,8 @@ class WalletCalls:
             ConfigurationError: the wallet is not configured; nothing was sent.
             InvalidValue: a value does not have the expected shape; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(FindWalletTransfers(track_id=track_id), timeout=timeout)
@@ -639,8 +640,8 @@ class WalletCalls:
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it had no effect, call again.
-            BadAnswer: the response cannot be read; it had no effect.
+            NoResponse: no response arrived; it had no effect, call again.
+            InvalidResponse: the response cannot be read; it had no effect.
             StatusError: Paystar refused, the class says why; it had no effect.
         """
         response = await self._caller.send(GetWalletBalance(), timeout=timeout)
@@ -669,8 +670,9 @@ class KeysCalls:
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
-            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            NoResponse: no response arrived; it may have been executed: a second call may repeat the effect.
+            InvalidResponse: the response cannot be read; it may have been executed: a second call may repeat the
+                effect.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
                 effect.
         """
@@ -691,8 +693,9 @@ class KeysCalls:
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
-            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            NoResponse: no response arrived; it may have been executed: a second call may repeat the effect.
+            InvalidResponse: the response cannot be read; it may have been executed: a second call may repeat the
+                effect.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
                 effect.
         """
@@ -713,8 +716,9 @@ class KeysCalls:
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
             NotSent: the request was not sent; it had no effect, call again.
-            Unanswered: no response arrived; it may have been executed: a second call may repeat the effect.
-            BadAnswer: the response cannot be read; it may have been executed: a second call may repeat the effect.
+            NoResponse: no response arrived; it may have been executed: a second call may repeat the effect.
+            InvalidResponse: the response cannot be read; it may have been executed: a second call may repeat the
+                effect.
             StatusError: Paystar refused, the class says why; if ``executed`` is "maybe", a second call may repeat the
                 effect.
         """

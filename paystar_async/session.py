@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, TypeVar
 import anyio
 from attrs import define, field
 
-from paystar_async.credentials import Accounts
+from paystar_async.credentials import Credentials
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import NotSent
-from paystar_async.middleware.auth import RENEWAL_SECONDS, Auth
-from paystar_async.models.base import Call, verify
-from paystar_async.runtime.tasks import Background, current_loop
+from paystar_async.middleware.auth import RENEWAL_SECONDS, AuthMiddleware
+from paystar_async.models.base import Call, verify_checksums
+from paystar_async.runtime.tasks import BackgroundTasks, current_loop
 from paystar_async.table import row_of
 from paystar_async.transport.engine import Engine
-from paystar_async.waiters import Watches
+from paystar_async.waiters import Waiters
 
 if TYPE_CHECKING:
-    from paystar_async.payouts.runtime import Desk
+    from paystar_async.payouts.runtime import PayoutRuntime
 
 T = TypeVar("T")
 
@@ -37,16 +37,16 @@ class Requests:
         strict: whether checksums are proved.
     """
 
-    accounts: Accounts
+    accounts: Credentials
     timeout: float
     strict: bool
 
     def make(self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
         """Return the request; raises InvalidValue or ConfigurationError where it cannot be sent."""
         endpoint = row_of(value, "call")
-        account = self.accounts.id(endpoint.realm)
+        account = self.accounts.account_id(endpoint.realm)
         if self.strict:
-            verify(value)
+            verify_checksums(value)
         return Request(
             value=value,
             endpoint=endpoint,
@@ -57,7 +57,7 @@ class Requests:
 
 
 @define(eq=False)
-class Session:
+class LoopState:
     """All of a client that is bound to one event loop.
 
     Tasks under way hold it, and it holds the client only weakly: a client that is dropped unclosed is collected.
@@ -68,11 +68,11 @@ class Session:
     send: Send
     engine: Engine
     owns_engine: bool
-    auth: Auth
-    background: Background
-    watches: Watches
+    auth: AuthMiddleware
+    background: BackgroundTasks
+    watches: Waiters
     closed: bool = False
-    payouts: "Desk | None" = None
+    payouts: "PayoutRuntime | None" = None
     _loop: object = field(factory=current_loop, init=False)
 
     def serves(self, client: object) -> bool:
@@ -115,5 +115,5 @@ class Session:
             abandon()
 
 
-WORKING: ContextVar[Session | None] = ContextVar("paystar_async session", default=None)
+current_loop_state: ContextVar[LoopState | None] = ContextVar("paystar_async session", default=None)
 """Whose job this is: a job goes on with its own session, and opens no other for a client that has closed."""

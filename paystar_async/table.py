@@ -86,7 +86,7 @@ TABLE: tuple[Endpoint, ...] = (
         request=Settle,
         realm=Realm.APPLICATION,
         safety=Safety.ONCE,
-        ask="transfers.find",
+        lookup="transfers.find",
     ),
     Endpoint(
         service="transfers",
@@ -123,7 +123,7 @@ TABLE: tuple[Endpoint, ...] = (
         request=CreatePayment,
         realm=Realm.GATEWAY,
         safety=Safety.ONCE,
-        sign=_CREATE,
+        signed_fields=_CREATE,
     ),
     Endpoint(
         service="gateway",
@@ -143,8 +143,8 @@ TABLE: tuple[Endpoint, ...] = (
         request=VerifyPayment,
         realm=Realm.GATEWAY,
         safety=Safety.ONCE,
-        ask="gateway.inquiry",
-        sign=_VERIFY,
+        lookup="gateway.inquiry",
+        signed_fields=_VERIFY,
     ),
     Endpoint(
         service="gateway",
@@ -154,7 +154,7 @@ TABLE: tuple[Endpoint, ...] = (
         request=InquirePayment,
         realm=Realm.GATEWAY,
         safety=Safety.READ,
-        sign=_VERIFY,
+        signed_fields=_VERIFY,
     ),
     Endpoint(
         service="wallet",
@@ -164,8 +164,8 @@ TABLE: tuple[Endpoint, ...] = (
         request=SettleWallet,
         realm=Realm.WALLET,
         safety=Safety.ONCE,
-        ask="wallet.find",
-        sign=_WALLET,
+        lookup="wallet.find",
+        signed_fields=_WALLET,
     ),
     Endpoint(
         service="wallet",
@@ -194,7 +194,7 @@ TABLE: tuple[Endpoint, ...] = (
         request=RefreshApplicationKey,
         realm=Realm.APPLICATION,
         safety=Safety.ONCE,
-        renews="refresh_token",
+        refresh_token_field="refresh_token",
     ),
     Endpoint(
         service="keys",
@@ -204,8 +204,8 @@ TABLE: tuple[Endpoint, ...] = (
         request=RefreshWalletKey,
         realm=Realm.WALLET,
         safety=Safety.ONCE,
-        sign=_WALLET,
-        renews="refresh_token",
+        signed_fields=_WALLET,
+        refresh_token_field="refresh_token",
     ),
     Endpoint(
         service="keys",
@@ -215,14 +215,14 @@ TABLE: tuple[Endpoint, ...] = (
         request=RefreshInquiryKey,
         realm=Realm.INQUIRY,
         safety=Safety.ONCE,
-        sign=_WALLET,
-        renews="refresh_inquiry_key",
+        signed_fields=_WALLET,
+        refresh_token_field="refresh_inquiry_key",
     ),
 )
 
 BY_REQUEST: Mapping[type[Call[Any]], Endpoint] = {row.request: row for row in TABLE}
 BY_ID: Mapping[str, Endpoint] = {row.id: row for row in TABLE}
-RENEWALS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.renews}
+RENEWALS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.refresh_token_field}
 
 
 def row_of(value: object, kind: Literal["call", "page"]) -> Endpoint:

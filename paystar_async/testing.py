@@ -103,7 +103,7 @@ class _LoopbackEngine:
 
     def __init__(self, engine: "Engine") -> None:
         self._engine = engine
-        self.fences = engine.fences
+        self.supports_before_send = engine.supports_before_send
 
     async def send(
         self,

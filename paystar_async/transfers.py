@@ -18,14 +18,14 @@ import anyio
 
 from paystar_async.errors import InvalidValue, PaystarError, StorageError
 from paystar_async.listing import PAGE_SIZE, own_track_id, pages
-from paystar_async.models.base import item_of
+from paystar_async.models.base import coerce_item
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Failed, Outcome, Succeeded, Unknown
-from paystar_async.runtime.tasks import Background, turn
+from paystar_async.runtime.tasks import BackgroundTasks, cooperative_yield
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
 from paystar_async.values.field_type import shown
-from paystar_async.waiters import Pace, Watches, outcome_of
+from paystar_async.waiters import PollInterval, Waiters, outcome_of
 
 SLICE = 50
 """Transfers read in one turn of the loop: a few tenths of a millisecond."""
@@ -37,7 +37,7 @@ Check = Callable[[Transfer], None]
 Source = Iterable[Transfer] | AsyncIterable[Transfer]
 
 
-class Groups:
+class Chunker:
     """The transfers of a source in groups, each track_id once; read no further than it is asked to.
 
     Args:
@@ -69,11 +69,13 @@ class Groups:
         group: list[Transfer] = []
         refused: list[Outcome] = []
         while self.more and len(group) < self._size:
-            await turn()  # a source that never waits must not hold the loop, nor be read while answers are waiting
+            await (
+                cooperative_yield()
+            )  # a source that never waits must not hold the loop, nor be read while answers are waiting
             piece = await self._piece(min(SLICE, self._size - len(group)))
             try:
                 for one in piece:
-                    self._admit(item_of(Transfer, one, "transfers", self._read), group, refused)
+                    self._admit(coerce_item(Transfer, one, "transfers", self._read), group, refused)
             except (InvalidValue, StorageError) as error:
                 self.failure, self.more = error, False
         if self.failure is not None:
@@ -155,7 +157,7 @@ def _said_once(track_id: str, entry: Settlement | None) -> Outcome:
 MAX_WAIT_PAGES = 10
 WAIT_SECONDS = 120.0
 
-Flows = Callable[[], tuple[Background, Watches]]
+Flows = Callable[[], tuple[BackgroundTasks, Waiters]]
 
 
 def _is_about(entry: Settlement, track_id: str) -> bool:
@@ -196,7 +198,7 @@ class Transfers(TransfersCalls):
             return await self._newest(deposit, wanted)
 
         name, look = (("deposit", deposit), by_deposit) if deposit else (("track_id", track_id), by_track_id)
-        return await watches.wait(name, look, _is_about, track_id=track_id, timeout=timeout, pace=Pace())
+        return await watches.wait(name, look, _is_about, track_id=track_id, timeout=timeout, pace=PollInterval())
 
     async def _newest(self, deposit: str | None, wanted: frozenset[str]) -> list[Settlement]:
         """Return the newest transfers of a deposit, as far back as it takes to meet all that are wanted."""
@@ -228,7 +230,7 @@ class Transfers(TransfersCalls):
             timeout: seconds one page may take; the client's own by default.
 
         Raises:
-            StatusError, NotSent, Unanswered, BadAnswer: a page could not be had; what was given so far holds.
+            StatusError, NotSent, NoResponse, InvalidResponse: a page could not be had; what was given so far holds.
 
         Source: GET /bank-transfer/settlement-requests
         """
@@ -263,7 +265,7 @@ class Transfers(TransfersCalls):
 
         Source: POST /bank-transfer/v2/settlement
         """
-        groups = Groups(transfers, chunk, self._check)
+        groups = Chunker(transfers, chunk, self._check)
         background, _ = self._flows()
         done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
         running = 0
@@ -340,4 +342,6 @@ class Wallets(WalletCalls):
             stored = entry.track_id  # None vouches for nothing, even in the response to a query for it
             return stored is not None and track_id in (stored, own_track_id(stored, self._hashid))
 
-        return await watches.wait(("wallet", track_id), look, matches, track_id=track_id, timeout=timeout, pace=Pace())
+        return await watches.wait(
+            ("wallet", track_id), look, matches, track_id=track_id, timeout=timeout, pace=PollInterval()
+        )

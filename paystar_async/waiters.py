@@ -12,14 +12,14 @@ from paystar_async.errors.transient import is_transient
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.runtime.clock import Clock
-from paystar_async.runtime.tasks import Background, Job
+from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
-from paystar_async.values.masking import scrub
+from paystar_async.values.masking import mask_text
 from paystar_async.values.numbers import checked_seconds
 
 
 @frozen
-class Pace:
+class PollInterval:
     """How often to look: soon at first, then ever more slowly.
 
     Args:
@@ -40,7 +40,7 @@ class Pace:
         return steady * source.uniform(1 - self.jitter, 1 + self.jitter)
 
 
-Look = Callable[[frozenset[str]], Awaitable[Sequence[Settlement]]]
+FetchStatus = Callable[[frozenset[str]], Awaitable[Sequence[Settlement]]]
 """Asks the bank for the transfers of these track_ids; what it does not have is left out."""
 Matches = Callable[[Settlement, str], bool]
 
@@ -49,7 +49,7 @@ _NO_LOOK = "no look was answered"
 
 
 @define(eq=False)
-class _Waiter:
+class _Subscriber:
     track_id: str
     wake: WakeEvent
     outcome: Outcome | None = None
@@ -87,7 +87,7 @@ class _Waiter:
         return evolve(last, reason=f"{last.reason}, {why}")
 
 
-class Watch:
+class Waiter:
     """One list that many wait on. It looks while anyone waits, and stops with the last of them.
 
     Args:
@@ -98,11 +98,13 @@ class Watch:
         pace: how often to look; it starts over when somebody joins, whose transfer may be decided soon.
     """
 
-    def __init__(self, look: Look, matches: Matches, clock: Clock, background: Background, pace: Pace) -> None:
+    def __init__(
+        self, look: FetchStatus, matches: Matches, clock: Clock, background: BackgroundTasks, pace: PollInterval
+    ) -> None:
         self._look, self._matches = look, matches
         self._clock, self._background, self._pace = clock, background, pace
-        self._waiters: set[_Waiter] = set()
-        self._job: Job[None] | None = None
+        self._waiters: set[_Subscriber] = set()
+        self._job: BackgroundTask[None] | None = None
         self._scope: anyio.CancelScope | None = None
         self._random = random.Random()
         self._next_look, self._looks = 0.0, 0
@@ -115,7 +117,7 @@ class Watch:
 
     async def wait(self, track_id: str, timeout: float) -> Outcome:
         """What became of a transfer, once that is decided or ``timeout`` seconds have passed."""
-        waiter = _Waiter(track_id, WakeEvent(self._clock))
+        waiter = _Subscriber(track_id, WakeEvent(self._clock))
         self._join(waiter)
         try:
             await waiter.wake.sleep(timeout)
@@ -131,7 +133,7 @@ class Watch:
             waiter.outcome = waiter.outcome or waiter.last_word("when the client was closed")
             waiter.wake.set()
 
-    def _join(self, waiter: _Waiter) -> None:
+    def _join(self, waiter: _Subscriber) -> None:
         now = self._clock.monotonic()
         self._waiters.add(waiter)
         self._looks = 0
@@ -142,7 +144,7 @@ class Watch:
             self._next_look = min(self._next_look, now + self._pace.first)
             self._joined.set()
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _leave(self, waiter: _Subscriber) -> None:
         self._waiters.discard(waiter)
         if not self._waiters and self._scope is not None:
             # It only reads, so it may be broken off; whoever comes next starts another.
@@ -184,16 +186,16 @@ def outcome_of(track_id: str, found: Sequence[Settlement]) -> Outcome:
     if TransferStatus.PENDING in undecided:
         return Pending(track_id=track_id, reason="the bank has not decided")
     if undecided:
-        return Unknown(track_id=track_id, reason=f'the bank says "{scrub(undecided[0].value)}"')
-    return Failed(track_id=track_id, reason=scrub(found[0].message or "the bank says it failed"))
+        return Unknown(track_id=track_id, reason=f'the bank says "{mask_text(undecided[0].value)}"')
+    return Failed(track_id=track_id, reason=mask_text(found[0].message or "the bank says it failed"))
 
 
-class Watches:
+class Waiters:
     """The lists that are being watched in one event loop, by name."""
 
-    def __init__(self, clock: Clock, background: Background) -> None:
+    def __init__(self, clock: Clock, background: BackgroundTasks) -> None:
         self._clock, self._background = clock, background
-        self._open: dict[object, Watch] = {}
+        self._open: dict[object, Waiter] = {}
 
     def close(self) -> None:
         """End all waiting."""
@@ -201,13 +203,13 @@ class Watches:
             watch.close()
 
     async def wait(
-        self, name: object, look: Look, matches: Matches, *, track_id: str, timeout: float, pace: Pace
+        self, name: object, look: FetchStatus, matches: Matches, *, track_id: str, timeout: float, pace: PollInterval
     ) -> Outcome:
         """Wait on the list ``name``; the first waiter says how it is looked at."""
         timeout = checked_seconds("timeout", timeout)
         watch = self._open.get(name)
         if watch is None:
-            watch = self._open[name] = Watch(look, matches, self._clock, self._background, pace)
+            watch = self._open[name] = Waiter(look, matches, self._clock, self._background, pace)
         try:
             return await watch.wait(track_id, timeout)
         finally:

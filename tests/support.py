@@ -62,7 +62,7 @@ def page(http: int = 502, *, retry_after: int | None = None) -> Raw:
 class Engine:
     """Carries nothing: asks ``play`` what to answer, and keeps what was sent."""
 
-    fences = True
+    supports_before_send = True
 
     def __init__(self, play: Play) -> None:
         self.play = play

@@ -22,7 +22,7 @@ import pytest
 from paystar_async.client import Paystar
 from paystar_async.credentials import Application, Gateway, Wallet
 from paystar_async.endpoint import Endpoint, Request, Response, Send
-from paystar_async.errors import BY_STATUS, PaystarError, Unanswered
+from paystar_async.errors import BY_STATUS, NoResponse, PaystarError
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.runtime.events import Event
 from paystar_async.storage.encryption import Crypto
@@ -30,7 +30,7 @@ from paystar_async.table import TABLE
 from tests.describe.endpoints import example_values
 from tests.support import Engine, in_turn
 from tests.transport.asking import CALLS
-from tests.transport.tcp import Server, Talk, serving
+from tests.transport.tcp import Server, TcpPeer, serving
 
 HARD = 'kanari/pass "word" &=%é+'
 SECRETS = {
@@ -166,15 +166,15 @@ ECHOES: dict[str, Callable[[str], bytes]] = {
 }
 
 
-def echoing(echo: Callable[[str], bytes]) -> Callable[[Talk], Any]:
-    async def play(talk: Talk) -> None:
+def echoing(echo: Callable[[str], bytes]) -> Callable[[TcpPeer], Any]:
+    async def play(talk: TcpPeer) -> None:
         while request := await talk.request():
             await talk.answer(echo(request.decode()), status=b"400 Bad Request")
 
     return play
 
 
-async def raw_echo(talk: Talk) -> None:
+async def raw_echo(talk: TcpPeer) -> None:
     await talk.say(await talk.request())
 
 
@@ -245,7 +245,7 @@ def its_own(server: Server, seen: list[object]) -> Paystar:
 
 
 async def through_every_row(
-    play: Callable[[Talk], Any],
+    play: Callable[[TcpPeer], Any],
     make: Callable[[Server, list[object]], Paystar],
     logged: list[logging.LogRecord],
     rows: Sequence[Endpoint] = CALLS,
@@ -312,7 +312,7 @@ async def test_what_was_refused_with_its_key_tells_of_it_in_an_event(logged: lis
 async def test_a_callers_own_timeout_shows_no_secret(row: Endpoint) -> None:
     limit = asyncio.timeout(None)
 
-    async def time_out(talk: Talk) -> None:
+    async def time_out(talk: TcpPeer) -> None:
         await talk.request()
         limit.reschedule(0)
         await asyncio.sleep(30)
@@ -433,7 +433,7 @@ def test_a_refused_request_value_is_in_no_frame(row: Endpoint) -> None:
 @pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
 async def test_a_cancelled_call_shows_no_person(row: Endpoint) -> None:
     class Never:
-        fences = True
+        supports_before_send = True
 
         async def send(self, *_: object, **__: object) -> Any:
             await asyncio.Event().wait()
@@ -477,7 +477,7 @@ async def test_payments_start_failure_shows_no_person(field: str, wrong: bool, t
         values[field] = f"{CARD}\nkanari"
     paystar = Paystar(
         gateway=Gateway(id="g", sign_key="s"),
-        engine=Engine(in_turn(Unanswered("lost"))),
+        engine=Engine(in_turn(NoResponse("lost"))),
         database=tmp_path / "orders.db",
     )
     with pytest.raises(PaystarError) as caught:

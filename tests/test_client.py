@@ -26,8 +26,8 @@ from paystar_async import (
     Wallet,
 )
 from paystar_async.errors import (
-    BadAnswer,
     ConfigurationError,
+    InvalidResponse,
     InvalidValue,
     IpNotAllowed,
     NotSent,
@@ -475,7 +475,7 @@ async def test_everything_can_come_from_the_environment(environment: pytest.Monk
     paystar = Paystar.from_env(engine=engine)
 
     for call in (paystar.wallet.balance, paystar.transfers.find):
-        with pytest.raises(BadAnswer):
+        with pytest.raises(InvalidResponse):
             await call()
 
     assert [one.bearer for one in engine.sent] == ["env-inquiry-key", "env-key"]

@@ -11,7 +11,7 @@ from paystar_async.errors import NotSent
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.outcomes import Failed, Pending, Unknown
 from paystar_async.runtime.clock import ManualClock
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, settled, transfer
 
 
@@ -99,7 +99,7 @@ async def test_a_call_that_queued_for_a_slot_is_not_sent_over_a_connection_opene
 
 
 async def test_a_renewal_that_starts_while_the_client_closes_is_waited_for() -> None:
-    background, go = Background(), asyncio.Event()
+    background, go = BackgroundTasks(), asyncio.Event()
     done: list[str] = []
 
     async def renewal() -> None:

@@ -6,7 +6,16 @@ from typing import Any
 import attrs
 import pytest
 
-from paystar_async.credentials import Accounts, Application, Gateway, Realm, Wallet, fits_header, header_safe, signature
+from paystar_async.credentials import (
+    Application,
+    Credentials,
+    Gateway,
+    Realm,
+    Wallet,
+    fits_header,
+    header_safe,
+    signature,
+)
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.secret import Secret
 from tests.transport.asking import ACCOUNTS
@@ -164,7 +173,7 @@ def test_accounts_are_values() -> None:
 )
 def test_an_account_that_is_missing_is_named_with_its_argument_and_variables(realm: Realm, words: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        Accounts().id(realm)
+        Credentials().account_id(realm)
 
     assert not [word for word in words if word not in str(caught.value)]
     assert str(realm) in str(caught.value)
@@ -172,11 +181,11 @@ def test_an_account_that_is_missing_is_named_with_its_argument_and_variables(rea
 
 def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
     for realm in Realm:
-        assert Accounts().credentials(realm, "POST") == {}
-        assert Accounts().sign_key(realm) is None
-        assert Accounts().first_key(realm) == (None, None)
-    assert Accounts().secrets() == []
-    assert Accounts().gateway_path == "/pardakht"
+        assert Credentials().credentials(realm, "POST") == {}
+        assert Credentials().sign_key(realm) is None
+        assert Credentials().initial_token(realm) == (None, None)
+    assert Credentials().secrets() == []
+    assert Credentials().path_prefix == "/pardakht"
 
 
 def test_each_realm_is_told_who_asks() -> None:
@@ -199,19 +208,19 @@ def test_each_realm_has_its_id_and_keys() -> None:
     wallet = made(
         Wallet, api_key="a", refresh_token="ra", inquiry_key="i", refresh_inquiry_key="ri", hashid="w", sign_key="ws"
     )
-    accounts = Accounts(
+    accounts = Credentials(
         application=made(Application, api_key="k", refresh_token="r"),
         gateway=made(Gateway, sign_key="gs", direct=True),
         wallet=wallet,
     )
 
-    assert {realm: accounts.id(realm) for realm in Realm} == {
+    assert {realm: accounts.account_id(realm) for realm in Realm} == {
         Realm.APPLICATION: "77",
         Realm.GATEWAY: "gateway",  # its real id is a secret, and an id is shown
         Realm.WALLET: "w",
         Realm.INQUIRY: "w",
     }
-    assert {realm: accounts.first_key(realm) for realm in Realm} == {
+    assert {realm: accounts.initial_token(realm) for realm in Realm} == {
         Realm.APPLICATION: (Secret("k"), Secret("r")),
         Realm.GATEWAY: (Secret("g"), None),
         Realm.WALLET: (Secret("a"), Secret("ra")),
@@ -223,7 +232,7 @@ def test_each_realm_has_its_id_and_keys() -> None:
         Realm.WALLET: Secret("ws"),
         Realm.INQUIRY: Secret("ws"),
     }
-    assert accounts.gateway_path == "/direct"
+    assert accounts.path_prefix == "/direct"
     assert [one.reveal() for one in accounts.secrets()] == [*"pkrg", "gs", "p", "ws", "a", "ra", "i", "ri"]
 
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from paystar_async import Paystar
-from paystar_async.errors import ConfigurationError, Unanswered
+from paystar_async.errors import ConfigurationError, NoResponse
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import running
 from tests.support import transfer
@@ -47,7 +47,7 @@ async def test_a_transfer_whose_answer_is_lost_is_sent_once(served: tuple[Sandbo
     sandbox.fail("transfers.settle", "reset_after", times=1)
 
     async with client(served, engine) as paystar:
-        with pytest.raises(Unanswered) as caught:
+        with pytest.raises(NoResponse) as caught:
             await paystar.transfers.settle(transfers=[transfer(f"lost-{engine}")])
         found = await paystar.transfers.find(track_id=f"lost-{engine}")
 

@@ -10,18 +10,18 @@ import pytest
 from paystar_async import errors
 from paystar_async.errors import (
     BY_STATUS,
-    BadAnswer,
     ConfigurationError,
     GatewayError,
     InsufficientBalance,
     InvalidInput,
+    InvalidResponse,
     InvalidValue,
+    NoResponse,
     NotSent,
     PaystarError,
     StatusError,
     StorageError,
     TrackIdConflict,
-    Unanswered,
     http_may_have_executed,
     status_class,
 )
@@ -61,8 +61,8 @@ ONE_OF_EACH: list[PaystarError] = [
     ConfigurationError("no account", hint="give one"),
     InvalidValue("transfers[3].amount", expected="whole Rial", got="1.5", hint="pass an int"),
     NotSent("not connected"),
-    Unanswered("no answer within 5 s"),
-    BadAnswer("$.data.is_matched", "expected true or false", http_status=502, retry_after=3.0, executed="no"),
+    NoResponse("no answer within 5 s"),
+    InvalidResponse("$.data.is_matched", "expected true or false", http_status=502, retry_after=3.0, executed="no"),
     TrackIdConflict("track_id t is on record"),
     StorageError("the database is locked"),
     StatusError(99, "پیام", endpoint="transfers.settle", fields={"amount": ["too low"]}, http_status=400),
@@ -95,7 +95,7 @@ def test_an_error_is_copied_whole(error: PaystarError, way: Any) -> None:
 
 
 def test_a_note_travels_with_it() -> None:
-    error = Unanswered("x")
+    error = NoResponse("x")
     error.add_note("while paying batch 7")
 
     assert pickle.loads(pickle.dumps(error)).__notes__ == ["while paying batch 7"]
@@ -108,7 +108,16 @@ def test_an_error_says_what_to_do_next(error: PaystarError) -> None:
 
 
 def test_the_tree_is_as_promised() -> None:
-    top = [ConfigurationError, InvalidValue, NotSent, Unanswered, BadAnswer, StatusError, TrackIdConflict, StorageError]
+    top = [
+        ConfigurationError,
+        InvalidValue,
+        NotSent,
+        NoResponse,
+        InvalidResponse,
+        StatusError,
+        TrackIdConflict,
+        StorageError,
+    ]
     assert all(kind.__bases__[0] is PaystarError for kind in top)
     assert issubclass(InvalidValue, ValueError)
     assert GatewayError.__bases__ == (StatusError,)
@@ -165,8 +174,8 @@ def test_what_nobody_knows_may_have_happened() -> None:
 
 def test_what_never_left_did_nothing() -> None:
     assert NotSent("x").executed == "no"
-    assert Unanswered("x").executed == "maybe"
-    assert BadAnswer("$", "x").executed == "maybe"
+    assert NoResponse("x").executed == "maybe"
+    assert InvalidResponse("$", "x").executed == "maybe"
     assert {kind("x").executed for kind in (TrackIdConflict, StorageError, ConfigurationError)} == {"no"}
 
 

@@ -63,7 +63,7 @@ def test_a_call_on_another_engine_needs_no_httpx() -> None:
 import asyncio, paystar_async as p
 
 class Engine:
-    fences = False
+    supports_before_send = False
 
     async def send(self, *_):
         return 200, {}, b'{"status": 1, "data": {"is_matched": true}}'

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paystar_async.errors import BadAnswer
+from paystar_async.errors import InvalidResponse
 from paystar_async.listing import MAX_STALE_PAGES, PAGE_SIZE, Fetch, entry_key, own_track_id, pages
 from paystar_async.models.transfers import Settlement, TransferStatus
 
@@ -103,7 +103,7 @@ async def test_pages_page_of_only_new_transfers_keeps_going() -> None:
 @pytest.mark.parametrize("count", [3, 700])
 async def test_pages_list_that_ignores_skip_raises_bad_answer(count: int, arriving: int) -> None:
     listing = Listing([entry(number) for number in range(count)], skips=False, arriving=arriving)
-    with pytest.raises(BadAnswer, match="does not go on") as caught:
+    with pytest.raises(InvalidResponse, match="does not go on") as caught:
         await walked(listing.fetch)
     assert caught.value.executed == "no"
     assert len(listing.skipped) == 2 + MAX_STALE_PAGES

@@ -201,7 +201,7 @@ def test_a_track_id_is_new_each_time_sorts_by_its_moment_and_can_be_sent() -> No
 
 TREE = {
     "PaystarError": (
-        "ConfigurationError InvalidValue NotSent Unanswered BadAnswer StatusError TrackIdConflict StorageError"
+        "ConfigurationError InvalidValue NotSent NoResponse InvalidResponse StatusError TrackIdConflict StorageError"
     ),
     "StatusError": (
         "ServerFault ApplicationNotFound ApplicationInactive InvalidToken ExpiredToken WrongAccessPassword "
@@ -252,7 +252,7 @@ def test_every_error_says_what_is_known_what_to_do_and_comes_back_from_a_pickle(
         )
         assert again.executed == error.executed
         assert error.hint
-    assert all_errors.Unanswered.executed == all_errors.BadAnswer.executed == "maybe"
+    assert all_errors.NoResponse.executed == all_errors.InvalidResponse.executed == "maybe"
     assert PaystarError.executed == all_errors.NotSent.executed == "no"
     assert [http for http in (200, 302, 400, 401, 408, 429, 500, 503) if http_may_have_executed(http)] == [
         302,

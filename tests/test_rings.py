@@ -15,10 +15,10 @@ from paystar_async.errors import (
     ConfigurationError,
     InsufficientBalance,
     IpNotAllowed,
+    NoResponse,
     NotSent,
     PaystarError,
     StorageUnavailable,
-    Unanswered,
 )
 from paystar_async.outcomes import Unknown
 from paystar_async.sandbox import Sandbox
@@ -212,12 +212,12 @@ async def never(_: object) -> Reply:
 
 
 SECOND_SENDS: dict[str, tuple[Middleware, Callable[[], Play]]] = {
-    "no answer": (again, lambda: in_turn(Unanswered("lost"), ok(entries(["t-1"])))),
+    "no answer": (again, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
     "refused": (again, lambda: in_turn(refused(9), ok(entries(["t-1"])))),
     "after success": (after_success, lambda: in_turn(ok(entries(["t-1"])))),
-    "evolved": (evolved, lambda: in_turn(Unanswered("lost"), ok(entries(["t-1"])))),
-    "built anew": (built_anew, lambda: in_turn(Unanswered("lost"), ok(entries(["t-1"])))),
-    "of another task": (of_another_task, lambda: in_turn(Unanswered("lost"), ok(entries(["t-1"])))),
+    "evolved": (evolved, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
+    "built anew": (built_anew, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
+    "of another task": (of_another_task, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
     "at once": (at_once, lambda: in_turn(ok(entries(["t-1"])))),
     "after cancelling": (after_cancelling, lambda: never),
 }
@@ -279,7 +279,7 @@ async def test_middleware_cannot_repeat_a_refused_key() -> None:
 
 
 async def test_middleware_may_repeat_a_read() -> None:
-    engine = Engine(in_turn(Unanswered("lost"), ok(entries(["t-1"]))))
+    engine = Engine(in_turn(NoResponse("lost"), ok(entries(["t-1"]))))
 
     found = await client(engine, middleware=[again], max_retries=0).transfers.find(track_id="t-1")
 
@@ -364,7 +364,7 @@ async def test_middleware_cancellation_passes() -> None:
 
 
 async def test_engine_foreign_error_on_settle_says_maybe() -> None:
-    with pytest.raises(Unanswered, match="the engine raised Foreign") as raised:
+    with pytest.raises(NoResponse, match="the engine raised Foreign") as raised:
         await client(Engine(in_turn(Foreign())), max_retries=0).send(SETTLE)
 
     assert raised.value.executed == "maybe"

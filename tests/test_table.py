@@ -118,12 +118,12 @@ def test_a_request_class_names_one_row() -> None:
 
 @rows
 def test_what_moves_something_names_who_knows_what_became_of_it(row: Endpoint) -> None:
-    if row.ask is not None:
-        assert BY_ID[row.ask].safety is Safety.READ
+    if row.lookup is not None:
+        assert BY_ID[row.lookup].safety is Safety.READ
         assert row.safety is Safety.ONCE
     # Nobody can tell of a lost create or renewal: a payment is created anew, a key is asked for again.
-    if row.safety is Safety.ONCE and row.ask is None:
-        assert row.id == "gateway.create" or row.renews
+    if row.safety is Safety.ONCE and row.lookup is None:
+        assert row.id == "gateway.create" or row.refresh_token_field
 
 
 def test_every_key_that_expires_has_a_row_that_renews_it() -> None:

@@ -181,13 +181,13 @@ def test_paystar_sandbox_fail_injects_fault(pytester: Pytester) -> None:
     source = """
     import pytest
     from paystar_async import WalletTransfer
-    from paystar_async.errors import Unanswered
+    from paystar_async.errors import NoResponse
 
     async def test_response_is_lost(paystar, paystar_sandbox):
         paystar_sandbox.fail("wallet.settle", "reset_after", times=1)
         transfer = WalletTransfer(amount=50_000, destination_number=paystar_sandbox.people[0].iban, track_id="t-1",
                                   destination_firstname="Ali", destination_lastname="Ahmadi")
-        with pytest.raises(Unanswered):
+        with pytest.raises(NoResponse):
             await paystar.wallet.settle(transfers=[transfer])
         assert paystar_sandbox.ledger["t-1"].count == 1
     """

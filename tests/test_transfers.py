@@ -11,20 +11,20 @@ from hypothesis import strategies as st
 
 from paystar_async import Paystar, Transfer
 from paystar_async.errors import (
-    BadAnswer,
     InsufficientBalance,
+    InvalidResponse,
     InvalidValue,
     IpNotAllowed,
+    NoResponse,
     NotSent,
     PaystarError,
     StorageUnavailable,
-    Unanswered,
 )
 from paystar_async.listing import MAX_STALE_PAGES
 from paystar_async.models.transfers import Settlement
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.storage.seen_track_ids import SeenTrackIds
-from paystar_async.transfers import SLICE, Groups
+from paystar_async.transfers import SLICE, Chunker
 from tests.support import (
     Engine,
     Play,
@@ -49,7 +49,7 @@ async def test_groups_end_when_repeats_cannot_be_checked(monkeypatch: pytest.Mon
     def fail(*_: object) -> int:
         raise StorageUnavailable("no room")
 
-    groups = Groups([transfer("t-0"), transfer("t-1")], 2, None)
+    groups = Chunker([transfer("t-0"), transfer("t-1")], 2, None)
     monkeypatch.setattr(SeenTrackIds, "add", fail)
 
     assert await groups.next() == ([], [])
@@ -64,7 +64,7 @@ async def test_what_a_source_gave_before_it_failed_is_told() -> None:
         yield transfer("t-1")
         raise LookupError("the file ends in the middle")
 
-    with closing(Groups(source(), 5, None)) as groups:
+    with closing(Chunker(source(), 5, None)) as groups:
         group, refused = await groups.next()
 
     assert group == []
@@ -76,7 +76,7 @@ async def test_what_a_source_gave_before_it_failed_is_told() -> None:
 
 async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
     source: list[Any] = [transfer("t-0"), "t-1", transfer("t-2")]
-    with closing(Groups(source, 5, None)) as groups:
+    with closing(Chunker(source, 5, None)) as groups:
         group, refused = await groups.next()
 
     assert group == []
@@ -95,7 +95,7 @@ async def test_a_source_that_never_waits_is_read_a_slice_in_a_turn_of_the_loop()
                 yield transfer(f"t-{number}")
 
         done = turns.watch(read)
-        with closing(Groups(source(), 3 * SLICE - 10, None)) as groups:
+        with closing(Chunker(source(), 3 * SLICE - 10, None)) as groups:
             group, _ = await groups.next()
 
     assert len(group) == 3 * SLICE - 10
@@ -283,7 +283,7 @@ async def test_a_service_that_does_not_skip_is_told_from_a_list_without_end(name
     paystar, engine = over(lambda _: ok(whole))
     seen: list[object] = []
 
-    with pytest.raises(BadAnswer, match="does not go on"):
+    with pytest.raises(InvalidResponse, match="does not go on"):
         await collect(paystar.transfers.iterate(page=3), seen)
 
     assert len(seen) == 3
@@ -299,10 +299,10 @@ async def test_a_short_list_of_a_service_that_does_not_skip_is_the_whole_list() 
 
 
 async def test_what_was_given_before_a_page_failed_holds() -> None:
-    paystar, _ = over(in_turn(ok(entries(["a", "b"])), Unanswered("gone")))
+    paystar, _ = over(in_turn(ok(entries(["a", "b"])), NoResponse("gone")))
     seen: list[Settlement] = []
 
-    with pytest.raises(Unanswered):
+    with pytest.raises(NoResponse):
         await collect(paystar.transfers.iterate(page=2), seen)
 
     assert [one.track_id for one in seen] == ["a", "b"]
@@ -387,14 +387,14 @@ async def test_what_the_answer_does_not_mention_is_unknown() -> None:
         (refused(9), Unknown, InsufficientBalance),
         (refused(10), Unknown, PaystarError),
         (NotSent("no connection"), Failed, NotSent),
-        (Unanswered("reset"), Unknown, Unanswered),
-        (page(502), Unknown, BadAnswer),
+        (NoResponse("reset"), Unknown, NoResponse),
+        (page(502), Unknown, InvalidResponse),
         (refused(0), Unknown, PaystarError),
         (refused(11), Unknown, PaystarError),
         (refused(77), Unknown, PaystarError),
         (refused(9, http=503), Unknown, InsufficientBalance),
-        (ok("what"), Unknown, BadAnswer),
-        (ok([{"track_id": "t-0"}]), Unknown, BadAnswer),
+        (ok("what"), Unknown, InvalidResponse),
+        (ok([{"track_id": "t-0"}]), Unknown, InvalidResponse),
     ],
 )
 async def test_a_chunk_that_fails_says_of_each_transfer_what_is_known_and_stops_no_other(
@@ -676,7 +676,7 @@ ANSWERS = st.one_of(
         refused, st.sampled_from([0, 4, 9, 10, 11, 13, 77, -1, "odd"]), http=st.sampled_from([200, 400, 429, 500])
     ),
     st.builds(page, st.sampled_from([200, 302, 502])),
-    st.sampled_from([Unanswered("reset"), NotSent("no connection"), ok(None), ok({}), ok(5), (200, {}, b"{")]),
+    st.sampled_from([NoResponse("reset"), NotSent("no connection"), ok(None), ok({}), ok(5), (200, {}, b"{")]),
 )
 
 

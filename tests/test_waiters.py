@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paystar_async.errors import InvalidValue, IpNotAllowed, NotSent, PaystarError, Unanswered, status_class
+from paystar_async.errors import InvalidValue, IpNotAllowed, NoResponse, NotSent, PaystarError, status_class
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from paystar_async.runtime.tasks import Background
-from paystar_async.waiters import Pace, Watch, Watches, outcome_of
+from paystar_async.runtime.tasks import BackgroundTasks
+from paystar_async.waiters import PollInterval, Waiter, Waiters, outcome_of
 from tests.support import RunningClock, settled
 
-STEADY = Pace(first=1.0, factor=1.0, jitter=0.0)
+STEADY = PollInterval(first=1.0, factor=1.0, jitter=0.0)
 
 
 def listed(track_id: str, status: str = "success", **more: Any) -> Settlement:
@@ -49,11 +49,13 @@ class Waiting:
     """Watches over a bank, on a clock that runs by itself."""
 
     def __init__(self) -> None:
-        self.clock, self.background, self.bank = RunningClock(), Background(), Bank()
+        self.clock, self.background, self.bank = RunningClock(), BackgroundTasks(), Bank()
         self.bank.clock = self.clock
-        self.watches = Watches(self.clock, self.background)
+        self.watches = Waiters(self.clock, self.background)
 
-    async def wait(self, track_id: str, timeout: float = 60.0, pace: Pace = STEADY, name: str = "list") -> Outcome:
+    async def wait(
+        self, track_id: str, timeout: float = 60.0, pace: PollInterval = STEADY, name: str = "list"
+    ) -> Outcome:
         return await self.watches.wait(
             name,
             self.bank.look,
@@ -114,7 +116,7 @@ async def test_who_joins_later_shares_the_looks() -> None:
 
 async def test_who_joins_a_slow_watch_is_looked_at_soon() -> None:
     at = Waiting()
-    pace = Pace(first=1.0, factor=10.0, longest=1000.0, jitter=0.0)
+    pace = PollInterval(first=1.0, factor=10.0, longest=1000.0, jitter=0.0)
     at.bank.list = {"t-1": "pending"}
     first = at.start("t-1", timeout=5000.0, pace=pace)
     async with at.clock.running():
@@ -137,7 +139,7 @@ async def test_looks_come_ever_more_slowly() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending"}
     async with at.clock.running():
-        await at.wait("t-1", timeout=300, pace=Pace(first=1.0, factor=2.0, longest=30.0, jitter=0.0))
+        await at.wait("t-1", timeout=300, pace=PollInterval(first=1.0, factor=2.0, longest=30.0, jitter=0.0))
 
     pauses = [after - before for before, after in zip(at.bank.moments, at.bank.moments[1:], strict=False)]
     assert pauses[:7] == [1, 2, 4, 8, 16, 30, 30]
@@ -145,7 +147,7 @@ async def test_looks_come_ever_more_slowly() -> None:
 
 @given(looks=st.integers(1, 10**6), seed=st.integers())
 def test_no_pause_is_longer_than_the_longest_and_its_jitter(looks: int, seed: int) -> None:
-    pace = Pace()
+    pace = PollInterval()
 
     assert pace.first * (1 - pace.jitter) <= pace.pause(looks, Random(seed)) <= pace.longest * (1 + pace.jitter)
 
@@ -195,7 +197,7 @@ async def test_each_waiter_has_a_deadline_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [Unanswered("gone"), NotSent("no connection"), status_class(0)(0), status_class(9)(9, http_status=503)]
+    "error", [NoResponse("gone"), NotSent("no connection"), status_class(0)(0), status_class(9)(9, http_status=503)]
 )
 async def test_a_look_that_fails_for_a_moment_changes_nothing(error: PaystarError) -> None:
     at = Waiting()
@@ -210,14 +212,14 @@ async def test_a_look_that_fails_for_a_moment_changes_nothing(error: PaystarErro
 
 async def test_when_no_look_succeeds_the_outcome_says_so_and_why() -> None:
     at = Waiting()
-    at.bank.errors = [Unanswered("gone") for _ in range(99)]
+    at.bank.errors = [NoResponse("gone") for _ in range(99)]
 
     async with at.clock.running():
         outcome = await at.wait("t-1", timeout=10)
 
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "no look was answered, after 10 s"
-    assert isinstance(outcome.error, Unanswered)
+    assert isinstance(outcome.error, NoResponse)
 
 
 async def test_what_was_known_before_a_bad_look_is_still_known_after_it() -> None:
@@ -226,7 +228,7 @@ async def test_what_was_known_before_a_bad_look_is_still_known_after_it() -> Non
     waiting = at.start("t-1", timeout=10.0)
     await settled()
     at.bank.list = {}
-    at.bank.errors = [Unanswered("gone") for _ in range(99)]
+    at.bank.errors = [NoResponse("gone") for _ in range(99)]
 
     async with at.clock.running():
         assert isinstance(await waiting[0], Pending)
@@ -245,7 +247,7 @@ async def test_a_transfer_the_bank_had_does_not_become_unheard_of_when_a_list_mi
 
 async def test_who_comes_back_in_the_moment_the_last_one_leaves_is_looked_for() -> None:
     at = Waiting()
-    watch = Watch(at.bank.look, lambda one, wanted: one.track_id == wanted, at.clock, at.background, STEADY)
+    watch = Waiter(at.bank.look, lambda one, wanted: one.track_id == wanted, at.clock, at.background, STEADY)
     at.bank.go = asyncio.Event()
     first = asyncio.create_task(watch.wait("t-1", 60.0))
     await settled()
@@ -327,7 +329,7 @@ def test_whoever_comes_and_goes_every_waiter_gets_its_outcome_and_nothing_stays_
                 if dice.random() < 0.3:
                     dice.choice(waiting).cancel()
                 if dice.random() < 0.2:
-                    at.bank.errors.append(Unanswered("gone"))
+                    at.bank.errors.append(NoResponse("gone"))
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
             await settled()
         for number, outcome in enumerate(outcomes):

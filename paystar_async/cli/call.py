@@ -34,7 +34,7 @@ from paystar_async.describe import (
 )
 from paystar_async.endpoint import Endpoint, Response, Safety
 from paystar_async.errors import PaystarError
-from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of, verify
+from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of, verify_checksums
 from paystar_async.table import TABLE
 
 _HELP = """\
@@ -122,7 +122,7 @@ def _keyword_only(name: str, annotation: Any, parameter: Parameter, *, default: 
 def _call(endpoint: Endpoint, values: dict[str, Any], *, timeout: float | None, raw: bool, yes: bool) -> int:
     fields = {field.name: field for field in fields_of(endpoint.request)}
     request = endpoint.request(**{name: field_value(fields[name], text) for name, text in values.items()})
-    verify(request)
+    verify_checksums(request)
     client = Paystar.from_env(checks="strict")
     if endpoint.kind == "page":
         sys.stdout.write(client.page(request) + "\n")
@@ -149,7 +149,7 @@ def _call(endpoint: Endpoint, values: dict[str, Any], *, timeout: float | None, 
 def _show_and_confirm(endpoint: Endpoint, request: Call[Any], *, yes: bool) -> bool:
     """Show the request, and return True if it is confirmed."""
     show_request(endpoint, request, in_full=not yes and sys.stdin.isatty())
-    if endpoint.renews:
+    if endpoint.refresh_token_field:
         print_warning("the new key is not shown; it is kept in the key store, and lost with this command if in memory")
     return yes or confirm("Send it? [y/N] ")
 

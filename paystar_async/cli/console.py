@@ -202,7 +202,7 @@ def response_to_json(response: Response[Any], endpoint: Endpoint) -> dict[str, o
         "status": response.status,
         "message": response.message,
         "http_status": response.http_status,
-        "body": str(Secret("")) if endpoint.renews else response.body.decode("utf-8", "replace"),
+        "body": str(Secret("")) if endpoint.refresh_token_field else response.body.decode("utf-8", "replace"),
     }
 
 
@@ -276,9 +276,9 @@ def _is_amount(field: FieldInfo) -> bool:
 
 def lookup_hint(endpoint: Endpoint, request: Call[Any]) -> str:
     """Return the commands that look up the result of a call whose response is missing."""
-    if endpoint.ask is None:
+    if endpoint.lookup is None:
         return "it cannot be looked up: check the Paystar panel"
-    commands = list(dict.fromkeys(_lookup_commands(BY_ID[endpoint.ask], request)))
+    commands = list(dict.fromkeys(_lookup_commands(BY_ID[endpoint.lookup], request)))
     hidden = len(commands) - _MAX_LOOKUP_COMMANDS
     more = f" (and {hidden} more like these)" if hidden > 0 else ""
     return f"check first: {' ; '.join(commands[:_MAX_LOOKUP_COMMANDS])}{more}"

@@ -19,9 +19,9 @@ from paystar_async.client import Paystar
 from paystar_async.config import application_from, checked_base_url, gateway_from, setting, wallet_from
 from paystar_async.credentials import BASE_URL, Gateway, Realm
 from paystar_async.errors import (
-    BadAnswer,
     ConfigurationError,
     ExpiredToken,
+    InvalidResponse,
     InvalidToken,
     PaystarError,
     StatusError,
@@ -251,7 +251,7 @@ async def _check_gateway(paystar: Paystar) -> CheckResult:
 
 
 def _failed_check(name: str, error: PaystarError) -> CheckResult:
-    is_unknown_path = isinstance(error, BadAnswer | StatusError) and error.http_status in _UNKNOWN_PATH_STATUSES
+    is_unknown_path = isinstance(error, InvalidResponse | StatusError) and error.http_status in _UNKNOWN_PATH_STATUSES
     return CheckResult(name, Mark.BAD, str(error), is_unknown_path=is_unknown_path)
 
 

@@ -12,7 +12,7 @@ from cyclopts import Parameter, Token
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import FieldInfo
-from paystar_async.values.digits import fold
+from paystar_async.values.digits import normalize_digits
 
 N = TypeVar("N", int, float)
 
@@ -39,7 +39,7 @@ def number_parameter(kind: type[N], expected: str, is_valid: Callable[[N], bool]
     pattern = _INTEGER if kind is int else _DECIMAL
 
     def convert(_: object, tokens: Sequence[Token]) -> N:
-        text = fold(tokens[0].value)
+        text = normalize_digits(tokens[0].value)
         if pattern.fullmatch(text) and is_valid(value := kind(text)):
             return value
         raise ValueError(f"expected {expected}, got {tokens[0].value!r:.60}")
@@ -87,7 +87,7 @@ def field_value(field: FieldInfo, text: str | None) -> Any:
     if is_json_field(field):
         return _parse_json(field, text)
     if field.kind is not None and field.kind.schema.get("type") == "integer":
-        digits = fold(text)
+        digits = normalize_digits(text)
         if _INTEGER.fullmatch(digits):
             return int(digits)
     return text

@@ -12,7 +12,7 @@ from paystar_async.cli.console import confirm, format_amount, make_table, print_
 from paystar_async.client import Paystar
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.models import State
+from paystar_async.payouts.models import TransferState
 from paystar_async.payouts.readers import short
 from paystar_async.payouts.reconcile import Reconciliation
 from paystar_async.payouts.report import Report
@@ -25,18 +25,23 @@ PRODUCT_SOURCES = {"bank": "from deposit accounts", "wallet": "from the wallet",
 Verdict = Literal["success", "failed", "resend"]
 
 STATE_MEANINGS = {
-    State.PLANNED: "not sent yet",
-    State.SENDING: "being sent, or interrupted while sending: its status will be checked",
-    State.PENDING: "accepted by the bank, not decided yet",
-    State.SUCCESS: "paid",
-    State.FAILED: "no money moved",
-    State.UNKNOWN: "result unknown: being checked with the bank",
-    State.NOT_ACCEPTED: "not found at the bank",
-    State.NEEDS_REVIEW: "needs manual review: paystar payout review",
-    State.PAUSED_FUNDS: "not sent: insufficient funds",
-    State.REVERSED: "paid, then returned",
+    TransferState.PLANNED: "not sent yet",
+    TransferState.SENDING: "being sent, or interrupted while sending: its status will be checked",
+    TransferState.PENDING: "accepted by the bank, not decided yet",
+    TransferState.SUCCESS: "paid",
+    TransferState.FAILED: "no money moved",
+    TransferState.UNKNOWN: "result unknown: being checked with the bank",
+    TransferState.NOT_ACCEPTED: "not found at the bank",
+    TransferState.NEEDS_REVIEW: "needs manual review: paystar payout review",
+    TransferState.PAUSED_FUNDS: "not sent: insufficient funds",
+    TransferState.REVERSED: "paid, then returned",
 }
-_STYLES = {State.SUCCESS: "green", State.FAILED: "red", State.REVERSED: "red", State.NEEDS_REVIEW: "bold red"}
+_STYLES = {
+    TransferState.SUCCESS: "green",
+    TransferState.FAILED: "red",
+    TransferState.REVERSED: "red",
+    TransferState.NEEDS_REVIEW: "bold red",
+}
 
 
 def exit_status(report: Report) -> int:
@@ -80,7 +85,7 @@ def show_report(console: Console, report: Report) -> None:
     table = make_table(report.batch_id, "", "Rial", "")
     for column in (1, 2):
         table.columns[column].justify = "right"
-    for state in State:
+    for state in TransferState:
         subtotal = report.of(state)
         if subtotal.count:
             label = Text(state.value, _STYLES.get(state, ""))
@@ -133,7 +138,7 @@ async def show_review(console: Console, batch: Batch, file: Path) -> int:
     """Print the transfers that need manual review and how to decide them; return the exit status."""
     table = make_table("track_id", "Rial", "to", "why")
     waiting = 0
-    async for record in batch.transfers(State.NEEDS_REVIEW):
+    async for record in batch.transfers(TransferState.NEEDS_REVIEW):
         waiting += 1
         table.add_row(record.track_id, f"{record.amount:,}", record.destination, record.reason)
     if not waiting:
@@ -163,7 +168,7 @@ async def resolve_transfer(
 ) -> int:
     """Record the verdict on one transfer, after confirmation if it is paid again; return the exit status."""
     record = await paystar.payouts.find(track_id=track_id, product=batch.product)
-    if record.state is not State.NEEDS_REVIEW:
+    if record.state is not TransferState.NEEDS_REVIEW:
         raise InvalidValue(
             "track_id", expected="a transfer that needs review", got=f"{shown(track_id)}, which is {record.state.value}"
         )

@@ -8,16 +8,16 @@ from typing import assert_never
 from attrs import field, frozen
 
 from paystar_async.errors import (
-    BadAnswer,
     ConfigurationError,
+    InvalidResponse,
     InvalidValue,
+    NoResponse,
     NotSent,
     OrderConflict,
     PaystarError,
     StatusError,
     StorageError,
     TrackIdConflict,
-    Unanswered,
     UnknownOrder,
 )
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Payment, Undecided, Verified
@@ -100,8 +100,8 @@ _ERROR_RESPONSES: tuple[tuple[type[PaystarError], int, str], ...] = (
     (ConfigurationError, 500, "The payment service is not set up"),
     (StorageError, 503, "The payment service cannot work now"),
     (NotSent, 503, "The payment service cannot be reached"),
-    (Unanswered, 504, "The payment service did not answer"),
-    (BadAnswer, 502, "The payment service gave no clear answer"),
+    (NoResponse, 504, "The payment service did not answer"),
+    (InvalidResponse, 502, "The payment service gave no clear answer"),
     (StatusError, 502, "The payment service refused"),
 )
 

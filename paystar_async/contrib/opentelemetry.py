@@ -13,7 +13,7 @@ from paystar_async._version import VERSION
 from paystar_async.config import checked_base_url, setting
 from paystar_async.credentials import BASE_URL
 from paystar_async.endpoint import Request, Response, Send
-from paystar_async.errors import BadAnswer, ConfigurationError, PaystarError, StatusError
+from paystar_async.errors import ConfigurationError, InvalidResponse, PaystarError, StatusError
 
 try:
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, get_tracer
@@ -76,7 +76,7 @@ def _record_error(span: Span, error: BaseException) -> None:
     span.set_attribute("error.type", type(error).__name__)
     if isinstance(error, PaystarError):
         span.set_attribute("paystar.executed", error.executed)
-    if isinstance(error, StatusError | BadAnswer) and error.http_status is not None:
+    if isinstance(error, StatusError | InvalidResponse) and error.http_status is not None:
         span.set_attribute("http.response.status_code", error.http_status)
     if isinstance(error, StatusError):
         span.set_attribute("paystar.status", str(error.status)[:20])

@@ -58,13 +58,13 @@ def describe_safety(endpoint: Endpoint) -> str:
     if endpoint.safety is Safety.READ:
         return "Read-only: safe to retry."
     return "Never retried once it may have been sent" + (
-        f"; `{endpoint.ask}` looks up its result." if endpoint.ask else "."
+        f"; `{endpoint.lookup}` looks up its result." if endpoint.lookup else "."
     )
 
 
 def describe_field(field: FieldInfo) -> str:
     """Return what a field is and which shape its value has."""
-    shape = field.kind.shape if field.kind else ""
+    shape = field.kind.expected if field.kind else ""
     return "; ".join(dict.fromkeys(part for part in (field.doc, shape) if part))
 
 
@@ -144,4 +144,4 @@ def _find_undocumented(endpoint: Endpoint) -> Iterable[str]:
 
 
 def _is_documented(field: FieldInfo) -> bool:
-    return bool(field.doc and field.kind and field.kind.shape)
+    return bool(field.doc and field.kind and field.kind.expected)

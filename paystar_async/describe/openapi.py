@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from paystar_async._version import VERSION
-from paystar_async.credentials import BASE_URL, Accounts, Application, Gateway, Realm, Wallet
+from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Realm, Wallet
 from paystar_async.describe import (
     Table,
     describe_safety,
@@ -69,7 +69,7 @@ _CREDENTIAL_DESCRIPTIONS = {
 _SECRET_FIELDS = frozenset({"access_password", "password"})
 
 # Only used for the names of the fields each realm adds, so that they are defined in one place.
-_SAMPLE_CREDENTIALS = Accounts(
+_SAMPLE_CREDENTIALS = Credentials(
     application=Application(id="-", access_password="-"),  # noqa: S106
     gateway=Gateway(id="-", sign_key="-"),
     wallet=Wallet(hashid="-", password="-", sign_key="-"),  # noqa: S106
@@ -132,9 +132,9 @@ def _operations(endpoint: Endpoint, variant: str) -> Json:
         "description": " ".join(_description(endpoint)),
         "x-endpoint": endpoint.id,
         "x-safety": endpoint.safety.value,
-        **({"x-lookup": endpoint.ask} if endpoint.ask else {}),
+        **({"x-lookup": endpoint.lookup} if endpoint.lookup else {}),
         "security": [{SECURITY_SCHEMES_BY_REALM[endpoint.realm]: []}]
-        if endpoint.kind == "call" and not endpoint.renews
+        if endpoint.kind == "call" and not endpoint.refresh_token_field
         else [],
     }
     if endpoint.kind == "page":
@@ -159,12 +159,12 @@ def _operations(endpoint: Endpoint, variant: str) -> Json:
 
 def _description(endpoint: Endpoint) -> Iterator[str]:
     yield "Opened by the payer's browser." if endpoint.kind == "page" else describe_safety(endpoint)
-    if endpoint.sign:
+    if endpoint.signed_fields:
         yield (
-            f"`sign` is the HMAC-SHA512 of `{'#'.join(endpoint.sign)}` in lower-case hex; "
+            f"`sign` is the HMAC-SHA512 of `{'#'.join(endpoint.signed_fields)}` in lower-case hex; "
             "an absent field counts as empty."
         )
-    if endpoint.sign and endpoint.realm is Realm.GATEWAY:
+    if endpoint.signed_fields and endpoint.realm is Realm.GATEWAY:
         yield "A gateway that is configured without signatures sends no `sign`."
     if signed_only := [f"`{field.name}`" for field in fields_of(endpoint.request) if not field.sent]:
         yield f"Signed and not sent: {', '.join(signed_only)}."
@@ -177,13 +177,17 @@ def _added_fields(endpoint: Endpoint) -> Iterator[tuple[str, Json, bool]]:
     for name in _SAMPLE_CREDENTIALS.credentials(endpoint.realm, endpoint.method):
         secret = {"format": "password"} if name in _SECRET_FIELDS else {}
         yield name, {"type": "string", **secret, "description": _CREDENTIAL_DESCRIPTIONS[name]}, True
-    if endpoint.renews:
-        yield endpoint.renews, {"type": "string", "format": "password", "description": "refreshes the key"}, True
-    if endpoint.sign:
+    if endpoint.refresh_token_field:
+        yield (
+            endpoint.refresh_token_field,
+            {"type": "string", "format": "password", "description": "refreshes the key"},
+            True,
+        )
+    if endpoint.signed_fields:
         signature = {
             "type": "string",
             "pattern": "^[0-9a-f]{128}$",
-            "description": f"HMAC of {'#'.join(endpoint.sign)}",
+            "description": f"HMAC of {'#'.join(endpoint.signed_fields)}",
         }
         yield "sign", signature, endpoint.realm is not Realm.GATEWAY
 

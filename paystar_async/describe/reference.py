@@ -73,7 +73,7 @@ def _safety_text(endpoint: Endpoint) -> str:
         return "page: nothing is sent"
     if endpoint.safety is Safety.READ:
         return "read: safe to retry"
-    return "once: never retried" + (f", look up with `{endpoint.ask}`" if endpoint.ask else "")
+    return "once: never retried" + (f", look up with `{endpoint.lookup}`" if endpoint.lookup else "")
 
 
 def _method_entry(endpoint: Endpoint) -> Iterator[str]:

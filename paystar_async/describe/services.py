@@ -25,7 +25,7 @@ from paystar_async.describe import (
     service_summary,
 )
 from paystar_async.endpoint import Endpoint, Response, Safety
-from paystar_async.errors import BadAnswer, ConfigurationError, InvalidValue, NotSent, StatusError, Unanswered
+from paystar_async.errors import ConfigurationError, InvalidResponse, InvalidValue, NoResponse, NotSent, StatusError
 from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of
 from paystar_async.table import TABLE
 
@@ -177,18 +177,18 @@ def documented_errors(endpoint: Endpoint) -> Iterator[tuple[type[Exception], str
         return
     if endpoint.safety is Safety.READ:
         yield NotSent, "the request was not sent; it had no effect, call again."
-        yield Unanswered, "no response arrived; it had no effect, call again."
-        yield BadAnswer, "the response cannot be read; it had no effect."
+        yield NoResponse, "no response arrived; it had no effect, call again."
+        yield InvalidResponse, "the response cannot be read; it had no effect."
         yield StatusError, "Paystar refused, the class says why; it had no effect."
         return
     lookup = (
-        f"look it up with ``{endpoint.ask}`` before you call again"
-        if endpoint.ask
+        f"look it up with ``{endpoint.lookup}`` before you call again"
+        if endpoint.lookup
         else "a second call may repeat the effect"
     )
     yield NotSent, "the request was not sent; it had no effect, call again."
-    yield Unanswered, f"no response arrived; it may have been executed: {lookup}."
-    yield BadAnswer, f"the response cannot be read; it may have been executed: {lookup}."
+    yield NoResponse, f"no response arrived; it may have been executed: {lookup}."
+    yield InvalidResponse, f"the response cannot be read; it may have been executed: {lookup}."
     yield StatusError, f'Paystar refused, the class says why; if ``executed`` is "maybe", {lookup}.'
 
 

@@ -80,7 +80,7 @@ class OrderPaid(OrderConflict):
     """This order is paid: a payment of it was verified. Nothing was sent."""
 
 
-class BadRow(NamedTuple):
+class RowError(NamedTuple):
     """What is wrong with one row of a batch.
 
     Attributes:
@@ -109,7 +109,7 @@ class InvalidRows(InvalidValue):
 
     hint = "correct them and submit all of it again"
 
-    def __init__(self, rows: Sequence[BadRow]) -> None:
+    def __init__(self, rows: Sequence[RowError]) -> None:
         told = "; ".join(str(one) for one in rows[:_ROWS_TOLD])
         more = f"; and {len(rows) - _ROWS_TOLD} more" if len(rows) > _ROWS_TOLD else ""
         super().__init__("transfers", expected="rows that are all in order", got=told + more)
@@ -125,14 +125,14 @@ class NotSent(PaystarError):
     hint = "nothing happened; it is safe to call again"
 
 
-class Unanswered(PaystarError):
+class NoResponse(PaystarError):
     """The request may have arrived, and no answer came back."""
 
     executed: Executed = "maybe"
     hint = "ask before repeating: find by track_id, or inquiry by ref_num"
 
 
-class BadAnswer(PaystarError):
+class InvalidResponse(PaystarError):
     """An answer came that cannot be read; what it answers may have happened.
 
     Attributes:

@@ -83,7 +83,7 @@ class RecordCache:
         self._on_restore, self._shared = on_restore, newest
         self._owner = uuid.uuid4().hex
         self._history = KeyHistory()
-        self._unsaved: _Unsaved | None = None
+        self._pending_write: _Unsaved | None = None
         self.record: KeyRecord | None = None
         self.times = KeyTimes()
 
@@ -95,7 +95,7 @@ class RecordCache:
     @property
     def is_saved(self) -> bool:
         """Whether every refreshed record is in the store."""
-        return self._unsaved is None
+        return self._pending_write is None
 
     def use(self, record: KeyRecord) -> KeyRecord:
         """Take a record in place of the one before, and return it."""
@@ -115,7 +115,7 @@ class RecordCache:
         Raises:
             StorageError: the store cannot be used.
         """
-        if self._unsaved is not None:
+        if self._pending_write is not None:
             await self.save()
         for _ in range(MAX_PUT_BACKS):
             stored, own = await self._store.load(self._key), self._own()
@@ -152,13 +152,13 @@ class RecordCache:
         """End a lease without a change."""
         await self._commit(lease.record, lease.record)
 
-    async def mark_lost(self, lease: Lease) -> bool:
+    async def mark_rejected(self, lease: Lease) -> bool:
         """Note in the store that the refresh token is rejected; return False if the record has changed meanwhile."""
-        return await self._store.mark_lost(self._key, lease.record.version) is not None
+        return await self._store.mark_rejected(self._key, lease.record.version) is not None
 
     async def keep(self, lease: Lease, new: KeyRecord) -> bool:
         """Store a refreshed record and use it; return False if it is in memory alone, for ``save`` to store later."""
-        self._unsaved = _Unsaved(lease=lease, record=new)
+        self._pending_write = _Unsaved(lease=lease, record=new)
         try:
             await self.save()
         except Exception:
@@ -167,14 +167,14 @@ class RecordCache:
 
     async def save(self) -> None:
         """Store the record that was refreshed, whatever has been stored meanwhile."""
-        while (unsaved := self._unsaved) is not None:
+        while (unsaved := self._pending_write) is not None:
             kept = await self._commit(unsaved.lease.record, unsaved.record)
             if kept is None:
                 stored = await self._store.load(self._key)
                 merged = unsaved.record if stored is None else merge(stored, unsaved.record, unsaved.lease)
                 kept = stored if merged is None else await self._commit(stored, merged)
             if kept is not None:
-                self._unsaved = None
+                self._pending_write = None
                 self.use(kept)
 
     async def _commit(self, stored: KeyRecord | None, new: KeyRecord) -> KeyRecord | None:

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager, suppress
 from os import PathLike
 
 from paystar_async.errors import SchemaMismatch, StorageError, StorageUnavailable
-from paystar_async.keys.serialization import Stored, stored, to_record, to_text
+from paystar_async.keys.serialization import StoredKey, stored, to_record, to_text
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.clock import Clock
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
@@ -81,16 +81,16 @@ class DatabaseKeyStore:
             held = await self._load(key)  # dropped or deleted since: the second try lays it out again
         return self._record(key, held)
 
-    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+    async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
         """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
         return await self._change(key, version, _CLAIM, {"owner": owner, "ttl": float(ttl)})
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
         """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
-        values: Parameters = {"lost": int(new.lost), "body": to_text(key, new, self._crypto)}
+        values: Parameters = {"lost": int(new.refresh_rejected), "body": to_text(key, new, self._crypto)}
         return await self._change(key, version, _REPLACE if version else _INSERT, values)
 
-    async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
+    async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
         """Note that the refresh token is dead, keep everything else; None if the version is gone."""
         return await self._change(key, version, _REPLACE, {"lost": 1})
 
@@ -111,11 +111,11 @@ class DatabaseKeyStore:
             }
             return self._record(key, _stored(key, await transaction.fetch(sql, {**known, **values})))
 
-    async def _load(self, key: KeyId) -> Stored | None:
+    async def _load(self, key: KeyId) -> StoredKey | None:
         async with self._tables() as database:
             return await _held(database, key)
 
-    def _record(self, key: KeyId, held: Stored | None) -> KeyRecord | None:
+    def _record(self, key: KeyId, held: StoredKey | None) -> KeyRecord | None:
         return None if held is None else to_record(key, held, self._crypto)
 
     async def _lay_out(self) -> None:
@@ -140,11 +140,11 @@ class DatabaseKeyStore:
             raise
 
 
-async def _held(reader: Database | Transaction, key: KeyId) -> Stored | None:
+async def _held(reader: Database | Transaction, key: KeyId) -> StoredKey | None:
     return _stored(key, await reader.fetch(_LOAD, {"realm": key.realm, "account": key.account}))
 
 
-def _stored(key: KeyId, rows: list[Row]) -> Stored | None:
+def _stored(key: KeyId, rows: list[Row]) -> StoredKey | None:
     for row in rows:
         if isinstance(row["body"], str):
             row["body"] = Secret(row["body"])

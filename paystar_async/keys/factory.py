@@ -25,7 +25,8 @@ def key_store(given: str | PathLike[str] | KeyStore | None, clock: Clock, crypto
     if given is None:
         return MemoryKeyStore(clock)
     if not isinstance(given, str | PathLike):
-        if not all(callable(getattr(given, step, None)) for step in ("load", "begin", "commit", "mark_lost")):
+        steps = "load", "acquire_lease", "commit", "mark_rejected"
+        if not all(callable(getattr(given, step, None)) for step in steps):
             raise ConfigurationError(
                 f"a {type(given).__name__} keeps no keys", hint='a path such as "keys.db", an address, or a KeyStore'
             )

@@ -52,7 +52,7 @@ def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:
         return new  # only a lease or a mark, or an older pair that was put back into a store that had lost ours
     if stored.refresh_token == leased.refresh_token != new.refresh_token:
         # A key was put in place beside the refresh token that this refresh has spent.
-        return evolve(stored, refresh_token=new.refresh_token, lost=False)
+        return evolve(stored, refresh_token=new.refresh_token, refresh_rejected=False)
     return None
 
 

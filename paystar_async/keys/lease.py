@@ -44,7 +44,7 @@ class Lease:
         """Return a lease on ``version`` of a key's record; None if another process holds one or the version is gone."""
         # Read before the store is asked: the store's own count of the seconds begins later.
         wall, monotonic = clock.time(), clock.monotonic()
-        record = await store.begin(key, version, owner, LEASE_SECONDS)
+        record = await store.acquire_lease(key, version, owner, LEASE_SECONDS)
         if record is None:
             return None
         return cls(
@@ -86,6 +86,6 @@ class Lease:
             await sleep(LEASE_SECONDS / 3)  # of real time, by which a server counts, whatever clock the client has
             started = self.clock.monotonic()
             with suppress(Exception):  # a store that is down: the next heartbeat may reach it in time
-                if await self.store.begin(self.key, self.record.version, self.owner, LEASE_SECONDS) is None:
+                if await self.store.acquire_lease(self.key, self.record.version, self.owner, LEASE_SECONDS) is None:
                     return  # taken over, or the record is gone; what the refresh brings is merged with it
                 self.ends_at = started + LEASE_SECONDS

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, cast
 import sniffio
 
 from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.keys.serialization import Stored, stored, to_record, to_text
+from paystar_async.keys.serialization import StoredKey, stored, to_record, to_text
 from paystar_async.keys.store import KeyId, KeyRecord
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret, sealed
 
@@ -89,7 +89,7 @@ class RedisKeyStore:
     ) -> None:
         self._address = Secret(server) if isinstance(server, str) else server
         self._prefix, self._crypto, self._timeout = prefix, crypto, timeout
-        self._jobs = Background()
+        self._jobs = BackgroundTasks()
         if isinstance(self._address, Secret):
             self._connect(self._address)  # opens nothing, but reads the address
 
@@ -97,16 +97,16 @@ class RedisKeyStore:
         """The record as it stands."""
         return await self._done(lambda client: self._load(client, key))
 
-    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+    async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
         """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
         return await self._done(lambda client: self._change(client, key, version, owner, ttl))
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
         """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
-        body, lost = to_text(key, new, self._crypto), str(int(new.lost))
+        body, lost = to_text(key, new, self._crypto), str(int(new.refresh_rejected))
         return await self._done(lambda client: self._change(client, key, version, body=body, lost=lost))
 
-    async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
+    async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
         """Note that the refresh token is dead, keep everything else; None if the version is gone."""
         return await self._done(lambda client: self._change(client, key, version, lost="1"))
 
@@ -138,7 +138,7 @@ class RedisKeyStore:
         changed = _stored(key, answer)
         return None if changed is None else to_record(key, changed, self._crypto)
 
-    async def _held(self, client: "Redis", key: KeyId) -> Stored | None:
+    async def _held(self, client: "Redis", key: KeyId) -> StoredKey | None:
         return _stored(key, await _asked(client, "HMGET", self._name(key), *_FIELDS))
 
     def _name(self, key: KeyId) -> str:
@@ -189,7 +189,7 @@ async def _asked(client: "Redis", *command: str | Secret) -> object:
     raise error  # out here, away from the driver's frames, which hold what was to be stored
 
 
-def _stored(key: KeyId, answer: object) -> Stored | None:
+def _stored(key: KeyId, answer: object) -> StoredKey | None:
     """What HMGET says, read; raises StorageCorrupt."""
     if answer is None:
         return None

@@ -12,32 +12,32 @@ from contextlib import suppress
 import anyio
 from attrs import evolve
 
-from paystar_async.errors import BadAnswer, InvalidRefreshToken, PaystarError, StatusError, Unanswered
+from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NoResponse, PaystarError, StatusError
 from paystar_async.keys.cache import NEVER, RecordCache
 from paystar_async.keys.lease import Lease
-from paystar_async.keys.store import Fresh, KeyId, KeyRecord, KeyStore
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import Event, EventName, OnEvent
-from paystar_async.runtime.tasks import Background, Job
+from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.values.secret import Secret
 
-LIFE = 24 * 3600.0
+DEFAULT_KEY_LIFETIME_SECONDS = 24 * 3600.0
 """Seconds a key lives when the answer does not say."""
-POLL = 0.2
-SETTLE = 2.0
+STORE_POLL_SECONDS = 0.2
+STORE_SETTLE_SECONDS = 2.0
 FAILURE_COOLDOWN_SECONDS = 15.0
 """Before another refresh: after one that failed while the old key lives, and after one whose key was rejected."""
-PATIENCE = 5.0
+REFRESH_WAIT_SECONDS = 5.0
 """Seconds a call waits for a renewal while the old key still lives."""
 STORE_CHECK_SECONDS = 60.0
 """Between two reads of the store while the key in memory is used: a record that was lost there is put back in time."""
 
 
-Renew = Callable[[Secret, Callable[[], None]], Awaitable[Fresh]]
+Renew = Callable[[Secret, Callable[[], None]], Awaitable[RefreshedKey]]
 """Sends the refresh token. Calls its second argument right before; what that raises keeps the token from being sent."""
 
 
-class Keeper:
+class KeyRefresher:
     """Keeps one key of one account fresh, for all calls of one event loop.
 
     Args:
@@ -57,20 +57,20 @@ class Keeper:
         first: KeyRecord,
         store: KeyStore,
         clock: Clock,
-        background: Background,
+        background: BackgroundTasks,
         notify: OnEvent,
         newest: dict[KeyId, KeyRecord] | None = None,
     ) -> None:
         self._id, self._clock, self._background, self._notify = key, clock, background, notify
         newest = {} if newest is None else newest
         self._cache = RecordCache(key, first, store, clock, on_restore=self._tell_of_restore, newest=newest)
-        self._job: Job[bool] | None = None
-        self._next_try, self._next_check = NEVER, clock.monotonic() + STORE_CHECK_SECONDS
+        self._job: BackgroundTask[bool] | None = None
+        self._next_attempt_at, self._next_check = NEVER, clock.monotonic() + STORE_CHECK_SECONDS
         self._refusal: StatusError | None = None
         self._refreshed: Secret | None = None
         self._accepted: Secret | None = None
 
-    def at_hand(self) -> Secret | None:
+    def cached_token(self) -> Secret | None:
         """The key, if it is far from its end: no store is asked and nothing is awaited."""
         now, record = self._clock.monotonic(), self._cache.record
         if record is None or now >= self._cache.times.refresh_after:
@@ -85,20 +85,20 @@ class Keeper:
         if self._cache.record is not None and token is self._cache.record.token:
             self._accepted = token
 
-    async def token(self, renew: Renew) -> Secret | None:
+    async def get_token(self, renew: Renew) -> Secret | None:
         """A key that is good now; waits for a renewal only if this one is about to end."""
         record = await self._known()
         now, times = self._clock.monotonic(), self._cache.times
         if record.refresh_token is None or now < times.refresh_after:
             return record.token
-        if record.token is not None and now < times.expires_at and now < self._next_try:
+        if record.token is not None and now < times.expires_at and now < self._next_attempt_at:
             return record.token  # a renewal has just failed: the key serves, and nobody knocks again so soon
         if record.token is not None and now < times.refresh_by:
             self._renewal(renew, record.token)
             return record.token
         return await self._renewed(renew, record)
 
-    async def replace_refused(self, refused: Secret, renew: Renew) -> tuple[Secret | None, bool]:
+    async def refresh_rejected_token(self, refused: Secret, renew: Renew) -> tuple[Secret | None, bool]:
         """The key to use instead of one the server refused – None if there is no way to another – and if it is new."""
         record = await self._known()
         if record.token != refused:
@@ -113,13 +113,13 @@ class Keeper:
         newest = self._cache.newest.token
         return (newest if newest != refused else None), is_new
 
-    async def renew_now(self, renew: Renew) -> KeyRecord:
+    async def refresh_now(self, renew: Renew) -> KeyRecord:
         """Renew whatever the key's age, or join the renewal under way."""
         record = await self._known()
         await self._renewal(renew, record.token).wait()
         return self._cache.newest
 
-    async def put(self, token: Secret, refresh_token: Secret | None, expires_at: float | None) -> None:
+    async def replace(self, token: Secret, refresh_token: Secret | None, expires_at: float | None) -> None:
         """Put a key pair in place from outside; heals a lost one."""
         while True:
             stored = await self._cache.load()
@@ -131,7 +131,9 @@ class Keeper:
             )
             if await self._cache.replace(stored, new):
                 self._refusal = None
-                return self._tell("key_healed" if stored.lost else "key_adopted", "put in place from outside")
+                return self._tell(
+                    "key_healed" if stored.refresh_rejected else "key_adopted", "put in place from outside"
+                )
 
     async def _known(self) -> KeyRecord:
         return self._cache.record or self._cache.use(await self._cache.load())
@@ -153,7 +155,7 @@ class Keeper:
 
     def _recent_refusal(self) -> StatusError | None:
         """The refusal of the last refresh, until its cooldown is over."""
-        return self._refusal if self._clock.monotonic() < self._next_try else None
+        return self._refusal if self._clock.monotonic() < self._next_attempt_at else None
 
     async def _another(self, old: Secret | None, refusal: StatusError) -> Secret:
         """Return a key that another process has put into the store; without one, raise the refusal once more."""
@@ -162,7 +164,7 @@ class Keeper:
             raise copy.copy(refusal)
         return record.token
 
-    def _renewal(self, renew: Renew, old: Secret | None, *, is_suspect: bool = False) -> Job[bool]:
+    def _renewal(self, renew: Renew, old: Secret | None, *, is_suspect: bool = False) -> BackgroundTask[bool]:
         """The renewal under way, or a new one; ``old`` is the key it is to replace."""
         if self._job is None or self._job.done:
             self._job = self._background.start(lambda: self._renew(renew, old, is_suspect=is_suspect))
@@ -174,7 +176,7 @@ class Keeper:
             return await self._another(record.token, refusal)
         job = self._renewal(renew, record.token)
         try:
-            with anyio.move_on_after(PATIENCE if lives else None):
+            with anyio.move_on_after(REFRESH_WAIT_SECONDS if lives else None):
                 await job.wait()
         except PaystarError:
             # The old key serves as long as it lives; that the renewal failed is on record already.
@@ -195,8 +197,8 @@ class Keeper:
             failure = error
         except Exception as error:
             # A store or an engine of yours that raises an error of its own; nobody knows how far it came.
-            failure = Unanswered(f"the renewal ended with {type(error).__name__}")
-        self._next_try = self._clock.monotonic() + FAILURE_COOLDOWN_SECONDS
+            failure = NoResponse(f"the renewal ended with {type(error).__name__}")
+        self._next_attempt_at = self._clock.monotonic() + FAILURE_COOLDOWN_SECONDS
         if not isinstance(failure, InvalidRefreshToken):  # key_lost has said that, once, and the record says it to all
             if isinstance(failure, StatusError) and failure.executed == "no":
                 self._refusal = failure
@@ -211,7 +213,7 @@ class Keeper:
                 self._cache.use(record)
                 self._tell("key_adopted", "renewed elsewhere")
                 return None
-            if record.lost:
+            if record.refresh_rejected:
                 raise _lost()
             if record.refresh_token is None:
                 self._cache.use(record)
@@ -220,7 +222,7 @@ class Keeper:
             if lease is not None:
                 self._cache.use(lease.record)  # the newest, should the store lose it now
                 return lease
-            await self._clock.sleep(POLL)
+            await self._clock.sleep(STORE_POLL_SECONDS)
 
     def _lives(self, record: KeyRecord) -> bool:
         return record.expires_at is None or self._clock.time() < record.expires_at
@@ -230,7 +232,7 @@ class Keeper:
             fresh = await lease.hold(lambda: renew(refresh_token, lease.check))
         except InvalidRefreshToken:
             if (newer := await self._newer(lease.record)) is None:
-                if await self._cache.mark_lost(lease):
+                if await self._cache.mark_rejected(lease):
                     self._tell("key_lost", "the refresh token is refused")
                 raise
             self._cache.use(newer)
@@ -246,19 +248,19 @@ class Keeper:
             self._tell("key_refresh_failed", "renewed, but not stored yet")
             self._background.start(self._save_at_last)
         if fresh.token is None:
-            raise BadAnswer("$.data", "expected a new key; the refresh token on record may be spent")
+            raise InvalidResponse("$.data", "expected a new key; the refresh token on record may be spent")
         self._refreshed, self._accepted = fresh.token, None  # also a key that was accepted before has to be again
         if is_saved:
             self._tell("key_refreshed", "")
         return True
 
-    def _to_record(self, leased: KeyRecord, fresh: Fresh, *, is_suspect: bool) -> KeyRecord:
+    def _to_record(self, leased: KeyRecord, fresh: RefreshedKey, *, is_suspect: bool) -> KeyRecord:
         refresh_token = fresh.refresh_token or leased.refresh_token
         if fresh.token is None:
             return evolve(leased, refresh_token=refresh_token)
         now, expires_at = self._clock.time(), fresh.expires_at
-        if expires_at is None or not now < expires_at <= now + 2 * LIFE:
-            expires_at = now + LIFE
+        if expires_at is None or not now < expires_at <= now + 2 * DEFAULT_KEY_LIFETIME_SECONDS:
+            expires_at = now + DEFAULT_KEY_LIFETIME_SECONDS
         return KeyRecord(
             version=leased.version,
             token=fresh.token,
@@ -270,21 +272,21 @@ class Keeper:
 
     async def _save_at_last(self) -> None:
         while not self._cache.is_saved:
-            await self._clock.sleep(SETTLE)
+            await self._clock.sleep(STORE_SETTLE_SECONDS)
             with suppress(Exception):
                 await self._cache.save()
         self._tell("key_refreshed", "stored at last")
 
     async def _newer(self, claimed: KeyRecord) -> KeyRecord | None:
         """A record that came into the store while ours was refused."""
-        until = self._clock.monotonic() + SETTLE
+        until = self._clock.monotonic() + STORE_SETTLE_SECONDS
         while True:
             record = await self._cache.load()
             if record.version != claimed.version and record.token != claimed.token:
                 return record
             if self._clock.monotonic() >= until:
                 return None
-            await self._clock.sleep(POLL)
+            await self._clock.sleep(STORE_POLL_SECONDS)
 
     def _tell(self, name: EventName, detail: str) -> None:
         self._notify(Event(name=name, realm=self._id.realm, account=self._id.account, detail=detail))

@@ -18,7 +18,7 @@ _SECRET_FIELDS = ("open", "token", "refresh_token")
 
 
 @frozen(kw_only=True)
-class Stored:
+class StoredKey:
     """A record as it lies in a store.
 
     Attributes:
@@ -32,11 +32,11 @@ class Stored:
     version: int
     owner: str | None
     until: float | None
-    lost: bool
+    refresh_rejected: bool
     body: Secret
 
 
-def stored(key: KeyId, fields: Mapping[str, object]) -> Stored:
+def stored(key: KeyId, fields: Mapping[str, object]) -> StoredKey:
     """What a store holds, its types checked; raises StorageCorrupt."""
     version, owner, until = fields["version"], fields["owner"], fields["until"]
     lost, body = fields["lost"], fields["body"]
@@ -48,7 +48,7 @@ def stored(key: KeyId, fields: Mapping[str, object]) -> Stored:
         and lost in (0, 1)
         and isinstance(body, Secret)
     ):
-        return Stored(version=version, owner=owner, until=until, lost=bool(lost), body=body)
+        return StoredKey(version=version, owner=owner, until=until, refresh_rejected=bool(lost), body=body)
     raise _corrupt(key)
 
 
@@ -72,7 +72,7 @@ def to_text(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
     return Secret(json.dumps(outer | {"open": inner.reveal()}))
 
 
-def to_record(key: KeyId, held: Stored, crypto: Crypto | None) -> KeyRecord:
+def to_record(key: KeyId, held: StoredKey, crypto: Crypto | None) -> KeyRecord:
     """The record.
 
     Raises:
@@ -105,9 +105,9 @@ def to_record(key: KeyId, held: Stored, crypto: Crypto | None) -> KeyRecord:
             refresh_token=refresh_token,
             issued_at=issued_at,
             expires_at=expires_at,
-            in_flight_owner=held.owner,
-            in_flight_until=held.until,
-            lost=held.lost,
+            lease_owner=held.owner,
+            lease_expires_at=held.until,
+            refresh_rejected=held.refresh_rejected,
             suspect=suspect,
         )
     raise _corrupt(key)

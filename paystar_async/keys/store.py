@@ -36,14 +36,14 @@ class KeyRecord:
     refresh_token: Secret | None = field(default=None)
     issued_at: float | None = None
     expires_at: float | None = None
-    in_flight_owner: str | None = None
-    in_flight_until: float | None = None
-    lost: bool = False
+    lease_owner: str | None = None
+    lease_expires_at: float | None = None
+    refresh_rejected: bool = False
     suspect: bool = False
 
 
 @frozen(kw_only=True)
-class Fresh:
+class RefreshedKey:
     """What a renewal answered.
 
     Attributes:
@@ -67,7 +67,7 @@ class KeyStore(Protocol):
         """The record as it stands."""
         ...
 
-    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+    async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
         """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone.
 
         The owner that holds the claim extends it by claiming again: only its end changes, the version stays.
@@ -82,6 +82,6 @@ class KeyStore(Protocol):
         """Let go of files and connections; it opens itself again when it is next used."""
         ...
 
-    async def mark_lost(self, key: KeyId, version: int) -> KeyRecord | None:
+    async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
         """Note that the refresh token is dead, keep everything else; None if the version is gone."""
         ...

@@ -6,23 +6,23 @@ from typing import Any, TypeVar, cast
 import anyio
 from attrs import define, evolve, field
 
-from paystar_async.credentials import Accounts, Realm, account_of, fits_header
+from paystar_async.credentials import Credentials, Realm, account_of, fits_header
 from paystar_async.endpoint import Endpoint, Request, Response, Safety, Send
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
     InvalidToken,
+    NoResponse,
     NotSent,
     PaystarError,
-    Unanswered,
     Unauthenticated,
 )
-from paystar_async.keys.refresher import Keeper
-from paystar_async.keys.store import Fresh, KeyId, KeyRecord, KeyStore
+from paystar_async.keys.refresher import KeyRefresher
+from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
 from paystar_async.models.keys import RefreshKey, RenewedInquiryKey, RenewedKey
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.table import RENEWALS
 from paystar_async.values.dates import parse_tehran
 from paystar_async.values.secret import Secret
@@ -37,7 +37,7 @@ REFUSED_BEFORE_EXECUTION = (InvalidToken, ExpiredToken, Unauthenticated)
 
 
 @define
-class Auth:
+class AuthMiddleware:
     """Sets each request's key.
 
     Args:
@@ -50,26 +50,26 @@ class Auth:
         newest: the newest records that the process knows, for all event loops of one client.
     """
 
-    accounts: Accounts
+    accounts: Credentials
     store: KeyStore
     clock: Clock
-    background: Background
+    background: BackgroundTasks
     notify: OnEvent
     supports_before_send: Callable[[], bool] = lambda: False
     newest: dict[KeyId, KeyRecord] = field(factory=dict[KeyId, KeyRecord], kw_only=True)
-    _keepers: dict[Realm, Keeper] = field(factory=dict[Realm, Keeper], init=False)
+    _keepers: dict[Realm, KeyRefresher] = field(factory=dict[Realm, KeyRefresher], init=False)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Pass the request on with its key; once more with a renewed one if that is refused."""
         endpoint = request.endpoint
         if endpoint.realm is Realm.GATEWAY:
-            return await next(request.replace(key=self.accounts.first_key(Realm.GATEWAY)[0]))
+            return await next(request.replace(key=self.accounts.initial_token(Realm.GATEWAY)[0]))
         keeper = self._keepers.get(endpoint.realm) or self.keeper(endpoint.realm)
-        if endpoint.renews:
+        if endpoint.refresh_token_field:
             return await self._renew_now(keeper, request, next)
-        key = keeper.at_hand()
+        key = keeper.cached_token()
         if key is None:
-            key = await self._in_time(request, keeper.token(self._renewal(request, next)))
+            key = await self._in_time(request, keeper.get_token(self._renewal(request, next)))
         if key is None:
             raise ConfigurationError(
                 f"the {account_of(endpoint.realm)} account has no key", hint=_NO_KEY[endpoint.realm]
@@ -86,17 +86,19 @@ class Auth:
                 keeper.accept(key)
                 return response
             # A key that was renewed elsewhere may be over as well by now; one that was renewed for us is the last try.
-            other, is_new = await self._in_time(request, keeper.replace_refused(key, self._renewal(request, next)))
+            other, is_new = await self._in_time(
+                request, keeper.refresh_rejected_token(key, self._renewal(request, next))
+            )
             if other is None:
                 raise refused
             key = other
 
-    def keeper(self, realm: Realm) -> Keeper:
+    def keeper(self, realm: Realm) -> KeyRefresher:
         """Who keeps the realm's key."""
         if realm not in self._keepers:
-            token, refresh_token = self.accounts.first_key(realm)
-            self._keepers[realm] = Keeper(
-                key=KeyId(realm.value, self.accounts.id(realm)),
+            token, refresh_token = self.accounts.initial_token(realm)
+            self._keepers[realm] = KeyRefresher(
+                key=KeyId(realm.value, self.accounts.account_id(realm)),
                 first=KeyRecord(token=token, refresh_token=refresh_token),
                 store=self.store,
                 clock=self.clock,
@@ -109,7 +111,7 @@ class Auth:
     async def _in_time(self, request: Request[Any], waiting: Awaitable[T]) -> T:
         """Wait for a key until the deadline; whatever goes wrong here, the call itself never left."""
         try:
-            with anyio.fail_after(request.left(self.clock.monotonic())):
+            with anyio.fail_after(request.time_left(self.clock.monotonic())):
                 return await waiting
         except TimeoutError:
             reason = "the time was up"
@@ -119,24 +121,24 @@ class Auth:
             reason = str(error.args[0])
         raise NotSent(f"the key could not be renewed: {reason}")
 
-    async def _renew_now(self, keeper: Keeper, request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
+    async def _renew_now(self, keeper: KeyRefresher, request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
         renewal = self._renewal(request, next)
-        with anyio.move_on_after(request.left(self.clock.monotonic())):
-            record = await keeper.renew_now(renewal)
+        with anyio.move_on_after(request.time_left(self.clock.monotonic())):
+            record = await keeper.refresh_now(renewal)
             if record.refresh_token is None:
                 raise ConfigurationError(
                     f"the {account_of(request.endpoint.realm)} account has no refresh token",
                     hint=_NO_KEY[request.endpoint.realm],
                 )
             return renewal.response or _renewed_elsewhere(request.endpoint.realm, cast("Secret", record.token))
-        raise Unanswered("the renewal went on when the time was up", hint="it is stored once it is answered")
+        raise NoResponse("the renewal went on when the time was up", hint="it is stored once it is answered")
 
-    def _renewal(self, request: Request[Any], next: Send) -> "_Renewal":  # noqa: A002
-        return _Renewal(request.account, RENEWALS[request.endpoint.realm], next, self.supports_before_send())
+    def _renewal(self, request: Request[Any], next: Send) -> "_RefreshCall":  # noqa: A002
+        return _RefreshCall(request.account, RENEWALS[request.endpoint.realm], next, self.supports_before_send())
 
 
 @define
-class _Renewal:
+class _RefreshCall:
     """The call that renews a realm's key, made through the inner rings alone."""
 
     account: str
@@ -145,7 +147,7 @@ class _Renewal:
     supports_before_send: bool
     response: Response[Any] | None = None
 
-    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> Fresh:
+    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> RefreshedKey:
         if not self.supports_before_send:
             before_send()
         response: Response[Any] = await self.next(
@@ -160,7 +162,7 @@ class _Renewal:
         )
         token, refresh, expiry = _FIELDS[self.endpoint.realm]
         data: Mapping[str, object] = response.value.extra
-        fresh = Fresh(
+        fresh = RefreshedKey(
             token=_read_key(data.get(token)),
             refresh_token=_read_refresh_token(data.get(refresh)),
             expires_at=_read_expiry(data.get(expiry)),

@@ -15,15 +15,15 @@ from paystar_async.runtime.clock import Clock
 
 
 @define
-class Limit:
+class ConcurrencyMiddleware:
     """Lets ``most`` calls through at once; the others wait in order until their deadline."""
 
-    most: int
+    limit: int
     clock: Clock
     _slots: anyio.Semaphore = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._slots = anyio.Semaphore(self.most, fast_acquire=True)
+        self._slots = anyio.Semaphore(self.limit, fast_acquire=True)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Acquire a slot, pass the request on, release the slot."""
@@ -38,11 +38,11 @@ class Limit:
 
     async def _wait(self, request: Request[Any]) -> None:
         try:
-            with anyio.fail_after(request.left(self.clock.monotonic())):
+            with anyio.fail_after(request.time_left(self.clock.monotonic())):
                 return await self._slots.acquire()
         except TimeoutError:
             pass
         raise NotSent(
-            f"{self.most} calls were in flight and none ended in time",
+            f"{self.limit} calls were in flight and none ended in time",
             hint="nothing happened; raise concurrency or timeout, or call less at once",
         )

@@ -14,7 +14,7 @@ from paystar_async.values.numbers import checked_seconds
 
 
 @frozen
-class Deadline:
+class DeadlineMiddleware:
     """Turns a call's timeout into the moment it must be over.
 
     Args:

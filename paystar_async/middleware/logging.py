@@ -6,13 +6,13 @@ from typing import Any
 from attrs import frozen
 
 from paystar_async.endpoint import Request, Response, Send
-from paystar_async.errors import BadAnswer, PaystarError, StatusError
+from paystar_async.errors import InvalidResponse, PaystarError, StatusError
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import logger
 
 
 @frozen
-class Log:
+class LoggingMiddleware:
     """Logs answers at DEBUG and failures at INFO, under the logger ``paystar_async``."""
 
     clock: Clock
@@ -49,4 +49,4 @@ class Log:
 def _status(error: PaystarError) -> str:
     if isinstance(error, StatusError):
         return f" status {error.status} (HTTP {error.http_status})"
-    return f" (HTTP {error.http_status})" if isinstance(error, BadAnswer) else ""
+    return f" (HTTP {error.http_status})" if isinstance(error, InvalidResponse) else ""

@@ -6,7 +6,7 @@ from typing import Any
 from attrs import define, field
 
 from paystar_async.endpoint import Request, Response, Safety, Send
-from paystar_async.errors import BadAnswer, NotSent, PaystarError, StatusError
+from paystar_async.errors import InvalidResponse, NotSent, PaystarError, StatusError
 from paystar_async.errors.transient import is_transient
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import Event, OnEvent
@@ -20,17 +20,17 @@ def may_repeat(error: PaystarError, safety: Safety) -> bool:
 
 
 @define
-class Budget:
+class RetryBudget:
     """Keeps retries from multiplying the load on a server that is down: successes earn them, retries spend them."""
 
-    most: float = 8.0
+    capacity: float = 8.0
     earned: float = 0.5
     tokens: float = field(default=8.0)
 
     def earn(self) -> None:
         """A call went through."""
-        if self.tokens < self.most:
-            self.tokens = min(self.most, self.tokens + self.earned)
+        if self.tokens < self.capacity:
+            self.tokens = min(self.capacity, self.tokens + self.earned)
 
     def spend(self) -> bool:
         """Take one retry, if there is one."""
@@ -41,7 +41,7 @@ class Budget:
 
 
 @define
-class Retry:
+class RetryMiddleware:
     """Repeats with full jitter, ``Retry-After`` and a budget.
 
     Args:
@@ -59,7 +59,7 @@ class Retry:
     notify: OnEvent
     first: float = 0.25
     longest: float = 8.0
-    budget: Budget = field(factory=Budget)
+    budget: RetryBudget = field(factory=RetryBudget)
     source: Random = field(factory=Random)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
@@ -84,10 +84,10 @@ class Retry:
         if attempt > self.retries or not may_repeat(error, request.endpoint.safety):
             return None
         pause = self.source.uniform(0, min(self.longest, self.first * 2 ** (attempt - 1)))
-        asked = error.retry_after if isinstance(error, BadAnswer | StatusError) else None
+        asked = error.retry_after if isinstance(error, InvalidResponse | StatusError) else None
         pause = max(pause, asked or 0.0)
         # No time left for the pause and an answer after it: what is known now is worth more than a timeout.
-        if pause >= request.left(self.clock.monotonic()) or not self.budget.spend():
+        if pause >= request.time_left(self.clock.monotonic()) or not self.budget.spend():
             return None
         return pause
 

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import Kind, doc_of, kind_of
+from paystar_async.values.field_type import FieldType, doc_of, kind_of
 from paystar_async.values.secret import private
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def _with_converter(one: Any) -> Any:
         return one
     name, optional = one.name, one.default is None
 
-    read = kind.read
+    read = kind.parse
 
     def convert(value: object) -> object:
         try:
@@ -67,7 +67,7 @@ def _masked(value: object) -> str:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
-def sent(cls: C) -> C:
+def request_model(cls: C) -> C:
     """Class decorator of what is sent: every field is checked and normalised by its kind as it is made."""
     made = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_converting)
     type.__setattr__(made, "__repr__", _masked)
@@ -77,12 +77,12 @@ def sent(cls: C) -> C:
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
-def answered(cls: C) -> C:
+def response_model(cls: C) -> C:
     """Class decorator of a response: ``extra`` keeps unknown fields, and descriptive ones of an unexpected type."""
     return attrs.define(cls, frozen=True, kw_only=True, slots=True)
 
 
-@sent
+@request_model
 class Call(Generic[T_co]):
     """A request as a value: it can be kept, queued, compared and sent. ``T`` is the answer's type."""
 
@@ -123,7 +123,7 @@ class FieldInfo:
 
     name: str
     annotation: Any
-    kind: Kind | None
+    kind: FieldType | None
     doc: str
     required: bool
     sent: bool
@@ -171,12 +171,12 @@ def _item_of(annotation: Any) -> type | None:
     return next((item for part in get_args(annotation) if (item := _item_of(part))), None)
 
 
-def verify(value: object) -> None:
+def verify_checksums(value: object) -> None:
     """Check every checksum in a request value; raises InvalidValue naming the field (``transfers[3].iban``)."""
     for one in fields_of(type(value)):
         held = getattr(value, one.name)
         if one.kind is not None and held is not None:
-            one.kind.verify(held, one.name)
+            one.kind.verify_checksum(held, one.name)
         if isinstance(held, list | tuple):
             _verify_items(cast("Sequence[object]", held), one.name)
 
@@ -185,12 +185,12 @@ def _verify_items(items: Sequence[object], name: str) -> None:
     for index, item in enumerate(items):
         if attrs.has(type(item)):
             try:
-                verify(item)
+                verify_checksums(item)
             except InvalidValue as refusal:
                 raise refusal.at(f"{name}[{index}]") from None
 
 
-def several(item: type[object], name: str, *, once: str | None = None, optional: bool = False) -> Kind:
+def list_of(item: type[object], name: str, *, once: str | None = None, optional: bool = False) -> FieldType:
     """The kind of a list of ``item`` values; ``once`` names a field that must differ in each.
 
     Mappings are taken too, so that what came as JSON goes the same way as what was made by hand.
@@ -201,17 +201,17 @@ def several(item: type[object], name: str, *, once: str | None = None, optional:
             raise ValueError("wrap a single one in a list")
         items: tuple[object, ...] = tuple(cast("Iterable[object]", value))
         if set(map(type, items)) != {item}:
-            items = tuple(item_of(item, one, name, index) for index, one in enumerate(items))
+            items = tuple(coerce_item(item, one, name, index) for index, one in enumerate(items))
         if not items and not optional:
             raise ValueError("an empty list asks for nothing")
         if once is not None:
             _refuse_repeats(items, name, once)
         return items
 
-    return Kind(
+    return FieldType(
         name=name,
-        shape=f"a list of {item.__name__}" + (f", each with a {once} of its own" if once else ""),
-        read=read,
+        expected=f"a list of {item.__name__}" + (f", each with a {once} of its own" if once else ""),
+        parse=read,
         mask=lambda value: _counted(value, name),
         schema={"type": "array", "items": {"$ref": f"#/components/schemas/{item.__name__}"}},
         example=[item],
@@ -224,7 +224,7 @@ def _counted(value: object, name: str) -> str:
     return f"a {type(value).__name__}"
 
 
-def item_of(wanted: type[M], value: object, name: str, index: int) -> M:
+def coerce_item(wanted: type[M], value: object, name: str, index: int) -> M:
     """One of a list: a value of its class, or a mapping of its fields; raises InvalidValue naming the place."""
     if isinstance(value, wanted):
         return value
@@ -240,7 +240,7 @@ def item_of(wanted: type[M], value: object, name: str, index: int) -> M:
             )
     for name, one in names.items():
         if one.required and name not in given:
-            raise InvalidValue(f"{place}.{name}", expected=one.kind.shape if one.kind else "a value", got="nothing")
+            raise InvalidValue(f"{place}.{name}", expected=one.kind.expected if one.kind else "a value", got="nothing")
     try:
         return wanted(**given)
     except InvalidValue as refusal:

@@ -10,11 +10,11 @@ from paystar_async.models.base import (
     NOT_SENT,
     Call,
     OpenEnum,
-    answered,
+    list_of,
     names_only,
     no_extra,
-    sent,
-    several,
+    request_model,
+    response_model,
 )
 from paystar_async.models.json_object import check_names, json_object
 from paystar_async.values.bank_accounts import CardNumber, MaskedCard
@@ -47,7 +47,7 @@ class GatewayStatus(OpenEnum):
     VERIFY_PENDING = "VERIFY_PENDING"
 
 
-@sent
+@request_model
 class Allotment:
     """One receiver's part of a payment: give ``share`` or ``amount``."""
 
@@ -57,7 +57,7 @@ class Allotment:
     amount: Annotated[TransferAmount | None, "the part in Rial"] = None
 
 
-@answered
+@response_model
 class Created:
     """A payment waiting for its payer."""
 
@@ -68,7 +68,7 @@ class Created:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class Verified:
     """A payment that is yours; ``price`` is Rial and must equal the amount you asked for."""
 
@@ -78,7 +78,7 @@ class Verified:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class GatewayTransaction:
     """Where a gateway transaction stands."""
 
@@ -94,7 +94,7 @@ class GatewayTransaction:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@sent
+@request_model
 class CreatePayment(Call[Created]):
     """Open a payment; its token opens the payment page once."""
 
@@ -106,7 +106,7 @@ class CreatePayment(Call[Created]):
     mail: Annotated[Note | None, "the payer's mail address"] = None
     description: Annotated[Note | None, "what is paid for"] = None
     allotment: Annotated[
-        Sequence[Allotment] | None, several(Allotment, "allotment"), "who gets which part of the payment"
+        Sequence[Allotment] | None, list_of(Allotment, "allotment"), "who gets which part of the payment"
     ] = None
     callback_method: Annotated[CallbackMethod | None, "how the payer comes back"] = None
     wallet_hashid: Annotated[Hashid | None, "the wallet the payment goes to"] = None
@@ -118,14 +118,14 @@ class CreatePayment(Call[Created]):
     ] = field(default=cast("Mapping[str, object]", {}), validator=check_names)
 
 
-@sent
+@request_model
 class PaymentPage(Call[str]):
     """The address of the payment page to send the payer to; no request is made."""
 
     token: Annotated[Token, "the token create answered with; good once"]
 
 
-@sent
+@request_model
 class VerifyPayment(Call[Verified]):
     """Confirm a payment, within ten minutes of its being paid; unconfirmed it goes back to the payer."""
 
@@ -135,7 +135,7 @@ class VerifyPayment(Call[Verified]):
     tracking_code: Annotated[TrackingCode, "the receipt number"] = field(metadata=NOT_SENT)
 
 
-@sent
+@request_model
 class InquirePayment(Call[GatewayTransaction]):
     """Ask where a payment stands; may be asked again and again. Signed when the amount is given."""
 

@@ -5,13 +5,13 @@ from typing import Annotated
 
 from attrs import field
 
-from paystar_async.models.base import Call, answered, names_only, no_extra, sent
+from paystar_async.models.base import Call, names_only, no_extra, request_model, response_model
 from paystar_async.values.bank_accounts import CardNumber, Iban
 from paystar_async.values.dates import Day
 from paystar_async.values.identity import Mobile, NationalId
 
 
-@answered
+@response_model
 class Match:
     """Whether the two belong to the same person."""
 
@@ -19,7 +19,7 @@ class Match:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@sent
+@request_model
 class MatchMobile(Call[Match]):
     """Ask whether a mobile number belongs to a national id (Shahkar)."""
 
@@ -27,7 +27,7 @@ class MatchMobile(Call[Match]):
     mobile_number: Mobile
 
 
-@sent
+@request_model
 class MatchCard(Call[Match]):
     """Ask whether a bank card belongs to a national id."""
 
@@ -36,7 +36,7 @@ class MatchCard(Call[Match]):
     birth_date: Annotated[Day, "the person's birth date"]
 
 
-@sent
+@request_model
 class MatchIban(Call[Match]):
     """Ask whether an IBAN belongs to a national id."""
 

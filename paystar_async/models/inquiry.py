@@ -5,13 +5,13 @@ from typing import Annotated
 
 from attrs import field
 
-from paystar_async.models.base import Call, answered, names_only, no_extra, sent
+from paystar_async.models.base import Call, names_only, no_extra, request_model, response_model
 from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Iban
 from paystar_async.values.banks import BankId
 from paystar_async.values.masking import mask_account, mask_iban
 
 
-@answered
+@response_model
 class Owner:
     """A person who owns an account."""
 
@@ -20,7 +20,7 @@ class Owner:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class IbanInfo:
     """An account: its IBAN, bank, number, state and owners, as far as the bank says."""
 
@@ -33,7 +33,7 @@ class IbanInfo:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@sent
+@request_model
 class AccountToIban(Call[IbanInfo]):
     """Find the IBAN of an account number."""
 
@@ -41,14 +41,14 @@ class AccountToIban(Call[IbanInfo]):
     bank_id: BankId
 
 
-@sent
+@request_model
 class CardToIban(Call[IbanInfo]):
     """Find the IBAN behind a bank card."""
 
     card: Annotated[CardNumber, "the card's number"]
 
 
-@sent
+@request_model
 class InquireIban(Call[IbanInfo]):
     """Find the bank and the owners of an IBAN."""
 

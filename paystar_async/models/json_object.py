@@ -7,7 +7,7 @@ from typing import Any, Self, cast, final
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import fields_of, names_only, shown_name
-from paystar_async.values.field_type import Kind
+from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import described
 
 MAX_DEPTH = 32
@@ -128,7 +128,7 @@ def _mask(value: object) -> str:
     return names_only(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else described(value)
 
 
-def json_object(name: str, field: str) -> Kind:
+def json_object(name: str, field: str) -> FieldType:
     """Return the kind of a field that holds a JSON object.
 
     Args:
@@ -139,10 +139,10 @@ def json_object(name: str, field: str) -> Kind:
     def read(value: Any) -> JSONObject:
         return read_json_object(value, field)
 
-    return Kind(
+    return FieldType(
         name=name,
-        shape="a mapping of names to what JSON can carry",
-        read=read,
+        expected="a mapping of names to what JSON can carry",
+        parse=read,
         mask=_mask,
         schema={"type": "object"},
         example={},

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from attrs import field
 
-from paystar_async.models.base import Call, answered, names_only, no_extra, sent
+from paystar_async.models.base import Call, names_only, no_extra, request_model, response_model
 from paystar_async.values.secret import Secret
 
 
-@answered
+@response_model
 class RenewedKey:
     """A fresh api_key; a new refresh token where the answer carried one."""
 
@@ -18,7 +18,7 @@ class RenewedKey:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class RenewedInquiryKey:
     """A fresh inquiry_key; a new refresh token where the answer carried one."""
 
@@ -28,28 +28,28 @@ class RenewedInquiryKey:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class RefreshData:
     """The data of a refresh response as it came: no field of it can make a response with a new key unreadable."""
 
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@sent
+@request_model
 class RefreshApplicationKey(Call[RenewedKey]):
     """Renew the application's api_key now; otherwise done by itself before it expires."""
 
 
-@sent
+@request_model
 class RefreshWalletKey(Call[RenewedKey]):
     """Renew the wallet's api_key now; otherwise done by itself before it expires."""
 
 
-@sent
+@request_model
 class RefreshInquiryKey(Call[RenewedInquiryKey]):
     """Renew the wallet's inquiry_key now; otherwise done by itself before it expires."""
 
 
-@sent
+@request_model
 class RefreshKey(Call[RefreshData]):
     """Any of the three calls above as the auth middleware makes it: sent alike, its response read field by field."""

@@ -7,7 +7,16 @@ from typing import Annotated
 
 from attrs import field
 
-from paystar_async.models.base import DECIDES, Call, OpenEnum, answered, names_only, no_extra, sent, several
+from paystar_async.models.base import (
+    DECIDES,
+    Call,
+    OpenEnum,
+    list_of,
+    names_only,
+    no_extra,
+    request_model,
+    response_model,
+)
 from paystar_async.values.bank_accounts import AccountNumber, Destination
 from paystar_async.values.dates import Day
 from paystar_async.values.masking import mask_account
@@ -23,7 +32,7 @@ class TransferStatus(OpenEnum):
     PENDING = "pending"
 
 
-@sent
+@request_model
 class Transfer:
     """One transfer from a deposit account of yours.
 
@@ -40,7 +49,7 @@ class Transfer:
     pay_id: Annotated[PayId | None, "payment id, where the destination is an IBAN"] = None
 
 
-@answered
+@response_model
 class Settlement:
     """What is known of one transfer. ``extra`` holds what else the bank says of it."""
 
@@ -52,7 +61,7 @@ class Settlement:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class Balance:
     """What is in an account, in Rial."""
 
@@ -62,7 +71,7 @@ class Balance:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class Transaction:
     """One line of a statement. Amounts are Rial; the time is the bank's own Jalali text."""
 
@@ -74,7 +83,7 @@ class Transaction:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class Statement:
     """The lines of a statement, in the bank's order."""
 
@@ -82,16 +91,16 @@ class Statement:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@sent
+@request_model
 class Settle(Call[list[Settlement]]):
     """Send one or several bank transfers."""
 
     transfers: Annotated[
-        Sequence[Transfer], several(Transfer, "transfers", once="track_id"), "the transfers, each track_id once"
+        Sequence[Transfer], list_of(Transfer, "transfers", once="track_id"), "the transfers, each track_id once"
     ]
 
 
-@sent
+@request_model
 class FindTransfers(Call[list[Settlement]]):
     """List transfer requests, newest first."""
 
@@ -101,14 +110,14 @@ class FindTransfers(Call[list[Settlement]]):
     skip: Annotated[Count | None, "how many to pass over"] = None
 
 
-@sent
+@request_model
 class GetBalance(Call[Balance]):
     """Read an account's balance (Export Bank accounts only)."""
 
     account_number: AccountNumber
 
 
-@sent
+@request_model
 class GetStatement(Call[Statement]):
     """Read an account's statement."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from attrs import field
 
-from paystar_async.models.base import Call, answered, names_only, no_extra, sent, several
+from paystar_async.models.base import Call, list_of, names_only, no_extra, request_model, response_model
 from paystar_async.models.transfers import Settlement
 from paystar_async.values.bank_accounts import Iban
 from paystar_async.values.masking import mask_iban
@@ -15,7 +15,7 @@ from paystar_async.values.text import PersonName, TrackId, WithdrawType
 SINGLE, GROUP = 7, 8
 
 
-@sent
+@request_model
 class WalletTransfer:
     """One transfer from your wallet to an IBAN. Store ``track_id`` before you send."""
 
@@ -26,7 +26,7 @@ class WalletTransfer:
     track_id: TrackId
 
 
-@answered
+@response_model
 class CreatedTransfer:
     """A transfer as a created settlement repeats it, in Rial."""
 
@@ -38,7 +38,7 @@ class CreatedTransfer:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class CreatedSettlement:
     """A settlement that the service created; ``amount_with_wage`` is Rial, the fee included."""
 
@@ -49,7 +49,7 @@ class CreatedSettlement:
 
 
 # No field decides: whatever an accepted call answers with, it was accepted. (WIRE §5, seen through a wrapper.)
-@answered
+@response_model
 class Accepted:
     """The service took the request; what becomes of each transfer is asked by ``wallet.find``."""
 
@@ -57,7 +57,7 @@ class Accepted:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@answered
+@response_model
 class WalletBalance:
     """What is in the wallet, in Rial."""
 
@@ -66,13 +66,13 @@ class WalletBalance:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-@sent
+@request_model
 class SettleWallet(Call[Accepted]):
     """Send one or several transfers from the wallet."""
 
     transfers: Annotated[
         Sequence[WalletTransfer],
-        several(WalletTransfer, "transfers", once="track_id"),
+        list_of(WalletTransfer, "transfers", once="track_id"),
         "the transfers, each track_id once",
     ]
     withdraw_type: Annotated[
@@ -84,13 +84,13 @@ class SettleWallet(Call[Accepted]):
             object.__setattr__(self, "withdraw_type", SINGLE if len(self.transfers) == 1 else GROUP)
 
 
-@sent
+@request_model
 class FindWalletTransfers(Call[list[Settlement]]):
     """Look up a wallet transfer; the service keeps its track_id as ``wallet*track_id*n``."""
 
     track_id: TrackId
 
 
-@sent
+@request_model
 class GetWalletBalance(Call[WalletBalance]):
     """Read the wallet's balance."""

@@ -17,7 +17,7 @@ from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.outcomes import Payment, PaymentOutcome
 from paystar_async.payments.processor import PaymentProcessor, ProcessingResult
 from paystar_async.payments.verification import unpaid_outcome
-from paystar_async.runtime.tasks import Job
+from paystar_async.runtime.tasks import BackgroundTask
 
 MAX_CHECKS = 32
 """Concurrent checks in one event loop, over all orders; the others wait, and their timeouts have not begun."""
@@ -184,7 +184,7 @@ class OrderChecks:
 
     async def _check(
         self, processor: PaymentProcessor, callback: Callback
-    ) -> tuple[SharedResult, tuple[Job[None], ...]]:
+    ) -> tuple[SharedResult, tuple[BackgroundTask[None], ...]]:
         """Check a callback; return the result, and the notifications that the check began."""
         as_of = self._arrivals
 

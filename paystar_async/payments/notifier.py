@@ -14,8 +14,8 @@ from paystar_async.payments.order_store import OrderStore
 from paystar_async.payments.outcomes import Payment
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import logger
-from paystar_async.runtime.tasks import Job
-from paystar_async.values.masking import scrub
+from paystar_async.runtime.tasks import BackgroundTask
+from paystar_async.values.masking import mask_text
 
 Handler = Callable[[Payment], Awaitable[object] | object]
 """A handler of verified payments: a coroutine function, or a plain function, which runs in a thread."""
@@ -52,7 +52,7 @@ class Notifier:
         self,
         store: OrderStore,
         subscribers: list[Subscriber],
-        start: Callable[[Callable[[], Awaitable[None]]], Job[None]],
+        start: Callable[[Callable[[], Awaitable[None]]], BackgroundTask[None]],
         clock: Clock,
     ) -> None:
         self._store, self._subscribers, self._start, self._clock = store, subscribers, start, clock
@@ -81,7 +81,7 @@ class Notifier:
         longest = max((subscriber.timeout for subscriber in self._subscribers), default=0.0)
         return max(MIN_LEASE_SECONDS, longest + LEASE_MARGIN_SECONDS)
 
-    def notify(self, order: Order) -> Job[None]:
+    def notify(self, order: Order) -> BackgroundTask[None]:
         """Notify all handlers of a verified order in the background.
 
         Args:
@@ -90,7 +90,7 @@ class Notifier:
         self._running += 1
         return self._start(lambda: self._notify(order))
 
-    async def wait(self, notifications: Iterable[Job[None]]) -> None:
+    async def wait(self, notifications: Iterable[BackgroundTask[None]]) -> None:
         """Wait until notifications have ended, or the longest timeout of a handler has passed."""
         with anyio.move_on_after(max((subscriber.timeout for subscriber in self._subscribers), default=0.0)):
             for notification in notifications:
@@ -126,7 +126,7 @@ class Notifier:
         except StorageError as error:
             logger.warning(
                 "payments: the notification of order %s cannot be recorded, so it is repeated: %s",
-                scrub(order.order_id),
+                mask_text(order.order_id),
                 error,
             )
         finally:
@@ -175,7 +175,7 @@ class Notifier:
             with scope:
                 await self._invoke(subscriber.handler, payment)
         except Exception:
-            logger.exception("on_verified raised on payment %s; it is called again later", scrub(payment.id))
+            logger.exception("on_verified raised on payment %s; it is called again later", mask_text(payment.id))
             return False
         finally:
             del self._deadlines[scope]
@@ -183,7 +183,7 @@ class Notifier:
             logger.error(
                 "on_verified took more than %g s on payment %s and was cancelled; it is called again later",
                 seconds,
-                scrub(payment.id),
+                mask_text(payment.id),
             )
             return False
         return True

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from attrs import evolve
 
-from paystar_async.credentials import Accounts, Gateway, Realm
+from paystar_async.credentials import Credentials, Gateway, Realm
 from paystar_async.errors import ConfigurationError, ForeignRecord, StorageCorrupt, StorageError
 from paystar_async.payments.models import Order, OrderStatus, PaymentAttempt
 from paystar_async.payments.outcomes import Verified
@@ -111,7 +111,7 @@ class OrderStore:
     @classmethod
     def create(cls, database: Database | None, gateway: Gateway | None) -> Self:
         """Return the store of a client's configuration; raise ConfigurationError naming what is missing."""
-        Accounts(gateway=gateway).id(Realm.GATEWAY)
+        Credentials(gateway=gateway).account_id(Realm.GATEWAY)
         if database is None or gateway is None:
             raise ConfigurationError(
                 "payments.start, and confirm without amount and order_id of the order you stored, need a database",

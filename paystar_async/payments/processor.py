@@ -11,8 +11,8 @@ import anyio
 from attrs import asdict, frozen
 
 from paystar_async.errors import (
-    BadAnswer,
     ForeignRecord,
+    InvalidResponse,
     OrderConflict,
     OrderPaid,
     PaystarError,
@@ -28,10 +28,10 @@ from paystar_async.payments.payment_page import StartedPayment
 from paystar_async.payments.verification import PaymentVerifier
 from paystar_async.payments.verification_models import STORED_ORDER, VerificationRequest, VerificationResult
 from paystar_async.runtime.events import logger
-from paystar_async.runtime.tasks import Job
+from paystar_async.runtime.tasks import BackgroundTask
 from paystar_async.services import GatewayCalls
-from paystar_async.values.field_type import Kind, kind_of, shown
-from paystar_async.values.masking import scrub
+from paystar_async.values.field_type import FieldType, kind_of, shown
+from paystar_async.values.masking import mask_text
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import OrderId
 
@@ -39,7 +39,7 @@ LEASE_SECONDS = 180.0
 """Time after which a worker that checks an order is taken for dead."""
 MAX_CONCURRENT_ORDERS = 8
 """Orders that one sweep checks at once."""
-_ORDER_ID = cast("Kind", kind_of(OrderId))
+_ORDER_ID = cast("FieldType", kind_of(OrderId))
 _LIMIT = integer("limit", least=1, example=100)
 _BUSY = "another payment of this order is being decided"
 
@@ -62,7 +62,7 @@ class ProcessingResult:
     outcome: PaymentOutcome
     unpaid: bool = False
     depends_on_receipt: bool = False
-    notifications: tuple[Job[None], ...] = ()
+    notifications: tuple[BackgroundTask[None], ...] = ()
 
 
 class PaymentProcessor:
@@ -112,7 +112,7 @@ class PaymentProcessor:
         attempt = order.attempt(ref_num)
         if attempt is None or order.verified is not None or attempt.state is OrderStatus.MISMATCH:
             return ProcessingResult(outcome=order.outcome(ref_num))
-        notifications: list[Job[None]] = []
+        notifications: list[BackgroundTask[None]] = []
         request = _verification_request(order, attempt, callback, on_request)
 
         async def reserve() -> PaymentOutcome | None:
@@ -122,7 +122,7 @@ class PaymentProcessor:
         result = await verifier.check()
         before, stored = await self._store_result(order.order_id, ref_num, result, scheduled=scheduled)
         if stored.verified is not None and before.verified is None:
-            logger.info("payments: order %s is verified", scrub(order.order_id))
+            logger.info("payments: order %s is verified", mask_text(order.order_id))
             if not self.notifier.is_idle:
                 notifications.append(self.notifier.notify(stored))
         outcome, attempt = result.outcome, stored.attempt(ref_num)
@@ -139,7 +139,7 @@ class PaymentProcessor:
             notifications=tuple(notifications),
         )
 
-    async def notify(self, order: Order) -> tuple[Job[None], ...]:
+    async def notify(self, order: Order) -> tuple[BackgroundTask[None], ...]:
         """Notify the handlers of a verified order in the background, unless that is done or leased by a process."""
         is_due = order.verified is not None and order.notified_at is None and order.notify_at <= order.now
         if self.notifier.is_idle or not is_due:
@@ -160,7 +160,7 @@ class PaymentProcessor:
         to_check = await self.store.due_order_ids(OrderStatus.OPEN, limit)
         to_notify = [] if self.notifier.is_idle else await self.store.due_order_ids(OrderStatus.VERIFIED, limit)
         decided: list[Payment] = []
-        notifications: list[Job[None]] = []
+        notifications: list[BackgroundTask[None]] = []
         errors: list[StorageError] = []
         slots, notified = anyio.Semaphore(MAX_CONCURRENT_ORDERS), 0
 
@@ -211,7 +211,7 @@ class PaymentProcessor:
             if stored is not None:
                 return before, stored
 
-    async def _check_order(self, order_id: str, notifications: list[Job[None]]) -> list[Payment]:
+    async def _check_order(self, order_id: str, notifications: list[BackgroundTask[None]]) -> list[Payment]:
         """Check the due payments of an order; return those that were decided."""
         order = await self.load(order_id)
         due = [attempt.ref_num for attempt in order.due_attempts]
@@ -225,17 +225,19 @@ class PaymentProcessor:
             except StorageError:
                 raise
             except PaystarError as error:
-                logger.warning("payments: order %s cannot be checked: %s", scrub(order_id), error)
+                logger.warning("payments: order %s cannot be checked: %s", mask_text(order_id), error)
             except Exception:
                 # A user middleware may raise anything; the other orders are checked all the same.
-                logger.exception("payments: order %s cannot be checked", scrub(order_id))
+                logger.exception("payments: order %s cannot be checked", mask_text(order_id))
             order = await self.load(order_id)
             attempt = order.attempt(ref_num)
             if attempt is not None and attempt.state is not OrderStatus.OPEN:
                 decided.append(order.payment(ref_num, order.outcome(ref_num)))
         return decided
 
-    async def _reserve(self, order_id: str, ref_num: str, notifications: list[Job[None]]) -> PaymentOutcome | None:
+    async def _reserve(
+        self, order_id: str, ref_num: str, notifications: list[BackgroundTask[None]]
+    ) -> PaymentOutcome | None:
         """Reserve an order for a payment that is about to be verified; return an outcome where that is not allowed."""
         has_processed_other = False
         while True:
@@ -302,7 +304,7 @@ def log_refused_callback(callback: Callback, reason: str) -> None:
 
 def masked_order_id(order_id: str) -> str:
     """Return an order_id, which may be forged, in a form that is safe to log."""
-    return scrub(shown(order_id))
+    return mask_text(shown(order_id))
 
 
 _START_AGAIN = "nobody has its page, so nobody can pay it: start the order again"
@@ -374,9 +376,9 @@ async def _store_attempt(processor: PaymentProcessor, request: CreatePayment, cr
             raise _invalid_response("ref_num", "it is another order's payment") from None
 
 
-def _invalid_response(field: str, reason: str) -> BadAnswer:
+def _invalid_response(field: str, reason: str) -> InvalidResponse:
     """Return the error for a create response that cannot be right."""
-    error = BadAnswer(f"$.data.{field}", reason)
+    error = InvalidResponse(f"$.data.{field}", reason)
     error.hint = _START_AGAIN
     return error
 

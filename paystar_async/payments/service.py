@@ -36,7 +36,7 @@ from paystar_async.payments.processor import (
 from paystar_async.payments.sweeper import PeriodicTask
 from paystar_async.payments.verification import verify_caller_order
 from paystar_async.runtime.clock import Clock
-from paystar_async.runtime.tasks import Background, Job
+from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.services import GatewayCalls
 from paystar_async.values.numbers import checked_seconds
 from paystar_async.values.secret import private_async
@@ -62,7 +62,7 @@ class Payments:
         self,
         gateway: GatewayCalls,
         create_store: Callable[[], OrderStore],
-        runtime: Callable[[], tuple[Background, object]],
+        runtime: Callable[[], tuple[BackgroundTasks, object]],
         clock: Clock,
         timeout: float,
     ) -> None:
@@ -71,8 +71,8 @@ class Payments:
         self._subscribers: list[Subscriber] = []
         self._store: OrderStore | None = None
         # By event loop: a task that waits in one loop cannot be woken from another, which may be closed by now.
-        self._processors: WeakKeyDictionary[Background, PaymentProcessor] = WeakKeyDictionary()
-        self._checks: WeakKeyDictionary[Background, OrderChecks] = WeakKeyDictionary()
+        self._processors: WeakKeyDictionary[BackgroundTasks, PaymentProcessor] = WeakKeyDictionary()
+        self._checks: WeakKeyDictionary[BackgroundTasks, OrderChecks] = WeakKeyDictionary()
         self._sweepers: set[PeriodicTask] = set()
 
     @private_async
@@ -131,8 +131,8 @@ class Payments:
             ConfigurationError: no ``database=`` or no gateway is configured; nothing was sent.
             StorageError: the order could not be stored; it cannot be paid, start it again.
             NotSent: nothing was sent; start the order again.
-            Unanswered: no response came; without its page the payment cannot be paid: start the order again.
-            BadAnswer: the response cannot be read; start the order again.
+            NoResponse: no response came; without its page the payment cannot be paid: start the order again.
+            InvalidResponse: the response cannot be read; start the order again.
             StatusError: Paystar refused; the class says why.
 
         Source: POST /pardakht/create
@@ -297,7 +297,7 @@ class Payments:
             with anyio.CancelScope(shield=True):
                 await task.ended()
 
-    def close(self, background: Background) -> None:
+    def close(self, background: BackgroundTasks) -> None:
         """Stop the sweepers of one event loop and shorten the time of its handlers; called when the client closes."""
         for sweeper in tuple(self._sweepers):
             if sweeper.background is background:
@@ -306,7 +306,7 @@ class Payments:
             processor.notifier.close()
 
     @property
-    def _background(self) -> Background:
+    def _background(self) -> BackgroundTasks:
         """The background tasks of the running event loop."""
         return self._runtime()[0]
 
@@ -322,7 +322,7 @@ class Payments:
             self._processors[background] = processor
         return processor
 
-    def _start_task(self, work: Callable[[], Awaitable[None]]) -> Job[None]:
+    def _start_task(self, work: Callable[[], Awaitable[None]]) -> BackgroundTask[None]:
         """Start work in the background of the running event loop."""
         return self._background.start(work)
 

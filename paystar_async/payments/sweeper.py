@@ -7,7 +7,7 @@ from attrs import define, field
 from paystar_async.errors import PaystarError
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import logger
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 
 
@@ -21,7 +21,7 @@ class PeriodicTask:
         stopped: True if the sweeper is to end.
     """
 
-    background: Background
+    background: BackgroundTasks
     clock: Clock
     stopped: bool = False
     _wake: WakeEvent = field(init=False)

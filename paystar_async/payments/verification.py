@@ -10,8 +10,8 @@ from attrs import evolve
 
 from paystar_async.errors import (
     AlreadyVerified,
-    BadAnswer,
     InvalidRequest,
+    InvalidResponse,
     NotSent,
     NotVerifiable,
     ParameterMismatch,
@@ -44,7 +44,7 @@ from paystar_async.payments.verification_models import (
 )
 from paystar_async.runtime.events import logger
 from paystar_async.services import GatewayCalls
-from paystar_async.values.masking import scrub
+from paystar_async.values.masking import mask_text
 
 MAX_CALL_SECONDS = 20.0
 """Limit of one verify or inquiry: a browser waits for up to four; ``models.VERIFY_IN_FLIGHT_SECONDS`` exceeds one."""
@@ -239,7 +239,7 @@ class PaymentVerifier:
             case GatewayStatus.UNVERIFIED if self._accepted is None:
                 return VerificationResult(outcome=Expired(reason="it was paid after it had expired"), may_expire=True)
             case _:
-                return self._undecided(f"the inquiry says {scrub(status.value)[:40]}")
+                return self._undecided(f"the inquiry says {mask_text(status.value)[:40]}")
 
     async def _decide_succeeded(self, transaction: GatewayTransaction) -> VerificationResult:
         """Return the result where the inquiry has to prove for which order, and how much, was paid."""
@@ -341,7 +341,7 @@ async def verify_caller_order(
 
 def is_passing(error: PaystarError) -> bool:
     """Return True if a later inquiry may well get a response."""
-    if isinstance(error, BadAnswer) or (isinstance(error, StatusError) and error.status == error.http_status):
+    if isinstance(error, InvalidResponse) or (isinstance(error, StatusError) and error.status == error.http_status):
         return error.http_status is None or http_may_have_executed(error.http_status)
     return is_transient(error) or type(error).executed == "maybe"
 
@@ -352,7 +352,7 @@ def unpaid_outcome(callback: Callback | None) -> PaymentOutcome:
         return Undecided(reason="it is not paid yet")
     if callback.says_cancelled:
         return Cancelled()
-    return Declined(reason=f"the callback's status is {scrub(callback.status)[:20]}")
+    return Declined(reason=f"the callback's status is {mask_text(callback.status)[:20]}")
 
 
 def _merge_receipts(transaction: GatewayTransaction, claimed: Receipt | None) -> Receipt:

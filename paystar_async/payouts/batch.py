@@ -9,10 +9,10 @@ from attrs import define, field
 from paystar_async.errors import InvalidValue
 from paystar_async.outcomes import Outcome
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.session import Tables
-from paystar_async.payouts.models import FINAL, BatchRecord, Policy, ProductName, State, TransferRecord
-from paystar_async.payouts.report import CsvFile, Report, Sum
-from paystar_async.payouts.runtime import Desk
+from paystar_async.payouts.ledger.session import LedgerDatabase
+from paystar_async.payouts.models import FINAL, BatchRecord, Policy, ProductName, TransferRecord, TransferState
+from paystar_async.payouts.report import CsvFile, Report, Subtotal
+from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.numbers import checked_seconds
 
 PAGE = 500
@@ -34,7 +34,7 @@ _UNDER_WAY_ELSEWHERE = """
 """A transfer may have been on record before, with a chunk of the batch that brought it first."""
 
 
-async def is_at_rest(tables: Tables, batch: BatchRecord) -> bool:
+async def is_at_rest(tables: LedgerDatabase, batch: BatchRecord) -> bool:
     """Whether nothing more will happen to a batch until a person does something."""
     of_batch = {"batch_id": batch.batch_id}
     if await tables.fetch(_UNDER_WAY, of_batch):
@@ -44,13 +44,13 @@ async def is_at_rest(tables: Tables, batch: BatchRecord) -> bool:
 
 
 @define
-class Progress:
+class OutcomeCursor:
     """Gives the outcome of each transfer of a batch once, as it is decided.
 
     It keeps a bit for each transfer and a count for each page of them, and looks only at pages that have some left.
     """
 
-    ledger: Tables
+    ledger: LedgerDatabase
     batch: BatchRecord
     _told: bytearray = field(init=False)
     _left: list[int] = field(init=False)
@@ -71,7 +71,7 @@ class Progress:
         """The outcomes of those that have been decided and were not given yet."""
         for page in self._round():
             records = await self._page(page)
-            if any(record.attempt or record.state is not State.PLANNED for _, record in records):
+            if any(record.attempt or record.state is not TransferState.PLANNED for _, record in records):
                 self._begun.add(page)
             for place, record in records:
                 if record.state in FINAL and self._take(place):
@@ -130,7 +130,7 @@ class Batch:
         created_at: when it was submitted, in the ledger's time (seconds since 1970).
     """
 
-    def __init__(self, desk: Desk, record: BatchRecord, owner: object = None) -> None:
+    def __init__(self, desk: PayoutRuntime, record: BatchRecord, owner: object = None) -> None:
         self._desk, self._record = desk, record
         self._owner = owner  # the client: while somebody has its batch, it is not dropped
         self.id: str = record.batch_id
@@ -163,7 +163,7 @@ class Batch:
         """
         self._start()
         await self._check()
-        progress = Progress(self._desk.ledger, self._record)
+        progress = OutcomeCursor(self._desk.ledger, self._record)
         while True:
             began = self._desk.clock.monotonic()
             over = await is_at_rest(self._desk.ledger, self._record)  # first: what happens meanwhile is not missed
@@ -211,10 +211,10 @@ class Batch:
         await self._check()
         totals = await queries.totals(self._desk.ledger, self.id)
         return Report(
-            batch_id=self.id, product=self.product, states={state: Sum(*both) for state, both in totals.items()}
+            batch_id=self.id, product=self.product, states={state: Subtotal(*both) for state, both in totals.items()}
         )
 
-    async def transfers(self, *states: State) -> AsyncGenerator[TransferRecord, None]:
+    async def transfers(self, *states: TransferState) -> AsyncGenerator[TransferRecord, None]:
         """The transfers as they are on record, in the order of the batch.
 
         Args:

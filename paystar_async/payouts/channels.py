@@ -32,7 +32,7 @@ class Deliver(Protocol):
         ...
 
 
-class Product(Protocol):
+class PayoutChannel(Protocol):
     """What payouts needs to know of what it pays out."""
 
     @property
@@ -74,7 +74,7 @@ class Product(Protocol):
         ...
 
 
-class Bank:
+class BankTransferChannel:
     """Bank transfers of an application.
 
     Args:
@@ -114,7 +114,7 @@ class Bank:
         return cast("Sequence[Settlement]", (await self._deliver(call, timeout)).value)
 
 
-class WalletPayouts:
+class WalletChannel:
     """Settlements of a wallet.
 
     Args:
@@ -156,7 +156,7 @@ class WalletPayouts:
 
 
 async def find_each(
-    product: Product, track_ids: Iterable[str], *, timeout: float
+    product: PayoutChannel, track_ids: Iterable[str], *, timeout: float
 ) -> Mapping[str, Sequence[Settlement]]:
     """Look transfers up by their track_ids, a few at once.
 
@@ -169,7 +169,8 @@ async def find_each(
         The entries of the response about each track_id; whose they are, each entry says itself.
 
     Raises:
-        StatusError, NotSent, Unanswered, BadAnswer: one could not be looked up; the others are not looked up any more.
+        StatusError, NotSent, NoResponse, InvalidResponse: one could not be looked up; the others are
+            not looked up any more.
 
     Source: GET /bank-transfer/settlement-requests, GET /wallet/settlement-requests
     """

@@ -17,8 +17,8 @@ from paystar_async.errors import PaystarError, StatusError, http_may_have_execut
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, WalletTransfer
 from paystar_async.values.digits import compact
-from paystar_async.values.masking import scrub
-from paystar_async.values.numbers import read_answer
+from paystar_async.values.masking import mask_text
+from paystar_async.values.numbers import parse_amount
 
 Value = Transfer | WalletTransfer
 Own = Callable[[str], str]
@@ -64,7 +64,7 @@ REFUSALS: Mapping[type[PaystarError], Verdict] = {
 
 
 @frozen(kw_only=True)
-class Known:
+class Classification:
     """What is known of one transfer, and why.
 
     Attributes:
@@ -82,7 +82,7 @@ class Known:
 
 def classify(
     result: object, values: Sequence[Value], own: Own, hashids: Mapping[str, str] | None = None
-) -> Mapping[str, Known]:
+) -> Mapping[str, Classification]:
     """What is known of each transfer that was to be sent, or was asked about, in one call.
 
     Args:
@@ -106,18 +106,18 @@ def classify(
     return {one.track_id: _of_entries(one, recorded_first(named[one.track_id], hashids or {})) for one in values}
 
 
-def _of_error(error: BaseException, *, alone: bool) -> Known:
+def _of_error(error: BaseException, *, alone: bool) -> Classification:
     if not isinstance(error, PaystarError):
-        return Known(verdict=Verdict.AMBIGUOUS, reason=f"the call ended with {type(error).__name__}")
-    reason = scrub(str(error.args[0]) if error.args else type(error).__name__)
+        return Classification(verdict=Verdict.AMBIGUOUS, reason=f"the call ended with {type(error).__name__}")
+    reason = mask_text(str(error.args[0]) if error.args else type(error).__name__)
     verdict = REFUSALS.get(type(error), Verdict.AMBIGUOUS)
     if not alone and _is_refusal_of_several(error, verdict):
-        return Known(verdict=verdict, reason=reason, proven=False)
+        return Classification(verdict=verdict, reason=reason, proven=False)
     if error.executed != "no":
         verdict = Verdict.AMBIGUOUS
     elif isinstance(error, errors.InvalidInput) and any("track_id" in name for name in error.fields):
         verdict = Verdict.INTEGRITY  # it may have one of that name, from another hand, and may have paid it
-    return Known(verdict=verdict, reason=reason)
+    return Classification(verdict=verdict, reason=reason)
 
 
 def _is_refusal_of_several(error: PaystarError, verdict: Verdict) -> bool:
@@ -131,14 +131,16 @@ def _is_refusal_of_several(error: PaystarError, verdict: Verdict) -> bool:
     return not is_key_refusal and not http_may_have_executed(error.http_status)
 
 
-def _accepted(value: Value) -> Known:
+def _accepted(value: Value) -> Classification:
     if isinstance(value, Transfer):
         return _unread("the answer does not mention it")
-    return Known(verdict=Verdict.ITEM, settlement=Settlement(track_id=value.track_id, status=TransferStatus.PENDING))
+    return Classification(
+        verdict=Verdict.ITEM, settlement=Settlement(track_id=value.track_id, status=TransferStatus.PENDING)
+    )
 
 
-def _unread(reason: str) -> Known:
-    return Known(verdict=Verdict.AMBIGUOUS, reason=reason)
+def _unread(reason: str) -> Classification:
+    return Classification(verdict=Verdict.AMBIGUOUS, reason=reason)
 
 
 def _entries(result: object) -> list[Settlement] | None:
@@ -166,16 +168,18 @@ def recorded_first(entries: Sequence[Settlement], hashids: Mapping[str, str]) ->
     return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids) if hashids else entries
 
 
-def _of_entries(value: Value, entries: Sequence[Settlement]) -> Known:
+def _of_entries(value: Value, entries: Sequence[Settlement]) -> Classification:
     if not entries:
         return _unread("the answer does not mention it")
     for entry in entries:
         if differs := _difference(value, entry):
-            return Known(verdict=Verdict.INTEGRITY, reason=f"the bank names another {differs} for it", settlement=entry)
+            return Classification(
+                verdict=Verdict.INTEGRITY, reason=f"the bank names another {differs} for it", settlement=entry
+            )
     return together(entries)
 
 
-def together(entries: Sequence[Settlement]) -> Known:
+def together(entries: Sequence[Settlement]) -> Classification:
     """Return what the entries about one transfer say; more than one payment needs manual review.
 
     Attempts that failed say nothing of another attempt, under a hashid of its own, that did not.
@@ -190,14 +194,16 @@ def together(entries: Sequence[Settlement]) -> Known:
     unclear = bool(others) and (None in others or not names[0] or bool(others & names[0]))
     is_twice = bool(alive) and max(map(len, names)) > 1
     if unclear or is_twice or any(one.status != first.status for one in told):
-        return Known(verdict=Verdict.INTEGRITY, reason="the bank names it twice, and not alike", settlement=first)
+        return Classification(
+            verdict=Verdict.INTEGRITY, reason="the bank names it twice, and not alike", settlement=first
+        )
     return _said(first)
 
 
-def _said(entry: Settlement) -> Known:
+def _said(entry: Settlement) -> Classification:
     if entry.status not in _DECIDED:
-        return _unread(f'the bank says "{scrub(entry.status.value)}"')
-    return Known(verdict=Verdict.ITEM, reason=scrub(entry.message or ""), settlement=entry)
+        return _unread(f'the bank says "{mask_text(entry.status.value)}"')
+    return Classification(verdict=Verdict.ITEM, reason=mask_text(entry.message or ""), settlement=entry)
 
 
 _DECIDED = {TransferStatus.SUCCESS, TransferStatus.FAILED, TransferStatus.PENDING}
@@ -210,7 +216,7 @@ def _difference(value: Value, entry: Settlement) -> str:
     amount = entry.extra.get("amount")
     if amount is not None:
         with suppress(ValueError):  # what is no amount contradicts none
-            if abs(read_answer(amount)) != value.amount:  # a debit may be shown as negative
+            if abs(parse_amount(amount)) != value.amount:  # a debit may be shown as negative
                 return "amount"
     if isinstance(value, WalletTransfer):
         return "destination" if _is_another(value.destination_number, entry.extra.get("destination_number")) else ""

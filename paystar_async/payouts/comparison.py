@@ -7,23 +7,23 @@ from attrs import define, evolve, field, frozen
 
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.channels import Product
-from paystar_async.payouts.decisions import is_another
+from paystar_async.payouts.channels import PayoutChannel
+from paystar_async.payouts.decisions import is_different_payment
 from paystar_async.payouts.ledger import observations, queries
-from paystar_async.payouts.ledger.session import Tables, pieces
-from paystar_async.payouts.models import FINAL, State, TransferRecord
+from paystar_async.payouts.ledger.session import LedgerDatabase, pieces
+from paystar_async.payouts.models import FINAL, TransferRecord, TransferState
 from paystar_async.storage.database import Value
-from paystar_async.values.numbers import read_answer
+from paystar_async.values.numbers import parse_amount
 
-SAME: Mapping[str, frozenset[State]] = {
-    TransferStatus.SUCCESS: frozenset({State.SUCCESS}),
-    TransferStatus.FAILED: frozenset({State.FAILED, State.REVERSED}),
-    TransferStatus.PENDING: frozenset({State.PENDING}),
+SAME: Mapping[str, frozenset[TransferState]] = {
+    TransferStatus.SUCCESS: frozenset({TransferState.SUCCESS}),
+    TransferStatus.FAILED: frozenset({TransferState.FAILED, TransferState.REVERSED}),
+    TransferStatus.PENDING: frozenset({TransferState.PENDING}),
 }
 """States of the ledger that say the same as a status of the bank."""
-_UNSENT = frozenset({State.PLANNED, State.PAUSED_FUNDS})
-_AT_BANK = frozenset({State.SUCCESS, State.REVERSED, State.PENDING})
-_MAYBE_AT_BANK = frozenset({State.UNKNOWN, State.NOT_ACCEPTED, State.NEEDS_REVIEW})
+_UNSENT = frozenset({TransferState.PLANNED, TransferState.PAUSED_FUNDS})
+_AT_BANK = frozenset({TransferState.SUCCESS, TransferState.REVERSED, TransferState.PENDING})
+_MAYBE_AT_BANK = frozenset({TransferState.UNKNOWN, TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW})
 _BY_HASHID = """
 SELECT hashid, MIN(track_id) AS track_id, COUNT(*) AS owners FROM paystar_payout_transfers
 WHERE product = :product AND account = :account AND hashid IN ({hashids}) GROUP BY hashid
@@ -106,8 +106,8 @@ class Comparison:
         doubtful: track_ids of which an entry was seen that may be another payment than the one on record.
     """
 
-    ledger: Tables
-    product: Product
+    ledger: LedgerDatabase
+    product: PayoutChannel
     scope: Scope
     learned: int = 0
     orphans: list[Settlement] = field(factory=list[Settlement])
@@ -207,7 +207,7 @@ class Comparison:
                 self.complete = self.complete or record.changed_at < self.scope.horizon
             elif entry.status != TransferStatus.FAILED:
                 self.doubtful.add(record.track_id)
-        elif record.track_id in self.scope.recent and self._within and not is_another(record.hashid, entry):
+        elif record.track_id in self.scope.recent and self._within and not is_different_payment(record.hashid, entry):
             self._anchored = True
             self.orphans += self._newest_unknown
             self._newest_unknown.clear()
@@ -217,7 +217,7 @@ class Comparison:
         name = self._name(entry)
         if name is None:
             return
-        if record is not None and not is_another(record.hashid, entry):
+        if record is not None and not is_different_payment(record.hashid, entry):
             self.scope.unseen.discard(name)
         if entry.status == TransferStatus.FAILED:
             return
@@ -243,9 +243,9 @@ class Comparison:
             record = self._record(records, entry)
             if record is None or entry.status != TransferStatus.FAILED:
                 continue
-            if record.state in SAME[TransferStatus.FAILED] or record.state is State.SENDING:
+            if record.state in SAME[TransferStatus.FAILED] or record.state is TransferState.SENDING:
                 continue
-            if not is_another(record.hashid, entry):
+            if not is_different_payment(record.hashid, entry):
                 self.failed.setdefault(record.track_id, [])
         for entry in page:
             if entry.status == TransferStatus.FAILED and (name := self._name(entry)) in self.failed:
@@ -255,7 +255,7 @@ class Comparison:
         self, entries: Sequence[Settlement], before: Mapping[str, TransferRecord], asked_at: float
     ) -> None:
         """Let the ledger learn from the bank's entries, then compare both."""
-        changed = await observations.learn(self.ledger, self.product, entries) if entries else ()
+        changed = await observations.apply_observations(self.ledger, self.product, entries) if entries else ()
         self.learned += len(changed)
         after = await self._known(entries) if changed else before
         for entry in entries:
@@ -266,7 +266,7 @@ class Comparison:
 
 def is_listed(record: TransferRecord) -> bool:
     """Return True if the bank has a transfer, by the ledger."""
-    return record.state in _AT_BANK or (record.state is State.FAILED and bool(record.hashid))
+    return record.state in _AT_BANK or (record.state is TransferState.FAILED and bool(record.hashid))
 
 
 def is_sent(record: TransferRecord) -> bool:
@@ -301,14 +301,14 @@ def _differences(
         entry: what the bank says.
         asked_at: when the bank was asked; what has changed since is newer than the entry.
     """
-    if is_another(record.hashid, entry):
+    if is_different_payment(record.hashid, entry):
         return ()  # a second payment is reported as such, and a failed attempt comes to nothing
     state = _contradicted(before, record, entry) if before.changed_at <= asked_at else None
     bank = str(entry.status.value)
     found = [] if state is None else [("status", state.value, bank)]
     said = entry.extra.get("amount")
     try:
-        amount = record.amount if said is None else read_answer(said)
+        amount = record.amount if said is None else parse_amount(said)
     except ValueError:
         amount = record.amount  # no amount that anybody could read
     if amount != record.amount:
@@ -316,9 +316,9 @@ def _differences(
     return [Mismatch(track_id=record.track_id, field=name, ledger=ledger, bank=bank) for name, ledger, bank in found]
 
 
-def _contradicted(before: TransferRecord, record: TransferRecord, entry: Settlement) -> State | None:
+def _contradicted(before: TransferRecord, record: TransferRecord, entry: Settlement) -> TransferState | None:
     """Return the state in the ledger that an entry contradicts, or None."""
-    if State.SENDING in (before.state, record.state):
+    if TransferState.SENDING in (before.state, record.state):
         return None  # whoever sends it will say
     if before.state in _UNSENT:
         # An earlier attempt that failed is why a transfer is to be sent again.

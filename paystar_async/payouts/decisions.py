@@ -6,9 +6,9 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.classify import Known, Verdict
-from paystar_async.payouts.ledger.updates import Change, Held
-from paystar_async.payouts.models import Policy, Refusal, State, TransferRecord, Work
+from paystar_async.payouts.classify import Classification, Verdict
+from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
+from paystar_async.payouts.models import ChunkPhase, Policy, Refusal, TransferRecord, TransferState
 
 FIRST_LOOK = 1.0
 LOOKS_GROW = 1.6
@@ -17,11 +17,13 @@ ENOUGH_NOT_FOUNDS = 3
 MOST_ATTEMPTS = 3
 """What was sent so often, and never found, is for a person to look at, whatever the policy says."""
 
-Cause = Literal["answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile", "recovered"]
-STATES: Mapping[TransferStatus, State] = {
-    TransferStatus.SUCCESS: State.SUCCESS,
-    TransferStatus.FAILED: State.FAILED,
-    TransferStatus.PENDING: State.PENDING,
+TransitionCause = Literal[
+    "answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile", "recovered"
+]
+STATES: Mapping[TransferStatus, TransferState] = {
+    TransferStatus.SUCCESS: TransferState.SUCCESS,
+    TransferStatus.FAILED: TransferState.FAILED,
+    TransferStatus.PENDING: TransferState.PENDING,
 }
 
 
@@ -43,20 +45,22 @@ class Decision:
         looks: how often nothing had changed.
     """
 
-    cause: Cause
-    whole: tuple[State, str] | None = None
+    cause: TransitionCause
+    chunk_transition: tuple[TransferState, str] | None = None
     refusal: Refusal | None = None
-    steps: Sequence[Sequence[Change]] = ()
+    steps: Sequence[Sequence[Transition]] = ()
     counted: Mapping[str, int] = field(factory=lambda: dict[str, int]())
-    apart: bool = False
+    split: bool = False
     regroup: bool = False
     close: tuple[Literal["halted", "short"], str] | None = None
-    work: Work
+    work: ChunkPhase
     pause: float | None
-    looks: int = 0
+    checks: int = 0
 
 
-def after_send(transfers: Sequence[Held], known: Mapping[str, Known], policy: Policy, looks: int) -> Decision:
+def decide_after_send(
+    transfers: Sequence[StoredTransfer], known: Mapping[str, Classification], policy: Policy, looks: int
+) -> Decision:
     """What becomes of transfers that were to be sent in one call.
 
     Args:
@@ -68,40 +72,42 @@ def after_send(transfers: Sequence[Held], known: Mapping[str, Known], policy: Po
     words = [known[one.record.track_id] for one in transfers]
     verdicts = {word.verdict for word in words}
     reason = words[0].reason
-    again = State.PLANNED, reason
+    again = TransferState.PLANNED, reason
     if not words[0].proven:
         return _refused_several(words[0], policy)
     if verdicts == {Verdict.NOT_SENT}:
-        return Decision(cause="not_sent", whole=again, work="send", pause=backoff(0.5, looks), looks=looks + 1)
+        return Decision(
+            cause="not_sent", chunk_transition=again, work="send", pause=backoff(0.5, looks), checks=looks + 1
+        )
     if verdicts == {Verdict.AUTH}:
-        return Decision(cause="auth", whole=again, work="send", pause=backoff(5.0, looks), looks=looks + 1)
+        return Decision(cause="auth", chunk_transition=again, work="send", pause=backoff(5.0, looks), checks=looks + 1)
     if verdicts == {Verdict.HALT}:
-        return Decision(cause="halt", whole=again, close=("halted", reason), work="send", pause=None)
+        return Decision(cause="halt", chunk_transition=again, close=("halted", reason), work="send", pause=None)
     if verdicts == {Verdict.FUNDS}:
-        whole = State.PAUSED_FUNDS, reason
-        return Decision(cause="funds", whole=whole, close=("short", reason), work="funds", pause=None)
+        whole = TransferState.PAUSED_FUNDS, reason
+        return Decision(cause="funds", chunk_transition=whole, close=("short", reason), work="funds", pause=None)
     if verdicts == {Verdict.REJECTED} and len(transfers) > 1:
         # Nothing of it was done, and one is to blame: each goes alone now, and the bad one fails alone.
-        return Decision(cause="rejected", whole=again, apart=True, work="none", pause=None)
+        return Decision(cause="rejected", chunk_transition=again, split=True, work="none", pause=None)
     changes = [_answered(one, known[one.record.track_id]) for one in transfers]
-    waiting = any(one.after in (State.UNKNOWN, State.PENDING) for one in changes)
-    cause: Cause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
-    work: Work = "ask" if waiting else "none"
+    waiting = any(one.after in (TransferState.UNKNOWN, TransferState.PENDING) for one in changes)
+    cause: TransitionCause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
+    work: ChunkPhase = "ask" if waiting else "none"
     pause = FIRST_LOOK if waiting else None
     first = changes[0]
     same = first.after, first.reason, first.refusal, None, None
     if all((one.after, one.reason, one.refusal, one.ref_code, one.hashid) == same for one in changes):
         whole = first.after, first.reason
-        return Decision(cause=cause, whole=whole, refusal=first.refusal, work=work, pause=pause)
+        return Decision(cause=cause, chunk_transition=whole, refusal=first.refusal, work=work, pause=pause)
     return Decision(cause=cause, steps=[changes], work=work, pause=pause)
 
 
-def _refused_several(word: Known, policy: Policy) -> Decision:
+def _refused_several(word: Classification, policy: Policy) -> Decision:
     """Decide a refused call of several transfers: each is looked up before anything of it is sent again."""
     cause, kind = _REFUSED[word.verdict]
     return Decision(
         cause=cause,
-        whole=(State.UNKNOWN, word.reason),
+        chunk_transition=(TransferState.UNKNOWN, word.reason),
         refusal=cause,
         close=(kind, word.reason) if kind is not None else None,
         work="ask",
@@ -118,61 +124,65 @@ _REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["halted", "short"] | None
 }
 
 
-def _answered(held: Held, word: Known) -> Change:
+def _answered(held: StoredTransfer, word: Classification) -> Transition:
     """What becomes of one transfer by the answer to the call it was in."""
     record = held.record
     if word.verdict is Verdict.INTEGRITY:
-        return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
     if word.verdict is Verdict.REJECTED:
         # An earlier attempt may be why: "this track_id was used before" is no proof that nothing was paid.
-        if held.doubts:
-            return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+        if held.ambiguous_attempts:
+            return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
         if record.attempt > 1:
-            return Change(record=record, after=State.UNKNOWN, reason=word.reason, refusal="failed")
-        return Change(record=record, after=State.FAILED, reason=word.reason)
+            return Transition(record=record, after=TransferState.UNKNOWN, reason=word.reason, refusal="failed")
+        return Transition(record=record, after=TransferState.FAILED, reason=word.reason)
     if word.verdict is not Verdict.ITEM or word.settlement is None:
-        return Change(record=record, after=State.UNKNOWN, reason=word.reason)
+        return Transition(record=record, after=TransferState.UNKNOWN, reason=word.reason)
     after = STATES[word.settlement.status]
-    if after is State.FAILED and held.doubts:
+    if after is TransferState.FAILED and held.ambiguous_attempts:
         # It may be this attempt alone that failed: the inquiry knows of all of them.
         why = f"sent again, and failed: {word.reason}"
-        return Change(record=record, after=State.UNKNOWN, reason=why, hashid=word.settlement.hashid)
-    if after is State.FAILED:
+        return Transition(record=record, after=TransferState.UNKNOWN, reason=why, hashid=word.settlement.hashid)
+    if after is TransferState.FAILED:
         # A bank that refuses repeats fails one that an earlier life of this ledger has paid: it is looked up first.
         reason = word.reason or "the bank says it failed"
         hashid = word.settlement.hashid
-        return Change(record=record, after=State.UNKNOWN, reason=reason, hashid=hashid, refusal="failed")
-    return said(record, after, word)
+        return Transition(record=record, after=TransferState.UNKNOWN, reason=reason, hashid=hashid, refusal="failed")
+    return bank_transition(record, after, word)
 
 
-def is_another(hashid: str | None, entry: Settlement | None) -> bool:
+def is_different_payment(hashid: str | None, entry: Settlement | None) -> bool:
     """Whether an entry is about another payment than the one of this name, though it has the same track_id."""
     return hashid is not None and entry is not None and entry.hashid not in (None, hashid)
 
 
-def fails(held: Held, entry: Settlement) -> bool:
+def failure_covers_all_attempts(held: StoredTransfer, entry: Settlement) -> bool:
     """Whether an entry that says "failed" says so of all of a transfer: there may have been other attempts."""
-    return not held.doubts or (entry.hashid is not None and entry.hashid == held.record.hashid)
+    return not held.ambiguous_attempts or (entry.hashid is not None and entry.hashid == held.record.hashid)
 
 
-def said(record: TransferRecord, after: State, word: Known) -> Change:
+def bank_transition(record: TransferRecord, after: TransferState, word: Classification) -> Transition:
     """The change to what the bank has said."""
     entry = word.settlement
-    return Change(
+    return Transition(
         record=record,
         after=after,
-        reason=word.reason if after in (State.FAILED, State.REVERSED, State.NEEDS_REVIEW) else "",
+        reason=word.reason
+        if after in (TransferState.FAILED, TransferState.REVERSED, TransferState.NEEDS_REVIEW)
+        else "",
         ref_code=entry.ref_code if entry else None,
         hashid=entry.hashid if entry else None,
     )
 
 
 _ONE_FAILED = "it was sent more than once, and the bank names one of these, which failed"
-ABSENT = Known(verdict=Verdict.NOT_SENT, reason="the bank does not have it")
+ABSENT = Classification(verdict=Verdict.NOT_SENT, reason="the bank does not have it")
 """What is known of a transfer that was asked about, and which the bank answered it does not have."""
 
 
-def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Policy, at: float, looks: int) -> Decision:
+def decide_after_check(
+    transfers: Sequence[StoredTransfer], known: Mapping[str, Classification], policy: Policy, at: float, looks: int
+) -> Decision:
     """What becomes of transfers that were asked about.
 
     Args:
@@ -182,10 +192,10 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
         at: when the asking began, in the ledger's time.
         looks: how often they were asked about with nothing changed.
     """
-    changes: list[Change] = []
+    changes: list[Transition] = []
     counted: dict[str, int] = {}
     given_up: list[TransferRecord] = []
-    not_executed: list[Held] = []
+    not_executed: list[StoredTransfer] = []
     waits: list[float] = []
     for held in transfers:
         record = held.record
@@ -198,19 +208,21 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
             if held.refusal != "failed":
                 not_executed.append(held)
                 continue
-            change = Change(record=record, after=State.FAILED, reason=record.reason)
+            change = Transition(record=record, after=TransferState.FAILED, reason=record.reason)
         if change is not None:
             changes.append(change)
         elif count >= ENOUGH_NOT_FOUNDS:
             given_up.append(record)
         elif count != record.not_founds:
             counted[record.track_id] = count
-        if (change is None and record not in given_up) or (change is not None and change.after is State.PENDING):
+        if (change is None and record not in given_up) or (
+            change is not None and change.after is TransferState.PENDING
+        ):
             waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_founds))
     resent = [one for one in given_up if policy.resend and one.attempt < MOST_ATTEMPTS]
     absent = given_up + [one.record for one in not_executed]
     steps = [
-        changes + [Change(record=one, after=State.NOT_ACCEPTED, reason=ABSENT.reason) for one in absent],
+        changes + [Transition(record=one, after=TransferState.NOT_ACCEPTED, reason=ABSENT.reason) for one in absent],
         [_given_up(one, resend=one in resent) for one in given_up] + [_may_go_again(one) for one in not_executed],
     ]
     moved = bool(changes or absent)
@@ -218,99 +230,107 @@ def after_ask(transfers: Sequence[Held], known: Mapping[str, Known], policy: Pol
         cause="found",
         steps=[step for step in steps if step],
         counted=counted,
-        apart=bool(resent) or any(one.refusal == "rejected" for one in not_executed),
+        split=bool(resent) or any(one.refusal == "rejected" for one in not_executed),
         regroup=any(one.refusal != "rejected" for one in not_executed),
         work="ask" if waits else "none",
         pause=min(waits) if waits else None,
-        looks=0 if moved else looks + 1,
+        checks=0 if moved else looks + 1,
     )
 
 
-def _shows_no_execution(held: Held, word: Known, policy: Policy, at: float) -> bool:
+def _shows_no_execution(held: StoredTransfer, word: Classification, policy: Policy, at: float) -> bool:
     """Return True if a look-up shows that a refused call did not execute a transfer."""
     if held.refusal is None or at < _refusal_settles_at(held, policy):
         return False
     return word is ABSENT or _is_of_another(held, word)
 
 
-def _refusal_settles_at(held: Held, policy: Policy) -> float:
+def _refusal_settles_at(held: StoredTransfer, policy: Policy) -> float:
     """Return when a look-up may settle a refusal, in the ledger's time; the bank's list may lag behind its refusal."""
     since = held.record.unknown_since or 0.0
     return since if held.refusal == "failed" else since + policy.spacing
 
 
-def _may_go_again(held: Held) -> Change:
+def _may_go_again(held: StoredTransfer) -> Transition:
     """Return the change of a transfer whose call was refused and which the bank does not have: it may be sent again."""
     record = held.record
-    there = evolve(record, state=State.NOT_ACCEPTED, version=record.version + 1)
-    after = State.PAUSED_FUNDS if held.refusal == "funds" else State.PLANNED
-    return Change(record=there, after=after, reason=record.reason, is_proven=True)
+    there = evolve(record, state=TransferState.NOT_ACCEPTED, version=record.version + 1)
+    after = TransferState.PAUSED_FUNDS if held.refusal == "funds" else TransferState.PLANNED
+    return Transition(record=there, after=after, reason=record.reason, is_proven=True)
 
 
-def _heard(held: Held, word: Known) -> Change | None:
+def _heard(held: StoredTransfer, word: Classification) -> Transition | None:
     """What becomes of a transfer by what the bank says when it is asked."""
     record = held.record
     if word.verdict is Verdict.INTEGRITY:
-        return Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
     if word.verdict is not Verdict.ITEM or word.settlement is None:
         return None
     after = STATES[word.settlement.status]
     if after is record.state or _is_of_another(held, word):
         return None
-    if record.state is State.PENDING and is_another(record.hashid, word.settlement):
-        change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
-        return change if after is not State.FAILED else None
-    change = said(record, after, word)
-    return change if change.reason or after is not State.FAILED else evolve(change, reason=record.reason)
+    if record.state is TransferState.PENDING and is_different_payment(record.hashid, word.settlement):
+        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names")
+        return change if after is not TransferState.FAILED else None
+    change = bank_transition(record, after, word)
+    return change if change.reason or after is not TransferState.FAILED else evolve(change, reason=record.reason)
 
 
-def _given_up(record: TransferRecord, *, resend: bool) -> Change:
-    there = evolve(record, state=State.NOT_ACCEPTED, version=record.version + 1)
+def _given_up(record: TransferRecord, *, resend: bool) -> Transition:
+    there = evolve(record, state=TransferState.NOT_ACCEPTED, version=record.version + 1)
     if resend:
-        return Change(record=there, after=State.PLANNED, reason="the bank does not have it: it is sent again")
-    return Change(record=there, after=State.NEEDS_REVIEW, reason="it was sent, and the bank does not have it")
+        return Transition(
+            record=there, after=TransferState.PLANNED, reason="the bank does not have it: it is sent again"
+        )
+    return Transition(
+        record=there, after=TransferState.NEEDS_REVIEW, reason="it was sent, and the bank does not have it"
+    )
 
 
 def _is_enough(record: TransferRecord, count: int, policy: Policy, at: float) -> bool:
     """Whether that has been so for long, and what is asked about would have been named by now."""
-    if record.state is State.PENDING:
+    if record.state is TransferState.PENDING:
         return record.hashid is None and at >= record.changed_at + policy.quiet_window
     return count >= ENOUGH_NOT_FOUNDS
 
 
-def _outlived(record: TransferRecord, word: Known, policy: Policy) -> Change:
+def _outlived(record: TransferRecord, word: Classification, policy: Policy) -> Transition:
     """What becomes of one of whose attempts the bank knows a single one, late and often enough, which failed."""
     if policy.resend:  # by that, the bank never had the others
-        return said(record, State.FAILED, word)
-    return Change(record=record, after=State.NEEDS_REVIEW, reason=_ONE_FAILED)
+        return bank_transition(record, TransferState.FAILED, word)
+    return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=_ONE_FAILED)
 
 
-def _count(held: Held, word: Known | None, policy: Policy, at: float) -> int:
+def _count(held: StoredTransfer, word: Classification | None, policy: Policy, at: float) -> int:
     """How many times "not found" has counted now: late enough, and far enough apart."""
     record = held.record
     if word is None:
         return record.not_founds
     if word is not ABSENT and not _is_of_another(held, word):
         return 0
-    if record.state is not State.UNKNOWN or record.unknown_since is None:
+    if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
         return record.not_founds
     late = at >= record.unknown_since + policy.quiet_window
     apart = held.asked_at is None or at >= held.asked_at + policy.spacing
     return record.not_founds + 1 if late and apart else record.not_founds
 
 
-def _is_of_another(held: Held, word: Known) -> bool:
+def _is_of_another(held: StoredTransfer, word: Classification) -> bool:
     """Whether it says of an attempt that it failed, and nothing of the one that is asked about."""
     entry = word.settlement if word.verdict is Verdict.ITEM else None
-    return entry is not None and STATES[entry.status] is State.FAILED and not fails(held, entry)
+    return (
+        entry is not None
+        and STATES[entry.status] is TransferState.FAILED
+        and not failure_covers_all_attempts(held, entry)
+    )
 
 
-def _wait(held: Held, policy: Policy, at: float, looks: int, *, counted: bool) -> float:
+def _wait(held: StoredTransfer, policy: Policy, at: float, looks: int, *, counted: bool) -> float:
     """Seconds until a transfer is asked about again."""
     record = held.record
     if held.refusal is not None:
         return max(FIRST_LOOK * LOOKS_GROW ** min(looks, 8), _refusal_settles_at(held, policy) - at)
-    if record.state is not State.UNKNOWN or record.unknown_since is None:
+    if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
         return min(LONGEST_PENDING, FIRST_LOOK * LOOKS_GROW ** min(looks, 40))
     quiet_ends = record.unknown_since + policy.quiet_window
     if at < quiet_ends:

@@ -32,14 +32,14 @@ import anyio
 from attrs import define, field
 
 from paystar_async.errors import PaystarError
-from paystar_async.payouts.channels import Product
-from paystar_async.payouts.ledger.leases import Lane, Later, next_turn
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.channels import PayoutChannel
+from paystar_async.payouts.ledger.leases import Lane, NotDue, next_turn
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
-from paystar_async.payouts.worker import Advancer
+from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import logger
-from paystar_async.runtime.tasks import Background, Job
+from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.storage.database import Row, Value
 
@@ -63,7 +63,7 @@ _OTHERS = """
 """
 
 
-class Due(NamedTuple):
+class DueChunk(NamedTuple):
     """A chunk with something to do.
 
     Attributes:
@@ -77,28 +77,28 @@ class Due(NamedTuple):
     at: float
     chunk_id: str
     lane: str
-    most: int
+    max_in_flight: int
     rate: float | None = None
 
 
 @define
-class Agenda:
+class DueQueue:
     """What is due for the accounts of one client."""
 
-    tables: Tables
-    products: Sequence[Product]
-    advancer: Advancer
+    tables: LedgerDatabase
+    products: Sequence[PayoutChannel]
+    advancer: ChunkWorker
 
-    async def due(self, most: int) -> Sequence[Due]:
+    async def due(self, most: int) -> Sequence[DueChunk]:
         """The soonest of each lane, ``most`` of each at the most; what lies in the future included."""
-        found: list[Due] = []
+        found: list[DueChunk] = []
         identity = self.tables.identity
         seen = identity.versions()  # before anything is read: a claim may raise one while it is read
         for product in self.products:
             whose: dict[str, Value] = {"product": product.name, "account": product.account, "most": most}
             lane = f"{product.name} questions"
             others = await self.tables.fetch(_OTHERS, whose)
-            found += [Due(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
+            found += [DueChunk(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
             for gate in await self.tables.fetch(_LANES, whose):
                 account = product.name, product.account, gate["deposit"]
                 identity.check_version(gate["version"], seen.get(account, 0))
@@ -106,12 +106,12 @@ class Agenda:
                 found += await self.sends(Lane(product.name, product.account, gate["deposit"]), most)
         return found
 
-    async def sends(self, lane: Lane, most: int) -> list[Due]:
+    async def sends(self, lane: Lane, most: int) -> list[DueChunk]:
         """Return the soonest chunks that a deposit account has to send, ``most`` at the most."""
         rows = await self.tables.fetch(_SENDS, {**lane._asdict(), "most": most})
         return [_send(row, f"{lane.product} {lane.deposit}") for row in rows]
 
-    async def step(self, chunk_id: str) -> Later:
+    async def step(self, chunk_id: str) -> NotDue:
         """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
         return await self.advancer.step(chunk_id)
 
@@ -124,9 +124,9 @@ class Agenda:
         return await self.tables.time()
 
 
-def _send(row: Row, lane: str) -> Due:
+def _send(row: Row, lane: str) -> DueChunk:
     policy = _policy(row["policy"])
-    return Due(row["due"], row["chunk_id"], lane, policy.concurrency, policy.rate)
+    return DueChunk(row["due"], row["chunk_id"], lane, policy.concurrency, policy.rate)
 
 
 _policy = lru_cache(maxsize=64)(Policy.from_text)
@@ -150,11 +150,11 @@ _AGAIN = "again"
 class Steps(Protocol):
     """What is due, and what does it: an Agenda."""
 
-    async def step(self, chunk_id: str) -> Later:
+    async def step(self, chunk_id: str) -> NotDue:
         """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
         ...
 
-    async def due(self, most: int) -> Sequence[Due]:
+    async def due(self, most: int) -> Sequence[DueChunk]:
         """The soonest of each lane, so many at the most; what lies in the future included."""
         ...
 
@@ -188,14 +188,14 @@ class Dispatcher(Protocol):
 class _Lane:
     """Chunks of which only so many go at once."""
 
-    waiting: list[Due] = field(factory=list[Due])
+    waiting: list[DueChunk] = field(factory=list[DueChunk])
     active: int = 0
     not_before: float = -math.inf
     """When the next of them may be sent: what one learns about its turn holds for all."""
     more: bool = False
     """Whether the ledger has more of them than were taken along."""
 
-    def ready(self, now: float) -> Due | None:
+    def ready(self, now: float) -> DueChunk | None:
         """The next one, where it is due and there is room for it."""
         if self.next_at > now:
             return None
@@ -208,7 +208,7 @@ class _Lane:
     def next_at(self) -> float:
         """When there may be something to begin; never, where it takes one of the others to end before."""
         first = self.waiting[0] if self.waiting else None
-        return max(first.at, self.not_before) if first and self.active < first.most else math.inf
+        return max(first.at, self.not_before) if first and self.active < first.max_in_flight else math.inf
 
     @property
     def short(self) -> bool:
@@ -227,13 +227,13 @@ class LocalDispatcher:
     """
 
     def __init__(
-        self, steps: Steps, clock: Clock, background: Background, moved: Callable[[], object] = lambda: None
+        self, steps: Steps, clock: Clock, background: BackgroundTasks, moved: Callable[[], object] = lambda: None
     ) -> None:
         self._steps, self._clock, self._background, self._moved = steps, clock, background, moved
         self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
         self._active: set[str] = set()
         self._alarm = WakeEvent(clock)
-        self._job: Job[None] | None = None
+        self._job: BackgroundTask[None] | None = None
         self._closing = anyio.Event()
         self._idle = anyio.Event()
         self._next_sweep = -math.inf
@@ -309,7 +309,7 @@ class LocalDispatcher:
 
     async def _look(self) -> None:
         """Take along the soonest of each lane."""
-        found: defaultdict[str, list[Due]] = defaultdict(list)
+        found: defaultdict[str, list[DueChunk]] = defaultdict(list)
         for due in await self._steps.due(TAKEN):
             found[due.lane].append(due)
         self._ahead = await self._steps.now() - self._clock.monotonic()
@@ -319,9 +319,9 @@ class LocalDispatcher:
             lane.waiting = [due for due in waiting if due.chunk_id not in self._active]
             heapify(lane.waiting)
 
-    async def _advance(self, due: Due) -> None:
+    async def _advance(self, due: DueChunk) -> None:
         lane = self._lanes[due.lane]
-        later = Later(due=None)
+        later = NotDue(due=None)
         try:
             later = await self._steps.step(due.chunk_id)
         except PaystarError as error:
@@ -339,11 +339,11 @@ class LocalDispatcher:
             lane.not_before = -math.inf  # the place of this chunk is free again
         if later.due is not None and later.waits_for is None:
             # What is sent is asked about next, mostly; the next look into the ledger gives it its right place.
-            heappush(self._lanes[_AGAIN].waiting, Due(later.due, due.chunk_id, _AGAIN, QUESTIONS))
+            heappush(self._lanes[_AGAIN].waiting, DueChunk(later.due, due.chunk_id, _AGAIN, QUESTIONS))
         self._moved()
         self._alarm.set()
 
-    def _warn(self, due: Due, why: str) -> None:
+    def _warn(self, due: DueChunk, why: str) -> None:
         """Say what keeps a chunk back; since it keeps most of them back, and for a while, once a minute."""
         now = self._clock.monotonic()
         said, at = self._warned

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from paystar_async.errors.text import visible
-from paystar_async.values.digits import unspaced
+from paystar_async.values.digits import strip_spaces
 
 _LETTERS = str.maketrans("يىكةأإآؤۀ", "ییکهااآوه", "\u0640\u064b\u064c\u064d\u064e\u064f\u0650\u0651\u0652\u0654")
 _PUNCTUATION = re.compile(r"[\s()\[\]{}:؛;.،,*_\-/\\«»\"'|]+")
@@ -56,7 +56,7 @@ _REFUSED = {
 
 def plain(cell: object) -> str:
     """Return a heading in one spelling: Persian letters, small ones, without blanks, marks and punctuation."""
-    text = unspaced(visible(str(cell))).translate(_LETTERS).lower()
+    text = strip_spaces(visible(str(cell))).translate(_LETTERS).lower()
     return _PUNCTUATION.sub("", text)
 
 

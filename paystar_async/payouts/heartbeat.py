@@ -7,9 +7,9 @@ from attrs import define, field
 
 from paystar_async.errors import PaystarError
 from paystar_async.payouts.ledger.leases import SLOT_SECONDS, extend_slots
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.runtime.clock import Clock
-from paystar_async.runtime.tasks import Background, Job
+from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 
 BEAT_SECONDS = SLOT_SECONDS / 3
@@ -25,11 +25,11 @@ class SlotHeartbeat:
         background: gives whose job the heartbeat is.
     """
 
-    tables: Tables
+    tables: LedgerDatabase
     clock: Clock
-    background: Callable[[], Background]
+    background: Callable[[], BackgroundTasks]
     _sending: set[str] = field(factory=set[str])
-    _job: Job[None] | None = None
+    _job: BackgroundTask[None] | None = None
     _wake: WakeEvent = field(init=False)
 
     def __attrs_post_init__(self) -> None:

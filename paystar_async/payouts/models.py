@@ -12,7 +12,7 @@ from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.values.field_type import shown
 
 
-class State(StrEnum):
+class TransferState(StrEnum):
     """What is known of a transfer."""
 
     PLANNED = "planned"
@@ -36,8 +36,8 @@ class State(StrEnum):
     """It had succeeded, and the money came back."""
 
 
-_S = State
-TRANSITIONS: Mapping[State, frozenset[State]] = {
+_S = TransferState
+TRANSITIONS: Mapping[TransferState, frozenset[TransferState]] = {
     # What the bank says of a planned one is a late answer to an earlier attempt, or a find of reconcile.
     _S.PLANNED: frozenset({_S.SENDING, _S.PENDING, _S.SUCCESS, _S.FAILED, _S.NEEDS_REVIEW}),
     _S.SENDING: frozenset(
@@ -63,7 +63,7 @@ STUCK = frozenset({_S.NEEDS_REVIEW, _S.PAUSED_FUNDS})
 """Only a person moves them on."""
 
 
-def may_follow(before: State, after: State) -> bool:
+def may_follow(before: TransferState, after: TransferState) -> bool:
     """Whether the table lets ``after`` come right after ``before``."""
     return after in TRANSITIONS[before]
 
@@ -72,7 +72,7 @@ ProductName = Literal["bank", "wallet"]
 Refusal = Literal["auth", "halt", "funds", "rejected", "failed"]
 """Why a call was refused, or a transfer failed, before one look-up has shown that nothing was executed."""
 LookBeforeSend = Literal["recovered", "always", "never"]
-Work = Literal["send", "wait", "ask", "funds", "none"]
+ChunkPhase = Literal["send", "wait", "ask", "funds", "none"]
 MOST_IN_A_CHUNK = 100
 
 
@@ -190,13 +190,13 @@ class ChunkRecord:
     product: ProductName
     account: str
     deposit: str
-    work: Work
+    work: ChunkPhase
     due: float | None
     owner: str | None
     until: float | None
     version: int
     attempt: int
-    looks: int
+    checks: int
     runner: str | None
 
 
@@ -228,7 +228,7 @@ class TransferRecord:
     account: str
     track_id: str
     version: int
-    state: State
+    state: TransferState
     attempt: int
     amount: int
     deposit: str
@@ -265,14 +265,14 @@ class EventRecord:
     track_id: str
     version: int
     at: float
-    before: State | None
-    after: State
+    before: TransferState | None
+    after: TransferState
     cause: str
     detail: str
 
 
 @frozen(kw_only=True)
-class GateRecord:
+class AccountHold:
     """What keeps the transfers of a deposit account, or of all of an account, from being sent.
 
     Attributes:
@@ -287,21 +287,21 @@ class GateRecord:
     product: ProductName
     account: str
     deposit: str
-    halted: str | None
-    short: str | None
-    held: bool
+    suspended_reason: str | None
+    insufficient_funds_reason: str | None
+    paused: bool
 
     @property
     def closed(self) -> bool:
         """Whether it keeps anything back."""
-        return self.held or self.halted is not None or self.short is not None
+        return self.paused or self.suspended_reason is not None or self.insufficient_funds_reason is not None
 
 
-_WAITS: Mapping[State, str] = {
-    State.PLANNED: "not sent yet",
-    State.SENDING: "being sent",
-    State.PENDING: "the bank has not decided",
-    State.PAUSED_FUNDS: "not sent: there was not enough money",
+_WAITS: Mapping[TransferState, str] = {
+    TransferState.PLANNED: "not sent yet",
+    TransferState.SENDING: "being sent",
+    TransferState.PENDING: "the bank has not decided",
+    TransferState.PAUSED_FUNDS: "not sent: there was not enough money",
 }
 
 
@@ -316,15 +316,15 @@ def outcome(record: TransferRecord) -> Outcome:
         nobody knows, or a person has to look.
     """
     match record.state:
-        case State.SUCCESS:
+        case TransferState.SUCCESS:
             return Succeeded(track_id=record.track_id, ref_code=record.ref_code)
-        case State.FAILED | State.REVERSED:
+        case TransferState.FAILED | TransferState.REVERSED:
             return Failed(
                 track_id=record.track_id,
                 reason=record.reason or "the bank says it failed",
-                reversed=record.state is State.REVERSED,
+                reversed=record.state is TransferState.REVERSED,
             )
-        case State.UNKNOWN | State.NOT_ACCEPTED | State.NEEDS_REVIEW:
+        case TransferState.UNKNOWN | TransferState.NOT_ACCEPTED | TransferState.NEEDS_REVIEW:
             return Unknown(track_id=record.track_id, reason=record.reason or record.state.value)
         case waiting:
             said = _WAITS[waiting]

@@ -16,8 +16,8 @@ from attrs import define, field
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.headings import heading_row, is_toman
 from paystar_async.payouts.workbook import Damaged, Row, Sheet, Workbook, column_letters, first_rows
-from paystar_async.values.digits import unspaced
-from paystar_async.values.masking import scrub
+from paystar_async.values.digits import strip_spaces
+from paystar_async.values.masking import mask_text
 
 _CSV, _BOOK = {".csv", ".tsv", ".txt"}, {".xlsx", ".xlsm"}
 _HEAD_CHARACTERS = 65_536
@@ -74,12 +74,12 @@ def is_path(source: object) -> bool:
 
 def is_blank(cell: object) -> bool:
     """Return True if nothing is in a cell."""
-    return cell is None or (isinstance(cell, str) and not unspaced(cell))
+    return cell is None or (isinstance(cell, str) and not strip_spaces(cell))
 
 
 def short(text: object) -> str:
     """Return a text of the file as it is named in a message: masked, on one line, and cut."""
-    shown = scrub(str(text)).strip()
+    shown = mask_text(str(text)).strip()
     return shown if len(shown) <= 40 else shown[:39] + "…"
 
 

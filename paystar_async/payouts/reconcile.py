@@ -8,12 +8,12 @@ from attrs import define, frozen
 
 from paystar_async.listing import PAGE_SIZE, pages
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts.channels import NoListError, Product, find_each
+from paystar_async.payouts.channels import NoListError, PayoutChannel, find_each
 from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.queries import TRANSFER, transfer_of
-from paystar_async.payouts.ledger.session import Tables, pieces
-from paystar_async.payouts.runtime import Desk
+from paystar_async.payouts.ledger.session import LedgerDatabase, pieces
+from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.storage.database import Value
 from paystar_async.values.numbers import checked_seconds
 
@@ -80,7 +80,7 @@ class Reconciliation:
         return self.requests > 0 and not (self.orphans or self.mismatches or self.missing)
 
 
-async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
+async def reconcile(desk: PayoutRuntime, window: timedelta | float) -> Reconciliation:
     """Compare the transfers of the last ``window`` seconds, and all undecided ones, with what the bank has."""
     seconds = checked_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
     since = await desk.ledger.time() - seconds
@@ -108,8 +108,8 @@ async def reconcile(desk: Desk, window: timedelta | float) -> Reconciliation:
 class _Reconciler:
     """Compares the transfers of one deposit account with what the bank has."""
 
-    ledger: Tables
-    product: Product
+    ledger: LedgerDatabase
+    product: PayoutChannel
     deposit: str
     since: float
     asked_at: float = 0.0

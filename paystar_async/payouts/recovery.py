@@ -13,13 +13,13 @@ from attrs import define, field
 from paystar_async.errors import StorageError
 from paystar_async.listing import EntryKey, entry_key, pages
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.channels import NoListError, Product, find_each
+from paystar_async.payouts.channels import NoListError, PayoutChannel, find_each
 from paystar_async.payouts.decisions import backoff
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.leases import Sight, adopt, put_off
-from paystar_async.payouts.ledger.observations import learn
-from paystar_async.payouts.ledger.session import Tables
-from paystar_async.payouts.models import FINAL, State
+from paystar_async.payouts.ledger.leases import ChunkSnapshot, adopt, put_off
+from paystar_async.payouts.ledger.observations import apply_observations
+from paystar_async.payouts.ledger.session import LedgerDatabase
+from paystar_async.payouts.models import FINAL, TransferState
 from paystar_async.runtime.events import logger
 from paystar_async.storage.database import Parameters
 
@@ -50,16 +50,16 @@ class RecoveryCheck:
         send_deadline: seconds after its intent within which a first byte may leave.
     """
 
-    tables: Tables
+    tables: LedgerDatabase
     timeout: float
     send_deadline: float
     _lists: dict[tuple[str, str], _DepositList] = field(factory=dict[tuple[str, str], _DepositList])
 
-    def is_needed(self, sight: Sight) -> bool:
+    def is_needed(self, sight: ChunkSnapshot) -> bool:
         """Return True if a chunk has to be looked up before it is sent."""
         return sight.policy.look_before_send != "never" and sight.chunk.runner != self.tables.identity.runner
 
-    async def check(self, sight: Sight, product: Product) -> bool:
+    async def check(self, sight: ChunkSnapshot, product: PayoutChannel) -> bool:
         """Look a chunk's transfers up, and take in what the bank has of them.
 
         Args:
@@ -83,12 +83,12 @@ class RecoveryCheck:
             raise
         except Exception as error:  # a user middleware may raise anything; nothing is sent without a response
             logger.warning("payouts: chunk %s cannot be looked up before it is sent: %s", sight.chunk.chunk_id, error)
-            await put_off(self.tables, sight, backoff(FIRST_PAUSE_SECONDS, sight.chunk.looks))
+            await put_off(self.tables, sight, backoff(FIRST_PAUSE_SECONDS, sight.chunk.checks))
             return False
         await adopt(self.tables, sight)
         return True
 
-    async def _look_up(self, sight: Sight, product: Product) -> None:
+    async def _look_up(self, sight: ChunkSnapshot, product: PayoutChannel) -> None:
         chunk = sight.chunk
         seen = self._lists.setdefault((chunk.product, chunk.deposit), _DepositList())
         with suppress(NoListError):
@@ -98,11 +98,13 @@ class RecoveryCheck:
         rows = await self.tables.fetch(_PLANNED, {"chunk_id": chunk.chunk_id})
         await self._find(product, [row["track_id"] for row in rows])
 
-    async def _find(self, product: Product, track_ids: Sequence[str]) -> None:
+    async def _find(self, product: PayoutChannel, track_ids: Sequence[str]) -> None:
         found = await find_each(product, track_ids, timeout=self.timeout)
-        await learn(self.tables, product, [entry for entries in found.values() for entry in entries], "recovered")
+        await apply_observations(
+            self.tables, product, [entry for entries in found.values() for entry in entries], "recovered"
+        )
 
-    async def _walk(self, seen: _DepositList, product: Product, deposit: str) -> None:
+    async def _walk(self, seen: _DepositList, product: PayoutChannel, deposit: str) -> None:
         """Take in the bank's list as far back as something that is still to be sent may stand in it."""
         of_deposit: Parameters = {"product": product.name, "account": product.account, "deposit": deposit}
         oldest = (await self.tables.fetch(_OLDEST, of_deposit))[0]["at"]
@@ -114,7 +116,7 @@ class RecoveryCheck:
                 newest = keys if newest is None else newest
                 alive = [entry for entry in page if entry.status != TransferStatus.FAILED]
                 failed |= _named(product, page) - _named(product, alive)
-                await learn(self.tables, product, alive, "recovered")
+                await apply_observations(self.tables, product, alive, "recovered")
                 if keys & seen.newest:
                     break
                 if oldest is not None and await self._is_decided_before(product, page, oldest):
@@ -122,13 +124,15 @@ class RecoveryCheck:
         await self._learn_failed(product, failed)
         seen.newest = newest or seen.newest
 
-    async def _learn_failed(self, product: Product, track_ids: set[str]) -> None:
+    async def _learn_failed(self, product: PayoutChannel, track_ids: set[str]) -> None:
         """Take in what failed of what is still to be sent: another page may show an attempt that did not fail."""
         records = await queries.transfers(self.tables, product.name, product.account, track_ids)
-        unsent = [one.track_id for one in records.values() if one.state in (State.PLANNED, State.PAUSED_FUNDS)]
+        unsent = [
+            one.track_id for one in records.values() if one.state in (TransferState.PLANNED, TransferState.PAUSED_FUNDS)
+        ]
         await self._find(product, unsent)
 
-    async def _is_decided_before(self, product: Product, page: Sequence[Settlement], moment: float) -> bool:
+    async def _is_decided_before(self, product: PayoutChannel, page: Sequence[Settlement], moment: float) -> bool:
         """Return True if a page shows a transfer that was decided before ``moment``: what is behind it is older.
 
         assumed: the bank lists the newest first.
@@ -138,5 +142,5 @@ class RecoveryCheck:
         return any(one.state in FINAL and one.changed_at < moment for one in records.values())
 
 
-def _named(product: Product, entries: Sequence[Settlement]) -> set[str]:
+def _named(product: PayoutChannel, entries: Sequence[Settlement]) -> set[str]:
     return {product.own(entry.track_id) for entry in entries if entry.track_id}

@@ -8,7 +8,7 @@ from typing import TextIO
 
 from attrs import frozen
 
-from paystar_async.payouts.models import FINAL, STUCK, ProductName, State, TransferRecord
+from paystar_async.payouts.models import FINAL, STUCK, ProductName, TransferRecord, TransferState
 from paystar_async.values.masking import mask_account
 
 COLUMNS = ("number", "track_id", "amount", "deposit", "destination", "state", "ref_code", "reason")
@@ -16,7 +16,7 @@ _FORMULA = tuple("=+-@\t\r")
 
 
 @frozen
-class Sum:
+class Subtotal:
     """So many transfers.
 
     Attributes:
@@ -27,8 +27,8 @@ class Sum:
     count: int = 0
     amount: int = 0
 
-    def __add__(self, other: "Sum") -> "Sum":
-        return Sum(self.count + other.count, self.amount + other.amount)
+    def __add__(self, other: "Subtotal") -> "Subtotal":
+        return Subtotal(self.count + other.count, self.amount + other.amount)
 
 
 @frozen(kw_only=True)
@@ -43,41 +43,41 @@ class Report:
 
     batch_id: str
     product: ProductName
-    states: Mapping[State, Sum]
+    states: Mapping[TransferState, Subtotal]
 
-    def of(self, *states: State) -> Sum:
+    def of(self, *states: TransferState) -> Subtotal:
         """All in these states together."""
-        return sum((self.states.get(one, Sum()) for one in states), Sum())
+        return sum((self.states.get(one, Subtotal()) for one in states), Subtotal())
 
     @property
-    def total(self) -> Sum:
+    def total(self) -> Subtotal:
         """All of the batch."""
-        return self.of(*State)
+        return self.of(*TransferState)
 
     @property
-    def succeeded(self) -> Sum:
+    def succeeded(self) -> Subtotal:
         """Those whose money arrived."""
-        return self.of(State.SUCCESS)
+        return self.of(TransferState.SUCCESS)
 
     @property
-    def failed(self) -> Sum:
+    def failed(self) -> Subtotal:
         """Those of which no money moved, or whose money came back."""
-        return self.of(State.FAILED, State.REVERSED)
+        return self.of(TransferState.FAILED, TransferState.REVERSED)
 
     @property
-    def needs_review(self) -> Sum:
+    def needs_review(self) -> Subtotal:
         """Those a person has to look at: ``payouts.review()``, then ``payouts.resolve(…)``."""
-        return self.of(State.NEEDS_REVIEW)
+        return self.of(TransferState.NEEDS_REVIEW)
 
     @property
-    def paused_funds(self) -> Sum:
+    def paused_funds(self) -> Subtotal:
         """Those that wait for money: top up, then ``payouts.resume()``."""
-        return self.of(State.PAUSED_FUNDS)
+        return self.of(TransferState.PAUSED_FUNDS)
 
     @property
-    def under_way(self) -> Sum:
+    def under_way(self) -> Subtotal:
         """Those that are decided without anybody's help."""
-        return self.of(*(one for one in State if one not in FINAL | STUCK))
+        return self.of(*(one for one in TransferState if one not in FINAL | STUCK))
 
     @property
     def done(self) -> bool:

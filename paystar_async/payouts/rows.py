@@ -7,16 +7,16 @@ from typing import Any, cast
 
 from attrs import frozen
 
-from paystar_async.errors import BadRow, InvalidValue
+from paystar_async.errors import InvalidValue, RowError
 from paystar_async.errors.text import visible
-from paystar_async.models.base import FieldInfo, fields_of, verify
+from paystar_async.models.base import FieldInfo, fields_of, verify_checksums
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.headings import IGNORED, column_name, plain, refusal
 from paystar_async.payouts.readers import Table, is_blank, short
 from paystar_async.payouts.workbook import Flaw, Row, column_letters, position
-from paystar_async.values.digits import fold, unspaced, without_marks
+from paystar_async.values.digits import normalize_digits, strip_spaces, without_marks
 from paystar_async.values.masking import described
 from paystar_async.values.numbers import MOST
 
@@ -66,21 +66,21 @@ class Columns:
     kind: Kind
     fields: tuple[FieldInfo | None, ...]
 
-    def read(self, row: Row, *, strict: bool) -> "Value | list[BadRow]":
+    def read(self, row: Row, *, strict: bool) -> "Value | list[RowError]":
         """Return the transfer in a row, or everything that is wrong with it."""
         values: dict[str, object] = {}
-        bad: list[BadRow] = []
+        bad: list[RowError] = []
         if row.hidden:
-            bad.append(BadRow(row.number, "", "the row is hidden or filtered out: show it, or delete it"))
+            bad.append(RowError(row.number, "", "the row is hidden or filtered out: show it, or delete it"))
         cells = row.cells
         if not all(map(is_blank, cells[len(self.fields) :])):
             reason = "it has more cells than there are columns; a text with a comma needs quotes"
-            bad.append(BadRow(row.number, "", reason))
+            bad.append(RowError(row.number, "", reason))
         for place, info in enumerate(self.fields):
             cell = cells[place] if place < len(cells) else None
             if info is None:
                 if not is_blank(cell) and plain(self.header[place]) not in IGNORED:
-                    bad.append(BadRow(row.number, "", "a cell in a column without a name"))
+                    bad.append(RowError(row.number, "", "a cell in a column without a name"))
                 continue
             try:
                 values[info.name] = _value(info, cell)
@@ -92,17 +92,17 @@ class Columns:
         value = made(row.number, self.kind, values, strict=strict)
         return [self._placed(problem) for problem in value] if isinstance(value, list) else value
 
-    def at_end(self, last_row: int) -> list[BadRow]:
+    def at_end(self, last_row: int) -> list[RowError]:
         """Return what is wrong with the sheet as a whole, known once all of its rows were read."""
-        bad: list[BadRow] = []
+        bad: list[RowError] = []
         for merged in self.table.source.merged if self.table.source else ():
             first, _, last = merged.partition(":")
             if position(last or first)[0] > self.table.header_row and position(first)[0] <= last_row:
                 reason = f"cells {merged} are merged, and only the first of them has a value: split them"
-                bad.append(BadRow(position(first)[0], "", reason))
+                bad.append(RowError(position(first)[0], "", reason))
         return bad
 
-    def _placed(self, problem: BadRow) -> BadRow:
+    def _placed(self, problem: RowError) -> RowError:
         """Return what is wrong with the name of the cell it is in, in the words of the sheet."""
         reason = problem.reason.replace(*_WORDS) if problem.field == "amount" else problem.reason
         for place, info in enumerate(self.fields):
@@ -189,7 +189,7 @@ def _value(info: FieldInfo, cell: object) -> object:
     name = info.name
     if is_blank(cell):
         if info.required:
-            raise InvalidValue(name, expected=info.kind.shape if info.kind else "a value", got="nothing")
+            raise InvalidValue(name, expected=info.kind.expected if info.kind else "a value", got="nothing")
         return None
     if isinstance(cell, Flaw):
         raise InvalidValue(name, expected="a value", got=cell.reason, hint=_FLAW_HINT)
@@ -206,10 +206,10 @@ def _value(info: FieldInfo, cell: object) -> object:
         raise InvalidValue(name, expected="a text", got="what a spreadsheet takes for a formula", hint=hint)
     if name in _NAMES_OF_PEOPLE:
         return text
-    text = fold(text)
-    if _ROUNDED.fullmatch(unspaced(text)):
+    text = normalize_digits(text)
+    if _ROUNDED.fullmatch(strip_spaces(text)):
         raise InvalidValue(name, expected="the whole number", got="a rounded one", hint=_NUMBER_HINT)
-    if _REWRITTEN.fullmatch(unspaced(text)):
+    if _REWRITTEN.fullmatch(strip_spaces(text)):
         got = "a number or a date as a spreadsheet writes it"
         raise InvalidValue(name, expected="the digits as they are", got=got, hint=_NUMBER_HINT)
     return text
@@ -224,7 +224,7 @@ def _amount(cell: object) -> object:
             raise InvalidValue("amount", expected=_AMOUNT, got="a number that is not whole", hint=hint)
         return int(cell)
     if isinstance(cell, str):
-        text = fold(without_marks(cell).strip())
+        text = normalize_digits(without_marks(cell).strip())
         if _GROUPED.fullmatch(text) or _DIGITS.fullmatch(text):
             number = int(text.replace(",", "").replace("\u066c", ""))
             return number if abs(number) <= MOST else text
@@ -232,18 +232,18 @@ def _amount(cell: object) -> object:
     return cell
 
 
-def made(number: int, kind: Kind, given: Mapping[str, Any], *, strict: bool) -> "Value | list[BadRow]":
+def made(number: int, kind: Kind, given: Mapping[str, Any], *, strict: bool) -> "Value | list[RowError]":
     """A transfer of these fields, or everything that is wrong with them."""
     try:
         value = kind(**given)
         if strict:
-            verify(value)
+            verify_checksums(value)
     except InvalidValue:
         return list(_explain(number, kind, given, strict=strict))
     return value
 
 
-def _explain(number: int, kind: Kind, given: Mapping[str, object], *, strict: bool) -> Iterator[BadRow]:
+def _explain(number: int, kind: Kind, given: Mapping[str, object], *, strict: bool) -> Iterator[RowError]:
     """What is wrong with the fields, each by itself."""
     for one in fields_of(kind):
         if one.kind is None or given.get(one.name) is None:
@@ -251,14 +251,14 @@ def _explain(number: int, kind: Kind, given: Mapping[str, object], *, strict: bo
         try:
             value = one.kind.convert(given[one.name], one.name)
             if strict:
-                one.kind.verify(value, one.name)
+                one.kind.verify_checksum(value, one.name)
         except InvalidValue as refusal:
             yield _bad(number, refusal)
 
 
-def _bad(number: int, refusal: InvalidValue) -> BadRow:
+def _bad(number: int, refusal: InvalidValue) -> RowError:
     hint = f" – {refusal.hint}" if refusal.hint else ""
-    return BadRow(number, refusal.field, f"expected {refusal.expected}, got {refusal.got}{hint}")
+    return RowError(number, refusal.field, f"expected {refusal.expected}, got {refusal.got}{hint}")
 
 
 class Items:
@@ -268,37 +268,37 @@ class Items:
         self.kind: Kind | None = None
         self._strict = strict
 
-    def read(self, number: int, item: object) -> "Value | list[BadRow]":
+    def read(self, number: int, item: object) -> "Value | list[RowError]":
         """The transfer an item is, or everything that is wrong with it."""
         kind = _kind_of(item)
         if kind is None:
-            return [BadRow(number, "", f"expected a Transfer or a WalletTransfer, got a {type(item).__name__}")]
+            return [RowError(number, "", f"expected a Transfer or a WalletTransfer, got a {type(item).__name__}")]
         self.kind = self.kind or kind
         if kind is not self.kind:
             return [
-                BadRow(number, "", f"a {kind.__name__} among {self.kind.__name__}s: they go in batches of their own")
+                RowError(number, "", f"a {kind.__name__} among {self.kind.__name__}s: they go in batches of their own")
             ]
         if isinstance(item, Transfer | WalletTransfer):
             return self._checked(number, item)
         return self._made(number, kind, cast("Mapping[str, Any]", item))
 
-    def _checked(self, number: int, item: Value) -> "Value | list[BadRow]":
+    def _checked(self, number: int, item: Value) -> "Value | list[RowError]":
         if self._strict:
             try:
-                verify(item)
+                verify_checksums(item)
             except InvalidValue:
                 given = {one.name: getattr(item, one.name) for one in fields_of(type(item))}
                 return list(_explain(number, type(item), given, strict=True))
         return item
 
-    def _made(self, number: int, kind: Kind, item: Mapping[str, Any]) -> "Value | list[BadRow]":
+    def _made(self, number: int, kind: Kind, item: Mapping[str, Any]) -> "Value | list[RowError]":
         fields = {one.name: one for one in fields_of(kind)}
         given = {name: one for name, one in item.items() if name in fields}
-        bad = [BadRow(number, "", said) for said in _unknown([str(name) for name in item], fields)]
+        bad = [RowError(number, "", said) for said in _unknown([str(name) for name in item], fields)]
         for name, one in fields.items():
             if one.required and item.get(name) is None:
-                shape = one.kind.shape if one.kind else "a value"
-                bad.append(BadRow(number, name, f"expected {shape}, got nothing"))
+                shape = one.kind.expected if one.kind else "a value"
+                bad.append(RowError(number, name, f"expected {shape}, got nothing"))
         if bad:
             return bad + list(_explain(number, kind, given, strict=self._strict))
         return made(number, kind, given, strict=self._strict)

@@ -5,17 +5,17 @@ from typing import Self
 
 from attrs import define, field
 
-from paystar_async.credentials import Accounts
+from paystar_async.credentials import Credentials
 from paystar_async.errors import ConfigurationError, NotSent
-from paystar_async.payouts.channels import Bank, Deliver, Product, WalletPayouts
-from paystar_async.payouts.dispatcher import Agenda, Dispatcher, LocalDispatcher
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.channels import BankTransferChannel, Deliver, PayoutChannel, WalletChannel
+from paystar_async.payouts.dispatcher import Dispatcher, DueQueue, LocalDispatcher
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import ProductName
 from paystar_async.payouts.turns import TurnRunner
-from paystar_async.payouts.worker import FENCE_SECONDS, MARGIN_SECONDS, Advancer
+from paystar_async.payouts.worker import FENCE_SECONDS, MARGIN_SECONDS, ChunkWorker
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
@@ -27,7 +27,7 @@ MISSING = {
 
 
 @define(eq=False)
-class Desk:
+class PayoutRuntime:
     """All of payouts that is bound to one event loop.
 
     Attributes:
@@ -40,32 +40,32 @@ class Desk:
         turns: sends chunks that wait for a turn, within the jobs of a queue.
     """
 
-    ledger: Tables
-    products: dict[ProductName, Product]
-    advancer: Advancer
+    ledger: LedgerDatabase
+    products: dict[ProductName, PayoutChannel]
+    advancer: ChunkWorker
     clock: Clock
-    fences: Callable[[], bool]
-    background: Background
+    supports_before_send: Callable[[], bool]
+    background: BackgroundTasks
     dispatcher: Dispatcher | None = None
     moved: WakeEvent = field(init=False)
     turns: TurnRunner = field(init=False)
     closed: bool = False
     _local: LocalDispatcher | None = None
-    _agenda: Agenda = field(init=False)
+    _agenda: DueQueue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.moved = WakeEvent(self.clock)
-        self._agenda = Agenda(self.ledger, tuple(self.products.values()), self.advancer)
+        self._agenda = DueQueue(self.ledger, tuple(self.products.values()), self.advancer)
         self.turns = TurnRunner(self._agenda, self.clock, self.background, self.moved.set)
 
     @classmethod
     def of(
         cls,
         database: Database | None,
-        accounts: Accounts,
+        accounts: Credentials,
         deliver: Deliver,
         clock: Clock,
-        background: Background,
+        background: BackgroundTasks,
         fences: Callable[[], bool],
         notify: OnEvent,
         *,
@@ -78,20 +78,20 @@ class Desk:
                 "payouts are kept on record, and there is no database",
                 hint='give Paystar(database="paystar.db") or set PAYSTAR_DATABASE',
             )
-        products: dict[ProductName, Product] = {}
+        products: dict[ProductName, PayoutChannel] = {}
         if accounts.application is not None:
-            products["bank"] = Bank(deliver, accounts.application.id)
+            products["bank"] = BankTransferChannel(deliver, accounts.application.id)
         if accounts.wallet is not None:
-            products["wallet"] = WalletPayouts(deliver, accounts.wallet.hashid)
-        ledger = Tables(database, crypto=crypto, clock=clock)
+            products["wallet"] = WalletChannel(deliver, accounts.wallet.hashid)
+        ledger = LedgerDatabase(database, crypto=crypto, clock=clock)
         # Whoever waits for a short call at the most means to know soon what became of a process that died, too.
         spare = {"fence": min(FENCE_SECONDS, timeout), "margin": min(MARGIN_SECONDS, timeout)}
-        advancer = Advancer(
+        advancer = ChunkWorker(
             ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout, **spare
         )
         return cls(ledger, products, advancer, clock, fences, background)
 
-    def product(self, name: ProductName) -> Product:
+    def product(self, name: ProductName) -> PayoutChannel:
         """A product; raises ConfigurationError where its account is not configured."""
         if name not in self.products:
             raise ConfigurationError("nobody to pay: the account is not configured", hint=MISSING[name])
@@ -106,10 +106,10 @@ class Desk:
         """
         if self.closed:
             raise NotSent("the client was closed", hint="nothing is lost: open it again and call payouts.recover()")
-        if self.dispatcher is None and not self.fences():
+        if self.dispatcher is None and not self.supports_before_send():
             raise ConfigurationError(
                 "this engine cannot say when the first byte leaves, and payouts send nothing through it",
-                hint='engine="auto", or one whose fences is True',
+                hint='engine="auto", or one whose supports_before_send is True',
             )
 
     def start(self) -> Dispatcher:

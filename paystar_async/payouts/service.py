@@ -13,21 +13,21 @@ from paystar_async.payouts.classify import Value
 from paystar_async.payouts.dispatcher import Dispatcher
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch, sweep
-from paystar_async.payouts.models import EventRecord, Policy, ProductName, State, TransferRecord
+from paystar_async.payouts.models import EventRecord, Policy, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.reconcile import Reconciliation, reconcile
-from paystar_async.payouts.runtime import Desk
+from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.payouts.turns import TurnJobs
 from paystar_async.payouts.validation import Plan, Source
 from paystar_async.values.bank_accounts import AccountNumber
-from paystar_async.values.field_type import Kind, kind_of, shown
+from paystar_async.values.field_type import FieldType, kind_of, shown
 from paystar_async.values.masking import described
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import TrackId, text
 
 AT_ONCE = 1000
 
-_NUMBER = cast("Kind", kind_of(AccountNumber))
-_TRACK_ID = cast("Kind", kind_of(TrackId))
+_NUMBER = cast("FieldType", kind_of(AccountNumber))
+_TRACK_ID = cast("FieldType", kind_of(TrackId))
 _REF_CODE = text("bank reference", most=255, example="14050101123456")
 _NOTE = text("note", least=0, most=1000, example="seen in the statement of 1405/01/01", mask=described)
 LIMIT = integer("limit", least=1, example=100)
@@ -36,7 +36,7 @@ LIMIT = integer("limit", least=1, example=100)
 class ByHand:
     """Payouts under way, and what is done about them."""
 
-    def __init__(self, desk: Callable[[], Desk]) -> None:
+    def __init__(self, desk: Callable[[], PayoutRuntime]) -> None:
         self._open = desk
         self._given: Dispatcher | None = None
 
@@ -48,7 +48,7 @@ class ByHand:
         """
         self._given = dispatcher
 
-    def _desk(self) -> Desk:
+    def _desk(self) -> PayoutRuntime:
         desk = self._open()
         if self._given is not None:
             desk.dispatcher = self._given
@@ -162,7 +162,7 @@ class ByHand:
         desk = self._desk()
         if verdict not in ("success", "failed", "resend"):
             raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=shown(verdict))
-        record = await self._one(track_id, product, State.NEEDS_REVIEW)
+        record = await self._one(track_id, product, TransferState.NEEDS_REVIEW)
         return await observations.resolve(
             desk.ledger, record.product, record.account, track_id, verdict, note=note, ref_code=ref_code
         )
@@ -194,7 +194,7 @@ class ByHand:
         record = await self._one(track_id, product, None)
         return await queries.events(self._desk().ledger, record.product, record.account, track_id)
 
-    async def _one(self, track_id: str, product: ProductName | None, state: State | None) -> TransferRecord:
+    async def _one(self, track_id: str, product: ProductName | None, state: TransferState | None) -> TransferRecord:
         track_id = _TRACK_ID.convert(track_id, "track_id")
         if product not in (None, "bank", "wallet"):
             raise InvalidValue("product", expected='"bank" or "wallet"', got=shown(product))
@@ -286,7 +286,7 @@ class Payouts(ByHand):
         desk = self._desk()
         _checked_id("batch_id", batch_id)
         desk.check()
-        async with aclosing(planning.sound(transfers, planned=planned, sheet=sheet)) as values:
+        async with aclosing(planning.validated_transfers(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
             product = desk.product("bank" if isinstance(first, Transfer) else "wallet")
             record = await insert_batch(
@@ -295,7 +295,7 @@ class Payouts(ByHand):
         await self._wake(desk, batch_id, connection)
         return Batch(desk, record, self)
 
-    async def _wake(self, desk: Desk, batch_id: str, connection: "Connection | None") -> None:
+    async def _wake(self, desk: PayoutRuntime, batch_id: str, connection: "Connection | None") -> None:
         dispatcher = desk.start()
         if self._given is None:
             await dispatcher.wake(())  # the local dispatcher reads the ledger itself
@@ -350,7 +350,7 @@ class Payouts(ByHand):
             What the bank has that the ledger has not, what they say differently, and what the bank does not list.
 
         Raises:
-            StatusError, NotSent, Unanswered, BadAnswer: the list could not be had; nothing was changed by that.
+            StatusError, NotSent, NoResponse, InvalidResponse: the list could not be had; nothing was changed by that.
             StorageError: the ledger cannot be used.
 
         Source: GET /bank-transfer/settlement-requests

@@ -12,10 +12,10 @@ from typing import Protocol
 
 from attrs import define, field
 
-from paystar_async.payouts.dispatcher import Agenda, Due, LocalDispatcher
-from paystar_async.payouts.ledger.leases import Lane, Later
+from paystar_async.payouts.dispatcher import DueChunk, DueQueue, LocalDispatcher
+from paystar_async.payouts.ledger.leases import Lane, NotDue
 from paystar_async.runtime.clock import Clock
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 
 
 class TurnJobs(Protocol):
@@ -41,9 +41,9 @@ class TurnRunner:
         moved: called after each step.
     """
 
-    agenda: Agenda
+    agenda: DueQueue
     clock: Clock
-    background: Background
+    background: BackgroundTasks
     moved: Callable[[], object]
     _running: set[Lane] = field(factory=set[Lane])
 
@@ -85,27 +85,27 @@ class TurnRunner:
         finally:
             await dispatcher.aclose()
 
-    async def _step(self, chunk_id: str, jobs: TurnJobs) -> Later:
+    async def _step(self, chunk_id: str, jobs: TurnJobs) -> NotDue:
         later = await self.agenda.step(chunk_id)
         if later.due is None or later.waits_for is not None:
             return later
         if not later.is_taken:
             await jobs.put_off(chunk_id, max(0.0, later.due - await self.agenda.now()))
-        return Later(due=None)
+        return NotDue(due=None)
 
 
 @define
 class _LaneSteps:
     """What one deposit account has to send now."""
 
-    agenda: Agenda
+    agenda: DueQueue
     lane: Lane
-    _step: Callable[[str], Awaitable[Later]]
+    _step: Callable[[str], Awaitable[NotDue]]
 
-    async def step(self, chunk_id: str) -> Later:
+    async def step(self, chunk_id: str) -> NotDue:
         return await self._step(chunk_id)
 
-    async def due(self, most: int) -> Sequence[Due]:
+    async def due(self, most: int) -> Sequence[DueChunk]:
         now = await self.now()
         # Not the oldest first: processes that begin with the same chunks take them away from each other.
         sends = await self.agenda.sends(self.lane, most)

@@ -13,7 +13,7 @@ import anyio.lowlevel
 from anyio import to_thread
 from attrs import define, field, frozen
 
-from paystar_async.errors import BadRow, InvalidRows, InvalidValue
+from paystar_async.errors import InvalidRows, InvalidValue, RowError
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import Value
@@ -52,7 +52,7 @@ class Plan:
     product: ProductName | None
     count: int
     total: int
-    bad: tuple[BadRow, ...]
+    bad: tuple[RowError, ...]
     digest: str = field(default="", repr=False)
     file: str = field(default="", eq=False)
     sheet: str | None = field(default=None, eq=False)
@@ -66,7 +66,7 @@ class Plan:
 
 
 @define
-class Tally:
+class _ReportBuilder:
     """What was counted while transfers went by.
 
     Attributes:
@@ -77,7 +77,7 @@ class Tally:
     count: int = 0
     total: int = 0
     product: ProductName | None = None
-    bad: list[BadRow] = field(factory=list[BadRow])
+    bad: list[RowError] = field(factory=list[RowError])
     table: Table | None = None
     rows: tuple[int, int] | None = None
     _hash: Any = field(factory=hashlib.sha256, repr=False)
@@ -116,14 +116,14 @@ async def plan(source: Source, *, strict: bool = True, sheet: str | None = None)
     Raises:
         InvalidValue: the file cannot be read or its columns are wrong, a sheet has to be chosen, or it is no iterable.
     """
-    tally = Tally()
+    tally = _ReportBuilder()
     async with aclosing(_each(source, tally, strict=strict, sheet=sheet)) as transfers:
         async for _ in transfers:
             pass
     return tally.plan()
 
 
-async def sound(
+async def validated_transfers(
     source: Source, *, strict: bool = True, planned: Plan | None = None, sheet: str | None = None
 ) -> AsyncGenerator[Value, None]:
     """The transfers one by one, as long as nothing is wrong; then the rest is only checked, and refused at the end.
@@ -139,7 +139,7 @@ async def sound(
         InvalidValue: the file cannot be read or its columns are wrong, it is no iterable, there is nothing in it, or
             it is not what was planned.
     """
-    tally = Tally(is_hashed=planned is not None)
+    tally = _ReportBuilder(is_hashed=planned is not None)
     async with aclosing(_each(source, tally, strict=strict, sheet=sheet)) as transfers:
         async for one in transfers:
             if not tally.bad:
@@ -152,7 +152,9 @@ async def sound(
         raise InvalidValue("transfers", expected="what was planned", got="something else", hint="it was changed since")
 
 
-async def _each(source: Source, tally: Tally, *, strict: bool, sheet: str | None) -> AsyncGenerator[Value, None]:
+async def _each(
+    source: Source, tally: _ReportBuilder, *, strict: bool, sheet: str | None
+) -> AsyncGenerator[Value, None]:
     """The transfers that are in order, while all is counted; what is wrong is kept in the tally."""
     with closing(SeenTrackIds()) as seen:
         if is_path(source):
@@ -170,16 +172,16 @@ async def _each(source: Source, tally: Tally, *, strict: bool, sheet: str | None
                     continue
                 before = seen.add(one.track_id, number)
                 if before is not None:
-                    tally.bad.append(BadRow(number, "track_id", f"it is the one of row {before}: it would pay twice"))
+                    tally.bad.append(RowError(number, "track_id", f"it is the one of row {before}: it would pay twice"))
                     continue
                 tally.add(one)
                 yield one
 
 
-Read = AsyncGenerator[tuple[int, Value | list[BadRow]], None]
+Read = AsyncGenerator[tuple[int, Value | list[RowError]], None]
 
 
-async def _of_file(source: Source, tally: Tally, *, strict: bool, sheet: str | None) -> Read:
+async def _of_file(source: Source, tally: _ReportBuilder, *, strict: bool, sheet: str | None) -> Read:
     path = Path(fspath(cast("str | PathLike[str]", source)))
     # Opening a workbook reads its texts.
     table = tally.table = await to_thread.run_sync(open_table, path, NAMES, sheet)

@@ -10,32 +10,32 @@ from attrs import evolve
 
 from paystar_async.errors import ConfigurationError, NotSent, StorageUnavailable
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts.channels import Product
-from paystar_async.payouts.classify import Known, Verdict, classify
-from paystar_async.payouts.decisions import ABSENT, Decision, after_ask, after_send
+from paystar_async.payouts.channels import PayoutChannel
+from paystar_async.payouts.classify import Classification, Verdict, classify
+from paystar_async.payouts.decisions import ABSENT, Decision, decide_after_check, decide_after_send
 from paystar_async.payouts.heartbeat import SlotHeartbeat
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.leases import (
-    Claim,
+    ChunkLease,
+    ChunkSnapshot,
     Lane,
-    Later,
-    Release,
-    Sight,
-    claim,
+    NotDue,
+    ReleaseResult,
+    acquire_send_lease,
     claim_to_ask,
-    expire,
+    expire_lease,
+    find_lease,
     lane_of,
-    let_go,
-    owned,
-    peek,
+    load_chunk,
+    release,
 )
-from paystar_async.payouts.ledger.observations import learn_late
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.observations import apply_late_response
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import ProductName
 from paystar_async.payouts.recovery import RecoveryCheck
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import Event, EventName, OnEvent, logger
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 
 CALL_SECONDS = 30.0
 FENCE_SECONDS = 5.0
@@ -44,7 +44,7 @@ RECORD_TRIES = 8
 _ALARMS: Mapping[str, EventName] = {"halt": "payouts_halted", "funds": "payouts_short", "auth": "payouts_refused"}
 
 
-class Fence:
+class SendDeadline:
     """Lets a first byte leave for a short while, and never again.
 
     Args:
@@ -67,7 +67,7 @@ class Fence:
         self._until = float("-inf")
 
 
-class Advancer:
+class ChunkWorker:
     """Brings chunks forward: claim, send, record – or ask, record.
 
     Args:
@@ -84,10 +84,10 @@ class Advancer:
 
     def __init__(
         self,
-        ledger: Tables,
-        products: Iterable[Product],
+        ledger: LedgerDatabase,
+        products: Iterable[PayoutChannel],
         clock: Clock,
-        background: Callable[[], Background],
+        background: Callable[[], BackgroundTasks],
         fences: Callable[[], bool],
         notify: OnEvent,
         *,
@@ -96,10 +96,12 @@ class Advancer:
         margin: float = MARGIN_SECONDS,
     ) -> None:
         self._tables = ledger
-        self._products: dict[tuple[ProductName, str], Product] = {(one.name, one.account): one for one in products}
+        self._products: dict[tuple[ProductName, str], PayoutChannel] = {
+            (one.name, one.account): one for one in products
+        }
         self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
         self._timeout, self._fence, self._lease = timeout, fence, fence + timeout + margin
-        self._inquirer = Inquirer(self._tables, clock, timeout, timeout + margin)
+        self._inquirer = StatusChecker(self._tables, clock, timeout, timeout + margin)
         self._recovery = RecoveryCheck(self._tables, timeout, fence)
         self._heartbeat = SlotHeartbeat(self._tables, clock, background)
 
@@ -118,7 +120,7 @@ class Advancer:
         """
         return (await self.step(chunk_id)).due
 
-    async def step(self, chunk_id: str) -> Later:
+    async def step(self, chunk_id: str) -> NotDue:
         """Do what ``advance`` does; return when to call again, and what the chunk waits for."""
         if not self._fences():
             raise ConfigurationError(
@@ -136,13 +138,13 @@ class Advancer:
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
         """Return the deposit account a chunk is paid from; None where there is no such chunk."""
-        sight = await peek(self._tables, chunk_id)
+        sight = await load_chunk(self._tables, chunk_id)
         return None if sight is None else lane_of(sight.chunk)
 
-    async def _step(self, chunk_id: str) -> Later:
-        sight = await peek(self._tables, chunk_id)
+    async def _step(self, chunk_id: str) -> NotDue:
+        sight = await load_chunk(self._tables, chunk_id)
         if sight is None or (due := sight.chunk.due) is None:
-            return Later(due=None)
+            return NotDue(due=None)
         chunk = sight.chunk
         product = self._products.get((chunk.product, chunk.account))
         if product is None:
@@ -151,25 +153,25 @@ class Advancer:
                 hint="run it with the account that planned it",
             )
         if due > sight.at:
-            return Later(due=due, is_taken=chunk.work == "wait")
+            return NotDue(due=due, is_taken=chunk.work == "wait")
         if chunk.work == "wait":
-            return Later(due=await expire(self._tables, sight))
+            return NotDue(due=await expire_lease(self._tables, sight))
         if chunk.work == "ask":
-            return Later(due=await self._ask(sight, product))
+            return NotDue(due=await self._ask(sight, product))
         if self._recovery.is_needed(sight):
             is_known = await self._recovery.check(sight, product)
-            return await self._step(chunk_id) if is_known else Later(due=await self._due(chunk_id))
+            return await self._step(chunk_id) if is_known else NotDue(due=await self._due(chunk_id))
         return await self._send(sight, product)
 
     async def _due(self, chunk_id: str) -> float | None:
-        sight = await peek(self._tables, chunk_id)
+        sight = await load_chunk(self._tables, chunk_id)
         return None if sight is None else sight.chunk.due
 
-    async def _send(self, sight: Sight, product: Product) -> Later:
+    async def _send(self, sight: ChunkSnapshot, product: PayoutChannel) -> NotDue:
         # Its time begins before the claim's: whatever the claim takes, the lease outlasts what may leave.
-        fence = Fence(self._clock, self._fence)
+        fence = SendDeadline(self._clock, self._fence)
         held = await self._claim(sight)
-        if isinstance(held, Later):
+        if isinstance(held, NotDue):
             return held
         result: object
         try:
@@ -184,36 +186,38 @@ class Advancer:
             with anyio.CancelScope(shield=True):
                 await self._record(held, product, known)
             raise result
-        return Later(due=await self._record(held, product, known))
+        return NotDue(due=await self._record(held, product, known))
 
-    async def _claim(self, sight: Sight) -> Claim | Later:
+    async def _claim(self, sight: ChunkSnapshot) -> ChunkLease | NotDue:
         owner = secrets.token_hex(8)
         try:
-            return await claim(self._tables, sight, owner, self._lease)
+            return await acquire_send_lease(self._tables, sight, owner, self._lease)
         except StorageUnavailable:
             # The commit may have been what failed, and may have happened. Nothing is sent unless it reads as ours.
-            held = await owned(self._tables, sight, owner)
+            held = await find_lease(self._tables, sight, owner)
             if held is None:
                 raise
             return held
 
-    async def _record(self, held: Claim, product: Product, known: Mapping[str, Known]) -> float | None:
-        decision = after_send(held.transfers, known, held.policy, held.chunk.looks)
+    async def _record(
+        self, held: ChunkLease, product: PayoutChannel, known: Mapping[str, Classification]
+    ) -> float | None:
+        decision = decide_after_send(held.transfers, known, held.policy, held.chunk.checks)
         release, repeated = await self._let_go(held, decision)
         if release.closed or decision.cause == "auth" or (repeated and decision.close is not None):
             self._alarm(held, decision)
         if release.ours:
             return release.due
         attempts = {one.record.track_id: one.record.attempt for one in held.transfers}
-        await learn_late(self._tables, product, known, attempts)
+        await apply_late_response(self._tables, product, known, attempts)
         return await self._due(held.chunk.chunk_id)
 
-    async def _let_go(self, held: Claim, decision: Decision) -> tuple[Release, bool]:
+    async def _let_go(self, held: ChunkLease, decision: Decision) -> tuple[ReleaseResult, bool]:
         """Record, again and again if need be: recording twice is the same as once."""
         pause = 0.1
         for tried in range(RECORD_TRIES):
             try:
-                return await let_go(self._tables, held, decision), tried > 0
+                return await release(self._tables, held, decision), tried > 0
             except StorageUnavailable:
                 if tried == RECORD_TRIES - 1:
                     raise
@@ -221,9 +225,9 @@ class Advancer:
                 pause *= 2
         raise AssertionError  # the last time returns or raises
 
-    async def _ask(self, sight: Sight, product: Product) -> float | None:
+    async def _ask(self, sight: ChunkSnapshot, product: PayoutChannel) -> float | None:
         asked = await self._inquirer.ask(sight, product)
-        if isinstance(asked, Later):
+        if isinstance(asked, NotDue):
             return asked.due
         held, decision = asked
         release, _ = await self._let_go(held, decision)
@@ -233,9 +237,9 @@ class Advancer:
             return release.due
         return await self._due(held.chunk.chunk_id)
 
-    def _alarm(self, held: Claim, decision: Decision) -> None:
+    def _alarm(self, held: ChunkLease, decision: Decision) -> None:
         name = _ALARMS[decision.cause]
-        why = decision.close[1] if decision.close else (decision.whole or ("", ""))[1]
+        why = decision.close[1] if decision.close else (decision.chunk_transition or ("", ""))[1]
         logger.error("%s: %s %s: %s", name, held.chunk.product, held.chunk.account, why)
         realm = "application" if held.chunk.product == "bank" else "wallet"
         self._notify(Event(name=name, realm=realm, account=held.chunk.account, detail=why))
@@ -245,7 +249,7 @@ SEVERAL = 3
 """From so many on, the bank's list is looked at first."""
 
 
-class Inquirer:
+class StatusChecker:
     """Asks about the transfers of a chunk.
 
     Args:
@@ -255,30 +259,32 @@ class Inquirer:
         lease: seconds a claim to ask lasts.
     """
 
-    def __init__(self, tables: Tables, clock: Clock, timeout: float, lease: float) -> None:
+    def __init__(self, tables: LedgerDatabase, clock: Clock, timeout: float, lease: float) -> None:
         self._tables, self._clock, self._timeout, self._lease = tables, clock, timeout, lease
 
-    async def ask(self, sight: Sight, product: Product) -> tuple[Claim, Decision] | Later:
+    async def ask(self, sight: ChunkSnapshot, product: PayoutChannel) -> tuple[ChunkLease, Decision] | NotDue:
         """Claim the asking, ask, and say what follows; nothing is recorded yet but the claim."""
         held = await claim_to_ask(self._tables, sight, secrets.token_hex(8), self._lease)
-        if isinstance(held, Later):
+        if isinstance(held, NotDue):
             return held
         known, refused = await self._look(held, product)
-        decision = after_ask(held.transfers, known, held.policy, held.at, held.chunk.looks)
+        decision = decide_after_check(held.transfers, known, held.policy, held.at, held.chunk.checks)
         if refused is not None and refused.verdict is Verdict.HALT:
             decision = evolve(decision, close=("halted", refused.reason))
         return held, decision
 
-    async def _listed(self, held: Claim, product: Product) -> dict[str, Known]:
+    async def _listed(self, held: ChunkLease, product: PayoutChannel) -> dict[str, Classification]:
         """What the bank's list says of them, where it says something."""
         entries = await product.list(held.chunk.deposit, 0, self._timeout / 2)
         told = classify(list(entries), held.values, product.own, _hashids(held))
         return {name: word for name, word in told.items() if word.verdict is not Verdict.AMBIGUOUS}
 
-    async def _look(self, held: Claim, product: Product) -> tuple[dict[str, Known], Known | None]:
+    async def _look(
+        self, held: ChunkLease, product: PayoutChannel
+    ) -> tuple[dict[str, Classification], Classification | None]:
         """What is known now of each, and the refusal that ended the asking, if one did."""
         until = self._clock.monotonic() + self._timeout
-        known: dict[str, Known] = {}
+        known: dict[str, Classification] = {}
         value = held.values[0]
         try:
             if len(held.values) >= SEVERAL:
@@ -286,7 +292,7 @@ class Inquirer:
                 with suppress(Exception):
                     known = await self._listed(held, product)
             # One that cannot be asked about must not stand before the others for ever.
-            first = held.chunk.looks % len(held.values)
+            first = held.chunk.checks % len(held.values)
             for value in (*held.values[first:], *held.values[:first]):
                 left = until - self._clock.monotonic()
                 if value.track_id not in known and left > 0:
@@ -300,7 +306,7 @@ class Inquirer:
         return known, None
 
 
-def _hashids(held: Claim) -> dict[str, str]:
+def _hashids(held: ChunkLease) -> dict[str, str]:
     """Return track_id by hashid for the transfers whose hashid is on record and names one of them alone."""
     named: dict[str, list[str]] = {}
     for one in held.transfers:

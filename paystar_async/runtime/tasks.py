@@ -19,7 +19,7 @@ from attrs import frozen
 _line: RunVar[anyio.Lock] = RunVar("paystar_async.runtime.tasks")
 
 
-async def turn() -> None:
+async def cooperative_yield() -> None:
     """Wait in line for a turn of the loop in which nobody else who asks here does anything.
 
     What comes right behind it, up to the next ``await``, is that turn's work; all else in the loop goes on in between.
@@ -162,7 +162,7 @@ async def _closed_at_end(
                 await close(value)
 
 
-class Job(Generic[T]):
+class BackgroundTask(Generic[T]):
     """A piece of work under way; any number may wait for it, and none of them can stop it."""
 
     def __init__(self) -> None:
@@ -213,7 +213,7 @@ def _own(error: BaseException) -> BaseException:
         return error
 
 
-class Background:
+class BackgroundTasks:
     """The jobs of one event loop; strong references, since a loop itself keeps weak ones.
 
     Args:
@@ -222,13 +222,13 @@ class Background:
 
     def __init__(self, prepare: Callable[[], object] | None = None) -> None:
         self._prepare = prepare
-        self._jobs: set[Job[object]] = set()
+        self._jobs: set[BackgroundTask[object]] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def start(self, work: Callable[[], Awaitable[T]]) -> Job[T]:
+    def start(self, work: Callable[[], Awaitable[T]]) -> BackgroundTask[T]:
         """Start the work and come back at once."""
-        job: Job[T] = Job()
-        held = cast("Job[object]", job)
+        job: BackgroundTask[T] = BackgroundTask()
+        held = cast("BackgroundTask[object]", job)
         self._jobs.add(held)
         # A context of its own: what the starter's request or span is about is not what this work is about.
         context = Context()
@@ -245,13 +245,13 @@ class Background:
             task.add_done_callback(partial(self._ended, held))
         return job
 
-    async def _run(self, job: Job[object], work: Callable[[], Awaitable[object]]) -> None:
+    async def _run(self, job: BackgroundTask[object], work: Callable[[], Awaitable[object]]) -> None:
         try:
             await job.run(work)
         finally:
             self._jobs.discard(job)
 
-    def _ended(self, job: Job[object], task: "asyncio.Task[None]") -> None:
+    def _ended(self, job: BackgroundTask[object], task: "asyncio.Task[None]") -> None:
         self._tasks.discard(task)
         self._jobs.discard(job)
         job.discard()

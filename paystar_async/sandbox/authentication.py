@@ -238,7 +238,7 @@ class Authenticator:
             raise Refusal(APPLICATION_NOT_FOUND)
         if not matches_secret(raw.get("access_password"), self._identity.access_password):
             raise Refusal(WRONG_ACCESS_PASSWORD)
-        if endpoint.renews:
+        if endpoint.refresh_token_field:
             return
         self._check_key(bearer, Realm.APPLICATION)
 
@@ -251,7 +251,7 @@ class Authenticator:
         }
         if errors:
             raise Refusal(INVALID_INPUT, fields=errors)
-        if endpoint.renews:
+        if endpoint.refresh_token_field:
             return
         realms = (Realm.WALLET,) if endpoint.realm is Realm.WALLET else (Realm.INQUIRY, Realm.WALLET)
         self._check_key(bearer, *realms)
@@ -274,14 +274,14 @@ class Authenticator:
         """
         key = self.gateway.sign_key if endpoint.realm is Realm.GATEWAY else Secret(self._identity.wallet_sign_key)
         sign = raw.get("sign")
-        if not endpoint.sign or key is None:
+        if not endpoint.signed_fields or key is None:
             return
         may_be_unsigned = endpoint.safety is Safety.READ or (bool(unsent[0]) and self._settings.unsigned_verify)
         if sign in (None, "") and may_be_unsigned:
             return
         for alternative in unsent:
             values = {**raw, **alternative}
-            if matches_secret(sign, signature(key, (_value_to_sign(values, name) for name in endpoint.sign))):
+            if matches_secret(sign, signature(key, (_value_to_sign(values, name) for name in endpoint.signed_fields))):
                 return
         fields = {"sign": ["امضا معتبر نیست"]}
         raise Refusal(INVALID_REQUEST if endpoint.realm is Realm.GATEWAY else INVALID_INPUT, fields=fields)

@@ -86,7 +86,7 @@ class Bank:
         """
         try:
             self.authenticator.authenticate(endpoint, bearer, raw)
-            data = self._refresh_key(endpoint, raw) if endpoint.renews else self._execute(endpoint, raw)
+            data = self._refresh_key(endpoint, raw) if endpoint.refresh_token_field else self._execute(endpoint, raw)
             return success_response(endpoint, data)
         except Refusal as refusal:
             return refusal.to_response(self._settings, failure_http)
@@ -108,7 +108,7 @@ class Bank:
 
     def _refresh_key(self, endpoint: Endpoint, raw: RawFields) -> object:
         self.authenticator.check_signature(endpoint, raw)
-        token_field = endpoint.renews or ""
+        token_field = endpoint.refresh_token_field or ""
         return self.keys.refresh(endpoint.realm, raw.get(token_field), token_field)
 
     def _execute(self, endpoint: Endpoint, raw: RawFields) -> object:

@@ -7,7 +7,7 @@ import anyio.lowlevel
 from starlette.types import ASGIApp, Message, Scope
 
 from paystar_async.endpoint import Endpoint
-from paystar_async.errors import NotSent, Unanswered
+from paystar_async.errors import NoResponse, NotSent
 from paystar_async.sandbox.app import set_connection
 from paystar_async.sandbox.state import SandboxState
 from paystar_async.table import TABLE
@@ -54,7 +54,7 @@ class SandboxEngine:
         app: the sandbox's ASGI application.
     """
 
-    fences = True
+    supports_before_send = True
 
     def __init__(self, state: SandboxState, app: ASGIApp) -> None:
         self._state, self._app = state, app
@@ -84,10 +84,10 @@ class SandboxEngine:
         await self._app(scope, connection.receive, connection.send)
         await anyio.lowlevel.checkpoint()
         if connection.is_dropped:
-            raise Unanswered("the connection to the sandbox broke before a response")
+            raise NoResponse("the connection to the sandbox broke before a response")
         if not connection.status:
             # A remaining deadline has many digits, and %.3g alone would write 1234 as 1.23e+03.
-            raise Unanswered(f"no response within {float(f'{timeout:.3g}'):g} s")
+            raise NoResponse(f"no response within {float(f'{timeout:.3g}'):g} s")
         return connection.status, connection.headers, bytes(connection.body)
 
     async def aclose(self) -> None:

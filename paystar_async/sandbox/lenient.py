@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
-from paystar_async.models.base import sent, several
+from paystar_async.models.base import list_of, request_model
 from paystar_async.models.gateway import CreatePayment
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.sandbox.payments import METHOD_GET
@@ -20,7 +20,7 @@ _GET_VALUES = frozenset({"1", "get", "true"})
 NameOrEmpty = Annotated[str, text("person's name", least=0, most=255, example="Ali", mask=described)]
 
 
-@sent
+@request_model
 class ReceivedWalletTransfer(WalletTransfer):
     """A wallet transfer as other clients send it: names may be empty."""
 
@@ -28,12 +28,12 @@ class ReceivedWalletTransfer(WalletTransfer):
     destination_lastname: NameOrEmpty = ""
 
 
-@sent
+@request_model
 class ReceivedSettleWallet(SettleWallet):
     """A wallet settlement as other clients send it."""
 
     transfers: Annotated[
-        Sequence[ReceivedWalletTransfer], several(ReceivedWalletTransfer, "transfers", once="track_id")
+        Sequence[ReceivedWalletTransfer], list_of(ReceivedWalletTransfer, "transfers", once="track_id")
     ]
 
 
@@ -50,7 +50,7 @@ AnyCallbackUrl = Annotated[
 ]
 
 
-@sent
+@request_model
 class ReceivedCreatePayment(CreatePayment):
     """A payment as other clients create it: spaces around an order id, and any callback URL.
 

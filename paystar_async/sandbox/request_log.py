@@ -15,8 +15,8 @@ from paystar_async.sandbox.authentication import RawFields
 from paystar_async.sandbox.faults import FaultPlan
 from paystar_async.sandbox.responses import SandboxResponse
 from paystar_async.table import TABLE
-from paystar_async.values.field_type import Kind
-from paystar_async.values.masking import described, scrub
+from paystar_async.values.field_type import FieldType
+from paystar_async.values.masking import described, mask_text
 
 MAX_LOGGED_REQUESTS = 50
 MASK = "••••••••"
@@ -28,7 +28,7 @@ _FIELD_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,39}")
 _PLAIN = frozenset({"application_id", "wallet_hashid", "hashid", "api_key_expire_date", "inquiry_key_expire_date"})
 
 
-def _iterate_field_types() -> Iterator[tuple[str, Kind]]:
+def _iterate_field_types() -> Iterator[tuple[str, FieldType]]:
     for endpoint in TABLE:
         items = (model_field.item for model_field in fields_of(endpoint.request) if model_field.item)
         for model in (endpoint.request, *items):
@@ -37,7 +37,7 @@ def _iterate_field_types() -> Iterator[tuple[str, Kind]]:
                     yield model_field.name, model_field.kind
 
 
-_FIELD_TYPES: Mapping[str, Kind] = dict(_iterate_field_types())
+_FIELD_TYPES: Mapping[str, FieldType] = dict(_iterate_field_types())
 
 
 @define(eq=False)
@@ -132,7 +132,7 @@ def mask_value(value: object, name: str = "", *, is_request: bool = False) -> An
         return value
     if is_request or name in _PERSONAL:
         return described(value)
-    return scrub(value) if isinstance(value, str) else value
+    return mask_text(value) if isinstance(value, str) else value
 
 
 def _display_name(name: str) -> str:

@@ -96,10 +96,10 @@ class Database(Protocol):
 
 
 @runtime_checkable
-class AtOnce(Protocol):
+class SupportsRunTransaction(Protocol):
     """A database that takes a whole transaction at once, at less cost than statement by statement."""
 
-    async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+    async def run_transaction(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         """Do the work in a transaction; it awaits nothing but the transaction's statements, and may be done twice."""
         ...
 
@@ -117,7 +117,7 @@ def _numbered_query(columns: str, count: int) -> str:
     return f"VALUES {', '.join(f'({line})' for line in lines)}"
 
 
-def bare(parameters: Parameters) -> dict[str, str | int | float | None]:
+def reveal_parameters(parameters: Parameters) -> dict[str, str | int | float | None]:
     """The parameters as a driver takes them; called where its own frames begin.
 
     The last guard, for every store: no database takes half a surrogate pair, and PostgreSQL takes no U+0000. Texts lose

@@ -14,7 +14,7 @@ import sniffio
 
 from paystar_async.errors import ConfigurationError, StorageError
 from paystar_async.runtime.tasks import LoopLocal
-from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare
+from paystar_async.storage.database import NONE, Parameters, Row, Transaction, reveal_parameters
 from paystar_async.storage.migrations import migrate
 from paystar_async.storage.narrow import is_narrow, narrowed, widened
 from paystar_async.storage.postgres_errors import check_connection, map_error
@@ -78,7 +78,7 @@ class PostgresDatabase:
     def __init__(self, url: str | Secret, *, connections: int = CONNECTIONS) -> None:
         self._address = _address(url if isinstance(url, Secret) else Secret(url))
         self._connections = connections
-        self._links: LoopLocal[_Links] = LoopLocal(_Links.aclose, _Links.close)
+        self._links: LoopLocal[_ConnectionPool] = LoopLocal(_ConnectionPool.aclose, _ConnectionPool.close)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
@@ -116,12 +116,12 @@ class PostgresDatabase:
         if sniffio.current_async_library() == "asyncio":
             await self._links.aclose()
 
-    def _here(self) -> "_Links":
+    def _here(self) -> "_ConnectionPool":
         if sniffio.current_async_library() != "asyncio":
             raise ConfigurationError("PostgreSQL is reached from asyncio only", hint="on trio, keep it in a file")
         links = self._links.get()
         if links is None:
-            links = _Links(self._connections)
+            links = _ConnectionPool(self._connections)
             self._links.put(links)
         return links
 
@@ -188,7 +188,7 @@ class PostgresTransaction:
         raise error  # out here, away from the driver's frames, which hold what was to be stored
 
     def _bare(self, parameters: Parameters) -> dict[str, str | int | float | None]:
-        return narrowed(bare(parameters)) if self._is_narrow else bare(parameters)
+        return narrowed(reveal_parameters(parameters)) if self._is_narrow else reveal_parameters(parameters)
 
 
 class _JsonRows(str):
@@ -210,7 +210,7 @@ async def _all_rows(cursor: "Cursor") -> list[Row]:
 
 # Not psycopg_pool: where a loop ends without ``aclose``, its worker tasks leave connections and unraisable errors, and
 # a server that cannot be reached becomes a timeout without its reason.
-class _Links:
+class _ConnectionPool:
     """The connections of one event loop; forgotten by it, or together with it, they are closed."""
 
     def __init__(self, connections: int) -> None:

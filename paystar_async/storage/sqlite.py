@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from paystar_async.runtime.clock import Clock, SystemClock
-from paystar_async.storage.database import NONE, Parameters, Row, Transaction, bare, numbered_values
+from paystar_async.storage.database import NONE, Parameters, Row, Transaction, numbered_values, reveal_parameters
 from paystar_async.storage.migrations import migrate
-from paystar_async.storage.sqlite_worker import Errand, Turn, Writer, rows
+from paystar_async.storage.sqlite_worker import SqliteWorker, TransactionToken, WorkItem, rows
 
 T = TypeVar("T")
 
-PATIENCE = 5.0
+BUSY_TIMEOUT_SECONDS = 5.0
 """Seconds to wait for another process that writes."""
 
 _TOKEN = re.compile(r"'(?:[^']|'')*'|:([a-z_]\w*)")
@@ -33,11 +33,13 @@ class SqliteDatabase:
         patience: seconds to wait for another process that writes.
     """
 
-    def __init__(self, path: str | PathLike[str], *, clock: Clock | None = None, patience: float = PATIENCE) -> None:
+    def __init__(
+        self, path: str | PathLike[str], *, clock: Clock | None = None, patience: float = BUSY_TIMEOUT_SECONDS
+    ) -> None:
         self._path = Path(path).absolute()
         self._clock = clock or SystemClock()
         self._patience = patience
-        self._writer: Writer | None = None
+        self._writer: SqliteWorker | None = None
         self._was_open = False
 
     def __repr__(self) -> str:
@@ -46,18 +48,18 @@ class SqliteDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         """``async with`` it: committed at the end, rolled back on an error."""
-        writer, turn = self._thread(), Turn()
+        writer, turn = self._thread(), TransactionToken()
         try:
-            await writer.post(Errand(_begin, turn, opens=True)).result()
+            await writer.submit(WorkItem(_begin, turn, opens=True)).result()
             yield SqliteTransaction(self._clock, writer, turn)
-            await writer.post(Errand(_commit, turn)).result()
+            await writer.submit(WorkItem(_commit, turn)).result()
         except BaseException:
             # Not waited for, so that nothing can cut it off.
             turn.over = True
-            writer.post(Errand(_roll_back, turn))
+            writer.submit(WorkItem(_roll_back, turn))
             raise
 
-    async def atomically(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+    async def run_transaction(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         """A whole transaction in one go: its task waits once, not at each statement, at a fraction of the cost.
 
         Those that queue while the disk is busy are committed together; each is on the disk when its task goes on.
@@ -69,11 +71,11 @@ class SqliteDatabase:
         writer = self._thread()
 
         def run(connection: sqlite3.Connection) -> T:
-            return _at_once(work(_Statements(self._clock, connection, writer.origin)))
+            return _at_once(work(_SyncTransaction(self._clock, connection, writer.origin)))
 
-        turn = Turn()
+        turn = TransactionToken()
         try:
-            return await writer.post(Errand(run, turn, whole=True)).result()
+            return await writer.submit(WorkItem(run, turn, whole=True)).result()
         except BaseException:
             turn.over = True  # whoever is cancelled while it waits for its turn wants nothing any more
             raise
@@ -95,13 +97,13 @@ class SqliteDatabase:
         """Do what is under way, then close the file; it may be used again afterwards."""
         writer, self._writer = self._writer, None
         if writer is not None and writer.usable:
-            last = Errand(_nothing)
+            last = WorkItem(_nothing)
             writer.close(last)
             await last.result()
 
-    def _thread(self) -> Writer:
+    def _thread(self) -> SqliteWorker:
         if self._writer is None or not self._writer.usable:
-            self._writer = Writer(self._path, self._patience, creates=not self._was_open)
+            self._writer = SqliteWorker(self._path, self._patience, creates=not self._was_open)
             self._was_open = True
             weakref.finalize(self, self._writer.close)  # for those who never say aclose
         return self._writer
@@ -112,7 +114,7 @@ class SqliteTransaction:
 
     values = staticmethod(numbered_values)
 
-    def __init__(self, clock: Clock, writer: Writer, turn: Turn | None = None) -> None:
+    def __init__(self, clock: Clock, writer: SqliteWorker, turn: TransactionToken | None = None) -> None:
         self._clock, self._writer, self._turn = clock, writer, turn
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
@@ -131,10 +133,10 @@ class SqliteTransaction:
             told = {"now": self._clock.time(), "origin": self._writer.origin, **parameters}
             return take(_execute(connection, sql, told))
 
-        return await self._writer.post(Errand(work, self._turn, reads=reads)).result()
+        return await self._writer.submit(WorkItem(work, self._turn, reads=reads)).result()
 
 
-class _Statements:
+class _SyncTransaction:
     """A transaction as the thread itself sees it: nothing is waited for."""
 
     values = staticmethod(numbered_values)
@@ -156,7 +158,7 @@ class _Statements:
 def _execute(connection: sqlite3.Connection, sql: str, parameters: Parameters) -> sqlite3.Cursor:
     positional, names = _by_position(sql)
     # No variable holds the values, which a traceback would show.
-    return connection.execute(positional, [*map(bare(parameters).__getitem__, names)])
+    return connection.execute(positional, [*map(reveal_parameters(parameters).__getitem__, names)])
 
 
 @lru_cache(maxsize=256)

@@ -26,14 +26,14 @@ MOST_TOGETHER = 64
 """Transactions in one commit."""
 
 
-class Turn:
+class TransactionToken:
     """A transaction: while it lasts, the thread serves nobody else."""
 
     over = False
     """Set by whoever asked for it, when it wants nothing any more."""
 
 
-class Errand(Generic[T]):
+class WorkItem(Generic[T]):
     """Work for the thread, and the task that waits for what comes of it.
 
     Args:
@@ -48,7 +48,7 @@ class Errand(Generic[T]):
     def __init__(
         self,
         work: Work[T],
-        turn: Turn | None = None,
+        turn: TransactionToken | None = None,
         *,
         opens: bool = False,
         whole: bool = False,
@@ -61,11 +61,11 @@ class Errand(Generic[T]):
         self._error: BaseException | None = None
 
     @property
-    def unwanted(self) -> bool:
+    def cancelled(self) -> bool:
         """Whether its task was cancelled while it waited for its turn."""
         return self.opens and self.turn is not None and self.turn.over
 
-    def answer(self, value: T | None, error: BaseException | None = None) -> None:
+    def set_result(self, value: T | None, error: BaseException | None = None) -> None:
         """Say what came of it; called in the thread."""
         self._value, self._error = value, error
         with suppress(RuntimeError):  # its event loop has ended: nobody waits any more
@@ -88,7 +88,7 @@ def _waker() -> Callable[[Callable[[], object]], object]:
     return asyncio.get_running_loop().call_soon_threadsafe
 
 
-class Writer:
+class SqliteWorker:
     """The thread of one file.
 
     Args:
@@ -102,13 +102,13 @@ class Writer:
         self._process = os.getpid()
         self._gate = Lock()
         self._closed = self._ended = False
-        self._last: Errand[None] | None = None
-        self._queue: SimpleQueue[Errand[object] | None] = SimpleQueue()
+        self._last: WorkItem[None] | None = None
+        self._queue: SimpleQueue[WorkItem[object] | None] = SimpleQueue()
         # From here on: the thread's own.
-        self._waiting: deque[Errand[object] | None] = deque()
+        self._waiting: deque[WorkItem[object] | None] = deque()
         self._connection: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
-        self._turn: Turn | None = None
+        self._turn: TransactionToken | None = None
         self._turn_ends = 0.0
         Thread(target=self._run, name=f"paystar_async {path.name}", daemon=True).start()
 
@@ -123,17 +123,17 @@ class Writer:
         opened = self._opened
         return "" if opened is None else f"{opened.st_dev}:{opened.st_ino}"
 
-    def post(self, errand: Errand[T]) -> Errand[T]:
+    def submit(self, errand: WorkItem[T]) -> WorkItem[T]:
         """Hand over an errand; it will be answered."""
         step = errand.turn is not None and not errand.opens
         with self._gate:
             if self._ended or (self._closed and not step):
-                errand.answer(None, _closed())
+                errand.set_result(None, _closed())
             else:
-                self._queue.put(cast("Errand[object]", errand))
+                self._queue.put(cast("WorkItem[object]", errand))
         return errand
 
-    def close(self, last: Errand[None] | None = None) -> None:
+    def close(self, last: WorkItem[None] | None = None) -> None:
         """Let those at hand be served and transactions end; answer ``last`` when the file is closed."""
         with self._gate:
             if not self._closed:
@@ -152,38 +152,38 @@ class Writer:
             elif errand is None:
                 break
             elif errand.turn is not self._turn and not errand.opens:
-                errand.answer(None, _ended())
+                errand.set_result(None, _ended())
             else:
                 self._do(errand)
         with self._gate:
             self._ended = True
         while not self._queue.empty():  # steps of transactions that have ended
             if (late := self._queue.get()) is not None:
-                late.answer(None, _ended())
+                late.set_result(None, _ended())
         self._disconnect()
         if self._last is not None:
-            self._last.answer(None)
+            self._last.set_result(None)
 
-    def _next(self) -> Errand[object] | None:
+    def _next(self) -> WorkItem[object] | None:
         if self._turn is not None:
             return self._queue.get(timeout=max(0.0, self._turn_ends - time.monotonic()))
         return self._waiting.popleft() if self._waiting else self._queue.get()
 
-    def _do(self, errand: Errand[object]) -> None:
-        if errand.unwanted:
-            return errand.answer(None)
+    def _do(self, errand: WorkItem[object]) -> None:
+        if errand.cancelled:
+            return errand.set_result(None)
         if errand.whole:
-            return self._do_together([errand, *self._companions()])
+            return self._run_batch([errand, *self._companions()])
         try:
             connection = self._connect()
             value = errand.work(connection)
         except BaseException as problem:
-            return errand.answer(None, self._undone(problem))
+            return errand.set_result(None, self._undone(problem))
         self._turn = errand.turn if connection.in_transaction else None
         self._turn_ends = time.monotonic() + TRANSACTION_SECONDS
-        return errand.answer(value)
+        return errand.set_result(value)
 
-    def _companions(self) -> Iterator[Errand[object]]:
+    def _companions(self) -> Iterator[WorkItem[object]]:
         """Whatever queues right behind and can be part of the same transaction."""
         for _ in range(MOST_TOGETHER - 1):
             if not self._waiting and self._queue.empty():
@@ -193,19 +193,19 @@ class Writer:
                 return self._waiting.appendleft(errand)
             yield errand
 
-    def _do_together(self, errands: Sequence[Errand[object]]) -> None:
+    def _run_batch(self, errands: Sequence[WorkItem[object]]) -> None:
         """One transaction and one wait for the disk for all of them; nobody is answered before it is over."""
         try:
             connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                values = [None if errand.unwanted else errand.work(connection) for errand in errands]
+                values = [None if errand.cancelled else errand.work(connection) for errand in errands]
             except BaseException:
                 if len(errands) == 1:
                     raise
                 self._end_turn()
                 for errand in errands:  # one that fails must not take the others along
-                    self._do_together([errand]) if errand.whole else self._do(errand)
+                    self._run_batch([errand]) if errand.whole else self._do(errand)
                 return
             connection.execute("COMMIT")
         except BaseException as problem:
@@ -214,10 +214,10 @@ class Writer:
                 if errand.reads:  # a full disk can still be read
                     self._do(errand)
                 else:
-                    errand.answer(None, error)
+                    errand.set_result(None, error)
         else:
             for errand, value in zip(errands, values, strict=True):
-                errand.answer(value)
+                errand.set_result(value)
 
     def _undone(self, problem: BaseException) -> BaseException:
         """What to tell of it, now that nothing of the transaction is left."""
@@ -226,7 +226,7 @@ class Writer:
             return StorageUnavailable(f"{self._path}: {problem.strerror}")
         if not isinstance(problem, sqlite3.Error):
             return problem
-        error = meaning(problem, self._path)
+        error = map_error(problem, self._path)
         if isinstance(error, StorageCorrupt):
             self._disconnect()  # so that a file that was repaired is found well; a full one is read on as it is
         return error
@@ -335,7 +335,7 @@ def moved(connection_stat: os.stat_result, path: Path) -> bool:
         return True
 
 
-def meaning(error: sqlite3.Error, path: Path) -> StorageError:
+def map_error(error: sqlite3.Error, path: Path) -> StorageError:
     """What an error of SQLite says of the store; its text names tables and columns, never what is in them."""
     code = _primary(error)
     if code in _CORRUPT:

@@ -19,7 +19,7 @@ import aiohttp
 from attrs import define
 from yarl import URL
 
-from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import (
     CONNECT_SECONDS,
@@ -58,7 +58,7 @@ _FOREIGN = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 
 @define
-class _Attempt:
+class _SendTracker:
     """How far one call has come.
 
     Attributes:
@@ -88,13 +88,13 @@ class _Attempt:
             except (_UnreadBytes, aiohttp.ClientConnectionError):
                 self.begun = self.left = False
                 raise
-            self.leave()
+            self.mark_connected()
             return await send(connection)
 
         request.send = send_over_clean  # type: ignore[method-assign, assignment]  # the session may be the caller's
         return await go_on(request)
 
-    def leave(self) -> None:
+    def mark_connected(self) -> None:
         """There is a connection: with leave, it may have left from here on."""
         if self.before_send is not None:
             try:
@@ -104,7 +104,7 @@ class _Attempt:
                 raise
         self.left = True
 
-    def never_left(self, problem: Exception) -> bool:
+    def provably_not_sent(self, problem: Exception) -> bool:
         """Whether the request provably never left, given how it ended."""
         return not self.left or (not self.tells and _never_connected(problem))
 
@@ -221,7 +221,7 @@ class AiohttpEngine:
         self._closed = False
 
     @property
-    def fences(self) -> bool:
+    def supports_before_send(self) -> bool:
         """Only its own session tells when there is a connection."""
         return self._given is None
 
@@ -245,7 +245,7 @@ class AiohttpEngine:
                 refuse_before_send()
             if self._given.closed:
                 raise ConfigurationError("the aiohttp session that was handed in is closed", hint="keep it open")
-        attempt = _Attempt(before_send, tells=self._given is None)
+        attempt = _SendTracker(before_send, tells=self._given is None)
         try:
             async with asyncio.timeout(timeout):
                 while True:
@@ -257,11 +257,11 @@ class AiohttpEngine:
             if attempt.refusal is not None:
                 raise attempt.refusal from None
             reason = f"no answer within {timeout:.3g} s" if type(problem) is TimeoutError else _reason(problem)
-            unsent = attempt.never_left(problem)
-        raise NotSent(f"not connected: {reason}") if unsent else Unanswered(reason)
+            unsent = attempt.provably_not_sent(problem)
+        raise NotSent(f"not connected: {reason}") if unsent else NoResponse(reason)
 
     async def _carried(
-        self, method: str, url: str, headers: Headers, body: bytes | None, attempt: _Attempt
+        self, method: str, url: str, headers: Headers, body: bytes | None, attempt: _SendTracker
     ) -> tuple[int, Mapping[str, str], bytes]:
         async with self._session().request(
             method,

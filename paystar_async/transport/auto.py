@@ -40,7 +40,7 @@ class AutoEngine:
         connections: idle connections it keeps.
     """
 
-    fences = True
+    supports_before_send = True
 
     def __init__(self, *, connections: int = 16) -> None:
         self._native = NativeEngine(connections=connections)

@@ -6,7 +6,7 @@ names, each of them whole. So every engine hands up what came over the wire, and
 
 import zlib
 
-from paystar_async.errors import BadAnswer, Unanswered
+from paystar_async.errors import InvalidResponse, NoResponse
 from paystar_async.transport.engine import response_too_large
 
 ACCEPT_ENCODING = ("Accept-Encoding", "gzip,deflate")
@@ -30,13 +30,13 @@ def decode_content(body: bytes, content_encoding: str, max_bytes: int, http_stat
         http_status: the response's HTTP status, for the error.
 
     Raises:
-        BadAnswer: a coding that was not asked for, more than ``MAX_CODINGS``, or a stage above ``max_bytes``.
-        Unanswered: the bytes are not of that coding, or end too early.
+        InvalidResponse: a coding that was not asked for, more than ``MAX_CODINGS``, or a stage above ``max_bytes``.
+        NoResponse: the bytes are not of that coding, or end too early.
     """
     names = (name.strip().lower() for name in content_encoding.split(","))
     codings = [name for name in names if name not in ("", "identity")]
     if len(codings) > MAX_CODINGS or not _CODINGS.issuperset(codings):
-        raise BadAnswer("$", "a content encoding that was not asked for", http_status=http_status)
+        raise InvalidResponse("$", "a content encoding that was not asked for", http_status=http_status)
     for coding in reversed(codings):
         if body:
             body = _inflate(body, coding, max_bytes, http_status)
@@ -61,7 +61,7 @@ def _inflate(body: bytes, coding: str, max_bytes: int, http_status: int) -> byte
         body = decoder.unused_data
         if not body:
             return b"".join(parts)
-    raise Unanswered("the response's content encoding is broken")
+    raise NoResponse("the response's content encoding is broken")
 
 
 def _has_zlib_head(body: bytes) -> bool:

@@ -13,15 +13,15 @@ from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from attrs import define, field
 
-from paystar_async.credentials import Accounts, Realm
+from paystar_async.credentials import Credentials, Realm
 from paystar_async.endpoint import Endpoint, Request, Response
 from paystar_async.errors import (
     BY_STATUS,
-    BadAnswer,
     Executed,
     ExpiredToken,
     InvalidInput,
     InvalidRefreshToken,
+    InvalidResponse,
     InvalidToken,
     ServerFault,
     StatusError,
@@ -33,11 +33,11 @@ from paystar_async.errors.text import visible
 from paystar_async.models.base import Call, answer_type
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.transport import json_codec
-from paystar_async.transport.encoder import Form, plain
+from paystar_async.transport.encoder import RequestTemplate, plain
 from paystar_async.transport.refusal import fields_of, message_of
 from paystar_async.transport.retry_after import retry_after_seconds
-from paystar_async.transport.structuring import structure
-from paystar_async.values.masking import scrub
+from paystar_async.transport.structuring import structure_response
+from paystar_async.values.masking import mask_text
 from paystar_async.values.secret import Secret
 
 LONGEST, LONGEST_SHOWN = 4_000, 1_000
@@ -46,7 +46,7 @@ MAX_KEYS = 16
 """Keys hidden beside the configured secrets: two for each of three realms, and those that they replaced."""
 
 
-class Hiding:
+class Redactor:
     """Hides secrets and personal numbers in what a server says.
 
     Args:
@@ -79,7 +79,7 @@ class Hiding:
             return text
         # Twice: a secret that holds an invisible mark is found as it is, one that a mark was put into without it.
         cut = visible(pattern.sub("***", text[:LONGEST]))
-        shown = scrub(pattern.sub("***", cut))[:LONGEST_SHOWN]
+        shown = mask_text(pattern.sub("***", cut))[:LONGEST_SHOWN]
         if shown == text and len(text) < 100 and len(harmless) < 100:
             harmless.add(text)
         return shown
@@ -118,7 +118,7 @@ def _without_query(url: str) -> str:
 
 
 @define  # not frozen: every call makes one, and that would be most of what it costs
-class Outgoing:
+class EncodedRequest:
     """A request as it leaves; shows itself without query, headers and body, which hold secrets."""
 
     method: str
@@ -136,10 +136,10 @@ class Wire:
         clock: what time it is, for a ``Retry-After`` that is a date.
     """
 
-    def __init__(self, accounts: Accounts, base_url: str, clock: Clock | None = None) -> None:
+    def __init__(self, accounts: Credentials, base_url: str, clock: Clock | None = None) -> None:
         self._accounts, self._base_url, self._clock = accounts, base_url, clock or SystemClock()
-        self._forms: dict[int, Form] = {}
-        self._hiding = Hiding(accounts.secrets())
+        self._forms: dict[int, RequestTemplate] = {}
+        self._hiding = Redactor(accounts.secrets())
 
     def page(self, endpoint: Endpoint, value: Call[Any]) -> str:
         """The address of a page row, its fields in the query."""
@@ -156,27 +156,27 @@ class Wire:
 
     def _sends_several(self, request: Request[Any]) -> bool:
         """Return True if the request moves money for several transfers at once."""
-        return request.endpoint.ask is not None and self._count(request) > 1
+        return request.endpoint.lookup is not None and self._count(request) > 1
 
-    def encode(self, request: Request[Any]) -> Outgoing:
+    def encode(self, request: Request[Any]) -> EncodedRequest:
         """The request as it leaves, with its secrets and its signature."""
         form = self._form(request.endpoint)
         fields, headers = form.fields(request.value, request.key), form.headers(request.key)
         if form.is_get:
-            return Outgoing("GET", f"{form.url}?{urlencode(fields)}", headers, None)
-        return Outgoing("POST", form.url, headers, json_codec.dumps(fields))
+            return EncodedRequest("GET", f"{form.url}?{urlencode(fields)}", headers, None)
+        return EncodedRequest("POST", form.url, headers, json_codec.dumps(fields))
 
-    def _form(self, endpoint: Endpoint) -> Form:
+    def _form(self, endpoint: Endpoint) -> RequestTemplate:
         form = self._forms.get(id(endpoint))
         if form is None or form.endpoint is not endpoint:
-            form = self._forms[id(endpoint)] = Form(endpoint, self._accounts, self._base_url)
+            form = self._forms[id(endpoint)] = RequestTemplate(endpoint, self._accounts, self._base_url)
         return form
 
     def envelope(self, body: bytes) -> dict[str, object] | None:
         """The envelope of an answer, read beforehand: half of the work. None where there is none to be read."""
         try:
             return _envelope(body)
-        except BadAnswer:
+        except InvalidResponse:
             return None
 
     def decode(
@@ -191,13 +191,13 @@ class Wire:
 
         Raises:
             StatusError: the envelope says anything but success.
-            BadAnswer: there is no envelope, or its data does not fit the row's answer.
+            InvalidResponse: there is no envelope, or its data does not fit the row's answer.
         """
         try:
             envelope = _envelope(body, http_status) if envelope is None else envelope
             status = _status(envelope, http_status)
             if status in SUCCESS:
-                value = structure(answer_type(type(request.value)), envelope.get("data"))
+                value = structure_response(answer_type(type(request.value)), envelope.get("data"))
                 message = envelope.get("message")
                 return Response(
                     value=value,
@@ -207,12 +207,12 @@ class Wire:
                     headers=headers,
                     body=body,
                 )
-        except BadAnswer as bad:
+        except InvalidResponse as bad:
             path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
         else:
             retry_after = retry_after_seconds(headers, self._clock.time())
             raise self._refusal(request, status, envelope, http_status, retry_after)
-        raise BadAnswer(
+        raise InvalidResponse(
             path,
             reason + _ABOUT_HTTP.get(http_status, ""),
             http_status=http_status,
@@ -274,18 +274,18 @@ def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
     """Return the envelope; an empty one for a 401, which is a refusal of the key whatever its body is."""
     try:
         value = json_codec.loads(body)
-    except json_codec.Unreadable as problem:
+    except json_codec.InvalidJSON as problem:
         if http_status == 401:
             return {}
         reason = str(problem) if body.strip() else "an empty body"
         if body.lstrip()[:1] == b"<":
             reason = "an HTML page"
-        raise BadAnswer("$", f"expected a JSON envelope, got {reason}") from None
+        raise InvalidResponse("$", f"expected a JSON envelope, got {reason}") from None
     if isinstance(value, dict):
         return value  # pyright: ignore[reportUnknownVariableType]
     if http_status == 401:
         return {}
-    raise BadAnswer("$", "expected a JSON object")
+    raise InvalidResponse("$", "expected a JSON object")
 
 
 def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
@@ -304,4 +304,4 @@ def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
     is_absent = status is None or isinstance(status, str)
     if is_absent and (http_status == 401 or (400 <= http_status < 500 and message_of(envelope))):
         return http_status
-    raise BadAnswer("$.status", "expected a status, an int or a word")
+    raise InvalidResponse("$.status", "expected a status, an int or a word")

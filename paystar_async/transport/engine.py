@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
-from paystar_async.errors import BadAnswer, ConfigurationError
+from paystar_async.errors import ConfigurationError, InvalidResponse
 
 Headers = Sequence[tuple[str, str]]
 MAX_RESPONSE_BYTES = 16 << 20
@@ -20,7 +20,7 @@ class Engine(Protocol):
     """Sends one request and returns its response; keeps to ``timeout`` as a whole; never follows a redirect."""
 
     @property
-    def fences(self) -> bool:
+    def supports_before_send(self) -> bool:
         """Whether ``before_send`` is called after connecting, right before the first byte."""
         ...
 
@@ -48,7 +48,7 @@ class Engine(Protocol):
 
         Raises:
             NotSent: the request provably never left.
-            Unanswered: it may have left, and no whole answer came.
+            NoResponse: it may have left, and no whole answer came.
         """
         ...
 
@@ -57,9 +57,9 @@ class Engine(Protocol):
         ...
 
 
-def response_too_large(http_status: int | None = None) -> BadAnswer:
+def response_too_large(http_status: int | None = None) -> InvalidResponse:
     """Return the error for a response of more than ``MAX_RESPONSE_BYTES``."""
-    return BadAnswer("$", f"an answer of more than {MAX_RESPONSE_BYTES >> 20} MB", http_status=http_status)
+    return InvalidResponse("$", f"an answer of more than {MAX_RESPONSE_BYTES >> 20} MB", http_status=http_status)
 
 
 def refuse_before_send() -> NoReturn:

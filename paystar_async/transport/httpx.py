@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 
-from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
 from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, response_too_large
 from paystar_async.values.secret import Secret
@@ -175,7 +175,7 @@ class HttpxEngine:
         self._is_closed = False
 
     @property
-    def fences(self) -> bool:
+    def supports_before_send(self) -> bool:
         """Return True if the transport reports its first byte for certain: only the library's own does."""
         return self._given is None or type(self._given) is self._library.module.AsyncHTTPTransport
 
@@ -205,7 +205,7 @@ class HttpxEngine:
                 raise  # the user's own error, which the sender chains to what is known of the call
             reason = f"no answer within {timeout:.3g} s" if type(error) is TimeoutError else self._reason(error)
             not_sent = tracker.provably_not_sent(error, self._library)
-        raise NotSent(f"not connected: {reason}") if not_sent else Unanswered(reason)
+        raise NotSent(f"not connected: {reason}") if not_sent else NoResponse(reason)
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker) -> Any:
         lines = [*headers, ACCEPT_ENCODING]

@@ -19,7 +19,7 @@ _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 _CONTAINERS = frozenset({dict, list})
 
 
-class Unreadable(ValueError):
+class InvalidJSON(ValueError):
     """The bytes are not JSON that every parser reads the same way; the text says why."""
 
 
@@ -38,22 +38,22 @@ def loads(body: bytes) -> object:
     """
     # Texts that hold these signs are counted with them, so the bound is far above what a response needs.
     if len(body) > MAX_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
-        raise Unreadable("too many values")
+        raise InvalidJSON("too many values")
     if rb"\u0000" in body:
         body = _ESCAPED_NUL.sub(rb"\1", body)  # before names are compared; PostgreSQL stores no U+0000
     try:
         text = body.removeprefix(_BYTE_ORDER_MARK).decode().strip(" \t\r\n")
         value, end = _DECODER.raw_decode(text)
     except UnicodeDecodeError:
-        raise Unreadable("not UTF-8") from None
+        raise InvalidJSON("not UTF-8") from None
     except RecursionError:
-        raise Unreadable("nested too deep") from None
-    except Unreadable:
+        raise InvalidJSON("nested too deep") from None
+    except InvalidJSON:
         raise
     except ValueError:
-        raise Unreadable("not JSON") from None
+        raise InvalidJSON("not JSON") from None
     if end != len(text):
-        raise Unreadable("not JSON")
+        raise InvalidJSON("not JSON")
     _refuse_depth(body, value)
     return value
 
@@ -61,7 +61,7 @@ def loads(body: bytes) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise Unreadable("a name that stands twice in one object")
+        raise InvalidJSON("a name that stands twice in one object")
     return value
 
 
@@ -82,4 +82,4 @@ def _refuse_depth(body: bytes, value: Any) -> None:
             return
         children = chain.from_iterable(map(_children, level))
         level = [child for child in children if type(child) in _CONTAINERS]
-    raise Unreadable("nested too deep")
+    raise InvalidJSON("nested too deep")

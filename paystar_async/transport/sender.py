@@ -7,9 +7,9 @@ from typing import Any
 from attrs import frozen
 
 from paystar_async.endpoint import Endpoint, Request, Response, Safety
-from paystar_async.errors import BadAnswer, ConfigurationError, NotSent, PaystarError, Unanswered
+from paystar_async.errors import ConfigurationError, InvalidResponse, NoResponse, NotSent, PaystarError
 from paystar_async.runtime.clock import Clock
-from paystar_async.runtime.tasks import turn
+from paystar_async.runtime.tasks import cooperative_yield
 from paystar_async.transport.decoder import Wire
 from paystar_async.transport.engine import Engine
 
@@ -18,7 +18,7 @@ LARGE = 16 << 10
 
 
 @frozen
-class Carrier:
+class Sender:
     """Carries a request out and its answer back, and keeps what it wrote from leaking through an error."""
 
     wire: Wire
@@ -48,7 +48,7 @@ class Carrier:
             if is_read or not isinstance(error, Exception) or isinstance(error, AssertionError):
                 raise
             stray = error
-            failure = Unanswered(f"the engine raised {type(error).__name__}")
+            failure = NoResponse(f"the engine raised {type(error).__name__}")
         failure.__context__ = failure.__cause__ = None
         failure = _informed(failure, request.endpoint)
         if not is_read:
@@ -56,22 +56,22 @@ class Carrier:
         raise failure.with_traceback(None) from stray
 
     async def _exchange(self, request: Request[Any]) -> Response[Any]:
-        if request.before_send is not None and not self.engine.fences:
+        if request.before_send is not None and not self.engine.supports_before_send:
             raise ConfigurationError(
                 "this engine cannot say when a request leaves", hint='use the default engine: engine="auto"'
             )
         if self.wire.is_long(request):
-            await turn()
-            if not request.left(self.clock.monotonic()):
+            await cooperative_yield()
+            if not request.time_left(self.clock.monotonic()):
                 raise NotSent("its time was up before it could be written")
         out = self.wire.encode(request)
-        left = request.left(self.clock.monotonic())
+        left = request.time_left(self.clock.monotonic())
         answer = await self.engine.send(out.method, out.url, out.headers, out.body, left, request.before_send)
         if len(answer[2]) < LARGE:
             return self.wire.decode(request, *answer)
-        await turn()
+        await cooperative_yield()
         envelope = self.wire.envelope(answer[2])
-        await turn()
+        await cooperative_yield()
         return self.wire.decode(request, *answer, envelope)
 
 
@@ -90,8 +90,8 @@ def _informed(error: PaystarError, endpoint: Endpoint) -> PaystarError:
         error.executed = "no"
         if always:
             error.hint = "it only reads: call again"
-    elif not always or isinstance(error, Unanswered | BadAnswer):
+    elif not always or isinstance(error, NoResponse | InvalidResponse):
         # A refusal that came with an HTTP 5xx has a hint that says "call again": it must not be followed.
-        ask = f": ask {endpoint.ask} before you repeat it" if endpoint.ask else ""
+        ask = f": ask {endpoint.lookup} before you repeat it" if endpoint.lookup else ""
         error.hint = f"it may have been carried out{ask}"
     return error

@@ -15,28 +15,28 @@ import attrs
 from cattrs import Converter
 
 from paystar_async.credentials import fits_header
-from paystar_async.errors import BadAnswer
+from paystar_async.errors import InvalidResponse
 from paystar_async.models.base import fields_of
 from paystar_async.models.wallet import Accepted
-from paystar_async.values.field_type import Kind, kind_of
-from paystar_async.values.numbers import Money, read_answer
+from paystar_async.values.field_type import FieldType, kind_of
+from paystar_async.values.numbers import Money, parse_amount
 from paystar_async.values.secret import Secret
 
 _EXTRA = Mapping[str, object]
 _TRUTHS = frozenset({"true", "false", "yes", "no", "null", "none", "ok"})
 
 
-def structure(kind: Any, data: object, *, path: str = "$.data") -> Any:
+def structure_response(kind: Any, data: object, *, path: str = "$.data") -> Any:
     """Return the data as a value of ``kind``.
 
     Raises:
-        BadAnswer: a field that decides does not fit; it carries the path of the first such field.
+        InvalidResponse: a field that decides does not fit; it carries the path of the first such field.
     """
     try:
         return _hook(kind)(data, kind)
     except _Misfit as misfit:
         where, reason = path + misfit.path, misfit.reason
-    raise BadAnswer(where, reason)
+    raise InvalidResponse(where, reason)
 
 
 class _Misfit(ValueError):
@@ -81,7 +81,7 @@ def _bool(value: object, _: Any) -> bool:
 
 def _money(value: object, _: Any) -> int:
     try:
-        return read_answer(value)
+        return parse_amount(value)
     except ValueError:
         raise _Misfit(f"expected whole Rial, got {_described(value)}") from None
 
@@ -96,12 +96,12 @@ def _text(value: object, _: Any) -> str:
     raise _Misfit(f"expected a text, got {_described(value)}")
 
 
-def _sendable(kind: Kind, value: object) -> Any:
+def _sendable(kind: FieldType, value: object) -> Any:
     """Read a text that a later request sends back, such as a token: what no request can carry is of no use."""
     try:
-        return kind.read(_text(value, str))
+        return kind.parse(_text(value, str))
     except ValueError:
-        raise _Misfit(f"expected {kind.shape}, got {_described(value)}") from None
+        raise _Misfit(f"expected {kind.expected}, got {_described(value)}") from None
 
 
 def _is_utf_8(text: str) -> bool:

@@ -4,8 +4,8 @@ import re
 from typing import Annotated
 
 from paystar_async.values.banks import Bank, bank_by_id
-from paystar_async.values.digits import as_digits, as_text, fold, unspaced
-from paystar_async.values.field_type import Kind
+from paystar_async.values.digits import as_digits, as_text, normalize_digits, strip_spaces
+from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import described, mask_account, mask_card, mask_iban
 from paystar_async.values.text import read_text
 
@@ -18,7 +18,7 @@ _PLAIN_DESTINATION = re.compile(r"IR[0-9]{24}|[0-9]{5,23}")
 def _parse_account(value: object) -> str:
     if type(value) is str and _PLAIN.fullmatch(value):
         return value
-    text = unspaced(as_text(value))
+    text = strip_spaces(as_text(value))
     if 5 <= len(text) <= 26 and _ACCOUNT_SHAPE.fullmatch(text):
         return text
     raise ValueError("digits, with single dots, dashes or slashes between them where the bank writes them")
@@ -26,10 +26,10 @@ def _parse_account(value: object) -> str:
 
 AccountNumber = Annotated[
     str,
-    Kind(
+    FieldType(
         name="account number",
-        shape="5 to 26 digits, dots, dashes and slashes",
-        read=_parse_account,
+        expected="5 to 26 digits, dots, dashes and slashes",
+        parse=_parse_account,
         mask=mask_account,
         schema={"type": "string", "minLength": 5, "maxLength": 26, "pattern": "^[0-9]+([./-][0-9]+)*$"},
         example="0111234567890",
@@ -45,7 +45,7 @@ def _is_iban(text: str) -> bool:
 def _read_destination(value: object) -> str:
     if type(value) is str and _PLAIN_DESTINATION.fullmatch(value):
         return value
-    text = unspaced(as_text(value))
+    text = strip_spaces(as_text(value))
     if _is_iban(text):
         return read_iban(text)
     # No account number is that long: this is an IBAN that lost its IR, and would be looked up as an account.
@@ -65,11 +65,11 @@ def _mask_destination(value: object) -> str:
 
 Destination = Annotated[
     str,
-    Kind(
+    FieldType(
         name="destination account",
-        shape="an IBAN (IR and 24 digits) or an account number",
-        read=_read_destination,
-        holds=_destination_holds,
+        expected="an IBAN (IR and 24 digits) or an account number",
+        parse=_read_destination,
+        is_valid=_destination_holds,
         checksum="an IBAN whose check digits fit",
         mask=_mask_destination,
         schema={"type": "string", "pattern": "^(IR[0-9]{24}|(?=.{5,26}$)[0-9]+([./-][0-9]+)*)$"},
@@ -115,11 +115,11 @@ def bank_of_iban(iban: str) -> Bank | None:
 
 Iban = Annotated[
     str,
-    Kind(
+    FieldType(
         name="IBAN",
-        shape="IR and 24 digits",
-        read=read_iban,
-        holds=iban_holds,
+        expected="IR and 24 digits",
+        parse=read_iban,
+        is_valid=iban_holds,
         checksum="an IBAN whose check digits fit",
         mask=mask_iban,
         schema={"type": "string", "pattern": "^IR[0-9]{24}$"},
@@ -156,11 +156,11 @@ def is_valid_card(text: object) -> bool:
 
 CardNumber = Annotated[
     str,
-    Kind(
+    FieldType(
         name="card number",
-        shape="16 digits",
-        read=_parse_card,
-        holds=_holds,
+        expected="16 digits",
+        parse=_parse_card,
+        is_valid=_holds,
         checksum="a card number whose check digit fits",
         mask=mask_card,
         schema={"type": "string", "pattern": "^[0-9]{16}$"},
@@ -173,7 +173,7 @@ CardNumber = Annotated[
 def _read_masked(value: object) -> str:
     text = read_text(value, least=0, most=64)
     # Whatever the digits are grouped by: sixteen in a row are the number itself.
-    if _FULL.search("".join(filter(str.isalnum, fold(text)))):
+    if _FULL.search("".join(filter(str.isalnum, normalize_digits(text)))):
         raise ValueError(
             "this holds a full card number; the signature is made over the masked one, exactly as the callback "
             "brought it in card_number (502229******6708)"
@@ -183,10 +183,10 @@ def _read_masked(value: object) -> str:
 
 MaskedCard = Annotated[
     str,
-    Kind(
+    FieldType(
         name="masked card number",
-        shape="the masked card number of the callback, or an empty text where it had none",
-        read=_read_masked,
+        expected="the masked card number of the callback, or an empty text where it had none",
+        parse=_read_masked,
         mask=mask_card,
         schema={"type": "string", "maxLength": 64},
         example="502229******6708",

@@ -5,8 +5,8 @@ from typing import Annotated
 from attrs import frozen
 
 from paystar_async.values.digits import as_digits, compact
-from paystar_async.values.field_type import Kind
-from paystar_async.values.masking import scrub
+from paystar_async.values.field_type import FieldType
+from paystar_async.values.masking import mask_text
 from paystar_async.values.text import shown_text
 
 
@@ -86,7 +86,7 @@ def bank_by_card(card: str) -> Bank | None:
 
 def _shown(value: object) -> str:
     # Account number and bank id are given side by side, and are easily swapped.
-    return scrub(shown_text(value))
+    return mask_text(shown_text(value))
 
 
 def _read(value: object) -> str:
@@ -98,11 +98,11 @@ def _read(value: object) -> str:
 
 BankId = Annotated[
     str,
-    Kind(
+    FieldType(
         name="bank id",
-        shape="3 digits",
-        read=_read,
-        holds=_BY_ID.__contains__,
+        expected="3 digits",
+        parse=_read,
+        is_valid=_BY_ID.__contains__,
         checksum="the id of a bank in paystar_async.values.banks",
         mask=_shown,
         schema={"type": "string", "pattern": "^[0-9]{3}$"},

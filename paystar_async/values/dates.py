@@ -5,8 +5,8 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Protocol
 
-from paystar_async.values.digits import fold, without_marks
-from paystar_async.values.field_type import Kind
+from paystar_async.values.digits import normalize_digits, without_marks
+from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import described
 
 TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
@@ -40,7 +40,7 @@ def _refuse_jalali(year: int) -> None:
 
 
 def _of_text(text: str) -> date:
-    written = _DAY.fullmatch(fold(without_marks(text)))
+    written = _DAY.fullmatch(normalize_digits(without_marks(text)))
     if not written:
         raise ValueError("write it as YYYY-MM-DD, or pass a date")
     # Before it is read: the 31st of Ordibehesht would be refused for a wrong reason.
@@ -79,16 +79,16 @@ def _read(value: object) -> str:
 
 
 def _mask(value: object) -> str:
-    written = _DAY.fullmatch(fold(without_marks(value))) if isinstance(value, str) else None
+    written = _DAY.fullmatch(normalize_digits(without_marks(value))) if isinstance(value, str) else None
     return f"{written[1]}-**-**" if written else described(value)
 
 
 Day = Annotated[
     date | str | JalaliDay,
-    Kind(
+    FieldType(
         name="day",
-        shape="a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD",
-        read=_read,
+        expected="a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD",
+        parse=_read,
         mask=_mask,
         schema={"type": "string", "format": "date"},
         example="1991-03-21",
@@ -99,7 +99,7 @@ Day = Annotated[
 
 def parse_tehran(text: object) -> datetime | None:
     """A moment from ``YYYY-MM-DD HH:MM:SS`` in Tehran time; None when it cannot be read, or is Jalali."""
-    written = _MOMENT.fullmatch(fold(text).strip()) if isinstance(text, str) else None
+    written = _MOMENT.fullmatch(normalize_digits(text).strip()) if isinstance(text, str) else None
     if written is None or int(written[1]) in _JALALI_YEARS:
         return None
     try:

@@ -26,14 +26,14 @@ def _is_plain(text: str) -> bool:
     return text.isascii() and text.isalnum()
 
 
-def fold(text: str) -> str:
+def normalize_digits(text: str) -> str:
     """The text with Persian and Arabic digits as ASCII ones, and all else as it was."""
     return text if text.isascii() else text.translate(_ASCII)
 
 
-def unspaced(text: str) -> str:
+def strip_spaces(text: str) -> str:
     """The text folded, without white space and invisible marks."""
-    return text if _is_plain(text) else _BLANKS.sub("", fold(text))
+    return text if _is_plain(text) else _BLANKS.sub("", normalize_digits(text))
 
 
 def without_marks(text: str) -> str:
@@ -43,17 +43,17 @@ def without_marks(text: str) -> str:
 
 def has_spoiled_ends(text: str) -> bool:
     """Return True if the text begins or ends with white space or an invisible character."""
-    return bool(text) and (not unspaced(text[0]) or not unspaced(text[-1]))
+    return bool(text) and (not strip_spaces(text[0]) or not strip_spaces(text[-1]))
 
 
 def is_blank(text: str) -> bool:
     """Return True if a reader sees no letter: white space, invisible characters, and the line that joins letters."""
-    return not unspaced(text).strip("\u0640")
+    return not strip_spaces(text).strip("\u0640")
 
 
 def compact(text: str) -> str:
     """The text folded, without what digits are grouped by: white space, invisible marks, dashes."""
-    return text if _is_plain(text) else _DASHES.sub("", unspaced(text))
+    return text if _is_plain(text) else _DASHES.sub("", strip_spaces(text))
 
 
 def as_text(value: object) -> str:

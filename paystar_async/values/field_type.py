@@ -20,7 +20,7 @@ def shown(value: object) -> str:
 
 
 @frozen(kw_only=True, eq=False)
-class Kind:
+class FieldType:
     """A kind of value that is sent.
 
     Attributes:
@@ -35,9 +35,9 @@ class Kind:
     """
 
     name: str
-    shape: str
-    read: Callable[[Any], Any]
-    holds: Callable[[Any], bool] | None = None
+    expected: str
+    parse: Callable[[Any], Any]
+    is_valid: Callable[[Any], bool] | None = None
     checksum: str = ""
     mask: Callable[[object], str] = shown
     schema: Mapping[str, object] = field(factory=lambda: {"type": "string"})
@@ -46,7 +46,7 @@ class Kind:
     def convert(self, value: object, name: str) -> Any:
         """The value as it is sent; raises InvalidValue naming the field ``name``."""
         try:
-            return self.read(value)
+            return self.parse(value)
         except ValueError as refusal:
             problem = refusal
         raise self.refusal(value, name, problem)
@@ -55,11 +55,11 @@ class Kind:
         """What is said of a value that ``read`` refused; a list names the item itself."""
         if isinstance(problem, InvalidValue):
             return problem
-        return InvalidValue(name, expected=self.shape, got=self.mask(value), hint=str(problem) or None)
+        return InvalidValue(name, expected=self.expected, got=self.mask(value), hint=str(problem) or None)
 
-    def verify(self, value: object, name: str) -> None:
+    def verify_checksum(self, value: object, name: str) -> None:
         """Check the checksum; raises InvalidValue naming the field ``name``."""
-        if self.holds is not None and not self.holds(value):
+        if self.is_valid is not None and not self.is_valid(value):
             raise InvalidValue(
                 name,
                 expected=self.checksum,
@@ -68,11 +68,11 @@ class Kind:
             )
 
 
-def kind_of(annotation: object) -> Kind | None:
+def kind_of(annotation: object) -> FieldType | None:
     """The kind an annotation carries, looking through ``| None``."""
     if get_origin(annotation) is Annotated:
         for part in get_args(annotation)[1:]:
-            if isinstance(part, Kind):
+            if isinstance(part, FieldType):
                 return part
         return kind_of(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 
 from paystar_async.values.digits import as_digits
-from paystar_async.values.field_type import Kind
+from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import WRITTEN_MOBILE, mask_mobile, mask_national_id
 
 _SHAPE = re.compile(r"[0-9]{10}")
@@ -36,11 +36,11 @@ def is_valid_national_id(text: object) -> bool:
 
 NationalId = Annotated[
     str,
-    Kind(
+    FieldType(
         name="national id",
-        shape="10 digits",
-        read=_parse_national_id,
-        holds=_holds,
+        expected="10 digits",
+        parse=_parse_national_id,
+        is_valid=_holds,
         checksum="a national id whose check digit fits",
         mask=mask_national_id,
         schema={"type": "string", "pattern": "^[0-9]{10}$"},
@@ -61,10 +61,10 @@ def _parse_mobile(value: object) -> str:
 
 Mobile = Annotated[
     str,
-    Kind(
+    FieldType(
         name="mobile number",
-        shape="09 and 9 digits",
-        read=_parse_mobile,
+        expected="09 and 9 digits",
+        parse=_parse_mobile,
         mask=mask_mobile,
         schema={"type": "string", "pattern": "^09[0-9]{9}$"},
         example="09121234567",

@@ -7,7 +7,7 @@ in the wrong place may be someone else's secret.
 import re
 
 from paystar_async.errors.text import visible
-from paystar_async.values.digits import compact, fold, unspaced, without_marks
+from paystar_async.values.digits import compact, normalize_digits, strip_spaces, without_marks
 
 WRITTEN_MOBILE = re.compile(r"(?:(?:\+|00)?98)?0?(9[0-9]{9})")
 """A mobile number as people write it, spaces and dashes gone."""
@@ -95,12 +95,12 @@ def mask_mobile(value: object) -> str:
 
 def mask_account(value: object) -> str:
     """An account number by its last four digits; a short one by its last two."""
-    if isinstance(value, str) and _ACCOUNT.fullmatch(text := unspaced(value)):
+    if isinstance(value, str) and _ACCOUNT.fullmatch(text := strip_spaces(value)):
         return _last(text, 4 if len(text) > 8 else 2)
     return described(value)
 
 
-def scrub(text: str) -> str:
+def mask_text(text: str) -> str:
     """Return a server's text as one visible line with the personal numbers in it masked.
 
     Control characters and invisible marks are gone (see ``visible``). Masked are IBANs, card numbers, mobile numbers
@@ -111,7 +111,7 @@ def scrub(text: str) -> str:
 
 
 def _masked(found: re.Match[str]) -> str:
-    digits = "".join(filter(str.isdecimal, fold(found[0])))
+    digits = "".join(filter(str.isdecimal, normalize_digits(found[0])))
     if found["iban"]:
         return "IR" + _last(digits, 4)
     if _PREFIXED_MOBILE.fullmatch(digits):

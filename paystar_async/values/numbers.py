@@ -4,8 +4,8 @@ import re
 from typing import Annotated
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.digits import fold
-from paystar_async.values.field_type import Kind, shown
+from paystar_async.values.digits import normalize_digits
+from paystar_async.values.field_type import FieldType, shown
 from paystar_async.values.masking import described
 
 MOST = 2**63 - 1
@@ -20,7 +20,7 @@ def shown_number(value: object) -> str:
     return described(value)
 
 
-def whole(value: object, hint: str = "pass an int") -> int:
+def require_int(value: object, hint: str = "pass an int") -> int:
     """The value, when it is an int and no bool; raises ValueError with the hint when it is not."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
@@ -29,7 +29,7 @@ def whole(value: object, hint: str = "pass an int") -> int:
 
 def integer(
     name: str, *, least: int = 0, most: int = MOST, example: int, shape: str | None = None, hint: str = ""
-) -> Kind:
+) -> FieldType:
     """The kind of a whole number between two bounds, both included.
 
     Args:
@@ -44,16 +44,16 @@ def integer(
     def read(value: object) -> int:
         if type(value) is int and least <= value <= most:
             return value
-        number = whole(value, hint or "pass an int")
+        number = require_int(value, hint or "pass an int")
         if not least <= number <= most:
             raise ValueError(hint)
         return number
 
     bounds = f"{least} or more" if most == MOST else f"{least} to {most}"
-    return Kind(
+    return FieldType(
         name=name,
-        shape=shape or f"an int, {bounds}",
-        read=read,
+        expected=shape or f"an int, {bounds}",
+        parse=read,
         mask=shown_number,
         schema={"type": "integer", "minimum": least, "maximum": most},
         example=example,
@@ -125,7 +125,7 @@ _SEPARATORS = str.maketrans(
 """Arabic separators, no-break and thin spaces, and invisible marks, as they stand in amounts."""
 
 
-def read_answer(value: object) -> int:
+def parse_amount(value: object) -> int:
     """Return an amount of a response, in Rial.
 
     Args:
@@ -140,11 +140,11 @@ def read_answer(value: object) -> int:
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         number = int(value)
     elif isinstance(value, str):
-        text = fold(value).translate(_SEPARATORS).strip()
+        text = normalize_digits(value).translate(_SEPARATORS).strip()
         match = _AMOUNT.fullmatch(text)
         if match and not _AMBIGUOUS.fullmatch(text):
             number = int(match[1].replace(",", "").replace(" ", ""))
-    rial = whole(number, "not a whole amount of Rial")
+    rial = require_int(number, "not a whole amount of Rial")
     if abs(rial) > MOST:
         raise ValueError("beyond 64 bits")
     return rial
@@ -152,10 +152,10 @@ def read_answer(value: object) -> int:
 
 Money = Annotated[
     int,
-    Kind(
+    FieldType(
         name="amount in Rial",
-        shape="a whole number of Rial",
-        read=read_answer,
+        expected="a whole number of Rial",
+        parse=parse_amount,
         mask=shown_number,
         schema={"type": ["integer", "string"], "pattern": r"^\s*-?[0-9][0-9,]*(\.0+)?\s*$"},
         example=50_000,

@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import unquote_plus, urlsplit
 
-from paystar_async.values.digits import as_text, is_blank, unspaced, without_marks
-from paystar_async.values.field_type import Kind, shown
+from paystar_async.values.digits import as_text, is_blank, strip_spaces, without_marks
+from paystar_async.values.field_type import FieldType, shown
 from paystar_async.values.masking import described
 from paystar_async.values.numbers import integer
 
@@ -60,7 +60,7 @@ def text(
     shape: str | None = None,
     mask: Callable[[object], str] = shown_text,
     clean: Callable[[str], str] | None = None,
-) -> Kind:
+) -> FieldType:
     """The kind of a text that is sent exactly as given, or cleaned.
 
     Args:
@@ -95,10 +95,10 @@ def text(
     schema: dict[str, object] = {"type": "string", "minLength": least, "maxLength": most}
     if pattern is not None:
         schema["pattern"] = f"^(?:{pattern})$"
-    return Kind(
+    return FieldType(
         name=name,
-        shape=shape or f"a text of {least} to {most} characters",
-        read=read,
+        expected=shape or f"a text of {least} to {most} characters",
+        parse=read,
         mask=mask,
         schema=schema,
         example=example,
@@ -140,10 +140,10 @@ def _read_order_id(value: object) -> str:
 
 OrderId = Annotated[
     str,
-    Kind(
+    FieldType(
         name="order id",
-        shape="a text of 1 to 255 characters without blanks around it",
-        read=_read_order_id,
+        expected="a text of 1 to 255 characters without blanks around it",
+        parse=_read_order_id,
         mask=shown_text,
         schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^\S(?:.*\S)?$"},
         example="ORD-45245",
@@ -151,7 +151,7 @@ OrderId = Annotated[
 ]
 """Your own name for an order."""
 
-PayId = Annotated[str, text("payment id", most=64, example="123456789", clean=unspaced)]
+PayId = Annotated[str, text("payment id", most=64, example="123456789", clean=strip_spaces)]
 """The payment id (shenase-ye variz) the destination's owner asks for; invisible characters are taken out of it."""
 
 Note = Annotated[str, text("note", most=255, example="an order of two books", mask=described)]
@@ -238,10 +238,10 @@ def _shown_url(value: object) -> str:
 
 CallbackUrl = Annotated[
     str,
-    Kind(
+    FieldType(
         name="callback URL",
-        shape="an http or https URL with a host, at most 2048 characters",
-        read=_read_url,
+        expected="an http or https URL with a host, at most 2048 characters",
+        parse=_read_url,
         mask=_shown_url,
         schema={
             "type": "string",

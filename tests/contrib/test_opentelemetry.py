@@ -12,7 +12,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 
 from paystar_async import Paystar
 from paystar_async.contrib.opentelemetry import Traced
-from paystar_async.errors import ConfigurationError, InsufficientBalance, PaystarError, Unanswered
+from paystar_async.errors import ConfigurationError, InsufficientBalance, NoResponse, PaystarError
 from tests.support import Engine, Play, QuickClock, client, ok, page, refused, transfer
 
 
@@ -77,7 +77,7 @@ FAILURES: list[tuple[Any, type[PaystarError], dict[str, object]]] = [
         InsufficientBalance,
         {"http.response.status_code": 400, "paystar.status": "9", "paystar.executed": "no"},
     ),
-    (Unanswered("reset"), Unanswered, {"paystar.executed": "maybe"}),
+    (NoResponse("reset"), NoResponse, {"paystar.executed": "maybe"}),
     (page(502), PaystarError, {"http.response.status_code": 502, "paystar.executed": "maybe"}),
 ]
 

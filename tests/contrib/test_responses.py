@@ -15,17 +15,17 @@ from paystar_async.contrib._responses import (
     result_page,
 )
 from paystar_async.errors import (
-    BadAnswer,
     ConfigurationError,
     InsufficientBalance,
+    InvalidResponse,
     InvalidValue,
+    NoResponse,
     NotSent,
     OrderPaid,
     PaystarError,
     ServerFault,
     StorageUnavailable,
     TrackIdConflict,
-    Unanswered,
     UnknownOrder,
 )
 from paystar_async.payments import (
@@ -85,8 +85,8 @@ ERRORS: list[tuple[PaystarError, int, str]] = [
     (ConfigurationError("set PAYSTAR_GATEWAY_ID"), 500, "no"),
     (StorageUnavailable("disk full"), 503, "no"),
     (NotSent("no connection"), 503, "no"),
-    (Unanswered("no answer"), 504, "maybe"),
-    (BadAnswer("$", "html"), 502, "maybe"),
+    (NoResponse("no answer"), 504, "maybe"),
+    (InvalidResponse("$", "html"), 502, "maybe"),
     (InsufficientBalance(9, f"account {SECRET} is empty"), 502, "no"),
     (ServerFault(0, "down"), 502, "maybe"),
 ]
@@ -112,5 +112,5 @@ def test_error_response_invalid_value_names_field() -> None:
 
 
 def test_error_response_passes_retry_after() -> None:
-    assert error_response(BadAnswer("$", "busy", retry_after=7.2), "GET /").headers == {"retry-after": "8"}
-    assert error_response(BadAnswer("$", "busy"), "GET /").headers == {}
+    assert error_response(InvalidResponse("$", "busy", retry_after=7.2), "GET /").headers == {"retry-after": "8"}
+    assert error_response(InvalidResponse("$", "busy"), "GET /").headers == {}

@@ -5,20 +5,20 @@ from typing import Annotated, Any
 import attrs
 
 from paystar_async.endpoint import Endpoint
-from paystar_async.models.base import Call, FieldInfo, fields_of, sent
+from paystar_async.models.base import Call, FieldInfo, fields_of, request_model
 from paystar_async.models.identity import Match, MatchMobile
 from paystar_async.table import BY_ID
 from paystar_async.values.identity import Mobile
 
 
-@sent
+@request_model
 class AddedRequest(Call[Match]):
     """Ask with a field that the table does not have."""
 
     added_number: Annotated[Mobile, "a number that is not in the table"]
 
 
-@sent
+@request_model
 class UndocumentedRequest(Call[Match]):
     """Ask with a field that has no description."""
 
@@ -26,14 +26,14 @@ class UndocumentedRequest(Call[Match]):
     bare: str
 
 
-@sent
+@request_model
 class UndocumentedItem:
     """An item whose field has no description."""
 
     bare: int
 
 
-@sent
+@request_model
 class WideRequest(Call[Match]):
     """Ask with parameters that do not fit on one line."""
 

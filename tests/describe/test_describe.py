@@ -4,35 +4,35 @@ from collections.abc import Sequence
 from typing import Annotated
 
 from paystar_async.describe import annotation_classes, annotation_source, find_undocumented, public_name
-from paystar_async.models.base import Call, answered, sent, several
+from paystar_async.models.base import Call, list_of, request_model, response_model
 from paystar_async.models.identity import Match
 from paystar_async.table import TABLE
 from paystar_async.values.dates import Day, JalaliDay
-from paystar_async.values.field_type import Kind
+from paystar_async.values.field_type import FieldType
 from paystar_async.values.identity import Mobile
 from tests.describe.endpoints import AddedRequest, UndocumentedItem, UndocumentedRequest, make_endpoint
 
 
-@sent
+@request_model
 class ItemsRequest(Call[Match]):
     """Ask with a list of items."""
 
-    items: Annotated[Sequence[UndocumentedItem], several(UndocumentedItem, "items"), "the items"]
+    items: Annotated[Sequence[UndocumentedItem], list_of(UndocumentedItem, "items"), "the items"]
 
 
-@sent
+@request_model
 class ShapelessRequest(Call[Match]):
     """Ask with a kind that has no shape."""
 
-    odd: Annotated[str, Kind(name="odd", shape="", read=str)]
+    odd: Annotated[str, FieldType(name="odd", expected="", parse=str)]
 
 
-@answered
+@response_model
 class UndocumentedResponse:
     pass
 
 
-@sent
+@request_model
 class UndocumentedResponseRequest(Call[list[UndocumentedResponse]]):
     """Ask for a response that has no docstring."""
 

@@ -45,7 +45,7 @@ def test_main_writes_outdated_files_once(root: Path, capsys: pytest.CaptureFixtu
         make_table(AddedRequest),
         TABLE[1:],
         (attrs.evolve(TABLE[0], path="/elsewhere"), *TABLE[1:]),
-        (*TABLE[:-1], attrs.evolve(TABLE[-1], ask="wallet.balance")),
+        (*TABLE[:-1], attrs.evolve(TABLE[-1], lookup="wallet.balance")),
     ],
     ids=["field", "endpoint removed", "path", "lookup"],
 )

@@ -43,7 +43,7 @@ def test_build_document_has_operation_for_every_path(endpoint: Endpoint) -> None
         assert described["x-endpoint"] == endpoint.id
         assert described["tags"] == [endpoint.service]
         assert described["x-safety"] == endpoint.safety.value
-        assert described.get("x-lookup") == endpoint.ask
+        assert described.get("x-lookup") == endpoint.lookup
 
 
 def test_build_document_has_no_other_paths_or_tags() -> None:

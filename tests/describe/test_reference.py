@@ -19,14 +19,14 @@ def test_render_reference_describes_every_endpoint(endpoint: Endpoint) -> None:
     section = render_reference().partition(f"`paystar.{endpoint.service}`")[2].partition("\n### ")[0]
     table_row = next(line for line in section.splitlines() if line.startswith(f"| `{endpoint.name}` |"))
     assert endpoint.safety.value in table_row or endpoint.kind == "page"
-    assert endpoint.ask is None or f"look up with `{endpoint.ask}`" in table_row
+    assert endpoint.lookup is None or f"look up with `{endpoint.lookup}`" in table_row
     for path in path_variants(endpoint):
         assert f"`{path}`" in table_row
     entry = section.partition(f"**`{endpoint.name}(")[2].partition("\n**`")[0]
     for field in fields_of(endpoint.request):
         assert field.kind is not None
         item = next(line for line in entry.splitlines() if line.startswith(f"- `{field.name}`"))
-        assert field.kind.shape in item
+        assert field.kind.expected in item
         assert ("optional" in item) is not field.required
         assert ("not sent" in item) is not field.sent
 

@@ -144,12 +144,12 @@ def test_method_docstring_names_paths_fields_and_errors(endpoint: Endpoint) -> N
     for field in fields_of(endpoint.request):
         assert field.kind is not None
         assert f" {field.name}: {field.doc}" in unwrapped
-        assert field.kind.shape in unwrapped
+        assert field.kind.expected in unwrapped
         if field.kind.name.startswith("amount"):
             assert "Rial" in unwrapped
     errors = ["ConfigurationError"] + (["InvalidValue"] if fields_of(endpoint.request) else [])
     if endpoint.kind == "call":
-        errors += ["NotSent", "Unanswered", "BadAnswer", "StatusError"]
+        errors += ["NotSent", "NoResponse", "InvalidResponse", "StatusError"]
         assert " timeout: " in unwrapped
     raises = docstring.partition("Raises:")[2]
     assert [
@@ -162,8 +162,8 @@ def test_method_docstring_says_what_is_known_after_error(endpoint: Endpoint) -> 
     docstring = " ".join((inspect.getdoc(method(endpoint)) or "").split())
     assert ("it may have been executed" in docstring) is (endpoint.safety is Safety.ONCE)
     assert (docstring.count("it had no effect") == 4) is (endpoint.safety is Safety.READ and endpoint.kind == "call")
-    if endpoint.ask:
-        assert docstring.count(f"look it up with ``{endpoint.ask}`` before you call again") == 3
+    if endpoint.lookup:
+        assert docstring.count(f"look it up with ``{endpoint.lookup}`` before you call again") == 3
 
 
 def test_services_docstring_names_generator() -> None:

@@ -32,7 +32,7 @@ async def race(store: KeyStore, rounds: int) -> None:
             continue
         if record.version > rounds:
             return
-        claimed = await store.begin(KEY, record.version, me, 60)
+        claimed = await store.acquire_lease(KEY, record.version, me, 60)
         if claimed is None:
             await asyncio.sleep(0.001)
             continue
@@ -45,7 +45,7 @@ async def race(store: KeyStore, rounds: int) -> None:
 async def hang(store: KeyStore, _: int) -> None:
     """Claim the key and never come back."""
     await store.commit(KEY, 0, "victim", KeyRecord(token=Secret("1")))
-    assert await store.begin(KEY, 1, "victim", 0.5) is not None
+    assert await store.acquire_lease(KEY, 1, "victim", 0.5) is not None
     say("claimed")
     await asyncio.sleep(60)
 

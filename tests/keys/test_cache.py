@@ -141,10 +141,10 @@ async def test_load_older_pair_of_another_gives_way(losing: Losing) -> None:
     assert put_back.token == pair(1).token
     lease = await behind.lease(put_back)
     assert lease is not None
-    assert await behind.mark_lost(lease)
+    assert await behind.mark_rejected(lease)
 
     newest = await ahead.load()
-    assert (newest.token, newest.lost, newest.in_flight_owner) == (pair(3).token, False, None)
+    assert (newest.token, newest.refresh_rejected, newest.lease_owner) == (pair(3).token, False, None)
     assert (await behind.load()).token == pair(3).token
     assert await losing.stored() == pair(3)
 

@@ -75,11 +75,13 @@ async def lease_of(record: KeyRecord, started_at: float) -> Lease:
 @pytest.mark.parametrize(
     ("stored", "merged"),
     [
-        (evolve(pair(1), lost=True, version=5), pair(2)),  # a mark
+        (evolve(pair(1), refresh_rejected=True, version=5), pair(2)),  # a mark
         (SEED, pair(2)),  # put back into a store that had lost the leased record
         (pair(3), None),  # refreshed by another that took the lease over
         (
-            KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-1"), issued_at=6000.0, lost=True),
+            KeyRecord(
+                token=Secret("panel"), refresh_token=Secret("refresh-1"), issued_at=6000.0, refresh_rejected=True
+            ),
             KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-2"), issued_at=6000.0),
         ),
         (KeyRecord(token=Secret("panel"), refresh_token=Secret("panel's own"), issued_at=6000.0), None),

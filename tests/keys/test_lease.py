@@ -18,10 +18,10 @@ class Store(MemoryKeyStore):
 
     down = False
 
-    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+    async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
         if self.down and owner == "me":
             raise StorageError("the store is down")
-        return await super().begin(key, version, owner, ttl)
+        return await super().acquire_lease(key, version, owner, ttl)
 
 
 class Leasing:
@@ -40,7 +40,7 @@ class Leasing:
 
     async def is_free(self) -> bool:
         """Whether another process takes the lease over now."""
-        return await self.store.begin(KEY, 2, "other", LEASE_SECONDS) is not None
+        return await self.store.acquire_lease(KEY, 2, "other", LEASE_SECONDS) is not None
 
     async def free_within(self, seconds: int) -> int | None:
         """After how many of these seconds another process takes the lease over."""
@@ -99,7 +99,7 @@ async def test_hold_after_a_takeover_extends_nothing(at: Leasing) -> None:
     assert taken == LEASE_SECONDS
     stored = await at.store.load(KEY)
     assert stored is not None
-    assert (stored.version, stored.in_flight_owner) == (3, "other")
+    assert (stored.version, stored.lease_owner) == (3, "other")
     with pytest.raises(NotSent):
         held.check()
 

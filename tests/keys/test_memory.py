@@ -24,7 +24,7 @@ def test_loops_in_several_threads_may_share_one_and_only_one_of_them_renews() ->
     asyncio.run(store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0"))))
 
     async def claim(name: str) -> None:
-        if await store.begin(KEY, 1, name, 60) is not None:
+        if await store.acquire_lease(KEY, 1, name, 60) is not None:
             won.append(name)
 
     def run(name: str) -> None:
@@ -45,7 +45,7 @@ async def test_a_store_made_without_a_clock_goes_by_the_machine_s_own() -> None:
     stored = await store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0")))
     assert stored is not None
 
-    claimed = await store.begin(KEY, stored.version, "me", 60)
+    claimed = await store.acquire_lease(KEY, stored.version, "me", 60)
 
     assert claimed is not None
-    assert await store.begin(KEY, claimed.version, "you", 60) is None
+    assert await store.acquire_lease(KEY, claimed.version, "you", 60) is None

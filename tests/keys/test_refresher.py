@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from paystar_async import Secret
-from paystar_async.errors import BadAnswer, InvalidRefreshToken, NotSent
+from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NotSent
 from paystar_async.keys.lease import LEASE_SECONDS
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.keys.refresher import STORE_CHECK_SECONDS, Keeper
-from paystar_async.keys.store import Fresh, KeyId, KeyRecord
-from paystar_async.runtime.tasks import Background
+from paystar_async.keys.refresher import STORE_CHECK_SECONDS, KeyRefresher
+from paystar_async.keys.store import KeyId, KeyRecord, RefreshedKey
+from paystar_async.runtime.tasks import BackgroundTasks
 from tests.keys.places import Emptied
 from tests.support import QuickClock, RunningClock, Told, settled
 
@@ -32,14 +32,14 @@ class Renewing:
         self.go = asyncio.Event()
         self.go.set()
 
-    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> Fresh:
+    async def __call__(self, refresh_token: Secret, before_send: Callable[[], None]) -> RefreshedKey:
         before_send()
         self.shown.append(refresh_token.reveal())
         await self.go.wait()
         if self.error is not None:
             raise self.error
         number = len(self.shown)
-        return Fresh(
+        return RefreshedKey(
             token=None if self.is_keyless else Secret(f"key-{number}"),
             refresh_token=Secret(f"refresh-{number}"),
             expires_at=self.clock.time() + self.life,
@@ -52,13 +52,13 @@ class Keeping:
     def __init__(self, *, clock: Any = None, store: Any = None, first: KeyRecord = FIRST) -> None:
         self.clock = clock or QuickClock()
         self.store: Any = store or MemoryKeyStore(self.clock)
-        self.background, self.told, self.renew = Background(), Told(), Renewing(self.clock)
-        self.keeper = Keeper(
+        self.background, self.told, self.renew = BackgroundTasks(), Told(), Renewing(self.clock)
+        self.keeper = KeyRefresher(
             key=KEY, first=first, store=self.store, clock=self.clock, background=self.background, notify=self.told
         )
 
     async def token(self) -> str | None:
-        token = self.keeper.at_hand() or await self.keeper.token(self.renew)
+        token = self.keeper.cached_token() or await self.keeper.get_token(self.renew)
         return token.reveal() if token else None
 
     async def record(self) -> KeyRecord:
@@ -91,7 +91,7 @@ async def test_each_renewal_shows_the_token_the_last_one_brought() -> None:
     at = Keeping()
 
     for _ in range(4):
-        await at.keeper.renew_now(at.renew)
+        await at.keeper.refresh_now(at.renew)
 
     assert at.renew.shown == ["refresh-0", "refresh-1", "refresh-2", "refresh-3"]
     assert (await at.record()).refresh_token == Secret("refresh-4")
@@ -100,13 +100,13 @@ async def test_each_renewal_shows_the_token_the_last_one_brought() -> None:
 async def test_the_claim_is_in_the_store_before_anything_is_asked_and_the_pair_before_it_is_used() -> None:
     at = Keeping()
     at.renew.go.clear()
-    renewing = asyncio.create_task(at.keeper.renew_now(at.renew))
+    renewing = asyncio.create_task(at.keeper.refresh_now(at.renew))
     await settled()
 
     claimed = await at.record()
     assert at.renew.shown == ["refresh-0"]
-    assert claimed.in_flight_owner is not None
-    assert claimed.in_flight_until == at.clock.time() + LEASE_SECONDS
+    assert claimed.lease_owner is not None
+    assert claimed.lease_expires_at == at.clock.time() + LEASE_SECONDS
     assert claimed.refresh_token == Secret("refresh-0")
 
     at.renew.go.set()
@@ -119,10 +119,10 @@ async def test_a_renewal_that_failed_lets_go_of_its_claim() -> None:
     at.renew.error = NotSent("no connection")
 
     with pytest.raises(NotSent):
-        await at.keeper.renew_now(at.renew)
+        await at.keeper.refresh_now(at.renew)
 
     record = await at.record()
-    assert (record.in_flight_owner, record.token, record.refresh_token) == (None, FIRST.token, FIRST.refresh_token)
+    assert (record.lease_owner, record.token, record.refresh_token) == (None, FIRST.token, FIRST.refresh_token)
 
 
 async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -> None:
@@ -133,9 +133,9 @@ async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -
     await second.token()
     first.renew.go.clear()
     async with clock.running():
-        ahead = asyncio.create_task(first.keeper.renew_now(first.renew))
+        ahead = asyncio.create_task(first.keeper.refresh_now(first.renew))
         await settled()
-        behind = asyncio.create_task(second.keeper.replace_refused(Secret("key-0"), second.renew))
+        behind = asyncio.create_task(second.keeper.refresh_rejected_token(Secret("key-0"), second.renew))
         await settled(300)
         assert not behind.done()
         first.renew.go.set()
@@ -155,7 +155,7 @@ async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() ->
     started = clock.monotonic()
 
     async with clock.running():
-        await at.keeper.renew_now(at.renew)
+        await at.keeper.refresh_now(at.renew)
 
     assert LEASE_SECONDS <= clock.monotonic() - started < LEASE_SECONDS + 5
     assert at.renew.shown == ["refresh-0"]
@@ -165,7 +165,7 @@ async def test_renewal_begins_somewhere_after_half_of_the_life_and_not_everywher
     begun: list[float] = []
     for _ in range(40):
         at = Keeping()
-        await at.keeper.renew_now(at.renew)
+        await at.keeper.refresh_now(at.renew)
         while len(at.renew.shown) == 1:
             at.clock.advance(0.1 * HOUR)
             assert await at.token() == "key-1"
@@ -181,7 +181,7 @@ async def test_renewal_begins_somewhere_after_half_of_the_life_and_not_everywher
 async def test_the_last_part_of_the_life_is_half_an_hour_or_a_tenth(life: float, margin: float) -> None:
     at = Keeping()
     at.renew.life = life
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
     at.renew.error = NotSent("no connection")
 
     at.clock.advance(life - margin - 1)
@@ -231,27 +231,27 @@ async def test_a_stored_key_from_the_future_does_not_live_longer_than_a_key_does
 
 async def test_a_key_refused_after_somebody_renewed_it_is_replaced_without_a_renewal() -> None:
     at = Keeping()
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
 
-    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (Secret("key-1"), False)
+    assert await at.keeper.refresh_rejected_token(Secret("key-0"), at.renew) == (Secret("key-1"), False)
     assert len(at.renew.shown) == 1
 
 
 async def test_a_renewal_that_brings_the_refused_key_again_is_no_way_out() -> None:
     at = Keeping(first=KeyRecord(token=Secret("key-1"), refresh_token=Secret("refresh-0")))
 
-    assert await at.keeper.replace_refused(Secret("key-1"), at.renew) == (None, True)
+    assert await at.keeper.refresh_rejected_token(Secret("key-1"), at.renew) == (None, True)
 
 
 async def test_a_key_nothing_renews_may_have_been_replaced_in_the_store() -> None:
     store = MemoryKeyStore()
     at = Keeping(store=store, first=KeyRecord(token=Secret("key-0")))
     assert await at.token() == "key-0"
-    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (None, False)
+    assert await at.keeper.refresh_rejected_token(Secret("key-0"), at.renew) == (None, False)
 
     await store.commit(KEY, 1, "", KeyRecord(token=Secret("key-panel")))
 
-    assert await at.keeper.replace_refused(Secret("key-0"), at.renew) == (Secret("key-panel"), False)
+    assert await at.keeper.refresh_rejected_token(Secret("key-0"), at.renew) == (Secret("key-panel"), False)
 
 
 async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_asked_no_more() -> None:
@@ -260,10 +260,10 @@ async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_
     first, second = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
     first.renew.error = InvalidRefreshToken(13)
     with pytest.raises(InvalidRefreshToken):
-        await first.keeper.renew_now(first.renew)
+        await first.keeper.refresh_now(first.renew)
 
     with pytest.raises(InvalidRefreshToken, match="kept as lost"):
-        await second.keeper.renew_now(second.renew)
+        await second.keeper.refresh_now(second.renew)
 
     assert second.renew.shown == []
     assert (await first.record()).refresh_token == FIRST.refresh_token
@@ -283,7 +283,7 @@ async def test_a_pair_from_outside_is_put_in_place_whatever_others_do_meanwhile(
 
     at = Keeping(store=Busy())
 
-    await at.keeper.put(Secret("key-panel"), Secret("refresh-panel"), None)
+    await at.keeper.replace(Secret("key-panel"), Secret("refresh-panel"), None)
 
     assert await at.token() == "key-panel"
     assert (await at.record()).token == Secret("key-panel")
@@ -292,7 +292,7 @@ async def test_a_pair_from_outside_is_put_in_place_whatever_others_do_meanwhile(
 async def test_a_key_from_outside_keeps_the_refresh_token_on_record_and_its_own_end() -> None:
     at = Keeping()
 
-    await at.keeper.put(Secret("key-panel"), None, at.clock.time() + HOUR)
+    await at.keeper.replace(Secret("key-panel"), None, at.clock.time() + HOUR)
 
     record = await at.record()
     assert record.refresh_token == Secret("refresh-0")
@@ -304,23 +304,23 @@ async def test_a_key_from_outside_keeps_the_refresh_token_on_record_and_its_own_
 async def test_a_renewal_cut_off_with_its_loop_leaves_no_claim_behind() -> None:
     at = Keeping()
     at.renew.go.clear()
-    waiting = asyncio.create_task(at.keeper.renew_now(at.renew))
+    waiting = asyncio.create_task(at.keeper.refresh_now(at.renew))
     await settled()
     for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
         task.cancel()
     waiting.cancel()
     await settled()
 
-    assert (await at.record()).in_flight_owner is None
+    assert (await at.record()).lease_owner is None
 
 
 async def test_refresh_after_a_loss_shows_the_newest_token() -> None:
     at = Keeping(store=Emptied())
     for _ in range(2):
-        await at.keeper.renew_now(at.renew)
+        await at.keeper.refresh_now(at.renew)
     at.store.lose()
 
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
 
     assert at.renew.shown == ["refresh-0", "refresh-1", "refresh-2"]
     assert at.told.names == ["key_refreshed", "key_refreshed", "key_healed", "key_refreshed"]
@@ -329,7 +329,7 @@ async def test_refresh_after_a_loss_shows_the_newest_token() -> None:
 
 async def test_refresh_beside_calls_after_a_loss_shows_the_newest_token() -> None:
     at = Keeping(store=Emptied())
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
     at.store.lose()
     at.clock.advance(15 * HOUR)
 
@@ -343,14 +343,18 @@ async def test_refresh_beside_calls_after_a_loss_shows_the_newest_token() -> Non
 async def test_refresh_whose_record_is_lost_meanwhile_is_stored() -> None:
     at = Keeping(store=Emptied())
     at.renew.go.clear()
-    refreshing = asyncio.create_task(at.keeper.renew_now(at.renew))
+    refreshing = asyncio.create_task(at.keeper.refresh_now(at.renew))
     await settled()
     at.store.lose()
     at.renew.go.set()
     await refreshing
 
     record = await at.record()
-    assert (record.token, record.refresh_token, record.lost) == (Secret("key-1"), Secret("refresh-1"), False)
+    assert (record.token, record.refresh_token, record.refresh_rejected) == (
+        Secret("key-1"),
+        Secret("refresh-1"),
+        False,
+    )
 
 
 async def test_failed_refresh_whose_record_is_lost_puts_back_the_newest() -> None:
@@ -358,10 +362,10 @@ async def test_failed_refresh_whose_record_is_lost_puts_back_the_newest() -> Non
     store = Emptied()
     first, second = Keeping(store=store), Keeping(store=store)
     await second.token()
-    await first.keeper.renew_now(first.renew)
+    await first.keeper.refresh_now(first.renew)
     second.clock.advance(25 * HOUR)  # its clock is a day ahead: it sees an expired key and refreshes it
     second.renew.go.clear()
-    refreshing = asyncio.create_task(second.keeper.renew_now(second.renew))
+    refreshing = asyncio.create_task(second.keeper.refresh_now(second.renew))
     await settled()
     assert second.renew.shown == ["refresh-1"]
     store.lose()
@@ -371,13 +375,13 @@ async def test_failed_refresh_whose_record_is_lost_puts_back_the_newest() -> Non
         await refreshing
 
     second.renew.error = None
-    await second.keeper.renew_now(second.renew)
+    await second.keeper.refresh_now(second.renew)
     assert second.renew.shown == ["refresh-1", "refresh-1"]
 
 
 async def test_used_key_is_put_back_within_a_minute() -> None:
     at = Keeping(store=Emptied())
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
     at.store.lose()
     at.clock.advance(STORE_CHECK_SECONDS + 1)
 
@@ -393,9 +397,9 @@ async def test_used_key_is_put_back_within_a_minute() -> None:
 async def test_used_key_that_was_refreshed_elsewhere_is_taken_over() -> None:
     store = Emptied()
     first, second = Keeping(store=store), Keeping(store=store)
-    await first.keeper.renew_now(first.renew)
+    await first.keeper.refresh_now(first.renew)
     assert await second.token() == "key-1"
-    await first.keeper.renew_now(first.renew)
+    await first.keeper.refresh_now(first.renew)
     second.clock.advance(STORE_CHECK_SECONDS + 1)
 
     await second.token()
@@ -413,7 +417,7 @@ async def test_store_check_that_fails_hurts_no_call() -> None:
 
     down = False
     at = Keeping(store=Down())
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
     down = True
     for _ in range(3):
         at.clock.advance(STORE_CHECK_SECONDS + 1)
@@ -426,17 +430,17 @@ async def test_refresh_without_a_key_keeps_the_new_refresh_token() -> None:
     at = Keeping()
     await at.token()
     at.renew.is_keyless = True
-    with pytest.raises(BadAnswer) as error:
-        await at.keeper.renew_now(at.renew)
+    with pytest.raises(InvalidResponse) as error:
+        await at.keeper.refresh_now(at.renew)
 
     assert error.value.executed == "maybe"
     record = await at.record()
     assert (record.token, record.refresh_token) == (Secret("key-0"), Secret("refresh-1"))
-    assert (record.lost, record.in_flight_owner) == (False, None)
+    assert (record.refresh_rejected, record.lease_owner) == (False, None)
     assert at.told.names == ["key_refresh_failed"]
 
     at.renew.is_keyless = False
-    await at.keeper.renew_now(at.renew)
+    await at.keeper.refresh_now(at.renew)
     assert at.renew.shown == ["refresh-0", "refresh-1"]
     assert await at.token() == "key-2"
 
@@ -447,18 +451,22 @@ async def test_refresh_resumed_after_a_takeover_heals_the_key() -> None:
     store = MemoryKeyStore(clock)
     stopped, heir = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
     stopped.renew.go.clear()
-    refreshing = asyncio.create_task(stopped.keeper.renew_now(stopped.renew))
+    refreshing = asyncio.create_task(stopped.keeper.refresh_now(stopped.renew))
     await settled()
     clock.advance(LEASE_SECONDS + 1)
     heir.renew.error = InvalidRefreshToken(13)
     with pytest.raises(InvalidRefreshToken):
-        await heir.keeper.renew_now(heir.renew)
-    assert (await stopped.record()).lost
+        await heir.keeper.refresh_now(heir.renew)
+    assert (await stopped.record()).refresh_rejected
 
     stopped.renew.go.set()
     await refreshing
 
     record = await stopped.record()
-    assert (record.token, record.refresh_token, record.lost) == (Secret("key-1"), Secret("refresh-1"), False)
-    await heir.keeper.replace_refused(Secret("key-0"), heir.renew)
+    assert (record.token, record.refresh_token, record.refresh_rejected) == (
+        Secret("key-1"),
+        Secret("refresh-1"),
+        False,
+    )
+    await heir.keeper.refresh_rejected_token(Secret("key-0"), heir.renew)
     assert await heir.token() == "key-1"

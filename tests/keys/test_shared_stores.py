@@ -83,14 +83,14 @@ def test_one_that_is_killed_is_taken_over_when_its_claim_ends(place: SharedPlace
         store = place.store()
         if isinstance(place, File):
             place.clock.jump(time.time() - place.clock.time())
-            assert await store.begin(KEY, 2, "heir", LEASE) is None
+            assert await store.acquire_lease(KEY, 2, "heir", LEASE) is None
             place.clock.advance(LEASE + 5)
         taken, until = None, time.monotonic() + LEASE + 2
         while taken is None and time.monotonic() < until:
-            taken = await store.begin(KEY, 2, "heir", LEASE)
+            taken = await store.acquire_lease(KEY, 2, "heir", LEASE)
             await asyncio.sleep(0.02)
         assert taken is not None
-        assert (taken.version, taken.in_flight_owner, taken.token) == (3, "heir", Secret("1"))
+        assert (taken.version, taken.lease_owner, taken.token) == (3, "heir", Secret("1"))
         await place.aclose()
 
     asyncio.run(main())
@@ -100,7 +100,7 @@ async def takeover(store: KeyStore, seconds: float) -> float | None:
     """After how many seconds another process acquires the lease, or None."""
     started = time.monotonic()
     while (passed := time.monotonic() - started) < seconds:
-        if await store.begin(KEY, 2, "heir", HELD) is not None:
+        if await store.acquire_lease(KEY, 2, "heir", HELD) is not None:
             return passed
         await asyncio.sleep(0.05)
     return None
@@ -191,15 +191,15 @@ async def test_a_server_that_is_away_is_told_and_found_again(
     finally:
         server.start()
     assert await store.load(KEY) == first
-    assert await store.begin(KEY, 1, "me", 60) is not None
+    assert await store.acquire_lease(KEY, 1, "me", 60) is not None
 
 
 def every_change(store: KeyStore, version: int) -> tuple[Any, ...]:
     return (
         store.load(KEY),
-        store.begin(KEY, version, "me", 60),
+        store.acquire_lease(KEY, version, "me", 60),
         store.commit(KEY, version, "me", PAIR),
-        store.mark_lost(KEY, version),
+        store.mark_rejected(KEY, version),
     )
 
 
@@ -285,7 +285,7 @@ async def test_a_sealed_store_holds_no_token_in_the_open(place: SharedPlace) -> 
     sealed = place.store(Crypto([OLD_KEY]))
     await sealed.commit(KEY, 0, "me", evolve(PAIR, token=Secret(canary), refresh_token=Secret(canary)))
     assert canary not in str(place.raw(KEY))
-    assert await sealed.mark_lost(KEY, 1) is not None
+    assert await sealed.mark_rejected(KEY, 1) is not None
     assert canary not in str(place.raw(KEY))
 
 

@@ -15,7 +15,7 @@ def test_a_record_shows_neither_its_key_nor_what_renews_it() -> None:
 
 def test_a_record_is_not_changed_in_place() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        RECORD.lost = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+        RECORD.refresh_rejected = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_a_record_does_not_slip_into_a_pickle() -> None:

@@ -40,8 +40,8 @@ async def put(store: KeyStore, record: KeyRecord = PAIR, version: int = 0) -> Ke
 
 async def test_what_was_never_stored_is_not_there(store: KeyStore) -> None:
     assert await store.load(KEY) is None
-    assert await store.begin(KEY, 0, "me", 60) is None
-    assert await store.mark_lost(KEY, 0) is None
+    assert await store.acquire_lease(KEY, 0, "me", 60) is None
+    assert await store.mark_rejected(KEY, 0) is None
     assert await store.commit(KEY, 1, "me", PAIR) is None
     assert await store.load(KEY) is None
 
@@ -51,7 +51,7 @@ async def test_what_was_never_stored_is_not_there(store: KeyStore) -> None:
     [
         PAIR,
         KeyRecord(),
-        KeyRecord(token=Secret(""), refresh_token=Secret('ت"\\\n\x00€'), lost=True),
+        KeyRecord(token=Secret(""), refresh_token=Secret('ت"\\\n\x00€'), refresh_rejected=True),
         KeyRecord(refresh_token=Secret("x" * 5000), expires_at=0.1),
         KeyRecord(token=Secret("token"), suspect=True),
     ],
@@ -73,35 +73,35 @@ async def test_a_change_counts_and_only_the_latest_version_can_be_changed(store:
     second = await put(store, evolve(PAIR, token=Secret("second")), version=1)
     assert second.version == 2
     for stale in (0, 1, 3):
-        assert await store.begin(KEY, stale, "me", 60) is None
+        assert await store.acquire_lease(KEY, stale, "me", 60) is None
         assert await store.commit(KEY, stale, "me", PAIR) is None
-        assert await store.mark_lost(KEY, stale) is None
+        assert await store.mark_rejected(KEY, stale) is None
     assert await store.load(KEY) == second
 
 
 async def test_what_a_record_says_of_its_own_version_and_claim_is_not_stored(store: KeyStore) -> None:
-    stored = await put(store, evolve(PAIR, version=7, in_flight_owner="x", in_flight_until=9e9))
+    stored = await put(store, evolve(PAIR, version=7, lease_owner="x", lease_expires_at=9e9))
     assert stored == evolve(PAIR, version=1)
 
 
 async def test_a_claim_keeps_others_out_while_it_lasts(place: Place, store: KeyStore) -> None:
     stored = await put(store)
-    claimed = await store.begin(KEY, 1, "me", place.lease)
+    claimed = await store.acquire_lease(KEY, 1, "me", place.lease)
     assert claimed is not None
-    assert claimed == evolve(stored, version=2, in_flight_owner="me", in_flight_until=claimed.in_flight_until)
+    assert claimed == evolve(stored, version=2, lease_owner="me", lease_expires_at=claimed.lease_expires_at)
     assert await store.load(KEY) == claimed
-    assert await store.begin(KEY, 2, "other", 60) is None
+    assert await store.acquire_lease(KEY, 2, "other", 60) is None
 
 
 async def test_a_claim_ends_by_the_clock_of_the_store(place: Place, store: KeyStore) -> None:
     await put(store)
-    claimed = await store.begin(KEY, 1, "me", place.lease)
+    claimed = await store.acquire_lease(KEY, 1, "me", place.lease)
     assert claimed is not None
-    assert claimed.in_flight_until == pytest.approx(await place.now() + place.lease, abs=1)
+    assert claimed.lease_expires_at == pytest.approx(await place.now() + place.lease, abs=1)
     await place.wait_out()
-    taken = await store.begin(KEY, 2, "other", place.lease)
+    taken = await store.acquire_lease(KEY, 2, "other", place.lease)
     assert taken is not None
-    assert (taken.version, taken.in_flight_owner) == (3, "other")
+    assert (taken.version, taken.lease_owner) == (3, "other")
     # The one that was given up for dead comes back, and changes nothing.
     assert await store.commit(KEY, 2, "me", evolve(PAIR, token=Secret("too late"))) is None
     assert await store.load(KEY) == taken
@@ -110,25 +110,25 @@ async def test_a_claim_ends_by_the_clock_of_the_store(place: Place, store: KeySt
 async def test_a_claim_from_before_the_clock_was_set_back_holds_nobody_up(store: KeyStore) -> None:
     """It would seem to last longer than any claim can."""
     await put(store)
-    assert await store.begin(KEY, 1, "me", 86400) is not None
-    taken = await store.begin(KEY, 2, "other", 60)
+    assert await store.acquire_lease(KEY, 1, "me", 86400) is not None
+    taken = await store.acquire_lease(KEY, 2, "other", 60)
     assert taken is not None
-    assert taken.in_flight_owner == "other"
+    assert taken.lease_owner == "other"
 
 
 async def test_begin_by_its_owner_extends_the_lease(place: Place, store: KeyStore) -> None:
     await put(store)
-    leased, longer = await store.begin(KEY, 1, "me", place.lease), place.lease + 60
+    leased, longer = await store.acquire_lease(KEY, 1, "me", place.lease), place.lease + 60
     assert leased is not None
 
-    extended = await store.begin(KEY, leased.version, "me", longer)
+    extended = await store.acquire_lease(KEY, leased.version, "me", longer)
 
     assert extended is not None
-    assert extended == evolve(leased, in_flight_until=extended.in_flight_until)
-    assert extended.in_flight_until == pytest.approx(await place.now() + longer, abs=1)
+    assert extended == evolve(leased, lease_expires_at=extended.lease_expires_at)
+    assert extended.lease_expires_at == pytest.approx(await place.now() + longer, abs=1)
     assert await store.load(KEY) == extended
     await place.wait_out()
-    assert await store.begin(KEY, leased.version, "other", longer) is None
+    assert await store.acquire_lease(KEY, leased.version, "other", longer) is None
     stored = await put(store, evolve(PAIR, token=Secret("fresh")), version=leased.version)
     assert stored == evolve(PAIR, token=Secret("fresh"), version=3)
 
@@ -136,40 +136,40 @@ async def test_begin_by_its_owner_extends_the_lease(place: Place, store: KeyStor
 async def test_begin_by_its_owner_after_the_end_extends(place: Place, store: KeyStore) -> None:
     """Nobody has taken the lease over: a heartbeat that comes late is as good as one in time."""
     await put(store)
-    await store.begin(KEY, 1, "me", place.lease)
+    await store.acquire_lease(KEY, 1, "me", place.lease)
     await place.wait_out()
 
-    extended = await store.begin(KEY, 2, "me", 60)
+    extended = await store.acquire_lease(KEY, 2, "me", 60)
 
     assert extended is not None
-    assert (extended.version, extended.in_flight_owner) == (2, "me")
-    assert await store.begin(KEY, 2, "other", 60) is None
+    assert (extended.version, extended.lease_owner) == (2, "me")
+    assert await store.acquire_lease(KEY, 2, "other", 60) is None
 
 
 async def test_begin_after_a_takeover_extends_nothing(place: Place, store: KeyStore) -> None:
     await put(store)
-    await store.begin(KEY, 1, "me", place.lease)
+    await store.acquire_lease(KEY, 1, "me", place.lease)
     await place.wait_out()
-    taken = await store.begin(KEY, 2, "other", 60)
+    taken = await store.acquire_lease(KEY, 2, "other", 60)
     assert taken is not None
 
-    assert await store.begin(KEY, 2, "me", 60) is None
-    assert await store.begin(KEY, taken.version, "me", 60) is None
+    assert await store.acquire_lease(KEY, 2, "me", 60) is None
+    assert await store.acquire_lease(KEY, taken.version, "me", 60) is None
 
     assert await store.load(KEY) == taken
 
 
 async def test_storing_ends_the_claim(place: Place, store: KeyStore) -> None:
     await put(store)
-    await store.begin(KEY, 1, "me", place.lease)
+    await store.acquire_lease(KEY, 1, "me", place.lease)
     stored = await put(store, evolve(PAIR, token=Secret("fresh")), version=2)
     assert stored == evolve(PAIR, token=Secret("fresh"), version=3)
-    assert await store.begin(KEY, 3, "other", 60) is not None
+    assert await store.acquire_lease(KEY, 3, "other", 60) is not None
 
 
 async def test_a_pair_put_in_place_from_outside_wins_over_a_claim(place: Place, store: KeyStore) -> None:
     await put(store)
-    claimed = await store.begin(KEY, 1, "me", place.lease)
+    claimed = await store.acquire_lease(KEY, 1, "me", place.lease)
     assert claimed is not None
     replaced = await put(store, evolve(PAIR, token=Secret("from the panel")), version=2)
     assert await store.commit(KEY, claimed.version, "me", PAIR) is None
@@ -178,13 +178,13 @@ async def test_a_pair_put_in_place_from_outside_wins_over_a_claim(place: Place, 
 
 async def test_a_lost_key_keeps_its_tokens_until_it_is_healed(place: Place, store: KeyStore) -> None:
     await put(store)
-    await store.begin(KEY, 1, "me", place.lease)
-    lost = await store.mark_lost(KEY, 2)
-    assert lost == evolve(PAIR, version=3, lost=True)
+    await store.acquire_lease(KEY, 1, "me", place.lease)
+    lost = await store.mark_rejected(KEY, 2)
+    assert lost == evolve(PAIR, version=3, refresh_rejected=True)
     assert await store.load(KEY) == lost
-    claimed = await store.begin(KEY, 3, "me", place.lease)
+    claimed = await store.acquire_lease(KEY, 3, "me", place.lease)
     assert claimed is not None
-    assert claimed.lost
+    assert claimed.refresh_rejected
     assert await put(store, PAIR, version=4) == evolve(PAIR, version=5)
 
 
@@ -204,7 +204,7 @@ async def test_another_process_sees_it_at_once(place: Place, store: KeyStore) ->
     assert await other.load(KEY) is None
     stored = await put(store)
     assert await other.load(KEY) == stored
-    claimed = await other.begin(KEY, 1, "other", place.lease)
+    claimed = await other.acquire_lease(KEY, 1, "other", place.lease)
     assert await store.load(KEY) == claimed
 
 
@@ -212,7 +212,7 @@ async def test_of_many_that_claim_one_wins(place: Place, store: KeyStore) -> Non
     others = [place.store(Crypto([NEW_KEY])) for _ in range(3)]
     await put(store)
     claims = await asyncio.gather(
-        *(one.begin(KEY, 1, f"{number}", 60) for number, one in enumerate((store, *others) * 8))
+        *(one.acquire_lease(KEY, 1, f"{number}", 60) for number, one in enumerate((store, *others) * 8))
     )
     [won] = [claim for claim in claims if claim is not None]
     assert await store.load(KEY) == won

@@ -14,11 +14,11 @@ from paystar_async.errors import (
     ExpiredToken,
     InvalidRefreshToken,
     InvalidToken,
+    NoResponse,
     NotSent,
     PaystarError,
     ServerFault,
     StorageError,
-    Unanswered,
     Unauthenticated,
 )
 from paystar_async.keys.memory import MemoryKeyStore
@@ -218,9 +218,9 @@ async def test_a_transfer_refused_for_its_key_by_a_failing_server_is_not_sent_ag
 
 
 async def test_a_transfer_that_may_have_run_with_the_new_key_is_not_sent_a_third_time() -> None:
-    at = Setting(play=in_turn(refused(4), Unanswered("reset"), ok(entry("t-1"))))
+    at = Setting(play=in_turn(refused(4), NoResponse("reset"), ok(entry("t-1"))))
 
-    with pytest.raises(Unanswered) as error:
+    with pytest.raises(NoResponse) as error:
         await settle(at.paystar)
 
     assert error.value.executed == "maybe"
@@ -295,7 +295,7 @@ async def test_near_its_end_a_key_is_renewed_before_the_call() -> None:
     assert (at.asked, at.shown) == (2, ["key-2"])
 
 
-@pytest.mark.parametrize("reply", [Unanswered("reset"), NotSent("no connection"), refused(0), refused(3)])
+@pytest.mark.parametrize("reply", [NoResponse("reset"), NotSent("no connection"), refused(0), refused(3)])
 async def test_while_the_old_key_lives_a_renewal_that_fails_hurts_nobody_and_is_not_tried_at_every_call(
     reply: Reply,
 ) -> None:
@@ -329,7 +329,7 @@ def _always(reply: Reply) -> Callable[[], Any]:
 async def test_a_renewal_that_hangs_does_not_take_the_calls_down_with_it_while_the_old_key_lives(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("paystar_async.keys.refresher.PATIENCE", 0.0)
+    monkeypatch.setattr("paystar_async.keys.refresher.REFRESH_WAIT_SECONDS", 0.0)
     at, go = Setting(), asyncio.Event()
     await at.aged(hours=23.6)
     at.server.before = _until(go)
@@ -346,7 +346,7 @@ async def test_a_renewal_that_hangs_does_not_take_the_calls_down_with_it_while_t
 async def test_when_the_key_is_dead_and_the_renewal_unanswered_the_call_itself_never_left() -> None:
     at = Setting()
     await at.aged(hours=25)
-    at.server.before = _always(Unanswered("reset"))
+    at.server.before = _always(NoResponse("reset"))
 
     with pytest.raises(NotSent, match="could not be renewed") as error:
         await settle(at.paystar)
@@ -355,7 +355,7 @@ async def test_when_the_key_is_dead_and_the_renewal_unanswered_the_call_itself_n
     assert at.engine.to("settlement") == []
 
 
-@pytest.mark.parametrize(("reply", "kind"), [(Unanswered("reset"), Unanswered), (refused(0), ServerFault)])
+@pytest.mark.parametrize(("reply", "kind"), [(NoResponse("reset"), NoResponse), (refused(0), ServerFault)])
 async def test_a_renewal_by_hand_that_may_have_happened_says_so(reply: Reply, kind: type[PaystarError]) -> None:
     at = Setting(before=_always(reply))
 
@@ -445,7 +445,7 @@ async def test_no_cancelled_caller_ever_loses_a_renewal(way: str, state: str) ->
         if at.server.renewals:
             assert record is not None
             assert _pair(record) == (f"key-{at.server.renewals}", at.server.refresh_token)
-        assert record is None or record.in_flight_owner is None
+        assert record is None or record.lease_owner is None
         assert at.told.names in ([], ["key_refreshed"])
         await balance(at.paystar)
 
@@ -550,7 +550,7 @@ async def test_a_dead_refresh_token_is_marked_once_and_the_living_key_goes_on() 
         at.clock.advance(60)
 
     record = await at.stored()
-    assert record.lost
+    assert record.refresh_rejected
     assert record.token is not None
     assert at.told.names.count("key_lost") == 1
     assert at.asked == 2
@@ -577,7 +577,7 @@ async def test_a_pair_put_in_place_heals_a_lost_key_at_once() -> None:
 
     assert at.shown[-1] == "key-new"
     assert at.told.names == ["key_lost", "key_healed"]
-    assert not (await at.stored()).lost
+    assert not (await at.stored()).refresh_rejected
     at.server.keys.clear()
     await balance(at.paystar)
     assert at.shown[-1] == "key-1"
@@ -602,7 +602,7 @@ async def test_a_refresh_token_refused_because_another_was_faster_is_not_lost() 
 
     assert at.shown == ["key-0", "key-9"]
     assert at.told.names == ["key_adopted"]
-    assert not (await at.stored()).lost
+    assert not (await at.stored()).refresh_rejected
 
 
 async def test_a_store_that_is_down_leaves_the_key_in_memory_serving_and_then_says_so() -> None:
@@ -637,10 +637,10 @@ class Failing(MemoryKeyStore):
             raise StorageError("the store is down")
         return await super().load(key)
 
-    async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+    async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
         if self.down:
             raise StorageError("the store is down")
-        return await super().begin(key, version, owner, ttl)
+        return await super().acquire_lease(key, version, owner, ttl)
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:
         if self.down or self.fails_to_commit:
@@ -718,7 +718,7 @@ async def test_a_renewal_survives_a_claim_that_another_took_over_meanwhile() -> 
     at.server.keys["key-1"] = float("inf")
     at.clock.jump(24 * HOUR)  # the lease looks long over
     record = await at.stored()
-    assert await at.store.begin(KeyId("application", "app-1"), record.version, "another host", 60) is not None
+    assert await at.store.acquire_lease(KeyId("application", "app-1"), record.version, "another host", 60) is not None
     go.set()
     await call
 
@@ -731,7 +731,7 @@ async def test_an_error_of_a_foreign_store_is_no_riddle_and_the_living_key_serve
             raise RuntimeError("a bug in a store")
 
     at = Setting(store=Odd())
-    with pytest.raises(Unanswered, match="RuntimeError"):
+    with pytest.raises(NoResponse, match="RuntimeError"):
         await at.paystar.keys.refresh_application_key()
 
     await balance(at.paystar)
@@ -746,7 +746,7 @@ async def test_a_call_whose_time_is_up_while_the_key_is_renewed_never_left_and_t
     at.server.before = _until(go)
     with pytest.raises(NotSent, match="the time was up"):
         await balance(at.paystar, timeout=0.01)
-    with pytest.raises(Unanswered, match="went on") as error:
+    with pytest.raises(NoResponse, match="went on") as error:
         await at.paystar.keys.refresh_application_key(timeout=0.01)
     assert error.value.executed == "maybe"
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from paystar_async import Paystar, WalletTransfer
-from paystar_async.errors import BadAnswer, NotSent, PaystarError
+from paystar_async.errors import InvalidResponse, NotSent, PaystarError
 from paystar_async.keys import lease
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.refresher import FAILURE_COOLDOWN_SECONDS
@@ -179,7 +179,7 @@ async def test_refresh_without_usable_key_keeps_the_rest(realm: Realm, key: obje
     """Nothing is known of the old refresh token; the new one, where one came, is what the next refresh needs."""
     at = Refreshing(realm, {realm.token: key, realm.refresh_token: "refresh-new"})
 
-    with pytest.raises(BadAnswer) as error:
+    with pytest.raises(InvalidResponse) as error:
         await realm.refresh(at.paystar)
 
     assert error.value.executed == "maybe"
@@ -188,7 +188,7 @@ async def test_refresh_without_usable_key_keeps_the_rest(realm: Realm, key: obje
     assert record.token.reveal() == "key-0"
     assert record.refresh_token is not None
     assert record.refresh_token.reveal() == "refresh-new"
-    assert not record.lost
+    assert not record.refresh_rejected
     del at.data[realm.token]
     await realm.refresh(at.paystar)
     assert at.shown == ["refresh-0", "refresh-new"]
@@ -199,13 +199,13 @@ async def test_refresh_without_data_wipes_nothing(data: object) -> None:
     clock, store = QuickClock(), MemoryKeyStore()
     paystar = client(Engine(in_turn(ok(data))), clock=clock, keys=store, max_retries=0)
 
-    with pytest.raises(BadAnswer) as error:
+    with pytest.raises(InvalidResponse) as error:
         await REALMS[0].refresh(paystar)
 
     assert error.value.executed == "maybe"
     record = await store.load(REALMS[0].id)
     assert record is not None
-    assert (record.token, record.lost, record.in_flight_owner) == (record.token, False, None)
+    assert (record.token, record.refresh_rejected, record.lease_owner) == (record.token, False, None)
     assert record.refresh_token is not None
     assert record.refresh_token.reveal() == "refresh-0"
 
@@ -363,12 +363,12 @@ async def test_refresh_whose_lease_has_ended_is_not_sent(
         """A store that answers a claim only after the process was stopped for a while."""
 
         async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-            record = await super().begin(key, version, owner, ttl)
+            record = await super().acquire_lease(key, version, owner, ttl)
             at.clock.advance(stopped)
             return record
 
     at = Rejecting(store=Slow(QuickClock()))
-    monkeypatch.setattr(at.engine, "fences", supports_before_send)
+    monkeypatch.setattr(at.engine, "supports_before_send", supports_before_send)
     at.accepts, stopped = True, lease.LEASE_SECONDS + 1
 
     with pytest.raises(NotSent, match="lease"):

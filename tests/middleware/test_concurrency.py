@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paystar_async.endpoint import Request, Response
 from paystar_async.errors import NotSent
-from paystar_async.middleware.concurrency import Limit
+from paystar_async.middleware.concurrency import ConcurrencyMiddleware
 from paystar_async.runtime.clock import ManualClock
 from tests.support import APPLICATION, RESPONSE, Next, client, request, settled
 
@@ -36,7 +36,7 @@ class Gate:
 
 
 async def test_no_more_than_so_many_are_in_flight_and_the_rest_wait_in_turn() -> None:
-    limit, gate = Limit(3, ManualClock()), Gate()
+    limit, gate = ConcurrencyMiddleware(3, ManualClock()), Gate()
     calls = [asyncio.create_task(limit(request(), gate)) for _ in range(10)]
     for done in range(10):
         await settled(5)
@@ -50,7 +50,7 @@ async def test_no_more_than_so_many_are_in_flight_and_the_rest_wait_in_turn() ->
 
 
 async def test_a_call_that_gets_no_slot_in_time_never_left() -> None:
-    limit, gate = Limit(1, ManualClock()), Gate()
+    limit, gate = ConcurrencyMiddleware(1, ManualClock()), Gate()
     busy = asyncio.create_task(limit(request(), gate))
     await settled(5)
 
@@ -64,7 +64,7 @@ async def test_a_call_that_gets_no_slot_in_time_never_left() -> None:
 
 
 async def test_a_slot_is_free_again_after_every_way_to_end() -> None:
-    limit, gate = Limit(1, ManualClock()), Gate()
+    limit, gate = ConcurrencyMiddleware(1, ManualClock()), Gate()
     with pytest.raises(NotSent):
         await limit(request(), Next(NotSent("x")))
     cancelled = asyncio.create_task(limit(request(), gate))
@@ -80,7 +80,7 @@ async def test_a_slot_is_free_again_after_every_way_to_end() -> None:
 def test_every_slot_comes_back_whenever_calls_are_cancelled(seed: int, most: int, calls: int) -> None:
     async def play() -> None:
         dice = Random(seed)
-        limit, gate = Limit(most, ManualClock()), Gate()
+        limit, gate = ConcurrencyMiddleware(most, ManualClock()), Gate()
         tasks = [asyncio.create_task(limit(request(), gate)) for _ in range(calls)]
         while not all(one.done() for one in tasks):
             await settled(dice.randrange(3))
@@ -106,7 +106,7 @@ def test_every_slot_comes_back_whenever_calls_are_cancelled(seed: int, most: int
 
 def test_every_slot_comes_back_on_trio_too() -> None:
     async def play() -> None:
-        limit = Limit(2, ManualClock())
+        limit = ConcurrencyMiddleware(2, ManualClock())
         held = anyio.Event()
 
         async def hold(_: Request[Any], /) -> Response[Any]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from paystar_async.errors import BadAnswer, NotSent, PaystarError, Unanswered, status_class
-from paystar_async.middleware.logging import Log
+from paystar_async.errors import InvalidResponse, NoResponse, NotSent, PaystarError, status_class
+from paystar_async.middleware.logging import LoggingMiddleware
 from paystar_async.runtime.events import Event
 from tests.support import (
     RESPONSE,
@@ -31,7 +31,7 @@ def _everything(caplog: pytest.LogCaptureFixture) -> None:
 
 
 async def test_an_answer_is_one_line_of_debug(caplog: pytest.LogCaptureFixture) -> None:
-    await Log(QuickClock())(request(), Next(RESPONSE))
+    await LoggingMiddleware(QuickClock())(request(), Next(RESPONSE))
 
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("paystar_async", logging.DEBUG)
@@ -45,8 +45,8 @@ async def test_an_answer_is_one_line_of_debug(caplog: pytest.LogCaptureFixture) 
     ("error", "told"),
     [
         (NotSent("x"), "NotSent in"),
-        (Unanswered("x"), "Unanswered in"),
-        (BadAnswer("$", "no", http_status=502), "BadAnswer (HTTP 502) in"),
+        (NoResponse("x"), "NoResponse in"),
+        (InvalidResponse("$", "no", http_status=502), "InvalidResponse (HTTP 502) in"),
         (status_class(9)(9, http_status=400), "InsufficientBalance status 9 (HTTP 400) in"),
     ],
 )
@@ -54,7 +54,7 @@ async def test_a_failure_is_one_line_of_info_without_its_message(
     error: PaystarError, told: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(type(error)):
-        await Log(QuickClock())(request(SETTLE), Next(error))
+        await LoggingMiddleware(QuickClock())(request(SETTLE), Next(error))
 
     (record,) = caplog.records
     assert record.levelno == logging.INFO
@@ -65,7 +65,7 @@ async def test_a_call_that_is_cancelled_leaves_a_line_too(caplog: pytest.LogCapt
     async def never(_: Any, /) -> Any:
         await asyncio.Event().wait()
 
-    task = asyncio.create_task(Log(QuickClock())(request(), never))
+    task = asyncio.create_task(LoggingMiddleware(QuickClock())(request(), never))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -10,18 +10,18 @@ from hypothesis import strategies as st
 from paystar_async.endpoint import Safety
 from paystar_async.errors import (
     BY_STATUS,
-    BadAnswer,
     ConfigurationError,
+    InvalidResponse,
     InvalidValue,
+    NoResponse,
     NotSent,
     PaystarError,
     StatusError,
     StorageError,
     TrackIdConflict,
-    Unanswered,
     status_class,
 )
-from paystar_async.middleware.retry import Budget, Retry, may_repeat
+from paystar_async.middleware.retry import RetryBudget, RetryMiddleware, may_repeat
 from tests.support import (
     MATCH,
     RESPONSE,
@@ -42,9 +42,9 @@ from tests.support import (
 )
 
 TRANSIENT: list[PaystarError] = [
-    Unanswered("gone"),
-    BadAnswer("$", "an HTML page", http_status=502),
-    BadAnswer("$", "truncated", http_status=200),
+    NoResponse("gone"),
+    InvalidResponse("$", "an HTML page", http_status=502),
+    InvalidResponse("$", "truncated", http_status=200),
     status_class(0)(0),
     status_class(11)(11),
     *[status_class(8)(8, http_status=http) for http in (408, 429, 500, 502, 503, 504)],
@@ -59,8 +59,8 @@ REFUSALS: list[PaystarError] = [
 ]
 
 
-def ring(clock: QuickClock, **options: Any) -> Retry:
-    return Retry(clock, options.pop("retries", 3), options.pop("notify", Told()), source=Random(1), **options)
+def ring(clock: QuickClock, **options: Any) -> RetryMiddleware:
+    return RetryMiddleware(clock, options.pop("retries", 3), options.pop("notify", Told()), source=Random(1), **options)
 
 
 def named(error: PaystarError) -> str:
@@ -107,9 +107,9 @@ async def test_what_never_left_is_repeated_whatever_it_does(value: Any) -> None:
 
 
 async def test_a_transfer_that_did_not_leave_and_then_may_have_is_not_sent_a_third_time() -> None:
-    rest = Next(NotSent("no connection"), Unanswered("reset"), RESPONSE)
+    rest = Next(NotSent("no connection"), NoResponse("reset"), RESPONSE)
 
-    with pytest.raises(Unanswered) as error:
+    with pytest.raises(NoResponse) as error:
         await ring(QuickClock())(request(SETTLE), rest)
 
     assert len(rest.seen) == 2
@@ -119,14 +119,14 @@ async def test_a_transfer_that_did_not_leave_and_then_may_have_is_not_sent_a_thi
 @pytest.mark.parametrize("safety", Safety)
 def test_only_what_never_left_may_always_be_repeated(safety: Safety) -> None:
     assert may_repeat(NotSent("x"), safety)
-    assert may_repeat(Unanswered("x"), safety) is (safety is Safety.READ)
+    assert may_repeat(NoResponse("x"), safety) is (safety is Safety.READ)
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
 async def test_it_is_repeated_as_often_as_was_said_and_the_last_error_is_raised(retries: int) -> None:
-    rest = Next(*[Unanswered(f"number {n}") for n in range(1, 20)])
+    rest = Next(*[NoResponse(f"number {n}") for n in range(1, 20)])
 
-    with pytest.raises(Unanswered, match=f"number {retries + 1}"):
+    with pytest.raises(NoResponse, match=f"number {retries + 1}"):
         await ring(QuickClock(), retries=retries)(request(), rest)
 
     assert [one.attempt for one in rest.seen] == list(range(1, retries + 2))
@@ -149,13 +149,13 @@ def test_pauses_spread_over_the_whole_range() -> None:
 def pauses(seed: int, attempts: int) -> list[float]:
     """The pauses after each of so many attempts that failed."""
     clock = QuickClock()
-    retry = Retry(clock, attempts, Told(), source=Random(seed), budget=Budget(most=1e9, tokens=1e9))
-    with contextlib.suppress(Unanswered):
-        asyncio.run(retry(request(timeout=1e6), Next(Unanswered("x"))))
+    retry = RetryMiddleware(clock, attempts, Told(), source=Random(seed), budget=RetryBudget(capacity=1e9, tokens=1e9))
+    with contextlib.suppress(NoResponse):
+        asyncio.run(retry(request(timeout=1e6), Next(NoResponse("x"))))
     return clock.slept
 
 
-@pytest.mark.parametrize("error", [status_class(0)(0, retry_after=7), BadAnswer("$", "busy", retry_after=7)])
+@pytest.mark.parametrize("error", [status_class(0)(0, retry_after=7), InvalidResponse("$", "busy", retry_after=7)])
 async def test_the_pause_a_server_asks_for_is_kept(error: PaystarError) -> None:
     clock, rest = QuickClock(), Next(error, RESPONSE)
 
@@ -176,34 +176,34 @@ async def test_a_pause_beyond_the_deadline_ends_in_the_error_at_once() -> None:
 
 async def test_a_dead_upstream_gets_hardly_more_attempts_than_calls_and_all_of_them_once_it_is_back() -> None:
     clock = QuickClock()
-    retry = ring(clock, budget=Budget())
-    dead = Next(Unanswered("dead"))
+    retry = ring(clock, budget=RetryBudget())
+    dead = Next(NoResponse("dead"))
     for _ in range(200):
-        with pytest.raises(Unanswered):
+        with pytest.raises(NoResponse):
             await retry(request(), dead)
     assert len(dead.seen) <= 1.1 * 200
 
     for _ in range(20):
         await retry(request(), Next(RESPONSE))
-    shaky = Next(Unanswered("a hiccup"), Unanswered("another"), RESPONSE)
+    shaky = Next(NoResponse("a hiccup"), NoResponse("another"), RESPONSE)
     assert await retry(request(), shaky) is RESPONSE
 
 
 async def test_each_repetition_is_told() -> None:
     told = Told()
 
-    await ring(QuickClock(), notify=told)(request(), Next(Unanswered("x"), NotSent("y"), RESPONSE))
+    await ring(QuickClock(), notify=told)(request(), Next(NoResponse("x"), NotSent("y"), RESPONSE))
 
     assert told.names == ["retry", "retry"]
     assert [one.detail for one in told.events] == [
-        "identity.match_mobile: Unanswered",
+        "identity.match_mobile: NoResponse",
         "identity.match_mobile: NotSent",
     ]
 
 
 async def test_a_call_cancelled_in_its_pause_is_not_repeated() -> None:
-    clock, rest = RunningClock(), Next(Unanswered("x"), RESPONSE)
-    task = asyncio.create_task(Retry(clock, 3, Told())(request(), rest))
+    clock, rest = RunningClock(), Next(NoResponse("x"), RESPONSE)
+    task = asyncio.create_task(RetryMiddleware(clock, 3, Told())(request(), rest))
     await settled()
 
     task.cancel()
@@ -218,14 +218,14 @@ async def test_there_is_one_retry_layer_and_it_counts_for_the_whole_client() -> 
     engine = Engine(lambda _: page(503))
     paystar = client(engine, clock=QuickClock(), max_retries=2)
 
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         await paystar.wallet.balance()
 
     assert len(engine.sent) == 3
 
 
 async def test_a_transfer_goes_out_once_through_the_whole_client_whatever_comes_back() -> None:
-    for reply in (page(503), refused(0), refused(11), refused(9), Unanswered("reset"), refused(8, http=429), page(302)):
+    for reply in (page(503), refused(0), refused(11), refused(9), NoResponse("reset"), refused(8, http=429), page(302)):
         engine = Engine(in_turn(reply))
         paystar = client(engine, clock=QuickClock())
 

@@ -9,7 +9,15 @@ import attrs
 import pytest
 
 from paystar_async.errors import InvalidValue
-from paystar_async.models.base import Call, OpenEnum, answer_type, fields_of, names_only, sent, verify
+from paystar_async.models.base import (
+    Call,
+    OpenEnum,
+    answer_type,
+    fields_of,
+    names_only,
+    request_model,
+    verify_checksums,
+)
 from paystar_async.models.gateway import Allotment, CreatePayment
 from paystar_async.models.identity import Match, MatchMobile
 from paystar_async.models.transfers import Settle, Settlement, Transfer, TransferStatus
@@ -88,7 +96,7 @@ class TestARequestIsAValue:
                 row.request(**values)
 
     def test_its_example_holds_strictly(self, row: Any) -> None:
-        verify(row.request(**example_values(row.request)))
+        verify_checksums(row.request(**example_values(row.request)))
 
 
 class TestLists:
@@ -180,7 +188,7 @@ class TestStrictly:
         value = Settle(transfers=transfers({}, {}, {"destination_account": WRONG_IBAN}))
 
         with pytest.raises(InvalidValue) as caught:
-            verify(value)
+            verify_checksums(value)
         assert caught.value.field == "transfers[2].destination_account"
         assert WRONG_IBAN not in str(caught.value)
         assert caught.value.__cause__ is None
@@ -191,11 +199,11 @@ class TestStrictly:
         value = CreatePayment(**values)
 
         with pytest.raises(InvalidValue) as caught:
-            verify(value)
+            verify_checksums(value)
         assert caught.value.field == name
 
     def test_what_is_left_out_is_not_asked(self) -> None:
-        verify(CreatePayment(amount=5_000, order_id="1", callback="https://merchant.example"))
+        verify_checksums(CreatePayment(amount=5_000, order_id="1", callback="https://merchant.example"))
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
@@ -204,7 +212,7 @@ def test_a_request_names_its_answer(row: Any) -> None:
 
 
 def test_a_request_that_does_not_is_a_mistake() -> None:
-    @sent
+    @request_model
     class Nameless(Call):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
         """Asks for who knows what."""
 

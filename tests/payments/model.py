@@ -16,11 +16,11 @@ from paystar_async.errors import (
     AlreadyVerified,
     ForeignRecord,
     InvalidRequest,
+    NoResponse,
     NotSent,
     NotVerifiable,
     ParameterMismatch,
     PaystarError,
-    Unanswered,
     UnknownRefNum,
 )
 from paystar_async.models.gateway import Created, GatewayStatus, GatewayTransaction, Verified
@@ -28,7 +28,7 @@ from paystar_async.payments import Payment
 from paystar_async.payments.models import Order, OrderStatus
 from paystar_async.payments.service import Payments
 from paystar_async.runtime.clock import ManualClock
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 
 AMOUNT = 50_000
 VERIFY_WINDOW_SECONDS = 600.0
@@ -140,7 +140,7 @@ class Worker:
     name: int
     tasks: set[asyncio.Task[Any]] = field(factory=set[Any])
     handler_fails: bool = False
-    background: Background = field(factory=Background)
+    background: BackgroundTasks = field(factory=BackgroundTasks)
     payments: Payments = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -223,17 +223,17 @@ class Bank:
         if fault == "refused":
             raise NotSent("no connection")
         if fault == "lost before" or (fault == "late" and not may_be_late):
-            raise Unanswered("no response")
+            raise NoResponse("no response")
         if fault == "late":
             world.in_flight.append((world.clock.time(), execute))
             await self.worker.wait_for_step()
-            raise Unanswered("no response")
+            raise NoResponse("no response")
         try:
             response = execute()
         finally:
             await self.worker.wait_for_step()
         if fault == "lost after":
-            raise Unanswered("no response")
+            raise NoResponse("no response")
         return response
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paystar_async import Callback
-from paystar_async.errors import Unanswered
+from paystar_async.errors import NoResponse
 from paystar_async.payments import AmountMismatch, Payment, Undecided, Verified
 from paystar_async.payments.amounts import MAX_FEE_FACTOR, judge_amount
 from paystar_async.payments.models import OrderStatus
@@ -53,10 +53,10 @@ class Bank:
         how = self.verify.pop(0) if self.verify else "answered"
         was_verified = self.status == "SUCCEED"
         if how == "not sent":
-            return Unanswered("reset")
+            return NoResponse("reset")
         self.status = "SUCCEED"
         if how == "lost":
-            return Unanswered("reset")
+            return NoResponse("reset")
         return refused(-6) if was_verified or how == "repeated" else ok({"price": self.price, "ref_num": "ref-1"})
 
 

@@ -2,7 +2,7 @@ import pytest
 
 import paystar_async.outcomes as transfer_outcomes
 import paystar_async.payments as payments
-from paystar_async.errors import Unanswered
+from paystar_async.errors import NoResponse
 from paystar_async.payments.outcomes import PaymentOutcome
 
 
@@ -14,8 +14,8 @@ def test_verified_repr_shows_no_card() -> None:
 
 
 def test_outcomes_equality_ignores_error() -> None:
-    assert payments.Undecided(reason="x", error=Unanswered("a")) == payments.Undecided(reason="x")
-    assert transfer_outcomes.Unknown(track_id="t", reason="x", error=Unanswered("a")) == transfer_outcomes.Unknown(
+    assert payments.Undecided(reason="x", error=NoResponse("a")) == payments.Undecided(reason="x")
+    assert transfer_outcomes.Unknown(track_id="t", reason="x", error=NoResponse("a")) == transfer_outcomes.Unknown(
         track_id="t", reason="x"
     )
 

@@ -14,8 +14,8 @@ from paystar_async.errors import (
     ConfigurationError,
     GatewayInactive,
     InvalidValue,
+    NoResponse,
     StorageError,
-    Unanswered,
     Unauthenticated,
     UnknownOrder,
 )
@@ -403,7 +403,7 @@ async def test_confirm_second_payment_waits_for_first(shop: Shop) -> None:
 
     async def silent(request: Any, next: Any) -> Any:  # noqa: A002
         if request.endpoint.name == "inquiry" and request.value.ref_num == first.ref_num:
-            raise Unanswered("no answer")
+            raise NoResponse("no answer")
         return await next(request)
 
     first = shop.pay(await shop.start())

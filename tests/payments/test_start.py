@@ -10,14 +10,14 @@ import pytest
 from paystar_async import Allotment, Paystar
 from paystar_async.errors import (
     AboveCeiling,
-    BadAnswer,
     ConfigurationError,
+    InvalidResponse,
     InvalidValue,
+    NoResponse,
     NotSent,
     OrderConflict,
     OrderPaid,
     StorageError,
-    Unanswered,
 )
 from paystar_async.payments import Verified
 from paystar_async.payments.models import OrderStatus
@@ -263,9 +263,9 @@ async def test_start_response_for_other_order_is_invalid(tmp_path: Path) -> None
     )
     async with client(Engine(responses), database=tmp_path / "p.db", max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
-        with pytest.raises(BadAnswer, match="ref_num"):
+        with pytest.raises(InvalidResponse, match="ref_num"):
             await paystar.payments.start(amount=AMOUNT, order_id="o-2", callback=CALLBACK_URL)
-        with pytest.raises(BadAnswer, match="order_id"):
+        with pytest.raises(InvalidResponse, match="order_id"):
             await paystar.payments.start(amount=AMOUNT, order_id="o-3", callback=CALLBACK_URL)
 
         for order_id in ("o-2", "o-3"):
@@ -368,11 +368,11 @@ async def test_started_payment_repr_shows_no_token(tmp_path: Path) -> None:
 async def test_start_lost_create_has_its_own_hint(shop: Shop) -> None:
     shop.sandbox.fail("gateway.create", "reset_after", times=1)
 
-    with pytest.raises(Unanswered) as failure:
+    with pytest.raises(NoResponse) as failure:
         await shop.start()
 
     assert "nobody can pay it" in failure.value.hint
-    assert Unanswered.hint != failure.value.hint
+    assert NoResponse.hint != failure.value.hint
 
 
 @pytest.mark.parametrize(
@@ -391,7 +391,7 @@ async def test_start_unusable_create_response_is_invalid(tmp_path: Path, field: 
     """It blames no argument of the caller, and stores no payment that could never be asked about."""
     response = {"token": "t", "ref_num": "ref-1", field: value}
     async with client(Engine(in_turn(ok(response))), database=tmp_path / "p.db") as paystar:
-        with pytest.raises(BadAnswer) as bad:
+        with pytest.raises(InvalidResponse) as bad:
             await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         order = await paystar.payments.find(order_id="o-1")
 

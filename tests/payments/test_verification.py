@@ -15,9 +15,9 @@ from paystar_async.errors import (
     ConfigurationError,
     GatewayError,
     InvalidValue,
+    NoResponse,
     NotSent,
     StatusError,
-    Unanswered,
     Unauthenticated,
 )
 from paystar_async.models.gateway import GatewayStatus
@@ -64,7 +64,7 @@ class Bank:
             return act(sent)
         if reply == "done, and no answer":
             act(sent)
-            return Unanswered("reset")
+            return NoResponse("reset")
         assert not isinstance(reply, str)
         return reply
 
@@ -152,7 +152,7 @@ async def test_confirm_other_price_before_success_is_undecided(says: str) -> Non
 
 
 async def test_confirm_other_price_with_lost_inquiry_is_undecided() -> None:
-    bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[Unanswered("reset")])
+    bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[NoResponse("reset")])
 
     assert isinstance((await outcome_of(bank))[0], Undecided)
 
@@ -319,7 +319,7 @@ async def test_confirm_already_verified_asks_inquiry() -> None:
 
 
 DOUBTS: list[Reply] = [
-    Unanswered("reset"),
+    NoResponse("reset"),
     NotSent("no connection"),
     page(502),
     refused(0),
@@ -346,7 +346,7 @@ async def test_confirm_verify_without_effect_is_retried_once(doubt: Reply) -> No
 async def test_confirm_verify_of_other_orders_payment_is_not_retried() -> None:
     other = ok(FOUND | {"status": "UNVERIFIED", "order_id": "ORD-2"})
 
-    outcome, asked = await outcome_of(Bank(verify=[Unanswered("reset")], inquiry=[other]))
+    outcome, asked = await outcome_of(Bank(verify=[NoResponse("reset")], inquiry=[other]))
 
     assert outcome == Declined(reason="the transaction is another order's")
     assert asked == ["verify", "inquiry"]
@@ -363,11 +363,11 @@ async def test_confirm_executed_verify_is_not_repeated() -> None:
 
 
 async def test_confirm_two_lost_verifies_ask_inquiry() -> None:
-    assert isinstance((await outcome_of(Bank(verify=[Unanswered("a"), "done, and no answer"])))[0], Verified)
+    assert isinstance((await outcome_of(Bank(verify=[NoResponse("a"), "done, and no answer"])))[0], Verified)
 
-    outcome, asked = await outcome_of(Bank(verify=[Unanswered("a"), Unanswered("b")]))
+    outcome, asked = await outcome_of(Bank(verify=[NoResponse("a"), NoResponse("b")]))
     assert isinstance(outcome, Undecided)
-    assert isinstance(outcome.error, Unanswered)
+    assert isinstance(outcome.error, NoResponse)
     assert asked == ["verify", "inquiry", "verify", "inquiry"]
 
 
@@ -379,7 +379,7 @@ async def test_confirm_verification_failed_twice_is_declined() -> None:
 
 
 @pytest.mark.parametrize(
-    "silence", [Unanswered("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
+    "silence", [NoResponse("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
 )
 async def test_confirm_without_responses_is_undecided_then_verified(
     silence: Reply,
@@ -397,7 +397,7 @@ async def test_confirm_without_responses_is_undecided_then_verified(
 
 
 @pytest.mark.parametrize(
-    "silence", [Unanswered("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
+    "silence", [NoResponse("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
 )
 async def test_confirm_verify_without_inquiry_is_undecided(silence: Reply) -> None:
     bank = Bank(inquiry=[silence])
@@ -421,7 +421,7 @@ async def test_confirm_verify_with_refused_inquiry_is_verified(never: Raw) -> No
     [(-7, AmountMismatch), (-5, Declined), (-1, Undecided), (-8, Undecided), ("unauthenticated", Undecided)],
 )
 async def test_confirm_refused_inquiry_after_doubt_is_not_verified(refusal: Any, kind: type[PaymentOutcome]) -> None:
-    outcome, _ = await outcome_of(Bank(verify=[Unanswered("reset")], inquiry=[refused(refusal)]))
+    outcome, _ = await outcome_of(Bank(verify=[NoResponse("reset")], inquiry=[refused(refusal)]))
 
     assert isinstance(outcome, kind)
 
@@ -446,7 +446,7 @@ async def test_confirm_inquiry_status_has_its_outcome(
 
     assert type((await outcome_of(Bank(verify=[refused(-6)], inquiry=[says])))[0]) is after_doubt
     assert (
-        type((await outcome_of(Bank(verify=[Unanswered("a"), Unanswered("b")], inquiry=[says, says])))[0])
+        type((await outcome_of(Bank(verify=[NoResponse("a"), NoResponse("b")], inquiry=[says, says])))[0])
         is after_doubt
     )
     assert type((await outcome_of(Bank(inquiry=[says])))[0]) is after_verify
@@ -518,7 +518,7 @@ VERIFIES = st.sampled_from(
     ["as it is", "done, and no answer", *DOUBTS, refused(-6), refused(-9), refused(-8), refused(-5)]
 )
 INQUIRIES = st.sampled_from(
-    ["as it is", Unanswered("reset"), page(502), refused(-99), refused(-5), refused(-1), ok(FOUND | {"status": "INIT"})]
+    ["as it is", NoResponse("reset"), page(502), refused(-99), refused(-5), refused(-1), ok(FOUND | {"status": "INIT"})]
 )
 
 

@@ -9,19 +9,19 @@ from paystar_async.endpoint import Response
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
-from paystar_async.payouts.channels import Bank, Product, WalletPayouts
+from paystar_async.payouts.channels import BankTransferChannel, PayoutChannel, WalletChannel
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.session import Tables
-from paystar_async.payouts.worker import Advancer
+from paystar_async.payouts.ledger.session import LedgerDatabase
+from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.runtime.events import Event
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 
 DEPOSIT = "0111234567890"
 IBAN = "IR110170000000123456789001"
 
-Act = Callable[["Teller", Sequence[Value]], object]
+Act = Callable[["FakeBank", Sequence[Value]], object]
 """What a call does and answers; what it raises is raised."""
 
 
@@ -57,7 +57,7 @@ async def each(values: Iterable[Value]) -> AsyncIterator[Value]:
         yield value
 
 
-class Teller:
+class FakeBank:
     """Executes what it is sent, and counts; a script says how calls go wrong."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class Teller:
         self.statuses: dict[str, TransferStatus] = {}
         self.calls: list[list[str]] = []
         self.asked: list[str | None] = []
-        self.fences: list[Callable[[], None]] = []
+        self.supports_before_send: list[Callable[[], None]] = []
         self.on_send: Callable[[], object] | None = None
         self.on_answer: Callable[[], Awaitable[object]] | None = None
         self.on_find: Callable[[], Awaitable[object]] | None = None
@@ -87,7 +87,7 @@ class Teller:
                 if waited is not None:
                     await cast("Any", waited)
             before_send()
-            self.fences.append(before_send)
+            self.supports_before_send.append(before_send)
             given: list[Value] = list(value.transfers)
             self.calls.append([one.track_id for one in given])
             answer = (self.script.popleft() if self.script else execute)(self, given)
@@ -118,7 +118,7 @@ class Teller:
         )
 
 
-def execute(teller: Teller, given: Sequence[Value]) -> list[Settlement]:
+def execute(teller: FakeBank, given: Sequence[Value]) -> list[Settlement]:
     """A call that goes well."""
     return teller.execute(given)
 
@@ -126,7 +126,7 @@ def execute(teller: Teller, given: Sequence[Value]) -> list[Settlement]:
 def answering(*entries: Settlement) -> Act:
     """A call that is answered so, whatever was sent."""
 
-    def act(teller: Teller, given: Sequence[Value]) -> list[Settlement]:
+    def act(teller: FakeBank, given: Sequence[Value]) -> list[Settlement]:
         return list(entries)
 
     return act
@@ -135,7 +135,7 @@ def answering(*entries: Settlement) -> Act:
 def raising(error: BaseException, *, executed: bool = False) -> Act:
     """A call that ends with an error, before or after it was carried out."""
 
-    def act(teller: Teller, given: Sequence[Value]) -> object:
+    def act(teller: FakeBank, given: Sequence[Value]) -> object:
         if executed:
             teller.execute(given)
         raise error
@@ -143,27 +143,33 @@ def raising(error: BaseException, *, executed: bool = False) -> Act:
     return act
 
 
-class Desk:
+class PayoutFixture:
     """Everything one process needs to pay out: a ledger, a teller, a clock, an advancer."""
 
     def __init__(
         self,
-        ledger: Tables,
+        ledger: LedgerDatabase,
         clock: ManualClock,
-        teller: Teller | None = None,
+        teller: FakeBank | None = None,
         *,
-        product: type[Bank] | type[WalletPayouts] = Bank,
+        product: type[BankTransferChannel] | type[WalletChannel] = BankTransferChannel,
         account: str = "app-1",
         **timing: float,
     ) -> None:
         self.ledger, self.clock = ledger, clock
-        self.teller = teller or Teller()
-        self.product: Product = product(self.teller.deliver, account)
-        self.background = Background()
+        self.teller = teller or FakeBank()
+        self.product: PayoutChannel = product(self.teller.deliver, account)
+        self.background = BackgroundTasks()
         self.events: list[Event] = []
-        self.fences = True
-        self.advancer = Advancer(
-            ledger, [self.product], clock, lambda: self.background, lambda: self.fences, self.events.append, **timing
+        self.supports_before_send = True
+        self.advancer = ChunkWorker(
+            ledger,
+            [self.product],
+            clock,
+            lambda: self.background,
+            lambda: self.supports_before_send,
+            self.events.append,
+            **timing,
         )
 
     async def state(self, track_id: str) -> str:

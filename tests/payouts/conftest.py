@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.payouts.bank import Desk
+from tests.payouts.bank import PayoutFixture
 from tests.payouts.places import PLACES, Place, make_place
 
 
@@ -18,5 +18,5 @@ async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
 
 
 @pytest.fixture
-def desk(place: Place) -> Desk:
-    return Desk(place.ledger(), place.clock)
+def desk(place: Place) -> PayoutFixture:
+    return PayoutFixture(place.ledger(), place.clock)

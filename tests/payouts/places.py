@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import psycopg
 import pytest
 
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
@@ -35,7 +35,7 @@ class Place(Protocol):
         """A database on this place, as another process would make it."""
         ...
 
-    def ledger(self, crypto: Crypto | None = None) -> Tables:
+    def ledger(self, crypto: Crypto | None = None) -> LedgerDatabase:
         """A ledger on this place, as another process would make it."""
         ...
 
@@ -64,10 +64,10 @@ class _Closing:
     def database(self) -> Database:
         raise NotImplementedError
 
-    def ledger(self, crypto: Crypto | None = None) -> Tables:
+    def ledger(self, crypto: Crypto | None = None) -> LedgerDatabase:
         database = self.database()
         self._opened.append(database)
-        return Tables(database, crypto=crypto, clock=self.clock)
+        return LedgerDatabase(database, crypto=crypto, clock=self.clock)
 
     async def aclose(self) -> None:
         for database in self._opened:

@@ -7,7 +7,7 @@ import pytest
 from paystar_async.endpoint import Response
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
-from paystar_async.payouts.channels import Bank, NoListError, WalletPayouts, find_each
+from paystar_async.payouts.channels import BankTransferChannel, NoListError, WalletChannel, find_each
 
 
 class Recorded:
@@ -25,12 +25,14 @@ class Recorded:
 
 
 async def test_find_each_returns_entries_by_track_id() -> None:
-    entries = await find_each(Bank(Recorded().deliver, "app-1"), (f"t{number}" for number in range(1, 9)), timeout=1.0)
+    entries = await find_each(
+        BankTransferChannel(Recorded().deliver, "app-1"), (f"t{number}" for number in range(1, 9)), timeout=1.0
+    )
     assert [len(entries[f"t{number}"]) for number in range(1, 9)] == [1, 2, 0, 0, 0, 0, 0, 0]
 
 
 async def test_list_of_wallet_raises_and_asks_nothing() -> None:
     service = Recorded()
     with pytest.raises(NoListError, match="wallet"):
-        await WalletPayouts(service.deliver, "w-1").list("", 0, 1.0)
+        await WalletChannel(service.deliver, "w-1").list("", 0, 1.0)
     assert service.calls == []

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.classify import Known, Verdict
-from paystar_async.payouts.decisions import ABSENT, ENOUGH_NOT_FOUNDS, after_ask, after_send
-from paystar_async.payouts.ledger.updates import Held
-from paystar_async.payouts.models import Policy, Refusal, State, TransferRecord, may_follow
+from paystar_async.payouts.classify import Classification, Verdict
+from paystar_async.payouts.decisions import ABSENT, ENOUGH_NOT_FOUNDS, decide_after_check, decide_after_send
+from paystar_async.payouts.ledger.updates import StoredTransfer
+from paystar_async.payouts.models import Policy, Refusal, TransferRecord, TransferState, may_follow
 from paystar_async.values.secret import Secret
 
 QUIET = 100.0
@@ -18,13 +18,13 @@ SINCE = 1000.0
 
 def held(
     number: int = 0,
-    state: State = State.UNKNOWN,
+    state: TransferState = TransferState.UNKNOWN,
     *,
     not_founds: int = 0,
     asked_at: float | None = None,
     doubts: int = 0,
     refusal: Refusal | None = None,
-) -> Held:
+) -> StoredTransfer:
     record = TransferRecord(
         product="bank",
         account="app-1",
@@ -38,49 +38,55 @@ def held(
         batch_id="b",
         chunk_id="c",
         not_founds=not_founds,
-        unknown_since=SINCE if state is State.UNKNOWN else None,
+        unknown_since=SINCE if state is TransferState.UNKNOWN else None,
     )
-    return Held(
-        record=record, doubts=doubts, asked_at=asked_at, refusal=refusal, payload=Secret("{}"), digest="", masked=False
+    return StoredTransfer(
+        record=record,
+        ambiguous_attempts=doubts,
+        asked_at=asked_at,
+        refusal=refusal,
+        payload=Secret("{}"),
+        digest="",
+        masked=False,
     )
 
 
-def item(status: str) -> Known:
-    return Known(verdict=Verdict.ITEM, settlement=Settlement(status=TransferStatus(status)))
+def item(status: str) -> Classification:
+    return Classification(verdict=Verdict.ITEM, settlement=Settlement(status=TransferStatus(status)))
 
 
 def test_two_not_founds_too_close_to_each_other_are_one() -> None:
     at = SINCE + QUIET + 50
     one = held(not_founds=1, asked_at=at - 9.9)
-    assert after_ask([one], {"t0": ABSENT}, POLICY, at, 3).counted == {}
-    assert after_ask([one], {"t0": ABSENT}, POLICY, at + 0.2, 3).counted == {"t0": 2}
+    assert decide_after_check([one], {"t0": ABSENT}, POLICY, at, 3).counted == {}
+    assert decide_after_check([one], {"t0": ABSENT}, POLICY, at + 0.2, 3).counted == {"t0": 2}
 
 
 def test_a_not_found_of_a_pending_one_counts_for_nothing() -> None:
-    decided = after_ask([held(state=State.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3)
+    decided = decide_after_check([held(state=TransferState.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3)
     assert (decided.steps, decided.counted, decided.work) == ([], {}, "ask")
 
 
 def test_a_question_without_an_answer_leaves_the_count_as_it_was() -> None:
-    decided = after_ask([held(not_founds=2, asked_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3)
+    decided = decide_after_check([held(not_founds=2, asked_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3)
     assert (decided.steps, decided.counted, decided.work) == ([], {}, "ask")
 
 
 def test_the_last_look_of_a_quiet_window_is_just_when_it_is_over() -> None:
-    decided = after_ask([held()], {"t0": ABSENT}, POLICY, SINCE + QUIET - 4, 30)
+    decided = decide_after_check([held()], {"t0": ABSENT}, POLICY, SINCE + QUIET - 4, 30)
     assert decided.pause == 4
 
 
 def test_the_one_that_is_due_first_says_when_the_chunk_is() -> None:
-    both = [held(0, State.PENDING), held(1)]
-    decided = after_ask(both, {"t0": item("pending"), "t1": ABSENT}, POLICY, SINCE + QUIET - 2, 40)
+    both = [held(0, TransferState.PENDING), held(1)]
+    decided = decide_after_check(both, {"t0": item("pending"), "t1": ABSENT}, POLICY, SINCE + QUIET - 2, 40)
     assert decided.pause == 2
 
 
 verdicts = st.sampled_from(list(Verdict))
 words = st.one_of(
     st.builds(item, st.sampled_from(["success", "failed", "pending"])),
-    st.sampled_from([Known(verdict=one, reason="r") for one in (Verdict.AMBIGUOUS, Verdict.INTEGRITY)]),
+    st.sampled_from([Classification(verdict=one, reason="r") for one in (Verdict.AMBIGUOUS, Verdict.INTEGRITY)]),
 )
 asked = st.one_of(words, st.just(ABSENT), st.none())
 
@@ -89,41 +95,49 @@ asked = st.one_of(words, st.just(ABSENT), st.none())
 def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
     verdict: Verdict, count: int, looks: int, doubts: int
 ) -> None:
-    transfers = [held(number, State.SENDING, doubts=doubts) for number in range(count)]
-    word = item("success") if verdict is Verdict.ITEM else Known(verdict=verdict, reason="r")
-    decided = after_send(transfers, {one.record.track_id: word for one in transfers}, POLICY, looks)
-    ends = [decided.whole[0]] if decided.whole else [change.after for step in decided.steps for change in step]
+    transfers = [held(number, TransferState.SENDING, doubts=doubts) for number in range(count)]
+    word = item("success") if verdict is Verdict.ITEM else Classification(verdict=verdict, reason="r")
+    decided = decide_after_send(transfers, {one.record.track_id: word for one in transfers}, POLICY, looks)
+    ends = (
+        [decided.chunk_transition[0]]
+        if decided.chunk_transition
+        else [change.after for step in decided.steps for change in step]
+    )
     assert ends
-    assert all(may_follow(State.SENDING, after) for after in ends)
+    assert all(may_follow(TransferState.SENDING, after) for after in ends)
     refused = {Verdict.NOT_SENT, Verdict.AUTH, Verdict.HALT, Verdict.FUNDS, Verdict.REJECTED}
-    if State.PLANNED in ends:
+    if TransferState.PLANNED in ends:
         assert verdict in refused
     if verdict is Verdict.AMBIGUOUS:
-        assert ends == [State.UNKNOWN]
-    if State.FAILED in ends:
+        assert ends == [TransferState.UNKNOWN]
+    if TransferState.FAILED in ends:
         assert verdict is Verdict.REJECTED
         assert count == 1
         assert not doubts
 
 
 @given(st.lists(words, min_size=1, max_size=4), st.integers(0, 2))
-def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Known], doubts: int) -> None:
-    transfers = [held(number, State.SENDING, doubts=doubts) for number in range(len(told))]
-    decided = after_send(transfers, {f"t{number}": word for number, word in enumerate(told)}, POLICY, 0)
-    ends: list[State | None] = [change.after for step in decided.steps for change in step]
-    ends = ends or [decided.whole[0] if decided.whole else None] * len(told)
+def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classification], doubts: int) -> None:
+    transfers = [held(number, TransferState.SENDING, doubts=doubts) for number in range(len(told))]
+    decided = decide_after_send(transfers, {f"t{number}": word for number, word in enumerate(told)}, POLICY, 0)
+    ends: list[TransferState | None] = [change.after for step in decided.steps for change in step]
+    ends = ends or [decided.chunk_transition[0] if decided.chunk_transition else None] * len(told)
     for after in ends:
         assert after is not None
-        assert after is not State.PLANNED
-        assert may_follow(State.SENDING, after)
-        assert after is not State.FAILED
-    assert (decided.work == "ask") is (State.UNKNOWN in ends or State.PENDING in ends)
+        assert after is not TransferState.PLANNED
+        assert may_follow(TransferState.SENDING, after)
+        assert after is not TransferState.FAILED
+    assert (decided.work == "ask") is (TransferState.UNKNOWN in ends or TransferState.PENDING in ends)
     assert (decided.pause is None) is (decided.work == "none")
 
 
 @given(
     st.lists(
-        st.tuples(asked, st.sampled_from([State.UNKNOWN, State.PENDING]), st.integers(0, ENOUGH_NOT_FOUNDS - 1)),
+        st.tuples(
+            asked,
+            st.sampled_from([TransferState.UNKNOWN, TransferState.PENDING]),
+            st.integers(0, ENOUGH_NOT_FOUNDS - 1),
+        ),
         min_size=1,
         max_size=4,
     ),
@@ -132,11 +146,11 @@ def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Known], doubt
     st.integers(0, 50),
 )
 def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
-    told: list[tuple[Known | None, State, int]], at: float, resend: bool, looks: int
+    told: list[tuple[Classification | None, TransferState, int]], at: float, resend: bool, looks: int
 ) -> None:
     transfers = [held(number, state, not_founds=counted) for number, (_, state, counted) in enumerate(told)]
     known = {f"t{number}": word for number, (word, _, _) in enumerate(told) if word is not None}
-    decided = after_ask(transfers, known, evolve(POLICY, resend=resend), at, looks)
+    decided = decide_after_check(transfers, known, evolve(POLICY, resend=resend), at, looks)
     states = {one.record.track_id: one.record.state for one in transfers}
     for step in decided.steps:
         for change in step:
@@ -145,16 +159,18 @@ def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
             states[change.record.track_id] = change.after
     for number, (word, before, counted) in enumerate(told):
         after = states[f"t{number}"]
-        if after in (State.NEEDS_REVIEW, State.PLANNED) and (word is None or word.verdict is not Verdict.INTEGRITY):
+        if after in (TransferState.NEEDS_REVIEW, TransferState.PLANNED) and (
+            word is None or word.verdict is not Verdict.INTEGRITY
+        ):
             assert word is ABSENT
-            assert before is State.UNKNOWN
+            assert before is TransferState.UNKNOWN
             assert at >= SINCE + QUIET
             assert counted == ENOUGH_NOT_FOUNDS - 1
-            assert (after is State.PLANNED) is resend
-        if after is State.FAILED:
+            assert (after is TransferState.PLANNED) is resend
+        if after is TransferState.FAILED:
             assert word is not None
             assert word.settlement is not None
-    waits = any(state in (State.UNKNOWN, State.PENDING) for state in states.values())
+    waits = any(state in (TransferState.UNKNOWN, TransferState.PENDING) for state in states.values())
     assert (decided.work == "ask") is waits
     assert (decided.pause is not None) is waits
-    assert decided.apart is (State.PLANNED in states.values())
+    assert decided.split is (TransferState.PLANNED in states.values())

@@ -10,10 +10,10 @@ import pytest
 from attrs import define, field
 
 from paystar_async.errors import StorageUnavailable
-from paystar_async.payouts.dispatcher import SWEEP_SECONDS, TAKEN, WARNED_EVERY, Due, LocalDispatcher
-from paystar_async.payouts.ledger.leases import Later
+from paystar_async.payouts.dispatcher import SWEEP_SECONDS, TAKEN, WARNED_EVERY, DueChunk, LocalDispatcher
+from paystar_async.payouts.ledger.leases import NotDue
 from paystar_async.runtime.clock import ManualClock
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 from tests.support import RunningClock, settled
 
@@ -23,7 +23,7 @@ class Book:
     """A ledger in a dictionary: what is due, and what advancing it does."""
 
     clock: ManualClock
-    chunks: dict[str, Due] = field(factory=dict[str, Due])
+    chunks: dict[str, DueChunk] = field(factory=dict[str, DueChunk])
     steps: Counter[str] = field(factory=Counter[str])
     after: dict[str, list[float | Exception | None]] = field(factory=dict[str, list[float | Exception | None]])
     """What comes of a chunk's steps, in turn: seconds until it is due again; None where it is done."""
@@ -34,14 +34,14 @@ class Book:
     most_active: Counter[str] = field(factory=Counter[str])
 
     def plan(self, chunk_id: str, *, lane: str = "a", most: int = 2, at: float = 0.0) -> None:
-        self.chunks[chunk_id] = Due(at, chunk_id, lane, most)
+        self.chunks[chunk_id] = DueChunk(at, chunk_id, lane, most)
 
-    async def due(self, most: int) -> Sequence[Due]:
+    async def due(self, most: int) -> Sequence[DueChunk]:
         self.looks += 1
         if self.down:
             raise StorageUnavailable("down")
         lanes: Counter[str] = Counter()
-        found: list[Due] = []
+        found: list[DueChunk] = []
         for one in sorted(self.chunks.values()):
             lanes[one.lane] += 1
             if lanes[one.lane] <= most:
@@ -51,7 +51,7 @@ class Book:
     async def now(self) -> float:
         return self.clock.monotonic()
 
-    async def step(self, chunk_id: str) -> Later:
+    async def step(self, chunk_id: str) -> NotDue:
         one = self.chunks[chunk_id]
         self.steps[chunk_id] += 1
         self.active[one.lane] += 1
@@ -66,10 +66,10 @@ class Book:
             raise result
         if result is None:
             del self.chunks[chunk_id]
-            return Later(due=None)
+            return NotDue(due=None)
         again = self.clock.monotonic() + result
         self.chunks[chunk_id] = one._replace(at=again)
-        return Later(due=again)
+        return NotDue(due=again)
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def clock() -> RunningClock:
 
 
 def dispatcher(book: Book, **more: object) -> LocalDispatcher:
-    return LocalDispatcher(book, book.clock, Background(), **more)  # type: ignore[arg-type]
+    return LocalDispatcher(book, book.clock, BackgroundTasks(), **more)  # type: ignore[arg-type]
 
 
 async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:

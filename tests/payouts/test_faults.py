@@ -9,18 +9,18 @@ import pytest
 from paystar_async.errors import StorageError, StorageUnavailable
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.bank import Desk, Teller, each, transfers
+from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
 from tests.payouts.faulty import FaultyDatabase, Kind, failing, no_fault
 from tests.payouts.places import Place
 
 MOST_STEPS = 60
 
 
-async def settled(desk: Desk, place: Place | None = None) -> None:
+async def settled(desk: PayoutFixture, place: Place | None = None) -> None:
     """What dispatchers and sweepers do until nothing is due any more."""
     for _ in range(300):
         due = await desk.advancer.due()
@@ -32,7 +32,7 @@ async def settled(desk: Desk, place: Place | None = None) -> None:
     raise AssertionError("it does not come to an end")
 
 
-async def advanced_with(desk: Desk, chunk: str) -> None:
+async def advanced_with(desk: PayoutFixture, chunk: str) -> None:
     """Advance, however it ends; the clock goes on, so that whoever waits to record again does."""
     step = asyncio.create_task(desk.advancer.advance(chunk))
     while not step.done():
@@ -48,9 +48,9 @@ async def advanced_with(desk: Desk, chunk: str) -> None:
 async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: str) -> None:
     reached, kinds = 0, set[str]()
     for step in range(1, MOST_STEPS):
-        clock, teller = ManualClock(), Teller()
+        clock, teller = ManualClock(), FakeBank()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        desk = Desk(Tables(database, clock=clock), clock, teller)
+        desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
         await insert_batch(
             desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
         )
@@ -78,9 +78,9 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
 
 
 async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as_ours(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), Teller()
+    clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Tables(database, clock=clock), clock, teller)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     commits: list[int] = []
@@ -109,9 +109,9 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
 
 
 async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), Teller()
+    clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Tables(database, clock=clock), clock, teller)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     commits: list[int] = []
@@ -133,9 +133,9 @@ async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None
 
 
 async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), Teller()
+    clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Tables(database, clock=clock), clock, teller)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     failures = 0
@@ -154,9 +154,9 @@ async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp
 
 
 async def test_a_ledger_that_stays_down_is_told_by_the_bank_later(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), Teller()
+    clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Tables(database, clock=clock), clock, teller)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
 
@@ -179,9 +179,9 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
     """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
     reached = 0
     for step in range(1, MOST_STEPS):
-        clock, teller = ManualClock(), Teller()
+        clock, teller = ManualClock(), FakeBank()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        desk = Desk(Tables(database, clock=clock), clock, teller)
+        desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
         await insert_batch(
             desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
         )
@@ -225,7 +225,7 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
     assert 8 < reached < MOST_STEPS - 1
 
 
-async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: Place, desk: Desk) -> None:
+async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     thinking = asyncio.Event()
@@ -241,10 +241,10 @@ async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: P
 
 
 def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), Teller()
+    clock, teller = ManualClock(), FakeBank()
 
     async def start() -> None:
-        desk = Desk(Tables(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
+        desk = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
         await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
         [chunk] = await desk.chunks()
         teller.on_send = asyncio.Event().wait
@@ -253,7 +253,7 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
         task.cancel()
 
     async def look() -> list[str]:
-        desk = Desk(Tables(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
+        desk = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
         return await desk.states()
 
     asyncio.run(start())
@@ -264,7 +264,7 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
 async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path, told: str) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Tables(database, clock=clock), clock)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
     await queries.batches(desk.ledger)
     failed: list[int] = []
 
@@ -288,7 +288,7 @@ async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path
 async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = Desk(Tables(database, clock=clock), clock)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
     await queries.batches(desk.ledger)
 
     def down(step: int, kind: Kind) -> None:

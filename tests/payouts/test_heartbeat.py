@@ -10,13 +10,13 @@ from paystar_async.payouts.heartbeat import BEAT_SECONDS
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import SLOT_SECONDS
 from paystar_async.payouts.models import Policy
-from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.bank import PayoutFixture, each, transfers
 from tests.payouts.places import Place
 
 _PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE work = 'wait'"
 
 
-async def sending(place: Place, desk: Desk) -> tuple[asyncio.Task[float | None], asyncio.Event]:
+async def sending(place: Place, desk: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
     """Return a call under way that takes the only place there is, and what ends it."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
     sent, answered = asyncio.Event(), asyncio.Event()
@@ -32,7 +32,7 @@ async def sending(place: Place, desk: Desk) -> tuple[asyncio.Task[float | None],
     return task, answered
 
 
-async def beats(place: Place, desk: Desk, times: int) -> None:
+async def beats(place: Place, desk: PayoutFixture, times: int) -> None:
     for _ in range(times):
         while not desk.clock.sleepers:  # noqa: ASYNC110 - it is the clock's own list that says so
             await asyncio.sleep(0)
@@ -44,9 +44,9 @@ async def beats(place: Place, desk: Desk, times: int) -> None:
             await asyncio.sleep(0)
 
 
-async def test_sending_keeps_place_while_its_sender_lives(place: Place, desk: Desk) -> None:
+async def test_sending_keeps_place_while_its_sender_lives(place: Place, desk: PayoutFixture) -> None:
     task, answered = await sending(place, desk)
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     await beats(place, desk, 5)
     assert 5 * BEAT_SECONDS > SLOT_SECONDS
     await other.advancer.advance((await desk.chunks())[1])
@@ -60,7 +60,7 @@ async def test_sending_keeps_place_while_its_sender_lives(place: Place, desk: De
 
 
 async def test_place_of_killed_sender_is_free_within_seconds(
-    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its chunk stays what it is until its lease is over: only the place is given back."""
 
@@ -69,7 +69,7 @@ async def test_place_of_killed_sender_is_free_within_seconds(
 
     monkeypatch.setattr(heartbeat, "extend_slots", cut_off)
     task, answered = await sending(place, desk)
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     place.passes(SLOT_SECONDS + 0.1)
     await other.advancer.advance((await desk.chunks())[1])
     assert await desk.states() == ["sending", "success"]
@@ -78,7 +78,7 @@ async def test_place_of_killed_sender_is_free_within_seconds(
     assert await desk.states() == ["success"] * 2
 
 
-async def test_close_ends_heartbeat_at_once(desk: Desk) -> None:
+async def test_close_ends_heartbeat_at_once(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     await desk.advancer.advance((await desk.chunks())[0])
     desk.advancer.close()

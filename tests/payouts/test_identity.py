@@ -8,25 +8,25 @@ import pytest
 
 from paystar_async.errors import StorageError, StorageUnavailable
 from paystar_async.payouts import worker
-from paystar_async.payouts.dispatcher import Agenda
+from paystar_async.payouts.dispatcher import DueQueue
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
-from paystar_async.payouts.ledger.leases import peek
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.leases import load_chunk
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.bank import PayoutFixture, each, transfers
 from tests.payouts.places import Place
 
 ONE_EACH = Policy(chunk=1)
 
 
-def file_desk(path: Path) -> tuple[Desk, SqliteDatabase]:
+def file_desk(path: Path) -> tuple[PayoutFixture, SqliteDatabase]:
     clock = ManualClock()
     database = SqliteDatabase(path, clock=clock)
-    return Desk(Tables(database, clock=clock), clock), database
+    return PayoutFixture(LedgerDatabase(database, clock=clock), clock), database
 
 
 def files(folder: Path) -> list[Path]:
@@ -38,7 +38,7 @@ def remove(paths: list[Path]) -> None:
         path.unlink()
 
 
-async def refuses(desk: Desk, chunk: str, match: str) -> None:
+async def refuses(desk: PayoutFixture, chunk: str, match: str) -> None:
     """The ledger is used no more, for sending, reading or planning, and nothing was sent."""
     sent = len(desk.teller.calls)
     for _ in range(2):
@@ -123,7 +123,7 @@ async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
     await database.aclose()
 
 
-async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: Desk) -> None:
+async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: PayoutFixture) -> None:
     """A backup that was restored into the open file, or a server's, under a running process."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await desk.chunks()
@@ -133,12 +133,12 @@ async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: De
     await refuses(desk, chunks[2], "older than it was before")
 
 
-async def test_agenda_older_ledger_is_refused(place: Place, desk: Desk) -> None:
+async def test_agenda_older_ledger_is_refused(place: Place, desk: PayoutFixture) -> None:
     """A process that sends nothing itself has seen how far the others had come."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await desk.chunks()
-    other = Desk(place.ledger(), place.clock, desk.teller)
-    agenda = Agenda(other.ledger, (other.product,), other.advancer)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
+    agenda = DueQueue(other.ledger, (other.product,), other.advancer)
     await desk.advancer.advance(chunks[0])
     await agenda.due(10)
     place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
@@ -147,7 +147,7 @@ async def test_agenda_older_ledger_is_refused(place: Place, desk: Desk) -> None:
     await refuses(other, chunks[1], "older than it was before")
 
 
-async def test_claim_after_failover_is_refused(place: Place, desk: Desk) -> None:
+async def test_claim_after_failover_is_refused(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
     assert desk.ledger.identity.origin
@@ -155,10 +155,10 @@ async def test_claim_after_failover_is_refused(place: Place, desk: Desk) -> None
     await refuses(desk, chunk, "failed over|file was replaced")
 
 
-async def test_claims_of_several_processes_never_look_older(place: Place, desk: Desk) -> None:
+async def test_claims_of_several_processes_never_look_older(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(6)), policy=ONE_EACH)
-    other = Desk(place.ledger(), place.clock, desk.teller)
-    agenda = Agenda(desk.ledger, (desk.product,), desk.advancer)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
+    agenda = DueQueue(desk.ledger, (desk.product,), desk.advancer)
     for number, chunk in enumerate(await desk.chunks()):
         await (other if number % 2 else desk).advancer.advance(chunk)
         await agenda.due(10)
@@ -166,7 +166,7 @@ async def test_claims_of_several_processes_never_look_older(place: Place, desk: 
     assert desk.ledger.identity.runner != other.ledger.identity.runner
 
 
-async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_interrupted_origin_is_asked_again(desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not know where its ledger lies would go on after a failover."""
     database = desk.ledger._database  # pyright: ignore[reportPrivateUsage]
     fetch, failures = database.fetch, [StorageError("the transaction has ended")]
@@ -185,16 +185,16 @@ async def test_open_interrupted_origin_is_asked_again(desk: Desk, monkeypatch: p
 
 @pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_gates"])
 async def test_claim_vanished_row_is_refused(
-    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch, gone: str
+    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     """The ledger was set back to before the batch, between the look at a chunk and its claim."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
 
-    async def set_back(tables: Tables, chunk_id: str) -> object:
-        seen = await peek(tables, chunk_id)
+    async def set_back(tables: LedgerDatabase, chunk_id: str) -> object:
+        seen = await load_chunk(tables, chunk_id)
         place.sql(f"DELETE FROM {gone}")
         return seen
 
-    monkeypatch.setattr(worker, "peek", set_back)
+    monkeypatch.setattr(worker, "load_chunk", set_back)
     await refuses(desk, chunk, "older than it was before")

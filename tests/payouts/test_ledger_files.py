@@ -13,10 +13,10 @@ from paystar_async.errors import SchemaMismatch, StorageCorrupt, StorageError, S
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.schema import PART, SCHEMA
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.bank import Desk, Teller, each, transfers
+from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
 
 FULL = """
 import asyncio, os, resource, sys
@@ -73,8 +73,8 @@ def empty(directory: Path) -> None:
 
 async def refused(path: Path, kind: type[StorageError]) -> None:
     database = SqliteDatabase(path)
-    teller = Teller()
-    desk = Desk(Tables(database), ManualClock(), teller)
+    teller = FakeBank()
+    desk = PayoutFixture(LedgerDatabase(database), ManualClock(), teller)
     with pytest.raises(kind):
         await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     await database.aclose()
@@ -105,7 +105,7 @@ async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
 async def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     await database.migrate(PART, SCHEMA[:version])
-    desk = Desk(Tables(database), ManualClock())
+    desk = PayoutFixture(LedgerDatabase(database), ManualClock())
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     assert await desk.states() == ["planned"] * 3
     await database.aclose()
@@ -113,7 +113,7 @@ async def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path: Path
 
 async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
-    desk = Desk(Tables(database), ManualClock())
+    desk = PayoutFixture(LedgerDatabase(database), ManualClock())
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     modes = modes_in(tmp_path)
     await database.aclose()
@@ -122,10 +122,10 @@ async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_event_loops_may_come_one_after_the_other(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
-    ledger = Tables(database)
+    ledger = LedgerDatabase(database)
 
     async def plan(name: str) -> list[str]:
-        desk = Desk(ledger, ManualClock())
+        desk = PayoutFixture(ledger, ManualClock())
         await insert_batch(ledger, desk.product, name, each(transfers(3)))
         return [batch.batch_id for batch in await queries.batches(ledger)]
 

@@ -11,17 +11,17 @@ from paystar_async.payouts.models import (
     FINAL,
     STUCK,
     TRANSITIONS,
-    GateRecord,
+    AccountHold,
     Policy,
-    State,
     TransferRecord,
+    TransferState,
     may_follow,
 )
 
-STATES = st.sampled_from(list(State))
+STATES = st.sampled_from(list(TransferState))
 
 
-def record(state: State, reason: str = "") -> TransferRecord:
+def record(state: TransferState, reason: str = "") -> TransferRecord:
     return TransferRecord(
         product="bank",
         account="app-1",
@@ -39,62 +39,71 @@ def record(state: State, reason: str = "") -> TransferRecord:
 
 
 def test_every_state_has_its_line() -> None:
-    assert set(TRANSITIONS) == set(State)
+    assert set(TRANSITIONS) == set(TransferState)
 
 
 def test_only_what_is_planned_is_sent() -> None:
-    assert {before for before in State if may_follow(before, State.SENDING)} == {State.PLANNED}
+    assert {before for before in TransferState if may_follow(before, TransferState.SENDING)} == {TransferState.PLANNED}
 
 
 def test_what_may_have_left_is_planned_again_only_once_it_was_not_found_or_a_person_said_so() -> None:
-    again = {before for before in State if may_follow(before, State.PLANNED)}
-    assert again == {State.SENDING, State.NOT_ACCEPTED, State.NEEDS_REVIEW, State.PAUSED_FUNDS}
-    assert State.UNKNOWN not in again
+    again = {before for before in TransferState if may_follow(before, TransferState.PLANNED)}
+    assert again == {
+        TransferState.SENDING,
+        TransferState.NOT_ACCEPTED,
+        TransferState.NEEDS_REVIEW,
+        TransferState.PAUSED_FUNDS,
+    }
+    assert TransferState.UNKNOWN not in again
 
 
 def test_pending_never_becomes_unknown_and_never_fails_but_by_the_banks_word() -> None:
-    assert TRANSITIONS[State.PENDING] == {State.SUCCESS, State.FAILED, State.NEEDS_REVIEW}
+    assert TRANSITIONS[TransferState.PENDING] == {
+        TransferState.SUCCESS,
+        TransferState.FAILED,
+        TransferState.NEEDS_REVIEW,
+    }
 
 
 def test_success_is_only_ever_reversed_and_a_failure_never_becomes_one_by_itself() -> None:
-    assert TRANSITIONS[State.SUCCESS] == {State.REVERSED}
-    assert TRANSITIONS[State.FAILED] == {State.NEEDS_REVIEW}
-    assert not TRANSITIONS[State.REVERSED]
+    assert TRANSITIONS[TransferState.SUCCESS] == {TransferState.REVERSED}
+    assert TRANSITIONS[TransferState.FAILED] == {TransferState.NEEDS_REVIEW}
+    assert not TRANSITIONS[TransferState.REVERSED]
 
 
 @given(st.lists(STATES, min_size=1, max_size=30))
-def test_no_walk_along_the_table_sends_twice_what_may_have_left(walk: list[State]) -> None:
+def test_no_walk_along_the_table_sends_twice_what_may_have_left(walk: list[TransferState]) -> None:
     """Between two sendings there is an answer, a "not there" or a person."""
-    state, since_sent = State.PLANNED, set[State]()
+    state, since_sent = TransferState.PLANNED, set[TransferState]()
     for wanted in walk:
         if not may_follow(state, wanted):
             continue
-        if wanted is State.SENDING and State.UNKNOWN in since_sent:
-            assert since_sent & {State.NOT_ACCEPTED, State.NEEDS_REVIEW}
-        since_sent = {wanted} if wanted is State.SENDING else since_sent | {wanted}
+        if wanted is TransferState.SENDING and TransferState.UNKNOWN in since_sent:
+            assert since_sent & {TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW}
+        since_sent = {wanted} if wanted is TransferState.SENDING else since_sent | {wanted}
         state = wanted
 
 
 @given(STATES)
-def test_a_state_is_decided_or_asked_about_or_waits_for_something(state: State) -> None:
-    waits = {State.PLANNED, State.SENDING, State.NOT_ACCEPTED}
+def test_a_state_is_decided_or_asked_about_or_waits_for_something(state: TransferState) -> None:
+    waits = {TransferState.PLANNED, TransferState.SENDING, TransferState.NOT_ACCEPTED}
     assert sum(state in group for group in (FINAL, ASKED, STUCK, waits)) == 1
 
 
-@pytest.mark.parametrize("state", list(State))
-def test_a_caller_is_told_an_outcome_whatever_the_state(state: State) -> None:
+@pytest.mark.parametrize("state", list(TransferState))
+def test_a_caller_is_told_an_outcome_whatever_the_state(state: TransferState) -> None:
     told = record(state, "because").outcome
     kind = {
-        State.SUCCESS: Succeeded,
-        State.FAILED: Failed,
-        State.REVERSED: Failed,
-        State.UNKNOWN: Unknown,
-        State.NOT_ACCEPTED: Unknown,
-        State.NEEDS_REVIEW: Unknown,
+        TransferState.SUCCESS: Succeeded,
+        TransferState.FAILED: Failed,
+        TransferState.REVERSED: Failed,
+        TransferState.UNKNOWN: Unknown,
+        TransferState.NOT_ACCEPTED: Unknown,
+        TransferState.NEEDS_REVIEW: Unknown,
     }.get(state, Pending)
     assert type(told) is kind
     if isinstance(told, Failed):
-        assert told.reversed is (state is State.REVERSED)
+        assert told.reversed is (state is TransferState.REVERSED)
     if not isinstance(told, Succeeded):
         assert "because" in told.reason
         quiet = record(state).outcome
@@ -144,8 +153,15 @@ def test_not_founds_are_spaced_by_a_tenth_of_the_quiet_window_and_a_minute_at_th
 
 
 def test_a_gate_is_closed_by_any_of_three() -> None:
-    def gate(halted: str | None = None, short: str | None = None, *, held: bool = False) -> GateRecord:
-        return GateRecord(product="bank", account="a", deposit="", halted=halted, short=short, held=held)
+    def gate(halted: str | None = None, short: str | None = None, *, held: bool = False) -> AccountHold:
+        return AccountHold(
+            product="bank",
+            account="a",
+            deposit="",
+            suspended_reason=halted,
+            insufficient_funds_reason=short,
+            paused=held,
+        )
 
     assert not gate().closed
     assert gate("inactive").closed

@@ -9,19 +9,19 @@ import pytest
 from attrs import evolve
 
 from paystar_async.endpoint import Response
-from paystar_async.errors import InvalidInput, InvalidValue, Unanswered
+from paystar_async.errors import InvalidInput, InvalidValue, NoResponse
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.payouts import channels, reconcile
-from paystar_async.payouts.channels import FINDS_AT_ONCE, Bank, WalletPayouts
+from paystar_async.payouts.channels import FINDS_AT_ONCE, BankTransferChannel, WalletChannel
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import observations
 from paystar_async.payouts.ledger.insert import insert_batch
-from paystar_async.payouts.models import Policy, State
+from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.sandbox import Sandbox
-from tests.payouts.bank import Desk, Teller, answering, each, raising, wallet_transfer
+from tests.payouts.bank import FakeBank, PayoutFixture, answering, each, raising, wallet_transfer
 from tests.payouts.bank import transfer as numbered
 from tests.payouts.bank import transfers as paid
 from tests.payouts.places import Place
@@ -49,7 +49,7 @@ async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbo
     sandbox.settings.settle_seconds = 3600.0
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(2), batch_id="b")
-        while (await batch.report()).of(State.PENDING).count < 2:
+        while (await batch.report()).of(TransferState.PENDING).count < 2:
             await batch.wait(timeout=0.05)
         await paystar.payouts.pause()
         sandbox.advance(7200)
@@ -69,13 +69,13 @@ Listed = Callable[[Sequence[Settlement]], Sequence[Settlement]]
 
 def rewrite(monkeypatch: pytest.MonkeyPatch, change: Listed) -> None:
     """Let the bank's list say something else."""
-    told = Bank.list
+    told = BankTransferChannel.list
 
-    async def changed(self: Bank, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+    async def changed(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
         entries = await told(self, deposit, skip, timeout)
         return entries and change(entries)
 
-    monkeypatch.setattr(Bank, "list", changed)
+    monkeypatch.setattr(BankTransferChannel, "list", changed)
 
 
 @pytest.mark.usefixtures("short_pages")
@@ -98,14 +98,14 @@ async def test_a_list_that_grows_while_it_is_read_tells_nothing_twice(
         await (await paystar.payouts.submit(transfers(2), batch_id="a")).wait()
         await paystar.transfers.settle(transfers=[transfer(71)])
         await (await paystar.payouts.submit([transfer(2), transfer(3)], batch_id="b")).wait()
-        told = Bank.list
+        told = BankTransferChannel.list
 
-        async def growing(self: Bank, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+        async def growing(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
             found = await told(self, deposit, skip, timeout)
             await paystar.transfers.settle(transfers=[transfer(80 + skip)])
             return found
 
-        monkeypatch.setattr(Bank, "list", growing)
+        monkeypatch.setattr(BankTransferChannel, "list", growing)
         found = await paystar.payouts.reconcile(3600)
     assert (found.compared, found.missing, found.mismatches) == (4, (), ())
     assert [one.track_id for one in found.orphans] == ["t-71"]
@@ -143,15 +143,15 @@ async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
     monkeypatch.setattr(channels, "PAGE_SIZE", 1)
     sandbox.settings.settle_seconds = 3600.0 if waits else 0.0
     failed = Settlement(hashid="of-before", track_id="t-0", status=TransferStatus.FAILED)
-    told = Bank.list
+    told = BankTransferChannel.list
 
-    async def with_another(self: Bank, deposit: str, skip: int, timeout: float) -> Any:
+    async def with_another(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Any:
         return [failed] if skip == 1 else await told(self, deposit, max(0, skip - 1), timeout)
 
-    monkeypatch.setattr(Bank, "list", with_another)
+    monkeypatch.setattr(BankTransferChannel, "list", with_another)
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(2), batch_id="a")
-        expected = State.PENDING if waits else State.SUCCESS
+        expected = TransferState.PENDING if waits else TransferState.SUCCESS
         while (await batch.report()).of(expected).count < 2:
             await batch.wait(timeout=0.05)
         await paystar.payouts.pause()
@@ -170,7 +170,7 @@ def listed(status: str, hashid: str | None) -> Settlement:
     return Settlement(track_id="t-00000", status=TransferStatus(status), hashid=hashid)
 
 
-class Book(Teller):
+class Book(FakeBank):
     """A bank that keeps a list, newest first, each payment under a hashid of its own.
 
     Attributes:
@@ -235,23 +235,23 @@ def book() -> Book:
 
 
 @pytest.fixture
-def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> PayoutFixture:
     """A desk at a bank whose list takes many requests."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 3)
-    return Desk(place.ledger(), place.clock, book)
+    return PayoutFixture(place.ledger(), place.clock, book)
 
 
-async def compared(desk: Desk, window: float = 3600) -> Reconciliation:
+async def compared(desk: PayoutFixture, window: float = 3600) -> Reconciliation:
     return await reconcile.reconcile(
         cast("Any", SimpleNamespace(ledger=desk.ledger, products={"x": desk.product})), window
     )
 
 
-async def plan(desk: Desk, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
+async def plan(desk: PayoutFixture, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
     await insert_batch(desk.ledger, desk.product, batch_id, each(values), policy=Policy(**policy))
 
 
-async def pay(desk: Desk, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
+async def pay(desk: PayoutFixture, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
     """Plan a batch and send it, as far as that goes at once."""
     await plan(desk, batch_id, values, **policy)
     for chunk in await desk.chunks(batch_id):
@@ -269,7 +269,7 @@ def named(found: Reconciliation, field: str) -> dict[str, tuple[str, str]]:
 class TestWindow:
     """How far the list is walked, and what is in the window: it has no times."""
 
-    async def test_reconcile_planned_paid_by_bank_is_reported(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_planned_paid_by_bank_is_reported(self, desk: PayoutFixture, book: Book) -> None:
         """A backup was restored: the ledger says planned, the bank has paid."""
         await plan(desk, "b", paid(20))
         for one in paid(20):
@@ -283,19 +283,19 @@ class TestWindow:
         again = await compared(desk)
         assert (again.ok, again.learned, again.compared) == (True, 0, 20)
 
-    async def test_reconcile_planned_failed_at_bank_is_reported(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_planned_failed_at_bank_is_reported(self, desk: PayoutFixture, book: Book) -> None:
         await plan(desk, "b", paid(1))
         book.pay("t-00000", status=TransferStatus.FAILED)
         assert named(await compared(desk), "status") == {"t-00000": ("planned", "failed")}
 
-    async def test_reconcile_planned_not_at_bank_is_ok(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_planned_not_at_bank_is_ok(self, desk: PayoutFixture, book: Book) -> None:
         await plan(desk, "b", paid(5))
         found = await compared(desk)
         assert (found.ok, found.compared, found.requests) == (True, 0, 1)
         assert book.queries == [0]
         assert await desk.states() == ["planned"] * 5
 
-    async def test_reconcile_pages_of_foreign_entries_walks_on(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_pages_of_foreign_entries_walks_on(self, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(4))
         for number in range(30):
             book.pay(f"x-{number}")
@@ -304,7 +304,7 @@ class TestWindow:
         assert (found.compared, found.missing, found.mismatches) == (4, (), ())
         assert all(isinstance(one, int) for one in book.queries)
 
-    async def test_reconcile_stops_behind_older_payment(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_stops_behind_older_payment(self, place: Place, desk: PayoutFixture, book: Book) -> None:
         for number in range(30):
             book.pay(f"x-{number}")
         await pay(desk, "old", numbers(90))
@@ -316,7 +316,7 @@ class TestWindow:
         assert [one.track_id for one in found.orphans] == ["x-new"]
         assert book.queries == [0, 3]
 
-    async def test_reconcile_stops_without_hashids(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_stops_without_hashids(self, place: Place, desk: PayoutFixture, book: Book) -> None:
         for number in range(9):
             book.pay(f"x-{number}", None)
         book.nameless = True
@@ -326,7 +326,9 @@ class TestWindow:
         found = await compared(desk)
         assert (found.compared, found.ok, book.queries) == (2, True, [0])
 
-    async def test_reconcile_second_payment_of_older_is_no_end(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_second_payment_of_older_is_no_end(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         """The entry under a name that is not on record may be new."""
         await pay(desk, "old", numbers(90))
         place.passes(7200)
@@ -338,7 +340,9 @@ class TestWindow:
         assert [one.track_id for one in found.orphans] == ["x-new"]
         assert found.compared == 4
 
-    async def test_reconcile_planned_before_window_walks_back(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_planned_before_window_walks_back(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         """It may have been paid ever since it was planned."""
         await pay(desk, "oldest", numbers(90))
         place.passes(7200)
@@ -352,7 +356,7 @@ class TestWindow:
         assert named(found, "status") == {"t-00000": ("planned", "success")}
         assert found.orphans == ()
 
-    async def test_reconcile_sent_not_shown_walks_on(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_sent_not_shown_walks_on(self, place: Place, desk: PayoutFixture, book: Book) -> None:
         """Though an older payment was seen: the order of the list is assumed."""
         await pay(desk, "old", numbers(90))
         place.passes(7200)
@@ -364,20 +368,20 @@ class TestWindow:
         assert (found.compared, found.missing) == (1, ())
         assert book.queries == [0, 3]
 
-    async def test_reconcile_foreign_without_landmark_is_orphan(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_foreign_without_landmark_is_orphan(self, desk: PayoutFixture, book: Book) -> None:
         await plan(desk, "b", paid(3))
         book.pay("x-1")
         found = await compared(desk)
         assert [one.track_id for one in found.orphans] == ["x-1"]
         assert not found.ok
 
-    async def test_reconcile_foreign_behind_all_is_undated(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_foreign_behind_all_is_undated(self, desk: PayoutFixture, book: Book) -> None:
         book.pay("x-1")
         await pay(desk, "b", paid(3))
         found = await compared(desk)
         assert (found.orphans, found.undated, found.ok) == ((), 1, True)
 
-    async def test_reconcile_quiet_window_still_asks(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_quiet_window_still_asks(self, place: Place, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(3))
         place.passes(7200)
         assert (await compared(desk)).ok
@@ -385,7 +389,7 @@ class TestWindow:
         book.pay("x-1")
         assert [one.track_id for one in (await compared(desk)).orphans] == ["x-1"]
 
-    async def test_reconcile_empty_ledger_is_never_ok(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_empty_ledger_is_never_ok(self, desk: PayoutFixture, book: Book) -> None:
         found = await compared(desk)
         assert (found.ok, found.requests, book.queries) == (False, 0, [])
 
@@ -393,7 +397,7 @@ class TestWindow:
 class TestPaidTwice:
     """Every track_id the bank has paid twice is reported."""
 
-    async def test_reconcile_reports_every_double_payment(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_reports_every_double_payment(self, desk: PayoutFixture, book: Book) -> None:
         """The ledger knows of the later ones; the earlier ones are pages further down."""
         for one in paid(12):
             book.pay(one.track_id)
@@ -403,7 +407,7 @@ class TestPaidTwice:
         assert named(found, "payment")["t-00000"] == ("h12", "h0")
         assert not found.ok
 
-    async def test_reconcile_double_unknown_to_ledger(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_double_unknown_to_ledger(self, desk: PayoutFixture, book: Book) -> None:
         await plan(desk, "b", paid(1))
         for number in (1, 2, 3, 1, 4):
             book.pay(f"x-{number}")
@@ -411,7 +415,9 @@ class TestPaidTwice:
         assert named(found, "payment") == {"x-1": ("h3", "h0")}
         assert len(found.orphans) == 5
 
-    async def test_reconcile_nameless_other_ref_code_is_no_end(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_nameless_other_ref_code_is_no_end(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         book.nameless = True
         await pay(desk, "old", numbers(90))
         place.passes(7200)
@@ -421,27 +427,29 @@ class TestPaidTwice:
         found = await compared(desk)
         assert named(found, "payment") == {"t-00090": ("r6", "r0")}
 
-    async def test_reconcile_planned_paid_twice(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_planned_paid_twice(self, desk: PayoutFixture, book: Book) -> None:
         await plan(desk, "b", paid(8))
         for one in (*paid(8), *paid(8)):
             book.pay(one.track_id)
         found = await compared(desk)
         assert set(named(found, "payment")) == set(named(found, "status")) == {one.track_id for one in paid(8)}
 
-    async def test_reconcile_failed_attempt_is_no_double(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_failed_attempt_is_no_double(self, desk: PayoutFixture, book: Book) -> None:
         book.pay("t-00000", status=TransferStatus.FAILED)
         await pay(desk, "b", paid(1))
         book.pay("t-00000", status=TransferStatus.FAILED)
         assert (await compared(desk)).ok
 
     @pytest.mark.parametrize("hashid", ["", None])
-    async def test_reconcile_double_without_hashids(self, desk: Desk, book: Book, hashid: str | None) -> None:
+    async def test_reconcile_double_without_hashids(self, desk: PayoutFixture, book: Book, hashid: str | None) -> None:
         await plan(desk, "b", paid(1))
         for number in (1, 2, 3, 1, 4, 5):
             book.pay(f"x-{number}", hashid)
         assert named(await compared(desk), "payment") == {"x-1": ("r3", "r0")}
 
-    async def test_reconcile_double_of_nameless_older_is_found(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_double_of_nameless_older_is_found(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         """The first payment is behind the window, and the ledger has no hashid of it to tell the second by."""
         await pay(desk, "old", numbers(80, 90))
         place.passes(7200)
@@ -454,7 +462,9 @@ class TestPaidTwice:
         assert book.queries[-1] == "t-00080"
         assert set(named(found, "payment")) == {"t-00080"}
 
-    async def test_reconcile_resent_first_attempt_behind_window(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_resent_first_attempt_behind_window(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         book.pay("t-00000", "first")
         await pay(desk, "old", numbers(90))
         place.passes(7200)
@@ -469,7 +479,7 @@ class TestPaidTwice:
 class TestLookUps:
     """Transfers that the list does not show are looked up, a few at once."""
 
-    async def test_reconcile_missing_is_looked_up_first(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_missing_is_looked_up_first(self, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(12))
         book.lost = {one.track_id for one in paid(11)}
         del book.entries[-2:]
@@ -478,22 +488,22 @@ class TestLookUps:
         assert (found.compared, found.mismatches, found.requests) == (10, (), 2 + 11)
         assert book.most_at_once == FINDS_AT_ONCE
 
-    async def test_reconcile_failed_look_up_is_raised_as_it_is(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_failed_look_up_is_raised_as_it_is(self, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(9))
         book.entries.clear()
-        book.failure = Unanswered("reset")
-        with pytest.raises(Unanswered):
+        book.failure = NoResponse("reset")
+        with pytest.raises(NoResponse):
             await compared(desk)
         assert len(book.queries) <= 1 + FINDS_AT_ONCE
 
-    async def test_reconcile_refused_transfer_is_not_missing(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_refused_transfer_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
         desk.teller.script.append(raising(InvalidInput(10, "no", endpoint="transfers.settle")))
         await pay(desk, "b", paid(1))
         assert await desk.states() == ["failed"]
         assert (await compared(desk)).ok
 
     async def test_reconcile_wallet_looks_planned_up(self, place: Place, book: Book) -> None:
-        desk = Desk(place.ledger(), place.clock, book, product=WalletPayouts, account="w-1")
+        desk = PayoutFixture(place.ledger(), place.clock, book, product=WalletChannel, account="w-1")
         await plan(desk, "b", [wallet_transfer(number) for number in range(3)])
         book.pay("w-00001")
         found = await compared(desk)
@@ -501,13 +511,13 @@ class TestLookUps:
         assert named(found, "status") == {"w-00001": ("planned", "success")}
         assert (found.compared, found.missing, found.requests) == (1, (), 3)
 
-    async def test_reconcile_look_up_of_another_says_nothing(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_look_up_of_another_says_nothing(self, desk: PayoutFixture, book: Book) -> None:
         """A response about another transfer, or about nobody, is not about the one that was asked for."""
         await pay(desk, "b", paid(1))
         book.entries = [Settlement(hashid="h9", status=TransferStatus.SUCCESS)]
         assert (await compared(desk)).missing == ("t-00000",)
 
-    async def test_reconcile_entry_is_known_by_hashid_on_record(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_entry_is_known_by_hashid_on_record(self, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(3))
         book.entries = [altered(one, track_id=None) for one in book.entries]
         found = await compared(desk)
@@ -516,13 +526,13 @@ class TestLookUps:
         book.entries[0] = altered(book.entries[0], track_id=None)
         assert [one.hashid for one in (await compared(desk)).orphans] == ["hx"]
 
-    async def test_reconcile_hashid_of_two_names_neither(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_hashid_of_two_names_neither(self, place: Place, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(2))
         place.sql("UPDATE paystar_payout_transfers SET hashid = 'shared'")
         book.entries = [altered(one, track_id=None, hashid="shared") for one in book.entries]
         assert (await compared(desk)).missing == ("t-00000", "t-00001")
 
-    async def test_reconcile_look_up_of_all_is_no_double(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_look_up_of_all_is_no_double(self, desk: PayoutFixture, book: Book) -> None:
         """The service ignores which track_id was asked for."""
         await pay(desk, "b", paid(3))
         book.entries = [altered(one, hashid=None) for one in book.entries]
@@ -530,20 +540,20 @@ class TestLookUps:
         found = await compared(desk)
         assert (found.mismatches, found.missing, found.compared) == ((), (), 3)
 
-    async def test_reconcile_unknown_nowhere_is_missing(self, desk: Desk, book: Book) -> None:
-        desk.teller.script.append(raising(Unanswered("no answer")))
+    async def test_reconcile_unknown_nowhere_is_missing(self, desk: PayoutFixture, book: Book) -> None:
+        desk.teller.script.append(raising(NoResponse("no answer")))
         await pay(desk, "b", paid(1))
         assert (await compared(desk)).missing == ("t-00000",)
         assert await desk.states() == ["unknown"]
 
-    async def test_reconcile_decided_meanwhile_is_not_missing(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_decided_meanwhile_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
         desk.teller.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
         await pay(desk, "b", paid(1))
         assert await desk.states() == ["needs_review"]
         book.on_look_up = lambda: observations.resolve(desk.ledger, "bank", "app-1", "t-00000", "failed")
         assert (await compared(desk)).missing == ()
 
-    async def test_reconcile_under_other_hashid_alone(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_under_other_hashid_alone(self, desk: PayoutFixture, book: Book) -> None:
         """The payment on record is missing, and there is another one."""
         await pay(desk, "b", paid(1))
         book.entries = [altered(book.entries[0], hashid="other")]
@@ -555,13 +565,13 @@ class TestLookUps:
 class TestStatus:
     """What the ledger has learned is compared with what the bank says."""
 
-    async def test_reconcile_leaves_sending_alone(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_leaves_sending_alone(self, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(1))
         await plan(desk, "c", numbers(1))
         desk.teller.on_answer = lambda: compare_within(desk)
         within: list[Reconciliation] = []
 
-        async def compare_within(desk: Desk) -> None:
+        async def compare_within(desk: PayoutFixture) -> None:
             within.append(await compared(desk))
 
         [chunk] = await desk.chunks("c")
@@ -569,14 +579,18 @@ class TestStatus:
         assert within[0].ok
         assert await desk.states("c") == ["success"]
 
-    async def test_reconcile_newer_than_page_is_no_mismatch(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_newer_than_page_is_no_mismatch(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         """A worker takes in what the bank says while an older page is on its way."""
         book.status = TransferStatus.PENDING
         await pay(desk, "b", paid(1))
 
         async def decided() -> None:
             place.passes(1)
-            await observations.learn(desk.ledger, desk.product, [listed("success", book.entries[0].hashid)])
+            await observations.apply_observations(
+                desk.ledger, desk.product, [listed("success", book.entries[0].hashid)]
+            )
 
         place.passes(1)
         book.on_find = decided
@@ -584,9 +598,9 @@ class TestStatus:
         assert await desk.states() == ["success"]
         assert found.ok
 
-    async def test_reconcile_failed_waits_for_rest_of_list(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_failed_waits_for_rest_of_list(self, desk: PayoutFixture, book: Book) -> None:
         """Another page may say otherwise."""
-        desk.teller.script.append(raising(Unanswered("no answer")))
+        desk.teller.script.append(raising(NoResponse("no answer")))
         await pay(desk, "b", paid(1))
         book.pay("t-00000", "first")
         for number in range(4):
@@ -598,7 +612,7 @@ class TestStatus:
         assert (found.compared, found.learned, found.ok) == (1, 1, False)
         assert all(isinstance(one, int) for one in book.queries)
 
-    async def test_reconcile_contradicted_failure_is_reviewed(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_contradicted_failure_is_reviewed(self, desk: PayoutFixture, book: Book) -> None:
         """The entry ends one page as failed and begins the next, shifted, as paid."""
         await plan(desk, "b", paid(1), chunk=1)
         book.pay("t-00000", "h", status=TransferStatus.FAILED)
@@ -614,20 +628,22 @@ class TestStatus:
         await compared(desk)
         assert await desk.states() == ["needs_review"]
 
-    async def test_reconcile_failed_before_window_is_looked_up(self, place: Place, desk: Desk, book: Book) -> None:
+    async def test_reconcile_failed_before_window_is_looked_up(
+        self, place: Place, desk: PayoutFixture, book: Book
+    ) -> None:
         """The walk ends before the entry that says otherwise."""
         book.pay("t-00000", "first")
         await pay(desk, "old", numbers(90))
         place.passes(7200)
-        desk.teller.script.append(raising(Unanswered("no answer")))
+        desk.teller.script.append(raising(NoResponse("no answer")))
         await pay(desk, "b", paid(1))
         book.pay("t-00000", "second", status=TransferStatus.FAILED)
         await compared(desk)
         assert book.queries == [0, "t-00000"]
         assert await desk.states() == ["success"]
 
-    async def test_reconcile_many_failed_take_no_look_up(self, desk: Desk, book: Book) -> None:
-        desk.teller.script.append(raising(Unanswered("no answer")))
+    async def test_reconcile_many_failed_take_no_look_up(self, desk: PayoutFixture, book: Book) -> None:
+        desk.teller.script.append(raising(NoResponse("no answer")))
         await pay(desk, "b", paid(9))
         for one in paid(9):
             book.pay(one.track_id, status=TransferStatus.FAILED)
@@ -635,7 +651,7 @@ class TestStatus:
         assert await desk.states() == ["failed"] * 9
         assert (found.ok, found.learned, found.requests) == (True, 9, 4)
 
-    async def test_reconcile_resent_after_failure_is_no_mismatch(self, desk: Desk, book: Book) -> None:
+    async def test_reconcile_resent_after_failure_is_no_mismatch(self, desk: PayoutFixture, book: Book) -> None:
         book.status = TransferStatus.FAILED
         await pay(desk, "b", paid(1))
         place_state = "UPDATE paystar_payout_transfers SET state = 'planned'"

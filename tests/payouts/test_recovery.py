@@ -4,18 +4,18 @@ from typing import Any
 
 import pytest
 
-from paystar_async.errors import BadAnswer, Unanswered
+from paystar_async.errors import InvalidResponse, NoResponse
 from paystar_async.listing import PAGE_SIZE
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
-from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
-from tests.payouts.bank import Desk, Teller, each, raising, transfers, wallet_transfer
+from tests.payouts.bank import FakeBank, PayoutFixture, each, raising, transfers, wallet_transfer
 from tests.payouts.places import Place
 
 
-class ListingTeller(Teller):
+class ListingTeller(FakeBank):
     """A bank that keeps its list newest first, in pages."""
 
     def __init__(self) -> None:
@@ -32,30 +32,30 @@ class ListingTeller(Teller):
 
 
 @pytest.fixture
-def desk(place: Place) -> Desk:
-    return Desk(place.ledger(), place.clock, ListingTeller())
+def desk(place: Place) -> PayoutFixture:
+    return PayoutFixture(place.ledger(), place.clock, ListingTeller())
 
 
-def restarted(desk: Desk, place: Place) -> Desk:
+def restarted(desk: PayoutFixture, place: Place) -> PayoutFixture:
     """Return a process that goes on where ``desk`` was ended."""
-    return Desk(place.ledger(), place.clock, desk.teller)
+    return PayoutFixture(place.ledger(), place.clock, desk.teller)
 
 
-def pages_of(desk: Desk) -> list[tuple[int, int]]:
+def pages_of(desk: PayoutFixture) -> list[tuple[int, int]]:
     assert isinstance(desk.teller, ListingTeller)
     return desk.teller.pages
 
 
-async def work_off(desk: Desk) -> None:
+async def work_off(desk: PayoutFixture) -> None:
     while due := [chunk for chunk, at in await desk.advancer.due() if at <= await desk.ledger.time()]:
         await desk.advancer.advance(due[0])
 
 
-async def planned(desk: Desk, count: int, **policy: Any) -> None:
+async def planned(desk: PayoutFixture, count: int, **policy: Any) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=Policy(**policy))
 
 
-async def test_step_recovered_work_takes_what_bank_has_and_sends_rest(place: Place, desk: Desk) -> None:
+async def test_step_recovered_work_takes_what_bank_has_and_sends_rest(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 6, chunk=3)
     desk.teller.execute(transfers(2))  # by a life of this ledger that it has forgotten
     desk.teller.execute(transfers(4)[3:], TransferStatus.FAILED)
@@ -67,13 +67,13 @@ async def test_step_recovered_work_takes_what_bank_has_and_sends_rest(place: Pla
     assert (await other.causes("t-00000"))[-1] == "recovered"
 
 
-async def test_step_own_work_is_not_looked_up(desk: Desk) -> None:
+async def test_step_own_work_is_not_looked_up(desk: PayoutFixture) -> None:
     await planned(desk, 4, chunk=2)
     await work_off(desk)
     assert pages_of(desk) == []
 
 
-async def test_step_recovered_work_costs_one_list_call_a_chunk(place: Place, desk: Desk) -> None:
+async def test_step_recovered_work_costs_one_list_call_a_chunk(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 8, chunk=2)
     other = restarted(desk, place)
     await work_off(other)
@@ -82,7 +82,7 @@ async def test_step_recovered_work_costs_one_list_call_a_chunk(place: Place, des
     assert set(desk.teller.executed.values()) == {1}
 
 
-async def test_walk_ends_where_older_work_was_decided(place: Place, desk: Desk) -> None:
+async def test_walk_ends_where_older_work_was_decided(place: Place, desk: PayoutFixture) -> None:
     desk.teller.execute(transfers(PAGE_SIZE + 10))
     await insert_batch(desk.ledger, desk.product, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
     await work_off(desk)
@@ -96,15 +96,19 @@ async def test_walk_ends_where_older_work_was_decided(place: Place, desk: Desk) 
 
 
 @pytest.mark.parametrize(("look", "count"), [("always", 1), ("never", 0)])
-async def test_policy_says_whether_own_work_is_looked_up(place: Place, desk: Desk, look: str, count: int) -> None:
+async def test_policy_says_whether_own_work_is_looked_up(
+    place: Place, desk: PayoutFixture, look: str, count: int
+) -> None:
     await planned(desk, 2, look_before_send=look)
     await work_off(desk if look == "always" else restarted(desk, place))
     assert len(pages_of(desk)) == count
     assert await desk.states() == ["success"] * 2
 
 
-@pytest.mark.parametrize("error", [Unanswered("no answer"), BadAnswer("$", "HTML"), OSError("x")])
-async def test_step_sends_nothing_while_bank_cannot_be_asked(place: Place, desk: Desk, error: Exception) -> None:
+@pytest.mark.parametrize("error", [NoResponse("no answer"), InvalidResponse("$", "HTML"), OSError("x")])
+async def test_step_sends_nothing_while_bank_cannot_be_asked(
+    place: Place, desk: PayoutFixture, error: Exception
+) -> None:
     await planned(desk, 2)
     other = restarted(desk, place)
     [chunk] = await desk.chunks()
@@ -124,17 +128,17 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(place: Place, desk:
 
 
 async def test_step_recovered_wallet_transfers_are_found_one_by_one(place: Place) -> None:
-    desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w")
+    desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w")
     values = [wallet_transfer(number) for number in range(3)]
     await insert_batch(desk.ledger, desk.product, "b", each(values))
     desk.teller.execute(values[:1])
-    other = Desk(place.ledger(), place.clock, desk.teller, product=WalletPayouts, account="w")
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller, product=WalletChannel, account="w")
     await other.advancer.advance((await desk.chunks())[0])
     assert desk.teller.asked == [one.track_id for one in values]
     assert desk.teller.calls == [["w-00001", "w-00002"]]
 
 
-async def test_step_recovered_transfer_with_other_amount_needs_review(place: Place, desk: Desk) -> None:
+async def test_step_recovered_transfer_with_other_amount_needs_review(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 1)
     said = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
     desk.teller.finds.extend([lambda _: [said], lambda _: []])
@@ -143,7 +147,7 @@ async def test_step_recovered_transfer_with_other_amount_needs_review(place: Pla
     assert desk.teller.calls == []
 
 
-async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> None:
+async def test_restored_backup_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
     """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
     await planned(desk, 10, chunk=2)
     tables = place.tables()
@@ -152,7 +156,7 @@ async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> N
     chunks = await desk.chunks()
     for chunk in chunks[:2]:
         await desk.advancer.advance(chunk)
-    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
     await desk.advancer.advance(chunks[2])
     for table in tables:
         place.sql(f"DELETE FROM {table}")
@@ -163,7 +167,7 @@ async def test_restored_backup_pays_nothing_twice(place: Place, desk: Desk) -> N
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
-async def test_walk_failed_entry_is_believed_only_with_the_rest_of_its_name(place: Place, desk: Desk) -> None:
+async def test_walk_failed_entry_is_believed_only_with_the_rest_of_its_name(place: Place, desk: PayoutFixture) -> None:
     """The page that shows the attempt that was paid may not be read at all."""
     await planned(desk, 2)
     repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
@@ -174,7 +178,7 @@ async def test_walk_failed_entry_is_believed_only_with_the_rest_of_its_name(plac
     assert desk.teller.calls == [["t-00001"]]
 
 
-async def test_submit_after_restore_is_looked_up(place: Place, desk: Desk) -> None:
+async def test_submit_after_restore_is_looked_up(place: Place, desk: PayoutFixture) -> None:
     """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
     await planned(desk, 2)
     await work_off(desk)
@@ -194,7 +198,7 @@ async def test_submit_after_restore_is_looked_up(place: Place, desk: Desk) -> No
 
 @pytest.mark.parametrize(("days", "is_looked_up"), [(6, True), (7, False)])
 async def test_submit_is_looked_up_for_a_week_after_restore(
-    place: Place, desk: Desk, days: int, is_looked_up: bool
+    place: Place, desk: PayoutFixture, days: int, is_looked_up: bool
 ) -> None:
     await planned(desk, 1)
     await work_off(desk)
@@ -209,7 +213,7 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
     assert await other.states("next") == ["success"]
 
 
-async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place, desk: Desk) -> None:
+async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
     """Chunk by chunk each looks up what the other has sent meanwhile."""
     await planned(desk, 6, chunk=2)
     other = restarted(desk, place)

@@ -14,7 +14,7 @@ from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
-from tests.payouts.bank import Act, Desk, Teller, answering, each, execute, raising, transfers
+from tests.payouts.bank import Act, FakeBank, PayoutFixture, answering, each, execute, raising, transfers
 from tests.payouts.places import Place
 
 POLICY = Policy(chunk=4, quiet_window=100.0)
@@ -37,14 +37,14 @@ def broken(_: str | None) -> object:
 def partly(error: PaystarError, count: int) -> Act:
     """Return a call that executes its first ``count`` transfers and is refused all the same."""
 
-    def act(teller: Teller, given: list[Value]) -> object:
+    def act(teller: FakeBank, given: list[Value]) -> object:
         teller.execute(given[:count])
         raise error
 
     return act  # type: ignore[return-value]
 
 
-async def work_off(desk: Desk, place: Place, seconds: float) -> None:
+async def work_off(desk: PayoutFixture, place: Place, seconds: float) -> None:
     """Do whatever comes due within ``seconds``, as a dispatcher would."""
     while due := await desk.advancer.due():
         chunk, at = due[0]
@@ -56,7 +56,7 @@ async def work_off(desk: Desk, place: Place, seconds: float) -> None:
         await desk.advancer.advance(chunk)
 
 
-async def refused(desk: Desk, act: Act, count: int = 4) -> str:
+async def refused(desk: PayoutFixture, act: Act, count: int = 4) -> str:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=POLICY)
     desk.teller.script.append(act)
     [chunk] = await desk.chunks()
@@ -65,7 +65,9 @@ async def refused(desk: Desk, act: Act, count: int = 4) -> str:
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-async def test_refused_call_of_several_is_unknown_until_looked_up(place: Place, desk: Desk, error: StatusError) -> None:
+async def test_refused_call_of_several_is_unknown_until_looked_up(
+    place: Place, desk: PayoutFixture, error: StatusError
+) -> None:
     await refused(desk, partly(error, 2))
     assert await desk.states() == ["unknown"] * 4
     await work_off(desk, place, SPACING - 1)
@@ -79,7 +81,9 @@ async def test_refused_call_of_several_is_unknown_until_looked_up(place: Place, 
 
 
 @pytest.mark.parametrize("resume_first", [True, False])
-async def test_no_money_pauses_only_what_bank_does_not_have(place: Place, desk: Desk, resume_first: bool) -> None:
+async def test_no_money_pauses_only_what_bank_does_not_have(
+    place: Place, desk: PayoutFixture, resume_first: bool
+) -> None:
     """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
     await refused(desk, partly(NoMoney(9, "no money"), 1))
     if resume_first:
@@ -94,7 +98,7 @@ async def test_no_money_pauses_only_what_bank_does_not_have(place: Place, desk: 
     assert desk.teller.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
 
 
-async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Place, desk: Desk) -> None:
+async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Place, desk: PayoutFixture) -> None:
     """What the bank has not decided yet keeps nothing of its chunk back."""
     desk.teller.status = TransferStatus.PENDING
     await refused(desk, partly(NoMoney(9, "no money"), 1))
@@ -106,8 +110,8 @@ async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Plac
     assert await desk.states() == ["pending"] + ["success"] * 3
 
 
-async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: Desk) -> None:
-    def picky(teller: Teller, given: list[Value]) -> object:
+async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: PayoutFixture) -> None:
+    def picky(teller: FakeBank, given: list[Value]) -> object:
         if any(one.track_id == "t-00002" for one in given):
             raise Invalid(10, "bad", fields={"destination_account": ["no such account"]})
         return teller.execute(given)
@@ -120,7 +124,7 @@ async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: Des
     assert [len(call) for call in desk.teller.calls] == [4, 1, 1, 1, 1]
 
 
-async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Desk) -> None:
+async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: PayoutFixture) -> None:
     await refused(desk, partly(NoMoney(9, "no money"), 0))
     part: list[Callable[[str | None], object]] = [nothing, nothing, broken]  # the list, and the first two of four
     desk.teller.finds.extend(part)
@@ -133,7 +137,7 @@ async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Desk
     assert set(desk.teller.executed.values()) == {1}
 
 
-async def test_look_up_without_response_is_repeated_and_nothing_sent(place: Place, desk: Desk) -> None:
+async def test_look_up_without_response_is_repeated_and_nothing_sent(place: Place, desk: PayoutFixture) -> None:
     await refused(desk, partly(NoMoney(9, "no money"), 4))
     desk.teller.finds.extend([broken] * 6)
     await work_off(desk, place, SPACING + 1)
@@ -144,7 +148,9 @@ async def test_look_up_without_response_is_repeated_and_nothing_sent(place: Plac
 
 
 @pytest.mark.parametrize("told", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]])
-async def test_look_up_that_proves_nothing_sends_nothing(place: Place, desk: Desk, told: list[Settlement]) -> None:
+async def test_look_up_that_proves_nothing_sends_nothing(
+    place: Place, desk: PayoutFixture, told: list[Settlement]
+) -> None:
     """An entry about others, or with a word nobody knows, is no "not found"."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=POLICY)
     desk.teller.script.append(partly(Invalid(10, "bad"), 2))
@@ -157,7 +163,7 @@ async def test_look_up_that_proves_nothing_sends_nothing(place: Place, desk: Des
     assert set(desk.teller.executed.values()) == {1}
 
 
-async def test_refused_call_of_one_is_final(desk: Desk) -> None:
+async def test_refused_call_of_one_is_final(desk: PayoutFixture) -> None:
     await refused(desk, raising(Invalid(10, "bad")), count=1)
     assert await desk.states() == ["failed"]
     assert desk.teller.asked == []
@@ -177,7 +183,7 @@ Found = Callable[[str | None], list[Settlement]]
     ],
 )
 async def test_failed_in_response_is_looked_up_before_it_is_final(
-    place: Place, desk: Desk, listed: list[tuple[str, str]], ends: str
+    place: Place, desk: PayoutFixture, listed: list[tuple[str, str]], ends: str
 ) -> None:
     """After a failover, a bank that refuses repeats fails what it has paid."""
     said = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
@@ -192,7 +198,7 @@ async def test_failed_in_response_is_looked_up_before_it_is_final(
     assert record.reason == ("duplicate track_id" if ends == "failed" else "")
 
 
-async def test_refused_again_alone_after_a_look_up_fails(place: Place, desk: Desk) -> None:
+async def test_refused_again_alone_after_a_look_up_fails(place: Place, desk: PayoutFixture) -> None:
     """The bank may have listed it late: one more look-up comes before ``failed``."""
     await refused(desk, raising(Invalid(10, "bad")), count=2)
     desk.teller.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
@@ -200,7 +206,9 @@ async def test_refused_again_alone_after_a_look_up_fails(place: Place, desk: Des
     assert await desk.states() == ["success"] * 2
 
 
-async def late(desk: Desk, place: Place, said: Settlement) -> tuple[Desk, Callable[[], Awaitable[object]]]:
+async def late(
+    desk: PayoutFixture, place: Place, said: Settlement
+) -> tuple[PayoutFixture, Callable[[], Awaitable[object]]]:
     """Return another process, and what lets the late response to a call come in whose lease is over."""
     sent, answered = asyncio.Event(), asyncio.Event()
 
@@ -216,7 +224,7 @@ async def late(desk: Desk, place: Place, said: Settlement) -> tuple[Desk, Callab
     await sent.wait()
     desk.teller.on_answer = None
     place.passes(41)
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     await other.advancer.advance(chunk)
 
     async def come_in() -> None:
@@ -231,7 +239,7 @@ def duplicate(hashid: str | None = "second") -> Settlement:
 
 
 @pytest.mark.parametrize("hashid", ["", "first"])
-async def test_late_failed_response_takes_no_success_back(place: Place, desk: Desk, hashid: str) -> None:
+async def test_late_failed_response_takes_no_success_back(place: Place, desk: PayoutFixture, hashid: str) -> None:
     """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
     other, come_in = await late(desk, place, duplicate(hashid and "second"))
     desk.teller.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
@@ -242,7 +250,7 @@ async def test_late_failed_response_takes_no_success_back(place: Place, desk: De
 
 
 @pytest.mark.parametrize("listed", ["success", None])
-async def test_late_failed_response_is_looked_up(place: Place, desk: Desk, listed: str | None) -> None:
+async def test_late_failed_response_is_looked_up(place: Place, desk: PayoutFixture, listed: str | None) -> None:
     other, come_in = await late(desk, place, duplicate())
     assert await desk.states() == ["unknown"]
     await come_in()
@@ -253,7 +261,7 @@ async def test_late_failed_response_is_looked_up(place: Place, desk: Desk, liste
     assert await desk.states() == [listed or "failed"]
 
 
-async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Place, desk: Desk) -> None:
+async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Place, desk: PayoutFixture) -> None:
     await refused(desk, answering(duplicate()), count=1)
     desk.teller.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
     await work_off(desk, place, 1.5)
@@ -266,11 +274,11 @@ async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Pl
     assert await desk.states() == ["failed"]
 
 
-async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, desk: Desk) -> None:
+async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, desk: PayoutFixture) -> None:
     """Also where the bank names no hashids."""
     nameless = duplicate(None)
     await refused(desk, answering(nameless), count=1)
     desk.teller.finds.append(lambda _: [entry("t-00000", "success")])
     await work_off(desk, place, 1.5)
-    await observations.learn(desk.ledger, desk.product, [nameless])
+    await observations.apply_observations(desk.ledger, desk.product, [nameless])
     assert await desk.states() == ["success"]

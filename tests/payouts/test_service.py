@@ -23,7 +23,7 @@ from paystar_async.errors import (
     WrongStorageKey,
 )
 from paystar_async.outcomes import Failed, Pending, Succeeded
-from paystar_async.payouts.models import State
+from paystar_async.payouts.models import TransferState
 from paystar_async.sandbox import Sandbox
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.files import DEPOSIT, IBAN, row, table, write_csv
@@ -224,15 +224,15 @@ async def test_what_nobody_knows_waits_for_a_person(client: Client, sandbox: San
         outcomes = {one.track_id: one async for one in batch.outcomes()}
         assert Counter(type(one).__name__ for one in outcomes.values()) == {"Succeeded": 4, "Unknown": 2}
         [one, two] = await paystar.payouts.review()
-        assert (one.state, one.batch_id) == (State.NEEDS_REVIEW, "b")
+        assert (one.state, one.batch_id) == (TransferState.NEEDS_REVIEW, "b")
         decided = await paystar.payouts.resolve(
             track_id=one.track_id, verdict="success", ref_code="r-1", note="in the statement"
         )
-        assert (decided.state, decided.ref_code) == (State.SUCCESS, "r-1")
+        assert (decided.state, decided.ref_code) == (TransferState.SUCCESS, "r-1")
         await paystar.payouts.resolve(track_id=two.track_id, verdict="resend", product="bank")
         assert (await batch.wait()).succeeded.count == 6
         history = await paystar.payouts.history(track_id=one.track_id)
-        assert [event.after for event in history][-1] is State.SUCCESS
+        assert [event.after for event in history][-1] is TransferState.SUCCESS
         assert "in the statement" in history[-1].detail
         assert (await paystar.payouts.find(track_id=two.track_id)).attempt == 2
     assert {line.count for line in sandbox.ledger.values()} == {1}
@@ -340,8 +340,8 @@ async def test_an_export_opens_safely_and_shows_no_account(client: Client, tmp_p
         batch = await paystar.payouts.submit([transfer(1, track_id="=1+1"), transfer(2)], batch_id="b")
         await batch.wait()
         await batch.export(tmp_path / "out.csv")
-        assert [one.track_id async for one in batch.transfers(State.SUCCESS)] == ["=1+1", "t-2"]
-        assert [one.track_id async for one in batch.transfers(State.FAILED)] == []
+        assert [one.track_id async for one in batch.transfers(TransferState.SUCCESS)] == ["=1+1", "t-2"]
+        assert [one.track_id async for one in batch.transfers(TransferState.FAILED)] == []
     text = (tmp_path / "out.csv").read_text("utf-8-sig")
     [one, two] = csv.DictReader(text.splitlines())
     assert (one["track_id"], one["amount"], one["state"]) == ("'=1+1", "1010", "success")
@@ -376,7 +376,7 @@ async def test_through_an_engine_that_cannot_be_fenced_nothing_is_put_on_record(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = sandbox.engine()
-    monkeypatch.setattr(type(engine), "fences", False)
+    monkeypatch.setattr(type(engine), "supports_before_send", False)
     async with client(engine=engine) as paystar:
         with pytest.raises(ConfigurationError, match="first byte"):
             await paystar.payouts.submit(transfers(1), batch_id="b")

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from paystar_async.payouts.dispatcher import Due, LocalDispatcher
-from paystar_async.payouts.ledger.leases import Lane, Later, next_turn
+from paystar_async.payouts.dispatcher import DueChunk, LocalDispatcher
+from paystar_async.payouts.ledger.leases import Lane, NotDue, next_turn
 from paystar_async.payouts.turns import TurnRunner
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from tests.support import RunningClock
 
 LANE = Lane("bank", "app-1", "0100000000001")
@@ -35,12 +35,12 @@ class Account:
     check_after: float | None = None
     _dice: random.Random = field(factory=lambda: random.Random(1))
 
-    async def due(self, most: int) -> Sequence[Due]:
+    async def due(self, most: int) -> Sequence[DueChunk]:
         return await self.sends(LANE, most)
 
-    async def sends(self, lane: Lane, most: int) -> list[Due]:
+    async def sends(self, lane: Lane, most: int) -> list[DueChunk]:
         assert lane == LANE
-        dues = [Due(at, chunk_id, "a", self.concurrency, self.rate) for chunk_id, at in self.chunks.items()]
+        dues = [DueChunk(at, chunk_id, "a", self.concurrency, self.rate) for chunk_id, at in self.chunks.items()]
         return sorted(dues)[:most]
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
@@ -49,19 +49,19 @@ class Account:
     async def now(self) -> float:
         return self.clock.monotonic()
 
-    async def step(self, chunk_id: str) -> Later:
+    async def step(self, chunk_id: str) -> NotDue:
         await self.clock.sleep(self._dice.uniform(0, MAX_LATE_SECONDS))
         now = self.clock.monotonic()
         if chunk_id not in self.chunks:
-            return Later(due=None)
+            return NotDue(due=None)
         if self.chunks[chunk_id] > now:
-            return Later(due=self.chunks[chunk_id], is_taken=True)
+            return NotDue(due=self.chunks[chunk_id], is_taken=True)
         if self.rate is not None and self.turn > now:
             self.refused += 1
-            return Later(due=self.turn, waits_for=LANE)
+            return NotDue(due=self.turn, waits_for=LANE)
         if self.active >= self.concurrency:
             self.refused += 1
-            return Later(due=now + 0.25, waits_for=LANE)
+            return NotDue(due=now + 0.25, waits_for=LANE)
         if self.rate is not None:
             self.turn = next_turn(self.turn, now, self.rate)
         self.chunks[chunk_id] = now + 60  # a lease
@@ -70,7 +70,7 @@ class Account:
         await self.clock.sleep(CALL_SECONDS)
         self.active -= 1
         del self.chunks[chunk_id]
-        return Later(due=None if self.check_after is None else self.clock.monotonic() + self.check_after)
+        return NotDue(due=None if self.check_after is None else self.clock.monotonic() + self.check_after)
 
     @property
     def kept_rate(self) -> float:
@@ -83,7 +83,7 @@ def make_account(count: int, rate: float | None, **fields: Any) -> Account:
 
 
 def make_runner(account: Account) -> TurnRunner:
-    return TurnRunner(account, account.clock, Background(), lambda: None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    return TurnRunner(account, account.clock, BackgroundTasks(), lambda: None)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 class Queue:
@@ -121,7 +121,7 @@ class Queue:
 @pytest.mark.parametrize("rate", [0.5, 2.0, 10.0])
 async def test_local_dispatcher_late_steps_keep_rate(rate: float) -> None:
     account = make_account(60, rate)
-    dispatcher = LocalDispatcher(account, account.clock, Background())
+    dispatcher = LocalDispatcher(account, account.clock, BackgroundTasks())
     async with account.clock.running():
         await dispatcher.work(1000)
         await dispatcher.aclose()

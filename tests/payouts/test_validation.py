@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from paystar_async import Transfer, WalletTransfer
-from paystar_async.errors import BadRow, InvalidRows, InvalidValue, StorageUnavailable
-from paystar_async.payouts.validation import Plan, plan, sound
+from paystar_async.errors import InvalidRows, InvalidValue, RowError, StorageUnavailable
+from paystar_async.payouts.validation import Plan, plan, validated_transfers
 from tests.payouts.files import IBAN, NAMES, WALLET_NAMES, row, table, wallet_row, write_csv, write_xlsx
 
 Write = Callable[[Sequence[Sequence[Any]]], Path]
@@ -26,7 +26,7 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Write:
 
 
 async def transfers(source: Any) -> list[Any]:
-    return [one async for one in sound(source)]
+    return [one async for one in validated_transfers(source)]
 
 
 async def one_reason(path: Path) -> str:
@@ -334,7 +334,9 @@ async def test_after_a_bad_row_no_other_is_handed_on() -> None:
     taken: list[object] = []
 
     async def take() -> None:
-        async for one in sound([row(1, amount=1, pay_id=None), row(2, amount=0, pay_id=None), row(3, amount=1)]):
+        async for one in validated_transfers(
+            [row(1, amount=1, pay_id=None), row(2, amount=0, pay_id=None), row(3, amount=1)]
+        ):
             taken.append(one)
 
     with pytest.raises(InvalidRows):
@@ -345,12 +347,12 @@ async def test_after_a_bad_row_no_other_is_handed_on() -> None:
 async def test_what_is_not_what_was_planned_is_refused_at_the_end(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "salaries.csv", table([row(1), row(2)]))
     planned = await plan(path)
-    assert len([one async for one in sound(path, planned=planned)]) == 2
+    assert len([one async for one in validated_transfers(path, planned=planned)]) == 2
     write_csv(path, table([row(1), row(2, destination_lastname="رضایی")]))
     taken: list[object] = []
 
     async def take() -> None:
-        async for one in sound(path, planned=planned):
+        async for one in validated_transfers(path, planned=planned):
             taken.append(one)
 
     with pytest.raises(InvalidValue, match="changed since"):
@@ -372,7 +374,7 @@ async def test_a_full_disk_is_told_while_repeats_are_looked_for(monkeypatch: pyt
 
 
 def test_the_error_names_the_first_rows_and_travels_whole() -> None:
-    error = InvalidRows([BadRow(number, "amount", "too little") for number in range(2, 10)])
+    error = InvalidRows([RowError(number, "amount", "too little") for number in range(2, 10)])
     assert "row 2, amount: too little; row 3" in str(error)
     assert str(error).count("too little") == 5
     assert "and 3 more" in str(error)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.number_formats import format_reason
-from paystar_async.payouts.validation import plan, sound
+from paystar_async.payouts.validation import plan, validated_transfers
 from tests.payouts.files import NAMES, row, table, write_csv, write_xlsx
 
 NAMESPACE = "http://schemas.openxmlformats.org/spreadsheetml/2006/main"
@@ -80,7 +80,7 @@ async def test_plan_any_cell_is_itself_or_refused(name: str, value: object, numb
     if told.bad:
         assert (told.ok, told.bad[0].row) == (False, 2)
         return
-    paid = [item async for item in sound(path)]
+    paid = [item async for item in validated_transfers(path)]
     was = str(value).strip().replace(",", "").replace("\u066c", "")
     now = getattr(paid[0], name)
     if name == "amount":

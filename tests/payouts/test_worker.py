@@ -6,33 +6,33 @@ import pytest
 
 from paystar_async.errors import (
     ApplicationInactive,
-    BadAnswer,
     ConfigurationError,
     ExpiredToken,
     InsufficientBalance,
     InvalidInput,
+    InvalidResponse,
+    NoResponse,
     NotSent,
     ServerFault,
     StatusError,
-    Unanswered,
 )
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
-from tests.payouts.bank import DEPOSIT, Desk, answering, each, raising, transfer, transfers, wallet_transfer
+from tests.payouts.bank import DEPOSIT, PayoutFixture, answering, each, raising, transfer, transfers, wallet_transfer
 from tests.payouts.places import Place
 
 PENDING, FAILED = TransferStatus.PENDING, TransferStatus.FAILED
 
 
-async def planned(desk: Desk, count: int = 3, batch_id: str = "b", **policy: object) -> list[str]:
+async def planned(desk: PayoutFixture, count: int = 3, batch_id: str = "b", **policy: object) -> list[str]:
     await insert_batch(desk.ledger, desk.product, batch_id, each(transfers(count)), policy=Policy(**policy))  # type: ignore[arg-type]
     return await desk.chunks(batch_id)
 
 
-async def advanced(desk: Desk, place: Place, chunk: str, times: int = 1) -> None:
+async def advanced(desk: PayoutFixture, place: Place, chunk: str, times: int = 1) -> None:
     """Call it when it says so, as a dispatcher would."""
     for _ in range(times):
         due = await desk.advancer.advance(chunk)
@@ -41,7 +41,7 @@ async def advanced(desk: Desk, place: Place, chunk: str, times: int = 1) -> None
         place.passes(max(0.0, due - await desk.ledger.time()) + 0.001)
 
 
-async def test_what_is_planned_is_sent_once_and_recorded(desk: Desk) -> None:
+async def test_what_is_planned_is_sent_once_and_recorded(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     assert await desk.advancer.advance(chunk) is None
     assert await desk.states() == ["success"] * 3
@@ -52,27 +52,27 @@ async def test_what_is_planned_is_sent_once_and_recorded(desk: Desk) -> None:
     assert (record.ref_code, record.hashid, record.attempt) == ("r-t-00001", "h-t-00001", 1)
 
 
-async def test_calling_it_again_does_nothing_more(desk: Desk) -> None:
+async def test_calling_it_again_does_nothing_more(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     for _ in range(5):
         assert await desk.advancer.advance(chunk) is None
     assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(3)}
 
 
-async def test_a_chunk_nobody_knows_is_no_ones_business(desk: Desk) -> None:
+async def test_a_chunk_nobody_knows_is_no_ones_business(desk: PayoutFixture) -> None:
     assert await desk.advancer.advance("nothing.0000000") is None
 
 
-async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: Desk) -> None:
+async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 12, chunk=2, concurrency=100)
-    others = [Desk(place.ledger(), place.clock, desk.teller) for _ in range(3)]
+    others = [PayoutFixture(place.ledger(), place.clock, desk.teller) for _ in range(3)]
     desk.teller.on_send = lambda: asyncio.sleep(0)
     await asyncio.gather(*(one.advancer.advance(chunk) for chunk in chunks for one in (desk, *others)))
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
     assert await desk.states() == ["success"] * 12
 
 
-async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: Desk) -> None:
+async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     seen: list[str] = []
 
@@ -84,7 +84,7 @@ async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: 
     assert seen == ["sending"] * 3
 
 
-async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: Desk) -> None:
+async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.advance(5.0)
     due = await desk.advancer.advance(chunk)
@@ -94,7 +94,7 @@ async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: De
     assert await desk.causes("t-00000") == ["submit", "intent", "not_sent"]
 
 
-async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(desk: Desk) -> None:
+async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(desk: PayoutFixture) -> None:
     """A monotonic clock stands still meanwhile: the other hosts may have given it up for lost, and sent it again."""
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.jump(3600)
@@ -103,13 +103,13 @@ async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(
     assert await desk.states() == ["planned"] * 3
 
 
-async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(place: Place, desk: Desk) -> None:
+async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
-    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
     await desk.advancer.advance(chunk)
 
     def unreadable(_: str | None) -> object:
-        raise BadAnswer("$", "somebody else's transfer is none")
+        raise InvalidResponse("$", "somebody else's transfer is none")
 
     desk.teller.finds.append(unreadable)
     place.passes(2)
@@ -117,15 +117,15 @@ async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(pla
     assert await desk.states() == ["success"] * 3
 
 
-async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Place, desk: Desk) -> None:
+async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2)
-    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
     await desk.advancer.advance(chunk)
     find = desk.product.find
 
     async def partly(track_id: str, timeout: float) -> object:
         if track_id == "t-00000":
-            raise BadAnswer("$", "no list")
+            raise InvalidResponse("$", "no list")
         return await find(track_id, timeout)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -136,17 +136,17 @@ async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Plac
     assert await desk.states() == ["unknown", "success"]
 
 
-async def test_a_call_that_is_over_can_send_nothing_any_more(desk: Desk) -> None:
+async def test_a_call_that_is_over_can_send_nothing_any_more(desk: PayoutFixture) -> None:
     """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
     [chunk] = await planned(desk)
-    desk.teller.script.append(raising(Unanswered("no answer")))
+    desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.advancer.advance(chunk)
-    [fence] = desk.teller.fences
+    [fence] = desk.teller.supports_before_send
     with pytest.raises(NotSent):
         fence()
 
 
-async def test_what_never_left_is_planned_again_later_and_later(place: Place, desk: Desk) -> None:
+async def test_what_never_left_is_planned_again_later_and_later(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     pauses: list[float] = []
     for _ in range(9):
@@ -165,8 +165,8 @@ async def test_what_never_left_is_planned_again_later_and_later(place: Place, de
 @pytest.mark.parametrize(
     "error",
     [
-        Unanswered("no answer"),
-        BadAnswer("$", "HTML", http_status=502),
+        NoResponse("no answer"),
+        InvalidResponse("$", "HTML", http_status=502),
         ServerFault(0, "fault"),
         StatusError(77, "a new one"),
         RuntimeError("a ring of yours"),
@@ -176,7 +176,7 @@ async def test_what_never_left_is_planned_again_later_and_later(place: Place, de
 )
 @pytest.mark.parametrize("executed", [True, False])
 async def test_what_may_have_happened_is_asked_about_and_never_repeated(
-    place: Place, desk: Desk, error: Exception, executed: bool
+    place: Place, desk: PayoutFixture, error: Exception, executed: bool
 ) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(error, executed=executed))
@@ -189,14 +189,14 @@ async def test_what_may_have_happened_is_asked_about_and_never_repeated(
     assert await desk.states() == (["success"] if executed else ["unknown"]) * 3
 
 
-async def test_a_transfer_missing_from_the_answer_is_unknown_and_the_others_are_not(desk: Desk) -> None:
+async def test_a_transfer_missing_from_the_answer_is_unknown_and_the_others_are_not(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(lambda teller, given: teller.execute(given)[1:])
     await desk.advancer.advance(chunk)
     assert await desk.states() == ["unknown", "success", "success"]
 
 
-async def test_an_answer_of_another_order_is_read_by_track_id(desk: Desk) -> None:
+async def test_an_answer_of_another_order_is_read_by_track_id(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
 
     def mixed(teller: object, given: object) -> list[Settlement]:
@@ -211,7 +211,7 @@ async def test_an_answer_of_another_order_is_read_by_track_id(desk: Desk) -> Non
     assert await desk.states() == ["unknown", "pending", "success"]  # a failure is looked up before it is final
 
 
-async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: Desk) -> None:
+async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": "999"})
     desk.teller.script.append(answering(wrong))
@@ -221,12 +221,14 @@ async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: De
     assert "amount" in waits.reason
 
 
-async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(place: Place, desk: Desk) -> None:
+async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
+    place: Place, desk: PayoutFixture
+) -> None:
     [chunk] = await planned(desk)
     hung = asyncio.Event()
     desk.teller.on_send = hung.wait
     lost = asyncio.create_task(desk.advancer.advance(chunk))
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     await other.comes_to(*["sending"] * 3)
     due = await other.advancer.advance(chunk)
     assert due == pytest.approx(await other.ledger.time() + 40, abs=2)
@@ -246,10 +248,10 @@ async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
     assert await other.states() == ["unknown"] * 3
 
 
-async def test_a_late_answer_is_still_recorded(place: Place, desk: Desk) -> None:
+async def test_a_late_answer_is_still_recorded(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     slow = asyncio.Event()
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     sent = asyncio.Event()
 
     async def dawdle() -> None:
@@ -268,11 +270,11 @@ async def test_a_late_answer_is_still_recorded(place: Place, desk: Desk) -> None
     assert (await other.causes("t-00000"))[-2:] == ["lease", "late"]
 
 
-async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, desk: Desk) -> None:
+async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     """It says "pending", and by the time it is read the bank has been asked and has decided."""
     [chunk] = await planned(desk, 1)
     slow, sent = asyncio.Event(), asyncio.Event()
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     desk.teller.status = TransferStatus.PENDING
 
     async def dawdle() -> None:
@@ -293,17 +295,17 @@ async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, de
 
 
 async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
-    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("no answer"), executed=True))
+    desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
     await desk.advancer.advance(chunk)
     find = desk.product.find
 
     async def overtaken(track_id: str, timeout: float) -> object:
         said = await find(track_id, timeout)
-        await observations.learn(
+        await observations.apply_observations(
             desk.ledger, desk.product, [Settlement(track_id=track_id, status=TransferStatus.PENDING)]
         )
         return said
@@ -318,10 +320,10 @@ async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
 
 
 async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_person_looks(
-    place: Place, desk: Desk
+    place: Place, desk: PayoutFixture
 ) -> None:
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("no answer")))
+    desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.advancer.advance(chunk)
     waited = 0.0
     while (due := await desk.advancer.advance(chunk)) is not None:
@@ -337,9 +339,9 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
     assert [one.after.value for one in events[-2:]] == ["not_accepted", "needs_review"]
 
 
-async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(place: Place, desk: Desk) -> None:
+async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("no answer")))
+    desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.advancer.advance(chunk)
     place.passes(890)
     for _ in range(5):
@@ -351,10 +353,10 @@ async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(plac
     assert (record.state.value, record.not_founds) == ("unknown", 0)
 
 
-async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Desk) -> None:
+async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: PayoutFixture) -> None:
     """The bank executes what it took in after the quiet window has begun to count."""
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("no answer")))
+    desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.advancer.advance(chunk)
     place.passes(901)
     await desk.advancer.advance(chunk)
@@ -369,9 +371,9 @@ async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Desk)
     assert await desk.states() == ["success"]
 
 
-async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: Desk) -> None:
+async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("no answer")))
+    desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.advancer.advance(chunk)
     place.passes(901)
     await desk.advancer.advance(chunk)
@@ -384,10 +386,10 @@ async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: Desk)
     assert (record.state.value, record.not_founds) == ("unknown", 0)
 
 
-async def test_an_answer_about_others_proves_nothing(place: Place, desk: Desk) -> None:
+async def test_an_answer_about_others_proves_nothing(place: Place, desk: PayoutFixture) -> None:
     """A bank that does not look at the track_id it is asked for gives its newest transfers."""
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("no answer")))
+    desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.advancer.advance(chunk)
     place.passes(901)
     for _ in range(6):
@@ -397,10 +399,10 @@ async def test_an_answer_about_others_proves_nothing(place: Place, desk: Desk) -
     assert await desk.states() == ["unknown"]
 
 
-async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place, desk: Desk) -> None:
+async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2, resend=True, quiet_window=30.0)
     desk.teller.script.append(
-        lambda teller, given: (teller.execute(given[1:]), raising(Unanswered("x"))(teller, given))
+        lambda teller, given: (teller.execute(given[1:]), raising(NoResponse("x"))(teller, given))
     )
     await desk.advancer.advance(chunk)
     place.passes(31)
@@ -413,10 +415,10 @@ async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place,
     assert await desk.states() == ["success"] * 2
 
 
-async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk: Desk) -> None:
+async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 1, resend=True, quiet_window=30.0)
     for _ in range(4):
-        desk.teller.script.append(raising(Unanswered("x")))
+        desk.teller.script.append(raising(NoResponse("x")))
     for _ in range(3):
         for chunk in await desk.chunks():
             await advanced(desk, place, chunk, times=40)
@@ -424,9 +426,9 @@ async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk
     assert len(desk.teller.calls) == 3
 
 
-async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, desk: Desk) -> None:
+async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1, resend=True, quiet_window=30.0)
-    desk.teller.script.append(raising(Unanswered("x")))
+    desk.teller.script.append(raising(NoResponse("x")))
     await desk.advancer.advance(chunk)
     place.passes(31)
     await advanced(desk, place, chunk, times=10)
@@ -442,7 +444,9 @@ async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, de
     assert await desk.states() == ["success"]
 
 
-async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(place: Place, desk: Desk) -> None:
+async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(
+    place: Place, desk: PayoutFixture
+) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk)
     due = await desk.advancer.advance(chunk)
@@ -463,7 +467,7 @@ async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(p
     assert await desk.states() == ["pending"] * 3
 
 
-async def test_pending_becomes_what_the_bank_decides(place: Place, desk: Desk) -> None:
+async def test_pending_becomes_what_the_bank_decides(place: Place, desk: PayoutFixture) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk)
     await desk.advancer.advance(chunk)
@@ -476,13 +480,13 @@ async def test_pending_becomes_what_the_bank_decides(place: Place, desk: Desk) -
     assert await desk.advancer.advance(chunk) is None
 
 
-async def test_a_look_that_fails_changes_nothing(place: Place, desk: Desk) -> None:
-    desk.teller.script.append(raising(Unanswered("x"), executed=True))
+async def test_a_look_that_fails_changes_nothing(place: Place, desk: PayoutFixture) -> None:
+    desk.teller.script.append(raising(NoResponse("x"), executed=True))
     [chunk] = await planned(desk, 2)
     await desk.advancer.advance(chunk)
 
     def down(_: str | None) -> object:
-        raise Unanswered("again")
+        raise NoResponse("again")
 
     for _ in range(3):
         desk.teller.finds.append(down)
@@ -494,9 +498,9 @@ async def test_a_look_that_fails_changes_nothing(place: Place, desk: Desk) -> No
     assert await desk.states() == ["success"] * 2
 
 
-async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, desk: Desk) -> None:
+async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 12, chunk=1)
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     desk.teller.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
     desk.teller.on_send = asyncio.Barrier(3).wait
     await asyncio.gather(*(desk.advancer.advance(one) for one in chunks[:2]), other.advancer.advance(chunks[2]))
@@ -512,7 +516,7 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
 
 
-async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place: Place, desk: Desk) -> None:
+async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place: Place, desk: PayoutFixture) -> None:
     mixed = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
     await insert_batch(desk.ledger, desk.product, "b", each(mixed), policy=Policy(chunk=1))
     desk.teller.script.append(raising(InsufficientBalance(9, "no money")))
@@ -535,7 +539,7 @@ async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place:
     assert await desk.states() == ["success"] * 4
 
 
-async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: Desk) -> None:
+async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(ExpiredToken(5, "expired")))
     due = await desk.advancer.advance(chunk)
@@ -547,9 +551,9 @@ async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: D
     assert await desk.states() == ["success"] * 3
 
 
-async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk: Desk) -> None:
+async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 6, chunk=1, concurrency=2)
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     flying, most = 0, 0
     go = asyncio.Event()
 
@@ -578,7 +582,7 @@ async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk:
     assert most == 2
 
 
-async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: Desk) -> None:
+async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 4, chunk=1, rate=0.5)
     assert await desk.advancer.advance(chunks[0]) is None
     due = await desk.advancer.advance(chunks[1])
@@ -589,7 +593,7 @@ async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: Desk
     assert len(desk.teller.calls) == 2
 
 
-async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, desk: Desk) -> None:
+async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, desk: PayoutFixture) -> None:
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
     await desk.advancer.advance(first)
@@ -604,7 +608,7 @@ async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, des
     assert len(desk.teller.calls) == 2
 
 
-async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: Desk) -> None:
+async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: PayoutFixture) -> None:
     mixed = [transfer(0), transfer(1, deposit="0119999999999")]
     await insert_batch(desk.ledger, desk.product, "b", each(mixed))
     await updates.pause(desk.ledger, "bank", "app-1", DEPOSIT)
@@ -614,7 +618,7 @@ async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: Desk) -> None:
 
 
 async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
-    desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w123")
+    desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w123")
     await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(number) for number in range(3)]))
     [chunk] = await desk.chunks()
     assert await desk.advancer.advance(chunk) is not None
@@ -632,27 +636,27 @@ async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
     assert await desk.states() == ["success", "failed", "pending"]
 
 
-async def test_an_engine_that_cannot_be_fenced_sends_nothing(place: Place, desk: Desk) -> None:
+async def test_an_engine_that_cannot_be_fenced_sends_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
-    desk.fences = False
+    desk.supports_before_send = False
     with pytest.raises(ConfigurationError, match="engine"):
         await desk.advancer.advance(chunk)
     assert await desk.states() == ["planned"] * 3
     assert desk.teller.calls == []
 
 
-async def test_another_accounts_chunk_is_not_touched(place: Place, desk: Desk) -> None:
+async def test_another_accounts_chunk_is_not_touched(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
-    other = Desk(place.ledger(), place.clock, account="app-2")
+    other = PayoutFixture(place.ledger(), place.clock, account="app-2")
     with pytest.raises(ConfigurationError, match="app-1"):
         await other.advancer.advance(chunk)
     assert await other.advancer.due() == []
     assert [name for name, _ in await desk.advancer.due()] == [chunk]
 
 
-async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: Desk) -> None:
+async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
-    desk.teller.script.append(raising(Unanswered("x")))
+    desk.teller.script.append(raising(NoResponse("x")))
     await desk.advancer.advance(chunk)
     place.clock.jump(86_400)
     place.passes(30)
@@ -666,7 +670,9 @@ async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: Desk) -> N
     assert len(desk.teller.asked) == 2
 
 
-async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_on(place: Place, desk: Desk) -> None:
+async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_on(
+    place: Place, desk: PayoutFixture
+) -> None:
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
     await desk.advancer.advance(first)
@@ -686,7 +692,9 @@ async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_o
     assert await desk.states() == ["success", "success", "planned", "planned"]
 
 
-async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(place: Place, desk: Desk) -> None:
+async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(
+    place: Place, desk: PayoutFixture
+) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk, 1)
     await desk.advancer.advance(chunk)
@@ -703,7 +711,7 @@ async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(pl
     lost = asyncio.create_task(desk.advancer.advance(chunk))
     await asked.wait()
     desk.teller.on_find = None
-    other = Desk(place.ledger(), place.clock, desk.teller)
+    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     assert await other.advancer.advance(chunk) is not None
     assert await other.states() == ["pending"]
     place.passes(36)
@@ -714,23 +722,23 @@ async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(pl
     assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
 
 
-async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place, desk: Desk) -> None:
+async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2)
-    desk.teller.script.append(raising(Unanswered("x"), executed=True))
+    desk.teller.script.append(raising(NoResponse("x"), executed=True))
     await desk.advancer.advance(chunk)
     place.passes(2)
-    others = [Desk(place.ledger(), place.clock, desk.teller) for _ in range(3)]
+    others = [PayoutFixture(place.ledger(), place.clock, desk.teller) for _ in range(3)]
     await asyncio.gather(*(one.advancer.advance(chunk) for one in (desk, *others)))
     assert await desk.states() == ["success"] * 2
     assert await desk.causes("t-00000") == ["submit", "intent", "answer", "found"]
     assert len(desk.teller.asked) == 2
 
 
-async def test_what_was_settled_otherwise_is_not_sent(desk: Desk) -> None:
+async def test_what_was_settled_otherwise_is_not_sent(desk: PayoutFixture) -> None:
     """A planned transfer that the bank's list has already been seen to hold."""
     [chunk] = await planned(desk, 2)
     listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
-    await observations.learn(desk.ledger, desk.product, listed)
+    await observations.apply_observations(desk.ledger, desk.product, listed)
     assert await desk.states() == ["success"] * 2
     assert await desk.advancer.advance(chunk) is None
     assert desk.teller.calls == []

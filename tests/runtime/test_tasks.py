@@ -22,14 +22,14 @@ from paystar_async import Paystar
 from paystar_async.errors import InsufficientBalance
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.runtime.clock import SystemClock
-from paystar_async.runtime.tasks import Background, Job, LoopLocal, current_loop, turn
+from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks, LoopLocal, cooperative_yield, current_loop
 from paystar_async.sandbox import Sandbox
 from tests.support import MATCH, Engine, KeyServer, Turns, client, in_turn, ok, transfer
 
 
 async def ask(said: list[tuple[str, int]], name: str, turns: Turns, pieces: int = 1) -> None:
     for _ in range(pieces):
-        await turn()
+        await cooperative_yield()
         said.append((name, turns.number))
 
 
@@ -70,7 +70,7 @@ def test_each_loop_has_a_line_of_its_own(backend: str) -> None:
         came: list[str] = []
 
         async def come(name: str) -> None:
-            await turn()
+            await cooperative_yield()
             came.append(name)
 
         async with anyio.create_task_group() as group:
@@ -207,7 +207,7 @@ def test_one_client_serves_two_loops_in_two_threads() -> None:
 
 
 def test_loops_in_two_threads_share_the_keys_and_one_of_them_renews(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paystar_async.keys.refresher.POLL", 0.002)
+    monkeypatch.setattr("paystar_async.keys.refresher.STORE_POLL_SECONDS", 0.002)
     for _ in range(5):
         server = KeyServer(SystemClock())  # a clock of a test's own would run away while one thread waits for the other
         server.keys.clear()
@@ -501,7 +501,7 @@ def test_its_result_comes_to_all_who_wait(backend: str) -> None:
             await gate.wait()
             return [1]
 
-        job = Background().start(work)
+        job = BackgroundTasks().start(work)
         seen: list[list[int]] = []
 
         async def wait() -> None:
@@ -531,7 +531,7 @@ def test_it_goes_on_when_all_who_wait_are_cancelled(backend: str) -> None:
             await anyio.sleep(0.01)
             done.append("stored")
 
-        background = Background()
+        background = BackgroundTasks()
         with anyio.move_on_after(0.01):
             await background.start(work).wait()
         gc.collect()
@@ -549,7 +549,7 @@ def test_each_who_waits_has_an_error_of_its_own(backend: str) -> None:
         async def work() -> None:
             raise InsufficientBalance(9, "short", endpoint="transfers.settle")
 
-        job = Background().start(work)
+        job = BackgroundTasks().start(work)
         await job.ended()
         errors: list[InsufficientBalance] = []
         for _ in range(3):
@@ -582,7 +582,7 @@ async def test_a_foreign_error_that_cannot_be_copied_comes_as_it_is() -> None:
     async def work() -> None:
         raise Foreign(needed=1)
 
-    job = Background().start(work)
+    job = BackgroundTasks().start(work)
     with pytest.raises(Foreign, match="told"):
         await job.wait()
 
@@ -596,7 +596,7 @@ def test_it_knows_nothing_of_who_started_it(backend: str) -> None:
             seen.append(WHOSE.get())
 
         WHOSE.set("the caller's")
-        await Background().start(work).wait()
+        await BackgroundTasks().start(work).wait()
         assert seen == ["nobody's"]
 
     run(backend, main)
@@ -610,7 +610,7 @@ def test_draining_waits_no_longer_than_it_says(backend: str) -> None:
         async def work() -> None:
             await gate.wait()
 
-        background = Background()
+        background = BackgroundTasks()
         job = background.start(work)
         with anyio.fail_after(5):
             await background.drain(0.02)
@@ -631,7 +631,7 @@ def test_draining_is_not_cut_short(backend: str) -> None:
             await anyio.sleep(0.03)
             stored.append(1)
 
-        background = Background()
+        background = BackgroundTasks()
         background.start(work)
         with anyio.CancelScope() as scope:
             scope.cancel()
@@ -644,7 +644,7 @@ def test_draining_is_not_cut_short(backend: str) -> None:
 async def test_what_ended_is_forgotten() -> None:
     async def work() -> None: ...
 
-    background = Background()
+    background = BackgroundTasks()
     jobs = [background.start(work) for _ in range(3)]
     await background.drain(1)
     await asyncio.sleep(0)
@@ -654,10 +654,10 @@ async def test_what_ended_is_forgotten() -> None:
 
 
 def test_a_loop_that_ends_first_leaves_no_one_waiting() -> None:
-    jobs: list[Job[None]] = []
+    jobs: list[BackgroundTask[None]] = []
 
     async def main() -> None:
-        jobs.append(Background().start(lambda: asyncio.sleep(60)))
+        jobs.append(BackgroundTasks().start(lambda: asyncio.sleep(60)))
         await asyncio.sleep(0)
 
     async def ask() -> None:
@@ -670,7 +670,7 @@ def test_a_loop_that_ends_first_leaves_no_one_waiting() -> None:
 
 
 async def test_drain_does_not_wait_for_a_job_that_never_began() -> None:
-    background = Background()
+    background = BackgroundTasks()
 
     async def work() -> None:
         raise AssertionError("its task was cancelled before")

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from paystar_async.credentials import Accounts, signature
+from paystar_async.credentials import Credentials, signature
 from paystar_async.models.base import fields_of
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
@@ -35,9 +35,9 @@ class RawClient:
         return self.sandbox.clock
 
     @property
-    def accounts(self) -> Accounts:
+    def accounts(self) -> Credentials:
         sandbox = self.sandbox
-        return Accounts(application=sandbox.application, gateway=sandbox.gateway, wallet=sandbox.wallet)
+        return Credentials(application=sandbox.application, gateway=sandbox.gateway, wallet=sandbox.wallet)
 
     async def send(
         self,
@@ -50,21 +50,23 @@ class RawClient:
         unsent: Mapping[str, object] | None = None,
     ) -> httpx.Response:
         endpoint, accounts = BY_ID[endpoint_id], self.accounts
-        key = accounts.first_key(endpoint.realm)[0]
+        key = accounts.initial_token(endpoint.realm)[0]
         bearer = bearer if bearer is not None else f"Bearer {key.reveal()}" if key else ""
         values: dict[str, object] = dict(accounts.credentials(endpoint.realm, endpoint.method))
-        if endpoint.renews:
-            values[endpoint.renews] = accounts.first_key(endpoint.realm)[1]
+        if endpoint.refresh_token_field:
+            values[endpoint.refresh_token_field] = accounts.initial_token(endpoint.realm)[1]
         values |= fields or {}
         sign_key = accounts.sign_key(endpoint.realm)
         body = {name: reveal(value) for name, value in values.items() if value is not ...}
         if (
-            endpoint.sign
+            endpoint.signed_fields
             and sign_key is not None
             and "sign" not in body
             and (unsent is not None or endpoint.id != "gateway.inquiry")
         ):
-            body["sign"] = signature(sign_key, ((body | dict(unsent or {})).get(name) for name in endpoint.sign))
+            body["sign"] = signature(
+                sign_key, ((body | dict(unsent or {})).get(name) for name in endpoint.signed_fields)
+            )
         path = path or endpoint.paths[0]
         headers = {"authorization": bearer}
         if endpoint.method == "GET":

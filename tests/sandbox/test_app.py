@@ -109,7 +109,7 @@ async def test_app_hostile_value_is_never_a_server_error(raw_client: RawClient, 
             accounts = raw_client.accounts
             body: dict[str, object] = {**accounts.credentials(endpoint.realm, endpoint.method), **fields}
             body = {field: reveal(item) for field, item in body.items()}
-            token = accounts.first_key(endpoint.realm)[0]
+            token = accounts.initial_token(endpoint.realm)[0]
             headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}
             content = json.dumps(body | {name: value})
             if endpoint.method == "GET":

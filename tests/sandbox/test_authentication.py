@@ -37,7 +37,7 @@ async def test_refresh_returns_key_valid_for_its_lifetime(raw_client: RawClient,
 
 @pytest.mark.parametrize("realm", REFRESH_ENDPOINTS)
 async def test_refresh_wrong_refresh_token_is_status_13(raw_client: RawClient, realm: Realm) -> None:
-    token_field = RENEWALS[realm].renews
+    token_field = RENEWALS[realm].refresh_token_field
     assert token_field
     for invalid in ("wrong", None, "", 13):
         assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: invalid}))["status"] == 13
@@ -52,11 +52,11 @@ async def test_refresh_application_key_needs_no_bearer_on_both_paths(raw_client:
 
 @pytest.mark.parametrize("realm", REFRESH_ENDPOINTS)
 async def test_refresh_rotates_refresh_token_only_if_set(raw_client: RawClient, realm: Realm) -> None:
-    sandbox, token_field = raw_client.sandbox, RENEWALS[realm].renews
+    sandbox, token_field = raw_client.sandbox, RENEWALS[realm].refresh_token_field
     assert token_field
     await raw_client.data(REFRESH_ENDPOINTS[realm])
     await raw_client.data(REFRESH_ENDPOINTS[realm])
-    first_token = raw_client.accounts.first_key(realm)[1]
+    first_token = raw_client.accounts.initial_token(realm)[1]
     sandbox.settings.rotate_refresh_tokens = True
     data = await raw_client.data(REFRESH_ENDPOINTS[realm])
     assert first_token
@@ -84,7 +84,7 @@ async def test_key_expiry_ignores_jump_of_time_of_day(raw_client: RawClient) -> 
 CALLS = [endpoint for endpoint in TABLE if endpoint.kind == "call"]
 OPEN_BANKING = [endpoint.id for endpoint in CALLS if endpoint.realm is Realm.APPLICATION]
 WALLET = [endpoint.id for endpoint in CALLS if endpoint.realm in (Realm.WALLET, Realm.INQUIRY)]
-CALLS_WITH_KEY = [endpoint for endpoint in CALLS if not endpoint.renews]
+CALLS_WITH_KEY = [endpoint for endpoint in CALLS if not endpoint.refresh_token_field]
 
 
 @pytest.mark.parametrize("endpoint_id", OPEN_BANKING)
@@ -137,7 +137,11 @@ async def test_authenticate_wallet_wrong_hashid_is_refused(raw_client: RawClient
 
 @pytest.mark.parametrize(
     "endpoint_id",
-    [endpoint.id for endpoint in CALLS if endpoint.realm is Realm.WALLET or (endpoint.renews and endpoint.sign)],
+    [
+        endpoint.id
+        for endpoint in CALLS
+        if endpoint.realm is Realm.WALLET or (endpoint.refresh_token_field and endpoint.signed_fields)
+    ],
 )
 async def test_authenticate_wallet_post_requires_password_and_sign(raw_client: RawClient, endpoint_id: str) -> None:
     fields = example_fields(endpoint_id)

@@ -8,7 +8,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from paystar_async.errors import NotSent, Unanswered
+from paystar_async.errors import NoResponse, NotSent
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import FaultKind, Sandbox
 from paystar_async.transport.engine import Engine
@@ -47,7 +47,7 @@ async def settle(
     }
     headers = [("Authorization", f"Bearer {application.api_key.reveal()}"), ("Content-Type", "application/json")]
     engine: Engine = sandbox.engine()
-    assert engine.fences
+    assert engine.supports_before_send
     status, names, content = await engine.send("POST", URL, headers, json.dumps(body).encode(), timeout, before_send)
     assert names["content-type"] == "application/json"
     await engine.aclose()
@@ -73,10 +73,10 @@ def test_send_any_host_gets_response(backend: str) -> None:
 def test_send_latency_over_timeout_raises_and_executes_later(backend: str) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=30)
-        errors: list[Unanswered] = []
+        errors: list[NoResponse] = []
 
         async def call() -> None:
-            with pytest.raises(Unanswered) as raised:
+            with pytest.raises(NoResponse) as raised:
                 await settle(sandbox, timeout=10)
             errors.append(raised.value)
 
@@ -137,7 +137,7 @@ def test_send_cancelled_call_is_executed_when_due(backend: str, executed: bool) 
 def test_send_reset_raises_maybe_executed(backend: str, kind: FaultKind) -> None:
     async def scenario(sandbox: Sandbox) -> None:
         sandbox.fail("transfers.settle", kind, times=1)
-        with pytest.raises(Unanswered, match="broke"):
+        with pytest.raises(NoResponse, match="broke"):
             await settle(sandbox)
         assert bool(sandbox.ledger) is (kind is FaultKind.RESET_AFTER)
         assert (await settle(sandbox))[1]["status"] == "ok"
@@ -202,7 +202,7 @@ class SkippingClock(ManualClock):
 async def test_send_timeout_message_rounds_seconds(timeout: float, expected: str) -> None:
     sandbox = Sandbox(clock=SkippingClock())
     sandbox.fail("transfers.settle", FaultKind.LATENCY, seconds=1e9)
-    with pytest.raises(Unanswered, match=f"^no response within {re.escape(expected)} s"):
+    with pytest.raises(NoResponse, match=f"^no response within {re.escape(expected)} s"):
         await settle(sandbox, timeout=timeout)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from schemathesis.generation import GenerationMode
 from schemathesis.specs.openapi import checks
 
-from paystar_async.credentials import Accounts, signature
+from paystar_async.credentials import Credentials, signature
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_ID
@@ -42,19 +42,19 @@ OPERATIONS: dict[str, Any] = {result.ok().label: result.ok() for result in SCHEM
 def authorize(case: Any) -> None:
     """Add credentials, key and signature to a generated request."""
     endpoint = BY_ID[case.operation.definition.raw["x-endpoint"]]
-    accounts = Accounts(application=SANDBOX.application, gateway=SANDBOX.gateway, wallet=SANDBOX.wallet)
-    token, refresh_token = accounts.first_key(endpoint.realm)
+    accounts = Credentials(application=SANDBOX.application, gateway=SANDBOX.gateway, wallet=SANDBOX.wallet)
+    token, refresh_token = accounts.initial_token(endpoint.realm)
     case.headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}
     content: object = case.query if endpoint.method == "GET" else case.body
     if not isinstance(content, dict):
         return
     fields = cast("dict[str, object]", content)
     fields |= {name: reveal(value) for name, value in accounts.credentials(endpoint.realm, endpoint.method).items()}
-    if endpoint.renews:
-        fields[endpoint.renews] = reveal(refresh_token)
+    if endpoint.refresh_token_field:
+        fields[endpoint.refresh_token_field] = reveal(refresh_token)
     sign_key = accounts.sign_key(endpoint.realm)
-    if endpoint.sign and sign_key is not None:
-        fields["sign"] = signature(sign_key, (fields.get(name) for name in endpoint.sign))
+    if endpoint.signed_fields and sign_key is not None:
+        fields["sign"] = signature(sign_key, (fields.get(name) for name in endpoint.signed_fields))
 
 
 @pytest.mark.parametrize("label", OPERATIONS)

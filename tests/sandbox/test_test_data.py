@@ -9,21 +9,21 @@ from starlette.applications import Starlette
 
 from paystar_async.credentials import Realm
 from paystar_async.endpoint import Endpoint, Safety
-from paystar_async.models.base import Call, answer_type, answered, no_extra, sent
+from paystar_async.models.base import Call, answer_type, no_extra, request_model, response_model
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.app import table_routes
 from paystar_async.sandbox.bank import Bank
 from paystar_async.sandbox.test_data import sample_value
 from paystar_async.table import TABLE
-from paystar_async.transport.structuring import structure
+from paystar_async.transport.structuring import structure_response
 from paystar_async.values.bank_accounts import bank_of_iban, is_valid_card, is_valid_iban
 from paystar_async.values.banks import bank_by_card
 from paystar_async.values.identity import is_valid_national_id
 from paystar_async.values.text import Hashid
 
 
-@answered
+@response_model
 class Refund:
     """A refund."""
 
@@ -34,7 +34,7 @@ class Refund:
     extra: Mapping[str, object] = field(factory=no_extra)
 
 
-@sent
+@request_model
 class RequestRefund(Call[Refund]):
     """Refund a payment."""
 
@@ -70,14 +70,14 @@ async def test_table_routes_new_endpoint_validates_and_responds() -> None:
     "endpoint", [endpoint for endpoint in TABLE if endpoint.kind == "call"], ids=lambda endpoint: endpoint.id
 )
 def test_sample_value_parses_as_response_type(endpoint: Endpoint) -> None:
-    structure(answer_type(endpoint.request), sample_value(answer_type(endpoint.request)))
+    structure_response(answer_type(endpoint.request), sample_value(answer_type(endpoint.request)))
 
 
 @pytest.mark.parametrize(
     "endpoint", [endpoint for endpoint in TABLE if endpoint.kind == "call"], ids=lambda endpoint: endpoint.id
 )
 def test_bank_has_method_for_every_endpoint(endpoint: Endpoint) -> None:
-    assert endpoint.renews or hasattr(Bank, endpoint.id.replace(".", "_"))
+    assert endpoint.refresh_token_field or hasattr(Bank, endpoint.id.replace(".", "_"))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -19,11 +19,11 @@ from paystar_async import Application, Event, Paystar, Transfer
 from paystar_async.errors import PaystarError, StorageError, StorageUnavailable
 from paystar_async.keys.cache import RecordCache
 from paystar_async.payouts import decisions
-from paystar_async.payouts.channels import Product
-from paystar_async.payouts.classify import Known
-from paystar_async.payouts.ledger.leases import Claim, Later, Sight
+from paystar_async.payouts.channels import PayoutChannel
+from paystar_async.payouts.classify import Classification
+from paystar_async.payouts.ledger.leases import ChunkLease, ChunkSnapshot, NotDue
 from paystar_async.payouts.models import Policy
-from paystar_async.payouts.worker import Advancer
+from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.storage.postgres import PostgresTransaction
 from tests.soak.play import say
 
@@ -69,16 +69,16 @@ hold = HoldPoint()
 
 def install_hold_points() -> None:
     """Put the hold points into the package: no public event tells of these moments."""
-    claim, record = Advancer._claim, Advancer._record  # pyright: ignore[reportPrivateUsage]
+    claim, record = ChunkWorker._claim, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
     save, commit = RecordCache.save, PostgresTransaction.commit
 
-    async def claim_and_hold(self: Advancer, sight: Sight) -> Claim | Later:
+    async def claim_and_hold(self: ChunkWorker, sight: ChunkSnapshot) -> ChunkLease | NotDue:
         token = _claiming.set(True)
         try:
             claimed = await claim(self, sight)
         finally:
             _claiming.reset(token)
-        if isinstance(claimed, Claim):
+        if isinstance(claimed, ChunkLease):
             await hold.reach("claimed")
         return claimed
 
@@ -88,7 +88,7 @@ def install_hold_points() -> None:
         await commit(self)
 
     async def hold_and_record(
-        self: Advancer, held: Claim, product: Product, known: Mapping[str, Known]
+        self: ChunkWorker, held: ChunkLease, product: PayoutChannel, known: Mapping[str, Classification]
     ) -> float | None:
         await hold.reach("before-record")
         return await record(self, held, product, known)
@@ -97,8 +97,8 @@ def install_hold_points() -> None:
         await hold.reach("key-refreshed")
         await save(self)
 
-    Advancer._claim = claim_and_hold  # type: ignore[method-assign]
-    Advancer._record = hold_and_record  # type: ignore[method-assign]
+    ChunkWorker._claim = claim_and_hold  # type: ignore[method-assign]
+    ChunkWorker._record = hold_and_record  # type: ignore[method-assign]
     PostgresTransaction.commit = hold_and_commit  # type: ignore[method-assign]
     RecordCache.save = hold_and_save  # type: ignore[method-assign]
 
@@ -106,7 +106,7 @@ def install_hold_points() -> None:
 def shorten_leases() -> None:
     """Let a lease end after seconds."""
     decisions.MOST_ATTEMPTS = 100
-    defaults = Advancer.__init__.__kwdefaults__
+    defaults = ChunkWorker.__init__.__kwdefaults__
     assert defaults is not None
     defaults |= HURRIED
 

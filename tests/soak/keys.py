@@ -106,12 +106,12 @@ def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, sett
 @contextmanager
 def short_leases(lease_seconds: float, settle: float) -> Generator[None]:
     """Owners count as dead sooner: seconds are right for a service, and too long for a test."""
-    held = lease.LEASE_SECONDS, refresher.SETTLE
-    lease.LEASE_SECONDS, refresher.SETTLE = lease_seconds, settle
+    held = lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS
+    lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS = lease_seconds, settle
     try:
         yield
     finally:
-        lease.LEASE_SECONDS, refresher.SETTLE = held
+        lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS = held
 
 
 async def _one_kill(play: Play, keys: str, told: Kills) -> None:
@@ -135,7 +135,7 @@ async def _one_kill(play: Play, keys: str, told: Kills) -> None:
     told.probes, told.most_probes = told.probes + probes, max(told.most_probes, probes)
 
     record = await _stored(settings)
-    told.wiped += record is None or record.token is None or record.refresh_token is None or not record.lost
+    told.wiped += record is None or record.token is None or record.refresh_token is None or not record.refresh_rejected
     now = play.get("accounts")["application"]
     async with _client(settings, told.events) as paystar:
         await paystar.keys.replace("application", token=now["api_key"], refresh_token=now["refresh_token"])
@@ -162,7 +162,7 @@ async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
 
 def takeover(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
     """Kill -9 the owner of a refresh while the server works on it; return the seconds of another client's next call."""
-    with sandbox() as play, short_leases(lease_seconds, refresher.SETTLE):
+    with sandbox() as play, short_leases(lease_seconds, refresher.STORE_SETTLE_SECONDS):
         settings = _settings(play, keys)
         play.post("clock", advance=DAY)
         play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, times=1)

@@ -21,19 +21,19 @@ PATIENCE = 3.0
 
 def stop_at_the_fence() -> None:
     """From now on, the first request stops this process when the next thing would be to look at the fence."""
-    send = channels.Bank.send
+    send = channels.BankTransferChannel.send
 
     async def stopped(
-        self: channels.Bank, values: Sequence[Any], timeout: float, before_send: Callable[[], None]
+        self: channels.BankTransferChannel, values: Sequence[Any], timeout: float, before_send: Callable[[], None]
     ) -> object:
         def stop() -> None:
-            channels.Bank.send = send  # type: ignore[method-assign]
+            channels.BankTransferChannel.send = send  # type: ignore[method-assign]
             os.kill(os.getpid(), signal.SIGSTOP)
             before_send()
 
         return await send(self, values, timeout, stop)
 
-    channels.Bank.send = stopped  # type: ignore[method-assign]
+    channels.BankTransferChannel.send = stopped  # type: ignore[method-assign]
 
 
 def grow_no_further(ledger: Path, room: int) -> None:

@@ -20,8 +20,8 @@ from paystar_async.errors import PaystarError
 from paystar_async.payouts import decisions, worker
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.session import Tables
-from paystar_async.payouts.models import Policy, State
+from paystar_async.payouts.ledger.session import LedgerDatabase
+from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.storage.database import Database
 from paystar_async.storage.factory import database
@@ -46,7 +46,7 @@ def in_a_hurry() -> None:
     """
     logging.getLogger("paystar_async").setLevel(logging.CRITICAL)
     decisions.MOST_ATTEMPTS = 100
-    defaults = worker.Advancer.__init__.__kwdefaults__
+    defaults = worker.ChunkWorker.__init__.__kwdefaults__
     assert defaults is not None
     defaults |= {"timeout": CALL_SECONDS, "fence": FENCE_SECONDS, "margin": MARGIN_SECONDS}
 
@@ -121,8 +121,10 @@ async def _patiently(act: Callable[[], Awaitable[object]]) -> None:
             return
 
 
-async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Tables) -> None:
-    if not _told_to_end(settings) and (await unfinished(ledger)).get(State.PLANNED, 0) < settings.get("low", LOW):
+async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: LedgerDatabase) -> None:
+    if not _told_to_end(settings) and (await unfinished(ledger)).get(TransferState.PLANNED, 0) < settings.get(
+        "low", LOW
+    ):
         batch_id = f"b-{len(await queries.batches(ledger, MANY))}"
         policy = evolve(POLICY, rate=settings.get("rate"))
         await paystar.payouts.submit(transfers(batch_id), batch_id=batch_id, policy=policy)
@@ -152,12 +154,12 @@ def queue_worker(settings: dict[str, Any]) -> None:
     main()  # type: ignore[no-untyped-call]
 
 
-async def unfinished(ledger: Tables) -> dict[State, int]:
+async def unfinished(ledger: LedgerDatabase) -> dict[TransferState, int]:
     """How many transfers of all batches are not decided yet, by state."""
-    left: dict[State, int] = {}
+    left: dict[TransferState, int] = {}
     for batch in await queries.batches(ledger, MANY):
         for state, (count, _) in (await queries.totals(ledger, batch.batch_id)).items():
-            if state not in {State.SUCCESS, State.FAILED, State.REVERSED}:
+            if state not in {TransferState.SUCCESS, TransferState.FAILED, TransferState.REVERSED}:
                 left[state] = left.get(state, 0) + count
     return left
 
@@ -218,10 +220,10 @@ def crew(work: Callable[[dict[str, Any]], None], settings: dict[str, Any], size:
         some.end()
 
 
-def open_ledger(ledger_url: str) -> tuple[Tables, Database]:
+def open_ledger(ledger_url: str) -> tuple[LedgerDatabase, Database]:
     """The ledger, to look into, and what to close afterwards."""
     store = database(ledger_url)
-    return Tables(store, clock=SystemClock()), store
+    return LedgerDatabase(store, clock=SystemClock()), store
 
 
 async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
@@ -236,7 +238,7 @@ async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
 async def settled(batch: Batch, patience: float) -> bool:
     """Wait until a batch is paid, so long at the most; whether it is."""
     report = await batch.wait(patience)
-    return set(report.states) == {State.SUCCESS}
+    return set(report.states) == {TransferState.SUCCESS}
 
 
 class Nobody:

@@ -24,7 +24,7 @@ from attrs import define, field
 
 from paystar_async.errors import PaystarError
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.models import State
+from paystar_async.payouts.models import TransferState
 from paystar_async.storage.database import Database
 from tests.servers import PostgresServer
 from tests.soak import payer
@@ -112,7 +112,7 @@ async def compare(play: Play, ledger_url: str, told: Told) -> Told:
     """Hold what is on record against what the bank did."""
     ledger, store = payer.open_ledger(ledger_url)
     executed: dict[str, dict[str, Any]] = play.get("ledger")["transfers"]
-    recorded: dict[str, State] = {}
+    recorded: dict[str, TransferState] = {}
     amounts: dict[str, int] = {}
     for batch in await queries.batches(ledger, 100_000):
         for _, record in await queries.page(ledger, batch.batch_id, limit=10_000):
@@ -124,7 +124,7 @@ async def compare(play: Play, ledger_url: str, told: Told) -> Told:
     told.wrong += sum(amounts.get(track_id) != line["amount"] for track_id, line in executed.items())
     told.caught = await _caught(store)
     await store.aclose()
-    told.unrecorded = sum(recorded.get(track_id) is not State.SUCCESS for track_id in executed)
+    told.unrecorded = sum(recorded.get(track_id) is not TransferState.SUCCESS for track_id in executed)
     return told
 
 
@@ -134,7 +134,7 @@ async def _caught(store: Database) -> int:
     return len(rows)
 
 
-async def states(ledger_url: str) -> dict[State, int]:
+async def states(ledger_url: str) -> dict[TransferState, int]:
     """How many transfers are not decided yet."""
     ledger, store = payer.open_ledger(ledger_url)
     try:
@@ -350,7 +350,7 @@ async def _cancellations(play: Play, told: dict[str, Any], style: Style, count: 
     ledger, store = payer.open_ledger(told["ledger"])
     for track_id in executed["transfers"]:
         record = await queries.find_transfer(ledger, "bank", told["application"]["id"], track_id)
-        result.unrecorded += record is None or record.state not in {State.PENDING, State.SUCCESS}
+        result.unrecorded += record is None or record.state not in {TransferState.PENDING, TransferState.SUCCESS}
     result.transfers, result.paid = 3 * count, len(executed["transfers"])
     result.duplicates = sum(line["count"] > 1 for line in executed["transfers"].values())
     await store.aclose()

@@ -7,14 +7,14 @@ from typing import Any
 import attrs
 
 from paystar_async import Application, ManualClock, Paystar
-from paystar_async.credentials import Accounts
+from paystar_async.credentials import Credentials
 from paystar_async.endpoint import Request, Response
 from paystar_async.errors import PaystarError
 from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.middleware.auth import Auth
+from paystar_async.middleware.auth import AuthMiddleware
 from paystar_async.models.transfers import FindTransfers
 from paystar_async.runtime.clock import SystemClock
-from paystar_async.runtime.tasks import Background
+from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_REQUEST
 
@@ -23,9 +23,9 @@ DAY = 86_400.0
 
 async def ring_cost(calls: int = 50_000, rounds: int = 7) -> float:
     """Microseconds of CPU that the ring adds to a call with a fresh key: the median of paired rounds."""
-    accounts = Accounts(application=Application(id="a", access_password="p", api_key="k", refresh_token="r"))
+    accounts = Credentials(application=Application(id="a", access_password="p", api_key="k", refresh_token="r"))
     store = MemoryKeyStore()
-    ring = Auth(accounts, store, SystemClock(), Background(), lambda _: None)
+    ring = AuthMiddleware(accounts, store, SystemClock(), BackgroundTasks(), lambda _: None)
     value = FindTransfers(limit=1)
     request = Request(value=value, endpoint=BY_REQUEST[FindTransfers], account="a", timeout=30)
     answer: Response[Any] = Response(value=[], status=1, message="", http_status=200, headers={}, body=b"")

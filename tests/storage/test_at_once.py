@@ -53,7 +53,7 @@ async def queued(
 ) -> list[asyncio.Task[T]]:
     """All of them handed over while somebody else has the file; the tasks have ended, each in its way."""
     async with db.transaction():
-        tasks = [asyncio.create_task(db.atomically(work)) for work in works]
+        tasks = [asyncio.create_task(db.run_transaction(work)) for work in works]
         await anyio.wait_all_tasks_blocked()
     await asyncio.wait(tasks)
     return tasks
@@ -71,7 +71,7 @@ async def test_it_happens_as_a_whole_and_gives_what_it_says(db: SqliteDatabase) 
         now: float = row["now"]
         return now
 
-    assert await db.atomically(work) == 100.0
+    assert await db.run_transaction(work) == 100.0
     assert await names(db) == ["a"]
 
 
@@ -81,14 +81,14 @@ async def test_what_raises_leaves_nothing(db: SqliteDatabase) -> None:
         raise LookupError("not so")
 
     with pytest.raises(LookupError):
-        await db.atomically(wrong)
+        await db.run_transaction(wrong)
 
     async def broken(transaction: Transaction) -> None:
         await transaction.execute(PUT, {"name": "b"})
         await transaction.execute("INSERT INTO nowhere VALUES (1)")
 
     with pytest.raises(SchemaMismatch):
-        await db.atomically(broken)
+        await db.run_transaction(broken)
     assert await names(db) == []
 
 
@@ -98,7 +98,7 @@ async def test_work_that_waits_for_something_else_is_refused_and_undone(db: Sqli
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="other than its statements"):
-        await db.atomically(work)
+        await db.run_transaction(work)
     assert await names(db) == []
 
 
@@ -107,7 +107,7 @@ async def test_it_waits_for_a_transaction_under_way(db: SqliteDatabase) -> None:
         return [row["name"] for row in await transaction.fetch(NAMES)]
 
     async with db.transaction() as transaction:
-        task = asyncio.create_task(db.atomically(work))
+        task = asyncio.create_task(db.run_transaction(work))
         await anyio.wait_all_tasks_blocked()
         assert not task.done()
         await transaction.execute(PUT, {"name": "a"})
@@ -119,7 +119,7 @@ async def test_who_is_cancelled_while_it_waits_wants_nothing_any_more(db: Sqlite
         await transaction.execute(PUT, {"name": "late"})
 
     async with db.transaction() as transaction:
-        task = asyncio.create_task(db.atomically(work))
+        task = asyncio.create_task(db.run_transaction(work))
         await anyio.wait_all_tasks_blocked()
         task.cancel()
         await asyncio.wait([task])
@@ -147,9 +147,9 @@ async def test_who_only_looks_meanwhile_sees_what_was_committed_with_them(
 ) -> None:
     before = len(commits)
     async with db.transaction():
-        first = asyncio.create_task(db.atomically(putting("a")))
+        first = asyncio.create_task(db.run_transaction(putting("a")))
         look = asyncio.create_task(names(db))
-        last = asyncio.create_task(db.atomically(putting("b")))
+        last = asyncio.create_task(db.run_transaction(putting("b")))
         await anyio.wait_all_tasks_blocked()
     assert (await first, await look, await last) == (["a"], ["a"], ["a", "b"])
     assert len(commits) - before == 1 + 1
@@ -164,9 +164,9 @@ async def test_a_transaction_behind_them_has_the_file_for_itself(commits: list[s
 
     before = len(commits)
     async with db.transaction():
-        first = asyncio.create_task(db.atomically(putting("a")))
+        first = asyncio.create_task(db.run_transaction(putting("a")))
         middle = asyncio.create_task(slow())
-        last = asyncio.create_task(db.atomically(putting("c")))
+        last = asyncio.create_task(db.run_transaction(putting("c")))
         await anyio.wait_all_tasks_blocked()
     assert (await first, await middle, await last) == (["a"], ["a", "b"], ["a", "b", "c"])
     assert len(commits) - before == 1 + 3
@@ -187,9 +187,9 @@ async def test_one_that_fails_does_not_take_the_others_along(db: SqliteDatabase)
 
 async def test_a_look_that_fails_among_them_fails_alone(db: SqliteDatabase) -> None:
     async with db.transaction():
-        first = asyncio.create_task(db.atomically(putting("a")))
+        first = asyncio.create_task(db.run_transaction(putting("a")))
         look = asyncio.create_task(db.fetch("SELECT name FROM nowhere"))
-        last = asyncio.create_task(db.atomically(putting("b")))
+        last = asyncio.create_task(db.run_transaction(putting("b")))
         await anyio.wait_all_tasks_blocked()
     with pytest.raises(SchemaMismatch):
         await look
@@ -198,7 +198,7 @@ async def test_a_look_that_fails_among_them_fails_alone(db: SqliteDatabase) -> N
 
 async def test_one_that_is_cancelled_in_the_queue_is_left_out(db: SqliteDatabase) -> None:
     async with db.transaction():
-        tasks = [asyncio.create_task(db.atomically(putting(name))) for name in "abc"]
+        tasks = [asyncio.create_task(db.run_transaction(putting(name))) for name in "abc"]
         await anyio.wait_all_tasks_blocked()
         tasks[1].cancel()
         await asyncio.wait([tasks[1]])

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from paystar_async.credentials import Accounts, Application, Gateway, Wallet
+from paystar_async.credentials import Application, Credentials, Gateway, Wallet
 from paystar_async.endpoint import Endpoint, Request, Response
 from paystar_async.models.base import Call
 from paystar_async.table import BY_ID, BY_REQUEST, TABLE
-from paystar_async.transport.decoder import Outgoing, Wire
+from paystar_async.transport.decoder import EncodedRequest, Wire
 from paystar_async.values.secret import Secret
 from tests.describe.endpoints import example_values
 
@@ -20,7 +20,7 @@ SIGN_KEY = "test-sign-key"
 APPLICATION = Application(id=77, access_password="p&ss=1", api_key="app-key", refresh_token="app-refresh")
 GATEWAY = Gateway(id="gateway-1", sign_key=SIGN_KEY)
 WALLET = Wallet(hashid="w123", password="p@ss", sign_key=SIGN_KEY, api_key="wallet-key", refresh_token="wallet-refresh")
-ACCOUNTS = Accounts(application=APPLICATION, gateway=GATEWAY, wallet=WALLET)
+ACCOUNTS = Credentials(application=APPLICATION, gateway=GATEWAY, wallet=WALLET)
 KEY = Secret("the-key")
 CALLS = [row for row in TABLE if row.kind == "call"]
 
@@ -51,11 +51,11 @@ def _is_required(request: type, name: str) -> bool:
     return next(one.required for one in fields_of(request) if one.name == name)
 
 
-def outgoing(value: Call[Any], accounts: Accounts = ACCOUNTS, key: Secret | None = KEY) -> Outgoing:
+def outgoing(value: Call[Any], accounts: Credentials = ACCOUNTS, key: Secret | None = KEY) -> EncodedRequest:
     return Wire(accounts, BASE).encode(request_of(value, key))
 
 
-def fields_in(out: Outgoing) -> dict[str, Any]:
+def fields_in(out: EncodedRequest) -> dict[str, Any]:
     """What is told, in the query or in the body."""
     if out.body is None:
         return dict(parse_qsl(urlsplit(out.url).query, keep_blank_values=True, strict_parsing=True))

@@ -15,7 +15,7 @@ import pytest
 from paystar_async.errors import NotSent, PaystarError
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.factory import make_engine
-from tests.transport.tcp import Play, Server, Talk, serving
+from tests.transport.tcp import Play, Server, TcpPeer, serving
 
 KINDS = ("native", "httpx", "httpx2", "httpx client", "httpx transport", "aiohttp", "aiohttp session")
 OWN = ("native", "httpx", "httpx2", "aiohttp")
@@ -100,55 +100,55 @@ class Counter:
 def answering(*parts: bytes) -> Play:
     """Hears the whole request, says these bytes and hangs up."""
 
-    async def play(talk: Talk) -> None:
+    async def play(talk: TcpPeer) -> None:
         await talk.request()
         await talk.say(*parts)
 
     return play
 
 
-async def reset_at_once(talk: Talk) -> None:
+async def reset_at_once(talk: TcpPeer) -> None:
     talk.reset()
 
 
-async def reset_after_some_bytes(talk: Talk) -> None:
+async def reset_after_some_bytes(talk: TcpPeer) -> None:
     await talk.hear(1)
     talk.reset()
 
 
-async def reset_after_reading(talk: Talk) -> None:
+async def reset_after_reading(talk: TcpPeer) -> None:
     await talk.request()
     talk.reset()
 
 
-async def reset_in_the_answer(talk: Talk) -> None:
+async def reset_in_the_answer(talk: TcpPeer) -> None:
     await talk.request()
     await talk.say(OK + b'Content-Length: 10\r\n\r\n{"sta')
     talk.reset()
 
 
-async def close_after_reading(talk: Talk) -> None:
+async def close_after_reading(talk: TcpPeer) -> None:
     await talk.request()
 
 
-async def silence(talk: Talk) -> None:
+async def silence(talk: TcpPeer) -> None:
     await talk.request()
     await asyncio.sleep(60)
 
 
-async def half_an_answer(talk: Talk) -> None:
+async def half_an_answer(talk: TcpPeer) -> None:
     await talk.request()
     await talk.say(OK + b"Content-Length: 10\r\n\r\n{")
     await asyncio.sleep(60)
 
 
-async def mute(talk: Talk) -> None:
+async def mute(talk: TcpPeer) -> None:
     """Hears, and never says a word: not even a handshake's."""
     while await talk.hear():
         pass
 
 
-async def drip(talk: Talk) -> None:
+async def drip(talk: TcpPeer) -> None:
     await talk.request()
     await talk.say(OK + b"Content-Length: 1000\r\n\r\n")
     while True:
@@ -156,31 +156,31 @@ async def drip(talk: Talk) -> None:
         await asyncio.sleep(0.01)
 
 
-async def keep_answering(talk: Talk) -> None:
+async def keep_answering(talk: TcpPeer) -> None:
     while await talk.request():
         await talk.answer()
 
 
-async def answer_once_and_close(talk: Talk) -> None:
+async def answer_once_and_close(talk: TcpPeer) -> None:
     await talk.request()
     await talk.answer()
 
 
-async def answer_once_and_hear_another(talk: Talk) -> None:
+async def answer_once_and_hear_another(talk: TcpPeer) -> None:
     await talk.request()
     await talk.answer()
     await talk.request()
 
 
-async def echo(talk: Talk) -> None:
+async def echo(talk: TcpPeer) -> None:
     await talk.say(await talk.request())
 
 
-async def echo_in_a_header(talk: Talk) -> None:
+async def echo_in_a_header(talk: TcpPeer) -> None:
     await talk.say(b"HTTP/1.1 200 OK\r\n\x00" + await talk.request())
 
 
-async def echo_in_a_chunk(talk: Talk) -> None:
+async def echo_in_a_chunk(talk: TcpPeer) -> None:
     await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", await talk.request())
 
 

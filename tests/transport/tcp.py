@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
-Play = Callable[["Talk"], Awaitable[None]]
+Play = Callable[["TcpPeer"], Awaitable[None]]
 
 # Signed by nobody anyone trusts; made for these tests.
 CERTIFICATE = """
@@ -27,7 +27,7 @@ z66irKzn4Qiptg1q22Cg0dVxMqYGKqL3Qivl3LRJR368YV/KJSorDhk13cUJm/5wmk+RopMyQvQl
 """
 
 
-class Talk:
+class TcpPeer:
     """One connection, from the server's side."""
 
     def __init__(self, server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -82,7 +82,7 @@ class Server:
         self.url = f"{'https' if context else 'http'}://127.0.0.1:{port}/api?access_password=canary"
         self.heard = b""
         self.requests: list[bytes] = []
-        self.talks: list[Talk] = []
+        self.talks: list[TcpPeer] = []
         # Kept by hand: asyncio's own server forgets a socket it accepts in the turn in which it is closed.
         self.conns: list[socket.socket] = []
         self.tasks: list[asyncio.Task[None]] = []
@@ -97,7 +97,7 @@ class Server:
         protocol = asyncio.StreamReaderProtocol(reader)
         with contextlib.suppress(OSError):
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, conn, ssl=self._context)
-            talk = Talk(self, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+            talk = TcpPeer(self, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
             self.talks.append(talk)
             try:
                 await self._play(talk)

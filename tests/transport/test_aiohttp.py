@@ -6,7 +6,7 @@ import aiohttp
 import pytest
 import trio
 
-from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.aiohttp import AiohttpEngine
 from tests.transport import conformance as c
 from tests.transport.conformance import OK, URL, ask, failure, opened
@@ -69,10 +69,10 @@ class TestHandedIn:
         ("problem", "verdict"),
         [
             (UnicodeEncodeError("idna", "x", 0, 1, "canary"), NotSent),
-            (UnicodeDecodeError("utf-8", b"x", 0, 1, "canary"), Unanswered),
-            (aiohttp.ServerDisconnectedError("canary"), Unanswered),
-            (aiohttp.ClientOSError(32, "canary"), Unanswered),
-            (RuntimeError("canary"), Unanswered),
+            (UnicodeDecodeError("utf-8", b"x", 0, 1, "canary"), NoResponse),
+            (aiohttp.ServerDisconnectedError("canary"), NoResponse),
+            (aiohttp.ClientOSError(32, "canary"), NoResponse),
+            (RuntimeError("canary"), NoResponse),
         ],
         ids=lambda one: getattr(one, "__name__", type(one).__name__),
     )
@@ -98,7 +98,7 @@ async def test_no_second_connection_is_opened_to_repeat_a_request() -> None:
         await ask(engine, server.url, method="GET")
         error = await failure(engine, server.url, method="GET")
 
-    assert (type(error), len(server.talks)) == (Unanswered, 1)
+    assert (type(error), len(server.talks)) == (NoResponse, 1)
 
 
 async def test_an_error_of_the_callers_own_goes_on_as_it_is() -> None:

@@ -23,7 +23,7 @@ from pytest_httpx import HTTPXMock
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.auto import AutoEngine, must_use_httpx
-from tests.transport.tcp import Talk, serving
+from tests.transport.tcp import TcpPeer, serving
 
 vcr: Any = importlib.import_module("vcr")  # has no types
 URL = "http://paystar.example/api"
@@ -53,7 +53,7 @@ print(*[span["op"] for span in transactions[0]["spans"]])
 """
 
 
-async def keep_answering(talk: Talk) -> None:
+async def keep_answering(talk: TcpPeer) -> None:
     while await talk.request():
         await talk.answer()
 

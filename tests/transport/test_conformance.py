@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paystar_async.errors import BadAnswer, InvalidValue, NotSent, Unanswered
+from paystar_async.errors import InvalidResponse, InvalidValue, NoResponse, NotSent
 from paystar_async.transport.engine import Engine
 from tests.transport import conformance as c
 from tests.transport.conformance import (
@@ -31,7 +31,7 @@ from tests.transport.conformance import (
     opened,
     played,
 )
-from tests.transport.tcp import Play, Talk, free_port, serving
+from tests.transport.tcp import Play, TcpPeer, free_port, serving
 
 
 @pytest.fixture(params=KINDS, scope="module")
@@ -48,14 +48,14 @@ fencing = pytest.mark.parametrize("kind", FENCING)
 async def test_each_is_an_engine(kind: str) -> None:
     async with opened(kind) as engine:
         assert isinstance(engine, Engine)
-        assert engine.fences is (kind in FENCING)
+        assert engine.supports_before_send is (kind in FENCING)
 
 
 @pytest.mark.parametrize("name", BROKEN)
 async def test_what_breaks_after_it_left_is_unanswered_and_sent_once(kind: str, name: str) -> None:
     error, server = await played(kind, BROKEN[name])
 
-    assert type(error) is Unanswered
+    assert type(error) is NoResponse
     assert error.executed == "maybe"
     assert len(server.talks) == 1
     assert len(server.requests) <= 1
@@ -65,7 +65,7 @@ async def test_a_reset_at_once_is_not_sent_only_where_nothing_was_heard(kind: st
     # Whether the connection stands for a moment or not at all is for the two kernels to settle.
     error, server = await played(kind, c.reset_at_once)
 
-    assert isinstance(error, NotSent | Unanswered)
+    assert isinstance(error, NotSent | NoResponse)
     assert len(server.talks) == 1
 
 
@@ -73,7 +73,7 @@ async def test_a_reset_at_once_is_not_sent_only_where_nothing_was_heard(kind: st
 async def test_the_timeout_is_for_the_whole_of_it(kind: str, play: Play) -> None:
     error, _ = await played(kind, play, timeout=0.4)
 
-    assert type(error) is Unanswered
+    assert type(error) is NoResponse
     assert error.args[0] == "no answer within 0.4 s"
 
 
@@ -99,7 +99,7 @@ class TestNotSent:
 
     @pytest.mark.parametrize("tls", [True, False])
     async def test_a_certificate_nobody_trusts_and_a_server_without_one(self, kind: str, tls: bool) -> None:
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             await talk.hear()
             await talk.say(b"HTTP/1.1 400 Bad Request\r\n\r\n")
 
@@ -124,7 +124,7 @@ class TestNotSent:
     @settings(max_examples=30)
     @given(st.integers(0, 150), st.binary(max_size=40), st.booleans(), st.booleans())
     def test_never_once_a_byte_was_heard(self, kind: str, heard: int, said: bytes, starts: bool, resets: bool) -> None:
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             left = heard
             while left and (more := await talk.hear(left)):
                 left -= len(more)
@@ -138,7 +138,7 @@ class TestNotSent:
                     await ask(engine, server.url, 0.1)
                 except NotSent:
                     assert server.heard == b""
-                except Unanswered:
+                except NoResponse:
                     pass
 
         asyncio.run(run())
@@ -231,7 +231,7 @@ class TestAnswers:
         head = OK + b"Content-Encoding: gzip\r\nContent-Length: " + str(len(bomb)).encode() + b"\r\n\r\n"
         error, _ = await played(kind, c.answering(head + bomb))
 
-        assert type(error) is BadAnswer
+        assert type(error) is InvalidResponse
         assert error.executed == "maybe"
 
     @pytest.mark.parametrize("chunked", [False, True], ids=["a length", "chunks"])
@@ -249,13 +249,13 @@ class TestAnswers:
         error, _ = await played(kind, c.answering(head + packed))
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
 
-        assert (type(error), error.executed) == (BadAnswer, "maybe")
+        assert (type(error), error.executed) == (InvalidResponse, "maybe")
         assert grown < 48 << 10
 
     async def test_a_large_answer_and_a_large_request_arrive_whole(self, kind: str) -> None:
         large = b"x" * 3_000_000
 
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             await talk.request()
             await talk.answer(large)
 
@@ -314,11 +314,11 @@ class TestKeepAlive:
             await ask(engine, server.url, method=method)
             error = await failure(engine, server.url, method=method)
 
-        assert type(error) is Unanswered
+        assert type(error) is NoResponse
         assert (len(server.talks), len(server.requests)) == (1, 2)
 
     async def test_what_stands_behind_an_answer_is_not_the_next_calls(self, kind: str) -> None:
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             while request := await talk.request():
                 body = request.split()[1]
                 forged = OK + b"Content-Length: 6\r\n\r\nforged"
@@ -337,7 +337,7 @@ class TestKeepAlive:
     async def test_unread_bytes_never_answer_the_next_call(
         self, kind: str, stray: bytes, status: bytes, idle: bool
     ) -> None:
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             while request := await talk.request():
                 path = request.split()[1]
                 body = path if status.startswith(b"200") else b""
@@ -349,7 +349,7 @@ class TestKeepAlive:
             for place in range(3):
                 try:
                     _, headers, _ = await ask(engine, f"http://127.0.0.1:{server.port}/{place}")
-                except Unanswered:
+                except NoResponse:
                     continue
                 assert headers["x-path"] == f"/{place}"
                 await asyncio.sleep(0.01)  # so that the stray bytes arrive
@@ -369,7 +369,7 @@ class TestKeepAlive:
             for _ in range(2):
                 try:
                     assert (await ask(engine, server.url))[2] == b"{}"
-                except Unanswered:
+                except NoResponse:
                     assert "aiohttp" in kind  # it reads on before it hands the answer up, and drops both
 
         assert (len(server.talks), len(server.requests)) == (2, 2)
@@ -392,7 +392,7 @@ class TestCancelled:
     async def test_while_it_waits_for_the_answer(self, kind: str, play: Play) -> None:
         reached = asyncio.Event()
 
-        async def once(talk: Talk) -> None:
+        async def once(talk: TcpPeer) -> None:
             if reached.is_set():
                 await c.keep_answering(talk)
             else:
@@ -409,7 +409,7 @@ class TestCancelled:
     async def test_in_the_handshake(self, kind: str) -> None:
         greeted = asyncio.Event()
 
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             await talk.hear()
             greeted.set()
             await c.mute(talk)
@@ -424,7 +424,7 @@ class TestCancelled:
     async def test_it_leaves_no_answer_to_the_next(self, kind: str) -> None:
         came = asyncio.Event()
 
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             while request := await talk.request():
                 if b"/slow" in request:
                     came.set()
@@ -458,7 +458,7 @@ class TestCancelled:
     async def test_the_engine_closed_under_it(self, kind: str) -> None:
         reached = asyncio.Event()
 
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             await talk.request()
             reached.set()
             await c.mute(talk)
@@ -467,7 +467,7 @@ class TestCancelled:
             call = asyncio.create_task(failure(engine, server.url, 1))
             await reached.wait()
             await engine.aclose()
-            assert type(await call) is Unanswered
+            assert type(await call) is NoResponse
 
 
 async def cancelled(call: "asyncio.Task[Any]") -> None:
@@ -535,7 +535,7 @@ class TestQuiet:
 
     @own_alone
     async def test_no_cookie_comes_back(self, kind: str) -> None:
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             while await talk.request():
                 await talk.answer(head=b"Set-Cookie: session=1; Path=/\r\n")
 

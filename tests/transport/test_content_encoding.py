@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from paystar_async.errors import BadAnswer, PaystarError, Unanswered
+from paystar_async.errors import InvalidResponse, NoResponse, PaystarError
 from paystar_async.transport.content_encoding import MAX_MEMBERS, decode_content
 
 BODY = b'{"status": 1}'
@@ -47,7 +47,7 @@ def test_decode_content_empty_body_stays_empty() -> None:
 
 @pytest.mark.parametrize("codings", ["br", "zstd", "gzip, br", "gzip, gzip, gzip", "deflate, gzip, br", "gzip," * 999])
 def test_decode_content_unasked_coding_is_refused(codings: str) -> None:
-    with pytest.raises(BadAnswer, match="not asked for") as raised:
+    with pytest.raises(InvalidResponse, match="not asked for") as raised:
         decode_content(gzip.compress(BODY), codings, LIMIT, 502)
 
     assert (raised.value.executed, raised.value.http_status) == ("maybe", 502)
@@ -57,7 +57,7 @@ def test_decode_content_unasked_coding_is_refused(codings: str) -> None:
 def test_decode_content_bomb_is_refused_in_bounds(stages: int) -> None:
     packed = bomb(stages)
     tracemalloc.start()
-    with pytest.raises(BadAnswer, match="more than"):
+    with pytest.raises(InvalidResponse, match="more than"):
         decode_content(packed, ", ".join(["gzip"] * stages), LIMIT, 200)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -74,12 +74,12 @@ def test_decode_content_broken_coding_is_unanswered(body: bytes) -> None:
     with pytest.raises(PaystarError) as raised:
         decode_content(body, "gzip", LIMIT, 200)
 
-    assert type(raised.value) is Unanswered
+    assert type(raised.value) is NoResponse
     assert raised.value.executed == "maybe"
 
 
 def test_decode_content_limit_is_of_all_members() -> None:
     half = gzip.compress(b" " * (LIMIT // 2 + 1))
 
-    with pytest.raises(BadAnswer, match="more than"):
+    with pytest.raises(InvalidResponse, match="more than"):
         decode_content(half * 2, "gzip", LIMIT, 200)

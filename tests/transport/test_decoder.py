@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paystar_async._version import USER_AGENT
-from paystar_async.credentials import Accounts, Application, Gateway
+from paystar_async.credentials import Application, Credentials, Gateway
 from paystar_async.endpoint import Endpoint, Response
 from paystar_async.errors import (
     BY_STATUS,
-    BadAnswer,
     InvalidInput,
+    InvalidResponse,
     InvalidToken,
     StatusError,
     Unauthenticated,
@@ -257,7 +257,7 @@ class TestSignatures:
 
     @pytest.mark.parametrize("name", ["gateway.create", "gateway.verify", "gateway.inquiry"])
     def test_an_unsigned_gateway_sends_no_sign(self, name: str) -> None:
-        accounts = Accounts(gateway=Gateway(id="gateway-1"))
+        accounts = Credentials(gateway=Gateway(id="gateway-1"))
 
         assert "sign" not in fields_in(outgoing(example_of(name), accounts))
 
@@ -288,7 +288,7 @@ class TestSignatures:
 
 @pytest.mark.parametrize("name", ["create", "verify", "inquiry"])
 def test_a_direct_gateway_lives_elsewhere_and_says_the_same(name: str) -> None:
-    direct = Accounts(gateway=evolve(GATEWAY, direct=True))
+    direct = Credentials(gateway=evolve(GATEWAY, direct=True))
     value = example_of(f"gateway.{name}")
 
     assert outgoing(value, direct).url == f"{BASE}/direct/{name}"
@@ -297,7 +297,7 @@ def test_a_direct_gateway_lives_elsewhere_and_says_the_same(name: str) -> None:
 
 @pytest.mark.parametrize(("direct", "path"), [(False, "/pardakht/payment"), (True, "/direct/payment")])
 def test_a_page_is_an_address(direct: bool, path: str) -> None:
-    wire = Wire(Accounts(gateway=evolve(GATEWAY, direct=direct)), BASE)
+    wire = Wire(Credentials(gateway=evolve(GATEWAY, direct=direct)), BASE)
 
     page = wire.page(BY_ID["gateway.payment_url"], PaymentPage(token="a b&c=/?"))
     assert page == f"{BASE}{path}?token=a+b%26c%3D%2F%3F"
@@ -456,7 +456,7 @@ def test_an_http_status_that_is_a_refusal_leaves_it_a_no(http_status: int) -> No
 )
 def test_retry_after_is_read_where_it_is_known(header: str, seconds: float | None) -> None:
     assert refused("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
-    with pytest.raises(BadAnswer) as caught:
+    with pytest.raises(InvalidResponse) as caught:
         answered("identity.match_mobile", b"", 503, {"retry-after": header})
     assert caught.value.retry_after == seconds
 
@@ -489,7 +489,7 @@ def test_retry_after_is_read_where_it_is_known(header: str, seconds: float | Non
 )
 @pytest.mark.parametrize("http_status", [200, 502])
 def test_what_is_no_answer_is_refused_by_path(body: bytes, path: str, reason: str, http_status: int) -> None:
-    with pytest.raises(BadAnswer, match=re.escape(reason)) as caught:
+    with pytest.raises(InvalidResponse, match=re.escape(reason)) as caught:
         answered("identity.match_mobile", body, http_status)
 
     assert (caught.value.path, caught.value.http_status) == (path, http_status)
@@ -502,7 +502,7 @@ class TestAnEcho:
     SECRET = 'canary/ "pass" = &é'
 
     def wire(self) -> Wire:
-        return Wire(Accounts(application=evolve(APPLICATION, access_password=self.SECRET)), BASE)
+        return Wire(Credentials(application=evolve(APPLICATION, access_password=self.SECRET)), BASE)
 
     def told(self, message: str, data: object = None) -> str:
         with pytest.raises(StatusError) as caught:
@@ -608,7 +608,7 @@ def test_whatever_comes_is_an_answer_or_an_error_of_ours(row: Endpoint, body: by
     try:
         status = answered(row, body).status
         succeeded = True
-    except BadAnswer as bad:
+    except InvalidResponse as bad:
         path = bad.path
     except StatusError as error:
         status = error.status
@@ -622,21 +622,21 @@ def test_an_upstream_error_may_have_been_carried_out() -> None:
 
 
 def test_an_account_without_accounts_hides_nothing_and_works() -> None:
-    wire = Wire(Accounts(), BASE)
+    wire = Wire(Credentials(), BASE)
 
     with pytest.raises(StatusError, match="internal"):
         wire.decode(request_of(example_of("inquiry.iban"), None), 200, {}, envelope(0, None, "internal"))
 
 
 def test_an_application_is_asked_with_its_own_password_only() -> None:
-    other = Accounts(application=Application(id="78", access_password="x"), gateway=GATEWAY)
+    other = Credentials(application=Application(id="78", access_password="x"), gateway=GATEWAY)
 
     assert fields_in(outgoing(example_of("inquiry.iban"), other))["application_id"] == "78"
 
 
 @pytest.mark.parametrize(("http", "said"), [(403, "address"), (404, "end in /api"), (429, "less")])
 def test_an_answer_from_something_else_says_what_its_http_status_means(http: int, said: str) -> None:
-    with pytest.raises(BadAnswer, match=said):
+    with pytest.raises(InvalidResponse, match=said):
         Wire(ACCOUNTS, BASE).decode(request_of(example_of("transfers.find")), http, {}, b"Not Found")
 
 
@@ -691,14 +691,14 @@ def test_decode_http_401_with_known_status_is_that_status(body: bytes) -> None:
 
 
 def test_decode_http_401_of_success_is_no_refusal() -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         answered("transfers.settle", envelope("ok", "?"), 401)
 
 
 @pytest.mark.parametrize("body", [b'{"message": "Server Error"}', b'{"error": "x"}'])
 @pytest.mark.parametrize("http_status", [200, 302, 500, 503])
 def test_decode_body_without_status_is_unreadable(body: bytes, http_status: int) -> None:
-    with pytest.raises(BadAnswer):
+    with pytest.raises(InvalidResponse):
         answered("transfers.settle", body, http_status)
 
 

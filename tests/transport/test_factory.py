@@ -23,7 +23,7 @@ from paystar_async.transport.native.engine import NativeEngine
 class Own:
     """An engine of one's own."""
 
-    fences = False
+    supports_before_send = False
 
     async def send(
         self,

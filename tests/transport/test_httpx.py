@@ -10,20 +10,20 @@ import pytest
 import respx
 
 from paystar_async import Application, Paystar
-from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.httpx import HttpxEngine, load_library
 from tests.support import transfer
 from tests.transport.conformance import OK, URL, Counter, failure, keep_answering
 from tests.transport.conformance import ask as post
-from tests.transport.tcp import Talk, free_port, serving
+from tests.transport.tcp import TcpPeer, free_port, serving
 
 
 class TestNotSent:
     """What provably never left; that is said of nothing else."""
 
     async def test_a_proxy_that_refuses_the_way(self) -> None:
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             await talk.request()
             await talk.answer(b"", status=b"407 Proxy Authentication Required")
 
@@ -70,7 +70,7 @@ def failing(problem: Exception) -> httpx.AsyncBaseTransport:
 async def test_a_foreign_transports_failure_is_unanswered(problem: Exception) -> None:
     error = await failure(HttpxEngine(given=failing(problem)), URL)
 
-    assert type(error) is Unanswered
+    assert type(error) is NoResponse
     assert error.__cause__ is None
 
 
@@ -80,7 +80,7 @@ async def test_a_foreign_transport_that_left_and_then_could_not_connect_is_unans
         await request.extensions["trace"]("http11.send_request_headers.started", {"request": request})
         raise httpx.ConnectError("the second try")
 
-    assert type(await failure(HttpxEngine(given=httpx.MockTransport(handle)), URL)) is Unanswered
+    assert type(await failure(HttpxEngine(given=httpx.MockTransport(handle)), URL)) is NoResponse
 
 
 async def test_a_test_that_finds_no_route_sees_its_own_error() -> None:
@@ -95,16 +95,16 @@ class TestTheFence:
         class Own(httpx.AsyncHTTPTransport):
             pass
 
-        assert HttpxEngine().fences
-        assert HttpxEngine(given=httpx.AsyncHTTPTransport()).fences
-        assert not HttpxEngine(given=Own()).fences
-        assert not HttpxEngine(given=httpx.AsyncClient()).fences
-        assert not HttpxEngine(given=failing(KeyError())).fences
+        assert HttpxEngine().supports_before_send
+        assert HttpxEngine(given=httpx.AsyncHTTPTransport()).supports_before_send
+        assert not HttpxEngine(given=Own()).supports_before_send
+        assert not HttpxEngine(given=httpx.AsyncClient()).supports_before_send
+        assert not HttpxEngine(given=failing(KeyError())).supports_before_send
 
     async def test_a_proxy_on_the_way_is_not_asked_about(self) -> None:
         seen: list[bytes] = []
 
-        async def play(talk: Talk) -> None:
+        async def play(talk: TcpPeer) -> None:
             await talk.request()
             await talk.answer(b"", status=b"200 Connection established")
             await talk.hear()
@@ -159,7 +159,7 @@ class TestHandedIn:
         async with serving(keep_answering) as server, httpx.AsyncClient(event_hooks={"response": [fail]}) as client:
             account = Application(id="1", access_password="p", api_key="k")
             async with Paystar(account, base_url=server.url.partition("?")[0], engine=client) as paystar:
-                with pytest.raises(Unanswered) as caught:
+                with pytest.raises(NoResponse) as caught:
                     await paystar.transfers.settle(transfers=[transfer("t-1")])
                 with pytest.raises(type(error)):
                     await paystar.transfers.find(track_id="t-1")
@@ -248,7 +248,7 @@ class TestMocks:
             respx.post("http://paystar.example/api").mock(side_effect=[httpx.ConnectError, httpx.ReadTimeout])
             first, second = await failure(HttpxEngine(), URL), await failure(HttpxEngine(), URL)
 
-        assert (type(first), type(second)) == (NotSent, Unanswered)
+        assert (type(first), type(second)) == (NotSent, NoResponse)
 
 
 def test_it_is_an_engine() -> None:
@@ -287,4 +287,4 @@ def test_it_works_under_both_loops(backend: str) -> None:
         return seen
 
     seen = anyio.run(run, backend=backend)
-    assert seen == ["asked", (200, {"content-length": "2", "connection": "close"}, b"{}"), Unanswered, NotSent, NotSent]
+    assert seen == ["asked", (200, {"content-length": "2", "connection": "close"}, b"{}"), NoResponse, NotSent, NotSent]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async.transport import json_codec
-from paystar_async.transport.json_codec import DEEPEST, Unreadable, dumps, loads
+from paystar_async.transport.json_codec import DEEPEST, InvalidJSON, dumps, loads
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -57,7 +57,7 @@ def test_what_is_written_is_compact_utf_8() -> None:
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
 def test_what_parsers_read_differently_is_refused(body: bytes, reason: str) -> None:
-    with pytest.raises(Unreadable, match=f"^{reason}$"):
+    with pytest.raises(InvalidJSON, match=f"^{reason}$"):
         loads(body)
 
 
@@ -99,7 +99,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     told = "read"
     try:
         loads(body)
-    except Unreadable as refusal:
+    except InvalidJSON as refusal:
         told = str(refusal)
     assert told
 
@@ -114,6 +114,6 @@ def test_what_cannot_be_read_is_not_written(value: object) -> None:
 def test_loads_too_many_values_is_unreadable(sign: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_codec, "MAX_VALUES", 1000)
 
-    with pytest.raises(json_codec.Unreadable, match="too many values"):
+    with pytest.raises(json_codec.InvalidJSON, match="too many values"):
         json_codec.loads(b"[" + sign * 1100 + b"1]")
     assert json_codec.loads(b"[" + b"1," * 900 + b"1]") == [1] * 901

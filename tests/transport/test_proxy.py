@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from paystar_async import Paystar
-from paystar_async.errors import ConfigurationError, NotSent, Unanswered
+from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.factory import make_engine
 from paystar_async.transport.proxy import check_proxy
 from paystar_async.values.secret import Secret
 from tests.transport.conformance import Counter, ask, failure, keep_answering
-from tests.transport.tcp import CERTIFICATE, Talk, free_port, serving
+from tests.transport.tcp import CERTIFICATE, TcpPeer, free_port, serving
 
 proxy: Any = importlib.import_module("proxy")  # proxy.py has no types
 PASSWORD = "p@ss:canary"
@@ -88,7 +88,7 @@ class TestRefusal:
         assert type(error) is NotSent
 
     async def test_silent_proxy_is_not_sent(self, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def silent(talk: Talk) -> None:
+        async def silent(talk: TcpPeer) -> None:
             await talk.request()
             await asyncio.sleep(60)
 
@@ -101,14 +101,14 @@ class TestRefusal:
         assert b"access_password" not in server.heard
 
     async def test_connection_lost_behind_the_proxy_is_unanswered(self, name: Any, port: int) -> None:
-        async def close(talk: Talk) -> None:
+        async def close(talk: TcpPeer) -> None:
             await talk.request()
 
         async with serving(close, tls=True) as server:
             engine = through(name, port)
             error = await failure(engine, server.url)
             await engine.aclose()
-        assert type(error) is Unanswered
+        assert type(error) is NoResponse
 
 
 class TestCheckProxy:

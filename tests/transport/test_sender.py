@@ -11,20 +11,20 @@ from attrs import define, evolve, field
 from paystar_async.endpoint import Endpoint, Request, Response, Safety
 from paystar_async.errors import (
     BY_STATUS,
-    BadAnswer,
     ConfigurationError,
     InvalidInput,
+    InvalidResponse,
+    NoResponse,
     NotSent,
     PaystarError,
     StatusError,
-    Unanswered,
 )
 from paystar_async.models.transfers import Settle
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.table import BY_ID
 from paystar_async.transport.decoder import MANY, Wire
 from paystar_async.transport.engine import Engine, Headers
-from paystar_async.transport.sender import LARGE, Carrier
+from paystar_async.transport.sender import LARGE, Sender
 from tests.support import Turns, entries, settled, transfer
 from tests.transport.asking import ACCOUNTS, BASE, CALLS, envelope, example_of, request_of
 
@@ -36,7 +36,7 @@ class Canned:
     """An engine that answers what it was made with, or raises it."""
 
     answer: tuple[int, Mapping[str, str], bytes] | BaseException
-    fences: bool = True
+    supports_before_send: bool = True
     timeouts: list[float] = field(factory=list[float])
 
     async def send(
@@ -59,8 +59,8 @@ class Canned:
         pass
 
 
-def carrier(engine: Engine, clock: ManualClock | None = None) -> Carrier:
-    return Carrier(Wire(ACCOUNTS, BASE), engine, clock or ManualClock())
+def carrier(engine: Engine, clock: ManualClock | None = None) -> Sender:
+    return Sender(Wire(ACCOUNTS, BASE), engine, clock or ManualClock())
 
 
 async def failure(row: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
@@ -77,7 +77,7 @@ each_call = pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
 async def test_what_is_known_of_a_call_depends_on_its_row(row: Endpoint) -> None:
     maybe = "no" if row.safety is Safety.READ else "maybe"
 
-    assert (await failure(row, Unanswered("x"))).executed == maybe
+    assert (await failure(row, NoResponse("x"))).executed == maybe
     assert (await failure(row, (502, b"<html>"))).executed == maybe
     assert (await failure(row, (500, envelope(10)))).executed == maybe
     assert (await failure(row, (200, envelope("nobody knows this")))).executed == maybe
@@ -90,11 +90,11 @@ async def test_what_is_known_of_a_call_depends_on_its_row(row: Endpoint) -> None
 async def test_the_hint_names_whom_to_ask() -> None:
     ask = "it may have been carried out: ask transfers.find before you repeat it"
 
-    assert (await failure("transfers.settle", Unanswered("x"))).hint == ask
+    assert (await failure("transfers.settle", NoResponse("x"))).hint == ask
     assert (await failure("transfers.settle", (502, b"<html>"))).hint == ask
-    assert (await failure("gateway.create", Unanswered("x"))).hint == "it may have been carried out"
-    assert (await failure("gateway.verify", Unanswered("x"))).hint.count("gateway.inquiry") == 1
-    assert (await failure("inquiry.iban", Unanswered("x"))).hint == "it only reads: call again"
+    assert (await failure("gateway.create", NoResponse("x"))).hint == "it may have been carried out"
+    assert (await failure("gateway.verify", NoResponse("x"))).hint.count("gateway.inquiry") == 1
+    assert (await failure("inquiry.iban", NoResponse("x"))).hint == "it only reads: call again"
     assert (await failure("inquiry.iban", (400, envelope(0)))).hint == "it only reads: call again"
 
 
@@ -116,7 +116,7 @@ def frames(error: BaseException) -> str:
     return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
 
 
-@pytest.mark.parametrize("answer", [(200, b"<html>"), (400, envelope(10)), Unanswered("x"), NotSent("x")])
+@pytest.mark.parametrize("answer", [(200, b"<html>"), (400, envelope(10)), NoResponse("x"), NotSent("x")])
 async def test_no_frame_below_is_in_the_traceback(answer: tuple[int, bytes] | PaystarError) -> None:
     error = await failure("transfers.find", answer)
     names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
@@ -127,7 +127,7 @@ async def test_no_frame_below_is_in_the_traceback(answer: tuple[int, bytes] | Pa
 
 
 async def test_an_error_raised_while_another_is_handled_keeps_no_frame_either() -> None:
-    cause = Unanswered("x")
+    cause = NoResponse("x")
     cause.__cause__ = ValueError("holds a body")
 
     error = await failure("transfers.find", cause)
@@ -165,7 +165,7 @@ async def test_an_error_that_was_handled_outside_keeps_its_variables() -> None:
 
 async def test_a_fence_needs_an_engine_that_has_one() -> None:
     request = evolve(request_of(example_of("transfers.settle")), before_send=lambda: None)
-    engine = Canned((200, {}, envelope("ok", [])), fences=False)
+    engine = Canned((200, {}, envelope("ok", [])), supports_before_send=False)
 
     with pytest.raises(ConfigurationError, match="cannot say when"):
         await carrier(engine)(request)
@@ -193,7 +193,7 @@ async def test_the_engine_has_the_time_that_is_left() -> None:
 
 
 async def test_a_bad_answer_is_a_bad_answer_and_a_refusal_a_refusal() -> None:
-    assert type(await failure("transfers.settle", (200, b"{}"))) is BadAnswer
+    assert type(await failure("transfers.settle", (200, b"{}"))) is InvalidResponse
     assert isinstance(await failure("transfers.settle", (200, envelope(9))), StatusError)
 
 
@@ -221,7 +221,7 @@ async def test_an_answer_arrives_whole(row: Endpoint) -> None:
 class Answering:
     """An engine whose answers come all at once."""
 
-    fences = False
+    supports_before_send = False
 
     def __init__(self, answer: bytes) -> None:
         self.answer, self.asked, self.go = answer, 0, asyncio.Event()

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paystar_async.errors import BadAnswer
+from paystar_async.errors import InvalidResponse
 from paystar_async.models.base import FieldInfo, answer_type, fields_of
 from paystar_async.models.gateway import Created, GatewayStatus, GatewayTransaction, Verified
 from paystar_async.models.identity import Match
@@ -19,7 +19,7 @@ from paystar_async.models.inquiry import IbanInfo, Owner
 from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
 from paystar_async.models.transfers import Balance, Settlement, Statement, Transaction, TransferStatus
 from paystar_async.models.wallet import Accepted, CreatedSettlement, CreatedTransfer, WalletBalance
-from paystar_async.transport.structuring import structure
+from paystar_async.transport.structuring import structure_response
 from paystar_async.values.numbers import Money
 from paystar_async.values.secret import Secret
 from tests.transport.asking import CALLS
@@ -29,8 +29,8 @@ DONE = {"status": "success"}
 
 
 def refusal(kind: Any, data: object) -> tuple[str, str]:
-    with pytest.raises(BadAnswer) as caught:
-        structure(kind, data)
+    with pytest.raises(InvalidResponse) as caught:
+        structure_response(kind, data)
     reason = str(caught.value.args[0]).partition(": ")[2]
     return caught.value.path, reason
 
@@ -179,7 +179,7 @@ FIT: list[tuple[Any, object, object]] = [
 
 @pytest.mark.parametrize(("kind", "data", "value"), FIT)
 def test_what_fits_is_read(kind: Any, data: object, value: object) -> None:
-    read = structure(kind, data)
+    read = structure_response(kind, data)
 
     assert value is None or read == value
 
@@ -187,23 +187,23 @@ def test_what_fits_is_read(kind: Any, data: object, value: object) -> None:
 @pytest.mark.parametrize("name", ["token", "ref_num"])
 @pytest.mark.parametrize("value", ["a\nb", "\x00", "x" * 600])
 def test_structure_created_unsendable_text_is_refused(name: str, value: str) -> None:
-    with pytest.raises(BadAnswer, match=rf"\$\.data\.{name}: expected a text"):
-        structure(Created, {"token": "t", "ref_num": "r"} | {name: value})
+    with pytest.raises(InvalidResponse, match=rf"\$\.data\.{name}: expected a text"):
+        structure_response(Created, {"token": "t", "ref_num": "r"} | {name: value})
 
 
 def test_what_is_unknown_is_kept() -> None:
-    read = structure(Match, {"is_matched": True, "score": 5, "extra": {"a": 1}})
+    read = structure_response(Match, {"is_matched": True, "score": 5, "extra": {"a": 1}})
 
     assert read == Match(is_matched=True, extra={"score": 5, "extra": {"a": 1}})
 
 
 def test_a_word_that_is_unknown_is_a_member_of_its_own() -> None:
-    (one,) = structure(SETTLEMENTS, {"status": "reversed"})
+    (one,) = structure_response(SETTLEMENTS, {"status": "reversed"})
 
     assert one.status == "reversed"
     assert isinstance(one.status, TransferStatus)
     assert one.status not in list(TransferStatus)
-    assert structure(GatewayTransaction, {"status": "VERIFIED"}).status == GatewayStatus("VERIFIED")
+    assert structure_response(GatewayTransaction, {"status": "VERIFIED"}).status == GatewayStatus("VERIFIED")
 
 
 @pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
@@ -224,8 +224,8 @@ ANSWERS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(s
 def test_whatever_comes_is_read_or_refused_by_a_clean_path(kind: Any, data: object) -> None:
     path = "$.data"
     try:
-        structure(kind, data)
-    except BadAnswer as bad:
+        structure_response(kind, data)
+    except InvalidResponse as bad:
         path = bad.path
     assert re.fullmatch(r"\$\.data(\.[a-z_]+|\[[0-9]+\])*", path)
 
@@ -318,12 +318,12 @@ def of_fields(*, decides: bool) -> list[Any]:
 @given(value=VALUES)
 @pytest.mark.parametrize(("kind", "path", "info"), of_fields(decides=False))
 def test_structure_odd_descriptive_field_decides_nothing(kind: Any, path: str, info: FieldInfo, value: object) -> None:
-    before = structure(kind, usual(model_of(kind)))
+    before = structure_response(kind, usual(model_of(kind)))
     data = usual(model_of(kind))
     holder, name = at(data, path)
     holder[name] = value
 
-    assert decided(structure(kind, data)) == decided(before)
+    assert decided(structure_response(kind, data)) == decided(before)
 
 
 @pytest.mark.parametrize("value", [{"a": []}, [[1]], 1.5, True, "a\ud800"], ids=repr)

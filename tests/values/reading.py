@@ -5,13 +5,13 @@ from typing import Any
 from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import Kind, kind_of
+from paystar_async.values.field_type import FieldType, kind_of
 
 PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 
 
-def kind(alias: Any) -> Kind:
+def kind(alias: Any) -> FieldType:
     """The kind an alias carries."""
     found = kind_of(alias)
     assert found is not None
@@ -35,7 +35,7 @@ def refusal(alias: Any, value: object) -> InvalidValue:
 def strictly_holds(alias: Any, value: object) -> bool:
     """Whether the value, once read, passes the checksum too."""
     try:
-        kind(alias).verify(read(alias, value), "field")
+        kind(alias).verify_checksum(read(alias, value), "field")
     except InvalidValue:
         return False
     return True

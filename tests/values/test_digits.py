@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paystar_async.values.digits import as_text, compact, fold, has_spoiled_ends, is_blank, unspaced, without_marks
+from paystar_async.values.digits import (
+    as_text,
+    compact,
+    has_spoiled_ends,
+    is_blank,
+    normalize_digits,
+    strip_spaces,
+    without_marks,
+)
 from tests.values.reading import ARABIC, PERSIAN
 
 # Default_Ignorable_Code_Point beside Cf (DerivedCoreProperties.txt), and the blank Braille pattern.
@@ -21,7 +29,7 @@ JOINERS = "\u200c\u200d"
 def test_unspaced_drops_every_invisible_character() -> None:
     everything = "".join(sorted(INVISIBLE))
 
-    assert unspaced(f"12{everything}34") == "1234"
+    assert strip_spaces(f"12{everything}34") == "1234"
     assert without_marks(f"ع{everything}لی") == f"ع{JOINERS}لی"
     assert is_blank(everything)
     assert all(has_spoiled_ends(f"x{mark}") and has_spoiled_ends(f"{mark}x") for mark in INVISIBLE)
@@ -34,7 +42,7 @@ def test_unspaced_keeps_every_visible_character() -> None:
     newer = {chr(code) for code in range(0x13439, 0x13440)}
 
     assert set(visible) - set(without_marks(visible)) <= newer
-    assert len(unspaced(visible)) >= len(visible) - len(newer)
+    assert len(strip_spaces(visible)) >= len(visible) - len(newer)
 
 
 def test_blank_text_has_no_letter() -> None:
@@ -44,20 +52,20 @@ def test_blank_text_has_no_letter() -> None:
 
 @given(st.text())
 def test_persian_and_arabic_digits_become_ascii_ones(text: str) -> None:
-    ascii_only = fold(text)
+    ascii_only = normalize_digits(text)
 
-    assert fold(text.translate(PERSIAN)) == ascii_only
-    assert fold(text.translate(ARABIC)) == ascii_only
-    assert fold("۱۲٣٤5") == "12345"
+    assert normalize_digits(text.translate(PERSIAN)) == ascii_only
+    assert normalize_digits(text.translate(ARABIC)) == ascii_only
+    assert normalize_digits("۱۲٣٤5") == "12345"
 
 
 @given(st.text(st.characters(exclude_characters="۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩")))
 def test_what_is_no_digit_of_theirs_stays_as_it_was(text: str) -> None:
-    assert fold(text) == text
+    assert normalize_digits(text) == text
 
 
 def test_unspaced_drops_white_space_and_marks_nobody_sees_but_keeps_dashes() -> None:
-    assert unspaced("\u200e 01-1\u00a02\u200c۳\t\u202c\ufeff") == "01-123"
+    assert strip_spaces("\u200e 01-1\u00a02\u200c۳\t\u202c\ufeff") == "01-123"
 
 
 @pytest.mark.parametrize("dash", "-\u2010\u2011\u2012\u2013\u2014\u2212")

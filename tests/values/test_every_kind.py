@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 import paystar_async.values
 from paystar_async.errors import InvalidValue
 from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Destination, Iban, MaskedCard
-from paystar_async.values.field_type import Kind, kind_of
+from paystar_async.values.field_type import FieldType, kind_of
 from paystar_async.values.identity import Mobile, NationalId
 from paystar_async.values.text import Note, PersonName, Token
 from tests.values.reading import ARABIC, PERSIAN, anything, digits, kind
 
 
-def _kinds() -> dict[str, Kind]:
+def _kinds() -> dict[str, FieldType]:
     modules = [
         importlib.import_module(f"paystar_async.values.{found.name}")
         for found in pkgutil.iter_modules(paystar_async.values.__path__)
@@ -46,7 +46,7 @@ def test_its_example_passes_every_check_and_is_sent_as_it_stands(name: str) -> N
     one = KINDS[name]
 
     assert one.convert(one.example, name) == one.example
-    one.verify(one.example, name)
+    one.verify_checksum(one.example, name)
 
 
 @each_kind
@@ -68,7 +68,7 @@ def test_a_careless_value_is_taken_or_refused_by_name_and_nothing_else(name: str
         KINDS[name].convert(value, "the_field")
     except InvalidValue as refused:
         told = (refused.field, refused.expected, refused.__context__)
-        assert told == ("the_field", KINDS[name].shape, None)
+        assert told == ("the_field", KINDS[name].expected, None)
 
 
 @pytest.mark.parametrize("alias", PERSONAL)
@@ -84,7 +84,7 @@ def test_a_personal_value_is_never_whole_in_its_refusal_nor_in_its_mask(
     one = kind(alias)
     told = one.mask(written)
     try:
-        one.verify(one.convert(written, "field"), "field")
+        one.verify_checksum(one.convert(written, "field"), "field")
     except InvalidValue as refused:
         told += str(refused) + refused.got
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import Kind, doc_of, kind_of, shown
+from paystar_async.values.field_type import FieldType, doc_of, kind_of, shown
 
 
 def _even(value: object) -> int:
@@ -14,8 +14,8 @@ def _even(value: object) -> int:
     raise ValueError("odd" if isinstance(value, int) else "")
 
 
-EVEN = Kind(
-    name="even", shape="an even int", read=_even, holds=lambda value: value < 10, checksum="below ten", example=2
+EVEN = FieldType(
+    name="even", expected="an even int", parse=_even, is_valid=lambda value: value < 10, checksum="below ten", example=2
 )
 Even = Annotated[int, EVEN]
 
@@ -42,7 +42,7 @@ def test_a_refusal_that_names_its_own_place_goes_through() -> None:
         raise inner
 
     with pytest.raises(InvalidValue) as caught:
-        Kind(name="list", shape="a list", read=read).convert([], "items")
+        FieldType(name="list", expected="a list", parse=read).convert([], "items")
     assert caught.value is inner
 
 
@@ -51,23 +51,23 @@ def test_a_fault_in_a_reader_is_no_refusal() -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        Kind(name="broken", shape="?", read=read).convert(1, "field")
+        FieldType(name="broken", expected="?", parse=read).convert(1, "field")
 
 
 def test_a_checksum_is_asked_when_it_is_asked_for() -> None:
-    EVEN.verify(8, "field")
-    Kind(name="none", shape="?", read=str).verify("anything", "field")
+    EVEN.verify_checksum(8, "field")
+    FieldType(name="none", expected="?", parse=str).verify_checksum("anything", "field")
     with pytest.raises(InvalidValue) as caught:
-        EVEN.verify(12, "field")
+        EVEN.verify_checksum(12, "field")
 
     assert (caught.value.expected, caught.value.got) == ("below ten", "12")
     assert "a digit was mistyped" in caught.value.hint
 
 
 def test_the_mask_is_what_a_refusal_shows() -> None:
-    secret = Kind(name="secret", shape="?", read=_even, mask=lambda _: "***", holds=lambda _: False)
+    secret = FieldType(name="secret", expected="?", parse=_even, mask=lambda _: "***", is_valid=lambda _: False)
 
-    for refuse in (secret.convert, secret.verify):
+    for refuse in (secret.convert, secret.verify_checksum):
         with pytest.raises(InvalidValue, match=r"got \*\*\*") as caught:
             refuse("canary", "field")
         assert "canary" not in str(caught.value)
@@ -97,13 +97,13 @@ def test_a_long_value_is_cut_to_a_line() -> None:
         (list[Even], None, ""),
     ],
 )
-def test_an_annotation_says_it_all(annotation: Any, kind: Kind | None, doc: str) -> None:
+def test_an_annotation_says_it_all(annotation: Any, kind: FieldType | None, doc: str) -> None:
     assert kind_of(annotation) is kind
     assert doc_of(annotation) == doc
 
 
 def test_kinds_are_told_apart_by_identity() -> None:
-    twin = Kind(name="even", shape="an even int", read=_even)
+    twin = FieldType(name="even", expected="an even int", parse=_even)
 
     assert twin != EVEN
     assert len({twin, EVEN}) == 2

@@ -14,7 +14,7 @@ from paystar_async.values.masking import (
     mask_iban,
     mask_mobile,
     mask_national_id,
-    scrub,
+    mask_text,
 )
 from tests.values.reading import ARABIC, PERSIAN, anything, digits
 
@@ -96,7 +96,7 @@ def test_no_mask_gives_the_whole_value_away(
     ],
 )
 def test_personal_numbers_in_a_servers_text_are_masked(text: str, scrubbed: str) -> None:
-    assert scrub(text) == scrubbed
+    assert mask_text(text) == scrubbed
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_personal_numbers_in_a_servers_text_are_masked(text: str, scrubbed: str)
     ],
 )
 def test_what_is_not_personal_stays_readable(text: str) -> None:
-    assert scrub(text) == text
+    assert mask_text(text) == text
 
 
 @given(
@@ -125,7 +125,7 @@ def test_no_long_number_survives_wherever_it_stands(
 ) -> None:
     written = number.translate(script)
 
-    scrubbed = scrub(f"{before}{written}{after}")
+    scrubbed = mask_text(f"{before}{written}{after}")
 
     assert number not in scrubbed
     assert written not in scrubbed
@@ -137,7 +137,7 @@ def test_no_card_survives_however_it_is_grouped(card: str, gaps: list[str]) -> N
     written = groups[0] + "".join(gap + group for gap, group in zip(gaps, groups[1:], strict=True))
 
     # Six digits, then the four at the end: never the six between.
-    assert re.fullmatch(r"pay \d{6}\*{6}\d{4}!", scrub(f"pay {written}!"))
+    assert re.fullmatch(r"pay \d{6}\*{6}\d{4}!", mask_text(f"pay {written}!"))
 
 
 ADDRESSES = {
@@ -199,9 +199,9 @@ def test_mask_address_shows_the_rest(address: str) -> None:
     ],
 )
 def test_scrub_replaces_control_characters(text: str, shown: str) -> None:
-    assert scrub(text) == shown
+    assert mask_text(text) == shown
 
 
 def test_scrub_masks_a_number_with_marks_inside() -> None:
-    assert scrub("6037\u202e9918\u20669975\xad2346") == "603799******2346"
-    assert scrub("6037\u31649918\ufe0f\ufe0f\ufe0f\ufe0f9975\u034f2346") == "603799******2346"
+    assert mask_text("6037\u202e9918\u20669975\xad2346") == "603799******2346"
+    assert mask_text("6037\u31649918\ufe0f\ufe0f\ufe0f\ufe0f9975\u034f2346") == "603799******2346"

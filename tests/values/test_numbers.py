@@ -14,8 +14,8 @@ from paystar_async.values.numbers import (
     Toman,
     TransferAmount,
     integer,
+    require_int,
     shown_number,
-    whole,
 )
 from tests.values.reading import read, refusal
 
@@ -42,7 +42,7 @@ def test_a_subclass_of_int_comes_out_as_an_int() -> None:
     class Eggs(int):
         pass
 
-    assert type(whole(Eggs(6))) is int
+    assert type(require_int(Eggs(6))) is int
 
 
 def test_the_schema_says_the_bounds() -> None:

@@ -70,7 +70,7 @@ class DemoSandbox:
         A refresh whose response is lost must be repeated, and the demo proves that each key is refreshed only once.
         """
         for endpoint in TABLE:
-            if endpoint.kind != "call" or endpoint.renews:
+            if endpoint.kind != "call" or endpoint.refresh_token_field:
                 continue
             is_settle = endpoint.id in _SETTLE_ENDPOINTS
             faults = (*_AMBIGUOUS_FAULTS, _REFUSAL_FAULT) if is_settle else _AMBIGUOUS_FAULTS

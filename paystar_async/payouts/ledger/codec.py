@@ -25,7 +25,7 @@ _NAMES: Mapping[ProductName, tuple[str, ...]] = {
 
 
 @frozen(kw_only=True)
-class Kept:
+class EncodedTransfer:
     """A transfer as it is kept.
 
     Attributes:
@@ -41,7 +41,7 @@ class Kept:
     destination: str
 
 
-class Codec:
+class TransferCodec:
     """Transfers to text and back.
 
     Args:
@@ -52,7 +52,7 @@ class Codec:
     def __init__(self, key: Secret, crypto: Crypto | None) -> None:
         self._key, self._crypto = key.reveal().encode(), crypto
 
-    def keep(self, product: ProductName, account: str, value: Value) -> Kept:
+    def keep(self, product: ProductName, account: str, value: Value) -> EncodedTransfer:
         """How a transfer is kept."""
         payload = Secret(_text(value))
         digest = self._digest(product, payload)
@@ -62,7 +62,7 @@ class Codec:
         elif isinstance(value, Transfer) and is_valid_card(value.destination_account):
             masked = _text(value, destination_account=mask_card(value.destination_account))
         destination = value.destination_account if isinstance(value, Transfer) else value.destination_number
-        return Kept(digest=digest, payload=payload, masked=masked, destination=_mask(destination))
+        return EncodedTransfer(digest=digest, payload=payload, masked=masked, destination=_mask(destination))
 
     def value(self, product: ProductName, account: str, track_id: str, payload: Secret, digest: str) -> Value:
         """The transfer that was kept.

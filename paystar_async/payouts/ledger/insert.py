@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, evolve, field, frozen
 
 from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable, TrackIdConflict
-from paystar_async.payouts.channels import Product
+from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger.queries import FIND, batch_of, find_batch
-from paystar_async.payouts.ledger.session import Tables, Timed, pieces
+from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction, pieces
 from paystar_async.payouts.models import BatchRecord, Policy
 from paystar_async.storage.database import Parameters, Row
 from paystar_async.storage.database import Value as Stored
@@ -30,7 +30,7 @@ SELECT CAST(:plan AS TEXT), CAST(:now AS DOUBLE PRECISION), v.* FROM v WHERE tru
 ON CONFLICT (plan, track_id) DO NOTHING
 """
 PLACES = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND place BETWEEN :first AND :last"
-STAGED = """
+COUNT_STAGED = """
 SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
 FROM paystar_payout_staging WHERE plan = :plan
 """
@@ -112,7 +112,7 @@ _CHANGE_POLICY = "UPDATE paystar_payout_batches SET policy = :policy WHERE batch
 
 
 @frozen(kw_only=True)
-class _Contents:
+class BatchFingerprint:
     """What a batch is told from another by: its transfers, in whatever order they came."""
 
     count: int = 0
@@ -120,11 +120,12 @@ class _Contents:
     digests: int = 0
 
     def text(self) -> str:
+        """Return the fingerprint in hexadecimal digits."""
         return f"{self.digests:064x}"
 
 
 @define(eq=False)
-class Planner:
+class BatchWriter:
     """One batch on its way onto the record.
 
     Args:
@@ -135,8 +136,8 @@ class Planner:
         connection: the caller's own transaction.
     """
 
-    tables: Tables
-    product: Product
+    tables: LedgerDatabase
+    product: PayoutChannel
     batch_id: str
     policy: Policy
     connection: "Connection | None"
@@ -156,14 +157,14 @@ class Planner:
                 digest = self._take(count, value)
                 count, amount, digests = count + 1, amount + value.amount, (digests + digest) % 2**256
                 if len(self._rows) == BUFFER:
-                    await self._put_off(found)
+                    await self._flush_buffer(found)
             if count == 0:
                 raise InvalidValue("transfers", expected="one transfer or more", got="none")
             if amount > MOST:
                 raise InvalidValue("transfers", expected="a total within 64 bits", got="more")
-            contents = _Contents(count=count, amount=amount, digests=digests)
+            contents = BatchFingerprint(count=count, amount=amount, digests=digests)
             if found is not None:
-                await self._put_off(found)
+                await self._flush_buffer(found)
                 return await self._same(found, contents)
             return await self._finish(contents)
         finally:
@@ -203,7 +204,7 @@ class Planner:
     def _chunk_id(self, number: int) -> str:
         return f"{self._plan}.{number:07d}"
 
-    async def _put_off(self, found: BatchRecord | None) -> None:
+    async def _flush_buffer(self, found: BatchRecord | None) -> None:
         """Make room in memory: compare with what is on record, or stage."""
         if found is not None:
             await self._compare(found)
@@ -211,7 +212,7 @@ class Planner:
         async with self.tables.transaction(self.connection) as transaction:
             await self._stage(transaction)
 
-    async def _stage(self, transaction: Timed) -> None:
+    async def _stage(self, transaction: LedgerTransaction) -> None:
         for rows in pieces(self._rows, ROWS):
             query, parameters = transaction.values(STAGED_ROW, rows)
             staged = await transaction.execute(STAGE.format(rows=query), {**parameters, "plan": self._plan})
@@ -220,7 +221,7 @@ class Planner:
         self._staged += len(self._rows)
         self._rows.clear()
 
-    async def _refuse_repeat(self, transaction: Timed, rows: Sequence[Mapping[str, Stored]]) -> None:
+    async def _refuse_repeat(self, transaction: LedgerTransaction, rows: Sequence[Mapping[str, Stored]]) -> None:
         told: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["place"], "last": rows[-1]["place"]}
         staged = {row["place"] for row in await transaction.fetch(PLACES, told)}
         again = next(row for row in rows if row["place"] not in staged)
@@ -246,13 +247,13 @@ class Planner:
             self._differs = next((str(row["track_id"]) for row in others), None)
         self._rows.clear()
 
-    async def _same(self, found: BatchRecord, contents: _Contents) -> BatchRecord:
+    async def _same(self, found: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
         """The batch on record, if it is this one."""
         rows = await self.tables.fetch(FIND, {"batch_id": found.batch_id})
         self._refuse_other(found, contents, rows)
         return found
 
-    def _refuse_other(self, found: BatchRecord, contents: _Contents, rows: Sequence[Row]) -> None:
+    def _refuse_other(self, found: BatchRecord, contents: BatchFingerprint, rows: Sequence[Row]) -> None:
         ours = (self.product.name, self.product.account)
         if ours != (found.product, found.account):
             got = f"one of the {found.product} account {found.account}"
@@ -268,7 +269,7 @@ class Planner:
             hint="submit the same transfers again, or name the batch otherwise; nothing was changed",
         )
 
-    async def _finish(self, contents: _Contents) -> BatchRecord:
+    async def _finish(self, contents: BatchFingerprint) -> BatchRecord:
         """Move everything in at once. Where the commit gave no answer, the record says whether it happened."""
         rows, staged = list(self._rows), self._staged
         for last in (False, True):
@@ -287,9 +288,9 @@ class Planner:
                 return record
         raise AssertionError  # the second time returns or raises
 
-    async def _move(self, transaction: Timed, contents: _Contents) -> BatchRecord:
+    async def _move(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
         identity = self.tables.identity
-        sql = STAGED.format(origin=":origin" if identity.origin else "''")
+        sql = COUNT_STAGED.format(origin=":origin" if identity.origin else "''")
         [here] = await transaction.fetch(sql, {"plan": self._plan})
         identity.check_origin(here["origin"])
         if here["held"] != contents.count:
@@ -338,7 +339,7 @@ class Planner:
         is_restored = self.tables.identity.is_newly_restored(now)
         return self.policy.look_before_send == "always" or is_restored
 
-    async def _lost_the_race(self, transaction: Timed, contents: _Contents) -> BatchRecord:
+    async def _lost_the_race(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
         """Somebody else has submitted it meanwhile."""
         await transaction.execute(CLEAN, {"plan": self._plan})
         rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
@@ -346,7 +347,7 @@ class Planner:
         self._refuse_other(found, contents, rows)
         return found
 
-    async def _refuse_conflicts(self, transaction: Timed, known: Parameters) -> None:
+    async def _refuse_conflicts(self, transaction: LedgerTransaction, known: Parameters) -> None:
         rows = await transaction.fetch(CONFLICTS, known)
         if rows:
             names = ", ".join(shown(row["track_id"]) for row in rows)
@@ -360,8 +361,8 @@ class Planner:
 
 
 async def insert_batch(
-    tables: Tables,
-    product: Product,
+    tables: LedgerDatabase,
+    product: PayoutChannel,
     batch_id: str,
     transfers: AsyncIterable[Value],
     *,
@@ -388,7 +389,7 @@ async def insert_batch(
         StorageError: the ledger cannot be used.
     """
     known = await find_batch(tables, batch_id) if connection is None else None
-    planner = Planner(tables, product, batch_id, policy or Policy(), connection)
+    planner = BatchWriter(tables, product, batch_id, policy or Policy(), connection)
     record = await planner.plan(transfers, known)
     if policy is None or policy == record.policy:
         return record
@@ -398,7 +399,7 @@ async def insert_batch(
     return evolve(record, policy=policy)
 
 
-async def sweep(tables: Tables) -> int:
+async def sweep(tables: LedgerDatabase) -> int:
     """Remove what plans that were broken off have left behind; how many rows."""
     async with tables.transaction() as transaction:
         return await transaction.execute(SWEEP, {"forgotten": FORGOTTEN_SECONDS})

@@ -3,12 +3,12 @@
 from paystar_async.payouts.ledger.queries import CHUNK, HELD
 
 _C = ", ".join(f"c.{name}" for name in CHUNK.split(", "))
-PEEK = f"""
+SELECT_CHUNK = f"""
 SELECT {_C}, b.policy, CAST(:now AS DOUBLE PRECISION) AS at
 FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id WHERE c.chunk_id = :chunk_id
 """  # noqa: S608
 # The row of the deposit account is the lock under which its calls are counted.
-LOCK = """
+LOCK_ACCOUNT = """
 UPDATE paystar_payout_gates SET version = version + 1
 WHERE product = :product AND account = :account AND deposit = :deposit
 RETURNING next_at, version, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
@@ -35,7 +35,7 @@ UPDATE paystar_payout_gates SET version = version
 WHERE product = :product AND account = :account AND deposit = :deposit AND short IS NOT NULL
 RETURNING short
 """
-PACE = """
+SET_NEXT_SEND = """
 UPDATE paystar_payout_gates SET next_at = :next_at
 WHERE product = :product AND account = :account AND deposit = :deposit
 """
@@ -49,7 +49,7 @@ INSERT INTO paystar_payout_events (product, account, track_id, version, at, befo
 SELECT product, account, track_id, version, changed_at, 'planned', 'sending', 'intent', ''
 FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = 'sending' AND changed_at = :at
 """
-PARK = """
+DEFER_CHUNK = """
 UPDATE paystar_payout_chunks SET due = NULL, version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
 """
@@ -66,7 +66,7 @@ UPDATE paystar_payout_chunks SET due = CAST(:now AS DOUBLE PRECISION) + :pause, 
     version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
 """
-OWNED = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id AND owner = :owner"  # noqa: S608
+SELECT_LEASE = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id AND owner = :owner"  # noqa: S608
 EXPIRE = """
 UPDATE paystar_payout_chunks SET work = 'ask', owner = NULL, until = NULL, due = :at, looks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'wait' AND until <= :at
@@ -78,18 +78,18 @@ WHERE chunk_id = :chunk_id AND version = :version AND work = 'ask' AND {_IS_DUE}
 RETURNING {CHUNK}
 """  # noqa: S608
 _HELD = f"SELECT {HELD} FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state IN"  # noqa: S608
-OUT = f"{_HELD} ('sending') ORDER BY place"
-ASKED = f"{_HELD} ('unknown', 'pending') ORDER BY place"
-LEFT = """
+SELECT_SENDING = f"{_HELD} ('sending') ORDER BY place"
+SELECT_UNRESOLVED = f"{_HELD} ('unknown', 'pending') ORDER BY place"
+SELECT_REMAINING = """
 SELECT MAX(CASE WHEN state IN ('unknown', 'pending') THEN 1 ELSE 0 END) AS asked,
     MAX(CASE WHEN state = 'planned' THEN 1 ELSE 0 END) AS planned
 FROM paystar_payout_transfers WHERE chunk_id = :chunk_id
 """
-LET_GO = """
+RELEASE_LEASE = """
 UPDATE paystar_payout_chunks SET owner = NULL, until = NULL, version = version + 1
 WHERE chunk_id = :chunk_id AND owner = :owner RETURNING CAST(:now AS DOUBLE PRECISION) AS at
 """
-NEXT = """
+SCHEDULE_CHUNK = """
 UPDATE paystar_payout_chunks SET work = :work, due = CAST(:due AS DOUBLE PRECISION), looks = :looks
 WHERE chunk_id = :chunk_id
 """

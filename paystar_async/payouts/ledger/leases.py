@@ -11,38 +11,38 @@ from paystar_async.payouts.identity import OLDER
 from paystar_async.payouts.ledger.lease_statements import (
     ADOPT,
     ASK,
-    ASKED,
     CLAIM,
     CLOSED,
+    DEFER_CHUNK,
     EXPIRE,
     EXTEND_SLOTS,
-    LEFT,
-    LET_GO,
-    LOCK,
-    NEXT,
-    OUT,
-    OWNED,
-    PACE,
-    PARK,
-    PEEK,
+    LOCK_ACCOUNT,
     PUT_OFF,
+    RELEASE_LEASE,
+    SCHEDULE_CHUNK,
+    SELECT_CHUNK,
+    SELECT_LEASE,
+    SELECT_REMAINING,
+    SELECT_SENDING,
+    SELECT_UNRESOLVED,
     SENDING,
     SENDING_EVENTS,
+    SET_NEXT_SEND,
     SHORT,
 )
 from paystar_async.payouts.ledger.queries import chunk_of
-from paystar_async.payouts.ledger.session import Tables, Timed
+from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
 from paystar_async.payouts.ledger.updates import (
-    Held,
+    StoredTransfer,
     close,
-    count_not_founds,
     held_of,
-    move_chunk,
-    move_rows,
+    record_not_found,
     regroup,
-    set_apart,
+    split_chunk,
+    transition_chunk,
+    transition_transfers,
 )
-from paystar_async.payouts.models import ChunkRecord, Policy, ProductName, State, Work
+from paystar_async.payouts.models import ChunkPhase, ChunkRecord, Policy, ProductName, TransferState
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 
@@ -55,7 +55,7 @@ MAX_CATCH_UP_SECONDS = 0.25
 
 
 @frozen(kw_only=True)
-class Sight:
+class ChunkSnapshot:
     """A chunk as it was seen.
 
     Attributes:
@@ -70,7 +70,7 @@ class Sight:
 
 
 @frozen(kw_only=True)
-class Claim:
+class ChunkLease:
     """A chunk that is ours for a while.
 
     Attributes:
@@ -86,7 +86,7 @@ class Claim:
     policy: Policy
     at: float
     owner: str
-    transfers: Sequence[Held]
+    transfers: Sequence[StoredTransfer]
     values: Sequence[Value]
 
 
@@ -99,7 +99,7 @@ class Lane(NamedTuple):
 
 
 @frozen(kw_only=True)
-class Later:
+class NotDue:
     """Nothing to do now.
 
     Attributes:
@@ -115,7 +115,7 @@ class Later:
 
 
 @frozen(kw_only=True)
-class Release:
+class ReleaseResult:
     """How letting go of a claim went.
 
     Attributes:
@@ -134,13 +134,15 @@ def lane_of(chunk: ChunkRecord) -> Lane:
     return Lane(chunk.product, chunk.account, chunk.deposit)
 
 
-async def peek(tables: Tables, chunk_id: str) -> Sight | None:
+async def load_chunk(tables: LedgerDatabase, chunk_id: str) -> ChunkSnapshot | None:
     """A chunk, without touching it."""
-    rows = await tables.fetch(PEEK, {"chunk_id": chunk_id})
+    rows = await tables.fetch(SELECT_CHUNK, {"chunk_id": chunk_id})
     return _sight(rows[0]) if rows else None
 
 
-async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim | Later:
+async def acquire_send_lease(
+    tables: LedgerDatabase, sight: ChunkSnapshot, owner: str, lease: float
+) -> ChunkLease | NotDue:
     """Write the intent to send a chunk, unless its gates keep it or somebody else was faster.
 
     Once this has come back with a Claim, the intent is on the disk.
@@ -162,9 +164,9 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
     account = lane_of(chunk)
     version, seen = 0, identity.versions().get(account, 0)  # before anything is read: see ``check_version``
 
-    async def work(transaction: Timed) -> Claim | Later:
+    async def work(transaction: LedgerTransaction) -> ChunkLease | NotDue:
         nonlocal version
-        locked = await transaction.fetch(LOCK.format(origin=":origin" if identity.origin else "''"), told)
+        locked = await transaction.fetch(LOCK_ACCOUNT.format(origin=":origin" if identity.origin else "''"), told)
         if not locked:
             identity.refuse(OLDER)
         [gate] = locked
@@ -173,21 +175,21 @@ async def claim(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim
         identity.check_version(version - 1, seen)
         told["at"] = at = gate["at"]
         if policy.rate is not None and gate["next_at"] > at:
-            return Later(due=gate["next_at"], waits_for=account)
+            return NotDue(due=gate["next_at"], waits_for=account)
         rows = await transaction.fetch(CLAIM, told)
         if not rows:
-            return await _why_not(tables, transaction, told)
+            return await _explain_denied(tables, transaction, told)
         if policy.rate is not None:
-            await transaction.execute(PACE, told | {"next_at": next_turn(gate["next_at"], at, policy.rate)})
+            await transaction.execute(SET_NEXT_SEND, told | {"next_at": next_turn(gate["next_at"], at, policy.rate)})
         held = [held_of(row) for row in sorted(await transaction.fetch(SENDING, told), key=lambda row: row["place"])]
         if held:
             await transaction.execute(SENDING_EVENTS, told)
             return _claim(tables, rows[0], sight, owner, held, at)
         # All of them were settled otherwise: by a late answer, or by hand.
-        await transaction.fetch(LET_GO, told)
-        return Later(due=await _rest(transaction, chunk.chunk_id, at))
+        await transaction.fetch(RELEASE_LEASE, told)
+        return NotDue(due=await _rest(transaction, chunk.chunk_id, at))
 
-    claimed = await tables.atomically(work)
+    claimed = await tables.run_transaction(work)
     identity.note_version(account, version)  # not before it was committed
     return claimed
 
@@ -208,7 +210,7 @@ def next_turn(turn: float, at: float, rate: float) -> float:
     return max(turn, at - min(interval, MAX_CATCH_UP_SECONDS)) + interval
 
 
-async def adopt(tables: Tables, sight: Sight) -> None:
+async def adopt(tables: LedgerDatabase, sight: ChunkSnapshot) -> None:
     """Note that a chunk was looked up at the bank here, and may be sent."""
     told: dict[str, Stored] = {
         "chunk_id": sight.chunk.chunk_id,
@@ -219,7 +221,7 @@ async def adopt(tables: Tables, sight: Sight) -> None:
         await transaction.execute(ADOPT, told)
 
 
-async def put_off(tables: Tables, sight: Sight, pause: float) -> None:
+async def put_off(tables: LedgerDatabase, sight: ChunkSnapshot, pause: float) -> None:
     """Do nothing about a chunk for ``pause`` seconds."""
     told: dict[str, Stored] = {
         "chunk_id": sight.chunk.chunk_id,
@@ -230,7 +232,7 @@ async def put_off(tables: Tables, sight: Sight, pause: float) -> None:
         await transaction.execute(PUT_OFF, told)
 
 
-async def extend_slots(tables: Tables, chunk_ids: Collection[str]) -> None:
+async def extend_slots(tables: LedgerDatabase, chunk_ids: Collection[str]) -> None:
     """Keep the places of chunks that are being sent here."""
     named: dict[str, Stored] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
     sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in named))
@@ -238,54 +240,60 @@ async def extend_slots(tables: Tables, chunk_ids: Collection[str]) -> None:
         await transaction.execute(sql, named | {"slot": SLOT_SECONDS, "runner": tables.identity.runner})
 
 
-async def _now(tables: Tables, transaction: Timed, told: dict[str, Stored]) -> Sight:
+async def _now(tables: LedgerDatabase, transaction: LedgerTransaction, told: dict[str, Stored]) -> ChunkSnapshot:
     """Return a chunk as it is now; raise StorageError if it is gone, since no chunk is ever removed."""
-    rows = await transaction.fetch(PEEK, told)
+    rows = await transaction.fetch(SELECT_CHUNK, told)
     if not rows:
         tables.identity.refuse(OLDER)
     return _sight(rows[0])
 
 
-async def _why_not(tables: Tables, transaction: Timed, told: dict[str, Stored]) -> Later:
+async def _explain_denied(tables: LedgerDatabase, transaction: LedgerTransaction, told: dict[str, Stored]) -> NotDue:
     now = await _now(tables, transaction, told)
     if now.chunk.version != told["version"] or now.chunk.work != "send" or now.chunk.due is None:
-        return Later(due=now.chunk.due, is_taken=True)
+        return NotDue(due=now.chunk.due, is_taken=True)
     if now.chunk.due > now.at:
-        return Later(due=now.chunk.due)
+        return NotDue(due=now.chunk.due)
     if await transaction.fetch(CLOSED, told):
-        await transaction.execute(PARK, told)
-        return Later(due=None)
-    return Later(due=now.at + BUSY_SECONDS, waits_for=lane_of(now.chunk))
+        await transaction.execute(DEFER_CHUNK, told)
+        return NotDue(due=None)
+    return NotDue(due=now.at + BUSY_SECONDS, waits_for=lane_of(now.chunk))
 
 
-async def owned(tables: Tables, sight: Sight, owner: str) -> Claim | None:
+async def find_lease(tables: LedgerDatabase, sight: ChunkSnapshot, owner: str) -> ChunkLease | None:
     """The claim of this name, if it was stored after all."""
     told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "owner": owner}
     async with tables.transaction() as transaction:
-        rows = await transaction.fetch(OWNED, told)
+        rows = await transaction.fetch(SELECT_LEASE, told)
         if not rows:
             return None
-        held = [held_of(row) for row in await transaction.fetch(OUT, told)]
+        held = [held_of(row) for row in await transaction.fetch(SELECT_SENDING, told)]
     return _claim(tables, rows[0], sight, owner, held, sight.at)
 
 
-async def expire(tables: Tables, sight: Sight) -> float | None:
+async def expire_lease(tables: LedgerDatabase, sight: ChunkSnapshot) -> float | None:
     """Whoever wrote an intent did not come back in time: nobody knows what became of it."""
     told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "version": sight.chunk.version, "at": sight.at}
 
-    async def work(transaction: Timed) -> float | None:
+    async def work(transaction: LedgerTransaction) -> float | None:
         if not await transaction.fetch(EXPIRE, told):
             return (await _now(tables, transaction, told)).chunk.due
         why = "whoever was sending it did not come back"
-        await move_chunk(
-            transaction, sight.chunk.chunk_id, State.SENDING, State.UNKNOWN, at=sight.at, cause="lease", reason=why
+        await transition_chunk(
+            transaction,
+            sight.chunk.chunk_id,
+            TransferState.SENDING,
+            TransferState.UNKNOWN,
+            at=sight.at,
+            cause="lease",
+            reason=why,
         )
         return await _rest(transaction, sight.chunk.chunk_id, sight.at)
 
-    return await tables.atomically(work)
+    return await tables.run_transaction(work)
 
 
-async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -> Claim | Later:
+async def claim_to_ask(tables: LedgerDatabase, sight: ChunkSnapshot, owner: str, lease: float) -> ChunkLease | NotDue:
     """Take on asking about a chunk, unless somebody else does."""
     chunk = sight.chunk
     told: dict[str, Stored] = {
@@ -296,25 +304,25 @@ async def claim_to_ask(tables: Tables, sight: Sight, owner: str, lease: float) -
         "at": sight.at,
     }
 
-    async def work(transaction: Timed) -> Claim | Later:
+    async def work(transaction: LedgerTransaction) -> ChunkLease | NotDue:
         rows = await transaction.fetch(ASK, told)
         if not rows:
-            return Later(due=(await _now(tables, transaction, told)).chunk.due)
-        held = [held_of(row) for row in await transaction.fetch(ASKED, told)]
+            return NotDue(due=(await _now(tables, transaction, told)).chunk.due)
+        held = [held_of(row) for row in await transaction.fetch(SELECT_UNRESOLVED, told)]
         if held:
             return _claim(tables, rows[0], sight, owner, held, sight.at)
-        await transaction.fetch(LET_GO, told)
-        return Later(due=await _rest(transaction, chunk.chunk_id, sight.at))
+        await transaction.fetch(RELEASE_LEASE, told)
+        return NotDue(due=await _rest(transaction, chunk.chunk_id, sight.at))
 
-    return await tables.atomically(work)
+    return await tables.run_transaction(work)
 
 
-async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
+async def release(tables: LedgerDatabase, claim: ChunkLease, decision: Decision) -> ReleaseResult:
     """Record what came of a claim, all of it at once; nothing, if it is not ours any more."""
     chunk = claim.chunk
     told: dict[str, Stored] = {"chunk_id": chunk.chunk_id, "owner": claim.owner}
 
-    async def work(transaction: Timed) -> Release:
+    async def work(transaction: LedgerTransaction) -> ReleaseResult:
         # The gate first, as a claim does: two that wait for each other would both fail.
         closed = False
         if decision.close is not None:
@@ -322,31 +330,33 @@ async def let_go(tables: Tables, claim: Claim, decision: Decision) -> Release:
             where = "" if kind == "halted" else chunk.deposit
             gate: dict[str, Stored] = {"product": chunk.product, "account": chunk.account, "deposit": where}
             closed = await close(transaction, kind, gate | {"why": why})
-        rows = await transaction.fetch(LET_GO, told)
+        rows = await transaction.fetch(RELEASE_LEASE, told)
         if not rows:
-            return Release(ours=False, due=None, closed=closed)
+            return ReleaseResult(ours=False, due=None, closed=closed)
         at = rows[0]["at"]
         whole = await _write(transaction, claim, await _with_funds(transaction, chunk, decision), at)
         if whole and decision.work != "none":
             due = None if decision.pause is None else at + decision.pause
-            await transaction.execute(NEXT, told | {"work": decision.work, "due": due, "looks": decision.looks})
+            await transaction.execute(
+                SCHEDULE_CHUNK, told | {"work": decision.work, "due": due, "looks": decision.checks}
+            )
         else:  # a late answer, or the bank's list, may have come in between: what is next was decided without it
             due = await _rest(transaction, chunk.chunk_id, at)
-        return Release(ours=True, due=due, closed=closed)
+        return ReleaseResult(ours=True, due=due, closed=closed)
 
-    return await tables.atomically(work)
+    return await tables.run_transaction(work)
 
 
-async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float) -> bool:
+async def _write(transaction: LedgerTransaction, claim: ChunkLease, decision: Decision, at: float) -> bool:
     """Whether all transfers were still as they had been claimed; the others stay as they are."""
     chunk, cause = claim.chunk, decision.cause
     whole = True
-    if decision.whole is not None:
-        after, why = decision.whole
-        await move_chunk(
+    if decision.chunk_transition is not None:
+        after, why = decision.chunk_transition
+        await transition_chunk(
             transaction,
             chunk.chunk_id,
-            State.SENDING,
+            TransferState.SENDING,
             after,
             at=at,
             cause=cause,
@@ -354,50 +364,52 @@ async def _write(transaction: Timed, claim: Claim, decision: Decision, at: float
             refusal=decision.refusal,
         )
     for step in decision.steps:
-        moved = await move_rows(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
+        moved = await transition_transfers(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
         whole = whole and len(moved) == len(step)
     counts = [
         (one.record, decision.counted[one.record.track_id])
         for one in claim.transfers
         if one.record.track_id in decision.counted
     ]
-    await count_not_founds(transaction, chunk.product, chunk.account, counts, claim.at)
-    if decision.apart:
-        await set_apart(transaction, chunk.chunk_id, at)
+    await record_not_found(transaction, chunk.product, chunk.account, counts, claim.at)
+    if decision.split:
+        await split_chunk(transaction, chunk.chunk_id, at)
     if decision.regroup:
-        await regroup(transaction, chunk, State.PAUSED_FUNDS, at, work="funds", due=None)
-        await regroup(transaction, chunk, State.PLANNED, at, work="send", due=at)
+        await regroup(transaction, chunk, TransferState.PAUSED_FUNDS, at, work="funds", due=None)
+        await regroup(transaction, chunk, TransferState.PLANNED, at, work="send", due=at)
     return whole
 
 
-async def _with_funds(transaction: Timed, chunk: ChunkRecord, decision: Decision) -> Decision:
+async def _with_funds(transaction: LedgerTransaction, chunk: ChunkRecord, decision: Decision) -> Decision:
     """Return the decision, with what waits for money planned instead if ``resume`` was called meanwhile."""
-    waiting = any(change.after is State.PAUSED_FUNDS for step in decision.steps for change in step)
+    waiting = any(change.after is TransferState.PAUSED_FUNDS for step in decision.steps for change in step)
     if not waiting or await transaction.fetch(
         SHORT, {"product": chunk.product, "account": chunk.account, "deposit": chunk.deposit}
     ):
         return decision
     steps = [
-        [evolve(one, after=State.PLANNED) if one.after is State.PAUSED_FUNDS else one for one in step]
+        [evolve(one, after=TransferState.PLANNED) if one.after is TransferState.PAUSED_FUNDS else one for one in step]
         for step in decision.steps
     ]
     return evolve(decision, steps=steps)
 
 
-async def _rest(transaction: Timed, chunk_id: str, at: float) -> float | None:
+async def _rest(transaction: LedgerTransaction, chunk_id: str, at: float) -> float | None:
     """Set a chunk to whatever is left to do for it; when that is due."""
-    [left] = await transaction.fetch(LEFT, {"chunk_id": chunk_id})
-    work: Work = "ask" if left["asked"] else "send" if left["planned"] else "none"
+    [left] = await transaction.fetch(SELECT_REMAINING, {"chunk_id": chunk_id})
+    work: ChunkPhase = "ask" if left["asked"] else "send" if left["planned"] else "none"
     due = None if work == "none" else at
     told: dict[str, Stored] = {"chunk_id": chunk_id, "work": work, "due": due, "looks": 0}
-    await transaction.execute(NEXT, told)
+    await transaction.execute(SCHEDULE_CHUNK, told)
     return due
 
 
-def _claim(tables: Tables, row: Row, sight: Sight, owner: str, held: Sequence[Held], at: float) -> Claim:
+def _claim(
+    tables: LedgerDatabase, row: Row, sight: ChunkSnapshot, owner: str, held: Sequence[StoredTransfer], at: float
+) -> ChunkLease:
     values = [one.value(tables) for one in held]
-    return Claim(chunk=chunk_of(row), policy=sight.policy, at=at, owner=owner, transfers=held, values=values)
+    return ChunkLease(chunk=chunk_of(row), policy=sight.policy, at=at, owner=owner, transfers=held, values=values)
 
 
-def _sight(row: Row) -> Sight:
-    return Sight(chunk=chunk_of(row), policy=Policy.from_text(row["policy"]), at=row["at"])
+def _sight(row: Row) -> ChunkSnapshot:
+    return ChunkSnapshot(chunk=chunk_of(row), policy=Policy.from_text(row["policy"]), at=row["at"])

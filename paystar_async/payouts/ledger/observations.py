@@ -7,13 +7,19 @@ from attrs import evolve
 
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Settlement
-from paystar_async.payouts.channels import Product
-from paystar_async.payouts.classify import Known, Verdict, classify, recorded_first, together
-from paystar_async.payouts.decisions import STATES, Cause, fails, is_another, said
+from paystar_async.payouts.channels import PayoutChannel
+from paystar_async.payouts.classify import Classification, Verdict, classify, recorded_first, together
+from paystar_async.payouts.decisions import (
+    STATES,
+    TransitionCause,
+    bank_transition,
+    failure_covers_all_attempts,
+    is_different_payment,
+)
 from paystar_async.payouts.ledger.queries import HELD, sought, transfer_of
-from paystar_async.payouts.ledger.session import Tables, Timed
-from paystar_async.payouts.ledger.updates import Change, Held, held_of, move_rows, set_apart
-from paystar_async.payouts.models import ASKED, ProductName, State, TransferRecord
+from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
+from paystar_async.payouts.ledger.updates import StoredTransfer, Transition, held_of, split_chunk, transition_transfers
+from paystar_async.payouts.models import ASKED, ProductName, TransferRecord, TransferState
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.field_type import shown
 
@@ -32,8 +38,8 @@ WHERE product = :product AND account = :account AND track_id = :track_id AND ver
 """
 
 
-async def learn(
-    tables: Tables, product: Product, found: Sequence[Settlement], cause: Cause = "reconcile"
+async def apply_observations(
+    tables: LedgerDatabase, product: PayoutChannel, found: Sequence[Settlement], cause: TransitionCause = "reconcile"
 ) -> Sequence[TransferRecord]:
     """Take in what the bank says of transfers that are on record; the records that changed."""
     entries: dict[str, list[Settlement]] = {}
@@ -48,7 +54,9 @@ async def learn(
     return changed
 
 
-async def learn_late(tables: Tables, product: Product, known: Mapping[str, Known], attempts: Mapping[str, int]) -> None:
+async def apply_late_response(
+    tables: LedgerDatabase, product: PayoutChannel, known: Mapping[str, Classification], attempts: Mapping[str, int]
+) -> None:
     """Take in the answer to a send of ours that came after its lease was over.
 
     Args:
@@ -62,12 +70,12 @@ async def learn_late(tables: Tables, product: Product, known: Mapping[str, Known
             record = held.record
             word = known[record.track_id]
             heard_of = STATES.get(word.settlement.status) if word.settlement is not None else None
-            if heard_of is State.FAILED:
+            if heard_of is TransferState.FAILED:
                 # As in a response that came in time, it is looked up before it is final.
                 if record.attempt == attempts[record.track_id]:
                     await transaction.execute(_MARK_FAILED, _marked(record, word.reason))
                 continue
-            if heard_of is State.PENDING and record.state is State.FAILED:
+            if heard_of is TransferState.PENDING and record.state is TransferState.FAILED:
                 continue  # it was pending when that was said; the bank has decided since
             await _take(transaction, held, word, "late")
 
@@ -83,7 +91,7 @@ def _marked(record: TransferRecord, reason: str) -> dict[str, Stored]:
 
 
 async def resolve(
-    tables: Tables,
+    tables: LedgerDatabase,
     product: ProductName,
     account: str,
     track_id: str,
@@ -97,7 +105,9 @@ async def resolve(
     Raises:
         InvalidValue: there is no such transfer, or it does not wait for review.
     """
-    after = {"success": State.SUCCESS, "failed": State.FAILED, "resend": State.PLANNED}.get(verdict)
+    after = {"success": TransferState.SUCCESS, "failed": TransferState.FAILED, "resend": TransferState.PLANNED}.get(
+        verdict
+    )
     if after is None:
         raise InvalidValue("verdict", expected="success, failed or resend", got=shown(verdict))
     async with tables.transaction() as transaction:
@@ -106,30 +116,34 @@ async def resolve(
             raise InvalidValue("track_id", expected="a transfer of the ledger", got=shown(track_id))
         held = held_of(rows[0])
         record = held.record
-        if record.state is not State.NEEDS_REVIEW:
+        if record.state is not TransferState.NEEDS_REVIEW:
             raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
-        if held.masked and after is State.PLANNED:
+        if held.masked and after is TransferState.PLANNED:
             hint = "submit it under a track_id of its own, and say failed here"
             raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_FORGOTTEN}', hint=hint)
         at = (await transaction.fetch(_NOW))[0]["at"]
-        change = Change(record=record, after=after, reason=note, ref_code=ref_code)
-        if not await move_rows(transaction, product, account, [change], at=at, cause="resolve"):
+        change = Transition(record=record, after=after, reason=note, ref_code=ref_code)
+        if not await transition_transfers(transaction, product, account, [change], at=at, cause="resolve"):
             raise InvalidValue(
                 "track_id", expected="a transfer that needs review", got="one that was decided meanwhile"
             )
-        if after is State.PLANNED:
-            await set_apart(transaction, record.chunk_id, at)
+        if after is TransferState.PLANNED:
+            await split_chunk(transaction, record.chunk_id, at)
         return transfer_of((await transaction.fetch(*sought(HELD, product, account, [track_id])))[0])
 
 
-async def _held(transaction: Timed, product: Product, track_ids: Sequence[str]) -> list[Held]:
+async def _held(
+    transaction: LedgerTransaction, product: PayoutChannel, track_ids: Sequence[str]
+) -> list[StoredTransfer]:
     if not track_ids:
         return []
     rows = await transaction.fetch(*sought(HELD, product.name, product.account, track_ids))
     return [held_of(row) for row in rows]
 
 
-def _word(tables: Tables, product: Product, held: Held, entries: Sequence[Settlement]) -> Known:
+def _word(
+    tables: LedgerDatabase, product: PayoutChannel, held: StoredTransfer, entries: Sequence[Settlement]
+) -> Classification:
     hashids = {held.record.hashid: held.record.track_id} if held.record.hashid else {}
     if not held.masked:
         value = held.value(tables)
@@ -138,13 +152,15 @@ def _word(tables: Tables, product: Product, held: Held, entries: Sequence[Settle
     return together(recorded_first(entries, hashids))
 
 
-async def _take(transaction: Timed, held: Held, word: Known, cause: Cause) -> list[TransferRecord]:
+async def _take(
+    transaction: LedgerTransaction, held: StoredTransfer, word: Classification, cause: TransitionCause
+) -> list[TransferRecord]:
     change = heard(held, word)
     if change is None:
         return []
     record = held.record
     at = (await transaction.fetch(_NOW))[0]["at"]
-    if not await move_rows(transaction, record.product, record.account, [change], at=at, cause=cause):
+    if not await transition_transfers(transaction, record.product, record.account, [change], at=at, cause=cause):
         return []
     if change.after in ASKED:
         told: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
@@ -152,37 +168,43 @@ async def _take(transaction: Timed, held: Held, word: Known, cause: Cause) -> li
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
 
 
-_NAMED = frozenset({State.PENDING, State.SUCCESS, State.NEEDS_REVIEW})
+_NAMED = frozenset({TransferState.PENDING, TransferState.SUCCESS, TransferState.NEEDS_REVIEW})
 """States in which the ledger may have the bank's name for the very payment it speaks of."""
 
 
-def heard(held: Held, word: Known) -> Change | None:
+def heard(held: StoredTransfer, word: Classification) -> Transition | None:
     """Return what becomes of a transfer by what the bank says of it outside of a claim; None: nothing.
 
     The bank's word holds for a planned transfer, too: a restored ledger has forgotten what it sent.
     """
     record = held.record
-    if record.state is State.SENDING:
+    if record.state is TransferState.SENDING:
         return None  # whoever is sending it will say
     if word.verdict is Verdict.INTEGRITY:
-        change = Change(record=record, after=State.NEEDS_REVIEW, reason=word.reason)
+        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
         return change if change.lawful else None
     entry = word.settlement if word.verdict is Verdict.ITEM else None
     after = STATES.get(entry.status) if entry is not None else None
     if entry is None or after is None or after is record.state:
         return None
-    if after is State.FAILED and (record.state is State.NEEDS_REVIEW or not fails(held, entry)):
+    if after is TransferState.FAILED and (
+        record.state is TransferState.NEEDS_REVIEW or not failure_covers_all_attempts(held, entry)
+    ):
         return None  # it may be one attempt of several, and one of the others paid: a person, or the inquiry, says
-    if record.state in _NAMED and is_another(record.hashid, entry):
+    if record.state in _NAMED and is_different_payment(record.hashid, entry):
         # Of an attempt before or after this one, which it does not speak for.
-        change = Change(record=record, after=State.NEEDS_REVIEW, reason="the bank has it under two names")
-        return change if after is not State.FAILED and change.lawful else None
-    if record.state is State.SUCCESS and after is State.FAILED:
-        return said(record, State.REVERSED, word)
-    if record.state is State.FAILED and after is State.PENDING and not is_another(record.hashid, entry):
+        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names")
+        return change if after is not TransferState.FAILED and change.lawful else None
+    if record.state is TransferState.SUCCESS and after is TransferState.FAILED:
+        return bank_transition(record, TransferState.REVERSED, word)
+    if (
+        record.state is TransferState.FAILED
+        and after is TransferState.PENDING
+        and not is_different_payment(record.hashid, entry)
+    ):
         return None  # the list may lag behind what the bank said of the same transfer before
-    if record.state is State.FAILED:
+    if record.state is TransferState.FAILED:
         why = f"it was said to have failed, and now: {after}"
-        return Change(record=record, after=State.NEEDS_REVIEW, reason=why)
-    change = said(record, after, word)
+        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=why)
+    change = bank_transition(record, after, word)
     return change if change.lawful else None

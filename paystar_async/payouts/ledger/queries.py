@@ -4,17 +4,17 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import get_args
 
 from paystar_async.errors import StorageCorrupt
-from paystar_async.payouts.ledger.session import Tables, Timed
+from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
 from paystar_async.payouts.models import (
+    AccountHold,
     BatchRecord,
+    ChunkPhase,
     ChunkRecord,
     EventRecord,
-    GateRecord,
     Policy,
     ProductName,
-    State,
     TransferRecord,
-    Work,
+    TransferState,
 )
 from paystar_async.storage.database import Row
 from paystar_async.values.field_type import shown
@@ -64,24 +64,26 @@ WHERE product = :product AND account = :account ORDER BY deposit
 """
 
 
-async def find_batch(tables: Tables, batch_id: str) -> BatchRecord | None:
+async def find_batch(tables: LedgerDatabase, batch_id: str) -> BatchRecord | None:
     """A batch."""
     rows = await tables.fetch(FIND, {"batch_id": batch_id})
     return batch_of(rows[0]) if rows else None
 
 
-async def batches(tables: Tables, limit: int = 100) -> list[BatchRecord]:
+async def batches(tables: LedgerDatabase, limit: int = 100) -> list[BatchRecord]:
     """The batches, newest first."""
     return [batch_of(row) for row in await tables.fetch(_BATCHES, {"limit": limit})]
 
 
-async def find_transfer(tables: Tables, product: ProductName, account: str, track_id: str) -> TransferRecord | None:
+async def find_transfer(
+    tables: LedgerDatabase, product: ProductName, account: str, track_id: str
+) -> TransferRecord | None:
     """Return a transfer, or None if it is not on record."""
     return (await transfers(tables, product, account, [track_id])).get(track_id)
 
 
 async def transfers(
-    tables: Tables, product: ProductName, account: str, track_ids: Collection[str]
+    tables: LedgerDatabase, product: ProductName, account: str, track_ids: Collection[str]
 ) -> Mapping[str, TransferRecord]:
     """Return those of these transfers that are on record, by track_id; at most 500 in one call."""
     rows = await tables.fetch(*sought(TRANSFER, product, account, track_ids))
@@ -101,26 +103,28 @@ def sought(
     return sql, {**names, "product": product, "account": account}
 
 
-async def page(tables: Tables, batch_id: str, *, after: int = -1, limit: int = 500) -> list[tuple[int, TransferRecord]]:
+async def page(
+    tables: LedgerDatabase, batch_id: str, *, after: int = -1, limit: int = 500
+) -> list[tuple[int, TransferRecord]]:
     """Return transfers of a batch with their position in it, in order, those behind position ``after``."""
     rows = await tables.fetch(_PAGE, {"batch_id": batch_id, "after": after, "limit": limit})
     return [(row["position"], transfer_of(row)) for row in rows]
 
 
-async def totals(tables: Tables, batch_id: str) -> Mapping[State, tuple[int, int]]:
+async def totals(tables: LedgerDatabase, batch_id: str) -> Mapping[TransferState, tuple[int, int]]:
     """How many transfers of a batch are in each state, and their Rial."""
     rows = await tables.fetch(_TOTALS, {"batch_id": batch_id})
     # A server sums whole numbers to a decimal.
     return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
-async def review(tables: Tables, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
+async def review(tables: LedgerDatabase, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
     """Transfers a person has to look at, oldest first."""
     rows = await tables.fetch(_REVIEW, {"product": product, "account": account, "limit": limit})
     return [transfer_of(row) for row in rows]
 
 
-async def events(tables: Tables, product: ProductName, account: str, track_id: str) -> list[EventRecord]:
+async def events(tables: LedgerDatabase, product: ProductName, account: str, track_id: str) -> list[EventRecord]:
     """All that happened to a transfer, in order."""
     rows = await tables.fetch(_EVENTS, {"product": product, "account": account, "track_id": track_id})
     return [
@@ -137,20 +141,22 @@ async def events(tables: Tables, product: ProductName, account: str, track_id: s
     ]
 
 
-async def chunk(tables: Tables, chunk_id: str) -> ChunkRecord | None:
+async def chunk(tables: LedgerDatabase, chunk_id: str) -> ChunkRecord | None:
     """A chunk."""
     rows = await tables.fetch(_CHUNK, {"chunk_id": chunk_id})
     return chunk_of(rows[0]) if rows else None
 
 
-async def chunk_ids(reader: Tables | Timed, batch_id: str, after: str = "", limit: int = 1000) -> list[str]:
+async def chunk_ids(
+    reader: LedgerDatabase | LedgerTransaction, batch_id: str, after: str = "", limit: int = 1000
+) -> list[str]:
     """Return chunks of a batch in the order of their names, those behind ``after``."""
     rows = await reader.fetch(_CHUNK_IDS, {"batch_id": batch_id, "after": after, "limit": limit})
     return [row["chunk_id"] for row in rows]
 
 
 async def due(
-    tables: Tables, accounts: Collection[tuple[ProductName, str]], limit: int = 100
+    tables: LedgerDatabase, accounts: Collection[tuple[ProductName, str]], limit: int = 100
 ) -> list[tuple[str, float]]:
     """Return chunks with something to do, and when, soonest first; those due in the future included."""
     found: list[tuple[str, float]] = []
@@ -160,12 +166,12 @@ async def due(
     return sorted(found, key=lambda one: one[1])[:limit]
 
 
-async def gates(tables: Tables, product: ProductName, account: str) -> Sequence[GateRecord]:
+async def gates(tables: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
     """What keeps transfers of an account back, or could."""
     rows = await tables.fetch(_GATES, {"product": product, "account": account})
     for row in rows:
         row["held"] = bool(row["held"])
-    return [GateRecord(**row) for row in rows]
+    return [AccountHold(**row) for row in rows]
 
 
 def batch_of(row: Row) -> BatchRecord:
@@ -183,7 +189,7 @@ def batch_of(row: Row) -> BatchRecord:
 
 def chunk_of(row: Row) -> ChunkRecord:
     """Return a row as its record; raise StorageCorrupt for a phase nobody knows."""
-    _check_word("phase", row["work"], get_args(Work))
+    _check_word("phase", row["work"], get_args(ChunkPhase))
     _check_word("product", row["product"], get_args(ProductName))
     return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
 
@@ -195,9 +201,9 @@ def transfer_of(row: Row) -> TransferRecord:
     return TransferRecord(**held)
 
 
-def _state(word: str) -> State:
+def _state(word: str) -> TransferState:
     try:
-        return State(word)
+        return TransferState(word)
     except ValueError:
         raise _unknown_word("state", word) from None
 

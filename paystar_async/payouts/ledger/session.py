@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, WrongStorageKey
 from paystar_async.payouts.identity import LedgerIdentity
-from paystar_async.payouts.ledger.codec import Codec
+from paystar_async.payouts.ledger.codec import TransferCodec
 from paystar_async.payouts.ledger.schema import PART, SCHEMA
 from paystar_async.runtime.clock import Clock, SystemClock, boot_of
-from paystar_async.storage.database import NONE, AtOnce, Database, Parameters, Row, Transaction
+from paystar_async.storage.database import NONE, Database, Parameters, Row, SupportsRunTransaction, Transaction
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
 
@@ -59,7 +59,7 @@ T = TypeVar("T")
 _SEALED_FOR = "payout digest key"
 
 
-class Timed:
+class LedgerTransaction:
     """A transaction that tells the time of the ledger.
 
     A server has a clock of its own and keeps to it; a file takes what it is told here.
@@ -81,7 +81,7 @@ class Timed:
         return self._transaction.values(columns, rows)
 
 
-class Tables:
+class LedgerDatabase:
     """The ledger's tables in a database.
 
     Args:
@@ -92,22 +92,22 @@ class Tables:
 
     def __init__(self, database: Database, *, crypto: Crypto | None = None, clock: Clock | None = None) -> None:
         self._database, self._crypto = database, crypto
-        self._at_once = database if isinstance(database, AtOnce) else None
+        self._at_once = database if isinstance(database, SupportsRunTransaction) else None
         self._clock = clock or SystemClock()
         self._start = 0.0
-        self._codec: Codec | None = None
+        self._codec: TransferCodec | None = None
         self._laid_out = False
         self.identity = LedgerIdentity()
 
     @property
-    def codec(self) -> Codec:
+    def codec(self) -> TransferCodec:
         """How transfers are kept; there once the tables are."""
         if self._codec is None:
             raise StorageError("the payout ledger is not open yet", hint="read something of it first")
         return self._codec
 
     @asynccontextmanager
-    async def transaction(self, connection: "Connection | None" = None) -> AsyncGenerator[Timed, None]:
+    async def transaction(self, connection: "Connection | None" = None) -> AsyncGenerator[LedgerTransaction, None]:
         """A transaction on the tables; part of the caller's own where a connection is handed in."""
         await self.open()
         if connection is not None:
@@ -118,7 +118,7 @@ class Tables:
                     "the ledger is in a file, and no PostgreSQL connection leads there",
                     hint="keep it in the database of your connection: database='postgresql://…'",
                 )
-            own = Timed(PostgresTransaction(connection), self._now())
+            own = LedgerTransaction(PostgresTransaction(connection), self._now())
             await own.execute("SAVEPOINT paystar_payouts")
             try:
                 yield own
@@ -129,12 +129,12 @@ class Tables:
             return
         try:
             async with self._database.transaction() as transaction:
-                yield Timed(transaction, self._now())
+                yield LedgerTransaction(transaction, self._now())
         except StorageError:
             self._laid_out = False  # the file may be another by now, or the server restored
             raise
 
-    async def atomically(self, work: Callable[[Timed], Coroutine[Any, Any, T]]) -> T:
+    async def run_transaction(self, work: Callable[[LedgerTransaction], Coroutine[Any, Any, T]]) -> T:
         """A whole transaction in one go, where the database can do that; ``work`` awaits its statements alone."""
         await self.open()
         if self._at_once is None:
@@ -143,10 +143,10 @@ class Tables:
         now = self._now()
 
         def timed(transaction: Transaction) -> Coroutine[Any, Any, T]:
-            return work(Timed(transaction, now))
+            return work(LedgerTransaction(transaction, now))
 
         try:
-            return await self._at_once.atomically(timed)
+            return await self._at_once.run_transaction(timed)
         except StorageError:
             self._laid_out = False
             raise
@@ -180,7 +180,7 @@ class Tables:
                 await self._database.migrate(PART, SCHEMA)
             self._start = await start_of_time(self._database, self._clock)
             await self.identity.open(self._database, self._now())
-            self._codec = Codec(await self._digest_key(), self._crypto)
+            self._codec = TransferCodec(await self._digest_key(), self._crypto)
             self._laid_out = True
 
     async def _digest_key(self) -> Secret:

@@ -8,8 +8,16 @@ from paystar_async.errors import StorageCorrupt
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger.queries import transfer_of
-from paystar_async.payouts.ledger.session import Tables, Timed
-from paystar_async.payouts.models import ChunkRecord, ProductName, Refusal, State, TransferRecord, Work, may_follow
+from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
+from paystar_async.payouts.models import (
+    ChunkPhase,
+    ChunkRecord,
+    ProductName,
+    Refusal,
+    TransferRecord,
+    TransferState,
+    may_follow,
+)
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.secret import Secret
@@ -45,18 +53,18 @@ WHERE due IS NULL AND work IN ('send', 'funds') AND {_ALL}
 """  # noqa: S608
 
 
-async def pause(tables: Tables, product: ProductName, account: str, deposit: str = "") -> None:
+async def pause(tables: LedgerDatabase, product: ProductName, account: str, deposit: str = "") -> None:
     """Send nothing more of a deposit account, or of all where it is ``""``."""
     async with tables.transaction() as transaction:
         await transaction.execute(_PAUSE, {"product": product, "account": account, "deposit": deposit})
 
 
-async def close(transaction: Timed, kind: str, told: dict[str, Stored]) -> bool:
+async def close(transaction: LedgerTransaction, kind: str, told: dict[str, Stored]) -> bool:
     """Close a gate; whether it was open. ``kind`` is ``halted`` or ``short``."""
     return await transaction.execute(_CLOSE[kind], told) > 0
 
 
-async def resume(tables: Tables, product: ProductName, account: str, deposit: str | None = None) -> int:
+async def resume(tables: LedgerDatabase, product: ProductName, account: str, deposit: str | None = None) -> int:
     """Open the gates of a deposit account, or all; how many transfers that lacked money are planned again."""
     told: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
     async with tables.transaction() as transaction:
@@ -156,7 +164,7 @@ WHERE chunk_id = :chunk_id AND state = :state AND changed_at = :at
 
 
 @frozen(kw_only=True)
-class Held:
+class StoredTransfer:
     """A transfer as the ledger holds it, with what is to be sent.
 
     Attributes:
@@ -171,14 +179,14 @@ class Held:
     """
 
     record: TransferRecord
-    doubts: int
+    ambiguous_attempts: int
     asked_at: float | None
     refusal: Refusal | None
     payload: Secret = field(repr=False)
     digest: str = field(repr=False)
     masked: bool
 
-    def value(self, tables: Tables) -> Value:
+    def value(self, tables: LedgerDatabase) -> Value:
         """Return what is to be sent, or was; raise StorageCorrupt if it is not this transfer's own."""
         record = self.record
         value = tables.codec.value(record.product, record.account, record.track_id, self.payload, self.digest)
@@ -188,11 +196,11 @@ class Held:
         return value
 
 
-def held_of(row: Row) -> Held:
+def held_of(row: Row) -> StoredTransfer:
     """A row as it is held."""
-    return Held(
+    return StoredTransfer(
         record=transfer_of(row),
-        doubts=row["doubts"],
+        ambiguous_attempts=row["doubts"],
         asked_at=row["asked_at"],
         refusal=row["refusal"],
         payload=Secret(row["payload"]),
@@ -202,7 +210,7 @@ def held_of(row: Row) -> Held:
 
 
 @frozen(kw_only=True)
-class Change:
+class Transition:
     """What becomes of one transfer.
 
     Attributes:
@@ -216,7 +224,7 @@ class Change:
     """
 
     record: TransferRecord
-    after: State
+    after: TransferState
     reason: str = ""
     ref_code: str | None = None
     hashid: str | None = None
@@ -229,11 +237,11 @@ class Change:
         return may_follow(self.record.state, self.after)
 
 
-async def move_chunk(
-    transaction: Timed,
+async def transition_chunk(
+    transaction: LedgerTransaction,
     chunk_id: str,
-    before: State,
-    after: State,
+    before: TransferState,
+    after: TransferState,
     *,
     at: float,
     cause: str,
@@ -248,11 +256,11 @@ async def move_chunk(
     return moved
 
 
-async def move_rows(
-    transaction: Timed,
+async def transition_transfers(
+    transaction: LedgerTransaction,
     product: ProductName,
     account: str,
-    changes: Sequence[Change],
+    changes: Sequence[Transition],
     *,
     at: float,
     cause: str,
@@ -294,8 +302,12 @@ async def move_rows(
     return moved
 
 
-async def count_not_founds(
-    transaction: Timed, product: ProductName, account: str, counts: Sequence[tuple[TransferRecord, int]], at: float
+async def record_not_found(
+    transaction: LedgerTransaction,
+    product: ProductName,
+    account: str,
+    counts: Sequence[tuple[TransferRecord, int]],
+    at: float,
 ) -> None:
     """Write down how many times "not found" has counted, the last one at ``at``."""
     if counts:
@@ -307,7 +319,7 @@ async def count_not_founds(
         await transaction.execute(_COUNT.format(rows=query), {**parameters, **whose})
 
 
-async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
+async def split_chunk(transaction: LedgerTransaction, chunk_id: str, at: float) -> None:
     """Give each transfer of a chunk that was planned again just now a chunk of its own."""
     told: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
     await transaction.execute(_APART, told)
@@ -315,7 +327,13 @@ async def set_apart(transaction: Timed, chunk_id: str, at: float) -> None:
 
 
 async def regroup(
-    transaction: Timed, chunk: ChunkRecord, state: State, at: float, *, work: Work, due: float | None
+    transaction: LedgerTransaction,
+    chunk: ChunkRecord,
+    state: TransferState,
+    at: float,
+    *,
+    work: ChunkPhase,
+    due: float | None,
 ) -> None:
     """Move those of a chunk that came to ``state`` just now to one chunk of their own."""
     told: dict[str, Stored] = {
@@ -330,6 +348,9 @@ async def regroup(
         await transaction.execute(_MOVE_REGROUPED, told)
 
 
-def _doubt(before: State, after: State) -> int:
+def _doubt(before: TransferState, after: TransferState) -> int:
     # What nobody knew when it was sent again, or decided otherwise, may have been paid as well.
-    return int(before in (State.NOT_ACCEPTED, State.NEEDS_REVIEW) and after not in (State.FAILED, State.NEEDS_REVIEW))
+    return int(
+        before in (TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW)
+        and after not in (TransferState.FAILED, TransferState.NEEDS_REVIEW)
+    )

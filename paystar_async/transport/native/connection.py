@@ -85,7 +85,7 @@ class HTTP11Connection(asyncio.Protocol):
             TimeoutError: the deadline passed.
             OSError: the connection broke.
             ProtocolError: the server did not send an HTTP/1.1 response.
-            BadAnswer: the response is too large.
+            InvalidResponse: the response is too large.
         """
         future: asyncio.Future[RawResponse] = self._loop.create_future()
         self._response = future

@@ -25,7 +25,7 @@ class NativeEngine:
         connections: idle connections it keeps.
     """
 
-    fences = True
+    supports_before_send = True
 
     def __init__(self, *, connections: int = 16) -> None:
         self._pool = ConnectionPool(connections)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import httptools
 from attrs import define
 
-from paystar_async.errors import BadAnswer
+from paystar_async.errors import InvalidResponse
 from paystar_async.transport.engine import MAX_RESPONSE_BYTES, response_too_large
 
 MAX_HEAD_BYTES = 100 << 10
@@ -48,14 +48,14 @@ class ResponseParser:
         self._body: list[bytes] = []
         self._unfinished_bytes = self._header_bytes = self._body_bytes = self._status = 0
         self._has_head = self._is_complete = self._has_more = self._keep_alive = False
-        self._failure: ProtocolError | BadAnswer | None = None
+        self._failure: ProtocolError | InvalidResponse | None = None
 
     def feed(self, data: bytes) -> RawResponse | None:
         """Return the response once ``data`` completes it, else None.
 
         Raises:
             ProtocolError: the bytes are not an HTTP/1.1 response, or its head has more than ``MAX_HEAD_BYTES``.
-            BadAnswer: the body has more than ``MAX_RESPONSE_BYTES``.
+            InvalidResponse: the body has more than ``MAX_RESPONSE_BYTES``.
         """
         if len(self._start) < 5:
             # llhttp also skips blank lines before a status line, and takes RTSP for HTTP.

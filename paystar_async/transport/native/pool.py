@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
-from paystar_async.errors import NotSent, Unanswered
+from paystar_async.errors import NoResponse, NotSent
 from paystar_async.transport.engine import IDLE_SECONDS
 from paystar_async.transport.native.connection import HTTP11Connection, open_connection
 from paystar_async.transport.native.parser import ProtocolError, RawResponse
@@ -49,8 +49,8 @@ class ConnectionPool:
 
         Raises:
             NotSent: no connection could be made.
-            Unanswered: the request may have been sent, and no complete response came.
-            BadAnswer: the response is too large.
+            NoResponse: the request may have been sent, and no complete response came.
+            InvalidResponse: the response is too large.
         """
         loop = asyncio.get_running_loop()
         now = loop.time()
@@ -70,7 +70,7 @@ class ConnectionPool:
             reason = str(error)
         finally:
             self._release(origin, connection, loop.time())
-        raise Unanswered(reason)
+        raise NoResponse(reason)
 
     async def aclose(self) -> None:
         """Close all connections for good; requests in flight fail."""

@@ -9,7 +9,7 @@ import pytest_asyncio
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.lease_statements import ASK, CLAIM
 from paystar_async.payouts.ledger.schema import PART, SCHEMA
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.postgres import PostgresDatabase
 
@@ -80,6 +80,6 @@ async def test_lease_reads_no_other_chunk(database: PostgresDatabase, sql: str, 
 async def test_due_reads_no_chunk_of_another_account(database: PostgresDatabase) -> None:
     await fill(database, "send")
     tables = ExplainingTables(database)
-    await queries.due(cast("Tables", tables), [("bank", "few")], 100)
+    await queries.due(cast("LedgerDatabase", tables), [("bank", "few")], 100)
     assert "rows=3" in tables.plan
     assert "Removed by Filter" not in tables.plan

@@ -7,7 +7,7 @@ import pytest
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_turn
 from paystar_async.payouts.models import Policy
-from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.bank import PayoutFixture, each, transfers
 from tests.payouts.places import Place
 
 
@@ -50,7 +50,7 @@ def test_next_turn_idle_hour_earns_one_call() -> None:
     assert next_turn(3600.0, 3600.0, 10.0) == pytest.approx(3600.1)
 
 
-async def test_claim_late_call_slows_no_other(place: Place, desk: Desk) -> None:
+async def test_claim_late_call_slows_no_other(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
     first, second, third = await desk.chunks("b")
     assert await desk.advancer.advance(first) is None

@@ -7,14 +7,14 @@ import pytest
 
 from paystar_async.errors import InvalidValue, StorageCorrupt, StorageError, TrackIdConflict, WrongStorageKey
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
-from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import insert, observations, queries
 from paystar_async.payouts.ledger.insert import insert_batch, sweep
-from paystar_async.payouts.ledger.updates import Change, move_rows
-from paystar_async.payouts.models import Policy, State
+from paystar_async.payouts.ledger.updates import Transition, transition_transfers
+from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.storage.encryption import Crypto
-from tests.payouts.bank import DEPOSIT, Desk, answering, each, raising, transfer, transfers, wallet_transfer
+from tests.payouts.bank import DEPOSIT, PayoutFixture, answering, each, raising, transfer, transfers, wallet_transfer
 from tests.payouts.places import KEY, Place, Server
 
 TABLES = ("batches", "members", "transfers", "chunks", "events")
@@ -30,7 +30,7 @@ def everything(place: Place) -> str:
     return str([place.sql(f"SELECT * FROM paystar_payout_{table}") for table in (*TABLES, "settings", "staging")])
 
 
-async def test_a_batch_comes_back_as_it_went(desk: Desk) -> None:
+async def test_a_batch_comes_back_as_it_went(desk: PayoutFixture) -> None:
     policy = Policy(chunk=2, concurrency=3, rate=1.5, quiet_window=60.0, resend=True)
     record = await insert_batch(desk.ledger, desk.product, "payroll 07", each(transfers(5)), policy=policy)
     assert (record.count, record.amount, record.policy) == (5, 50_010, policy)
@@ -38,10 +38,10 @@ async def test_a_batch_comes_back_as_it_went(desk: Desk) -> None:
     assert await queries.find_batch(desk.ledger, "payroll 07") == record
     assert await queries.batches(desk.ledger) == [record]
     assert await queries.find_batch(desk.ledger, "another") is None
-    assert await queries.totals(desk.ledger, "payroll 07") == {State.PLANNED: (5, 50_010)}
+    assert await queries.totals(desk.ledger, "payroll 07") == {TransferState.PLANNED: (5, 50_010)}
 
 
-async def test_its_transfers_come_in_their_order_page_by_page(desk: Desk) -> None:
+async def test_its_transfers_come_in_their_order_page_by_page(desk: PayoutFixture) -> None:
     given = transfers(7)[::-1]
     await insert_batch(desk.ledger, desk.product, "b", each(given))
     found: list[str] = []
@@ -51,11 +51,11 @@ async def test_its_transfers_come_in_their_order_page_by_page(desk: Desk) -> Non
         after = page[-1][0]
     assert found == [one.track_id for one in given]
     [(_, first)] = await queries.page(desk.ledger, "b", limit=1)
-    assert (first.amount, first.deposit, first.state) == (10_006, DEPOSIT, State.PLANNED)
+    assert (first.amount, first.deposit, first.state) == (10_006, DEPOSIT, TransferState.PLANNED)
     assert first.destination == "IR********************9001"
 
 
-async def test_a_chunk_holds_so_many_transfers_of_one_deposit(desk: Desk) -> None:
+async def test_a_chunk_holds_so_many_transfers_of_one_deposit(desk: PayoutFixture) -> None:
     given = [transfer(number, deposit=f"011{number % 2}34567890") for number in range(10)]
     await insert_batch(desk.ledger, desk.product, "b", each(given), policy=Policy(chunk=3))
     assert len(await desk.chunks()) == 4
@@ -66,7 +66,7 @@ async def test_a_chunk_holds_so_many_transfers_of_one_deposit(desk: Desk) -> Non
     assert all(len({name[-1] in "02468" for name in call}) == 1 for call in desk.teller.calls)
 
 
-async def test_submitting_it_again_changes_nothing(place: Place, desk: Desk) -> None:
+async def test_submitting_it_again_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     first = await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
     before = everything(place)
     other = place.ledger()
@@ -75,7 +75,7 @@ async def test_submitting_it_again_changes_nothing(place: Place, desk: Desk) -> 
     assert everything(place) == before
 
 
-async def test_a_batch_is_paced_otherwise_when_it_is_submitted_again_with_another_policy(desk: Desk) -> None:
+async def test_a_batch_is_paced_otherwise_when_it_is_submitted_again_with_another_policy(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)), policy=Policy(chunk=2))
     faster = Policy(chunk=5, concurrency=9)
     assert (await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)), policy=faster)).policy == faster
@@ -94,7 +94,7 @@ async def test_a_batch_is_paced_otherwise_when_it_is_submitted_again_with_anothe
     ],
 )
 async def test_another_batch_of_the_same_name_is_refused(
-    place: Place, desk: Desk, again: list[Transfer], named: str
+    place: Place, desk: PayoutFixture, again: list[Transfer], named: str
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
     before = everything(place)
@@ -104,9 +104,9 @@ async def test_another_batch_of_the_same_name_is_refused(
     assert everything(place) == before
 
 
-async def test_a_batch_of_another_account_is_not_this_one(place: Place, desk: Desk) -> None:
+async def test_a_batch_of_another_account_is_not_this_one(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
-    other = Desk(place.ledger(), place.clock, account="app-2")
+    other = PayoutFixture(place.ledger(), place.clock, account="app-2")
     with pytest.raises(InvalidValue, match="app-1"):
         await insert_batch(other.ledger, other.product, "b", each(transfers(5)))
     # Each account has track_ids of its own.
@@ -114,7 +114,9 @@ async def test_a_batch_of_another_account_is_not_this_one(place: Place, desk: De
     assert rows(place, "transfers") == 10
 
 
-async def test_the_same_transfer_in_two_batches_is_one_record_and_one_request(place: Place, desk: Desk) -> None:
+async def test_the_same_transfer_in_two_batches_is_one_record_and_one_request(
+    place: Place, desk: PayoutFixture
+) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     await desk.advancer.advance(chunk)
@@ -131,7 +133,7 @@ async def test_the_same_transfer_in_two_batches_is_one_record_and_one_request(pl
 
 @pytest.mark.parametrize("field", ["amount", "deposit", "destination_account", "destination_lastname", "pay_id"])
 async def test_a_track_id_with_other_contents_is_refused_and_nothing_is_taken(
-    place: Place, desk: Desk, field: str
+    place: Place, desk: PayoutFixture, field: str
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     before = everything(place)
@@ -148,7 +150,7 @@ async def test_a_track_id_with_other_contents_is_refused_and_nothing_is_taken(
     assert await queries.find_batch(desk.ledger, "c") is None
 
 
-async def test_a_track_id_that_comes_twice_is_refused_and_named(place: Place, desk: Desk) -> None:
+async def test_a_track_id_that_comes_twice_is_refused_and_named(place: Place, desk: PayoutFixture) -> None:
     with pytest.raises(InvalidValue) as refusal:
         await insert_batch(desk.ledger, desk.product, "b", each([*transfers(3), transfer(1)]))
     assert refusal.value.field == "transfers[3].track_id"
@@ -158,7 +160,7 @@ async def test_a_track_id_that_comes_twice_is_refused_and_named(place: Place, de
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 40])
 async def test_a_long_batch_is_planned_in_pieces_and_exists_all_at_once(
-    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch, count: int
+    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(insert, "BUFFER", 8)
     monkeypatch.setattr(insert, "ROWS", 3)
@@ -184,7 +186,9 @@ async def test_a_long_batch_is_planned_in_pieces_and_exists_all_at_once(
     assert await insert_batch(desk.ledger, desk.product, "b", each(transfers(count))) == record
 
 
-async def test_a_source_that_fails_leaves_nothing(place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_source_that_fails_leaves_nothing(
+    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(insert, "BUFFER", 8)
 
     async def broken() -> AsyncIterator[Value]:
@@ -197,7 +201,7 @@ async def test_a_source_that_fails_leaves_nothing(place: Place, desk: Desk, monk
     assert [rows(place, table) for table in (*TABLES, "staging")] == [0] * 6
 
 
-async def test_what_a_killed_plan_left_behind_is_swept_when_it_is_old(place: Place, desk: Desk) -> None:
+async def test_what_a_killed_plan_left_behind_is_swept_when_it_is_old(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     at = await desk.ledger.time()
     place.sql(
@@ -211,7 +215,7 @@ async def test_what_a_killed_plan_left_behind_is_swept_when_it_is_old(place: Pla
 
 
 async def test_a_plan_that_was_swept_away_under_its_planner_is_refused(
-    place: Place, desk: Desk, monkeypatch: pytest.MonkeyPatch
+    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(insert, "BUFFER", 8)
 
@@ -235,7 +239,7 @@ async def test_a_plan_that_was_swept_away_under_its_planner_is_refused(
         ([transfer(0, amount=2**62), transfer(1, amount=2**62)], "transfers"),
     ],
 )
-async def test_what_is_no_batch_is_refused(place: Place, desk: Desk, given: list[Value], field: str) -> None:
+async def test_what_is_no_batch_is_refused(place: Place, desk: PayoutFixture, given: list[Value], field: str) -> None:
     with pytest.raises(InvalidValue) as refusal:
         await insert_batch(desk.ledger, desk.product, "b", each(given))
     assert refusal.value.field == field
@@ -243,12 +247,12 @@ async def test_what_is_no_batch_is_refused(place: Place, desk: Desk, given: list
 
 
 async def test_a_wallets_track_id_that_looks_like_a_stored_one_is_refused(place: Place) -> None:
-    desk = Desk(place.ledger(), place.clock, product=WalletPayouts, account="w123")
+    desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w123")
     with pytest.raises(InvalidValue, match="taken for another's"):
         await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(0, track_id="w123*a*1")]))
 
 
-async def test_of_many_that_submit_at_once_one_plans_and_all_have_it(place: Place, desk: Desk) -> None:
+async def test_of_many_that_submit_at_once_one_plans_and_all_have_it(place: Place, desk: PayoutFixture) -> None:
     ledgers = [desk.ledger, *(place.ledger() for _ in range(3))]
     records = await asyncio.gather(
         *(insert_batch(one, desk.product, "b", each(transfers(30))) for one in ledgers for _ in range(3))
@@ -258,7 +262,7 @@ async def test_of_many_that_submit_at_once_one_plans_and_all_have_it(place: Plac
     assert [rows(place, table) for table in ("transfers", "members", "events", "batches")] == [30, 30, 30, 1]
 
 
-async def test_batches_that_share_transfers_may_be_submitted_at_once(place: Place, desk: Desk) -> None:
+async def test_batches_that_share_transfers_may_be_submitted_at_once(place: Place, desk: PayoutFixture) -> None:
     ledgers = [desk.ledger, place.ledger()]
     given = transfers(60)
     await asyncio.gather(
@@ -274,7 +278,7 @@ async def test_batches_that_share_transfers_may_be_submitted_at_once(place: Plac
     assert desk.teller.executed == {one.track_id: 1 for one in given}
 
 
-async def test_a_persons_word_ends_the_review(place: Place, desk: Desk) -> None:
+async def test_a_persons_word_ends_the_review(place: Place, desk: PayoutFixture) -> None:
     for name, verdict, state in (("a", "success", "success"), ("b", "failed", "failed"), ("c", "resend", "planned")):
         one = transfer(0, track_id=name)
         await insert_batch(desk.ledger, desk.product, name, each([one]))
@@ -292,7 +296,7 @@ async def test_a_persons_word_ends_the_review(place: Place, desk: Desk) -> None:
     assert desk.teller.calls == [["a"], ["b"], ["c"], ["c"]]
 
 
-async def test_a_resend_by_hand_that_fails_is_asked_about(place: Place, desk: Desk) -> None:
+async def test_a_resend_by_hand_that_fails_is_asked_about(place: Place, desk: PayoutFixture) -> None:
     """The first attempt was answered with another amount: it may have been paid, whatever the second one says."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": 1})
@@ -310,7 +314,7 @@ async def test_a_resend_by_hand_that_fails_is_asked_about(place: Place, desk: De
     assert await desk.states() == ["success"]
 
 
-async def test_a_person_is_asked_about_what_waits_for_one_alone(desk: Desk) -> None:
+async def test_a_person_is_asked_about_what_waits_for_one_alone(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     for track_id, verdict in (("t-00000", "success"), ("nobody", "failed"), ("t-00000", "perhaps")):
         with pytest.raises(InvalidValue):
@@ -323,27 +327,29 @@ def found(track_id: str, status: str, **more: object) -> Settlement:
 
 
 async def test_what_is_paid_under_another_name_is_for_a_person_and_a_failure_under_one_is_nothing(
-    place: Place, desk: Desk
+    place: Place, desk: PayoutFixture
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1))
     desk.teller.status = TransferStatus.PENDING
     for chunk_id in await desk.chunks():
         await desk.advancer.advance(chunk_id)
-    await observations.learn(desk.ledger, desk.product, [found("t-00000", "success", hashid="h-t-00000")])
+    await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "success", hashid="h-t-00000")])
     others = [
         found("t-00000", "failed", hashid="another"),
         found("t-00001", "failed", hashid="another"),
         found("t-00002", "success", hashid="another"),
     ]
-    changed = await observations.learn(desk.ledger, desk.product, others)
+    changed = await observations.apply_observations(desk.ledger, desk.product, others)
     assert await desk.states() == ["success", "pending", "needs_review"]
     assert [one.reason for one in changed] == ["the bank has it under two names"]
-    assert not await observations.learn(desk.ledger, desk.product, [found("t-00002", "failed", hashid="another")])
-    await observations.learn(desk.ledger, desk.product, [found("t-00000", "failed", hashid="h-t-00000")])
+    assert not await observations.apply_observations(
+        desk.ledger, desk.product, [found("t-00002", "failed", hashid="another")]
+    )
+    await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "failed", hashid="h-t-00000")])
     assert await desk.states() == ["reversed", "pending", "needs_review"]
 
 
-async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
+async def test_the_banks_list_is_taken_in(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(6)), policy=Policy(chunk=1))
     chunks = await desk.chunks()
     desk.teller.status = TransferStatus.PENDING
@@ -358,7 +364,7 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
     place.passes(2)
     await desk.advancer.advance(chunks[4])
     assert await desk.states() == ["pending", "success", "unknown", "success", "failed", "planned"]
-    changed = await observations.learn(
+    changed = await observations.apply_observations(
         desk.ledger,
         desk.product,
         [
@@ -374,7 +380,7 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
     )
     assert await desk.states() == ["success", "reversed", "pending", "success", "needs_review", "success"]
     assert len(changed) == 5
-    assert await observations.learn(desk.ledger, desk.product, []) == []
+    assert await observations.apply_observations(desk.ledger, desk.product, []) == []
     # What came back is asked about, and what was never sent from here is not sent.
     for chunk in chunks:
         await desk.advancer.advance(chunk)
@@ -385,7 +391,7 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: Desk) -> None:
     assert getattr(record.outcome, "reversed", False) is True
 
 
-async def test_learn_lagging_list_keeps_failed_transfer(place: Place, desk: Desk) -> None:
+async def test_learn_lagging_list_keeps_failed_transfer(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.status = TransferStatus.FAILED
     [chunk] = await desk.chunks()
@@ -394,29 +400,34 @@ async def test_learn_lagging_list_keeps_failed_transfer(place: Place, desk: Desk
     await desk.advancer.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
-    assert record.state is State.FAILED
+    assert record.state is TransferState.FAILED
     assert (
-        await observations.learn(desk.ledger, desk.product, [found("t-00000", "pending", hashid=record.hashid)]) == []
+        await observations.apply_observations(
+            desk.ledger, desk.product, [found("t-00000", "pending", hashid=record.hashid)]
+        )
+        == []
     )
-    [record] = await observations.learn(desk.ledger, desk.product, [found("t-00000", "pending", hashid="another")])
-    assert record.state is State.NEEDS_REVIEW
+    [record] = await observations.apply_observations(
+        desk.ledger, desk.product, [found("t-00000", "pending", hashid="another")]
+    )
+    assert record.state is TransferState.NEEDS_REVIEW
 
 
-async def test_the_banks_list_is_not_believed_while_it_is_being_sent(desk: Desk) -> None:
+async def test_the_banks_list_is_not_believed_while_it_is_being_sent(desk: PayoutFixture) -> None:
     """What is listed as failed may be an attempt of another time; the one under way speaks for itself."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     thinking = asyncio.Event()
     desk.teller.on_send = thinking.wait
     task = asyncio.create_task(desk.advancer.advance((await desk.chunks())[0]))
     await desk.comes_to("sending")
-    assert await observations.learn(desk.ledger, desk.product, [found("t-00000", "failed")]) == []
+    assert await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "failed")]) == []
     assert await desk.states() == ["sending"]
     thinking.set()
     await task
     assert await desk.states() == ["success"]
 
 
-async def test_what_is_listed_meanwhile_is_asked_about_as_well(place: Place, desk: Desk) -> None:
+async def test_what_is_listed_meanwhile_is_asked_about_as_well(place: Place, desk: PayoutFixture) -> None:
     """One of a chunk is taken out of review by the bank's list while another one is just being decided."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     [chunk] = await desk.chunks()
@@ -435,38 +446,40 @@ async def test_what_is_listed_meanwhile_is_asked_about_as_well(place: Place, des
     place.passes(2)
     task = asyncio.create_task(desk.advancer.advance(chunk))
     await asked.wait()
-    await observations.learn(desk.ledger, desk.product, [found("t-00001", "pending")])
+    await observations.apply_observations(desk.ledger, desk.product, [found("t-00001", "pending")])
     go.set()
     assert await task is not None
     assert await desk.states() == ["success", "pending"]
     assert [one for one, _ in await desk.advancer.due()] == [chunk]
 
 
-async def test_a_change_names_the_version_it_was_made_from(desk: Desk) -> None:
+async def test_a_change_names_the_version_it_was_made_from(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     stale = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert stale is not None
     await desk.advancer.advance((await desk.chunks())[0])
     async with desk.ledger.transaction() as transaction:
-        change = Change(record=stale, after=State.FAILED)
-        assert await move_rows(transaction, "bank", "app-1", [change], at=1.0, cause="late") == set()
+        change = Transition(record=stale, after=TransferState.FAILED)
+        assert await transition_transfers(transaction, "bank", "app-1", [change], at=1.0, cause="late") == set()
     assert await desk.states() == ["success"]
     assert await desk.causes("t-00000") == ["submit", "intent", "answer"]
 
 
-async def test_a_mismatch_in_the_banks_list_is_for_a_person(desk: Desk) -> None:
+async def test_a_mismatch_in_the_banks_list_is_for_a_person(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(raising(OSError("x")))
     await desk.advancer.advance((await desk.chunks())[0])
-    [record] = await observations.learn(desk.ledger, desk.product, [found("t-00000", "success", extra={"amount": 3})])
-    assert record.state is State.NEEDS_REVIEW
+    [record] = await observations.apply_observations(
+        desk.ledger, desk.product, [found("t-00000", "success", extra={"amount": 3})]
+    )
+    assert record.state is TransferState.NEEDS_REVIEW
     # It is found to be all right after all.
-    [record] = await observations.learn(desk.ledger, desk.product, [found("t-00000", "pending")])
-    assert record.state is State.PENDING
+    [record] = await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "pending")])
+    assert record.state is TransferState.PENDING
     assert [one for one, _ in await desk.advancer.due()] == await desk.chunks()
 
 
-async def test_events_tell_the_whole_story_and_are_never_changed(place: Place, desk: Desk) -> None:
+async def test_events_tell_the_whole_story_and_are_never_changed(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(raising(OSError("x")))
     [chunk] = await desk.chunks()
@@ -474,8 +487,8 @@ async def test_events_tell_the_whole_story_and_are_never_changed(place: Place, d
     told = await queries.events(desk.ledger, "bank", "app-1", "t-00000")
     assert [(one.version, one.before, one.after.value, one.cause) for one in told] == [
         (1, None, "planned", "submit"),
-        (2, State.PLANNED, "sending", "intent"),
-        (3, State.SENDING, "unknown", "answer"),
+        (2, TransferState.PLANNED, "sending", "intent"),
+        (3, TransferState.SENDING, "unknown", "answer"),
     ]
     assert told[-1].detail == "the call ended with OSError"
     before = list(told)
@@ -488,7 +501,7 @@ async def test_events_tell_the_whole_story_and_are_never_changed(place: Place, d
 
 
 async def test_what_is_to_be_sent_is_sealed_where_there_is_a_key(place: Place) -> None:
-    desk = Desk(place.ledger(Crypto([KEY])), place.clock)
+    desk = PayoutFixture(place.ledger(Crypto([KEY])), place.clock)
     given = [transfer(0), transfer(1, destination_account=CARD)]
     await insert_batch(desk.ledger, desk.product, "b", each(given))
     held = everything(place)
@@ -499,7 +512,7 @@ async def test_what_is_to_be_sent_is_sealed_where_there_is_a_key(place: Place) -
         await queries.find_batch(plain, "b")
     with pytest.raises(WrongStorageKey):
         await queries.find_batch(place.ledger(Crypto([Crypto.new_key()])), "b")
-    newer = Desk(place.ledger(Crypto([Crypto.new_key(), KEY])), place.clock, desk.teller)
+    newer = PayoutFixture(place.ledger(Crypto([Crypto.new_key(), KEY])), place.clock, desk.teller)
     assert await insert_batch(newer.ledger, newer.product, "b", each(given)) == await queries.find_batch(
         desk.ledger, "b"
     )
@@ -507,7 +520,9 @@ async def test_what_is_to_be_sent_is_sealed_where_there_is_a_key(place: Place) -
     assert await desk.states() == ["success"] * 2
 
 
-async def test_without_a_key_a_full_card_number_is_kept_only_until_it_is_decided(place: Place, desk: Desk) -> None:
+async def test_without_a_key_a_full_card_number_is_kept_only_until_it_is_decided(
+    place: Place, desk: PayoutFixture
+) -> None:
     given = [transfer(0, destination_account=CARD), transfer(1, destination_account=CARD), transfer(2)]
     await insert_batch(desk.ledger, desk.product, "b", each(given), policy=Policy(chunk=1))
     assert "603799******0006" in everything(place)
@@ -524,11 +539,11 @@ async def test_without_a_key_a_full_card_number_is_kept_only_until_it_is_decided
     await insert_batch(desk.ledger, desk.product, "c", each(given))
     with pytest.raises(TrackIdConflict):
         await insert_batch(desk.ledger, desk.product, "d", each([transfer(0, destination_account="6037990000000014")]))
-    [record] = await observations.learn(desk.ledger, desk.product, [found("t-00000", "failed")])
-    assert record.state is State.REVERSED
+    [record] = await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "failed")])
+    assert record.state is TransferState.REVERSED
 
 
-async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: Desk) -> None:
+async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: PayoutFixture) -> None:
     """Whole and proven, and yet not its own: a row that was restored in another's place."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
@@ -552,7 +567,7 @@ async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: 
         """UPDATE paystar_payout_batches SET policy = '{"chunk": "many"}'""",
     ],
 )
-async def test_reading_word_nobody_knows_is_corrupt(place: Place, desk: Desk, damage: str) -> None:
+async def test_reading_word_nobody_knows_is_corrupt(place: Place, desk: PayoutFixture, damage: str) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     [chunk] = await desk.chunks()
     place.sql(damage)
@@ -567,7 +582,7 @@ async def test_reading_word_nobody_knows_is_corrupt(place: Place, desk: Desk, da
         await read_all()
 
 
-async def test_totals_state_nobody_knows_is_corrupt(place: Place, desk: Desk) -> None:
+async def test_totals_state_nobody_knows_is_corrupt(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     place.sql("UPDATE paystar_payout_transfers SET state = 'paid'")
     for read in (queries.totals, queries.page):
@@ -575,7 +590,7 @@ async def test_totals_state_nobody_knows_is_corrupt(place: Place, desk: Desk) ->
             await read(desk.ledger, "b")
 
 
-async def test_a_payload_that_was_changed_behind_its_back_is_not_sent(place: Place, desk: Desk) -> None:
+async def test_a_payload_that_was_changed_behind_its_back_is_not_sent(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     place.sql("UPDATE paystar_payout_transfers SET payload = REPLACE(payload, '10001', '90001')")
     [chunk] = await desk.chunks()
@@ -585,7 +600,7 @@ async def test_a_payload_that_was_changed_behind_its_back_is_not_sent(place: Pla
     assert await desk.states() == ["planned"] * 2
 
 
-async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(place: Place, desk: Desk) -> None:
+async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     place.sql("UPDATE paystar_schema SET version = 999 WHERE name = 'payouts'")
     before = everything(place)
@@ -594,7 +609,7 @@ async def test_a_ledger_of_a_newer_version_is_refused_and_left_alone(place: Plac
     assert everything(place) == before
 
 
-async def test_a_submission_joins_the_transaction_of_the_caller(place: Place, desk: Desk) -> None:
+async def test_a_submission_joins_the_transaction_of_the_caller(place: Place, desk: PayoutFixture) -> None:
     if not isinstance(place, Server):
         return
     async with await place.connect() as connection:

@@ -5,7 +5,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.runtime.clock import ManualClock, SystemClock
 from paystar_async.storage.database import Database
 from paystar_async.storage.factory import database
@@ -25,7 +25,7 @@ def file(tmp_path: Path) -> SqliteDatabase:
 
 async def test_a_jump_changes_nothing_in_a_running_process(file: Database) -> None:
     clock = Machine()
-    ledger = Tables(file, clock=clock)
+    ledger = LedgerDatabase(file, clock=clock)
     before = await ledger.time()
     clock.jump(86_400)
     clock.advance(7)
@@ -36,23 +36,23 @@ async def test_a_jump_changes_nothing_in_a_running_process(file: Database) -> No
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
 async def test_a_jump_changes_nothing_for_the_process_that_comes_after(file: Database, jump: float) -> None:
     clock = Machine()
-    before = await Tables(file, clock=clock).time()
+    before = await LedgerDatabase(file, clock=clock).time()
     clock.jump(jump)
     clock.advance(7)
-    assert await Tables(file, clock=clock).time() == before + 7
+    assert await LedgerDatabase(file, clock=clock).time() == before + 7
     await file.aclose()
 
 
 async def test_after_another_boot_the_wall_clock_says_how_much_has_passed(file: Database) -> None:
-    before = await Tables(file, clock=Machine(start=1000.0)).time()
+    before = await LedgerDatabase(file, clock=Machine(start=1000.0)).time()
     later = Machine(start=1600.0)
     later.boot = "boot-2"
-    assert (before, await Tables(file, clock=later).time()) == (1000.0, 1600.0)
+    assert (before, await LedgerDatabase(file, clock=later).time()) == (1000.0, 1600.0)
     await file.aclose()
 
 
 async def test_time_never_goes_back_behind_what_is_on_record(file: Database) -> None:
-    ledger = Tables(file, clock=Machine(start=1000.0))
+    ledger = LedgerDatabase(file, clock=Machine(start=1000.0))
     await ledger.time()
     await file.execute(
         "INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)"
@@ -60,7 +60,7 @@ async def test_time_never_goes_back_behind_what_is_on_record(file: Database) -> 
     )
     set_back = Machine(start=10.0)
     set_back.boot = "boot-2"
-    assert await Tables(file, clock=set_back).time() == 5000.0
+    assert await LedgerDatabase(file, clock=set_back).time() == 5000.0
     await file.aclose()
 
 
@@ -70,7 +70,7 @@ async def test_processes_that_begin_at_once_agree(tmp_path: Path) -> None:
     async def begin(number: int) -> None:
         clock = Machine(start=1000.0 + number)
         store = SqliteDatabase(tmp_path / "payouts.db")
-        told.append(await Tables(store, clock=clock).time())
+        told.append(await LedgerDatabase(store, clock=clock).time())
         await store.aclose()
 
     async with anyio.create_task_group() as group:
@@ -82,7 +82,7 @@ async def test_processes_that_begin_at_once_agree(tmp_path: Path) -> None:
 async def test_a_server_tells_its_own_time(postgres_schema: str) -> None:
     store = database(postgres_schema)
     clock = Machine(start=1000.0)
-    assert await Tables(store, clock=clock).time() > 1_000_000_000
+    assert await LedgerDatabase(store, clock=clock).time() > 1_000_000_000
     assert await store.fetch("SELECT 1 AS one FROM paystar_payout_settings WHERE name = 'clock'") == []
     await store.aclose()
 

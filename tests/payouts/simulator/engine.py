@@ -5,7 +5,7 @@ import json
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
-from paystar_async.errors import NotSent, Unanswered
+from paystar_async.errors import NoResponse, NotSent
 from paystar_async.transport.engine import Headers
 from tests.payouts.simulator.bank import NONSENSE, UNREADABLE, Bank, Raw
 from tests.payouts.simulator.world import QUIET, Host
@@ -14,7 +14,7 @@ from tests.payouts.simulator.world import QUIET, Host
 class SimEngine:
     """The way from one of our processes to the bank; it says when a request leaves."""
 
-    fences = True
+    supports_before_send = True
 
     def __init__(self, bank: Bank, host: Host) -> None:
         self._bank, self._host = bank, host
@@ -50,10 +50,10 @@ class SimEngine:
         else:
             reply = bank.find({name: texts[0] for name, texts in parse_qs(urlsplit(url).query).items()})
         if reply is None:
-            await self._wait(world.dice.choice((0.0, 2 * timeout)), ends, Unanswered("no answer in time"))
-            raise Unanswered("the connection broke")
+            await self._wait(world.dice.choice((0.0, 2 * timeout)), ends, NoResponse("no answer in time"))
+            raise NoResponse("the connection broke")
         await self._wait(
-            world.dice.choice((0.1, 0.1, 1.0, timeout)) * world.dice.random(), ends, Unanswered("too late")
+            world.dice.choice((0.1, 0.1, 1.0, timeout)) * world.dice.random(), ends, NoResponse("too late")
         )
         await host.step("has an answer")
         if method == "POST" and reply[0] == 200 and reply not in (*NONSENSE, UNREADABLE):

@@ -9,16 +9,16 @@ import anyio
 from attrs import evolve
 
 from paystar_async.endpoint import Dispatch
-from paystar_async.errors import PaystarError, Unanswered
+from paystar_async.errors import NoResponse, PaystarError
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import classify as classifying
 from paystar_async.payouts import decisions, worker
-from paystar_async.payouts.channels import Product
-from paystar_async.payouts.classify import Known, Value, Verdict, classify
+from paystar_async.payouts.channels import PayoutChannel
+from paystar_async.payouts.classify import Classification, Value, Verdict, classify
 from paystar_async.payouts.identity import LedgerIdentity
-from paystar_async.payouts.ledger.leases import Later, Sight
-from paystar_async.payouts.ledger.updates import Change, Held
-from paystar_async.payouts.models import Policy, State
+from paystar_async.payouts.ledger.leases import ChunkSnapshot, NotDue
+from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
+from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.payouts.recovery import RecoveryCheck
 
 
@@ -26,9 +26,9 @@ from paystar_async.payouts.recovery import RecoveryCheck
 def naive_retry() -> Generator[None]:
     """No answer? Send it again."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
-        if isinstance(result, Unanswered):
-            return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="timed out") for one in values}
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
+        if isinstance(result, NoResponse):
+            return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="timed out") for one in values}
         return classify(result, values, own, *more)
 
     with patch.object(worker, "classify", hasty):
@@ -51,10 +51,10 @@ def asked_once() -> Generator[None]:
 def no_fence() -> Generator[None]:
     """Once claimed, it is sent, however long that took."""
 
-    def open_for_ever(_: worker.Fence) -> None:
+    def open_for_ever(_: worker.SendDeadline) -> None:
         pass
 
-    with patch.object(worker.Fence, "__call__", open_for_ever):
+    with patch.object(worker.SendDeadline, "__call__", open_for_ever):
         yield
 
 
@@ -66,7 +66,7 @@ def no_shield() -> Generator[None]:
     def bare(*, shield: bool) -> anyio.CancelScope:
         return scope()
 
-    with patch.object(worker.Advancer, "step", _at_hand), patch.object(anyio, "CancelScope", bare):
+    with patch.object(worker.ChunkWorker, "step", _at_hand), patch.object(anyio, "CancelScope", bare):
         yield
 
 
@@ -74,12 +74,12 @@ def no_shield() -> Generator[None]:
 def freed_when_cancelled() -> Generator[None]:
     """It was cancelled, so it was not sent."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
-            return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
+            return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
         return classify(result, values, own, *more)
 
-    with patch.object(worker.Advancer, "step", _at_hand), patch.object(worker, "classify", hasty):
+    with patch.object(worker.ChunkWorker, "step", _at_hand), patch.object(worker, "classify", hasty):
         yield
 
 
@@ -87,7 +87,7 @@ def freed_when_cancelled() -> Generator[None]:
 def refusal_proves() -> Generator[None]:
     """The call was refused, so nothing of it was executed."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
         known = classify(result, values, own, *more)
         return {track_id: evolve(one, proven=True) for track_id, one in known.items()}
 
@@ -107,11 +107,11 @@ def failed_is_final() -> Generator[None]:
     """A response says that it failed: that is all there is to know."""
     answered = decisions._answered  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(held: Held, word: Known) -> Change:
+    def hasty(held: StoredTransfer, word: Classification) -> Transition:
         entry = word.settlement
         if entry is None or word.verdict is not Verdict.ITEM or entry.status is not TransferStatus.FAILED:
             return answered(held, word)
-        return decisions.said(held.record, State.FAILED, word)
+        return decisions.bank_transition(held.record, TransferState.FAILED, word)
 
     with patch.object(decisions, "_answered", hasty):
         yield
@@ -148,9 +148,9 @@ def sent_twice() -> Generator[None]:
 def stray_error_means_not_sent() -> Generator[None]:
     """A user middleware raised: then nothing can have happened."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Known]:
+    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, PaystarError) and isinstance(result.__cause__, RuntimeError):
-            return {one.track_id: Known(verdict=Verdict.NOT_SENT, reason="a mistake") for one in values}
+            return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="a mistake") for one in values}
         return classify(result, values, own, *more)
 
     with patch.object(worker, "classify", hasty):
@@ -161,7 +161,7 @@ def stray_error_means_not_sent() -> Generator[None]:
 def no_look_before_send() -> Generator[None]:
     """The ledger says that it was not sent."""
 
-    def needed(self: RecoveryCheck, sight: Sight) -> bool:
+    def needed(self: RecoveryCheck, sight: ChunkSnapshot) -> bool:
         return False
 
     with patch.object(RecoveryCheck, "is_needed", needed):
@@ -172,7 +172,7 @@ def no_look_before_send() -> Generator[None]:
 def failed_look_finds_nothing() -> Generator[None]:
     """The bank could not be asked: then it knows nothing of it."""
 
-    async def look_up(self: RecoveryCheck, sight: Sight, product: Product) -> None:
+    async def look_up(self: RecoveryCheck, sight: ChunkSnapshot, product: PayoutChannel) -> None:
         with suppress(Exception):
             await real(self, sight, product)
 
@@ -203,7 +203,7 @@ def no_origin() -> Generator[None]:
         yield
 
 
-async def _at_hand(self: worker.Advancer, chunk_id: str) -> Later:
+async def _at_hand(self: worker.ChunkWorker, chunk_id: str) -> NotDue:
     """A step in the caller's own task."""
     return await self._step(chunk_id)  # pyright: ignore[reportPrivateUsage]
 

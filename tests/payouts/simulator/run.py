@@ -15,17 +15,17 @@ from attrs import define, evolve, field, frozen
 
 from paystar_async import Application, Paystar, Wallet, client
 from paystar_async.errors import PaystarError
-from paystar_async.middleware.retry import Retry
-from paystar_async.payouts.channels import Bank as BankProduct
-from paystar_async.payouts.channels import WalletPayouts
+from paystar_async.middleware.retry import RetryMiddleware
+from paystar_async.payouts.channels import BankTransferChannel as BankProduct
+from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.dispatcher import Agenda
+from paystar_async.payouts.dispatcher import DueQueue
 from paystar_async.payouts.ledger import queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import LookBeforeSend, Policy
-from paystar_async.payouts.worker import Advancer
-from paystar_async.runtime.tasks import Background
+from paystar_async.payouts.worker import ChunkWorker
+from paystar_async.runtime.tasks import BackgroundTasks
 from tests.payouts.simulator.bank import HASHID, Bank, Repeats
 from tests.payouts.simulator.batches import drawn_batches, each
 from tests.payouts.simulator.engine import SimEngine
@@ -163,7 +163,7 @@ class Play:
             await asyncio.sleep(pause)
             await host.awake()
 
-    def _work(self, host: Host) -> tuple[Agenda, Tables, BankProduct | WalletPayouts]:
+    def _work(self, host: Host) -> tuple[DueQueue, LedgerDatabase, BankProduct | WalletChannel]:
         paystar = Paystar(
             APPLICATION,
             wallet=WALLET,
@@ -174,14 +174,14 @@ class Play:
             middleware=[Meddler(host)] if self.world.weather.meddles else [],
         )
         deliver = paystar._session().deliver  # pyright: ignore[reportPrivateUsage]
-        product = WalletPayouts(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
-        ledger = Tables(SimDatabase(self.store, host), clock=host.clock)
-        background = Background()
+        product = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
+        ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
+        background = BackgroundTasks()
         self.kept += [paystar, background]
-        advancer = Advancer(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
-        return Agenda(ledger, [product], advancer), ledger, product
+        advancer = ChunkWorker(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
+        return DueQueue(ledger, [product], advancer), ledger, product
 
-    async def _round(self, host: Host, agenda: Agenda) -> float:
+    async def _round(self, host: Host, agenda: DueQueue) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
         dice = self.world.dice
         due, now = [(one.chunk_id, one.at) for one in await agenda.due(100)], await agenda.now()
@@ -201,13 +201,13 @@ class Play:
             for task in self.waiting[host.name]:
                 self.world.later(0.15 * self.world.dice.random(), task.cancel)
 
-    async def _advance(self, host: Host, advancer: Advancer, chunk_id: str) -> None:
+    async def _advance(self, host: Host, advancer: ChunkWorker, chunk_id: str) -> None:
         try:
             await self._wait_for(host, advancer, chunk_id)
         except Exception as error:
             self.world.broken(f"{host.name} stumbles over {error!r}")
 
-    async def _wait_for(self, host: Host, advancer: Advancer, chunk_id: str) -> None:
+    async def _wait_for(self, host: Host, advancer: ChunkWorker, chunk_id: str) -> None:
         """Advance a chunk, and give up in one of three styles now and then."""
         world = self.world
         with suppress(PaystarError, TimeoutError):
@@ -373,7 +373,7 @@ def _fixed_dice(seed: int) -> Generator[None]:
             return own.randbytes(size).hex()
 
         with (
-            patch.object(client, "Retry", partial(Retry, source=random.Random(f"{seed}:retry"))),
+            patch.object(client, "RetryMiddleware", partial(RetryMiddleware, source=random.Random(f"{seed}:retry"))),
             patch.object(secrets, "token_hex", token_hex),
         ):
             yield

@@ -14,8 +14,8 @@ from paystar_async.storage.database import (
     Parameters,
     Row,
     Transaction,
-    bare,
     numbered_values,
+    reveal_parameters,
 )
 from tests.payouts.simulator.world import START, Host, World
 
@@ -201,7 +201,7 @@ class _SimTransaction:
             **parameters,
             **({"now": START + world.now} if store.server else {}),
         }
-        return store.connection.execute(sql, bare(told))
+        return store.connection.execute(sql, reveal_parameters(told))
 
 
 def _row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Row:

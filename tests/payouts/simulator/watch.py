@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from attrs import define, field
 
-from paystar_async.payouts.models import TRANSITIONS, State
+from paystar_async.payouts.models import TRANSITIONS, TransferState
 from tests.payouts.simulator.bank import Arrival, Bank
 from tests.payouts.simulator.store import Store
 from tests.payouts.simulator.world import QUIET, SPACING, Host, World
@@ -33,7 +33,7 @@ class Watch:
     world: World
     store: Store
     bank: Bank = field(init=False)
-    states: dict[str, tuple[State, int]] = field(factory=dict[str, tuple[State, int]])
+    states: dict[str, tuple[TransferState, int]] = field(factory=dict[str, tuple[TransferState, int]])
     events: list[Event] = field(factory=list[Event])
     intents: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
     set_backs: list[float] = field(factory=list[float])
@@ -44,7 +44,7 @@ class Watch:
         """Something may have changed: every change has an event, and follows from the state before."""
         changed: dict[str, int] = {}
         for row in self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id"):
-            track_id, now = row["track_id"], (State(row["state"]), row["version"])
+            track_id, now = row["track_id"], (TransferState(row["state"]), row["version"])
             if self.states.get(track_id) != now:
                 changed[track_id] = self.states[track_id][1] if track_id in self.states else -1
                 self.states[track_id] = now
@@ -56,7 +56,7 @@ class Watch:
         self.set_backs.append(self.world.now)
         self.events = self.store.events()
         rows = self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id")
-        self.states = {row["track_id"]: (State(row["state"]), row["version"]) for row in rows}
+        self.states = {row["track_id"]: (TransferState(row["state"]), row["version"]) for row in rows}
 
     def _follow(self, track_id: str, version: int) -> None:
         last: str | None = self._last(track_id)
@@ -66,11 +66,11 @@ class Watch:
             track_id=track_id,
             version=version,
         ):
-            before, after = row["before"], State(row["after"])
+            before, after = row["before"], TransferState(row["after"])
             self.world.note(f"ledger {track_id}: {before} -> {after}")
             if before != last or (before is None) != (last is None):
                 self.world.broken(f"an event of {track_id} says it was {before}, and it was {last}")
-            if before is not None and after not in TRANSITIONS[State(before)]:
+            if before is not None and after not in TRANSITIONS[TransferState(before)]:
                 self.world.broken(f"{track_id} went from {before} to {after}")
             self._counted(track_id, after)
             self.events.append((track_id, row["version"], before, after))
@@ -81,13 +81,13 @@ class Watch:
     def _last(self, track_id: str) -> str | None:
         return next((after for one, _, _, after in reversed(self.events) if one == track_id), None)
 
-    def _counted(self, track_id: str, after: State) -> None:
-        if after is State.SENDING:
+    def _counted(self, track_id: str, after: TransferState) -> None:
+        if after is TransferState.SENDING:
             self.intents[track_id] += 1
             sender = self.store.committer
             if sender is not None and sender.origin != self.store.origin:
                 self.world.broken(f"{sender.name} sends {track_id} from a store that has failed over since")
-        if after is State.NOT_ACCEPTED:
+        if after is TransferState.NOT_ACCEPTED:
             sent = [one for one in self.bank.arrivals if track_id in one.track_ids]
             # One look-up settles a refused call, and not before the bank's list had time to catch up.
             refused = bool(sent) and sent[-1] in self.bank.refused[track_id]
@@ -105,7 +105,7 @@ class Watch:
         """A request to pay is at the bank: every one of its transfers has a durable intent that still stands."""
         for track_id in arrival.track_ids:
             state = self.states.get(track_id, (None, 0))[0]
-            if state is not State.SENDING:
+            if state is not TransferState.SENDING:
                 self.world.broken(f"{track_id} was sent while it was {state}")
             sent = sum(track_id in one.track_ids for one in self.bank.arrivals)
             if sent > self.intents[track_id]:
@@ -122,7 +122,7 @@ class Watch:
             if not host.alive or max(host.last_stop, host.troubled, *self.set_backs) >= at:
                 return
             for track_id, then in held.items():
-                if then is not None and then[0] is State.SENDING and self.states[track_id] == then:
+                if then is not None and then[0] is TransferState.SENDING and self.states[track_id] == then:
                     self.world.broken(f"{track_id} was answered, and that was not put on record")
 
         self.world.later(RECORDS_WITHIN, look)
@@ -132,7 +132,7 @@ class Watch:
     def settled(self) -> bool:
         """Whether nothing is left to do but by hand."""
         return bool(self.states) and all(
-            state in {State.SUCCESS, State.FAILED, State.REVERSED, State.NEEDS_REVIEW}
+            state in {TransferState.SUCCESS, TransferState.FAILED, TransferState.REVERSED, TransferState.NEEDS_REVIEW}
             for state, _ in self.states.values()
         )
 
@@ -152,15 +152,15 @@ class Watch:
         for first, again in pairwise(executions):
             self._twice(track_id, first.arrival, again.arrival)
         match state:
-            case State.SUCCESS:
+            case TransferState.SUCCESS:
                 # What came back after it was found to have arrived is for reconcile.
                 good = any(not one.fails and one.ends <= world.now for one in executions)
-            case State.FAILED:
+            case TransferState.FAILED:
                 refused = bool(self.bank.refused[track_id]) and not executions
                 good = refused or words == {"failed"}
-            case State.REVERSED:
+            case TransferState.REVERSED:
                 good = words == {"failed"}
-            case State.NEEDS_REVIEW:
+            case TransferState.NEEDS_REVIEW:
                 # Only where the bank kept it to itself, contradicted itself, or took it back before it was heard.
                 taken_back = any(one.reversed_at <= world.now for one in executions)
                 good = track_id in self.bank.muddled or taken_back or not listed

@@ -5,7 +5,7 @@ from html import unescape
 
 import pytest
 
-from paystar_async.credentials import Accounts
+from paystar_async.credentials import Credentials
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.sandbox import Sandbox
 from tests.sandbox.raw_client import BROWSER_HEADERS, RawClient
@@ -114,7 +114,7 @@ async def test_dashboard_lists_requests_with_secrets_masked(raw_client: RawClien
 
 def account_secrets(raw_client: RawClient) -> list[str]:
     sandbox = raw_client.sandbox
-    accounts = Accounts(application=sandbox.application, gateway=sandbox.gateway, wallet=sandbox.wallet)
+    accounts = Credentials(application=sandbox.application, gateway=sandbox.gateway, wallet=sandbox.wallet)
     return [secret.reveal() for secret in accounts.secrets()]
 
 

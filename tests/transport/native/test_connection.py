@@ -11,7 +11,7 @@ import pytest
 
 from paystar_async.transport.native import connection as module
 from paystar_async.transport.native.connection import WRITE_BYTES, HTTP11Connection, open_connection
-from tests.transport.tcp import Talk, free_port, serving
+from tests.transport.tcp import TcpPeer, free_port, serving
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
@@ -20,12 +20,12 @@ def message(size: int) -> bytes:
     return HEAD % size + b"x" * size
 
 
-async def keep_answering(talk: Talk) -> None:
+async def keep_answering(talk: TcpPeer) -> None:
     while await talk.request():
         await talk.answer()
 
 
-async def refuse_at_once(talk: Talk) -> None:
+async def refuse_at_once(talk: TcpPeer) -> None:
     await talk.hear(1)
     await talk.answer(b"no", status=b"413 Content Too Large")
     await talk.hear(1)
@@ -72,7 +72,7 @@ class TestSending:
             await closed(connection)
 
     async def test_cancelled_write_closes_connection(self) -> None:
-        async def deaf(talk: Talk) -> None:
+        async def deaf(talk: TcpPeer) -> None:
             await asyncio.sleep(60)
 
         async with serving(deaf) as server:
@@ -102,7 +102,7 @@ class TestDeadline:
     """The timer that all requests of a connection share."""
 
     async def test_earlier_deadline_of_later_request_is_kept(self) -> None:
-        async def once(talk: Talk) -> None:
+        async def once(talk: TcpPeer) -> None:
             await talk.request()
             await talk.answer()
             await asyncio.sleep(60)
@@ -118,7 +118,7 @@ class TestDeadline:
             await connection.wait_closed()
 
     async def test_timer_of_earlier_request_fails_no_later_one(self) -> None:
-        async def answer_in_turn(talk: Talk) -> None:
+        async def answer_in_turn(talk: TcpPeer) -> None:
             for answered in (first, second):
                 await talk.request()
                 await answered.wait()
@@ -146,7 +146,7 @@ class TestReusable:
     """Whether another request may be sent."""
 
     async def test_unsolicited_bytes_close_connection(self) -> None:
-        async def talkative(talk: Talk) -> None:
+        async def talkative(talk: TcpPeer) -> None:
             await talk.request()
             await talk.answer()
             await more.wait()

@@ -11,12 +11,12 @@ import uvloop
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.native.engine import NativeEngine
-from tests.transport.tcp import CERTIFICATE, Talk, free_port, serving
+from tests.transport.tcp import CERTIFICATE, TcpPeer, free_port, serving
 
 HEADERS = (("Authorization", "Bearer canary"),)
 
 
-async def keep_answering(talk: Talk) -> None:
+async def keep_answering(talk: TcpPeer) -> None:
     while await talk.request():
         await talk.answer()
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from paystar_async.errors import BadAnswer
+from paystar_async.errors import InvalidResponse
 from paystar_async.transport.native.parser import MAX_HEAD_BYTES, ProtocolError, RawResponse, ResponseParser
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
@@ -198,7 +198,7 @@ class TestLimits:
         "head", [b"Content-Length: 20000000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n1312d00\r\n", b"\r\n"]
     )
     def test_feed_large_body_is_refused(self, head: bytes) -> None:
-        with pytest.raises(BadAnswer, match="16 MB"):
+        with pytest.raises(InvalidResponse, match="16 MB"):
             parse(STATUS + head, *[b"x" * 500_000] * 40)
 
 
@@ -262,7 +262,7 @@ def parse_by_h11(stream: bytes, *, ends: bool) -> tuple[int, bytes] | None:
 def test_parser_reads_only_what_h11_reads(stream: bytes, ends: bool) -> None:
     try:
         response = parse(stream, ends=ends)
-    except (ProtocolError, BadAnswer):
+    except (ProtocolError, InvalidResponse):
         return
     if response is not None:
         assert (response.status, response.body) == parse_by_h11(stream, ends=ends)
@@ -288,7 +288,7 @@ def outcome(parser: ResponseParser, stream: bytes, *, ends: bool) -> RawResponse
     """Return what a parser makes of a stream."""
     try:
         return parser.feed(stream) or (parser.end() if ends else None)
-    except (ProtocolError, BadAnswer):
+    except (ProtocolError, InvalidResponse):
         return "refused"
 
 

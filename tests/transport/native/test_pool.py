@@ -7,17 +7,17 @@ from typing import Any
 
 import pytest
 
-from paystar_async.errors import NotSent, Unanswered
+from paystar_async.errors import NoResponse, NotSent
 from paystar_async.transport.native import connection as connection_module
 from paystar_async.transport.native import pool as module
 from paystar_async.transport.native.connection import HTTP11Connection
 from paystar_async.transport.native.pool import ConnectionPool, Origin
-from tests.transport.tcp import Server, Talk, serving
+from tests.transport.tcp import Server, TcpPeer, serving
 
 MESSAGE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
-async def keep_answering(talk: Talk) -> None:
+async def keep_answering(talk: TcpPeer) -> None:
     while await talk.request():
         await talk.answer()
 
@@ -68,7 +68,7 @@ class TestReuse:
             await pool.aclose()
 
     async def test_pool_discards_connection_closed_by_server(self) -> None:
-        async def once(talk: Talk) -> None:
+        async def once(talk: TcpPeer) -> None:
             await talk.request()
             await talk.answer(head=b"Connection: close\r\n")
 
@@ -104,7 +104,7 @@ class TestClosing:
     """Closing a pool in use."""
 
     async def test_aclose_fails_request_in_flight(self) -> None:
-        async def silent(talk: Talk) -> None:
+        async def silent(talk: TcpPeer) -> None:
             await talk.request()
             asked.set()
             await asyncio.sleep(60)
@@ -114,7 +114,7 @@ class TestClosing:
             call = asyncio.create_task(ask(pool, server))
             await asked.wait()
             await pool.aclose()
-            with pytest.raises(Unanswered, match="closed"):
+            with pytest.raises(NoResponse, match="closed"):
                 await call
 
     async def test_aclose_while_connecting_sends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
