@@ -73,7 +73,7 @@ class Scope:
     resent: set[str] = field(factory=set[str])
     count: int = 0
 
-    def add(self, record: TransferRecord, doubts: int) -> None:
+    def add(self, record: TransferRecord, ambiguous_attempts: int) -> None:
         """Take in a transfer on record."""
         name = record.track_id
         self.count += 1
@@ -86,7 +86,7 @@ class Scope:
             self.sent.add(name)
         if record.state in _UNSENT:
             self.unsent.add(name)
-        if doubts:
+        if ambiguous_attempts:
             self.resent.add(name)
 
 

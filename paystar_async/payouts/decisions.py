@@ -39,7 +39,7 @@ class Decision:
         counted: track_id → how many times "not found" has counted now, where that has changed.
         apart: whether those that are planned again get a chunk each.
         regroup: whether those that are planned again, or lack money, get one chunk of their own.
-        close: which gate closes: all of the account (``halted``) or the deposit account (``short``), and why.
+        close: which gate closes: all of the account (``suspended_reason``) or the deposit account (``no_funds_reason``), and why.
         work: what is to be done next for the chunk.
         pause: seconds until then; None: not before somebody resumes it.
         looks: how often nothing had changed.
@@ -52,7 +52,7 @@ class Decision:
     counted: Mapping[str, int] = field(factory=lambda: dict[str, int]())
     split: bool = False
     regroup: bool = False
-    close: tuple[Literal["halted", "short"], str] | None = None
+    close: tuple[Literal["suspended_reason", "no_funds_reason"], str] | None = None
     work: ChunkPhase
     pause: float | None
     checks: int = 0
@@ -82,10 +82,14 @@ def decide_after_send(
     if verdicts == {Verdict.AUTH}:
         return Decision(cause="auth", chunk_transition=again, work="send", pause=backoff(5.0, looks), checks=looks + 1)
     if verdicts == {Verdict.HALT}:
-        return Decision(cause="halt", chunk_transition=again, close=("halted", reason), work="send", pause=None)
+        return Decision(
+            cause="halt", chunk_transition=again, close=("suspended_reason", reason), work="send", pause=None
+        )
     if verdicts == {Verdict.FUNDS}:
         whole = TransferState.PAUSED_FUNDS, reason
-        return Decision(cause="funds", chunk_transition=whole, close=("short", reason), work="funds", pause=None)
+        return Decision(
+            cause="funds", chunk_transition=whole, close=("no_funds_reason", reason), work="funds", pause=None
+        )
     if verdicts == {Verdict.REJECTED} and len(transfers) > 1:
         # Nothing of it was done, and one is to blame: each goes alone now, and the bad one fails alone.
         return Decision(cause="rejected", chunk_transition=again, split=True, work="none", pause=None)
@@ -116,10 +120,10 @@ def _refused_several(word: Classification, policy: Policy) -> Decision:
 
 
 _CallRefusal = Literal["auth", "halt", "funds", "rejected"]
-_REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["halted", "short"] | None]] = {
+_REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_funds_reason"] | None]] = {
     Verdict.AUTH: ("auth", None),
-    Verdict.HALT: ("halt", "halted"),
-    Verdict.FUNDS: ("funds", "short"),
+    Verdict.HALT: ("halt", "suspended_reason"),
+    Verdict.FUNDS: ("funds", "no_funds_reason"),
     Verdict.REJECTED: ("rejected", None),
 }
 

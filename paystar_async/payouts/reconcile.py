@@ -158,7 +158,7 @@ class _Reconciler:
             _TRANSFERS, {**of_deposit, "since": self.since, "after": after, "limit": ROWS_PER_QUERY}
         ):
             for row in rows:
-                scope.add(transfer_of(row), row["doubts"])
+                scope.add(transfer_of(row), row["ambiguous_attempts"])
             after = rows[-1]["track_id"]
         return scope
 

@@ -270,7 +270,7 @@ class StatusChecker:
         known, refused = await self._look(held, product)
         decision = decide_after_check(held.transfers, known, held.policy, held.at, held.chunk.checks)
         if refused is not None and refused.verdict is Verdict.HALT:
-            decision = evolve(decision, close=("halted", refused.reason))
+            decision = evolve(decision, close=("suspended_reason", refused.reason))
         return held, decision
 
     async def _listed(self, held: ChunkLease, product: PayoutChannel) -> dict[str, Classification]:

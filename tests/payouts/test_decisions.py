@@ -22,7 +22,7 @@ def held(
     *,
     not_founds: int = 0,
     asked_at: float | None = None,
-    doubts: int = 0,
+    ambiguous_attempts: int = 0,
     refusal: Refusal | None = None,
 ) -> StoredTransfer:
     record = TransferRecord(
@@ -42,7 +42,7 @@ def held(
     )
     return StoredTransfer(
         record=record,
-        ambiguous_attempts=doubts,
+        ambiguous_attempts=ambiguous_attempts,
         asked_at=asked_at,
         refusal=refusal,
         payload=Secret("{}"),
@@ -91,11 +91,11 @@ words = st.one_of(
 asked = st.one_of(words, st.just(ABSENT), st.none())
 
 
-@given(verdict=verdicts, count=st.integers(1, 4), looks=st.integers(0, 100), doubts=st.integers(0, 2))
+@given(verdict=verdicts, count=st.integers(1, 4), looks=st.integers(0, 100), ambiguous_attempts=st.integers(0, 2))
 def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
-    verdict: Verdict, count: int, looks: int, doubts: int
+    verdict: Verdict, count: int, looks: int, ambiguous_attempts: int
 ) -> None:
-    transfers = [held(number, TransferState.SENDING, doubts=doubts) for number in range(count)]
+    transfers = [held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(count)]
     word = item("success") if verdict is Verdict.ITEM else Classification(verdict=verdict, reason="r")
     decided = decide_after_send(transfers, {one.record.track_id: word for one in transfers}, POLICY, looks)
     ends = (
@@ -113,12 +113,14 @@ def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
     if TransferState.FAILED in ends:
         assert verdict is Verdict.REJECTED
         assert count == 1
-        assert not doubts
+        assert not ambiguous_attempts
 
 
 @given(st.lists(words, min_size=1, max_size=4), st.integers(0, 2))
-def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classification], doubts: int) -> None:
-    transfers = [held(number, TransferState.SENDING, doubts=doubts) for number in range(len(told))]
+def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classification], ambiguous_attempts: int) -> None:
+    transfers = [
+        held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(len(told))
+    ]
     decided = decide_after_send(transfers, {f"t{number}": word for number, word in enumerate(told)}, POLICY, 0)
     ends: list[TransferState | None] = [change.after for step in decided.steps for change in step]
     ends = ends or [decided.chunk_transition[0] if decided.chunk_transition else None] * len(told)

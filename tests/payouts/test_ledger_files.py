@@ -24,14 +24,14 @@ from paystar_async.runtime.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
-from paystar_async.payouts.ledger.session import Tables
+from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.bank import Desk, each, transfers
+from tests.payouts.bank import PayoutFixture, each, transfers
 
 async def main():
     clock = ManualClock()
     database = SqliteDatabase(sys.argv[1], clock=clock)
-    desk = Desk(Tables(database, clock=clock), clock)
+    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     room = os.path.getsize(sys.argv[1] + "-wal")

@@ -469,7 +469,7 @@ class TestPaidTwice:
         await pay(desk, "old", numbers(90))
         place.passes(7200)
         await pay(desk, "b", paid(2))
-        place.sql("UPDATE paystar_payout_transfers SET doubts = 1 WHERE track_id = 't-00000'")
+        place.sql("UPDATE paystar_payout_transfers SET ambiguous_attempts = 1 WHERE track_id = 't-00000'")
         found = await compared(desk)
         assert book.queries == [0, "t-00000"]
         assert named(found, "payment") == {"t-00000": ("h2", "first")}

@@ -46,7 +46,7 @@ ORDER BY track_id LIMIT 1 OFFSET :piece
 """
 _PIECE = "s.plan = :plan AND s.track_id > :after AND (CAST(:last AS TEXT) IS NULL OR s.track_id <= :last)"
 TRANSFERS = f"""
-INSERT INTO paystar_payout_transfers (product, account, track_id, version, state, attempt, doubts, batch_id, chunk_id,
+INSERT INTO paystar_payout_transfers (product, account, track_id, version, state, attempt, ambiguous_attempts, batch_id, chunk_id,
     place, amount, deposit, destination, digest, payload, masked, not_founds, reason, changed_at)
 SELECT :product, :account, s.track_id, 1, 'planned', 0, 0, :batch_id, s.chunk_id,
     s.place, s.amount, s.deposit, s.destination, s.digest, s.payload, s.masked, 0, '', :at
@@ -58,7 +58,7 @@ ON CONFLICT (product, account, track_id) DO NOTHING
 _INSERTED = "FROM paystar_payout_transfers t WHERE t.chunk_id >= :first_chunk AND t.chunk_id < :end_chunk"
 CHUNKS = f"""
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
 SELECT DISTINCT t.chunk_id, :batch_id, :product, :account, t.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0,
     CAST(:runner AS TEXT)
 {_INSERTED}
@@ -73,12 +73,12 @@ INSERT INTO paystar_payout_members (batch_id, place, track_id)
 SELECT :batch_id, s.place, s.track_id FROM paystar_payout_staging s WHERE {_PIECE}
 """  # noqa: S608
 GATES = f"""
-INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
+INSERT INTO paystar_payout_gates (product, account, deposit, version, paused, next_at)
 SELECT DISTINCT :product, :account, s.deposit, 1, 0, 0 FROM paystar_payout_staging s WHERE {_PIECE}
 ON CONFLICT (product, account, deposit) DO NOTHING
 """  # noqa: S608
 GATE = """
-INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
+INSERT INTO paystar_payout_gates (product, account, deposit, version, paused, next_at)
 VALUES (:product, :account, '', 1, 0, 0) ON CONFLICT (product, account, deposit) DO NOTHING
 """
 CLEAN = "DELETE FROM paystar_payout_staging WHERE plan = :plan"

@@ -16,7 +16,7 @@ RETURNING next_at, version, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} 
 CLOSED = """
 SELECT 1 AS closed FROM paystar_payout_gates
 WHERE product = :product AND account = :account AND deposit IN ('', :deposit)
-AND (held <> 0 OR halted IS NOT NULL OR short IS NOT NULL)
+AND (paused <> 0 OR suspended_reason IS NOT NULL OR no_funds_reason IS NOT NULL)
 """
 # Not ``due <= :at``, by which PostgreSQL may take a partial index of what is due: with statistics older than a batch it
 # takes that index for an empty one, and reads all chunks that wait for each one that it claims.
@@ -32,8 +32,8 @@ RETURNING {CHUNK}
 # The row is locked: ``resume`` comes before or after what is decided by it.
 SHORT = """
 UPDATE paystar_payout_gates SET version = version
-WHERE product = :product AND account = :account AND deposit = :deposit AND short IS NOT NULL
-RETURNING short
+WHERE product = :product AND account = :account AND deposit = :deposit AND no_funds_reason IS NOT NULL
+RETURNING no_funds_reason
 """
 SET_NEXT_SEND = """
 UPDATE paystar_payout_gates SET next_at = :next_at
@@ -58,17 +58,17 @@ UPDATE paystar_payout_chunks SET slot_until = CAST(:now AS DOUBLE PRECISION) + :
 WHERE work = 'wait' AND runner = :runner AND chunk_id IN ({chunk_ids})
 """
 ADOPT = """
-UPDATE paystar_payout_chunks SET runner = :runner, looks = 0, version = version + 1
+UPDATE paystar_payout_chunks SET runner = :runner, checks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
 """
 PUT_OFF = """
-UPDATE paystar_payout_chunks SET due = CAST(:now AS DOUBLE PRECISION) + :pause, looks = looks + 1,
+UPDATE paystar_payout_chunks SET due = CAST(:now AS DOUBLE PRECISION) + :pause, checks = checks + 1,
     version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'send'
 """
 SELECT_LEASE = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id AND owner = :owner"  # noqa: S608
 EXPIRE = """
-UPDATE paystar_payout_chunks SET work = 'ask', owner = NULL, until = NULL, due = :at, looks = 0, version = version + 1
+UPDATE paystar_payout_chunks SET work = 'ask', owner = NULL, until = NULL, due = :at, checks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND version = :version AND work = 'wait' AND until <= :at
 RETURNING due
 """
@@ -90,6 +90,6 @@ UPDATE paystar_payout_chunks SET owner = NULL, until = NULL, version = version +
 WHERE chunk_id = :chunk_id AND owner = :owner RETURNING CAST(:now AS DOUBLE PRECISION) AS at
 """
 SCHEDULE_CHUNK = """
-UPDATE paystar_payout_chunks SET work = :work, due = CAST(:due AS DOUBLE PRECISION), looks = :looks
+UPDATE paystar_payout_chunks SET work = :work, due = CAST(:due AS DOUBLE PRECISION), checks = :checks
 WHERE chunk_id = :chunk_id
 """

@@ -327,7 +327,7 @@ async def release(tables: LedgerDatabase, claim: ChunkLease, decision: Decision)
         closed = False
         if decision.close is not None:
             kind, why = decision.close
-            where = "" if kind == "halted" else chunk.deposit
+            where = "" if kind == "suspended_reason" else chunk.deposit
             gate: dict[str, Stored] = {"product": chunk.product, "account": chunk.account, "deposit": where}
             closed = await close(transaction, kind, gate | {"why": why})
         rows = await transaction.fetch(RELEASE_LEASE, told)
@@ -338,7 +338,7 @@ async def release(tables: LedgerDatabase, claim: ChunkLease, decision: Decision)
         if whole and decision.work != "none":
             due = None if decision.pause is None else at + decision.pause
             await transaction.execute(
-                SCHEDULE_CHUNK, told | {"work": decision.work, "due": due, "looks": decision.checks}
+                SCHEDULE_CHUNK, told | {"work": decision.work, "due": due, "checks": decision.checks}
             )
         else:  # a late answer, or the bank's list, may have come in between: what is next was decided without it
             due = await _rest(transaction, chunk.chunk_id, at)
@@ -399,7 +399,7 @@ async def _rest(transaction: LedgerTransaction, chunk_id: str, at: float) -> flo
     [left] = await transaction.fetch(SELECT_REMAINING, {"chunk_id": chunk_id})
     work: ChunkPhase = "ask" if left["asked"] else "send" if left["planned"] else "none"
     due = None if work == "none" else at
-    told: dict[str, Stored] = {"chunk_id": chunk_id, "work": work, "due": due, "looks": 0}
+    told: dict[str, Stored] = {"chunk_id": chunk_id, "work": work, "due": due, "checks": 0}
     await transaction.execute(SCHEDULE_CHUNK, told)
     return due
 

@@ -28,13 +28,13 @@ Resolution = Literal["success", "failed", "resend"]
 _FORGOTTEN = "the card number it went to is not on record any more"
 _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
 _ASK_AGAIN = """
-UPDATE paystar_payout_chunks SET work = 'ask', due = :at, looks = 0, version = version + 1
+UPDATE paystar_payout_chunks SET work = 'ask', due = :at, checks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND work = 'none'
 """
 _MARK_FAILED = """
 UPDATE paystar_payout_transfers SET refusal = 'failed', reason = :reason
 WHERE product = :product AND account = :account AND track_id = :track_id AND version = :version
-    AND state = 'unknown' AND doubts = 0
+    AND state = 'unknown' AND ambiguous_attempts = 0
 """
 
 

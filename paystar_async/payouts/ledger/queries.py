@@ -22,7 +22,7 @@ from paystar_async.values.field_type import shown
 BATCH = "batch_id, product, account, total, amount, digest, policy, created_at"
 FIND = f"SELECT {BATCH} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
 _BATCHES = f"SELECT {BATCH} FROM paystar_payout_batches ORDER BY created_at DESC, batch_id LIMIT :limit"  # noqa: S608
-CHUNK = "chunk_id, batch_id, product, account, deposit, work, due, owner, until, version, attempt, looks, runner"
+CHUNK = "chunk_id, batch_id, product, account, deposit, work, due, owner, until, version, attempt, checks, runner"
 _CHUNK = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id"  # noqa: S608
 _CHUNK_IDS = """
 SELECT chunk_id FROM paystar_payout_chunks WHERE batch_id = :batch_id AND chunk_id > :after
@@ -33,7 +33,7 @@ SELECT chunk_id, due FROM paystar_payout_chunks WHERE due IS NOT NULL AND produc
 ORDER BY due LIMIT :limit
 """
 TRANSFER = (
-    "product, account, track_id, version, state, attempt, doubts, batch_id, chunk_id, place, amount, deposit,"
+    "product, account, track_id, version, state, attempt, ambiguous_attempts, batch_id, chunk_id, place, amount, deposit,"
     " destination, not_founds, asked_at, unknown_since, reason, ref_code, hashid, changed_at"
 )
 HELD = f"{TRANSFER}, payload, masked, digest, refusal"
@@ -59,7 +59,8 @@ SELECT track_id, version, at, before, after, cause, detail FROM paystar_payout_e
 WHERE product = :product AND account = :account AND track_id = :track_id ORDER BY version
 """
 _GATES = """
-SELECT product, account, deposit, halted, short, held FROM paystar_payout_gates
+SELECT product, account, deposit, suspended_reason, no_funds_reason AS insufficient_funds_reason, paused
+FROM paystar_payout_gates
 WHERE product = :product AND account = :account ORDER BY deposit
 """
 
@@ -170,7 +171,7 @@ async def gates(tables: LedgerDatabase, product: ProductName, account: str) -> S
     """What keeps transfers of an account back, or could."""
     rows = await tables.fetch(_GATES, {"product": product, "account": account})
     for row in rows:
-        row["held"] = bool(row["held"])
+        row["paused"] = bool(row["paused"])
     return [AccountHold(**row) for row in rows]
 
 
@@ -218,4 +219,6 @@ def _unknown_word(name: str, word: str) -> StorageCorrupt:
 
 
 _CHUNK_FIELDS = tuple(CHUNK.split(", "))
-_TRANSFER_FIELDS = tuple(name for name in TRANSFER.split(", ") if name not in {"doubts", "place", "asked_at"})
+_TRANSFER_FIELDS = tuple(
+    name for name in TRANSFER.split(", ") if name not in {"ambiguous_attempts", "place", "asked_at"}
+)

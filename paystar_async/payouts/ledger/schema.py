@@ -34,7 +34,7 @@ SCHEMA = (
         until DOUBLE PRECISION,
         version BIGINT NOT NULL,
         attempt BIGINT NOT NULL,
-        looks BIGINT NOT NULL
+        checks BIGINT NOT NULL
     )
     """,
     # By account: what is due of one must not be read past for another.
@@ -55,7 +55,7 @@ SCHEMA = (
         version BIGINT NOT NULL,
         state TEXT NOT NULL,
         attempt BIGINT NOT NULL,
-        doubts BIGINT NOT NULL,
+        ambiguous_attempts BIGINT NOT NULL,
         batch_id TEXT NOT NULL,
         chunk_id TEXT NOT NULL,
         place BIGINT NOT NULL,
@@ -94,9 +94,9 @@ SCHEMA = (
         account TEXT NOT NULL,
         deposit TEXT NOT NULL,
         version BIGINT NOT NULL,
-        halted TEXT,
-        short TEXT,
-        held BIGINT NOT NULL,
+        suspended_reason TEXT,
+        no_funds_reason TEXT,
+        paused BIGINT NOT NULL,
         next_at DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (product, account, deposit)
     )

@@ -24,22 +24,22 @@ from paystar_async.values.secret import Secret
 
 _ALL = "product = :product AND account = :account AND (CAST(:deposit AS TEXT) IS NULL OR deposit = :deposit)"
 _PAUSE = """
-INSERT INTO paystar_payout_gates (product, account, deposit, version, held, next_at)
+INSERT INTO paystar_payout_gates (product, account, deposit, version, paused, next_at)
 VALUES (:product, :account, :deposit, 1, 1, 0)
-ON CONFLICT (product, account, deposit) DO UPDATE SET held = 1, version = paystar_payout_gates.version + 1
+ON CONFLICT (product, account, deposit) DO UPDATE SET paused = 1, version = paystar_payout_gates.version + 1
 """
 _CLOSE = {
-    "halted": """
-    UPDATE paystar_payout_gates SET halted = :why, version = version + 1
-    WHERE product = :product AND account = :account AND deposit = :deposit AND halted IS NULL
+    "suspended_reason": """
+    UPDATE paystar_payout_gates SET suspended_reason = :why, version = version + 1
+    WHERE product = :product AND account = :account AND deposit = :deposit AND suspended_reason IS NULL
     """,
-    "short": """
-    UPDATE paystar_payout_gates SET short = :why, version = version + 1
-    WHERE product = :product AND account = :account AND deposit = :deposit AND short IS NULL
+    "no_funds_reason": """
+    UPDATE paystar_payout_gates SET no_funds_reason = :why, version = version + 1
+    WHERE product = :product AND account = :account AND deposit = :deposit AND no_funds_reason IS NULL
     """,
 }
 _OPEN = f"""
-UPDATE paystar_payout_gates SET held = 0, halted = NULL, short = NULL, version = version + 1 WHERE {_ALL}
+UPDATE paystar_payout_gates SET paused = 0, suspended_reason = NULL, no_funds_reason = NULL, version = version + 1 WHERE {_ALL}
 RETURNING CAST(:now AS DOUBLE PRECISION) AS at
 """  # noqa: S608
 _REPLAN = f"""
@@ -48,7 +48,7 @@ WHERE state = 'paused_funds' AND chunk_id IN
     (SELECT chunk_id FROM paystar_payout_chunks WHERE work = 'funds' AND {_ALL})
 """  # noqa: S608
 _WAKE = f"""
-UPDATE paystar_payout_chunks SET work = 'send', due = :at, looks = 0, version = version + 1
+UPDATE paystar_payout_chunks SET work = 'send', due = :at, checks = 0, version = version + 1
 WHERE due IS NULL AND work IN ('send', 'funds') AND {_ALL}
 """  # noqa: S608
 
@@ -60,7 +60,7 @@ async def pause(tables: LedgerDatabase, product: ProductName, account: str, depo
 
 
 async def close(transaction: LedgerTransaction, kind: str, told: dict[str, Stored]) -> bool:
-    """Close a gate; whether it was open. ``kind`` is ``halted`` or ``short``."""
+    """Close a gate; whether it was open. ``kind`` is ``suspended_reason`` or ``no_funds_reason``."""
     return await transaction.execute(_CLOSE[kind], told) > 0
 
 
@@ -121,7 +121,7 @@ UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_tr
     reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = v.refusal,
     ref_code = COALESCE(v.ref_code, paystar_payout_transfers.ref_code),
     hashid = COALESCE(v.hashid, paystar_payout_transfers.hashid),
-    doubts = doubts + v.doubt + {_REPEATED},
+    ambiguous_attempts = ambiguous_attempts + v.doubt + {_REPEATED},
     unknown_since = CASE WHEN v.after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
     {_DROP.format(after="v.after")}
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
@@ -138,7 +138,7 @@ SELECT CAST(:product AS TEXT), CAST(:account AS TEXT), v.track_id, v.version, CA
 # Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
 _APART = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
 SELECT t.chunk_id || '.' || t.place || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
     CAST(:at AS DOUBLE PRECISION), 1, 0, 0, c.runner
 FROM paystar_payout_transfers t JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
@@ -151,7 +151,7 @@ WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
 # The bank goes on to decide about the others of their chunk, and nothing of these waits for that.
 _REGROUP = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
 SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:work AS TEXT),
     CAST(:due AS DOUBLE PRECISION), 1, 0, 0, c.runner
 FROM paystar_payout_chunks c WHERE c.chunk_id = :chunk_id AND EXISTS (SELECT 1 FROM paystar_payout_transfers t
@@ -169,7 +169,7 @@ class StoredTransfer:
 
     Attributes:
         record: what is known of it.
-        doubts: how often it went on although something of it may have been paid before: what is heard of one attempt
+        ambiguous_attempts: how often it went on although something of it may have been paid before: what is heard of one attempt
             then says nothing of the others.
         asked_at: when "not found" last counted.
         refusal: what its call was refused for, while it is looked up whether it was executed all the same.
@@ -200,7 +200,7 @@ def held_of(row: Row) -> StoredTransfer:
     """A row as it is held."""
     return StoredTransfer(
         record=transfer_of(row),
-        ambiguous_attempts=row["doubts"],
+        ambiguous_attempts=row["ambiguous_attempts"],
         asked_at=row["asked_at"],
         refusal=row["refusal"],
         payload=Secret(row["payload"]),

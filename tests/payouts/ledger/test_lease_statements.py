@@ -16,7 +16,7 @@ from paystar_async.storage.postgres import PostgresDatabase
 WAITING = 2000
 INSERT = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, looks, runner)
+    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
 SELECT :account || lpad(CAST(number AS TEXT), 8, '0'), 'batch', 'bank', :account, 'deposit', :work,
     CAST(:due AS DOUBLE PRECISION), 1, 0, 0, 'runner'
 FROM generate_series(1, CAST(:count AS BIGINT)) number
