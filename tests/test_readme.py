@@ -97,7 +97,7 @@ def test_every_error_has_its_line() -> None:
 
 
 def test_every_variable_the_settings_read_is_named() -> None:
-    source = (Path(__file__).parent.parent / "paystar_async" / "settings.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parent.parent / "paystar_async" / "config.py").read_text(encoding="utf-8")
     client = (Path(__file__).parent.parent / "paystar_async" / "client.py").read_text(encoding="utf-8")
     assert set(ENVIRONMENT.findall(source + client)) <= set(ENVIRONMENT.findall(README))
 

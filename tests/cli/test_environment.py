@@ -42,7 +42,7 @@ def test_doctor_shows_file_sources_and_misspelled_names(
 
 
 def test_variables_list_every_variable_the_package_reads() -> None:
-    source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in ("settings.py", "client.py"))
+    source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in ("config.py", "client.py"))
     assert set(re.findall(r'"(PAYSTAR_[A-Z_]+)"', source)) == set(VARIABLES)
     assert {name for names in CREDENTIAL_VARIABLES.values() for name in names} < set(VARIABLES)
 
