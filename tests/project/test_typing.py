@@ -17,7 +17,7 @@ def planted() -> set[int]:
 
 def run(*command: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-m", *command], cwd=HERE.parent, capture_output=True, text=True, check=False
+        [sys.executable, "-m", *command], cwd=HERE.parents[1], capture_output=True, text=True, check=False
     )
     assert result.returncode == 1, f"found nothing, or failed: {result.stdout}{result.stderr}"
     return result.stdout

@@ -15,7 +15,7 @@ from benchmarks.report import INTRODUCTION, write
 from benchmarks.server import Server, ServerProtocol
 from benchmarks.subjects import SUBJECTS
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 @pytest.fixture

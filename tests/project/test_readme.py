@@ -15,7 +15,7 @@ from paystar_async.sandbox.server import running
 from paystar_async.values.secret import Secret
 from tests.contrib.browsing import browsing, come_back, paid
 
-README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 ENVIRONMENT = re.compile(r"PAYSTAR_[A-Z_]+")
 
@@ -97,8 +97,8 @@ def test_every_error_has_its_line() -> None:
 
 
 def test_every_variable_the_settings_read_is_named() -> None:
-    source = (Path(__file__).parent.parent / "paystar_async" / "config.py").read_text(encoding="utf-8")
-    client = (Path(__file__).parent.parent / "paystar_async" / "client.py").read_text(encoding="utf-8")
+    source = (Path(__file__).parents[2] / "paystar_async" / "config.py").read_text(encoding="utf-8")
+    client = (Path(__file__).parents[2] / "paystar_async" / "client.py").read_text(encoding="utf-8")
     assert set(ENVIRONMENT.findall(source + client)) <= set(ENVIRONMENT.findall(README))
 
 
@@ -108,7 +108,7 @@ def test_the_commands_are_marked_for_those_who_run_them() -> None:
 
 
 def test_every_example_application_is_linked_and_there() -> None:
-    root = Path(__file__).parent.parent
+    root = Path(__file__).parents[2]
     linked = {root / one for one in re.findall(r"\]\((tests/examples/\w+\.py)\)", README)}
     plain = {
         one for one in (root / "tests" / "examples").glob("*.py") if not one.name.startswith(("test_", "__", "conf"))
