@@ -151,7 +151,7 @@ async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() ->
     clock = RunningClock()
     at = Keeping(clock=clock)
     await at.token()
-    await at.store.begin(KEY, 1, "a host that died", LEASE_SECONDS)
+    await at.store.acquire_lease(KEY, 1, "a host that died", LEASE_SECONDS)
     started = clock.monotonic()
 
     async with clock.running():

@@ -727,7 +727,7 @@ async def test_a_renewal_survives_a_claim_that_another_took_over_meanwhile() -> 
 
 async def test_an_error_of_a_foreign_store_is_no_riddle_and_the_living_key_serves() -> None:
     class Odd(Failing):
-        async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+        async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
             raise RuntimeError("a bug in a store")
 
     at = Setting(store=Odd())

@@ -362,7 +362,7 @@ async def test_refresh_whose_lease_has_ended_is_not_sent(
     class Slow(MemoryKeyStore):
         """A store that answers a claim only after the process was stopped for a while."""
 
-        async def begin(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
+        async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
             record = await super().acquire_lease(key, version, owner, ttl)
             at.clock.advance(stopped)
             return record

@@ -222,9 +222,9 @@ async def main():
 
     async def together():
         async with db.transaction():
-            tasks = [asyncio.create_task(db.atomically(work)) for _ in range(2)]
+            tasks = [asyncio.create_task(db.run_transaction(work)) for _ in range(2)]
             tasks.append(asyncio.create_task(db.fetch("SELECT COUNT(*) AS count FROM things")))
-            tasks.append(asyncio.create_task(db.atomically(work)))
+            tasks.append(asyncio.create_task(db.run_transaction(work)))
             await asyncio.sleep(0)
         return await asyncio.gather(*tasks, return_exceptions=True)
 

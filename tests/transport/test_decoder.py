@@ -192,7 +192,7 @@ def test_what_is_left_out_is_not_sent(row: Endpoint) -> None:
 def test_nothing_shows_in_what_is_written_but_the_address(row: Endpoint) -> None:
     out = outgoing(example_of(row))
 
-    assert repr(out) == f"Outgoing(method='{out.method}', url={out.url.partition('?')[0]})"
+    assert repr(out) == f"EncodedRequest(method='{out.method}', url={out.url.partition('?')[0]})"
 
 
 def test_a_query_is_escaped_and_a_body_is_utf_8() -> None:
