@@ -108,6 +108,12 @@ def prove_payouts(only: str | None, seeds: int, kills: int, cancels: int) -> boo
                     "killed on PostgreSQL",
                     lambda: payouts.kills_on_postgres(server, place("postgres"), kills, note=so_far),
                 )
+                told(
+                    "killed on PostgreSQL while chunks wait for their turns",
+                    lambda: payouts.kills_on_postgres(
+                        server, place("turns"), max(kills // 8, 12), note=so_far, rate=4.0
+                    ),
+                )
             if only != "postgres":
                 told("PostgreSQL restarted", lambda: payouts.restarts(server, place("restart"), 20))
     return good

@@ -1,6 +1,7 @@
 """Workers that pay, as processes: started in no time, killed -9 at any moment, replaced."""
 
 import asyncio
+import importlib
 import logging
 import multiprocessing
 import os
@@ -133,11 +134,11 @@ async def _submit_if_low(settings: dict[str, Any], paystar: Paystar, ledger: Led
 async def top_up(settings: dict[str, Any]) -> None:
     """Submit another batch when little is left to be sent, through procrastinate, as a web service would."""
     os.environ["PAYSTAR_SOAK"] = settings["file"]
-    from tests.soak.queue_app import app, paystar
-
+    # A module of an earlier schema in this process would queue into that one.
+    queue_app = importlib.reload(importlib.import_module("tests.soak.queue_app"))
     ledger, store = open_ledger(settings["ledger"])
-    async with app.open_async(), paystar:
-        await _submit_if_low(settings, paystar, ledger)
+    async with queue_app.app.open_async(), queue_app.paystar:
+        await _submit_if_low(settings, queue_app.paystar, ledger)
     await store.aclose()
 
 

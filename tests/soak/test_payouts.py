@@ -22,6 +22,12 @@ def test_kills_of_procrastinate_workers_pay_nothing_twice_and_lose_nothing(
     assert told.kills == 25
 
 
+def test_kills_while_waiting_for_turns_pay_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    told = payouts.kills_on_postgres(postgres_server, tmp_path, 12, rate=4.0)
+    assert told.good, told
+    assert told.kills == 12
+
+
 def test_a_process_stopped_at_the_fence_for_longer_than_its_lease_sends_nothing(tmp_path: Path) -> None:
     told = payouts.stops(tmp_path, 1)
     assert told.good, told
