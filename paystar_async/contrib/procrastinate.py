@@ -105,7 +105,7 @@ class ProcrastinateDispatcher:
     async def aclose(self) -> None:
         """Do nothing: the code that opened the app closes it."""
 
-    async def put_off(self, chunk_id: str, seconds: float) -> None:
+    async def advance_later(self, chunk_id: str, seconds: float) -> None:
         """Queue a job that advances a chunk in ``seconds``."""
         task = self._app.configure_task(
             ADVANCE, queue=self._queue, queueing_lock=f"{chunk_id} later", schedule_in={"seconds": seconds}
@@ -113,7 +113,7 @@ class ProcrastinateDispatcher:
         with suppress(AlreadyEnqueued):
             await task.defer_async(chunk_id=chunk_id)
 
-    async def hand_on(self, chunk_id: str) -> None:
+    async def continue_elsewhere(self, chunk_id: str) -> None:
         """Queue a job that continues with the deposit account of a chunk, behind the jobs that wait for this slot."""
         await self._app.configure_task(TURNS, queue=self._queue).defer_async(chunk_id=chunk_id)
 

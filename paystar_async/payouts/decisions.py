@@ -10,11 +10,11 @@ from paystar_async.payouts.classify import Classification, Verdict
 from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
 from paystar_async.payouts.models import ChunkPhase, Policy, Refusal, TransferRecord, TransferState
 
-FIRST_LOOK = 1.0
-LOOKS_GROW = 1.6
-LONGEST_UNKNOWN, LONGEST_PENDING, LONGEST_BACKOFF = 30.0, 300.0, 60.0
-ENOUGH_NOT_FOUNDS = 3
-MOST_ATTEMPTS = 3
+FIRST_CHECK_SECONDS = 1.0
+CHECK_BACKOFF_FACTOR = 1.6
+MAX_UNKNOWN_WAIT_SECONDS, MAX_PENDING_WAIT_SECONDS, MAX_BACKOFF_SECONDS = 30.0, 300.0, 60.0
+REQUIRED_NOT_FOUNDS = 3
+MAX_ATTEMPTS = 3
 """What was sent so often, and never found, is for a person to look at, whatever the policy says."""
 
 TransitionCause = Literal[
@@ -97,7 +97,7 @@ def decide_after_send(
     waiting = any(one.after in (TransferState.UNKNOWN, TransferState.PENDING) for one in changes)
     cause: TransitionCause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
     work: ChunkPhase = "ask" if waiting else "none"
-    pause = FIRST_LOOK if waiting else None
+    pause = FIRST_CHECK_SECONDS if waiting else None
     first = changes[0]
     same = first.after, first.reason, first.refusal, None, None
     if all((one.after, one.reason, one.refusal, one.ref_code, one.hashid) == same for one in changes):
@@ -215,7 +215,7 @@ def decide_after_check(
             change = Transition(record=record, after=TransferState.FAILED, reason=record.reason)
         if change is not None:
             changes.append(change)
-        elif count >= ENOUGH_NOT_FOUNDS:
+        elif count >= REQUIRED_NOT_FOUNDS:
             given_up.append(record)
         elif count != record.not_founds:
             counted[record.track_id] = count
@@ -223,7 +223,7 @@ def decide_after_check(
             change is not None and change.after is TransferState.PENDING
         ):
             waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_founds))
-    resent = [one for one in given_up if policy.resend and one.attempt < MOST_ATTEMPTS]
+    resent = [one for one in given_up if policy.resend and one.attempt < MAX_ATTEMPTS]
     absent = given_up + [one.record for one in not_executed]
     steps = [
         changes + [Transition(record=one, after=TransferState.NOT_ACCEPTED, reason=ABSENT.reason) for one in absent],
@@ -295,7 +295,7 @@ def _is_enough(record: TransferRecord, count: int, policy: Policy, at: float) ->
     """Whether that has been so for long, and what is asked about would have been named by now."""
     if record.state is TransferState.PENDING:
         return record.hashid is None and at >= record.changed_at + policy.quiet_window
-    return count >= ENOUGH_NOT_FOUNDS
+    return count >= REQUIRED_NOT_FOUNDS
 
 
 def _outlived(record: TransferRecord, word: Classification, policy: Policy) -> Transition:
@@ -333,17 +333,19 @@ def _wait(held: StoredTransfer, policy: Policy, at: float, looks: int, *, counte
     """Seconds until a transfer is asked about again."""
     record = held.record
     if held.refusal is not None:
-        return max(FIRST_LOOK * LOOKS_GROW ** min(looks, 8), _refusal_settles_at(held, policy) - at)
+        return max(FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 8), _refusal_settles_at(held, policy) - at)
     if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
-        return min(LONGEST_PENDING, FIRST_LOOK * LOOKS_GROW ** min(looks, 40))
+        return min(MAX_PENDING_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40))
     quiet_ends = record.unknown_since + policy.quiet_window
     if at < quiet_ends:
         # Early and often, and then just when "not found" begins to count.
-        return min(LONGEST_UNKNOWN, FIRST_LOOK * LOOKS_GROW ** min(looks, 40), quiet_ends - at)
+        return min(
+            MAX_UNKNOWN_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40), quiet_ends - at
+        )
     last = at if counted else held.asked_at
-    return policy.spacing if last is None else max(FIRST_LOOK, last + policy.spacing - at)
+    return policy.spacing if last is None else max(FIRST_CHECK_SECONDS, last + policy.spacing - at)
 
 
 def backoff(first: float, looks: int) -> float:
     """Return the seconds to wait before the next try, after ``looks`` that came to nothing."""
-    return min(LONGEST_BACKOFF, first * 2.0 ** min(looks, 20))
+    return min(MAX_BACKOFF_SECONDS, first * 2.0 ** min(looks, 20))

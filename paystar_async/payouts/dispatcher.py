@@ -43,7 +43,7 @@ from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.storage.database import Row, Value
 
-QUESTIONS = 8
+MAX_STATUS_CHECKS = 8
 """Chunks asked about at once; what is sent at once, the batch's policy says."""
 
 _LANES = """
@@ -87,7 +87,7 @@ class DueQueue:
 
     tables: LedgerDatabase
     products: Sequence[PayoutChannel]
-    advancer: ChunkWorker
+    worker: ChunkWorker
 
     async def due(self, most: int) -> Sequence[DueChunk]:
         """The soonest of each lane, ``most`` of each at the most; what lies in the future included."""
@@ -98,7 +98,7 @@ class DueQueue:
             whose: dict[str, Value] = {"product": product.name, "account": product.account, "most": most}
             lane = f"{product.name} questions"
             others = await self.tables.fetch(_OTHERS, whose)
-            found += [DueChunk(row["due"], row["chunk_id"], lane, QUESTIONS) for row in others]
+            found += [DueChunk(row["due"], row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in others]
             for gate in await self.tables.fetch(_LANES, whose):
                 account = product.name, product.account, gate["deposit"]
                 identity.check_version(gate["version"], seen.get(account, 0))
@@ -113,11 +113,11 @@ class DueQueue:
 
     async def step(self, chunk_id: str) -> NotDue:
         """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
-        return await self.advancer.step(chunk_id)
+        return await self.worker.step(chunk_id)
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
         """Return the deposit account a chunk is paid from; None where there is no such chunk."""
-        return await self.advancer.lane_of(chunk_id)
+        return await self.worker.lane_of(chunk_id)
 
     async def now(self) -> float:
         """The ledger's time."""
@@ -137,12 +137,12 @@ if TYPE_CHECKING:
 
     Connection = psycopg.AsyncConnection[Any]
 
-TAKEN = 64
+MAX_LANE_CHUNKS = 64
 """Chunks of a lane that are taken along from one look into the ledger."""
 SWEEP_SECONDS = 2.0
 """How often the ledger is asked for chunks that others have planned, lost or left."""
-AFTER_TROUBLE = 1.0
-WARNED_EVERY = 60.0
+ERROR_PAUSE_SECONDS = 1.0
+WARNING_INTERVAL_SECONDS = 60.0
 
 _AGAIN = "again"
 
@@ -213,7 +213,7 @@ class _Lane:
     @property
     def short(self) -> bool:
         """Whether it is time to look for more."""
-        return self.more and len(self.waiting) < TAKEN // 4
+        return self.more and len(self.waiting) < MAX_LANE_CHUNKS // 4
 
 
 class LocalDispatcher:
@@ -284,7 +284,7 @@ class LocalDispatcher:
                     pause = await self._turn(group)
                 except PaystarError as error:
                     logger.warning("payouts: the ledger cannot be read (%s); trying again", error)
-                    pause = AFTER_TROUBLE
+                    pause = ERROR_PAUSE_SECONDS
                 if pause > 0 and not self._closing.is_set():
                     await self._alarm.sleep(pause)
 
@@ -310,12 +310,12 @@ class LocalDispatcher:
     async def _look(self) -> None:
         """Take along the soonest of each lane."""
         found: defaultdict[str, list[DueChunk]] = defaultdict(list)
-        for due in await self._steps.due(TAKEN):
+        for due in await self._steps.due(MAX_LANE_CHUNKS):
             found[due.lane].append(due)
         self._ahead = await self._steps.now() - self._clock.monotonic()
         for name in self._lanes.keys() | found.keys():
             lane, waiting = self._lanes[name], found[name]
-            lane.more = len(waiting) >= TAKEN
+            lane.more = len(waiting) >= MAX_LANE_CHUNKS
             lane.waiting = [due for due in waiting if due.chunk_id not in self._active]
             heapify(lane.waiting)
 
@@ -339,7 +339,7 @@ class LocalDispatcher:
             lane.not_before = -math.inf  # the place of this chunk is free again
         if later.due is not None and later.waits_for is None:
             # What is sent is asked about next, mostly; the next look into the ledger gives it its right place.
-            heappush(self._lanes[_AGAIN].waiting, DueChunk(later.due, due.chunk_id, _AGAIN, QUESTIONS))
+            heappush(self._lanes[_AGAIN].waiting, DueChunk(later.due, due.chunk_id, _AGAIN, MAX_STATUS_CHECKS))
         self._moved()
         self._alarm.set()
 
@@ -347,7 +347,7 @@ class LocalDispatcher:
         """Say what keeps a chunk back; since it keeps most of them back, and for a while, once a minute."""
         now = self._clock.monotonic()
         said, at = self._warned
-        if why != said or now >= at + WARNED_EVERY:
+        if why != said or now >= at + WARNING_INTERVAL_SECONDS:
             self._warned = why, now
             logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, why)
 
@@ -360,5 +360,5 @@ class LocalDispatcher:
                 group.cancel_scope.cancel()
 
             group.start_soon(close)
-            await self._clock.sleep(AFTER_TROUBLE)
+            await self._clock.sleep(ERROR_PAUSE_SECONDS)
             group.cancel_scope.cancel()

@@ -12,7 +12,7 @@ from paystar_async.payouts.dispatcher import Dispatcher, DueQueue, LocalDispatch
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import ProductName
 from paystar_async.payouts.turns import TurnRunner
-from paystar_async.payouts.worker import FENCE_SECONDS, MARGIN_SECONDS, ChunkWorker
+from paystar_async.payouts.worker import LEASE_MARGIN_SECONDS, SEND_DEADLINE_SECONDS, ChunkWorker
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
 from paystar_async.runtime.tasks import BackgroundTasks
@@ -33,7 +33,7 @@ class PayoutRuntime:
     Attributes:
         ledger: what is on record.
         products: what this client can pay out, by name.
-        advancer: brings chunks forward.
+        worker: brings chunks forward.
         clock: what time it is.
         fences: whether the engine calls back right before the first byte.
         moved: rings after each step taken here.
@@ -42,7 +42,7 @@ class PayoutRuntime:
 
     ledger: LedgerDatabase
     products: dict[ProductName, PayoutChannel]
-    advancer: ChunkWorker
+    worker: ChunkWorker
     clock: Clock
     supports_before_send: Callable[[], bool]
     background: BackgroundTasks
@@ -55,7 +55,7 @@ class PayoutRuntime:
 
     def __attrs_post_init__(self) -> None:
         self.moved = WakeEvent(self.clock)
-        self._agenda = DueQueue(self.ledger, tuple(self.products.values()), self.advancer)
+        self._agenda = DueQueue(self.ledger, tuple(self.products.values()), self.worker)
         self.turns = TurnRunner(self._agenda, self.clock, self.background, self.moved.set)
 
     @classmethod
@@ -85,11 +85,14 @@ class PayoutRuntime:
             products["wallet"] = WalletChannel(deliver, accounts.wallet.hashid)
         ledger = LedgerDatabase(database, crypto=crypto, clock=clock)
         # Whoever waits for a short call at the most means to know soon what became of a process that died, too.
-        spare = {"fence": min(FENCE_SECONDS, timeout), "margin": min(MARGIN_SECONDS, timeout)}
-        advancer = ChunkWorker(
+        spare = {
+            "send_deadline": min(SEND_DEADLINE_SECONDS, timeout),
+            "lease_margin": min(LEASE_MARGIN_SECONDS, timeout),
+        }
+        worker = ChunkWorker(
             ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout, **spare
         )
-        return cls(ledger, products, advancer, clock, fences, background)
+        return cls(ledger, products, worker, clock, fences, background)
 
     def product(self, name: ProductName) -> PayoutChannel:
         """A product; raises ConfigurationError where its account is not configured."""
@@ -125,5 +128,5 @@ class PayoutRuntime:
         self.closed = True
         if self._local is not None:
             self._local.stop()
-        self.advancer.close()
+        self.worker.close()
         self.moved.set()

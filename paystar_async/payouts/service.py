@@ -67,7 +67,7 @@ class ByHand:
         await sweep(desk.ledger)
         dispatcher = desk.start()
         now = await desk.ledger.time()
-        await dispatcher.wake([chunk_id for chunk_id, due in await desk.advancer.due(AT_ONCE) if due <= now])
+        await dispatcher.wake([chunk_id for chunk_id, due in await desk.worker.due(AT_ONCE) if due <= now])
 
     async def now(self) -> float:
         """The ledger's time, in seconds since 1970; it does not jump."""
@@ -373,7 +373,7 @@ class Payouts(ByHand):
         """
         _checked_id("chunk_id", chunk_id)
         desk = self._desk()
-        due = await desk.advancer.advance(chunk_id)
+        due = await desk.worker.advance(chunk_id)
         desk.moved.set()
         return None if due is None else max(0.0, due - await desk.ledger.time())
 
@@ -387,7 +387,7 @@ class Payouts(ByHand):
             chunk_id: the chunk.
             jobs: the queue, for chunks that are due later, and for an account that another job has to go on with.
             seconds: how long the job may begin calls; those under way are waited for.
-            handed_on: whether the job was queued by ``jobs.hand_on``.
+            handed_on: whether the job was queued by ``jobs.continue_elsewhere``.
 
         Raises:
             InvalidValue: ``chunk_id`` is none that a chunk could have.
@@ -396,7 +396,7 @@ class Payouts(ByHand):
         """
         _checked_id("chunk_id", chunk_id)
         turns = self._desk().turns
-        await (turns.go_on if handed_on else turns.advance)(chunk_id, seconds, jobs)
+        await (turns.continue_lane if handed_on else turns.advance)(chunk_id, seconds, jobs)
 
 
 async def _all(first: Value, others: AsyncIterator[Value]) -> AsyncGenerator[Value, None]:

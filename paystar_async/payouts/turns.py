@@ -21,11 +21,11 @@ from paystar_async.runtime.tasks import BackgroundTasks
 class TurnJobs(Protocol):
     """The queue whose jobs send chunks in turn."""
 
-    async def put_off(self, chunk_id: str, seconds: float) -> None:
+    async def advance_later(self, chunk_id: str, seconds: float) -> None:
         """Queue a job that advances a chunk in ``seconds``."""
         ...
 
-    async def hand_on(self, chunk_id: str) -> None:
+    async def continue_elsewhere(self, chunk_id: str) -> None:
         """Queue a job that goes on with the deposit account of a chunk now."""
         ...
 
@@ -60,7 +60,7 @@ class TurnRunner:
         if later.waits_for is not None:
             await self._run(later.waits_for, seconds, jobs)
 
-    async def go_on(self, chunk_id: str, seconds: float, jobs: TurnJobs) -> None:
+    async def continue_lane(self, chunk_id: str, seconds: float, jobs: TurnJobs) -> None:
         """Send for the deposit account of a chunk that was handed on, as ``advance`` does."""
         lane = await self.agenda.lane_of(chunk_id)
         if lane is not None:
@@ -81,7 +81,7 @@ class TurnRunner:
             # Only now: until here, jobs of other chunks have ended because this one was running. Not later: calls that
             # are under way must keep no turn back.
             for due in await steps.due(1):
-                await jobs.hand_on(due.chunk_id)
+                await jobs.continue_elsewhere(due.chunk_id)
         finally:
             await dispatcher.aclose()
 
@@ -90,7 +90,7 @@ class TurnRunner:
         if later.due is None or later.waits_for is not None:
             return later
         if not later.is_taken:
-            await jobs.put_off(chunk_id, max(0.0, later.due - await self.agenda.now()))
+            await jobs.advance_later(chunk_id, max(0.0, later.due - await self.agenda.now()))
         return NotDue(due=None)
 
 

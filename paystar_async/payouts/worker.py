@@ -38,10 +38,14 @@ from paystar_async.runtime.events import Event, EventName, OnEvent, logger
 from paystar_async.runtime.tasks import BackgroundTasks
 
 CALL_SECONDS = 30.0
-FENCE_SECONDS = 5.0
-MARGIN_SECONDS = 5.0
-RECORD_TRIES = 8
-_ALARMS: Mapping[str, EventName] = {"halt": "payouts_halted", "funds": "payouts_short", "auth": "payouts_refused"}
+SEND_DEADLINE_SECONDS = 5.0
+LEASE_MARGIN_SECONDS = 5.0
+MAX_RECORD_ATTEMPTS = 8
+_ALARMS: Mapping[str, EventName] = {
+    "halt": "payouts_suspended",
+    "funds": "payouts_insufficient_funds",
+    "auth": "payouts_unauthorized",
+}
 
 
 class SendDeadline:
@@ -78,8 +82,8 @@ class ChunkWorker:
         fences: whether the engine calls back right before the first byte; without that nothing is sent.
         notify: told when Paystar refuses everything, or there is no money; once each.
         timeout: seconds one call may take.
-        fence: seconds after a claim within which its first byte may leave.
-        margin: seconds a claim lasts beyond that.
+        send_deadline: seconds after a lease was acquired within which its first byte may leave.
+        lease_margin: seconds a lease lasts beyond that and the call.
     """
 
     def __init__(
@@ -92,17 +96,18 @@ class ChunkWorker:
         notify: OnEvent,
         *,
         timeout: float = CALL_SECONDS,
-        fence: float = FENCE_SECONDS,
-        margin: float = MARGIN_SECONDS,
+        send_deadline: float = SEND_DEADLINE_SECONDS,
+        lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
         self._tables = ledger
         self._products: dict[tuple[ProductName, str], PayoutChannel] = {
             (one.name, one.account): one for one in products
         }
         self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
-        self._timeout, self._fence, self._lease = timeout, fence, fence + timeout + margin
-        self._inquirer = StatusChecker(self._tables, clock, timeout, timeout + margin)
-        self._recovery = RecoveryCheck(self._tables, timeout, fence)
+        self._timeout, self._send_deadline = timeout, send_deadline
+        self._lease_seconds = send_deadline + timeout + lease_margin
+        self._inquirer = StatusChecker(self._tables, clock, timeout, timeout + lease_margin)
+        self._recovery = RecoveryCheck(self._tables, timeout, send_deadline)
         self._heartbeat = SlotHeartbeat(self._tables, clock, background)
 
     async def advance(self, chunk_id: str) -> float | None:
@@ -169,7 +174,7 @@ class ChunkWorker:
 
     async def _send(self, sight: ChunkSnapshot, product: PayoutChannel) -> NotDue:
         # Its time begins before the claim's: whatever the claim takes, the lease outlasts what may leave.
-        fence = SendDeadline(self._clock, self._fence)
+        fence = SendDeadline(self._clock, self._send_deadline)
         held = await self._claim(sight)
         if isinstance(held, NotDue):
             return held
@@ -191,7 +196,7 @@ class ChunkWorker:
     async def _claim(self, sight: ChunkSnapshot) -> ChunkLease | NotDue:
         owner = secrets.token_hex(8)
         try:
-            return await acquire_send_lease(self._tables, sight, owner, self._lease)
+            return await acquire_send_lease(self._tables, sight, owner, self._lease_seconds)
         except StorageUnavailable:
             # The commit may have been what failed, and may have happened. Nothing is sent unless it reads as ours.
             held = await find_lease(self._tables, sight, owner)
@@ -215,11 +220,11 @@ class ChunkWorker:
     async def _let_go(self, held: ChunkLease, decision: Decision) -> tuple[ReleaseResult, bool]:
         """Record, again and again if need be: recording twice is the same as once."""
         pause = 0.1
-        for tried in range(RECORD_TRIES):
+        for tried in range(MAX_RECORD_ATTEMPTS):
             try:
                 return await release(self._tables, held, decision), tried > 0
             except StorageUnavailable:
-                if tried == RECORD_TRIES - 1:
+                if tried == MAX_RECORD_ATTEMPTS - 1:
                     raise
                 await self._clock.sleep(pause)
                 pause *= 2

@@ -55,9 +55,9 @@ EventName = Literal[
     "key_healed",
     "key_refresh_failed",
     "retry",
-    "payouts_halted",
-    "payouts_short",
-    "payouts_refused",
+    "payouts_suspended",
+    "payouts_insufficient_funds",
+    "payouts_unauthorized",
 ]
 
 

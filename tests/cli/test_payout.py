@@ -183,7 +183,7 @@ def test_run_refused_account_waits_and_continues(file: Path, pay: Pay, instant_b
     instant_bank.fail("transfers.settle", "ip", times=1)
     result = pay(file, "--quiet-window", "1")
     assert result.status == 3, result
-    assert "paystar: payouts_halted: bank " in result.err  # printed above the progress bar
+    assert "paystar: payouts_suspended: bank " in result.err  # printed above the progress bar
     assert "paystar payout run" in result.err
     assert pay(file).status == 0
     assert counts(instant_bank) == PAID_ONCE

@@ -144,7 +144,7 @@ def raising(error: BaseException, *, executed: bool = False) -> Act:
 
 
 class PayoutFixture:
-    """Everything one process needs to pay out: a ledger, a teller, a clock, an advancer."""
+    """Everything one process needs to pay out: a ledger, a teller, a clock, an worker."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class PayoutFixture:
         self.background = BackgroundTasks()
         self.events: list[Event] = []
         self.supports_before_send = True
-        self.advancer = ChunkWorker(
+        self.worker = ChunkWorker(
             ledger,
             [self.product],
             clock,

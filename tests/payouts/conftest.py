@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.payouts.backends import PLACES, Place, make_place
 from tests.payouts.bank import PayoutFixture
-from tests.payouts.places import PLACES, Place, make_place
 
 
 @pytest_asyncio.fixture(params=PLACES)

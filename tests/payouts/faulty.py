@@ -7,13 +7,13 @@ from typing import Literal
 from paystar_async.errors import StorageUnavailable
 from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction
 
-Kind = Literal["statement", "commit"]
+StepKind = Literal["statement", "commit"]
 
 
-Fault = Callable[[int, Kind], object]
+Fault = Callable[[int, StepKind], object]
 
 
-def no_fault(step: int, kind: Kind) -> None:
+def no_fault(step: int, kind: StepKind) -> None:
     """Let it go on."""
 
 
@@ -50,7 +50,7 @@ class FaultyDatabase:
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    def step(self, kind: Kind, told: Fault) -> None:
+    def step(self, kind: StepKind, told: Fault) -> None:
         self.steps += 1
         told(self.steps, kind)
 
@@ -69,10 +69,10 @@ class _Faulty:
         return await self._inner.fetch(sql, parameters)
 
 
-def failing(step: int, kind: Kind | None = None) -> Fault:
+def failing(step: int, kind: StepKind | None = None) -> Fault:
     """Fail at this step, once."""
 
-    def told(now: int, what: Kind) -> None:
+    def told(now: int, what: StepKind) -> None:
         if now == step and kind in (None, what):
             raise StorageUnavailable("the disk is full")
 

@@ -10,8 +10,8 @@ from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import observations, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
+from tests.payouts.backends import Place
 from tests.payouts.bank import PayoutFixture, answering, each, execute, raising, transfer, transfers, wallet_transfer
-from tests.payouts.places import Place
 
 ID = "t-00000"
 
@@ -25,7 +25,7 @@ async def sent_again(desk: PayoutFixture) -> str:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0))
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     await observations.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     [_, again] = await desk.chunks()
     return again
@@ -35,9 +35,9 @@ async def failed_for_good(desk: PayoutFixture, place: Place, chunk: str) -> None
     """Let the bank fail a transfer, in its response and in its list."""
     desk.teller.script.append(answering(found("failed", "first")))
     desk.teller.finds.append(lambda _: [found("failed", "first")])
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["failed"]
 
 
@@ -45,7 +45,7 @@ async def asked(desk: PayoutFixture, place: Place, chunk: str, times: int) -> No
     """Ask so often, as time goes by."""
     for _ in range(times):
         place.passes(11)
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
 
 
 async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_knows_of(
@@ -53,16 +53,16 @@ async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_kno
 ) -> None:
     again = await sent_again(desk)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     desk.teller.finds.append(lambda _: [found("failed", "first")])
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["unknown"]
     await observations.apply_observations(desk.ledger, desk.product, [found("failed", "first")])
     assert await desk.states() == ["unknown"]
     desk.teller.execute(transfers(1))  # the second is carried out late
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["success"]
 
 
@@ -76,7 +76,7 @@ async def test_if_nothing_is_ever_heard_of_the_second_the_quiet_window_is_waited
         desk.ledger, desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend)
     )
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     for _ in range(12):
         desk.teller.finds.append(lambda _: [found("failed", "first")])
     await asked(desk, place, again, 2)
@@ -89,25 +89,25 @@ async def test_if_nothing_is_ever_heard_of_the_second_the_quiet_window_is_waited
 async def test_the_second_one_that_failed_by_its_own_name_has_failed(place: Place, desk: PayoutFixture) -> None:
     again = await sent_again(desk)
     desk.teller.script.append(answering(found("failed", "second")))
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["unknown"]
     desk.teller.finds.append(lambda _: [found("failed", "second")])
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["failed"]
 
 
 async def test_a_second_one_that_waits_is_not_failed_by_the_first(place: Place, desk: PayoutFixture) -> None:
     again = await sent_again(desk)
     desk.teller.script.append(answering(found("pending", "second")))
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     desk.teller.finds.append(lambda _: [found("failed", "first")])
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["pending"]
     desk.teller.finds.append(lambda _: [found("success", "first")])
     place.passes(5)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["needs_review"]
 
 
@@ -116,24 +116,24 @@ async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) 
     await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(0)]))
     desk.teller.script.append(raising(NoResponse("no answer")))
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     stored = Settlement(track_id="w*w-00000*1", status=TransferStatus.SUCCESS, extra={"amount": 1})
     desk.teller.finds.append(lambda _: [stored])
     place.passes(2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     await observations.resolve(desk.ledger, "wallet", "w", "w-00000", "resend")
     [_, again] = await desk.chunks()
     desk.teller.script.append(lambda teller, given: None)  # taken, and not listed yet
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["pending"]
     failed = [Settlement(track_id="w*w-00000*1", status=TransferStatus.FAILED)]
     desk.teller.finds.append(lambda _: failed)
     desk.teller.finds.append(lambda _: failed)
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["pending"]
     place.passes(900)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["needs_review"]
 
 
@@ -148,14 +148,14 @@ async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(
         await failed_for_good(desk, place, chunk)
     else:
         desk.teller.script.append(answering(found(first, "first")))
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     said = found("success", "second")
     await observations.apply_observations(desk.ledger, desk.product, [said])
     assert await desk.states() == ["needs_review"]
     await observations.resolve(desk.ledger, "bank", "app-1", ID, "resend")
     desk.teller.script.append(raising(InvalidInput("used before")))
     for one in await desk.chunks():
-        await desk.advancer.advance(one)
+        await desk.worker.advance(one)
     assert await desk.states() == ["needs_review"]
 
 
@@ -164,7 +164,7 @@ async def test_what_a_person_says_arrived_is_not_reversed_by_an_attempt_that_fai
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", "third"), found("success", "second")))
-    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.worker.advance((await desk.chunks())[0])
     assert await desk.states() == ["needs_review"]
     await observations.resolve(desk.ledger, "bank", "app-1", ID, "success")
     await observations.apply_observations(desk.ledger, desk.product, [found("failed", "first")])
@@ -185,7 +185,7 @@ async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first
 async def test_of_what_is_masked_all_that_is_listed_is_read(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
     desk.teller.script.append(answering(found("success")))
-    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.worker.advance((await desk.chunks())[0])
     both = [found("failed", "second"), found("success", "first")]
     assert await observations.apply_observations(desk.ledger, desk.product, both) == []
     assert await desk.states() == ["success"]
@@ -211,7 +211,7 @@ async def test_a_masked_one_cannot_be_sent_again(place: Place, desk: PayoutFixtu
 async def test_two_entries_with_a_reference_each_are_two_payments(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", ref_code="1"), found("success", ref_code="2")))
-    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.worker.advance((await desk.chunks())[0])
     assert await desk.states() == ["needs_review"]
 
 
@@ -220,7 +220,7 @@ async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
-    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.worker.advance((await desk.chunks())[0])
     moving = updates.transition_transfers
 
     async def overtaken(*given: Any, **more: Any) -> set[str]:
@@ -238,11 +238,11 @@ async def test_a_refusal_of_its_track_id_says_that_the_bank_may_have_it(place: P
     refused = InvalidInput(10, "no", fields={"transfers.1.track_id": ["used before"]})
     desk.teller.script.append(raising(refused))
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     await asked(desk, place, chunk, 1)
     assert await desk.states() == ["planned"] * 2
     alone = InvalidInput(10, "no", fields={"transfers.0.track_id": ["used before"]})
     desk.teller.script.extend([execute, raising(alone)])
     for one in await desk.chunks():
-        await desk.advancer.advance(one)
+        await desk.worker.advance(one)
     assert await desk.states() == ["success", "needs_review"]

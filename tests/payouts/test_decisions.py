@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import Classification, Verdict
-from paystar_async.payouts.decisions import ABSENT, ENOUGH_NOT_FOUNDS, decide_after_check, decide_after_send
+from paystar_async.payouts.decisions import ABSENT, REQUIRED_NOT_FOUNDS, decide_after_check, decide_after_send
 from paystar_async.payouts.ledger.updates import StoredTransfer
 from paystar_async.payouts.models import Policy, Refusal, TransferRecord, TransferState, may_follow
 from paystar_async.values.secret import Secret
@@ -138,7 +138,7 @@ def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classificatio
         st.tuples(
             asked,
             st.sampled_from([TransferState.UNKNOWN, TransferState.PENDING]),
-            st.integers(0, ENOUGH_NOT_FOUNDS - 1),
+            st.integers(0, REQUIRED_NOT_FOUNDS - 1),
         ),
         min_size=1,
         max_size=4,
@@ -167,7 +167,7 @@ def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
             assert word is ABSENT
             assert before is TransferState.UNKNOWN
             assert at >= SINCE + QUIET
-            assert counted == ENOUGH_NOT_FOUNDS - 1
+            assert counted == REQUIRED_NOT_FOUNDS - 1
             assert (after is TransferState.PLANNED) is resend
         if after is TransferState.FAILED:
             assert word is not None

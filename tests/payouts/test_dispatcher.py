@@ -10,7 +10,13 @@ import pytest
 from attrs import define, field
 
 from paystar_async.errors import StorageUnavailable
-from paystar_async.payouts.dispatcher import SWEEP_SECONDS, TAKEN, WARNED_EVERY, DueChunk, LocalDispatcher
+from paystar_async.payouts.dispatcher import (
+    MAX_LANE_CHUNKS,
+    SWEEP_SECONDS,
+    WARNING_INTERVAL_SECONDS,
+    DueChunk,
+    LocalDispatcher,
+)
 from paystar_async.payouts.ledger.leases import NotDue
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.runtime.tasks import BackgroundTasks
@@ -83,7 +89,7 @@ def dispatcher(book: Book, **more: object) -> LocalDispatcher:
 
 async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:
     book = Book(clock)
-    for number in range(3 * TAKEN):
+    for number in range(3 * MAX_LANE_CHUNKS):
         book.plan(f"c-{number:04}", most=3)
     local = dispatcher(book)
     local.start()
@@ -280,7 +286,7 @@ async def test_what_keeps_many_chunks_back_is_said_once_a_minute(caplog: pytest.
         before = book.steps.total()
         assert [await said(SWEEP_SECONDS) for _ in range(5)] == [[]] * 5
         assert book.steps.total() > before
-        assert len(await said(WARNED_EVERY)) == 1
+        assert len(await said(WARNING_INTERVAL_SECONDS)) == 1
         book.plan("c", lane="b")
         assert "payouts: chunk c: locked" in await said(SWEEP_SECONDS)
     await local.aclose()

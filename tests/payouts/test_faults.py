@@ -13,9 +13,9 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.backends import Place
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
-from tests.payouts.faulty import FaultyDatabase, Kind, failing, no_fault
-from tests.payouts.places import Place
+from tests.payouts.faulty import FaultyDatabase, StepKind, failing, no_fault
 
 MOST_STEPS = 60
 
@@ -23,18 +23,18 @@ MOST_STEPS = 60
 async def settled(desk: PayoutFixture, place: Place | None = None) -> None:
     """What dispatchers and sweepers do until nothing is due any more."""
     for _ in range(300):
-        due = await desk.advancer.due()
+        due = await desk.worker.due()
         if not due:
             return
         pause = max(0.0, due[0][1] - await desk.ledger.time()) + 0.001
         place.passes(pause) if place else desk.clock.advance(pause)
-        await desk.advancer.advance(due[0][0])
+        await desk.worker.advance(due[0][0])
     raise AssertionError("it does not come to an end")
 
 
 async def advanced_with(desk: PayoutFixture, chunk: str) -> None:
     """Advance, however it ends; the clock goes on, so that whoever waits to record again does."""
-    step = asyncio.create_task(desk.advancer.advance(chunk))
+    step = asyncio.create_task(desk.worker.advance(chunk))
     while not step.done():
         if desk.clock.sleepers:
             desk.clock.advance(0.5)
@@ -91,7 +91,7 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
             raise StorageUnavailable("the server went away")
 
     database.after = lost
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["success"] * 3
     assert len(teller.calls) == 1
 
@@ -103,7 +103,7 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
     [chunk] = await desk.chunks("c")
     database.before = none_at_all
     with pytest.raises(StorageUnavailable):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert len(teller.calls) == 1
     await database.aclose()
 
@@ -116,18 +116,18 @@ async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None
     [chunk] = await desk.chunks()
     commits: list[int] = []
 
-    def lost(step: int, kind: Kind) -> None:
+    def lost(step: int, kind: StepKind) -> None:
         if kind == "commit" and not commits:
             commits.append(step)
             raise StorageUnavailable("the server went away")
 
     database.before = lost
     with pytest.raises(StorageUnavailable):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert commits
     assert teller.calls == []
     assert await desk.states() == ["planned"] * 3
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["success"] * 3
     await database.aclose()
 
@@ -188,11 +188,11 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
         [chunk] = await desk.chunks()
         database.steps = 0
         mine = asyncio.all_tasks()
-        task = asyncio.create_task(desk.advancer.advance(chunk))
+        task = asyncio.create_task(desk.worker.advance(chunk))
 
         def cut(
             now: int,
-            kind: Kind,
+            kind: StepKind,
             task: asyncio.Task[object] = task,
             mine: set[asyncio.Task[Any]] = mine,
             step: int = step,
@@ -207,7 +207,7 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
         database.before = cut
         await asyncio.wait([task])
         await asyncio.sleep(0)
-        desk.advancer.close()
+        desk.worker.close()
         await desk.background.drain(5)
         ended = database.steps
         database.before = no_fault
@@ -230,7 +230,7 @@ async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: P
     [chunk] = await desk.chunks()
     thinking = asyncio.Event()
     desk.teller.on_send = thinking.wait
-    task = asyncio.create_task(desk.advancer.advance(chunk))
+    task = asyncio.create_task(desk.worker.advance(chunk))
     await desk.comes_to(*["sending"] * 3)
     task.cancel()
     await asyncio.wait([task])
@@ -248,7 +248,7 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
         await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
         [chunk] = await desk.chunks()
         teller.on_send = asyncio.Event().wait
-        task = asyncio.create_task(desk.advancer.advance(chunk))
+        task = asyncio.create_task(desk.worker.advance(chunk))
         await desk.comes_to(*["sending"] * 3)
         task.cancel()
 
@@ -268,7 +268,7 @@ async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path
     await queries.batches(desk.ledger)
     failed: list[int] = []
 
-    def lost(step: int, kind: Kind) -> None:
+    def lost(step: int, kind: StepKind) -> None:
         if kind == "commit" and not failed:
             failed.append(step)
             raise StorageUnavailable("the server went away")
@@ -291,7 +291,7 @@ async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
     await queries.batches(desk.ledger)
 
-    def down(step: int, kind: Kind) -> None:
+    def down(step: int, kind: StepKind) -> None:
         if kind == "commit":
             raise StorageUnavailable("the server went away")
 

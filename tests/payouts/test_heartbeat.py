@@ -10,8 +10,8 @@ from paystar_async.payouts.heartbeat import BEAT_SECONDS
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import SLOT_SECONDS
 from paystar_async.payouts.models import Policy
+from tests.payouts.backends import Place
 from tests.payouts.bank import PayoutFixture, each, transfers
-from tests.payouts.places import Place
 
 _PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE work = 'wait'"
 
@@ -26,7 +26,7 @@ async def sending(place: Place, desk: PayoutFixture) -> tuple[asyncio.Task[float
         await answered.wait()
 
     desk.teller.on_answer = wait
-    task = asyncio.create_task(desk.advancer.advance((await desk.chunks())[0]))
+    task = asyncio.create_task(desk.worker.advance((await desk.chunks())[0]))
     await sent.wait()
     desk.teller.on_answer = None
     return task, answered
@@ -49,13 +49,13 @@ async def test_sending_keeps_place_while_its_sender_lives(place: Place, desk: Pa
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     await beats(place, desk, 5)
     assert 5 * BEAT_SECONDS > SLOT_SECONDS
-    await other.advancer.advance((await desk.chunks())[1])
+    await other.worker.advance((await desk.chunks())[1])
     assert len(desk.teller.calls) == 1
     answered.set()
     await task
-    await other.advancer.advance((await desk.chunks())[1])
+    await other.worker.advance((await desk.chunks())[1])
     assert await desk.states() == ["success"] * 2
-    desk.advancer.close()
+    desk.worker.close()
     await desk.background.drain(5.0)
 
 
@@ -71,7 +71,7 @@ async def test_place_of_killed_sender_is_free_within_seconds(
     task, answered = await sending(place, desk)
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     place.passes(SLOT_SECONDS + 0.1)
-    await other.advancer.advance((await desk.chunks())[1])
+    await other.worker.advance((await desk.chunks())[1])
     assert await desk.states() == ["sending", "success"]
     answered.set()
     await task
@@ -80,7 +80,7 @@ async def test_place_of_killed_sender_is_free_within_seconds(
 
 async def test_close_ends_heartbeat_at_once(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
-    await desk.advancer.advance((await desk.chunks())[0])
-    desk.advancer.close()
+    await desk.worker.advance((await desk.chunks())[0])
+    desk.worker.close()
     await desk.background.drain(5.0)
     assert desk.clock.sleepers == 0

@@ -17,8 +17,8 @@ from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
+from tests.payouts.backends import Place
 from tests.payouts.bank import PayoutFixture, each, transfers
-from tests.payouts.places import Place
 
 ONE_EACH = Policy(chunk=1)
 
@@ -43,7 +43,7 @@ async def refuses(desk: PayoutFixture, chunk: str, match: str) -> None:
     sent = len(desk.teller.calls)
     for _ in range(2):
         with pytest.raises(StorageError, match=match):
-            await desk.advancer.advance(chunk)
+            await desk.worker.advance(chunk)
         with pytest.raises(StorageError, match=match):
             await queries.batches(desk.ledger)
         with pytest.raises(StorageError, match=match):
@@ -58,7 +58,7 @@ async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> No
     first, second = await desk.chunks()
     with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "copy.db") as target:
         source.backup(target)
-    await desk.advancer.advance(first)
+    await desk.worker.advance(first)
     (tmp_path / "copy.db").replace(path)
     for name in ("l.db-wal", "l.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
@@ -100,7 +100,7 @@ async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
     remove(files(tmp_path))
     await database.migrate("keys", ["CREATE TABLE keys (name TEXT)"])
     with pytest.raises(StorageError):
-        await desk.advancer.advance(first)
+        await desk.worker.advance(first)
     await refuses(desk, first, "replaced by another|no such table|file was replaced")
     await database.aclose()
 
@@ -115,10 +115,10 @@ async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
     for name in names:
         (tmp_path / name).rename(tmp_path / "away" / name)
     with pytest.raises(StorageUnavailable, match="deleted or moved"):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     for name in names:
         (tmp_path / "away" / name).rename(tmp_path / name)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["success"]
     await database.aclose()
 
@@ -128,7 +128,7 @@ async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: Pa
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await desk.chunks()
     for chunk in chunks[:2]:
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
     await refuses(desk, chunks[2], "older than it was before")
 
@@ -138,8 +138,8 @@ async def test_agenda_older_ledger_is_refused(place: Place, desk: PayoutFixture)
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await desk.chunks()
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
-    agenda = DueQueue(other.ledger, (other.product,), other.advancer)
-    await desk.advancer.advance(chunks[0])
+    agenda = DueQueue(other.ledger, (other.product,), other.worker)
+    await desk.worker.advance(chunks[0])
     await agenda.due(10)
     place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
     with pytest.raises(StorageError, match="older than it was before"):
@@ -158,9 +158,9 @@ async def test_claim_after_failover_is_refused(place: Place, desk: PayoutFixture
 async def test_claims_of_several_processes_never_look_older(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(6)), policy=ONE_EACH)
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
-    agenda = DueQueue(desk.ledger, (desk.product,), desk.advancer)
+    agenda = DueQueue(desk.ledger, (desk.product,), desk.worker)
     for number, chunk in enumerate(await desk.chunks()):
-        await (other if number % 2 else desk).advancer.advance(chunk)
+        await (other if number % 2 else desk).worker.advance(chunk)
         await agenda.due(10)
     assert await desk.states() == ["success"] * 6
     assert desk.ledger.identity.runner != other.ledger.identity.runner

@@ -36,14 +36,14 @@ async def main():
     [chunk] = await desk.chunks()
     room = os.path.getsize(sys.argv[1] + "-wal")
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    for what in (desk.advancer.advance(chunk), insert_batch(desk.ledger, desk.product, "c", each(transfers(2000)))):
+    for what in (desk.worker.advance(chunk), insert_batch(desk.ledger, desk.product, "c", each(transfers(2000)))):
         try:
             await what
         except StorageUnavailable as error:
             print("full" in error.hint)
     print(desk.teller.calls, await desk.states(), await queries.find_batch(desk.ledger, "c"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(await desk.advancer.advance(chunk), desk.teller.calls, await desk.states())
+    print(await desk.worker.advance(chunk), desk.teller.calls, await desk.states())
     await database.aclose()
 
 asyncio.run(main())

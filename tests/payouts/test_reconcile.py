@@ -21,10 +21,10 @@ from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.sandbox import Sandbox
+from tests.payouts.backends import Place
 from tests.payouts.bank import FakeBank, PayoutFixture, answering, each, raising, wallet_transfer
 from tests.payouts.bank import transfer as numbered
 from tests.payouts.bank import transfers as paid
-from tests.payouts.places import Place
 from tests.payouts.test_service import Client, client, sandbox, transfer, transfers
 
 __all__ = ["client", "sandbox"]
@@ -255,7 +255,7 @@ async def pay(desk: PayoutFixture, batch_id: str, values: Sequence[Value], **pol
     """Plan a batch and send it, as far as that goes at once."""
     await plan(desk, batch_id, values, **policy)
     for chunk in await desk.chunks(batch_id):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
 
 
 def numbers(*chosen: int) -> list[Value]:
@@ -575,7 +575,7 @@ class TestStatus:
             within.append(await compared(desk))
 
         [chunk] = await desk.chunks("c")
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
         assert within[0].ok
         assert await desk.states("c") == ["success"]
 

@@ -11,8 +11,8 @@ from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
+from tests.payouts.backends import Place
 from tests.payouts.bank import FakeBank, PayoutFixture, each, raising, transfers, wallet_transfer
-from tests.payouts.places import Place
 
 
 class ListingTeller(FakeBank):
@@ -47,8 +47,8 @@ def pages_of(desk: PayoutFixture) -> list[tuple[int, int]]:
 
 
 async def work_off(desk: PayoutFixture) -> None:
-    while due := [chunk for chunk, at in await desk.advancer.due() if at <= await desk.ledger.time()]:
-        await desk.advancer.advance(due[0])
+    while due := [chunk for chunk, at in await desk.worker.due() if at <= await desk.ledger.time()]:
+        await desk.worker.advance(due[0])
 
 
 async def planned(desk: PayoutFixture, count: int, **policy: Any) -> None:
@@ -118,12 +118,12 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(
 
     desk.teller.finds.extend([broken, broken])
     for pause in (1.0, 2.0):
-        due = await other.advancer.advance(chunk)
+        due = await other.worker.advance(chunk)
         assert due is not None
         assert due - await other.ledger.time() == pytest.approx(pause, abs=0.5)
         assert desk.teller.calls == []
         place.passes(pause)
-    await other.advancer.advance(chunk)
+    await other.worker.advance(chunk)
     assert await desk.states() == ["success"] * 2
 
 
@@ -133,7 +133,7 @@ async def test_step_recovered_wallet_transfers_are_found_one_by_one(place: Place
     await insert_batch(desk.ledger, desk.product, "b", each(values))
     desk.teller.execute(values[:1])
     other = PayoutFixture(place.ledger(), place.clock, desk.teller, product=WalletChannel, account="w")
-    await other.advancer.advance((await desk.chunks())[0])
+    await other.worker.advance((await desk.chunks())[0])
     assert desk.teller.asked == [one.track_id for one in values]
     assert desk.teller.calls == [["w-00001", "w-00002"]]
 
@@ -155,9 +155,9 @@ async def test_restored_backup_pays_nothing_twice(place: Place, desk: PayoutFixt
         place.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
     chunks = await desk.chunks()
     for chunk in chunks[:2]:
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
-    await desk.advancer.advance(chunks[2])
+    await desk.worker.advance(chunks[2])
     for table in tables:
         place.sql(f"DELETE FROM {table}")
         place.sql(f"INSERT INTO {table} SELECT * FROM backup_{table}")
@@ -219,7 +219,7 @@ async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place
     other = restarted(desk, place)
     chunks = await desk.chunks()
     rows = place.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
-    await desk.advancer.advance(chunks[0])
+    await desk.worker.advance(chunks[0])
     # The copy has not seen that: it is as it was.
     place.sql(f"UPDATE paystar_payout_chunks SET work = 'send', due = 0, owner = NULL WHERE chunk_id = '{chunks[0]}'")
     place.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0, hashid = NULL")

@@ -14,8 +14,8 @@ from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
+from tests.payouts.backends import Place
 from tests.payouts.bank import Act, FakeBank, PayoutFixture, answering, each, execute, raising, transfers
-from tests.payouts.places import Place
 
 POLICY = Policy(chunk=4, quiet_window=100.0)
 SPACING = POLICY.spacing
@@ -46,21 +46,21 @@ def partly(error: PaystarError, count: int) -> Act:
 
 async def work_off(desk: PayoutFixture, place: Place, seconds: float) -> None:
     """Do whatever comes due within ``seconds``, as a dispatcher would."""
-    while due := await desk.advancer.due():
+    while due := await desk.worker.due():
         chunk, at = due[0]
         pause = max(0.0, at - await desk.ledger.time()) + 0.001
         seconds -= pause
         if seconds < 0:
             return
         place.passes(pause)
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
 
 
 async def refused(desk: PayoutFixture, act: Act, count: int = 4) -> str:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=POLICY)
     desk.teller.script.append(act)
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     return chunk
 
 
@@ -220,12 +220,12 @@ async def late(
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)), policy=POLICY)
     desk.teller.script.append(answering(said))
     [chunk] = await desk.chunks()
-    task = asyncio.create_task(desk.advancer.advance(chunk))
+    task = asyncio.create_task(desk.worker.advance(chunk))
     await sent.wait()
     desk.teller.on_answer = None
     place.passes(41)
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
-    await other.advancer.advance(chunk)
+    await other.worker.advance(chunk)
 
     async def come_in() -> None:
         answered.set()
@@ -243,7 +243,7 @@ async def test_late_failed_response_takes_no_success_back(place: Place, desk: Pa
     """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
     other, come_in = await late(desk, place, duplicate(hashid and "second"))
     desk.teller.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
-    await other.advancer.advance((await desk.chunks())[0])
+    await other.worker.advance((await desk.chunks())[0])
     assert await desk.states() == ["success"]
     await come_in()
     assert await desk.states() == ["success"]

@@ -87,7 +87,7 @@ def make_runner(account: Account) -> TurnRunner:
 
 
 class Queue:
-    """A queue with workers that take its jobs in order; ``put_off`` keeps what is due later."""
+    """A queue with workers that take its jobs in order; ``advance_later`` keeps what is due later."""
 
     def __init__(self, account: Account, processes: int, slots: int) -> None:
         self.account = account
@@ -97,10 +97,10 @@ class Queue:
         self.slots = slots
         self.busy = 0
 
-    async def put_off(self, chunk_id: str, seconds: float) -> None:
+    async def advance_later(self, chunk_id: str, seconds: float) -> None:
         self.later.append((chunk_id, seconds))
 
-    async def hand_on(self, chunk_id: str) -> None:
+    async def continue_elsewhere(self, chunk_id: str) -> None:
         self.jobs.append((chunk_id, True))
 
     async def _slot(self, runner: TurnRunner, seconds: float) -> None:
@@ -110,7 +110,7 @@ class Queue:
                 continue
             chunk_id, is_handed_on = self.jobs.pop(0)
             self.busy += 1
-            await (runner.go_on if is_handed_on else runner.advance)(chunk_id, seconds, self)
+            await (runner.continue_lane if is_handed_on else runner.advance)(chunk_id, seconds, self)
             self.busy -= 1
 
     async def run(self, seconds: float = 5.0) -> None:
@@ -178,7 +178,7 @@ async def test_advance_later_check_is_put_off() -> None:
 async def test_go_on_unknown_chunk_is_noop() -> None:
     account = make_account(1, None)
     async with account.clock.running():
-        await make_runner(account).go_on("unknown", 5.0, Queue(account, 1, 1))
+        await make_runner(account).continue_lane("unknown", 5.0, Queue(account, 1, 1))
     assert account.calls == []
 
 

@@ -21,8 +21,8 @@ from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
+from tests.payouts.backends import Place
 from tests.payouts.bank import DEPOSIT, PayoutFixture, answering, each, raising, transfer, transfers, wallet_transfer
-from tests.payouts.places import Place
 
 PENDING, FAILED = TransferStatus.PENDING, TransferStatus.FAILED
 
@@ -35,7 +35,7 @@ async def planned(desk: PayoutFixture, count: int = 3, batch_id: str = "b", **po
 async def advanced(desk: PayoutFixture, place: Place, chunk: str, times: int = 1) -> None:
     """Call it when it says so, as a dispatcher would."""
     for _ in range(times):
-        due = await desk.advancer.advance(chunk)
+        due = await desk.worker.advance(chunk)
         if due is None:
             return
         place.passes(max(0.0, due - await desk.ledger.time()) + 0.001)
@@ -43,7 +43,7 @@ async def advanced(desk: PayoutFixture, place: Place, chunk: str, times: int = 1
 
 async def test_what_is_planned_is_sent_once_and_recorded(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["success"] * 3
     assert desk.teller.calls == [["t-00000", "t-00001", "t-00002"]]
     assert await desk.causes("t-00001") == ["submit", "intent", "answer"]
@@ -55,19 +55,19 @@ async def test_what_is_planned_is_sent_once_and_recorded(desk: PayoutFixture) ->
 async def test_calling_it_again_does_nothing_more(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     for _ in range(5):
-        assert await desk.advancer.advance(chunk) is None
+        assert await desk.worker.advance(chunk) is None
     assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(3)}
 
 
 async def test_a_chunk_nobody_knows_is_no_ones_business(desk: PayoutFixture) -> None:
-    assert await desk.advancer.advance("nothing.0000000") is None
+    assert await desk.worker.advance("nothing.0000000") is None
 
 
 async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 12, chunk=2, concurrency=100)
     others = [PayoutFixture(place.ledger(), place.clock, desk.teller) for _ in range(3)]
     desk.teller.on_send = lambda: asyncio.sleep(0)
-    await asyncio.gather(*(one.advancer.advance(chunk) for chunk in chunks for one in (desk, *others)))
+    await asyncio.gather(*(one.worker.advance(chunk) for chunk in chunks for one in (desk, *others)))
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
     assert await desk.states() == ["success"] * 12
 
@@ -80,14 +80,14 @@ async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: 
         seen.extend(state for (state,) in place.sql("SELECT state FROM paystar_payout_transfers"))
 
     desk.teller.on_send = look
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert seen == ["sending"] * 3
 
 
 async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.advance(5.0)
-    due = await desk.advancer.advance(chunk)
+    due = await desk.worker.advance(chunk)
     assert due is not None
     assert desk.teller.executed == {}
     assert await desk.states() == ["planned"] * 3
@@ -98,7 +98,7 @@ async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(
     """A monotonic clock stands still meanwhile: the other hosts may have given it up for lost, and sent it again."""
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.jump(3600)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert desk.teller.executed == {}
     assert await desk.states() == ["planned"] * 3
 
@@ -106,21 +106,21 @@ async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(
 async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
 
     def unreadable(_: str | None) -> object:
         raise InvalidResponse("$", "somebody else's transfer is none")
 
     desk.teller.finds.append(unreadable)
     place.passes(2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["success"] * 3
 
 
 async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2)
     desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     find = desk.product.find
 
     async def partly(track_id: str, timeout: float) -> object:
@@ -132,7 +132,7 @@ async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Plac
         patch.setattr(desk.product, "find", partly)
         for _ in range(2):
             place.passes(5)
-            await desk.advancer.advance(chunk)
+            await desk.worker.advance(chunk)
     assert await desk.states() == ["unknown", "success"]
 
 
@@ -140,7 +140,7 @@ async def test_a_call_that_is_over_can_send_nothing_any_more(desk: PayoutFixture
     """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     [fence] = desk.teller.supports_before_send
     with pytest.raises(NotSent):
         fence()
@@ -152,13 +152,13 @@ async def test_what_never_left_is_planned_again_later_and_later(place: Place, de
     for _ in range(9):
         desk.teller.script.append(raising(NotSent("no connection")))
         now = await desk.ledger.time()
-        due = await desk.advancer.advance(chunk)
+        due = await desk.worker.advance(chunk)
         assert due is not None
         pauses.append(due - now)
-        assert await desk.advancer.advance(chunk) == pytest.approx(due)  # not before
+        assert await desk.worker.advance(chunk) == pytest.approx(due)  # not before
         place.passes(due - now + 0.001)
     assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60], abs=0.4)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(3)}
 
 
@@ -180,7 +180,7 @@ async def test_what_may_have_happened_is_asked_about_and_never_repeated(
 ) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(error, executed=executed))
-    due = await desk.advancer.advance(chunk)
+    due = await desk.worker.advance(chunk)
     assert due is not None
     assert await desk.states() == ["unknown"] * 3
     place.passes(2)
@@ -192,7 +192,7 @@ async def test_what_may_have_happened_is_asked_about_and_never_repeated(
 async def test_a_transfer_missing_from_the_answer_is_unknown_and_the_others_are_not(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(lambda teller, given: teller.execute(given)[1:])
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["unknown", "success", "success"]
 
 
@@ -207,7 +207,7 @@ async def test_an_answer_of_another_order_is_read_by_track_id(desk: PayoutFixtur
         return entries[::-1]
 
     desk.teller.script.append(mixed)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["unknown", "pending", "success"]  # a failure is looked up before it is final
 
 
@@ -215,7 +215,7 @@ async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: Pa
     [chunk] = await planned(desk, 1)
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": "999"})
     desk.teller.script.append(answering(wrong))
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["needs_review"]
     [waits] = await queries.review(desk.ledger, "bank", "app-1")
     assert "amount" in waits.reason
@@ -227,16 +227,16 @@ async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
     [chunk] = await planned(desk)
     hung = asyncio.Event()
     desk.teller.on_send = hung.wait
-    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    lost = asyncio.create_task(desk.worker.advance(chunk))
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     await other.comes_to(*["sending"] * 3)
-    due = await other.advancer.advance(chunk)
+    due = await other.worker.advance(chunk)
     assert due == pytest.approx(await other.ledger.time() + 40, abs=2)
     place.passes(39)
-    await other.advancer.advance(chunk)
+    await other.worker.advance(chunk)
     assert await other.states() == ["sending"] * 3
     place.passes(2)
-    await other.advancer.advance(chunk)
+    await other.worker.advance(chunk)
     assert await other.states() == ["unknown"] * 3
     assert await other.causes("t-00000") == ["submit", "intent", "lease"]
     record = await queries.find_transfer(other.ledger, "bank", "app-1", "t-00000")
@@ -259,10 +259,10 @@ async def test_a_late_answer_is_still_recorded(place: Place, desk: PayoutFixture
         await slow.wait()
 
     desk.teller.on_answer = dawdle
-    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    lost = asyncio.create_task(desk.worker.advance(chunk))
     await sent.wait()
     place.passes(41)
-    await other.advancer.advance(chunk)
+    await other.worker.advance(chunk)
     assert await other.states() == ["unknown"] * 3
     slow.set()
     await lost
@@ -282,12 +282,12 @@ async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, de
         await slow.wait()
 
     desk.teller.on_answer = dawdle
-    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    lost = asyncio.create_task(desk.worker.advance(chunk))
     await sent.wait()
     place.passes(41)
     desk.teller.statuses["t-00000"] = TransferStatus.FAILED
-    await other.advancer.advance(chunk)
-    await other.advancer.advance(chunk)
+    await other.worker.advance(chunk)
+    await other.worker.advance(chunk)
     assert await other.states() == ["failed"]
     slow.set()
     await lost
@@ -300,7 +300,7 @@ async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
     """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     find = desk.product.find
 
     async def overtaken(track_id: str, timeout: float) -> object:
@@ -313,9 +313,9 @@ async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
     place.passes(2)
     with monkeypatch.context() as patch:
         patch.setattr(desk.product, "find", overtaken)
-        assert await desk.advancer.advance(chunk) is not None
+        assert await desk.worker.advance(chunk) is not None
     assert await desk.states() == ["pending"]
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["success"]
 
 
@@ -324,9 +324,9 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
 ) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     waited = 0.0
-    while (due := await desk.advancer.advance(chunk)) is not None:
+    while (due := await desk.worker.advance(chunk)) is not None:
         pause = max(0.0, due - await desk.ledger.time()) + 0.001
         place.passes(pause)
         waited += pause
@@ -342,10 +342,10 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
 async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(890)
     for _ in range(5):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
         place.passes(1.9)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
@@ -357,30 +357,30 @@ async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Payou
     """The bank executes what it took in after the quiet window has begun to count."""
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(901)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(61)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.not_founds == 2
     desk.teller.execute([transfer(0)])
     place.passes(61)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["success"]
 
 
 async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(901)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(61)
     odd = Settlement(track_id="t-00000", status=TransferStatus("queued"))
     desk.teller.finds.append(lambda _: [odd])
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert (record.state.value, record.not_founds) == ("unknown", 0)
@@ -390,11 +390,11 @@ async def test_an_answer_about_others_proves_nothing(place: Place, desk: PayoutF
     """A bank that does not look at the track_id it is asked for gives its newest transfers."""
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(901)
     for _ in range(6):
         desk.teller.finds.append(lambda _: [Settlement(track_id="another", status=TransferStatus.SUCCESS)])
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
         place.passes(61)
     assert await desk.states() == ["unknown"]
 
@@ -404,12 +404,12 @@ async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place,
     desk.teller.script.append(
         lambda teller, given: (teller.execute(given[1:]), raising(NoResponse("x"))(teller, given))
     )
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(31)
     await advanced(desk, place, chunk, times=10)
     assert await desk.states() == ["planned", "success"]
     [_, again] = await desk.chunks()
-    assert await desk.advancer.advance(again) is None
+    assert await desk.worker.advance(again) is None
     assert desk.teller.calls == [["t-00000", "t-00001"], ["t-00000"]]
     assert desk.teller.executed == {"t-00000": 1, "t-00001": 1}
     assert await desk.states() == ["success"] * 2
@@ -429,7 +429,7 @@ async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk
 async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1, resend=True, quiet_window=30.0)
     desk.teller.script.append(raising(NoResponse("x")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(31)
     await advanced(desk, place, chunk, times=10)
     [_, again] = await desk.chunks()
@@ -437,10 +437,10 @@ async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, de
     desk.teller.execute([transfer(0)])
     refused = Settlement(track_id="t-00000", status=FAILED, message="used before")
     desk.teller.script.append(answering(refused))
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["unknown"]
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["success"]
 
 
@@ -449,41 +449,41 @@ async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(
 ) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk)
-    due = await desk.advancer.advance(chunk)
+    due = await desk.worker.advance(chunk)
     pauses: list[float] = []
     for _ in range(20):
         assert due is not None
         now = await desk.ledger.time()
         pauses.append(due - now)
         place.passes(due - now + 0.001)
-        due = await desk.advancer.advance(chunk)
+        due = await desk.worker.advance(chunk)
     assert [round(pause / 5) for pause in pauses] == sorted(round(pause / 5) for pause in pauses)
     assert pauses[-1] == pytest.approx(300, abs=1)
     assert await desk.states() == ["pending"] * 3
     assert desk.teller.asked == [None] * 20  # one look at the list for all three
     desk.teller.statuses.clear()  # nor when the bank does not list it for a while
     place.passes(301)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["pending"] * 3
 
 
 async def test_pending_becomes_what_the_bank_decides(place: Place, desk: PayoutFixture) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     desk.teller.statuses |= {"t-00000": TransferStatus.SUCCESS, "t-00001": FAILED}
     place.passes(2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["success", "failed", "pending"]
     desk.teller.statuses["t-00002"] = TransferStatus.SUCCESS
     place.passes(2)
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
 
 
 async def test_a_look_that_fails_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     desk.teller.script.append(raising(NoResponse("x"), executed=True))
     [chunk] = await planned(desk, 2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
 
     def down(_: str | None) -> object:
         raise NoResponse("again")
@@ -491,10 +491,10 @@ async def test_a_look_that_fails_changes_nothing(place: Place, desk: PayoutFixtu
     for _ in range(3):
         desk.teller.finds.append(down)
         place.passes(60)
-        assert await desk.advancer.advance(chunk) is not None
+        assert await desk.worker.advance(chunk) is not None
     assert await desk.states() == ["unknown"] * 2
     place.passes(60)
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["success"] * 2
 
 
@@ -503,16 +503,16 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     desk.teller.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
     desk.teller.on_send = asyncio.Barrier(3).wait
-    await asyncio.gather(*(desk.advancer.advance(one) for one in chunks[:2]), other.advancer.advance(chunks[2]))
+    await asyncio.gather(*(desk.worker.advance(one) for one in chunks[:2]), other.worker.advance(chunks[2]))
     desk.teller.on_send = None
-    assert await desk.advancer.advance(chunks[3]) is None  # not before somebody resumes
-    assert [event.name for event in desk.events + other.events] == ["payouts_halted"]
+    assert await desk.worker.advance(chunks[3]) is None  # not before somebody resumes
+    assert [event.name for event in desk.events + other.events] == ["payouts_suspended"]
     assert await desk.states() == ["planned"] * 12
     assert len(desk.teller.calls) == 3
-    assert [one for one, _ in await desk.advancer.due()] == chunks[4:]
+    assert [one for one, _ in await desk.worker.due()] == chunks[4:]
     await updates.resume(desk.ledger, "bank", "app-1")
     for chunk in chunks:
-        assert await desk.advancer.advance(chunk) is None
+        assert await desk.worker.advance(chunk) is None
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
 
 
@@ -524,17 +524,17 @@ async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place:
     record = await queries.chunk(desk.ledger, first)
     assert record is not None
     short = record.deposit
-    assert await desk.advancer.advance(first) is None
+    assert await desk.worker.advance(first) is None
     for chunk in (second, third, fourth):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     states = {record.track_id: record.state.value for _, record in await queries.page(desk.ledger, "b")}
     paused = [one.track_id for one in mixed if one.deposit == short]
     assert {name for name, state in states.items() if state != "success"} == set(paused)
-    assert [event.name for event in desk.events] == ["payouts_short"]
+    assert [event.name for event in desk.events] == ["payouts_insufficient_funds"]
     assert sorted(states.values()) == ["paused_funds", "planned", "success", "success"]
     assert await updates.resume(desk.ledger, "bank", "app-1", short) == 1
     for chunk in (first, second, third, fourth):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert desk.teller.executed == {one.track_id: 1 for one in mixed}
     assert await desk.states() == ["success"] * 4
 
@@ -542,12 +542,12 @@ async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place:
 async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(ExpiredToken(5, "expired")))
-    due = await desk.advancer.advance(chunk)
+    due = await desk.worker.advance(chunk)
     assert due is not None
     assert await desk.states() == ["planned"] * 3
-    assert [event.name for event in desk.events] == ["payouts_refused"]
+    assert [event.name for event in desk.events] == ["payouts_unauthorized"]
     place.passes(6)
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["success"] * 3
 
 
@@ -567,7 +567,7 @@ async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk:
         flying -= 1
 
     desk.teller.on_send = fly
-    tasks = [asyncio.create_task((desk, other)[number % 2].advancer.advance(one)) for number, one in enumerate(chunks)]
+    tasks = [asyncio.create_task((desk, other)[number % 2].worker.advance(one)) for number, one in enumerate(chunks)]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     while len(done) < 4:
         more, _ = await asyncio.wait(set(tasks) - done, return_when=asyncio.FIRST_COMPLETED)
@@ -577,34 +577,34 @@ async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk:
     await asyncio.gather(*tasks)
     assert len(desk.teller.executed) == 2
     for one in chunks:
-        await desk.advancer.advance(one)
+        await desk.worker.advance(one)
     assert len(desk.teller.executed) == 6
     assert most == 2
 
 
 async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 4, chunk=1, rate=0.5)
-    assert await desk.advancer.advance(chunks[0]) is None
-    due = await desk.advancer.advance(chunks[1])
+    assert await desk.worker.advance(chunks[0]) is None
+    due = await desk.worker.advance(chunks[1])
     assert due == pytest.approx(await desk.ledger.time() + 2, abs=0.5)
     assert len(desk.teller.calls) == 1
     place.passes(2.001)
-    assert await desk.advancer.advance(chunks[1]) is None
+    assert await desk.worker.advance(chunks[1]) is None
     assert len(desk.teller.calls) == 2
 
 
 async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, desk: PayoutFixture) -> None:
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
-    await desk.advancer.advance(first)
+    await desk.worker.advance(first)
     await updates.pause(desk.ledger, "bank", "app-1")
-    assert await desk.advancer.advance(second) is None
+    assert await desk.worker.advance(second) is None
     desk.teller.statuses = dict.fromkeys(desk.teller.statuses, TransferStatus.SUCCESS)
     place.passes(2)
-    assert await desk.advancer.advance(first) is None
+    assert await desk.worker.advance(first) is None
     assert await desk.states() == ["success", "success", "planned", "planned"]
     assert await updates.resume(desk.ledger, "bank", "app-1") == 0
-    await desk.advancer.advance(second)
+    await desk.worker.advance(second)
     assert len(desk.teller.calls) == 2
 
 
@@ -613,7 +613,7 @@ async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: PayoutFixture)
     await insert_batch(desk.ledger, desk.product, "b", each(mixed))
     await updates.pause(desk.ledger, "bank", "app-1", DEPOSIT)
     for chunk in await desk.chunks():
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert await desk.states() == ["planned", "success"]
 
 
@@ -621,7 +621,7 @@ async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
     desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w123")
     await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(number) for number in range(3)]))
     [chunk] = await desk.chunks()
-    assert await desk.advancer.advance(chunk) is not None
+    assert await desk.worker.advance(chunk) is not None
     assert await desk.states() == ["pending"] * 3
 
     def stored(track_id: str | None) -> object:
@@ -632,7 +632,7 @@ async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
 
     desk.teller.finds.extend([stored] * 3)
     place.passes(2)
-    assert await desk.advancer.advance(chunk) is not None
+    assert await desk.worker.advance(chunk) is not None
     assert await desk.states() == ["success", "failed", "pending"]
 
 
@@ -640,7 +640,7 @@ async def test_an_engine_that_cannot_be_fenced_sends_nothing(place: Place, desk:
     [chunk] = await planned(desk)
     desk.supports_before_send = False
     with pytest.raises(ConfigurationError, match="engine"):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert await desk.states() == ["planned"] * 3
     assert desk.teller.calls == []
 
@@ -649,21 +649,21 @@ async def test_another_accounts_chunk_is_not_touched(place: Place, desk: PayoutF
     [chunk] = await planned(desk)
     other = PayoutFixture(place.ledger(), place.clock, account="app-2")
     with pytest.raises(ConfigurationError, match="app-1"):
-        await other.advancer.advance(chunk)
-    assert await other.advancer.due() == []
-    assert [name for name, _ in await desk.advancer.due()] == [chunk]
+        await other.worker.advance(chunk)
+    assert await other.worker.due() == []
+    assert [name for name, _ in await desk.worker.due()] == [chunk]
 
 
 async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("x")))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.clock.jump(86_400)
     place.passes(30)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.clock.jump(-2 * 86_400)
     place.passes(30)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert (record.state.value, record.not_founds) == ("unknown", 0)
@@ -675,7 +675,7 @@ async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_o
 ) -> None:
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
-    await desk.advancer.advance(first)
+    await desk.worker.advance(first)
 
     def refused(_: str | None) -> object:
         raise ApplicationInactive(3, "inactive")
@@ -683,12 +683,12 @@ async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_o
     desk.teller.finds.extend([refused] * 2)
     for _ in range(2):
         place.passes(60)
-        assert await desk.advancer.advance(first) is not None
-    assert [event.name for event in desk.events] == ["payouts_halted"]
-    assert await desk.advancer.advance(second) is None
+        assert await desk.worker.advance(first) is not None
+    assert [event.name for event in desk.events] == ["payouts_suspended"]
+    assert await desk.worker.advance(second) is None
     desk.teller.statuses = dict.fromkeys(desk.teller.statuses, TransferStatus.SUCCESS)
     place.passes(60)
-    await desk.advancer.advance(first)
+    await desk.worker.advance(first)
     assert await desk.states() == ["success", "success", "planned", "planned"]
 
 
@@ -697,7 +697,7 @@ async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(
 ) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk, 1)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     desk.teller.status = TransferStatus.SUCCESS
     desk.teller.execute([transfer(0)])
     asked, never = asyncio.Event(), asyncio.Event()
@@ -708,14 +708,14 @@ async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(
 
     desk.teller.on_find = hang
     place.passes(2)
-    lost = asyncio.create_task(desk.advancer.advance(chunk))
+    lost = asyncio.create_task(desk.worker.advance(chunk))
     await asked.wait()
     desk.teller.on_find = None
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
-    assert await other.advancer.advance(chunk) is not None
+    assert await other.worker.advance(chunk) is not None
     assert await other.states() == ["pending"]
     place.passes(36)
-    assert await other.advancer.advance(chunk) is None
+    assert await other.worker.advance(chunk) is None
     assert await other.states() == ["success"]
     never.set()
     assert await lost is None  # too late, and the same
@@ -725,10 +725,10 @@ async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(
 async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2)
     desk.teller.script.append(raising(NoResponse("x"), executed=True))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(2)
     others = [PayoutFixture(place.ledger(), place.clock, desk.teller) for _ in range(3)]
-    await asyncio.gather(*(one.advancer.advance(chunk) for one in (desk, *others)))
+    await asyncio.gather(*(one.worker.advance(chunk) for one in (desk, *others)))
     assert await desk.states() == ["success"] * 2
     assert await desk.causes("t-00000") == ["submit", "intent", "answer", "found"]
     assert len(desk.teller.asked) == 2
@@ -740,5 +740,5 @@ async def test_what_was_settled_otherwise_is_not_sent(desk: PayoutFixture) -> No
     listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
     await observations.apply_observations(desk.ledger, desk.product, listed)
     assert await desk.states() == ["success"] * 2
-    assert await desk.advancer.advance(chunk) is None
+    assert await desk.worker.advance(chunk) is None
     assert desk.teller.calls == []

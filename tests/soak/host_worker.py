@@ -31,7 +31,7 @@ Moment = Literal["claim-open", "claimed", "before-record", "key-refreshed"]
 """Where a worker can be held: the transaction of a claim is open; the intent is on record and nothing is sent; the
 bank has responded and nothing is recorded; a key is refreshed and not stored."""
 CALL_SECONDS, HURRIED_CALL_SECONDS = 30.0, 3.0
-HURRIED = {"fence": 2.0, "margin": 1.0}
+HURRIED = {"send_deadline": 2.0, "lease_margin": 1.0}
 """With it a dead worker's leases end after 6 s, not 40: what is right for a service takes too long in a short test."""
 CHECK_SECONDS = 0.25
 DEPOSIT = "0100000000001"
@@ -105,7 +105,7 @@ def install_hold_points() -> None:
 
 def shorten_leases() -> None:
     """Let a lease end after seconds."""
-    decisions.MOST_ATTEMPTS = 100
+    decisions.MAX_ATTEMPTS = 100
     defaults = ChunkWorker.__init__.__kwdefaults__
     assert defaults is not None
     defaults |= HURRIED

@@ -31,7 +31,7 @@ CREW = multiprocessing.get_context("forkserver")
 """A server that has imported everything forks each worker: a hundredth of a second, not half of one."""
 QUIET_SECONDS = 0.6
 POLICY = Policy(chunk=5, concurrency=8, quiet_window=QUIET_SECONDS, resend=True)
-CALL_SECONDS, FENCE_SECONDS, MARGIN_SECONDS = 1.0, 0.4, 0.3
+CALL_SECONDS, SEND_DEADLINE_SECONDS, LEASE_MARGIN_SECONDS = 1.0, 0.4, 0.3
 BATCH = 40
 MANY = 100_000
 ENOUGH = 60.0
@@ -46,10 +46,10 @@ def in_a_hurry() -> None:
     With so many requests that come to nothing, some transfers are sent more often than a service should send one.
     """
     logging.getLogger("paystar_async").setLevel(logging.CRITICAL)
-    decisions.MOST_ATTEMPTS = 100
+    decisions.MAX_ATTEMPTS = 100
     defaults = worker.ChunkWorker.__init__.__kwdefaults__
     assert defaults is not None
-    defaults |= {"timeout": CALL_SECONDS, "fence": FENCE_SECONDS, "margin": MARGIN_SECONDS}
+    defaults |= {"timeout": CALL_SECONDS, "send_deadline": SEND_DEADLINE_SECONDS, "lease_margin": LEASE_MARGIN_SECONDS}
 
 
 def transfers(batch_id: str, count: int = BATCH) -> list[Transfer]:

@@ -36,7 +36,7 @@ def settings(served: tuple[Sandbox, str], sandbox: Sandbox, tmp_path: Path) -> d
 async def test_work_resends_transfer_not_found_at_bank(
     settings: dict[str, Any], sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(decisions, "MOST_ATTEMPTS", 1)
+    monkeypatch.setattr(decisions, "MAX_ATTEMPTS", 1)
     monkeypatch.setattr(worker, "POLICY", Policy(chunk=5, quiet_window=0.05, resend=True))
     sandbox.fail("transfers.settle", "reset_before", times=1)
 

@@ -7,8 +7,8 @@ import pytest
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_turn
 from paystar_async.payouts.models import Policy
+from tests.payouts.backends import Place
 from tests.payouts.bank import PayoutFixture, each, transfers
-from tests.payouts.places import Place
 
 
 def call_times(rate: float, arrivals: list[float]) -> list[float]:
@@ -53,11 +53,11 @@ def test_next_turn_idle_hour_earns_one_call() -> None:
 async def test_claim_late_call_slows_no_other(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
     first, second, third = await desk.chunks("b")
-    assert await desk.advancer.advance(first) is None
-    turn = await desk.advancer.advance(second)
+    assert await desk.worker.advance(first) is None
+    turn = await desk.worker.advance(second)
     assert turn is not None
     place.passes(turn - await desk.ledger.time() + 0.2)
-    assert await desk.advancer.advance(second) is None
-    next_turn_at = await desk.advancer.advance(third)
+    assert await desk.worker.advance(second) is None
+    next_turn_at = await desk.worker.advance(third)
     assert next_turn_at is not None
     assert 1.5 < next_turn_at - await desk.ledger.time() <= 1.81

@@ -14,8 +14,8 @@ from paystar_async.payouts.ledger.insert import insert_batch, sweep
 from paystar_async.payouts.ledger.updates import Transition, transition_transfers
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.storage.encryption import Crypto
+from tests.payouts.backends import KEY, Place, Server
 from tests.payouts.bank import DEPOSIT, PayoutFixture, answering, each, raising, transfer, transfers, wallet_transfer
-from tests.payouts.places import KEY, Place, Server
 
 TABLES = ("batches", "members", "transfers", "chunks", "events")
 CARD = "6037990000000006"
@@ -60,7 +60,7 @@ async def test_a_chunk_holds_so_many_transfers_of_one_deposit(desk: PayoutFixtur
     await insert_batch(desk.ledger, desk.product, "b", each(given), policy=Policy(chunk=3))
     assert len(await desk.chunks()) == 4
     for chunk in await desk.chunks():
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     sizes = sorted(len(call) for call in desk.teller.calls)
     assert sizes == [2, 2, 3, 3]
     assert all(len({name[-1] in "02468" for name in call}) == 1 for call in desk.teller.calls)
@@ -119,11 +119,11 @@ async def test_the_same_transfer_in_two_batches_is_one_record_and_one_request(
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     await insert_batch(desk.ledger, desk.product, "c", each(transfers(5)))
     assert await desk.states("c") == ["success"] * 3 + ["planned"] * 2
     for chunk in await desk.chunks("c"):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(5)}
     await insert_batch(desk.ledger, desk.product, "d", each(transfers(5)))
     assert await desk.chunks("d") == []
@@ -274,7 +274,7 @@ async def test_batches_that_share_transfers_may_be_submitted_at_once(place: Plac
     assert rows(place, "transfers") == 60
     for number in range(8):
         for chunk in await desk.chunks(f"{number}"):
-            await desk.advancer.advance(chunk)
+            await desk.worker.advance(chunk)
     assert desk.teller.executed == {one.track_id: 1 for one in given}
 
 
@@ -284,14 +284,14 @@ async def test_a_persons_word_ends_the_review(place: Place, desk: PayoutFixture)
         await insert_batch(desk.ledger, desk.product, name, each([one]))
         wrong = Settlement(track_id=name, status=TransferStatus.SUCCESS, extra={"amount": 1})
         desk.teller.script.append(lambda teller, given, wrong=wrong: [wrong])  # type: ignore[misc]
-        await desk.advancer.advance((await desk.chunks(name))[0])
+        await desk.worker.advance((await desk.chunks(name))[0])
         assert [record.track_id for record in await queries.review(desk.ledger, "bank", "app-1")] == [name]
         record = await observations.resolve(desk.ledger, "bank", "app-1", name, verdict, note="asked the bank")  # type: ignore[arg-type]
         assert record.state == state
         assert await queries.review(desk.ledger, "bank", "app-1") == []
         assert (await desk.causes(name))[-1] == "resolve"
     for chunk in await desk.chunks("c"):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert await desk.states("c") == ["success"]
     assert desk.teller.calls == [["a"], ["b"], ["c"], ["c"]]
 
@@ -302,15 +302,15 @@ async def test_a_resend_by_hand_that_fails_is_asked_about(place: Place, desk: Pa
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": 1})
     desk.teller.script.append(answering(wrong))
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     await observations.resolve(desk.ledger, "bank", "app-1", "t-00000", "resend")
     [_, again] = await desk.chunks()
     desk.teller.script.append(answering(found("t-00000", "failed")))
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["unknown"]
     desk.teller.execute(transfers(1))
     place.passes(2)
-    await desk.advancer.advance(again)
+    await desk.worker.advance(again)
     assert await desk.states() == ["success"]
 
 
@@ -332,7 +332,7 @@ async def test_what_is_paid_under_another_name_is_for_a_person_and_a_failure_und
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1))
     desk.teller.status = TransferStatus.PENDING
     for chunk_id in await desk.chunks():
-        await desk.advancer.advance(chunk_id)
+        await desk.worker.advance(chunk_id)
     await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "success", hashid="h-t-00000")])
     others = [
         found("t-00000", "failed", hashid="another"),
@@ -353,16 +353,16 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: PayoutFixture) -> 
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(6)), policy=Policy(chunk=1))
     chunks = await desk.chunks()
     desk.teller.status = TransferStatus.PENDING
-    await desk.advancer.advance(chunks[0])
+    await desk.worker.advance(chunks[0])
     desk.teller.status = TransferStatus.SUCCESS
-    await desk.advancer.advance(chunks[1])
+    await desk.worker.advance(chunks[1])
     desk.teller.script.append(raising(OSError("x")))
-    await desk.advancer.advance(chunks[2])
-    await desk.advancer.advance(chunks[3])
+    await desk.worker.advance(chunks[2])
+    await desk.worker.advance(chunks[3])
     desk.teller.status = TransferStatus.FAILED
-    await desk.advancer.advance(chunks[4])
+    await desk.worker.advance(chunks[4])
     place.passes(2)
-    await desk.advancer.advance(chunks[4])
+    await desk.worker.advance(chunks[4])
     assert await desk.states() == ["pending", "success", "unknown", "success", "failed", "planned"]
     changed = await observations.apply_observations(
         desk.ledger,
@@ -383,7 +383,7 @@ async def test_the_banks_list_is_taken_in(place: Place, desk: PayoutFixture) -> 
     assert await observations.apply_observations(desk.ledger, desk.product, []) == []
     # What came back is asked about, and what was never sent from here is not sent.
     for chunk in chunks:
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert len(desk.teller.calls) == 5
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00001")
     assert record is not None
@@ -395,9 +395,9 @@ async def test_learn_lagging_list_keeps_failed_transfer(place: Place, desk: Payo
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.status = TransferStatus.FAILED
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     place.passes(2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.state is TransferState.FAILED
@@ -418,7 +418,7 @@ async def test_the_banks_list_is_not_believed_while_it_is_being_sent(desk: Payou
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     thinking = asyncio.Event()
     desk.teller.on_send = thinking.wait
-    task = asyncio.create_task(desk.advancer.advance((await desk.chunks())[0]))
+    task = asyncio.create_task(desk.worker.advance((await desk.chunks())[0]))
     await desk.comes_to("sending")
     assert await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "failed")]) == []
     assert await desk.states() == ["sending"]
@@ -433,7 +433,7 @@ async def test_what_is_listed_meanwhile_is_asked_about_as_well(place: Place, des
     [chunk] = await desk.chunks()
     wrong = found("t-00001", "success", extra={"amount": 1})
     desk.teller.script.append(answering(wrong))
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     assert await desk.states() == ["unknown", "needs_review"]
     desk.teller.execute(transfers(1))
     asked, go = asyncio.Event(), asyncio.Event()
@@ -444,20 +444,20 @@ async def test_what_is_listed_meanwhile_is_asked_about_as_well(place: Place, des
 
     desk.teller.on_find = dawdle
     place.passes(2)
-    task = asyncio.create_task(desk.advancer.advance(chunk))
+    task = asyncio.create_task(desk.worker.advance(chunk))
     await asked.wait()
     await observations.apply_observations(desk.ledger, desk.product, [found("t-00001", "pending")])
     go.set()
     assert await task is not None
     assert await desk.states() == ["success", "pending"]
-    assert [one for one, _ in await desk.advancer.due()] == [chunk]
+    assert [one for one, _ in await desk.worker.due()] == [chunk]
 
 
 async def test_a_change_names_the_version_it_was_made_from(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     stale = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert stale is not None
-    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.worker.advance((await desk.chunks())[0])
     async with desk.ledger.transaction() as transaction:
         change = Transition(record=stale, after=TransferState.FAILED)
         assert await transition_transfers(transaction, "bank", "app-1", [change], at=1.0, cause="late") == set()
@@ -468,7 +468,7 @@ async def test_a_change_names_the_version_it_was_made_from(desk: PayoutFixture) 
 async def test_a_mismatch_in_the_banks_list_is_for_a_person(desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(raising(OSError("x")))
-    await desk.advancer.advance((await desk.chunks())[0])
+    await desk.worker.advance((await desk.chunks())[0])
     [record] = await observations.apply_observations(
         desk.ledger, desk.product, [found("t-00000", "success", extra={"amount": 3})]
     )
@@ -476,14 +476,14 @@ async def test_a_mismatch_in_the_banks_list_is_for_a_person(desk: PayoutFixture)
     # It is found to be all right after all.
     [record] = await observations.apply_observations(desk.ledger, desk.product, [found("t-00000", "pending")])
     assert record.state is TransferState.PENDING
-    assert [one for one, _ in await desk.advancer.due()] == await desk.chunks()
+    assert [one for one, _ in await desk.worker.due()] == await desk.chunks()
 
 
 async def test_events_tell_the_whole_story_and_are_never_changed(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(raising(OSError("x")))
     [chunk] = await desk.chunks()
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     told = await queries.events(desk.ledger, "bank", "app-1", "t-00000")
     assert [(one.version, one.before, one.after.value, one.cause) for one in told] == [
         (1, None, "planned", "submit"),
@@ -494,7 +494,7 @@ async def test_events_tell_the_whole_story_and_are_never_changed(place: Place, d
     before = list(told)
     desk.teller.execute(transfers(1))
     place.passes(2)
-    await desk.advancer.advance(chunk)
+    await desk.worker.advance(chunk)
     after = await queries.events(desk.ledger, "bank", "app-1", "t-00000")
     assert [one.cause for one in after] == ["submit", "intent", "answer", "found"]
     assert [(one.version, one.cause) for one in after[:3]] == [(one.version, one.cause) for one in before]
@@ -516,7 +516,7 @@ async def test_what_is_to_be_sent_is_sealed_where_there_is_a_key(place: Place) -
     assert await insert_batch(newer.ledger, newer.product, "b", each(given)) == await queries.find_batch(
         desk.ledger, "b"
     )
-    await newer.advancer.advance((await newer.chunks())[0])
+    await newer.worker.advance((await newer.chunks())[0])
     assert await desk.states() == ["success"] * 2
 
 
@@ -527,12 +527,12 @@ async def test_without_a_key_a_full_card_number_is_kept_only_until_it_is_decided
     await insert_batch(desk.ledger, desk.product, "b", each(given), policy=Policy(chunk=1))
     assert "603799******0006" in everything(place)
     chunks = await desk.chunks()
-    await desk.advancer.advance(chunks[0])
+    await desk.worker.advance(chunks[0])
     desk.teller.status = TransferStatus.FAILED
-    await desk.advancer.advance(chunks[1])
-    await desk.advancer.advance(chunks[2])
+    await desk.worker.advance(chunks[1])
+    await desk.worker.advance(chunks[2])
     place.passes(2)
-    await desk.advancer.advance(chunks[1])
+    await desk.worker.advance(chunks[1])
     assert CARD not in everything(place)
     assert given[2].destination_account in everything(place)
     # It is still known to be the same transfer, and the bank's list is still compared with it.
@@ -552,7 +552,7 @@ async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: 
         " WHERE track_id = 't-00000'"
     )
     with pytest.raises(StorageCorrupt, match="belongs to another one"):
-        await desk.advancer.advance((await desk.chunks())[0])
+        await desk.worker.advance((await desk.chunks())[0])
     assert desk.teller.calls == []
 
 
@@ -573,7 +573,7 @@ async def test_reading_word_nobody_knows_is_corrupt(place: Place, desk: PayoutFi
     place.sql(damage)
 
     async def read_all() -> None:
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
         await queries.events(desk.ledger, "bank", "app-1", "t-00000")
         await queries.totals(desk.ledger, "b")
         await queries.page(desk.ledger, "b")
@@ -595,7 +595,7 @@ async def test_a_payload_that_was_changed_behind_its_back_is_not_sent(place: Pla
     place.sql("UPDATE paystar_payout_transfers SET payload = REPLACE(payload, '10001', '90001')")
     [chunk] = await desk.chunks()
     with pytest.raises(StorageCorrupt):
-        await desk.advancer.advance(chunk)
+        await desk.worker.advance(chunk)
     assert desk.teller.calls == []
     assert await desk.states() == ["planned"] * 2
 

@@ -41,7 +41,7 @@ def asked_once() -> Generator[None]:
     count = decisions._count  # pyright: ignore[reportPrivateUsage]
 
     def hasty(held: Any, word: Any, policy: Any, at: float) -> int:
-        return decisions.ENOUGH_NOT_FOUNDS if word is decisions.ABSENT else count(held, word, policy, at)
+        return decisions.REQUIRED_NOT_FOUNDS if word is decisions.ABSENT else count(held, word, policy, at)
 
     with patch.object(decisions, "_count", hasty):
         yield

@@ -178,8 +178,8 @@ class Play:
         ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
         background = BackgroundTasks()
         self.kept += [paystar, background]
-        advancer = ChunkWorker(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
-        return DueQueue(ledger, [product], advancer), ledger, product
+        worker = ChunkWorker(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
+        return DueQueue(ledger, [product], worker), ledger, product
 
     async def _round(self, host: Host, agenda: DueQueue) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
@@ -187,7 +187,7 @@ class Play:
         due, now = [(one.chunk_id, one.at) for one in await agenda.due(100)], await agenda.now()
         chunks = [chunk_id for chunk_id, when in due if when <= now or dice.random() < 0.05]
         chunks += [chunk_id for chunk_id in chunks if dice.random() < 0.1]
-        tasks = [asyncio.create_task(self._advance(host, agenda.advancer, chunk_id)) for chunk_id in chunks]
+        tasks = [asyncio.create_task(self._advance(host, agenda.worker, chunk_id)) for chunk_id in chunks]
         self.waiting[host.name] = tasks
         if tasks:
             await asyncio.wait(tasks)
@@ -201,30 +201,30 @@ class Play:
             for task in self.waiting[host.name]:
                 self.world.later(0.15 * self.world.dice.random(), task.cancel)
 
-    async def _advance(self, host: Host, advancer: ChunkWorker, chunk_id: str) -> None:
+    async def _advance(self, host: Host, worker: ChunkWorker, chunk_id: str) -> None:
         try:
-            await self._wait_for(host, advancer, chunk_id)
+            await self._wait_for(host, worker, chunk_id)
         except Exception as error:
             self.world.broken(f"{host.name} stumbles over {error!r}")
 
-    async def _wait_for(self, host: Host, advancer: ChunkWorker, chunk_id: str) -> None:
+    async def _wait_for(self, host: Host, worker: ChunkWorker, chunk_id: str) -> None:
         """Advance a chunk, and give up in one of three styles now and then."""
         world = self.world
         with suppress(PaystarError, TimeoutError):
             if not world.chance(world.weather.cancel):
-                await advancer.advance(chunk_id)
+                await worker.advance(chunk_id)
                 return
             patience = 3 * world.dice.random() ** 2
             world.note(f"{host.name} will wait {patience:.3f} s")
             match world.dice.randrange(3):
                 case 0:
                     async with asyncio.timeout(patience):
-                        await advancer.advance(chunk_id)
+                        await worker.advance(chunk_id)
                 case 1:
                     with anyio.move_on_after(patience):
-                        await advancer.advance(chunk_id)
+                        await worker.advance(chunk_id)
                 case _:
-                    task = asyncio.create_task(advancer.advance(chunk_id))
+                    task = asyncio.create_task(worker.advance(chunk_id))
                     self.kept.append(task)
                     task.add_done_callback(_retrieve)
                     await asyncio.wait([task], timeout=patience)
