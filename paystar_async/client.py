@@ -43,7 +43,8 @@ if TYPE_CHECKING:
     from paystar_async.payments.service import Payments
     from paystar_async.payouts.runtime import PayoutRuntime
     from paystar_async.payouts.service import Payouts
-    from paystar_async.transport.decoder import Wire
+    from paystar_async.transport.decoder import ResponseDecoder
+    from paystar_async.transport.encoder import RequestEncoder
     from paystar_async.transport.factory import GivenEngine
 
 T = TypeVar("T")
@@ -195,10 +196,16 @@ class Paystar:
         return _payouts_class()(self._desk)
 
     @cached_property
-    def _wire(self) -> "Wire":
-        from paystar_async.transport.decoder import Wire
+    def _encoder(self) -> "RequestEncoder":
+        from paystar_async.transport.encoder import RequestEncoder
 
-        return Wire(self._accounts, self._base_url, self._clock)
+        return RequestEncoder(self._accounts, self._base_url)
+
+    @cached_property
+    def _decoder(self) -> "ResponseDecoder":
+        from paystar_async.transport.decoder import ResponseDecoder
+
+        return ResponseDecoder(self._accounts.secrets(), self._clock)
 
     @classmethod
     @sealed
@@ -241,7 +248,7 @@ class Paystar:
         """The address of a page; nothing is sent."""
         endpoint = row_of(value, "page")
         self._accounts.account_id(endpoint.realm)
-        return self._wire.page(endpoint, value)
+        return self._encoder.page_url(endpoint, value)
 
     async def __aenter__(self) -> Self:
         self._session()
@@ -315,7 +322,7 @@ class Paystar:
             auth,
             LoggingMiddleware(self._clock),
         )
-        send = onion(Sender(self._wire, engine, self._clock), ours, self._middleware)
+        send = onion(Sender(self._encoder, self._decoder, engine, self._clock), ours, self._middleware)
         session = LoopState(
             weakref.ref(self),
             self._requests,

@@ -1,7 +1,7 @@
 """The shapes everything else is written in: a row of the table, what travels, and the ring it travels through.
 
 An endpoint knows no client, a ring knows only ``next``, and a request never holds a password, a signature or
-a query string: those are added in ``transport.wire``, the innermost room.
+a query string: those are added in ``transport.encoder``, the innermost room.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -1,20 +1,14 @@
-"""Between values and bytes, and nothing else: no socket, no clock, no loop.
-
-The innermost room, and the only one where a secret or a signature is written down: whatever is outside of it
-– rings, logs, journals, tracebacks – never holds one.
-"""
+"""Decode responses, and hide secrets in the texts of a server."""
 
 import json
 import re
 from collections.abc import Iterable, Mapping
 from threading import Lock
 from typing import Any, TypeVar
-from urllib.parse import quote, quote_plus, urlencode, urlsplit
+from urllib.parse import quote, quote_plus
 
-from attrs import define, field
-
-from paystar_async.credentials import Credentials, Realm
-from paystar_async.endpoint import Endpoint, Request, Response
+from paystar_async.credentials import Realm
+from paystar_async.endpoint import Request, Response
 from paystar_async.errors import (
     BY_STATUS,
     Executed,
@@ -30,27 +24,29 @@ from paystar_async.errors import (
     status_class,
 )
 from paystar_async.errors.text import visible
-from paystar_async.models.base import Call, answer_type
+from paystar_async.models.base import answer_type
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.transport import json_codec
-from paystar_async.transport.encoder import RequestTemplate, plain
+from paystar_async.transport.encoder import count_items
 from paystar_async.transport.refusal import fields_of, message_of
 from paystar_async.transport.retry_after import retry_after_seconds
 from paystar_async.transport.structuring import structure_response
 from paystar_async.values.masking import mask_text
 from paystar_async.values.secret import Secret
 
-LONGEST, LONGEST_SHOWN = 4_000, 1_000
-"""Characters of a server's text that are looked at, and that are kept."""
+MAX_TEXT_LENGTH = 4_000
+"""Characters of a server's text that are searched for secrets; the rest is dropped."""
+MAX_SHOWN_LENGTH = 1_000
+"""Characters of a server's text that are shown."""
 MAX_KEYS = 16
-"""Keys hidden beside the configured secrets: two for each of three realms, and those that they replaced."""
+"""Keys hidden besides the configured secrets: two for each of three realms, and the keys that they replaced."""
 
 
 class Redactor:
-    """Hides secrets and personal numbers in what a server says.
+    """Replaces secrets and personal numbers in the texts of a server.
 
     Args:
-        secrets: what no text may show.
+        secrets: the configured secrets.
     """
 
     def __init__(self, secrets: Iterable[Secret]) -> None:
@@ -59,121 +55,75 @@ class Redactor:
         self._hide(self._secrets)
 
     def _hide(self, secrets: tuple[Secret, ...]) -> None:
-        # A server says the same few things all day, and the expressions take longer than reading the response. One
-        # tuple, since loops in other threads read it: a text that one pattern leaves alone may show a newer key.
+        # A server repeats a few texts, and the expressions take longer than decoding the response. One tuple, since
+        # event loops in other threads read the pair: a text that is harmless to one pattern may show a newer key.
         self._pattern_and_harmless = _pattern(secrets), set[str]()
-        self._hidden = frozenset(secrets)  # last: ``add`` trusts it in other threads
+        self._hidden = frozenset(secrets)  # last: ``add`` reads this set in other threads
 
     def add(self, key: Secret) -> None:
-        """Hide a key in use, too; of the keys added, the last ``MAX_KEYS`` are hidden."""
+        """Hide a key that is in use; only the last ``MAX_KEYS`` keys stay hidden."""
         if key in self._hidden:
             return
         with self._lock:
             self._keys = (*self._keys, key)[-MAX_KEYS:]
             self._hide((*self._secrets, *self._keys))
 
-    def shown(self, text: str) -> str:
-        """Return the text without them, cut to a length one can read."""
+    def redact(self, text: str) -> str:
+        """Return the text without secrets and personal numbers, at most ``MAX_SHOWN_LENGTH`` characters."""
         pattern, harmless = self._pattern_and_harmless
         if text in harmless:
             return text
-        # Twice: a secret that holds an invisible mark is found as it is, one that a mark was put into without it.
-        cut = visible(pattern.sub("***", text[:LONGEST]))
-        shown = mask_text(pattern.sub("***", cut))[:LONGEST_SHOWN]
-        if shown == text and len(text) < 100 and len(harmless) < 100:
+        # Twice: a secret that holds an invisible mark is found before marks are removed, a secret into which a mark was
+        # inserted is found after.
+        visible_text = visible(pattern.sub("***", text[:MAX_TEXT_LENGTH]))
+        redacted = mask_text(pattern.sub("***", visible_text))[:MAX_SHOWN_LENGTH]
+        if redacted == text and len(text) < 100 and len(harmless) < 100:
             harmless.add(text)
-        return shown
+        return redacted
 
 
 def _pattern(secrets: Iterable[Secret]) -> re.Pattern[str]:
-    """What finds secrets in a text, as they stand, in a query string and in JSON; and every signature."""
+    """Return the pattern of secrets as plain text, in a query string and in JSON, and of any signature."""
     forms: set[str] = set()
-    for text in (one.reveal() for one in secrets):
+    for text in (secret.reveal() for secret in secrets):
         forms |= {text, quote(text), quote(text, safe=""), quote_plus(text), quote_plus(text, safe="/")}
-        once = _escaped(text)
-        forms |= once.union(*map(_escaped, once))  # a body that is quoted in a JSON text is escaped twice
-    # The longest first: one secret may be the beginning of another.
+        escaped = _escaped(text)
+        forms |= escaped.union(*map(_escaped, escaped))  # a body that is quoted in a JSON text is escaped twice
+    # The longest first: a secret may be the beginning of another.
     known = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
     return re.compile(f"[0-9a-f]{{128}}|{known}" if known else "[0-9a-f]{128}", re.IGNORECASE)
 
 
 def _escaped(text: str) -> set[str]:
-    plain, ascii_alone = json_codec.dumps(text).decode()[1:-1], json.dumps(text)[1:-1]
-    return {plain, ascii_alone, ascii_alone.replace("/", r"\/")}
+    """Return the text as JSON strings spell it: in UTF-8, in ASCII, and with PHP's escaped slashes."""
+    utf_8, ascii_only = json_codec.dumps(text).decode()[1:-1], json.dumps(text)[1:-1]
+    return {utf_8, ascii_only, ascii_only.replace("/", r"\/")}
 
 
 T = TypeVar("T")
 
-MANY = 100
 SUCCESS = frozenset({1, "ok"})
-# assumed: a refused key is refused before anything is executed, also in a call of several transfers. Any other refusal
-# of several may come after some of them were executed.
+# assumed: Paystar checks the key before it executes anything, also in a request with several transfers. Any other
+# refusal of such a request may come after some transfers were executed.
 _KEY_REFUSALS = frozenset({InvalidToken, ExpiredToken, InvalidRefreshToken})
 INVALID_ACCESS = "دسترسی نامعتبر"
-"""How an invalid or expired key is also refused, with no code 4 or 5 (WIRE §1, two integrations)."""
+"""A message that also means an invalid or expired key, without code 4 or 5 (seen in two integrations)."""
 
 
-def _without_query(url: str) -> str:
-    return urlsplit(url)._replace(query="").geturl()
-
-
-@define  # not frozen: every call makes one, and that would be most of what it costs
-class EncodedRequest:
-    """A request as it leaves; shows itself without query, headers and body, which hold secrets."""
-
-    method: str
-    url: str = field(repr=_without_query)
-    headers: tuple[tuple[str, str], ...] = field(repr=False)
-    body: bytes | None = field(repr=False)
-
-
-class Wire:
-    """Writes requests and reads answers for one set of accounts.
+class ResponseDecoder:
+    """Decodes responses; its errors and texts show no secret.
 
     Args:
-        accounts: who asks, and with which secrets.
-        base_url: where the paths begin.
-        clock: what time it is, for a ``Retry-After`` that is a date.
+        secrets: the client's secrets; a request's key is hidden too.
+        clock: the time, for a ``Retry-After`` header that is a date.
     """
 
-    def __init__(self, accounts: Credentials, base_url: str, clock: Clock | None = None) -> None:
-        self._accounts, self._base_url, self._clock = accounts, base_url, clock or SystemClock()
-        self._forms: dict[int, RequestTemplate] = {}
-        self._hiding = Redactor(accounts.secrets())
-
-    def page(self, endpoint: Endpoint, value: Call[Any]) -> str:
-        """The address of a page row, its fields in the query."""
-        return f"{self._form(endpoint).url}?{urlencode(plain(value))}"
-
-    def is_long(self, request: Request[Any]) -> bool:
-        """Whether it takes a good part of a millisecond to write."""
-        return self._count(request) > MANY
-
-    def _count(self, request: Request[Any]) -> int:
-        """Return how many models the request's list field holds; 0 without such a field."""
-        name = self._form(request.endpoint).several
-        return 0 if name is None else len(getattr(request.value, name) or ())
-
-    def _sends_several(self, request: Request[Any]) -> bool:
-        """Return True if the request moves money for several transfers at once."""
-        return request.endpoint.lookup is not None and self._count(request) > 1
-
-    def encode(self, request: Request[Any]) -> EncodedRequest:
-        """The request as it leaves, with its secrets and its signature."""
-        form = self._form(request.endpoint)
-        fields, headers = form.fields(request.value, request.key), form.headers(request.key)
-        if form.is_get:
-            return EncodedRequest("GET", f"{form.url}?{urlencode(fields)}", headers, None)
-        return EncodedRequest("POST", form.url, headers, json_codec.dumps(fields))
-
-    def _form(self, endpoint: Endpoint) -> RequestTemplate:
-        form = self._forms.get(id(endpoint))
-        if form is None or form.endpoint is not endpoint:
-            form = self._forms[id(endpoint)] = RequestTemplate(endpoint, self._accounts, self._base_url)
-        return form
+    def __init__(self, secrets: Iterable[Secret], clock: Clock | None = None) -> None:
+        self._clock = clock or SystemClock()
+        self._redactor = Redactor(secrets)
 
     def envelope(self, body: bytes) -> dict[str, object] | None:
-        """The envelope of an answer, read beforehand: half of the work. None where there is none to be read."""
+        """Return the envelope of a response, half of the work of ``decode``; None if the body is not an envelope."""
         try:
             return _envelope(body)
         except InvalidResponse:
@@ -187,11 +137,18 @@ class Wire:
         body: bytes,
         envelope: dict[str, object] | None = None,
     ) -> Response[T]:
-        """The answer as its type; the envelope is read whatever the HTTP status is.
+        """Return the response as the endpoint's type; the envelope is read whatever the HTTP status is.
+
+        Args:
+            request: the request that was sent.
+            http_status: the response's HTTP status.
+            headers: the response's headers, names in lower case.
+            body: the response's body.
+            envelope: the result of ``envelope(body)``, if it was called before.
 
         Raises:
-            StatusError: the envelope says anything but success.
-            InvalidResponse: there is no envelope, or its data does not fit the row's answer.
+            StatusError: the envelope has a status other than success.
+            InvalidResponse: the body is no envelope, or its data does not fit the endpoint's response type.
         """
         try:
             envelope = _envelope(body, http_status) if envelope is None else envelope
@@ -202,16 +159,16 @@ class Wire:
                 return Response(
                     value=value,
                     status=status,
-                    message=self._shown(request, message) if isinstance(message, str) else "",
+                    message=self._redact(request, message) if isinstance(message, str) else "",
                     http_status=http_status,
                     headers=headers,
                     body=body,
                 )
-        except InvalidResponse as bad:
-            path, reason = bad.path, str(bad.args[0]).partition(": ")[2]
+        except InvalidResponse as error:
+            path, reason = error.path, str(error.args[0]).partition(": ")[2]
         else:
             retry_after = retry_after_seconds(headers, self._clock.time())
-            raise self._refusal(request, status, envelope, http_status, retry_after)
+            raise self._status_error(request, status, envelope, http_status, retry_after)
         raise InvalidResponse(
             path,
             reason + _ABOUT_HTTP.get(http_status, ""),
@@ -219,65 +176,70 @@ class Wire:
             retry_after=retry_after_seconds(headers, self._clock.time()),
         )
 
-    def _refusal(
+    def _status_error(
         self,
         request: Request[Any],
         status: int | str,
         envelope: Mapping[str, object],
         http_status: int,
-        after: float | None,
+        retry_after: float | None,
     ) -> StatusError:
         endpoint = request.endpoint
-        kind, text = status_class(status), message_of(envelope)
-        if text.strip() == INVALID_ACCESS and kind in (StatusError, ServerFault, InvalidInput):
-            kind = InvalidToken  # assumed
-        elif http_status == 401 and kind is StatusError:
-            # assumed, as RFC 9110 §15.5.2 has it: a request that is answered with 401 has not been applied.
-            kind = Unauthenticated if endpoint.realm is Realm.GATEWAY else InvalidToken
+        error_class, message = status_class(status), message_of(envelope)
+        if message.strip() == INVALID_ACCESS and error_class in (StatusError, ServerFault, InvalidInput):
+            error_class = InvalidToken  # assumed
+        elif http_status == 401 and error_class is StatusError:
+            # assumed, from RFC 9110 §15.5.2: a request whose response is 401 has not been applied.
+            error_class = Unauthenticated if endpoint.realm is Realm.GATEWAY else InvalidToken
         if status == http_status:
-            text = (text + _ABOUT_HTTP.get(http_status, "")).removeprefix("; ")
+            message = (message + _ABOUT_HTTP.get(http_status, "")).removeprefix("; ")
         fields = {
-            self._shown(request, name): [self._shown(request, text) for text in texts]
+            self._redact(request, name): [self._redact(request, text) for text in texts]
             for name, texts in fields_of(envelope).items()
         }
-        is_key_refusal = kind in _KEY_REFUSALS and not fields
+        is_key_refusal = error_class in _KEY_REFUSALS and not fields
         executed: Executed | None = None
-        if http_may_have_executed(http_status) or (self._sends_several(request) and not is_key_refusal):
+        if http_may_have_executed(http_status) or (_sends_several_transfers(request) and not is_key_refusal):
             executed = "maybe"
-        return kind(
-            status if isinstance(status, int) else self._shown(request, status)[:40],
-            self._shown(request, text),
+        return error_class(
+            status if isinstance(status, int) else self._redact(request, status)[:40],
+            self._redact(request, message),
             endpoint=endpoint.id,
             fields=fields,
             http_status=http_status,
-            retry_after=after,
+            retry_after=retry_after,
             executed=executed,
         )
 
-    def _shown(self, request: Request[Any], text: str) -> str:
-        """A text of the server's without our secrets, which a server that echoes its input puts into it."""
+    def _redact(self, request: Request[Any], text: str) -> str:
+        """Return a server's text without secrets; a server that echoes its input puts them there."""
         if request.key is not None:
-            self._hiding.add(request.key)
-        return self._hiding.shown(text)
+            self._redactor.add(request.key)
+        return self._redactor.redact(text)
+
+
+def _sends_several_transfers(request: Request[Any]) -> bool:
+    """Return True if the request moves money for several transfers at once."""
+    return request.endpoint.lookup is not None and count_items(request) > 1
 
 
 _ABOUT_HTTP = {
     401: "; the key was refused by something in front of Paystar",
-    403: "; something in front of Paystar refused it: this host's address may not be allowed",
-    404: "; nothing lives at this path: does base_url end in /api?",
-    429: "; too many requests: call less at once",
+    403: "; something in front of Paystar refused the request: this host's address may not be allowed",
+    404: "; nothing was found at this path: does base_url end in /api?",
+    429: "; too many requests: send fewer at once",
 }
-"""What an HTTP status says for itself where no envelope came with it."""
+"""The likely cause of an HTTP status that came without an envelope."""
 
 
 def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
-    """Return the envelope; an empty one for a 401, which is a refusal of the key whatever its body is."""
+    """Return the envelope; an empty dict for HTTP 401, which refuses the key whatever its body is."""
     try:
         value = json_codec.loads(body)
-    except json_codec.InvalidJSON as problem:
+    except json_codec.InvalidJSON as error:
         if http_status == 401:
             return {}
-        reason = str(problem) if body.strip() else "an empty body"
+        reason = str(error) if body.strip() else "an empty body"
         if body.lstrip()[:1] == b"<":
             reason = "an HTML page"
         raise InvalidResponse("$", f"expected a JSON envelope, got {reason}") from None
@@ -289,7 +251,7 @@ def _envelope(body: bytes, http_status: int = 200) -> dict[str, object]:
 
 
 def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
-    """Return the status of an envelope, or the HTTP status of a refusal that has none of its own."""
+    """Return the status of an envelope, or the HTTP status of a refusal without an envelope status."""
     status = envelope.get("status")
     if type(status) is int and -(2**63) <= status < 2**64:
         return status

@@ -1,16 +1,22 @@
-"""What all requests of a row have in common: made once, from accounts that do not change."""
+"""Encode requests, and add secrets and signatures: no other module writes them down."""
 
+from functools import cache
 from typing import Any, cast
+from urllib.parse import urlencode, urlsplit
 
-from attrs import has
+from attrs import define, field, has
 from cattrs import Converter
 from cattrs.gen import make_dict_unstructure_fn, override
 
 from paystar_async._version import USER_AGENT
 from paystar_async.credentials import Credentials, signer
-from paystar_async.endpoint import Endpoint
+from paystar_async.endpoint import Endpoint, Request
 from paystar_async.models.base import Call, fields_of
+from paystar_async.transport import json_codec
 from paystar_async.values.secret import Secret
+
+MAX_SMALL_ITEMS = 100
+"""Models in a request's list up to which encoding takes well under a millisecond."""
 
 Headers = tuple[tuple[str, str], ...]
 
@@ -18,73 +24,136 @@ _unstructuring = Converter(omit_if_default=True)
 
 
 @_unstructuring.register_unstructure_hook_factory(has)
-def _sent_fields(cls: Any, converter: Converter) -> Any:
-    held_back = {one.name: override(omit=True) for one in fields_of(cls) if not one.sent or one.name == "extra"}
-    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **cast("dict[str, Any]", held_back))
+def _unstructure_sent_fields(cls: Any, converter: Converter) -> Any:
+    omitted = {info.name: override(omit=True) for info in fields_of(cls) if not info.sent or info.name == "extra"}
+    return make_dict_unstructure_fn(cls, converter, _cattrs_omit_if_default=True, **cast("dict[str, Any]", omitted))
 
 
-def plain(value: object) -> dict[str, Any]:
-    """The fields that are sent, as JSON knows them."""
+def unstructure(value: object) -> dict[str, Any]:
+    """Return the fields of a model that are sent, as JSON types."""
     return cast("dict[str, Any]", _unstructuring.unstructure(value))
 
 
+@cache
+def _list_field(request_type: type[Any]) -> str | None:
+    """Return the name of the field that holds a list of models, or None."""
+    return next((info.name for info in fields_of(request_type) if info.item is not None), None)
+
+
+def count_items(request: Request[Any]) -> int:
+    """Return how many models the request's list field holds; 0 without such a field."""
+    request_type: Any = request.endpoint.request
+    name = _list_field(request_type)
+    return 0 if name is None else len(getattr(request.value, name) or ())
+
+
+def _without_query(url: str) -> str:
+    return urlsplit(url)._replace(query="").geturl()
+
+
+@define  # not frozen: each call creates an instance, and attrs makes a frozen one by slower assignments
+class EncodedRequest:
+    """A request as an engine sends it; its repr leaves out the query, headers and body, which hold secrets."""
+
+    method: str
+    url: str = field(repr=_without_query)
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes | None = field(repr=False)
+
+
 class RequestTemplate:
-    """Fills in a row's requests for one set of accounts.
+    """The parts that all requests of an endpoint share; credentials do not change.
 
     Args:
-        endpoint: the row.
-        accounts: who asks.
-        base_url: where the paths begin.
+        endpoint: the endpoint.
+        credentials: the client's credentials.
+        base_url: URL in front of each path.
 
     Attributes:
-        endpoint: the row.
-        is_get: whether its fields travel in the address.
-        url: its address.
-        several: the field that holds as many models as one likes, where there is one.
+        endpoint: the endpoint.
+        is_get: whether fields are sent in the query.
+        url: URL of the endpoint, without a query.
     """
 
-    def __init__(self, endpoint: Endpoint, accounts: Credentials, base_url: str) -> None:
+    def __init__(self, endpoint: Endpoint, credentials: Credentials, base_url: str) -> None:
         self.endpoint = endpoint
         self.is_get = endpoint.method == "GET"
-        self.several = next((one.name for one in fields_of(endpoint.request) if one.item is not None), None)
-        self._has_extra = any(one.name == "extra" for one in fields_of(endpoint.request))
-        self.url = base_url + endpoint.path.format(gateway=accounts.path_prefix)
+        self._has_extra = any(info.name == "extra" for info in fields_of(endpoint.request))
+        self.url = base_url + endpoint.path.format(gateway=credentials.path_prefix)
         # cattrs looks its hook up for each value anew, at twice what the hook takes.
-        self._plain = _unstructuring.get_unstructure_hook(endpoint.request)
-        who = accounts.credentials(endpoint.realm, endpoint.method)
-        self._who = {name: one.reveal() if isinstance(one, Secret) else one for name, one in who.items()}
-        sign_key = accounts.sign_key(endpoint.realm) if endpoint.signed_fields and endpoint.method == "POST" else None
+        self._unstructure = _unstructuring.get_unstructure_hook(endpoint.request)
+        self._credential_fields = {
+            name: value.reveal() if isinstance(value, Secret) else value
+            for name, value in credentials.credentials(endpoint.realm, endpoint.method).items()
+        }
+        is_signed = endpoint.signed_fields and endpoint.method == "POST"
+        sign_key = credentials.sign_key(endpoint.realm) if is_signed else None
         self._sign = None if sign_key is None else signer(sign_key)
-        # One tuple: loops in other threads read it too.
-        self._latest: tuple[Secret | None, Headers] = None, self._headers_with(None)
+        # One tuple: event loops in other threads read the pair too.
+        self._key_and_headers: tuple[Secret | None, Headers] = None, self._create_headers(None)
 
     def fields(self, value: Call[Any], key: Secret | None) -> dict[str, Any]:
-        """What is sent: who asks, what is asked, and the signature over it."""
-        fields: dict[str, Any] = self._who | self._plain(value)
+        """Return the fields to send: credentials, the model's fields and their signature."""
+        fields: dict[str, Any] = self._credential_fields | self._unstructure(value)
         if self._has_extra:
             fields = cast("Any", value).extra.to_dict() | fields
         if self.endpoint.refresh_token_field and key is not None:
             fields[self.endpoint.refresh_token_field] = key.reveal()
         if self._sign is not None:
-            unsent = {one.name: getattr(value, one.name) for one in fields_of(type(value)) if not one.sent}
+            unsent = {info.name: getattr(value, info.name) for info in fields_of(type(value)) if not info.sent}
             # A signature over a field that was left out would be refused; an inquiry by ref_num alone is unsigned.
             if all(name in fields or name in unsent for name in self.endpoint.signed_fields):
                 fields["sign"] = self._sign((fields | unsent)[name] for name in self.endpoint.signed_fields)
         return fields
 
     def headers(self, key: Secret | None) -> Headers:
-        """The headers with a key: the very same ones as long as the key is the same."""
+        """Return the headers with a key; the same object until the key changes."""
         if self.endpoint.refresh_token_field:
             key = None
-        latest = self._latest
-        if key is not latest[0]:
-            latest = self._latest = key, self._headers_with(key)
-        return latest[1]
+        key_and_headers = self._key_and_headers
+        if key is not key_and_headers[0]:
+            key_and_headers = self._key_and_headers = key, self._create_headers(key)
+        return key_and_headers[1]
 
-    def _headers_with(self, key: Secret | None) -> Headers:
+    def _create_headers(self, key: Secret | None) -> Headers:
         headers = [("Accept", "application/json"), ("User-Agent", USER_AGENT)]
         if key is not None:
             headers.append(("Authorization", f"Bearer {key.reveal()}"))
         if self.endpoint.method == "POST":
             headers.append(("Content-Type", "application/json"))
         return tuple(headers)
+
+
+class RequestEncoder:
+    """Encodes requests for one client's credentials.
+
+    Args:
+        credentials: the client's credentials.
+        base_url: URL in front of each path.
+    """
+
+    def __init__(self, credentials: Credentials, base_url: str) -> None:
+        self._credentials, self._base_url = credentials, base_url
+        self._templates: dict[int, RequestTemplate] = {}
+
+    def page_url(self, endpoint: Endpoint, value: Call[Any]) -> str:
+        """Return the URL of a page, with the model's fields in its query."""
+        return f"{self._template(endpoint).url}?{urlencode(unstructure(value))}"
+
+    def is_large(self, request: Request[Any]) -> bool:
+        """Return True if encoding the request takes a good part of a millisecond."""
+        return count_items(request) > MAX_SMALL_ITEMS
+
+    def encode(self, request: Request[Any]) -> EncodedRequest:
+        """Return the request with its secrets and its signature."""
+        template = self._template(request.endpoint)
+        fields, headers = template.fields(request.value, request.key), template.headers(request.key)
+        if template.is_get:
+            return EncodedRequest("GET", f"{template.url}?{urlencode(fields)}", headers, None)
+        return EncodedRequest("POST", template.url, headers, json_codec.dumps(fields))
+
+    def _template(self, endpoint: Endpoint) -> RequestTemplate:
+        template = self._templates.get(id(endpoint))
+        if template is None or template.endpoint is not endpoint:
+            template = self._templates[id(endpoint)] = RequestTemplate(endpoint, self._credentials, self._base_url)
+        return template

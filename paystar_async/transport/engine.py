@@ -65,7 +65,7 @@ def response_too_large(http_status: int | None = None) -> InvalidResponse:
 def refuse_before_send() -> NoReturn:
     """Refuse a call that must not be sent too late; raises ConfigurationError."""
     raise ConfigurationError(
-        "this engine cannot say when a request leaves", hint='use the default engine: engine="auto"'
+        "this engine cannot report when a request is sent", hint='use the default engine: engine="auto"'
     )
 
 

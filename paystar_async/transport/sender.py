@@ -1,4 +1,4 @@
-"""The innermost step: value to bytes, bytes over the engine, bytes to value."""
+"""Send a request: encode, hand to the engine, decode the response."""
 
 import sys
 from traceback import clear_frames
@@ -7,91 +7,94 @@ from typing import Any
 from attrs import frozen
 
 from paystar_async.endpoint import Endpoint, Request, Response, Safety
-from paystar_async.errors import ConfigurationError, InvalidResponse, NoResponse, NotSent, PaystarError
+from paystar_async.errors import InvalidResponse, NoResponse, NotSent, PaystarError
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.tasks import cooperative_yield
-from paystar_async.transport.decoder import Wire
-from paystar_async.transport.engine import Engine
+from paystar_async.transport.decoder import ResponseDecoder
+from paystar_async.transport.encoder import RequestEncoder
+from paystar_async.transport.engine import Engine, refuse_before_send
 
-LARGE = 16 << 10
-"""Bytes of an answer that takes a millisecond or more to read."""
+MIN_LARGE_BYTES = 16 << 10
+"""Size of a body that takes a millisecond or more to decode."""
 
 
 @frozen
 class Sender:
-    """Carries a request out and its answer back, and keeps what it wrote from leaking through an error."""
+    """The innermost step of a call; its errors hold no headers or bodies."""
 
-    wire: Wire
+    encoder: RequestEncoder
+    decoder: ResponseDecoder
     engine: Engine
     clock: Clock
 
     async def __call__(self, request: Request[Any], /) -> Response[Any]:
-        """Send the request; raises what is known where no answer came or none that says success.
+        """Return the response to the request.
 
         Raises:
-            ConfigurationError: the call is not READ, and one of its requests may have been sent before.
+            ConfigurationError: the call is not READ, and an earlier request of the call may have been sent.
+            PaystarError: no response came, or the response reports no success; ``executed`` is set.
         """
-        outer = sys.exception()
+        outer_error = sys.exception()
         is_read = request.endpoint.safety is Safety.READ
         if not is_read:
             request.dispatch.begin()
-        stray: BaseException | None = None
-        # The frames below hold headers and bodies in their variables: a traceback with locals would print them.
+        cause: BaseException | None = None
+        # Frames below hold headers and bodies in their variables: a traceback with locals would print them.
         try:
-            return await self._exchange(request)
+            return await self._send(request)
         except PaystarError as error:
             failure = error
         except BaseException as error:
-            # Cancelled, or a fault in a user's engine: it keeps its lines and loses the variables.
-            _forget(error, outer)
-            # AssertionError: a mock that finds no route raises it, and that is for the test to see.
+            # Cancellation, or a bug in a user's engine: the traceback keeps its lines, but not their variables.
+            _clear_frames(error, outer_error)
+            # AssertionError: a mock without a matching route raises this, and its test must see the error.
             if is_read or not isinstance(error, Exception) or isinstance(error, AssertionError):
                 raise
-            stray = error
+            cause = error
             failure = NoResponse(f"the engine raised {type(error).__name__}")
         failure.__context__ = failure.__cause__ = None
-        failure = _informed(failure, request.endpoint)
+        _set_executed(failure, request.endpoint)
         if not is_read:
             request.dispatch.fail(failure)
-        raise failure.with_traceback(None) from stray
+        raise failure.with_traceback(None) from cause
 
-    async def _exchange(self, request: Request[Any]) -> Response[Any]:
+    async def _send(self, request: Request[Any]) -> Response[Any]:
         if request.before_send is not None and not self.engine.supports_before_send:
-            raise ConfigurationError(
-                "this engine cannot say when a request leaves", hint='use the default engine: engine="auto"'
-            )
-        if self.wire.is_long(request):
+            refuse_before_send()
+        if self.encoder.is_large(request):
             await cooperative_yield()
             if not request.time_left(self.clock.monotonic()):
-                raise NotSent("its time was up before it could be written")
-        out = self.wire.encode(request)
-        left = request.time_left(self.clock.monotonic())
-        answer = await self.engine.send(out.method, out.url, out.headers, out.body, left, request.before_send)
-        if len(answer[2]) < LARGE:
-            return self.wire.decode(request, *answer)
-        await cooperative_yield()
-        envelope = self.wire.envelope(answer[2])
-        await cooperative_yield()
-        return self.wire.decode(request, *answer, envelope)
+                raise NotSent("its timeout was over before it could be encoded")
+        encoded = self.encoder.encode(request)
+        timeout = request.time_left(self.clock.monotonic())
+        http_status, headers, body = await self.engine.send(
+            encoded.method, encoded.url, encoded.headers, encoded.body, timeout, request.before_send
+        )
+        envelope: dict[str, object] | None = None
+        if len(body) >= MIN_LARGE_BYTES:
+            await cooperative_yield()
+            envelope = self.decoder.envelope(body)
+            await cooperative_yield()
+        return self.decoder.decode(request, http_status, headers, body, envelope)
 
 
-def _forget(error: BaseException | None, outer: BaseException | None) -> None:
-    while error is not None and error is not outer:
+def _clear_frames(error: BaseException | None, outer_error: BaseException | None) -> None:
+    """Drop the variables of the error's traceback and of its contexts, up to an outer error."""
+    while error is not None and error is not outer_error:
         clear_frames(error.__traceback__)
         error = error.__context__
 
 
-def _informed(error: PaystarError, endpoint: Endpoint) -> PaystarError:
-    """The error, knowing what its row does: nothing happens to a call that only reads."""
+def _set_executed(error: PaystarError, endpoint: Endpoint) -> None:
+    """Set ``executed`` and the hint of an error from its endpoint: a request that only reads executes nothing."""
     if error.executed == "no":
-        return error
-    always = type(error).executed == "maybe"
+        return
+    is_always_maybe = type(error).executed == "maybe"
     if endpoint.safety is Safety.READ:
         error.executed = "no"
-        if always:
+        if is_always_maybe:
             error.hint = "it only reads: call again"
-    elif not always or isinstance(error, NoResponse | InvalidResponse):
-        # A refusal that came with an HTTP 5xx has a hint that says "call again": it must not be followed.
-        ask = f": ask {endpoint.lookup} before you repeat it" if endpoint.lookup else ""
-        error.hint = f"it may have been carried out{ask}"
-    return error
+    elif not is_always_maybe or isinstance(error, NoResponse | InvalidResponse):
+        # The hint of a refusal that came with an HTTP 5xx is "call again": that hint must not be followed.
+        lookup = f": ask {endpoint.lookup} before you repeat it" if endpoint.lookup else ""
+        error.hint = f"it may have been carried out{lookup}"

@@ -11,7 +11,8 @@ from paystar_async.credentials import Application, Credentials, Gateway, Wallet
 from paystar_async.endpoint import Endpoint, Request, Response
 from paystar_async.models.base import Call
 from paystar_async.table import BY_ID, BY_REQUEST, TABLE
-from paystar_async.transport.decoder import EncodedRequest, Wire
+from paystar_async.transport.decoder import ResponseDecoder
+from paystar_async.transport.encoder import EncodedRequest, RequestEncoder
 from paystar_async.values.secret import Secret
 from tests.describe.endpoints import example_values
 
@@ -52,7 +53,7 @@ def _is_required(request: type, name: str) -> bool:
 
 
 def outgoing(value: Call[Any], accounts: Credentials = ACCOUNTS, key: Secret | None = KEY) -> EncodedRequest:
-    return Wire(accounts, BASE).encode(request_of(value, key))
+    return RequestEncoder(accounts, BASE).encode(request_of(value, key))
 
 
 def fields_in(out: EncodedRequest) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def answered(
     row: Endpoint | str, body: bytes, http_status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response[Any]:
     """The body read as the row's answer."""
-    return Wire(ACCOUNTS, BASE).decode(request_of(example_of(row)), http_status, headers or {}, body)
+    return ResponseDecoder(ACCOUNTS.secrets()).decode(request_of(example_of(row)), http_status, headers or {}, body)
 
 
 def envelope(status: object, data: object = None, message: object = "", **more: object) -> bytes:

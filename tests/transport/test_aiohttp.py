@@ -51,7 +51,7 @@ class TestHandedIn:
 
     async def test_it_cannot_fence(self) -> None:
         async with opened("aiohttp session") as engine:
-            with pytest.raises(ConfigurationError, match="cannot say when a request leaves"):
+            with pytest.raises(ConfigurationError, match="cannot report when a request is sent"):
                 await ask(engine, URL, before_send=lambda: None)
 
     async def test_its_proxy_refuses_the_way(self) -> None:

@@ -22,9 +22,10 @@ from paystar_async.errors import (
 from paystar_async.models.transfers import Settle
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.table import BY_ID
-from paystar_async.transport.decoder import MANY, Wire
+from paystar_async.transport.decoder import ResponseDecoder
+from paystar_async.transport.encoder import MAX_SMALL_ITEMS, RequestEncoder
 from paystar_async.transport.engine import Engine, Headers
-from paystar_async.transport.sender import LARGE, Sender
+from paystar_async.transport.sender import MIN_LARGE_BYTES, Sender
 from tests.support import Turns, entries, settled, transfer
 from tests.transport.asking import ACCOUNTS, BASE, CALLS, envelope, example_of, request_of
 
@@ -60,7 +61,7 @@ class Canned:
 
 
 def carrier(engine: Engine, clock: ManualClock | None = None) -> Sender:
-    return Sender(Wire(ACCOUNTS, BASE), engine, clock or ManualClock())
+    return Sender(RequestEncoder(ACCOUNTS, BASE), ResponseDecoder(ACCOUNTS.secrets()), engine, clock or ManualClock())
 
 
 async def failure(row: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
@@ -142,7 +143,7 @@ async def test_what_is_not_ours_goes_on_as_it_is_without_its_variables(stray: Ba
     assert caught.value is stray
     names = [frame.name for frame in traceback.extract_tb(stray.__traceback__)]
     told = frames(stray)  # before the words below become variables of this frame
-    assert names[-2:] == ["_exchange", "send"]
+    assert names[-2:] == ["_send", "send"]
     assert "p%26ss" not in told
     assert "the-key" not in told
 
@@ -167,7 +168,7 @@ async def test_a_fence_needs_an_engine_that_has_one() -> None:
     request = evolve(request_of(example_of("transfers.settle")), before_send=lambda: None)
     engine = Canned((200, {}, envelope("ok", [])), supports_before_send=False)
 
-    with pytest.raises(ConfigurationError, match="cannot say when"):
+    with pytest.raises(ConfigurationError, match="cannot report when"):
         await carrier(engine)(request)
     assert engine.timeouts == []
 
@@ -240,21 +241,22 @@ def settling(count: int) -> Request[Any]:
 
 @pytest.fixture
 def heavy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What was written and read."""
-    done: list[str] = []
+    """The names of the encoding and decoding methods, as they are called."""
+    calls: list[str] = []
 
-    def counted(name: str) -> None:
-        work = getattr(Wire, name)
+    def record(owner: type, name: str) -> None:
+        method = getattr(owner, name)
 
-        def counting(*given: Any) -> Any:
-            done.append(name)
-            return work(*given)
+        def recording(*arguments: Any) -> Any:
+            calls.append(name)
+            return method(*arguments)
 
-        monkeypatch.setattr(Wire, name, counting)
+        monkeypatch.setattr(owner, name, recording)
 
-    for name in ("encode", "envelope", "decode"):
-        counted(name)
-    return done
+    record(RequestEncoder, "encode")
+    record(ResponseDecoder, "envelope")
+    record(ResponseDecoder, "decode")
+    return calls
 
 
 async def at_once(count: int, padding: int, heavy: list[str]) -> list[list[str]]:
@@ -273,7 +275,7 @@ async def at_once(count: int, padding: int, heavy: list[str]) -> list[list[str]]
 
 
 async def test_of_long_requests_and_answers_one_is_written_or_read_in_a_turn_of_the_loop(heavy: list[str]) -> None:
-    done = await at_once(MANY + 1, LARGE, heavy)
+    done = await at_once(MAX_SMALL_ITEMS + 1, MIN_LARGE_BYTES, heavy)
 
     assert sorted(done) == sorted([["encode"], ["envelope"], ["decode"]] * 3)
 
@@ -286,7 +288,7 @@ async def test_who_is_called_off_in_line_has_sent_nothing_and_holds_nobody_up() 
     engine: Any = Answering(envelope("ok", []))
     engine.go.set()
     call = carrier(engine)
-    calls = [asyncio.create_task(call(settling(MANY + 1))) for _ in range(3)]
+    calls = [asyncio.create_task(call(settling(MAX_SMALL_ITEMS + 1))) for _ in range(3)]
     await asyncio.sleep(0)
     calls[1].cancel()
 
@@ -300,7 +302,9 @@ async def test_what_had_no_time_left_when_its_turn_came_was_not_sent() -> None:
     clock = ManualClock()
     engine: Any = Answering(envelope("ok", []))
     engine.go.set()
-    long = asyncio.create_task(carrier(engine, clock)(settling(MANY + 1).replace(deadline=clock.monotonic() + 1)))
+    long = asyncio.create_task(
+        carrier(engine, clock)(settling(MAX_SMALL_ITEMS + 1).replace(deadline=clock.monotonic() + 1))
+    )
     await asyncio.sleep(0)
     clock.advance(1)
 
@@ -311,7 +315,7 @@ async def test_what_had_no_time_left_when_its_turn_came_was_not_sent() -> None:
 
 @pytest.mark.parametrize("body", [b"<html>", b"{", b"[]", envelope(9, []), envelope("ok", 5)])
 async def test_a_large_answer_that_says_no_is_the_error_that_a_small_one_is(body: bytes) -> None:
-    small, large = [await failure("transfers.settle", (502, body + b" " * size)) for size in (0, LARGE)]
+    small, large = [await failure("transfers.settle", (502, body + b" " * size)) for size in (0, MIN_LARGE_BYTES)]
 
     assert type(small) is type(large)
     assert (str(small), small.executed, vars(small)) == (str(large), large.executed, vars(large))
