@@ -132,7 +132,7 @@ class KeyRefresher:
             if await self._cache.replace(stored, new):
                 self._refusal = None
                 return self._tell(
-                    "key_healed" if stored.refresh_rejected else "key_adopted", "put in place from outside"
+                    "key_replaced" if stored.refresh_rejected else "key_reloaded", "put in place from outside"
                 )
 
     async def _known(self) -> KeyRecord:
@@ -199,7 +199,9 @@ class KeyRefresher:
             # A store or an engine of yours that raises an error of its own; nobody knows how far it came.
             failure = NoResponse(f"the renewal ended with {type(error).__name__}")
         self._next_attempt_at = self._clock.monotonic() + FAILURE_COOLDOWN_SECONDS
-        if not isinstance(failure, InvalidRefreshToken):  # key_lost has said that, once, and the record says it to all
+        if not isinstance(
+            failure, InvalidRefreshToken
+        ):  # refresh_token_rejected has said that, once, and the record says it to all
             if isinstance(failure, StatusError) and failure.executed == "no":
                 self._refusal = failure
             self._tell("key_refresh_failed", type(failure).__name__)
@@ -211,7 +213,7 @@ class KeyRefresher:
             record = await self._cache.load()
             if record.token is not None and record.token != old and self._lives(record):
                 self._cache.use(record)
-                self._tell("key_adopted", "renewed elsewhere")
+                self._tell("key_reloaded", "renewed elsewhere")
                 return None
             if record.refresh_rejected:
                 raise _lost()
@@ -233,10 +235,10 @@ class KeyRefresher:
         except InvalidRefreshToken:
             if (newer := await self._newer(lease.record)) is None:
                 if await self._cache.mark_rejected(lease):
-                    self._tell("key_lost", "the refresh token is refused")
+                    self._tell("refresh_token_rejected", "the refresh token is refused")
                 raise
             self._cache.use(newer)
-            self._tell("key_adopted", "renewed elsewhere")
+            self._tell("key_reloaded", "renewed elsewhere")
             return False
         except BaseException:
             with suppress(Exception):  # a store that is down lets go by itself when the lease is over
@@ -292,7 +294,7 @@ class KeyRefresher:
         self._notify(Event(name=name, realm=self._id.realm, account=self._id.account, detail=detail))
 
     def _tell_of_restore(self) -> None:
-        self._tell("key_healed", "put back into a store that had lost it")
+        self._tell("key_replaced", "put back into a store that had lost it")
 
 
 def _lost() -> InvalidRefreshToken:

@@ -94,7 +94,7 @@ class RetryMiddleware:
     def _tell(self, request: Request[Any], error: PaystarError) -> None:
         self.notify(
             Event(
-                name="retry",
+                name="request_retried",
                 realm=request.endpoint.realm.value,
                 account=request.account,
                 detail=f"{request.endpoint.id}: {type(error).__name__}",

@@ -50,11 +50,11 @@ logger = SafeLogger(logging.getLogger("paystar_async"), {})
 
 EventName = Literal[
     "key_refreshed",
-    "key_adopted",
-    "key_lost",
-    "key_healed",
+    "key_reloaded",
+    "refresh_token_rejected",
+    "key_replaced",
     "key_refresh_failed",
-    "retry",
+    "request_retried",
     "payouts_suspended",
     "payouts_insufficient_funds",
     "payouts_unauthorized",

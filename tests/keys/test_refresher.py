@@ -144,7 +144,7 @@ async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -
         assert await behind == (Secret("key-1"), False)
 
     assert second.renew.shown == []
-    assert second.told.names == ["key_adopted"]
+    assert second.told.names == ["key_reloaded"]
 
 
 async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() -> None:
@@ -267,7 +267,7 @@ async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_
 
     assert second.renew.shown == []
     assert (await first.record()).refresh_token == FIRST.refresh_token
-    assert first.told.names == ["key_lost"]
+    assert first.told.names == ["refresh_token_rejected"]
     assert second.told.names == []
 
 
@@ -298,7 +298,7 @@ async def test_a_key_from_outside_keeps_the_refresh_token_on_record_and_its_own_
     assert record.refresh_token == Secret("refresh-0")
     at.clock.advance(0.95 * HOUR)
     assert await at.token() == "key-1"
-    assert at.told.names == ["key_adopted", "key_refreshed"]
+    assert at.told.names == ["key_reloaded", "key_refreshed"]
 
 
 async def test_a_renewal_cut_off_with_its_loop_leaves_no_claim_behind() -> None:
@@ -323,7 +323,7 @@ async def test_refresh_after_a_loss_shows_the_newest_token() -> None:
     await at.keeper.refresh_now(at.renew)
 
     assert at.renew.shown == ["refresh-0", "refresh-1", "refresh-2"]
-    assert at.told.names == ["key_refreshed", "key_refreshed", "key_healed", "key_refreshed"]
+    assert at.told.names == ["key_refreshed", "key_refreshed", "key_replaced", "key_refreshed"]
     assert (await at.record()).refresh_token == Secret("refresh-3")
 
 
@@ -390,7 +390,7 @@ async def test_used_key_is_put_back_within_a_minute() -> None:
         await settled()
 
     assert (await at.record()).token == Secret("key-1")
-    assert at.told.names == ["key_refreshed", "key_healed"]
+    assert at.told.names == ["key_refreshed", "key_replaced"]
     assert len(at.renew.shown) == 1
 
 

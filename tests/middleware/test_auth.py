@@ -552,7 +552,7 @@ async def test_a_dead_refresh_token_is_marked_once_and_the_living_key_goes_on() 
     record = await at.stored()
     assert record.refresh_rejected
     assert record.token is not None
-    assert at.told.names.count("key_lost") == 1
+    assert at.told.names.count("refresh_token_rejected") == 1
     assert at.asked == 2
     assert set(at.shown) == {"key-1"}
 
@@ -576,7 +576,7 @@ async def test_a_pair_put_in_place_heals_a_lost_key_at_once() -> None:
     await balance(at.paystar)
 
     assert at.shown[-1] == "key-new"
-    assert at.told.names == ["key_lost", "key_healed"]
+    assert at.told.names == ["refresh_token_rejected", "key_replaced"]
     assert not (await at.stored()).refresh_rejected
     at.server.keys.clear()
     await balance(at.paystar)
@@ -601,7 +601,7 @@ async def test_a_refresh_token_refused_because_another_was_faster_is_not_lost() 
         await balance(at.paystar)
 
     assert at.shown == ["key-0", "key-9"]
-    assert at.told.names == ["key_adopted"]
+    assert at.told.names == ["key_reloaded"]
     assert not (await at.stored()).refresh_rejected
 
 

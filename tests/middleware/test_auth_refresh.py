@@ -391,7 +391,7 @@ async def test_lost_record_is_put_back_and_no_spent_token_is_sent() -> None:
 
     assert await at.ask() == "accepted"
     assert [one.fields["refresh_token"] for one in at.engine.to("refresh-api-key")] == ["refresh-0", "refresh-1"]
-    assert at.told.names == ["key_refreshed", "key_healed", "key_refreshed"]
+    assert at.told.names == ["key_refreshed", "key_replaced", "key_refreshed"]
 
 
 def test_lost_record_is_put_back_by_the_next_loop() -> None:

@@ -194,7 +194,7 @@ async def test_each_repetition_is_told() -> None:
 
     await ring(QuickClock(), notify=told)(request(), Next(NoResponse("x"), NotSent("y"), RESPONSE))
 
-    assert told.names == ["retry", "retry"]
+    assert told.names == ["request_retried", "request_retried"]
     assert [one.detail for one in told.events] == [
         "identity.match_mobile: NoResponse",
         "identity.match_mobile: NotSent",

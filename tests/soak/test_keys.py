@@ -30,7 +30,7 @@ def test_an_owner_killed_between_rotation_and_store_is_noticed_and_nothing_is_wi
     assert told.detected == 50  # by the first client and by the second
     assert told.wiped == 0
     assert told.most_probes == 1
-    assert told.events["key_lost"] == 25
+    assert told.events["refresh_token_rejected"] == 25
 
 
 @each_store

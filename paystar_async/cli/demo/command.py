@@ -112,7 +112,7 @@ class Demo:
                 ledger=(await sandbox.read_control("ledger"))["transfers"],
                 stats=await sandbox.read_control("stats"),
                 workflows=self._workflows,
-                retries=self._events["retry"],
+                retries=self._events["request_retried"],
                 resent=resent,
                 seconds=time.monotonic() - started_at,
             )
@@ -215,7 +215,7 @@ class Demo:
             )
             await batch_run.run()
         self._kills = batch_run.kills
-        self._events["retry"] += batch_run.retries
+        self._events["request_retried"] += batch_run.retries
         outcomes, resent = await read_outcomes(paystar)
         self._outcomes |= outcomes
         return {transfer.track_id for transfer in transfers}, resent

@@ -35,7 +35,7 @@ async def work(settings: dict[str, Any]) -> None:
         events[event.name] += 1
 
     def write_message(**fields: object) -> None:
-        sys.stdout.write(json.dumps({**fields, "retries": events["retry"]}) + "\n")
+        sys.stdout.write(json.dumps({**fields, "retries": events["request_retried"]}) + "\n")
         sys.stdout.flush()
 
     paystar = Paystar(
