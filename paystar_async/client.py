@@ -1,4 +1,4 @@
-"""The client: accounts in, the onion built, services and flows out."""
+"""The client: accounts in, the build_middleware_stack built, services and flows out."""
 
 import warnings
 import weakref
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from paystar_async import config
 from paystar_async.config import Checks, Options, above, account, rings
 from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Realm, Wallet
-from paystar_async.endpoint import Middleware, Response, onion
+from paystar_async.endpoint import Middleware, Response, build_middleware_stack
 from paystar_async.errors import ConfigurationError
 from paystar_async.key_service import Keys
 from paystar_async.keys.factory import key_store
@@ -32,7 +32,7 @@ from paystar_async.session import LoopState, Requests, current_loop_state
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
 from paystar_async.storage.factory import database as chosen_database
-from paystar_async.table import row_of
+from paystar_async.table import endpoint_of
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.factory import check_engine, make_engine
 from paystar_async.transport.proxy import check_proxy
@@ -246,7 +246,7 @@ class Paystar:
 
     def page(self, value: Call[str], /) -> str:
         """The address of a page; nothing is sent."""
-        endpoint = row_of(value, "page")
+        endpoint = endpoint_of(value, "page")
         self._accounts.account_id(endpoint.realm)
         return self._encoder.page_url(endpoint, value)
 
@@ -322,7 +322,7 @@ class Paystar:
             auth,
             LoggingMiddleware(self._clock),
         )
-        send = onion(Sender(self._encoder, self._decoder, engine, self._clock), ours, self._middleware)
+        send = build_middleware_stack(Sender(self._encoder, self._decoder, engine, self._clock), ours, self._middleware)
         session = LoopState(
             weakref.ref(self),
             self._requests,

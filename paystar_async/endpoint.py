@@ -217,7 +217,7 @@ class Middleware(Protocol):
         ...
 
 
-def onion(innermost: Send, rings: Sequence[Middleware], yours: Sequence[Middleware]) -> Send:
+def build_middleware_stack(innermost: Send, rings: Sequence[Middleware], yours: Sequence[Middleware]) -> Send:
     """The rings around the innermost step, and the user's around them; the first one of each is outermost."""
     send = innermost
     for ring in reversed(rings):

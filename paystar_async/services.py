@@ -22,11 +22,11 @@ from paystar_async.models.gateway import (
 from paystar_async.models.identity import Match, MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, IbanInfo, InquireIban
 from paystar_async.models.keys import (
+    NewApiKey,
+    NewInquiryKey,
     RefreshApplicationKey,
     RefreshInquiryKey,
     RefreshWalletKey,
-    RenewedInquiryKey,
-    RenewedKey,
 )
 from paystar_async.models.transfers import (
     Balance,
@@ -655,7 +655,7 @@ class KeysCalls:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
-    async def refresh_application_key(self, *, timeout: float | None = None) -> RenewedKey:
+    async def refresh_application_key(self, *, timeout: float | None = None) -> NewApiKey:
         """Renew the application's api_key now; otherwise done by itself before it expires.
 
         ``POST /open-banking/application/refresh-api-key``, ``POST /application/refresh-api-key`` (alias). Never retried
@@ -665,7 +665,7 @@ class KeysCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            RenewedKey: A fresh api_key; a new refresh token where the answer carried one.
+            NewApiKey: A fresh api_key; a new refresh token where the answer carried one.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -679,7 +679,7 @@ class KeysCalls:
         response = await self._caller.send(RefreshApplicationKey(), timeout=timeout)
         return response.value
 
-    async def refresh_wallet_key(self, *, timeout: float | None = None) -> RenewedKey:
+    async def refresh_wallet_key(self, *, timeout: float | None = None) -> NewApiKey:
         """Renew the wallet's api_key now; otherwise done by itself before it expires.
 
         ``POST /wallet/refresh-api-key``. Never retried once it may have been sent.
@@ -688,7 +688,7 @@ class KeysCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            RenewedKey: A fresh api_key; a new refresh token where the answer carried one.
+            NewApiKey: A fresh api_key; a new refresh token where the answer carried one.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
@@ -702,7 +702,7 @@ class KeysCalls:
         response = await self._caller.send(RefreshWalletKey(), timeout=timeout)
         return response.value
 
-    async def refresh_inquiry_key(self, *, timeout: float | None = None) -> RenewedInquiryKey:
+    async def refresh_inquiry_key(self, *, timeout: float | None = None) -> NewInquiryKey:
         """Renew the wallet's inquiry_key now; otherwise done by itself before it expires.
 
         ``POST /wallet/refresh-inquiry-key``. Never retried once it may have been sent.
@@ -711,7 +711,7 @@ class KeysCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            RenewedInquiryKey: A fresh inquiry_key; a new refresh token where the answer carried one.
+            NewInquiryKey: A fresh inquiry_key; a new refresh token where the answer carried one.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.

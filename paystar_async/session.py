@@ -14,7 +14,7 @@ from paystar_async.errors import NotSent
 from paystar_async.middleware.auth import RENEWAL_SECONDS, AuthMiddleware
 from paystar_async.models.base import Call, verify_checksums
 from paystar_async.runtime.tasks import BackgroundTasks, current_loop
-from paystar_async.table import row_of
+from paystar_async.table import endpoint_of
 from paystar_async.transport.engine import Engine
 from paystar_async.waiters import Waiters
 
@@ -43,7 +43,7 @@ class Requests:
 
     def make(self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
         """Return the request; raises InvalidValue or ConfigurationError where it cannot be sent."""
-        endpoint = row_of(value, "call")
+        endpoint = endpoint_of(value, "call")
         account = self.accounts.account_id(endpoint.realm)
         if self.strict:
             verify_checksums(value)

@@ -222,10 +222,10 @@ TABLE: tuple[Endpoint, ...] = (
 
 BY_REQUEST: Mapping[type[Call[Any]], Endpoint] = {row.request: row for row in TABLE}
 BY_ID: Mapping[str, Endpoint] = {row.id: row for row in TABLE}
-RENEWALS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.refresh_token_field}
+REFRESH_ENDPOINTS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.refresh_token_field}
 
 
-def row_of(value: object, kind: Literal["call", "page"]) -> Endpoint:
+def endpoint_of(value: object, kind: Literal["call", "page"]) -> Endpoint:
     """The row of a request value; raises InvalidValue where it is none, or of another kind."""
     row = BY_REQUEST.get(type(value))  # type: ignore
     if row is None or row.kind != kind:

@@ -11,9 +11,9 @@ import pytest
 from paystar_async import Paystar, describe
 from paystar_async.cli import main as paystar_command
 from paystar_async.endpoint import Endpoint, Safety
-from paystar_async.models.base import answer_type, fields_of
+from paystar_async.models.base import fields_of, response_type
 from paystar_async.sandbox import Sandbox
-from paystar_async.table import BY_ID, BY_REQUEST, RENEWALS, TABLE
+from paystar_async.table import BY_ID, BY_REQUEST, REFRESH_ENDPOINTS, TABLE
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -25,9 +25,9 @@ rows = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
 def example_of(model: type) -> dict[str, Any]:
     """Values for a model's required fields, each the example of its kind."""
     return {
-        one.name: [example_of(one.item)] if one.item else one.kind.example
+        one.name: [example_of(one.item)] if one.item else one.field_type.example
         for one in fields_of(model)
-        if one.required and one.kind
+        if one.required and one.field_type
     }
 
 
@@ -81,7 +81,7 @@ async def test_the_sandbox_answers_a_row_with_its_own_type(row: Endpoint) -> Non
             return
         answer = await method(row, paystar)(**values)
         whole = await paystar.send(row.request(**values)) if row.safety is Safety.READ else None
-    wanted: Any = answer_type(row.request)
+    wanted: Any = response_type(row.request)
     origin: Any = get_origin(wanted)
     assert isinstance(answer, origin or wanted)
     assert whole is None or type(whole.value) is type(answer)
@@ -127,4 +127,4 @@ def test_what_moves_something_names_who_knows_what_became_of_it(row: Endpoint) -
 
 
 def test_every_key_that_expires_has_a_row_that_renews_it() -> None:
-    assert {realm.value for realm in RENEWALS} == {"application", "wallet", "inquiry"}
+    assert {realm.value for realm in REFRESH_ENDPOINTS} == {"application", "wallet", "inquiry"}

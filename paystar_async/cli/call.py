@@ -34,7 +34,7 @@ from paystar_async.describe import (
 )
 from paystar_async.endpoint import Endpoint, Response, Safety
 from paystar_async.errors import PaystarError
-from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of, verify_checksums
+from paystar_async.models.base import Call, FieldInfo, fields_of, response_type, verify_checksums
 from paystar_async.table import TABLE
 
 _HELP = """\
@@ -79,7 +79,7 @@ def make_command(endpoint: Endpoint) -> Callable[..., int]:
 def _help_paragraphs(endpoint: Endpoint) -> Iterator[str]:
     yield to_markdown(endpoint.doc)
     path = next(iter(path_variants(endpoint)))
-    returned = f"Returns `{annotation_source(answer_type(endpoint.request))}`."
+    returned = f"Returns `{annotation_source(response_type(endpoint.request))}`."
     yield f"`{endpoint.method} {path}`. {returned} {describe_safety(endpoint)}"
     for field in fields_of(endpoint.request):
         if field.item is not None:

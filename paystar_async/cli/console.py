@@ -264,14 +264,14 @@ def _show_fields(console: Console, model: object, *, in_full: bool) -> None:
         elif in_full and isinstance(value, Mapping):
             cell = Text(json.dumps(to_json(cast("object", value)), ensure_ascii=False))
         else:
-            cell = Text(str(value) if in_full or field.kind is None else field.kind.mask(value))
+            cell = Text(str(value) if in_full or field.field_type is None else field.field_type.mask(value))
         table.add_row(f"  {field.name}", cell)
     if table.row_count:
         console.print(table)
 
 
 def _is_amount(field: FieldInfo) -> bool:
-    return field.kind is not None and field.kind.name == AMOUNT_KIND
+    return field.field_type is not None and field.field_type.name == AMOUNT_KIND
 
 
 def lookup_hint(endpoint: Endpoint, request: Call[Any]) -> str:

@@ -22,7 +22,9 @@ _DECIMAL = re.compile(r"-?[0-9]+(\.[0-9]+)?")
 
 def is_json_field(field: FieldInfo) -> bool:
     """Return True if a field is a list or an object, and so is written as JSON."""
-    return field.item is not None or (field.kind is not None and field.kind.schema.get("type") in ("array", "object"))
+    return field.item is not None or (
+        field.field_type is not None and field.field_type.schema.get("type") in ("array", "object")
+    )
 
 
 def number_parameter(kind: type[N], expected: str, is_valid: Callable[[N], bool], description: str) -> Parameter:
@@ -86,7 +88,7 @@ def field_value(field: FieldInfo, text: str | None) -> Any:
         return None
     if is_json_field(field):
         return _parse_json(field, text)
-    if field.kind is not None and field.kind.schema.get("type") == "integer":
+    if field.field_type is not None and field.field_type.schema.get("type") == "integer":
         digits = normalize_digits(text)
         if _INTEGER.fullmatch(digits):
             return int(digits)
@@ -97,7 +99,7 @@ def _parse_json(field: FieldInfo, text: str) -> Any:
     """Return the list or object in a JSON text, in the file behind ``@``, or in stdin for ``-``."""
     expected_type: type[object] = list
     expected, hint = "a list", "wrap a single item in a list: [{…}]"
-    if field.kind is not None and field.kind.schema.get("type") == "object":
+    if field.field_type is not None and field.field_type.schema.get("type") == "object":
         expected_type, expected, hint = dict, "an object", 'write {"name": value}'
     try:
         if text == "-":

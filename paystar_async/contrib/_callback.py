@@ -18,7 +18,7 @@ from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError,
 from paystar_async.payments import Callback, Payment
 from paystar_async.payments.processor import log_refused_callback, masked_order_id
 from paystar_async.runtime.events import logger
-from paystar_async.values.field_type import FieldType, kind_of
+from paystar_async.values.field_type import FieldType, find_field_type
 from paystar_async.values.numbers import GatewayAmount
 
 MAX_FORM_BYTES = 16 * 1024
@@ -26,7 +26,7 @@ MAX_FORM_BYTES = 16 * 1024
 MAX_FIELDS = 64
 AMOUNT_OF_TIMEOUT_SECONDS = 10.0
 """Timeout of ``amount_of``: the payer waits for the page."""
-_AMOUNT = cast("FieldType", kind_of(GatewayAmount))
+_AMOUNT = cast("FieldType", find_field_type(GatewayAmount))
 
 AmountOf = Callable[[str], "int | Awaitable[int | None] | None"]
 """Returns the Rial of an order in your own store by its order_id, or None if there is no such order.

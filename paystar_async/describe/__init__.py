@@ -14,7 +14,7 @@ import attrs
 
 from paystar_async.credentials import DIRECT_GATEWAY_PATH, GATEWAY_PATH
 from paystar_async.endpoint import Endpoint, Safety
-from paystar_async.models.base import FieldInfo, answer_type, fields_of
+from paystar_async.models.base import FieldInfo, fields_of, response_type
 from paystar_async.table import TABLE
 
 Table = Sequence[Endpoint]
@@ -64,13 +64,13 @@ def describe_safety(endpoint: Endpoint) -> str:
 
 def describe_field(field: FieldInfo) -> str:
     """Return what a field is and which shape its value has."""
-    shape = field.kind.expected if field.kind else ""
+    shape = field.field_type.expected if field.field_type else ""
     return "; ".join(dict.fromkeys(part for part in (field.doc, shape) if part))
 
 
 def response_model_for(endpoint: Endpoint) -> type | None:
     """Return the model of an endpoint's response, or of its items; None if the response is plain text."""
-    annotation = answer_type(endpoint.request)
+    annotation = response_type(endpoint.request)
     model = next(iter(get_args(annotation)), annotation)
     return model if attrs.has(model) else None
 
@@ -82,7 +82,7 @@ def named_fields(model: type) -> tuple[FieldInfo, ...]:
 
 def is_response_model(model: type) -> bool:
     """Return True if a model is a response, and so keeps unknown fields in ``extra``."""
-    return any(field.name == "extra" and field.kind is None for field in fields_of(model))
+    return any(field.name == "extra" and field.field_type is None for field in fields_of(model))
 
 
 def nested_models(model: type) -> Iterator[type]:
@@ -144,4 +144,4 @@ def _find_undocumented(endpoint: Endpoint) -> Iterable[str]:
 
 
 def _is_documented(field: FieldInfo) -> bool:
-    return bool(field.doc and field.kind and field.kind.expected)
+    return bool(field.doc and field.field_type and field.field_type.expected)

@@ -20,7 +20,7 @@ from paystar_async.describe import (
 )
 from paystar_async.endpoint import Endpoint, Safety
 from paystar_async.errors import ConfigurationError
-from paystar_async.models.base import FieldInfo, answer_type, fields_of
+from paystar_async.models.base import FieldInfo, fields_of, response_type
 from paystar_async.table import TABLE
 
 BEGIN, END = "<!-- reference: begin -->", "<!-- reference: end -->"
@@ -79,7 +79,7 @@ def _safety_text(endpoint: Endpoint) -> str:
 def _method_entry(endpoint: Endpoint) -> Iterator[str]:
     fields = fields_of(endpoint.request)
     names = ", ".join(field.name for field in fields)
-    yield from ("", f"**`{endpoint.name}({names})`** → `{annotation_source(answer_type(endpoint.request))}`")
+    yield from ("", f"**`{endpoint.name}({names})`** → `{annotation_source(response_type(endpoint.request))}`")
     yield from ("", *map(_request_field, fields)) if fields else ()
 
 

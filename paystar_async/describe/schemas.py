@@ -16,8 +16,8 @@ from paystar_async.describe import (
     to_markdown,
 )
 from paystar_async.endpoint import Endpoint
-from paystar_async.models.base import FieldInfo, answer_type, fields_of
-from paystar_async.values.field_type import kind_of
+from paystar_async.models.base import FieldInfo, fields_of, response_type
+from paystar_async.values.field_type import find_field_type
 from paystar_async.values.secret import Secret
 
 Json = dict[str, Any]
@@ -50,7 +50,10 @@ def model_schema(model: type) -> Json:
 
 def request_field_schema(field: FieldInfo) -> Json:
     """Return the schema of a request field: that of its kind."""
-    schema: Json = {**(field.kind.schema if field.kind else {}), "description": to_markdown(describe_field(field))}
+    schema: Json = {
+        **(field.field_type.schema if field.field_type else {}),
+        "description": to_markdown(describe_field(field)),
+    }
     if (example := _example(field)) is not None:
         schema["examples"] = [example]
     return schema
@@ -63,13 +66,13 @@ def response_field_schema(field: FieldInfo) -> Json:
 
 def _example(field: FieldInfo) -> object:
     if field.item is None:
-        return field.kind.example if field.kind else None
+        return field.field_type.example if field.field_type else None
     return [{item_field.name: _example(item_field) for item_field in fields_of(field.item) if item_field.required}]
 
 
 def response_data_schema(endpoint: Endpoint) -> Json:
     """Return the schema of a response's data; a list with one item may come as the item alone."""
-    annotation, model = answer_type(endpoint.request), response_model_for(endpoint)
+    annotation, model = response_type(endpoint.request), response_model_for(endpoint)
     if model is None or annotation is model:
         return type_schema(annotation)
     return {"anyOf": [type_schema(annotation), schema_reference(model)]}
@@ -79,7 +82,7 @@ def type_schema(annotation: Any) -> Json:
     """Return the schema of a type in a response."""
     origin, args = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        kind = kind_of(annotation)
+        kind = find_field_type(annotation)
         return dict(kind.schema) if kind else type_schema(args[0])
     if origin in UNION_ORIGINS:
         (member,) = (arg for arg in args if arg is not type(None))

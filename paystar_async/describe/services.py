@@ -26,7 +26,7 @@ from paystar_async.describe import (
 )
 from paystar_async.endpoint import Endpoint, Response, Safety
 from paystar_async.errors import ConfigurationError, InvalidResponse, InvalidValue, NoResponse, NotSent, StatusError
-from paystar_async.models.base import Call, FieldInfo, answer_type, fields_of
+from paystar_async.models.base import Call, FieldInfo, fields_of, response_type
 from paystar_async.table import TABLE
 
 MAX_LINE_LENGTH = 120
@@ -83,7 +83,7 @@ def _method(endpoint: Endpoint) -> Iterator[str]:
     if not is_page:
         parameters.append("timeout: float | None = None")
     opening = f"    {'' if is_page else 'async '}def {endpoint.name}("
-    closing = f") -> {annotation_source(answer_type(endpoint.request))}:"
+    closing = f") -> {annotation_source(response_type(endpoint.request))}:"
     yield from _bracketed(opening, ["self", "*", *parameters], closing)
     yield from _docstring(endpoint)
     arguments = ", ".join(f"{field.name}={field.name}" for field in fields_of(endpoint.request))
@@ -133,7 +133,7 @@ def _docstring(endpoint: Endpoint) -> Iterator[str]:
     if endpoint.kind != "page":
         parameters.append(("timeout", "seconds for the whole call; the client's timeout by default."))
     yield from _section("Args", parameters)
-    yield from _section("Returns", [(annotation_source(answer_type(endpoint.request)), _response_text(endpoint))])
+    yield from _section("Returns", [(annotation_source(response_type(endpoint.request)), _response_text(endpoint))])
     errors = [(error.__name__, meaning) for error, meaning in documented_errors(endpoint)]
     yield from _section("Raises", errors)
     yield '        """'
@@ -195,7 +195,7 @@ def documented_errors(endpoint: Endpoint) -> Iterator[tuple[type[Exception], str
 def _imports(table: Table) -> str:
     classes: set[type] = {Call, Response}
     for endpoint in table:
-        classes |= {endpoint.request, *annotation_classes(answer_type(endpoint.request))}
+        classes |= {endpoint.request, *annotation_classes(response_type(endpoint.request))}
         for field in fields_of(endpoint.request):
             classes.update(annotation_classes(field.annotation))
     modules: dict[str, set[str]] = {

@@ -19,11 +19,11 @@ from paystar_async.errors import (
 )
 from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
-from paystar_async.models.keys import RefreshKey, RenewedInquiryKey, RenewedKey
+from paystar_async.models.keys import NewApiKey, NewInquiryKey, RefreshKey
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import OnEvent
 from paystar_async.runtime.tasks import BackgroundTasks
-from paystar_async.table import RENEWALS
+from paystar_async.table import REFRESH_ENDPOINTS
 from paystar_async.values.dates import parse_tehran
 from paystar_async.values.secret import Secret
 
@@ -134,7 +134,9 @@ class AuthMiddleware:
         raise NoResponse("the renewal went on when the time was up", hint="it is stored once it is answered")
 
     def _renewal(self, request: Request[Any], next: Send) -> "_RefreshCall":  # noqa: A002
-        return _RefreshCall(request.account, RENEWALS[request.endpoint.realm], next, self.supports_before_send())
+        return _RefreshCall(
+            request.account, REFRESH_ENDPOINTS[request.endpoint.realm], next, self.supports_before_send()
+        )
 
 
 @define
@@ -207,7 +209,7 @@ _LAST_SECONDS = 1e11
 
 def _renewed(
     realm: Realm, token: Secret, refresh_token: Secret | None = None, data: Mapping[str, object] | None = None
-) -> RenewedKey | RenewedInquiryKey:
+) -> NewApiKey | NewInquiryKey:
     """Return a refreshed key as its caller gets it; what could not be read stands in ``extra`` as it came."""
     token_name, refresh_name, expiry_name = _FIELDS[realm]
     came = dict(data or {})
@@ -219,7 +221,7 @@ def _renewed(
     }
     absent = {name for name in known if came.get(name) in (None, "")}
     extra = {name: value for name, value in came.items() if known.get(name) is None and name not in absent}
-    made = RenewedInquiryKey if realm is Realm.INQUIRY else RenewedKey
+    made = NewInquiryKey if realm is Realm.INQUIRY else NewApiKey
     return made(**known, extra=extra)  # type: ignore[arg-type]
 
 

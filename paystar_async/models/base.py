@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import FieldType, doc_of, kind_of
+from paystar_async.values.field_type import FieldType, doc_of, find_field_type
 from paystar_async.values.secret import private
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ def _converting(_: type, fields: list[Any]) -> list[Any]:
 
 
 def _with_converter(one: Any) -> Any:
-    kind = kind_of(one.type)
+    kind = find_field_type(one.type)
     if kind is None or one.converter is not None:
         return one
     name, optional = one.name, one.default is None
@@ -62,7 +62,9 @@ def _with_converter(one: Any) -> Any:
 def _masked(value: object) -> str:
     """How a request shows itself: masked, and as far as it is built when a traceback shows it half-way."""
     held = [(one, getattr(value, one.name)) for one in fields_of(type(value)) if hasattr(value, one.name)]
-    shown = [f"{one.name}={one.kind.mask(it) if one.kind and it is not None else repr(it)}" for one, it in held]
+    shown = [
+        f"{one.name}={one.field_type.mask(it) if one.field_type and it is not None else repr(it)}" for one, it in held
+    ]
     return f"{type(value).__name__}({', '.join(shown)})"
 
 
@@ -123,7 +125,7 @@ class FieldInfo:
 
     name: str
     annotation: Any
-    kind: FieldType | None
+    field_type: FieldType | None
     doc: str
     required: bool
     sent: bool
@@ -144,16 +146,16 @@ def _answer(call: Any) -> Any:
 
 fields_of = cast("Callable[[type], tuple[FieldInfo, ...]]", cache(_fields))
 """The fields of a model, in order."""
-answer_type = cast("Callable[[type[Call[Any]]], Any]", cache(_answer))
+response_type = cast("Callable[[type[Call[Any]]], Any]", cache(_answer))
 """The type a request class is answered with: its ``T``."""
 
 
 def _info(one: Any) -> FieldInfo:
-    kind = kind_of(one.type)
+    kind = find_field_type(one.type)
     return FieldInfo(
         name=one.name,
         annotation=one.type,
-        kind=kind,
+        field_type=kind,
         doc=doc_of(one.type) or (kind.name if kind else ""),
         required=one.default is attrs.NOTHING,
         sent=one.metadata.get("sent", True),
@@ -175,8 +177,8 @@ def verify_checksums(value: object) -> None:
     """Check every checksum in a request value; raises InvalidValue naming the field (``transfers[3].iban``)."""
     for one in fields_of(type(value)):
         held = getattr(value, one.name)
-        if one.kind is not None and held is not None:
-            one.kind.verify_checksum(held, one.name)
+        if one.field_type is not None and held is not None:
+            one.field_type.verify_checksum(held, one.name)
         if isinstance(held, list | tuple):
             _verify_items(cast("Sequence[object]", held), one.name)
 
@@ -240,7 +242,9 @@ def coerce_item(wanted: type[M], value: object, name: str, index: int) -> M:
             )
     for name, one in names.items():
         if one.required and name not in given:
-            raise InvalidValue(f"{place}.{name}", expected=one.kind.expected if one.kind else "a value", got="nothing")
+            raise InvalidValue(
+                f"{place}.{name}", expected=one.field_type.expected if one.field_type else "a value", got="nothing"
+            )
     try:
         return wanted(**given)
     except InvalidValue as refusal:

@@ -64,7 +64,7 @@ class JSONObject(Mapping[str, object]):
         return type(self), (self.to_dict(),)
 
 
-def read_json_object(value: object, name: str) -> JSONObject:
+def parse_json_object(value: object, name: str) -> JSONObject:
     """Return a deep copy of a mapping that JSON can carry.
 
     Args:
@@ -137,7 +137,7 @@ def json_object(name: str, field: str) -> FieldType:
     """
 
     def read(value: Any) -> JSONObject:
-        return read_json_object(value, field)
+        return parse_json_object(value, field)
 
     return FieldType(
         name=name,

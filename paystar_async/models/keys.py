@@ -9,7 +9,7 @@ from paystar_async.values.secret import Secret
 
 
 @response_model
-class RenewedKey:
+class NewApiKey:
     """A fresh api_key; a new refresh token where the answer carried one."""
 
     api_key: Secret
@@ -19,7 +19,7 @@ class RenewedKey:
 
 
 @response_model
-class RenewedInquiryKey:
+class NewInquiryKey:
     """A fresh inquiry_key; a new refresh token where the answer carried one."""
 
     inquiry_key: Secret
@@ -36,17 +36,17 @@ class RefreshData:
 
 
 @request_model
-class RefreshApplicationKey(Call[RenewedKey]):
+class RefreshApplicationKey(Call[NewApiKey]):
     """Renew the application's api_key now; otherwise done by itself before it expires."""
 
 
 @request_model
-class RefreshWalletKey(Call[RenewedKey]):
+class RefreshWalletKey(Call[NewApiKey]):
     """Renew the wallet's api_key now; otherwise done by itself before it expires."""
 
 
 @request_model
-class RefreshInquiryKey(Call[RenewedInquiryKey]):
+class RefreshInquiryKey(Call[NewInquiryKey]):
     """Renew the wallet's inquiry_key now; otherwise done by itself before it expires."""
 
 

@@ -30,7 +30,7 @@ from paystar_async.payments.verification_models import STORED_ORDER, Verificatio
 from paystar_async.runtime.events import logger
 from paystar_async.runtime.tasks import BackgroundTask
 from paystar_async.services import GatewayCalls
-from paystar_async.values.field_type import FieldType, kind_of, shown
+from paystar_async.values.field_type import FieldType, find_field_type, shown
 from paystar_async.values.masking import mask_text
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import OrderId
@@ -39,7 +39,7 @@ LEASE_SECONDS = 180.0
 """Time after which a worker that checks an order is taken for dead."""
 MAX_CONCURRENT_ORDERS = 8
 """Orders that one sweep checks at once."""
-_ORDER_ID = cast("FieldType", kind_of(OrderId))
+_ORDER_ID = cast("FieldType", find_field_type(OrderId))
 _LIMIT = integer("limit", least=1, example=100)
 _BUSY = "another payment of this order is being decided"
 

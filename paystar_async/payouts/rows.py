@@ -18,7 +18,7 @@ from paystar_async.payouts.readers import Table, is_blank, short
 from paystar_async.payouts.workbook import Flaw, Row, column_letters, position
 from paystar_async.values.digits import normalize_digits, strip_spaces, without_marks
 from paystar_async.values.masking import described
-from paystar_async.values.numbers import MOST
+from paystar_async.values.numbers import MAX_INT64
 
 Kind = type[Transfer] | type[WalletTransfer]
 
@@ -189,7 +189,7 @@ def _value(info: FieldInfo, cell: object) -> object:
     name = info.name
     if is_blank(cell):
         if info.required:
-            raise InvalidValue(name, expected=info.kind.expected if info.kind else "a value", got="nothing")
+            raise InvalidValue(name, expected=info.field_type.expected if info.field_type else "a value", got="nothing")
         return None
     if isinstance(cell, Flaw):
         raise InvalidValue(name, expected="a value", got=cell.reason, hint=_FLAW_HINT)
@@ -227,7 +227,7 @@ def _amount(cell: object) -> object:
         text = normalize_digits(without_marks(cell).strip())
         if _GROUPED.fullmatch(text) or _DIGITS.fullmatch(text):
             number = int(text.replace(",", "").replace("\u066c", ""))
-            return number if abs(number) <= MOST else text
+            return number if abs(number) <= MAX_INT64 else text
         return text  # which the field refuses, saying what it wants
     return cell
 
@@ -246,12 +246,12 @@ def made(number: int, kind: Kind, given: Mapping[str, Any], *, strict: bool) -> 
 def _explain(number: int, kind: Kind, given: Mapping[str, object], *, strict: bool) -> Iterator[RowError]:
     """What is wrong with the fields, each by itself."""
     for one in fields_of(kind):
-        if one.kind is None or given.get(one.name) is None:
+        if one.field_type is None or given.get(one.name) is None:
             continue
         try:
-            value = one.kind.convert(given[one.name], one.name)
+            value = one.field_type.convert(given[one.name], one.name)
             if strict:
-                one.kind.verify_checksum(value, one.name)
+                one.field_type.verify_checksum(value, one.name)
         except InvalidValue as refusal:
             yield _bad(number, refusal)
 
@@ -297,7 +297,7 @@ class Items:
         bad = [RowError(number, "", said) for said in _unknown([str(name) for name in item], fields)]
         for name, one in fields.items():
             if one.required and item.get(name) is None:
-                shape = one.kind.expected if one.kind else "a value"
+                shape = one.field_type.expected if one.field_type else "a value"
                 bad.append(RowError(number, name, f"expected {shape}, got nothing"))
         if bad:
             return bad + list(_explain(number, kind, given, strict=self._strict))

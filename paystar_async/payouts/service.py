@@ -19,15 +19,15 @@ from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.payouts.turns import TurnJobs
 from paystar_async.payouts.validation import Plan, Source
 from paystar_async.values.bank_accounts import AccountNumber
-from paystar_async.values.field_type import FieldType, kind_of, shown
+from paystar_async.values.field_type import FieldType, find_field_type, shown
 from paystar_async.values.masking import described
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import TrackId, text
 
 AT_ONCE = 1000
 
-_NUMBER = cast("FieldType", kind_of(AccountNumber))
-_TRACK_ID = cast("FieldType", kind_of(TrackId))
+_NUMBER = cast("FieldType", find_field_type(AccountNumber))
+_TRACK_ID = cast("FieldType", find_field_type(TrackId))
 _REF_CODE = text("bank reference", most=255, example="14050101123456")
 _NOTE = text("note", least=0, most=1000, example="seen in the statement of 1405/01/01", mask=described)
 LIMIT = integer("limit", least=1, example=100)

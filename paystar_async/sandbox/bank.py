@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any, cast
 
 from paystar_async.endpoint import Endpoint, Safety
-from paystar_async.models.base import answer_type, fields_of
+from paystar_async.models.base import fields_of, response_type
 from paystar_async.models.gateway import CreatePayment, InquirePayment, VerifyPayment
 from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, InquireIban
@@ -120,7 +120,7 @@ class Bank:
             self.authenticator.check_signature(endpoint, raw)
         method: Callable[[Any], object] | None = getattr(self, endpoint.id.replace(".", "_"), None)
         call = request_class(endpoint)(**values, **unsent)
-        return sample_value(answer_type(endpoint.request)) if method is None else method(call)
+        return sample_value(response_type(endpoint.request)) if method is None else method(call)
 
     def _check_callback_signature(
         self, endpoint: Endpoint, raw: RawFields, payment: Payment, blanks: Mapping[str, str]

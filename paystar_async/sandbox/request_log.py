@@ -33,8 +33,8 @@ def _iterate_field_types() -> Iterator[tuple[str, FieldType]]:
         items = (model_field.item for model_field in fields_of(endpoint.request) if model_field.item)
         for model in (endpoint.request, *items):
             for model_field in fields_of(model):
-                if model_field.kind and not model_field.item:
-                    yield model_field.name, model_field.kind
+                if model_field.field_type and not model_field.item:
+                    yield model_field.name, model_field.field_type
 
 
 _FIELD_TYPES: Mapping[str, FieldType] = dict(_iterate_field_types())

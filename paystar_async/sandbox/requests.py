@@ -130,7 +130,7 @@ def structure_request(endpoint: Endpoint, raw: RawFields, make_track_id: Callabl
                 errors[name] = [f"فیلد {name} الزامی است"]
             continue
         try:
-            values[name] = value if model_field.kind is None else model_field.kind.convert(value, name)
+            values[name] = value if model_field.field_type is None else model_field.field_type.convert(value, name)
         except InvalidValue as error:
             path = re.sub(r"\[(\d+)\]", r".\1", error.field)
             errors[path] = [f"فیلد {path} معتبر نیست"]
@@ -150,7 +150,7 @@ def _normalize(model_field: FieldInfo, value: object, make_track_id: Callable[[]
         return parse_callback_method(value)
     if model_field.item is not None and isinstance(value, list):
         return [_normalize_item(model_field.item, item, make_track_id) for item in cast("list[object]", value)]
-    match model_field.kind.schema.get("type") if model_field.kind else None:
+    match model_field.field_type.schema.get("type") if model_field.field_type else None:
         case "integer":
             return to_integer(value)
         case "string":

@@ -24,7 +24,7 @@ from paystar_async.errors import (
     status_class,
 )
 from paystar_async.errors.text import visible
-from paystar_async.models.base import answer_type
+from paystar_async.models.base import response_type
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.transport import json_codec
 from paystar_async.transport.encoder import count_items
@@ -154,7 +154,7 @@ class ResponseDecoder:
             envelope = _envelope(body, http_status) if envelope is None else envelope
             status = _status(envelope, http_status)
             if status in SUCCESS:
-                value = structure_response(answer_type(type(request.value)), envelope.get("data"))
+                value = structure_response(response_type(type(request.value)), envelope.get("data"))
                 message = envelope.get("message")
                 return Response(
                     value=value,

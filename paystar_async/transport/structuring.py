@@ -18,7 +18,7 @@ from paystar_async.credentials import fits_header
 from paystar_async.errors import InvalidResponse
 from paystar_async.models.base import fields_of
 from paystar_async.models.wallet import Accepted
-from paystar_async.values.field_type import FieldType, kind_of
+from paystar_async.values.field_type import FieldType, find_field_type
 from paystar_async.values.numbers import Money, parse_amount
 from paystar_async.values.secret import Secret
 
@@ -233,7 +233,7 @@ def _reader(annotation: Any) -> Callable[[object], Any]:
     members = [member for member in get_args(annotation) if member is not NoneType]
     is_optional = get_origin(annotation) in (Union, UnionType) and len(members) == 1
     kind = members[0] if is_optional else annotation
-    sent = kind_of(kind)
+    sent = find_field_type(kind)
     if sent is not None and kind != Money:
         return partial(_sendable, sent)
     hook = _hook(kind)

@@ -47,7 +47,7 @@ def _read_destination(value: object) -> str:
         return value
     text = strip_spaces(as_text(value))
     if _is_iban(text):
-        return read_iban(text)
+        return parse_iban(text)
     # No account number is that long: this is an IBAN that lost its IR, and would be looked up as an account.
     if len(text) == 24 and text.isdecimal():
         raise ValueError("24 digits are an IBAN: put IR before them")
@@ -55,7 +55,7 @@ def _read_destination(value: object) -> str:
 
 
 def _destination_holds(text: str) -> bool:
-    return not _is_iban(text) or iban_holds(text)
+    return not _is_iban(text) or has_valid_iban_checksum(text)
 
 
 def _mask_destination(value: object) -> str:
@@ -82,7 +82,7 @@ Destination = Annotated[
 _IBAN_SHAPE = re.compile(r"IR[0-9]{24}")
 
 
-def read_iban(value: object) -> str:
+def parse_iban(value: object) -> str:
     """An IBAN as it is sent: ``IR`` and 24 ASCII digits; raises ValueError when it is not one."""
     text = as_digits(value).upper()
     if _IBAN_SHAPE.fullmatch(text):
@@ -90,7 +90,7 @@ def read_iban(value: object) -> str:
     raise ValueError("an Iranian IBAN is IR and 24 digits, 26 characters in all")
 
 
-def iban_holds(iban: str) -> bool:
+def has_valid_iban_checksum(iban: str) -> bool:
     """Whether the two check digits of an IBAN of the right shape fit the rest (ISO 7064, mod 97-10)."""
     check, account = iban[2:4], iban[4:]
     # 00, 01 and 99 leave the same remainder as 97, 98 and 02, and no bank computes them.
@@ -100,7 +100,7 @@ def iban_holds(iban: str) -> bool:
 def is_valid_iban(text: object) -> bool:
     """Whether this is an Iranian IBAN, check digits included; anything that is none is False."""
     try:
-        return iban_holds(read_iban(text))
+        return has_valid_iban_checksum(parse_iban(text))
     except ValueError:
         return False
 
@@ -108,7 +108,7 @@ def is_valid_iban(text: object) -> bool:
 def bank_of_iban(iban: str) -> Bank | None:
     """The bank an IBAN belongs to; None when it is not an IBAN or the bank is not known."""
     try:
-        return bank_by_id(read_iban(iban)[4:7])
+        return bank_by_id(parse_iban(iban)[4:7])
     except ValueError:
         return None
 
@@ -118,8 +118,8 @@ Iban = Annotated[
     FieldType(
         name="IBAN",
         expected="IR and 24 digits",
-        parse=read_iban,
-        is_valid=iban_holds,
+        parse=parse_iban,
+        is_valid=has_valid_iban_checksum,
         checksum="an IBAN whose check digits fit",
         mask=mask_iban,
         schema={"type": "string", "pattern": "^IR[0-9]{24}$"},

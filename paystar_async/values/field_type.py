@@ -68,15 +68,15 @@ class FieldType:
             )
 
 
-def kind_of(annotation: object) -> FieldType | None:
+def find_field_type(annotation: object) -> FieldType | None:
     """The kind an annotation carries, looking through ``| None``."""
     if get_origin(annotation) is Annotated:
         for part in get_args(annotation)[1:]:
             if isinstance(part, FieldType):
                 return part
-        return kind_of(get_args(annotation)[0])
+        return find_field_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return next((kind for part in get_args(annotation) if (kind := kind_of(part))), None)
+        return next((kind for part in get_args(annotation) if (kind := find_field_type(part))), None)
     return None
 
 

@@ -8,14 +8,14 @@ from paystar_async.values.digits import normalize_digits
 from paystar_async.values.field_type import FieldType, shown
 from paystar_async.values.masking import described
 
-MOST = 2**63 - 1
+MAX_INT64 = 2**63 - 1
 """The largest number a bank's database holds."""
 
 
 def shown_number(value: object) -> str:
     """A number as it is, whatever else came only described: a text in a number's place may be a card number."""
     # Beyond 64 bits even repr() may refuse, and an error about a value must not fail on the value.
-    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= MOST):
+    if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_INT64):
         return repr(value)
     return described(value)
 
@@ -28,7 +28,7 @@ def require_int(value: object, hint: str = "pass an int") -> int:
 
 
 def integer(
-    name: str, *, least: int = 0, most: int = MOST, example: int, shape: str | None = None, hint: str = ""
+    name: str, *, least: int = 0, most: int = MAX_INT64, example: int, shape: str | None = None, hint: str = ""
 ) -> FieldType:
     """The kind of a whole number between two bounds, both included.
 
@@ -49,7 +49,7 @@ def integer(
             raise ValueError(hint)
         return number
 
-    bounds = f"{least} or more" if most == MOST else f"{least} to {most}"
+    bounds = f"{least} or more" if most == MAX_INT64 else f"{least} to {most}"
     return FieldType(
         name=name,
         expected=shape or f"an int, {bounds}",
@@ -64,7 +64,7 @@ _HINT = "an amount is a whole number of Rial: Rial(50_000), or Toman(5_000) for 
 
 _RIAL = integer("amount in Rial", shape="whole Rial as an int, 0 or more", example=50_000, hint=_HINT)
 _TOMAN = integer(
-    "amount in Toman", most=MOST // 10, shape="whole Toman as an int, 0 or more", example=5_000, hint=_HINT
+    "amount in Toman", most=MAX_INT64 // 10, shape="whole Toman as an int, 0 or more", example=5_000, hint=_HINT
 )
 
 
@@ -145,7 +145,7 @@ def parse_amount(value: object) -> int:
         if match and not _AMBIGUOUS.fullmatch(text):
             number = int(match[1].replace(",", "").replace(" ", ""))
     rial = require_int(number, "not a whole amount of Rial")
-    if abs(rial) > MOST:
+    if abs(rial) > MAX_INT64:
         raise ValueError("beyond 64 bits")
     return rial
 

@@ -25,9 +25,9 @@ def test_call_help_describes_every_field(endpoint: Endpoint, run: Run) -> None:
     assert normalize(endpoint.doc) in help_text
     for field in fields_of(endpoint.request):
         assert f"--{field.name.replace('_', '-')}" in help_text
-        assert field.kind is not None
+        assert field.field_type is not None
         assert normalize(field.doc) in help_text
-        assert normalize(field.kind.expected) in help_text
+        assert normalize(field.field_type.expected) in help_text
         for item_field in fields_of(field.item) if field.item else ():
             suffix = "" if item_field.required else " (optional)"
             assert f"{item_field.name}{suffix}: {normalize(item_field.doc)}" in help_text

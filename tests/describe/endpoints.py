@@ -58,8 +58,8 @@ def example_value(field: FieldInfo) -> Any:
     """Return a valid value of a field."""
     if field.item is not None:
         return [example_values(field.item)]
-    assert field.kind is not None
-    return field.kind.example
+    assert field.field_type is not None
+    return field.field_type.example
 
 
 def example_values(model: type) -> dict[str, Any]:

@@ -24,9 +24,9 @@ def test_render_reference_describes_every_endpoint(endpoint: Endpoint) -> None:
         assert f"`{path}`" in table_row
     entry = section.partition(f"**`{endpoint.name}(")[2].partition("\n**`")[0]
     for field in fields_of(endpoint.request):
-        assert field.kind is not None
+        assert field.field_type is not None
         item = next(line for line in entry.splitlines() if line.startswith(f"- `{field.name}`"))
-        assert field.kind.expected in item
+        assert field.field_type.expected in item
         assert ("optional" in item) is not field.required
         assert ("not sent" in item) is not field.sent
 

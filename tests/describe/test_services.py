@@ -12,7 +12,7 @@ from paystar_async import services
 from paystar_async.describe import endpoints_by_service, path_variants
 from paystar_async.describe.services import class_name, generate_source
 from paystar_async.endpoint import Endpoint, Response, Safety
-from paystar_async.models.base import Call, answer_type, fields_of
+from paystar_async.models.base import Call, fields_of, response_type
 from paystar_async.table import TABLE
 from tests.describe.endpoints import WideRequest, example_values, make_endpoint, make_table
 
@@ -37,9 +37,9 @@ PUBLIC_SIGNATURES = {
     "wallet.settle": "transfers withdraw_type=None -> Accepted",
     "wallet.find": "track_id -> list[Settlement]",
     "wallet.balance": "-> WalletBalance",
-    "keys.refresh_application_key": "-> RenewedKey",
-    "keys.refresh_wallet_key": "-> RenewedKey",
-    "keys.refresh_inquiry_key": "-> RenewedInquiryKey",
+    "keys.refresh_application_key": "-> NewApiKey",
+    "keys.refresh_wallet_key": "-> NewApiKey",
+    "keys.refresh_inquiry_key": "-> NewInquiryKey",
 }
 """The signatures the README documents. They are written out because changing a name breaks every caller."""
 
@@ -106,7 +106,7 @@ def test_method_parameters_are_request_fields(endpoint: Endpoint) -> None:
     for field in fields_of(endpoint.request):
         assert parameters[field.name].kind is inspect.Parameter.KEYWORD_ONLY
         assert (parameters[field.name].default is inspect.Parameter.empty) is field.required
-    assert inspect.signature(method(endpoint)).return_annotation == answer_type(endpoint.request)
+    assert inspect.signature(method(endpoint)).return_annotation == response_type(endpoint.request)
 
 
 @all_endpoints
@@ -142,10 +142,10 @@ def test_method_docstring_names_paths_fields_and_errors(endpoint: Endpoint) -> N
     for path in path_variants(endpoint):
         assert f"``{endpoint.method} {path}``" in unwrapped
     for field in fields_of(endpoint.request):
-        assert field.kind is not None
+        assert field.field_type is not None
         assert f" {field.name}: {field.doc}" in unwrapped
-        assert field.kind.expected in unwrapped
-        if field.kind.name.startswith("amount"):
+        assert field.field_type.expected in unwrapped
+        if field.field_type.name.startswith("amount"):
             assert "Rial" in unwrapped
     errors = ["ConfigurationError"] + (["InvalidValue"] if fields_of(endpoint.request) else [])
     if endpoint.kind == "call":

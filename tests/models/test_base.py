@@ -12,10 +12,10 @@ from paystar_async.errors import InvalidValue
 from paystar_async.models.base import (
     Call,
     OpenEnum,
-    answer_type,
     fields_of,
     names_only,
     request_model,
+    response_type,
     verify_checksums,
 )
 from paystar_async.models.gateway import Allotment, CreatePayment
@@ -80,7 +80,7 @@ class TestARequestIsAValue:
 
     def test_every_field_is_checked_and_explained(self, row: Any) -> None:
         for field in fields_of(row.request):
-            assert field.kind is not None
+            assert field.field_type is not None
             assert field.doc
             with pytest.raises(InvalidValue) as caught:
                 row.request(**(example_values(row.request) | {field.name: object()}))
@@ -208,7 +208,7 @@ class TestStrictly:
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
 def test_a_request_names_its_answer(row: Any) -> None:
-    assert answer_type(row.request) is not None
+    assert response_type(row.request) is not None
 
 
 def test_a_request_that_does_not_is_a_mistake() -> None:
@@ -217,7 +217,7 @@ def test_a_request_that_does_not_is_a_mistake() -> None:
         """Asks for who knows what."""
 
     with pytest.raises((TypeError, AttributeError)):
-        answer_type(Nameless)
+        response_type(Nameless)
 
 
 def test_the_fields_of_a_request() -> None:
@@ -227,7 +227,7 @@ def test_the_fields_of_a_request() -> None:
     assert (second.name, second.doc) == ("mobile_number", "mobile number")
     assert [one.item for one in fields_of(Settle)] == [Transfer]
     assert next(one.item for one in fields_of(CreatePayment) if one.name == "allotment") is Allotment
-    assert answer_type(MatchMobile) is Match
+    assert response_type(MatchMobile) is Match
     assert example_value(first) == "0012345679"
 
 

@@ -5,11 +5,11 @@ from typing import Any
 import attrs
 import pytest
 
-from paystar_async.models.base import answer_type, fields_of
+from paystar_async.models.base import fields_of, response_type
 from paystar_async.models.gateway import Created, CreatePayment, GatewayStatus, GatewayTransaction, Verified
 from paystar_async.models.identity import MatchCard, MatchIban, MatchMobile
 from paystar_async.models.inquiry import AccountToIban, CardToIban, IbanInfo, InquireIban, Owner
-from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
+from paystar_async.models.keys import NewApiKey, NewInquiryKey
 from paystar_async.models.transfers import Balance, GetBalance, Settlement, Transaction, Transfer, TransferStatus
 from paystar_async.models.wallet import WalletTransfer
 from paystar_async.table import TABLE
@@ -83,10 +83,10 @@ SHOWN: list[tuple[Any, str]] = [
     ),
     (Transaction(additional={"info": f"from {CARD}"}, credit_amount=5), "Transaction(credit_amount=5, "),
     (
-        RenewedKey(api_key=Secret(TOKEN), refresh_token=Secret(TOKEN)),
-        "RenewedKey(api_key=Secret(…), api_key_expire_date=None, refresh_token=Secret(…), extra={})",
+        NewApiKey(api_key=Secret(TOKEN), refresh_token=Secret(TOKEN)),
+        "NewApiKey(api_key=Secret(…), api_key_expire_date=None, refresh_token=Secret(…), extra={})",
     ),
-    (RenewedInquiryKey(inquiry_key=Secret(TOKEN)), "RenewedInquiryKey(inquiry_key=Secret(…), "),
+    (NewInquiryKey(inquiry_key=Secret(TOKEN)), "NewInquiryKey(inquiry_key=Secret(…), "),
 ]
 
 
@@ -127,13 +127,13 @@ OPEN = {
 def test_a_field_that_is_sent_is_masked_unless_it_is_listed_here(row: Any) -> None:
     personal = [CARD, IBAN, ACCOUNT, NATIONAL_ID, MOBILE, "Firstname"]
     for one in fields_of(row.request):
-        if one.name not in OPEN and one.kind is not None:
-            assert not [value for value in personal if value in one.kind.mask(value)], one.name
+        if one.name not in OPEN and one.field_type is not None:
+            assert not [value for value in personal if value in one.field_type.mask(value)], one.name
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
 def test_every_answer_hides_what_it_does_not_know(row: Any) -> None:
-    kind: Any = answer_type(row.request)
+    kind: Any = response_type(row.request)
     inner = kind.__args__[0] if hasattr(kind, "__args__") else kind
     if attrs.has(inner):
         extra = attrs.fields_dict(inner)["extra"]

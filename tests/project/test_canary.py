@@ -121,8 +121,8 @@ def personal(model: type) -> dict[str, Any]:
     for one in fields_of(model):
         if one.item is not None:
             values[one.name] = [personal(one.item)]
-        elif one.kind is not None and one.kind.name in PERSONAL:
-            values[one.name] = PERSONAL[one.kind.name]
+        elif one.field_type is not None and one.field_type.name in PERSONAL:
+            values[one.name] = PERSONAL[one.field_type.name]
     return values
 
 
@@ -391,7 +391,7 @@ def _wrong_fields(row: Endpoint) -> Iterator[tuple[str, dict[str, Any]]]:
     from paystar_async.models.base import fields_of
 
     for one in fields_of(row.request):
-        if one.item is None and one.kind is not None:
+        if one.item is None and one.field_type is not None:
             yield one.name, {**personal(row.request), one.name: f"{CARD}\nkanari"}
         elif one.item is not None:
             for inner in fields_of(one.item):

@@ -35,12 +35,12 @@ from paystar_async.errors import (
 from paystar_async.models.gateway import Created, GatewayTransaction, Verified
 from paystar_async.models.identity import Match
 from paystar_async.models.inquiry import IbanInfo
-from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
+from paystar_async.models.keys import NewApiKey, NewInquiryKey
 from paystar_async.models.transfers import Balance, Settlement, Statement
 from paystar_async.models.wallet import WalletBalance
 from paystar_async.payments import Payment
 from paystar_async.table import TABLE
-from paystar_async.values.field_type import kind_of
+from paystar_async.values.field_type import find_field_type
 from paystar_async.values.text import TrackId
 
 CLIENT = Paystar()
@@ -86,9 +86,9 @@ ROWS = {
     "wallet.settle": ("*, transfers, withdraw_type=None", None),
     "wallet.find": ("*, track_id", list[Settlement]),
     "wallet.balance": ("*", WalletBalance),
-    "keys.refresh_application_key": ("*", RenewedKey),
-    "keys.refresh_wallet_key": ("*", RenewedKey),
-    "keys.refresh_inquiry_key": ("*", RenewedInquiryKey),
+    "keys.refresh_application_key": ("*", NewApiKey),
+    "keys.refresh_wallet_key": ("*", NewApiKey),
+    "keys.refresh_inquiry_key": ("*", NewInquiryKey),
 }
 
 
@@ -186,7 +186,7 @@ def test_money_is_plain_rial() -> None:
 
 def test_a_track_id_is_new_each_time_sorts_by_its_moment_and_can_be_sent() -> None:
     made = [new_track_id() for _ in range(2000)]
-    kind = kind_of(TrackId)
+    kind = find_field_type(TrackId)
 
     assert len(set(made)) == 2000
     assert [one[:11] for one in made] == sorted(one[:11] for one in made)

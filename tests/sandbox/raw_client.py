@@ -149,8 +149,10 @@ def example_fields(endpoint_id: str) -> dict[str, object]:
 def _examples(cls: type) -> dict[str, object]:
     fields: dict[str, object] = {}
     for model_field in fields_of(cls):
-        if model_field.required and model_field.sent and model_field.kind is not None:
-            fields[model_field.name] = [_examples(model_field.item)] if model_field.item else model_field.kind.example
+        if model_field.required and model_field.sent and model_field.field_type is not None:
+            fields[model_field.name] = (
+                [_examples(model_field.item)] if model_field.item else model_field.field_type.example
+            )
     return fields
 
 

@@ -7,11 +7,11 @@ import pytest
 from paystar_async.credentials import Realm, signature
 from paystar_async.endpoint import Endpoint
 from paystar_async.sandbox.responses import INVALID_ACCESS
-from paystar_async.table import RENEWALS, TABLE
+from paystar_async.table import REFRESH_ENDPOINTS, TABLE
 from paystar_async.values.dates import parse_tehran
 from tests.sandbox.raw_client import RawClient, envelope, example_fields
 
-REFRESH_ENDPOINTS = {realm: endpoint.id for realm, endpoint in RENEWALS.items()}
+REFRESH_IDS = {realm: endpoint.id for realm, endpoint in REFRESH_ENDPOINTS.items()}
 READ_ENDPOINTS = {Realm.APPLICATION: "transfers.find", Realm.WALLET: "wallet.balance", Realm.INQUIRY: "wallet.balance"}
 
 
@@ -19,11 +19,11 @@ def key_field(realm: Realm) -> str:
     return "inquiry_key" if realm is Realm.INQUIRY else "api_key"
 
 
-@pytest.mark.parametrize("realm", REFRESH_ENDPOINTS)
+@pytest.mark.parametrize("realm", REFRESH_IDS)
 async def test_refresh_returns_key_valid_for_its_lifetime(raw_client: RawClient, realm: Realm) -> None:
     raw_client.clock.advance(90_000)
     now = raw_client.clock.time()
-    data = await raw_client.data(REFRESH_ENDPOINTS[realm])
+    data = await raw_client.data(REFRESH_IDS[realm])
     assert set(data) == {key_field(realm), f"{key_field(realm)}_expire_date"}
     expires = parse_tehran(data[f"{key_field(realm)}_expire_date"])
     assert expires is not None
@@ -35,13 +35,13 @@ async def test_refresh_returns_key_valid_for_its_lifetime(raw_client: RawClient,
     assert envelope(await raw_client.send(READ_ENDPOINTS[realm], bearer=bearer))["status"] not in (1, "ok")
 
 
-@pytest.mark.parametrize("realm", REFRESH_ENDPOINTS)
+@pytest.mark.parametrize("realm", REFRESH_IDS)
 async def test_refresh_wrong_refresh_token_is_status_13(raw_client: RawClient, realm: Realm) -> None:
-    token_field = RENEWALS[realm].refresh_token_field
+    token_field = REFRESH_ENDPOINTS[realm].refresh_token_field
     assert token_field
     for invalid in ("wrong", None, "", 13):
-        assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: invalid}))["status"] == 13
-    assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: ...}))["status"] == 13
+        assert (await raw_client.call(REFRESH_IDS[realm], **{token_field: invalid}))["status"] == 13
+    assert (await raw_client.call(REFRESH_IDS[realm], **{token_field: ...}))["status"] == 13
 
 
 @pytest.mark.parametrize("path", ["/open-banking/application/refresh-api-key", "/application/refresh-api-key"])
@@ -50,19 +50,19 @@ async def test_refresh_application_key_needs_no_bearer_on_both_paths(raw_client:
     assert envelope(response)["data"]["api_key"]
 
 
-@pytest.mark.parametrize("realm", REFRESH_ENDPOINTS)
+@pytest.mark.parametrize("realm", REFRESH_IDS)
 async def test_refresh_rotates_refresh_token_only_if_set(raw_client: RawClient, realm: Realm) -> None:
-    sandbox, token_field = raw_client.sandbox, RENEWALS[realm].refresh_token_field
+    sandbox, token_field = raw_client.sandbox, REFRESH_ENDPOINTS[realm].refresh_token_field
     assert token_field
-    await raw_client.data(REFRESH_ENDPOINTS[realm])
-    await raw_client.data(REFRESH_ENDPOINTS[realm])
+    await raw_client.data(REFRESH_IDS[realm])
+    await raw_client.data(REFRESH_IDS[realm])
     first_token = raw_client.accounts.initial_token(realm)[1]
     sandbox.settings.rotate_refresh_tokens = True
-    data = await raw_client.data(REFRESH_ENDPOINTS[realm])
+    data = await raw_client.data(REFRESH_IDS[realm])
     assert first_token
     assert data[token_field] != first_token.reveal()
-    assert (await raw_client.call(REFRESH_ENDPOINTS[realm], **{token_field: first_token.reveal()}))["status"] == 13
-    await raw_client.data(REFRESH_ENDPOINTS[realm], **{token_field: data[token_field]})
+    assert (await raw_client.call(REFRESH_IDS[realm], **{token_field: first_token.reveal()}))["status"] == 13
+    await raw_client.data(REFRESH_IDS[realm], **{token_field: data[token_field]})
     assert sandbox.stats["refreshes"][realm] == 4
 
 

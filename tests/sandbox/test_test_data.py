@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from paystar_async.credentials import Realm
 from paystar_async.endpoint import Endpoint, Safety
-from paystar_async.models.base import Call, answer_type, no_extra, request_model, response_model
+from paystar_async.models.base import Call, no_extra, request_model, response_model, response_type
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.app import table_routes
@@ -70,7 +70,7 @@ async def test_table_routes_new_endpoint_validates_and_responds() -> None:
     "endpoint", [endpoint for endpoint in TABLE if endpoint.kind == "call"], ids=lambda endpoint: endpoint.id
 )
 def test_sample_value_parses_as_response_type(endpoint: Endpoint) -> None:
-    structure_response(answer_type(endpoint.request), sample_value(answer_type(endpoint.request)))
+    structure_response(response_type(endpoint.request), sample_value(response_type(endpoint.request)))
 
 
 @pytest.mark.parametrize(

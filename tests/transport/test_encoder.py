@@ -13,7 +13,7 @@ from paystar_async.endpoint import Endpoint
 from paystar_async.models.gateway import CreatePayment, InquirePayment, PaymentPage, VerifyPayment
 from paystar_async.models.transfers import FindTransfers, Settle, Transfer
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
-from paystar_async.table import BY_ID, RENEWALS
+from paystar_async.table import BY_ID, REFRESH_ENDPOINTS
 from paystar_async.transport.encoder import RequestEncoder
 from tests.describe.endpoints import example_values
 from tests.transport.asking import (
@@ -144,7 +144,7 @@ def test_the_headers_of_a_row(row: Endpoint) -> None:
     if row.method == "POST":
         expected["Content-Type"] = "application/json"
     # A renewal shows its refresh token in the body; the key it is to replace may be dead.
-    if row not in RENEWALS.values():
+    if row not in REFRESH_ENDPOINTS.values():
         expected["Authorization"] = "Bearer the-key"
 
     assert dict(outgoing(example_of(row)).headers) == expected

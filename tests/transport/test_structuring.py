@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidResponse
-from paystar_async.models.base import FieldInfo, answer_type, fields_of
+from paystar_async.models.base import FieldInfo, fields_of, response_type
 from paystar_async.models.gateway import Created, GatewayStatus, GatewayTransaction, Verified
 from paystar_async.models.identity import Match
 from paystar_async.models.inquiry import IbanInfo, Owner
-from paystar_async.models.keys import RenewedInquiryKey, RenewedKey
+from paystar_async.models.keys import NewApiKey, NewInquiryKey
 from paystar_async.models.transfers import Balance, Settlement, Statement, Transaction, TransferStatus
 from paystar_async.models.wallet import Accepted, CreatedSettlement, CreatedTransfer, WalletBalance
 from paystar_async.transport.structuring import structure_response
@@ -83,12 +83,12 @@ UNFIT: list[tuple[Any, object, str, str | None]] = [
     (Statement, {"transactions": "x"}, "$.data.transactions", "expected a list, got a text of 1 characters"),
     (Statement, {"transactions": [{"credit_amount": 0.5}]}, "$.data.transactions[0].credit_amount", None),
     (WalletBalance, {"total_amount": "1,000"}, "$.data.available_amount", "required field missing"),
-    (RenewedKey, {"api_key": 5}, "$.data.api_key", "expected a key"),
-    (RenewedKey, {"api_key": ""}, "$.data.api_key", "required field missing"),
-    (RenewedKey, {"api_key": "a\nb"}, "$.data.api_key", "expected a key"),
-    (RenewedKey, {"api_key": "key "}, "$.data.api_key", "expected a key"),
-    (RenewedKey, {"api_key": "کلید"}, "$.data.api_key", "expected a key"),
-    (RenewedInquiryKey, {"api_key": "k"}, "$.data.inquiry_key", "required field missing"),
+    (NewApiKey, {"api_key": 5}, "$.data.api_key", "expected a key"),
+    (NewApiKey, {"api_key": ""}, "$.data.api_key", "required field missing"),
+    (NewApiKey, {"api_key": "a\nb"}, "$.data.api_key", "expected a key"),
+    (NewApiKey, {"api_key": "key "}, "$.data.api_key", "expected a key"),
+    (NewApiKey, {"api_key": "کلید"}, "$.data.api_key", "expected a key"),
+    (NewInquiryKey, {"api_key": "k"}, "$.data.inquiry_key", "required field missing"),
 ]
 
 
@@ -173,7 +173,7 @@ FIT: list[tuple[Any, object, object]] = [
         {"created_settlements": {"id": {}, "amount_with_wage": 0.5, "data": 3}},
         Accepted(created_settlements=(CreatedSettlement(extra={"id": {}, "amount_with_wage": 0.5, "data": 3}),)),
     ),
-    (RenewedKey, {"api_key": "k"}, RenewedKey(api_key=Secret("k"))),
+    (NewApiKey, {"api_key": "k"}, NewApiKey(api_key=Secret("k"))),
 ]
 
 
@@ -208,7 +208,7 @@ def test_a_word_that_is_unknown_is_a_member_of_its_own() -> None:
 
 @pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
 def test_every_answer_has_room_for_what_is_unknown(row: Any) -> None:
-    kind: Any = answer_type(row.request)
+    kind: Any = response_type(row.request)
     inner = kind if attrs.has(kind) else kind.__args__[0]
     assert "extra" in {one.name for one in attrs.fields(inner)}
 
@@ -220,7 +220,7 @@ ANSWERS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 @settings(max_examples=150)
-@given(st.sampled_from([answer_type(row.request) for row in CALLS]), ANSWERS)
+@given(st.sampled_from([response_type(row.request) for row in CALLS]), ANSWERS)
 def test_whatever_comes_is_read_or_refused_by_a_clean_path(kind: Any, data: object) -> None:
     path = "$.data"
     try:
@@ -298,7 +298,7 @@ def decided(value: Any) -> object:
     return {info.name: decided(getattr(value, info.name)) for info in known_fields(model) if info.decides}
 
 
-ANSWERED: list[Any] = list({str(answer_type(row.request)): answer_type(row.request) for row in CALLS}.values())
+ANSWERED: list[Any] = list({str(response_type(row.request)): response_type(row.request) for row in CALLS}.values())
 
 
 def model_of(kind: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import FieldType, kind_of
+from paystar_async.values.field_type import FieldType, find_field_type
 
 PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
@@ -13,7 +13,7 @@ ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 
 def kind(alias: Any) -> FieldType:
     """The kind an alias carries."""
-    found = kind_of(alias)
+    found = find_field_type(alias)
     assert found is not None
     return found
 

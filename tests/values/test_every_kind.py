@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import paystar_async.values
 from paystar_async.errors import InvalidValue
 from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Destination, Iban, MaskedCard
-from paystar_async.values.field_type import FieldType, kind_of
+from paystar_async.values.field_type import FieldType, find_field_type
 from paystar_async.values.identity import Mobile, NationalId
 from paystar_async.values.text import Note, PersonName, Token
 from tests.values.reading import ARABIC, PERSIAN, anything, digits, kind
@@ -27,7 +27,7 @@ def _kinds() -> dict[str, FieldType]:
         name: found
         for module in modules
         for name, alias in vars(module).items()
-        if (found := kind_of(alias)) is not None
+        if (found := find_field_type(alias)) is not None
     }
 
 

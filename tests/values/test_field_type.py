@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import FieldType, doc_of, kind_of, shown
+from paystar_async.values.field_type import FieldType, doc_of, find_field_type, shown
 
 
 def _even(value: object) -> int:
@@ -98,7 +98,7 @@ def test_a_long_value_is_cut_to_a_line() -> None:
     ],
 )
 def test_an_annotation_says_it_all(annotation: Any, kind: FieldType | None, doc: str) -> None:
-    assert kind_of(annotation) is kind
+    assert find_field_type(annotation) is kind
     assert doc_of(annotation) == doc
 
 

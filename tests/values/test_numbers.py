@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from paystar_async.errors import InvalidValue
 from paystar_async.values.numbers import (
-    MOST,
+    MAX_INT64,
     GatewayAmount,
     Money,
     Rial,
@@ -50,7 +50,7 @@ def test_the_schema_says_the_bounds() -> None:
 
 
 def test_numbers_are_shown_and_texts_are_not() -> None:
-    assert shown_number(MOST) == str(MOST)
+    assert shown_number(MAX_INT64) == str(MAX_INT64)
     assert shown_number(2.5) == "2.5"
     assert shown_number(True) == "True"
     assert shown_number("6037991234567890") == "text of 16 characters"
@@ -59,7 +59,7 @@ def test_numbers_are_shown_and_texts_are_not() -> None:
 NO_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, Decimal(5000), [5000], -1]
 
 
-@given(st.integers(0, MOST // 10))
+@given(st.integers(0, MAX_INT64 // 10))
 def test_a_toman_is_ten_rial(amount: int) -> None:
     assert Toman(amount) == Rial(amount * 10) == amount * 10
 
@@ -75,19 +75,19 @@ def test_only_whole_positive_numbers_are_money(unit: Callable[[int], int], value
 
 
 def test_no_unit_leads_beyond_64_bits() -> None:
-    assert Rial(MOST) == MOST
+    assert Rial(MAX_INT64) == MAX_INT64
     with pytest.raises(InvalidValue):
-        Rial(MOST + 1)
+        Rial(MAX_INT64 + 1)
     with pytest.raises(InvalidValue):
-        Toman(MOST // 10 + 1)
+        Toman(MAX_INT64 // 10 + 1)
 
 
 @pytest.mark.parametrize(("alias", "least"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
 def test_an_amount_has_a_least_and_a_most(alias: object, least: int) -> None:
     assert read(alias, least) == least
-    assert read(alias, MOST) == MOST
+    assert read(alias, MAX_INT64) == MAX_INT64
     refusal(alias, least - 1)
-    refusal(alias, MOST + 1)
+    refusal(alias, MAX_INT64 + 1)
 
 
 @pytest.mark.parametrize("alias", [TransferAmount, GatewayAmount])
@@ -106,7 +106,7 @@ def test_a_refused_amount_is_told_of_the_units(alias: object, value: object) -> 
         ("۱,۲۳۴", 1_234),
         ("-5,000", -5_000),
         (-5_000, -5_000),
-        (str(MOST), MOST),
+        (str(MAX_INT64), MAX_INT64),
         ("10.0", 10),
         ("50000.00", 50_000),
         ("50,000.00", 50_000),
@@ -128,9 +128,22 @@ def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: objec
 @pytest.mark.parametrize(
     "answered",
     [
-        *[True, 10_000.5, 2.0**53, float("inf"), float("nan"), "", "1,23", "1e3", "0x10", None, MOST + 1, "9" * 19],
+        *[
+            True,
+            10_000.5,
+            2.0**53,
+            float("inf"),
+            float("nan"),
+            "",
+            "1,23",
+            "1e3",
+            "0x10",
+            None,
+            MAX_INT64 + 1,
+            "9" * 19,
+        ],
         *["10.5", "10.05", "10.", ".0", "50.000", "1,000 000", "1 2", "5 0000", "1.000.000", "1,000,00.0", "50.0.0"],
-        *["+5", " ", "10.0e0", "1٬2", f"{MOST + 1}.0", "9" * 5000],
+        *["+5", " ", "10.0e0", "1٬2", f"{MAX_INT64 + 1}.0", "9" * 5000],
     ],
 )
 def test_an_answered_amount_that_is_not_exact_is_refused(answered: object) -> None:

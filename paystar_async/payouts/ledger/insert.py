@@ -16,7 +16,7 @@ from paystar_async.payouts.models import BatchRecord, Policy
 from paystar_async.storage.database import Parameters, Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.field_type import shown
-from paystar_async.values.numbers import MOST
+from paystar_async.values.numbers import MAX_INT64
 
 STAGED_ROW = (
     "place BIGINT, track_id TEXT, chunk_id TEXT, amount BIGINT, deposit TEXT, destination TEXT, digest TEXT,"
@@ -160,7 +160,7 @@ class BatchWriter:
                     await self._flush_buffer(found)
             if count == 0:
                 raise InvalidValue("transfers", expected="one transfer or more", got="none")
-            if amount > MOST:
+            if amount > MAX_INT64:
                 raise InvalidValue("transfers", expected="a total within 64 bits", got="more")
             contents = BatchFingerprint(count=count, amount=amount, digests=digests)
             if found is not None:
