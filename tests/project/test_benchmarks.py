@@ -1,4 +1,4 @@
-"""The benchmarks compute what they claim; how long anything takes is not asserted here."""
+"""The arithmetic and reports of the benchmarks; no timing is asserted."""
 
 import asyncio
 import re
@@ -140,7 +140,7 @@ def test_report_writes_each_figure_and_its_command(run: Run, tmp_path: Path) -> 
     assert "<svg" in (tmp_path / "chart.svg").read_text("utf-8")
 
 
-def test_kept_report_has_every_figure() -> None:
+def test_committed_report_has_every_figure() -> None:
     page = (BENCHMARKS / "README.md").read_text("utf-8")
 
     assert page.startswith(INTRODUCTION)

@@ -1,7 +1,7 @@
-"""Secrets and personal numbers, sent through every row to servers that send them back, and looked for everywhere.
+"""Canaries: secrets and personal numbers sent through every endpoint to servers that echo them, and searched for.
 
-Looked at are log records of every logger there is, the texts and reprs of errors, requests, answers and events,
-pickled errors, and tracebacks with the variables of every frame of the package.
+Searched are the log records of every logger, the texts and reprs of errors, requests, responses and events, pickled
+errors, and tracebacks with the variables of every frame of the package.
 """
 
 import asyncio
@@ -57,30 +57,30 @@ PERSONAL = {
 
 
 def spellings(text: str) -> set[str]:
-    """How a text looks where it was not written by us."""
+    """Return a text as foreign code may write it: escaped, quoted or as a repr."""
     escaped = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
     return {text, *escaped, quote(text), quote(text, safe=""), quote_plus(text), repr(text)[1:-1], repr(escaped)}
 
 
-# "kanari" stands in every spelling of every secret; a signature is found by its looks.
+# "kanari" is part of every spelling of every secret; a signature is recognised by its length.
 SECRET = re.compile("kanari|[0-9a-f]{128}", re.IGNORECASE)
-WHOLE = re.compile("|".join(map(re.escape, {CARD, IBAN, IBAN[2:], NATIONAL_ID})))
+UNMASKED = re.compile("|".join(map(re.escape, {CARD, IBAN, IBAN[2:], NATIONAL_ID})))
 
 
-class Hurried(SystemClock):
-    """A clock on which nobody waits."""
+class SkippingClock(SystemClock):
+    """A system clock whose sleeps return at once and move it ahead."""
 
-    slept = 0.0
+    skipped_seconds = 0.0
 
     def monotonic(self) -> float:
-        return super().monotonic() + self.slept
+        return super().monotonic() + self.skipped_seconds
 
     async def sleep(self, seconds: float) -> None:
-        self.slept += seconds
+        self.skipped_seconds += seconds
 
 
-def client(server: Server, seen: list[object], **more: Any) -> Paystar:
-    async def ring(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+def canary_client(server: Server, seen: list[object], **options: Any) -> Paystar:
+    async def recorder(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         seen.append(request)
         response = await next(request)
         seen.append(response)
@@ -106,31 +106,32 @@ def client(server: Server, seen: list[object], **more: Any) -> Paystar:
         base_url=f"http://127.0.0.1:{server.port}/api",
         max_retries=0,
         timeout=5,
-        clock=Hurried(),
-        middleware=[ring],
+        clock=SkippingClock(),
+        middleware=[recorder],
         on_event=seen.append,
-        **more,
+        **options,
     )
 
 
-def personal(model: type) -> dict[str, Any]:
-    """Values for a model's fields, with real people's in the fields that hold people's."""
+def personal_values(model: type) -> dict[str, Any]:
+    """Return values for a model's fields, personal numbers where a field takes them."""
     values = example_values(model)
     from paystar_async.models.base import fields_of
 
-    for one in fields_of(model):
-        if one.item is not None:
-            values[one.name] = [personal(one.item)]
-        elif one.field_type is not None and one.field_type.name in PERSONAL:
-            values[one.name] = PERSONAL[one.field_type.name]
+    for field in fields_of(model):
+        if field.item is not None:
+            values[field.name] = [personal_values(field.item)]
+        elif field.field_type is not None and field.field_type.name in PERSONAL:
+            values[field.name] = PERSONAL[field.field_type.name]
     return values
 
 
-async def call(paystar: Paystar, row: Endpoint) -> object:
-    return await getattr(getattr(paystar, row.service), row.name)(**personal(row.request))
+async def call(paystar: Paystar, endpoint: Endpoint) -> object:
+    method = getattr(getattr(paystar, endpoint.service), endpoint.name)
+    return await method(**personal_values(endpoint.request))
 
 
-# --- what the servers say: each takes the whole request as it came ---
+# --- responses that echo the whole request ---
 
 
 def _json(status: object, message: object, data: object) -> bytes:
@@ -138,7 +139,7 @@ def _json(status: object, message: object, data: object) -> bytes:
 
 
 def _fields(request: str) -> dict[str, Any]:
-    """The body's own fields as they were sent, as a framework that lists its input has them."""
+    """Return the fields of the body as a web framework lists rejected input."""
     body = request.partition("\r\n\r\n")[2]
     return {name: [str(value)] for name, value in json.loads(body).items()} if body else {"query": [request]}
 
@@ -160,188 +161,185 @@ ECHOES: dict[str, Callable[[str], bytes]] = {
         1, "", {name: {"x": request} for name in ("is_matched", "status", "price", "balance", "api_key", "token")}
     ),
     "an HTML page": lambda request: f"<html>{request}</html>".encode(),
-    "no JSON": lambda request: request.encode(),
+    "not JSON": lambda request: request.encode(),
     "half the JSON": lambda request: _json(10, request, None)[:-9],
-    "an unsuitable status": lambda request: json.dumps({"status": [request]}).encode(),
+    "a status of another type": lambda request: json.dumps({"status": [request]}).encode(),
 }
 
 
-def echoing(echo: Callable[[str], bytes]) -> Callable[[TcpPeer], Any]:
-    async def play(talk: TcpPeer) -> None:
-        while request := await talk.request():
-            await talk.answer(echo(request.decode()), status=b"400 Bad Request")
+def echo_server(echo: Callable[[str], bytes]) -> Callable[[TcpPeer], Any]:
+    async def play(peer: TcpPeer) -> None:
+        while request := await peer.request():
+            await peer.answer(echo(request.decode()), status=b"400 Bad Request")
 
     return play
 
 
-async def raw_echo(talk: TcpPeer) -> None:
-    await talk.say(await talk.request())
+async def raw_echo(peer: TcpPeer) -> None:
+    await peer.say(await peer.request())
 
 
 @pytest.fixture
-def logged() -> Iterator[list[logging.LogRecord]]:
-    """Every record of every logger, from DEBUG up."""
+def log_records() -> Iterator[list[logging.LogRecord]]:
+    """Collect every record of every logger, from DEBUG up."""
     records: list[logging.LogRecord] = []
 
-    class Keep(logging.Handler):
+    class Collector(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
             records.append(record)
 
     loggers = [logging.getLogger(), *(logging.getLogger(name) for name in ("httpx", "httpcore", "paystar_async"))]
-    handler, levels = Keep(), [one.level for one in loggers]
+    handler, levels = Collector(), [logger.level for logger in loggers]
     loggers[0].addHandler(handler)
-    for one in loggers:
-        one.setLevel(logging.DEBUG)
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
     yield records
     loggers[0].removeHandler(handler)
-    for one, level in zip(loggers, levels, strict=True):
-        one.setLevel(level)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
 
 
 def frames(error: BaseException) -> Iterator[tuple[str, str]]:
-    """Where a frame of the package is, and what its variables show; through all causes and contexts."""
-    told: traceback.TracebackException | None
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    while told is not None:
-        for frame in told.stack:
+    """Yield the file and the variables of each frame of the package, through all causes and contexts."""
+    summary: traceback.TracebackException | None
+    summary = traceback.TracebackException.from_exception(error, capture_locals=True)
+    while summary is not None:
+        for frame in summary.stack:
             if "paystar_async" in frame.filename or frame.filename.startswith("<attrs"):
                 yield frame.filename, str(frame.locals)
-        told = told.__cause__ or told.__context__
+        summary = summary.__cause__ or summary.__context__
 
 
-def look(name: str, text: str, *, people: bool = True) -> None:
-    found = SECRET.search(text) or (WHOLE.search(text) if people else None)
-    assert found is None, f"{name} shows {found and found[0]!r}: {text[:2000]}"
+def assert_clean(name: str, text: str) -> None:
+    match = SECRET.search(text) or UNMASKED.search(text)
+    assert match is None, f"{name} shows {match and match[0]!r}: {text[:2000]}"
 
 
-def look_at_error(error: PaystarError) -> None:
-    look("an error's text", str(error))
-    look("an error's repr", repr(error))
-    look("an error's fields", repr(vars(error)))
-    look("a traceback", "".join(traceback.format_exception(error)))
+def assert_error_clean(error: PaystarError) -> None:
+    assert_clean("an error's text", str(error))
+    assert_clean("an error's repr", repr(error))
+    assert_clean("an error's fields", repr(vars(error)))
+    assert_clean("a traceback", "".join(traceback.format_exception(error)))
     for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
-        look("a pickled error", pickle.dumps(error, protocol).decode("latin-1"))
+        assert_clean("a pickled error", pickle.dumps(error, protocol).decode("latin-1"))
     for filename, variables in frames(error):
-        look(f"a frame of {filename}", variables)
+        assert_clean(f"a frame of {filename}", variables)
 
 
-def look_at_logs(records: list[logging.LogRecord]) -> None:
+def assert_logs_clean(records: list[logging.LogRecord]) -> None:
     for record in records:
         if record.name == "httpcore.http11" and ".failed exception=" in record.getMessage():
             continue  # httpcore quotes, at DEBUG, what a server sent instead of HTTP
-        look(f"a log line of {record.name}", record.getMessage() + repr(record.args) + repr(record.exc_text))
+        assert_clean(f"a log line of {record.name}", record.getMessage() + repr(record.args) + repr(record.exc_text))
 
 
-async def outcome(paystar: Paystar, row: Endpoint, seen: list[object]) -> PaystarError | None:
+async def call_error(paystar: Paystar, endpoint: Endpoint, seen: list[object]) -> PaystarError | None:
+    """Call an endpoint; record its result, or return its error."""
     try:
-        seen.append(await call(paystar, row))
+        seen.append(await call(paystar, endpoint))
     except PaystarError as error:
         return error
     return None
 
 
-def its_own(server: Server, seen: list[object]) -> Paystar:
-    return client(server, seen)
-
-
-async def through_every_row(
+async def errors_of_every_endpoint(
     play: Callable[[TcpPeer], Any],
-    make: Callable[[Server, list[object]], Paystar],
-    logged: list[logging.LogRecord],
-    rows: Sequence[Endpoint] = CALLS,
+    make_client: Callable[[Server, list[object]], Paystar],
+    log_records: list[logging.LogRecord],
+    endpoints: Sequence[Endpoint] = CALLS,
 ) -> list[PaystarError]:
     seen: list[object] = []
     async with serving(play) as server:
-        async with make(server, seen) as paystar:
-            ended = [await outcome(paystar, row, seen) for row in rows]
-        errors = [one for one in ended if one is not None]
+        async with make_client(server, seen) as paystar:
+            results = [await call_error(paystar, endpoint, seen) for endpoint in endpoints]
+        errors = [error for error in results if error is not None]
         assert SECRET.search(server.heard.decode("latin-1")), "the canaries were never sent"
     for error in errors:
-        look_at_error(error)
-    for one in seen:
-        look(f"a {type(one).__name__}", repr(one) + str(one))
-    look_at_logs(logged)
-    assert [one for one in seen if isinstance(one, Request)]
+        assert_error_clean(error)
+    for value in seen:
+        assert_clean(f"a {type(value).__name__}", repr(value) + str(value))
+    assert_logs_clean(log_records)
+    assert [value for value in seen if isinstance(value, Request)]
     return errors
 
 
 @pytest.mark.parametrize("name", ECHOES)
-async def test_an_echo_tells_nothing(name: str, logged: list[logging.LogRecord]) -> None:
-    await through_every_row(echoing(ECHOES[name]), its_own, logged)
+async def test_echoed_request_is_shown_nowhere(name: str, log_records: list[logging.LogRecord]) -> None:
+    await errors_of_every_endpoint(echo_server(ECHOES[name]), canary_client, log_records)
 
 
-@pytest.mark.parametrize("name", ["message", "no JSON"])
-async def test_an_echo_through_a_client_of_the_callers_tells_nothing(
-    name: str, logged: list[logging.LogRecord]
+@pytest.mark.parametrize("name", ["message", "not JSON"])
+async def test_echoed_request_with_httpx_client_is_shown_nowhere(
+    name: str, log_records: list[logging.LogRecord]
 ) -> None:
-    async with httpx.AsyncClient() as given:
+    async with httpx.AsyncClient() as httpx_client:
 
-        def make(server: Server, seen: list[object]) -> Paystar:
-            return client(server, seen, engine=given)
+        def make_client(server: Server, seen: list[object]) -> Paystar:
+            return canary_client(server, seen, engine=httpx_client)
 
-        await through_every_row(echoing(ECHOES[name]), make, logged)
+        await errors_of_every_endpoint(echo_server(ECHOES[name]), make_client, log_records)
 
 
-async def test_an_echo_with_any_status_tells_nothing(logged: list[logging.LogRecord]) -> None:
+async def test_echoed_request_with_any_status_is_shown_nowhere(log_records: list[logging.LogRecord]) -> None:
     statuses = cycle(BY_STATUS)
 
     def echo(request: str) -> bytes:
         return _json(next(statuses), request, {"a": [request]})
 
-    await through_every_row(echoing(echo), its_own, logged, CALLS * 2)
+    await errors_of_every_endpoint(echo_server(echo), canary_client, log_records, CALLS * 2)
 
 
-async def test_an_echo_that_is_no_http_tells_nothing(logged: list[logging.LogRecord]) -> None:
-    assert len(await through_every_row(raw_echo, its_own, logged)) == len(CALLS)
+async def test_raw_echo_without_http_is_shown_nowhere(log_records: list[logging.LogRecord]) -> None:
+    assert len(await errors_of_every_endpoint(raw_echo, canary_client, log_records)) == len(CALLS)
 
 
-async def test_what_was_refused_with_its_key_tells_of_it_in_an_event(logged: list[logging.LogRecord]) -> None:
+async def test_key_refresh_failed_event_shows_no_secret(log_records: list[logging.LogRecord]) -> None:
     seen: list[object] = []
-    async with serving(echoing(lambda request: _json(4, request, None))) as server:
-        paystar = client(server, seen)
-        assert await outcome(paystar, CALLS[0], seen) is not None
+    async with serving(echo_server(lambda request: _json(4, request, None))) as server:
+        paystar = canary_client(server, seen)
+        assert await call_error(paystar, CALLS[0], seen) is not None
         await paystar.aclose()
 
-    events = [one for one in seen if isinstance(one, Event)]
-    assert [one.name for one in events] == ["key_refresh_failed"]
-    for one in events:
-        look("an event", repr(one) + repr(pickle.dumps(one)))
+    events = [value for value in seen if isinstance(value, Event)]
+    assert [event.name for event in events] == ["key_refresh_failed"]
+    for event in events:
+        assert_clean("an event", repr(event) + repr(pickle.dumps(event)))
 
 
-@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-async def test_a_callers_own_timeout_shows_no_secret(row: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", CALLS, ids=lambda endpoint: endpoint.id)
+async def test_call_cancelled_by_timeout_shows_no_secret(endpoint: Endpoint) -> None:
     limit = asyncio.timeout(None)
 
-    async def time_out(talk: TcpPeer) -> None:
-        await talk.request()
+    async def time_out(peer: TcpPeer) -> None:
+        await peer.request()
         limit.reschedule(0)
         await asyncio.sleep(30)
 
     async with serving(time_out) as server:
-        paystar = client(server, [])
+        paystar = canary_client(server, [])
         with pytest.raises(TimeoutError) as caught:
             async with limit:
-                await call(paystar, row)
-        found = list(frames(caught.value))
+                await call(paystar, endpoint)
+        package_frames = list(frames(caught.value))
     await paystar.aclose()
 
-    assert len(found) > 3, "the frames of the package are there to be looked at"
-    for filename, variables in found:
-        look(f"a frame of {filename}", variables)
+    assert len(package_frames) > 3, "the traceback has lost the frames of the package"
+    for filename, variables in package_frames:
+        assert_clean(f"a frame of {filename}", variables)
 
 
-def test_the_canaries_would_be_found() -> None:
+def test_assert_clean_finds_every_canary() -> None:
     for secret in SECRETS.values():
-        assert all(SECRET.search(one) for one in spellings(secret))
-    for row in CALLS:
-        personal(row.request)
+        assert all(SECRET.search(spelling) for spelling in spellings(secret))
+    for endpoint in CALLS:
+        personal_values(endpoint.request)
     with pytest.raises(AssertionError, match="shows 'kanari'"):
-        look("a test", f"x {SECRETS['gateway_id']}")
+        assert_clean("a test", f"x {SECRETS['gateway_id']}")
     with pytest.raises(AssertionError, match="shows '6037"):
-        look("a test", f"x {CARD}")
+        assert_clean("a test", f"x {CARD}")
 
 
-WRONG: dict[str, Callable[[], object]] = {
+INVALID_SETUPS: dict[str, Callable[[], object]] = {
     "an application without an id": lambda: Application(id="", access_password=SECRETS["access_password"]),
     "a key with a line break": lambda: Application(id="77", access_password=HARD, api_key=f"{SECRETS['api_key']}\n"),
     "a gateway of two lines": lambda: Gateway(id=f"{SECRETS['gateway_id']}\n", sign_key=SECRETS["gateway_sign"]),
@@ -350,89 +348,92 @@ WRONG: dict[str, Callable[[], object]] = {
     "a timeout beside an address": lambda: Paystar(timeout=0, keys=f"redis://:{SECRETS['password']}@host/0"),
     "an address of keys": lambda: Paystar(keys=f"redis://:{SECRETS['password']}@host:port/0"),
     "an address of a database": lambda: Paystar(database=f"mysql://kanari:{SECRETS['password']}@host/name"),
-    "a key to seal with": lambda: Crypto([SECRETS["api_key"]]),
+    "an encryption key": lambda: Crypto([SECRETS["api_key"]]),
 }
 
 
-@pytest.mark.parametrize("name", WRONG)
-def test_what_is_wrongly_set_up_is_not_shown_by_the_frames_that_say_so(name: str) -> None:
+@pytest.mark.parametrize("name", INVALID_SETUPS)
+def test_configuration_error_frames_show_no_secret(name: str) -> None:
     with pytest.raises((PaystarError, TypeError)) as caught:
-        WRONG[name]()
+        INVALID_SETUPS[name]()
 
-    found = list(frames(caught.value))
-    assert found, "the lines of the package are kept"
-    for filename, variables in found:
-        look(f"a frame of {filename}", variables)
+    package_frames = list(frames(caught.value))
+    assert package_frames, "the traceback has lost the frames of the package"
+    for filename, variables in package_frames:
+        assert_clean(f"a frame of {filename}", variables)
 
 
-def test_an_address_in_the_environment_is_not_shown_either(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_env_error_shows_no_address(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_DATABASE", "postgresql://kanari:kanari@host/name")
     monkeypatch.setenv("PAYSTAR_KEYS", "redis://:kanari@host:port/0")
     with pytest.raises(PaystarError) as caught:
         Paystar.from_env()
 
     for filename, variables in frames(caught.value):
-        look(f"a frame of {filename}", variables)
+        assert_clean(f"a frame of {filename}", variables)
 
 
 @pytest.mark.parametrize("realm", ["application", "gateway", "nobody"])
-async def test_a_key_that_cannot_be_put_in_place_is_not_shown_either(realm: Any) -> None:
+async def test_keys_replace_error_shows_no_key(realm: Any) -> None:
     paystar = Paystar(application=Application(id="77", access_password=HARD))
     with pytest.raises(PaystarError) as caught:
         await paystar.keys.replace(realm, token=f"{SECRETS['api_key']}\n", refresh_token=SECRETS["refresh_token"])
     await paystar.aclose()
 
     for filename, variables in frames(caught.value):
-        look(f"a frame of {filename}", variables)
+        assert_clean(f"a frame of {filename}", variables)
 
 
-def _wrong_fields(row: Endpoint) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Each field of a row that can be wrong, and arguments with a canary in it."""
+def _invalid_arguments(endpoint: Endpoint) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each field that can be invalid, and arguments with a canary in that field."""
     from paystar_async.models.base import fields_of
 
-    for one in fields_of(row.request):
-        if one.item is None and one.field_type is not None:
-            yield one.name, {**personal(row.request), one.name: f"{CARD}\nkanari"}
-        elif one.item is not None:
-            for inner in fields_of(one.item):
-                entry = {**personal(one.item), inner.name: f"{CARD}\nkanari"}
-                yield f"{one.name}.{inner.name}", {**personal(row.request), one.name: [entry]}
+    arguments = personal_values(endpoint.request)
+    for field in fields_of(endpoint.request):
+        if field.item is None and field.field_type is not None:
+            yield field.name, {**arguments, field.name: f"{CARD}\nkanari"}
+        elif field.item is not None:
+            for inner in fields_of(field.item):
+                item = {**personal_values(field.item), inner.name: f"{CARD}\nkanari"}
+                yield f"{field.name}.{inner.name}", {**arguments, field.name: [item]}
 
 
-REFUSED = [(row, name, values) for row in TABLE for name, values in _wrong_fields(row)]
+REJECTED = [(endpoint, name, arguments) for endpoint in TABLE for name, arguments in _invalid_arguments(endpoint)]
 
 
-@pytest.mark.parametrize(("row", "name", "values"), REFUSED, ids=[f"{row.id} {name}" for row, name, _ in REFUSED])
-async def test_a_refused_value_is_in_no_frame(row: Endpoint, name: str, values: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("endpoint", "name", "arguments"), REJECTED, ids=[f"{endpoint.id} {name}" for endpoint, name, _ in REJECTED]
+)
+async def test_invalid_argument_is_in_no_frame(endpoint: Endpoint, name: str, arguments: dict[str, Any]) -> None:
     paystar = Paystar(
         application=Application(id="77", access_password="x", api_key="y"),
         gateway=Gateway(id="g", sign_key="s"),
         wallet=Wallet(hashid="w", password="p", sign_key="s", api_key="k"),
     )
-    method = getattr(getattr(paystar, row.service), row.name)
+    method = getattr(getattr(paystar, endpoint.service), endpoint.name)
     with pytest.raises(PaystarError) as caught:
-        _ = method(**values) if row.kind == "page" else await method(**values)
+        _ = method(**arguments) if endpoint.kind == "page" else await method(**arguments)
 
-    found = list(frames(caught.value))
-    assert found, "the lines of the package are kept"
-    for filename, variables in found:
-        look(f"a frame of {filename}", variables)
+    package_frames = list(frames(caught.value))
+    assert package_frames, "the traceback has lost the frames of the package"
+    for filename, variables in package_frames:
+        assert_clean(f"a frame of {filename}", variables)
 
 
-@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-def test_a_refused_request_value_is_in_no_frame(row: Endpoint) -> None:
+@pytest.mark.parametrize("endpoint", CALLS, ids=lambda endpoint: endpoint.id)
+def test_invalid_request_value_is_in_no_frame(endpoint: Endpoint) -> None:
     with pytest.raises((PaystarError, TypeError)) as caught:
-        row.request(**{**personal(row.request), "kanari": CARD})
-    for name, values in _wrong_fields(row):
+        endpoint.request(**{**personal_values(endpoint.request), "kanari": CARD})
+    for name, arguments in _invalid_arguments(endpoint):
         with pytest.raises(PaystarError) as caught:
-            row.request(**values)
+            endpoint.request(**arguments)
         for filename, variables in frames(caught.value):
-            look(f"a frame of {filename} ({name})", variables)
+            assert_clean(f"a frame of {filename} ({name})", variables)
 
 
-@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-async def test_a_cancelled_call_shows_no_person(row: Endpoint) -> None:
-    class Never:
+@pytest.mark.parametrize("endpoint", CALLS, ids=lambda endpoint: endpoint.id)
+async def test_cancelled_call_shows_no_personal_data(endpoint: Endpoint) -> None:
+    class StalledEngine:
         supports_before_send = True
 
         async def send(self, *_: object, **__: object) -> Any:
@@ -452,28 +453,28 @@ async def test_a_cancelled_call_shows_no_person(row: Endpoint) -> None:
             refresh_token="r",
             refresh_inquiry_key="q",
         ),
-        engine=Never(),
+        engine=StalledEngine(),
     )
-    task = asyncio.ensure_future(call(paystar, row))
+    task = asyncio.ensure_future(call(paystar, endpoint))
     await asyncio.sleep(0.01)
     task.cancel()
     with pytest.raises(asyncio.CancelledError) as caught:
         await task
 
     for filename, variables in frames(caught.value):
-        look(f"a frame of {filename}", variables)
+        assert_clean(f"a frame of {filename}", variables)
 
 
 @pytest.mark.parametrize("field", ["phone", "national_code", "card_number", "mail", "name", "amount"])
-@pytest.mark.parametrize("wrong", [False, True], ids=["unanswered", "refused value"])
-async def test_payments_start_failure_shows_no_person(field: str, wrong: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("invalid", [False, True], ids=["no response", "invalid value"])
+async def test_payments_start_error_shows_no_personal_data(field: str, invalid: bool, tmp_path: Path) -> None:
     values: dict[str, Any] = {
         "phone": "09123456789",
         "national_code": NATIONAL_ID,
         "card_number": CARD,
         "amount": 50_000,
     }
-    if wrong:
+    if invalid:
         values[field] = f"{CARD}\nkanari"
     paystar = Paystar(
         gateway=Gateway(id="g", sign_key="s"),
@@ -485,5 +486,5 @@ async def test_payments_start_failure_shows_no_person(field: str, wrong: bool, t
     await paystar.aclose()
 
     for filename, variables in frames(caught.value):
-        look(f"a frame of {filename}", variables)
+        assert_clean(f"a frame of {filename}", variables)
         assert "09123456789" not in variables

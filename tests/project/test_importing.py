@@ -1,4 +1,4 @@
-"""What an import loads, and what only its use does: told by the modules themselves, in a process of its own."""
+"""Which modules an import loads, seen from a fresh process."""
 
 import subprocess
 import sys
@@ -17,15 +17,15 @@ HEAVY = {
     "uvicorn",
     "jinja2",
 }
-"""What a service that only keeps and queues values never needs."""
-ROOMS = {"sandbox", "cli", "describe", "contrib", "testing", "payouts"}
+"""Modules that a service which only stores and queues values never needs."""
+LAZY_PACKAGES = {"sandbox", "cli", "describe", "contrib", "testing", "payouts"}
 
 
-def loaded(code: str) -> set[str]:
-    """The modules that a fresh process has loaded after some code."""
+def loaded_modules(code: str) -> set[str]:
+    """Return the modules that a fresh process has loaded after ``code``."""
     printing = "\nimport sys; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code + printing], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    process = subprocess.run([sys.executable, "-c", code + printing], capture_output=True, text=True, check=True)
+    return set(process.stdout.split())
 
 
 @pytest.mark.parametrize(
@@ -37,11 +37,11 @@ def loaded(code: str) -> set[str]:
     ],
     ids=["the package", "its names", "a client"],
 )
-def test_what_is_heavy_is_not_loaded_before_it_is_used(code: str) -> None:
-    names = loaded(code) - loaded("pass")  # what measures the tests is loaded before anything
+def test_import_loads_no_heavy_module(code: str) -> None:
+    names = loaded_modules(code) - loaded_modules("pass")  # coverage is loaded before any code
 
     assert not names & HEAVY
-    assert not names & {f"paystar_async.{room}" for room in ROOMS}
+    assert not names & {f"paystar_async.{package}" for package in LAZY_PACKAGES}
     assert not names & {
         "paystar_async.payments.service",
         "paystar_async.transport.decoder",
@@ -49,16 +49,16 @@ def test_what_is_heavy_is_not_loaded_before_it_is_used(code: str) -> None:
     }
 
 
-def test_the_package_alone_loads_next_to_nothing() -> None:
-    bare = loaded("import importlib, typing")
+def test_import_of_package_loads_only_its_version() -> None:
+    bare = loaded_modules("import importlib, typing")
 
-    assert {name for name in loaded("import paystar_async") - bare if not name.startswith("_")} <= {
+    assert {name for name in loaded_modules("import paystar_async") - bare if not name.startswith("_")} <= {
         "paystar_async",
         "paystar_async._version",
     }
 
 
-def test_a_call_on_another_engine_needs_no_httpx() -> None:
+def test_call_with_custom_engine_loads_no_httpx() -> None:
     code = """
 import asyncio, paystar_async as p
 
@@ -76,7 +76,7 @@ async def call():
 
 asyncio.run(call())
 """
-    names = loaded(code)
+    names = loaded_modules(code)
 
     assert "paystar_async.transport.decoder" in names
     assert not names & {"httpx", "httpcore", "h11"}

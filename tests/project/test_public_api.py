@@ -1,4 +1,4 @@
-"""What is promised: every name, and every signature to the letter."""
+"""The public API: every name and every signature, to the letter."""
 
 import importlib
 import inspect
@@ -46,25 +46,25 @@ from paystar_async.values.text import TrackId
 CLIENT = Paystar()
 
 
-def told(call: Any) -> str:
-    """A signature as the promise writes it: names, defaults where there are any, ``*`` for what goes by name."""
+def signature_of(call: Any) -> str:
+    """Return the parameters of a callable as a text: names, defaults, ``*`` and ``/``; ``timeout=None`` is left out."""
     parts: list[str] = []
-    by_name = False
-    for one in inspect.signature(call).parameters.values():
-        if one.kind is one.KEYWORD_ONLY and not by_name:
-            by_name = True
+    keyword_only = False
+    for parameter in inspect.signature(call).parameters.values():
+        if parameter.kind is parameter.KEYWORD_ONLY and not keyword_only:
+            keyword_only = True
             parts.append("*")
-        if one.name == "timeout" and one.default is None:
+        if parameter.name == "timeout" and parameter.default is None:
             continue
-        parts.append(one.name + ("" if one.default is one.empty else f"={one.default!r}"))
-        if one.kind is one.POSITIONAL_ONLY:
+        parts.append(parameter.name + ("" if parameter.default is parameter.empty else f"={parameter.default!r}"))
+        if parameter.kind is parameter.POSITIONAL_ONLY:
             parts.append("/")
-        if one.kind is one.VAR_KEYWORD:
-            parts[-1] = f"**{one.name}"
+        if parameter.kind is parameter.VAR_KEYWORD:
+            parts[-1] = f"**{parameter.name}"
     return ", ".join(parts)
 
 
-ROWS = {
+ENDPOINTS = {
     "identity.match_mobile": ("*, national_id, mobile_number", Match),
     "identity.match_card": ("*, national_id, card_number, birth_date", Match),
     "identity.match_iban": ("*, national_id, iban, birth_date", Match),
@@ -92,20 +92,20 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_every_row_has_the_promised_signature_and_answer(row: str) -> None:
-    service, name = row.split(".")
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_endpoint_method_has_public_signature(endpoint: str) -> None:
+    service, name = endpoint.split(".")
     method = getattr(getattr(CLIENT, service), name)
-    signature, answer = ROWS[row]
+    signature, response_type = ENDPOINTS[endpoint]
 
-    assert told(method) == signature
-    if answer is not None:
-        assert get_type_hints(method)["return"] == answer
-    assert ("timeout" in inspect.signature(method).parameters) is (row != "gateway.payment_url")
+    assert signature_of(method) == signature
+    if response_type is not None:
+        assert get_type_hints(method)["return"] == response_type
+    assert ("timeout" in inspect.signature(method).parameters) is (endpoint != "gateway.payment_url")
 
 
-def test_no_row_is_there_that_was_not_promised() -> None:
-    assert {one.id for one in TABLE} == set(ROWS)
+def test_table_has_only_public_endpoints() -> None:
+    assert {endpoint.id for endpoint in TABLE} == set(ENDPOINTS)
 
 
 FLOWS = {
@@ -117,55 +117,56 @@ FLOWS = {
 
 
 @pytest.mark.parametrize("flow", FLOWS)
-def test_every_flow_has_the_promised_signature(flow: str) -> None:
+def test_flow_has_public_signature(flow: str) -> None:
     service, name = flow.split(".")
 
-    assert told(getattr(getattr(CLIENT, service), name)) == FLOWS[flow]
+    assert signature_of(getattr(getattr(CLIENT, service), name)) == FLOWS[flow]
 
 
-def test_flows_that_are_free_in_part_have_what_was_promised_of_them() -> None:
-    assert told(CLIENT.transfers.iterate).startswith("*, deposit=None")
-    assert told(CLIENT.payments.confirm) in (
+def test_flow_with_optional_parameters_has_public_part() -> None:
+    assert signature_of(CLIENT.transfers.iterate).startswith("*, deposit=None")
+    assert signature_of(CLIENT.payments.confirm) in (
         "callback, *, amount=None, order_id=None",
         "callback, amount=None, order_id=None",
     )
-    assert told(CLIENT.send) == "value, /, *"
+    assert signature_of(CLIENT.send) == "value, /, *"
     assert inspect.isasyncgenfunction(CLIENT.transfers.batch)
     assert inspect.isasyncgenfunction(CLIENT.transfers.iterate)
-    assert [one.name for one in Payment.__attrs_attrs__] == ["outcome", "order_id", "ref_num", "amount"]  # pyright: ignore
+    assert [field.name for field in Payment.__attrs_attrs__] == ["outcome", "order_id", "ref_num", "amount"]  # pyright: ignore
 
 
-def test_a_client_takes_what_was_promised() -> None:
-    signature = told(Paystar)
+def test_client_has_public_parameters() -> None:
+    signature = signature_of(Paystar)
 
     assert signature.startswith(
         "application=None, gateway=None, wallet=None, *, base_url='https://core.paystar.ir/api'"
     )
     names = set(inspect.signature(Paystar).parameters)
     assert {"concurrency", "checks", "keys", "engine", "middleware", "clock", "on_event", "max_retries"} <= names
-    defaults = {name: one.default for name, one in inspect.signature(Paystar).parameters.items()}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(Paystar).parameters.items()}
     assert (defaults["concurrency"], defaults["checks"], defaults["engine"]) == (16, "shape", "auto")
     assert (defaults["keys"], defaults["middleware"], defaults["clock"], defaults["on_event"]) == (None, (), None, None)
-    assert told(Paystar.from_env) == "**overrides"
+    assert signature_of(Paystar.from_env) == "**overrides"
 
 
-def test_accounts_and_items_take_what_was_promised() -> None:
-    assert told(Application) == "*, id, access_password, api_key=None, refresh_token=None"
-    assert told(Gateway) == "*, id, sign_key=None, direct=False"
-    assert told(Wallet) == (
+def test_credentials_and_transfers_have_public_parameters() -> None:
+    assert signature_of(Application) == "*, id, access_password, api_key=None, refresh_token=None"
+    assert signature_of(Gateway) == "*, id, sign_key=None, direct=False"
+    assert signature_of(Wallet) == (
         "*, hashid, password, sign_key, api_key=None, refresh_token=None, inquiry_key=None, refresh_inquiry_key=None"
     )
-    assert told(Transfer) == (
+    assert signature_of(Transfer) == (
         "*, amount, deposit, destination_account, destination_firstname, destination_lastname, track_id, pay_id=None"
     )
     assert (
-        told(WalletTransfer) == "*, amount, destination_number, destination_firstname, destination_lastname, track_id"
+        signature_of(WalletTransfer)
+        == "*, amount, destination_number, destination_firstname, destination_lastname, track_id"
     )
 
 
-def test_answers_have_the_promised_attributes() -> None:
+def test_response_models_have_public_attributes() -> None:
     def fields(cls: Any) -> set[str]:
-        return {one.name for one in cls.__attrs_attrs__}
+        return {field.name for field in cls.__attrs_attrs__}
 
     assert {"value", "status", "message", "http_status", "headers", "body"} <= fields(Response)
     assert {"is_matched", "extra"} == fields(Match)
@@ -179,27 +180,27 @@ def test_answers_have_the_promised_attributes() -> None:
     assert fields(Callback) == callback
 
 
-def test_money_is_plain_rial() -> None:
+def test_toman_returns_rial_as_int() -> None:
     assert Toman(5_000) == Rial(50_000) == 50_000
     assert type(Toman(1)) is int
 
 
-def test_a_track_id_is_new_each_time_sorts_by_its_moment_and_can_be_sent() -> None:
-    made = [new_track_id() for _ in range(2000)]
-    kind = find_field_type(TrackId)
+def test_new_track_id_is_unique_sorted_and_valid() -> None:
+    track_ids = [new_track_id() for _ in range(2000)]
+    track_id_type = find_field_type(TrackId)
 
-    assert len(set(made)) == 2000
-    assert [one[:11] for one in made] == sorted(one[:11] for one in made)
-    assert kind is not None
-    for one in made[:20]:
-        assert len(one) == 26
-        assert one.isalnum()
-        assert kind.convert(one, "track_id") == one
+    assert len(set(track_ids)) == 2000
+    assert [track_id[:11] for track_id in track_ids] == sorted(track_id[:11] for track_id in track_ids)
+    assert track_id_type is not None
+    for track_id in track_ids[:20]:
+        assert len(track_id) == 26
+        assert track_id.isalnum()
+        assert track_id_type.convert(track_id, "track_id") == track_id
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
 
-TREE = {
+SUBCLASSES = {
     "PaystarError": (
         "ConfigurationError InvalidValue NotSent NoResponse InvalidResponse StatusError TrackIdConflict StorageError"
     ),
@@ -223,38 +224,38 @@ CODES = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("parent", TREE)
-def test_the_tree_of_errors_is_the_promised_one(parent: str) -> None:
-    for name in TREE[parent].split():
+@pytest.mark.parametrize("parent", SUBCLASSES)
+def test_error_has_public_base_class(parent: str) -> None:
+    for name in SUBCLASSES[parent].split():
         assert getattr(all_errors, name).__mro__[1] is getattr(all_errors, parent), name
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_every_code_has_its_class_less_a_hundred_too(code: Any) -> None:
+def test_by_status_maps_code_and_code_minus_100(code: Any) -> None:
     assert BY_STATUS[code].__name__ == CODES[code]
     if isinstance(code, int) and code < 0:
         assert status_class(code - 100) is BY_STATUS[code]
 
 
-def test_every_error_says_what_is_known_what_to_do_and_comes_back_from_a_pickle() -> None:
+def test_errors_have_executed_and_hint_and_pickle() -> None:
     assert len(BY_STATUS) == len(CODES)
     maybe = {kind.__name__ for kind in BY_STATUS.values() if kind.executed == "maybe"}
     assert maybe == {"ServerFault", "UpstreamError", "GatewayFault"}
     for code, kind in BY_STATUS.items():
         error = kind(code, "why", endpoint="transfers.settle", fields={"a": ["b"]})
-        again = pickle.loads(pickle.dumps(error))
+        unpickled = pickle.loads(pickle.dumps(error))
         assert isinstance(error, StatusError | GatewayError)
-        assert (again.status, again.message, again.fields, again.endpoint) == (
+        assert (unpickled.status, unpickled.message, unpickled.fields, unpickled.endpoint) == (
             code,
             "why",
             {"a": ["b"]},
             "transfers.settle",
         )
-        assert again.executed == error.executed
+        assert unpickled.executed == error.executed
         assert error.hint
     assert all_errors.NoResponse.executed == all_errors.InvalidResponse.executed == "maybe"
     assert PaystarError.executed == all_errors.NotSent.executed == "no"
-    assert [http for http in (200, 302, 400, 401, 408, 429, 500, 503) if http_may_have_executed(http)] == [
+    assert [status for status in (200, 302, 400, 401, 408, 429, 500, 503) if http_may_have_executed(status)] == [
         302,
         408,
         429,
@@ -266,17 +267,17 @@ def test_every_error_says_what_is_known_what_to_do_and_comes_back_from_a_pickle(
 # --- the package ------------------------------------------------------------------------------------------------------
 
 
-def test_every_name_the_package_offers_is_there() -> None:
+def test_package_exports_every_public_name() -> None:
     for name in paystar_async.__all__:
         assert getattr(paystar_async, name) is not None
     assert set(paystar_async.__all__) <= set(dir(paystar_async))
-    promised = "Paystar Application Gateway Wallet Transfer WalletTransfer Callback Rial Toman new_track_id __version__"
-    assert set(promised.split()) <= set(paystar_async.__all__)
+    public = "Paystar Application Gateway Wallet Transfer WalletTransfer Callback Rial Toman new_track_id __version__"
+    assert set(public.split()) <= set(paystar_async.__all__)
     with pytest.raises(AttributeError, match="Peystar"):
         _ = paystar_async.Peystar  # pyright: ignore
 
 
-def test_the_outcomes_are_where_they_were_promised() -> None:
+def test_outcomes_have_public_import_paths() -> None:
     outcomes = importlib.import_module("paystar_async.outcomes")
     payments = importlib.import_module("paystar_async.payments")
 
@@ -286,23 +287,23 @@ def test_the_outcomes_are_where_they_were_promised() -> None:
         assert hasattr(payments, name)
 
 
-def loaded_by(code: str) -> set[str]:
-    """The modules that a fresh interpreter holds after some code."""
+def loaded_modules(code: str) -> set[str]:
+    """Return the modules that a fresh interpreter has loaded after ``code``."""
     printing = f"import sys\n{code}\nprint(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", printing], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+    process = subprocess.run([sys.executable, "-c", printing], capture_output=True, text=True, check=True)
+    return set(process.stdout.split())
 
 
 HEAVY = {"httpx", "httpcore", "cattrs", "starlette", "rich", "trio", "anyio", "redis", "psycopg", "cyclopts", "uvicorn"}
 
 
-def test_importing_the_package_loads_nothing_heavy() -> None:
-    assert not HEAVY & loaded_by("import paystar_async")
+def test_import_of_package_loads_nothing_heavy() -> None:
+    assert not HEAVY & loaded_modules("import paystar_async")
 
 
-def test_making_a_request_value_loads_no_engine_and_making_a_client_none_of_the_extras() -> None:
+def test_request_value_and_client_load_no_engine_or_extra() -> None:
     value = "from paystar_async import MatchMobile\nMatchMobile(national_id='0012345679', mobile_number='09121234567')"
-    assert not {"httpx", "httpcore", "starlette", "rich", "trio"} & loaded_by(value)
+    assert not {"httpx", "httpcore", "starlette", "rich", "trio"} & loaded_modules(value)
 
-    client = loaded_by("from paystar_async import Paystar\nPaystar()")
+    client = loaded_modules("from paystar_async import Paystar\nPaystar()")
     assert not {"httpx", "httpcore", "starlette", "rich", "trio", "redis", "psycopg", "cyclopts", "uvicorn"} & client

@@ -1,4 +1,4 @@
-"""Finding the servers that tests start."""
+"""Find the servers that tests start."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Both type checkers catch what a user gets wrong, and nothing else."""
+"""Type checkers: mypy and pyright report each marked mistake of ``typing_mistakes.py`` and nothing else."""
 
 import json
 import shutil
@@ -10,28 +10,28 @@ HERE = Path(__file__).parent
 MISTAKES = HERE / "typing_mistakes.py"
 
 
-def planted() -> set[int]:
+def marked_lines() -> set[int]:
     lines = MISTAKES.read_text(encoding="utf-8").splitlines()
     return {number for number, line in enumerate(lines, 1) if "# mistake" in line}
 
 
-def run(*command: str) -> str:
+def run_checker(*command: str) -> str:
     result = subprocess.run(
         [sys.executable, "-m", *command], cwd=HERE.parents[1], capture_output=True, text=True, check=False
     )
-    assert result.returncode == 1, f"found nothing, or failed: {result.stdout}{result.stderr}"
+    assert result.returncode == 1, f"no mistake was reported, or the checker failed: {result.stdout}{result.stderr}"
     return result.stdout
 
 
-def test_mypy_catches_each_planted_mistake_and_nothing_else() -> None:
-    reports = [json.loads(line) for line in run("mypy", "-O", "json", str(MISTAKES)).splitlines() if line]
-    assert {one["line"] for one in reports if one["severity"] == "error"} == planted()
+def test_mypy_reports_only_marked_mistakes() -> None:
+    reports = [json.loads(line) for line in run_checker("mypy", "-O", "json", str(MISTAKES)).splitlines() if line]
+    assert {report["line"] for report in reports if report["severity"] == "error"} == marked_lines()
 
 
-def test_pyright_catches_each_planted_mistake_and_nothing_else(tmp_path: Path) -> None:
-    # The project's own configuration leaves the file out, so a copy gets one of its own.
+def test_pyright_reports_only_marked_mistakes(tmp_path: Path) -> None:
+    # The project's configuration excludes the file, so its copy gets another.
     shutil.copy(MISTAKES, tmp_path)
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}', encoding="utf-8")
-    report = json.loads(run("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path)))
-    found = [one for one in report["generalDiagnostics"] if one["severity"] == "error"]
-    assert {one["range"]["start"]["line"] + 1 for one in found} == planted()
+    report = json.loads(run_checker("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path)))
+    errors = [entry for entry in report["generalDiagnostics"] if entry["severity"] == "error"]
+    assert {entry["range"]["start"]["line"] + 1 for entry in errors} == marked_lines()

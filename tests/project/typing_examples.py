@@ -1,4 +1,4 @@
-"""What a type checker must see in right code. Read by mypy and pyright, never run."""
+"""Correct code with the types that mypy and pyright must infer; never run."""
 
 from typing import assert_never, assert_type
 
@@ -30,7 +30,7 @@ from paystar_async.payments import (
 )
 
 
-async def rows_answer_with_their_types(paystar: Paystar, transfer: Transfer) -> None:
+async def endpoints_return_their_types(paystar: Paystar, transfer: Transfer) -> None:
     assert_type(await paystar.identity.match_mobile(national_id="", mobile_number=""), Match)
     assert_type(await paystar.transfers.settle(transfers=[transfer], timeout=5), list[Settlement])
     assert_type((await paystar.transfers.find(track_id="t"))[0].status, TransferStatus)
@@ -38,17 +38,17 @@ async def rows_answer_with_their_types(paystar: Paystar, transfer: Transfer) -> 
     assert_type(paystar.gateway.payment_url(token=""), str)
 
 
-async def a_request_value_is_typed_by_its_class(paystar: Paystar) -> None:
+async def send_returns_the_type_of_its_request(paystar: Paystar) -> None:
     assert_type(await paystar.send(MatchMobile(national_id="", mobile_number="")), Response[Match])
     assert_type((await paystar.send(FindTransfers(limit=5))).value, list[Settlement])
 
 
-def amounts_are_plain_ints() -> None:
+def amounts_are_ints() -> None:
     assert_type(Rial(5), int)
     assert_type(Toman(5), int)
 
 
-async def an_outcome_is_one_of_four(paystar: Paystar) -> str:
+async def outcome_is_one_of_four(paystar: Paystar) -> str:
     outcome = await paystar.transfers.wait(track_id="t")
     assert_type(outcome, Outcome)
     match outcome:
@@ -60,7 +60,7 @@ async def an_outcome_is_one_of_four(paystar: Paystar) -> str:
             assert_never(outcome)
 
 
-async def a_payment_is_one_of_six(paystar: Paystar, callback: Callback) -> str:
+async def payment_outcome_is_one_of_six(paystar: Paystar, callback: Callback) -> str:
     payment = await paystar.payments.confirm(callback, amount=Toman(5_000), order_id="o")
     assert_type(payment, Payment)
     assert_type(payment.outcome, PaymentOutcome)
@@ -73,14 +73,14 @@ async def a_payment_is_one_of_six(paystar: Paystar, callback: Callback) -> str:
             assert_never(payment.outcome)
 
 
-async def every_transfer_of_a_batch_has_an_outcome(paystar: Paystar, transfers: list[Transfer]) -> None:
+async def batch_yields_outcomes(paystar: Paystar, transfers: list[Transfer]) -> None:
     async for outcome in paystar.transfers.batch(transfers, chunk=10):
         assert_type(outcome, Outcome)
 
 
-async def a_function_is_a_ring(request: "Request[Balance]", next: Send) -> "Response[Balance]":  # noqa: A002
+async def middleware_is_a_function(request: "Request[Balance]", next: Send) -> "Response[Balance]":  # noqa: A002
     return await next(request)
 
 
-def an_account_takes_texts() -> Application:
+def credentials_take_texts() -> Application:
     return Application(id="1", access_password="p", refresh_token=None)

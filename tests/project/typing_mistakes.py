@@ -1,4 +1,4 @@
-"""Mistakes a type checker must catch: each marked line, and no other. Read by both checkers, never run."""
+"""Mistakes that mypy and pyright must report: each marked line and no other; never run."""
 
 from typing import assert_never
 
@@ -12,16 +12,16 @@ async def mistakes(
 ) -> int:
     await paystar.identity.match_mobile("0012345679", "09121234567")  # mistake: positional
     await paystar.identity.match_mobile(national_id="0012345679")  # mistake: a field is missing
-    await paystar.identity.match_mobile(national_id=12345679, mobile_number="")  # mistake: an int
+    await paystar.identity.match_mobile(national_id=12345679, mobile_number="")  # mistake: an int for a text
     await paystar.transfers.settle(transfers=[wallet_transfer])  # mistake: another product's transfer
     await paystar.transfers.balance(account_number="1", time_out=3)  # mistake: no such parameter
     transfer.amount = 5  # mistake: a value is frozen
-    Transfer(amount=1.5, **transfer_fields)  # mistake: a float is no amount
+    Transfer(amount=1.5, **transfer_fields)  # mistake: a float for an amount
     MatchMobile(national_id="", mobile="")  # mistake: no such field
-    answer = await paystar.send(MatchMobile(national_id="", mobile_number=""))
-    answer.value.is_match  # mistake: no such field of the answer # noqa: B018
-    found: list[Settlement] = await paystar.identity.match_mobile(national_id="", mobile_number="")  # mistake: type
-    assert found
+    response = await paystar.send(MatchMobile(national_id="", mobile_number=""))
+    response.value.is_match  # mistake: no such field of the response # noqa: B018
+    matches: list[Settlement] = await paystar.identity.match_mobile(national_id="", mobile_number="")  # mistake: type
+    assert matches
     paystar.payments.confirm("callback")  # mistake: neither a callback nor awaited
     Paystar(checks="loose")  # mistake: no such level
     outcome = await paystar.transfers.wait(track_id="t")
@@ -31,4 +31,4 @@ async def mistakes(
         case Failed() | Pending():
             return 2
         case _:
-            assert_never(outcome)  # mistake: Unknown was forgotten
+            assert_never(outcome)  # mistake: Unknown is missing
