@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from paystar_async.payouts.service import Payouts
     from paystar_async.transport.decoder import ResponseDecoder
     from paystar_async.transport.encoder import RequestEncoder
-    from paystar_async.transport.factory import GivenEngine
+    from paystar_async.transport.factory import EngineOption
 
 T = TypeVar("T")
 
@@ -113,7 +113,7 @@ class Paystar:
         keys: str | KeyStore | None = None,
         database: str | PathLike[str] | Database | None = None,
         crypto: Crypto | None = None,
-        engine: "GivenEngine" = "auto",
+        engine: "EngineOption" = "auto",
         proxy: str | None = None,
         middleware: Sequence[Middleware] = (),
         clock: Clock | None = None,
@@ -144,7 +144,7 @@ class Paystar:
         self._database = None if database is None else chosen_database(database, self._clock)
         self._database_is_ours = self._database is not database
         check_engine(engine)
-        self._given: GivenEngine = engine
+        self._given: EngineOption = engine
         self._proxy = check_proxy(proxy, engine)
         self._budget = RetryBudget()
         self._sessions = LoopLocal(LoopState.aclose, LoopState.abandon)

@@ -20,7 +20,7 @@ from paystar_async.values.masking import mask_address
 from paystar_async.values.secret import sealed
 
 if TYPE_CHECKING:
-    from paystar_async.transport.factory import GivenEngine
+    from paystar_async.transport.factory import EngineOption
 
 
 T = TypeVar("T")
@@ -225,7 +225,7 @@ class Options(TypedDict, total=False):
     keys: str | KeyStore | None
     database: str | PathLike[str] | Database | None
     crypto: Crypto | None
-    engine: "GivenEngine"
+    engine: "EngineOption"
     proxy: str | None
     middleware: Sequence[Middleware]
     clock: Clock | None

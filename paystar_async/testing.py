@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from paystar_async.sandbox import Sandbox
     from paystar_async.sandbox.clock import SandboxClock
     from paystar_async.transport.engine import Engine, Headers
-    from paystar_async.transport.factory import GivenEngine
+    from paystar_async.transport.factory import EngineOption
     from paystar_async.values.secret import Secret
 
 _OFFLINE = "paystar_offline"
@@ -87,7 +87,7 @@ def paystar_offline(monkeypatch: pytest.MonkeyPatch) -> None:
     from paystar_async import client
     from paystar_async.transport.factory import make_engine
 
-    def make_offline_engine(choice: "GivenEngine", connections: int, proxy: "Secret | None" = None) -> "Engine":
+    def make_offline_engine(choice: "EngineOption", connections: int, proxy: "Secret | None" = None) -> "Engine":
         engine = make_engine(choice, connections, proxy)
         return _LoopbackEngine(engine) if isinstance(choice, str) else engine
 

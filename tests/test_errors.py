@@ -61,7 +61,7 @@ ONE_OF_EACH: list[PaystarError] = [
     ConfigurationError("no account", hint="give one"),
     InvalidValue("transfers[3].amount", expected="whole Rial", got="1.5", hint="pass an int"),
     NotSent("not connected"),
-    NoResponse("no answer within 5 s"),
+    NoResponse("no response within 5 s"),
     InvalidResponse("$.data.is_matched", "expected true or false", http_status=502, retry_after=3.0, executed="no"),
     TrackIdConflict("track_id t is on record"),
     StorageError("the database is locked"),

@@ -1,11 +1,12 @@
-"""The aiohttp engine, for services that run aiohttp anyway: over a session of its own, or over theirs.
+"""The aiohttp engine: sends requests through its own aiohttp session, or through a handed-in session.
 
-aiohttp repeats a request by itself when a kept connection breaks and the method may be repeated; here every attempt but
-the first is refused, so that a request leaves once.
+aiohttp repeats a request by itself when a kept connection breaks and the method is idempotent; here every try but the
+first is refused, so that a request is sent once.
 
-``ClientRequest.send`` is where aiohttp has a connection and has written nothing: there ``before_send`` is called, and a
-connection with unread bytes is refused, because aiohttp would hand them to the next request. A handed-in session has a
-connector of the caller's, which may fail in ways of its own: it cannot fence, and what ran out of time may have left.
+``ClientRequest.send`` is called when aiohttp has a connection and has written nothing: there ``before_send`` is called,
+and a connection with unread bytes is refused, because aiohttp would take those bytes for the response. A handed-in
+session has the user's connector, which may fail in other ways: ``before_send`` is not supported, and a request that
+timed out may have been sent.
 """
 
 import asyncio
@@ -26,6 +27,7 @@ from paystar_async.transport.engine import (
     IDLE_SECONDS,
     MAX_RESPONSE_BYTES,
     Headers,
+    SendState,
     refuse_before_send,
     require_asyncio,
     response_too_large,
@@ -35,82 +37,86 @@ from paystar_async.values.secret import Secret
 if TYPE_CHECKING:
     from aiohttp.connector import Connection
 
-_UNASKED = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
-_COPIED = 1 << 20
-"""Bytes from which on aiohttp wants a body as a file."""
+_SKIPPED_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+_MIN_FILE_BYTES = 1 << 20
+"""Size of a body from which on aiohttp warns unless the body is a file."""
 _STATUS = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
 _MAX_HEAD_BYTES = 64 << 10
-_NEVER_CONNECTED = (
+_NOT_CONNECTED = (
     aiohttp.ClientConnectorError,
     aiohttp.ConnectionTimeoutError,
     aiohttp.ClientHttpProxyError,
     aiohttp.InvalidURL,
 )
+_ERRORS = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
 
 
 class _UnreadBytes(Exception):
-    """A reused connection holds bytes nobody has read; nothing was written to it."""
-
-
-_FOREIGN = (aiohttp.ClientError, OSError, ValueError, RuntimeError)
+    """A reused connection has unread bytes; nothing was written to the connection."""
 
 
 @define
 class _SendTracker:
-    """How far one call has come.
+    """How far one request has come.
 
     Attributes:
-        before_send: whom to ask for leave.
-        tells: whether it is known when there is a connection; else it may have left from the start.
-        begun: whether aiohttp has tried.
-        left: whether it may have left.
-        refusal: what ``before_send`` raised.
+        before_send: called right before the first byte.
+        reports_connection: whether the session is the engine's own, so that CONNECTING and SENT can be told apart.
+        is_started: whether aiohttp has tried to send the request.
+        state: how much of the request may have been sent.
+        refusal: the error that ``before_send`` raised.
     """
 
     before_send: Callable[[], None] | None
-    tells: bool
-    begun: bool = False
-    left: bool = False
+    reports_connection: bool
+    is_started: bool = False
+    state: SendState = SendState.CONNECTING
     refusal: BaseException | None = None
 
-    async def once(self, request: aiohttp.ClientRequest, go_on: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
-        """A middleware: the first try goes on, and there is no second."""
-        if self.begun:
-            raise RuntimeError("aiohttp was about to send it once more")
-        self.begun, self.left = True, not self.tells
+    async def send_once(
+        self, request: aiohttp.ClientRequest, send_request: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Pass on the first try and refuse any other; an aiohttp middleware."""
+        if self.is_started:
+            raise RuntimeError("aiohttp was about to send the request again")
+        self.is_started = True
+        self.state = SendState.CONNECTING if self.reports_connection else SendState.UNKNOWN
         send = request.send
 
-        async def send_over_clean(connection: "Connection") -> aiohttp.ClientResponse:
+        async def send_without_unread_bytes(connection: "Connection") -> aiohttp.ClientResponse:
             try:
                 _refuse_unread_bytes(connection)
             except (_UnreadBytes, aiohttp.ClientConnectionError):
-                self.begun = self.left = False
+                self.is_started, self.state = False, SendState.CONNECTING
                 raise
             self.mark_connected()
             return await send(connection)
 
-        request.send = send_over_clean  # type: ignore[method-assign, assignment]  # the session may be the caller's
-        return await go_on(request)
+        request.send = send_without_unread_bytes  # type: ignore[method-assign, assignment]  # of a user's session too
+        return await send_request(request)
 
     def mark_connected(self) -> None:
-        """There is a connection: with leave, it may have left from here on."""
+        """Call ``before_send``; unless it raises, the request may have been sent from here on."""
         if self.before_send is not None:
             try:
                 self.before_send()
             except BaseException as refusal:
                 self.refusal = refusal
                 raise
-        self.left = True
+        if self.reports_connection:
+            self.state = SendState.SENT
 
-    def provably_not_sent(self, problem: Exception) -> bool:
-        """Whether the request provably never left, given how it ended."""
-        return not self.left or (not self.tells and _never_connected(problem))
+    def provably_not_sent(self, error: Exception) -> bool:
+        """Return True if the request was provably not sent, given the error that ended it."""
+        if self.state is SendState.UNKNOWN:
+            return _is_not_connected(error)
+        return self.state is SendState.CONNECTING
 
 
-class _Watch(asyncio.Protocol):
-    """Passes the events of a connection to aiohttp's protocol, and notes bytes that belong to no response."""
+class _UnreadBytesDetector(asyncio.Protocol):
+    """A protocol around aiohttp's protocol that records bytes which belong to no response."""
 
     def __init__(self, protocol: asyncio.Protocol) -> None:
         self._protocol = protocol
@@ -119,12 +125,12 @@ class _Watch(asyncio.Protocol):
         self._is_idle = self.has_unread = False
 
     def start_request(self, connection: "Connection") -> None:
-        """Note that a request uses the connection until aiohttp releases it."""
+        """Record that a request uses the connection until aiohttp releases the connection."""
         self._head, self._end, self._size, self._is_idle = b"", b"", 0, False
         connection.add_callback(self._end_request)
 
     def _end_request(self) -> None:
-        # aiohttp's parser may hold the beginning of another head, and does not say so.
+        # aiohttp's parser may hold the beginning of another head, and does not report that.
         self._is_idle, self.has_unread = True, self.has_unread or not self._ends_with_response()
 
     def data_received(self, data: bytes) -> None:
@@ -136,7 +142,7 @@ class _Watch(asyncio.Protocol):
         self._protocol.data_received(data)
 
     def _ends_with_response(self) -> bool:
-        """Return True if the bytes since the request are one response to its end, as far as that can be told."""
+        """Return True if the bytes since the request look like exactly one complete response."""
         head, blank_line, _ = self._head.partition(b"\r\n\r\n")
         status, length = _STATUS.match(head), _LENGTH.search(head)
         if status is None or not blank_line:
@@ -161,69 +167,69 @@ class _Watch(asyncio.Protocol):
 
 
 def _refuse_unread_bytes(connection: "Connection") -> None:
-    """Raise if the connection must not carry a request: what waits there would be read as its response.
+    """Raise if the connection has unread bytes, which would be read as the response to the next request.
 
     Raises:
-        _UnreadBytes: on a reused connection; another one may be clean.
-        ClientConnectionError: on any other, or it is closed.
+        _UnreadBytes: the connection is reused; another connection may have none.
+        ClientConnectionError: the connection is new, or closed.
     """
     protocol, transport = connection.protocol, connection.transport
     if protocol is None or transport is None:
-        raise aiohttp.ClientConnectionError("closed before anything was sent")
-    watch = transport.get_protocol()
-    if isinstance(watch, _Watch):
-        if watch.has_unread or protocol.should_close or _is_readable(transport):
+        raise aiohttp.ClientConnectionError("the connection was closed before anything was sent")
+    detector = transport.get_protocol()
+    if isinstance(detector, _UnreadBytesDetector):
+        if detector.has_unread or protocol.should_close or _is_readable(transport):
             raise _UnreadBytes
     elif protocol.should_close:
         raise aiohttp.ClientConnectionError("the server sent bytes before the request")
     else:
-        watch = _Watch(protocol)
-        transport.set_protocol(watch)
-    watch.start_request(connection)
+        detector = _UnreadBytesDetector(protocol)
+        transport.set_protocol(detector)
+    detector.start_request(connection)
 
 
 def _is_readable(transport: asyncio.Transport) -> bool:
-    """Return True if bytes, or the end, wait in the socket that the loop has not read yet."""
+    """Return True if the socket has data, or has ended, and the event loop has not read that yet."""
     with selectors.DefaultSelector() as selector:
         selector.register(transport.get_extra_info("socket"), selectors.EVENT_READ)
         return bool(selector.select(0))
 
 
-def _never_connected(problem: Exception) -> bool:
-    if isinstance(problem, UnicodeError):
-        return not isinstance(problem, UnicodeDecodeError)  # a host or a header that cannot be written
-    return isinstance(problem, _NEVER_CONNECTED)
+def _is_not_connected(error: Exception) -> bool:
+    """Return True for an error after which a handed-in session has provably not sent the request."""
+    if isinstance(error, UnicodeError):
+        return not isinstance(error, UnicodeDecodeError)  # a host or a header that cannot be encoded
+    return isinstance(error, _NOT_CONNECTED)
 
 
 class AiohttpEngine:
-    """Carries requests over aiohttp, on asyncio.
+    """An engine over aiohttp, on asyncio.
 
     Args:
-        connections: how many connections its own session holds.
-        given: a session to use instead; it is never closed here, and its middlewares are not asked.
-
-        proxy: URL of its own session's proxy.
+        connections: how many connections the engine's own session opens at most.
+        session: a session to use instead; it is never closed here, and its middlewares are not called.
+        proxy: URL of the own session's proxy.
 
     Raises:
-        ConfigurationError: the session would sign in by itself, or go where the environment says.
+        ConfigurationError: the session adds a login, or takes proxies or logins from the environment.
     """
 
     def __init__(
-        self, *, connections: int = 16, given: aiohttp.ClientSession | None = None, proxy: Secret | None = None
+        self, *, connections: int = 16, session: aiohttp.ClientSession | None = None, proxy: Secret | None = None
     ) -> None:
-        if given is not None and (given.trust_env or given.auth is not None):
-            # Only base_url's host is contacted, and no password goes there but Paystar's.
+        if session is not None and (session.trust_env or session.auth is not None):
+            # Requests go to base_url's host alone, and no password goes there but Paystar's.
             raise ConfigurationError(
-                "the aiohttp session brings logins or proxies of its own", hint="make it without auth= and trust_env="
+                "the aiohttp session brings its own logins or proxies", hint="create it without auth= and trust_env="
             )
-        self._given, self._connections, self._proxy = given, connections, proxy
+        self._handed_in, self._connections, self._proxy = session, connections, proxy
         self._own: aiohttp.ClientSession | None = None
-        self._closed = False
+        self._is_closed = False
 
     @property
     def supports_before_send(self) -> bool:
-        """Only its own session tells when there is a connection."""
-        return self._given is None
+        """Return True for the engine's own session, which reports that there is a connection."""
+        return self._handed_in is None
 
     async def send(
         self,
@@ -234,61 +240,61 @@ class AiohttpEngine:
         timeout: float,
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request and read its whole answer; see ``Engine.send``."""
+        """Send a request and read its whole response; see ``Engine.send``."""
         if timeout <= 0:
             raise NotSent("no time was left to send it")
-        if self._closed:
+        if self._is_closed:
             raise NotSent("the client was closed before it was sent")
         require_asyncio("aiohttp")
-        if self._given is not None:
+        if self._handed_in is not None:
             if before_send is not None:
                 refuse_before_send()
-            if self._given.closed:
+            if self._handed_in.closed:
                 raise ConfigurationError("the aiohttp session that was handed in is closed", hint="keep it open")
-        attempt = _SendTracker(before_send, tells=self._given is None)
+        tracker = _SendTracker(before_send, reports_connection=self._handed_in is None)
         try:
             async with asyncio.timeout(timeout):
                 while True:
                     try:
-                        return await self._carried(method, url, headers, body, attempt)
+                        return await self._exchange(method, url, headers, body, tracker)
                     except _UnreadBytes:
-                        continue  # aiohttp has closed that connection: their number ends this
-        except _FOREIGN as problem:
-            if attempt.refusal is not None:
-                raise attempt.refusal from None
-            reason = f"no answer within {timeout:.3g} s" if type(problem) is TimeoutError else _reason(problem)
-            unsent = attempt.provably_not_sent(problem)
-        raise NotSent(f"not connected: {reason}") if unsent else NoResponse(reason)
+                        continue  # aiohttp has closed that connection: the loop ends with the last reused connection
+        except _ERRORS as error:
+            if tracker.refusal is not None:
+                raise tracker.refusal from None
+            reason = f"no response within {timeout:.3g} s" if type(error) is TimeoutError else _reason(error)
+            not_sent = tracker.provably_not_sent(error)
+        raise NotSent(f"not connected: {reason}") if not_sent else NoResponse(reason)
 
-    async def _carried(
-        self, method: str, url: str, headers: Headers, body: bytes | None, attempt: _SendTracker
+    async def _exchange(
+        self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker
     ) -> tuple[int, Mapping[str, str], bytes]:
-        async with self._session().request(
+        async with self._get_session().request(
             method,
             URL(url, encoded=True),
             headers=[*headers, ACCEPT_ENCODING],
-            data=body if body is None or len(body) < _COPIED else BytesIO(body),
-            skip_auto_headers=_UNASKED,
+            data=body if body is None or len(body) < _MIN_FILE_BYTES else BytesIO(body),
+            skip_auto_headers=_SKIPPED_HEADERS,
             allow_redirects=False,
             raise_for_status=False,
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
-            middlewares=(attempt.once,),
+            middlewares=(tracker.send_once,),
             proxy=self._proxy.reveal() if self._proxy is not None else None,
         ) as response:
             return response.status, _headers(response), await _read(response)
 
-    def _session(self) -> aiohttp.ClientSession:
-        if self._given is not None:
-            return self._given
+    def _get_session(self) -> aiohttp.ClientSession:
+        if self._handed_in is not None:
+            return self._handed_in
         if self._own is None:
             connector = aiohttp.TCPConnector(limit=self._connections, keepalive_timeout=IDLE_SECONDS)
             self._own = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
         return self._own
 
     async def aclose(self) -> None:
-        """Close its own session, for good; one that was handed in stays open."""
-        self._closed = True
+        """Close the engine's own session, for good; a handed-in session stays open."""
+        self._is_closed = True
         own, self._own = self._own, None
         if own is not None:
             await own.close()
@@ -313,7 +319,7 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return decode_content(body, codings, MAX_RESPONSE_BYTES, response.status)
 
 
-def _reason(problem: Exception) -> str:
-    if isinstance(problem, aiohttp.ClientConnectorError):
-        return str(problem)  # names the host; others quote the URL, or what the server sent
-    return type(problem).__name__
+def _reason(error: Exception) -> str:
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return str(error)  # names the host; other errors quote the URL, or bytes from the server
+    return type(error).__name__

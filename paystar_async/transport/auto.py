@@ -34,10 +34,10 @@ def _is_original(method: Any) -> bool:
 
 
 class AutoEngine:
-    """Sends each request through the native engine, or through httpx where ``must_use_httpx``.
+    """An engine that sends through the native engine, or through httpx if ``must_use_httpx()``.
 
     Args:
-        connections: idle connections it keeps.
+        connections: idle connections that each engine keeps.
     """
 
     supports_before_send = True
@@ -60,12 +60,12 @@ class AutoEngine:
         return await engine.send(method, url, headers, body, timeout, before_send)
 
     async def aclose(self) -> None:
-        """Close its connections, for good."""
+        """Close the connections of both engines, for good."""
         try:
             await self._native.aclose()
         finally:
             await self._httpx.aclose()
 
     def abandon(self) -> None:
-        """Close the sockets of its native connections without the event loop, which is closed."""
+        """Close the sockets of the native connections without the event loop, which is closed."""
         self._native.abandon()

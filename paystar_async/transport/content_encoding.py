@@ -1,7 +1,7 @@
-"""Undo the Content-Encoding of a response, bounded at every stage.
+"""Decode the Content-Encoding of a response, with a bound on every stage.
 
-Some 20 bytes of gzip inside gzip can stand for gigabytes, and the libraries below undo as many stages as a server
-names, each of them whole. So every engine hands up what came over the wire, and it is undone here.
+Some 20 bytes of gzip inside gzip can decode to gigabytes, and HTTP libraries decode every stage that a server names,
+without a bound. So every engine returns the raw body, and the body is decoded here.
 """
 
 import zlib
@@ -10,11 +10,11 @@ from paystar_async.errors import InvalidResponse, NoResponse
 from paystar_async.transport.engine import response_too_large
 
 ACCEPT_ENCODING = ("Accept-Encoding", "gzip,deflate")
-"""The header that says which codings are undone here."""
+"""The request header for the codings that are decoded here."""
 MAX_CODINGS = 2
-"""Codings, one inside the other, that a response may have; servers use one, and some proxies add theirs."""
+"""Nested codings that a response may have; servers use one, and some proxies add theirs."""
 MAX_MEMBERS = 8
-"""Streams, one behind the other, that a coding may have."""
+"""Consecutive streams that a coding may have."""
 
 _GZIP_BITS, _ZLIB_BITS, _RAW_BITS = 31, 15, -15
 _CODINGS = frozenset({"gzip", "x-gzip", "deflate"})
@@ -24,19 +24,19 @@ def decode_content(body: bytes, content_encoding: str, max_bytes: int, http_stat
     """Return a response's body without its content encoding.
 
     Args:
-        body: the bytes as they came.
+        body: the raw body.
         content_encoding: the header of that name; several are joined by commas.
         max_bytes: bytes that the result of each stage may have.
         http_status: the response's HTTP status, for the error.
 
     Raises:
-        InvalidResponse: a coding that was not asked for, more than ``MAX_CODINGS``, or a stage above ``max_bytes``.
-        NoResponse: the bytes are not of that coding, or end too early.
+        InvalidResponse: a coding that was not requested, more than ``MAX_CODINGS``, or a stage above ``max_bytes``.
+        NoResponse: the bytes are not valid in that coding, or end too early.
     """
     names = (name.strip().lower() for name in content_encoding.split(","))
     codings = [name for name in names if name not in ("", "identity")]
     if len(codings) > MAX_CODINGS or not _CODINGS.issuperset(codings):
-        raise InvalidResponse("$", "a content encoding that was not asked for", http_status=http_status)
+        raise InvalidResponse("$", "a content encoding that was not requested", http_status=http_status)
     for coding in reversed(codings):
         if body:
             body = _inflate(body, coding, max_bytes, http_status)
@@ -65,5 +65,5 @@ def _inflate(body: bytes, coding: str, max_bytes: int, http_status: int) -> byte
 
 
 def _has_zlib_head(body: bytes) -> bool:
-    """Return whether a deflate stream is wrapped as the standard has it; some servers send it bare."""
+    """Return True if a deflate stream has the zlib head of the standard; some servers send raw deflate."""
     return len(body) > 1 and body[0] & 15 == 8 and int.from_bytes(body[:2], "big") % 31 == 0

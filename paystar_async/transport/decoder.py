@@ -28,7 +28,7 @@ from paystar_async.models.base import response_type
 from paystar_async.runtime.clock import Clock, SystemClock
 from paystar_async.transport import json_codec
 from paystar_async.transport.encoder import count_items
-from paystar_async.transport.refusal import fields_of, message_of
+from paystar_async.transport.refusal import error_message, field_errors
 from paystar_async.transport.retry_after import retry_after_seconds
 from paystar_async.transport.structuring import structure_response
 from paystar_async.values.masking import mask_text
@@ -185,7 +185,7 @@ class ResponseDecoder:
         retry_after: float | None,
     ) -> StatusError:
         endpoint = request.endpoint
-        error_class, message = status_class(status), message_of(envelope)
+        error_class, message = status_class(status), error_message(envelope)
         if message.strip() == INVALID_ACCESS and error_class in (StatusError, ServerFault, InvalidInput):
             error_class = InvalidToken  # assumed
         elif http_status == 401 and error_class is StatusError:
@@ -195,7 +195,7 @@ class ResponseDecoder:
             message = (message + _ABOUT_HTTP.get(http_status, "")).removeprefix("; ")
         fields = {
             self._redact(request, name): [self._redact(request, text) for text in texts]
-            for name, texts in fields_of(envelope).items()
+            for name, texts in field_errors(envelope).items()
         }
         is_key_refusal = error_class in _KEY_REFUSALS and not fields
         executed: Executed | None = None
@@ -264,6 +264,6 @@ def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
     if isinstance(message, str) and message.strip() == INVALID_ACCESS:
         return 4
     is_absent = status is None or isinstance(status, str)
-    if is_absent and (http_status == 401 or (400 <= http_status < 500 and message_of(envelope))):
+    if is_absent and (http_status == 401 or (400 <= http_status < 500 and error_message(envelope))):
         return http_status
     raise InvalidResponse("$.status", "expected a status, an int or a word")

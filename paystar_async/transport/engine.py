@@ -2,26 +2,35 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any, NoReturn, Protocol, runtime_checkable
 
 from paystar_async.errors import ConfigurationError, InvalidResponse
 
 Headers = Sequence[tuple[str, str]]
 MAX_RESPONSE_BYTES = 16 << 20
-"""A list of 500 transfers has about 200,000."""
+"""Bytes that a response may have; a list of 500 transfers has about 200,000."""
 IDLE_SECONDS = 30.0
-"""How long an idle connection is kept; servers close theirs after a minute or so."""
+"""Seconds an idle connection is kept; servers close theirs after a minute or so."""
 CONNECT_SECONDS = 10.0
-"""How long connecting may take where only the library can tell that there was no connection: it must give up first."""
+"""Seconds for connecting, where only the library knows that there was no connection: it must time out first."""
+
+
+class SendState(Enum):
+    """How much of a request may have been sent."""
+
+    UNKNOWN = "the library reported nothing: may have been sent"
+    CONNECTING = "provably not sent"
+    SENT = "may have been sent"
 
 
 @runtime_checkable
 class Engine(Protocol):
-    """Sends one request and returns its response; keeps to ``timeout`` as a whole; never follows a redirect."""
+    """What sends requests: one at a time per call, within ``timeout`` as a whole, without following redirects."""
 
     @property
     def supports_before_send(self) -> bool:
-        """Whether ``before_send`` is called after connecting, right before the first byte."""
+        """Return True if ``before_send`` is called after connecting, right before the first byte."""
         ...
 
     async def send(
@@ -33,37 +42,37 @@ class Engine(Protocol):
         timeout: float,
         before_send: Callable[[], None] | None = None,
     ) -> tuple[int, Mapping[str, str], bytes]:
-        """Send a request and read its whole answer.
+        """Send a request and read its whole response.
 
         Args:
             method: the HTTP method.
             url: the absolute URL, with its query.
             headers: names and values.
             body: the bytes to send, or None.
-            timeout: seconds until the answer must be there, connecting included.
-            before_send: called right before the first byte leaves; what it raises keeps it from leaving.
+            timeout: seconds until the response must be complete, connecting included.
+            before_send: called right before the first byte is sent; if it raises, nothing is sent.
 
         Returns:
             The HTTP status, the headers with names in lower case, the decoded body.
 
         Raises:
-            NotSent: the request provably never left.
-            NoResponse: it may have left, and no whole answer came.
+            NotSent: the request was provably not sent.
+            NoResponse: the request may have been sent, and no complete response came.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of what the engine holds."""
+        """Close the engine's connections."""
         ...
 
 
 def response_too_large(http_status: int | None = None) -> InvalidResponse:
     """Return the error for a response of more than ``MAX_RESPONSE_BYTES``."""
-    return InvalidResponse("$", f"an answer of more than {MAX_RESPONSE_BYTES >> 20} MB", http_status=http_status)
+    return InvalidResponse("$", f"a response of more than {MAX_RESPONSE_BYTES >> 20} MB", http_status=http_status)
 
 
 def refuse_before_send() -> NoReturn:
-    """Refuse a call that must not be sent too late; raises ConfigurationError."""
+    """Raise ConfigurationError: the engine does not support ``before_send``."""
     raise ConfigurationError(
         "this engine cannot report when a request is sent", hint='use the default engine: engine="auto"'
     )

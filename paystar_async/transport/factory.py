@@ -1,4 +1,4 @@
-"""The engine to use: chosen by name or handed in, never by what happens to be installed."""
+"""Create an engine, by name or around a handed-in client; installed libraries never decide."""
 
 import sys
 from importlib.util import find_spec
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import httpx
     import httpx2
 
-    GivenEngine = (
+    EngineOption = (
         EngineName
         | Engine
         | httpx.AsyncClient
@@ -30,53 +30,53 @@ if TYPE_CHECKING:
     )
 
 
-def check_engine(given: "GivenEngine") -> None:
-    """Refuse an unknown name, or one whose extra is missing; raises ConfigurationError."""
-    if not isinstance(given, str):
+def check_engine(engine: "EngineOption") -> None:
+    """Raise ConfigurationError for an unknown name, or a name whose extra is not installed."""
+    if not isinstance(engine, str):
         return
-    if given not in _LIBRARIES:
+    if engine not in _LIBRARIES:
         raise ConfigurationError(
-            f"no engine is named {mask_address(given)!r:.60}",
-            hint=f"engine={', '.join(map(repr, _LIBRARIES))}, or hand one in",
+            f"no engine is named {mask_address(engine)!r:.60}",
+            hint=f"engine={', '.join(map(repr, _LIBRARIES))}, or hand in an engine",
         )
-    if find_spec(_LIBRARIES[given]) is None:
-        raise ConfigurationError(f"the {given} engine is not installed", hint=f"pip install 'paystar-async[{given}]'")
+    if find_spec(_LIBRARIES[engine]) is None:
+        raise ConfigurationError(f"the {engine} engine is not installed", hint=f"pip install 'paystar-async[{engine}]'")
 
 
-def make_engine(given: "GivenEngine", connections: int, proxy: Secret | None = None) -> Engine:
-    """Return the named engine, or one around what was handed in.
+def make_engine(engine: "EngineOption", connections: int, proxy: Secret | None = None) -> Engine:
+    """Return the named engine, or an engine around the handed-in client, transport or session.
 
     Args:
-        given: a name, or a client, session, transport or engine.
+        engine: a name, or a client, session, transport or engine.
         connections: idle connections that a named engine keeps.
         proxy: URL of the proxy of a named engine, as ``check_proxy`` returned it.
     """
-    check_engine(given)
-    if given == "auto" and proxy is None:
+    check_engine(engine)
+    if engine == "auto" and proxy is None:
         from paystar_async.transport.auto import AutoEngine
 
         return AutoEngine(connections=connections)
-    if given == "native":
+    if engine == "native":
         from paystar_async.transport.native.engine import NativeEngine
 
         return NativeEngine(connections=connections)
-    if given == "aiohttp" or _is_session(given):
+    if engine == "aiohttp" or _is_session(engine):
         from paystar_async.transport.aiohttp import AiohttpEngine
 
-        session: Any = None if given == "aiohttp" else given
-        return AiohttpEngine(connections=connections, given=session, proxy=proxy)
-    if not isinstance(given, str) and isinstance(given, Engine):
-        return given
+        session: Any = None if engine == "aiohttp" else engine
+        return AiohttpEngine(connections=connections, session=session, proxy=proxy)
+    if not isinstance(engine, str) and isinstance(engine, Engine):
+        return engine
     from paystar_async.transport.httpx import HttpxEngine
 
-    if given == "auto":
+    if engine == "auto":
         return HttpxEngine(connections=connections, proxy=proxy, through_client=True)
-    if isinstance(given, str):
-        return HttpxEngine(connections=connections, library=given, proxy=proxy)
-    return HttpxEngine(connections=connections, given=given)
+    if isinstance(engine, str):
+        return HttpxEngine(connections=connections, library=engine, proxy=proxy)
+    return HttpxEngine(connections=connections, transport=engine)
 
 
-def _is_session(given: object) -> bool:
-    # Whoever has a session has imported aiohttp; nothing is imported here for everybody else.
+def _is_session(engine: object) -> bool:
+    # A user who has a session has imported aiohttp; nothing is imported here for other users.
     library = sys.modules.get("aiohttp")
-    return library is not None and isinstance(given, library.ClientSession)
+    return library is not None and isinstance(engine, library.ClientSession)

@@ -7,7 +7,6 @@ import contextlib
 import importlib
 import sys
 from collections.abc import Callable, Mapping
-from enum import Enum
 from functools import lru_cache
 from itertools import chain
 from traceback import walk_tb
@@ -17,17 +16,17 @@ import anyio
 
 from paystar_async.errors import ConfigurationError, NoResponse, NotSent
 from paystar_async.transport.content_encoding import ACCEPT_ENCODING, decode_content
-from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, response_too_large
+from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Headers, SendState, response_too_large
 from paystar_async.values.secret import Secret
 
 MAX_ADDRESSES = 64
 """Parsed addresses that are kept: one for each endpoint in use, at each base URL."""
 
-_WAY_TO_THE_PARSER = ("_httpcore_stream", "_connection", "_stream")
+_PARSER_PATH = ("_httpcore_stream", "_connection", "_stream")
 
 
 class _Library:
-    """What the engine uses of httpx or httpx2.
+    """The parts of httpx or httpx2 that the engine uses.
 
     Args:
         name: of the module.
@@ -43,7 +42,7 @@ class _Library:
             module.UnsupportedProtocol,
             module.InvalidURL,
         )
-        # Not every Exception: a mock that finds no route raises AssertionError, and that is for the test to see.
+        # Not every Exception: a mock without a matching route raises AssertionError, and its test must see the error.
         self.errors: tuple[type[Exception], ...] = (
             module.HTTPError,
             module.InvalidURL,
@@ -65,7 +64,7 @@ class _Library:
         # Only addresses are kept: a query holds secrets.
         return self._masked_url(url) if "?" in url else self._parse_address(url)
 
-    def carries(self, value: object) -> bool:
+    def owns(self, value: object) -> bool:
         """Return True for a client or transport of this library."""
         return isinstance(value, self.module.AsyncClient | self.module.AsyncBaseTransport)
 
@@ -75,46 +74,38 @@ load_library = lru_cache(_Library)
 
 def library_of(value: object) -> str | None:
     """Return the library whose client or transport ``value`` is, or None."""
-    # Whoever has a client has imported its library; nothing is imported here for everybody else.
-    return next(
-        (name for name in ("httpx", "httpx2") if name in sys.modules and load_library(name).carries(value)), None
-    )
-
-
-class _SendState(Enum):
-    UNKNOWN = "the transport reported nothing: may have been sent"
-    CONNECTING = "provably not sent"
-    SENT = "may have been sent"
+    # A user who has a client has imported its library; nothing is imported here for other users.
+    return next((name for name in ("httpx", "httpx2") if name in sys.modules and load_library(name).owns(value)), None)
 
 
 class _SendTracker:
-    """How far one request has come, by httpcore's trace hook.
+    """How far one request has come, according to httpcore's trace hook.
 
     Args:
         before_send: called right before the first byte.
     """
 
     def __init__(self, before_send: Callable[[], None] | None) -> None:
-        self.state = _SendState.UNKNOWN
+        self.state = SendState.UNKNOWN
         self.is_refused = False
         self._before_send = before_send
         self._stream: Any = None
 
     async def trace(self, event: str, info: Mapping[str, Any]) -> None:
-        """Note an event of the connection."""
+        """Update the state after an event of the connection."""
         if event.endswith("send_request_headers.started"):
             if info["request"].method == b"CONNECT":
-                return  # asks a proxy for a tunnel; nothing of the request is in it
+                return  # asks a proxy for a tunnel, and holds nothing of the request
             self._call_before_send()
-            self.state = _SendState.SENT
-        elif event.startswith("connection.connect_") and self.state is _SendState.UNKNOWN:
-            self.state = _SendState.CONNECTING
+            self.state = SendState.SENT
+        elif event.startswith("connection.connect_") and self.state is SendState.UNKNOWN:
+            self.state = SendState.CONNECTING
         if event == "connection.connect_tcp.complete":
             self._stream = info["return_value"]
 
     async def close_unsent(self) -> None:
-        """Close a connection that was given up before the request: httpcore leaves one in its TLS handshake open."""
-        if self._stream is not None and self.state is _SendState.CONNECTING:
+        """Close a connection without a request: httpcore leaves a connection in its TLS handshake open."""
+        if self._stream is not None and self.state is SendState.CONNECTING:
             with anyio.CancelScope(shield=True):
                 await self._stream.aclose()
 
@@ -127,9 +118,9 @@ class _SendTracker:
 
     def provably_not_sent(self, error: Exception, library: "_Library") -> bool:
         """Return True if the request was provably not sent, given the error that ended it."""
-        if self.state is _SendState.UNKNOWN:
+        if self.state is SendState.UNKNOWN:
             return isinstance(error, library.not_connected)
-        return self.state is _SendState.CONNECTING
+        return self.state is SendState.CONNECTING
 
 
 class _ClientTransport:
@@ -143,41 +134,41 @@ class _ClientTransport:
 
 
 class HttpxEngine:
-    """Sends requests through httpx or httpx2.
+    """An engine over httpx or httpx2.
 
     Args:
-        connections: idle connections its own transport keeps.
-        given: a client or transport of either library to use instead; it is never closed here.
-        library: ``"httpx"`` or ``"httpx2"``, for its own transport.
-        through_client: whether its own transport is used through a client, for mocks and tracers of the client.
-        proxy: URL of its own transport's proxy.
+        connections: idle connections that the engine's own transport keeps.
+        transport: a client or transport of either library to use instead; it is never closed here.
+        library: ``"httpx"`` or ``"httpx2"``, for the own transport.
+        through_client: whether the own transport is used through a client, for mocks and tracers of the client.
+        proxy: URL of the own transport's proxy.
     """
 
     def __init__(
         self,
         *,
         connections: int = 16,
-        given: object = None,
+        transport: object = None,
         library: str = "httpx",
         through_client: bool = False,
         proxy: Secret | None = None,
     ) -> None:
-        name = library if given is None else library_of(given)
+        name = library if transport is None else library_of(transport)
         if name is None:
             raise ConfigurationError(
-                f"a {type(given).__name__} cannot carry requests",
+                f"a {type(transport).__name__} cannot send requests",
                 hint="hand in an AsyncClient or AsyncBaseTransport of httpx or httpx2, or an Engine",
             )
         self._library = load_library(name)
-        self._given: Any = given
+        self._handed_in: Any = transport
         self._connections, self._through_client, self._proxy = connections, through_client, proxy
         self._own: Any = None
         self._is_closed = False
 
     @property
     def supports_before_send(self) -> bool:
-        """Return True if the transport reports its first byte for certain: only the library's own does."""
-        return self._given is None or type(self._given) is self._library.module.AsyncHTTPTransport
+        """Return True if the transport reports its first byte for certain: only the library's transport does."""
+        return self._handed_in is None or type(self._handed_in) is self._library.module.AsyncHTTPTransport
 
     async def send(
         self,
@@ -193,7 +184,7 @@ class HttpxEngine:
             raise NotSent("no time was left to send it")
         if self._is_closed:
             raise NotSent("the client was closed before it was sent")
-        if getattr(self._given, "is_closed", False):
+        if getattr(self._handed_in, "is_closed", False):
             raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
         tracker = _SendTracker(before_send)
         try:
@@ -201,26 +192,32 @@ class HttpxEngine:
             with anyio.fail_after(timeout):
                 return await _exchange(self._transport(), request, tracker)
         except self._library.errors as error:
-            if tracker.is_refused or self._is_of_hook(error):
-                raise  # the user's own error, which the sender chains to what is known of the call
-            reason = f"no answer within {timeout:.3g} s" if type(error) is TimeoutError else self._reason(error)
+            if tracker.is_refused or self._is_raised_by_hook(error):
+                raise  # the user's error: the sender chains the error to the outcome of the call
+            reason = f"no response within {timeout:.3g} s" if type(error) is TimeoutError else self._reason(error)
             not_sent = tracker.provably_not_sent(error, self._library)
         raise NotSent(f"not connected: {reason}") if not_sent else NoResponse(reason)
 
     def _request(self, method: str, url: str, headers: Headers, body: bytes | None, tracker: _SendTracker) -> Any:
-        lines = [*headers, ACCEPT_ENCODING]
+        sent_headers = [*headers, ACCEPT_ENCODING]
         extensions = {"trace": tracker.trace}
         parsed_url = self._library.parse_url(url)
-        request = self._library.module.Request(method, parsed_url, headers=lines, content=body, extensions=extensions)
+        request = self._library.module.Request(
+            method, parsed_url, headers=sent_headers, content=body, extensions=extensions
+        )
         request.url = parsed_url
         return request
 
     def _transport(self) -> Any:
         library = self._library.module
-        if self._given is not None:
-            return _ClientTransport(self._given) if isinstance(self._given, library.AsyncClient) else self._given
+        if self._handed_in is not None:
+            return (
+                _ClientTransport(self._handed_in)
+                if isinstance(self._handed_in, library.AsyncClient)
+                else self._handed_in
+            )
         if self._own is None:
-            # No bound on connections: the limiter has one, and a pool with a bound loses slots when a call is
+            # No bound on connections: ConcurrencyMiddleware has a bound, and a bounded pool loses slots when a call is
             # cancelled at certain moments (httpcore's shields do not hold against a task's own ``cancel``).
             limits = library.Limits(max_keepalive_connections=self._connections, keepalive_expiry=IDLE_SECONDS)
             proxy = library.Proxy(self._proxy.reveal()) if self._proxy is not None else None
@@ -229,9 +226,9 @@ class HttpxEngine:
                 self._own = library.AsyncClient(transport=self._own, trust_env=False)
         return _ClientTransport(self._own) if self._through_client else self._own
 
-    def _is_of_hook(self, error: BaseException) -> bool:
+    def _is_raised_by_hook(self, error: BaseException) -> bool:
         """Return True if an event hook of the handed-in client raised the error."""
-        hooks = chain.from_iterable(getattr(self._given, "event_hooks", {}).values())
+        hooks = chain.from_iterable(getattr(self._handed_in, "event_hooks", {}).values())
         codes = {getattr(hook, "__code__", None) or getattr(type(hook).__call__, "__code__", None) for hook in hooks}
         return any(frame.f_code in codes for frame, _ in walk_tb(error.__traceback__))
 
@@ -240,13 +237,13 @@ class HttpxEngine:
         if not text and isinstance(error, library.NetworkError | library.RemoteProtocolError):
             return f"the connection broke ({type(error).__name__})"
         if isinstance(error, library.RemoteProtocolError | library.DecodingError):
-            text = text.partition(":")[0]  # behind it stands what the server sent, and that may be an echo
+            text = text.partition(":")[0]  # the rest quotes the server, which may echo the request
         if isinstance(error, ValueError):
-            text = ""  # quotes what it could not read
+            text = ""  # quotes the bytes that were not valid
         return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
     async def aclose(self) -> None:
-        """Close its own connections, for good; what was handed in stays open."""
+        """Close the engine's own connections, for good; a handed-in client or transport stays open."""
         self._is_closed = True
         own, self._own = self._own, None
         if own is not None:
@@ -261,7 +258,7 @@ async def _exchange(transport: Any, request: Any, tracker: _SendTracker) -> tupl
         raise
     async with contextlib.aclosing(response):
         body = await _read(response)
-    if _has_more(response):
+    if _has_unread_bytes(response):
         await response.extensions["network_stream"].aclose()
     return response.status_code, dict(response.headers), body
 
@@ -283,13 +280,13 @@ async def _read(response: Any) -> bytes:
     return decode_content(body, response.headers["content-encoding"], MAX_RESPONSE_BYTES, response.status_code)
 
 
-def _has_more(response: Any) -> bool:
+def _has_unread_bytes(response: Any) -> bool:
     """Return True if bytes follow the response: left in the connection, they would be read as the next response.
 
     httpcore looks for such bytes in the socket, not in the parser's buffer. There is no public way to that buffer, so
     these names are private to httpcore; if they change, nothing is found and a test fails.
     """
-    inner: Any = response.stream
-    while inner is not None and not hasattr(inner, "_h11_state"):
-        inner = next((getattr(inner, name) for name in _WAY_TO_THE_PARSER if hasattr(inner, name)), None)
-    return inner is not None and bool(inner._h11_state.trailing_data[0])  # noqa: SLF001
+    layer: Any = response.stream
+    while layer is not None and not hasattr(layer, "_h11_state"):
+        layer = next((getattr(layer, name) for name in _PARSER_PATH if hasattr(layer, name)), None)
+    return layer is not None and bool(layer._h11_state.trailing_data[0])  # noqa: SLF001

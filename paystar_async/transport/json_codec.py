@@ -1,7 +1,7 @@
-"""JSON in and out: the standard library's, without what parsers read differently.
+"""Encode and decode JSON; input that parsers read differently is refused.
 
 Duplicate names are refused here. NaN, integers beyond 64 bits and half surrogates are refused in
-``transport.structure``, where a decision rests on them: elsewhere they must not make a response unreadable.
+``transport.structuring``, in fields that a decision needs: elsewhere they must not make a response unreadable.
 """
 
 import json
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import Any, cast
 
-DEEPEST = 64
+MAX_DEPTH = 64
 MAX_VALUES = 1_000_000
-"""Values and names in one body; each takes a hundred bytes of memory, however few it takes on the wire."""
+"""Values and names in one body; each takes a hundred bytes of memory, even if it is a single byte of the body."""
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _ESCAPED_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
@@ -20,7 +20,7 @@ _CONTAINERS = frozenset({dict, list})
 
 
 class InvalidJSON(ValueError):
-    """The bytes are not JSON that every parser reads the same way; the text says why."""
+    """Bytes that are not JSON which every parser reads the same way; the message is the reason."""
 
 
 def dumps(value: object) -> bytes:
@@ -29,14 +29,14 @@ def dumps(value: object) -> bytes:
 
 
 def loads(body: bytes) -> object:
-    """Return the value that the bytes hold, its texts without U+0000.
+    """Return the decoded value, with U+0000 removed from its texts.
 
     One byte order mark before the JSON is ignored.
 
     Raises:
-        Unreadable: the bytes are not JSON, name one field of an object twice, or exceed the bounds above.
+        InvalidJSON: the bytes are not JSON, name one field of an object twice, or exceed the bounds above.
     """
-    # Texts that hold these signs are counted with them, so the bound is far above what a response needs.
+    # These characters are also counted inside texts, so the bound is far above the needs of a response.
     if len(body) > MAX_VALUES and body.count(b",") + body.count(b"[") + body.count(b"{") > MAX_VALUES:
         raise InvalidJSON("too many values")
     if rb"\u0000" in body:
@@ -61,7 +61,7 @@ def loads(body: bytes) -> object:
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     value = dict(pairs)
     if len(value) != len(pairs):
-        raise InvalidJSON("a name that stands twice in one object")
+        raise InvalidJSON("a name that occurs twice in one object")
     return value
 
 
@@ -74,10 +74,10 @@ def _children(value: Any) -> Iterable[Any]:
 
 
 def _refuse_depth(body: bytes, value: Any) -> None:
-    if body.count(b"[") + body.count(b"{") <= DEEPEST:
+    if body.count(b"[") + body.count(b"{") <= MAX_DEPTH:
         return
     level = [value] if type(value) in _CONTAINERS else []
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         if not level:
             return
         children = chain.from_iterable(map(_children, level))

@@ -1,4 +1,4 @@
-"""The HTTP proxy that calls go through."""
+"""Check the ``proxy`` argument of a client."""
 
 from urllib.parse import urlsplit
 
@@ -9,14 +9,14 @@ from paystar_async.values.secret import Secret, sealed
 
 @sealed
 def check_proxy(proxy: object, engine: object) -> Secret | None:
-    """Return the proxy's URL as a secret, since it may hold a password; None for none.
+    """Return the proxy's URL as a secret, since the URL may hold a password; None without a proxy.
 
     Args:
-        proxy: ``http://user:password@host:port`` or ``https://…``; None or empty for none.
+        proxy: ``http://user:password@host:port`` or ``https://…``; None or empty for no proxy.
         engine: the ``engine`` argument of the client.
 
     Raises:
-        ConfigurationError: it is not such a URL, or the engine cannot use it.
+        ConfigurationError: ``proxy`` is not such a URL, or the engine cannot use a proxy.
     """
     if proxy is None or proxy == "":
         return None

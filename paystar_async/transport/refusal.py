@@ -1,6 +1,6 @@
-"""What a refusal says: its message and its fields, in Paystar's envelope and in the bodies of web frameworks.
+"""Read the message and the field errors of a refusal, in Paystar's envelope and in web frameworks' bodies.
 
-Laravel answers ``{"message": …, "errors": {field: [message]}}``, others ``{"error": …}`` or ``{"detail": …}``.
+Laravel sends ``{"message": …, "errors": {field: [message]}}``, others send ``{"error": …}`` or ``{"detail": …}``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -8,10 +8,10 @@ from itertools import islice
 from typing import cast
 
 MAX_FIELDS, MAX_MESSAGES = 50, 3
-"""Refused fields of a response that are kept, and messages of each."""
+"""Fields of a refusal that are kept, and messages of each field."""
 
 
-def message_of(body: Mapping[str, object]) -> str:
+def error_message(body: Mapping[str, object]) -> str:
     """Return the message of a refusal, or an empty text."""
     for name in ("message", "error", "detail", "title"):
         value = body.get(name)
@@ -23,8 +23,8 @@ def message_of(body: Mapping[str, object]) -> str:
     return ""
 
 
-def fields_of(body: Mapping[str, object]) -> dict[str, list[str]]:
-    """Return what a refusal says of single fields, field → messages; a server may name a million."""
+def field_errors(body: Mapping[str, object]) -> dict[str, list[str]]:
+    """Return the messages of a refusal by field name, at most ``MAX_FIELDS``; a server may name a million fields."""
     for name in ("data", "errors", "detail"):
         fields = dict(islice(_fields(body.get(name)), MAX_FIELDS))
         if fields:
@@ -39,11 +39,12 @@ def _fields(value: object) -> Iterator[tuple[str, list[str]]]:
                 yield name, texts
     elif isinstance(value, list):  # FastAPI: [{"loc": ["body", "amount"], "msg": …}]
         for entry in cast("list[object]", value):
-            place = cast("dict[str, object]", entry).get("loc") if isinstance(entry, dict) else None
-            if isinstance(place, list) and (texts := _texts(cast("dict[str, object]", entry).get("msg"))):
-                yield ".".join(map(str, cast("list[object]", place)[:8])), texts
+            location = cast("dict[str, object]", entry).get("loc") if isinstance(entry, dict) else None
+            if isinstance(location, list) and (texts := _texts(cast("dict[str, object]", entry).get("msg"))):
+                yield ".".join(map(str, cast("list[object]", location)[:8])), texts
 
 
 def _texts(value: object) -> list[str]:
+    """Return the texts of a text or of a list, at most ``MAX_MESSAGES``."""
     entries = cast("list[object]", value) if isinstance(value, list) else [value]
     return list(islice((entry for entry in entries if isinstance(entry, str)), MAX_MESSAGES))

@@ -1,11 +1,11 @@
-"""How long a server asks its client to wait."""
+"""Read the Retry-After header of a response."""
 
 from collections.abc import Mapping
 from datetime import UTC
 from email.utils import parsedate_to_datetime
 
 _MAX_CLOCK_SKEW_SECONDS = 86_400.0
-"""A ``Date`` header further from the local clock than this is not believed."""
+"""Largest difference between a ``Date`` header and the local clock; a header beyond it is ignored."""
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:

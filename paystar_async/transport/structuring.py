@@ -1,7 +1,7 @@
-"""From JSON to models: strict in the fields that decide, lenient in all others.
+"""Convert decoded JSON to models: strict in the fields that decide, lenient in all others.
 
-What cattrs does by default would be money bugs here (``bool("false")`` is True, ``int(10000.9)`` is 10000,
-``str(None)`` is "None"), so each kind of value has a hook of its own. A field decides if it is required or is marked
+The defaults of cattrs would be money bugs here (``bool("false")`` is True, ``int(10000.9)`` is 10000, ``str(None)`` is
+"None"), so each type of value has its own hook. A field decides if it is required or is marked
 ``models.base.DECIDES``; any other field of an unexpected type is kept in ``extra`` and reads as absent.
 """
 
@@ -30,7 +30,7 @@ def structure_response(kind: Any, data: object, *, path: str = "$.data") -> Any:
     """Return the data as a value of ``kind``.
 
     Raises:
-        InvalidResponse: a field that decides does not fit; it carries the path of the first such field.
+        InvalidResponse: a field that decides does not fit; the error has the path of the first such field.
     """
     try:
         return _hook(kind)(data, kind)
@@ -40,7 +40,7 @@ def structure_response(kind: Any, data: object, *, path: str = "$.data") -> Any:
 
 
 class _Misfit(ValueError):
-    """A value that does not fit, with its place below the value that is read."""
+    """A value that does not fit its type, with its path below the value that is converted."""
 
     def __init__(self, reason: str, path: str = "") -> None:
         super().__init__(reason)
@@ -55,8 +55,8 @@ def _hook(kind: Any) -> Callable[[object, Any], Any]:
     return _converter.get_structure_hook(kind)
 
 
-def _described(value: object) -> str:
-    """Describe a value without showing it: a name, a key or a national id may stand where it does not belong."""
+def _describe_value(value: object) -> str:
+    """Describe a value without showing the value: a name, a key or a national id may be in the wrong field."""
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     if isinstance(value, int | float) and abs(value) < 1e6:
@@ -76,14 +76,14 @@ def _is_nothing(value: object) -> bool:
 def _bool(value: object, _: Any) -> bool:
     if value is True or value is False:
         return value
-    raise _Misfit(f"expected true or false, got {_described(value)}")
+    raise _Misfit(f"expected true or false, got {_describe_value(value)}")
 
 
 def _money(value: object, _: Any) -> int:
     try:
         return parse_amount(value)
     except ValueError:
-        raise _Misfit(f"expected whole Rial, got {_described(value)}") from None
+        raise _Misfit(f"expected whole Rial, got {_describe_value(value)}") from None
 
 
 def _text(value: object, _: Any) -> str:
@@ -93,15 +93,15 @@ def _text(value: object, _: Any) -> str:
         raise _Misfit("expected a text, got half a surrogate pair")
     if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**64:
         return str(value)  # an id that came as a number
-    raise _Misfit(f"expected a text, got {_described(value)}")
+    raise _Misfit(f"expected a text, got {_describe_value(value)}")
 
 
 def _sendable(kind: FieldType, value: object) -> Any:
-    """Read a text that a later request sends back, such as a token: what no request can carry is of no use."""
+    """Return a text that a later request sends back, such as a token, if a request can hold the text."""
     try:
         return kind.parse(_text(value, str))
     except ValueError:
-        raise _Misfit(f"expected {kind.expected}, got {_described(value)}") from None
+        raise _Misfit(f"expected {kind.expected}, got {_describe_value(value)}") from None
 
 
 def _is_utf_8(text: str) -> bool:
@@ -125,11 +125,11 @@ def _enum(value: object, kind: type[StrEnum]) -> StrEnum:
 def _mapping(value: object, _: Any) -> Mapping[str, object]:
     if isinstance(value, dict):
         return cast("dict[str, object]", value)
-    raise _Misfit(f"expected an object, got {_described(value)}")
+    raise _Misfit(f"expected an object, got {_describe_value(value)}")
 
 
 def _structure_accepted(kind: Any) -> Callable[[object, Any], Accepted]:
-    """Return what reads the response to an accepted call: whatever its data is, the transfers were accepted."""
+    """Return a converter for the response to an accepted call: whatever its data is, the transfers were accepted."""
     read_model = _structure_model(kind)
 
     def read(value: object, _: Any) -> Accepted:
@@ -146,7 +146,7 @@ def _is_list_of_models(kind: Any) -> bool:
 
 
 def _structure_list(kind: Any) -> Callable[[object, Any], Any]:
-    """Return what reads a list or tuple of models; the first entry that does not fit is refused by its path."""
+    """Return a converter for a list or tuple of models; an entry that does not fit is refused with its path."""
     item = get_args(kind)[0]
     names = frozenset(attrs.fields_dict(item)) - {"extra"}
     read_item, make = _hook(item), cast("Callable[[list[Any]], Any]", get_origin(kind))
@@ -164,21 +164,21 @@ def _structure_list(kind: Any) -> Callable[[object, Any], Any]:
 
 
 def _entries(value: object, names: frozenset[str]) -> Iterable[tuple[object, object]]:
-    """Return the entries of a list with their keys, in whichever form the list comes.
+    """Return the entries of a list with their keys, for each form in which Paystar sends lists.
 
-    Forms: a list; an object with numeric keys (a PHP list with a gap); either of them wrapped in ``data``, alone or
+    Forms: a list; an object with numeric keys (a PHP list with a gap); either form wrapped in ``data``, alone or
     beside a paginator's other fields; a single object; nothing.
 
     Args:
-        value: the list as it came.
-        names: the fields of an entry, which tell a single one from a wrapper.
+        value: the list, in any form.
+        names: the fields of an entry, which tell a single entry from a wrapper.
     """
     if isinstance(value, list):
         return enumerate(cast("list[object]", value))
     if _is_nothing(value):
         return ()
     if not isinstance(value, dict):
-        raise _Misfit(f"expected a list, got {_described(value)}")
+        raise _Misfit(f"expected a list, got {_describe_value(value)}")
     fields = cast("dict[str, object]", value)
     if all(name.isdecimal() for name in fields):
         return fields.items()
@@ -188,7 +188,7 @@ def _entries(value: object, names: frozenset[str]) -> Iterable[tuple[object, obj
 
 
 def _structure_model(kind: Any) -> Callable[[object, Any], Any]:
-    """Return what reads a model: unknown fields into ``extra``, and known ones that do not fit and decide nothing."""
+    """Return a converter for a model; unknown fields, and descriptive fields that do not fit, go into ``extra``."""
     infos = [info for info in fields_of(kind) if info.name != "extra"]
     deciding = {info.name: _reader(info.annotation) for info in infos if info.decides}
     descriptive = {info.name: _reader(info.annotation) for info in infos if not info.decides}
@@ -197,7 +197,7 @@ def _structure_model(kind: Any) -> Callable[[object, Any], Any]:
     def read(value: Any, _: Any) -> object:
         if not isinstance(value, dict):
             if required or not _is_nothing(value):
-                raise _Misfit(f"expected an object, got {_described(value)}")
+                raise _Misfit(f"expected an object, got {_describe_value(value)}")
             value = {}
         data = cast("dict[str, Any]", value)
         for name in required:
@@ -229,7 +229,7 @@ def _structure_model(kind: Any) -> Callable[[object, Any], Any]:
 
 
 def _reader(annotation: Any) -> Callable[[object], Any]:
-    """Return what reads a field that is not null."""
+    """Return a converter for a field that is not null."""
     members = [member for member in get_args(annotation) if member is not NoneType]
     is_optional = get_origin(annotation) in (Union, UnionType) and len(members) == 1
     kind = members[0] if is_optional else annotation
@@ -245,7 +245,7 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(_is_list_of_models, _structure_list)
     converter.register_structure_hook_factory(attrs.has, _structure_model)
     converter.register_structure_hook_factory(lambda kind: kind is Accepted, _structure_accepted)
-    # By class, not by predicate: cattrs asks its own hooks of plain classes first, and those guess.
+    # By class, not by predicate: cattrs tries its own hooks for plain classes first, and they coerce.
     converter.register_structure_hook(bool, _bool)
     converter.register_structure_hook(str, _text)
     converter.register_structure_hook(StrEnum, _enum)

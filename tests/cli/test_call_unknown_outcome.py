@@ -95,7 +95,7 @@ def test_call_timeout_is_applied(run: Run, sandbox: Sandbox) -> None:
     sandbox.fail("wallet.balance", "latency", seconds=20)
     result = run("call", "wallet", "balance", "--timeout", "0.2")
     assert result.status == 1
-    assert "no answer within" in result.err
+    assert "no response within" in result.err
 
 
 def run_in_shell(redirection: str, *arguments: str) -> subprocess.CompletedProcess[str]:

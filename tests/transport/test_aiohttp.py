@@ -18,7 +18,7 @@ class TestHandedIn:
 
     async def test_it_keeps_its_headers_and_its_cookies_and_stays_open(self) -> None:
         async with aiohttp.ClientSession(headers={"X-Theirs": "1"}, cookies={"theirs": "2"}) as session:
-            engine = AiohttpEngine(given=session)
+            engine = AiohttpEngine(session=session)
             async with serving(c.keep_answering) as server:
                 await ask(engine, server.url)
                 await engine.aclose()
@@ -32,22 +32,22 @@ class TestHandedIn:
             raise AssertionError("asked")
 
         async with aiohttp.ClientSession(middlewares=[theirs]) as session, serving(c.keep_answering) as server:
-            assert (await ask(AiohttpEngine(given=session), server.url))[0] == 200
+            assert (await ask(AiohttpEngine(session=session), server.url))[0] == 200
 
     async def test_one_that_is_closed_is_named(self) -> None:
         session = aiohttp.ClientSession()
         await session.close()
 
         with pytest.raises(ConfigurationError, match="closed"):
-            await ask(AiohttpEngine(given=session), URL)
+            await ask(AiohttpEngine(session=session), URL)
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     @pytest.mark.parametrize("signs_in", [False, True])
     async def test_one_that_signs_in_by_itself_or_asks_the_environment_is_refused(self, signs_in: bool) -> None:
         auth = aiohttp.BasicAuth("user", "other") if signs_in else None
         async with aiohttp.ClientSession(auth=auth, trust_env=not signs_in) as session:
-            with pytest.raises(ConfigurationError, match="of its own"):
-                AiohttpEngine(given=session)
+            with pytest.raises(ConfigurationError, match="its own logins"):
+                AiohttpEngine(session=session)
 
     async def test_it_cannot_fence(self) -> None:
         async with opened("aiohttp session") as engine:
@@ -60,7 +60,7 @@ class TestHandedIn:
             serving(refusing) as server,
             aiohttp.ClientSession(proxy=f"http://127.0.0.1:{server.port}") as session,
         ):
-            error = await failure(AiohttpEngine(given=session), URL.replace("http:", "https:"))
+            error = await failure(AiohttpEngine(session=session), URL.replace("http:", "https:"))
 
         assert type(error) is NotSent
         assert b"canary" not in server.heard
@@ -82,7 +82,7 @@ class TestHandedIn:
                 raise problem
 
         async with aiohttp.ClientSession(connector=Failing()) as session:
-            assert type(await failure(AiohttpEngine(given=session), URL)) is verdict
+            assert type(await failure(AiohttpEngine(session=session), URL)) is verdict
 
 
 async def test_what_could_not_be_reached_is_named_without_its_query() -> None:

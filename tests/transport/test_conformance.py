@@ -74,7 +74,7 @@ async def test_the_timeout_is_for_the_whole_of_it(kind: str, play: Play) -> None
     error, _ = await played(kind, play, timeout=0.4)
 
     assert type(error) is NoResponse
-    assert error.args[0] == "no answer within 0.4 s"
+    assert error.args[0] == "no response within 0.4 s"
 
 
 class TestNotSent:

@@ -30,7 +30,7 @@ class TestNotSent:
         asked = Counter()
         async with serving(play) as server:
             transport = httpx.AsyncHTTPTransport(proxy=f"http://127.0.0.1:{server.port}")
-            error = await failure(HttpxEngine(given=transport), URL.replace("http:", "https:"), before_send=asked)
+            error = await failure(HttpxEngine(transport=transport), URL.replace("http:", "https:"), before_send=asked)
             await transport.aclose()
 
         assert type(error) is NotSent
@@ -39,7 +39,7 @@ class TestNotSent:
 
     @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
     async def test_a_foreign_transport_that_never_connected(self, kind: type[httpx.TransportError]) -> None:
-        assert type(await failure(HttpxEngine(given=failing(kind("x"))), URL)) is NotSent
+        assert type(await failure(HttpxEngine(transport=failing(kind("x"))), URL)) is NotSent
 
 
 def failing(problem: Exception) -> httpx.AsyncBaseTransport:
@@ -68,7 +68,7 @@ def failing(problem: Exception) -> httpx.AsyncBaseTransport:
     ids=lambda problem: type(problem).__name__,
 )
 async def test_a_foreign_transports_failure_is_unanswered(problem: Exception) -> None:
-    error = await failure(HttpxEngine(given=failing(problem)), URL)
+    error = await failure(HttpxEngine(transport=failing(problem)), URL)
 
     assert type(error) is NoResponse
     assert error.__cause__ is None
@@ -80,12 +80,12 @@ async def test_a_foreign_transport_that_left_and_then_could_not_connect_is_unans
         await request.extensions["trace"]("http11.send_request_headers.started", {"request": request})
         raise httpx.ConnectError("the second try")
 
-    assert type(await failure(HttpxEngine(given=httpx.MockTransport(handle)), URL)) is NoResponse
+    assert type(await failure(HttpxEngine(transport=httpx.MockTransport(handle)), URL)) is NoResponse
 
 
 async def test_a_test_that_finds_no_route_sees_its_own_error() -> None:
     with pytest.raises(AssertionError, match="no route"):
-        await post(HttpxEngine(given=failing(AssertionError("no route"))), URL)
+        await post(HttpxEngine(transport=failing(AssertionError("no route"))), URL)
 
 
 class TestTheFence:
@@ -96,10 +96,10 @@ class TestTheFence:
             pass
 
         assert HttpxEngine().supports_before_send
-        assert HttpxEngine(given=httpx.AsyncHTTPTransport()).supports_before_send
-        assert not HttpxEngine(given=Own()).supports_before_send
-        assert not HttpxEngine(given=httpx.AsyncClient()).supports_before_send
-        assert not HttpxEngine(given=failing(KeyError())).supports_before_send
+        assert HttpxEngine(transport=httpx.AsyncHTTPTransport()).supports_before_send
+        assert not HttpxEngine(transport=Own()).supports_before_send
+        assert not HttpxEngine(transport=httpx.AsyncClient()).supports_before_send
+        assert not HttpxEngine(transport=failing(KeyError())).supports_before_send
 
     async def test_a_proxy_on_the_way_is_not_asked_about(self) -> None:
         seen: list[bytes] = []
@@ -113,7 +113,7 @@ class TestTheFence:
         async with serving(play) as server:
             transport = httpx.AsyncHTTPTransport(proxy=f"http://127.0.0.1:{server.port}")
             error = await failure(
-                HttpxEngine(given=transport), URL.replace("http:", "https:"), before_send=lambda: seen.append(b"")
+                HttpxEngine(transport=transport), URL.replace("http:", "https:"), before_send=lambda: seen.append(b"")
             )
             await transport.aclose()
 
@@ -140,11 +140,11 @@ class TestHandedIn:
             event_hooks={"request": [asked], "response": [came]},
         )
         async with serving(keep_answering) as server:
-            engine = HttpxEngine(given=client)
+            engine = HttpxEngine(transport=client)
             await post(engine, server.url)
             await engine.aclose()
             assert not client.is_closed
-            await post(HttpxEngine(given=client), server.url)
+            await post(HttpxEngine(transport=client), server.url)
             await client.aclose()
 
         assert seen == ["POST", "200", "POST", "200"]
@@ -172,12 +172,12 @@ class TestHandedIn:
         await client.aclose()
 
         with pytest.raises(ConfigurationError, match="closed"):
-            await post(HttpxEngine(given=client), URL)
+            await post(HttpxEngine(transport=client), URL)
 
     @pytest.mark.parametrize("given", [httpx.Client, httpx.HTTPTransport, object])
     def test_what_cannot_carry_is_refused(self, given: Any) -> None:
-        with pytest.raises(ConfigurationError, match="cannot carry requests"):
-            HttpxEngine(given=given())
+        with pytest.raises(ConfigurationError, match="cannot send requests"):
+            HttpxEngine(transport=given())
 
     async def test_a_transport_is_not_closed(self) -> None:
         class Kept(httpx.MockTransport):
@@ -187,7 +187,7 @@ class TestHandedIn:
                 self.closed = True
 
         transport = Kept(lambda _: httpx.Response(200, json={}))
-        engine = HttpxEngine(given=transport)
+        engine = HttpxEngine(transport=transport)
         await post(engine, URL)
         await engine.aclose()
 
@@ -197,7 +197,7 @@ class TestHandedIn:
         caplog.set_level(logging.DEBUG)
         client = httpx.AsyncClient()
         async with serving(keep_answering) as server:
-            await post(HttpxEngine(given=client), server.url)
+            await post(HttpxEngine(transport=client), server.url)
             await client.aclose()
 
         assert f"HTTP Request: POST http://127.0.0.1:{server.port}/api " in caplog.text
@@ -225,7 +225,7 @@ class TestHandedIn:
             shown.append(repr(request))
             return httpx.Response(200)
 
-        await post(HttpxEngine(given=httpx.MockTransport(handle)), URL)
+        await post(HttpxEngine(transport=httpx.MockTransport(handle)), URL)
         assert shown == ["<Request('POST', 'http://paystar.example/api')>"]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async.transport import json_codec
-from paystar_async.transport.json_codec import DEEPEST, InvalidJSON, dumps, loads
+from paystar_async.transport.json_codec import MAX_DEPTH, InvalidJSON, dumps, loads
 
 NUMBERS = st.integers(-(2**63), 2**64 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -45,9 +45,9 @@ def test_what_is_written_is_compact_utf_8() -> None:
         (b"1" * 5000, "not JSON"),
         (b"\xef\xbb\xbf" * 2 + b"{}", "not JSON"),
         (b"{}\xef\xbb\xbf", "not JSON"),
-        (b'{"a": 1, "a": 1}', "a name that stands twice in one object"),
-        (b'[{"b": {"a": 1, "x": 2, "\\u0061": null}}]', "a name that stands twice in one object"),
-        (b'{"a": 1, "a\\u0000": 2}', "a name that stands twice in one object"),
+        (b'{"a": 1, "a": 1}', "a name that occurs twice in one object"),
+        (b'[{"b": {"a": 1, "x": 2, "\\u0061": null}}]', "a name that occurs twice in one object"),
+        (b'{"a": 1, "a\\u0000": 2}', "a name that occurs twice in one object"),
         (b'"\xed\xa0\x80"', "not UTF-8"),
         (b"[" * 66 + b"]" * 66, "nested too deep"),
         (b'{"a":' * 70 + b"1" + b"}" * 70, "nested too deep"),
@@ -91,7 +91,7 @@ def test_loads_leaves_odd_values_to_structure(body: bytes) -> None:
 
 def test_what_is_wide_is_not_deep() -> None:
     assert loads(b"[" + b",".join([b"[{}]"] * 500) + b"]") == [[{}]] * 500
-    assert loads(b"[" * DEEPEST + b"]" * DEEPEST)
+    assert loads(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
 
 
 @given(st.binary())

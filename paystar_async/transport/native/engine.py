@@ -1,4 +1,4 @@
-"""The native engine: writes requests, sends them over its pool, undoes the content encoding."""
+"""The native engine: write requests, send them over the pool, decode the content encoding."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,10 +19,10 @@ _QUERY = re.compile(r"[!\"$-~]*")
 
 
 class NativeEngine:
-    """Sends requests over its own asyncio connections; knows whether a byte was sent.
+    """An engine over its own asyncio connections, which knows whether a byte was sent.
 
     Args:
-        connections: idle connections it keeps.
+        connections: idle connections that the pool keeps.
     """
 
     supports_before_send = True
@@ -63,12 +63,12 @@ class NativeEngine:
         return response.status, response.headers, content
 
     async def aclose(self) -> None:
-        """Close its connections, for good."""
+        """Close the pool's connections, for good."""
         self._is_closed = True
         await self._pool.aclose()
 
     def abandon(self) -> None:
-        """Close its sockets without the event loop, which is closed."""
+        """Close the pool's sockets without the event loop, which is closed."""
         self._is_closed = True
         self._pool.abandon()
 

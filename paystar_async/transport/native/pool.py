@@ -65,7 +65,7 @@ class ConnectionPool:
         try:
             return await connection.send_request(message, deadline)
         except TimeoutError:
-            reason = f"no answer within {timeout:.3g} s"
+            reason = f"no response within {timeout:.3g} s"
         except (OSError, ProtocolError) as error:
             reason = str(error)
         finally:
