@@ -1,7 +1,7 @@
-"""Who says when. A dispatcher calls ``advance`` for chunks that are due, and moves no money itself.
+"""Dispatchers: call ``advance`` for chunks that are due.
 
-It may lose a chunk, call one twice, or die: the ledger knows what is due, and ``advance`` makes sure of the rest. So
-any queue can do it – a job that carries a chunk id, and a sweep for those that were lost::
+A dispatcher may lose a chunk, call ``advance`` twice, or stop: the ledger holds what is due, and ``advance`` is
+idempotent. So any job queue can be a dispatcher – a job for each chunk id, and a sweep for lost chunks::
 
     @broker.task                                          # taskiq; arq and celery likewise
     async def advance(chunk_id: str) -> None:
@@ -44,34 +44,34 @@ from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.storage.database import Row, Value
 
 MAX_STATUS_CHECKS = 8
-"""Chunks asked about at once; what is sent at once, the batch's policy says."""
+"""Concurrent status checks; ``Policy.concurrency`` limits concurrent sends."""
 
-_LANES = """
+_SELECT_LANES = """
     SELECT deposit, version FROM paystar_payout_gates WHERE product = :product AND account = :account ORDER BY deposit
 """
-_SENDS = """
+_SELECT_SENDS = """
     SELECT c.chunk_id, c.due, b.policy
     FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id
     WHERE c.due IS NOT NULL AND c.work = 'send'
         AND c.product = :product AND c.account = :account AND c.deposit = :deposit
-    ORDER BY c.due, c.chunk_id LIMIT :most
+    ORDER BY c.due, c.chunk_id LIMIT :limit
 """
-_OTHERS = """
+_SELECT_CHECKS = """
     SELECT chunk_id, due FROM paystar_payout_chunks
     WHERE due IS NOT NULL AND work <> 'send' AND product = :product AND account = :account
-    ORDER BY due LIMIT :most
+    ORDER BY due LIMIT :limit
 """
 
 
 class DueChunk(NamedTuple):
-    """A chunk with something to do.
+    """A chunk that has a due time.
 
     Attributes:
-        at: when, in the ledger's time.
-        chunk_id: which.
-        lane: what it shares with others of which only so many go at once.
-        most: how many.
-        rate: how many a second; None: as fast as they come.
+        at: when the chunk is due, in the ledger's time.
+        chunk_id: the chunk's id.
+        lane: the name of the lane whose limits the chunk shares.
+        max_in_flight: concurrent chunks of the lane.
+        rate: chunks of the lane per second; None: unlimited.
     """
 
     at: float
@@ -83,48 +83,48 @@ class DueChunk(NamedTuple):
 
 @define
 class DueQueue:
-    """What is due for the accounts of one client."""
+    """The chunks that are due for the accounts of one client."""
 
-    tables: LedgerDatabase
-    products: Sequence[PayoutChannel]
+    ledger: LedgerDatabase
+    channels: Sequence[PayoutChannel]
     worker: ChunkWorker
 
-    async def due(self, most: int) -> Sequence[DueChunk]:
-        """The soonest of each lane, ``most`` of each at the most; what lies in the future included."""
-        found: list[DueChunk] = []
-        identity = self.tables.identity
-        seen = identity.versions()  # before anything is read: a claim may raise one while it is read
-        for product in self.products:
-            whose: dict[str, Value] = {"product": product.name, "account": product.account, "most": most}
-            lane = f"{product.name} questions"
-            others = await self.tables.fetch(_OTHERS, whose)
-            found += [DueChunk(row["due"], row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in others]
-            for gate in await self.tables.fetch(_LANES, whose):
-                account = product.name, product.account, gate["deposit"]
-                identity.check_version(gate["version"], seen.get(account, 0))
-                identity.note_version(account, gate["version"])
-                found += await self.sends(Lane(product.name, product.account, gate["deposit"]), most)
-        return found
+    async def due(self, limit: int) -> Sequence[DueChunk]:
+        """Return the earliest chunks of each lane, at most ``limit`` a lane, future ones included."""
+        chunks: list[DueChunk] = []
+        identity = self.ledger.identity
+        seen_versions = identity.versions()  # before the rows are read: a lease may raise a version later
+        for channel in self.channels:
+            params: dict[str, Value] = {"product": channel.name, "account": channel.account, "limit": limit}
+            lane = f"{channel.name} checks"
+            checks = await self.ledger.fetch(_SELECT_CHECKS, params)
+            chunks += [DueChunk(row["due"], row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in checks]
+            for hold in await self.ledger.fetch(_SELECT_LANES, params):
+                account = channel.name, channel.account, hold["deposit"]
+                identity.check_version(hold["version"], seen_versions.get(account, 0))
+                identity.note_version(account, hold["version"])
+                chunks += await self.sends(Lane(channel.name, channel.account, hold["deposit"]), limit)
+        return chunks
 
-    async def sends(self, lane: Lane, most: int) -> list[DueChunk]:
-        """Return the soonest chunks that a deposit account has to send, ``most`` at the most."""
-        rows = await self.tables.fetch(_SENDS, {**lane._asdict(), "most": most})
-        return [_send(row, f"{lane.product} {lane.deposit}") for row in rows]
+    async def sends(self, lane: Lane, limit: int) -> list[DueChunk]:
+        """Return the earliest chunks that a deposit account has to send, at most ``limit``."""
+        rows = await self.ledger.fetch(_SELECT_SENDS, {**lane._asdict(), "limit": limit})
+        return [_due_send(row, f"{lane.product} {lane.deposit}") for row in rows]
 
     async def step(self, chunk_id: str) -> NotDue:
-        """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
+        """Process a chunk if it is due; return when to call again, and what the chunk waits for."""
         return await self.worker.step(chunk_id)
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
-        """Return the deposit account a chunk is paid from; None where there is no such chunk."""
+        """Return the deposit account a chunk is paid from, or None if the chunk does not exist."""
         return await self.worker.lane_of(chunk_id)
 
     async def now(self) -> float:
-        """The ledger's time."""
-        return await self.tables.time()
+        """Return the ledger's time."""
+        return await self.ledger.time()
 
 
-def _send(row: Row, lane: str) -> DueChunk:
+def _due_send(row: Row, lane: str) -> DueChunk:
     policy = _policy(row["policy"])
     return DueChunk(row["due"], row["chunk_id"], lane, policy.concurrency, policy.rate)
 
@@ -138,65 +138,65 @@ if TYPE_CHECKING:
     Connection = psycopg.AsyncConnection[Any]
 
 MAX_LANE_CHUNKS = 64
-"""Chunks of a lane that are taken along from one look into the ledger."""
+"""Chunks of a lane that are loaded from the ledger at once."""
 SWEEP_SECONDS = 2.0
-"""How often the ledger is asked for chunks that others have planned, lost or left."""
+"""Interval between looks for chunks that other processes submitted or lost."""
 ERROR_PAUSE_SECONDS = 1.0
 WARNING_INTERVAL_SECONDS = 60.0
 
-_AGAIN = "again"
+_RETRY_LANE = "retry"
 
 
 class Steps(Protocol):
-    """What is due, and what does it: an Agenda."""
+    """The source of due chunks and the way to process one; DueQueue is the usual one."""
 
     async def step(self, chunk_id: str) -> NotDue:
-        """Do what is due for a chunk; return when to call again, in the ledger's time, and what it waits for."""
+        """Process a chunk if it is due; return when to call again, and what the chunk waits for."""
         ...
 
-    async def due(self, most: int) -> Sequence[DueChunk]:
-        """The soonest of each lane, so many at the most; what lies in the future included."""
+    async def due(self, limit: int) -> Sequence[DueChunk]:
+        """Return the earliest chunks of each lane, at most ``limit`` a lane, future ones included."""
         ...
 
     async def now(self) -> float:
-        """The ledger's time."""
+        """Return the ledger's time."""
         ...
 
 
 class Dispatcher(Protocol):
-    """Says when: calls ``advance`` for chunks that are due."""
+    """A caller of ``advance`` for chunks that are due."""
 
     async def wake(self, chunk_ids: Sequence[str], connection: "Connection | None" = None) -> None:
-        """Take note of chunks that are due now.
+        """Schedule chunks that are due now.
 
         Args:
-            chunk_ids: the chunks, a thousand at the most in one call.
-            connection: the transaction they are planned in; before it commits they are not there for anybody else.
+            chunk_ids: at most 1000 chunk ids.
+            connection: the transaction that submits the chunks; before it commits no other connection can read them.
         """
         ...
 
     def start(self) -> None:
-        """Begin to look for what is due; called again while it runs, it does nothing."""
+        """Start to dispatch due chunks; do nothing if already started."""
         ...
 
     async def aclose(self) -> None:
-        """Begin nothing more, and come back when what is under way has ended."""
+        """Start no further chunk, and wait for the running ones."""
         ...
 
 
 @define(eq=False)
 class _Lane:
-    """Chunks of which only so many go at once."""
+    """Waiting and running chunks that share one concurrency limit."""
 
     waiting: list[DueChunk] = field(factory=list[DueChunk])
     active: int = 0
     not_before: float = -math.inf
-    """When the next of them may be sent: what one learns about its turn holds for all."""
-    more: bool = False
-    """Whether the ledger has more of them than were taken along."""
+    """When the next chunk may be sent; a turn reported for one chunk holds for the whole lane."""
+    has_more: bool = False
+    """Whether the ledger has more chunks of the lane than were loaded."""
 
     def ready(self, now: float) -> DueChunk | None:
-        """The next one, where it is due and there is room for it."""
+        """Return the next chunk if it is due and below the concurrency limit, or None."""
         if self.next_at > now:
             return None
         due = heappop(self.waiting)
@@ -206,55 +206,55 @@ class _Lane:
 
     @property
     def next_at(self) -> float:
-        """When there may be something to begin; never, where it takes one of the others to end before."""
+        """Return when the next chunk may start; infinity if a running chunk has to end first."""
         first = self.waiting[0] if self.waiting else None
         return max(first.at, self.not_before) if first and self.active < first.max_in_flight else math.inf
 
     @property
-    def short(self) -> bool:
-        """Whether it is time to look for more."""
-        return self.more and len(self.waiting) < MAX_LANE_CHUNKS // 4
+    def needs_refill(self) -> bool:
+        """Return True if more chunks have to be loaded from the ledger."""
+        return self.has_more and len(self.waiting) < MAX_LANE_CHUNKS // 4
 
 
 class LocalDispatcher:
-    """Brings forward whatever is due, in this event loop, and sweeps up what others have lost.
+    """A dispatcher that processes due chunks in this event loop, those of stopped processes included.
 
     Args:
-        steps: what is due, and what does it.
-        clock: what time it is, and how to wait.
-        background: whose jobs the work is.
-        moved: told after each step.
+        steps: the source of due chunks and the way to process one.
+        clock: the clock to read and to sleep on.
+        background: the background tasks that run the dispatcher.
+        on_step: called after each step.
     """
 
     def __init__(
-        self, steps: Steps, clock: Clock, background: BackgroundTasks, moved: Callable[[], object] = lambda: None
+        self, steps: Steps, clock: Clock, background: BackgroundTasks, on_step: Callable[[], object] = lambda: None
     ) -> None:
-        self._steps, self._clock, self._background, self._moved = steps, clock, background, moved
+        self._steps, self._clock, self._background, self._on_step = steps, clock, background, on_step
         self._lanes: defaultdict[str, _Lane] = defaultdict(_Lane)
         self._active: set[str] = set()
-        self._alarm = WakeEvent(clock)
-        self._job: BackgroundTask[None] | None = None
+        self._wake_event = WakeEvent(clock)
+        self._task: BackgroundTask[None] | None = None
         self._closing = anyio.Event()
         self._idle = anyio.Event()
         self._next_sweep = -math.inf
-        self._ahead = 0.0
-        """What the ledger's time is ahead of the monotonic clock's."""
-        self._warned: tuple[str, float] = ("", -math.inf)
-        """What was said of a step that could not be taken, and when."""
+        self._clock_offset = 0.0
+        """The ledger's time minus the monotonic clock's."""
+        self._last_warning: tuple[str, float] = ("", -math.inf)
+        """Text and time of the last warning about a failed step."""
 
     async def wake(self, chunk_ids: Sequence[str], connection: "Connection | None" = None) -> None:
-        """Look into the ledger now; what is not committed yet is found by a later look."""
+        """Read the ledger now; chunks not yet committed are found by a later sweep."""
         del chunk_ids, connection
         self._next_sweep = -math.inf
-        self._alarm.set()
+        self._wake_event.set()
 
     def start(self) -> None:
-        """Begin to look for what is due; called again while it runs, it does nothing."""
-        if not self._closing.is_set() and (self._job is None or self._job.done):
-            self._job = self._background.start(self._run)
+        """Start to dispatch due chunks; do nothing if already started."""
+        if not self._closing.is_set() and (self._task is None or self._task.done):
+            self._task = self._background.start(self._run)
 
     async def work(self, seconds: float) -> None:
-        """Do all that is due now, for at most ``seconds``."""
+        """Process all chunks that are due now, for at most ``seconds``."""
         self.start()
 
         async def wait_until_idle(scope: anyio.CancelScope) -> None:
@@ -267,92 +267,94 @@ class LocalDispatcher:
             group.cancel_scope.cancel()
 
     def stop(self) -> None:
-        """Begin nothing more."""
+        """Start no further chunk."""
         self._closing.set()
-        self._alarm.set()
+        self._wake_event.set()
 
     async def aclose(self) -> None:
-        """Begin nothing more, and come back when what is under way has ended."""
+        """Start no further chunk, and wait for the running ones."""
         self.stop()
-        if self._job is not None:
-            await self._job.ended()
+        if self._task is not None:
+            await self._task.ended()
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as group:
             while not self._closing.is_set():
                 try:
-                    pause = await self._turn(group)
+                    pause = await self._start_due(group)
                 except PaystarError as error:
-                    logger.warning("payouts: the ledger cannot be read (%s); trying again", error)
+                    logger.warning("payouts: cannot read the ledger (%s); retrying", error)
                     pause = ERROR_PAUSE_SECONDS
                 if pause > 0 and not self._closing.is_set():
-                    await self._alarm.sleep(pause)
+                    await self._wake_event.sleep(pause)
 
-    async def _turn(self, group: anyio.abc.TaskGroup) -> float:
-        """Begin what is due and has room; seconds until there may be more."""
-        elapsed = self._clock.monotonic()
-        if elapsed >= self._next_sweep or any(lane.short for lane in self._lanes.values()):
-            self._next_sweep = elapsed + SWEEP_SECONDS
-            await self._look()
-            elapsed = self._clock.monotonic()
-        now = elapsed + self._ahead
+    async def _start_due(self, group: anyio.abc.TaskGroup) -> float:
+        """Start the chunks that are due and within limits; return seconds until the next may be."""
+        now_monotonic = self._clock.monotonic()
+        if now_monotonic >= self._next_sweep or any(lane.needs_refill for lane in self._lanes.values()):
+            self._next_sweep = now_monotonic + SWEEP_SECONDS
+            await self._load()
+            now_monotonic = self._clock.monotonic()
+        now = now_monotonic + self._clock_offset
         for lane in self._lanes.values():
             while not self._closing.is_set() and (due := lane.ready(now)) is not None:
                 if due.chunk_id not in self._active:
                     lane.active += 1
                     self._active.add(due.chunk_id)
                     group.start_soon(self._advance, due)
-        if not self._active and not any(lane.waiting or lane.more for lane in self._lanes.values()):
+        if not self._active and not any(lane.waiting or lane.has_more for lane in self._lanes.values()):
             self._idle.set()
-        soonest = min((lane.next_at for lane in self._lanes.values()), default=math.inf)
-        return max(0.0, min(self._next_sweep - elapsed, soonest - now))
+        next_at = min((lane.next_at for lane in self._lanes.values()), default=math.inf)
+        return max(0.0, min(self._next_sweep - now_monotonic, next_at - now))
 
-    async def _look(self) -> None:
-        """Take along the soonest of each lane."""
-        found: defaultdict[str, list[DueChunk]] = defaultdict(list)
+    async def _load(self) -> None:
+        """Load the earliest chunks of each lane from the ledger."""
+        chunks_by_lane: defaultdict[str, list[DueChunk]] = defaultdict(list)
         for due in await self._steps.due(MAX_LANE_CHUNKS):
-            found[due.lane].append(due)
-        self._ahead = await self._steps.now() - self._clock.monotonic()
-        for name in self._lanes.keys() | found.keys():
-            lane, waiting = self._lanes[name], found[name]
-            lane.more = len(waiting) >= MAX_LANE_CHUNKS
+            chunks_by_lane[due.lane].append(due)
+        self._clock_offset = await self._steps.now() - self._clock.monotonic()
+        for name in self._lanes.keys() | chunks_by_lane.keys():
+            lane, waiting = self._lanes[name], chunks_by_lane[name]
+            lane.has_more = len(waiting) >= MAX_LANE_CHUNKS
             lane.waiting = [due for due in waiting if due.chunk_id not in self._active]
             heapify(lane.waiting)
 
     async def _advance(self, due: DueChunk) -> None:
         lane = self._lanes[due.lane]
-        later = NotDue(due=None)
+        result = NotDue(due=None)
         try:
-            later = await self._steps.step(due.chunk_id)
+            result = await self._steps.step(due.chunk_id)
         except PaystarError as error:
             self._warn(due, str(error))
-            await self._rest()
+            await self._pause_after_error()
         except Exception:
-            logger.exception("payouts: chunk %s; it is tried again", due.chunk_id)
-            await self._rest()
+            logger.exception("payouts: chunk %s failed; retrying", due.chunk_id)
+            await self._pause_after_error()
         lane.active -= 1
         self._active.discard(due.chunk_id)
-        if later.due is not None and later.waits_for is not None:
-            lane.not_before = later.due
+        if result.due is not None and result.waits_for is not None:
+            lane.not_before = result.due
             heappush(lane.waiting, due)
         elif due.rate is None:
-            lane.not_before = -math.inf  # the place of this chunk is free again
-        if later.due is not None and later.waits_for is None:
-            # What is sent is asked about next, mostly; the next look into the ledger gives it its right place.
-            heappush(self._lanes[_AGAIN].waiting, DueChunk(later.due, due.chunk_id, _AGAIN, MAX_STATUS_CHECKS))
-        self._moved()
-        self._alarm.set()
+            lane.not_before = -math.inf  # the slot of this chunk is free again
+        if result.due is not None and result.waits_for is None:
+            # A sent chunk is usually checked next; the next read of the ledger moves it to its proper lane.
+            heappush(
+                self._lanes[_RETRY_LANE].waiting, DueChunk(result.due, due.chunk_id, _RETRY_LANE, MAX_STATUS_CHECKS)
+            )
+        self._on_step()
+        self._wake_event.set()
 
-    def _warn(self, due: DueChunk, why: str) -> None:
-        """Say what keeps a chunk back; since it keeps most of them back, and for a while, once a minute."""
+    def _warn(self, due: DueChunk, reason: str) -> None:
+        """Log why a chunk failed; the same reason, which often holds for many chunks, once a minute."""
         now = self._clock.monotonic()
-        said, at = self._warned
-        if why != said or now >= at + WARNING_INTERVAL_SECONDS:
-            self._warned = why, now
-            logger.warning("payouts: chunk %s: %s; it is tried again", due.chunk_id, why)
+        last_reason, warned_at = self._last_warning
+        if reason != last_reason or now >= warned_at + WARNING_INTERVAL_SECONDS:
+            self._last_warning = reason, now
+            logger.warning("payouts: chunk %s: %s; retrying", due.chunk_id, reason)
 
-    async def _rest(self) -> None:
-        """Wait a little before the next look at a chunk that made trouble; it keeps its place meanwhile."""
+    async def _pause_after_error(self) -> None:
+        """Pause after a failed step; the chunk keeps its slot until the pause ends."""
         async with anyio.create_task_group() as group:
 
             async def close() -> None:

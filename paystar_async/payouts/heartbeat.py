@@ -1,4 +1,4 @@
-"""Keep the places of chunks that are being sent: a sender that is killed or cut off gives its own back in seconds."""
+"""Extend concurrency slots of chunks that are being sent: slots of a killed sender expire within seconds."""
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -12,24 +12,24 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 
-BEAT_SECONDS = SLOT_SECONDS / 3
+HEARTBEAT_SECONDS = SLOT_SECONDS / 3
 
 
 @define
 class SlotHeartbeat:
-    """Extends the places of the chunks that are being sent by one process.
+    """A background task that extends the slots of the chunks that this process is sending.
 
     Attributes:
-        tables: the ledger.
-        clock: how to wait.
-        background: gives whose job the heartbeat is.
+        ledger: the ledger that holds the slots.
+        clock: the clock to sleep on.
+        background: returns the background tasks that run the heartbeat.
     """
 
-    tables: LedgerDatabase
+    ledger: LedgerDatabase
     clock: Clock
     background: Callable[[], BackgroundTasks]
     _sending: set[str] = field(factory=set[str])
-    _job: BackgroundTask[None] | None = None
+    _task: BackgroundTask[None] | None = None
     _wake: WakeEvent = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -37,25 +37,25 @@ class SlotHeartbeat:
 
     @contextmanager
     def sending(self, chunk_id: str) -> Generator[None]:
-        """Keep a chunk's place within a ``with`` block."""
+        """Keep a chunk's slot during a ``with`` block."""
         self._sending.add(chunk_id)
-        if self._job is None or self._job.done:
-            self._job = self.background().start(self._beat)
+        if self._task is None or self._task.done:
+            self._task = self.background().start(self._run)
         try:
             yield
         finally:
             self._sending.discard(chunk_id)
 
     def close(self) -> None:
-        """End the heartbeat as soon as nothing is being sent."""
+        """Stop the heartbeat once no chunk is being sent."""
         self._wake.set()
 
-    async def _beat(self) -> None:
+    async def _run(self) -> None:
         while True:
-            await self._wake.sleep(BEAT_SECONDS)
+            await self._wake.sleep(HEARTBEAT_SECONDS)
             if not self._sending:
                 return
             try:
-                await extend_slots(self.tables, list(self._sending))
+                await extend_slots(self.ledger, list(self._sending))
             except PaystarError:
-                continue  # without its place a chunk is sent all the same; others may then be sent beside it
+                continue  # a chunk is sent without its slot too; other chunks may then exceed the limit

@@ -1,4 +1,4 @@
-"""Asking the bank about transfers that are pending or unknown."""
+"""Process a chunk that is due: send its transfers, or check their status at the bank."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -41,7 +41,7 @@ CALL_SECONDS = 30.0
 SEND_DEADLINE_SECONDS = 5.0
 LEASE_MARGIN_SECONDS = 5.0
 MAX_RECORD_ATTEMPTS = 8
-_ALARMS: Mapping[str, EventName] = {
+_EVENTS: Mapping[str, EventName] = {
     "halt": "payouts_suspended",
     "funds": "payouts_insufficient_funds",
     "auth": "payouts_unauthorized",
@@ -49,272 +49,278 @@ _ALARMS: Mapping[str, EventName] = {
 
 
 class SendDeadline:
-    """Lets a first byte leave for a short while, and never again.
+    """A deadline for the first byte of a request, checked right before that byte is written.
 
     Args:
-        clock: what time it is.
-        seconds: how long.
+        clock: the clock that is read.
+        seconds: seconds from now to the deadline.
     """
 
     def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
-        self._until, self._wall = clock.monotonic() + seconds, clock.time() + seconds
+        self._monotonic_deadline, self._wall_deadline = clock.monotonic() + seconds, clock.time() + seconds
 
     def __call__(self) -> None:
-        """Raise NotSent unless a byte may leave now."""
-        # A machine that slept knows it by its wall clock alone; one that was only set keeps a byte back for nothing.
-        if self._clock.monotonic() >= self._until or self._clock.time() >= self._wall:
-            raise NotSent("it was held up for too long after its intent was recorded")
+        """Raise NotSent if the deadline has passed."""
+        # A suspended machine shows in its wall clock alone; a wall clock that was set only prevents one request.
+        if self._clock.monotonic() >= self._monotonic_deadline or self._clock.time() >= self._wall_deadline:
+            raise NotSent("the request was delayed for too long after its intent was recorded")
 
-    def fall(self) -> None:
-        """Let nothing leave any more."""
-        self._until = float("-inf")
+    def expire(self) -> None:
+        """Let the deadline pass now, so that no later byte is written."""
+        self._monotonic_deadline = float("-inf")
 
 
 class ChunkWorker:
-    """Brings chunks forward: claim, send, record – or ask, record.
+    """A worker that processes chunks: acquire a lease, send or check status, record the result.
 
     Args:
-        ledger: where everything is on record.
-        products: what can be paid out here.
-        clock: what time it is.
-        background: gives whose jobs the steps are; cancelling a caller does not stop them.
-        fences: whether the engine calls back right before the first byte; without that nothing is sent.
-        notify: told when Paystar refuses everything, or there is no money; once each.
+        ledger: the ledger that holds the chunks.
+        channels: the payout channels of the configured accounts.
+        clock: the clock of deadlines and retries.
+        background: returns the background tasks that run the steps; cancelling a caller does not stop a step.
+        supports_before_send: returns True if the engine calls back right before the first byte; otherwise nothing is
+            sent.
+        notify: receives one event when Paystar refuses all calls of an account, and one when money runs out.
         timeout: seconds one call may take.
-        send_deadline: seconds after a lease was acquired within which its first byte may leave.
-        lease_margin: seconds a lease lasts beyond that and the call.
+        send_deadline: seconds after a lease was acquired within which the first byte may be written.
+        lease_margin: seconds a lease lasts beyond ``send_deadline`` and ``timeout``.
     """
 
     def __init__(
         self,
         ledger: LedgerDatabase,
-        products: Iterable[PayoutChannel],
+        channels: Iterable[PayoutChannel],
         clock: Clock,
         background: Callable[[], BackgroundTasks],
-        fences: Callable[[], bool],
+        supports_before_send: Callable[[], bool],
         notify: OnEvent,
         *,
         timeout: float = CALL_SECONDS,
         send_deadline: float = SEND_DEADLINE_SECONDS,
         lease_margin: float = LEASE_MARGIN_SECONDS,
     ) -> None:
-        self._tables = ledger
-        self._products: dict[tuple[ProductName, str], PayoutChannel] = {
-            (one.name, one.account): one for one in products
+        self._ledger = ledger
+        self._channels: dict[tuple[ProductName, str], PayoutChannel] = {
+            (channel.name, channel.account): channel for channel in channels
         }
-        self._clock, self._background, self._fences, self._notify = clock, background, fences, notify
+        self._clock, self._background, self._notify = clock, background, notify
+        self._supports_before_send = supports_before_send
         self._timeout, self._send_deadline = timeout, send_deadline
         self._lease_seconds = send_deadline + timeout + lease_margin
-        self._inquirer = StatusChecker(self._tables, clock, timeout, timeout + lease_margin)
-        self._recovery = RecoveryCheck(self._tables, timeout, send_deadline)
-        self._heartbeat = SlotHeartbeat(self._tables, clock, background)
+        self._status_checker = StatusChecker(self._ledger, clock, timeout, timeout + lease_margin)
+        self._recovery = RecoveryCheck(self._ledger, timeout, send_deadline)
+        self._heartbeat = SlotHeartbeat(self._ledger, clock, background)
 
     async def advance(self, chunk_id: str) -> float | None:
-        """Do what is due for a chunk, if anything is.
+        """Process a chunk if it is due.
 
         Args:
-            chunk_id: which.
+            chunk_id: the chunk's id.
 
         Returns:
-            When to call again, in the ledger's time; None: there is nothing more to do, or not before ``resume``.
+            When to call again, in the ledger's time; None if nothing is left to do, or nothing before ``resume``.
 
         Raises:
-            ConfigurationError: the chunk's account is not configured here, or the engine cannot be fenced.
-            StorageError: the ledger cannot be used; nothing was sent that is not on record. Call again.
+            ConfigurationError: the chunk's account is not configured, or the engine does not call back before it sends.
+            StorageError: the ledger cannot be used; every request that was sent is on record. Call again.
         """
         return (await self.step(chunk_id)).due
 
     async def step(self, chunk_id: str) -> NotDue:
-        """Do what ``advance`` does; return when to call again, and what the chunk waits for."""
-        if not self._fences():
+        """Process a chunk as ``advance`` does; return when to call again, and what the chunk waits for."""
+        if not self._supports_before_send():
             raise ConfigurationError(
-                "payouts need an engine that says when a request leaves", hint='use the default one: engine="auto"'
+                "payouts need an engine that calls back right before it sends", hint='use the default, engine="auto"'
             )
         return await self._background().start(partial(self._step, chunk_id)).wait()
 
     async def due(self, limit: int = 100) -> Sequence[tuple[str, float]]:
-        """Chunks of the accounts that are configured here, and when each is due in the ledger's time."""
-        return await queries.due(self._tables, list(self._products), limit)
+        """Return chunks of the configured accounts, and when each is due in the ledger's time."""
+        return await queries.due(self._ledger, list(self._channels), limit)
 
     def close(self) -> None:
-        """Extend no places any more than those of calls under way."""
+        """Stop extending concurrency slots, except those of calls in progress."""
         self._heartbeat.close()
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
-        """Return the deposit account a chunk is paid from; None where there is no such chunk."""
-        sight = await load_chunk(self._tables, chunk_id)
-        return None if sight is None else lane_of(sight.chunk)
+        """Return the deposit account a chunk is paid from, or None if the chunk does not exist."""
+        snapshot = await load_chunk(self._ledger, chunk_id)
+        return None if snapshot is None else lane_of(snapshot.chunk)
 
     async def _step(self, chunk_id: str) -> NotDue:
-        sight = await load_chunk(self._tables, chunk_id)
-        if sight is None or (due := sight.chunk.due) is None:
+        snapshot = await load_chunk(self._ledger, chunk_id)
+        if snapshot is None or (due := snapshot.chunk.due) is None:
             return NotDue(due=None)
-        chunk = sight.chunk
-        product = self._products.get((chunk.product, chunk.account))
-        if product is None:
+        chunk = snapshot.chunk
+        channel = self._channels.get((chunk.product, chunk.account))
+        if channel is None:
             raise ConfigurationError(
-                f"a payout of the {chunk.product} account {chunk.account} is due, and this client has another or none",
-                hint="run it with the account that planned it",
+                f"a payout of the {chunk.product} account {chunk.account} is due, and that account is not configured",
+                hint="configure the account that submitted the payout",
             )
-        if due > sight.at:
+        if due > snapshot.at:
             return NotDue(due=due, is_taken=chunk.work == "wait")
         if chunk.work == "wait":
-            return NotDue(due=await expire_lease(self._tables, sight))
+            return NotDue(due=await expire_lease(self._ledger, snapshot))
         if chunk.work == "ask":
-            return NotDue(due=await self._ask(sight, product))
-        if self._recovery.is_needed(sight):
-            is_known = await self._recovery.check(sight, product)
-            return await self._step(chunk_id) if is_known else NotDue(due=await self._due(chunk_id))
-        return await self._send(sight, product)
+            return NotDue(due=await self._check_status(snapshot, channel))
+        if self._recovery.is_needed(snapshot):
+            is_known = await self._recovery.check(snapshot, channel)
+            return await self._step(chunk_id) if is_known else NotDue(due=await self._due_at(chunk_id))
+        return await self._send(snapshot, channel)
 
-    async def _due(self, chunk_id: str) -> float | None:
-        sight = await load_chunk(self._tables, chunk_id)
-        return None if sight is None else sight.chunk.due
+    async def _due_at(self, chunk_id: str) -> float | None:
+        snapshot = await load_chunk(self._ledger, chunk_id)
+        return None if snapshot is None else snapshot.chunk.due
 
-    async def _send(self, sight: ChunkSnapshot, product: PayoutChannel) -> NotDue:
-        # Its time begins before the claim's: whatever the claim takes, the lease outlasts what may leave.
-        fence = SendDeadline(self._clock, self._send_deadline)
-        held = await self._claim(sight)
-        if isinstance(held, NotDue):
-            return held
+    async def _send(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> NotDue:
+        # The deadline starts before the lease, so the lease outlasts the request however long the commit takes.
+        deadline = SendDeadline(self._clock, self._send_deadline)
+        lease = await self._claim(snapshot)
+        if isinstance(lease, NotDue):
+            return lease
         result: object
         try:
-            with self._heartbeat.sending(held.chunk.chunk_id):
-                result = await product.send(held.values, self._timeout, fence)
+            with self._heartbeat.sending(lease.chunk.chunk_id):
+                result = await channel.send(lease.values, self._timeout, deadline)
         except BaseException as error:
             result = error
-        fence.fall()
-        known = classify(result, held.values, product.own)
+        deadline.expire()
+        classifications = classify(result, lease.values, channel.own)
         if isinstance(result, BaseException) and not isinstance(result, Exception):
-            # The loop is ending. What is known is recorded all the same.
+            # The event loop is ending; the result is recorded all the same.
             with anyio.CancelScope(shield=True):
-                await self._record(held, product, known)
+                await self._record(lease, channel, classifications)
             raise result
-        return NotDue(due=await self._record(held, product, known))
+        return NotDue(due=await self._record(lease, channel, classifications))
 
-    async def _claim(self, sight: ChunkSnapshot) -> ChunkLease | NotDue:
+    async def _claim(self, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
         owner = secrets.token_hex(8)
         try:
-            return await acquire_send_lease(self._tables, sight, owner, self._lease_seconds)
+            return await acquire_send_lease(self._ledger, snapshot, owner, self._lease_seconds)
         except StorageUnavailable:
-            # The commit may have been what failed, and may have happened. Nothing is sent unless it reads as ours.
-            held = await find_lease(self._tables, sight, owner)
-            if held is None:
+            # The failed commit may have been applied. Nothing is sent unless the lease is found under this owner.
+            lease = await find_lease(self._ledger, snapshot, owner)
+            if lease is None:
                 raise
-            return held
+            return lease
 
     async def _record(
-        self, held: ChunkLease, product: PayoutChannel, known: Mapping[str, Classification]
+        self, lease: ChunkLease, channel: PayoutChannel, classifications: Mapping[str, Classification]
     ) -> float | None:
-        decision = decide_after_send(held.transfers, known, held.policy, held.chunk.checks)
-        release, repeated = await self._let_go(held, decision)
-        if release.closed or decision.cause == "auth" or (repeated and decision.close is not None):
-            self._alarm(held, decision)
-        if release.ours:
-            return release.due
-        attempts = {one.record.track_id: one.record.attempt for one in held.transfers}
-        await apply_late_response(self._tables, product, known, attempts)
-        return await self._due(held.chunk.chunk_id)
+        decision = decide_after_send(lease.transfers, classifications, lease.policy, lease.chunk.checks)
+        result, was_retried = await self._release_with_retries(lease, decision)
+        if result.closed or decision.cause == "auth" or (was_retried and decision.close is not None):
+            self._report(lease, decision)
+        if result.ours:
+            return result.due
+        attempts = {transfer.record.track_id: transfer.record.attempt for transfer in lease.transfers}
+        await apply_late_response(self._ledger, channel, classifications, attempts)
+        return await self._due_at(lease.chunk.chunk_id)
 
-    async def _let_go(self, held: ChunkLease, decision: Decision) -> tuple[ReleaseResult, bool]:
-        """Record, again and again if need be: recording twice is the same as once."""
-        pause = 0.1
-        for tried in range(MAX_RECORD_ATTEMPTS):
+    async def _release_with_retries(self, lease: ChunkLease, decision: Decision) -> tuple[ReleaseResult, bool]:
+        """Record a decision and release the lease, with retries: recording is idempotent; return if it was retried."""
+        delay = 0.1
+        for attempt in range(MAX_RECORD_ATTEMPTS):
             try:
-                return await release(self._tables, held, decision), tried > 0
+                return await release(self._ledger, lease, decision), attempt > 0
             except StorageUnavailable:
-                if tried == MAX_RECORD_ATTEMPTS - 1:
+                if attempt == MAX_RECORD_ATTEMPTS - 1:
                     raise
-                await self._clock.sleep(pause)
-                pause *= 2
-        raise AssertionError  # the last time returns or raises
+                await self._clock.sleep(delay)
+                delay *= 2
+        raise AssertionError  # unreachable: the last attempt returns or raises
 
-    async def _ask(self, sight: ChunkSnapshot, product: PayoutChannel) -> float | None:
-        asked = await self._inquirer.ask(sight, product)
-        if isinstance(asked, NotDue):
-            return asked.due
-        held, decision = asked
-        release, _ = await self._let_go(held, decision)
-        if release.closed:
-            self._alarm(held, evolve(decision, cause="halt"))
-        if release.ours:
-            return release.due
-        return await self._due(held.chunk.chunk_id)
+    async def _check_status(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> float | None:
+        check = await self._status_checker.check(snapshot, channel)
+        if isinstance(check, NotDue):
+            return check.due
+        lease, decision = check
+        result, _ = await self._release_with_retries(lease, decision)
+        if result.closed:
+            self._report(lease, evolve(decision, cause="halt"))
+        if result.ours:
+            return result.due
+        return await self._due_at(lease.chunk.chunk_id)
 
-    def _alarm(self, held: ChunkLease, decision: Decision) -> None:
-        name = _ALARMS[decision.cause]
-        why = decision.close[1] if decision.close else (decision.chunk_transition or ("", ""))[1]
-        logger.error("%s: %s %s: %s", name, held.chunk.product, held.chunk.account, why)
-        realm = "application" if held.chunk.product == "bank" else "wallet"
-        self._notify(Event(name=name, realm=realm, account=held.chunk.account, detail=why))
+    def _report(self, lease: ChunkLease, decision: Decision) -> None:
+        name = _EVENTS[decision.cause]
+        reason = decision.close[1] if decision.close else (decision.chunk_transition or ("", ""))[1]
+        logger.error("%s: %s %s: %s", name, lease.chunk.product, lease.chunk.account, reason)
+        realm = "application" if lease.chunk.product == "bank" else "wallet"
+        self._notify(Event(name=name, realm=realm, account=lease.chunk.account, detail=reason))
 
 
-SEVERAL = 3
-"""From so many on, the bank's list is looked at first."""
+MIN_LIST_CHECK = 3
+"""Chunks with at least this number of transfers are first checked with one request for the bank's list."""
 
 
 class StatusChecker:
-    """Asks about the transfers of a chunk.
+    """A checker of the status of a chunk's transfers at the bank.
 
     Args:
-        tables: where they are on record.
-        clock: what time it is.
-        timeout: seconds all the asking may take.
-        lease: seconds a claim to ask lasts.
+        ledger: the ledger that holds the transfers.
+        clock: the clock of the timeout.
+        timeout: seconds all requests of one check may take.
+        lease_seconds: seconds a lease for a check lasts.
     """
 
-    def __init__(self, tables: LedgerDatabase, clock: Clock, timeout: float, lease: float) -> None:
-        self._tables, self._clock, self._timeout, self._lease = tables, clock, timeout, lease
+    def __init__(self, ledger: LedgerDatabase, clock: Clock, timeout: float, lease_seconds: float) -> None:
+        self._ledger, self._clock, self._timeout, self._lease_seconds = ledger, clock, timeout, lease_seconds
 
-    async def ask(self, sight: ChunkSnapshot, product: PayoutChannel) -> tuple[ChunkLease, Decision] | NotDue:
-        """Claim the asking, ask, and say what follows; nothing is recorded yet but the claim."""
-        held = await claim_to_ask(self._tables, sight, secrets.token_hex(8), self._lease)
-        if isinstance(held, NotDue):
-            return held
-        known, refused = await self._look(held, product)
-        decision = decide_after_check(held.transfers, known, held.policy, held.at, held.chunk.checks)
-        if refused is not None and refused.verdict is Verdict.HALT:
-            decision = evolve(decision, close=("suspended_reason", refused.reason))
-        return held, decision
+    async def check(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> tuple[ChunkLease, Decision] | NotDue:
+        """Acquire a lease, check the transfers, and return the decision; only the lease is recorded."""
+        lease = await claim_to_ask(self._ledger, snapshot, secrets.token_hex(8), self._lease_seconds)
+        if isinstance(lease, NotDue):
+            return lease
+        classifications, failure = await self._check_transfers(lease, channel)
+        decision = decide_after_check(lease.transfers, classifications, lease.policy, lease.at, lease.chunk.checks)
+        if failure is not None and failure.verdict is Verdict.HALT:
+            decision = evolve(decision, close=("suspended_reason", failure.reason))
+        return lease, decision
 
-    async def _listed(self, held: ChunkLease, product: PayoutChannel) -> dict[str, Classification]:
-        """What the bank's list says of them, where it says something."""
-        entries = await product.list(held.chunk.deposit, 0, self._timeout / 2)
-        told = classify(list(entries), held.values, product.own, _hashids(held))
-        return {name: word for name, word in told.items() if word.verdict is not Verdict.AMBIGUOUS}
+    async def _check_list(self, lease: ChunkLease, channel: PayoutChannel) -> dict[str, Classification]:
+        """Return the classifications of the transfers that are in the bank's list."""
+        entries = await channel.list(lease.chunk.deposit, 0, self._timeout / 2)
+        classifications = classify(list(entries), lease.values, channel.own, _hashids(lease))
+        return {
+            track_id: classification
+            for track_id, classification in classifications.items()
+            if classification.verdict is not Verdict.AMBIGUOUS
+        }
 
-    async def _look(
-        self, held: ChunkLease, product: PayoutChannel
+    async def _check_transfers(
+        self, lease: ChunkLease, channel: PayoutChannel
     ) -> tuple[dict[str, Classification], Classification | None]:
-        """What is known now of each, and the refusal that ended the asking, if one did."""
-        until = self._clock.monotonic() + self._timeout
-        known: dict[str, Classification] = {}
-        value = held.values[0]
+        """Return the classification by track_id, and the error that ended the check early, or None."""
+        deadline = self._clock.monotonic() + self._timeout
+        classifications: dict[str, Classification] = {}
+        value = lease.values[0]
         try:
-            if len(held.values) >= SEVERAL:
-                # Whatever is wrong with the list may be about others: they can still be asked about one by one.
+            if len(lease.values) >= MIN_LIST_CHECK:
+                # An invalid list may be about other transfers; each can still be looked up on its own.
                 with suppress(Exception):
-                    known = await self._listed(held, product)
-            # One that cannot be asked about must not stand before the others for ever.
-            first = held.chunk.checks % len(held.values)
-            for value in (*held.values[first:], *held.values[:first]):
-                left = until - self._clock.monotonic()
-                if value.track_id not in known and left > 0:
-                    found: Sequence[Settlement] = await product.find(value.track_id, left)
-                    # Others in the answer would mean that it was not asked for this one alone: that proves nothing.
-                    told = classify(list(found), [value], product.own, _hashids(held))
-                    known[value.track_id] = told[value.track_id] if found else ABSENT
+                    classifications = await self._check_list(lease, channel)
+            # A transfer whose look-up fails must not keep the others unchecked for ever: start with another each time.
+            first = lease.chunk.checks % len(lease.values)
+            for value in (*lease.values[first:], *lease.values[:first]):
+                time_left = deadline - self._clock.monotonic()
+                if value.track_id not in classifications and time_left > 0:
+                    entries: Sequence[Settlement] = await channel.find(value.track_id, time_left)
+                    # Entries of other transfers mean that the filter was ignored: then absence proves nothing.
+                    by_track_id = classify(list(entries), [value], channel.own, _hashids(lease))
+                    classifications[value.track_id] = by_track_id[value.track_id] if entries else ABSENT
         except Exception as error:
-            # It only asks: the next look may go better, and what was heard so far holds.
-            return known, classify(error, [value], product.own)[value.track_id]
-        return known, None
+            # A check changes nothing at the bank: the classifications so far hold, and the next check retries the rest.
+            return classifications, classify(error, [value], channel.own)[value.track_id]
+        return classifications, None
 
 
-def _hashids(held: ChunkLease) -> dict[str, str]:
-    """Return track_id by hashid for the transfers whose hashid is on record and names one of them alone."""
-    named: dict[str, list[str]] = {}
-    for one in held.transfers:
-        if one.record.hashid:
-            named.setdefault(one.record.hashid, []).append(one.record.track_id)
-    return {hashid: track_ids[0] for hashid, track_ids in named.items() if len(track_ids) == 1}
+def _hashids(lease: ChunkLease) -> dict[str, str]:
+    """Return track_id by hashid for the transfers whose recorded hashid is unique in the chunk."""
+    track_ids_by_hashid: dict[str, list[str]] = {}
+    for transfer in lease.transfers:
+        if transfer.record.hashid:
+            track_ids_by_hashid.setdefault(transfer.record.hashid, []).append(transfer.record.track_id)
+    return {hashid: track_ids[0] for hashid, track_ids in track_ids_by_hashid.items() if len(track_ids) == 1}

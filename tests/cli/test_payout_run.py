@@ -148,7 +148,7 @@ def test_run_full_disk_waits_and_continues(file: Path, slow_bank: Sandbox) -> No
         assert process.stderr is not None
         messages = "".join(process.stderr.readline() for _ in range(3))
         assert "make room" in messages
-        assert messages.endswith("; it is tried again\n")
+        assert messages.endswith("; retrying\n")
         assert len(slow_bank.ledger) < COUNT
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         slow_bank.heal()

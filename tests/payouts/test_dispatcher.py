@@ -39,10 +39,10 @@ class Book:
     active: Counter[str] = field(factory=Counter[str])
     most_active: Counter[str] = field(factory=Counter[str])
 
-    def plan(self, chunk_id: str, *, lane: str = "a", most: int = 2, at: float = 0.0) -> None:
-        self.chunks[chunk_id] = DueChunk(at, chunk_id, lane, most)
+    def plan(self, chunk_id: str, *, lane: str = "a", limit: int = 2, at: float = 0.0) -> None:
+        self.chunks[chunk_id] = DueChunk(at, chunk_id, lane, limit)
 
-    async def due(self, most: int) -> Sequence[DueChunk]:
+    async def due(self, limit: int) -> Sequence[DueChunk]:
         self.looks += 1
         if self.down:
             raise StorageUnavailable("down")
@@ -50,7 +50,7 @@ class Book:
         found: list[DueChunk] = []
         for one in sorted(self.chunks.values()):
             lanes[one.lane] += 1
-            if lanes[one.lane] <= most:
+            if lanes[one.lane] <= limit:
                 found.append(one)
         return found
 
@@ -90,7 +90,7 @@ def dispatcher(book: Book, **more: object) -> LocalDispatcher:
 async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:
     book = Book(clock)
     for number in range(3 * MAX_LANE_CHUNKS):
-        book.plan(f"c-{number:04}", most=3)
+        book.plan(f"c-{number:04}", limit=3)
     local = dispatcher(book)
     local.start()
     await settled(3000)
@@ -103,8 +103,8 @@ async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:
 async def test_a_full_lane_holds_no_other_one_up(clock: RunningClock) -> None:
     book = Book(clock, gate=anyio.Event())
     for number in range(10):
-        book.plan(f"a-{number}", lane="a", most=2)
-    book.plan("b-0", lane="b", most=1, at=-1.0)
+        book.plan(f"a-{number}", lane="a", limit=2)
+    book.plan("b-0", lane="b", limit=1, at=-1.0)
     local = dispatcher(book)
     local.start()
     await settled()
@@ -166,7 +166,7 @@ async def test_it_tells_of_each_step(clock: RunningClock) -> None:
     book = Book(clock)
     told: list[int] = []
     book.plan("c")
-    local = dispatcher(book, moved=lambda: told.append(1))
+    local = dispatcher(book, on_step=lambda: told.append(1))
     local.start()
     await settled()
     await local.aclose()

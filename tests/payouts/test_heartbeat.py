@@ -6,7 +6,7 @@ import pytest
 
 from paystar_async.errors import StorageUnavailable
 from paystar_async.payouts import heartbeat
-from paystar_async.payouts.heartbeat import BEAT_SECONDS
+from paystar_async.payouts.heartbeat import HEARTBEAT_SECONDS
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import SLOT_SECONDS
 from paystar_async.payouts.models import Policy
@@ -37,7 +37,7 @@ async def beats(place: Place, desk: PayoutFixture, times: int) -> None:
         while not desk.clock.sleepers:  # noqa: ASYNC110 - it is the clock's own list that says so
             await asyncio.sleep(0)
         [[before]] = place.sql(_PLACE)
-        place.passes(BEAT_SECONDS)
+        place.passes(HEARTBEAT_SECONDS)
         for _ in range(100_000):
             if place.sql(_PLACE)[0][0] > before:
                 break
@@ -48,7 +48,7 @@ async def test_sending_keeps_place_while_its_sender_lives(place: Place, desk: Pa
     task, answered = await sending(place, desk)
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     await beats(place, desk, 5)
-    assert 5 * BEAT_SECONDS > SLOT_SECONDS
+    assert 5 * HEARTBEAT_SECONDS > SLOT_SECONDS
     await other.worker.advance((await desk.chunks())[1])
     assert len(desk.teller.calls) == 1
     answered.set()

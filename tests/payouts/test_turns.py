@@ -35,13 +35,13 @@ class Account:
     check_after: float | None = None
     _dice: random.Random = field(factory=lambda: random.Random(1))
 
-    async def due(self, most: int) -> Sequence[DueChunk]:
-        return await self.sends(LANE, most)
+    async def due(self, limit: int) -> Sequence[DueChunk]:
+        return await self.sends(LANE, limit)
 
-    async def sends(self, lane: Lane, most: int) -> list[DueChunk]:
+    async def sends(self, lane: Lane, limit: int) -> list[DueChunk]:
         assert lane == LANE
         dues = [DueChunk(at, chunk_id, "a", self.concurrency, self.rate) for chunk_id, at in self.chunks.items()]
-        return sorted(dues)[:most]
+        return sorted(dues)[:limit]
 
     async def lane_of(self, chunk_id: str) -> Lane | None:
         return LANE if chunk_id.startswith("c-") else None

@@ -72,15 +72,15 @@ def install_hold_points() -> None:
     claim, record = ChunkWorker._claim, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
     save, commit = RecordCache.save, PostgresTransaction.commit
 
-    async def claim_and_hold(self: ChunkWorker, sight: ChunkSnapshot) -> ChunkLease | NotDue:
+    async def claim_and_hold(self: ChunkWorker, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
         token = _claiming.set(True)
         try:
-            claimed = await claim(self, sight)
+            lease = await claim(self, snapshot)
         finally:
             _claiming.reset(token)
-        if isinstance(claimed, ChunkLease):
+        if isinstance(lease, ChunkLease):
             await hold.reach("claimed")
-        return claimed
+        return lease
 
     async def hold_and_commit(self: PostgresTransaction) -> None:
         if _claiming.get():
@@ -88,10 +88,10 @@ def install_hold_points() -> None:
         await commit(self)
 
     async def hold_and_record(
-        self: ChunkWorker, held: ChunkLease, product: PayoutChannel, known: Mapping[str, Classification]
+        self: ChunkWorker, lease: ChunkLease, channel: PayoutChannel, classifications: Mapping[str, Classification]
     ) -> float | None:
         await hold.reach("before-record")
-        return await record(self, held, product, known)
+        return await record(self, lease, channel, classifications)
 
     async def hold_and_save(self: RecordCache) -> None:
         await hold.reach("key-refreshed")
