@@ -209,7 +209,7 @@ async def test_a_ledger_that_cannot_be_read_is_asked_again(caplog: pytest.LogCap
         clock.advance(SWEEP_SECONDS)
         await settled()
     assert book.steps == {"c": 1}
-    assert "cannot be read" in caplog.text
+    assert "cannot read the ledger" in caplog.text
     await local.aclose()
 
 
