@@ -413,7 +413,7 @@ class GatewayCalls:
 
         Args:
             amount: amount in Rial; whole Rial as an int, 5000 or more.
-            order_id: order id; a text of 1 to 255 characters without blanks around it.
+            order_id: order id; a text of 1 to 255 characters without surrounding white space.
             callback: where the payer comes back to; its domain is the registered one; an http or https URL with a host,
                 at most 2048 characters.
             name: the payer's name; a text of 1 to 255 characters.
@@ -497,8 +497,10 @@ class GatewayCalls:
         Args:
             ref_num: reference number; a text of 1 to 255 characters.
             amount: the amount given to create; whole Rial as an int, 5000 or more.
-            card_number: the payer's card; the masked card number of the callback, or an empty text where it had none.
-            tracking_code: the receipt number; the tracking code of the callback, or an empty text where it had none.
+            card_number: the payer's card; the masked card number of the callback, or an empty text if the callback had
+                none.
+            tracking_code: the receipt number; the tracking code of the callback, or an empty text if the callback had
+                none.
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
@@ -537,8 +539,10 @@ class GatewayCalls:
         Args:
             ref_num: reference number; a text of 1 to 255 characters.
             amount: the amount given to create; whole Rial as an int, 5000 or more.
-            card_number: the payer's card; the masked card number of the callback, or an empty text where it had none.
-            tracking_code: the receipt number; the tracking code of the callback, or an empty text where it had none.
+            card_number: the payer's card; the masked card number of the callback, or an empty text if the callback had
+                none.
+            tracking_code: the receipt number; the tracking code of the callback, or an empty text if the callback had
+                none.
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:

@@ -30,7 +30,7 @@ def _parse_text(name: str, value: object) -> str | None:
         if isinstance(value, int) and not isinstance(value, bool):
             value = str(value)  # raises ValueError beyond some thousand digits
         # As strict as for values to send, and no stricter: an order_id that could be sent can come back.
-        return read_text(value, least=1, most=MAX_FIELD_CHARS)
+        return read_text(value, min_length=1, max_length=MAX_FIELD_CHARS)
     except ValueError:
         pass
     raise InvalidValue(

@@ -40,7 +40,7 @@ LEASE_SECONDS = 180.0
 MAX_CONCURRENT_ORDERS = 8
 """Orders that one sweep checks at once."""
 _ORDER_ID = cast("FieldType", find_field_type(OrderId))
-_LIMIT = integer("limit", least=1, example=100)
+_LIMIT = integer("limit", minimum=1, example=100)
 _BUSY = "another payment of this order is being decided"
 
 

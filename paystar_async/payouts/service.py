@@ -28,9 +28,9 @@ AT_ONCE = 1000
 
 _NUMBER = cast("FieldType", find_field_type(AccountNumber))
 _TRACK_ID = cast("FieldType", find_field_type(TrackId))
-_REF_CODE = text("bank reference", most=255, example="14050101123456")
-_NOTE = text("note", least=0, most=1000, example="seen in the statement of 1405/01/01", mask=described)
-LIMIT = integer("limit", least=1, example=100)
+_REF_CODE = text("bank reference", max_length=255, example="14050101123456")
+_NOTE = text("note", min_length=0, max_length=1000, example="seen in the statement of 1405/01/01", mask=described)
+LIMIT = integer("limit", minimum=1, example=100)
 
 
 class ByHand:

@@ -17,7 +17,7 @@ _INTEGER_LIMIT = 2**63
 _INTEGER_TEXT = re.compile(r"(-?[0-9]{1,19})(?:\.0{1,20})?")
 _GET_VALUES = frozenset({"1", "get", "true"})
 
-NameOrEmpty = Annotated[str, text("person's name", least=0, most=255, example="Ali", mask=described)]
+NameOrEmpty = Annotated[str, text("person's name", min_length=0, max_length=255, example="Ali", mask=described)]
 
 
 @request_model
@@ -37,14 +37,14 @@ class ReceivedSettleWallet(SettleWallet):
     ]
 
 
-AnyOrderId = Annotated[str, text("order id", most=255, example="ORD-45245")]
+AnyOrderId = Annotated[str, text("order id", max_length=255, example="ORD-45245")]
 AnyCallbackUrl = Annotated[
     str,
     text(
         "callback URL",
-        most=2048,
+        max_length=2048,
         pattern=r"[Hh][Tt][Tt][Pp][Ss]?://[^\s/?#]+\S*",
-        shape="an http or https URL",
+        expected="an http or https URL",
         example="https://merchant.example/pay/callback",
     ),
 ]

@@ -1,1 +1,1 @@
-"""The kinds of value that are sent: how each is read, checked, masked and explained."""
+"""Field types of requests: parsing, checksums, masks and JSON schemas."""

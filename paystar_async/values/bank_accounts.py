@@ -1,4 +1,4 @@
-"""Card numbers: the full ones that are asked about, and the masked ones a callback brings."""
+"""Field types of account numbers, IBANs and card numbers."""
 
 import re
 from typing import Annotated
@@ -10,7 +10,7 @@ from paystar_async.values.masking import described, mask_account, mask_card, mas
 from paystar_async.values.text import read_text
 
 _ACCOUNT_SHAPE = re.compile(r"[0-9]+(?:[./-][0-9]+)*")
-# What is sent as it stands is told at once; everything else takes the long way.
+# Fast path: values already in the form that is sent need no normalisation.
 _PLAIN = re.compile(r"[0-9]{5,26}")
 _PLAIN_DESTINATION = re.compile(r"IR[0-9]{24}|[0-9]{5,23}")
 
@@ -35,27 +35,27 @@ AccountNumber = Annotated[
         example="0111234567890",
     ),
 ]
-"""A bank account (deposit) number; its dots, dashes and slashes belong to it and are kept."""
+"""A bank account (deposit) number; dots, dashes and slashes are part of the number and are kept."""
 
 
-def _is_iban(text: str) -> bool:
+def _begins_with_ir(text: str) -> bool:
     return text[:2].upper() == "IR"
 
 
-def _read_destination(value: object) -> str:
+def _parse_destination(value: object) -> str:
     if type(value) is str and _PLAIN_DESTINATION.fullmatch(value):
         return value
     text = strip_spaces(as_text(value))
-    if _is_iban(text):
+    if _begins_with_ir(text):
         return parse_iban(text)
-    # No account number is that long: this is an IBAN that lost its IR, and would be looked up as an account.
+    # No account number has 24 digits: the text is an IBAN without IR, which would be looked up as an account.
     if len(text) == 24 and text.isdecimal():
         raise ValueError("24 digits are an IBAN: put IR before them")
     return _parse_account(text)
 
 
-def _destination_holds(text: str) -> bool:
-    return not _is_iban(text) or has_valid_iban_checksum(text)
+def _has_valid_destination_checksum(text: str) -> bool:
+    return not _begins_with_ir(text) or has_valid_iban_checksum(text)
 
 
 def _mask_destination(value: object) -> str:
@@ -68,22 +68,22 @@ Destination = Annotated[
     FieldType(
         name="destination account",
         expected="an IBAN (IR and 24 digits) or an account number",
-        parse=_read_destination,
-        is_valid=_destination_holds,
+        parse=_parse_destination,
+        is_valid=_has_valid_destination_checksum,
         checksum="an IBAN whose check digits fit",
         mask=_mask_destination,
         schema={"type": "string", "pattern": "^(IR[0-9]{24}|(?=.{5,26}$)[0-9]+([./-][0-9]+)*)$"},
         example="IR110170000000123456789001",
     ),
 ]
-"""Where a transfer goes: an IBAN where it begins with ``IR``, an account number otherwise."""
+"""The destination of a transfer: an IBAN if the text begins with ``IR``, an account number otherwise."""
 
 
 _IBAN_SHAPE = re.compile(r"IR[0-9]{24}")
 
 
 def parse_iban(value: object) -> str:
-    """An IBAN as it is sent: ``IR`` and 24 ASCII digits; raises ValueError when it is not one."""
+    """Return an IBAN as ``IR`` and 24 ASCII digits; raise ValueError if the value is not an IBAN."""
     text = as_digits(value).upper()
     if _IBAN_SHAPE.fullmatch(text):
         return text
@@ -91,14 +91,14 @@ def parse_iban(value: object) -> str:
 
 
 def has_valid_iban_checksum(iban: str) -> bool:
-    """Whether the two check digits of an IBAN of the right shape fit the rest (ISO 7064, mod 97-10)."""
+    """Return True if the check digits of a well-formed IBAN are right (ISO 7064, mod 97-10)."""
     check, account = iban[2:4], iban[4:]
     # 00, 01 and 99 leave the same remainder as 97, 98 and 02, and no bank computes them.
     return "02" <= check <= "98" and int(f"{account}1827{check}") % 97 == 1
 
 
 def is_valid_iban(text: object) -> bool:
-    """Whether this is an Iranian IBAN, check digits included; anything that is none is False."""
+    """Return True if ``text`` is an Iranian IBAN with right check digits; False for any other object."""
     try:
         return has_valid_iban_checksum(parse_iban(text))
     except ValueError:
@@ -106,7 +106,7 @@ def is_valid_iban(text: object) -> bool:
 
 
 def bank_of_iban(iban: str) -> Bank | None:
-    """The bank an IBAN belongs to; None when it is not an IBAN or the bank is not known."""
+    """Return the bank of an IBAN, or None if the text is not an IBAN or the bank is unknown."""
     try:
         return bank_by_id(parse_iban(iban)[4:7])
     except ValueError:
@@ -126,30 +126,30 @@ Iban = Annotated[
         example="IR110170000000123456789001",
     ),
 ]
-"""An Iranian IBAN: ``IR`` and 24 digits; spaces, lower case and Persian digits are brought to that form."""
+"""An Iranian IBAN: ``IR`` and 24 digits; spaces, lower case and Persian digits are normalised."""
 
 
 _CARD_SHAPE = re.compile(r"[0-9]{16}")
-_FULL = re.compile(r"\d{16}")
+_FULL_CARD = re.compile(r"\d{16}")
 
 
 def _parse_card(value: object) -> str:
     text = as_digits(value)
     if _CARD_SHAPE.fullmatch(text):
         return text
-    raise ValueError("the full card number is needed here, not a masked one" if "*" in text else "")
+    raise ValueError("pass the full card number, not a masked one" if "*" in text else "")
 
 
-def _holds(card: str) -> bool:
-    # Luhn: every second digit from the right counts twice, and what exceeds nine gives up nine.
+def _has_valid_luhn_digit(card: str) -> bool:
+    # Luhn: every second digit from the right is doubled, and 9 is subtracted from a product above 9.
     doubled = (sum(divmod(2 * int(digit), 10)) for digit in card[-2::-2])
     return (sum(map(int, card[-1::-2])) + sum(doubled)) % 10 == 0
 
 
 def is_valid_card(text: object) -> bool:
-    """Whether this is a card number of 16 digits, check digit included; anything that is none is False."""
+    """Return True if ``text`` is a card number of 16 digits with the right check digit; False for any other object."""
     try:
-        return _holds(_parse_card(text))
+        return _has_valid_luhn_digit(_parse_card(text))
     except ValueError:
         return False
 
@@ -160,23 +160,23 @@ CardNumber = Annotated[
         name="card number",
         expected="16 digits",
         parse=_parse_card,
-        is_valid=_holds,
+        is_valid=_has_valid_luhn_digit,
         checksum="a card number whose check digit fits",
         mask=mask_card,
         schema={"type": "string", "pattern": "^[0-9]{16}$"},
         example="6037990000000006",
     ),
 ]
-"""A full card number; spaces, dashes and Persian digits are brought to 16 plain digits."""
+"""A full card number; spaces, dashes and Persian digits are normalised to 16 plain digits."""
 
 
-def _read_masked(value: object) -> str:
-    text = read_text(value, least=0, most=64)
-    # Whatever the digits are grouped by: sixteen in a row are the number itself.
-    if _FULL.search("".join(filter(str.isalnum, normalize_digits(text)))):
+def _parse_masked_card(value: object) -> str:
+    text = read_text(value, min_length=0, max_length=64)
+    # Separators are ignored: sixteen digits in a row are a full card number.
+    if _FULL_CARD.search("".join(filter(str.isalnum, normalize_digits(text)))):
         raise ValueError(
-            "this holds a full card number; the signature is made over the masked one, exactly as the callback "
-            "brought it in card_number (502229******6708)"
+            "the text contains a full card number; the signature is made over the masked one, exactly as the callback "
+            "has it in card_number (502229******6708)"
         )
     return text
 
@@ -185,11 +185,11 @@ MaskedCard = Annotated[
     str,
     FieldType(
         name="masked card number",
-        expected="the masked card number of the callback, or an empty text where it had none",
-        parse=_read_masked,
+        expected="the masked card number of the callback, or an empty text if the callback had none",
+        parse=_parse_masked_card,
         mask=mask_card,
         schema={"type": "string", "maxLength": 64},
         example="502229******6708",
     ),
 ]
-"""The callback's masked card number, kept to the letter because it is signed as it came; empty when it had none."""
+"""The masked card number of a callback, unchanged because the signature covers it; empty if the callback had none."""

@@ -1,4 +1,4 @@
-"""The banks: their ids, their names and the first six digits of their cards."""
+"""Iranian banks: ids, names and card number prefixes."""
 
 from typing import Annotated
 
@@ -12,13 +12,13 @@ from paystar_async.values.text import shown_text
 
 @frozen
 class Bank:
-    """A bank.
+    """An Iranian bank.
 
     Attributes:
-        id: three digits, the ones at positions 5 to 7 of its IBANs.
-        name: its English name.
-        name_fa: its Persian name.
-        card_bins: what its card numbers begin with, six digits each.
+        id: the bank's three-digit id, positions 5 to 7 of its IBANs.
+        name: the English name.
+        name_fa: the Persian name.
+        card_bins: the six-digit prefixes of the bank's card numbers.
     """
 
     id: str
@@ -67,7 +67,7 @@ BANKS: tuple[Bank, ...] = (
     Bank("090", "Gharzolhasaneh Mehr Iran Bank (second code)", "بانک قرض‌الحسنه مهر ایران", ()),
     Bank("095", "Iran-Venezuela Bi-National Bank", "بانک ایران و ونزوئلا", ("581874",)),
 )
-"""Every bank known, by id."""
+"""All known banks, sorted by id."""
 
 
 _BY_ID = {bank.id: bank for bank in BANKS}
@@ -75,21 +75,21 @@ _BY_BIN = {digits: bank for bank in BANKS for digits in bank.card_bins}
 
 
 def bank_by_id(bank_id: str) -> Bank | None:
-    """The bank of a three-digit id, or None."""
+    """Return the bank with a three-digit id, or None."""
     return _BY_ID.get(compact(bank_id))
 
 
 def bank_by_card(card: str) -> Bank | None:
-    """The bank that issued a card, or None; the number may be masked, its first six digits are enough."""
+    """Return the bank that issued a card, or None; the first six digits are enough, so masked numbers work too."""
     return _BY_BIN.get(compact(card)[:6])
 
 
-def _shown(value: object) -> str:
-    # Account number and bank id are given side by side, and are easily swapped.
+def _mask(value: object) -> str:
+    # Account number and bank id are passed side by side and are easily swapped.
     return mask_text(shown_text(value))
 
 
-def _read(value: object) -> str:
+def _parse(value: object) -> str:
     digits = as_digits(value)
     if len(digits) == 3 and digits.isascii() and digits.isdecimal():
         return digits
@@ -101,12 +101,12 @@ BankId = Annotated[
     FieldType(
         name="bank id",
         expected="3 digits",
-        parse=_read,
+        parse=_parse,
         is_valid=_BY_ID.__contains__,
         checksum="the id of a bank in paystar_async.values.banks",
-        mask=_shown,
+        mask=_mask,
         schema={"type": "string", "pattern": "^[0-9]{3}$"},
         example="017",
     ),
 ]
-"""A bank's three-digit id."""
+"""The three-digit id of a bank."""

@@ -1,4 +1,4 @@
-"""Days, Gregorian or Jalali, and the time of day in Tehran."""
+"""The field type of days, Gregorian or Jalali, and parsing of Tehran times."""
 
 import re
 from contextlib import suppress
@@ -10,13 +10,13 @@ from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import described
 
 TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
-"""Tehran's offset; Iran has kept no summer time since 2022, so no time zone data is needed."""
+"""The UTC offset of Tehran; Iran abolished summer time in 2022, so no time zone data is needed."""
 
-# No one sends a Gregorian day of these years; a day that shows one is Jalali.
+# No Gregorian day of these years is ever sent, so a day in such a year is Jalali.
 _JALALI_YEARS = range(1200, 1501)
 _DAY = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2}")
 _HINT = "pass a date, a Jalali date (persiantools, jdatetime) or a text YYYY-MM-DD"
-_MOMENT = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
+_DATE_TIME = re.compile(r"([0-9]{4})-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}")
 
 
 class _Persiantools(Protocol):
@@ -28,10 +28,10 @@ class _Jdatetime(Protocol):
 
 
 JalaliDay = _Persiantools | _Jdatetime
-"""A Jalali date of persiantools or jdatetime, or anything that turns itself into a Gregorian one as they do."""
+"""A Jalali date of persiantools or jdatetime, or an object with their conversion method."""
 
 
-def _refuse_jalali(year: int) -> None:
+def _reject_jalali_year(year: int) -> None:
     if year in _JALALI_YEARS:
         raise ValueError(
             f"the year {year} is a Jalali one: pass a Jalali date object (persiantools, jdatetime) "
@@ -39,48 +39,48 @@ def _refuse_jalali(year: int) -> None:
         )
 
 
-def _of_text(text: str) -> date:
-    written = _DAY.fullmatch(normalize_digits(without_marks(text)))
-    if not written:
-        raise ValueError("write it as YYYY-MM-DD, or pass a date")
-    # Before it is read: the 31st of Ordibehesht would be refused for a wrong reason.
-    _refuse_jalali(int(written[1]))
-    return date.fromisoformat(written[0])
+def _parse_text(text: str) -> date:
+    match = _DAY.fullmatch(normalize_digits(without_marks(text)))
+    if not match:
+        raise ValueError("write the day as YYYY-MM-DD, or pass a date")
+    # Checked before parsing: the 31st of Ordibehesht would be rejected for a wrong reason.
+    _reject_jalali_year(int(match[1]))
+    return date.fromisoformat(match[0])
 
 
-def _of_jalali(value: object) -> date:
-    # Other things may hide behind a duck's name (the class itself, say); all of it means: this is no day.
+def _convert_jalali(value: object) -> date:
+    # A conversion method may be anything (that of the class itself, for example), so any failure means: not a day.
     with suppress(Exception):
-        turn = getattr(value, "to_gregorian", None) or getattr(value, "togregorian", None)
-        day = turn() if turn is not None else None
+        to_gregorian = getattr(value, "to_gregorian", None) or getattr(value, "togregorian", None)
+        day = to_gregorian() if to_gregorian is not None else None
         if isinstance(day, date):
-            return _checked(day)
+            return _to_plain_date(day)
     raise ValueError(_HINT)
 
 
-def _checked(day: date) -> date:
-    # pandas' NaT is a datetime whose year is nan; other subclasses may answer whatever they like.
+def _to_plain_date(day: date) -> date:
+    # The year of pandas' NaT, a datetime, is nan; other subclasses may return anything.
     with suppress(Exception):
         return date(day.year, day.month, day.day)
     raise ValueError(_HINT)
 
 
-def _read(value: object) -> str:
+def _parse(value: object) -> str:
     if isinstance(value, date):
-        day = _checked(value)
+        day = _to_plain_date(value)
     elif isinstance(value, str):
-        day = _of_text(value)
+        day = _parse_text(value)
     else:
-        day = _of_jalali(value)
-    _refuse_jalali(day.year)
-    # A moment is taken as the day it shows on its own clock.
-    # assumed: nothing public says whether Paystar wants the Gregorian or the Jalali day.
+        day = _convert_jalali(value)
+    _reject_jalali_year(day.year)
+    # A datetime is sent as the day in its own time zone.
+    # assumed: no public source says whether Paystar expects the Gregorian or the Jalali day.
     return day.isoformat()
 
 
 def _mask(value: object) -> str:
-    written = _DAY.fullmatch(normalize_digits(without_marks(value))) if isinstance(value, str) else None
-    return f"{written[1]}-**-**" if written else described(value)
+    match = _DAY.fullmatch(normalize_digits(without_marks(value))) if isinstance(value, str) else None
+    return f"{match[1]}-**-**" if match else described(value)
 
 
 Day = Annotated[
@@ -88,21 +88,21 @@ Day = Annotated[
     FieldType(
         name="day",
         expected="a day: a date, a Jalali date, or a Gregorian YYYY-MM-DD",
-        parse=_read,
+        parse=_parse,
         mask=_mask,
         schema={"type": "string", "format": "date"},
         example="1991-03-21",
     ),
 ]
-"""A day, sent as the Gregorian ``YYYY-MM-DD``; a moment stands for the day it shows."""
+"""A day, sent as the Gregorian ``YYYY-MM-DD``; a datetime is sent as the day in its own time zone."""
 
 
 def parse_tehran(text: object) -> datetime | None:
-    """A moment from ``YYYY-MM-DD HH:MM:SS`` in Tehran time; None when it cannot be read, or is Jalali."""
-    written = _MOMENT.fullmatch(normalize_digits(text).strip()) if isinstance(text, str) else None
-    if written is None or int(written[1]) in _JALALI_YEARS:
+    """Return the datetime of ``YYYY-MM-DD HH:MM:SS`` in Tehran time, or None if the text is not one or is Jalali."""
+    match = _DATE_TIME.fullmatch(normalize_digits(text).strip()) if isinstance(text, str) else None
+    if match is None or int(match[1]) in _JALALI_YEARS:
         return None
     try:
-        return datetime.fromisoformat(written[0]).replace(tzinfo=TEHRAN)
+        return datetime.fromisoformat(match[0]).replace(tzinfo=TEHRAN)
     except ValueError:
         return None

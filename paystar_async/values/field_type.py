@@ -1,7 +1,7 @@
-"""What a field is: how it is read, checked, masked and explained – one value, used wherever the field shows up.
+"""Field types: how a field of a request is parsed, checked, masked and documented.
 
-A field is declared by its annotation alone (``national_id: NationalId``); the constructor of a request, the
-generated method's docstring, the command's help, the OpenAPI schema and the sandbox's checks all read this.
+A field is declared by its annotation alone (``national_id: NationalId``). The request constructors, the generated
+docstrings, the CLI help, the OpenAPI schema and the sandbox all read the ``FieldType`` in the annotation.
 """
 
 import types
@@ -14,24 +14,24 @@ from paystar_async.errors import InvalidValue
 
 
 def shown(value: object) -> str:
-    """How a value that is no secret and no personal data is named in an error, cut to a line."""
+    """Return the repr of a value that is neither secret nor personal, at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
 
 
 @frozen(kw_only=True, eq=False)
 class FieldType:
-    """A kind of value that is sent.
+    """The type of a request field.
 
     Attributes:
-        name: what it is, in a word or two (``national id``).
-        shape: what it must look like, as an error says it (``10 digits``).
-        read: gives the value as it is sent, or raises ``ValueError`` (its text becomes the hint).
-        holds: the checksum, asked only under ``checks="strict"``.
-        checksum: what ``holds`` proves, as an error says it.
-        mask: how a value is shown in errors and reprs.
-        schema: its JSON schema.
-        example: a value that passes, checksum included.
+        name: the type in a word or two (``national id``).
+        expected: the valid form, as errors describe it (``10 digits``).
+        parse: returns the value as it is sent, or raises ``ValueError``, whose text becomes the hint.
+        is_valid: the checksum test, called only under ``checks="strict"``.
+        checksum: the valid form with the checksum, as errors describe it.
+        mask: returns a value as errors and reprs show it.
+        schema: the JSON schema.
+        example: a valid value, checksum included.
     """
 
     name: str
@@ -44,21 +44,21 @@ class FieldType:
     example: object = None
 
     def convert(self, value: object, name: str) -> Any:
-        """The value as it is sent; raises InvalidValue naming the field ``name``."""
+        """Return the value as it is sent; raise InvalidValue naming the field ``name`` if the value is not valid."""
         try:
             return self.parse(value)
-        except ValueError as refusal:
-            problem = refusal
-        raise self.refusal(value, name, problem)
+        except ValueError as error:
+            cause = error
+        raise self.refusal(value, name, cause)  # outside the except clause: the context may quote the value
 
-    def refusal(self, value: object, name: str, problem: ValueError) -> InvalidValue:
-        """What is said of a value that ``read`` refused; a list names the item itself."""
-        if isinstance(problem, InvalidValue):
-            return problem
-        return InvalidValue(name, expected=self.expected, got=self.mask(value), hint=str(problem) or None)
+    def refusal(self, value: object, name: str, cause: ValueError) -> InvalidValue:
+        """Return the error of a value that ``parse`` rejected; an InvalidValue, which names a list item, is kept."""
+        if isinstance(cause, InvalidValue):
+            return cause
+        return InvalidValue(name, expected=self.expected, got=self.mask(value), hint=str(cause) or None)
 
     def verify_checksum(self, value: object, name: str) -> None:
-        """Check the checksum; raises InvalidValue naming the field ``name``."""
+        """Check the checksum; raise InvalidValue naming the field ``name`` if it is wrong."""
         if self.is_valid is not None and not self.is_valid(value):
             raise InvalidValue(
                 name,
@@ -69,21 +69,21 @@ class FieldType:
 
 
 def find_field_type(annotation: object) -> FieldType | None:
-    """The kind an annotation carries, looking through ``| None``."""
+    """Return the field type in an annotation, looking through ``| None``, or None."""
     if get_origin(annotation) is Annotated:
         for part in get_args(annotation)[1:]:
             if isinstance(part, FieldType):
                 return part
         return find_field_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):
-        return next((kind for part in get_args(annotation) if (kind := find_field_type(part))), None)
+        return next((field_type for part in get_args(annotation) if (field_type := find_field_type(part))), None)
     return None
 
 
 def doc_of(annotation: object) -> str:
-    """The sentence an annotation carries beside its kind, looking through ``| None``; or nothing."""
+    """Return the description in an annotation, looking through ``| None``, or an empty text."""
     if get_origin(annotation) is Annotated:
         return next((part for part in get_args(annotation)[1:] if isinstance(part, str)), "")
     if get_origin(annotation) in (Union, types.UnionType):
-        return next((said for part in get_args(annotation) if (said := doc_of(part))), "")
+        return next((doc for part in get_args(annotation) if (doc := doc_of(part))), "")
     return ""

@@ -1,4 +1,4 @@
-"""Iranian mobile numbers."""
+"""Field types of national ids and mobile numbers."""
 
 import re
 from typing import Annotated
@@ -7,29 +7,29 @@ from paystar_async.values.digits import as_digits
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import WRITTEN_MOBILE, mask_mobile, mask_national_id
 
-_SHAPE = re.compile(r"[0-9]{10}")
+_NATIONAL_ID = re.compile(r"[0-9]{10}")
 
 
 def _parse_national_id(value: object) -> str:
     if type(value) is str and len(value) == 10 and value.isascii() and value.isdecimal():
-        return value  # as it is sent: told at half of what the expression takes
+        return value  # fast path: already in the form that is sent
     text = as_digits(value)
-    if _SHAPE.fullmatch(text):
+    if _NATIONAL_ID.fullmatch(text):
         return text
     raise ValueError("keep the leading zeros")
 
 
-def _holds(national_id: str) -> bool:
+def _has_valid_check_digit(national_id: str) -> bool:
     digits = [int(digit) for digit in national_id]
-    rest = sum(weight * digit for weight, digit in zip(range(10, 1, -1), digits, strict=False)) % 11
-    # Ten equal digits pass, too: people were given such ids (1111111111).
-    return digits[9] == (rest if rest < 2 else 11 - rest)
+    remainder = sum(weight * digit for weight, digit in zip(range(10, 1, -1), digits, strict=False)) % 11
+    # Ten equal digits are valid: such ids were issued (1111111111).
+    return digits[9] == (remainder if remainder < 2 else 11 - remainder)
 
 
 def is_valid_national_id(text: object) -> bool:
-    """Whether this is a national id of 10 digits, check digit included; anything that is none is False."""
+    """Return True if ``text`` is a national id of 10 digits with the right check digit; False for any other object."""
     try:
-        return _holds(_parse_national_id(text))
+        return _has_valid_check_digit(_parse_national_id(text))
     except ValueError:
         return False
 
@@ -40,22 +40,22 @@ NationalId = Annotated[
         name="national id",
         expected="10 digits",
         parse=_parse_national_id,
-        is_valid=_holds,
+        is_valid=_has_valid_check_digit,
         checksum="a national id whose check digit fits",
         mask=mask_national_id,
         schema={"type": "string", "pattern": "^[0-9]{10}$"},
         example="0012345679",
     ),
 ]
-"""A national id; dashes, spaces and Persian digits are brought to 10 plain digits."""
+"""A national id; dashes, spaces and Persian digits are normalised to 10 plain digits."""
 
 
 def _parse_mobile(value: object) -> str:
     if type(value) is str and len(value) == 11 and value.startswith("09") and value.isascii() and value.isdecimal():
-        return value  # as it is sent: told at a fifth of what the expression takes
-    written = WRITTEN_MOBILE.fullmatch(as_digits(value))
-    if written:
-        return "0" + written[1]
+        return value  # fast path: already in the form that is sent
+    match = WRITTEN_MOBILE.fullmatch(as_digits(value))
+    if match:
+        return "0" + match[1]
     raise ValueError("an Iranian mobile number: 09 and nine digits, or the same behind +98")
 
 
@@ -70,4 +70,4 @@ Mobile = Annotated[
         example="09121234567",
     ),
 ]
-"""A mobile number; ``+98…``, ``0098…``, ``98…`` and ``9…`` are brought to ``09…``."""
+"""A mobile number; ``+98…``, ``0098…``, ``98…`` and ``9…`` are normalised to ``09…``."""

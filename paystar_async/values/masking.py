@@ -1,7 +1,7 @@
-"""Personal values, shown as far as one needs to recognise them and no further.
+"""Masks of personal values and secrets.
 
-Every mask takes any object and never raises. What does not look like its kind is only described: a value
-in the wrong place may be someone else's secret.
+A mask takes any object and never raises. A value of an unexpected form is only described, because a value in the wrong
+field may be a secret.
 """
 
 import re
@@ -10,14 +10,14 @@ from paystar_async.errors.text import visible
 from paystar_async.values.digits import compact, normalize_digits, strip_spaces, without_marks
 
 WRITTEN_MOBILE = re.compile(r"(?:(?:\+|00)?98)?0?(9[0-9]{9})")
-"""A mobile number as people write it, spaces and dashes gone."""
+"""A mobile number in any of its usual forms, without spaces and dashes."""
 
 _CARD = re.compile(r"[0-9]{16}|[0-9]{6}[*xX]{6}[0-9]{4}")
 _IBAN = re.compile(r"(?:IR)?[0-9]{24}")
 _NATIONAL_ID = re.compile(r"[0-9]{10}")
 _ACCOUNT = re.compile(r"[0-9./-]{5,26}")
 
-# In running text ten bare digits that begin with 9 may be a national id, which shows less; so here a prefix is asked.
+# In running text ten digits that begin with 9 may be a national id, whose mask shows less; so a prefix is required.
 _PREFIXED_MOBILE = re.compile(r"(?:(?:00)?980?|0)9[0-9]{9}")
 
 _GAP = r"[\s\-\u2010-\u2015\u2212_./\u200b-\u200f]"
@@ -47,94 +47,93 @@ _MASK = "***"
 
 
 def described(value: object) -> str:
-    """A value of which nothing is shown: the length of a text, the type of all else."""
+    """Return the length of a text or the type of another value, and nothing of its content."""
     if isinstance(value, str):
         return f"text of {len(value)} character{'' if len(value) == 1 else 's'}"
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _last(digits: str, shown: int) -> str:
+def _mask_all_but_last(digits: str, shown: int) -> str:
     return "*" * (len(digits) - shown) + digits[-shown:]
 
 
-def _card(digits: str) -> str:
+def _mask_card_digits(digits: str) -> str:
     return f"{digits[:6]}******{digits[-4:]}"
 
 
-def _mobile(digits: str) -> str:
+def _mask_mobile_digits(digits: str) -> str:
     return f"0{digits[-10:-7]}***{digits[-4:]}"
 
 
 def mask_card(value: object) -> str:
-    """A card number by its first six and last four digits: ``603799******1234``."""
+    """Return a card number with its first six and last four digits: ``603799******1234``."""
     if isinstance(value, str) and _CARD.fullmatch(text := compact(value)):
-        return _card(text)
+        return _mask_card_digits(text)
     return described(value)
 
 
 def mask_iban(value: object) -> str:
-    """An IBAN by its last four digits."""
+    """Return an IBAN with its last four digits."""
     if isinstance(value, str) and _IBAN.fullmatch(text := compact(value).upper()):
-        return "IR" + _last(text.removeprefix("IR"), 4)
+        return "IR" + _mask_all_but_last(text.removeprefix("IR"), 4)
     return described(value)
 
 
 def mask_national_id(value: object) -> str:
-    """A national id by its last two digits."""
+    """Return a national id with its last two digits."""
     if isinstance(value, str) and _NATIONAL_ID.fullmatch(text := compact(value)):
-        return _last(text, 2)
+        return _mask_all_but_last(text, 2)
     return described(value)
 
 
 def mask_mobile(value: object) -> str:
-    """A mobile number by its operator and last four digits: ``0912***4567``."""
+    """Return a mobile number with its operator and last four digits: ``0912***4567``."""
     if isinstance(value, str) and WRITTEN_MOBILE.fullmatch(text := compact(value)):
-        return _mobile(text)
+        return _mask_mobile_digits(text)
     return described(value)
 
 
 def mask_account(value: object) -> str:
-    """An account number by its last four digits; a short one by its last two."""
+    """Return an account number with its last four digits; with two if the number has at most eight."""
     if isinstance(value, str) and _ACCOUNT.fullmatch(text := strip_spaces(value)):
-        return _last(text, 4 if len(text) > 8 else 2)
+        return _mask_all_but_last(text, 4 if len(text) > 8 else 2)
     return described(value)
 
 
 def mask_text(text: str) -> str:
     """Return a server's text as one visible line with the personal numbers in it masked.
 
-    Control characters and invisible marks are gone (see ``visible``). Masked are IBANs, card numbers, mobile numbers
-    and every run of ten digits or more, be it a national id or an account; in any script's digits, and grouped by
-    spaces or dashes too.
+    Control characters and invisible characters are removed (see ``visible``). IBANs, card numbers, mobile numbers and
+    every run of at least ten digits are masked, in the digits of any script and grouped by spaces or dashes too.
     """
-    return _PERSONAL.sub(_masked, without_marks(visible(text)))
+    return _PERSONAL.sub(_mask_match, without_marks(visible(text)))
 
 
-def _masked(found: re.Match[str]) -> str:
-    digits = "".join(filter(str.isdecimal, normalize_digits(found[0])))
-    if found["iban"]:
-        return "IR" + _last(digits, 4)
+def _mask_match(match: re.Match[str]) -> str:
+    digits = "".join(filter(str.isdecimal, normalize_digits(match[0])))
+    if match["iban"]:
+        return "IR" + _mask_all_but_last(digits, 4)
     if _PREFIXED_MOBILE.fullmatch(digits):
-        return _mobile(digits)
+        return _mask_mobile_digits(digits)
     if len(digits) == 16:
-        return _card(digits)
-    return _last(digits, 2 if len(digits) == 10 else 4)
+        return _mask_card_digits(digits)
+    return _mask_all_but_last(digits, 2 if len(digits) == 10 else 4)
 
 
 def mask_address(address: str) -> str:
-    """Return the address of a server or a store without its passwords, however it was mistyped.
+    """Return the address of a server or a store without its passwords, even if the address is mistyped.
 
-    Only a scheme is kept of what stands before an ``@``; masked are a query, a fragment, a port that is none, and the
-    values of parameters that are named like secrets (``password=``).
+    Of the part before an ``@`` only the scheme is kept. Masked are a query, a fragment, a port that is not a number and
+    the values of parameters with names of secrets (``password=``).
     """
     shown = _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", address)
     if user := _USER_AND_PASSWORD.match(shown):
         shown = f"{user['scheme'] or ''}{_MASK}@{shown[user.end() :]}"
     elif port := _NO_PORT.match(shown):
         shown = f"{port['before']}:{_MASK}{shown[port.end() :]}"
-    return _QUERY.sub(lambda found: found[0][0] + _MASK, shown)
+    return _QUERY.sub(lambda match: match[0][0] + _MASK, shown)
 
 
 def mask_addresses(text: str) -> str:
     """Return a text with the addresses in it masked."""
-    return _ADDRESS.sub(lambda found: mask_address(found[0]), _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", text))
+    return _ADDRESS.sub(lambda match: mask_address(match[0]), _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", text))

@@ -1,4 +1,4 @@
-"""Money: whole Rial, and nothing that could be taken for anything else."""
+"""Field types of integers and amounts of money in whole Rial."""
 
 import re
 from typing import Annotated
@@ -9,67 +9,67 @@ from paystar_async.values.field_type import FieldType, shown
 from paystar_async.values.masking import described
 
 MAX_INT64 = 2**63 - 1
-"""The largest number a bank's database holds."""
+"""The largest amount that is sent or accepted: a signed 64-bit integer."""
 
 
 def shown_number(value: object) -> str:
-    """A number as it is, whatever else came only described: a text in a number's place may be a card number."""
-    # Beyond 64 bits even repr() may refuse, and an error about a value must not fail on the value.
+    """Return the repr of a number; only describe another value, because a text may be a card number."""
+    # repr() of a huge int may raise, and an error about a value must not fail on the value.
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_INT64):
         return repr(value)
     return described(value)
 
 
 def require_int(value: object, hint: str = "pass an int") -> int:
-    """The value, when it is an int and no bool; raises ValueError with the hint when it is not."""
+    """Return an int; raise ValueError with the hint for a bool or any other type."""
     if isinstance(value, int) and not isinstance(value, bool):
         return int(value)
     raise ValueError(hint)
 
 
 def integer(
-    name: str, *, least: int = 0, most: int = MAX_INT64, example: int, shape: str | None = None, hint: str = ""
+    name: str, *, minimum: int = 0, maximum: int = MAX_INT64, example: int, expected: str | None = None, hint: str = ""
 ) -> FieldType:
-    """The kind of a whole number between two bounds, both included.
+    """Return the field type of an integer between two bounds, both included.
 
     Args:
-        name: what it is.
-        least: the smallest that is taken.
-        most: the largest that is taken.
-        example: a number that is taken.
-        shape: what it must look like, where the bounds do not say it.
-        hint: what to do about a value that is refused.
+        name: the type's name.
+        minimum: the smallest valid number.
+        maximum: the largest valid number.
+        example: a valid number.
+        expected: the valid form, if the bounds do not describe it.
+        hint: how to correct an invalid value.
     """
 
-    def read(value: object) -> int:
-        if type(value) is int and least <= value <= most:
+    def parse(value: object) -> int:
+        if type(value) is int and minimum <= value <= maximum:
             return value
         number = require_int(value, hint or "pass an int")
-        if not least <= number <= most:
+        if not minimum <= number <= maximum:
             raise ValueError(hint)
         return number
 
-    bounds = f"{least} or more" if most == MAX_INT64 else f"{least} to {most}"
+    bounds = f"{minimum} or more" if maximum == MAX_INT64 else f"{minimum} to {maximum}"
     return FieldType(
         name=name,
-        expected=shape or f"an int, {bounds}",
-        parse=read,
+        expected=expected or f"an int, {bounds}",
+        parse=parse,
         mask=shown_number,
-        schema={"type": "integer", "minimum": least, "maximum": most},
+        schema={"type": "integer", "minimum": minimum, "maximum": maximum},
         example=example,
     )
 
 
 _HINT = "an amount is a whole number of Rial: Rial(50_000), or Toman(5_000) for the same in Toman"
 
-_RIAL = integer("amount in Rial", shape="whole Rial as an int, 0 or more", example=50_000, hint=_HINT)
+_RIAL = integer("amount in Rial", expected="whole Rial as an int, 0 or more", example=50_000, hint=_HINT)
 _TOMAN = integer(
-    "amount in Toman", most=MAX_INT64 // 10, shape="whole Toman as an int, 0 or more", example=5_000, hint=_HINT
+    "amount in Toman", maximum=MAX_INT64 // 10, expected="whole Toman as an int, 0 or more", example=5_000, hint=_HINT
 )
 
 
-def Rial(amount: int) -> int:  # noqa: N802 - reads as the unit it is
-    """An amount given in Rial.
+def Rial(amount: int) -> int:  # noqa: N802 - named as the unit
+    """Return an amount given in Rial.
 
     Args:
         amount: whole Rial, 0 or more.
@@ -78,14 +78,14 @@ def Rial(amount: int) -> int:  # noqa: N802 - reads as the unit it is
         The same amount, in Rial.
 
     Raises:
-        InvalidValue: it is a bool, a float, a text, negative or beyond 64 bits.
+        InvalidValue: the amount is a bool, a float, a text, negative or beyond 64 bits.
     """
     rial: int = _RIAL.convert(amount, "amount")
     return rial
 
 
 def Toman(amount: int) -> int:  # noqa: N802
-    """An amount given in Toman, ten Rial each.
+    """Return an amount given in Toman, ten Rial each, in Rial.
 
     Args:
         amount: whole Toman, 0 or more.
@@ -94,25 +94,25 @@ def Toman(amount: int) -> int:  # noqa: N802
         The amount in Rial.
 
     Raises:
-        InvalidValue: it is a bool, a float, a text, negative or beyond 64 bits.
+        InvalidValue: the amount is a bool, a float, a text, negative or beyond 64 bits.
     """
     toman: int = _TOMAN.convert(amount, "amount")
     return toman * 10
 
 
 TransferAmount = Annotated[
-    int, integer("amount in Rial", least=1, shape="whole Rial as an int, 1 or more", example=50_000, hint=_HINT)
+    int, integer("amount in Rial", minimum=1, expected="whole Rial as an int, 1 or more", example=50_000, hint=_HINT)
 ]
-"""What a transfer moves: whole Rial, 1 or more."""
+"""The amount of a transfer: whole Rial, 1 or more."""
 
 GatewayAmount = Annotated[
     int,
-    integer("amount in Rial", least=5_000, shape="whole Rial as an int, 5000 or more", example=50_000, hint=_HINT),
+    integer("amount in Rial", minimum=5_000, expected="whole Rial as an int, 5000 or more", example=50_000, hint=_HINT),
 ]
-"""What a payment asks for: whole Rial, 5,000 or more."""
+"""The amount of a payment: whole Rial, 5,000 or more."""
 
 _AMOUNT = re.compile(r"(-?(?:[0-9]{1,19}|[0-9]{1,3}([, ])[0-9]{3}(?:\2[0-9]{3})*))(?:\.0+)?")
-# assumed: "50.000" may be fifty thousand with a point between the thousands, or fifty with three decimals.
+# assumed: "50.000" may be fifty thousand with a thousands separator, or fifty with three decimals.
 _AMBIGUOUS = re.compile(r"-?[1-9][0-9]{0,2}\.000")
 _SEPARATORS = str.maketrans(
     {
@@ -122,7 +122,7 @@ _SEPARATORS = str.maketrans(
         **dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u2066\u2067\u2068\u2069\ufeff"),
     }
 )
-"""Arabic separators, no-break and thin spaces, and invisible marks, as they stand in amounts."""
+"""Arabic separators, no-break and thin spaces, and invisible characters that occur in amounts."""
 
 
 def parse_amount(value: object) -> int:
@@ -130,13 +130,13 @@ def parse_amount(value: object) -> int:
 
     Args:
         value: an int, an integral float, or a text of digits (Persian and Arabic ones too) with or without thousands
-            separators, decimals that are zeros, and blanks around. A text is never read through a float.
+            separators, decimals that are zeros, and surrounding white space. A text is never converted to a float.
 
     Raises:
-        ValueError: it is none of these, or not exactly known.
+        ValueError: the value has another form, or does not state an exact amount.
     """
     number = value
-    # From 2**53 on a float stands for several integers, and no one can say which was meant.
+    # From 2**53 on a float stands for several integers.
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         number = int(value)
     elif isinstance(value, str):
@@ -162,11 +162,11 @@ Money = Annotated[
     ),
     "Rial",
 ]
-"""An amount in an answer, in Rial; an overdrawn account's is negative."""
+"""An amount in a response, in Rial; the balance of an overdrawn account is negative."""
 
 
 def checked_seconds(name: str, value: object) -> float:
-    """A span of time that something may take; raises InvalidValue naming it where it is none above 0."""
+    """Return a duration in seconds; raise InvalidValue naming the parameter ``name`` if it is not a number above 0."""
     if isinstance(value, (int, float)) and value is not True and value > 0:
         return value
     raise InvalidValue(name, expected="a number of seconds above 0", got=shown(value))

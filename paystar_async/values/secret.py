@@ -1,4 +1,4 @@
-"""A text that shows itself only when asked by name."""
+"""Secrets, and decorators that keep secrets and personal values out of tracebacks."""
 
 import hmac
 import sys
@@ -15,21 +15,21 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 
-def sealed(read: Callable[P, T]) -> Callable[P, T]:
-    """Have a function forget what it was given, and all that it made of it, when it raises."""
+def sealed(function: Callable[P, T]) -> Callable[P, T]:
+    """Return the function with the local variables of its frames cleared when an Exception leaves it."""
 
-    @wraps(read)
+    @wraps(function)
     def sealed(*args: P.args, **kwargs: P.kwargs) -> T:
-        outer = sys.exception()  # what is being handled around the call is not ours to touch
+        outer = sys.exception()  # an exception that the caller is handling must not be changed
         try:
-            return read(*args, **kwargs)
+            return function(*args, **kwargs)
         except Exception as error:
-            told: BaseException | None = error
-            while told is not None and told is not outer:
-                clear_frames(told.__traceback__)
-                told = told.__context__
+            cause: BaseException | None = error
+            while cause is not None and cause is not outer:
+                clear_frames(cause.__traceback__)
+                cause = cause.__context__
             if error is not outer:
-                # What it came from may quote in its text what it could not read.
+                # The text of the cause may quote the value.
                 error.__context__, error.__cause__ = outer, None
             del args, kwargs
             raise
@@ -38,58 +38,58 @@ def sealed(read: Callable[P, T]) -> Callable[P, T]:
 
 
 def sealed_class(cls: C) -> C:
-    """Class decorator: the same for what an instance is made of."""
-    made: Any = cls
-    made.__init__ = sealed(cast("Callable[..., None]", made.__init__))
+    """Return the class with a ``sealed`` constructor."""
+    target: Any = cls
+    target.__init__ = sealed(cast("Callable[..., None]", target.__init__))
     return cls
 
 
-_HOLD_ARGUMENTS = (
+_MODULES_WITH_VALUES = (
     "paystar_async.services",
     "paystar_async.models.",
     "paystar_async.values.",
     "paystar_async.payments.service",
     "paystar_async.payments.processor",
 )
-"""Modules whose frames hold a caller's values as they were given; above and below them travel masked requests."""
+"""Modules whose frames contain a caller's unmasked values; all other frames contain masked requests only."""
 
 
 def clear_arguments(error: BaseException, outer: BaseException | None = None) -> None:
-    """Clear the variables of the frames that hold a caller's own values: cards, national ids, mobile numbers.
+    """Clear the local variables of frames that contain a caller's values: cards, national ids, mobile numbers.
 
     Args:
-        error: what was raised; its causes, contexts and members are cleared too.
-        outer: what was handled around the call, which is the caller's.
+        error: the raised exception; its causes, contexts and group members are cleared too.
+        outer: the exception that the caller is handling, which is left as it is.
     """
-    left: list[BaseException | None] = [error]
+    pending: list[BaseException | None] = [error]
     seen = {id(outer)}
-    while left:
-        one = left.pop()
-        if one is None or id(one) in seen:
+    while pending:
+        current = pending.pop()
+        if current is None or id(current) in seen:
             continue
-        seen.add(id(one))
-        for frame, _ in walk_tb(one.__traceback__):
-            if _holds_arguments(frame):
-                with suppress(RuntimeError):  # it is still running
+        seen.add(id(current))
+        for frame, _ in walk_tb(current.__traceback__):
+            if _contains_values(frame):
+                with suppress(RuntimeError):  # the frame is still running
                     frame.clear()
-        left += [one.__cause__, one.__context__]
-        if isinstance(one, BaseExceptionGroup):
-            left += cast("BaseExceptionGroup[BaseException]", one).exceptions
+        pending += [current.__cause__, current.__context__]
+        if isinstance(current, BaseExceptionGroup):
+            pending += cast("BaseExceptionGroup[BaseException]", current).exceptions
 
 
-def _holds_arguments(frame: FrameType) -> bool:
+def _contains_values(frame: FrameType) -> bool:
     is_generated = frame.f_code.co_filename.startswith("<attrs generated")
-    return is_generated or str(frame.f_globals.get("__name__")).startswith(_HOLD_ARGUMENTS)
+    return is_generated or str(frame.f_globals.get("__name__")).startswith(_MODULES_WITH_VALUES)
 
 
-def private(read: Callable[P, T]) -> Callable[P, T]:
-    """Have a function's traceback show none of the values that it was given."""
+def private(function: Callable[P, T]) -> Callable[P, T]:
+    """Return the function with its arguments kept out of tracebacks."""
 
-    @wraps(read)
+    @wraps(function)
     def private(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exception()
         try:
-            return read(*args, **kwargs)
+            return function(*args, **kwargs)
         except BaseException as error:
             del args, kwargs
             clear_arguments(error, outer)
@@ -98,14 +98,14 @@ def private(read: Callable[P, T]) -> Callable[P, T]:
     return private
 
 
-def private_async(read: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
-    """Return a coroutine function as ``private`` does a function."""
+def private_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+    """Return the coroutine function with its arguments kept out of tracebacks."""
 
-    @wraps(read)
+    @wraps(function)
     async def private(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exception()
         try:
-            return await read(*args, **kwargs)
+            return await function(*args, **kwargs)
         except BaseException as error:
             del args, kwargs
             clear_arguments(error, outer)
@@ -115,7 +115,7 @@ def private_async(read: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coro
 
 
 def private_methods(cls: C) -> C:
-    """Class decorator: ``private`` for all public methods, coroutine functions too."""
+    """Return the class with the arguments of all public methods kept out of tracebacks."""
     for name, method in list(vars(cls).items()):
         if isfunction(method) and not name.startswith("_"):
             wrapped: Any = private_async(method) if iscoroutinefunction(method) else private(method)
@@ -124,7 +124,7 @@ def private_methods(cls: C) -> C:
 
 
 class Secret:
-    """A password, key or token: no ``repr``, ``str``, format, pickle or copy ever shows it; ``reveal()`` does."""
+    """A password, key or token, which only ``reveal()`` shows: never ``repr``, ``str``, ``format`` or pickle."""
 
     __slots__ = ("_text",)
 
@@ -132,7 +132,7 @@ class Secret:
         self._text = text
 
     def reveal(self) -> str:
-        """The text itself; called where a request is written, and nowhere else."""
+        """Return the text; called only where a request is encoded."""
         return self._text
 
     def __repr__(self) -> str:
@@ -149,8 +149,8 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        # Half a surrogate pair comes out of an environment that is not UTF-8; comparing it must not fail.
-        return hmac.compare_digest(*(one.reveal().encode(errors="surrogatepass") for one in (self, other)))
+        # An environment that is not UTF-8 yields half surrogate pairs, and comparing them must not fail.
+        return hmac.compare_digest(*(secret.reveal().encode(errors="surrogatepass") for secret in (self, other)))
 
     def __hash__(self) -> int:
         return hash((Secret, self._text))
@@ -162,14 +162,14 @@ class Secret:
         return self
 
     def __reduce__(self) -> Never:
-        raise TypeError("a Secret is not pickled: hand the account over by other means")
+        raise TypeError("a Secret is not pickled: pass the credentials by other means")
 
 
 def to_secret(value: "str | Secret") -> Secret:
-    """A Secret of a text or of a Secret."""
+    """Return a text as a Secret; a Secret is returned unchanged."""
     return value if isinstance(value, Secret) else Secret(value)
 
 
 def to_optional_secret(value: "str | Secret | None") -> Secret | None:
-    """The same, None staying None."""
+    """Return a text as a Secret, or None for None."""
     return None if value is None else to_secret(value)

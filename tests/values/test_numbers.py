@@ -19,7 +19,7 @@ from paystar_async.values.numbers import (
 )
 from tests.values.reading import read, refusal
 
-DOZEN = integer("dozen", least=1, most=12, example=6)
+DOZEN = integer("dozen", minimum=1, maximum=12, example=6)
 
 
 @pytest.mark.parametrize("number", [1, 12])

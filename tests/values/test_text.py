@@ -80,7 +80,7 @@ def test_what_json_or_a_log_line_cannot_carry_is_refused(alias: object, bad: str
     "blank", [" ", "\u00a0\u200c", *"\u200b\u061c\u00ad\u2061\u180e\u3164\u2800\u0640\u115f\uffa0\u034f\ufe0f"]
 )
 def test_a_blank_text_is_refused(alias: object, blank: str) -> None:
-    assert refusal(alias, blank).hint == "it is blank"
+    assert refusal(alias, blank).hint == "the text is blank"
 
 
 @each_text
@@ -105,7 +105,7 @@ def test_another_text_is_shown_so_that_it_can_be_found() -> None:
 
 
 def test_the_factory_asks_the_pattern_of_the_whole_text_and_tells_the_schema() -> None:
-    word = text("word", most=3, example="ab", pattern="a|ab", shape="a or ab")
+    word = text("word", max_length=3, example="ab", pattern="a|ab", expected="a or ab")
 
     assert word.convert("ab", "field") == "ab"
     assert word.schema == {"type": "string", "minLength": 1, "maxLength": 3, "pattern": "^(?:a|ab)$"}
