@@ -1,6 +1,7 @@
 """The layout of the package: layers of imports, module sizes, docstrings, and the files at the top."""
 
 import ast
+import re
 import subprocess
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -83,8 +84,19 @@ def test_module_docstring_is_present() -> None:
     assert not [module_name(path) for path in MODULES if not ast.get_docstring(ast.parse(path.read_text("utf-8")))]
 
 
+def tracked_files() -> list[str]:
+    return subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_contributing_names_existing_files() -> None:
+    files = [f"/{path}" for path in tracked_files()]
+    text = (ROOT / ".github" / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`([\w/]+\.py)`", text)
+    assert len(named) > 50
+    assert [name for name in named if not any(path.endswith(f"/{name}") for path in files)] == []
+
+
 def test_top_folder_has_only_known_entries() -> None:
-    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    entries = {line.split("/")[0] for line in tracked.splitlines()}
+    entries = {path.split("/")[0] for path in tracked_files()}
     known = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "paystar_async", "tests", "benchmarks"}
     assert {name for name in entries if not name.startswith(".")} <= known
