@@ -1,4 +1,4 @@
-"""Where settings come from: the environment, or files it names."""
+"""Settings of a client: read from the environment or from files that it names, and validated."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -28,20 +28,20 @@ T = TypeVar("T")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def checked_base_url(given: object) -> str:
-    """The base URL without its last slash; https only, but for this machine itself.
+def checked_base_url(value: object) -> str:
+    """Return the base URL without trailing slashes; only https is allowed, except on loopback.
 
     Raises:
-        ConfigurationError: it is not an absolute URL, or would send keys over plain http.
+        ConfigurationError: ``value`` is not an absolute URL, or would send keys over plain http.
     """
-    text = given.strip() if isinstance(given, str) else ""
+    text = value.strip() if isinstance(value, str) else ""
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname, parts.port
     except ValueError:
         host, parts = None, urlsplit("")
-    stray = not text.isprintable() or any(sign in text for sign in " \\?#") or "@" in parts.netloc
-    if parts.scheme not in {"https", "http"} or not host or stray:
+    has_invalid_part = not text.isprintable() or any(character in text for character in " \\?#") or "@" in parts.netloc
+    if parts.scheme not in {"https", "http"} or not host or has_invalid_part:
         raise ConfigurationError(
             "base_url must be an absolute URL without query or credentials",
             hint=f"the live service is {BASE_URL}; set base_url or PAYSTAR_BASE_URL",
@@ -58,7 +58,7 @@ Environment = Mapping[str, str]
 
 @sealed
 def setting(name: str, environment: Environment | None = None) -> str | None:
-    """A setting from the environment, or from the file that ``NAME_FILE`` names (line breaks at its end dropped).
+    """Return a setting from the environment or from the file named by ``NAME_FILE``, without trailing line breaks.
 
     Raises:
         ConfigurationError: both are set, or the file cannot be read.
@@ -78,7 +78,7 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
 
 @sealed
 def number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
-    """A setting that is a number; raises ConfigurationError naming it when it is not one."""
+    """Return a numeric setting; raise ConfigurationError with its name if it is not a number."""
     text = setting(name, environment)
     if text is None:
         return None
@@ -91,7 +91,7 @@ def number(name: str, kind: Callable[[str], T], environment: Environment | None 
 
 @sealed
 def switch(name: str, environment: Environment | None = None) -> bool:
-    """A setting that is on or off; off where it is not set."""
+    """Return a boolean setting; False if it is not set."""
     text = (setting(name, environment) or "0").strip().lower()
     if text in {"1", "true", "yes", "on"}:
         return True
@@ -102,8 +102,8 @@ def switch(name: str, environment: Environment | None = None) -> bool:
 
 @sealed
 def application_from(environment: Environment | None = None) -> Application | None:
-    """The application the environment names, or None where it names none."""
-    values = _together(
+    """Return the application configured in the environment, or None."""
+    values = _required_settings(
         ("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), ("PAYSTAR_API_KEY", "PAYSTAR_REFRESH_TOKEN"), environment
     )
     if values is None:
@@ -118,8 +118,8 @@ def application_from(environment: Environment | None = None) -> Application | No
 
 @sealed
 def gateway_from(environment: Environment | None = None) -> Gateway | None:
-    """The gateway the environment names, or None where it names none."""
-    values = _together(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
+    """Return the gateway configured in the environment, or None."""
+    values = _required_settings(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
     if values is None:
         return None
     return Gateway(
@@ -129,15 +129,15 @@ def gateway_from(environment: Environment | None = None) -> Gateway | None:
     )
 
 
-_INQUIRY = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
+_INQUIRY_VARIABLES = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
 
 
 @sealed
 def wallet_from(environment: Environment | None = None) -> Wallet | None:
-    """The wallet the environment names, or None where it names none."""
+    """Return the wallet configured in the environment, or None."""
     names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
-    more = ("PAYSTAR_WALLET_API_KEY", "PAYSTAR_WALLET_REFRESH_TOKEN", *_INQUIRY)
-    values = _together(names, more, environment)
+    optional = ("PAYSTAR_WALLET_API_KEY", "PAYSTAR_WALLET_REFRESH_TOKEN", *_INQUIRY_VARIABLES)
+    values = _required_settings(names, optional, environment)
     if values is None:
         return None
     return Wallet(
@@ -151,11 +151,13 @@ def wallet_from(environment: Environment | None = None) -> Wallet | None:
     )
 
 
-def _together(names: Sequence[str], more: Sequence[str], environment: Environment | None) -> list[str] | None:
-    """The settings an account cannot do without: all of them, or none – and then none of its others either."""
+def _required_settings(
+    names: Sequence[str], optional: Sequence[str], environment: Environment | None
+) -> list[str] | None:
+    """Return the required settings of an account; None if none of its settings, optional ones included, is set."""
     values = [setting(name, environment) for name in names]
     missing = [name for name, value in zip(names, values, strict=True) if value is None]
-    if len(missing) == len(names) and not any(setting(name, environment) for name in more):
+    if len(missing) == len(names) and not any(setting(name, environment) for name in optional):
         return None
     if missing:
         raise ConfigurationError(f"not set: {', '.join(missing)}", hint="an account needs all of its variables")
@@ -164,9 +166,9 @@ def _together(names: Sequence[str], more: Sequence[str], environment: Environmen
 
 @sealed
 def crypto_from(environment: Environment | None = None) -> Crypto | None:
-    """What seals what is stored: the keys of PAYSTAR_CRYPTO_KEYS, newest first, or None where there are none."""
+    """Return the encryption with the keys of PAYSTAR_CRYPTO_KEYS, newest first, or None if there are none."""
     text = setting("PAYSTAR_CRYPTO_KEYS", environment)
-    return None if text is None else Crypto([one.strip() for one in text.split(",") if one.strip()])
+    return None if text is None else Crypto([key.strip() for key in text.split(",") if key.strip()])
 
 
 VARIABLES: Mapping[str, Callable[[], object]] = {
@@ -183,36 +185,37 @@ VARIABLES: Mapping[str, Callable[[], object]] = {
     "engine": partial(setting, "PAYSTAR_ENGINE"),
     "proxy": partial(setting, "PAYSTAR_PROXY"),
 }
-"""How each argument of a client is read; the argument itself goes first."""
+"""The reader of each argument's variable; an explicit argument takes precedence."""
 
 
-def above(name: str, value: object, bound: int, kind: type[float]) -> None:
-    """Refuse a number that is none, or not above ``bound``."""
-    given = value if isinstance(value, kind | int) and not isinstance(value, bool) else bound
-    if not given > bound:
-        what = "a whole number" if kind is int else "a number"
-        raise ConfigurationError(f"{name} must be {what} above {bound}, not {value!r:.20}")
+def require_above(name: str, value: object, bound: int, kind: type[float]) -> None:
+    """Raise ConfigurationError if the value is not a number above ``bound``."""
+    if isinstance(value, bool) or not isinstance(value, kind | int) or not value > bound:
+        expected = "a whole number" if kind is int else "a number"
+        raise ConfigurationError(f"{name} must be {expected} above {bound}, not {value!r:.20}")
 
 
-def rings(given: object) -> tuple[Middleware, ...]:
-    """The rings of a list of them; refuses whatever cannot be called."""
-    listed = tuple(cast("Sequence[object]", given)) if isinstance(given, Sequence) else (None,)
-    if not all(callable(ring) for ring in listed):
-        raise ConfigurationError("middleware must be a list of rings", hint="async def ring(request, next): ...")
-    return cast("tuple[Middleware, ...]", listed)
+def checked_middleware(value: object) -> tuple[Middleware, ...]:
+    """Return the middlewares of a sequence; raise ConfigurationError if one is not callable."""
+    middlewares = tuple(cast("Sequence[object]", value)) if isinstance(value, Sequence) else (None,)
+    if not all(callable(middleware) for middleware in middlewares):
+        raise ConfigurationError(
+            "middleware must be a list of middlewares", hint="async def middleware(request, next): ..."
+        )
+    return cast("tuple[Middleware, ...]", middlewares)
 
 
-def account(name: str, given: object, kind: type) -> None:
-    """Refuse an account that is not one of its kind."""
-    if given is not None and not isinstance(given, kind):
-        raise ConfigurationError(f"{name} must be given as {kind.__name__}(…), not as a {type(given).__name__}")
+def require_instance(name: str, value: object, kind: type) -> None:
+    """Raise ConfigurationError if a value is neither None nor an instance of ``kind``."""
+    if value is not None and not isinstance(value, kind):
+        raise ConfigurationError(f"{name} must be given as {kind.__name__}(…), not as a {type(value).__name__}")
 
 
 Checks = Literal["shape", "strict"]
 
 
 class Options(TypedDict, total=False):
-    """What ``Paystar`` takes; each overrides the environment in ``Paystar.from_env``."""
+    """The arguments of ``Paystar``, each of which overrides the environment in ``Paystar.from_env``."""
 
     application: Application | None
     gateway: Gateway | None

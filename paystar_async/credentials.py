@@ -1,26 +1,20 @@
-"""Who we are in each realm, what we tell it, and how we sign."""
+"""Credentials of each realm: the accounts, their identification fields and their signatures."""
 
 import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from attrs import astuple, field, frozen
 
-from paystar_async.errors import (
-    ConfigurationError,
-    InvalidValue,
-)
+from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.digits import has_spoiled_ends, is_blank
 from paystar_async.values.secret import Secret, sealed, sealed_class, to_optional_secret, to_secret
 
-if TYPE_CHECKING:
-    pass
-
 
 class Realm(StrEnum):
-    """Whose key opens an endpoint."""
+    """The realm of an endpoint: determines which key authenticates it."""
 
     APPLICATION = "application"
     WALLET = "wallet"
@@ -29,21 +23,21 @@ class Realm(StrEnum):
 
 
 GATEWAY_PATH, DIRECT_GATEWAY_PATH = "/pardakht", "/direct"
-"""Where the paths of a gateway begin, and those of a direct (PSP) one (WIRE §4)."""
+"""The path prefixes of a gateway and of a direct (PSP) gateway."""
 
 
 def signature(key: Secret, parts: Iterable[object]) -> str:
-    """The HMAC-SHA512 of the parts joined by ``#``, in lower-case hex (reference: HMAC Signatures).
+    """Return the HMAC-SHA512 of the parts joined by ``#``, in lower-case hex (reference: HMAC Signatures).
 
     Args:
-        key: the sign key; its text is the key as it stands, it is not decoded.
-        parts: amounts as int Rial, texts, None for what is missing.
+        key: the sign key; its text is used as is, never decoded.
+        parts: amounts as int Rial, texts, and None for missing fields.
     """
     return signer(key)(parts)
 
 
 def signer(key: Secret) -> Callable[[Iterable[object]], str]:
-    """What makes the signatures of one key; the key is taken in once, which is half the work."""
+    """Return a function that signs with one key, set up once, which halves the work of a signature."""
     keyed = hmac.new(key.reveal().encode(), digestmod=hashlib.sha512)
 
     def sign(parts: Iterable[object]) -> str:
@@ -54,12 +48,12 @@ def signer(key: Secret) -> Callable[[Iterable[object]], str]:
     return sign
 
 
-def _text(value: str | int) -> str:
-    # None from a variable that is not set must not become the id "None".
+def _id_text(value: str | int) -> str:
+    # None, as from an unset variable, must not become the id "None".
     return str(value) if type(value) is int else cast("str", value)
 
 
-def _plain(_: object, attribute: Any, value: Any) -> None:
+def _validate_line(_: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, str):
         raise InvalidValue(attribute.name, expected="a line of text", got=type(value).__name__)
     if is_blank(value) or not value.isprintable() or has_spoiled_ends(value):
@@ -68,14 +62,14 @@ def _plain(_: object, attribute: Any, value: Any) -> None:
 
 
 def fits_header(text: str) -> bool:
-    """Whether a key can stand in a header: a line break in it would be a second header, a blank ends it."""
+    """Return True if a key is valid in a header: a line break would begin another header, a blank would end it."""
     return text.isascii() and text.isprintable() and text != "" and text == text.strip()
 
 
 @sealed
-def header_safe(name: str, value: Secret) -> Secret:
-    """The key, if it can stand in a header; raises InvalidValue naming it where it cannot."""
-    checked(name, value)
+def check_header_value(name: str, value: Secret) -> Secret:
+    """Return the key; raise InvalidValue with its name if it is not valid in a header."""
+    check_secret_text(name, value)
     if fits_header(value.reveal()):
         return value
     raise InvalidValue(
@@ -86,21 +80,21 @@ def header_safe(name: str, value: Secret) -> Secret:
     )
 
 
-def _header_safe(_: object, attribute: Any, value: Any) -> None:
+def _validate_header_value(_: object, attribute: Any, value: Any) -> None:
     if value is not None:
-        header_safe(attribute.name, value)
+        check_header_value(attribute.name, value)
 
 
-def _not_empty(_: object, attribute: Any, value: Any) -> None:
+def _validate_secret(_: object, attribute: Any, value: Any) -> None:
     if value is not None:
-        checked(attribute.name, value)
+        check_secret_text(attribute.name, value)
 
 
 @sealed
-def checked(name: str, value: Secret) -> None:
-    """Refuse a secret that is not one line of UTF-8, or that begins or ends with what nobody sees.
+def check_secret_text(name: str, value: Secret) -> None:
+    """Raise InvalidValue if a secret is not one line of UTF-8, or begins or ends with invisible characters.
 
-    Such a secret was pasted or read with more than itself: what is signed with it is refused, and nobody sees why.
+    Invisible characters come from pasting or reading a file; signatures made with such a secret are rejected.
     """
     text: Any = value.reveal()
     if not isinstance(text, str):
@@ -110,7 +104,7 @@ def checked(name: str, value: Secret) -> None:
     if has_spoiled_ends(text):
         got, hint = (
             "one with a blank, a line break or an invisible character at an end",
-            "copy it without what is around it",
+            "copy it without surrounding characters",
         )
         raise InvalidValue(name, expected="a text", got=got, hint=hint)
     if len(text.splitlines()) > 1:
@@ -121,13 +115,13 @@ def checked(name: str, value: Secret) -> None:
         )
 
 
-def _flag(_: object, attribute: Any, value: Any) -> None:
+def _validate_flag(_: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, bool):
         raise InvalidValue(attribute.name, expected="True or False", got=f"a {type(value).__name__}")
 
 
-def account_of(realm: Realm) -> str:
-    """The account a realm belongs to, as its argument is called: a wallet has two realms."""
+def account_argument(realm: Realm) -> str:
+    """Return the name of the client argument that configures a realm; a wallet has two realms."""
     return "wallet" if realm is Realm.INQUIRY else realm.value
 
 
@@ -139,14 +133,14 @@ class Application:
     Args:
         id: the application_id.
         access_password: its access password.
-        api_key: the key in use; lives 24 hours. Without it the first call renews.
-        refresh_token: renews the key; without it an expired key ends in an error.
+        api_key: the key in use; valid for 24 hours. Without it the first call refreshes.
+        refresh_token: refreshes the key; without it an expired key causes an error.
     """
 
-    id: str = field(converter=_text, validator=_plain)
-    access_password: Secret = field(converter=to_secret, validator=_not_empty)
-    api_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_header_safe)
-    refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_not_empty)
+    id: str = field(converter=_id_text, validator=_validate_line)
+    access_password: Secret = field(converter=to_secret, validator=_validate_secret)
+    api_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_header_value)
+    refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
 
 
 @sealed_class
@@ -155,39 +149,39 @@ class Gateway:
     """The internet payment gateway.
 
     Args:
-        id: the gateway_id; permanent, and a secret: it is the bearer token.
+        id: the gateway_id; permanent, and a secret because it is the bearer token.
         sign_key: signs create, verify and inquiry; None for a gateway set up unsigned.
-        direct: True for a direct (PSP) gateway, whose calls and payment page live under ``/direct``
+        direct: True for a direct (PSP) gateway, whose calls and payment page are under ``/direct``
             instead of ``/pardakht``.
     """
 
-    id: Secret = field(converter=to_secret, validator=_header_safe)
-    sign_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_not_empty)
-    direct: bool = field(default=False, validator=_flag)
+    id: Secret = field(converter=to_secret, validator=_validate_header_value)
+    sign_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
+    direct: bool = field(default=False, validator=_validate_flag)
 
 
 @sealed_class
 @frozen(kw_only=True)
 class Wallet:
-    """The wallet that pays out.
+    """The wallet, for payouts and their reports.
 
     Args:
         hashid: the wallet_hashid.
         password: its password.
         sign_key: signs every POST.
-        api_key: the key that pays; lives 24 hours.
-        refresh_token: renews ``api_key``.
-        inquiry_key: the key that reads balance and reports; lives 24 hours.
-        refresh_inquiry_key: renews ``inquiry_key``.
+        api_key: the key for payouts; valid for 24 hours.
+        refresh_token: refreshes ``api_key``.
+        inquiry_key: the key for balance and reports; valid for 24 hours.
+        refresh_inquiry_key: refreshes ``inquiry_key``.
     """
 
-    hashid: str = field(converter=_text, validator=_plain)
-    password: Secret = field(converter=to_secret, validator=_not_empty)
-    sign_key: Secret = field(converter=to_secret, validator=_not_empty)
-    api_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_header_safe)
-    refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_not_empty)
-    inquiry_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_header_safe)
-    refresh_inquiry_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_not_empty)
+    hashid: str = field(converter=_id_text, validator=_validate_line)
+    password: Secret = field(converter=to_secret, validator=_validate_secret)
+    sign_key: Secret = field(converter=to_secret, validator=_validate_secret)
+    api_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_header_value)
+    refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
+    inquiry_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_header_value)
+    refresh_inquiry_key: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
 
 
 _MISSING: Mapping[Realm, str] = {
@@ -203,14 +197,19 @@ _MISSING: Mapping[Realm, str] = {
 
 @frozen(kw_only=True)
 class Credentials:
-    """The accounts of one client, and what each realm wants to be told."""
+    """The accounts of one client, and the credentials that each realm expects."""
 
     application: Application | None = None
     gateway: Gateway | None = None
     wallet: Wallet | None = None
 
+    def account_names(self) -> list[str]:
+        """Return the names of the configured accounts."""
+        accounts = {"application": self.application, "gateway": self.gateway, "wallet": self.wallet}
+        return [name for name, account in accounts.items() if account is not None]
+
     def account_id(self, realm: Realm) -> str:
-        """The account's id in a realm; raises ConfigurationError naming what is not set."""
+        """Return the account's id in a realm; raise ConfigurationError naming the missing settings."""
         match realm:
             case Realm.APPLICATION if self.application:
                 return self.application.id
@@ -219,21 +218,23 @@ class Credentials:
             case Realm.WALLET | Realm.INQUIRY if self.wallet:
                 return self.wallet.hashid
             case _:
-                raise ConfigurationError(f"the {account_of(realm)} account is not configured", hint=_MISSING[realm])
+                raise ConfigurationError(
+                    f"the {account_argument(realm)} account is not configured", hint=_MISSING[realm]
+                )
 
     def credentials(self, realm: Realm, method: str) -> dict[str, str | Secret]:
-        """The fields that say who asks; on a GET they go into the query string."""
+        """Return the fields that identify the caller; on a GET they go into the query string."""
         match realm:
             case Realm.APPLICATION if self.application:
                 return {"application_id": self.application.id, "access_password": self.application.access_password}
             case Realm.WALLET | Realm.INQUIRY if self.wallet:
-                who: dict[str, str | Secret] = {"wallet_hashid": self.wallet.hashid}
-                return who if method == "GET" else {**who, "password": self.wallet.password}
+                fields: dict[str, str | Secret] = {"wallet_hashid": self.wallet.hashid}
+                return fields if method == "GET" else {**fields, "password": self.wallet.password}
             case _:
                 return {}
 
     def sign_key(self, realm: Realm) -> Secret | None:
-        """The key a realm signs with, or None where nothing is signed."""
+        """Return the sign key of a realm, or None if nothing is signed."""
         match realm:
             case Realm.GATEWAY if self.gateway:
                 return self.gateway.sign_key
@@ -243,7 +244,7 @@ class Credentials:
                 return None
 
     def initial_token(self, realm: Realm) -> tuple[Secret | None, Secret | None]:
-        """The key and the refresh token a realm was configured with."""
+        """Return the key and the refresh token configured for a realm."""
         match realm:
             case Realm.APPLICATION if self.application:
                 return self.application.api_key, self.application.refresh_token
@@ -257,13 +258,14 @@ class Credentials:
                 return None, None
 
     def secrets(self) -> list[Secret]:
-        """Everything in the accounts that no text may show."""
-        given = [one for one in (self.application, self.gateway, self.wallet) if one is not None]
-        return [held for one in given for held in astuple(one, recurse=False) if isinstance(held, Secret)]
+        """Return all secrets of the accounts."""
+        accounts = [account for account in (self.application, self.gateway, self.wallet) if account is not None]
+        values = [value for account in accounts for value in astuple(account, recurse=False)]
+        return [value for value in values if isinstance(value, Secret)]
 
     @property
     def path_prefix(self) -> str:
-        """Return what ``{gateway}`` in an endpoint's path becomes."""
+        """Return the value of ``{gateway}`` in an endpoint's path."""
         return DIRECT_GATEWAY_PATH if self.gateway and self.gateway.direct else GATEWAY_PATH
 
 

@@ -29,7 +29,7 @@ def entry_key(entry: Settlement) -> EntryKey | None:
     return (entry.hashid, entry.track_id or "") if entry.hashid else None
 
 
-def own_track_id(stored: str, hashid: str) -> str:
+def parse_wallet_track_id(stored: str, hashid: str) -> str:
     """Return the track_id that was sent to a wallet, which the service keeps as ``hashid*track_id*n``.
 
     Args:

@@ -17,7 +17,7 @@ from itertools import islice
 import anyio
 
 from paystar_async.errors import InvalidValue, PaystarError, StorageError
-from paystar_async.listing import PAGE_SIZE, own_track_id, pages
+from paystar_async.listing import PAGE_SIZE, pages, parse_wallet_track_id
 from paystar_async.models.base import coerce_item
 from paystar_async.models.transfers import FindTransfers, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
@@ -27,7 +27,7 @@ from paystar_async.services import Caller, TransfersCalls, WalletCalls
 from paystar_async.values.field_type import shown
 from paystar_async.waiters import PollInterval, Waiters, outcome_of
 
-SLICE = 50
+MAX_SLICE_TRANSFERS = 50
 """Transfers read in one turn of the loop: a few tenths of a millisecond."""
 
 _SUCCESS = TransferStatus.SUCCESS
@@ -72,7 +72,7 @@ class Chunker:
             await (
                 cooperative_yield()
             )  # a source that never waits must not hold the loop, nor be read while answers are waiting
-            piece = await self._piece(min(SLICE, self._size - len(group)))
+            piece = await self._piece(min(MAX_SLICE_TRANSFERS, self._size - len(group)))
             try:
                 for one in piece:
                     self._admit(coerce_item(Transfer, one, "transfers", self._read), group, refused)
@@ -111,7 +111,7 @@ class Chunker:
             if self._check is not None:
                 self._check(one)
         except InvalidValue as error:
-            refused.append(without_answer(one.track_id, error))
+            refused.append(outcome_of_error(one.track_id, error))
         else:
             group.append(one)
 
@@ -124,28 +124,29 @@ def _refuse(source: object, size: object) -> None:
         raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint="wrap a single one in a list")
 
 
-def without_answer(track_id: str, error: PaystarError) -> Outcome:
+def outcome_of_error(track_id: str, error: PaystarError) -> Outcome:
     """What is known of a transfer whose call ended with an error."""
     if error.executed == "maybe":
         return Unknown(track_id=track_id, reason=str(error.args[0]), error=error)
     return Failed(track_id=track_id, reason=str(error.args[0]), error=error)
 
 
-def matched(group: Sequence[Transfer], entries: Sequence[Settlement]) -> list[Outcome]:
+def match_outcomes(group: Sequence[Transfer], entries: Sequence[Settlement]) -> list[Outcome]:
     """What an answer says of each transfer of a call."""
-    once: dict[str | None, Settlement] = {entry.track_id: entry for entry in entries}
-    if len(once) == len(entries):
-        return [_said_once(one.track_id, once.get(one.track_id)) for one in group]
-    answered: dict[str | None, list[Settlement]] = {}
+    entry_by_id: dict[str | None, Settlement] = {entry.track_id: entry for entry in entries}
+    if len(entry_by_id) == len(entries):
+        return [_single_outcome(transfer.track_id, entry_by_id.get(transfer.track_id)) for transfer in group]
+    entries_by_id: dict[str | None, list[Settlement]] = {}
     for entry in entries:
-        answered.setdefault(entry.track_id, []).append(entry)
-    return [
-        outcome_of(one.track_id, answered[one.track_id]) if one.track_id in answered else _said_once(one.track_id, None)
-        for one in group
-    ]
+        entries_by_id.setdefault(entry.track_id, []).append(entry)
+    outcomes: list[Outcome] = []
+    for transfer in group:
+        found = entries_by_id.get(transfer.track_id)
+        outcomes.append(outcome_of(transfer.track_id, found) if found else _single_outcome(transfer.track_id, None))
+    return outcomes
 
 
-def _said_once(track_id: str, entry: Settlement | None) -> Outcome:
+def _single_outcome(track_id: str, entry: Settlement | None) -> Outcome:
     if entry is None:
         return Unknown(track_id=track_id, reason="the answer does not mention it")
     # The usual one is told at once: a list around each of a million would be a third of what the collector walks.
@@ -157,7 +158,7 @@ def _said_once(track_id: str, entry: Settlement | None) -> Outcome:
 MAX_WAIT_PAGES = 10
 WAIT_SECONDS = 120.0
 
-Flows = Callable[[], tuple[BackgroundTasks, Waiters]]
+LoopServices = Callable[[], tuple[BackgroundTasks, Waiters]]
 
 
 def _is_about(entry: Settlement, track_id: str) -> bool:
@@ -167,9 +168,9 @@ def _is_about(entry: Settlement, track_id: str) -> bool:
 class Transfers(TransfersCalls):
     """Bank transfers: the rows, and ``wait``, ``iterate`` and ``batch`` above them."""
 
-    def __init__(self, caller: Caller, flows: Flows, window: int, check: Check | None = None) -> None:
+    def __init__(self, caller: Caller, loop_services: LoopServices, window: int, check: Check | None = None) -> None:
         super().__init__(caller)
-        self._flows, self._window, self._check = flows, window, check
+        self._loop_services, self._window, self._check = loop_services, window, check
 
     async def wait(self, *, track_id: str, deposit: str | None = None, timeout: float = WAIT_SECONDS) -> Outcome:
         """Wait until the bank has decided a transfer.
@@ -189,7 +190,7 @@ class Transfers(TransfersCalls):
         Source: GET /bank-transfer/settlement-requests
         """
         FindTransfers(track_id=track_id, deposit=deposit)  # refuses what could not be asked about
-        _, watches = self._flows()
+        _, watches = self._loop_services()
 
         async def by_track_id(wanted: frozenset[str]) -> Sequence[Settlement]:
             return await self.find(track_id=next(iter(wanted)))
@@ -266,7 +267,7 @@ class Transfers(TransfersCalls):
         Source: POST /bank-transfer/v2/settlement
         """
         groups = Chunker(transfers, chunk, self._check)
-        background, _ = self._flows()
+        background, _ = self._loop_services()
         done, ended = anyio.create_memory_object_stream[list[Outcome]](self._window)
         running = 0
 
@@ -302,20 +303,20 @@ class Transfers(TransfersCalls):
         try:
             entries = await self.settle(transfers=group)
         except PaystarError as error:
-            return [without_answer(one.track_id, error) for one in group]
+            return [outcome_of_error(one.track_id, error) for one in group]
         except Exception as error:
             # Not ours – a ring's, say – and nobody knows how far the call had come.
             reason = f"the call ended with {type(error).__name__}"
             return [Unknown(track_id=one.track_id, reason=reason) for one in group]
-        return matched(group, entries)
+        return match_outcomes(group, entries)
 
 
 class Wallets(WalletCalls):
     """Wallet payouts: the rows, and ``wait`` above them."""
 
-    def __init__(self, caller: Caller, flows: Flows, hashid: str) -> None:
+    def __init__(self, caller: Caller, loop_services: LoopServices, hashid: str) -> None:
         super().__init__(caller)
-        self._flows, self._hashid = flows, hashid
+        self._loop_services, self._hashid = loop_services, hashid
 
     async def wait(self, *, track_id: str, timeout: float = WAIT_SECONDS) -> Outcome:
         """Wait until the bank has decided a wallet transfer.
@@ -333,14 +334,14 @@ class Wallets(WalletCalls):
         Source: GET /wallet/settlement-requests
         """
         FindWalletTransfers(track_id=track_id)  # refuses what could not be asked about
-        _, watches = self._flows()
+        _, watches = self._loop_services()
 
         async def look(wanted: frozenset[str]) -> Sequence[Settlement]:
             return await self.find(track_id=next(iter(wanted)))
 
         def matches(entry: Settlement, track_id: str) -> bool:
             stored = entry.track_id  # None vouches for nothing, even in the response to a query for it
-            return stored is not None and track_id in (stored, own_track_id(stored, self._hashid))
+            return stored is not None and track_id in (stored, parse_wallet_track_id(stored, self._hashid))
 
         return await watches.wait(
             ("wallet", track_id), look, matches, track_id=track_id, timeout=timeout, pace=PollInterval()

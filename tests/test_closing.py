@@ -18,13 +18,13 @@ from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, sett
 def sessions_of(paystar: Paystar, monkeypatch: pytest.MonkeyPatch) -> list[object]:
     """Every session the client opens from now on."""
     opened: list[object] = []
-    build = paystar._build  # pyright: ignore[reportPrivateUsage]
+    build = paystar._create_loop_state  # pyright: ignore[reportPrivateUsage]
 
     def counting() -> object:
         opened.append(session := build())
         return session
 
-    monkeypatch.setattr(paystar, "_build", counting)
+    monkeypatch.setattr(paystar, "_create_loop_state", counting)
     return opened
 
 

@@ -289,7 +289,7 @@ class TestFromEnv:
             monkeypatch.setenv(name, value)
         held = vars(Paystar.from_env())
 
-        made = held["_accounts"]
+        made = held["_credentials"]
         assert (made.application, made.gateway, made.wallet) == (THE_APPLICATION, THE_GATEWAY, THE_WALLET)
         assert (held["_timeout"], held["_max_retries"], held["_concurrency"]) == (7.5, 1, 4)
 
@@ -299,7 +299,7 @@ class TestFromEnv:
         held = vars(Paystar.from_env(timeout=3, application=THE_APPLICATION))
 
         assert held["_timeout"] == 3
-        assert held["_accounts"].application == THE_APPLICATION
+        assert held["_credentials"].application == THE_APPLICATION
 
     @pytest.mark.parametrize(
         ("name", "value", "said"),

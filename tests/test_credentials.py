@@ -12,8 +12,8 @@ from paystar_async.credentials import (
     Gateway,
     Realm,
     Wallet,
+    check_header_value,
     fits_header,
-    header_safe,
     signature,
 )
 from paystar_async.errors import ConfigurationError, InvalidValue
@@ -237,11 +237,11 @@ def test_each_realm_has_its_id_and_keys() -> None:
 
 
 def test_a_key_from_elsewhere_is_checked_the_same_way() -> None:
-    assert header_safe("token", Secret("ok")) == Secret("ok")
+    assert check_header_value("token", Secret("ok")) == Secret("ok")
     assert fits_header("a b~!")
     for value in ("", "a\n", 5):
         with pytest.raises(InvalidValue, match="token: expected"):
-            header_safe("token", Secret(value))  # type: ignore[arg-type]
+            check_header_value("token", Secret(value))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])

@@ -24,7 +24,7 @@ from paystar_async.listing import MAX_STALE_PAGES
 from paystar_async.models.transfers import Settlement
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.storage.seen_track_ids import SeenTrackIds
-from paystar_async.transfers import SLICE, Chunker
+from paystar_async.transfers import MAX_SLICE_TRANSFERS, Chunker
 from tests.support import (
     Engine,
     Play,
@@ -90,16 +90,16 @@ async def test_a_source_that_never_waits_is_read_a_slice_in_a_turn_of_the_loop()
         read: list[str] = []
 
         def source() -> Iterator[Transfer]:
-            for number in range(3 * SLICE):
+            for number in range(3 * MAX_SLICE_TRANSFERS):
                 read.append(f"t-{number}")
                 yield transfer(f"t-{number}")
 
         done = turns.watch(read)
-        with closing(Chunker(source(), 3 * SLICE - 10, None)) as groups:
+        with closing(Chunker(source(), 3 * MAX_SLICE_TRANSFERS - 10, None)) as groups:
             group, _ = await groups.next()
 
-    assert len(group) == 3 * SLICE - 10
-    assert [len(one) for one in done if one] == [SLICE, SLICE, SLICE - 10]
+    assert len(group) == 3 * MAX_SLICE_TRANSFERS - 10
+    assert [len(one) for one in done if one] == [MAX_SLICE_TRANSFERS, MAX_SLICE_TRANSFERS, MAX_SLICE_TRANSFERS - 10]
 
 
 T = TypeVar("T")
@@ -119,7 +119,7 @@ async def collect(stream: AsyncIterator[T], into: list[T]) -> None:
 
 
 def left_behind(paystar: Paystar) -> int:
-    background, _ = paystar._flows()  # pyright: ignore[reportPrivateUsage]
+    background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
     return len(background._jobs)  # pyright: ignore[reportPrivateUsage]
 
 

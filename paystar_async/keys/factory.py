@@ -1,4 +1,4 @@
-"""From what a client is given to a key store."""
+"""Creation of the key store that a client is configured with."""
 
 from os import PathLike, fspath
 
@@ -11,27 +11,30 @@ from paystar_async.storage.encryption import Crypto
 _REDIS = ("redis://", "rediss://", "unix://")
 
 
-def key_store(given: str | PathLike[str] | KeyStore | None, clock: Clock, crypto: Crypto | None = None) -> KeyStore:
-    """The store to keep keys in: None for memory, a path, ``redis://…``, ``postgresql://…``, or a store of yours.
+def make_key_store(
+    location: str | PathLike[str] | KeyStore | None, clock: Clock, crypto: Crypto | None = None
+) -> KeyStore:
+    """Return the key store for a location: None for memory, a path, ``redis://…``, ``postgresql://…``, or a KeyStore.
 
     Args:
-        given: which.
-        clock: what time it is.
-        crypto: seals what is stored; a store of yours sees to that itself.
+        location: where the keys are stored; a KeyStore is returned unchanged.
+        clock: the client's clock.
+        crypto: encrypts the stored keys, except in a KeyStore that is passed in.
 
     Raises:
-        ConfigurationError: the text names no store, or its extra is not installed.
+        ConfigurationError: the location is not a key store, or its extra is not installed.
     """
-    if given is None:
+    if location is None:
         return MemoryKeyStore(clock)
-    if not isinstance(given, str | PathLike):
-        steps = "load", "acquire_lease", "commit", "mark_rejected"
-        if not all(callable(getattr(given, step, None)) for step in steps):
+    if not isinstance(location, str | PathLike):
+        methods = "load", "acquire_lease", "commit", "mark_rejected"
+        if not all(callable(getattr(location, method, None)) for method in methods):
             raise ConfigurationError(
-                f"a {type(given).__name__} keeps no keys", hint='a path such as "keys.db", an address, or a KeyStore'
+                f"a {type(location).__name__} is not a key store",
+                hint='a path such as "keys.db", an address, or a KeyStore',
             )
-        return given
-    text = fspath(given)
+        return location
+    text = fspath(location)
     if text.startswith(_REDIS):
         from paystar_async.keys.redis import RedisKeyStore
 

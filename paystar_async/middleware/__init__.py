@@ -1,1 +1,1 @@
-"""The rings a call walks through; each is a file, and each knows only ``next``."""
+"""Middlewares: each wraps the next one and sees every request and its response or error."""

@@ -1,7 +1,7 @@
 """Limit the calls in flight, in front of the connection pool.
 
-httpx loses a pool slot for ever when a call that waits for one is cancelled while the server closes connections. With
-the limit in front, no call waits inside a pool.
+httpx leaks a pool slot when a waiting call is cancelled while the server closes connections. With the limit in front of
+the pool, no call waits inside it.
 """
 
 from typing import Any
@@ -16,7 +16,7 @@ from paystar_async.runtime.clock import Clock
 
 @define
 class ConcurrencyMiddleware:
-    """Lets ``most`` calls through at once; the others wait in order until their deadline."""
+    """The middleware that allows ``limit`` calls in flight; others wait in order until their deadline."""
 
     limit: int
     clock: Clock
@@ -43,6 +43,6 @@ class ConcurrencyMiddleware:
         except TimeoutError:
             pass
         raise NotSent(
-            f"{self.limit} calls were in flight and none ended in time",
-            hint="nothing happened; raise concurrency or timeout, or call less at once",
+            f"{self.limit} calls were in flight and none ended before the timeout",
+            hint="nothing was sent; raise concurrency or timeout, or make fewer calls at once",
         )

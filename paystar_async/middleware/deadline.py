@@ -1,7 +1,7 @@
-"""One deadline for the whole call: queueing, refreshing a key, every attempt and every pause.
+"""Deadlines: one for the whole call, including queueing, refreshing a key, every attempt and every pause.
 
-No scope is cancelled from here. Each place that waits knows the deadline and raises what is known when it passes: the
-queue that nothing was sent, the engine that the response is missing.
+This middleware cancels nothing. Each place that waits knows the deadline and raises the error that tells what is known:
+the queue raises NotSent, the engine NoResponse.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from paystar_async.values.numbers import checked_seconds
 
 @frozen
 class DeadlineMiddleware:
-    """Turns a call's timeout into the moment it must be over.
+    """The middleware that turns the timeout of a call into its deadline.
 
     Args:
         clock: the client's clock.

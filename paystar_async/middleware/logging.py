@@ -1,4 +1,4 @@
-"""One line a call: which row, what came of it, how long it took. Never a value, a key, a query or a body."""
+"""Logging: one line per call with its endpoint, result and duration; never a value, key, query or body."""
 
 import logging
 from typing import Any
@@ -13,26 +13,26 @@ from paystar_async.runtime.events import logger
 
 @frozen
 class LoggingMiddleware:
-    """Logs answers at DEBUG and failures at INFO, under the logger ``paystar_async``."""
+    """The middleware that logs responses at DEBUG and errors at INFO, to the logger ``paystar_async``."""
 
     clock: Clock
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        """Pass the request on and note how it went."""
+        """Send the request and log its result."""
         started = self.clock.monotonic()
         try:
             response = await next(request)
         except PaystarError as error:
-            self._note(logging.INFO, request, f"{type(error).__name__}{_status(error)}", started)
+            self._log(logging.INFO, request, f"{type(error).__name__}{_describe_status(error)}", started)
             raise
         except BaseException as error:
-            self._note(logging.INFO, request, type(error).__name__, started)
+            self._log(logging.INFO, request, type(error).__name__, started)
             raise
         if logger.isEnabledFor(logging.DEBUG):
-            self._note(logging.DEBUG, request, f"{response.status} (HTTP {response.http_status})", started)
+            self._log(logging.DEBUG, request, f"{response.status} (HTTP {response.http_status})", started)
         return response
 
-    def _note(self, level: int, request: Request[Any], result: str, started: float) -> None:
+    def _log(self, level: int, request: Request[Any], result: str, started: float) -> None:
         endpoint = request.endpoint
         logger.log(
             level,
@@ -46,7 +46,7 @@ class LoggingMiddleware:
         )
 
 
-def _status(error: PaystarError) -> str:
+def _describe_status(error: PaystarError) -> str:
     if isinstance(error, StatusError):
         return f" status {error.status} (HTTP {error.http_status})"
     return f" (HTTP {error.http_status})" if isinstance(error, InvalidResponse) else ""

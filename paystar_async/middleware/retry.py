@@ -1,4 +1,4 @@
-"""The one retry layer. It repeats what changes nothing, and what provably never left; nothing else."""
+"""Retries: of calls that only read, and of calls that were provably not sent."""
 
 from random import Random
 from typing import Any
@@ -13,7 +13,7 @@ from paystar_async.runtime.events import Event, OnEvent
 
 
 def may_repeat(error: PaystarError, safety: Safety) -> bool:
-    """Whether a call that ended so may be made again without asking."""
+    """Return True if a call with this error may be retried without checking its result first."""
     if isinstance(error, NotSent):
         return True
     return safety is Safety.READ and is_transient(error)
@@ -21,19 +21,19 @@ def may_repeat(error: PaystarError, safety: Safety) -> bool:
 
 @define
 class RetryBudget:
-    """Keeps retries from multiplying the load on a server that is down: successes earn them, retries spend them."""
+    """A budget that successes fill and retries spend, so that retries do not multiply the load on a failing server."""
 
     capacity: float = 8.0
     earned: float = 0.5
     tokens: float = field(default=8.0)
 
     def earn(self) -> None:
-        """A call went through."""
+        """Add to the budget after a successful call."""
         if self.tokens < self.capacity:
             self.tokens = min(self.capacity, self.tokens + self.earned)
 
     def spend(self) -> bool:
-        """Take one retry, if there is one."""
+        """Spend a retry; return False if the budget is empty."""
         if self.tokens < 1:
             return False
         self.tokens -= 1
@@ -42,16 +42,16 @@ class RetryBudget:
 
 @define
 class RetryMiddleware:
-    """Repeats with full jitter, ``Retry-After`` and a budget.
+    """The middleware that retries with full jitter, ``Retry-After`` and a budget.
 
     Args:
-        clock: what time it is, and how to wait.
-        retries: how many repetitions at the most.
-        notify: told of each repetition.
-        first: seconds of the longest first pause; doubled each time.
-        longest: seconds no pause is longer than, unless the server asks.
-        budget: what retries are paid from.
-        source: where the jitter comes from.
+        clock: the client's clock.
+        retries: maximum number of retries.
+        notify: called with an event on each retry.
+        first: maximum seconds of the first backoff; doubled each time.
+        longest: maximum seconds of a backoff, unless the server asks for more.
+        budget: the budget that retries spend.
+        source: source of the jitter.
     """
 
     clock: Clock
@@ -63,35 +63,35 @@ class RetryMiddleware:
     source: Random = field(factory=Random)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        """Pass the request on, and again where that is safe and likely to help."""
+        """Send the request, and retry where that is safe and likely to help."""
         attempt = 1
         while True:
             try:
                 response = await next(request if attempt == 1 else request.replace(attempt=attempt))
             except PaystarError as error:
-                pause = self._pause(error, request, attempt)
+                pause = self._backoff_seconds(error, request, attempt)
                 if pause is None:
                     raise
-                self._tell(request, error)
+                self._notify_retry(request, error)
             else:
                 self.budget.earn()
                 return response
             await self.clock.sleep(pause)
             attempt += 1
 
-    def _pause(self, error: PaystarError, request: Request[Any], attempt: int) -> float | None:
-        """Seconds to wait before the next attempt; None if there is none."""
+    def _backoff_seconds(self, error: PaystarError, request: Request[Any], attempt: int) -> float | None:
+        """Return the seconds to wait before the next attempt, or None to give up."""
         if attempt > self.retries or not may_repeat(error, request.endpoint.safety):
             return None
         pause = self.source.uniform(0, min(self.longest, self.first * 2 ** (attempt - 1)))
-        asked = error.retry_after if isinstance(error, InvalidResponse | StatusError) else None
-        pause = max(pause, asked or 0.0)
-        # No time left for the pause and an answer after it: what is known now is worth more than a timeout.
+        retry_after = error.retry_after if isinstance(error, InvalidResponse | StatusError) else None
+        pause = max(pause, retry_after or 0.0)
+        # Without time for the pause and a response after it, this error tells more than a timeout would.
         if pause >= request.time_left(self.clock.monotonic()) or not self.budget.spend():
             return None
         return pause
 
-    def _tell(self, request: Request[Any], error: PaystarError) -> None:
+    def _notify_retry(self, request: Request[Any], error: PaystarError) -> None:
         self.notify(
             Event(
                 name="request_retried",

@@ -7,7 +7,7 @@ import anyio
 
 from paystar_async.endpoint import Response
 from paystar_async.errors import InvalidValue
-from paystar_async.listing import PAGE_SIZE, own_track_id
+from paystar_async.listing import PAGE_SIZE, parse_wallet_track_id
 from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer
 from paystar_async.models.wallet import FindWalletTransfers, SettleWallet, WalletTransfer
@@ -138,7 +138,7 @@ class WalletChannel:
 
     def own(self, stored: str) -> str:
         """Return the track_id that was sent, out of the form the service keeps."""
-        return own_track_id(stored, self.account)
+        return parse_wallet_track_id(stored, self.account)
 
     async def send(self, values: Sequence[Value], timeout: float, before_send: Callable[[], None]) -> object:
         """Send them in one call; that they were taken."""

@@ -25,7 +25,7 @@ class Clock(Protocol):
         ...
 
 
-def boot_of(clock: Clock) -> str | None:
+def clock_boot_id(clock: Clock) -> str | None:
     """Which boot of which machine a clock's monotonic time counts from; None where it does not say."""
     boot: str | None = getattr(clock, "boot", None)
     return boot

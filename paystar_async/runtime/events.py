@@ -30,16 +30,16 @@ class SafeLogger(_Adapter):
             return
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller's line, not this one
         try:
-            super().log(level, msg, *map(_loggable, args), **kwargs)
+            super().log(level, msg, *map(_single_line, args), **kwargs)
         except Exception as problem:
-            _report(problem)
+            _report_problem(problem)
 
 
-def _loggable(argument: object) -> object:
+def _single_line(argument: object) -> object:
     return visible(str(argument)) if isinstance(argument, str | BaseException) else argument
 
 
-def _report(problem: Exception) -> None:
+def _report_problem(problem: Exception) -> None:
     if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
         with suppress(OSError, ValueError):
             sys.stderr.write(f"paystar_async: a logging filter or handler raised {type(problem).__name__}\n")
@@ -81,7 +81,7 @@ class Event:
 OnEvent = Callable[[Event], object]
 
 
-def notifier(on_event: OnEvent | None) -> OnEvent:
+def event_notifier(on_event: OnEvent | None) -> OnEvent:
     """What logs each event and hands it on; what ``on_event`` raises is logged, and the call goes on.
 
     Raises:

@@ -54,7 +54,7 @@ class SharedPlace(Place, Protocol):
     """One that processes share, and where a record can be spoilt behind the stores' backs."""
 
     name: str
-    """What ``key_store`` finds it by."""
+    """What ``make_key_store`` finds it by."""
 
     def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
         """Write over a field of a record."""

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from paystar_async.errors import NotSent, StorageUnavailable
 from paystar_async.keys import lease
-from paystar_async.keys.factory import key_store
+from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.values.secret import Secret
@@ -89,7 +89,7 @@ async def full(store: KeyStore, _: int) -> None:
 
 
 async def main(name: str, task: str, rounds: str = "0") -> None:
-    store = key_store(name, SystemClock())
+    store = make_key_store(name, SystemClock())
     await {"race": race, "hang": hang, "hold": hold, "full": full}[task](store, int(rounds))
     await store.aclose()
 

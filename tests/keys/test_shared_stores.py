@@ -30,7 +30,7 @@ from paystar_async.errors import (
     WrongStorageKey,
 )
 from paystar_async.keys.database import DatabaseKeyStore
-from paystar_async.keys.factory import key_store
+from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.redis import RedisKeyStore
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
@@ -108,7 +108,7 @@ async def takeover(store: KeyStore, seconds: float) -> float | None:
 
 def test_lease_of_a_killed_process_passes_on_in_seconds(place: SharedPlace) -> None:
     async def main(victim: subprocess.Popen[str]) -> None:
-        store = key_store(place.name, SystemClock())
+        store = make_key_store(place.name, SystemClock())
         assert await takeover(store, 1.5 * HELD) is None  # its heartbeats hold it beyond its length
         victim.kill()
         passed = await takeover(store, HELD + 5)
@@ -128,7 +128,7 @@ def test_stopped_process_sends_no_refresh_token_late(place: SharedPlace) -> None
     """SIGSTOP right before it sends: another one takes over and refreshes, and it wakes up after that."""
 
     async def main() -> None:
-        store = key_store(place.name, SystemClock())
+        store = make_key_store(place.name, SystemClock())
         assert await takeover(store, HELD + 5) is not None
         assert await store.commit(KEY, 3, "heir", KeyRecord(token=Secret("2"))) is not None
         await store.aclose()
@@ -144,7 +144,7 @@ def test_stopped_process_sends_no_refresh_token_late(place: SharedPlace) -> None
         assert victim.communicate("send\n", timeout=30)[0].splitlines() == ["not sent", "not stored"]
 
     async def stored() -> KeyRecord | None:
-        store = key_store(place.name, SystemClock())
+        store = make_key_store(place.name, SystemClock())
         try:
             return await store.load(KEY)
         finally:
@@ -380,21 +380,21 @@ def test_redis_on_trio_is_told_where_it_can_go(redis_server: RedisServer) -> Non
 def test_a_store_is_chosen_by_its_name(tmp_path: Path) -> None:
     clock = ManualClock()
     own = MemoryKeyStore(clock)
-    assert key_store(own, clock) is own
-    assert isinstance(key_store(None, clock), MemoryKeyStore)
+    assert make_key_store(own, clock) is own
+    assert isinstance(make_key_store(None, clock), MemoryKeyStore)
     for file in (tmp_path / "keys.db", str(tmp_path / "keys.db"), f"sqlite:///{tmp_path}/keys.db"):
-        assert isinstance(key_store(file, clock), DatabaseKeyStore)
+        assert isinstance(make_key_store(file, clock), DatabaseKeyStore)
     for server in ("redis://localhost/0", "rediss://:secret@host:1/0", "unix:///run/redis.sock"):
-        assert isinstance(key_store(server, clock), RedisKeyStore)
+        assert isinstance(make_key_store(server, clock), RedisKeyStore)
     for server in ("postgresql://host/name", "postgres://user:secret@host/name"):
-        assert isinstance(key_store(server, clock), DatabaseKeyStore)
+        assert isinstance(make_key_store(server, clock), DatabaseKeyStore)
     assert not list(tmp_path.iterdir())  # nothing is opened before it is used
 
 
 @pytest.mark.parametrize("text", ["", ":memory:", "mysql://h/n", "redis://canary:canary", "rediss://u:canary@h:no/0"])
 def test_a_text_that_names_no_store_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
-        key_store(text, ManualClock())
+        make_key_store(text, ManualClock())
     assert "canary" not in str(refusal.value)
     assert refusal.value.__context__ is None
 
@@ -409,7 +409,7 @@ def test_a_text_that_names_no_store_is_refused(text: str) -> None:
 def test_an_extra_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, module: str, name: str, extra: str) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ConfigurationError) as refusal:
-        key_store(name, ManualClock())
+        make_key_store(name, ManualClock())
     assert f"paystar-async[{extra}]" in refusal.value.hint
 
 

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("endpoint", "storage", "listing"),
     ("table", "services", "transport", "keys", "waiters"),
     ("config", "middleware", "key_service", "payments", "payouts", "describe"),
-    ("transfers", "session"),
+    ("transfers", "loop_state"),
     ("client", "sandbox"),
     ("contrib", "testing", "cli"),
     ("__main__",),

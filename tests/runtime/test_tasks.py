@@ -318,7 +318,7 @@ async def test_dropped_client_pays_no_more_and_says_so(tmp_path: Path, caplog: p
     sandbox = Sandbox()
     paystar = Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "paystar.db")
     await paystar.payouts.recover()
-    background, _ = paystar._flows()  # pyright: ignore[reportPrivateUsage]
+    background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
     gone = weakref.ref(paystar)
     del paystar
     with caplog.at_level(logging.WARNING, "paystar_async"):
@@ -348,13 +348,13 @@ def test_job_that_leads_to_another_loop_uses_that_loops_session() -> None:
         sessions: list[object] = []
 
         async def elsewhere() -> None:
-            sessions.append(paystar._session())  # pyright: ignore[reportPrivateUsage]
+            sessions.append(paystar._loop_state())  # pyright: ignore[reportPrivateUsage]
 
         async def job() -> None:
             await elsewhere()
             await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
 
-        await paystar._flows()[0].start(job).wait()  # pyright: ignore[reportPrivateUsage]
+        await paystar._loop_services()[0].start(job).wait()  # pyright: ignore[reportPrivateUsage]
         assert len(set(map(id, sessions))) == 2
         await paystar.aclose()
 

@@ -16,7 +16,7 @@ from redis import Redis
 from paystar_async import Application, Event, Paystar
 from paystar_async.errors import PaystarError
 from paystar_async.keys import lease, refresher
-from paystar_async.keys.factory import key_store
+from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.clock import SystemClock
 from tests.servers import running_postgres, running_redis
@@ -153,7 +153,7 @@ def _client(settings: dict[str, Any], events: Counter[str]) -> Paystar:
 
 
 async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
-    store = key_store(settings["keys"], SystemClock())
+    store = make_key_store(settings["keys"], SystemClock())
     try:
         return await store.load(KeyId("application", settings["application"]["id"]))
     finally:

@@ -16,7 +16,7 @@ from paystar_async.models.transfers import FindTransfers
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.sandbox import Sandbox
-from paystar_async.table import BY_REQUEST
+from paystar_async.table import BY_REQUEST, REFRESH_ENDPOINTS
 
 DAY = 86_400.0
 
@@ -25,7 +25,9 @@ async def ring_cost(calls: int = 50_000, rounds: int = 7) -> float:
     """Microseconds of CPU that the ring adds to a call with a fresh key: the median of paired rounds."""
     accounts = Credentials(application=Application(id="a", access_password="p", api_key="k", refresh_token="r"))
     store = MemoryKeyStore()
-    ring = AuthMiddleware(accounts, store, SystemClock(), BackgroundTasks(), lambda _: None)
+    ring = AuthMiddleware(
+        accounts, store, SystemClock(), BackgroundTasks(), lambda _: None, refresh_endpoints=REFRESH_ENDPOINTS
+    )
     value = FindTransfers(limit=1)
     request = Request(value=value, endpoint=BY_REQUEST[FindTransfers], account="a", timeout=30)
     answer: Response[Any] = Response(value=[], status=1, message="", http_status=200, headers={}, body=b"")

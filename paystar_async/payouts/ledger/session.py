@@ -9,7 +9,7 @@ from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageErro
 from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.ledger.codec import TransferCodec
 from paystar_async.payouts.ledger.schema import PART, SCHEMA
-from paystar_async.runtime.clock import Clock, SystemClock, boot_of
+from paystar_async.runtime.clock import Clock, SystemClock, clock_boot_id
 from paystar_async.storage.database import NONE, Database, Parameters, Row, SupportsRunTransaction, Transaction
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
@@ -33,7 +33,7 @@ async def start_of_time(database: Database, clock: Clock) -> float:
         Seconds since 1970 at which the monotonic clock stood at 0.
     """
     start = clock.time() - clock.monotonic()
-    boot = boot_of(clock)
+    boot = clock_boot_id(clock)
     if boot is None or (await database.fetch("SELECT CAST(:now AS DOUBLE PRECISION) AS at", {"now": 0.0}))[0]["at"]:
         return start
     while True:

@@ -173,7 +173,7 @@ class Play:
             timeout=30.0,
             middleware=[Meddler(host)] if self.world.weather.meddles else [],
         )
-        deliver = paystar._session().deliver  # pyright: ignore[reportPrivateUsage]
+        deliver = paystar._loop_state().deliver  # pyright: ignore[reportPrivateUsage]
         product = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
         ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
         background = BackgroundTasks()

@@ -1,4 +1,4 @@
-"""What a client holds in one event loop."""
+"""The state of a client that belongs to one event loop: its engine, middleware and background tasks."""
 
 import weakref
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from attrs import define, field
 from paystar_async.credentials import Credentials
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import NotSent
-from paystar_async.middleware.auth import RENEWAL_SECONDS, AuthMiddleware
+from paystar_async.middleware.auth import REFRESH_TIMEOUT_SECONDS, AuthMiddleware
 from paystar_async.models.base import Call, verify_checksums
 from paystar_async.runtime.tasks import BackgroundTasks, current_loop
 from paystar_async.table import endpoint_of
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-GOODBYE_SECONDS = RENEWAL_SECONDS + 5.0
-"""A renewal that is broken off may cost the refresh token, so closing waits for one."""
+CLOSE_TIMEOUT_SECONDS = REFRESH_TIMEOUT_SECONDS + 5.0
+"""Closing waits for a refresh: a cancelled one may cost the refresh token."""
 
 
 @define(eq=False)
-class Requests:
-    """Makes requests of request values, as a client is configured.
+class RequestFactory:
+    """A factory of requests with a client's configuration.
 
     Args:
-        accounts: who calls.
+        credentials: the client's credentials.
         timeout: seconds a call may take by default.
-        strict: whether checksums are proved.
+        strict: whether checksums are verified.
     """
 
-    accounts: Credentials
+    credentials: Credentials
     timeout: float
     strict: bool
 
-    def make(self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
-        """Return the request; raises InvalidValue or ConfigurationError where it cannot be sent."""
+    def create(self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None) -> Request[T]:
+        """Return the request of a value; raise InvalidValue or ConfigurationError if it cannot be sent."""
         endpoint = endpoint_of(value, "call")
-        account = self.accounts.account_id(endpoint.realm)
+        account = self.credentials.account_id(endpoint.realm)
         if self.strict:
             verify_checksums(value)
         return Request(
@@ -58,34 +58,34 @@ class Requests:
 
 @define(eq=False)
 class LoopState:
-    """All of a client that is bound to one event loop.
+    """The objects of a client that are bound to one event loop.
 
-    Tasks under way hold it, and it holds the client only weakly: a client that is dropped unclosed is collected.
+    Running tasks hold this state, and it refers to the client only weakly, so that an unclosed client is collected.
     """
 
     client: "weakref.ref[object]"
-    requests: Requests
+    requests: RequestFactory
     send: Send
     engine: Engine
     owns_engine: bool
     auth: AuthMiddleware
     background: BackgroundTasks
-    watches: Waiters
+    waiters: Waiters
     closed: bool = False
     payouts: "PayoutRuntime | None" = None
     _loop: object = field(factory=current_loop, init=False)
 
     def serves(self, client: object) -> bool:
-        """Return True if this is the client's session in the running loop."""
+        """Return True if this is the client's state in the running event loop."""
         return self.client() is client and self._loop is current_loop()
 
     def prepare(
         self, value: Call[T], timeout: float | None, before_send: Callable[[], None] | None = None
     ) -> Request[T]:
-        """Return the request of a value; raises what keeps it from being sent."""
-        request = self.requests.make(value, timeout, before_send)
+        """Return the request of a value; raise an error if it cannot be sent."""
+        request = self.requests.create(value, timeout, before_send)
         if self.closed:
-            raise NotSent("the client was closed before it was sent")
+            raise NotSent("the client was closed before the request was sent")
         return request
 
     async def deliver(
@@ -95,16 +95,16 @@ class LoopState:
         return await self.send(self.prepare(value, timeout, before_send))
 
     async def aclose(self) -> None:
-        """Begin nothing more, let renewals end, then close the engine, unless it was handed in."""
+        """Start nothing more, wait for refreshes, then close the engine unless the caller owns it."""
         self.closed = True
-        self.watches.close()
+        self.waiters.close()
         if self.payouts is not None:
             self.payouts.close()
         try:
-            await self.background.drain(GOODBYE_SECONDS)
+            await self.background.drain(CLOSE_TIMEOUT_SECONDS)
         finally:
             if self.owns_engine:
-                with anyio.move_on_after(GOODBYE_SECONDS, shield=True):
+                with anyio.move_on_after(CLOSE_TIMEOUT_SECONDS, shield=True):
                     await self.engine.aclose()
 
     def abandon(self) -> None:
@@ -115,5 +115,5 @@ class LoopState:
             abandon()
 
 
-current_loop_state: ContextVar[LoopState | None] = ContextVar("paystar_async session", default=None)
-"""Whose job this is: a job goes on with its own session, and opens no other for a client that has closed."""
+current_loop_state: ContextVar[LoopState | None] = ContextVar("paystar_async loop state", default=None)
+"""The state a background task was started by: the task uses it also after its client was closed."""

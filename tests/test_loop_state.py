@@ -26,7 +26,7 @@ def test_trio_as_a_guest_of_asyncio_is_trio_and_has_a_session_of_its_own() -> No
 
     async def session() -> object:
         await paystar.identity.match_mobile(national_id="0012345679", mobile_number="09121234567")
-        return paystar._session()  # pyright: ignore[reportPrivateUsage]
+        return paystar._loop_state()  # pyright: ignore[reportPrivateUsage]
 
     async def guest() -> tuple[object, object]:
         return asyncio_loop(), await session()
