@@ -1,4 +1,4 @@
-"""A client over each engine: what a user sees of the choice."""
+"""A client over each engine, against the sandbox."""
 
 import asyncio
 from collections.abc import Iterator
@@ -18,21 +18,21 @@ each_engine = pytest.mark.parametrize("engine", ["auto", "native", "httpx", "htt
 
 
 @pytest.fixture(scope="module")
-def served() -> Iterator[tuple[Sandbox, str]]:
-    """A sandbox on a loopback port, and where."""
+def sandbox_server() -> Iterator[tuple[Sandbox, str]]:
+    """Return a sandbox on a loopback port, and its base URL."""
     sandbox = Sandbox()
     with running(sandbox) as base_url:
         yield sandbox, base_url
 
 
-def client(served: tuple[Sandbox, str], engine: Any, **options: Any) -> Paystar:
-    sandbox, base_url = served
+def client(sandbox_server: tuple[Sandbox, str], engine: Any, **options: Any) -> Paystar:
+    sandbox, base_url = sandbox_server
     return Paystar(application=sandbox.application, base_url=base_url, engine=engine, **options)
 
 
 @each_engine
-def test_a_client_serves_one_loop_after_the_other(served: tuple[Sandbox, str], engine: str) -> None:
-    paystar = client(served, engine)
+def test_client_works_in_successive_loops(sandbox_server: tuple[Sandbox, str], engine: str) -> None:
+    paystar = client(sandbox_server, engine)
 
     async def call() -> str:
         async with paystar:
@@ -42,35 +42,33 @@ def test_a_client_serves_one_loop_after_the_other(served: tuple[Sandbox, str], e
 
 
 @each_engine
-async def test_a_transfer_whose_answer_is_lost_is_sent_once(served: tuple[Sandbox, str], engine: str) -> None:
-    sandbox, _ = served
+async def test_settle_lost_response_is_sent_once(sandbox_server: tuple[Sandbox, str], engine: str) -> None:
+    sandbox, _ = sandbox_server
     sandbox.fail("transfers.settle", "reset_after", times=1)
 
-    async with client(served, engine) as paystar:
+    async with client(sandbox_server, engine) as paystar:
         with pytest.raises(NoResponse) as caught:
             await paystar.transfers.settle(transfers=[transfer(f"lost-{engine}")])
-        found = await paystar.transfers.find(track_id=f"lost-{engine}")
+        settlements = await paystar.transfers.find(track_id=f"lost-{engine}")
 
     assert caught.value.executed == "maybe"
-    assert [one.track_id for one in found] == [f"lost-{engine}"]
+    assert [settlement.track_id for settlement in settlements] == [f"lost-{engine}"]
     assert sandbox.ledger[f"lost-{engine}"].count == 1
 
 
-async def test_a_session_that_is_handed_in_is_open_when_the_client_is_closed(served: tuple[Sandbox, str]) -> None:
+async def test_aclose_leaves_handed_in_session_open(sandbox_server: tuple[Sandbox, str]) -> None:
     async with aiohttp.ClientSession() as session:
-        async with client(served, session) as paystar:
+        async with client(sandbox_server, session) as paystar:
             await paystar.inquiry.iban(iban="IR570790000000850774361353")
         assert not session.closed
 
 
-async def test_payouts_refuse_an_engine_that_cannot_fence_before_anything_is_planned(
-    served: tuple[Sandbox, str], tmp_path: Path
-) -> None:
-    sandbox, _ = served
+async def test_submit_refuses_engine_without_before_send(sandbox_server: tuple[Sandbox, str], tmp_path: Path) -> None:
+    sandbox, _ = sandbox_server
 
     async with (
         aiohttp.ClientSession() as session,
-        client(served, session, database=tmp_path / "paystar.db") as paystar,
+        client(sandbox_server, session, database=tmp_path / "paystar.db") as paystar,
     ):
         with pytest.raises(ConfigurationError, match="auto"):
             await paystar.payouts.submit([transfer("unfenced")], batch_id="b-1")

@@ -211,11 +211,8 @@ class HttpxEngine:
     def _transport(self) -> Any:
         library = self._library.module
         if self._handed_in is not None:
-            return (
-                _ClientTransport(self._handed_in)
-                if isinstance(self._handed_in, library.AsyncClient)
-                else self._handed_in
-            )
+            is_client = isinstance(self._handed_in, library.AsyncClient)
+            return _ClientTransport(self._handed_in) if is_client else self._handed_in
         if self._own is None:
             # No bound on connections: ConcurrencyMiddleware has a bound, and a bounded pool loses slots when a call is
             # cancelled at certain moments (httpcore's shields do not hold against a task's own ``cancel``).

@@ -169,14 +169,14 @@ ECHOES: dict[str, Callable[[str], bytes]] = {
 
 def echo_server(echo: Callable[[str], bytes]) -> Callable[[TcpPeer], Any]:
     async def play(peer: TcpPeer) -> None:
-        while request := await peer.request():
-            await peer.answer(echo(request.decode()), status=b"400 Bad Request")
+        while request := await peer.read_request():
+            await peer.respond(echo(request.decode()), status=b"400 Bad Request")
 
     return play
 
 
 async def raw_echo(peer: TcpPeer) -> None:
-    await peer.say(await peer.request())
+    await peer.write(await peer.read_request())
 
 
 @pytest.fixture
@@ -253,7 +253,7 @@ async def errors_of_every_endpoint(
         async with make_client(server, seen) as paystar:
             results = [await call_error(paystar, endpoint, seen) for endpoint in endpoints]
         errors = [error for error in results if error is not None]
-        assert SECRET.search(server.heard.decode("latin-1")), "the canaries were never sent"
+        assert SECRET.search(server.received.decode("latin-1")), "the canaries were never sent"
     for error in errors:
         assert_error_clean(error)
     for value in seen:
@@ -311,7 +311,7 @@ async def test_call_cancelled_by_timeout_shows_no_secret(endpoint: Endpoint) -> 
     limit = asyncio.timeout(None)
 
     async def time_out(peer: TcpPeer) -> None:
-        await peer.request()
+        await peer.read_request()
         limit.reschedule(0)
         await asyncio.sleep(30)
 

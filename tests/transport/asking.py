@@ -1,4 +1,4 @@
-"""Accounts, and requests of every row, for the tests of the wire."""
+"""Credentials and requests of every endpoint, for the tests of encoder, decoder and sender."""
 
 import hashlib
 import hmac
@@ -35,21 +35,21 @@ def request_of(value: Call[Any], key: Secret | None = KEY) -> Request[Any]:
 
 
 def example_of(row: Endpoint | str) -> Call[Any]:
-    """The row's request with a value in each field."""
+    """Return the endpoint's request with a value in each field."""
     request = (BY_ID[row] if isinstance(row, str) else row).request
     return request(**example_values(request))
 
 
 def least_of(row: Endpoint) -> Call[Any]:
-    """The row's request with only what it cannot do without."""
+    """Return the endpoint's request with its required fields alone."""
     values = example_values(row.request)
-    return row.request(**{one: values[one] for one in values if _is_required(row.request, one)})
+    return row.request(**{name: values[name] for name in values if _is_required(row.request, name)})
 
 
 def _is_required(request: type, name: str) -> bool:
     from paystar_async.models.base import fields_of
 
-    return next(one.required for one in fields_of(request) if one.name == name)
+    return next(info.required for info in fields_of(request) if info.name == name)
 
 
 def outgoing(value: Call[Any], accounts: Credentials = ACCOUNTS, key: Secret | None = KEY) -> EncodedRequest:
@@ -57,18 +57,18 @@ def outgoing(value: Call[Any], accounts: Credentials = ACCOUNTS, key: Secret | N
 
 
 def fields_in(out: EncodedRequest) -> dict[str, Any]:
-    """What is told, in the query or in the body."""
+    """Return the fields in the query or in the body."""
     if out.body is None:
         return dict(parse_qsl(urlsplit(out.url).query, keep_blank_values=True, strict_parsing=True))
     assert urlsplit(out.url).query == ""
-    told: dict[str, Any] = json.loads(out.body)
-    return told
+    fields: dict[str, Any] = json.loads(out.body)
+    return fields
 
 
 def answered(
     row: Endpoint | str, body: bytes, http_status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response[Any]:
-    """The body read as the row's answer."""
+    """Return the body decoded as the endpoint's response."""
     return ResponseDecoder(ACCOUNTS.secrets()).decode(request_of(example_of(row)), http_status, headers or {}, body)
 
 

@@ -1,4 +1,4 @@
-"""What the one suite of all engines stands on: the engines, a call over them, and servers that misbehave."""
+"""Helpers of the conformance suite: the engines, a call over an engine, and servers that misbehave."""
 
 import asyncio
 import contextlib
@@ -19,7 +19,7 @@ from tests.transport.tcp import Play, Server, TcpPeer, serving
 
 KINDS = ("native", "httpx", "httpx2", "httpx client", "httpx transport", "aiohttp", "aiohttp session")
 OWN = ("native", "httpx", "httpx2", "aiohttp")
-FENCING = ("native", "httpx", "httpx2", "httpx transport", "aiohttp")
+BEFORE_SEND = ("native", "httpx", "httpx2", "httpx transport", "aiohttp")
 HEADERS = (("Authorization", "Bearer canary"), ("Content-Type", "application/json"))
 BODY = b'{"password":"canary"}'
 URL = "http://paystar.example/api?access_password=canary"
@@ -28,9 +28,9 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 @contextlib.asynccontextmanager
 async def opened(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
-    """An engine of this kind; what it was given is closed behind it, as its owner would."""
+    """Open an engine of this kind; a handed-in client is closed after the engine, as its owner would."""
     async with contextlib.AsyncExitStack() as owner:
-        engine = make_engine(await _given(kind, owner), connections)
+        engine = make_engine(await _engine_option(kind, owner), connections)
         try:
             yield engine
         finally:
@@ -39,10 +39,10 @@ async def opened(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
 
 @functools.cache
 def _trust() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # made once: reading all authorities takes longer than most of these tests
+    return httpx.create_ssl_context()  # cached: reading all authorities takes longer than most of these tests
 
 
-async def _given(kind: str, owner: contextlib.AsyncExitStack) -> Any:
+async def _engine_option(kind: str, owner: contextlib.AsyncExitStack) -> Any:
     match kind:
         case "httpx client":
             return await owner.enter_async_context(
@@ -57,16 +57,16 @@ async def _given(kind: str, owner: contextlib.AsyncExitStack) -> Any:
 
 
 async def ask(engine: Engine, url: str, timeout: float = 5, **more: Any) -> tuple[int, dict[str, str], bytes]:
-    """One call: a POST with a body, or what ``method`` says without one."""
+    """Send a POST with a body, or a request with another ``method`` and no body."""
     method = more.pop("method", "POST")
     headers = more.pop("headers", HEADERS)
     body = BODY if method == "POST" else None
-    status, said, answer = await engine.send(method, url, headers, body, timeout, **more)
-    return status, dict(said), answer
+    status, response_headers, content = await engine.send(method, url, headers, body, timeout, **more)
+    return status, dict(response_headers), content
 
 
 async def failure(engine: Engine, url: str, timeout: float = 5, **more: Any) -> PaystarError:
-    """How the call ends; no secret is in what it says."""
+    """Return the error of a call, which shows no secret."""
     with pytest.raises(PaystarError) as caught:
         await ask(engine, url, timeout, **more)
     assert "canary" not in str(caught.value)
@@ -74,21 +74,21 @@ async def failure(engine: Engine, url: str, timeout: float = 5, **more: Any) -> 
 
 
 async def played(kind: str, play: Play, timeout: float = 5, **more: Any) -> tuple[PaystarError, Server]:
-    """How a call of a server that plays so ends, and what the server heard. Nothing it heard is ever "not sent"."""
-    asked = Counter()
-    if kind in FENCING:
-        more["before_send"] = asked
+    """Return the error of a call to a scripted server, and the server; received bytes are never "not sent"."""
+    before_send = Counter()
+    if kind in BEFORE_SEND:
+        more["before_send"] = before_send
     async with serving(play) as server, opened(kind) as engine:
         error = await failure(engine, server.url, timeout, **more)
     if isinstance(error, NotSent):
-        assert (server.heard, asked.count) == (b"", 0)
-    elif kind in FENCING:
-        assert asked.count == 1
+        assert (server.received, before_send.count) == (b"", 0)
+    elif kind in BEFORE_SEND:
+        assert before_send.count == 1
     return error, server
 
 
 class Counter:
-    """Counts how often it is asked for leave."""
+    """A ``before_send`` that counts its calls."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -98,90 +98,90 @@ class Counter:
 
 
 def answering(*parts: bytes) -> Play:
-    """Hears the whole request, says these bytes and hangs up."""
+    """Return a script that reads a request, writes these bytes and closes."""
 
-    async def play(talk: TcpPeer) -> None:
-        await talk.request()
-        await talk.say(*parts)
+    async def play(peer: TcpPeer) -> None:
+        await peer.read_request()
+        await peer.write(*parts)
 
     return play
 
 
-async def reset_at_once(talk: TcpPeer) -> None:
-    talk.reset()
+async def reset_at_once(peer: TcpPeer) -> None:
+    peer.reset()
 
 
-async def reset_after_some_bytes(talk: TcpPeer) -> None:
-    await talk.hear(1)
-    talk.reset()
+async def reset_after_some_bytes(peer: TcpPeer) -> None:
+    await peer.read(1)
+    peer.reset()
 
 
-async def reset_after_reading(talk: TcpPeer) -> None:
-    await talk.request()
-    talk.reset()
+async def reset_after_reading(peer: TcpPeer) -> None:
+    await peer.read_request()
+    peer.reset()
 
 
-async def reset_in_the_answer(talk: TcpPeer) -> None:
-    await talk.request()
-    await talk.say(OK + b'Content-Length: 10\r\n\r\n{"sta')
-    talk.reset()
+async def reset_in_the_answer(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.write(OK + b'Content-Length: 10\r\n\r\n{"sta')
+    peer.reset()
 
 
-async def close_after_reading(talk: TcpPeer) -> None:
-    await talk.request()
+async def close_after_reading(peer: TcpPeer) -> None:
+    await peer.read_request()
 
 
-async def silence(talk: TcpPeer) -> None:
-    await talk.request()
+async def silence(peer: TcpPeer) -> None:
+    await peer.read_request()
     await asyncio.sleep(60)
 
 
-async def half_an_answer(talk: TcpPeer) -> None:
-    await talk.request()
-    await talk.say(OK + b"Content-Length: 10\r\n\r\n{")
+async def half_an_answer(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.write(OK + b"Content-Length: 10\r\n\r\n{")
     await asyncio.sleep(60)
 
 
-async def mute(talk: TcpPeer) -> None:
-    """Hears, and never says a word: not even a handshake's."""
-    while await talk.hear():
+async def mute(peer: TcpPeer) -> None:
+    """Read, and never write a byte, not even of a handshake."""
+    while await peer.read():
         pass
 
 
-async def drip(talk: TcpPeer) -> None:
-    await talk.request()
-    await talk.say(OK + b"Content-Length: 1000\r\n\r\n")
+async def drip(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.write(OK + b"Content-Length: 1000\r\n\r\n")
     while True:
-        await talk.say(b" ")
+        await peer.write(b" ")
         await asyncio.sleep(0.01)
 
 
-async def keep_answering(talk: TcpPeer) -> None:
-    while await talk.request():
-        await talk.answer()
+async def keep_answering(peer: TcpPeer) -> None:
+    while await peer.read_request():
+        await peer.respond()
 
 
-async def answer_once_and_close(talk: TcpPeer) -> None:
-    await talk.request()
-    await talk.answer()
+async def answer_once_and_close(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.respond()
 
 
-async def answer_once_and_hear_another(talk: TcpPeer) -> None:
-    await talk.request()
-    await talk.answer()
-    await talk.request()
+async def answer_once_and_hear_another(peer: TcpPeer) -> None:
+    await peer.read_request()
+    await peer.respond()
+    await peer.read_request()
 
 
-async def echo(talk: TcpPeer) -> None:
-    await talk.say(await talk.request())
+async def echo(peer: TcpPeer) -> None:
+    await peer.write(await peer.read_request())
 
 
-async def echo_in_a_header(talk: TcpPeer) -> None:
-    await talk.say(b"HTTP/1.1 200 OK\r\n\x00" + await talk.request())
+async def echo_in_a_header(peer: TcpPeer) -> None:
+    await peer.write(b"HTTP/1.1 200 OK\r\n\x00" + await peer.read_request())
 
 
-async def echo_in_a_chunk(talk: TcpPeer) -> None:
-    await talk.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", await talk.request())
+async def echo_in_a_chunk(peer: TcpPeer) -> None:
+    await peer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", await peer.read_request())
 
 
 BROKEN: dict[str, Play] = {
@@ -209,7 +209,7 @@ BROKEN: dict[str, Play] = {
     "its own request as a header": echo_in_a_header,
     "its own request as a chunk": echo_in_a_chunk,
 }
-"""How a server can fail a call that has reached it."""
+"""Ways in which a server can fail a request that has reached the server."""
 
 STRAY = {
     "response": OK + b"X-Path: /stray\r\nContent-Length: 5\r\n\r\nstray",
@@ -217,4 +217,4 @@ STRAY = {
     "interim response": b"HTTP/1.1 103 Early Hints\r\n\r\n",
     "text": b"stray",
 }
-"""Bytes no request asked for."""
+"""Bytes that belong to no request."""

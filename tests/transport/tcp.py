@@ -1,4 +1,4 @@
-"""A TCP server on loopback that misbehaves as it is told, and keeps what it heard."""
+"""A scripted TCP server on loopback, which records the bytes that it received."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 
 Play = Callable[["TcpPeer"], Awaitable[None]]
 
-# Signed by nobody anyone trusts; made for these tests.
+# A self-signed certificate, created for these tests.
 CERTIFICATE = """
 MIIBmzCCAUGgAwIBAgIUX2JHASID3uR2RSC+UpJz/+AxptQwCgYIKoZIzj0EAwIwFDESMBAGA1UEAwwJbG9jYWxob3N0MCAXDTI2MTEyMjEz
 MTQyOFoYDzIxMjYxMDI5MTMxNDI4WjAUMRIwEAYDVQQDDAlsb2NhbGhvc3QwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAQUo88KqG18z66i
@@ -28,62 +28,62 @@ z66irKzn4Qiptg1q22Cg0dVxMqYGKqL3Qivl3LRJR368YV/KJSorDhk13cUJm/5wmk+RopMyQvQl
 
 
 class TcpPeer:
-    """One connection, from the server's side."""
+    """A connection, from the server's side."""
 
     def __init__(self, server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer, self._server = reader, writer, server
 
-    async def hear(self, most: int = 65536) -> bytes:
-        """Some bytes of what the other side says, or none when it is over."""
-        heard = await self.reader.read(most)
-        self._server.heard += heard
-        return heard
+    async def read(self, max_bytes: int = 65536) -> bytes:
+        """Return bytes from the client, or no bytes at the end of the connection."""
+        data = await self.reader.read(max_bytes)
+        self._server.received += data
+        return data
 
-    async def request(self) -> bytes:
-        """A whole request, its body included; nothing when the other side hangs up before."""
+    async def read_request(self) -> bytes:
+        """Return a complete request with its body, or no bytes if the client closes before its end."""
         text = b""
         while b"\r\n\r\n" not in text:
-            more = await self.hear()
+            more = await self.read()
             if not more:
                 return b""
             text += more
         head, _, body = text.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         while len(body) < (int(length[1]) if length else 0):
-            more = await self.hear()
+            more = await self.read()
             if not more:
                 return b""
             body, text = body + more, text + more
         self._server.requests.append(text)
         return text
 
-    async def say(self, *parts: bytes) -> None:
+    async def write(self, *parts: bytes) -> None:
         for part in parts:
             self.writer.write(part)
             await self.writer.drain()
 
-    async def answer(self, body: bytes = b"{}", head: bytes = b"", status: bytes = b"200 OK") -> None:
-        """A whole answer that keeps the connection open."""
+    async def respond(self, body: bytes = b"{}", head: bytes = b"", status: bytes = b"200 OK") -> None:
+        """Write a complete response that keeps the connection open."""
         length = f"Content-Length: {len(body)}\r\n".encode()
-        await self.say(b"HTTP/1.1 " + status + b"\r\n" + length + head + b"\r\n" + body)
+        await self.write(b"HTTP/1.1 " + status + b"\r\n" + length + head + b"\r\n" + body)
 
     def reset(self) -> None:
-        """End it with RST, as a crash does."""
-        given: socket.socket = self.writer.get_extra_info("socket")
-        given.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        """Reset the connection (RST), as a crash does."""
+        sock: socket.socket = self.writer.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
 class Server:
-    """What the server heard, from all connections together."""
+    """A server, with the bytes and requests of all its connections."""
 
     def __init__(self, play: Play, port: int, context: ssl.SSLContext | None) -> None:
         self._play, self._context, self.port = play, context, port
         self.url = f"{'https' if context else 'http'}://127.0.0.1:{port}/api?access_password=canary"
-        self.heard = b""
+        self.received = b""
         self.requests: list[bytes] = []
-        self.talks: list[TcpPeer] = []
-        # Kept by hand: asyncio's own server forgets a socket it accepts in the turn in which it is closed.
+        self.peers: list[TcpPeer] = []
+        # Not asyncio's own server, which forgets a socket that it accepts in the loop turn in which it is closed.
         self.conns: list[socket.socket] = []
         self.tasks: list[asyncio.Task[None]] = []
 
@@ -97,19 +97,19 @@ class Server:
         protocol = asyncio.StreamReaderProtocol(reader)
         with contextlib.suppress(OSError):
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, conn, ssl=self._context)
-            talk = TcpPeer(self, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
-            self.talks.append(talk)
+            peer = TcpPeer(self, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
+            self.peers.append(peer)
             try:
-                await self._play(talk)
-                talk.writer.close()
-                await talk.writer.wait_closed()
+                await self._play(peer)
+                peer.writer.close()
+                await peer.writer.wait_closed()
             finally:
                 transport.abort()
 
 
 @contextlib.asynccontextmanager
 async def serving(play: Play, *, tls: bool = False) -> AsyncGenerator[Server]:
-    """A server that plays so with each connection; what is still under way at the end is cut off."""
+    """Run a server that plays a script with each connection; unfinished scripts are cancelled at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
         server = Server(play, listening.getsockname()[1], _untrusted() if tls else None)
@@ -122,16 +122,16 @@ async def serving(play: Play, *, tls: bool = False) -> AsyncGenerator[Server]:
             for task in server.tasks:
                 task.cancel()
             await asyncio.gather(*server.tasks, return_exceptions=True)
-            await asyncio.sleep(0)  # the turn in which a transport that was aborted lets go of its socket
+            await asyncio.sleep(0)  # the loop turn in which an aborted transport closes its socket
             for conn in server.conns:
                 conn.close()
 
 
 def free_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
+    """Return a port without a listener."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
         return port
 
 

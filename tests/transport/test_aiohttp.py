@@ -1,4 +1,4 @@
-"""The aiohttp engine: what is its own. What all engines share is in ``test_conformance``."""
+"""The aiohttp engine alone; ``test_conformance`` tests all engines."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from tests.transport.tcp import free_port, serving
 
 
 class TestHandedIn:
-    """A session of the caller's own: it stays theirs."""
+    """A handed-in session, which stays open and keeps its headers."""
 
-    async def test_it_keeps_its_headers_and_its_cookies_and_stays_open(self) -> None:
+    async def test_session_keeps_headers_and_stays_open(self) -> None:
         async with aiohttp.ClientSession(headers={"X-Theirs": "1"}, cookies={"theirs": "2"}) as session:
             engine = AiohttpEngine(session=session)
             async with serving(c.keep_answering) as server:
@@ -24,17 +24,17 @@ class TestHandedIn:
                 await engine.aclose()
                 assert not session.closed
 
-        assert b"X-Theirs: 1" in server.heard
-        assert b"Authorization: Bearer canary" in server.heard
+        assert b"X-Theirs: 1" in server.received
+        assert b"Authorization: Bearer canary" in server.received
 
-    async def test_its_middlewares_are_not_asked(self) -> None:
-        async def theirs(*_: Any) -> Any:
-            raise AssertionError("asked")
+    async def test_session_middlewares_are_not_called(self) -> None:
+        async def middleware(*_: Any) -> Any:
+            raise AssertionError("called")
 
-        async with aiohttp.ClientSession(middlewares=[theirs]) as session, serving(c.keep_answering) as server:
+        async with aiohttp.ClientSession(middlewares=[middleware]) as session, serving(c.keep_answering) as server:
             assert (await ask(AiohttpEngine(session=session), server.url))[0] == 200
 
-    async def test_one_that_is_closed_is_named(self) -> None:
+    async def test_closed_session_is_refused(self) -> None:
         session = aiohttp.ClientSession()
         await session.close()
 
@@ -43,18 +43,18 @@ class TestHandedIn:
 
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     @pytest.mark.parametrize("signs_in", [False, True])
-    async def test_one_that_signs_in_by_itself_or_asks_the_environment_is_refused(self, signs_in: bool) -> None:
+    async def test_session_with_login_or_trust_env_is_refused(self, signs_in: bool) -> None:
         auth = aiohttp.BasicAuth("user", "other") if signs_in else None
         async with aiohttp.ClientSession(auth=auth, trust_env=not signs_in) as session:
             with pytest.raises(ConfigurationError, match="its own logins"):
                 AiohttpEngine(session=session)
 
-    async def test_it_cannot_fence(self) -> None:
+    async def test_session_before_send_is_refused(self) -> None:
         async with opened("aiohttp session") as engine:
             with pytest.raises(ConfigurationError, match="cannot report when a request is sent"):
                 await ask(engine, URL, before_send=lambda: None)
 
-    async def test_its_proxy_refuses_the_way(self) -> None:
+    async def test_session_proxy_refusal_is_not_sent(self) -> None:
         refusing = c.answering(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
         async with (
             serving(refusing) as server,
@@ -63,7 +63,7 @@ class TestHandedIn:
             error = await failure(AiohttpEngine(session=session), URL.replace("http:", "https:"))
 
         assert type(error) is NotSent
-        assert b"canary" not in server.heard
+        assert b"canary" not in server.received
 
     @pytest.mark.parametrize(
         ("problem", "verdict"),
@@ -74,9 +74,9 @@ class TestHandedIn:
             (aiohttp.ClientOSError(32, "canary"), NoResponse),
             (RuntimeError("canary"), NoResponse),
         ],
-        ids=lambda one: getattr(one, "__name__", type(one).__name__),
+        ids=lambda value: getattr(value, "__name__", type(value).__name__),
     )
-    async def test_a_connector_of_theirs_that_fails(self, problem: Exception, verdict: type[Exception]) -> None:
+    async def test_failing_connector_outcome_is_by_error(self, problem: Exception, verdict: type[Exception]) -> None:
         class Failing(aiohttp.TCPConnector):
             async def connect(self, *_: Any, **__: Any) -> Any:
                 raise problem
@@ -85,7 +85,7 @@ class TestHandedIn:
             assert type(await failure(AiohttpEngine(session=session), URL)) is verdict
 
 
-async def test_what_could_not_be_reached_is_named_without_its_query() -> None:
+async def test_unreachable_address_is_shown_without_query() -> None:
     port = free_port()
     async with opened("aiohttp") as engine:
         error = await failure(engine, f"http://127.0.0.1:{port}/?access_password=canary")
@@ -93,15 +93,15 @@ async def test_what_could_not_be_reached_is_named_without_its_query() -> None:
     assert f"127.0.0.1:{port}" in str(error)
 
 
-async def test_no_second_connection_is_opened_to_repeat_a_request() -> None:
+async def test_lost_response_is_not_retried_by_aiohttp() -> None:
     async with serving(c.answer_once_and_hear_another) as server, opened("aiohttp") as engine:
         await ask(engine, server.url, method="GET")
         error = await failure(engine, server.url, method="GET")
 
-    assert (type(error), len(server.talks)) == (NoResponse, 1)
+    assert (type(error), len(server.peers)) == (NoResponse, 1)
 
 
-async def test_an_error_of_the_callers_own_goes_on_as_it_is() -> None:
+async def test_before_send_base_exception_is_raised_unchanged() -> None:
     class Stop(BaseException):
         pass
 
@@ -112,10 +112,10 @@ async def test_an_error_of_the_callers_own_goes_on_as_it_is() -> None:
         with pytest.raises(Stop):
             await ask(engine, server.url, before_send=refuse)
 
-    assert server.heard == b""
+    assert server.received == b""
 
 
-def test_another_loop_is_refused_by_name() -> None:
+def test_send_on_trio_is_refused() -> None:
     async def run() -> None:
         with pytest.raises(ConfigurationError, match="aiohttp engine works on asyncio alone"):
             await ask(AiohttpEngine(), URL)

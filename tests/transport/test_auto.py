@@ -1,4 +1,4 @@
-"""The default engine: native, except on trio and where a mock or tracer stands in httpx's place."""
+"""The default engine: native, except on trio and while a mock or tracer patches httpx."""
 
 # pyright: reportPrivateUsage=false
 
@@ -53,9 +53,9 @@ print(*[span["op"] for span in transactions[0]["spans"]])
 """
 
 
-async def keep_answering(talk: TcpPeer) -> None:
-    while await talk.request():
-        await talk.answer()
+async def keep_answering(peer: TcpPeer) -> None:
+    while await peer.read_request():
+        await peer.respond()
 
 
 async def ask(url: str = URL) -> int:
@@ -69,7 +69,7 @@ async def ask(url: str = URL) -> int:
 
 
 class TestMustUseHttpx:
-    """The rule, tool by tool."""
+    """The rule, for each mock and tracer."""
 
     async def test_asyncio_without_patches_uses_native(self) -> None:
         assert not must_use_httpx()
@@ -114,7 +114,7 @@ class TestMustUseHttpx:
         assert not must_use_httpx()
 
     def test_sentry_traces_the_call(self) -> None:
-        """In a process of its own, since Sentry cannot take its patches back."""
+        """Run in a subprocess, since Sentry cannot undo its patches."""
         done = subprocess.run([sys.executable, "-c", SENTRY], capture_output=True, text=True, check=True)
 
         assert done.stdout.split() == ["native", "200", "http.client"]
@@ -138,7 +138,7 @@ class TestMustUseHttpx:
                 await engine.send("POST", server.url, (), b"{}", 5)
             await engine.aclose()
         assert len(seen) == 3
-        assert len(server.talks) == 1
+        assert len(server.peers) == 1
 
     async def test_callable_object_as_patch_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Handler:

@@ -43,7 +43,7 @@ CARD, IBAN, NATIONAL_ID = "6037990000000006", "IR110170000000123456789001", "001
 
 @pytest.mark.parametrize("status", [1, "1", "ok", "OK", " ok "])
 @pytest.mark.parametrize("http_status", [200, 201, 400, 404, 500])
-def test_success_is_success_whatever_the_http_status(status: object, http_status: int) -> None:
+def test_decode_success_ignores_http_status(status: object, http_status: int) -> None:
     body = envelope(status, {"is_matched": True}, "Request succeeded")
     answer = answered("identity.match_mobile", body, http_status, {"date": "today"})
 
@@ -57,7 +57,7 @@ def test_success_is_success_whatever_the_http_status(status: object, http_status
     )
 
 
-def test_one_transfer_or_several_are_read_the_same_way() -> None:
+def test_decode_single_transfer_reads_as_list() -> None:
     one = {"hashid": "1j18r", "track_id": "t", "status": "pending", "message": "…", "ref_code": "bank_ref", "fee": 5}
     single = answered("transfers.settle", envelope("ok", one)).value
     several = answered("transfers.settle", envelope("ok", [one])).value
@@ -86,7 +86,7 @@ def refused(row: Endpoint | str, body: bytes, http_status: int = 400, **headers:
 
 @pytest.mark.parametrize("status", BY_STATUS)
 @pytest.mark.parametrize("http_status", [200, 400])
-def test_a_status_is_its_class(status: int | str, http_status: int) -> None:
+def test_decode_status_is_its_error_class(status: int | str, http_status: int) -> None:
     error = refused("transfers.settle", envelope(status, None, "پیام"), http_status)
 
     assert type(error) is BY_STATUS[status]
@@ -96,19 +96,19 @@ def test_a_status_is_its_class(status: int | str, http_status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [one for one in BY_STATUS if isinstance(one, int)])
-def test_a_status_written_as_a_text_is_the_same(status: int) -> None:
+def test_decode_numeric_text_status_is_the_same_class(status: int) -> None:
     assert type(refused("gateway.verify", envelope(str(status)))) is BY_STATUS[status]
 
 
 @pytest.mark.parametrize("status", [-1, -2, -3, -4, -5, -6, -7, -8, -9, -16, -98, -99])
-def test_a_gateway_status_less_a_hundred_is_the_same(status: int) -> None:
+def test_decode_gateway_status_minus_100_is_the_same(status: int) -> None:
     error = refused("gateway.verify", envelope(status - 100))
 
     assert type(error) is BY_STATUS[status]
     assert error.status == status - 100
 
 
-def test_unauthenticated_comes_with_keys_of_its_own() -> None:
+def test_decode_unauthenticated_ignores_other_keys() -> None:
     body = envelope("unauthenticated", [], "x", action="login", tag="auth", api_version=2)
 
     assert type(refused("gateway.create", body, 401)) is Unauthenticated
@@ -116,7 +116,7 @@ def test_unauthenticated_comes_with_keys_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("status", [0, 10, 99, "error", None, ""])
-def test_invalid_access_without_its_code_is_an_invalid_token(status: object) -> None:
+def test_decode_invalid_access_message_is_invalid_token(status: object) -> None:
     error = refused("wallet.balance", envelope(status, None, " دسترسی نامعتبر "))
 
     assert type(error) is InvalidToken
@@ -124,12 +124,12 @@ def test_invalid_access_without_its_code_is_an_invalid_token(status: object) -> 
 
 
 @pytest.mark.parametrize("status", [2, 5, 9, 11, -1])
-def test_invalid_access_beside_another_code_is_what_the_code_says(status: int) -> None:
+def test_decode_invalid_access_message_keeps_other_code(status: int) -> None:
     assert type(refused("wallet.balance", envelope(status, None, "دسترسی نامعتبر"))) is BY_STATUS[status]
 
 
 @pytest.mark.parametrize("status", [14, -10, -100, -101 - 9, 99, "failed", 2**63, "x" * 500])
-def test_a_status_nobody_knows_is_a_status_error(status: int | str) -> None:
+def test_decode_unknown_status_is_status_error(status: int | str) -> None:
     error = refused("transfers.settle", envelope(status, None, "?"))
 
     assert type(error) in (StatusError, BY_STATUS.get(-10))
@@ -148,7 +148,7 @@ def test_a_status_nobody_knows_is_a_status_error(status: int | str) -> None:
         (None, {}),
     ],
 )
-def test_what_is_said_of_a_field_is_shown(data: object, fields: dict[str, list[str]]) -> None:
+def test_decode_field_errors_are_shown(data: object, fields: dict[str, list[str]]) -> None:
     error = refused("wallet.settle", envelope(10, data, "invalid"))
 
     assert type(error) is InvalidInput
@@ -157,12 +157,12 @@ def test_what_is_said_of_a_field_is_shown(data: object, fields: dict[str, list[s
 
 
 @pytest.mark.parametrize("http_status", [301, 307, 408, 429, 500, 502, 503, 504])
-def test_an_http_status_may_take_a_no_back(http_status: int) -> None:
+def test_decode_refusal_with_http_5xx_is_maybe_executed(http_status: int) -> None:
     assert refused("transfers.settle", envelope(10), http_status).executed == "maybe"
 
 
 @pytest.mark.parametrize("http_status", [200, 400, 401, 403, 404, 409, 422, 451])
-def test_an_http_status_that_is_a_refusal_leaves_it_a_no(http_status: int) -> None:
+def test_decode_refusal_with_http_4xx_is_not_executed(http_status: int) -> None:
     assert refused("transfers.settle", envelope(10), http_status).executed == "no"
 
 
@@ -181,7 +181,7 @@ def test_an_http_status_that_is_a_refusal_leaves_it_a_no(http_status: int) -> No
         ("Wed, 21 Oct 1998 07:28:00 GMT", 0.0),
     ],
 )
-def test_retry_after_is_read_where_it_is_known(header: str, seconds: float | None) -> None:
+def test_decode_retry_after_is_read_from_header(header: str, seconds: float | None) -> None:
     assert refused("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
     with pytest.raises(InvalidResponse) as caught:
         answered("identity.match_mobile", b"", 503, {"retry-after": header})
@@ -215,7 +215,7 @@ def test_retry_after_is_read_where_it_is_known(header: str, seconds: float | Non
     ],
 )
 @pytest.mark.parametrize("http_status", [200, 502])
-def test_what_is_no_answer_is_refused_by_path(body: bytes, path: str, reason: str, http_status: int) -> None:
+def test_decode_invalid_body_is_refused_with_path(body: bytes, path: str, reason: str, http_status: int) -> None:
     with pytest.raises(InvalidResponse, match=re.escape(reason)) as caught:
         answered("identity.match_mobile", body, http_status)
 
@@ -223,15 +223,15 @@ def test_what_is_no_answer_is_refused_by_path(body: bytes, path: str, reason: st
     assert f"(HTTP {http_status})" in str(caught.value)
 
 
-class TestAnEcho:
-    """A server that sends back what it was sent: our secrets must not come out in an error."""
+class TestRedactor:
+    """A server that echoes its request: no secret is shown in an error."""
 
     SECRET = 'canary/ "pass" = &é'
 
     def decoder(self) -> ResponseDecoder:
         return ResponseDecoder(Credentials(application=evolve(APPLICATION, access_password=self.SECRET)).secrets())
 
-    def told(self, message: str, data: object = None) -> str:
+    def error_text(self, message: str, data: object = None) -> str:
         with pytest.raises(StatusError) as caught:
             self.decoder().decode(request_of(example_of("inquiry.iban")), 400, {}, envelope(10, data, message))
         return str(caught.value) + repr(caught.value.__dict__)
@@ -250,18 +250,18 @@ class TestAnEcho:
             SECRET.upper(),
         ],
     )
-    def test_it_says_nothing_in_any_spelling(self, form: str) -> None:
-        told = self.told(f"got {form}!", {form: [form], "x": form})
+    def test_decode_secret_is_hidden_in_any_spelling(self, form: str) -> None:
+        text = self.error_text(f"got {form}!", {form: [form], "x": form})
 
-        assert "got ***!" in told or 'got "***"!' in told
-        assert "canary" not in told
+        assert "got ***!" in text or 'got "***"!' in text
+        assert "canary" not in text
 
-    def test_every_secret_of_every_account_is_known(self) -> None:
+    def test_decode_every_configured_secret_is_hidden(self) -> None:
         body = envelope(0, None, " ".join(one.reveal() for one in ACCOUNTS.secrets()))
 
         assert refused("gateway.create", body).message == " ".join(["***"] * 9)
 
-    def test_the_key_in_use_is_known(self) -> None:
+    def test_decode_request_key_is_hidden(self) -> None:
         assert refused("gateway.create", envelope(0, None, f"Bearer {KEY.reveal()} x")).message == "Bearer *** x"
 
     def test_decode_harmless_text_is_hidden_once_it_is_a_key(self) -> None:
@@ -277,27 +277,27 @@ class TestAnEcho:
             decode(Secret(f"newer-key-{number}"))
         assert decode(KEY) == "canary-key"
 
-    def test_a_signature_is_known(self) -> None:
+    def test_decode_signature_is_hidden(self) -> None:
         sign = signed("anything")
 
         assert refused("gateway.create", envelope(0, None, f"sign={sign}&x={sign.upper()}")).message == "sign=***&x=***"
 
-    def test_personal_numbers_are_masked(self) -> None:
+    def test_decode_personal_numbers_are_masked(self) -> None:
         message = refused("identity.match_card", envelope(10, None, f"{CARD} {IBAN} {NATIONAL_ID}")).message
 
         assert message == "603799******0006 IR********************9001 ********79"
 
-    def test_a_long_one_is_cut_after_it_was_masked(self) -> None:
+    def test_decode_long_text_is_cut_after_masking(self) -> None:
         secret = ACCOUNTS.secrets()[0].reveal()
         message = refused("gateway.create", envelope(0, None, "x" * 996 + secret)).message
 
         assert message == "x" * 996 + "***"
         assert len(refused("gateway.create", envelope(0, None, "x" * 10**6)).message) == 1_000
 
-    def test_a_status_that_is_one_is_masked_too(self) -> None:
+    def test_decode_secret_in_status_is_hidden(self) -> None:
         assert refused("gateway.create", envelope(f"word {KEY.reveal()}")).status == "word ***"
 
-    def test_a_message_of_success_is_masked_too(self) -> None:
+    def test_decode_success_message_is_masked(self) -> None:
         answer = answered("identity.match_mobile", envelope(1, {"is_matched": True}, f"{KEY.reveal()} {CARD}"))
 
         assert answer.message == "*** 603799******0006"
@@ -330,7 +330,7 @@ ENVELOPES = st.builds(
 
 @settings(max_examples=300)
 @given(st.sampled_from(CALLS), st.binary() | JSON.map(lambda one: json.dumps(one).encode()) | ENVELOPES)
-def test_whatever_comes_is_an_answer_or_an_error_of_ours(row: Endpoint, body: bytes) -> None:
+def test_decode_any_body_is_response_or_paystar_error(row: Endpoint, body: bytes) -> None:
     path, status, succeeded = "$", None, False
     try:
         status = answered(row, body).status
@@ -343,22 +343,24 @@ def test_whatever_comes_is_an_answer_or_an_error_of_ours(row: Endpoint, body: by
     assert (status in (1, "ok")) is succeeded
 
 
-def test_an_upstream_error_may_have_been_carried_out() -> None:
+def test_decode_upstream_error_is_maybe_executed() -> None:
     assert refused("transfers.settle", envelope(11)).executed == "maybe"
     assert type(refused("transfers.settle", envelope("11"))) is UpstreamError
 
 
-def test_an_account_without_accounts_hides_nothing_and_works() -> None:
+def test_decode_without_secrets_works() -> None:
     decoder = ResponseDecoder(Credentials().secrets())
 
     with pytest.raises(StatusError, match="internal"):
         decoder.decode(request_of(example_of("inquiry.iban"), None), 200, {}, envelope(0, None, "internal"))
 
 
-@pytest.mark.parametrize(("http", "said"), [(403, "address"), (404, "end in /api"), (429, "fewer")])
-def test_an_answer_from_something_else_says_what_its_http_status_means(http: int, said: str) -> None:
-    with pytest.raises(InvalidResponse, match=said):
-        ResponseDecoder(ACCOUNTS.secrets()).decode(request_of(example_of("transfers.find")), http, {}, b"Not Found")
+@pytest.mark.parametrize(("http_status", "text"), [(403, "address"), (404, "end in /api"), (429, "fewer")])
+def test_decode_http_status_without_envelope_is_explained(http_status: int, text: str) -> None:
+    with pytest.raises(InvalidResponse, match=text):
+        ResponseDecoder(ACCOUNTS.secrets()).decode(
+            request_of(example_of("transfers.find")), http_status, {}, b"Not Found"
+        )
 
 
 def test_decode_byte_order_mark_and_odd_message_are_read() -> None:

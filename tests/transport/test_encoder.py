@@ -41,7 +41,7 @@ WALLET = {"wallet_hashid": "w123", "password": "p@ss", "sign": signed("w123#p@ss
 OWNER = {"destination_firstname": "Ali", "destination_lastname": "Ali", "track_id": TRACK_ID}
 VERIFY = {"ref_num": "ref-1", "amount": 50_000, "sign": signed(f"50000#ref-1#{MASKED}#123456")}
 
-# Written out row by row: this is what leaves, and a change of it is a change of what Paystar is told.
+# Written out for each endpoint: a change here is a change of what is sent to Paystar.
 SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "identity.match_mobile": (
         "POST /open-banking/service/info-matching/mobile-national-id",
@@ -126,24 +126,24 @@ VECTORS = (
 each_call = pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
 
 
-def test_every_row_that_calls_is_written_out() -> None:
+def test_encoded_table_lists_every_endpoint() -> None:
     assert list(SENT) == [row.id for row in CALLS]
 
 
 @each_call
-def test_what_a_row_sends(row: Endpoint) -> None:
+def test_encode_sends_method_path_and_fields(row: Endpoint) -> None:
     out = outgoing(example_of(row))
-    told = f"{out.method} {out.url.partition('?')[0].removeprefix(BASE)}", fields_in(out)
+    sent = f"{out.method} {out.url.partition('?')[0].removeprefix(BASE)}", fields_in(out)
 
-    assert told == SENT[row.id]
+    assert sent == SENT[row.id]
 
 
 @each_call
-def test_the_headers_of_a_row(row: Endpoint) -> None:
+def test_encode_sends_headers(row: Endpoint) -> None:
     expected = {"Accept": "application/json", "User-Agent": USER_AGENT}
     if row.method == "POST":
         expected["Content-Type"] = "application/json"
-    # A renewal shows its refresh token in the body; the key it is to replace may be dead.
+    # A refresh sends its refresh token in the body; the key that it replaces may have expired.
     if row not in REFRESH_ENDPOINTS.values():
         expected["Authorization"] = "Bearer the-key"
 
@@ -151,7 +151,7 @@ def test_the_headers_of_a_row(row: Endpoint) -> None:
 
 
 @each_call
-def test_a_post_has_no_query_and_a_get_no_body(row: Endpoint) -> None:
+def test_encode_post_has_no_query_and_get_no_body(row: Endpoint) -> None:
     out = outgoing(example_of(row))
 
     assert (out.body is None) == (row.method == "GET")
@@ -159,21 +159,21 @@ def test_a_post_has_no_query_and_a_get_no_body(row: Endpoint) -> None:
 
 
 @each_call
-def test_what_is_left_out_is_not_sent(row: Endpoint) -> None:
-    told = fields_in(outgoing(least_of(row)))
+def test_encode_omits_optional_fields(row: Endpoint) -> None:
+    fields = fields_in(outgoing(least_of(row)))
 
-    assert None not in told.values()
-    assert set(told) <= set(SENT[row.id][1])
+    assert None not in fields.values()
+    assert set(fields) <= set(SENT[row.id][1])
 
 
 @each_call
-def test_nothing_shows_in_what_is_written_but_the_address(row: Endpoint) -> None:
+def test_encoded_request_repr_shows_url_alone(row: Endpoint) -> None:
     out = outgoing(example_of(row))
 
     assert repr(out) == f"EncodedRequest(method='{out.method}', url={out.url.partition('?')[0]})"
 
 
-def test_a_query_is_escaped_and_a_body_is_utf_8() -> None:
+def test_encode_escapes_query_and_writes_utf_8_body() -> None:
     query = outgoing(FindTransfers(track_id="a&b=c#d%?")).url.partition("?")[2]
     body = outgoing(least_of(BY_ID["gateway.create"])).body
     named = outgoing(CreatePayment(amount=5_000, order_id="سفارش", callback=CALLBACK)).body
@@ -186,12 +186,12 @@ def test_a_query_is_escaped_and_a_body_is_utf_8() -> None:
 
 
 class TestSignatures:
-    """The three messages, over the values exactly as they are sent."""
+    """The three signed messages, over the values exactly as they are sent."""
 
     def create(self, **more: Any) -> CreatePayment:
         return CreatePayment(amount=10_000, order_id="ORD-45245", callback=CALLBACK, **more)
 
-    def test_the_published_vectors(self) -> None:
+    def test_sign_matches_published_vectors(self) -> None:
         verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number=MASKED, tracking_code="123456")
         wallet = SettleWallet(transfers=[WalletTransfer(**example_values(WalletTransfer))])
 
@@ -199,55 +199,55 @@ class TestSignatures:
         assert fields_in(outgoing(verify))["sign"] == VECTORS[1]
         assert fields_in(outgoing(wallet))["sign"] == VECTORS[2]
 
-    def test_a_callback_is_signed_to_the_letter(self) -> None:
+    def test_sign_callback_is_unchanged(self) -> None:
         url = "https://Merchant.example:443/%D8%A8?a=1&b=%20%23x"
-        told = fields_in(outgoing(CreatePayment(amount=5_000, order_id="1", callback=url)))
+        fields = fields_in(outgoing(CreatePayment(amount=5_000, order_id="1", callback=url)))
 
-        assert told["callback"] == url
-        assert told["sign"] == signed(f"5000#1#{url}")
+        assert fields["callback"] == url
+        assert fields["sign"] == signed(f"5000#1#{url}")
 
-    def test_create_extra_travels_beside_the_fields_unsigned(self) -> None:
+    def test_sign_create_extra_is_sent_unsigned(self) -> None:
         extra: dict[str, object] = {
             "products": [{"name": "کتاب", "price": 1.5, "tags": []}],
             "wallet": None,
             "first_name": "علی",
         }
-        plain, told = fields_in(outgoing(self.create())), fields_in(outgoing(self.create(extra=extra)))
+        plain, fields = fields_in(outgoing(self.create())), fields_in(outgoing(self.create(extra=extra)))
 
-        assert told == extra | plain
-        assert told["sign"] == VECTORS[0]
+        assert fields == extra | plain
+        assert fields["sign"] == VECTORS[0]
 
-    def test_what_only_signs_is_not_sent(self) -> None:
-        told = fields_in(outgoing(example_of("gateway.verify")))
+    def test_sign_only_fields_are_not_sent(self) -> None:
+        fields = fields_in(outgoing(example_of("gateway.verify")))
 
-        assert set(told) == {"ref_num", "amount", "sign"}
+        assert set(fields) == {"ref_num", "amount", "sign"}
 
-    def test_a_missing_card_and_tracking_code_sign_as_empty_texts(self) -> None:
+    def test_sign_missing_card_and_code_are_empty(self) -> None:
         verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number="", tracking_code="")
 
         assert fields_in(outgoing(verify))["sign"] == signed("10000#ref-1##")
         assert fields_in(outgoing(InquirePayment(ref_num="ref-1", amount=10_000)))["sign"] == signed("10000#ref-1##")
 
-    def test_an_inquiry_by_ref_num_alone_is_unsigned(self) -> None:
+    def test_sign_inquiry_by_ref_num_alone_is_omitted(self) -> None:
         assert fields_in(outgoing(InquirePayment(ref_num="ref-1"))) == {"ref_num": "ref-1"}
-        told = fields_in(outgoing(InquirePayment(ref_num="ref-1", card_number=MASKED, tracking_code="1")))
-        assert told == {"ref_num": "ref-1"}
+        fields = fields_in(outgoing(InquirePayment(ref_num="ref-1", card_number=MASKED, tracking_code="1")))
+        assert fields == {"ref_num": "ref-1"}
 
     @pytest.mark.parametrize("name", ["gateway.create", "gateway.verify", "gateway.inquiry"])
-    def test_an_unsigned_gateway_sends_no_sign(self, name: str) -> None:
+    def test_sign_gateway_without_sign_key_is_omitted(self, name: str) -> None:
         accounts = Credentials(gateway=Gateway(id="gateway-1"))
 
         assert "sign" not in fields_in(outgoing(example_of(name), accounts))
 
     @given(st.integers(5_000, 2**63 - 1))
-    def test_an_amount_is_plain_digits(self, amount: int) -> None:
+    def test_sign_amount_is_plain_digits(self, amount: int) -> None:
         out = outgoing(CreatePayment(amount=amount, order_id="1", callback=CALLBACK))
 
         assert out.body is not None
         assert f'"amount":{amount},'.encode() in out.body
         assert fields_in(out)["sign"] == signed(f"{amount}#1#{CALLBACK}")
 
-    def test_an_amount_that_is_an_int_of_another_class_signs_as_it_travels(self) -> None:
+    def test_sign_int_subclass_amount_as_sent(self) -> None:
         class Odd(int):
             def __str__(self) -> str:
                 return "odd"
@@ -260,12 +260,12 @@ class TestSignatures:
             "sign": signed(f"5000#1#{CALLBACK}"),
         }
 
-    def test_open_banking_signs_nothing(self) -> None:
+    def test_sign_open_banking_is_omitted(self) -> None:
         assert not [row.id for row in CALLS if row.realm == "application" and "sign" in SENT[row.id][1]]
 
 
 @pytest.mark.parametrize("name", ["create", "verify", "inquiry"])
-def test_a_direct_gateway_lives_elsewhere_and_says_the_same(name: str) -> None:
+def test_encode_direct_gateway_changes_path_alone(name: str) -> None:
     direct = Credentials(gateway=evolve(GATEWAY, direct=True))
     value = example_of(f"gateway.{name}")
 
@@ -274,7 +274,7 @@ def test_a_direct_gateway_lives_elsewhere_and_says_the_same(name: str) -> None:
 
 
 @pytest.mark.parametrize(("direct", "path"), [(False, "/pardakht/payment"), (True, "/direct/payment")])
-def test_a_page_is_an_address(direct: bool, path: str) -> None:
+def test_page_url_has_fields_in_query(direct: bool, path: str) -> None:
     encoder = RequestEncoder(Credentials(gateway=evolve(GATEWAY, direct=direct)), BASE)
 
     page = encoder.page_url(BY_ID["gateway.payment_url"], PaymentPage(token="a b&c=/?"))
@@ -282,14 +282,14 @@ def test_a_page_is_an_address(direct: bool, path: str) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2])
-def test_several_transfers_go_in_one_list(count: int) -> None:
+def test_encode_transfers_are_one_list(count: int) -> None:
     one: Any = Transfer(**example_values(Transfer))
     value = Settle(transfers=[evolve(one, track_id=f"t-{place}") for place in range(count)])
 
     assert [item["track_id"] for item in fields_in(outgoing(value))["transfers"]] == [f"t-{n}" for n in range(count)]
 
 
-def test_an_application_is_asked_with_its_own_password_only() -> None:
+def test_encode_sends_credentials_of_own_realm() -> None:
     other = Credentials(application=Application(id="78", access_password="x"), gateway=GATEWAY)
 
     assert fields_in(outgoing(example_of("inquiry.iban"), other))["application_id"] == "78"

@@ -1,4 +1,4 @@
-"""From what a client is given to an engine."""
+"""Engines by name, and around handed-in clients and sessions."""
 
 import subprocess
 import sys
@@ -20,8 +20,8 @@ from paystar_async.transport.httpx import HttpxEngine
 from paystar_async.transport.native.engine import NativeEngine
 
 
-class Own:
-    """An engine of one's own."""
+class UserEngine:
+    """An engine that a user wrote."""
 
     supports_before_send = False
 
@@ -40,13 +40,13 @@ class Own:
 
 
 @pytest.mark.parametrize("name", ["", "curl", "HTTPX"])
-def test_another_name_is_refused(name: Any) -> None:
+def test_check_engine_unknown_name_is_refused(name: Any) -> None:
     with pytest.raises(ConfigurationError, match="no engine is named"):
         check_engine(name)
 
 
-def test_an_engine_is_used_as_it_is() -> None:
-    own = Own()
+def test_make_engine_returns_handed_in_engine() -> None:
+    own = UserEngine()
     check_engine(own)
     assert make_engine(own, 4) is own
 
@@ -81,7 +81,7 @@ def test_make_engine_by_name(name: Any, kind: type[Engine]) -> None:
     assert type(make_engine(name, 4)) is kind
 
 
-async def test_an_aiohttp_session_is_carried_by_aiohttp() -> None:
+async def test_make_engine_session_uses_aiohttp() -> None:
     async with aiohttp.ClientSession() as session:
         check_engine(session)
         engine = make_engine(session, 4)
@@ -92,9 +92,7 @@ async def test_an_aiohttp_session_is_carried_by_aiohttp() -> None:
 
 
 @pytest.mark.parametrize(("name", "library"), [("httpx2", "httpx2"), ("aiohttp", "aiohttp")])
-def test_an_extra_that_is_missing_is_named_before_anything_is_called(
-    name: Any, library: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_engine_missing_extra_is_named(name: Any, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.setenv("PAYSTAR_ENGINE", name)
 
@@ -104,7 +102,7 @@ def test_an_extra_that_is_missing_is_named_before_anything_is_called(
         Paystar.from_env()
 
 
-def test_the_environment_names_an_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_env_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_ENGINE", "curl")
 
     with pytest.raises(ConfigurationError, match="no engine is named 'curl'"):
@@ -121,7 +119,7 @@ def test_the_environment_names_an_engine(monkeypatch: pytest.MonkeyPatch) -> Non
         ("aiohttp", {"aiohttp"}),
     ],
 )
-def test_an_engine_loads_its_own_library_and_no_other(name: str, loaded: set[str]) -> None:
+def test_make_engine_imports_its_library_alone(name: str, loaded: set[str]) -> None:
     source = (
         "import sys; from paystar_async.transport.factory import make_engine; "
         f"make_engine({name!r}, 4); print(*({{'httpx', 'httpx2', 'httptools', 'aiohttp'}} & set(sys.modules)))"

@@ -1,4 +1,4 @@
-"""The engine over httpx: what is its own. What all engines share is in ``test_conformance``."""
+"""The httpx engine alone; ``test_conformance`` tests all engines."""
 
 import logging
 from typing import Any
@@ -20,25 +20,27 @@ from tests.transport.tcp import TcpPeer, free_port, serving
 
 
 class TestNotSent:
-    """What provably never left; that is said of nothing else."""
+    """Failures in which the request was provably not sent."""
 
-    async def test_a_proxy_that_refuses_the_way(self) -> None:
-        async def play(talk: TcpPeer) -> None:
-            await talk.request()
-            await talk.answer(b"", status=b"407 Proxy Authentication Required")
+    async def test_proxy_refusal_is_not_sent(self) -> None:
+        async def play(peer: TcpPeer) -> None:
+            await peer.read_request()
+            await peer.respond(b"", status=b"407 Proxy Authentication Required")
 
-        asked = Counter()
+        before_send = Counter()
         async with serving(play) as server:
             transport = httpx.AsyncHTTPTransport(proxy=f"http://127.0.0.1:{server.port}")
-            error = await failure(HttpxEngine(transport=transport), URL.replace("http:", "https:"), before_send=asked)
+            error = await failure(
+                HttpxEngine(transport=transport), URL.replace("http:", "https:"), before_send=before_send
+            )
             await transport.aclose()
 
         assert type(error) is NotSent
-        assert asked.count == 0
-        assert b"canary" not in server.heard
+        assert before_send.count == 0
+        assert b"canary" not in server.received
 
     @pytest.mark.parametrize("kind", [httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout])
-    async def test_a_foreign_transport_that_never_connected(self, kind: type[httpx.TransportError]) -> None:
+    async def test_user_transport_connect_error_is_not_sent(self, kind: type[httpx.TransportError]) -> None:
         assert type(await failure(HttpxEngine(transport=failing(kind("x"))), URL)) is NotSent
 
 
@@ -67,14 +69,14 @@ def failing(problem: Exception) -> httpx.AsyncBaseTransport:
     ],
     ids=lambda problem: type(problem).__name__,
 )
-async def test_a_foreign_transports_failure_is_unanswered(problem: Exception) -> None:
+async def test_user_transport_error_is_no_response(problem: Exception) -> None:
     error = await failure(HttpxEngine(transport=failing(problem)), URL)
 
     assert type(error) is NoResponse
     assert error.__cause__ is None
 
 
-async def test_a_foreign_transport_that_left_and_then_could_not_connect_is_unanswered() -> None:
+async def test_connect_error_after_sending_is_no_response() -> None:
     async def handle(request: httpx.Request) -> httpx.Response:
         await request.extensions["trace"]("connection.connect_tcp.started", {})
         await request.extensions["trace"]("http11.send_request_headers.started", {"request": request})
@@ -83,15 +85,15 @@ async def test_a_foreign_transport_that_left_and_then_could_not_connect_is_unans
     assert type(await failure(HttpxEngine(transport=httpx.MockTransport(handle)), URL)) is NoResponse
 
 
-async def test_a_test_that_finds_no_route_sees_its_own_error() -> None:
+async def test_mock_assertion_error_is_raised_unchanged() -> None:
     with pytest.raises(AssertionError, match="no route"):
         await post(HttpxEngine(transport=failing(AssertionError("no route"))), URL)
 
 
-class TestTheFence:
-    """``before_send`` is asked once, after connecting and before the first byte."""
+class TestBeforeSend:
+    """``before_send`` is called once, after connecting and before the first byte."""
 
-    def test_only_what_surely_tells_has_one(self) -> None:
+    def test_supports_before_send_of_library_transport_alone(self) -> None:
         class Own(httpx.AsyncHTTPTransport):
             pass
 
@@ -101,14 +103,14 @@ class TestTheFence:
         assert not HttpxEngine(transport=httpx.AsyncClient()).supports_before_send
         assert not HttpxEngine(transport=failing(KeyError())).supports_before_send
 
-    async def test_a_proxy_on_the_way_is_not_asked_about(self) -> None:
+    async def test_before_send_is_not_called_for_proxy_tunnel(self) -> None:
         seen: list[bytes] = []
 
-        async def play(talk: TcpPeer) -> None:
-            await talk.request()
-            await talk.answer(b"", status=b"200 Connection established")
-            await talk.hear()
-            talk.reset()
+        async def play(peer: TcpPeer) -> None:
+            await peer.read_request()
+            await peer.respond(b"", status=b"200 Connection established")
+            await peer.read()
+            peer.reset()
 
         async with serving(play) as server:
             transport = httpx.AsyncHTTPTransport(proxy=f"http://127.0.0.1:{server.port}")
@@ -122,22 +124,22 @@ class TestTheFence:
 
 
 class TestHandedIn:
-    """A client or transport of the caller's own: it stays theirs."""
+    """A handed-in client or transport, which stays open."""
 
-    async def test_a_client_keeps_its_hooks_and_loses_its_logins(self) -> None:
+    async def test_client_keeps_hooks_but_not_logins(self) -> None:
         seen: list[str] = []
 
-        async def asked(request: httpx.Request) -> None:
+        async def on_request(request: httpx.Request) -> None:
             seen.append(request.method)
 
-        async def came(response: httpx.Response) -> None:
+        async def on_response(response: httpx.Response) -> None:
             seen.append(str(response.status_code))
 
         client = httpx.AsyncClient(
             auth=("user", "other"),
             follow_redirects=True,
             headers={"X-Theirs": "1"},
-            event_hooks={"request": [asked], "response": [came]},
+            event_hooks={"request": [on_request], "response": [on_response]},
         )
         async with serving(keep_answering) as server:
             engine = HttpxEngine(transport=client)
@@ -148,8 +150,8 @@ class TestHandedIn:
             await client.aclose()
 
         assert seen == ["POST", "200", "POST", "200"]
-        assert b"Authorization: Bearer canary" in server.heard
-        assert b"Basic" not in server.heard
+        assert b"Authorization: Bearer canary" in server.received
+        assert b"Basic" not in server.received
 
     @pytest.mark.parametrize("error", [KeyError("x"), RuntimeError("x"), ValueError("x"), OSError("x")])
     async def test_response_hook_that_raises_keeps_its_error(self, error: Exception) -> None:
@@ -167,7 +169,7 @@ class TestHandedIn:
         assert caught.value.executed == "maybe"
         assert caught.value.__cause__ is error
 
-    async def test_a_client_that_is_closed_is_named(self) -> None:
+    async def test_closed_client_is_refused(self) -> None:
         client = httpx.AsyncClient()
         await client.aclose()
 
@@ -175,11 +177,11 @@ class TestHandedIn:
             await post(HttpxEngine(transport=client), URL)
 
     @pytest.mark.parametrize("given", [httpx.Client, httpx.HTTPTransport, object])
-    def test_what_cannot_carry_is_refused(self, given: Any) -> None:
+    def test_init_unsupported_object_is_refused(self, given: Any) -> None:
         with pytest.raises(ConfigurationError, match="cannot send requests"):
             HttpxEngine(transport=given())
 
-    async def test_a_transport_is_not_closed(self) -> None:
+    async def test_aclose_leaves_user_transport_open(self) -> None:
         class Kept(httpx.MockTransport):
             closed = False
 
@@ -203,7 +205,7 @@ class TestHandedIn:
         assert f"HTTP Request: POST http://127.0.0.1:{server.port}/api " in caplog.text
         assert "canary" not in caplog.text
 
-    def test_a_masked_url_shows_no_query_and_travels_whole(self) -> None:
+    def test_masked_url_hides_query_but_sends_it(self) -> None:
         url = load_library("httpx").parse_url(URL)
 
         assert f"{url} {url!r} {url!s} {[url]}" == (
@@ -218,7 +220,7 @@ class TestHandedIn:
         assert library.parse_url("http://x.example/") is library.parse_url("http://x.example/")
         assert library.parse_url(URL) is not library.parse_url(URL)
 
-    async def test_requests_of_ours_show_no_query(self) -> None:
+    async def test_request_repr_shows_no_query(self) -> None:
         shown: list[str] = []
 
         def handle(request: httpx.Request) -> httpx.Response:
@@ -232,18 +234,18 @@ class TestHandedIn:
 class TestMocks:
     """What a user's tests stand on."""
 
-    async def test_respx_as_it_is_stands_in_front_of_the_default_engine(self) -> None:
+    async def test_respx_mocks_default_engine(self) -> None:
         with respx.mock:
             route = respx.post("http://paystar.example/api").respond(200, json={"status": 1})
             status, _, body = await post(HttpxEngine(), URL)
 
         assert (status, body, route.call_count) == (200, b'{"status":1}', 1)
 
-    async def test_respx_refuses_what_it_has_no_route_for(self) -> None:
+    async def test_respx_unknown_route_is_refused(self) -> None:
         with respx.mock, pytest.raises(AssertionError):
             await post(HttpxEngine(), URL)
 
-    async def test_respx_plays_failures(self) -> None:
+    async def test_respx_side_effects_are_errors(self) -> None:
         with respx.mock:
             respx.post("http://paystar.example/api").mock(side_effect=[httpx.ConnectError, httpx.ReadTimeout])
             first, second = await failure(HttpxEngine(), URL), await failure(HttpxEngine(), URL)
@@ -251,7 +253,7 @@ class TestMocks:
         assert (type(first), type(second)) == (NotSent, NoResponse)
 
 
-def test_it_is_an_engine() -> None:
+def test_httpx_engine_fits_protocol() -> None:
     engine: Engine = HttpxEngine()
 
     assert isinstance(engine, Engine)
@@ -260,7 +262,7 @@ def test_it_is_an_engine() -> None:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_it_works_under_both_loops(backend: str) -> None:
+def test_send_works_on_asyncio_and_trio(backend: str) -> None:
     async def answer(stream: anyio.abc.SocketStream) -> None:
         async with stream:
             request = await stream.receive()

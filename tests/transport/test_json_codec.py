@@ -17,16 +17,16 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_what_is_written_is_read_back(value: object) -> None:
+def test_dumps_and_loads_are_inverse(value: object) -> None:
     assert loads(dumps(value)) == value
 
 
 @given(JSON)
-def test_escaped_texts_are_read_too(value: object) -> None:
+def test_loads_escaped_texts(value: object) -> None:
     assert loads(json.dumps(value, ensure_ascii=True).encode()) == value
 
 
-def test_what_is_written_is_compact_utf_8() -> None:
+def test_dumps_is_compact_utf_8() -> None:
     assert dumps({"a": [1, "دسترسی"]}) == '{"a":[1,"دسترسی"]}'.encode()
 
 
@@ -56,13 +56,13 @@ def test_what_is_written_is_compact_utf_8() -> None:
     ],
     ids=lambda value: repr(value[:24]) if isinstance(value, bytes) else "",
 )
-def test_what_parsers_read_differently_is_refused(body: bytes, reason: str) -> None:
+def test_loads_ambiguous_json_is_refused(body: bytes, reason: str) -> None:
     with pytest.raises(InvalidJSON, match=f"^{reason}$"):
         loads(body)
 
 
 @pytest.mark.parametrize("body", [b"18446744073709551615", b"-9223372036854775808", b"1e308", b'"\\ud83d\\ude00"'])
-def test_the_outermost_that_is_taken(body: bytes) -> None:
+def test_loads_deepest_allowed_value(body: bytes) -> None:
     assert loads(body) == json.loads(body)
 
 
@@ -89,13 +89,13 @@ def test_loads_leaves_odd_values_to_structure(body: bytes) -> None:
     assert repr(loads(body)) == repr(json.loads(body))
 
 
-def test_what_is_wide_is_not_deep() -> None:
+def test_loads_wide_value_is_not_deep() -> None:
     assert loads(b"[" + b",".join([b"[{}]"] * 500) + b"]") == [[{}]] * 500
     assert loads(b"[" * MAX_DEPTH + b"]" * MAX_DEPTH)
 
 
 @given(st.binary())
-def test_any_bytes_are_read_or_refused(body: bytes) -> None:
+def test_loads_any_bytes_returns_or_refuses(body: bytes) -> None:
     told = "read"
     try:
         loads(body)
@@ -105,7 +105,7 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), "\ud800"])
-def test_what_cannot_be_read_is_not_written(value: object) -> None:
+def test_dumps_refuses_invalid_values(value: object) -> None:
     with pytest.raises((ValueError, TypeError)):
         dumps(value)
 

@@ -58,7 +58,7 @@ async def test_call_over_tls_goes_through_the_proxy(name: Any, port: int) -> Non
             assert status == 200
         await engine.aclose()
     assert (asked.count, len(server.requests), len(server.conns)) == (2, 2, 1)
-    assert b"Proxy-Authorization" not in server.heard
+    assert b"Proxy-Authorization" not in server.received
 
 
 @pytest.mark.usefixtures("trusted")
@@ -73,7 +73,7 @@ class TestRefusal:
             error = await failure(engine, server.url, before_send=asked)
             await engine.aclose()
         assert type(error) is NotSent
-        assert (asked.count, server.heard) == (0, b"")
+        assert (asked.count, server.received) == (0, b"")
 
     async def test_unreachable_server_is_not_sent(self, name: Any, port: int) -> None:
         engine = through(name, port)
@@ -88,8 +88,8 @@ class TestRefusal:
         assert type(error) is NotSent
 
     async def test_silent_proxy_is_not_sent(self, name: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def silent(talk: TcpPeer) -> None:
-            await talk.request()
+        async def silent(peer: TcpPeer) -> None:
+            await peer.read_request()
             await asyncio.sleep(60)
 
         monkeypatch.setattr("paystar_async.transport.aiohttp.CONNECT_SECONDS", 0.2)
@@ -98,11 +98,11 @@ class TestRefusal:
             error = await failure(engine, "https://127.0.0.1:1/?access_password=canary", 0.4)
             await engine.aclose()
         assert type(error) is NotSent
-        assert b"access_password" not in server.heard
+        assert b"access_password" not in server.received
 
     async def test_connection_lost_behind_the_proxy_is_unanswered(self, name: Any, port: int) -> None:
-        async def close(talk: TcpPeer) -> None:
-            await talk.request()
+        async def close(peer: TcpPeer) -> None:
+            await peer.read_request()
 
         async with serving(close, tls=True) as server:
             engine = through(name, port)

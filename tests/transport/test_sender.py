@@ -1,4 +1,4 @@
-"""The innermost step: what a failure is known to mean, and what of it may be seen."""
+"""The sender: outcome and hint of an error, and tracebacks without secrets."""
 
 import asyncio
 import traceback
@@ -33,8 +33,8 @@ MAYBE_STATUSES = {0, 11, -99}
 
 
 @define
-class Canned:
-    """An engine that answers what it was made with, or raises it."""
+class FixedEngine:
+    """An engine that returns a fixed response, or raises a fixed error."""
 
     answer: tuple[int, Mapping[str, str], bytes] | BaseException
     supports_before_send: bool = True
@@ -60,14 +60,14 @@ class Canned:
         pass
 
 
-def carrier(engine: Engine, clock: ManualClock | None = None) -> Sender:
+def sender(engine: Engine, clock: ManualClock | None = None) -> Sender:
     return Sender(RequestEncoder(ACCOUNTS, BASE), ResponseDecoder(ACCOUNTS.secrets()), engine, clock or ManualClock())
 
 
 async def failure(row: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
-    canned = Canned(answer if isinstance(answer, BaseException) else (answer[0], {}, answer[1]))
+    canned = FixedEngine(answer if isinstance(answer, BaseException) else (answer[0], {}, answer[1]))
     with pytest.raises(PaystarError) as caught:
-        await carrier(canned)(request_of(example_of(row)))
+        await sender(canned)(request_of(example_of(row)))
     return caught.value
 
 
@@ -75,7 +75,7 @@ each_call = pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
 
 
 @each_call
-async def test_what_is_known_of_a_call_depends_on_its_row(row: Endpoint) -> None:
+async def test_sender_executed_depends_on_endpoint(row: Endpoint) -> None:
     maybe = "no" if row.safety is Safety.READ else "maybe"
 
     assert (await failure(row, NoResponse("x"))).executed == maybe
@@ -88,7 +88,7 @@ async def test_what_is_known_of_a_call_depends_on_its_row(row: Endpoint) -> None
         assert error.executed == (maybe if status in MAYBE_STATUSES else "no"), status
 
 
-async def test_the_hint_names_whom_to_ask() -> None:
+async def test_sender_hint_names_lookup_endpoint() -> None:
     ask = "it may have been carried out: ask transfers.find before you repeat it"
 
     assert (await failure("transfers.settle", NoResponse("x"))).hint == ask
@@ -99,7 +99,7 @@ async def test_the_hint_names_whom_to_ask() -> None:
     assert (await failure("inquiry.iban", (400, envelope(0)))).hint == "it only reads: call again"
 
 
-async def test_a_hint_never_says_call_again_of_what_may_have_happened() -> None:
+async def test_sender_hint_of_maybe_executed_is_not_call_again() -> None:
     error = await failure("transfers.settle", (502, envelope(10)))
 
     assert type(error) is InvalidInput
@@ -109,16 +109,16 @@ async def test_a_hint_never_says_call_again_of_what_may_have_happened() -> None:
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
-async def test_a_refusal_keeps_its_own_hint(status: int | str) -> None:
+async def test_sender_refusal_keeps_its_hint(status: int | str) -> None:
     assert (await failure("transfers.settle", (400, envelope(status)))).hint == BY_STATUS[status].hint
 
 
-def frames(error: BaseException) -> str:
+def format_traceback(error: BaseException) -> str:
     return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
 
 
 @pytest.mark.parametrize("answer", [(200, b"<html>"), (400, envelope(10)), NoResponse("x"), NotSent("x")])
-async def test_no_frame_below_is_in_the_traceback(answer: tuple[int, bytes] | PaystarError) -> None:
+async def test_sender_traceback_has_no_inner_frames(answer: tuple[int, bytes] | PaystarError) -> None:
     error = await failure("transfers.find", answer)
     names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
@@ -127,28 +127,28 @@ async def test_no_frame_below_is_in_the_traceback(answer: tuple[int, bytes] | Pa
     assert error.__cause__ is None
 
 
-async def test_an_error_raised_while_another_is_handled_keeps_no_frame_either() -> None:
+async def test_sender_drops_cause_of_paystar_error() -> None:
     cause = NoResponse("x")
     cause.__cause__ = ValueError("holds a body")
 
     error = await failure("transfers.find", cause)
-    assert "holds a body" not in frames(error)
+    assert "holds a body" not in format_traceback(error)
 
 
 @pytest.mark.parametrize("stray", [asyncio.CancelledError(), AssertionError("no route"), KeyError("bug")])
-async def test_what_is_not_ours_goes_on_as_it_is_without_its_variables(stray: BaseException) -> None:
+async def test_sender_other_error_loses_frame_variables(stray: BaseException) -> None:
     with pytest.raises(type(stray)) as caught:
-        await carrier(Canned(stray))(request_of(example_of("transfers.find")))
+        await sender(FixedEngine(stray))(request_of(example_of("transfers.find")))
 
     assert caught.value is stray
     names = [frame.name for frame in traceback.extract_tb(stray.__traceback__)]
-    told = frames(stray)  # before the words below become variables of this frame
+    text = format_traceback(stray)  # before the words below become variables of this frame
     assert names[-2:] == ["_send", "send"]
-    assert "p%26ss" not in told
-    assert "the-key" not in told
+    assert "p%26ss" not in text
+    assert "the-key" not in text
 
 
-async def test_an_error_that_was_handled_outside_keeps_its_variables() -> None:
+async def test_sender_outer_error_keeps_frame_variables() -> None:
     def fail(kept: str) -> None:
         raise LookupError(kept)
 
@@ -156,50 +156,50 @@ async def test_an_error_that_was_handled_outside_keeps_its_variables() -> None:
         try:
             fail("kept")
         except LookupError:
-            await carrier(Canned(AssertionError("no route")))(request_of(example_of("transfers.find")))
+            await sender(FixedEngine(AssertionError("no route")))(request_of(example_of("transfers.find")))
 
     with pytest.raises(AssertionError) as caught:
         await call_while_handling()
 
-    assert "kept = 'kept'" in frames(caught.value)
+    assert "kept = 'kept'" in format_traceback(caught.value)
 
 
-async def test_a_fence_needs_an_engine_that_has_one() -> None:
+async def test_sender_before_send_needs_engine_support() -> None:
     request = evolve(request_of(example_of("transfers.settle")), before_send=lambda: None)
-    engine = Canned((200, {}, envelope("ok", [])), supports_before_send=False)
+    engine = FixedEngine((200, {}, envelope("ok", [])), supports_before_send=False)
 
     with pytest.raises(ConfigurationError, match="cannot report when"):
-        await carrier(engine)(request)
+        await sender(engine)(request)
     assert engine.timeouts == []
 
 
-async def test_a_fence_is_handed_down() -> None:
+async def test_sender_passes_before_send_to_engine() -> None:
     called: list[int] = []
     request = evolve(request_of(example_of("transfers.settle")), before_send=lambda: called.append(1))
 
-    await carrier(Canned((200, {}, envelope("ok", []))))(request)
+    await sender(FixedEngine((200, {}, envelope("ok", []))))(request)
     assert called == [1]
 
 
-async def test_the_engine_has_the_time_that_is_left() -> None:
+async def test_sender_passes_time_left_to_engine() -> None:
     clock = ManualClock()
-    engine = Canned((200, {}, envelope("ok", [])))
+    engine = FixedEngine((200, {}, envelope("ok", [])))
     request = request_of(example_of("transfers.find"))
-    await carrier(engine, clock)(request)
-    await carrier(engine, clock)(evolve(request, deadline=clock.monotonic() + 2))
+    await sender(engine, clock)(request)
+    await sender(engine, clock)(evolve(request, deadline=clock.monotonic() + 2))
     clock.advance(10)
-    await carrier(engine, clock)(evolve(request, deadline=clock.monotonic() - 1))
+    await sender(engine, clock)(evolve(request, deadline=clock.monotonic() - 1))
 
     assert engine.timeouts == [5, 2, 0]
 
 
-async def test_a_bad_answer_is_a_bad_answer_and_a_refusal_a_refusal() -> None:
+async def test_sender_invalid_response_and_refusal_differ() -> None:
     assert type(await failure("transfers.settle", (200, b"{}"))) is InvalidResponse
     assert isinstance(await failure("transfers.settle", (200, envelope(9))), StatusError)
 
 
 @each_call
-async def test_an_answer_arrives_whole(row: Endpoint) -> None:
+async def test_sender_returns_headers_and_body(row: Endpoint) -> None:
     data: dict[str, Any] = {
         "is_matched": True,
         "status": "success",
@@ -212,35 +212,35 @@ async def test_an_answer_arrives_whole(row: Endpoint) -> None:
         "api_key": "k",
         "inquiry_key": "k",
     }
-    response = await carrier(Canned((200, {"date": "x"}, envelope("ok", data))))(request_of(example_of(row)))
+    response = await sender(FixedEngine((200, {"date": "x"}, envelope("ok", data))))(request_of(example_of(row)))
 
     assert response.headers == {"date": "x"}
     assert response.body == envelope("ok", data)
     assert BY_ID[row.id] is row
 
 
-class Answering:
-    """An engine whose answers come all at once."""
+class ReleasedEngine:
+    """An engine that returns all responses at once, when released."""
 
     supports_before_send = False
 
-    def __init__(self, answer: bytes) -> None:
-        self.answer, self.asked, self.go = answer, 0, asyncio.Event()
+    def __init__(self, response: bytes) -> None:
+        self.response, self.calls, self.release = response, 0, asyncio.Event()
 
     async def send(self, *_: Any) -> tuple[int, Mapping[str, str], bytes]:
-        self.asked += 1
-        await self.go.wait()
-        return 200, {}, self.answer
+        self.calls += 1
+        await self.release.wait()
+        return 200, {}, self.response
 
     async def aclose(self) -> None: ...
 
 
-def settling(count: int) -> Request[Any]:
+def settle_request(count: int) -> Request[Any]:
     return request_of(Settle(transfers=[transfer(f"t-{number}") for number in range(count)]))
 
 
 @pytest.fixture
-def heavy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def codec_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the encoding and decoding methods, as they are called."""
     calls: list[str] = []
 
@@ -259,62 +259,62 @@ def heavy(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return calls
 
 
-async def at_once(count: int, padding: int, heavy: list[str]) -> list[list[str]]:
-    """What was done in each turn of the loop that three calls took, which were made and answered at once."""
+async def calls_by_turn(count: int, padding: int, codec_calls: list[str]) -> list[list[str]]:
+    """Return the codec calls in each loop turn of three concurrent calls with concurrent responses."""
     body = envelope("ok", entries([f"t-{number}" for number in range(count)])) + b" " * padding
-    engine: Any = Answering(body)
-    call = carrier(engine)
+    engine: Any = ReleasedEngine(body)
+    call = sender(engine)
     async with Turns() as turns:
-        done = turns.watch(heavy)
-        calls = [asyncio.create_task(call(settling(count))) for _ in range(3)]
+        done = turns.watch(codec_calls)
+        calls = [asyncio.create_task(call(settle_request(count))) for _ in range(3)]
         await settled()
-        engine.go.set()
+        engine.release.set()
         for response in await asyncio.gather(*calls):
             assert len(response.value) == count
-    return [one for one in done if one]
+    return [turn for turn in done if turn]
 
 
-async def test_of_long_requests_and_answers_one_is_written_or_read_in_a_turn_of_the_loop(heavy: list[str]) -> None:
-    done = await at_once(MAX_SMALL_ITEMS + 1, MIN_LARGE_BYTES, heavy)
+async def test_sender_large_bodies_take_one_loop_turn_each(codec_calls: list[str]) -> None:
+    done = await calls_by_turn(MAX_SMALL_ITEMS + 1, MIN_LARGE_BYTES, codec_calls)
 
     assert sorted(done) == sorted([["encode"], ["envelope"], ["decode"]] * 3)
 
 
-async def test_short_ones_wait_for_nobody(heavy: list[str]) -> None:
-    assert await at_once(1, 0, heavy) == [["encode"] * 3, ["decode"] * 3]
+async def test_sender_small_bodies_share_a_loop_turn(codec_calls: list[str]) -> None:
+    assert await calls_by_turn(1, 0, codec_calls) == [["encode"] * 3, ["decode"] * 3]
 
 
-async def test_who_is_called_off_in_line_has_sent_nothing_and_holds_nobody_up() -> None:
-    engine: Any = Answering(envelope("ok", []))
-    engine.go.set()
-    call = carrier(engine)
-    calls = [asyncio.create_task(call(settling(MAX_SMALL_ITEMS + 1))) for _ in range(3)]
+async def test_sender_cancelled_in_queue_sends_nothing() -> None:
+    engine: Any = ReleasedEngine(envelope("ok", []))
+    engine.release.set()
+    call = sender(engine)
+    calls = [asyncio.create_task(call(settle_request(MAX_SMALL_ITEMS + 1))) for _ in range(3)]
     await asyncio.sleep(0)
     calls[1].cancel()
 
     ends = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(one) for one in ends] == [Response, asyncio.CancelledError, Response]
-    assert engine.asked == 2
+    assert [type(result) for result in ends] == [Response, asyncio.CancelledError, Response]
+    assert engine.calls == 2
 
 
-async def test_what_had_no_time_left_when_its_turn_came_was_not_sent() -> None:
+async def test_sender_deadline_passed_in_queue_is_not_sent() -> None:
     clock = ManualClock()
-    engine: Any = Answering(envelope("ok", []))
-    engine.go.set()
+    engine: Any = ReleasedEngine(envelope("ok", []))
+    engine.release.set()
     long = asyncio.create_task(
-        carrier(engine, clock)(settling(MAX_SMALL_ITEMS + 1).replace(deadline=clock.monotonic() + 1))
+        sender(engine, clock)(settle_request(MAX_SMALL_ITEMS + 1).replace(deadline=clock.monotonic() + 1))
     )
     await asyncio.sleep(0)
     clock.advance(1)
 
     with pytest.raises(NotSent):
         await long
-    assert engine.asked == 0
+    assert engine.calls == 0
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"{", b"[]", envelope(9, []), envelope("ok", 5)])
-async def test_a_large_answer_that_says_no_is_the_error_that_a_small_one_is(body: bytes) -> None:
+async def test_sender_large_and_small_refusals_are_equal(body: bytes) -> None:
     small, large = [await failure("transfers.settle", (502, body + b" " * size)) for size in (0, MIN_LARGE_BYTES)]
 
     assert type(small) is type(large)

@@ -93,10 +93,11 @@ UNFIT: list[tuple[Any, object, str, str | None]] = [
 
 
 @pytest.mark.parametrize(("kind", "data", "path", "reason"), UNFIT)
-def test_what_does_not_fit_is_refused_by_path(kind: Any, data: object, path: str, reason: str | None) -> None:
-    told = refusal(kind, data)
+def test_structure_misfit_is_refused_with_path(kind: Any, data: object, path: str, reason: str | None) -> None:
+    actual_path, actual_reason = refusal(kind, data)
 
-    assert told == (path, reason if reason is not None else told[1])
+    assert actual_path == path
+    assert reason is None or actual_reason == reason
 
 
 FIT: list[tuple[Any, object, object]] = [
@@ -178,7 +179,7 @@ FIT: list[tuple[Any, object, object]] = [
 
 
 @pytest.mark.parametrize(("kind", "data", "value"), FIT)
-def test_what_fits_is_read(kind: Any, data: object, value: object) -> None:
+def test_structure_valid_data_is_read(kind: Any, data: object, value: object) -> None:
     read = structure_response(kind, data)
 
     assert value is None or read == value
@@ -191,23 +192,23 @@ def test_structure_created_unsendable_text_is_refused(name: str, value: str) -> 
         structure_response(Created, {"token": "t", "ref_num": "r"} | {name: value})
 
 
-def test_what_is_unknown_is_kept() -> None:
+def test_structure_unknown_fields_go_to_extra() -> None:
     read = structure_response(Match, {"is_matched": True, "score": 5, "extra": {"a": 1}})
 
     assert read == Match(is_matched=True, extra={"score": 5, "extra": {"a": 1}})
 
 
-def test_a_word_that_is_unknown_is_a_member_of_its_own() -> None:
-    (one,) = structure_response(SETTLEMENTS, {"status": "reversed"})
+def test_structure_unknown_enum_word_is_kept() -> None:
+    (settlement,) = structure_response(SETTLEMENTS, {"status": "reversed"})
 
-    assert one.status == "reversed"
-    assert isinstance(one.status, TransferStatus)
-    assert one.status not in list(TransferStatus)
+    assert settlement.status == "reversed"
+    assert isinstance(settlement.status, TransferStatus)
+    assert settlement.status not in list(TransferStatus)
     assert structure_response(GatewayTransaction, {"status": "VERIFIED"}).status == GatewayStatus("VERIFIED")
 
 
 @pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-def test_every_answer_has_room_for_what_is_unknown(row: Any) -> None:
+def test_response_models_have_extra(row: Any) -> None:
     kind: Any = response_type(row.request)
     inner = kind if attrs.has(kind) else kind.__args__[0]
     assert "extra" in {one.name for one in attrs.fields(inner)}
@@ -221,7 +222,7 @@ ANSWERS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(s
 
 @settings(max_examples=150)
 @given(st.sampled_from([response_type(row.request) for row in CALLS]), ANSWERS)
-def test_whatever_comes_is_read_or_refused_by_a_clean_path(kind: Any, data: object) -> None:
+def test_structure_any_data_is_read_or_has_clean_path(kind: Any, data: object) -> None:
     path = "$.data"
     try:
         structure_response(kind, data)
@@ -231,10 +232,10 @@ def test_whatever_comes_is_read_or_refused_by_a_clean_path(kind: Any, data: obje
 
 
 @given(st.text(min_size=6) | st.integers(10**6))
-def test_a_reason_does_not_quote_what_came(value: object) -> None:
-    told = refusal(Match, {"is_matched": value})[1]
+def test_structure_reason_does_not_quote_value(value: object) -> None:
+    reason = refusal(Match, {"is_matched": value})[1]
 
-    assert json.dumps(value, ensure_ascii=False).strip('"') not in told
+    assert json.dumps(value, ensure_ascii=False).strip('"') not in reason
 
 
 VALUES = st.recursive(
@@ -252,7 +253,7 @@ def is_list(info: FieldInfo) -> bool:
     return info.item is not None and "tuple" in str(info.annotation)
 
 
-def usual(model: type) -> dict[str, Any]:
+def example_data(model: type) -> dict[str, Any]:
     """Return a response with a value in every field of the model, and of the models in it."""
     data: dict[str, Any] = {}
     for info in known_fields(model):
@@ -261,7 +262,7 @@ def usual(model: type) -> dict[str, Any]:
         )
         kind = info.annotation if info.annotation == Money else kind
         if info.item is not None:
-            data[info.name] = [usual(info.item)] if is_list(info) else usual(info.item)
+            data[info.name] = [example_data(info.item)] if is_list(info) else example_data(info.item)
         elif kind == Mapping[str, object]:
             data[info.name] = {"a": 1}
         else:
@@ -269,18 +270,18 @@ def usual(model: type) -> dict[str, Any]:
     return data
 
 
-def places(model: type, path: str = "") -> list[tuple[str, FieldInfo]]:
+def field_paths(model: type, path: str = "") -> list[tuple[str, FieldInfo]]:
     """Return the path of every field of the model, and of the models in it, which the fields around it let decide."""
     found: list[tuple[str, FieldInfo]] = []
     for info in known_fields(model):
         here = f"{path}.{info.name}"
         found.append((here, info))
         if info.item is not None:
-            found += places(info.item, here + "[0]" if is_list(info) else here)
+            found += field_paths(info.item, here + "[0]" if is_list(info) else here)
     return found
 
 
-def at(data: Any, path: str) -> tuple[Any, str]:
+def holder_of(data: Any, path: str) -> tuple[Any, str]:
     """Return the object that holds the field at a path, and the field's name."""
     *above, name = path.replace("[0]", ".0").strip(".").split(".")
     for step in above:
@@ -288,14 +289,14 @@ def at(data: Any, path: str) -> tuple[Any, str]:
     return data, name
 
 
-def decided(value: Any) -> object:
+def deciding_fields(value: Any) -> object:
     """Return the fields of a value that decide, and those of the values in it."""
     if isinstance(value, list | tuple):
-        return [decided(entry) for entry in cast("list[object]", value)]
+        return [deciding_fields(entry) for entry in cast("list[object]", value)]
     model = cast("Any", type(value))
     if not attrs.has(model):
         return value
-    return {info.name: decided(getattr(value, info.name)) for info in known_fields(model) if info.decides}
+    return {info.name: deciding_fields(getattr(value, info.name)) for info in known_fields(model) if info.decides}
 
 
 ANSWERED: list[Any] = list({str(response_type(row.request)): response_type(row.request) for row in CALLS}.values())
@@ -305,34 +306,34 @@ def model_of(kind: Any) -> Any:
     return kind if attrs.has(kind) else kind.__args__[0]
 
 
-def of_fields(*, decides: bool) -> list[Any]:
+def field_params(*, decides: bool) -> list[Any]:
     return [
         pytest.param(kind, path, info, id=f"{model_of(kind).__name__}{path}")
         for kind in ANSWERED
-        for path, info in places(model_of(kind))
+        for path, info in field_paths(model_of(kind))
         if info.decides is decides
     ]
 
 
 @settings(max_examples=25)
 @given(value=VALUES)
-@pytest.mark.parametrize(("kind", "path", "info"), of_fields(decides=False))
+@pytest.mark.parametrize(("kind", "path", "info"), field_params(decides=False))
 def test_structure_odd_descriptive_field_decides_nothing(kind: Any, path: str, info: FieldInfo, value: object) -> None:
-    before = structure_response(kind, usual(model_of(kind)))
-    data = usual(model_of(kind))
-    holder, name = at(data, path)
+    before = structure_response(kind, example_data(model_of(kind)))
+    data = example_data(model_of(kind))
+    holder, name = holder_of(data, path)
     holder[name] = value
 
-    assert decided(structure_response(kind, data)) == decided(before)
+    assert deciding_fields(structure_response(kind, data)) == deciding_fields(before)
 
 
 @pytest.mark.parametrize("value", [{"a": []}, [[1]], 1.5, True, "a\ud800"], ids=repr)
-@pytest.mark.parametrize(("kind", "path", "info"), of_fields(decides=True))
+@pytest.mark.parametrize(("kind", "path", "info"), field_params(decides=True))
 def test_structure_odd_deciding_field_is_refused(kind: Any, path: str, info: FieldInfo, value: object) -> None:
     if info.annotation is bool or is_list(info):
         value = [5]
-    data = usual(model_of(kind))
-    holder, name = at(data, path)
+    data = example_data(model_of(kind))
+    holder, name = holder_of(data, path)
     holder[name] = value
 
     assert refusal(kind, data)[0].replace("$.data[0]", "$.data") in ("$.data" + path, f"$.data{path}[0]")
@@ -344,9 +345,9 @@ class Entries(list[object]):
     read = 0
 
     def __iter__(self) -> Any:
-        for one in super().__iter__():
+        for entry in super().__iter__():
             self.read += 1
-            yield one
+            yield entry
 
 
 WRONG_LISTS: dict[str, tuple[Any, Callable[[list[object]], object], str]] = {
@@ -364,13 +365,13 @@ def test_structure_stops_at_the_first_wrong_entry(where: str) -> None:
     assert entries.read < 10
 
 
-def test_structure_explains_a_late_fault_alone() -> None:
+def test_structure_late_misfit_is_explained() -> None:
     entries: list[object] = [*[DONE] * 500, {"status": 7}, *[DONE] * 10, *[[]] * 500]
 
     assert refusal(SETTLEMENTS, entries) == ("$.data[511]", "expected an object, got a list")
 
 
-def test_structure_required_field_is_missed_before_copies_are_made() -> None:
+def test_structure_missing_field_is_refused_before_copies() -> None:
     class Wide(dict[str, object]):
         def items(self) -> Any:
             copies.append(1)

@@ -20,15 +20,15 @@ def message(size: int) -> bytes:
     return HEAD % size + b"x" * size
 
 
-async def keep_answering(talk: TcpPeer) -> None:
-    while await talk.request():
-        await talk.answer()
+async def keep_answering(peer: TcpPeer) -> None:
+    while await peer.read_request():
+        await peer.respond()
 
 
-async def refuse_at_once(talk: TcpPeer) -> None:
-    await talk.hear(1)
-    await talk.answer(b"no", status=b"413 Content Too Large")
-    await talk.hear(1)
+async def refuse_at_once(peer: TcpPeer) -> None:
+    await peer.read(1)
+    await peer.respond(b"no", status=b"413 Content Too Large")
+    await peer.read(1)
     await asyncio.sleep(60)
 
 
@@ -72,7 +72,7 @@ class TestSending:
             await closed(connection)
 
     async def test_cancelled_write_closes_connection(self) -> None:
-        async def deaf(talk: TcpPeer) -> None:
+        async def deaf(peer: TcpPeer) -> None:
             await asyncio.sleep(60)
 
         async with serving(deaf) as server:
@@ -102,9 +102,9 @@ class TestDeadline:
     """The timer that all requests of a connection share."""
 
     async def test_earlier_deadline_of_later_request_is_kept(self) -> None:
-        async def once(talk: TcpPeer) -> None:
-            await talk.request()
-            await talk.answer()
+        async def once(peer: TcpPeer) -> None:
+            await peer.read_request()
+            await peer.respond()
             await asyncio.sleep(60)
 
         async with serving(once) as server:
@@ -118,12 +118,12 @@ class TestDeadline:
             await connection.wait_closed()
 
     async def test_timer_of_earlier_request_fails_no_later_one(self) -> None:
-        async def answer_in_turn(talk: TcpPeer) -> None:
+        async def answer_in_turn(peer: TcpPeer) -> None:
             for answered in (first, second):
-                await talk.request()
+                await peer.read_request()
                 await answered.wait()
-                await talk.answer()
-            await talk.hear()
+                await peer.respond()
+            await peer.read()
 
         first, second = asyncio.Event(), asyncio.Event()
         first.set()
@@ -146,12 +146,12 @@ class TestReusable:
     """Whether another request may be sent."""
 
     async def test_unsolicited_bytes_close_connection(self) -> None:
-        async def talkative(talk: TcpPeer) -> None:
-            await talk.request()
-            await talk.answer()
+        async def talkative(peer: TcpPeer) -> None:
+            await peer.read_request()
+            await peer.respond()
             await more.wait()
-            await talk.answer(b"forged")
-            await talk.hear()
+            await peer.respond(b"forged")
+            await peer.read()
 
         more = asyncio.Event()
         async with serving(talkative) as server:

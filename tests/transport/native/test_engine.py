@@ -16,9 +16,9 @@ from tests.transport.tcp import CERTIFICATE, TcpPeer, free_port, serving
 HEADERS = (("Authorization", "Bearer canary"),)
 
 
-async def keep_answering(talk: TcpPeer) -> None:
-    while await talk.request():
-        await talk.answer()
+async def keep_answering(peer: TcpPeer) -> None:
+    while await peer.read_request():
+        await peer.respond()
 
 
 async def ask(engine: NativeEngine, url: str, headers: Any = HEADERS) -> int:
@@ -38,7 +38,7 @@ class TestWriteRequest:
         async with serving(keep_answering) as server:
             with pytest.raises(NotSent, match="header"):
                 await ask(engine, server.url, headers=(header,))
-            assert server.talks == []
+            assert server.peers == []
 
     @pytest.mark.parametrize("query", ["a b", "a\r\nX: y", "é", "a\0", "a#b"])
     async def test_query_that_needs_escaping_is_not_sent(self, query: str) -> None:
@@ -75,7 +75,7 @@ class TestTls:
             for _ in range(3):
                 status, _, _ = await engine.send("POST", server.url, HEADERS, b"{}", 5)
                 assert status == 200
-            assert len(server.talks) == 1
+            assert len(server.peers) == 1
             await engine.aclose()
         assert asked == [{"trust_env": False}]
 
@@ -89,7 +89,7 @@ class TestTls:
         async with serving(keep_answering, tls=True) as server:
             with pytest.raises(NotSent, match="not connected"):
                 await ask(engine, f"https://paystar.example:{server.port}/")
-        assert server.heard == b""
+        assert server.received == b""
 
 
 def test_send_works_on_uvloop() -> None:
@@ -98,7 +98,7 @@ def test_send_works_on_uvloop() -> None:
             engine = NativeEngine()
             statuses = [await ask(engine, server.url) for _ in range(2)]
             await engine.aclose()
-            assert len(server.talks) == 1
+            assert len(server.peers) == 1
         return statuses
 
     assert uvloop.run(main()) == [200, 200]

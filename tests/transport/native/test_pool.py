@@ -17,9 +17,9 @@ from tests.transport.tcp import Server, TcpPeer, serving
 MESSAGE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
-async def keep_answering(talk: TcpPeer) -> None:
-    while await talk.request():
-        await talk.answer()
+async def keep_answering(peer: TcpPeer) -> None:
+    while await peer.read_request():
+        await peer.respond()
 
 
 async def ask(pool: ConnectionPool, server: Server, before_send: Any = None) -> int:
@@ -36,7 +36,7 @@ class TestReuse:
         async with serving(keep_answering) as server:
             for _ in range(3):
                 assert await asyncio.gather(*[ask(pool, server) for _ in range(5)]) == [200] * 5
-            assert len(server.talks) == 5
+            assert len(server.peers) == 5
             await pool.aclose()
 
     async def test_pool_closes_surplus_idle_connections(self) -> None:
@@ -54,7 +54,7 @@ class TestReuse:
             await ask(pool, server)
             monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
             await ask(pool, server)
-            assert len(server.talks) == 2
+            assert len(server.peers) == 2
             await pool.aclose()
 
     async def test_pool_evicts_oldest_idle_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,13 +64,13 @@ class TestReuse:
             for one in pool._connections:
                 one.last_used_at -= 100
             await ask(pool, server)
-            assert (len(pool._connections), len(server.talks)) == (1, 4)
+            assert (len(pool._connections), len(server.peers)) == (1, 4)
             await pool.aclose()
 
     async def test_pool_discards_connection_closed_by_server(self) -> None:
-        async def once(talk: TcpPeer) -> None:
-            await talk.request()
-            await talk.answer(head=b"Connection: close\r\n")
+        async def once(peer: TcpPeer) -> None:
+            await peer.read_request()
+            await peer.respond(head=b"Connection: close\r\n")
 
         pool = ConnectionPool(8)
         async with serving(once) as server:
@@ -94,9 +94,9 @@ class TestReuse:
         async with serving(keep_answering) as server:
             with pytest.raises(KeyError):
                 await ask(pool, server, before_send=refuse)
-            assert server.heard == b""
+            assert server.received == b""
             await ask(pool, server)
-            assert len(server.talks) == 1
+            assert len(server.peers) == 1
             await pool.aclose()
 
 
@@ -104,8 +104,8 @@ class TestClosing:
     """Closing a pool in use."""
 
     async def test_aclose_fails_request_in_flight(self) -> None:
-        async def silent(talk: TcpPeer) -> None:
-            await talk.request()
+        async def silent(peer: TcpPeer) -> None:
+            await peer.read_request()
             asked.set()
             await asyncio.sleep(60)
 
@@ -131,4 +131,4 @@ class TestClosing:
             with pytest.raises(NotSent, match="closed before"):
                 await ask(pool, server)
             await opened[0].wait_closed()
-        assert server.heard == b""
+        assert server.received == b""
