@@ -21,15 +21,15 @@ AHEAD = 4
 """Pages of which nothing was sent yet that are looked at in one round: they come in order, mostly."""
 
 _UNDER_WAY = """
-    SELECT 1 AS more FROM paystar_payout_chunks WHERE batch_id = :batch_id AND due IS NOT NULL LIMIT 1
+    SELECT 1 AS more FROM paystar_payout_chunks WHERE batch_id = :batch_id AND due_at IS NOT NULL LIMIT 1
 """
 _UNDER_WAY_ELSEWHERE = """
     SELECT 1 AS more
-    FROM paystar_payout_members m
+    FROM paystar_payout_batch_items m
     JOIN paystar_payout_transfers t
         ON t.product = :product AND t.account = :account AND t.track_id = m.track_id
     JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
-    WHERE m.batch_id = :batch_id AND c.due IS NOT NULL LIMIT 1
+    WHERE m.batch_id = :batch_id AND c.due_at IS NOT NULL LIMIT 1
 """
 """A transfer may have been on record before, with a chunk of the batch that brought it first."""
 

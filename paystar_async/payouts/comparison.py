@@ -10,7 +10,7 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.decisions import is_different_payment
 from paystar_async.payouts.ledger import observations, queries
-from paystar_async.payouts.ledger.session import LedgerDatabase, pieces
+from paystar_async.payouts.ledger.session import LedgerDatabase, split
 from paystar_async.payouts.models import FINAL, TransferRecord, TransferState
 from paystar_async.storage.database import Value
 from paystar_async.values.numbers import parse_amount
@@ -123,7 +123,7 @@ class Comparison:
 
     async def add_page(self, page: Sequence[Settlement], asked_at: float) -> None:
         """Take in a page of the bank's list, asked for at ``asked_at`` in the ledger's time."""
-        for entries_of_page in pieces(page, PAGE_SIZE):
+        for entries_of_page in split(page, PAGE_SIZE):
             piece = await self._attribute(entries_of_page)
             records = await self._known(piece)
             for entry in piece:
@@ -158,7 +158,7 @@ class Comparison:
         else:
             self.undated += len(self._newest_unknown)
         if whole:
-            for names in pieces(list(self.failed), PAGE_SIZE):
+            for names in split(list(self.failed), PAGE_SIZE):
                 said = ((*self.failed.pop(name), self._alive.get(name)) for name in names)
                 entries = [entry for of_name in said for entry in of_name if entry is not None]
                 await self._learn(entries, await self._known(entries), asked_at)

@@ -40,7 +40,7 @@ class Decision:
         apart: whether those that are planned again get a chunk each.
         regroup: whether those that are planned again, or lack money, get one chunk of their own.
         close: which gate closes: all of the account (``suspended_reason``) or the deposit account (``no_funds_reason``), and why.
-        work: what is to be done next for the chunk.
+        phase: what is to be done next for the chunk.
         pause: seconds until then; None: not before somebody resumes it.
         looks: how often nothing had changed.
     """
@@ -53,7 +53,7 @@ class Decision:
     split: bool = False
     regroup: bool = False
     close: tuple[Literal["suspended_reason", "no_funds_reason"], str] | None = None
-    work: ChunkPhase
+    phase: ChunkPhase
     pause: float | None
     checks: int = 0
 
@@ -77,22 +77,22 @@ def decide_after_send(
         return _refused_several(words[0], policy)
     if verdicts == {Verdict.NOT_SENT}:
         return Decision(
-            cause="not_sent", chunk_transition=again, work="send", pause=backoff(0.5, looks), checks=looks + 1
+            cause="not_sent", chunk_transition=again, phase="send", pause=backoff(0.5, looks), checks=looks + 1
         )
     if verdicts == {Verdict.AUTH}:
-        return Decision(cause="auth", chunk_transition=again, work="send", pause=backoff(5.0, looks), checks=looks + 1)
+        return Decision(cause="auth", chunk_transition=again, phase="send", pause=backoff(5.0, looks), checks=looks + 1)
     if verdicts == {Verdict.HALT}:
         return Decision(
-            cause="halt", chunk_transition=again, close=("suspended_reason", reason), work="send", pause=None
+            cause="halt", chunk_transition=again, close=("suspended_reason", reason), phase="send", pause=None
         )
     if verdicts == {Verdict.FUNDS}:
         whole = TransferState.PAUSED_FUNDS, reason
         return Decision(
-            cause="funds", chunk_transition=whole, close=("no_funds_reason", reason), work="funds", pause=None
+            cause="funds", chunk_transition=whole, close=("no_funds_reason", reason), phase="funds", pause=None
         )
     if verdicts == {Verdict.REJECTED} and len(transfers) > 1:
         # Nothing of it was done, and one is to blame: each goes alone now, and the bad one fails alone.
-        return Decision(cause="rejected", chunk_transition=again, split=True, work="none", pause=None)
+        return Decision(cause="rejected", chunk_transition=again, split=True, phase="none", pause=None)
     changes = [_answered(one, known[one.record.track_id]) for one in transfers]
     waiting = any(one.after in (TransferState.UNKNOWN, TransferState.PENDING) for one in changes)
     cause: TransitionCause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
@@ -102,8 +102,8 @@ def decide_after_send(
     same = first.after, first.reason, first.refusal, None, None
     if all((one.after, one.reason, one.refusal, one.ref_code, one.hashid) == same for one in changes):
         whole = first.after, first.reason
-        return Decision(cause=cause, chunk_transition=whole, refusal=first.refusal, work=work, pause=pause)
-    return Decision(cause=cause, steps=[changes], work=work, pause=pause)
+        return Decision(cause=cause, chunk_transition=whole, refusal=first.refusal, phase=work, pause=pause)
+    return Decision(cause=cause, steps=[changes], phase=work, pause=pause)
 
 
 def _refused_several(word: Classification, policy: Policy) -> Decision:
@@ -114,7 +114,7 @@ def _refused_several(word: Classification, policy: Policy) -> Decision:
         chunk_transition=(TransferState.UNKNOWN, word.reason),
         refusal=cause,
         close=(kind, word.reason) if kind is not None else None,
-        work="ask",
+        phase="ask",
         pause=policy.spacing,
     )
 
@@ -217,12 +217,12 @@ def decide_after_check(
             changes.append(change)
         elif count >= REQUIRED_NOT_FOUNDS:
             given_up.append(record)
-        elif count != record.not_founds:
+        elif count != record.not_found_count:
             counted[record.track_id] = count
         if (change is None and record not in given_up) or (
             change is not None and change.after is TransferState.PENDING
         ):
-            waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_founds))
+            waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_found_count))
     resent = [one for one in given_up if policy.resend and one.attempt < MAX_ATTEMPTS]
     absent = given_up + [one.record for one in not_executed]
     steps = [
@@ -236,7 +236,7 @@ def decide_after_check(
         counted=counted,
         split=bool(resent) or any(one.refusal == "rejected" for one in not_executed),
         regroup=any(one.refusal != "rejected" for one in not_executed),
-        work="ask" if waits else "none",
+        phase="ask" if waits else "none",
         pause=min(waits) if waits else None,
         checks=0 if moved else looks + 1,
     )
@@ -309,14 +309,14 @@ def _count(held: StoredTransfer, word: Classification | None, policy: Policy, at
     """How many times "not found" has counted now: late enough, and far enough apart."""
     record = held.record
     if word is None:
-        return record.not_founds
+        return record.not_found_count
     if word is not ABSENT and not _is_of_another(held, word):
         return 0
     if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
-        return record.not_founds
+        return record.not_found_count
     late = at >= record.unknown_since + policy.quiet_window
-    apart = held.asked_at is None or at >= held.asked_at + policy.spacing
-    return record.not_founds + 1 if late and apart else record.not_founds
+    apart = held.last_not_found_at is None or at >= held.last_not_found_at + policy.spacing
+    return record.not_found_count + 1 if late and apart else record.not_found_count
 
 
 def _is_of_another(held: StoredTransfer, word: Classification) -> bool:
@@ -342,7 +342,7 @@ def _wait(held: StoredTransfer, policy: Policy, at: float, looks: int, *, counte
         return min(
             MAX_UNKNOWN_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40), quiet_ends - at
         )
-    last = at if counted else held.asked_at
+    last = at if counted else held.last_not_found_at
     return policy.spacing if last is None else max(FIRST_CHECK_SECONDS, last + policy.spacing - at)
 
 

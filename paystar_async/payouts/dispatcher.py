@@ -33,7 +33,7 @@ from attrs import define, field
 
 from paystar_async.errors import PaystarError
 from paystar_async.payouts.channels import PayoutChannel
-from paystar_async.payouts.ledger.leases import Lane, NotDue, next_turn
+from paystar_async.payouts.ledger.leases import Lane, NotDue, next_send_time
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.payouts.worker import ChunkWorker
@@ -47,19 +47,19 @@ MAX_STATUS_CHECKS = 8
 """Concurrent status checks; ``Policy.concurrency`` limits concurrent sends."""
 
 _SELECT_LANES = """
-    SELECT deposit, version FROM paystar_payout_gates WHERE product = :product AND account = :account ORDER BY deposit
+    SELECT deposit, version FROM paystar_payout_holds WHERE product = :product AND account = :account ORDER BY deposit
 """
 _SELECT_SENDS = """
-    SELECT c.chunk_id, c.due, b.policy
+    SELECT c.chunk_id, c.due_at, b.policy
     FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id
-    WHERE c.due IS NOT NULL AND c.work = 'send'
+    WHERE c.due_at IS NOT NULL AND c.phase = 'send'
         AND c.product = :product AND c.account = :account AND c.deposit = :deposit
-    ORDER BY c.due, c.chunk_id LIMIT :limit
+    ORDER BY c.due_at, c.chunk_id LIMIT :limit
 """
 _SELECT_CHECKS = """
-    SELECT chunk_id, due FROM paystar_payout_chunks
-    WHERE due IS NOT NULL AND work <> 'send' AND product = :product AND account = :account
-    ORDER BY due LIMIT :limit
+    SELECT chunk_id, due_at FROM paystar_payout_chunks
+    WHERE due_at IS NOT NULL AND phase <> 'send' AND product = :product AND account = :account
+    ORDER BY due_at LIMIT :limit
 """
 
 
@@ -98,7 +98,7 @@ class DueQueue:
             params: dict[str, Value] = {"product": channel.name, "account": channel.account, "limit": limit}
             lane = f"{channel.name} checks"
             checks = await self.ledger.fetch(_SELECT_CHECKS, params)
-            chunks += [DueChunk(row["due"], row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in checks]
+            chunks += [DueChunk(row["due_at"], row["chunk_id"], lane, MAX_STATUS_CHECKS) for row in checks]
             for hold in await self.ledger.fetch(_SELECT_LANES, params):
                 account = channel.name, channel.account, hold["deposit"]
                 identity.check_version(hold["version"], seen_versions.get(account, 0))
@@ -126,7 +126,7 @@ class DueQueue:
 
 def _due_send(row: Row, lane: str) -> DueChunk:
     policy = _policy(row["policy"])
-    return DueChunk(row["due"], row["chunk_id"], lane, policy.concurrency, policy.rate)
+    return DueChunk(row["due_at"], row["chunk_id"], lane, policy.concurrency, policy.rate)
 
 
 _policy = lru_cache(maxsize=64)(Policy.from_text)
@@ -201,7 +201,7 @@ class _Lane:
             return None
         due = heappop(self.waiting)
         if due.rate is not None:
-            self.not_before = next_turn(self.not_before, now, due.rate)
+            self.not_before = next_send_time(self.not_before, now, due.rate)
         return due
 
     @property
@@ -321,7 +321,7 @@ class LocalDispatcher:
 
     async def _advance(self, due: DueChunk) -> None:
         lane = self._lanes[due.lane]
-        result = NotDue(due=None)
+        result = NotDue(due_at=None)
         try:
             result = await self._steps.step(due.chunk_id)
         except PaystarError as error:
@@ -332,15 +332,15 @@ class LocalDispatcher:
             await self._pause_after_error()
         lane.active -= 1
         self._active.discard(due.chunk_id)
-        if result.due is not None and result.waits_for is not None:
-            lane.not_before = result.due
+        if result.due_at is not None and result.waits_for is not None:
+            lane.not_before = result.due_at
             heappush(lane.waiting, due)
         elif due.rate is None:
             lane.not_before = -math.inf  # the slot of this chunk is free again
-        if result.due is not None and result.waits_for is None:
+        if result.due_at is not None and result.waits_for is None:
             # A sent chunk is usually checked next; the next read of the ledger moves it to its proper lane.
             heappush(
-                self._lanes[_RETRY_LANE].waiting, DueChunk(result.due, due.chunk_id, _RETRY_LANE, MAX_STATUS_CHECKS)
+                self._lanes[_RETRY_LANE].waiting, DueChunk(result.due_at, due.chunk_id, _RETRY_LANE, MAX_STATUS_CHECKS)
             )
         self._on_step()
         self._wake_event.set()

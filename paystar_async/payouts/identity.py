@@ -20,15 +20,15 @@ Account = tuple[str, str, str]
 RESTORED_SECONDS = 7 * 86_400.0
 """How long after a restore or a failover new work is looked up as well: it may be the old one, submitted again."""
 
-_FIND = "SELECT held FROM paystar_payout_settings WHERE name = 'identity'"
+_FIND = "SELECT value FROM paystar_payout_settings WHERE name = 'identity'"
 _KEEP = """
-INSERT INTO paystar_payout_settings (name, held) VALUES ('identity', :identity) ON CONFLICT (name) DO NOTHING
+INSERT INTO paystar_payout_settings (name, value) VALUES ('identity', :identity) ON CONFLICT (name) DO NOTHING
 """
 _ORIGIN = "SELECT CAST(:origin AS TEXT) AS origin, CAST(:now AS DOUBLE PRECISION) AS at"
-_FIND_ORIGIN = "SELECT held FROM paystar_payout_settings WHERE name = 'origin'"
+_FIND_ORIGIN = "SELECT value FROM paystar_payout_settings WHERE name = 'origin'"
 _KEEP_ORIGIN = """
-INSERT INTO paystar_payout_settings (name, held) VALUES ('origin', :held)
-ON CONFLICT (name) DO UPDATE SET held = excluded.held
+INSERT INTO paystar_payout_settings (name, value) VALUES ('origin', :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 OLDER = "the payout ledger is older than it was before: it was restored, or lost its last changes"
 _HINT = (
@@ -73,10 +73,10 @@ class LedgerIdentity:
                 await database.execute(_KEEP, {"identity": secrets.token_hex(16)})
                 rows = await database.fetch(_FIND)
             self.origin = await self._read_origin(database, now)
-            self._identity = rows[0]["held"]
+            self._identity = rows[0]["value"]
             return
         rows = await database.fetch(_FIND)
-        if not rows or rows[0]["held"] != self._identity:
+        if not rows or rows[0]["value"] != self._identity:
             self.refuse("the payout ledger was replaced by another one while it was in use")
 
     async def _read_origin(self, database: Database, now: float) -> str | None:
@@ -88,11 +88,11 @@ class LedgerIdentity:
             return None
         origin: str = here["origin"]
         rows = await database.fetch(_FIND_ORIGIN)
-        before, _, moment = rows[0]["held"].partition(" ") if rows else ("", "", "")
+        before, _, moment = rows[0]["value"].partition(" ") if rows else ("", "", "")
         place = origin.rpartition(":")[2]  # the number of a device may be another after each boot
         if before != place:
             moment = str(here["at"]) if rows else ""
-            await database.execute(_KEEP_ORIGIN, {"held": f"{place} {moment}"})
+            await database.execute(_KEEP_ORIGIN, {"value": f"{place} {moment}"})
         self.restored_at = float(moment or "-inf")
         return origin
 

@@ -174,14 +174,14 @@ class ChunkRecord:
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
         deposit: the deposit account its money leaves, ``""`` for a wallet.
-        work: what is to be done next: ``send``, ``wait`` (an intent is out), ``ask``, ``funds`` (it waits for money)
+        phase: what is to be done next: ``send``, ``wait`` (an intent is out), ``ask``, ``funds`` (it waits for money)
             or ``none``.
-        due: when, in the ledger's time; None: not before somebody resumes it.
-        owner: who holds it at the moment.
-        until: when that one counts as dead.
+        due_at: when, in the ledger's time; None: not before somebody resumes it.
+        lease_owner: the owner of its lease, if it is leased.
+        lease_expires_at: when the lease expires.
         version: counts the changes.
         attempt: how often an intent was written.
-        looks: how often it was asked about, or its sending put off, since something last changed.
+        checks: how often it was asked about, or its sending put off, since something last changed.
         runner: which opening of the ledger submitted it, or has looked it up at the bank since.
     """
 
@@ -190,10 +190,10 @@ class ChunkRecord:
     product: ProductName
     account: str
     deposit: str
-    work: ChunkPhase
-    due: float | None
-    owner: str | None
-    until: float | None
+    phase: ChunkPhase
+    due_at: float | None
+    lease_owner: str | None
+    lease_expires_at: float | None
     version: int
     attempt: int
     checks: int
@@ -216,7 +216,7 @@ class TransferRecord:
         destination: where it goes, masked.
         batch_id: the batch that brought it first.
         chunk_id: the call it goes with.
-        not_founds: how many times "not found" has counted.
+        not_found_count: how many times "not found" has counted.
         unknown_since: since when nobody knows, in the ledger's time.
         reason: why it is in its state, in words, masked.
         ref_code: the bank's reference.
@@ -235,7 +235,7 @@ class TransferRecord:
     destination: str
     batch_id: str
     chunk_id: str
-    not_founds: int = 0
+    not_found_count: int = 0
     unknown_since: float | None = None
     reason: str = ""
     ref_code: str | None = None

@@ -11,8 +11,8 @@ from paystar_async.models.transfers import Settlement
 from paystar_async.payouts.channels import NoListError, PayoutChannel, find_each
 from paystar_async.payouts.comparison import Comparison, Mismatch, Scope, is_sent
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.queries import TRANSFER, transfer_of
-from paystar_async.payouts.ledger.session import LedgerDatabase, pieces
+from paystar_async.payouts.ledger.queries import TRANSFER_COLUMNS, transfer_of
+from paystar_async.payouts.ledger.session import LedgerDatabase, split
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.storage.database import Value
 from paystar_async.values.numbers import checked_seconds
@@ -32,7 +32,7 @@ _ALL_DEPOSITS = """
 SELECT DISTINCT deposit FROM paystar_payout_chunks WHERE product = :product AND account = :account ORDER BY deposit
 """
 _TRANSFERS = f"""
-SELECT {TRANSFER} FROM paystar_payout_transfers t
+SELECT {TRANSFER_COLUMNS} FROM paystar_payout_transfers t
 WHERE t.product = :product AND t.account = :account AND t.deposit = :deposit AND t.track_id > :after AND {_IN_SCOPE}
 ORDER BY t.track_id LIMIT :limit
 """  # noqa: S608
@@ -129,7 +129,7 @@ class _Reconciler:
             names = scope.sent & scope.unseen
             if not whole:  # the list may have more about these, further down
                 names |= scope.resent | comparison.doubtful | comparison.failed.keys()
-        for piece in pieces(sorted(names), LOOK_UPS_PER_TRANSACTION):
+        for piece in split(sorted(names), LOOK_UPS_PER_TRANSACTION):
             asked_at = await self.ledger.time()
             self.requests += len(piece)
             await comparison.add_found(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
@@ -182,7 +182,7 @@ class _Reconciler:
     async def _missing(self, scope: Scope) -> tuple[str, ...]:
         """Return the track_ids that were sent and were not found, unless that has changed meanwhile."""
         missing: list[str] = []
-        for piece in pieces(sorted(scope.sent & scope.unseen), PAGE_SIZE):
+        for piece in split(sorted(scope.sent & scope.unseen), PAGE_SIZE):
             records = await queries.transfers(self.ledger, self.product.name, self.product.account, piece)
             missing += [track_id for track_id in piece if is_sent(records[track_id])]
         return tuple(missing)

@@ -16,7 +16,7 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.channels import NoListError, PayoutChannel, find_each
 from paystar_async.payouts.decisions import backoff
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.leases import ChunkSnapshot, adopt, put_off
+from paystar_async.payouts.ledger.leases import ChunkSnapshot, mark_looked_up, postpone
 from paystar_async.payouts.ledger.observations import apply_observations
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import FINAL, TransferState
@@ -27,7 +27,7 @@ FIRST_PAUSE_SECONDS = 1.0
 
 _OLDEST = """
 SELECT MIN(b.created_at) AS at FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id
-WHERE c.product = :product AND c.account = :account AND c.deposit = :deposit AND c.work IN ('send', 'funds')
+WHERE c.product = :product AND c.account = :account AND c.deposit = :deposit AND c.phase IN ('send', 'funds')
 """
 _PLANNED = "SELECT track_id FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = 'planned'"
 
@@ -75,7 +75,7 @@ class RecoveryCheck:
         # Right after a failover a sender whose intent was lost with the newest commits may still be about to send.
         until_sent = self.tables.identity.restored_at + self.send_deadline - sight.at
         if until_sent > 0:
-            await put_off(self.tables, sight, until_sent)
+            await postpone(self.tables, sight, until_sent)
             return False
         try:
             await self._look_up(sight, product)
@@ -83,9 +83,9 @@ class RecoveryCheck:
             raise
         except Exception as error:  # a user middleware may raise anything; nothing is sent without a response
             logger.warning("payouts: chunk %s cannot be looked up before it is sent: %s", sight.chunk.chunk_id, error)
-            await put_off(self.tables, sight, backoff(FIRST_PAUSE_SECONDS, sight.chunk.checks))
+            await postpone(self.tables, sight, backoff(FIRST_PAUSE_SECONDS, sight.chunk.checks))
             return False
-        await adopt(self.tables, sight)
+        await mark_looked_up(self.tables, sight)
         return True
 
     async def _look_up(self, sight: ChunkSnapshot, product: PayoutChannel) -> None:

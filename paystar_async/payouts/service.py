@@ -12,7 +12,7 @@ from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.dispatcher import Dispatcher
 from paystar_async.payouts.ledger import observations, queries, updates
-from paystar_async.payouts.ledger.insert import insert_batch, sweep
+from paystar_async.payouts.ledger.insert import delete_abandoned, insert_batch
 from paystar_async.payouts.models import EventRecord, Policy, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.reconcile import Reconciliation, reconcile
 from paystar_async.payouts.runtime import PayoutRuntime
@@ -64,7 +64,7 @@ class ByHand:
             StorageError: the ledger cannot be used.
         """
         desk = self._desk()
-        await sweep(desk.ledger)
+        await delete_abandoned(desk.ledger)
         dispatcher = desk.start()
         now = await desk.ledger.time()
         await dispatcher.wake([chunk_id for chunk_id, due in await desk.worker.due(AT_ONCE) if due <= now])

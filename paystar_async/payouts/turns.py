@@ -87,11 +87,11 @@ class TurnRunner:
 
     async def _step(self, chunk_id: str, jobs: TurnJobs) -> NotDue:
         result = await self.queue.step(chunk_id)
-        if result.due is None or result.waits_for is not None:
+        if result.due_at is None or result.waits_for is not None:
             return result
         if not result.is_taken:
-            await jobs.advance_later(chunk_id, max(0.0, result.due - await self.queue.now()))
-        return NotDue(due=None)
+            await jobs.advance_later(chunk_id, max(0.0, result.due_at - await self.queue.now()))
+        return NotDue(due_at=None)
 
 
 @define

@@ -20,16 +20,15 @@ from paystar_async.payouts.ledger.leases import (
     ChunkSnapshot,
     Lane,
     NotDue,
-    ReleaseResult,
+    acquire_check_lease,
     acquire_send_lease,
-    claim_to_ask,
     expire_lease,
     find_lease,
-    lane_of,
+    lane_of_chunk,
     load_chunk,
-    release,
 )
 from paystar_async.payouts.ledger.observations import apply_late_response
+from paystar_async.payouts.ledger.releases import ReleaseResult, release
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import ProductName
 from paystar_async.payouts.recovery import RecoveryCheck
@@ -125,7 +124,7 @@ class ChunkWorker:
             ConfigurationError: the chunk's account is not configured, or the engine does not call back before it sends.
             StorageError: the ledger cannot be used; every request that was sent is on record. Call again.
         """
-        return (await self.step(chunk_id)).due
+        return (await self.step(chunk_id)).due_at
 
     async def step(self, chunk_id: str) -> NotDue:
         """Process a chunk as ``advance`` does; return when to call again, and what the chunk waits for."""
@@ -146,12 +145,12 @@ class ChunkWorker:
     async def lane_of(self, chunk_id: str) -> Lane | None:
         """Return the deposit account a chunk is paid from, or None if the chunk does not exist."""
         snapshot = await load_chunk(self._ledger, chunk_id)
-        return None if snapshot is None else lane_of(snapshot.chunk)
+        return None if snapshot is None else lane_of_chunk(snapshot.chunk)
 
     async def _step(self, chunk_id: str) -> NotDue:
         snapshot = await load_chunk(self._ledger, chunk_id)
-        if snapshot is None or (due := snapshot.chunk.due) is None:
-            return NotDue(due=None)
+        if snapshot is None or (due := snapshot.chunk.due_at) is None:
+            return NotDue(due_at=None)
         chunk = snapshot.chunk
         channel = self._channels.get((chunk.product, chunk.account))
         if channel is None:
@@ -160,19 +159,19 @@ class ChunkWorker:
                 hint="configure the account that submitted the payout",
             )
         if due > snapshot.at:
-            return NotDue(due=due, is_taken=chunk.work == "wait")
-        if chunk.work == "wait":
-            return NotDue(due=await expire_lease(self._ledger, snapshot))
-        if chunk.work == "ask":
-            return NotDue(due=await self._check_status(snapshot, channel))
+            return NotDue(due_at=due, is_taken=chunk.phase == "wait")
+        if chunk.phase == "wait":
+            return NotDue(due_at=await expire_lease(self._ledger, snapshot))
+        if chunk.phase == "ask":
+            return NotDue(due_at=await self._check_status(snapshot, channel))
         if self._recovery.is_needed(snapshot):
             is_known = await self._recovery.check(snapshot, channel)
-            return await self._step(chunk_id) if is_known else NotDue(due=await self._due_at(chunk_id))
+            return await self._step(chunk_id) if is_known else NotDue(due_at=await self._due_at(chunk_id))
         return await self._send(snapshot, channel)
 
     async def _due_at(self, chunk_id: str) -> float | None:
         snapshot = await load_chunk(self._ledger, chunk_id)
-        return None if snapshot is None else snapshot.chunk.due
+        return None if snapshot is None else snapshot.chunk.due_at
 
     async def _send(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> NotDue:
         # The deadline starts before the lease, so the lease outlasts the request however long the commit takes.
@@ -193,7 +192,7 @@ class ChunkWorker:
             with anyio.CancelScope(shield=True):
                 await self._record(lease, channel, classifications)
             raise result
-        return NotDue(due=await self._record(lease, channel, classifications))
+        return NotDue(due_at=await self._record(lease, channel, classifications))
 
     async def _claim(self, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
         owner = secrets.token_hex(8)
@@ -211,10 +210,10 @@ class ChunkWorker:
     ) -> float | None:
         decision = decide_after_send(lease.transfers, classifications, lease.policy, lease.chunk.checks)
         result, was_retried = await self._release_with_retries(lease, decision)
-        if result.closed or decision.cause == "auth" or (was_retried and decision.close is not None):
+        if result.suspended or decision.cause == "auth" or (was_retried and decision.close is not None):
             self._report(lease, decision)
-        if result.ours:
-            return result.due
+        if result.is_recorded:
+            return result.due_at
         attempts = {transfer.record.track_id: transfer.record.attempt for transfer in lease.transfers}
         await apply_late_response(self._ledger, channel, classifications, attempts)
         return await self._due_at(lease.chunk.chunk_id)
@@ -235,13 +234,13 @@ class ChunkWorker:
     async def _check_status(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> float | None:
         check = await self._status_checker.check(snapshot, channel)
         if isinstance(check, NotDue):
-            return check.due
+            return check.due_at
         lease, decision = check
         result, _ = await self._release_with_retries(lease, decision)
-        if result.closed:
+        if result.suspended:
             self._report(lease, evolve(decision, cause="halt"))
-        if result.ours:
-            return result.due
+        if result.is_recorded:
+            return result.due_at
         return await self._due_at(lease.chunk.chunk_id)
 
     def _report(self, lease: ChunkLease, decision: Decision) -> None:
@@ -271,7 +270,7 @@ class StatusChecker:
 
     async def check(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> tuple[ChunkLease, Decision] | NotDue:
         """Acquire a lease, check the transfers, and return the decision; only the lease is recorded."""
-        lease = await claim_to_ask(self._ledger, snapshot, secrets.token_hex(8), self._lease_seconds)
+        lease = await acquire_check_lease(self._ledger, snapshot, secrets.token_hex(8), self._lease_seconds)
         if isinstance(lease, NotDue):
             return lease
         classifications, failure = await self._check_transfers(lease, channel)

@@ -19,9 +19,9 @@ from tests.servers import PostgresServer
 KEY = Crypto.new_key()
 _MOMENTS = {
     "paystar_payout_batches": ("created_at",),
-    "paystar_payout_chunks": ("due", "until", "slot_until"),
-    "paystar_payout_transfers": ("unknown_since", "asked_at", "changed_at"),
-    "paystar_payout_gates": ("next_at",),
+    "paystar_payout_chunks": ("due_at", "lease_expires_at", "slot_until"),
+    "paystar_payout_transfers": ("unknown_since", "last_not_found_at", "changed_at"),
+    "paystar_payout_holds": ("next_send_at",),
     "paystar_payout_staging": ("at",),
 }
 

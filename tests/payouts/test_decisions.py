@@ -37,17 +37,17 @@ def held(
         destination="**",
         batch_id="b",
         chunk_id="c",
-        not_founds=not_founds,
+        not_found_count=not_founds,
         unknown_since=SINCE if state is TransferState.UNKNOWN else None,
     )
     return StoredTransfer(
         record=record,
         ambiguous_attempts=ambiguous_attempts,
-        asked_at=asked_at,
+        last_not_found_at=asked_at,
         refusal=refusal,
         payload=Secret("{}"),
         digest="",
-        masked=False,
+        is_masked=False,
     )
 
 
@@ -64,12 +64,12 @@ def test_two_not_founds_too_close_to_each_other_are_one() -> None:
 
 def test_a_not_found_of_a_pending_one_counts_for_nothing() -> None:
     decided = decide_after_check([held(state=TransferState.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3)
-    assert (decided.steps, decided.counted, decided.work) == ([], {}, "ask")
+    assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
 
 
 def test_a_question_without_an_answer_leaves_the_count_as_it_was() -> None:
     decided = decide_after_check([held(not_founds=2, asked_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3)
-    assert (decided.steps, decided.counted, decided.work) == ([], {}, "ask")
+    assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
 
 
 def test_the_last_look_of_a_quiet_window_is_just_when_it_is_over() -> None:
@@ -129,8 +129,8 @@ def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classificatio
         assert after is not TransferState.PLANNED
         assert may_follow(TransferState.SENDING, after)
         assert after is not TransferState.FAILED
-    assert (decided.work == "ask") is (TransferState.UNKNOWN in ends or TransferState.PENDING in ends)
-    assert (decided.pause is None) is (decided.work == "none")
+    assert (decided.phase == "ask") is (TransferState.UNKNOWN in ends or TransferState.PENDING in ends)
+    assert (decided.pause is None) is (decided.phase == "none")
 
 
 @given(
@@ -157,7 +157,7 @@ def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
     for step in decided.steps:
         for change in step:
             assert change.record.state is states[change.record.track_id]
-            assert change.lawful
+            assert change.is_allowed
             states[change.record.track_id] = change.after
     for number, (word, before, counted) in enumerate(told):
         after = states[f"t{number}"]
@@ -173,6 +173,6 @@ def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
             assert word is not None
             assert word.settlement is not None
     waits = any(state in (TransferState.UNKNOWN, TransferState.PENDING) for state in states.values())
-    assert (decided.work == "ask") is waits
+    assert (decided.phase == "ask") is waits
     assert (decided.pause is not None) is waits
     assert decided.split is (TransferState.PLANNED in states.values())

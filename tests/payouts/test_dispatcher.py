@@ -72,10 +72,10 @@ class Book:
             raise result
         if result is None:
             del self.chunks[chunk_id]
-            return NotDue(due=None)
+            return NotDue(due_at=None)
         again = self.clock.monotonic() + result
         self.chunks[chunk_id] = one._replace(at=again)
-        return NotDue(due=again)
+        return NotDue(due_at=again)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Place
 from tests.payouts.bank import PayoutFixture, each, transfers
 
-_PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE work = 'wait'"
+_PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'wait'"
 
 
 async def sending(place: Place, desk: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:

@@ -129,7 +129,7 @@ async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: Pa
     chunks = await desk.chunks()
     for chunk in chunks[:2]:
         await desk.worker.advance(chunk)
-    place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
+    place.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
     await refuses(desk, chunks[2], "older than it was before")
 
 
@@ -141,7 +141,7 @@ async def test_agenda_older_ledger_is_refused(place: Place, desk: PayoutFixture)
     agenda = DueQueue(other.ledger, (other.product,), other.worker)
     await desk.worker.advance(chunks[0])
     await agenda.due(10)
-    place.sql("UPDATE paystar_payout_gates SET version = version - 1 WHERE deposit <> ''")
+    place.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
     with pytest.raises(StorageError, match="older than it was before"):
         await agenda.due(10)
     await refuses(other, chunks[1], "older than it was before")
@@ -183,7 +183,7 @@ async def test_open_interrupted_origin_is_asked_again(desk: PayoutFixture, monke
     assert desk.ledger.identity.origin
 
 
-@pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_gates"])
+@pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_holds"])
 async def test_claim_vanished_row_is_refused(
     place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:

@@ -182,7 +182,7 @@ async def test_submit_after_restore_is_looked_up(place: Place, desk: PayoutFixtu
     """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
     await planned(desk, 2)
     await work_off(desk)
-    place.sql("UPDATE paystar_payout_settings SET held = 'elsewhere ' WHERE name = 'origin'")
+    place.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
     other = restarted(desk, place)
     lost = transfers(5)[2:]
     desk.teller.execute(lost[:2])
@@ -202,7 +202,7 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
 ) -> None:
     await planned(desk, 1)
     await work_off(desk)
-    place.sql("UPDATE paystar_payout_settings SET held = 'elsewhere ' WHERE name = 'origin'")
+    place.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
     await queries.batches(restarted(desk, place).ledger)
     other = restarted(desk, place)  # it was noted by the first one
     await queries.batches(other.ledger)
@@ -221,7 +221,10 @@ async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place
     rows = place.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
     await desk.worker.advance(chunks[0])
     # The copy has not seen that: it is as it was.
-    place.sql(f"UPDATE paystar_payout_chunks SET work = 'send', due = 0, owner = NULL WHERE chunk_id = '{chunks[0]}'")
+    place.sql(
+        "UPDATE paystar_payout_chunks SET phase = 'send', due_at = 0, lease_owner = NULL"
+        f" WHERE chunk_id = '{chunks[0]}'"
+    )
     place.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0, hashid = NULL")
     assert rows
     await work_off(other)

@@ -9,7 +9,7 @@ import pytest
 from attrs import define, field
 
 from paystar_async.payouts.dispatcher import DueChunk, LocalDispatcher
-from paystar_async.payouts.ledger.leases import Lane, NotDue, next_turn
+from paystar_async.payouts.ledger.leases import Lane, NotDue, next_send_time
 from paystar_async.payouts.turns import TurnRunner
 from paystar_async.runtime.tasks import BackgroundTasks
 from tests.support import RunningClock
@@ -53,24 +53,24 @@ class Account:
         await self.clock.sleep(self._dice.uniform(0, MAX_LATE_SECONDS))
         now = self.clock.monotonic()
         if chunk_id not in self.chunks:
-            return NotDue(due=None)
+            return NotDue(due_at=None)
         if self.chunks[chunk_id] > now:
-            return NotDue(due=self.chunks[chunk_id], is_taken=True)
+            return NotDue(due_at=self.chunks[chunk_id], is_taken=True)
         if self.rate is not None and self.turn > now:
             self.refused += 1
-            return NotDue(due=self.turn, waits_for=LANE)
+            return NotDue(due_at=self.turn, waits_for=LANE)
         if self.active >= self.concurrency:
             self.refused += 1
-            return NotDue(due=now + 0.25, waits_for=LANE)
+            return NotDue(due_at=now + 0.25, waits_for=LANE)
         if self.rate is not None:
-            self.turn = next_turn(self.turn, now, self.rate)
+            self.turn = next_send_time(self.turn, now, self.rate)
         self.chunks[chunk_id] = now + 60  # a lease
         self.calls.append(now)
         self.active += 1
         await self.clock.sleep(CALL_SECONDS)
         self.active -= 1
         del self.chunks[chunk_id]
-        return NotDue(due=None if self.check_after is None else self.clock.monotonic() + self.check_after)
+        return NotDue(due_at=None if self.check_after is None else self.clock.monotonic() + self.check_after)
 
     @property
     def kept_rate(self) -> float:

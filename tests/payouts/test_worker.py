@@ -350,7 +350,7 @@ async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(plac
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert len(desk.teller.asked) >= 1
-    assert (record.state.value, record.not_founds) == ("unknown", 0)
+    assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
 async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: PayoutFixture) -> None:
@@ -364,7 +364,7 @@ async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Payou
     await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
-    assert record.not_founds == 2
+    assert record.not_found_count == 2
     desk.teller.execute([transfer(0)])
     place.passes(61)
     await desk.worker.advance(chunk)
@@ -383,7 +383,7 @@ async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: Payou
     await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
-    assert (record.state.value, record.not_founds) == ("unknown", 0)
+    assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
 async def test_an_answer_about_others_proves_nothing(place: Place, desk: PayoutFixture) -> None:
@@ -666,7 +666,7 @@ async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: PayoutFixt
     await desk.worker.advance(chunk)
     record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
     assert record is not None
-    assert (record.state.value, record.not_founds) == ("unknown", 0)
+    assert (record.state.value, record.not_found_count) == ("unknown", 0)
     assert len(desk.teller.asked) == 2
 
 

@@ -18,9 +18,9 @@ from paystar_async.values.bank_accounts import is_valid_card
 from paystar_async.values.masking import mask_account, mask_card
 from paystar_async.values.secret import Secret
 
-CLASSES: Mapping[ProductName, type[Value]] = {"bank": Transfer, "wallet": WalletTransfer}
+TRANSFER_TYPES: Mapping[ProductName, type[Value]] = {"bank": Transfer, "wallet": WalletTransfer}
 _NAMES: Mapping[ProductName, tuple[str, ...]] = {
-    product: tuple(one.name for one in fields_of(cls)) for product, cls in CLASSES.items()
+    product: tuple(one.name for one in fields_of(cls)) for product, cls in TRANSFER_TYPES.items()
 }
 
 
@@ -37,7 +37,7 @@ class EncodedTransfer:
 
     digest: str
     payload: Secret
-    masked: str | None
+    masked_payload: str | None
     destination: str
 
 
@@ -52,7 +52,7 @@ class TransferCodec:
     def __init__(self, key: Secret, crypto: Crypto | None) -> None:
         self._key, self._crypto = key.reveal().encode(), crypto
 
-    def keep(self, product: ProductName, account: str, value: Value) -> EncodedTransfer:
+    def encode(self, product: ProductName, account: str, value: Value) -> EncodedTransfer:
         """How a transfer is kept."""
         payload = Secret(_text(value))
         digest = self._digest(product, payload)
@@ -62,9 +62,9 @@ class TransferCodec:
         elif isinstance(value, Transfer) and is_valid_card(value.destination_account):
             masked = _text(value, destination_account=mask_card(value.destination_account))
         destination = value.destination_account if isinstance(value, Transfer) else value.destination_number
-        return EncodedTransfer(digest=digest, payload=payload, masked=masked, destination=_mask(destination))
+        return EncodedTransfer(digest=digest, payload=payload, masked_payload=masked, destination=_mask(destination))
 
-    def value(self, product: ProductName, account: str, track_id: str, payload: Secret, digest: str) -> Value:
+    def decode(self, product: ProductName, account: str, track_id: str, payload: Secret, digest: str) -> Value:
         """The transfer that was kept.
 
         Raises:
@@ -80,7 +80,7 @@ class TransferCodec:
             raise StorageCorrupt(f"what is stored of the transfer {track_id} is not what was planned")
         # It was checked field by field when it was made, and the digest says that it still is what it was.
         held = json.loads(text.reveal())
-        value: Value = object.__new__(CLASSES[product])
+        value: Value = object.__new__(TRANSFER_TYPES[product])
         for name in _NAMES[product]:
             object.__setattr__(value, name, held.get(name))
         return value

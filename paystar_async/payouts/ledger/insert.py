@@ -10,110 +10,51 @@ from attrs import define, evolve, field, frozen
 from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable, TrackIdConflict
 from paystar_async.payouts.channels import PayoutChannel
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.ledger.queries import FIND, batch_of, find_batch
-from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction, pieces
+from paystar_async.payouts.ledger.insert_statements import (
+    COUNT_STAGED,
+    DELETE_ABANDONED,
+    DELETE_STAGED,
+    INSERT_ACCOUNT_HOLD,
+    INSERT_BATCH,
+    INSERT_BATCH_ITEMS,
+    INSERT_CHUNKS,
+    INSERT_DEPOSIT_HOLDS,
+    INSERT_EVENTS,
+    INSERT_TRANSFERS,
+    SELECT_CONFLICTS,
+    SELECT_PIECE_END,
+    SELECT_STAGED_POSITION,
+    SELECT_STAGED_POSITIONS,
+    STAGE_TRANSFERS,
+    STAGED_COLUMNS,
+    UPDATE_POLICY,
+)
+from paystar_async.payouts.ledger.queries import SELECT_BATCH, batch_of, find_batch
+from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction, split
 from paystar_async.payouts.models import BatchRecord, Policy
 from paystar_async.storage.database import Parameters, Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.field_type import shown
 from paystar_async.values.numbers import MAX_INT64
 
-STAGED_ROW = (
-    "place BIGINT, track_id TEXT, chunk_id TEXT, amount BIGINT, deposit TEXT, destination TEXT, digest TEXT,"
-    " payload TEXT, masked TEXT"
-)
-STAGE = """
-INSERT INTO paystar_payout_staging
-    (plan, at, place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked)
-WITH v (place, track_id, chunk_id, amount, deposit, destination, digest, payload, masked) AS ({rows})
-SELECT CAST(:plan AS TEXT), CAST(:now AS DOUBLE PRECISION), v.* FROM v WHERE true
-ON CONFLICT (plan, track_id) DO NOTHING
-"""
-PLACES = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND place BETWEEN :first AND :last"
-COUNT_STAGED = """
-SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
-FROM paystar_payout_staging WHERE plan = :plan
-"""
-FIRST = "SELECT place FROM paystar_payout_staging WHERE plan = :plan AND track_id = :track_id"
-BATCH = """
-INSERT INTO paystar_payout_batches (batch_id, product, account, total, amount, digest, policy, created_at)
-VALUES (:batch_id, :product, :account, :count, :total, :content, :policy, :at)
-ON CONFLICT (batch_id) DO NOTHING
-"""
-END = """
-SELECT track_id FROM paystar_payout_staging WHERE plan = :plan AND track_id > :after
-ORDER BY track_id LIMIT 1 OFFSET :piece
-"""
-_PIECE = "s.plan = :plan AND s.track_id > :after AND (CAST(:last AS TEXT) IS NULL OR s.track_id <= :last)"
-TRANSFERS = f"""
-INSERT INTO paystar_payout_transfers (product, account, track_id, version, state, attempt, ambiguous_attempts, batch_id, chunk_id,
-    place, amount, deposit, destination, digest, payload, masked, not_founds, reason, changed_at)
-SELECT :product, :account, s.track_id, 1, 'planned', 0, 0, :batch_id, s.chunk_id,
-    s.place, s.amount, s.deposit, s.destination, s.digest, s.payload, s.masked, 0, '', :at
-FROM paystar_payout_staging s WHERE {_PIECE} ORDER BY s.track_id
-ON CONFLICT (product, account, track_id) DO NOTHING
-"""  # noqa: S608
-# Of the transfers alone: PostgreSQL, which has no statistics of what was just inserted, plans a join with the staging
-# table as a nested loop, of 20 s for 20,000 transfers.
-_INSERTED = "FROM paystar_payout_transfers t WHERE t.chunk_id >= :first_chunk AND t.chunk_id < :end_chunk"
-CHUNKS = f"""
-INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
-SELECT DISTINCT t.chunk_id, :batch_id, :product, :account, t.deposit, 'send', CAST(:at AS DOUBLE PRECISION), 1, 0, 0,
-    CAST(:runner AS TEXT)
-{_INSERTED}
-ON CONFLICT (chunk_id) DO NOTHING
-"""
-EVENTS = f"""
-INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)
-SELECT :product, :account, t.track_id, 1, CAST(:at AS DOUBLE PRECISION), 'planned', 'submit', '' {_INSERTED}
-"""
-MEMBERS = f"""
-INSERT INTO paystar_payout_members (batch_id, place, track_id)
-SELECT :batch_id, s.place, s.track_id FROM paystar_payout_staging s WHERE {_PIECE}
-"""  # noqa: S608
-GATES = f"""
-INSERT INTO paystar_payout_gates (product, account, deposit, version, paused, next_at)
-SELECT DISTINCT :product, :account, s.deposit, 1, 0, 0 FROM paystar_payout_staging s WHERE {_PIECE}
-ON CONFLICT (product, account, deposit) DO NOTHING
-"""  # noqa: S608
-GATE = """
-INSERT INTO paystar_payout_gates (product, account, deposit, version, paused, next_at)
-VALUES (:product, :account, '', 1, 0, 0) ON CONFLICT (product, account, deposit) DO NOTHING
-"""
-CLEAN = "DELETE FROM paystar_payout_staging WHERE plan = :plan"
-CONFLICTS = """
-SELECT s.track_id FROM paystar_payout_staging s JOIN paystar_payout_transfers t
-ON t.product = :product AND t.account = :account AND t.track_id = s.track_id AND t.digest <> s.digest
-WHERE s.plan = :plan LIMIT 3
-"""
-SWEEP = """
-DELETE FROM paystar_payout_staging WHERE plan IN
-    (SELECT plan FROM paystar_payout_staging GROUP BY plan HAVING MAX(at) < :now - :forgotten)
-"""
-
-
 if TYPE_CHECKING:
     import psycopg
 
     Connection = psycopg.AsyncConnection[Any]
 
-BUFFER = 1000
+MAX_BUFFERED_TRANSFERS = 1000
 """Transfers in memory at once."""
-ROWS = 100
+MAX_STATEMENT_ROWS = 100
 """Rows in one statement."""
-PIECE = 20_000
+MAX_MOVED_ROWS = 20_000
 """Rows moved in one statement: a server breaks off what takes long."""
-FORGOTTEN_SECONDS = 3600.0
+ABANDONED_SECONDS = 3600.0
 """A plan that nothing was added to for so long has been given up."""
-
-# Its chunks stay as they are.
-_CHANGE_POLICY = "UPDATE paystar_payout_batches SET policy = :policy WHERE batch_id = :batch_id"
 
 
 @frozen(kw_only=True)
 class BatchFingerprint:
-    """What a batch is told from another by: its transfers, in whatever order they came."""
+    """What a batch is params from another by: its transfers, in whatever order they came."""
 
     count: int = 0
     amount: int = 0
@@ -148,7 +89,7 @@ class BatchWriter:
     _staged: int = field(default=0, init=False)
     _differs: str | None = field(default=None, init=False)
 
-    async def plan(self, transfers: AsyncIterable[Value], found: BatchRecord | None) -> BatchRecord:
+    async def write(self, transfers: AsyncIterable[Value], found: BatchRecord | None) -> BatchRecord:
         """Put the batch on record, or find that it is there already."""
         count, amount, digests = 0, 0, 0
         await self.tables.open()
@@ -156,7 +97,7 @@ class BatchWriter:
             async for value in transfers:
                 digest = self._take(count, value)
                 count, amount, digests = count + 1, amount + value.amount, (digests + digest) % 2**256
-                if len(self._rows) == BUFFER:
+                if len(self._rows) == MAX_BUFFERED_TRANSFERS:
                     await self._flush_buffer(found)
             if count == 0:
                 raise InvalidValue("transfers", expected="one transfer or more", got="none")
@@ -176,10 +117,10 @@ class BatchWriter:
             deposit = self.product.deposit(value)
         except InvalidValue as refusal:
             raise refusal.at(f"transfers[{place}]") from None
-        kept = self.tables.codec.keep(self.product.name, self.product.account, value)
+        kept = self.tables.codec.encode(self.product.name, self.product.account, value)
         self._rows.append(
             {
-                "place": place,
+                "position": place,
                 "track_id": value.track_id,
                 "chunk_id": self._chunk(deposit),
                 "amount": value.amount,
@@ -187,7 +128,7 @@ class BatchWriter:
                 "destination": kept.destination,
                 "digest": kept.digest,
                 "payload": kept.payload,
-                "masked": kept.masked,
+                "masked_payload": kept.masked_payload,
             }
         )
         return int(kept.digest, 16)
@@ -213,43 +154,43 @@ class BatchWriter:
             await self._stage(transaction)
 
     async def _stage(self, transaction: LedgerTransaction) -> None:
-        for rows in pieces(self._rows, ROWS):
-            query, parameters = transaction.values(STAGED_ROW, rows)
-            staged = await transaction.execute(STAGE.format(rows=query), {**parameters, "plan": self._plan})
+        for rows in split(self._rows, MAX_STATEMENT_ROWS):
+            query, parameters = transaction.values(STAGED_COLUMNS, rows)
+            staged = await transaction.execute(STAGE_TRANSFERS.format(rows=query), {**parameters, "plan": self._plan})
             if staged < len(rows):
                 await self._refuse_repeat(transaction, rows)
         self._staged += len(self._rows)
         self._rows.clear()
 
     async def _refuse_repeat(self, transaction: LedgerTransaction, rows: Sequence[Mapping[str, Stored]]) -> None:
-        told: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["place"], "last": rows[-1]["place"]}
-        staged = {row["place"] for row in await transaction.fetch(PLACES, told)}
-        again = next(row for row in rows if row["place"] not in staged)
-        first = await transaction.fetch(FIRST, {"plan": self._plan, "track_id": again["track_id"]})
+        params: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["position"], "last": rows[-1]["position"]}
+        staged = {row["position"] for row in await transaction.fetch(SELECT_STAGED_POSITIONS, params)}
+        again = next(row for row in rows if row["position"] not in staged)
+        first = await transaction.fetch(SELECT_STAGED_POSITION, {"plan": self._plan, "track_id": again["track_id"]})
         raise InvalidValue(
-            f"transfers[{again['place']}].track_id",
+            f"transfers[{again['position']}].track_id",
             expected="a track_id of its own",
-            got=f"the one of transfers[{first[0]['place']}]",
+            got=f"the one of transfers[{first[0]['position']}]",
             hint="the same transfer twice would pay twice",
         )
 
     async def _compare(self, found: BatchRecord) -> None:
         """Note the first transfer that the batch on record has not in this place, for the error's sake."""
         if self._differs is None and self._rows:
-            first, last = self._rows[0]["place"], self._rows[-1]["place"]
+            first, last = self._rows[0]["position"], self._rows[-1]["position"]
             held = await self.tables.fetch(
-                "SELECT place, track_id FROM paystar_payout_members"
-                " WHERE batch_id = :batch_id AND place BETWEEN :first AND :last",
+                "SELECT position, track_id FROM paystar_payout_batch_items"
+                " WHERE batch_id = :batch_id AND position BETWEEN :first AND :last",
                 {"batch_id": found.batch_id, "first": first, "last": last},
             )
-            there = {row["place"]: row["track_id"] for row in held}
-            others = (row for row in self._rows if there.get(row["place"]) != row["track_id"])
+            there = {row["position"]: row["track_id"] for row in held}
+            others = (row for row in self._rows if there.get(row["position"]) != row["track_id"])
             self._differs = next((str(row["track_id"]) for row in others), None)
         self._rows.clear()
 
     async def _same(self, found: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
         """The batch on record, if it is this one."""
-        rows = await self.tables.fetch(FIND, {"batch_id": found.batch_id})
+        rows = await self.tables.fetch(SELECT_BATCH, {"batch_id": found.batch_id})
         self._refuse_other(found, contents, rows)
         return found
 
@@ -309,29 +250,31 @@ class BatchWriter:
             "content": contents.text(),
             "policy": self.policy.to_text(),
         }
-        if not await transaction.execute(BATCH, known | batch):
+        if not await transaction.execute(INSERT_BATCH, known | batch):
             return await self._lost_the_race(transaction, contents)
-        await transaction.execute(GATE, known)
+        await transaction.execute(INSERT_ACCOUNT_HOLD, known)
         moved, after = 0, ""
         while True:
-            end = await transaction.fetch(END, {"plan": self._plan, "after": after, "piece": PIECE - 1})
+            end = await transaction.fetch(
+                SELECT_PIECE_END, {"plan": self._plan, "after": after, "piece": MAX_MOVED_ROWS - 1}
+            )
             last = end[0]["track_id"] if end else None
             piece = known | {"after": after, "last": last}
-            moved += await transaction.execute(TRANSFERS, piece)
-            for sql in (MEMBERS, GATES):
+            moved += await transaction.execute(INSERT_TRANSFERS, piece)
+            for sql in (INSERT_BATCH_ITEMS, INSERT_DEPOSIT_HOLDS):
                 await transaction.execute(sql, piece)
             if last is None:
                 break
             after = last
-        step = max(1, PIECE // self.policy.chunk)
+        step = max(1, MAX_MOVED_ROWS // self.policy.chunk)
         for first in range(0, self._chunks, step):
             chunks = {"first_chunk": self._chunk_id(first), "end_chunk": self._chunk_id(first + step)}
-            for sql in (CHUNKS, EVENTS):
+            for sql in (INSERT_CHUNKS, INSERT_EVENTS):
                 await transaction.execute(sql, known | chunks)
         if moved < contents.count:
             await self._refuse_conflicts(transaction, known)
-        await transaction.execute(CLEAN, {"plan": self._plan})
-        rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
+        await transaction.execute(DELETE_STAGED, {"plan": self._plan})
+        rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
         return batch_of(rows[0])
 
     def _is_looked_up(self, now: float) -> bool:
@@ -341,14 +284,14 @@ class BatchWriter:
 
     async def _lost_the_race(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
         """Somebody else has submitted it meanwhile."""
-        await transaction.execute(CLEAN, {"plan": self._plan})
-        rows = await transaction.fetch(FIND, {"batch_id": self.batch_id})
+        await transaction.execute(DELETE_STAGED, {"plan": self._plan})
+        rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
         found = batch_of(rows[0])
         self._refuse_other(found, contents, rows)
         return found
 
     async def _refuse_conflicts(self, transaction: LedgerTransaction, known: Parameters) -> None:
-        rows = await transaction.fetch(CONFLICTS, known)
+        rows = await transaction.fetch(SELECT_CONFLICTS, known)
         if rows:
             names = ", ".join(shown(row["track_id"]) for row in rows)
             raise TrackIdConflict(f"on record with other contents: {names}; nothing of the batch was taken")
@@ -357,7 +300,7 @@ class BatchWriter:
         """Best effort: what stays is swept later."""
         with suppress(StorageError):
             async with self.tables.transaction(self.connection) as transaction:
-                await transaction.execute(CLEAN, {"plan": self._plan})
+                await transaction.execute(DELETE_STAGED, {"plan": self._plan})
 
 
 async def insert_batch(
@@ -390,16 +333,16 @@ async def insert_batch(
     """
     known = await find_batch(tables, batch_id) if connection is None else None
     planner = BatchWriter(tables, product, batch_id, policy or Policy(), connection)
-    record = await planner.plan(transfers, known)
+    record = await planner.write(transfers, known)
     if policy is None or policy == record.policy:
         return record
     async with tables.transaction(connection) as transaction:
-        told: dict[str, Stored] = {"policy": policy.to_text(), "batch_id": batch_id}
-        await transaction.execute(_CHANGE_POLICY, told)
+        params: dict[str, Stored] = {"policy": policy.to_text(), "batch_id": batch_id}
+        await transaction.execute(UPDATE_POLICY, params)
     return evolve(record, policy=policy)
 
 
-async def sweep(tables: LedgerDatabase) -> int:
+async def delete_abandoned(tables: LedgerDatabase) -> int:
     """Remove what plans that were broken off have left behind; how many rows."""
     async with tables.transaction() as transaction:
-        return await transaction.execute(SWEEP, {"forgotten": FORGOTTEN_SECONDS})
+        return await transaction.execute(DELETE_ABANDONED, {"abandoned": ABANDONED_SECONDS})

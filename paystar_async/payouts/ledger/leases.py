@@ -1,67 +1,56 @@
-"""Who does what next: a chunk is claimed before anything is sent or asked, and let go with what came of it."""
+"""Leases: exclusive, expiring ownership of a chunk."""
 
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from paystar_async.payouts.classify import Value
-from paystar_async.payouts.decisions import Decision
 from paystar_async.payouts.identity import OLDER
 from paystar_async.payouts.ledger.lease_statements import (
-    ADOPT,
-    ASK,
-    CLAIM,
-    CLOSED,
+    ACQUIRE_CHECK_LEASE,
+    ACQUIRE_SEND_LEASE,
     DEFER_CHUNK,
-    EXPIRE,
+    EXPIRE_LEASE,
     EXTEND_SLOTS,
+    INSERT_SENDING_EVENTS,
     LOCK_ACCOUNT,
-    PUT_OFF,
+    MARK_SENDING,
+    POSTPONE_CHUNK,
     RELEASE_LEASE,
     SCHEDULE_CHUNK,
+    SELECT_ACTIVE_HOLD,
     SELECT_CHUNK,
     SELECT_LEASE,
     SELECT_REMAINING,
     SELECT_SENDING,
     SELECT_UNRESOLVED,
-    SENDING,
-    SENDING_EVENTS,
     SET_NEXT_SEND,
-    SHORT,
+    SET_RUNNER,
 )
 from paystar_async.payouts.ledger.queries import chunk_of
 from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
-from paystar_async.payouts.ledger.updates import (
-    StoredTransfer,
-    close,
-    held_of,
-    record_not_found,
-    regroup,
-    split_chunk,
-    transition_chunk,
-    transition_transfers,
-)
+from paystar_async.payouts.ledger.updates import StoredTransfer, stored_transfer_of, transition_chunk
 from paystar_async.payouts.models import ChunkPhase, ChunkRecord, Policy, ProductName, TransferState
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 
 SLOT_SECONDS = 8.0
-"""How long a chunk that is being sent takes a place of its account's concurrency, unless its sender extends that."""
+"""How long a chunk that is being sent takes a place of its account's concurrency, unless the sender extends that."""
 BUSY_SECONDS = 0.25
-"""When to look again for a chunk that has to wait for its turn."""
+"""Seconds until a chunk that waits for its turn is tried again."""
 MAX_CATCH_UP_SECONDS = 0.25
-"""Lateness of a call that those after it may make up for; a pause of the account is no lateness."""
+"""Lateness of a call that later calls may make up for; a pause of the account is no lateness."""
 
 
 @frozen(kw_only=True)
 class ChunkSnapshot:
-    """A chunk as it was seen.
+    """A chunk as it was read.
 
     Attributes:
         chunk: the chunk.
-        policy: of its batch.
-        at: when, in the ledger's time.
+        policy: the policy of its batch.
+        at: when it was read, in the ledger's time.
     """
 
     chunk: ChunkRecord
@@ -71,15 +60,15 @@ class ChunkSnapshot:
 
 @frozen(kw_only=True)
 class ChunkLease:
-    """A chunk that is ours for a while.
+    """A lease of a chunk that this process holds.
 
     Attributes:
         chunk: the chunk as it is now.
-        policy: of its batch.
-        at: when it was claimed, in the ledger's time.
-        owner: the name of this very claim.
-        transfers: what is to be sent or asked about, in order.
-        values: the same as it is sent.
+        policy: the policy of its batch.
+        at: when the lease was acquired, in the ledger's time.
+        owner: a name that only this lease has.
+        transfers: the transfers to send or to check, in order.
+        values: the same transfers as they are sent.
     """
 
     chunk: ChunkRecord
@@ -91,7 +80,7 @@ class ChunkLease:
 
 
 class Lane(NamedTuple):
-    """A deposit account: what ``Policy.rate`` and ``Policy.concurrency`` hold for."""
+    """A deposit account: the scope of ``Policy.rate`` and ``Policy.concurrency``."""
 
     product: ProductName
     account: str
@@ -100,101 +89,87 @@ class Lane(NamedTuple):
 
 @frozen(kw_only=True)
 class NotDue:
-    """Nothing to do now.
+    """A chunk with nothing to do now.
 
     Attributes:
-        due: when to come again, in the ledger's time; None: not before somebody resumes it.
-        waits_for: the deposit account whose next turn, or free place, the chunk waits for; None: it waits for nothing
-            but its time.
-        is_taken: whether another sender has the chunk.
+        due_at: when to call again, in the ledger's time; None: not before ``resume``.
+        waits_for: the deposit account whose next turn or free place the chunk waits for; None: only for its time.
+        is_taken: True if another sender has the chunk.
     """
 
-    due: float | None
+    due_at: float | None
     waits_for: Lane | None = None
     is_taken: bool = False
 
 
-@frozen(kw_only=True)
-class ReleaseResult:
-    """How letting go of a claim went.
-
-    Attributes:
-        ours: whether the claim still was ours; if not, nothing was changed of its transfers.
-        due: when the chunk is due next.
-        closed: whether a gate was closed that had been open.
-    """
-
-    ours: bool
-    due: float | None
-    closed: bool
-
-
-def lane_of(chunk: ChunkRecord) -> Lane:
+def lane_of_chunk(chunk: ChunkRecord) -> Lane:
     """Return the deposit account a chunk is paid from."""
     return Lane(chunk.product, chunk.account, chunk.deposit)
 
 
 async def load_chunk(tables: LedgerDatabase, chunk_id: str) -> ChunkSnapshot | None:
-    """A chunk, without touching it."""
+    """Return a chunk as it is now, or None; change nothing."""
     rows = await tables.fetch(SELECT_CHUNK, {"chunk_id": chunk_id})
-    return _sight(rows[0]) if rows else None
+    return _snapshot(rows[0]) if rows else None
 
 
 async def acquire_send_lease(
-    tables: LedgerDatabase, sight: ChunkSnapshot, owner: str, lease: float
+    tables: LedgerDatabase, snapshot: ChunkSnapshot, owner: str, lease: float
 ) -> ChunkLease | NotDue:
-    """Write the intent to send a chunk, unless its gates keep it or somebody else was faster.
+    """Write the intent to send a chunk, unless a hold prevents it or another sender was faster.
 
-    Once this has come back with a Claim, the intent is on the disk.
+    Once this has returned a ChunkLease, the intent is on the disk.
     """
-    chunk, policy = sight.chunk, sight.policy
-    told: dict[str, Stored] = {
+    chunk, policy = snapshot.chunk, snapshot.policy
+    params: dict[str, Stored] = {
         "chunk_id": chunk.chunk_id,
         "version": chunk.version,
         "product": chunk.product,
         "account": chunk.account,
         "deposit": chunk.deposit,
-        "owner": owner,
+        "lease_owner": owner,
         "lease": lease,
         "slot": SLOT_SECONDS,
         "runner": tables.identity.runner,
         "concurrency": policy.concurrency,
     }
     identity = tables.identity
-    account = lane_of(chunk)
-    version, seen = 0, identity.versions().get(account, 0)  # before anything is read: see ``check_version``
+    lane = lane_of_chunk(chunk)
+    version, seen = 0, identity.versions().get(lane, 0)  # before anything is read: see ``check_version``
 
-    async def work(transaction: LedgerTransaction) -> ChunkLease | NotDue:
+    async def acquire(transaction: LedgerTransaction) -> ChunkLease | NotDue:
         nonlocal version
-        locked = await transaction.fetch(LOCK_ACCOUNT.format(origin=":origin" if identity.origin else "''"), told)
-        if not locked:
+        holds = await transaction.fetch(LOCK_ACCOUNT.format(origin=":origin" if identity.origin else "''"), params)
+        if not holds:
             identity.refuse(OLDER)
-        [gate] = locked
-        identity.check_origin(gate["origin"])
-        version = gate["version"]
+        [hold] = holds
+        identity.check_origin(hold["origin"])
+        version = hold["version"]
         identity.check_version(version - 1, seen)
-        told["at"] = at = gate["at"]
-        if policy.rate is not None and gate["next_at"] > at:
-            return NotDue(due=gate["next_at"], waits_for=account)
-        rows = await transaction.fetch(CLAIM, told)
+        params["at"] = at = hold["at"]
+        if policy.rate is not None and hold["next_send_at"] > at:
+            return NotDue(due_at=hold["next_send_at"], waits_for=lane)
+        rows = await transaction.fetch(ACQUIRE_SEND_LEASE, params)
         if not rows:
-            return await _explain_denied(tables, transaction, told)
+            return await _explain_denied(tables, transaction, params)
         if policy.rate is not None:
-            await transaction.execute(SET_NEXT_SEND, told | {"next_at": next_turn(gate["next_at"], at, policy.rate)})
-        held = [held_of(row) for row in sorted(await transaction.fetch(SENDING, told), key=lambda row: row["place"])]
-        if held:
-            await transaction.execute(SENDING_EVENTS, told)
-            return _claim(tables, rows[0], sight, owner, held, at)
-        # All of them were settled otherwise: by a late answer, or by hand.
-        await transaction.fetch(RELEASE_LEASE, told)
-        return NotDue(due=await _rest(transaction, chunk.chunk_id, at))
+            next_send_at = next_send_time(hold["next_send_at"], at, policy.rate)
+            await transaction.execute(SET_NEXT_SEND, params | {"next_send_at": next_send_at})
+        sending = sorted(await transaction.fetch(MARK_SENDING, params), key=lambda row: row["position"])
+        transfers = [stored_transfer_of(row) for row in sending]
+        if transfers:
+            await transaction.execute(INSERT_SENDING_EVENTS, params)
+            return _lease(tables, rows[0], snapshot, owner, transfers, at)
+        # All transfers were settled otherwise: by a late response, or in manual review.
+        await transaction.fetch(RELEASE_LEASE, params)
+        return NotDue(due_at=await schedule_remaining(transaction, chunk.chunk_id, at))
 
-    claimed = await tables.run_transaction(work)
-    identity.note_version(account, version)  # not before it was committed
-    return claimed
+    result = await tables.run_transaction(acquire)
+    identity.note_version(lane, version)  # not before it was committed
+    return result
 
 
-def next_turn(turn: float, at: float, rate: float) -> float:
+def next_send_time(turn: float, at: float, rate: float) -> float:
     """Return when the next call of a deposit account may be sent.
 
     Turns are counted from turns, not from calls, so that a late call slows no other one down. A call makes up for at
@@ -210,206 +185,149 @@ def next_turn(turn: float, at: float, rate: float) -> float:
     return max(turn, at - min(interval, MAX_CATCH_UP_SECONDS)) + interval
 
 
-async def adopt(tables: LedgerDatabase, sight: ChunkSnapshot) -> None:
-    """Note that a chunk was looked up at the bank here, and may be sent."""
-    told: dict[str, Stored] = {
-        "chunk_id": sight.chunk.chunk_id,
-        "version": sight.chunk.version,
+async def mark_looked_up(tables: LedgerDatabase, snapshot: ChunkSnapshot) -> None:
+    """Record that this process has looked a chunk up at the bank, so that it may be sent."""
+    params: dict[str, Stored] = {
+        "chunk_id": snapshot.chunk.chunk_id,
+        "version": snapshot.chunk.version,
         "runner": tables.identity.runner,
     }
     async with tables.transaction() as transaction:
-        await transaction.execute(ADOPT, told)
+        await transaction.execute(SET_RUNNER, params)
 
 
-async def put_off(tables: LedgerDatabase, sight: ChunkSnapshot, pause: float) -> None:
-    """Do nothing about a chunk for ``pause`` seconds."""
-    told: dict[str, Stored] = {
-        "chunk_id": sight.chunk.chunk_id,
-        "version": sight.chunk.version,
+async def postpone(tables: LedgerDatabase, snapshot: ChunkSnapshot, pause: float) -> None:
+    """Postpone the send of a chunk by ``pause`` seconds."""
+    params: dict[str, Stored] = {
+        "chunk_id": snapshot.chunk.chunk_id,
+        "version": snapshot.chunk.version,
         "pause": pause,
     }
     async with tables.transaction() as transaction:
-        await transaction.execute(PUT_OFF, told)
+        await transaction.execute(POSTPONE_CHUNK, params)
 
 
 async def extend_slots(tables: LedgerDatabase, chunk_ids: Collection[str]) -> None:
-    """Keep the places of chunks that are being sent here."""
-    named: dict[str, Stored] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
-    sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in named))
+    """Extend the places of chunks that this process is sending."""
+    ids: dict[str, Stored] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
+    sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in ids))
     async with tables.transaction() as transaction:
-        await transaction.execute(sql, named | {"slot": SLOT_SECONDS, "runner": tables.identity.runner})
+        await transaction.execute(sql, ids | {"slot": SLOT_SECONDS, "runner": tables.identity.runner})
 
 
-async def _now(tables: LedgerDatabase, transaction: LedgerTransaction, told: dict[str, Stored]) -> ChunkSnapshot:
-    """Return a chunk as it is now; raise StorageError if it is gone, since no chunk is ever removed."""
-    rows = await transaction.fetch(SELECT_CHUNK, told)
-    if not rows:
-        tables.identity.refuse(OLDER)
-    return _sight(rows[0])
-
-
-async def _explain_denied(tables: LedgerDatabase, transaction: LedgerTransaction, told: dict[str, Stored]) -> NotDue:
-    now = await _now(tables, transaction, told)
-    if now.chunk.version != told["version"] or now.chunk.work != "send" or now.chunk.due is None:
-        return NotDue(due=now.chunk.due, is_taken=True)
-    if now.chunk.due > now.at:
-        return NotDue(due=now.chunk.due)
-    if await transaction.fetch(CLOSED, told):
-        await transaction.execute(DEFER_CHUNK, told)
-        return NotDue(due=None)
-    return NotDue(due=now.at + BUSY_SECONDS, waits_for=lane_of(now.chunk))
-
-
-async def find_lease(tables: LedgerDatabase, sight: ChunkSnapshot, owner: str) -> ChunkLease | None:
-    """The claim of this name, if it was stored after all."""
-    told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "owner": owner}
+async def find_lease(tables: LedgerDatabase, snapshot: ChunkSnapshot, owner: str) -> ChunkLease | None:
+    """Return the send lease of this owner if its commit was stored after all, or None."""
+    params: dict[str, Stored] = {"chunk_id": snapshot.chunk.chunk_id, "lease_owner": owner}
     async with tables.transaction() as transaction:
-        rows = await transaction.fetch(SELECT_LEASE, told)
+        rows = await transaction.fetch(SELECT_LEASE, params)
         if not rows:
             return None
-        held = [held_of(row) for row in await transaction.fetch(SELECT_SENDING, told)]
-    return _claim(tables, rows[0], sight, owner, held, sight.at)
+        transfers = [stored_transfer_of(row) for row in await transaction.fetch(SELECT_SENDING, params)]
+    return _lease(tables, rows[0], snapshot, owner, transfers, snapshot.at)
 
 
-async def expire_lease(tables: LedgerDatabase, sight: ChunkSnapshot) -> float | None:
-    """Whoever wrote an intent did not come back in time: nobody knows what became of it."""
-    told: dict[str, Stored] = {"chunk_id": sight.chunk.chunk_id, "version": sight.chunk.version, "at": sight.at}
+async def expire_lease(tables: LedgerDatabase, snapshot: ChunkSnapshot) -> float | None:
+    """Expire the lease of a sender that did not return in time; return when the chunk is due.
 
-    async def work(transaction: LedgerTransaction) -> float | None:
-        if not await transaction.fetch(EXPIRE, told):
-            return (await _now(tables, transaction, told)).chunk.due
-        why = "whoever was sending it did not come back"
+    The result of what it may have sent is unknown.
+    """
+    chunk_id, at = snapshot.chunk.chunk_id, snapshot.at
+    params: dict[str, Stored] = {"chunk_id": chunk_id, "version": snapshot.chunk.version, "at": at}
+
+    async def expire(transaction: LedgerTransaction) -> float | None:
+        if not await transaction.fetch(EXPIRE_LEASE, params):
+            return (await _reload(tables, transaction, params)).chunk.due_at
         await transition_chunk(
             transaction,
-            sight.chunk.chunk_id,
+            chunk_id,
             TransferState.SENDING,
             TransferState.UNKNOWN,
-            at=sight.at,
+            at=at,
             cause="lease",
-            reason=why,
+            reason="the lease of its sender expired",
         )
-        return await _rest(transaction, sight.chunk.chunk_id, sight.at)
+        return await schedule_remaining(transaction, chunk_id, at)
 
-    return await tables.run_transaction(work)
+    return await tables.run_transaction(expire)
 
 
-async def claim_to_ask(tables: LedgerDatabase, sight: ChunkSnapshot, owner: str, lease: float) -> ChunkLease | NotDue:
-    """Take on asking about a chunk, unless somebody else does."""
-    chunk = sight.chunk
-    told: dict[str, Stored] = {
+async def acquire_check_lease(
+    tables: LedgerDatabase, snapshot: ChunkSnapshot, owner: str, lease: float
+) -> ChunkLease | NotDue:
+    """Lease a chunk to check its status, unless another process holds it."""
+    chunk = snapshot.chunk
+    params: dict[str, Stored] = {
         "chunk_id": chunk.chunk_id,
         "version": chunk.version,
-        "owner": owner,
+        "lease_owner": owner,
         "lease": lease,
-        "at": sight.at,
+        "at": snapshot.at,
     }
 
-    async def work(transaction: LedgerTransaction) -> ChunkLease | NotDue:
-        rows = await transaction.fetch(ASK, told)
+    async def acquire(transaction: LedgerTransaction) -> ChunkLease | NotDue:
+        rows = await transaction.fetch(ACQUIRE_CHECK_LEASE, params)
         if not rows:
-            return NotDue(due=(await _now(tables, transaction, told)).chunk.due)
-        held = [held_of(row) for row in await transaction.fetch(SELECT_UNRESOLVED, told)]
-        if held:
-            return _claim(tables, rows[0], sight, owner, held, sight.at)
-        await transaction.fetch(RELEASE_LEASE, told)
-        return NotDue(due=await _rest(transaction, chunk.chunk_id, sight.at))
+            return NotDue(due_at=(await _reload(tables, transaction, params)).chunk.due_at)
+        transfers = [stored_transfer_of(row) for row in await transaction.fetch(SELECT_UNRESOLVED, params)]
+        if transfers:
+            return _lease(tables, rows[0], snapshot, owner, transfers, snapshot.at)
+        await transaction.fetch(RELEASE_LEASE, params)
+        return NotDue(due_at=await schedule_remaining(transaction, chunk.chunk_id, snapshot.at))
 
-    return await tables.run_transaction(work)
-
-
-async def release(tables: LedgerDatabase, claim: ChunkLease, decision: Decision) -> ReleaseResult:
-    """Record what came of a claim, all of it at once; nothing, if it is not ours any more."""
-    chunk = claim.chunk
-    told: dict[str, Stored] = {"chunk_id": chunk.chunk_id, "owner": claim.owner}
-
-    async def work(transaction: LedgerTransaction) -> ReleaseResult:
-        # The gate first, as a claim does: two that wait for each other would both fail.
-        closed = False
-        if decision.close is not None:
-            kind, why = decision.close
-            where = "" if kind == "suspended_reason" else chunk.deposit
-            gate: dict[str, Stored] = {"product": chunk.product, "account": chunk.account, "deposit": where}
-            closed = await close(transaction, kind, gate | {"why": why})
-        rows = await transaction.fetch(RELEASE_LEASE, told)
-        if not rows:
-            return ReleaseResult(ours=False, due=None, closed=closed)
-        at = rows[0]["at"]
-        whole = await _write(transaction, claim, await _with_funds(transaction, chunk, decision), at)
-        if whole and decision.work != "none":
-            due = None if decision.pause is None else at + decision.pause
-            await transaction.execute(
-                SCHEDULE_CHUNK, told | {"work": decision.work, "due": due, "checks": decision.checks}
-            )
-        else:  # a late answer, or the bank's list, may have come in between: what is next was decided without it
-            due = await _rest(transaction, chunk.chunk_id, at)
-        return ReleaseResult(ours=True, due=due, closed=closed)
-
-    return await tables.run_transaction(work)
+    return await tables.run_transaction(acquire)
 
 
-async def _write(transaction: LedgerTransaction, claim: ChunkLease, decision: Decision, at: float) -> bool:
-    """Whether all transfers were still as they had been claimed; the others stay as they are."""
-    chunk, cause = claim.chunk, decision.cause
-    whole = True
-    if decision.chunk_transition is not None:
-        after, why = decision.chunk_transition
-        await transition_chunk(
-            transaction,
-            chunk.chunk_id,
-            TransferState.SENDING,
-            after,
-            at=at,
-            cause=cause,
-            reason=why,
-            refusal=decision.refusal,
-        )
-    for step in decision.steps:
-        moved = await transition_transfers(transaction, chunk.product, chunk.account, step, at=at, cause=cause)
-        whole = whole and len(moved) == len(step)
-    counts = [
-        (one.record, decision.counted[one.record.track_id])
-        for one in claim.transfers
-        if one.record.track_id in decision.counted
-    ]
-    await record_not_found(transaction, chunk.product, chunk.account, counts, claim.at)
-    if decision.split:
-        await split_chunk(transaction, chunk.chunk_id, at)
-    if decision.regroup:
-        await regroup(transaction, chunk, TransferState.PAUSED_FUNDS, at, work="funds", due=None)
-        await regroup(transaction, chunk, TransferState.PLANNED, at, work="send", due=at)
-    return whole
+async def schedule_remaining(transaction: LedgerTransaction, chunk_id: str, at: float) -> float | None:
+    """Set a chunk to the phase its transfers need next; return when it is due, or None if nothing remains."""
+    [remaining] = await transaction.fetch(SELECT_REMAINING, {"chunk_id": chunk_id})
+    phase: ChunkPhase
+    if remaining["unresolved"]:
+        phase = "ask"
+    elif remaining["planned"]:
+        phase = "send"
+    else:
+        phase = "none"
+    due_at = None if phase == "none" else at
+    params: dict[str, Stored] = {"chunk_id": chunk_id, "phase": phase, "due_at": due_at, "checks": 0}
+    await transaction.execute(SCHEDULE_CHUNK, params)
+    return due_at
 
 
-async def _with_funds(transaction: LedgerTransaction, chunk: ChunkRecord, decision: Decision) -> Decision:
-    """Return the decision, with what waits for money planned instead if ``resume`` was called meanwhile."""
-    waiting = any(change.after is TransferState.PAUSED_FUNDS for step in decision.steps for change in step)
-    if not waiting or await transaction.fetch(
-        SHORT, {"product": chunk.product, "account": chunk.account, "deposit": chunk.deposit}
-    ):
-        return decision
-    steps = [
-        [evolve(one, after=TransferState.PLANNED) if one.after is TransferState.PAUSED_FUNDS else one for one in step]
-        for step in decision.steps
-    ]
-    return evolve(decision, steps=steps)
+async def _reload(tables: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> ChunkSnapshot:
+    """Return a chunk as it is now; raise StorageError if it is missing, since no chunk is ever removed."""
+    rows = await transaction.fetch(SELECT_CHUNK, params)
+    if not rows:
+        tables.identity.refuse(OLDER)
+    return _snapshot(rows[0])
 
 
-async def _rest(transaction: LedgerTransaction, chunk_id: str, at: float) -> float | None:
-    """Set a chunk to whatever is left to do for it; when that is due."""
-    [left] = await transaction.fetch(SELECT_REMAINING, {"chunk_id": chunk_id})
-    work: ChunkPhase = "ask" if left["asked"] else "send" if left["planned"] else "none"
-    due = None if work == "none" else at
-    told: dict[str, Stored] = {"chunk_id": chunk_id, "work": work, "due": due, "checks": 0}
-    await transaction.execute(SCHEDULE_CHUNK, told)
-    return due
+async def _explain_denied(tables: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> NotDue:
+    """Return why a send lease was denied."""
+    snapshot = await _reload(tables, transaction, params)
+    chunk = snapshot.chunk
+    if chunk.version != params["version"] or chunk.phase != "send" or chunk.due_at is None:
+        return NotDue(due_at=chunk.due_at, is_taken=True)
+    if chunk.due_at > snapshot.at:
+        return NotDue(due_at=chunk.due_at)
+    if await transaction.fetch(SELECT_ACTIVE_HOLD, params):
+        await transaction.execute(DEFER_CHUNK, params)
+        return NotDue(due_at=None)
+    return NotDue(due_at=snapshot.at + BUSY_SECONDS, waits_for=lane_of_chunk(chunk))
 
 
-def _claim(
-    tables: LedgerDatabase, row: Row, sight: ChunkSnapshot, owner: str, held: Sequence[StoredTransfer], at: float
+def _lease(
+    tables: LedgerDatabase,
+    row: Row,
+    snapshot: ChunkSnapshot,
+    owner: str,
+    transfers: Sequence[StoredTransfer],
+    at: float,
 ) -> ChunkLease:
-    values = [one.value(tables) for one in held]
-    return ChunkLease(chunk=chunk_of(row), policy=sight.policy, at=at, owner=owner, transfers=held, values=values)
+    values = [transfer.value(tables) for transfer in transfers]
+    return ChunkLease(
+        chunk=chunk_of(row), policy=snapshot.policy, at=at, owner=owner, transfers=transfers, values=values
+    )
 
 
-def _sight(row: Row) -> ChunkSnapshot:
+def _snapshot(row: Row) -> ChunkSnapshot:
     return ChunkSnapshot(chunk=chunk_of(row), policy=Policy.from_text(row["policy"]), at=row["at"])

@@ -16,9 +16,15 @@ from paystar_async.payouts.decisions import (
     failure_covers_all_attempts,
     is_different_payment,
 )
-from paystar_async.payouts.ledger.queries import HELD, sought, transfer_of
+from paystar_async.payouts.ledger.queries import STORED_TRANSFER_COLUMNS, select_transfers, transfer_of
 from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
-from paystar_async.payouts.ledger.updates import StoredTransfer, Transition, held_of, split_chunk, transition_transfers
+from paystar_async.payouts.ledger.updates import (
+    StoredTransfer,
+    Transition,
+    split_chunk,
+    stored_transfer_of,
+    transition_transfers,
+)
 from paystar_async.payouts.models import ASKED, ProductName, TransferRecord, TransferState
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.field_type import shown
@@ -28,8 +34,8 @@ Resolution = Literal["success", "failed", "resend"]
 _FORGOTTEN = "the card number it went to is not on record any more"
 _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
 _ASK_AGAIN = """
-UPDATE paystar_payout_chunks SET work = 'ask', due = :at, checks = 0, version = version + 1
-WHERE chunk_id = :chunk_id AND work = 'none'
+UPDATE paystar_payout_chunks SET phase = 'ask', due_at = :at, checks = 0, version = version + 1
+WHERE chunk_id = :chunk_id AND phase = 'none'
 """
 _MARK_FAILED = """
 UPDATE paystar_payout_transfers SET refusal = 'failed', reason = :reason
@@ -111,14 +117,14 @@ async def resolve(
     if after is None:
         raise InvalidValue("verdict", expected="success, failed or resend", got=shown(verdict))
     async with tables.transaction() as transaction:
-        rows = await transaction.fetch(*sought(HELD, product, account, [track_id]))
+        rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product, account, [track_id]))
         if not rows:
             raise InvalidValue("track_id", expected="a transfer of the ledger", got=shown(track_id))
-        held = held_of(rows[0])
+        held = stored_transfer_of(rows[0])
         record = held.record
         if record.state is not TransferState.NEEDS_REVIEW:
             raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
-        if held.masked and after is TransferState.PLANNED:
+        if held.is_masked and after is TransferState.PLANNED:
             hint = "submit it under a track_id of its own, and say failed here"
             raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_FORGOTTEN}', hint=hint)
         at = (await transaction.fetch(_NOW))[0]["at"]
@@ -129,7 +135,9 @@ async def resolve(
             )
         if after is TransferState.PLANNED:
             await split_chunk(transaction, record.chunk_id, at)
-        return transfer_of((await transaction.fetch(*sought(HELD, product, account, [track_id])))[0])
+        return transfer_of(
+            (await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product, account, [track_id])))[0]
+        )
 
 
 async def _held(
@@ -137,15 +145,15 @@ async def _held(
 ) -> list[StoredTransfer]:
     if not track_ids:
         return []
-    rows = await transaction.fetch(*sought(HELD, product.name, product.account, track_ids))
-    return [held_of(row) for row in rows]
+    rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product.name, product.account, track_ids))
+    return [stored_transfer_of(row) for row in rows]
 
 
 def _word(
     tables: LedgerDatabase, product: PayoutChannel, held: StoredTransfer, entries: Sequence[Settlement]
 ) -> Classification:
     hashids = {held.record.hashid: held.record.track_id} if held.record.hashid else {}
-    if not held.masked:
+    if not held.is_masked:
         value = held.value(tables)
         return classify(list(entries), [value], product.own, hashids)[value.track_id]
     # Where it went is not on record any more; what the bank says of it is compared no further.
@@ -155,7 +163,7 @@ def _word(
 async def _take(
     transaction: LedgerTransaction, held: StoredTransfer, word: Classification, cause: TransitionCause
 ) -> list[TransferRecord]:
-    change = heard(held, word)
+    change = transition_for(held, word)
     if change is None:
         return []
     record = held.record
@@ -163,8 +171,8 @@ async def _take(
     if not await transition_transfers(transaction, record.product, record.account, [change], at=at, cause=cause):
         return []
     if change.after in ASKED:
-        told: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
-        await transaction.execute(_ASK_AGAIN, told)
+        params: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
+        await transaction.execute(_ASK_AGAIN, params)
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
 
 
@@ -172,7 +180,7 @@ _NAMED = frozenset({TransferState.PENDING, TransferState.SUCCESS, TransferState.
 """States in which the ledger may have the bank's name for the very payment it speaks of."""
 
 
-def heard(held: StoredTransfer, word: Classification) -> Transition | None:
+def transition_for(held: StoredTransfer, word: Classification) -> Transition | None:
     """Return what becomes of a transfer by what the bank says of it outside of a claim; None: nothing.
 
     The bank's word holds for a planned transfer, too: a restored ledger has forgotten what it sent.
@@ -182,7 +190,7 @@ def heard(held: StoredTransfer, word: Classification) -> Transition | None:
         return None  # whoever is sending it will say
     if word.verdict is Verdict.INTEGRITY:
         change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
-        return change if change.lawful else None
+        return change if change.is_allowed else None
     entry = word.settlement if word.verdict is Verdict.ITEM else None
     after = STATES.get(entry.status) if entry is not None else None
     if entry is None or after is None or after is record.state:
@@ -194,7 +202,7 @@ def heard(held: StoredTransfer, word: Classification) -> Transition | None:
     if record.state in _NAMED and is_different_payment(record.hashid, entry):
         # Of an attempt before or after this one, which it does not speak for.
         change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names")
-        return change if after is not TransferState.FAILED and change.lawful else None
+        return change if after is not TransferState.FAILED and change.is_allowed else None
     if record.state is TransferState.SUCCESS and after is TransferState.FAILED:
         return bank_transition(record, TransferState.REVERSED, word)
     if (
@@ -207,4 +215,4 @@ def heard(held: StoredTransfer, word: Classification) -> Transition | None:
         why = f"it was said to have failed, and now: {after}"
         return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=why)
     change = bank_transition(record, after, word)
-    return change if change.lawful else None
+    return change if change.is_allowed else None

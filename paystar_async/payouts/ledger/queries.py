@@ -19,39 +19,43 @@ from paystar_async.payouts.models import (
 from paystar_async.storage.database import Row
 from paystar_async.values.field_type import shown
 
-BATCH = "batch_id, product, account, total, amount, digest, policy, created_at"
-FIND = f"SELECT {BATCH} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
-_BATCHES = f"SELECT {BATCH} FROM paystar_payout_batches ORDER BY created_at DESC, batch_id LIMIT :limit"  # noqa: S608
-CHUNK = "chunk_id, batch_id, product, account, deposit, work, due, owner, until, version, attempt, checks, runner"
-_CHUNK = f"SELECT {CHUNK} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id"  # noqa: S608
+BATCH_COLUMNS = "batch_id, product, account, total, amount, digest, policy, created_at"
+SELECT_BATCH = f"SELECT {BATCH_COLUMNS} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
+_BATCHES = f"SELECT {BATCH_COLUMNS} FROM paystar_payout_batches ORDER BY created_at DESC, batch_id LIMIT :limit"  # noqa: S608
+CHUNK_COLUMNS = (
+    "chunk_id, batch_id, product, account, deposit, phase, due_at, lease_owner, lease_expires_at, version, attempt,"
+    " checks, runner"
+)
+_CHUNK = f"SELECT {CHUNK_COLUMNS} FROM paystar_payout_chunks WHERE chunk_id = :chunk_id"  # noqa: S608
 _CHUNK_IDS = """
 SELECT chunk_id FROM paystar_payout_chunks WHERE batch_id = :batch_id AND chunk_id > :after
 ORDER BY chunk_id LIMIT :limit
 """
 _DUE = """
-SELECT chunk_id, due FROM paystar_payout_chunks WHERE due IS NOT NULL AND product = :product AND account = :account
-ORDER BY due LIMIT :limit
+SELECT chunk_id, due_at FROM paystar_payout_chunks
+WHERE due_at IS NOT NULL AND product = :product AND account = :account
+ORDER BY due_at LIMIT :limit
 """
-TRANSFER = (
-    "product, account, track_id, version, state, attempt, ambiguous_attempts, batch_id, chunk_id, place, amount, deposit,"
-    " destination, not_founds, asked_at, unknown_since, reason, ref_code, hashid, changed_at"
+TRANSFER_COLUMNS = (
+    "product, account, track_id, version, state, attempt, ambiguous_attempts, batch_id, chunk_id, position, amount,"
+    " deposit, destination, not_found_count, last_not_found_at, unknown_since, reason, ref_code, hashid, changed_at"
 )
-HELD = f"{TRANSFER}, payload, masked, digest, refusal"
-_T = ", ".join(f"t.{name}" for name in TRANSFER.split(", "))
+STORED_TRANSFER_COLUMNS = f"{TRANSFER_COLUMNS}, payload, masked_payload, digest, refusal"
+_T = ", ".join(f"t.{name}" for name in TRANSFER_COLUMNS.split(", "))
 _PAGE = f"""
-SELECT m.place AS position, {_T} FROM paystar_payout_members m
+SELECT m.position AS batch_position, {_T} FROM paystar_payout_batch_items m
 JOIN paystar_payout_batches b ON b.batch_id = m.batch_id
 JOIN paystar_payout_transfers t ON t.product = b.product AND t.account = b.account AND t.track_id = m.track_id
-WHERE m.batch_id = :batch_id AND m.place > :after ORDER BY m.place LIMIT :limit
+WHERE m.batch_id = :batch_id AND m.position > :after ORDER BY m.position LIMIT :limit
 """  # noqa: S608
 _TOTALS = """
-SELECT t.state, COUNT(*) AS count, SUM(t.amount) AS amount FROM paystar_payout_members m
+SELECT t.state, COUNT(*) AS count, SUM(t.amount) AS amount FROM paystar_payout_batch_items m
 JOIN paystar_payout_batches b ON b.batch_id = m.batch_id
 JOIN paystar_payout_transfers t ON t.product = b.product AND t.account = b.account AND t.track_id = m.track_id
 WHERE m.batch_id = :batch_id GROUP BY t.state
 """
 _REVIEW = f"""
-SELECT {TRANSFER} FROM paystar_payout_transfers
+SELECT {TRANSFER_COLUMNS} FROM paystar_payout_transfers
 WHERE product = :product AND account = :account AND state = 'needs_review' ORDER BY changed_at, track_id LIMIT :limit
 """  # noqa: S608
 _EVENTS = """
@@ -60,14 +64,14 @@ WHERE product = :product AND account = :account AND track_id = :track_id ORDER B
 """
 _GATES = """
 SELECT product, account, deposit, suspended_reason, no_funds_reason AS insufficient_funds_reason, paused
-FROM paystar_payout_gates
+FROM paystar_payout_holds
 WHERE product = :product AND account = :account ORDER BY deposit
 """
 
 
 async def find_batch(tables: LedgerDatabase, batch_id: str) -> BatchRecord | None:
     """A batch."""
-    rows = await tables.fetch(FIND, {"batch_id": batch_id})
+    rows = await tables.fetch(SELECT_BATCH, {"batch_id": batch_id})
     return batch_of(rows[0]) if rows else None
 
 
@@ -87,11 +91,11 @@ async def transfers(
     tables: LedgerDatabase, product: ProductName, account: str, track_ids: Collection[str]
 ) -> Mapping[str, TransferRecord]:
     """Return those of these transfers that are on record, by track_id; at most 500 in one call."""
-    rows = await tables.fetch(*sought(TRANSFER, product, account, track_ids))
+    rows = await tables.fetch(*select_transfers(TRANSFER_COLUMNS, product, account, track_ids))
     return {row["track_id"]: transfer_of(row) for row in rows}
 
 
-def sought(
+def select_transfers(
     columns: str, product: ProductName, account: str, track_ids: Collection[str]
 ) -> tuple[str, dict[str, str | int]]:
     """The statement that finds these transfers, and its parameters."""
@@ -109,7 +113,7 @@ async def page(
 ) -> list[tuple[int, TransferRecord]]:
     """Return transfers of a batch with their position in it, in order, those behind position ``after``."""
     rows = await tables.fetch(_PAGE, {"batch_id": batch_id, "after": after, "limit": limit})
-    return [(row["position"], transfer_of(row)) for row in rows]
+    return [(row["batch_position"], transfer_of(row)) for row in rows]
 
 
 async def totals(tables: LedgerDatabase, batch_id: str) -> Mapping[TransferState, tuple[int, int]]:
@@ -163,7 +167,7 @@ async def due(
     found: list[tuple[str, float]] = []
     for product, account in accounts:
         rows = await tables.fetch(_DUE, {"product": product, "account": account, "limit": limit})
-        found += [(row["chunk_id"], row["due"]) for row in rows]
+        found += [(row["chunk_id"], row["due_at"]) for row in rows]
     return sorted(found, key=lambda one: one[1])[:limit]
 
 
@@ -190,7 +194,7 @@ def batch_of(row: Row) -> BatchRecord:
 
 def chunk_of(row: Row) -> ChunkRecord:
     """Return a row as its record; raise StorageCorrupt for a phase nobody knows."""
-    _check_word("phase", row["work"], get_args(ChunkPhase))
+    _check_word("phase", row["phase"], get_args(ChunkPhase))
     _check_word("product", row["product"], get_args(ProductName))
     return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
 
@@ -218,7 +222,7 @@ def _unknown_word(name: str, word: str) -> StorageCorrupt:
     return StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {shown(word)}")
 
 
-_CHUNK_FIELDS = tuple(CHUNK.split(", "))
+_CHUNK_FIELDS = tuple(CHUNK_COLUMNS.split(", "))
 _TRANSFER_FIELDS = tuple(
-    name for name in TRANSFER.split(", ") if name not in {"ambiguous_attempts", "place", "asked_at"}
+    name for name in TRANSFER_COLUMNS.split(", ") if name not in {"ambiguous_attempts", "position", "last_not_found_at"}
 )

@@ -1,4 +1,4 @@
-"""The ledger's tables. Only ever appended to: each statement is a version."""
+"""Tables of the ledger. Only append: each statement is a version."""
 
 PART = "payouts"
 
@@ -6,7 +6,7 @@ SCHEMA = (
     """
     CREATE TABLE paystar_payout_settings (
         name TEXT PRIMARY KEY,
-        held TEXT NOT NULL
+        value TEXT NOT NULL
     )
     """,
     """
@@ -21,6 +21,8 @@ SCHEMA = (
         created_at DOUBLE PRECISION NOT NULL
     )
     """,
+    # `runner`: the opening of the ledger that submitted the chunk, or has looked it up at the bank since.
+    # `slot_until`: end of the chunk's place in its account's concurrency; extended while the sender lives.
     """
     CREATE TABLE paystar_payout_chunks (
         chunk_id TEXT PRIMARY KEY,
@@ -28,25 +30,28 @@ SCHEMA = (
         product TEXT NOT NULL,
         account TEXT NOT NULL,
         deposit TEXT NOT NULL,
-        work TEXT NOT NULL,
-        due DOUBLE PRECISION,
-        owner TEXT,
-        until DOUBLE PRECISION,
+        phase TEXT NOT NULL,
+        due_at DOUBLE PRECISION,
+        lease_owner TEXT,
+        lease_expires_at DOUBLE PRECISION,
         version BIGINT NOT NULL,
         attempt BIGINT NOT NULL,
-        checks BIGINT NOT NULL
+        checks BIGINT NOT NULL,
+        runner TEXT,
+        slot_until DOUBLE PRECISION
     )
     """,
-    # By account: what is due of one must not be read past for another.
+    # By account: a search for one account must not read the due chunks of another.
     """
-    CREATE INDEX paystar_payout_chunks_due ON paystar_payout_chunks (product, account, due) WHERE due IS NOT NULL
+    CREATE INDEX paystar_payout_chunks_due ON paystar_payout_chunks (product, account, due_at) WHERE due_at IS NOT NULL
     """,
     """
-    CREATE INDEX paystar_payout_chunks_out ON paystar_payout_chunks (product, account, deposit, until)
-    WHERE work = 'wait'
+    CREATE INDEX paystar_payout_chunks_sending ON paystar_payout_chunks (product, account, deposit, lease_expires_at)
+    WHERE phase = 'wait'
     """,
     "CREATE INDEX paystar_payout_chunks_batch ON paystar_payout_chunks (batch_id, chunk_id)",
-    # `masked` replaces a payload that shows a full card number as soon as nothing will be sent of it any more.
+    # `masked_payload` replaces a payload with a full card number as soon as the transfer is final.
+    # `refusal`: why the call was refused, until a status check has shown that nothing of it was executed.
     """
     CREATE TABLE paystar_payout_transfers (
         product TEXT NOT NULL,
@@ -58,20 +63,21 @@ SCHEMA = (
         ambiguous_attempts BIGINT NOT NULL,
         batch_id TEXT NOT NULL,
         chunk_id TEXT NOT NULL,
-        place BIGINT NOT NULL,
+        position BIGINT NOT NULL,
         amount BIGINT NOT NULL,
         deposit TEXT NOT NULL,
         destination TEXT NOT NULL,
         digest TEXT NOT NULL,
         payload TEXT NOT NULL,
-        masked TEXT,
-        not_founds BIGINT NOT NULL,
-        asked_at DOUBLE PRECISION,
+        masked_payload TEXT,
+        not_found_count BIGINT NOT NULL,
+        last_not_found_at DOUBLE PRECISION,
         unknown_since DOUBLE PRECISION,
         reason TEXT NOT NULL,
         ref_code TEXT,
         hashid TEXT,
         changed_at DOUBLE PRECISION NOT NULL,
+        refusal TEXT,
         PRIMARY KEY (product, account, track_id)
     )
     """,
@@ -81,15 +87,15 @@ SCHEMA = (
     WHERE state = 'needs_review'
     """,
     """
-    CREATE TABLE paystar_payout_members (
+    CREATE TABLE paystar_payout_batch_items (
         batch_id TEXT NOT NULL,
-        place BIGINT NOT NULL,
+        position BIGINT NOT NULL,
         track_id TEXT NOT NULL,
-        PRIMARY KEY (batch_id, place)
+        PRIMARY KEY (batch_id, position)
     )
     """,
     """
-    CREATE TABLE paystar_payout_gates (
+    CREATE TABLE paystar_payout_holds (
         product TEXT NOT NULL,
         account TEXT NOT NULL,
         deposit TEXT NOT NULL,
@@ -97,7 +103,7 @@ SCHEMA = (
         suspended_reason TEXT,
         no_funds_reason TEXT,
         paused BIGINT NOT NULL,
-        next_at DOUBLE PRECISION NOT NULL,
+        next_send_at DOUBLE PRECISION NOT NULL,
         PRIMARY KEY (product, account, deposit)
     )
     """,
@@ -115,11 +121,11 @@ SCHEMA = (
         PRIMARY KEY (product, account, track_id, version)
     )
     """,
-    # What is being planned and does not exist yet.
+    # Transfers of batches that are not on record yet.
     """
     CREATE TABLE paystar_payout_staging (
         plan TEXT NOT NULL,
-        place BIGINT NOT NULL,
+        position BIGINT NOT NULL,
         at DOUBLE PRECISION NOT NULL,
         track_id TEXT NOT NULL,
         chunk_id TEXT NOT NULL,
@@ -128,23 +134,17 @@ SCHEMA = (
         destination TEXT NOT NULL,
         digest TEXT NOT NULL,
         payload TEXT NOT NULL,
-        masked TEXT,
+        masked_payload TEXT,
         PRIMARY KEY (plan, track_id)
     )
     """,
-    # What is due, lane by lane: a long batch is due all at once, and is sent a few chunks at a time.
+    # Due chunks by deposit account: a long batch is due all at once, and is sent a few chunks at a time.
     """
-    CREATE INDEX paystar_payout_chunks_lane ON paystar_payout_chunks (product, account, deposit, due, chunk_id)
-    WHERE work = 'send' AND due IS NOT NULL
+    CREATE INDEX paystar_payout_chunks_sends ON paystar_payout_chunks (product, account, deposit, due_at, chunk_id)
+    WHERE phase = 'send' AND due_at IS NOT NULL
     """,
     """
-    CREATE INDEX paystar_payout_chunks_asked ON paystar_payout_chunks (product, account, due)
-    WHERE work <> 'send' AND due IS NOT NULL
+    CREATE INDEX paystar_payout_chunks_checks ON paystar_payout_chunks (product, account, due_at)
+    WHERE phase <> 'send' AND due_at IS NOT NULL
     """,
-    # What a call was refused for, until one look-up has shown that nothing of it was executed.
-    "ALTER TABLE paystar_payout_transfers ADD COLUMN refusal TEXT",
-    # Which opening of the ledger submitted a chunk, or has looked it up at the bank since.
-    "ALTER TABLE paystar_payout_chunks ADD COLUMN runner TEXT",
-    # How long a chunk that is being sent takes one of its account's places: extended while its sender lives.
-    "ALTER TABLE paystar_payout_chunks ADD COLUMN slot_until DOUBLE PRECISION",
 )

@@ -14,15 +14,15 @@ from paystar_async.storage.database import NONE, Database, Parameters, Row, Supp
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.secret import Secret
 
-_FIND = "SELECT held FROM paystar_payout_settings WHERE name = 'clock'"
+_FIND = "SELECT value FROM paystar_payout_settings WHERE name = 'clock'"
 _LATEST = "SELECT MAX(at) AS at FROM paystar_payout_events"
 _KEEP = """
-INSERT INTO paystar_payout_settings (name, held) VALUES ('clock', :held)
-ON CONFLICT (name) DO UPDATE SET held = excluded.held WHERE paystar_payout_settings.held = :before
+INSERT INTO paystar_payout_settings (name, value) VALUES ('clock', :value)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE paystar_payout_settings.value = :before
 """
 
 
-async def start_of_time(database: Database, clock: Clock) -> float:
+async def clock_offset(database: Database, clock: Clock) -> float:
     """What is to be added to the monotonic clock to have the ledger's time.
 
     Args:
@@ -38,14 +38,14 @@ async def start_of_time(database: Database, clock: Clock) -> float:
         return start
     while True:
         rows = await database.fetch(_FIND)
-        before = rows[0]["held"] if rows else ""
+        before = rows[0]["value"] if rows else ""
         known, _, text = before.rpartition(" ")
         if known == boot:
             return float(text)
         # Another boot, or another machine: what passed meanwhile only the wall clock can say. It never goes back.
         latest = (await database.fetch(_LATEST))[0]["at"]
         start = max(start, (latest or 0.0) - clock.monotonic())
-        if await database.execute(_KEEP, {"held": f"{boot} {start!r}", "before": before}):
+        if await database.execute(_KEEP, {"value": f"{boot} {start!r}", "before": before}):
             return start
 
 
@@ -62,7 +62,7 @@ _SEALED_FOR = "payout digest key"
 class LedgerTransaction:
     """A transaction that tells the time of the ledger.
 
-    A server has a clock of its own and keeps to it; a file takes what it is told here.
+    A server has a clock of its own and keeps to it; a file takes what it is params here.
     """
 
     def __init__(self, transaction: Transaction, now: float) -> None:
@@ -178,7 +178,7 @@ class LedgerDatabase:
         if not self._laid_out:
             if not self.identity.is_known:
                 await self._database.migrate(PART, SCHEMA)
-            self._start = await start_of_time(self._database, self._clock)
+            self._start = await clock_offset(self._database, self._clock)
             await self.identity.open(self._database, self._now())
             self._codec = TransferCodec(await self._digest_key(), self._crypto)
             self._laid_out = True
@@ -186,16 +186,16 @@ class LedgerDatabase:
     async def _digest_key(self) -> Secret:
         mine = Secret(secrets.token_hex(32))
         held = mine if self._crypto is None else Secret(self._crypto.seal(mine, _SEALED_FOR))
-        find = "SELECT held FROM paystar_payout_settings WHERE name = 'digest_key'"
+        find = "SELECT value FROM paystar_payout_settings WHERE name = 'digest_key'"
         rows = await self._database.fetch(find)
         if not rows:
             await self._database.execute(
-                "INSERT INTO paystar_payout_settings (name, held) VALUES ('digest_key', :held)"
+                "INSERT INTO paystar_payout_settings (name, value) VALUES ('digest_key', :value)"
                 " ON CONFLICT (name) DO NOTHING",
-                {"held": held},
+                {"value": held},
             )
             rows = await self._database.fetch(find)
-        key = Secret(rows[0]["held"])
+        key = Secret(rows[0]["value"])
         if "." in key.reveal():
             if self._crypto is None:
                 raise WrongStorageKey("the payout ledger is stored encrypted, and no key was given")
@@ -208,6 +208,6 @@ class LedgerDatabase:
         return self._start + self._clock.monotonic()
 
 
-def pieces(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+def split(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     """The rows, so many at a time."""
     return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -24,32 +24,33 @@ from paystar_async.values.secret import Secret
 
 _ALL = "product = :product AND account = :account AND (CAST(:deposit AS TEXT) IS NULL OR deposit = :deposit)"
 _PAUSE = """
-INSERT INTO paystar_payout_gates (product, account, deposit, version, paused, next_at)
+INSERT INTO paystar_payout_holds (product, account, deposit, version, paused, next_send_at)
 VALUES (:product, :account, :deposit, 1, 1, 0)
-ON CONFLICT (product, account, deposit) DO UPDATE SET paused = 1, version = paystar_payout_gates.version + 1
+ON CONFLICT (product, account, deposit) DO UPDATE SET paused = 1, version = paystar_payout_holds.version + 1
 """
-_CLOSE = {
+_SET_HOLD = {
     "suspended_reason": """
-    UPDATE paystar_payout_gates SET suspended_reason = :why, version = version + 1
+    UPDATE paystar_payout_holds SET suspended_reason = :why, version = version + 1
     WHERE product = :product AND account = :account AND deposit = :deposit AND suspended_reason IS NULL
     """,
     "no_funds_reason": """
-    UPDATE paystar_payout_gates SET no_funds_reason = :why, version = version + 1
+    UPDATE paystar_payout_holds SET no_funds_reason = :why, version = version + 1
     WHERE product = :product AND account = :account AND deposit = :deposit AND no_funds_reason IS NULL
     """,
 }
 _OPEN = f"""
-UPDATE paystar_payout_gates SET paused = 0, suspended_reason = NULL, no_funds_reason = NULL, version = version + 1 WHERE {_ALL}
+UPDATE paystar_payout_holds SET paused = 0, suspended_reason = NULL, no_funds_reason = NULL, version = version + 1
+WHERE {_ALL}
 RETURNING CAST(:now AS DOUBLE PRECISION) AS at
 """  # noqa: S608
 _REPLAN = f"""
 UPDATE paystar_payout_transfers SET state = 'planned', version = version + 1, reason = '', changed_at = :at
 WHERE state = 'paused_funds' AND chunk_id IN
-    (SELECT chunk_id FROM paystar_payout_chunks WHERE work = 'funds' AND {_ALL})
+    (SELECT chunk_id FROM paystar_payout_chunks WHERE phase = 'funds' AND {_ALL})
 """  # noqa: S608
 _WAKE = f"""
-UPDATE paystar_payout_chunks SET work = 'send', due = :at, checks = 0, version = version + 1
-WHERE due IS NULL AND work IN ('send', 'funds') AND {_ALL}
+UPDATE paystar_payout_chunks SET phase = 'send', due_at = :at, checks = 0, version = version + 1
+WHERE due_at IS NULL AND phase IN ('send', 'funds') AND {_ALL}
 """  # noqa: S608
 
 
@@ -59,32 +60,33 @@ async def pause(tables: LedgerDatabase, product: ProductName, account: str, depo
         await transaction.execute(_PAUSE, {"product": product, "account": account, "deposit": deposit})
 
 
-async def close(transaction: LedgerTransaction, kind: str, told: dict[str, Stored]) -> bool:
-    """Close a gate; whether it was open. ``kind`` is ``suspended_reason`` or ``no_funds_reason``."""
-    return await transaction.execute(_CLOSE[kind], told) > 0
+async def set_hold(transaction: LedgerTransaction, kind: str, params: dict[str, Stored]) -> bool:
+    """Set ``suspended_reason`` or ``no_funds_reason`` of an account; return True if it had not been set."""
+    return await transaction.execute(_SET_HOLD[kind], params) > 0
 
 
 async def resume(tables: LedgerDatabase, product: ProductName, account: str, deposit: str | None = None) -> int:
     """Open the gates of a deposit account, or all; how many transfers that lacked money are planned again."""
-    told: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
+    params: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
     async with tables.transaction() as transaction:
-        opened = await transaction.fetch(_OPEN, told)
+        opened = await transaction.fetch(_OPEN, params)
         if not opened:
             return 0
-        told["at"] = opened[0]["at"]
-        planned = await transaction.execute(_REPLAN, told)
+        params["at"] = opened[0]["at"]
+        planned = await transaction.execute(_REPLAN, params)
         if planned:
-            await transaction.execute(RESUMED_EVENTS, told)
-        await transaction.execute(_WAKE, told)
+            await transaction.execute(RESUMED_EVENTS, params)
+        await transaction.execute(_WAKE, params)
     return planned
 
 
 _DROP = """
-    payload = CASE WHEN {after} IN ('success', 'failed', 'reversed') THEN COALESCE(masked, payload) ELSE payload END
+    payload = CASE WHEN {after} IN ('success', 'failed', 'reversed')
+        THEN COALESCE(masked_payload, payload) ELSE payload END
 """
 _CHUNK = f"""
 UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
-    not_founds = 0, asked_at = NULL, refusal = CAST(:refusal AS TEXT),
+    not_found_count = 0, last_not_found_at = NULL, refusal = CAST(:refusal AS TEXT),
     unknown_since = CASE WHEN :after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
     {_DROP.format(after="CAST(:after AS TEXT)")}
 WHERE chunk_id = :chunk_id AND state = :before
@@ -99,12 +101,12 @@ INSERT INTO paystar_payout_events (product, account, track_id, version, at, befo
 SELECT product, account, track_id, version, changed_at, 'paused_funds', 'planned', 'resume', ''
 FROM paystar_payout_transfers WHERE state = 'planned' AND changed_at = :at
 AND chunk_id IN (SELECT chunk_id FROM paystar_payout_chunks
-    WHERE work = 'funds' AND product = :product AND account = :account)
+    WHERE phase = 'funds' AND product = :product AND account = :account)
 """
 _COUNT = """
 WITH v (track_id, version, times) AS ({rows})
-UPDATE paystar_payout_transfers SET not_founds = v.times,
-    asked_at = CASE WHEN v.times = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
+UPDATE paystar_payout_transfers SET not_found_count = v.times,
+    last_not_found_at = CASE WHEN v.times = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
     AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
 """
@@ -118,7 +120,7 @@ _CHANGED = (
 _ROWS = f"""
 WITH v (track_id, version, after, reason, ref_code, hashid, doubt, refusal) AS ({{rows}})
 UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_transfers.version + 1,
-    reason = v.reason, changed_at = :at, not_founds = 0, asked_at = NULL, refusal = v.refusal,
+    reason = v.reason, changed_at = :at, not_found_count = 0, last_not_found_at = NULL, refusal = v.refusal,
     ref_code = COALESCE(v.ref_code, paystar_payout_transfers.ref_code),
     hashid = COALESCE(v.hashid, paystar_payout_transfers.hashid),
     ambiguous_attempts = ambiguous_attempts + v.doubt + {_REPEATED},
@@ -138,22 +140,22 @@ SELECT CAST(:product AS TEXT), CAST(:account AS TEXT), v.track_id, v.version, CA
 # Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
 _APART = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
-SELECT t.chunk_id || '.' || t.place || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
+    (chunk_id, batch_id, product, account, deposit, phase, due_at, version, attempt, checks, runner)
+SELECT t.chunk_id || '.' || t.position || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
     CAST(:at AS DOUBLE PRECISION), 1, 0, 0, c.runner
 FROM paystar_payout_transfers t JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
 WHERE t.chunk_id = :chunk_id AND t.state = 'planned' AND t.changed_at = :at
 """
 _MOVE_APART = """
-UPDATE paystar_payout_transfers SET chunk_id = chunk_id || '.' || place || '.' || attempt
+UPDATE paystar_payout_transfers SET chunk_id = chunk_id || '.' || position || '.' || attempt
 WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
 """
 # The bank goes on to decide about the others of their chunk, and nothing of these waits for that.
 _REGROUP = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
-SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:work AS TEXT),
-    CAST(:due AS DOUBLE PRECISION), 1, 0, 0, c.runner
+    (chunk_id, batch_id, product, account, deposit, phase, due_at, version, attempt, checks, runner)
+SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:phase AS TEXT),
+    CAST(:due_at AS DOUBLE PRECISION), 1, 0, 0, c.runner
 FROM paystar_payout_chunks c WHERE c.chunk_id = :chunk_id AND EXISTS (SELECT 1 FROM paystar_payout_transfers t
     WHERE t.chunk_id = c.chunk_id AND t.state = CAST(:state AS TEXT) AND t.changed_at = :at)
 """
@@ -169,43 +171,43 @@ class StoredTransfer:
 
     Attributes:
         record: what is known of it.
-        ambiguous_attempts: how often it went on although something of it may have been paid before: what is heard of one attempt
-            then says nothing of the others.
-        asked_at: when "not found" last counted.
+        ambiguous_attempts: earlier attempts whose result is unknown. While > 0, a "failed" for one attempt does not
+            prove that none was paid.
+        last_not_found_at: when "not found" last counted.
         refusal: what its call was refused for, while it is looked up whether it was executed all the same.
         payload: what is to be sent, as it is kept.
         digest: what the contents are proven by.
-        masked: whether only a masked form of it is left.
+        is_masked: True if the payload is the masked one.
     """
 
     record: TransferRecord
     ambiguous_attempts: int
-    asked_at: float | None
+    last_not_found_at: float | None
     refusal: Refusal | None
     payload: Secret = field(repr=False)
     digest: str = field(repr=False)
-    masked: bool
+    is_masked: bool
 
     def value(self, tables: LedgerDatabase) -> Value:
         """Return what is to be sent, or was; raise StorageCorrupt if it is not this transfer's own."""
         record = self.record
-        value = tables.codec.value(record.product, record.account, record.track_id, self.payload, self.digest)
+        value = tables.codec.decode(record.product, record.account, record.track_id, self.payload, self.digest)
         deposit = value.deposit if isinstance(value, Transfer) else ""
         if (value.track_id, value.amount, deposit) != (record.track_id, record.amount, record.deposit):
             raise StorageCorrupt(f"what is stored of the transfer {record.track_id} belongs to another one")
         return value
 
 
-def held_of(row: Row) -> StoredTransfer:
+def stored_transfer_of(row: Row) -> StoredTransfer:
     """A row as it is held."""
     return StoredTransfer(
         record=transfer_of(row),
         ambiguous_attempts=row["ambiguous_attempts"],
-        asked_at=row["asked_at"],
+        last_not_found_at=row["last_not_found_at"],
         refusal=row["refusal"],
         payload=Secret(row["payload"]),
         digest=row["digest"],
-        masked=row["masked"] is not None and row["masked"] == row["payload"],
+        is_masked=row["masked_payload"] is not None and row["masked_payload"] == row["payload"],
     )
 
 
@@ -232,7 +234,7 @@ class Transition:
     is_proven: bool = False
 
     @property
-    def lawful(self) -> bool:
+    def is_allowed(self) -> bool:
         """Whether the table of transitions has it."""
         return may_follow(self.record.state, self.after)
 
@@ -249,10 +251,10 @@ async def transition_chunk(
     refusal: Refusal | None = None,
 ) -> int:
     """Move those of a chunk that are in one state on to another; how many."""
-    told: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
-    moved = await transaction.execute(_CHUNK, told | {"reason": reason, "refusal": refusal})
+    params: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
+    moved = await transaction.execute(_CHUNK, params | {"reason": reason, "refusal": refusal})
     if moved:
-        await transaction.execute(_CHUNK_EVENTS, told | {"cause": cause})
+        await transaction.execute(_CHUNK_EVENTS, params | {"cause": cause})
     return moved
 
 
@@ -321,9 +323,9 @@ async def record_not_found(
 
 async def split_chunk(transaction: LedgerTransaction, chunk_id: str, at: float) -> None:
     """Give each transfer of a chunk that was planned again just now a chunk of its own."""
-    told: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
-    await transaction.execute(_APART, told)
-    await transaction.execute(_MOVE_APART, told)
+    params: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
+    await transaction.execute(_APART, params)
+    await transaction.execute(_MOVE_APART, params)
 
 
 async def regroup(
@@ -332,20 +334,20 @@ async def regroup(
     state: TransferState,
     at: float,
     *,
-    work: ChunkPhase,
-    due: float | None,
+    phase: ChunkPhase,
+    due_at: float | None,
 ) -> None:
     """Move those of a chunk that came to ``state`` just now to one chunk of their own."""
-    told: dict[str, Stored] = {
+    params: dict[str, Stored] = {
         "chunk_id": chunk.chunk_id,
         "group_id": f"{chunk.chunk_id}.r{chunk.version}",
         "state": state.value,
         "at": at,
-        "work": work,
-        "due": due,
+        "phase": phase,
+        "due_at": due_at,
     }
-    if await transaction.execute(_REGROUP, told):
-        await transaction.execute(_MOVE_REGROUPED, told)
+    if await transaction.execute(_REGROUP, params):
+        await transaction.execute(_MOVE_REGROUPED, params)
 
 
 def _doubt(before: TransferState, after: TransferState) -> int:

@@ -7,7 +7,7 @@ import pytest
 import pytest_asyncio
 
 from paystar_async.payouts.ledger import queries
-from paystar_async.payouts.ledger.lease_statements import ASK, CLAIM
+from paystar_async.payouts.ledger.lease_statements import ACQUIRE_CHECK_LEASE, ACQUIRE_SEND_LEASE
 from paystar_async.payouts.ledger.schema import PART, SCHEMA
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.storage.database import NONE, Parameters, Row
@@ -16,9 +16,9 @@ from paystar_async.storage.postgres import PostgresDatabase
 WAITING = 2000
 INSERT = """
 INSERT INTO paystar_payout_chunks
-    (chunk_id, batch_id, product, account, deposit, work, due, version, attempt, checks, runner)
-SELECT :account || lpad(CAST(number AS TEXT), 8, '0'), 'batch', 'bank', :account, 'deposit', :work,
-    CAST(:due AS DOUBLE PRECISION), 1, 0, 0, 'runner'
+    (chunk_id, batch_id, product, account, deposit, phase, due_at, version, attempt, checks, runner)
+SELECT :account || lpad(CAST(number AS TEXT), 8, '0'), 'batch', 'bank', :account, 'deposit', :phase,
+    CAST(:due_at AS DOUBLE PRECISION), 1, 0, 0, 'runner'
 FROM generate_series(1, CAST(:count AS BIGINT)) number
 """
 LEASE: Parameters = {
@@ -27,7 +27,7 @@ LEASE: Parameters = {
     "product": "bank",
     "account": "many",
     "deposit": "deposit",
-    "owner": "owner",
+    "lease_owner": "owner",
     "runner": "runner",
     "lease": 40.0,
     "slot": 8.0,
@@ -57,22 +57,24 @@ async def database(postgres_schema: str) -> AsyncIterator[PostgresDatabase]:
     await database.aclose()
 
 
-async def fill(database: PostgresDatabase, work: str) -> None:
+async def fill(database: PostgresDatabase, phase: str) -> None:
     """Store done chunks, update the statistics, then store many due chunks of one account and some of another."""
-    await database.execute(INSERT, {"account": "done", "work": "none", "due": None, "count": 100})
+    await database.execute(INSERT, {"account": "done", "phase": "none", "due_at": None, "count": 100})
     await database.execute("ANALYZE paystar_payout_chunks")
     for account, due, count in (("many", 1.0, WAITING), ("few", 2.0, 3)):
-        await database.execute(INSERT, {"account": account, "work": work, "due": due, "count": count})
+        await database.execute(INSERT, {"account": account, "phase": phase, "due_at": due, "count": count})
 
 
-@pytest.mark.parametrize(("sql", "work"), [(CLAIM, "send"), (ASK, "ask")], ids=["claim", "ask"])
-async def test_lease_reads_no_other_chunk(database: PostgresDatabase, sql: str, work: str) -> None:
-    await fill(database, work)
+@pytest.mark.parametrize(
+    ("sql", "phase"), [(ACQUIRE_SEND_LEASE, "send"), (ACQUIRE_CHECK_LEASE, "ask")], ids=["claim", "ask"]
+)
+async def test_lease_reads_no_other_chunk(database: PostgresDatabase, sql: str, phase: str) -> None:
+    await fill(database, phase)
     tables = ExplainingTables(database)
     await tables.fetch(sql, LEASE)
     assert "Index Scan using paystar_payout_chunks_pkey" in tables.plan
     assert "Removed by Filter" not in tables.plan
-    assert await database.fetch("SELECT COUNT(*) AS leased FROM paystar_payout_chunks WHERE owner = 'owner'") == [
+    assert await database.fetch("SELECT COUNT(*) AS leased FROM paystar_payout_chunks WHERE lease_owner = 'owner'") == [
         {"leased": 1}
     ]
 

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from paystar_async.payouts.ledger.insert import insert_batch
-from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_turn
+from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_send_time
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Place
 from tests.payouts.bank import PayoutFixture, each, transfers
@@ -18,7 +18,7 @@ def call_times(rate: float, arrivals: list[float]) -> list[float]:
     for arrival in sorted(arrivals):
         if turn <= arrival:
             sent.append(arrival)
-            turn = next_turn(turn, arrival, rate)
+            turn = next_send_time(turn, arrival, rate)
     return sent
 
 
@@ -28,7 +28,7 @@ def test_next_turn_late_senders_keep_rate(rate: float) -> None:
     turn = sent_at = 0.0
     for _ in range(200):
         sent_at = max(turn, sent_at) + dice.uniform(0, 0.8 * min(1 / rate, MAX_CATCH_UP_SECONDS))
-        turn = next_turn(turn, sent_at, rate)
+        turn = next_send_time(turn, sent_at, rate)
     assert 199 / sent_at == pytest.approx(rate, rel=0.01)
 
 
@@ -45,9 +45,9 @@ def test_next_turn_never_exceeds_rate_by_two_calls(rate: float) -> None:
 
 
 def test_next_turn_idle_hour_earns_one_call() -> None:
-    assert next_turn(0.0, 3600.0, 10.0) == pytest.approx(3600.0)
-    assert next_turn(0.0, 3600.0, 0.1) == pytest.approx(3610.0 - MAX_CATCH_UP_SECONDS)
-    assert next_turn(3600.0, 3600.0, 10.0) == pytest.approx(3600.1)
+    assert next_send_time(0.0, 3600.0, 10.0) == pytest.approx(3600.0)
+    assert next_send_time(0.0, 3600.0, 0.1) == pytest.approx(3610.0 - MAX_CATCH_UP_SECONDS)
+    assert next_send_time(3600.0, 3600.0, 10.0) == pytest.approx(3600.1)
 
 
 async def test_claim_late_call_slows_no_other(place: Place, desk: PayoutFixture) -> None:

@@ -10,14 +10,14 @@ from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.classify import Value
 from paystar_async.payouts.ledger import insert, observations, queries
-from paystar_async.payouts.ledger.insert import insert_batch, sweep
+from paystar_async.payouts.ledger.insert import delete_abandoned, insert_batch
 from paystar_async.payouts.ledger.updates import Transition, transition_transfers
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.storage.encryption import Crypto
 from tests.payouts.backends import KEY, Place, Server
 from tests.payouts.bank import DEPOSIT, PayoutFixture, answering, each, raising, transfer, transfers, wallet_transfer
 
-TABLES = ("batches", "members", "transfers", "chunks", "events")
+TABLES = ("batches", "batch_items", "transfers", "chunks", "events")
 CARD = "6037990000000006"
 
 
@@ -162,9 +162,9 @@ async def test_a_track_id_that_comes_twice_is_refused_and_named(place: Place, de
 async def test_a_long_batch_is_planned_in_pieces_and_exists_all_at_once(
     place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(insert, "BUFFER", 8)
-    monkeypatch.setattr(insert, "ROWS", 3)
-    monkeypatch.setattr(insert, "PIECE", 5)
+    monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
+    monkeypatch.setattr(insert, "MAX_STATEMENT_ROWS", 3)
+    monkeypatch.setattr(insert, "MAX_MOVED_ROWS", 5)
     other = place.ledger()
     seen: list[int] = []
 
@@ -176,7 +176,7 @@ async def test_a_long_batch_is_planned_in_pieces_and_exists_all_at_once(
     record = await insert_batch(desk.ledger, desk.product, "b", watched(), policy=Policy(chunk=4))
     assert record.count == count
     assert set(seen) == {0}
-    assert [rows(place, table) for table in ("transfers", "members", "events", "staging")] == [count] * 3 + [0]
+    assert [rows(place, table) for table in ("transfers", "batch_items", "events", "staging")] == [count] * 3 + [0]
     assert [one.track_id for _, one in await queries.page(desk.ledger, "b")] == [
         one.track_id for one in transfers(count)
     ]
@@ -189,7 +189,7 @@ async def test_a_long_batch_is_planned_in_pieces_and_exists_all_at_once(
 async def test_a_source_that_fails_leaves_nothing(
     place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insert, "BUFFER", 8)
+    monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
 
     async def broken() -> AsyncIterator[Value]:
         for one in transfers(20):
@@ -205,25 +205,25 @@ async def test_what_a_killed_plan_left_behind_is_swept_when_it_is_old(place: Pla
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     at = await desk.ledger.time()
     place.sql(
-        "INSERT INTO paystar_payout_staging (plan, place, at, track_id, chunk_id, amount, deposit, destination,"
+        "INSERT INTO paystar_payout_staging (plan, position, at, track_id, chunk_id, amount, deposit, destination,"
         f" digest, payload) VALUES ('dead', 0, {at}, 't', 'c', 1, 'd', 'd', 'd', 'p')"
     )
-    assert await sweep(desk.ledger) == 0
+    assert await delete_abandoned(desk.ledger) == 0
     place.passes(3601)
-    assert await sweep(desk.ledger) == 1
+    assert await delete_abandoned(desk.ledger) == 1
     assert rows(place, "transfers") == 2
 
 
 async def test_a_plan_that_was_swept_away_under_its_planner_is_refused(
     place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(insert, "BUFFER", 8)
+    monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
 
     async def slow() -> AsyncIterator[Value]:
         for number, one in enumerate(transfers(12)):
             if number == 10:
                 place.passes(3601)
-                assert await sweep(desk.ledger) == 8
+                assert await delete_abandoned(desk.ledger) == 8
             yield one
 
     with pytest.raises(StorageError, match="submit it again"):
@@ -259,7 +259,7 @@ async def test_of_many_that_submit_at_once_one_plans_and_all_have_it(place: Plac
     )
     assert len({record.batch_id for record in records}) == 1
     assert len(set(map(str, records))) == 1
-    assert [rows(place, table) for table in ("transfers", "members", "events", "batches")] == [30, 30, 30, 1]
+    assert [rows(place, table) for table in ("transfers", "batch_items", "events", "batches")] == [30, 30, 30, 1]
 
 
 async def test_batches_that_share_transfers_may_be_submitted_at_once(place: Place, desk: PayoutFixture) -> None:
@@ -562,7 +562,7 @@ async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: 
         "UPDATE paystar_payout_transfers SET state = 'paid'",
         "UPDATE paystar_payout_events SET after = 'paid'",
         "UPDATE paystar_payout_events SET before = 'paid'",
-        "UPDATE paystar_payout_chunks SET work = 'pay'",
+        "UPDATE paystar_payout_chunks SET phase = 'pay'",
         "UPDATE paystar_payout_batches SET policy = '{}x'",
         """UPDATE paystar_payout_batches SET policy = '{"chunk": "many"}'""",
     ],
