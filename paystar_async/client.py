@@ -189,12 +189,14 @@ class Paystar:
 
         gateway = self._credentials.gateway
         create_store = partial(OrderStore.create, self._database, gateway)
-        return _payments_class()(self.gateway, create_store, self._loop_services, self._clock, self._timeout)
+        return _payments_class()(
+            self.gateway, create_store, self._loop_services, self._clock, self._timeout, client=self
+        )
 
     @service(_payouts_class)
     def payouts(self) -> "Payouts":
         """Return the payouts: transfers recorded in a ledger."""
-        return _payouts_class()(self._payout_runtime)
+        return _payouts_class()(self._payout_runtime, client=self)
 
     @cached_property
     def _encoder(self) -> "RequestEncoder":

@@ -71,6 +71,9 @@ class IdentityCalls:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._caller!r}>"
+
     async def match_mobile(self, *, national_id: str, mobile_number: str, timeout: float | None = None) -> Match:
         """Ask whether a mobile number belongs to a national id (Shahkar).
 
@@ -176,6 +179,9 @@ class InquiryCalls:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._caller!r}>"
+
     async def account_to_iban(self, *, account_number: str, bank_id: str, timeout: float | None = None) -> IbanInfo:
         """Find the IBAN of an account number.
 
@@ -256,6 +262,9 @@ class TransfersCalls:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._caller!r}>"
 
     async def settle(self, *, transfers: Sequence[Transfer], timeout: float | None = None) -> list[Settlement]:
         """Send one or several bank transfers.
@@ -386,6 +395,9 @@ class GatewayCalls:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._caller!r}>"
 
     async def create(
         self,
@@ -570,6 +582,9 @@ class WalletCalls:
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._caller!r}>"
+
     async def settle(
         self,
         *,
@@ -658,6 +673,9 @@ class KeysCalls:
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._caller!r}>"
 
     async def refresh_application_key(self, *, timeout: float | None = None) -> NewApiKey:
         """Renew the application's api_key now; otherwise done by itself before it expires.

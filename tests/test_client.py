@@ -40,6 +40,7 @@ from tests.support import (
     GATEWAY,
     MATCH,
     RESPONSE,
+    SECRETS,
     WALLET,
     Engine,
     KeyServer,
@@ -579,3 +580,32 @@ SERVICES = [
     *(("identity", "match_card"), ("inquiry", "iban"), ("transfers", "wait"), ("gateway", "create")),
     *(("wallet", "settle"), ("keys", "replace"), ("payments", "confirm"), ("payouts", "submit")),
 ]
+
+
+class TestRepr:
+    def test_repr_of_client_names_accounts_and_base_url(self) -> None:
+        url = "https://core.paystar.ir/api"
+        assert repr(Paystar(APPLICATION, GATEWAY)) == f"<Paystar application, gateway at {url}>"
+        assert repr(Paystar(wallet=WALLET)) == f"<Paystar wallet at {url}>"
+        assert repr(Paystar()) == f"<Paystar without accounts at {url}>"
+
+    @pytest.mark.parametrize(
+        ("service", "name"),
+        [
+            ("identity", "IdentityCalls"),
+            ("inquiry", "InquiryCalls"),
+            ("transfers", "Transfers"),
+            ("gateway", "GatewayCalls"),
+            ("wallet", "Wallets"),
+            ("keys", "Keys"),
+            ("payments", "Payments"),
+            ("payouts", "Payouts"),
+        ],
+    )
+    def test_repr_of_service_names_its_client(self, service: str, name: str) -> None:
+        paystar = Paystar(APPLICATION, GATEWAY, WALLET)
+        assert repr(getattr(paystar, service)) == f"<{name} of {paystar!r}>"
+        assert not [secret for secret in SECRETS if secret in repr(getattr(paystar, service))]
+
+    def test_repr_of_client_without_constructor_is_safe(self) -> None:
+        assert repr(Paystar.__new__(Paystar)) == "<Paystar without accounts at no base URL>"

@@ -72,6 +72,9 @@ def _class(service: str, endpoints: Sequence[Endpoint]) -> str:
         "",
         "    def __init__(self, caller: Caller) -> None:",
         "        self._caller = caller",
+        "",
+        "    def __repr__(self) -> str:",
+        '        return f"<{type(self).__name__} of {self._caller!r}>"',
     ]
     lines = [*head, *(line for endpoint in endpoints for line in ("", *_method(endpoint)))]
     return "\n".join(lines) + "\n"

@@ -56,6 +56,7 @@ class Payments:
         runtime: returns the background tasks of the running event loop, first of a pair.
         clock: the client's clock.
         timeout: seconds one call may take.
+        client: the client that these payments belong to, shown by ``repr``.
     """
 
     def __init__(
@@ -65,7 +66,9 @@ class Payments:
         runtime: Callable[[], tuple[BackgroundTasks, object]],
         clock: Clock,
         timeout: float,
+        client: object = None,
     ) -> None:
+        self._client = client
         self._gateway, self._create_store, self._runtime = gateway, create_store, runtime
         self._clock, self._timeout = clock, timeout
         self._subscribers: list[Subscriber] = []
@@ -74,6 +77,9 @@ class Payments:
         self._processors: WeakKeyDictionary[BackgroundTasks, PaymentProcessor] = WeakKeyDictionary()
         self._checks: WeakKeyDictionary[BackgroundTasks, OrderChecks] = WeakKeyDictionary()
         self._sweepers: set[PeriodicTask] = set()
+
+    def __repr__(self) -> str:
+        return f"<Payments of {self._client!r}>"
 
     @private_async
     async def start(

@@ -36,9 +36,12 @@ LIMIT = integer("limit", minimum=1, example=100)
 class ByHand:
     """Payouts under way, and what is done about them."""
 
-    def __init__(self, desk: Callable[[], PayoutRuntime]) -> None:
-        self._open = desk
+    def __init__(self, desk: Callable[[], PayoutRuntime], client: object = None) -> None:
+        self._open, self._client = desk, client
         self._given: Dispatcher | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {self._client!r}>"
 
     def use(self, dispatcher: Dispatcher) -> None:
         """Let another dispatcher say when chunks are due, instead of the one in this event loop.
