@@ -66,7 +66,7 @@ class Caller(Protocol):
 
 @private_methods
 class IdentityCalls:
-    """Does this person own this mobile number, card or IBAN?"""
+    """Models of identity checks: whether a person owns a mobile number, card or IBAN."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -75,7 +75,7 @@ class IdentityCalls:
         return f"<{type(self).__name__} of {self._caller!r}>"
 
     async def match_mobile(self, *, national_id: str, mobile_number: str, timeout: float | None = None) -> Match:
-        """Ask whether a mobile number belongs to a national id (Shahkar).
+        """Check whether a mobile number belongs to a national id (Shahkar).
 
         ``POST /open-banking/service/info-matching/mobile-national-id``. Read-only: safe to retry.
 
@@ -85,7 +85,7 @@ class IdentityCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Match: Whether the two belong to the same person.
+            Match: The result of an identity check: whether both values belong to the same person.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -109,7 +109,7 @@ class IdentityCalls:
         birth_date: date | str | JalaliDay,
         timeout: float | None = None,
     ) -> Match:
-        """Ask whether a bank card belongs to a national id.
+        """Check whether a bank card belongs to a national id.
 
         ``POST /open-banking/service/info-matching/card-national-id``. Read-only: safe to retry.
 
@@ -120,7 +120,7 @@ class IdentityCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Match: Whether the two belong to the same person.
+            Match: The result of an identity check: whether both values belong to the same person.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -144,7 +144,7 @@ class IdentityCalls:
         birth_date: date | str | JalaliDay,
         timeout: float | None = None,
     ) -> Match:
-        """Ask whether an IBAN belongs to a national id.
+        """Check whether an IBAN belongs to a national id.
 
         ``POST /open-banking/service/info-matching/iban-national-id``. Read-only: safe to retry.
 
@@ -155,7 +155,7 @@ class IdentityCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Match: Whether the two belong to the same person.
+            Match: The result of an identity check: whether both values belong to the same person.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -174,7 +174,7 @@ class IdentityCalls:
 
 @private_methods
 class InquiryCalls:
-    """Whose account is this, and what is its IBAN?"""
+    """Models of bank account inquiries: IBAN, bank and owners."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -193,7 +193,7 @@ class InquiryCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
+            IbanInfo: A bank account: its IBAN, bank, number, state and owners, as far as the bank reports them.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -210,7 +210,7 @@ class InquiryCalls:
         return response.value
 
     async def card_to_iban(self, *, card: str, timeout: float | None = None) -> IbanInfo:
-        """Find the IBAN behind a bank card.
+        """Find the IBAN of a bank card.
 
         ``POST /open-banking/service/bank-inquiry/card-to-iban``. Read-only: safe to retry.
 
@@ -219,7 +219,7 @@ class InquiryCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
+            IbanInfo: A bank account: its IBAN, bank, number, state and owners, as far as the bank reports them.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -242,7 +242,7 @@ class InquiryCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            IbanInfo: An account: its IBAN, bank, number, state and owners, as far as the bank says.
+            IbanInfo: A bank account: its IBAN, bank, number, state and owners, as far as the bank reports them.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -258,7 +258,7 @@ class InquiryCalls:
 
 @private_methods
 class TransfersCalls:
-    """Bank transfers: what is asked for, what became of it, and what is in the account."""
+    """Models of bank transfers, balances and statements."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -267,17 +267,17 @@ class TransfersCalls:
         return f"<{type(self).__name__} of {self._caller!r}>"
 
     async def settle(self, *, transfers: Sequence[Transfer], timeout: float | None = None) -> list[Settlement]:
-        """Send one or several bank transfers.
+        """Send bank transfers.
 
         ``POST /bank-transfer/v2/settlement``. Never retried once it may have been sent; ``transfers.find`` looks up its
         result.
 
         Args:
-            transfers: the transfers, each track_id once; a list of Transfer, each with a track_id of its own.
+            transfers: the transfers, each track_id once; a list of Transfer, each with a unique track_id.
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
+            list[Settlement]: The reported state of a transfer; ``extra`` keeps the bank's further fields.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -307,14 +307,14 @@ class TransfersCalls:
         ``GET /bank-transfer/settlement-requests``. Read-only: safe to retry.
 
         Args:
-            deposit: only those leaving this deposit account; 5 to 26 digits, dots, dashes and slashes.
+            deposit: only transfers from this deposit account; 5 to 26 digits, dots, dashes and slashes.
             track_id: only this transfer; 1 to 64 printable ASCII characters without spaces.
-            limit: how many at the most; an int, 1 to 500.
-            skip: how many to pass over; an int, 0 or more.
+            limit: the largest number of results; an int, 1 to 500.
+            skip: the number of results to skip; an int, 0 or more.
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
+            list[Settlement]: The reported state of a transfer; ``extra`` keeps the bank's further fields.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -340,7 +340,7 @@ class TransfersCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Balance: What is in an account, in Rial.
+            Balance: The balance of an account, in Rial.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -391,7 +391,7 @@ class TransfersCalls:
 
 @private_methods
 class GatewayCalls:
-    """The internet payment gateway: create, the payment page, verify, inquiry."""
+    """Models of the payment gateway: create, payment page, verify, inquiry."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -418,7 +418,7 @@ class GatewayCalls:
         extra: Mapping[str, object] = {},
         timeout: float | None = None,
     ) -> Created:
-        """Open a payment; its token opens the payment page once.
+        """Create a payment; its token opens the payment page once.
 
         ``POST /pardakht/create``, ``POST /direct/create`` for a direct gateway. Never retried once it may have been
         sent.
@@ -426,23 +426,23 @@ class GatewayCalls:
         Args:
             amount: amount in Rial; whole Rial as an int, 5000 or more.
             order_id: order id; a text of 1 to 255 characters without surrounding white space.
-            callback: where the payer comes back to; its domain is the registered one; an http or https URL with a host,
-                at most 2048 characters.
+            callback: the URL the payer returns to, on the registered domain; an http or https URL with a host, at most
+                2048 characters.
             name: the payer's name; a text of 1 to 255 characters.
             phone: the payer's mobile number; 09 and 9 digits.
             mail: the payer's mail address; a text of 1 to 255 characters.
-            description: what is paid for; a text of 1 to 255 characters.
-            allotment: who gets which part of the payment; a list of Allotment.
-            callback_method: how the payer comes back; 1 for GET, another whole number for POST.
+            description: the purpose of the payment; a text of 1 to 255 characters.
+            allotment: the parts of the payment by receiver; a list of Allotment.
+            callback_method: the HTTP method of the callback; 1 for GET, another whole number for POST.
             wallet_hashid: the wallet the payment goes to; a text of 1 to 128 characters.
             national_code: only this person may pay; 10 digits.
             card_number: only this card may pay; 16 digits.
             referer_id: who referred the payer; a text of 1 to 128 characters.
-            extra: further fields, sent as they are; a mapping of names to what JSON can carry.
+            extra: further fields, sent unchanged; a mapping of names to JSON values.
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Created: A payment waiting for its payer.
+            Created: A created payment that waits for its payer.
 
         Raises:
             ConfigurationError: the gateway is not configured; nothing was sent.
@@ -476,12 +476,12 @@ class GatewayCalls:
         return response.value
 
     def payment_url(self, *, token: str) -> str:
-        """The address of the payment page to send the payer to; no request is made.
+        """Return the URL of the payment page for the payer's browser; no request is sent.
 
         ``GET /pardakht/payment``, ``GET /direct/payment`` for a direct gateway. No request is made.
 
         Args:
-            token: the token create answered with; good once; a text of 1 to 512 characters.
+            token: the token that create returned; valid once; a text of 1 to 512 characters.
 
         Returns:
             str: the address.
@@ -501,7 +501,7 @@ class GatewayCalls:
         tracking_code: str,
         timeout: float | None = None,
     ) -> Verified:
-        """Confirm a payment, within ten minutes of its being paid; unconfirmed it goes back to the payer.
+        """Verify a payment within ten minutes after the payer paid; without it the money returns to the payer.
 
         ``POST /pardakht/verify``, ``POST /direct/verify`` for a direct gateway. Never retried once it may have been
         sent; ``gateway.inquiry`` looks up its result.
@@ -516,7 +516,7 @@ class GatewayCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Verified: A payment that is yours; ``price`` is Rial and must equal the amount you asked for.
+            Verified: A verified payment; ``price`` is Rial and must equal the requested amount.
 
         Raises:
             ConfigurationError: the gateway is not configured; nothing was sent.
@@ -544,7 +544,7 @@ class GatewayCalls:
         tracking_code: str | None = None,
         timeout: float | None = None,
     ) -> GatewayTransaction:
-        """Ask where a payment stands; may be asked again and again. Signed when the amount is given.
+        """Look up the state of a payment; may be repeated. Signed if the amount is given.
 
         ``POST /pardakht/inquiry``, ``POST /direct/inquiry`` for a direct gateway. Read-only: safe to retry.
 
@@ -558,7 +558,7 @@ class GatewayCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            GatewayTransaction: Where a gateway transaction stands.
+            GatewayTransaction: The state of a gateway transaction.
 
         Raises:
             ConfigurationError: the gateway is not configured; nothing was sent.
@@ -577,7 +577,7 @@ class GatewayCalls:
 
 @private_methods
 class WalletCalls:
-    """Wallet payouts."""
+    """Models of wallet payouts."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -592,18 +592,18 @@ class WalletCalls:
         withdraw_type: int | None = None,
         timeout: float | None = None,
     ) -> Accepted:
-        """Send one or several transfers from the wallet.
+        """Send transfers from the wallet.
 
         ``POST /wallet/create-settlement``. Never retried once it may have been sent; ``wallet.find`` looks up its
         result.
 
         Args:
-            transfers: the transfers, each track_id once; a list of WalletTransfer, each with a track_id of its own.
-            withdraw_type: how it is paid out; by the number of transfers where it is left out; 7 (single) or 8 (group).
+            transfers: the transfers, each track_id once; a list of WalletTransfer, each with a unique track_id.
+            withdraw_type: the payout type; by default chosen by the number of transfers; 7 (single) or 8 (group).
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            Accepted: The service took the request; what becomes of each transfer is asked by ``wallet.find``.
+            Accepted: An accepted request; ``wallet.find`` returns the status of each transfer.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
@@ -632,7 +632,7 @@ class WalletCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            list[Settlement]: What is known of one transfer. ``extra`` holds what else the bank says of it.
+            list[Settlement]: The reported state of a transfer; ``extra`` keeps the bank's further fields.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
@@ -654,7 +654,7 @@ class WalletCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            WalletBalance: What is in the wallet, in Rial.
+            WalletBalance: The balance of the wallet, in Rial.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
@@ -669,7 +669,7 @@ class WalletCalls:
 
 @private_methods
 class KeysCalls:
-    """Renewing the three keys that live for 24 hours."""
+    """Models of key refreshes; the request encoder adds the refresh token."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -678,7 +678,7 @@ class KeysCalls:
         return f"<{type(self).__name__} of {self._caller!r}>"
 
     async def refresh_application_key(self, *, timeout: float | None = None) -> NewApiKey:
-        """Renew the application's api_key now; otherwise done by itself before it expires.
+        """Refresh the application's api_key now; the client refreshes an expiring key by itself.
 
         ``POST /open-banking/application/refresh-api-key``, ``POST /application/refresh-api-key`` (alias). Never retried
         once it may have been sent.
@@ -687,7 +687,7 @@ class KeysCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            NewApiKey: A fresh api_key; a new refresh token where the answer carried one.
+            NewApiKey: A new api_key, and a new refresh token if the response has one.
 
         Raises:
             ConfigurationError: the application is not configured; nothing was sent.
@@ -702,7 +702,7 @@ class KeysCalls:
         return response.value
 
     async def refresh_wallet_key(self, *, timeout: float | None = None) -> NewApiKey:
-        """Renew the wallet's api_key now; otherwise done by itself before it expires.
+        """Refresh the wallet's api_key now; the client refreshes an expiring key by itself.
 
         ``POST /wallet/refresh-api-key``. Never retried once it may have been sent.
 
@@ -710,7 +710,7 @@ class KeysCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            NewApiKey: A fresh api_key; a new refresh token where the answer carried one.
+            NewApiKey: A new api_key, and a new refresh token if the response has one.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.
@@ -725,7 +725,7 @@ class KeysCalls:
         return response.value
 
     async def refresh_inquiry_key(self, *, timeout: float | None = None) -> NewInquiryKey:
-        """Renew the wallet's inquiry_key now; otherwise done by itself before it expires.
+        """Refresh the wallet's inquiry_key now; the client refreshes an expiring key by itself.
 
         ``POST /wallet/refresh-inquiry-key``. Never retried once it may have been sent.
 
@@ -733,7 +733,7 @@ class KeysCalls:
             timeout: seconds for the whole call; the client's timeout by default.
 
         Returns:
-            NewInquiryKey: A fresh inquiry_key; a new refresh token where the answer carried one.
+            NewInquiryKey: A new inquiry_key, and a new refresh token if the response has one.
 
         Raises:
             ConfigurationError: the wallet is not configured; nothing was sent.

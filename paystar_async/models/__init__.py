@@ -1,1 +1,1 @@
-"""What is sent and what is answered: values that know nothing of what carries them."""
+"""Request and response models; a model knows no endpoint and no client."""

@@ -1,8 +1,7 @@
-"""The two shapes of a model – what is sent, what is answered – and how its fields are read off its class.
+"""Base of request and response models, and the descriptions of their fields.
 
-Both are attrs classes, frozen, keyword-only, with slots. A field says everything about itself in its
-annotation: the kind of value it takes (``values.kind.Kind``) and, where the kind does not say enough, a
-sentence. A model knows no endpoint, no account and no client.
+Models are attrs classes: frozen, keyword-only, with slots. The annotation of a field contains its
+``values.field_type.FieldType`` and, if its name does not explain the field, a description.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,7 +13,7 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import FieldType, doc_of, find_field_type
+from paystar_async.values.field_type import FieldType, doc_of, find_field_type, strip_annotated
 from paystar_async.values.secret import private
 
 T = TypeVar("T")
@@ -23,74 +22,79 @@ M = TypeVar("M")
 C = TypeVar("C", bound=type)
 
 NOT_SENT: Mapping[str, Any] = {"sent": False}
-"""Metadata of a field that is signed and does not travel."""
+"""Metadata of a field that is signed but not sent."""
 
 DECIDES: Mapping[str, Any] = {"decides": True}
-"""Metadata of an optional response field that a decision rests on: an id, an amount, a status (WIRE, top).
+"""Metadata of an optional response field that decisions depend on: an id, an amount, a status (WIRE, top).
 
-Required fields decide without it. A deciding field of an unexpected type makes the response unreadable; any other field
-reads as absent then, and ``extra`` keeps its value.
+Required fields need no such metadata. A deciding field of an unexpected type makes the response unreadable; any other
+field of an unexpected type is None, and ``extra`` keeps its value.
 """
 
 
-def _converting(_: type, fields: list[Any]) -> list[Any]:
-    """Give each field the converter of its kind, so that a value is refused where it is made."""
-    return [_with_converter(one) for one in fields]
+def _add_converters(_: type, fields: list[Any]) -> list[Any]:
+    """Return the fields with the converters of their types, so that the constructor rejects invalid values."""
+    return [_add_converter(attribute) for attribute in fields]
 
 
-def _with_converter(one: Any) -> Any:
-    kind = find_field_type(one.type)
-    if kind is None or one.converter is not None:
-        return one
-    name, optional = one.name, one.default is None
+def _add_converter(attribute: Any) -> Any:
+    field_type = find_field_type(attribute.type)
+    if field_type is None or attribute.converter is not None:
+        return attribute
+    name, optional = attribute.name, attribute.default is None
 
-    read = kind.parse
+    read = field_type.parse
 
     def convert(value: object) -> object:
         try:
             return read(value)
-        except ValueError as refusal:
-            problem = refusal
-        raise kind.refusal(value, name, problem)
+        except ValueError as error:
+            cause = error
+        raise field_type.refusal(value, name, cause)
 
     def convert_optional(value: object) -> object:
         return None if value is None else convert(value)
 
-    return one.evolve(converter=convert_optional if optional else convert)
+    converter = convert_optional if optional else convert
+    # attrs copies this annotation into the signature of ``__init__``.
+    converter.__annotations__["value"] = strip_annotated(attribute.type)
+    return attribute.evolve(converter=converter)
 
 
-def _masked(value: object) -> str:
-    """How a request shows itself: masked, and as far as it is built when a traceback shows it half-way."""
-    held = [(one, getattr(value, one.name)) for one in fields_of(type(value)) if hasattr(value, one.name)]
-    shown = [
-        f"{one.name}={one.field_type.mask(it) if one.field_type and it is not None else repr(it)}" for one, it in held
-    ]
-    return f"{type(value).__name__}({', '.join(shown)})"
+def _masked_repr(value: object) -> str:
+    """Return the repr of a request with masked fields; fields that a half-built request lacks are left out."""
+    parts: list[str] = []
+    for field in fields_of(type(value)):
+        if hasattr(value, field.name):
+            content = getattr(value, field.name)
+            mask = repr if field.field_type is None or content is None else field.field_type.mask
+            parts.append(f"{field.name}={mask(content)}")
+    return f"{type(value).__name__}({', '.join(parts)})"
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def request_model(cls: C) -> C:
-    """Class decorator of what is sent: every field is checked and normalised by its kind as it is made."""
-    made = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_converting)
-    type.__setattr__(made, "__repr__", _masked)
-    # A value that is refused stands in the frames of those who refused it.
-    type.__setattr__(made, "__init__", private(cast("Any", made).__init__))
-    return made
+    """Return a request class whose constructor checks and normalises every field by its type."""
+    model = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_add_converters)
+    type.__setattr__(model, "__repr__", _masked_repr)
+    # The frames of a rejecting constructor contain the rejected value.
+    type.__setattr__(model, "__init__", private(cast("Any", model).__init__))
+    return model
 
 
 @dataclass_transform(frozen_default=True, kw_only_default=True, field_specifiers=(attrs.field,))
 def response_model(cls: C) -> C:
-    """Class decorator of a response: ``extra`` keeps unknown fields, and descriptive ones of an unexpected type."""
+    """Return a response class; ``extra`` keeps unknown fields, and descriptive fields of an unexpected type."""
     return attrs.define(cls, frozen=True, kw_only=True, slots=True)
 
 
 @request_model
 class Call(Generic[T_co]):
-    """A request as a value: it can be kept, queued, compared and sent. ``T`` is the answer's type."""
+    """A request that can be stored, queued, compared and sent; ``T`` is the type of its response."""
 
 
 class OpenEnum(StrEnum):
-    """Words of the server's; one that is not in the list becomes a member of its own, named ``UNRECOGNISED``."""
+    """An enum of the server's words; an unknown word becomes a member of its own named ``UNRECOGNISED``."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -101,27 +105,27 @@ class OpenEnum(StrEnum):
         return member
 
     def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
-        # By value: some Pythons pickle a member by its name, and that name stands for any word.
+        # By value: some Python versions pickle a member by its name, and all unknown words have the same name.
         return type(self), (self._value_,)
 
 
 no_extra: Callable[[], dict[str, object]] = dict
-"""The empty ``extra``."""
+"""Return an empty ``extra``."""
 
 
 def names_only(extra: Mapping[str, object]) -> str:
-    """How ``extra`` shows itself: field names, since nobody knows what the values are."""
+    """Return the repr of ``extra``: field names only, because the values may be personal."""
     return f"<{', '.join(map(shown_name, extra))}>" if extra else "{}"
 
 
 def shown_name(name: object) -> str:
-    """A field's name, if it looks like one: a body that was read as a form makes a whole request a name."""
+    """Return a field name if it is a short identifier, otherwise an ellipsis: a name may contain a whole form body."""
     return name if isinstance(name, str) and name.isidentifier() and len(name) <= 40 else "…"
 
 
 @attrs.frozen(kw_only=True)
 class FieldInfo:
-    """All there is to know of one field: read by the wire, the generator, the commands and the sandbox."""
+    """The description of a model field."""
 
     name: str
     annotation: Any
@@ -134,53 +138,53 @@ class FieldInfo:
 
 
 def _fields(cls: Any) -> tuple[FieldInfo, ...]:
-    return tuple(_info(one) for one in attrs.fields(cls) if one.init)
+    return tuple(_field_info(attribute) for attribute in attrs.fields(cls) if attribute.init)
 
 
-def _answer(call: Any) -> Any:
+def _find_response_type(call: Any) -> Any:
     for base in call.__orig_bases__:
         if get_origin(base) is Call:
             return get_args(base)[0]
-    raise TypeError(f"{call.__name__} does not name its answer: class {call.__name__}(Call[Answer])")
+    raise TypeError(f"{call.__name__} does not name its response: class {call.__name__}(Call[Response])")
 
 
 fields_of = cast("Callable[[type], tuple[FieldInfo, ...]]", cache(_fields))
-"""The fields of a model, in order."""
-response_type = cast("Callable[[type[Call[Any]]], Any]", cache(_answer))
-"""The type a request class is answered with: its ``T``."""
+"""Return the fields of a model, in order."""
+response_type = cast("Callable[[type[Call[Any]]], Any]", cache(_find_response_type))
+"""Return the response type of a request class: its ``T``."""
 
 
-def _info(one: Any) -> FieldInfo:
-    kind = find_field_type(one.type)
+def _field_info(attribute: Any) -> FieldInfo:
+    field_type = find_field_type(attribute.type)
     return FieldInfo(
-        name=one.name,
-        annotation=one.type,
-        field_type=kind,
-        doc=doc_of(one.type) or (kind.name if kind else ""),
-        required=one.default is attrs.NOTHING,
-        sent=one.metadata.get("sent", True),
-        decides=one.default is attrs.NOTHING or one.metadata.get("decides", False),
-        item=_item_of(one.type),
+        name=attribute.name,
+        annotation=attribute.type,
+        field_type=field_type,
+        doc=doc_of(attribute.type) or (field_type.name if field_type else ""),
+        required=attribute.default is attrs.NOTHING,
+        sent=attribute.metadata.get("sent", True),
+        decides=attribute.default is attrs.NOTHING or attribute.metadata.get("decides", False),
+        item=_item_model(attribute.type),
     )
 
 
-def _item_of(annotation: Any) -> type | None:
-    """The model that a list field holds, if it holds one."""
+def _item_model(annotation: Any) -> type | None:
+    """Return the model of the items of a list field, or None."""
     if isinstance(annotation, type) and attrs.has(annotation):
         return annotation
     if get_origin(annotation) is Annotated:
-        return _item_of(get_args(annotation)[0])
-    return next((item for part in get_args(annotation) if (item := _item_of(part))), None)
+        return _item_model(get_args(annotation)[0])
+    return next((item for part in get_args(annotation) if (item := _item_model(part))), None)
 
 
 def verify_checksums(value: object) -> None:
-    """Check every checksum in a request value; raises InvalidValue naming the field (``transfers[3].iban``)."""
-    for one in fields_of(type(value)):
-        held = getattr(value, one.name)
-        if one.field_type is not None and held is not None:
-            one.field_type.verify_checksum(held, one.name)
-        if isinstance(held, list | tuple):
-            _verify_items(cast("Sequence[object]", held), one.name)
+    """Check all checksums of a request; raise InvalidValue naming the field (``transfers[3].iban``)."""
+    for field in fields_of(type(value)):
+        content = getattr(value, field.name)
+        if field.field_type is not None and content is not None:
+            field.field_type.verify_checksum(content, field.name)
+        if isinstance(content, list | tuple):
+            _verify_items(cast("Sequence[object]", content), field.name)
 
 
 def _verify_items(items: Sequence[object], name: str) -> None:
@@ -188,80 +192,80 @@ def _verify_items(items: Sequence[object], name: str) -> None:
         if attrs.has(type(item)):
             try:
                 verify_checksums(item)
-            except InvalidValue as refusal:
-                raise refusal.at(f"{name}[{index}]") from None
+            except InvalidValue as error:
+                raise error.at(f"{name}[{index}]") from None
 
 
 def list_of(item: type[object], name: str, *, once: str | None = None, optional: bool = False) -> FieldType:
-    """The kind of a list of ``item`` values; ``once`` names a field that must differ in each.
+    """Return the field type of a list of ``item`` models; ``once`` names a field that must be unique.
 
-    Mappings are taken too, so that what came as JSON goes the same way as what was made by hand.
+    Mappings are valid items too, so that parsed JSON is checked like models.
     """
 
-    def read(value: object) -> tuple[object, ...]:
+    def parse(value: object) -> tuple[object, ...]:
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-            raise ValueError("wrap a single one in a list")
+            raise ValueError("wrap a single item in a list")
         items: tuple[object, ...] = tuple(cast("Iterable[object]", value))
         if set(map(type, items)) != {item}:
-            items = tuple(coerce_item(item, one, name, index) for index, one in enumerate(items))
+            items = tuple(coerce_item(item, element, name, index) for index, element in enumerate(items))
         if not items and not optional:
-            raise ValueError("an empty list asks for nothing")
+            raise ValueError("the list is empty")
         if once is not None:
-            _refuse_repeats(items, name, once)
+            _reject_duplicates(items, name, once)
         return items
 
     return FieldType(
         name=name,
-        expected=f"a list of {item.__name__}" + (f", each with a {once} of its own" if once else ""),
-        parse=read,
-        mask=lambda value: _counted(value, name),
+        expected=f"a list of {item.__name__}" + (f", each with a unique {once}" if once else ""),
+        parse=parse,
+        mask=lambda value: _describe_length(value, name),
         schema={"type": "array", "items": {"$ref": f"#/components/schemas/{item.__name__}"}},
         example=[item],
     )
 
 
-def _counted(value: object, name: str) -> str:
+def _describe_length(value: object, name: str) -> str:
     if isinstance(value, list | tuple):
         return f"<{len(cast('list[object]', value))} {name}>" if value else "an empty list"
     return f"a {type(value).__name__}"
 
 
-def coerce_item(wanted: type[M], value: object, name: str, index: int) -> M:
-    """One of a list: a value of its class, or a mapping of its fields; raises InvalidValue naming the place."""
-    if isinstance(value, wanted):
+def coerce_item(model: type[M], value: object, name: str, index: int) -> M:
+    """Return a list item as a model, given as model or mapping; raise InvalidValue naming its place."""
+    if isinstance(value, model):
         return value
     place = f"{name}[{index}]"
     if not isinstance(value, Mapping):
-        raise InvalidValue(place, expected=f"a {wanted.__name__}", got=type(value).__name__)
-    given = cast("Mapping[str, object]", value)
-    names = {one.name: one for one in fields_of(wanted)}
-    for name in given:
+        raise InvalidValue(place, expected=f"a {model.__name__}", got=type(value).__name__)
+    values = cast("Mapping[str, object]", value)
+    names = {field.name: field for field in fields_of(model)}
+    for name in values:
         if name not in names:
             raise InvalidValue(
                 f"{place}.{shown_name(name)}", expected=f"one of {', '.join(names)}", got="a field of that name"
             )
-    for name, one in names.items():
-        if one.required and name not in given:
+    for name, field in names.items():
+        if field.required and name not in values:
             raise InvalidValue(
-                f"{place}.{name}", expected=one.field_type.expected if one.field_type else "a value", got="nothing"
+                f"{place}.{name}", expected=field.field_type.expected if field.field_type else "a value", got="nothing"
             )
     try:
-        return wanted(**given)
-    except InvalidValue as refusal:
-        raise refusal.at(place) from None
+        return model(**values)
+    except InvalidValue as error:
+        raise error.at(place) from None
 
 
-def _refuse_repeats(items: tuple[object, ...], name: str, once: str) -> None:
+def _reject_duplicates(items: tuple[object, ...], name: str, once: str) -> None:
     if len(set(map(attrgetter(once), items))) == len(items):
         return
     seen: dict[object, int] = {}
-    for index, one in enumerate(items):
-        key = getattr(one, once)
+    for index, item in enumerate(items):
+        key = getattr(item, once)
         if key in seen:
             raise InvalidValue(
                 f"{name}[{index}].{once}",
-                expected=f"a {once} of its own",
-                got=f"the one of {name}[{seen[key]}]",
+                expected=f"a unique {once}",
+                got=f"that of {name}[{seen[key]}]",
                 hint="the same transfer twice would pay twice",
             )
         seen[key] = index

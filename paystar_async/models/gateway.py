@@ -1,4 +1,4 @@
-"""The internet payment gateway: create, the payment page, verify, inquiry. Amounts are Rial."""
+"""Models of the payment gateway: create, payment page, verify, inquiry. Amounts are Rial."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, cast
@@ -36,7 +36,7 @@ from paystar_async.values.text import (
 
 
 class GatewayStatus(OpenEnum):
-    """Where a gateway transaction stands; a word this version does not know is kept as it came."""
+    """The status of a gateway transaction; a word unknown to this version is kept unchanged."""
 
     INIT = "INIT"
     SUCCEED = "SUCCEED"
@@ -49,7 +49,7 @@ class GatewayStatus(OpenEnum):
 
 @request_model
 class Allotment:
-    """One receiver's part of a payment: give ``share`` or ``amount``."""
+    """The part of a payment that one receiver gets: set ``share`` or ``amount``."""
 
     id: Annotated[Count, "the part's number"]
     sheba_id: Annotated[Hashid, "the receiver's registered IBAN, by its Paystar id"]
@@ -59,7 +59,7 @@ class Allotment:
 
 @response_model
 class Created:
-    """A payment waiting for its payer."""
+    """A created payment that waits for its payer."""
 
     token: Token = field(repr=False)
     ref_num: RefNum
@@ -70,7 +70,7 @@ class Created:
 
 @response_model
 class Verified:
-    """A payment that is yours; ``price`` is Rial and must equal the amount you asked for."""
+    """A verified payment; ``price`` is Rial and must equal the requested amount."""
 
     price: Money
     ref_num: str | None = field(default=None, metadata=DECIDES)
@@ -80,7 +80,7 @@ class Verified:
 
 @response_model
 class GatewayTransaction:
-    """Where a gateway transaction stands."""
+    """The state of a gateway transaction."""
 
     status: GatewayStatus
     ref_num: str | None = field(default=None, metadata=DECIDES)
@@ -96,38 +96,38 @@ class GatewayTransaction:
 
 @request_model
 class CreatePayment(Call[Created]):
-    """Open a payment; its token opens the payment page once."""
+    """Create a payment; its token opens the payment page once."""
 
     amount: GatewayAmount
     order_id: OrderId
-    callback: Annotated[CallbackUrl, "where the payer comes back to; its domain is the registered one"]
+    callback: Annotated[CallbackUrl, "the URL the payer returns to, on the registered domain"]
     name: Annotated[PersonName | None, "the payer's name"] = None
     phone: Annotated[Mobile | None, "the payer's mobile number"] = None
     mail: Annotated[Note | None, "the payer's mail address"] = None
-    description: Annotated[Note | None, "what is paid for"] = None
+    description: Annotated[Note | None, "the purpose of the payment"] = None
     allotment: Annotated[
-        Sequence[Allotment] | None, list_of(Allotment, "allotment"), "who gets which part of the payment"
+        Sequence[Allotment] | None, list_of(Allotment, "allotment"), "the parts of the payment by receiver"
     ] = None
-    callback_method: Annotated[CallbackMethod | None, "how the payer comes back"] = None
+    callback_method: Annotated[CallbackMethod | None, "the HTTP method of the callback"] = None
     wallet_hashid: Annotated[Hashid | None, "the wallet the payment goes to"] = None
     national_code: Annotated[NationalId | None, "only this person may pay"] = None
     card_number: Annotated[CardNumber | None, "only this card may pay"] = None
     referer_id: Annotated[Hashid | None, "who referred the payer"] = None
-    extra: Annotated[
-        Mapping[str, object], json_object("further fields", "extra"), "further fields, sent as they are"
-    ] = field(default=cast("Mapping[str, object]", {}), validator=check_names)
+    extra: Annotated[Mapping[str, object], json_object("further fields", "extra"), "further fields, sent unchanged"] = (
+        field(default=cast("Mapping[str, object]", {}), validator=check_names)
+    )
 
 
 @request_model
 class PaymentPage(Call[str]):
-    """The address of the payment page to send the payer to; no request is made."""
+    """Return the URL of the payment page for the payer's browser; no request is sent."""
 
-    token: Annotated[Token, "the token create answered with; good once"]
+    token: Annotated[Token, "the token that create returned; valid once"]
 
 
 @request_model
 class VerifyPayment(Call[Verified]):
-    """Confirm a payment, within ten minutes of its being paid; unconfirmed it goes back to the payer."""
+    """Verify a payment within ten minutes after the payer paid; without it the money returns to the payer."""
 
     ref_num: RefNum
     amount: Annotated[GatewayAmount, "the amount given to create"]
@@ -137,7 +137,7 @@ class VerifyPayment(Call[Verified]):
 
 @request_model
 class InquirePayment(Call[GatewayTransaction]):
-    """Ask where a payment stands; may be asked again and again. Signed when the amount is given."""
+    """Look up the state of a payment; may be repeated. Signed if the amount is given."""
 
     ref_num: RefNum
     amount: Annotated[GatewayAmount | None, "the amount given to create"] = None

@@ -1,4 +1,4 @@
-"""Does this person own this mobile number, card or IBAN?"""
+"""Models of identity checks: whether a person owns a mobile number, card or IBAN."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -13,7 +13,7 @@ from paystar_async.values.identity import Mobile, NationalId
 
 @response_model
 class Match:
-    """Whether the two belong to the same person."""
+    """The result of an identity check: whether both values belong to the same person."""
 
     is_matched: bool
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
@@ -21,7 +21,7 @@ class Match:
 
 @request_model
 class MatchMobile(Call[Match]):
-    """Ask whether a mobile number belongs to a national id (Shahkar)."""
+    """Check whether a mobile number belongs to a national id (Shahkar)."""
 
     national_id: NationalId
     mobile_number: Mobile
@@ -29,7 +29,7 @@ class MatchMobile(Call[Match]):
 
 @request_model
 class MatchCard(Call[Match]):
-    """Ask whether a bank card belongs to a national id."""
+    """Check whether a bank card belongs to a national id."""
 
     national_id: NationalId
     card_number: CardNumber
@@ -38,7 +38,7 @@ class MatchCard(Call[Match]):
 
 @request_model
 class MatchIban(Call[Match]):
-    """Ask whether an IBAN belongs to a national id."""
+    """Check whether an IBAN belongs to a national id."""
 
     national_id: NationalId
     iban: Iban

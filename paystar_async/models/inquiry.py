@@ -1,4 +1,4 @@
-"""Whose account is this, and what is its IBAN?"""
+"""Models of bank account inquiries: IBAN, bank and owners."""
 
 from collections.abc import Mapping
 from typing import Annotated
@@ -8,21 +8,21 @@ from attrs import field
 from paystar_async.models.base import Call, names_only, no_extra, request_model, response_model
 from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Iban
 from paystar_async.values.banks import BankId
-from paystar_async.values.masking import mask_account, mask_iban
+from paystar_async.values.masking import described, mask_account, mask_iban
 
 
 @response_model
 class Owner:
     """A person who owns an account."""
 
-    first_name: str | None = field(default=None, repr=False)
-    last_name: str | None = field(default=None, repr=False)
+    first_name: str | None = field(default=None, repr=described)
+    last_name: str | None = field(default=None, repr=described)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @response_model
 class IbanInfo:
-    """An account: its IBAN, bank, number, state and owners, as far as the bank says."""
+    """A bank account: its IBAN, bank, number, state and owners, as far as the bank reports them."""
 
     iban: str | None = field(default=None, repr=mask_iban)
     bank_id: str | None = None
@@ -43,7 +43,7 @@ class AccountToIban(Call[IbanInfo]):
 
 @request_model
 class CardToIban(Call[IbanInfo]):
-    """Find the IBAN behind a bank card."""
+    """Find the IBAN of a bank card."""
 
     card: Annotated[CardNumber, "the card's number"]
 

@@ -1,4 +1,4 @@
-"""JSON objects that a caller adds to a request: checked, copied and never changed afterwards."""
+"""The field type of JSON objects that a caller adds to a request."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import described
 
 MAX_DEPTH = 32
-"""Levels of objects and lists in an object, itself included."""
+"""The largest number of nested levels of objects and lists, the outermost object included."""
 _ADDED_BY_CLIENT = frozenset(
     {
         "sign",
@@ -30,10 +30,10 @@ _ADDED_BY_CLIENT = frozenset(
 
 @final
 class JSONObject(Mapping[str, object]):
-    """An immutable JSON object; what is read from it is a copy.
+    """An immutable JSON object; reading returns copies.
 
     Args:
-        fields: names and values that ``json_value`` returned.
+        fields: names and values that JSON can represent.
     """
 
     __slots__ = ("_text",)
@@ -55,7 +55,7 @@ class JSONObject(Mapping[str, object]):
         return len(self.to_dict())
 
     def __hash__(self) -> int:
-        return hash(frozenset(self))  # of the names alone: 1 and 1.0 are equal, and written differently
+        return hash(frozenset(self))  # of the names alone: 1 and 1.0 are equal but encoded differently
 
     def __repr__(self) -> str:
         return names_only(self)
@@ -65,17 +65,17 @@ class JSONObject(Mapping[str, object]):
 
 
 def parse_json_object(value: object, name: str) -> JSONObject:
-    """Return a deep copy of a mapping that JSON can carry.
+    """Return a deep copy of a mapping as a JSON object.
 
     Args:
         value: a mapping of texts to texts, numbers, True, False, None, lists and mappings; None for an empty one.
-        name: what the field is called in errors.
+        name: the field name for errors.
 
     Raises:
-        InvalidValue: it holds something else, is nested too deep, or an integer is beyond 64 bits; named by its path.
-        ValueError: it is no mapping.
+        InvalidValue: a value, named by its path, has another type, is nested too deep, or is beyond 64 bits.
+        ValueError: ``value`` is not a mapping.
     """
-    if value is None:  # of an option that was not given
+    if value is None:  # the default of an omitted option
         return JSONObject({})
     if isinstance(value, JSONObject):
         return value
@@ -114,14 +114,14 @@ def _json_value(value: object, path: str, depth: int) -> object:
 
 
 def _json_text(value: str, path: str) -> str:
-    text = str.__str__(value)  # of an Enum that is a text its value
+    text = str.__str__(value)  # the value of a str Enum
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise _refusal(path, "half a surrogate pair")
     return text
 
 
 def _refusal(path: str, got: str, hint: str | None = None) -> InvalidValue:
-    return InvalidValue(path, expected="a value that JSON can carry", got=got, hint=hint)
+    return InvalidValue(path, expected="a value that JSON can represent", got=got, hint=hint)
 
 
 def _mask(value: object) -> str:
@@ -129,20 +129,20 @@ def _mask(value: object) -> str:
 
 
 def json_object(name: str, field: str) -> FieldType:
-    """Return the kind of a field that holds a JSON object.
+    """Return the field type of a JSON object.
 
     Args:
-        name: what it is.
-        field: the field's name, where paths in errors begin.
+        name: the type's name.
+        field: the field name, with which the paths in errors begin.
     """
 
-    def read(value: Any) -> JSONObject:
+    def parse(value: Any) -> JSONObject:
         return parse_json_object(value, field)
 
     return FieldType(
         name=name,
-        expected="a mapping of names to what JSON can carry",
-        parse=read,
+        expected="a mapping of names to JSON values",
+        parse=parse,
         mask=_mask,
         schema={"type": "object"},
         example={},
@@ -150,12 +150,12 @@ def json_object(name: str, field: str) -> FieldType:
 
 
 def check_names(request: object, attribute: Any, extra: Mapping[str, object]) -> None:
-    """Refuse further fields that are named like a field of the request, the signature or a credential.
+    """Reject further fields with the name of a request field, the signature or a credential.
 
     Raises:
-        InvalidValue: names the first of them (``extra.amount``).
+        InvalidValue: the first such field, by name (``extra.amount``).
     """
-    known = {one.name for one in fields_of(type(request))}
+    known = {field.name for field in fields_of(type(request))}
     for name in extra:
         plain_name = name.strip().lower()
         if plain_name in known:

@@ -1,4 +1,4 @@
-"""Renewing the three keys that live for 24 hours. The refresh token is added where the request is written."""
+"""Models of key refreshes; the request encoder adds the refresh token."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ from paystar_async.values.secret import Secret
 
 @response_model
 class NewApiKey:
-    """A fresh api_key; a new refresh token where the answer carried one."""
+    """A new api_key, and a new refresh token if the response has one."""
 
     api_key: Secret
     api_key_expire_date: str | None = None
@@ -20,7 +20,7 @@ class NewApiKey:
 
 @response_model
 class NewInquiryKey:
-    """A fresh inquiry_key; a new refresh token where the answer carried one."""
+    """A new inquiry_key, and a new refresh token if the response has one."""
 
     inquiry_key: Secret
     inquiry_key_expire_date: str | None = None
@@ -30,26 +30,26 @@ class NewInquiryKey:
 
 @response_model
 class RefreshData:
-    """The data of a refresh response as it came: no field of it can make a response with a new key unreadable."""
+    """The unparsed data of a refresh response, so that no field can make a response with a new key unreadable."""
 
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
 @request_model
 class RefreshApplicationKey(Call[NewApiKey]):
-    """Renew the application's api_key now; otherwise done by itself before it expires."""
+    """Refresh the application's api_key now; the client refreshes an expiring key by itself."""
 
 
 @request_model
 class RefreshWalletKey(Call[NewApiKey]):
-    """Renew the wallet's api_key now; otherwise done by itself before it expires."""
+    """Refresh the wallet's api_key now; the client refreshes an expiring key by itself."""
 
 
 @request_model
 class RefreshInquiryKey(Call[NewInquiryKey]):
-    """Renew the wallet's inquiry_key now; otherwise done by itself before it expires."""
+    """Refresh the wallet's inquiry_key now; the client refreshes an expiring key by itself."""
 
 
 @request_model
 class RefreshKey(Call[RefreshData]):
-    """Any of the three calls above as the auth middleware makes it: sent alike, its response read field by field."""
+    """Refresh any key for the auth middleware, which parses the response field by field."""

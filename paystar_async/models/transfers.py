@@ -1,4 +1,4 @@
-"""Bank transfers: what is asked for, what became of it, and what is in the account."""
+"""Models of bank transfers, balances and statements."""
 
 import secrets
 import time
@@ -25,7 +25,7 @@ from paystar_async.values.text import Count, Limit, PayId, PersonName, TrackId
 
 
 class TransferStatus(OpenEnum):
-    """What became of a transfer; a word this version does not know is kept as it came."""
+    """The status of a transfer; a word unknown to this version is kept unchanged."""
 
     SUCCESS = "success"
     FAILED = "failed"
@@ -34,24 +34,23 @@ class TransferStatus(OpenEnum):
 
 @request_model
 class Transfer:
-    """One transfer from a deposit account of yours.
+    """A transfer from one of the caller's deposit accounts.
 
-    Store ``track_id`` before you send: it is how a transfer is asked about, and what keeps it from being
-    paid twice.
+    Store ``track_id`` before sending: status checks need the id, and it prevents that the transfer is paid twice.
     """
 
     amount: TransferAmount
-    deposit: Annotated[AccountNumber, "your deposit account the money leaves"]
-    destination_account: Annotated[Destination, "where the money goes"]
+    deposit: Annotated[AccountNumber, "the deposit account to debit"]
+    destination_account: Annotated[Destination, "the destination of the money"]
     destination_firstname: Annotated[PersonName, "first name of the destination's owner"]
     destination_lastname: Annotated[PersonName, "last name of the destination's owner"]
     track_id: TrackId
-    pay_id: Annotated[PayId | None, "payment id, where the destination is an IBAN"] = None
+    pay_id: Annotated[PayId | None, "payment id, if the destination is an IBAN"] = None
 
 
 @response_model
 class Settlement:
-    """What is known of one transfer. ``extra`` holds what else the bank says of it."""
+    """The reported state of a transfer; ``extra`` keeps the bank's further fields."""
 
     hashid: str | None = field(default=None, metadata=DECIDES)
     track_id: str | None = field(default=None, metadata=DECIDES)
@@ -63,7 +62,7 @@ class Settlement:
 
 @response_model
 class Balance:
-    """What is in an account, in Rial."""
+    """The balance of an account, in Rial."""
 
     balance: Money
     available_balance: Money | None = field(default=None, metadata=DECIDES)
@@ -73,7 +72,7 @@ class Balance:
 
 @response_model
 class Transaction:
-    """One line of a statement. Amounts are Rial; the time is the bank's own Jalali text."""
+    """A line of a statement; amounts are Rial, and the time is the bank's Jalali text."""
 
     credit_amount: Money | None = field(default=None, metadata=DECIDES)
     debit_amount: Money | None = field(default=None, metadata=DECIDES)
@@ -93,7 +92,7 @@ class Statement:
 
 @request_model
 class Settle(Call[list[Settlement]]):
-    """Send one or several bank transfers."""
+    """Send bank transfers."""
 
     transfers: Annotated[
         Sequence[Transfer], list_of(Transfer, "transfers", once="track_id"), "the transfers, each track_id once"
@@ -104,10 +103,10 @@ class Settle(Call[list[Settlement]]):
 class FindTransfers(Call[list[Settlement]]):
     """List transfer requests, newest first."""
 
-    deposit: Annotated[AccountNumber | None, "only those leaving this deposit account"] = None
+    deposit: Annotated[AccountNumber | None, "only transfers from this deposit account"] = None
     track_id: Annotated[TrackId | None, "only this transfer"] = None
-    limit: Annotated[Limit | None, "how many at the most"] = None
-    skip: Annotated[Count | None, "how many to pass over"] = None
+    limit: Annotated[Limit | None, "the largest number of results"] = None
+    skip: Annotated[Count | None, "the number of results to skip"] = None
 
 
 @request_model
@@ -127,9 +126,9 @@ class GetStatement(Call[Statement]):
 
 
 def new_track_id() -> str:
-    """A new track_id: 26 letters and digits that sort by the time they were made.
+    """Return a new track_id: 26 letters and digits that sort by creation time.
 
-    Store it before you send: it is how a transfer is asked about when no answer came, and what keeps it from
-    being paid twice.
+    Store the track_id before sending: status checks after a missing response need the id, and it prevents that the
+    transfer is paid twice.
     """
     return f"{int(time.time() * 1000):011x}{secrets.token_hex(8)}"[:26]

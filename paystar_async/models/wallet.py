@@ -1,4 +1,4 @@
-"""Wallet payouts. Amounts are Rial."""
+"""Models of wallet payouts. Amounts are Rial."""
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -17,10 +17,10 @@ SINGLE, GROUP = 7, 8
 
 @request_model
 class WalletTransfer:
-    """One transfer from your wallet to an IBAN. Store ``track_id`` before you send."""
+    """A transfer from the wallet to an IBAN; store ``track_id`` before sending."""
 
     amount: TransferAmount
-    destination_number: Annotated[Iban, "the IBAN the money goes to"]
+    destination_number: Annotated[Iban, "the destination IBAN"]
     destination_firstname: Annotated[PersonName, "first name of the destination's owner"]
     destination_lastname: Annotated[PersonName, "last name of the destination's owner"]
     track_id: TrackId
@@ -28,7 +28,7 @@ class WalletTransfer:
 
 @response_model
 class CreatedTransfer:
-    """A transfer as a created settlement repeats it, in Rial."""
+    """A transfer as a created settlement reports it; the amount is Rial."""
 
     amount: Money | None = None
     destination_number: str | None = field(default=None, repr=mask_iban)
@@ -48,10 +48,10 @@ class CreatedSettlement:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-# No field decides: whatever an accepted call answers with, it was accepted. (WIRE §5, seen through a wrapper.)
+# No field decides: a call with a success status was accepted whatever the body. (WIRE §5, seen through a wrapper.)
 @response_model
 class Accepted:
-    """The service took the request; what becomes of each transfer is asked by ``wallet.find``."""
+    """An accepted request; ``wallet.find`` returns the status of each transfer."""
 
     created_settlements: tuple[CreatedSettlement, ...] = ()
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
@@ -59,7 +59,7 @@ class Accepted:
 
 @response_model
 class WalletBalance:
-    """What is in the wallet, in Rial."""
+    """The balance of the wallet, in Rial."""
 
     total_amount: Money
     available_amount: Money
@@ -68,16 +68,16 @@ class WalletBalance:
 
 @request_model
 class SettleWallet(Call[Accepted]):
-    """Send one or several transfers from the wallet."""
+    """Send transfers from the wallet."""
 
     transfers: Annotated[
         Sequence[WalletTransfer],
         list_of(WalletTransfer, "transfers", once="track_id"),
         "the transfers, each track_id once",
     ]
-    withdraw_type: Annotated[
-        WithdrawType | None, "how it is paid out; by the number of transfers where it is left out"
-    ] = None
+    withdraw_type: Annotated[WithdrawType | None, "the payout type; by default chosen by the number of transfers"] = (
+        None
+    )
 
     def __attrs_post_init__(self) -> None:
         if self.withdraw_type is None:

@@ -80,6 +80,15 @@ def find_field_type(annotation: object) -> FieldType | None:
     return None
 
 
+def strip_annotated(annotation: Any) -> Any:
+    """Return the plain type of an annotation: ``int | None`` for ``Annotated[Count | None, "a number"]``."""
+    if get_origin(annotation) is Annotated:
+        return strip_annotated(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return Union[tuple(strip_annotated(part) for part in get_args(annotation))]  # noqa: UP007
+    return annotation
+
+
 def doc_of(annotation: object) -> str:
     """Return the description in an annotation, looking through ``| None``, or an empty text."""
     if get_origin(annotation) is Annotated:

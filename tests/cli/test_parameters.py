@@ -34,7 +34,7 @@ def test_json_field_reads_file_or_stdin(
         ("{}", "expected a list in JSON"),
         (json.dumps(transfer("t")), "got a JSON object – wrap a single item in a list"),
         ("5", "got JSON of another type"),
-        ("[]", "asks for nothing"),
+        ("[]", "the list is empty"),
         (json.dumps([transfer("t", amount=10.5)]), "whole Rial"),
         (json.dumps([transfer("t", iban="x")]), "one of amount"),
     ],

@@ -34,7 +34,7 @@ def test_render_reference_describes_every_endpoint(endpoint: Endpoint) -> None:
 def test_render_reference_describes_models() -> None:
     reference = render_reference()
     assert "**`Transfer`**" in reference
-    assert "`destination_account`: where the money goes" in reference
+    assert "`destination_account`: the destination of the money" in reference
     assert "`balance: int` (Rial)" in reference
     assert "`available_balance: int | None` (Rial)" in reference
     assert " · ".join(word.value for word in TransferStatus) in reference

@@ -1,9 +1,11 @@
 """The two shapes of a model, and lists of what is sent."""
 
 import copy
+import inspect
 import pickle
 from collections.abc import Iterator
-from typing import Any
+from types import NoneType
+from typing import Annotated, Any, get_args, get_origin
 
 import attrs
 import pytest
@@ -120,7 +122,7 @@ class TestLists:
         assert refusal(value).field == "transfers"
 
     def test_an_empty_one_asks_for_nothing(self) -> None:
-        assert "asks for nothing" in refusal([]).hint
+        assert "empty" in refusal([]).hint
 
     @pytest.mark.parametrize("item", [None, 5, "x", [ONE], WalletTransfer(**example_values(WalletTransfer))])
     def test_an_item_of_another_kind_is_named_by_its_place(self, item: object) -> None:
@@ -165,7 +167,7 @@ class TestLists:
     def test_the_same_track_id_twice_would_pay_twice(self) -> None:
         error = refusal(transfers({}, {"track_id": "same"}, {}, {"track_id": "same", "amount": 1}))
 
-        assert (error.field, error.got) == ("transfers[3].track_id", "the one of transfers[1]")
+        assert (error.field, error.got) == ("transfers[3].track_id", "that of transfers[1]")
         assert "pay twice" in error.hint
 
     def test_a_wallets_track_ids_differ_too(self) -> None:
@@ -314,3 +316,23 @@ class TestAnswers:
     def test_extra_shows_names(self, extra: dict[str, object], shown: str) -> None:
         assert names_only(extra) == shown
         assert repr(Match(is_matched=True, extra=extra)) == f"Match(is_matched=True, extra={shown})"
+
+
+@pytest.mark.parametrize("model", [*(row.request for row in TABLE), Transfer, WalletTransfer, Allotment])
+def test_signature_shows_real_types(model: type) -> None:
+    parameters = inspect.signature(model).parameters
+
+    assert set(parameters) == {field.name for field in fields_of(model)}
+    for field in fields_of(model):
+        annotation = parameters[field.name].annotation
+        assert annotation not in (object, inspect.Parameter.empty, Any)
+        assert get_origin(annotation) is not Annotated
+        assert (NoneType in get_args(annotation)) is (not field.required and field.name != "extra")
+
+
+def test_signature_of_transfer_shows_plain_types() -> None:
+    parameters = inspect.signature(Transfer).parameters
+
+    assert parameters["amount"].annotation is int
+    assert parameters["track_id"].annotation is str
+    assert parameters["pay_id"].annotation == str | None

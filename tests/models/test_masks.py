@@ -65,7 +65,8 @@ SHOWN: list[tuple[Any, str]] = [
     (
         IbanInfo(iban=IBAN, deposit=ACCOUNT, owners=(Owner(first_name="Firstname", last_name="Lastname"),)),
         "IbanInfo(iban=IR********************9001, bank_id=None, bank_name=None, deposit=*********7890, "
-        "deposit_status=None, owners=(Owner(extra={}),), extra={})",
+        "deposit_status=None, owners=(Owner(first_name=text of 9 characters, last_name=text of 8 characters, "
+        "extra={}),), extra={})",
     ),
     (
         Balance(balance=5, account_number=ACCOUNT),
