@@ -310,7 +310,7 @@ class Paystar:
 
         state = self._loop_state()
         if state.payouts is None:
-            state.payouts = PayoutRuntime.of(
+            state.payouts = PayoutRuntime.create(
                 self._database,
                 self._credentials,
                 state.deliver,

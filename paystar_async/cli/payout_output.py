@@ -13,7 +13,7 @@ from paystar_async.client import Paystar
 from paystar_async.errors import InvalidValue
 from paystar_async.payouts.batch import Batch
 from paystar_async.payouts.models import TransferState
-from paystar_async.payouts.readers import short
+from paystar_async.payouts.readers import shorten
 from paystar_async.payouts.reconcile import Reconciliation
 from paystar_async.payouts.report import Report
 from paystar_async.payouts.validation import Plan
@@ -65,7 +65,7 @@ def show_plan_total(console: Console, plan: Plan) -> None:
     """Print the file, its sheet and rows, notices about ignored parts, and count and total of its transfers."""
     parts = [plan.file]
     if plan.sheet is not None:
-        parts.append(f"sheet «{short(plan.sheet)}»")
+        parts.append(f"sheet «{shorten(plan.sheet)}»")
     if plan.rows is not None:
         parts.append("rows {} to {}".format(*plan.rows))
     console.print(Text(", ".join(parts)), soft_wrap=True)

@@ -15,9 +15,9 @@ from paystar_async.payouts.report import CsvFile, Report, Subtotal
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.numbers import checked_seconds
 
-PAGE = 500
+PAGE_SIZE = 500
 """Transfers looked at in one statement."""
-AHEAD = 4
+PAGES_AHEAD = 4
 """Pages of which nothing was sent yet that are looked at in one round: they come in order, mostly."""
 
 _UNDER_WAY = """
@@ -34,7 +34,7 @@ _UNDER_WAY_ELSEWHERE = """
 """A transfer may have been on record before, with a chunk of the batch that brought it first."""
 
 
-async def is_at_rest(tables: LedgerDatabase, batch: BatchRecord) -> bool:
+async def is_idle(tables: LedgerDatabase, batch: BatchRecord) -> bool:
     """Whether nothing more will happen to a batch until a person does something."""
     of_batch = {"batch_id": batch.batch_id}
     if await tables.fetch(_UNDER_WAY, of_batch):
@@ -60,14 +60,14 @@ class OutcomeCursor:
     def __attrs_post_init__(self) -> None:
         count = self.batch.count
         self._told = bytearray((count + 7) // 8)
-        self._left = [min(PAGE, count - first) for first in range(0, count, PAGE)]
+        self._left = [min(PAGE_SIZE, count - first) for first in range(0, count, PAGE_SIZE)]
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether all have been given."""
         return not self._begun and not any(self._left)
 
-    async def news(self) -> AsyncGenerator[Outcome, None]:
+    async def new_outcomes(self) -> AsyncGenerator[Outcome, None]:
         """The outcomes of those that have been decided and were not given yet."""
         for page in self._round():
             records = await self._page(page)
@@ -79,7 +79,7 @@ class OutcomeCursor:
             if not self._left[page]:
                 self._begun.discard(page)
 
-    async def rest(self) -> AsyncGenerator[Outcome, None]:
+    async def remaining_outcomes(self) -> AsyncGenerator[Outcome, None]:
         """The outcomes of all that were not given yet, as they are."""
         for page, left in enumerate(self._left):
             if left:
@@ -89,14 +89,14 @@ class OutcomeCursor:
         self._begun.clear()
 
     async def _page(self, page: int) -> Sequence[tuple[int, TransferRecord]]:
-        return await queries.page(self.ledger, self.batch.batch_id, after=page * PAGE - 1, limit=PAGE)
+        return await queries.page(self.ledger, self.batch.batch_id, after=page * PAGE_SIZE - 1, limit=PAGE_SIZE)
 
     def _round(self) -> list[int]:
         """The pages to look at now: those under way, and the next few in turn of the others."""
         pages, begun = len(self._left), sorted(self._begun)
         others: list[int] = []
         for _ in range(pages):
-            if len(others) == AHEAD:
+            if len(others) == PAGES_AHEAD:
                 break
             page, self._ahead = self._ahead, (self._ahead + 1) % pages
             if self._left[page] and page not in self._begun:
@@ -108,13 +108,13 @@ class OutcomeCursor:
         if self._told[byte] >> bit & 1:
             return False
         self._told[byte] |= 1 << bit
-        self._left[place // PAGE] -= 1
+        self._left[place // PAGE_SIZE] -= 1
         return True
 
 
-SHORTEST, LONGEST = 0.05, 60.0
+MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 60.0
 """Seconds between two looks at the ledger, by how long a look takes: looking is a tenth of the time at the most."""
-ELSEWHERE = 2.0
+REMOTE_POLL_SECONDS = 2.0
 """Seconds until a look after which nothing has happened here: another process may have done something."""
 
 
@@ -166,11 +166,11 @@ class Batch:
         progress = OutcomeCursor(self._desk.ledger, self._record)
         while True:
             began = self._desk.clock.monotonic()
-            over = await is_at_rest(self._desk.ledger, self._record)  # first: what happens meanwhile is not missed
-            async with aclosing(progress.rest() if over else progress.news()) as told:
+            over = await is_idle(self._desk.ledger, self._record)  # first: what happens meanwhile is not missed
+            async with aclosing(progress.remaining_outcomes() if over else progress.new_outcomes()) as told:
                 async for outcome in told:
                     yield outcome
-            if progress.complete:
+            if progress.is_complete:
                 return
             await self._pause(self._desk.clock.monotonic() - began)
 
@@ -194,8 +194,8 @@ class Batch:
         await self._check()
         desk = self._desk
         end = None if timeout is None else desk.clock.monotonic() + timeout
-        while not await is_at_rest(desk.ledger, self._record):
-            left = LONGEST if end is None else end - desk.clock.monotonic()
+        while not await is_idle(desk.ledger, self._record):
+            left = MAX_POLL_SECONDS if end is None else end - desk.clock.monotonic()
             if left <= 0:
                 break
             await self._pause(0.0, left)
@@ -230,7 +230,7 @@ class Batch:
 
     async def _numbered(self) -> AsyncGenerator[tuple[int, TransferRecord], None]:
         after = -1
-        while records := await queries.page(self._desk.ledger, self.id, after=after, limit=PAGE):
+        while records := await queries.page(self._desk.ledger, self.id, after=after, limit=PAGE_SIZE):
             for after, record in records:
                 yield after + 1, record
 
@@ -252,7 +252,7 @@ class Batch:
                     file.write(number, record)
 
     def _start(self) -> None:
-        self._desk.product(self.product)
+        self._desk.channel(self.product)
         self._desk.start()
 
     async def _check(self) -> None:
@@ -261,11 +261,11 @@ class Batch:
             hint = "commit the transaction it was submitted in, then ask; submit it again where that was rolled back"
             raise InvalidValue("batch_id", expected="a batch on record", got="one that is not committed", hint=hint)
 
-    async def _pause(self, took: float, most: float = LONGEST) -> None:
+    async def _pause(self, took: float, most: float = MAX_POLL_SECONDS) -> None:
         """Wait until something has happened here, or could have elsewhere; never so short that looking is all we do."""
         desk = self._desk
-        shortest = min(most, max(SHORTEST, took * 9))
+        shortest = min(most, max(MIN_POLL_SECONDS, took * 9))
         await desk.clock.sleep(shortest)
         if not desk.closed and most > shortest:
-            await desk.moved.sleep(min(most - shortest, ELSEWHERE))
+            await desk.progress_event.sleep(min(most - shortest, REMOTE_POLL_SECONDS))
         desk.start()  # raises where the client was closed

@@ -1,7 +1,7 @@
-"""What is known of each transfer once a call has ended. Pure and total: the one place that decides it.
+"""Classification: decide what is known of each transfer after a call. Pure, and defined for every input.
 
-The base is ``executed``, the table of the errors: what may have had an effect is AMBIGUOUS here, always. A refusal
-counts as one only where it is listed below; whatever is not recognised is AMBIGUOUS, too.
+An error whose ``executed`` is not "no" is AMBIGUOUS. A rejection counts only if it is listed in REFUSALS; everything
+unrecognised is AMBIGUOUS too.
 """
 
 import re
@@ -20,27 +20,27 @@ from paystar_async.values.digits import compact
 from paystar_async.values.masking import mask_text
 from paystar_async.values.numbers import parse_amount
 
-Value = Transfer | WalletTransfer
-Own = Callable[[str], str]
-"""Our track_id, given one as the bank keeps it."""
+AnyTransfer = Transfer | WalletTransfer
+SentTrackId = Callable[[str], str]
+"""A function that returns the track_id that was sent, given the track_id that the bank stores."""
 
 
 class Verdict(Enum):
-    """What is known of one transfer."""
+    """What is known of a transfer after a call."""
 
-    NOT_SENT = "it provably never left"
-    AMBIGUOUS = "it may have been carried out, and nobody has said"
-    ITEM = "the bank has said"
-    INTEGRITY = "what the bank says contradicts itself or what was sent"
-    AUTH = "refused before anything was done: the key"
-    HALT = "refused before anything was done: the account"
-    FUNDS = "refused before anything was done: no money"
-    REJECTED = "refused before anything was done: what was sent"
+    NOT_SENT = "provably not sent"
+    AMBIGUOUS = "may have been executed; the result is unknown"
+    REPORTED = "the bank has reported a status"
+    CONTRADICTION = "the bank's report contradicts itself or what was sent"
+    AUTH = "rejected before execution: the key"
+    SUSPENDED = "rejected before execution: the account"
+    FUNDS = "rejected before execution: insufficient funds"
+    REJECTED = "rejected before execution: invalid transfer"
 
 
 REFUSALS: Mapping[type[PaystarError], Verdict] = {
     errors.NotSent: Verdict.NOT_SENT,
-    errors.StorageError: Verdict.NOT_SENT,  # a key store that is down: there is nothing to sign in with
+    errors.StorageError: Verdict.NOT_SENT,  # the key store is down: there is no key to send with
     errors.StorageUnavailable: Verdict.NOT_SENT,
     errors.StorageCorrupt: Verdict.NOT_SENT,
     errors.SchemaMismatch: Verdict.NOT_SENT,
@@ -49,29 +49,29 @@ REFUSALS: Mapping[type[PaystarError], Verdict] = {
     errors.InvalidToken: Verdict.AUTH,
     errors.ExpiredToken: Verdict.AUTH,
     errors.InvalidRefreshToken: Verdict.AUTH,
-    errors.ConfigurationError: Verdict.HALT,
-    errors.ApplicationNotFound: Verdict.HALT,
-    errors.ApplicationInactive: Verdict.HALT,
-    errors.WrongAccessPassword: Verdict.HALT,
-    errors.IpNotAllowed: Verdict.HALT,
-    errors.ServiceDisabled: Verdict.HALT,
-    errors.SettingsMissing: Verdict.HALT,
+    errors.ConfigurationError: Verdict.SUSPENDED,
+    errors.ApplicationNotFound: Verdict.SUSPENDED,
+    errors.ApplicationInactive: Verdict.SUSPENDED,
+    errors.WrongAccessPassword: Verdict.SUSPENDED,
+    errors.IpNotAllowed: Verdict.SUSPENDED,
+    errors.ServiceDisabled: Verdict.SUSPENDED,
+    errors.SettingsMissing: Verdict.SUSPENDED,
     errors.InsufficientBalance: Verdict.FUNDS,
     errors.InvalidInput: Verdict.REJECTED,
     errors.InvalidValue: Verdict.REJECTED,
 }
-"""What each error means whose ``executed`` is "no"; a status of another service, such as the gateway's, is not here."""
+"""The verdict of each error whose ``executed`` is "no"; statuses of other services, such as the gateway, are absent."""
 
 
 @frozen(kw_only=True)
 class Classification:
-    """What is known of one transfer, and why.
+    """What is known of a transfer, and why.
 
     Attributes:
         verdict: what is known.
-        reason: why, in words, masked.
-        settlement: what the bank said, where it is ITEM.
-        proven: False for a refusal that does not prove that nothing was executed: the bank is asked first.
+        reason: why, masked.
+        settlement: the bank's entry, if the verdict is REPORTED.
+        proven: False for a rejection that does not prove that nothing was executed: the status is checked first.
     """
 
     verdict: Verdict
@@ -81,49 +81,56 @@ class Classification:
 
 
 def classify(
-    result: object, values: Sequence[Value], own: Own, hashids: Mapping[str, str] | None = None
+    result: object, values: Sequence[AnyTransfer], sent_track_id: SentTrackId, hashids: Mapping[str, str] | None = None
 ) -> Mapping[str, Classification]:
-    """What is known of each transfer that was to be sent, or was asked about, in one call.
+    """Classify each transfer that was sent or looked up in one call.
 
     Args:
-        result: the answer's value (a list of Settlement, or Accepted), or whatever was raised.
-        values: what was to be sent.
-        own: our track_id, given one as the bank keeps it.
-        hashids: track_id by hashid, of transfers whose hashid is on record: it names an entry without a track_id.
+        result: the response's value (a list of Settlement, or Accepted), or the exception raised.
+        values: the transfers of the call.
+        sent_track_id: returns the track_id that was sent, given the track_id that the bank stores.
+        hashids: recorded hashids and their track_ids: they identify entries without a track_id.
 
     Returns:
-        A word on each track_id in ``values``, whatever the result was.
+        The classification of each track_id in ``values``, for any result.
     """
     if isinstance(result, BaseException):
-        return dict.fromkeys([one.track_id for one in values], _of_error(result, alone=len(values) == 1))
+        return dict.fromkeys([value.track_id for value in values], _classify_error(result, is_single=len(values) == 1))
     if isinstance(result, Accepted):
-        # The service took them all, by their ids; each one's fate is told by the inquiry alone.
-        return {one.track_id: _accepted(one) for one in values}
+        # The service accepted all of them by their ids; only an inquiry returns the status of each.
+        return {value.track_id: _accepted(value) for value in values}
     entries = _entries(result)
     if entries is None:
-        return dict.fromkeys([one.track_id for one in values], _unread("the answer is no list of transfers"))
-    named = _named(entries, values, own, hashids or {})
-    return {one.track_id: _of_entries(one, recorded_first(named[one.track_id], hashids or {})) for one in values}
+        return dict.fromkeys(
+            [value.track_id for value in values], _ambiguous("the response is not a list of transfers")
+        )
+    matches = _match_entries(entries, values, sent_track_id, hashids or {})
+    return {
+        value.track_id: _classify_entries(value, sort_recorded_first(matches[value.track_id], hashids or {}))
+        for value in values
+    }
 
 
-def _of_error(error: BaseException, *, alone: bool) -> Classification:
+def _classify_error(error: BaseException, *, is_single: bool) -> Classification:
     if not isinstance(error, PaystarError):
         return Classification(verdict=Verdict.AMBIGUOUS, reason=f"the call ended with {type(error).__name__}")
     reason = mask_text(str(error.args[0]) if error.args else type(error).__name__)
     verdict = REFUSALS.get(type(error), Verdict.AMBIGUOUS)
-    if not alone and _is_refusal_of_several(error, verdict):
+    if not is_single and _is_refusal_of_several(error, verdict):
         return Classification(verdict=verdict, reason=reason, proven=False)
     if error.executed != "no":
         verdict = Verdict.AMBIGUOUS
     elif isinstance(error, errors.InvalidInput) and any("track_id" in name for name in error.fields):
-        verdict = Verdict.INTEGRITY  # it may have one of that name, from another hand, and may have paid it
+        verdict = (
+            Verdict.CONTRADICTION
+        )  # another sender may have used the track_id, and that transfer may have been paid
     return Classification(verdict=verdict, reason=reason)
 
 
 def _is_refusal_of_several(error: PaystarError, verdict: Verdict) -> bool:
-    """Return True for a response that refuses a call of several transfers.
+    """Return True for a response that rejects a call with several transfers.
 
-    assumed: some of them may have been executed before, unless it is the key that was refused.
+    assumed: some transfers may have been executed before the rejection, unless the key was rejected.
     """
     if verdict is Verdict.AMBIGUOUS or not isinstance(error, StatusError):
         return False
@@ -131,91 +138,92 @@ def _is_refusal_of_several(error: PaystarError, verdict: Verdict) -> bool:
     return not is_key_refusal and not http_may_have_executed(error.http_status)
 
 
-def _accepted(value: Value) -> Classification:
+def _accepted(value: AnyTransfer) -> Classification:
     if isinstance(value, Transfer):
-        return _unread("the answer does not mention it")
+        return _ambiguous("the response does not mention it")
     return Classification(
-        verdict=Verdict.ITEM, settlement=Settlement(track_id=value.track_id, status=TransferStatus.PENDING)
+        verdict=Verdict.REPORTED, settlement=Settlement(track_id=value.track_id, status=TransferStatus.PENDING)
     )
 
 
-def _unread(reason: str) -> Classification:
+def _ambiguous(reason: str) -> Classification:
     return Classification(verdict=Verdict.AMBIGUOUS, reason=reason)
 
 
 def _entries(result: object) -> list[Settlement] | None:
     if not isinstance(result, list | tuple):
         return None
-    found = cast("Sequence[object]", result)
-    entries = [one for one in found if isinstance(one, Settlement)]
-    return entries if len(entries) == len(found) else None
+    items = cast("Sequence[object]", result)
+    entries = [item for item in items if isinstance(item, Settlement)]
+    return entries if len(entries) == len(items) else None
 
 
-def _named(
-    entries: Sequence[Settlement], values: Sequence[Value], own: Own, hashids: Mapping[str, str]
+def _match_entries(
+    entries: Sequence[Settlement], values: Sequence[AnyTransfer], sent_track_id: SentTrackId, hashids: Mapping[str, str]
 ) -> dict[str, list[Settlement]]:
-    """Return the entries about each transfer: by track_id or recorded hashid, never by position or number."""
-    named: dict[str, list[Settlement]] = {one.track_id: [] for one in values}
+    """Return the entries of each transfer, matched by track_id or recorded hashid, never by position."""
+    matches: dict[str, list[Settlement]] = {value.track_id: [] for value in values}
     for entry in entries:
         stored = entry.track_id or hashids.get(entry.hashid or "")
-        if stored and (ours := stored if stored in named else own(stored)) in named:
-            named[ours].append(entry)
-    return named
+        if stored and (track_id := stored if stored in matches else sent_track_id(stored)) in matches:
+            matches[track_id].append(entry)
+    return matches
 
 
-def recorded_first(entries: Sequence[Settlement], hashids: Mapping[str, str]) -> Sequence[Settlement]:
-    """Return the entries with those first whose hashid is on record: of several attempts, these are the ones known."""
+def sort_recorded_first(entries: Sequence[Settlement], hashids: Mapping[str, str]) -> Sequence[Settlement]:
+    """Return the entries with recorded hashids first: of several attempts, these are the known ones."""
     return sorted(entries, key=lambda entry: (entry.hashid or "") not in hashids) if hashids else entries
 
 
-def _of_entries(value: Value, entries: Sequence[Settlement]) -> Classification:
+def _classify_entries(value: AnyTransfer, entries: Sequence[Settlement]) -> Classification:
     if not entries:
-        return _unread("the answer does not mention it")
+        return _ambiguous("the response does not mention it")
     for entry in entries:
-        if differs := _difference(value, entry):
+        if field_name := _difference(value, entry):
             return Classification(
-                verdict=Verdict.INTEGRITY, reason=f"the bank names another {differs} for it", settlement=entry
+                verdict=Verdict.CONTRADICTION, reason=f"the bank reports another {field_name} for it", settlement=entry
             )
-    return together(entries)
+    return merge_entries(entries)
 
 
-def together(entries: Sequence[Settlement]) -> Classification:
-    """Return what the entries about one transfer say; more than one payment needs manual review.
+def merge_entries(entries: Sequence[Settlement]) -> Classification:
+    """Classify the entries of one transfer; more than one payment is a contradiction.
 
-    Attempts that failed say nothing of another attempt, under a hashid of its own, that did not.
+    Failed attempts do not contradict an attempt under another hashid that did not fail.
     """
     if len(entries) == 1:
-        return _said(entries[0])
-    alive = [one for one in entries if one.status != TransferStatus.FAILED]
-    told = alive or entries
-    first = told[0]
-    names = {one.hashid or None for one in told} - {None}, {one.ref_code or None for one in told} - {None}
-    others = {one.hashid or None for one in entries if one not in told}
-    unclear = bool(others) and (None in others or not names[0] or bool(others & names[0]))
-    is_twice = bool(alive) and max(map(len, names)) > 1
-    if unclear or is_twice or any(one.status != first.status for one in told):
+        return _classify_entry(entries[0])
+    not_failed = [entry for entry in entries if entry.status != TransferStatus.FAILED]
+    candidates = not_failed or entries
+    first = candidates[0]
+    hashids = {entry.hashid or None for entry in candidates} - {None}
+    ref_codes = {entry.ref_code or None for entry in candidates} - {None}
+    failed_hashids = {entry.hashid or None for entry in entries if entry not in candidates}
+    is_unclear = bool(failed_hashids) and (None in failed_hashids or not hashids or bool(failed_hashids & hashids))
+    is_paid_twice = bool(not_failed) and max(len(hashids), len(ref_codes)) > 1
+    if is_unclear or is_paid_twice or any(entry.status != first.status for entry in candidates):
         return Classification(
-            verdict=Verdict.INTEGRITY, reason="the bank names it twice, and not alike", settlement=first
+            verdict=Verdict.CONTRADICTION, reason="the bank lists it twice with different data", settlement=first
         )
-    return _said(first)
+    return _classify_entry(first)
 
 
-def _said(entry: Settlement) -> Classification:
-    if entry.status not in _DECIDED:
-        return _unread(f'the bank says "{mask_text(entry.status.value)}"')
-    return Classification(verdict=Verdict.ITEM, reason=mask_text(entry.message or ""), settlement=entry)
+def _classify_entry(entry: Settlement) -> Classification:
+    if entry.status not in _KNOWN_STATUSES:
+        return _ambiguous(f'the bank reports "{mask_text(entry.status.value)}"')
+    return Classification(verdict=Verdict.REPORTED, reason=mask_text(entry.message or ""), settlement=entry)
 
 
-_DECIDED = {TransferStatus.SUCCESS, TransferStatus.FAILED, TransferStatus.PENDING}
+_KNOWN_STATUSES = {TransferStatus.SUCCESS, TransferStatus.FAILED, TransferStatus.PENDING}
 _IBAN = re.compile(r"IR[0-9]{24}")
 _ACCOUNT = re.compile(r"[0-9./-]{5,26}")
 
 
-def _difference(value: Value, entry: Settlement) -> str:
-    """Which field of what was sent the entry contradicts, if it repeats one at all."""
+def _difference(value: AnyTransfer, entry: Settlement) -> str:
+    """Return the field of the transfer that the entry contradicts, or ``""``."""
     amount = entry.extra.get("amount")
     if amount is not None:
-        with suppress(ValueError):  # what is no amount contradicts none
+        with suppress(ValueError):  # an entry without a valid amount contradicts nothing
             if abs(parse_amount(amount)) != value.amount:  # a debit may be shown as negative
                 return "amount"
     if isinstance(value, WalletTransfer):
@@ -226,7 +234,7 @@ def _difference(value: Value, entry: Settlement) -> str:
 
 
 def _is_another(ours: str, theirs: object) -> bool:
-    """Whether both are whole accounts of one kind, and not the same; a masked one says nothing."""
+    """Return True if both are complete accounts of the same kind and differ; a masked account is ignored."""
     if not isinstance(theirs, str):
         return False
     theirs = compact(theirs).upper()

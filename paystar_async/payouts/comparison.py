@@ -169,7 +169,7 @@ class Comparison:
         return self.complete and not self.scope.listed & self.scope.unseen
 
     def _name(self, entry: Settlement) -> str | None:
-        return self.product.own(entry.track_id) if entry.track_id else None
+        return self.product.sent_track_id(entry.track_id) if entry.track_id else None
 
     def _record(self, records: Mapping[str, TransferRecord], entry: Settlement) -> TransferRecord | None:
         name = self._name(entry)

@@ -81,7 +81,7 @@ def decide_after_send(
         )
     if verdicts == {Verdict.AUTH}:
         return Decision(cause="auth", chunk_transition=again, phase="send", pause=backoff(5.0, looks), checks=looks + 1)
-    if verdicts == {Verdict.HALT}:
+    if verdicts == {Verdict.SUSPENDED}:
         return Decision(
             cause="halt", chunk_transition=again, close=("suspended_reason", reason), phase="send", pause=None
         )
@@ -115,14 +115,14 @@ def _refused_several(word: Classification, policy: Policy) -> Decision:
         refusal=cause,
         close=(kind, word.reason) if kind is not None else None,
         phase="ask",
-        pause=policy.spacing,
+        pause=policy.not_found_interval,
     )
 
 
 _CallRefusal = Literal["auth", "halt", "funds", "rejected"]
 _REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_funds_reason"] | None]] = {
     Verdict.AUTH: ("auth", None),
-    Verdict.HALT: ("halt", "suspended_reason"),
+    Verdict.SUSPENDED: ("halt", "suspended_reason"),
     Verdict.FUNDS: ("funds", "no_funds_reason"),
     Verdict.REJECTED: ("rejected", None),
 }
@@ -131,7 +131,7 @@ _REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_f
 def _answered(held: StoredTransfer, word: Classification) -> Transition:
     """What becomes of one transfer by the answer to the call it was in."""
     record = held.record
-    if word.verdict is Verdict.INTEGRITY:
+    if word.verdict is Verdict.CONTRADICTION:
         return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
     if word.verdict is Verdict.REJECTED:
         # An earlier attempt may be why: "this track_id was used before" is no proof that nothing was paid.
@@ -140,7 +140,7 @@ def _answered(held: StoredTransfer, word: Classification) -> Transition:
         if record.attempt > 1:
             return Transition(record=record, after=TransferState.UNKNOWN, reason=word.reason, refusal="failed")
         return Transition(record=record, after=TransferState.FAILED, reason=word.reason)
-    if word.verdict is not Verdict.ITEM or word.settlement is None:
+    if word.verdict is not Verdict.REPORTED or word.settlement is None:
         return Transition(record=record, after=TransferState.UNKNOWN, reason=word.reason)
     after = STATES[word.settlement.status]
     if after is TransferState.FAILED and held.ambiguous_attempts:
@@ -252,7 +252,7 @@ def _shows_no_execution(held: StoredTransfer, word: Classification, policy: Poli
 def _refusal_settles_at(held: StoredTransfer, policy: Policy) -> float:
     """Return when a look-up may settle a refusal, in the ledger's time; the bank's list may lag behind its refusal."""
     since = held.record.unknown_since or 0.0
-    return since if held.refusal == "failed" else since + policy.spacing
+    return since if held.refusal == "failed" else since + policy.not_found_interval
 
 
 def _may_go_again(held: StoredTransfer) -> Transition:
@@ -266,9 +266,9 @@ def _may_go_again(held: StoredTransfer) -> Transition:
 def _heard(held: StoredTransfer, word: Classification) -> Transition | None:
     """What becomes of a transfer by what the bank says when it is asked."""
     record = held.record
-    if word.verdict is Verdict.INTEGRITY:
+    if word.verdict is Verdict.CONTRADICTION:
         return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
-    if word.verdict is not Verdict.ITEM or word.settlement is None:
+    if word.verdict is not Verdict.REPORTED or word.settlement is None:
         return None
     after = STATES[word.settlement.status]
     if after is record.state or _is_of_another(held, word):
@@ -315,13 +315,13 @@ def _count(held: StoredTransfer, word: Classification | None, policy: Policy, at
     if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
         return record.not_found_count
     late = at >= record.unknown_since + policy.quiet_window
-    apart = held.last_not_found_at is None or at >= held.last_not_found_at + policy.spacing
+    apart = held.last_not_found_at is None or at >= held.last_not_found_at + policy.not_found_interval
     return record.not_found_count + 1 if late and apart else record.not_found_count
 
 
 def _is_of_another(held: StoredTransfer, word: Classification) -> bool:
     """Whether it says of an attempt that it failed, and nothing of the one that is asked about."""
-    entry = word.settlement if word.verdict is Verdict.ITEM else None
+    entry = word.settlement if word.verdict is Verdict.REPORTED else None
     return (
         entry is not None
         and STATES[entry.status] is TransferState.FAILED
@@ -343,7 +343,7 @@ def _wait(held: StoredTransfer, policy: Policy, at: float, looks: int, *, counte
             MAX_UNKNOWN_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40), quiet_ends - at
         )
     last = at if counted else held.last_not_found_at
-    return policy.spacing if last is None else max(FIRST_CHECK_SECONDS, last + policy.spacing - at)
+    return policy.not_found_interval if last is None else max(FIRST_CHECK_SECONDS, last + policy.not_found_interval - at)
 
 
 def backoff(first: float, looks: int) -> float:

@@ -129,7 +129,7 @@ def _due_send(row: Row, lane: str) -> DueChunk:
     return DueChunk(row["due_at"], row["chunk_id"], lane, policy.concurrency, policy.rate)
 
 
-_policy = lru_cache(maxsize=64)(Policy.from_text)
+_policy = lru_cache(maxsize=64)(Policy.from_json)
 
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Headings: the words an accountant writes above a column, and the field each of them means."""
+"""Column headings: map Persian and English headings to the fields of a transfer."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,7 @@ _RIAL = re.compile(r"(?:به|in|بر\s*حسب)?(?:ریال|rials?|irr)$")
 _TOMAN = re.compile(r"تومان|تومن|tomans?|\bIRT\b", re.IGNORECASE)
 
 _OWNERS = ("", "گیرنده", "مقصد", "ذینفع", "صاحبحساب", "صاحبحسابمقصد", "دریافتکننده")
-"""Whose name, account or IBAN a column says it is, in Persian."""
+"""Persian words for the receiver, which may follow "name", "account" or "IBAN" in a heading."""
 
 _ALIASES = {
     "amount": ("مبلغ", *(f"مبلغ{word}" for word in ("واریز", "واریزی", "انتقال", "حواله", "پرداخت", "پرداختی"))),
@@ -34,12 +34,12 @@ _ALIASES = {
     "pay_id": ("شناسهواریز", "شناسهواریزی", "شناسهپرداخت"),
     "destination_number": ("شمارهمقصد",),
 }
-"""Other headings of a field, as ``plain`` writes them."""
+"""Other headings of each field, as ``normalize_heading`` spells them."""
 
 _FIELD_OF = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
 
 IGNORED = frozenset(("ردیف", "شمارهردیف", "row", "no", "#"))
-"""Headings of a running number, which is not read."""
+"""Headings of row numbers, which are not read."""
 
 _REFUSED = {
     **dict.fromkeys(
@@ -54,15 +54,15 @@ _REFUSED = {
 }
 
 
-def plain(cell: object) -> str:
-    """Return a heading in one spelling: Persian letters, small ones, without blanks, marks and punctuation."""
+def normalize_heading(cell: object) -> str:
+    """Return a heading in one spelling: Persian letters, lower case, without spaces, marks and punctuation."""
     text = strip_spaces(visible(str(cell))).translate(_LETTERS).lower()
     return _PUNCTUATION.sub("", text)
 
 
 def column_name(cell: object) -> str:
-    """Return the field a heading means (``شناسه پیگیری`` is ``track_id``), or the heading as a name is written."""
-    text = plain(cell)
+    """Return the field a heading names (``شناسه پیگیری`` is ``track_id``), or the heading in snake case."""
+    text = normalize_heading(cell)
     if not text:
         return ""
     unit = _RIAL.sub("", text)
@@ -74,21 +74,21 @@ def column_name(cell: object) -> str:
     return "_".join(words)
 
 
-def refusal(cell: object) -> str:
-    """Return why a column of this heading cannot be read as it is, or nothing."""
-    if is_toman(cell):
+def unusable_reason(cell: object) -> str:
+    """Return why a column with this heading cannot be read, or ``""``."""
+    if mentions_toman(cell):
         return "amounts are whole Rial: convert the column and call it «مبلغ (ریال)», or delete it"
-    return _REFUSED.get(plain(cell), "")
+    return _REFUSED.get(normalize_heading(cell), "")
 
 
-def is_toman(cell: object) -> bool:
-    """Return True if a text of the sheet speaks of Toman."""
+def mentions_toman(cell: object) -> bool:
+    """Return True if a text of the sheet mentions Toman."""
     return isinstance(cell, str) and _TOMAN.search(visible(cell)) is not None
 
 
-def heading_row(rows: Sequence[Sequence[object]], names: Iterable[str]) -> int:
-    """Return the place of the row that holds most headings, the first of equals; -1 where none holds two of them."""
+def find_heading_row(rows: Sequence[Sequence[object]], names: Iterable[str]) -> int:
+    """Return the index of the row with the most headings, the first of equals; -1 if no row has two."""
     known = frozenset(names)
     counts = [sum(isinstance(cell, str) and column_name(cell) in known for cell in cells) for cells in rows]
-    best = max(counts, default=0)
-    return counts.index(best) if best > 1 else -1
+    highest = max(counts, default=0)
+    return counts.index(highest) if highest > 1 else -1

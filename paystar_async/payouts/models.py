@@ -1,4 +1,4 @@
-"""What the ledger holds, as values. None of them shows a full account, card number or name."""
+"""Models of the payout ledger: states, policies and records. None holds a full account, card number or name."""
 
 import json
 from collections.abc import Mapping
@@ -13,32 +13,32 @@ from paystar_async.values.field_type import shown
 
 
 class TransferState(StrEnum):
-    """What is known of a transfer."""
+    """The state of a transfer in the ledger."""
 
     PLANNED = "planned"
-    """On record; nothing of it has been sent, or it is known that nothing came of what was."""
+    """Recorded and not sent, or sent and known not to have been executed."""
     SENDING = "sending"
-    """An intent is on record: it may leave, or have left, at any moment until the lease is over."""
+    """An intent is recorded: the transfer may be sent, or have been sent, at any moment until the lease expires."""
     PENDING = "pending"
-    """The bank has it and has not decided."""
+    """The bank has the transfer and has not decided."""
     SUCCESS = "success"
     FAILED = "failed"
-    """The bank, or Paystar before it, said no: no money moved."""
+    """The bank, or Paystar before it, rejected the transfer: no money moved."""
     UNKNOWN = "unknown"
-    """It may have left, and nobody has said yet what became of it."""
+    """The transfer may have been sent, and its result is unknown."""
     NOT_ACCEPTED = "not_accepted"
-    """The bank has said often enough, late enough, that it does not know it."""
+    """The bank reported "not found" often enough after the quiet window."""
     NEEDS_REVIEW = "needs_review"
-    """A person has to look: ``payouts.resolve``."""
+    """The transfer needs manual review: ``payouts.resolve``."""
     PAUSED_FUNDS = "paused_funds"
-    """Refused for lack of money before anything was done; ``payouts.resume`` plans it again."""
+    """Rejected for insufficient funds before execution; ``payouts.resume`` plans the transfer again."""
     REVERSED = "reversed"
-    """It had succeeded, and the money came back."""
+    """The transfer succeeded, and the money was returned."""
 
 
 _S = TransferState
 TRANSITIONS: Mapping[TransferState, frozenset[TransferState]] = {
-    # What the bank says of a planned one is a late answer to an earlier attempt, or a find of reconcile.
+    # The bank knows a planned transfer from a late response to an earlier attempt, or reconcile has found it.
     _S.PLANNED: frozenset({_S.SENDING, _S.PENDING, _S.SUCCESS, _S.FAILED, _S.NEEDS_REVIEW}),
     _S.SENDING: frozenset(
         {_S.PLANNED, _S.PENDING, _S.SUCCESS, _S.FAILED, _S.UNKNOWN, _S.NEEDS_REVIEW, _S.PAUSED_FUNDS}
@@ -52,46 +52,46 @@ TRANSITIONS: Mapping[TransferState, frozenset[TransferState]] = {
     _S.PAUSED_FUNDS: frozenset({_S.PLANNED, _S.PENDING, _S.SUCCESS, _S.FAILED, _S.NEEDS_REVIEW}),
     _S.REVERSED: frozenset(),
 }
-"""From a state to those that may follow it. ``sending`` follows ``planned`` alone: what may have left is never sent
-again before it was found not to be there, or a person said so."""
+"""The states that may follow each state. Only ``planned`` leads to ``sending``: a transfer that may have been sent is
+never sent again before the bank reported "not found" or a user resolved it."""
 
 FINAL = frozenset({_S.SUCCESS, _S.FAILED, _S.REVERSED})
-"""Decided: nothing is sent or asked any more."""
-ASKED = frozenset({_S.UNKNOWN, _S.PENDING})
-"""The bank is asked about them."""
-STUCK = frozenset({_S.NEEDS_REVIEW, _S.PAUSED_FUNDS})
-"""Only a person moves them on."""
+"""Decided: nothing more is sent or checked."""
+AWAITING_BANK = frozenset({_S.UNKNOWN, _S.PENDING})
+"""The status is checked at the bank."""
+AWAITING_USER = frozenset({_S.NEEDS_REVIEW, _S.PAUSED_FUNDS})
+"""Only a user can resolve them."""
 
 
-def may_follow(before: TransferState, after: TransferState) -> bool:
-    """Whether the table lets ``after`` come right after ``before``."""
+def is_allowed_transition(before: TransferState, after: TransferState) -> bool:
+    """Return True if ``after`` may follow ``before``."""
     return after in TRANSITIONS[before]
 
 
 ProductName = Literal["bank", "wallet"]
 Refusal = Literal["auth", "halt", "funds", "rejected", "failed"]
-"""Why a call was refused, or a transfer failed, before one look-up has shown that nothing was executed."""
+"""Why a call was rejected or a transfer failed, until a look-up has shown that nothing was executed."""
 LookBeforeSend = Literal["recovered", "always", "never"]
 ChunkPhase = Literal["send", "wait", "ask", "funds", "none"]
-MOST_IN_A_CHUNK = 100
+MAX_CHUNK_SIZE = 100
 
 
 @frozen(kw_only=True)
 class Policy:
-    """How a batch is paid out; stored with it.
+    """The policy by which a batch is paid; stored with the batch.
 
     Args:
         chunk: transfers in one call, 1 to 100.
-        concurrency: calls in flight at once for one deposit account, over all hosts.
-        rate: calls a second for one deposit account, over all hosts; None: as fast as they come.
-        quiet_window: seconds after which "not found" begins to count for a transfer nobody knows the fate of.
-        resend: whether such a transfer is sent again, with the same track_id, instead of waiting for a person.
-        look_before_send: whose transfers are looked up at the bank once before their first send. ``"recovered"``: those
-            another process submitted, also an earlier life of this one, so that a restored backup pays nothing twice;
-            ``"always"``: all; ``"never"``: none.
+        concurrency: concurrent calls for one deposit account, over all hosts.
+        rate: calls a second for one deposit account, over all hosts; None: no limit.
+        quiet_window: seconds after which "not found" counts for a transfer whose result is unknown.
+        resend: whether such a transfer is sent again with the same track_id instead of needing manual review.
+        look_before_send: which transfers are looked up at the bank before their first send. ``"recovered"``: those
+            that another process or an earlier run of this process submitted, so that a restored backup pays nothing
+            twice; ``"always"``: all; ``"never"``: none.
 
     Raises:
-        InvalidValue: a number is out of its bounds.
+        InvalidValue: a value is out of bounds.
     """
 
     chunk: int = 20
@@ -102,11 +102,11 @@ class Policy:
     look_before_send: LookBeforeSend = "recovered"
 
     def __attrs_post_init__(self) -> None:
-        _whole("chunk", self.chunk, MOST_IN_A_CHUNK)
-        _whole("concurrency", self.concurrency, 1000)
+        _check_integer("chunk", self.chunk, MAX_CHUNK_SIZE)
+        _check_integer("concurrency", self.concurrency, 1000)
         if self.rate is not None:
-            _span("rate", self.rate, "a number of calls a second above 0, or None")
-        _span("quiet_window", self.quiet_window, "a number of seconds above 0")
+            _check_positive("rate", self.rate, "a number of calls a second above 0, or None")
+        _check_positive("quiet_window", self.quiet_window, "a number of seconds above 0")
         if not isinstance(cast("object", self.resend), bool):
             raise InvalidValue("resend", expected="True or False", got=shown(self.resend))
         if self.look_before_send not in get_args(LookBeforeSend):
@@ -114,29 +114,29 @@ class Policy:
             raise InvalidValue("look_before_send", expected=expected, got=shown(self.look_before_send))
 
     @property
-    def spacing(self) -> float:
-        """Seconds between two "not found" that both count."""
+    def not_found_interval(self) -> float:
+        """Return the minimum seconds between two "not found" responses that both count."""
         return min(60.0, self.quiet_window / 10)
 
-    def to_text(self) -> str:
-        """As it is stored."""
+    def to_json(self) -> str:
+        """Return the policy as JSON, as stored."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_text(cls, text: str) -> "Policy":
-        """As it was stored; raises StorageCorrupt."""
+    def from_json(cls, payload: str) -> "Policy":
+        """Return the policy stored as this JSON; raise StorageCorrupt if that is impossible."""
         try:
-            return cls(**json.loads(text))
+            return cls(**json.loads(payload))
         except (TypeError, ValueError):
             raise StorageCorrupt("a batch's policy in the payout ledger cannot be read") from None
 
 
-def _whole(name: str, value: object, most: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InvalidValue(name, expected=f"a whole number, 1 to {most}", got=shown(value))
+def _check_integer(name: str, value: object, maximum: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
+        raise InvalidValue(name, expected=f"a whole number, 1 to {maximum}", got=shown(value))
 
 
-def _span(name: str, value: object, expected: str) -> None:
+def _check_positive(name: str, value: object, expected: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
         raise InvalidValue(name, expected=expected, got=shown(value))
 
@@ -146,13 +146,13 @@ class BatchRecord:
     """A batch: transfers that were submitted together.
 
     Attributes:
-        batch_id: its name, unique in the ledger.
+        batch_id: the batch's id, unique in the ledger.
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
-        count: how many transfers it has.
-        amount: what they come to, in Rial.
-        policy: how it is paid out.
-        created_at: when it was submitted, in the ledger's time.
+        count: the number of transfers.
+        amount: the sum of the transfers, in Rial.
+        policy: the policy by which the batch is paid.
+        created_at: the time of submission, in the ledger's time.
     """
 
     batch_id: str
@@ -166,23 +166,23 @@ class BatchRecord:
 
 @frozen(kw_only=True)
 class ChunkRecord:
-    """Transfers that are sent in one call. Its members and their order never change once an intent was written.
+    """Transfers that are sent in one call; fixed in content and order after the first intent was written.
 
     Attributes:
-        chunk_id: its name, unique in the ledger; all a dispatcher has to carry.
-        batch_id: whose it is.
+        chunk_id: the chunk's id, unique in the ledger; all that a dispatcher needs.
+        batch_id: the chunk's batch.
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
-        deposit: the deposit account its money leaves, ``""`` for a wallet.
-        phase: what is to be done next: ``send``, ``wait`` (an intent is out), ``ask``, ``funds`` (it waits for money)
-            or ``none``.
-        due_at: when, in the ledger's time; None: not before somebody resumes it.
-        lease_owner: the owner of its lease, if it is leased.
-        lease_expires_at: when the lease expires.
-        version: counts the changes.
-        attempt: how often an intent was written.
-        checks: how often it was asked about, or its sending put off, since something last changed.
-        runner: which opening of the ledger submitted it, or has looked it up at the bank since.
+        deposit: the deposit account the money is taken from, ``""`` for a wallet.
+        phase: the next step: ``send``, ``wait`` (an intent is written), ``ask`` (check the status), ``funds`` (waits for
+            money) or ``none``.
+        due_at: the time of the next step, in the ledger's time; None: not before ``resume``.
+        lease_owner: the owner of the lease, or None.
+        lease_expires_at: the time at which the lease expires.
+        version: the number of changes.
+        attempt: the number of intents written.
+        checks: the number of status checks and delays since the last change.
+        runner: the ledger session that submitted the chunk, or has looked it up at the bank since.
     """
 
     chunk_id: str
@@ -207,21 +207,21 @@ class TransferRecord:
     Attributes:
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
-        track_id: its own id.
-        version: counts the changes of state.
-        state: what is known.
-        attempt: how often an intent was written.
-        amount: Rial.
-        deposit: the deposit account the money leaves, ``""`` for a wallet.
-        destination: where it goes, masked.
-        batch_id: the batch that brought it first.
-        chunk_id: the call it goes with.
-        not_found_count: how many times "not found" has counted.
-        unknown_since: since when nobody knows, in the ledger's time.
-        reason: why it is in its state, in words, masked.
+        track_id: the transfer's own id.
+        version: the number of state changes.
+        state: the transfer's state.
+        attempt: the number of intents written.
+        amount: the amount, in Rial.
+        deposit: the deposit account the money is taken from, ``""`` for a wallet.
+        destination: the destination account, masked.
+        batch_id: the batch that recorded the transfer first.
+        chunk_id: the transfer's chunk.
+        not_found_count: the number of "not found" responses that counted.
+        unknown_since: the time since which the result is unknown, in the ledger's time.
+        reason: why the transfer is in its state, masked.
         ref_code: the bank's reference.
-        hashid: Paystar's name for it.
-        changed_at: when its state last changed, in the ledger's time.
+        hashid: Paystar's id of the transfer.
+        changed_at: the time of the last state change, in the ledger's time.
     """
 
     product: ProductName
@@ -244,22 +244,22 @@ class TransferRecord:
 
     @property
     def outcome(self) -> Outcome:
-        """What the caller of a payout is told of it."""
+        """Return the outcome that callers receive."""
         return outcome(self)
 
 
 @frozen(kw_only=True)
 class EventRecord:
-    """One change of a transfer's state.
+    """A change of a transfer's state.
 
     Attributes:
         track_id: the transfer's own id.
-        version: of the transfer, after the change.
-        at: when, in the ledger's time.
-        before: the state it left; None where it was planned first.
-        after: the state it came to.
-        cause: why, in a word (``answer``, ``lease``, ``found``, ``resolve``).
-        detail: more of it, masked.
+        version: the transfer's version after the change.
+        at: the time, in the ledger's time.
+        before: the state before; None when the transfer was first recorded.
+        after: the state after.
+        cause: the cause (``answer``, ``lease``, ``found``, ``resolve``).
+        detail: details, masked.
     """
 
     track_id: str
@@ -273,15 +273,15 @@ class EventRecord:
 
 @frozen(kw_only=True)
 class AccountHold:
-    """What keeps the transfers of a deposit account, or of all of an account, from being sent.
+    """The reasons for which the transfers of a deposit account, or of a whole account, are not sent.
 
     Attributes:
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
-        deposit: the deposit account; ``""`` for all of them.
-        halted: why Paystar refuses everything, or None.
-        short: why there is no money, or None.
-        held: whether ``pause`` was called.
+        deposit: the deposit account; ``""`` for all.
+        suspended_reason: why Paystar rejects every request, or None.
+        insufficient_funds_reason: why there is no money, or None.
+        paused: whether ``pause`` was called.
     """
 
     product: ProductName
@@ -292,12 +292,12 @@ class AccountHold:
     paused: bool
 
     @property
-    def closed(self) -> bool:
-        """Whether it keeps anything back."""
+    def is_active(self) -> bool:
+        """Return True if transfers are held back."""
         return self.paused or self.suspended_reason is not None or self.insufficient_funds_reason is not None
 
 
-_WAITS: Mapping[TransferState, str] = {
+_PENDING_REASONS: Mapping[TransferState, str] = {
     TransferState.PLANNED: "not sent yet",
     TransferState.SENDING: "being sent",
     TransferState.PENDING: "the bank has not decided",
@@ -306,14 +306,14 @@ _WAITS: Mapping[TransferState, str] = {
 
 
 def outcome(record: TransferRecord) -> Outcome:
-    """What the caller of a payout is told of a record.
+    """Return the outcome that callers receive for a record.
 
     Args:
         record: the transfer as the ledger has it.
 
     Returns:
-        Succeeded; Failed, ``reversed`` where the money came back; Pending where nothing is amiss; Unknown where
-        nobody knows, or a person has to look.
+        Succeeded; Failed, with ``reversed`` if the money was returned; Pending while the transfer proceeds; Unknown if
+        the result is unknown or needs manual review.
     """
     match record.state:
         case TransferState.SUCCESS:
@@ -321,11 +321,12 @@ def outcome(record: TransferRecord) -> Outcome:
         case TransferState.FAILED | TransferState.REVERSED:
             return Failed(
                 track_id=record.track_id,
-                reason=record.reason or "the bank says it failed",
+                reason=record.reason or "the bank reports that it failed",
                 reversed=record.state is TransferState.REVERSED,
             )
         case TransferState.UNKNOWN | TransferState.NOT_ACCEPTED | TransferState.NEEDS_REVIEW:
             return Unknown(track_id=record.track_id, reason=record.reason or record.state.value)
         case waiting:
-            said = _WAITS[waiting]
-            return Pending(track_id=record.track_id, reason=f"{said}: {record.reason}" if record.reason else said)
+            status = _PENDING_REASONS[waiting]
+            reason = f"{status}: {record.reason}" if record.reason else status
+            return Pending(track_id=record.track_id, reason=reason)

@@ -1,4 +1,4 @@
-"""Number formats: whether a spreadsheet shows the number that a cell holds."""
+"""Number formats: detect those with which a spreadsheet shows another number than the cell holds."""
 
 import re
 
@@ -8,11 +8,11 @@ _PERCENT_FORMATS = frozenset((9, 10))
 
 
 def format_reason(number: int, code: str | None) -> str:
-    """Return why a number format shows another number than the cell holds, or nothing.
+    """Return why a number format shows another number than the cell holds, or ``""``.
 
     Args:
-        number: the format's number; those below 164 are built in.
-        code: its text (``#,##0``), where the workbook has one.
+        number: the number of the format; below 164 are the built-in ones.
+        code: the code of the format (``#,##0``); None if the workbook defines none.
     """
     if code is None:
         if number in _DATE_FORMATS:
@@ -20,15 +20,15 @@ def format_reason(number: int, code: str | None) -> str:
         return "a percentage" if number in _PERCENT_FORMATS else ""
     if "تومان" in code or "toman" in code.lower():
         return "an amount in Toman"
-    shown = _LITERAL.sub("", code.partition(";")[0]).strip()
-    if "%" in shown:
+    pattern = _LITERAL.sub("", code.partition(";")[0]).strip()
+    if "%" in pattern:
         return "a percentage"
-    if shown.lower() in ("general", "standard", "@", ""):
-        return "a number the format hides" if not shown and code else ""
-    if re.search(r"[ymdhs]", shown, re.IGNORECASE):
+    if pattern.lower() in ("general", "standard", "@", ""):
+        return "a number the format hides" if not pattern and code else ""
+    if re.search(r"[ymdhs]", pattern, re.IGNORECASE):
         return "a date or time"
-    if not re.search(r"[0#?]", shown):
+    if not re.search(r"[0#?]", pattern):
         return "a number the format hides"
-    if re.search(r"[0#?],+(?![,0#?])", shown):
+    if re.search(r"[0#?],+(?![,0#?])", pattern):
         return "a number the format shows in thousands"
     return ""

@@ -85,7 +85,7 @@ async def reconcile(desk: PayoutRuntime, window: timedelta | float) -> Reconcili
     seconds = checked_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
     since = await desk.ledger.time() - seconds
     work: list[_Reconciler] = []
-    for product in desk.products.values():
+    for product in desk.channels.values():
         of_account: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
         rows = await desk.ledger.fetch(_DEPOSITS, of_account)
         # Without a transfer in the window, others may still have paid from the account.

@@ -143,4 +143,4 @@ class RecoveryCheck:
 
 
 def _named(product: PayoutChannel, entries: Sequence[Settlement]) -> set[str]:
-    return {product.own(entry.track_id) for entry in entries if entry.track_id}
+    return {product.sent_track_id(entry.track_id) for entry in entries if entry.track_id}

@@ -1,4 +1,4 @@
-"""What became of a batch: totals, and each line as a file that is safe to open."""
+"""Reports: the totals of a batch by state, and its transfers as a CSV file that is safe to open."""
 
 import csv
 from collections.abc import Mapping
@@ -8,20 +8,20 @@ from typing import TextIO
 
 from attrs import frozen
 
-from paystar_async.payouts.models import FINAL, STUCK, ProductName, TransferRecord, TransferState
+from paystar_async.payouts.models import AWAITING_USER, FINAL, ProductName, TransferRecord, TransferState
 from paystar_async.values.masking import mask_account
 
 COLUMNS = ("number", "track_id", "amount", "deposit", "destination", "state", "ref_code", "reason")
-_FORMULA = tuple("=+-@\t\r")
+_FORMULA_PREFIXES = tuple("=+-@\t\r")
 
 
 @frozen
 class Subtotal:
-    """So many transfers.
+    """The number and sum of some transfers.
 
     Attributes:
-        count: how many.
-        amount: what they come to, in Rial.
+        count: the number of transfers.
+        amount: their sum, in Rial.
     """
 
     count: int = 0
@@ -33,12 +33,12 @@ class Subtotal:
 
 @frozen(kw_only=True)
 class Report:
-    """Where a batch stands.
+    """The state of a batch: its transfers by state.
 
     Attributes:
-        batch_id: its name.
+        batch_id: the batch's id.
         product: ``bank`` transfers or settlements of the ``wallet``.
-        states: how many transfers are in each state, and what they come to in Rial; states of none are left out.
+        states: the number and sum of transfers in each state; states without transfers are absent.
     """
 
     batch_id: str
@@ -46,59 +46,59 @@ class Report:
     states: Mapping[TransferState, Subtotal]
 
     def of(self, *states: TransferState) -> Subtotal:
-        """All in these states together."""
-        return sum((self.states.get(one, Subtotal()) for one in states), Subtotal())
+        """Return the subtotal of these states."""
+        return sum((self.states.get(state, Subtotal()) for state in states), Subtotal())
 
     @property
     def total(self) -> Subtotal:
-        """All of the batch."""
+        """Return the total of the batch."""
         return self.of(*TransferState)
 
     @property
     def succeeded(self) -> Subtotal:
-        """Those whose money arrived."""
+        """Return the subtotal of transfers whose money arrived."""
         return self.of(TransferState.SUCCESS)
 
     @property
     def failed(self) -> Subtotal:
-        """Those of which no money moved, or whose money came back."""
+        """Return the subtotal of transfers that moved no money, or whose money was returned."""
         return self.of(TransferState.FAILED, TransferState.REVERSED)
 
     @property
     def needs_review(self) -> Subtotal:
-        """Those a person has to look at: ``payouts.review()``, then ``payouts.resolve(…)``."""
+        """Return the subtotal that needs manual review: ``payouts.review()``, then ``payouts.resolve(…)``."""
         return self.of(TransferState.NEEDS_REVIEW)
 
     @property
     def paused_funds(self) -> Subtotal:
-        """Those that wait for money: top up, then ``payouts.resume()``."""
+        """Return the subtotal that waits for money: top up, then ``payouts.resume()``."""
         return self.of(TransferState.PAUSED_FUNDS)
 
     @property
     def under_way(self) -> Subtotal:
-        """Those that are decided without anybody's help."""
-        return self.of(*(one for one in TransferState if one not in FINAL | STUCK))
+        """Return the subtotal that will be decided without a user."""
+        return self.of(*(state for state in TransferState if state not in FINAL | AWAITING_USER))
 
     @property
     def done(self) -> bool:
-        """Whether every transfer is decided."""
+        """Return True if every transfer is decided."""
         return self.of(*FINAL).count == self.total.count
 
     def __str__(self) -> str:
-        told = ", ".join(f"{one.count} {state} ({one.amount:,} Rial)" for state, one in self.states.items())
-        return f"{self.batch_id}: {told}"
+        subtotals = (f"{total.count} {state} ({total.amount:,} Rial)" for state, total in self.states.items())
+        return f"{self.batch_id}: {', '.join(subtotals)}"
 
 
-def safe(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula; a text that begins like one gets a ``'`` before it."""
-    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(_FORMULA) else cell
+def escape_formula(cell: object) -> object:
+    """Return a cell that no spreadsheet takes for a formula: text that begins like one gets a ``'`` prefix."""
+    return f"'{cell}" if isinstance(cell, str) and cell.lstrip().startswith(_FORMULA_PREFIXES) else cell
 
 
 class CsvFile:
-    """A file of a batch's transfers, a line each, that a spreadsheet can open: UTF-8 with its mark, masked.
+    """A CSV file of a batch's transfers, masked, in UTF-8 with a byte order mark so that spreadsheets open it.
 
     Args:
-        path: the file; one that is there is replaced.
+        path: the file; an existing file is replaced.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -116,7 +116,7 @@ class CsvFile:
             self._file.close()
 
     def write(self, number: int, record: TransferRecord) -> None:
-        """Write a line."""
+        """Write the line of a transfer."""
         cells = (
             number,
             record.track_id,
@@ -127,4 +127,4 @@ class CsvFile:
             record.ref_code or "",
             record.reason,
         )
-        self._writer.writerow([safe(cell) for cell in cells])
+        self._writer.writerow([escape_formula(cell) for cell in cells])

@@ -41,25 +41,25 @@ class PayoutRuntime:
     """
 
     ledger: LedgerDatabase
-    products: dict[ProductName, PayoutChannel]
+    channels: dict[ProductName, PayoutChannel]
     worker: ChunkWorker
     clock: Clock
     supports_before_send: Callable[[], bool]
     background: BackgroundTasks
     dispatcher: Dispatcher | None = None
-    moved: WakeEvent = field(init=False)
+    progress_event: WakeEvent = field(init=False)
     turns: TurnRunner = field(init=False)
     closed: bool = False
     _local: LocalDispatcher | None = None
     _agenda: DueQueue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.moved = WakeEvent(self.clock)
-        self._agenda = DueQueue(self.ledger, tuple(self.products.values()), self.worker)
-        self.turns = TurnRunner(self._agenda, self.clock, self.background, self.moved.set)
+        self.progress_event = WakeEvent(self.clock)
+        self._agenda = DueQueue(self.ledger, tuple(self.channels.values()), self.worker)
+        self.turns = TurnRunner(self._agenda, self.clock, self.background, self.progress_event.set)
 
     @classmethod
-    def of(
+    def create(
         cls,
         database: Database | None,
         accounts: Credentials,
@@ -94,11 +94,11 @@ class PayoutRuntime:
         )
         return cls(ledger, products, worker, clock, fences, background)
 
-    def product(self, name: ProductName) -> PayoutChannel:
+    def channel(self, name: ProductName) -> PayoutChannel:
         """A product; raises ConfigurationError where its account is not configured."""
-        if name not in self.products:
+        if name not in self.channels:
             raise ConfigurationError("nobody to pay: the account is not configured", hint=MISSING[name])
-        return self.products[name]
+        return self.channels[name]
 
     def check(self) -> None:
         """Refuse to begin what could not go on.
@@ -119,7 +119,9 @@ class PayoutRuntime:
         """See to it that somebody looks for what is due; raises what ``check`` does."""
         self.check()
         if self.dispatcher is None:
-            self.dispatcher = self._local = LocalDispatcher(self._agenda, self.clock, self.background, self.moved.set)
+            self.dispatcher = self._local = LocalDispatcher(
+                self._agenda, self.clock, self.background, self.progress_event.set
+            )
         self.dispatcher.start()
         return self.dispatcher
 
@@ -129,4 +131,4 @@ class PayoutRuntime:
         if self._local is not None:
             self._local.stop()
         self.worker.close()
-        self.moved.set()
+        self.progress_event.set()

@@ -9,7 +9,7 @@ from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Transfer
 from paystar_async.payouts import validation as planning
 from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.dispatcher import Dispatcher
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import delete_abandoned, insert_batch
@@ -24,7 +24,7 @@ from paystar_async.values.masking import described
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import TrackId, text
 
-AT_ONCE = 1000
+WAKE_PAGE_SIZE = 1000
 
 _NUMBER = cast("FieldType", find_field_type(AccountNumber))
 _TRACK_ID = cast("FieldType", find_field_type(TrackId))
@@ -33,7 +33,7 @@ _NOTE = text("note", min_length=0, max_length=1000, example="seen in the stateme
 LIMIT = integer("limit", minimum=1, example=100)
 
 
-class ByHand:
+class PayoutOperations:
     """Payouts under way, and what is done about them."""
 
     def __init__(self, desk: Callable[[], PayoutRuntime], client: object = None) -> None:
@@ -70,7 +70,7 @@ class ByHand:
         await delete_abandoned(desk.ledger)
         dispatcher = desk.start()
         now = await desk.ledger.time()
-        await dispatcher.wake([chunk_id for chunk_id, due in await desk.worker.due(AT_ONCE) if due <= now])
+        await dispatcher.wake([chunk_id for chunk_id, due in await desk.worker.due(WAKE_PAGE_SIZE) if due <= now])
 
     async def now(self) -> float:
         """The ledger's time, in seconds since 1970; it does not jump."""
@@ -88,7 +88,7 @@ class ByHand:
         """
         desk = self._desk()
         deposit = _account(deposit)
-        for product in desk.products.values():
+        for product in desk.channels.values():
             if deposit is None or product.name == "bank":
                 await updates.pause(desk.ledger, product.name, product.account, deposit or "")
 
@@ -108,7 +108,7 @@ class ByHand:
         desk = self._desk()
         deposit = _account(deposit)
         resumed = 0
-        for product in desk.products.values():
+        for product in desk.channels.values():
             if deposit is None or product.name == "bank":
                 resumed += await updates.resume(desk.ledger, product.name, product.account, deposit)
         await self.recover()
@@ -128,7 +128,7 @@ class ByHand:
         desk = self._desk()
         return [
             record
-            for product in desk.products.values()
+            for product in desk.channels.values()
             for record in await queries.review(desk.ledger, product.name, product.account, limit)
         ]
 
@@ -203,7 +203,7 @@ class ByHand:
             raise InvalidValue("product", expected='"bank" or "wallet"', got=shown(product))
         desk = self._desk()
         found: list[TransferRecord] = []
-        for one in desk.products.values() if product is None else [desk.product(product)]:
+        for one in desk.channels.values() if product is None else [desk.channel(product)]:
             record = await queries.find_transfer(desk.ledger, one.name, one.account, track_id)
             if record is not None:
                 found.append(record)
@@ -225,10 +225,10 @@ if TYPE_CHECKING:
 
     Connection = psycopg.AsyncConnection[Any]
 
-MOST_IN_AN_ID = 200
+MAX_ID_CHARACTERS = 200
 
 
-class Payouts(ByHand):
+class Payouts(PayoutOperations):
     """Batches of transfers, on record before the first byte leaves and until each one's fate is known."""
 
     async def plan(self, transfers: Source, *, sheet: str | None = None) -> Plan:
@@ -291,7 +291,7 @@ class Payouts(ByHand):
         desk.check()
         async with aclosing(planning.validated_transfers(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
-            product = desk.product("bank" if isinstance(first, Transfer) else "wallet")
+            product = desk.channel("bank" if isinstance(first, Transfer) else "wallet")
             record = await insert_batch(
                 desk.ledger, product, batch_id, _all(first, values), policy=policy, connection=connection
             )
@@ -306,7 +306,7 @@ class Payouts(ByHand):
         after = ""
         while True:
             async with desk.ledger.transaction(connection) as transaction:
-                chunks = await queries.chunk_ids(transaction, batch_id, after, AT_ONCE)
+                chunks = await queries.chunk_ids(transaction, batch_id, after, WAKE_PAGE_SIZE)
             if not chunks:
                 return
             await dispatcher.wake(chunks, connection)
@@ -377,7 +377,7 @@ class Payouts(ByHand):
         _checked_id("chunk_id", chunk_id)
         desk = self._desk()
         due = await desk.worker.advance(chunk_id)
-        desk.moved.set()
+        desk.progress_event.set()
         return None if due is None else max(0.0, due - await desk.ledger.time())
 
     async def advance_in_turn(self, chunk_id: str, jobs: TurnJobs, *, seconds: float, handed_on: bool = False) -> None:
@@ -402,12 +402,12 @@ class Payouts(ByHand):
         await (turns.continue_lane if handed_on else turns.advance)(chunk_id, seconds, jobs)
 
 
-async def _all(first: Value, others: AsyncIterator[Value]) -> AsyncGenerator[Value, None]:
+async def _all(first: AnyTransfer, others: AsyncIterator[AnyTransfer]) -> AsyncGenerator[AnyTransfer, None]:
     yield first
     async for one in others:
         yield one
 
 
 def _checked_id(name: str, value: object) -> None:
-    if not isinstance(value, str) or not 0 < len(value) <= MOST_IN_AN_ID or not value.isprintable():
-        raise InvalidValue(name, expected=f"a text of 1 to {MOST_IN_AN_ID} printable characters", got=shown(value))
+    if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARACTERS or not value.isprintable():
+        raise InvalidValue(name, expected=f"a text of 1 to {MAX_ID_CHARACTERS} printable characters", got=shown(value))

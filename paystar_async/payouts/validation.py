@@ -1,4 +1,4 @@
-"""What a batch would pay, and everything that is wrong with it, before anything is sent."""
+"""Validation: read the transfers of a batch and list everything that is wrong before anything is sent."""
 
 import hashlib
 import json
@@ -16,37 +16,41 @@ from attrs import define, field, frozen
 from paystar_async.errors import InvalidRows, InvalidValue, RowError
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.models import ProductName
-from paystar_async.payouts.readers import Table, is_path, open_table, refused
-from paystar_async.payouts.rows import NAMES, Items, columns
+from paystar_async.payouts.readers import Table, file_error, is_path, open_table
+from paystar_async.payouts.rows import FIELD_NAMES, ItemReader, match_columns
 from paystar_async.storage.seen_track_ids import SeenTrackIds
 
 Source = (
-    str | PathLike[str] | Iterable[Value | Mapping[str, Any]] | AsyncIterable[Value] | AsyncIterable[Mapping[str, Any]]
+    str
+    | PathLike[str]
+    | Iterable[AnyTransfer | Mapping[str, Any]]
+    | AsyncIterable[AnyTransfer]
+    | AsyncIterable[Mapping[str, Any]]
 )
-"""Where transfers come from: a file, or any iterable of transfers or of mappings of their fields."""
+"""A source of transfers: a file, or an iterable of transfers or of mappings of their fields."""
 
-GAP_ROWS = 5
-"""Rows from one that is filled to the next that are worth a notice."""
-_BREATH = 200
-"""Rows between two moments in which others of the event loop have their turn."""
+MIN_GAP_ROWS = 5
+"""A gap between two filled rows of more than this is worth a notice."""
+_ROWS_PER_CHECKPOINT = 200
+"""Rows read between two checkpoints at which other tasks of the event loop run."""
 
 
 @frozen(kw_only=True)
 class Plan:
-    """What a batch would pay.
+    """The checked contents of a batch before it is submitted.
 
     Attributes:
-        product: ``bank`` transfers or settlements of the ``wallet``; None where not one row is in order.
-        count: how many transfers are in order.
-        total: what they come to, in Rial.
-        bad: all that is wrong, in the order of the rows; a row may be there more than once.
-        digest: the same for the same transfers alone.
-        file: the name of the file they are in.
-        sheet: the sheet of it, in a workbook.
-        rows: the numbers of the first and the last row that holds a transfer, in a file.
-        notices: what of the file was passed over: titles, hidden and other sheets, gaps.
+        product: ``bank`` transfers or settlements of the ``wallet``; None if no row is valid.
+        count: the number of valid transfers.
+        total: the sum of the valid transfers, in Rial.
+        bad: all errors, in the order of the rows; a row may have several.
+        digest: a hash of the transfers; equal only for the same transfers.
+        file: the name of the file, or ``""``.
+        sheet: the name of the sheet, in a workbook.
+        rows: the numbers of the first and last row with a transfer, in a file.
+        notices: what was skipped in the file: titles, hidden and other sheets, gaps.
     """
 
     product: ProductName | None
@@ -61,16 +65,16 @@ class Plan:
 
     @property
     def ok(self) -> bool:
-        """Whether it could be paid as it is."""
+        """Return True if there is a transfer and no error."""
         return self.count > 0 and not self.bad
 
 
 @define
 class _ReportBuilder:
-    """What was counted while transfers went by.
+    """Counts of the transfers read so far, from which a Plan is made.
 
     Attributes:
-        is_hashed: whether their contents are hashed, for a plan that somebody compares with another one.
+        is_hashed: whether contents are hashed, for a plan that is compared with another.
     """
 
     is_hashed: bool = True
@@ -82,16 +86,17 @@ class _ReportBuilder:
     rows: tuple[int, int] | None = None
     _hash: Any = field(factory=hashlib.sha256, repr=False)
 
-    def add(self, one: Value) -> None:
-        """Count a transfer that is in order."""
-        self.product = "bank" if isinstance(one, Transfer) else "wallet"
+    def add(self, transfer: AnyTransfer) -> None:
+        """Count a valid transfer."""
+        self.product = "bank" if isinstance(transfer, Transfer) else "wallet"
         self.count += 1
-        self.total += one.amount
+        self.total += transfer.amount
         if self.is_hashed:
-            self._hash.update(json.dumps([getattr(one, name.name) for name in fields_of(type(one))]).encode())
+            values = [getattr(transfer, info.name) for info in fields_of(type(transfer))]
+            self._hash.update(json.dumps(values).encode())
 
     def plan(self) -> Plan:
-        """All of it."""
+        """Return the plan of all transfers counted."""
         return Plan(
             product=self.product,
             count=self.count,
@@ -106,103 +111,107 @@ class _ReportBuilder:
 
 
 async def plan(source: Source, *, strict: bool = True, sheet: str | None = None) -> Plan:
-    """Read all transfers and check each, keeping none.
+    """Read and check all transfers without keeping them.
 
     Args:
         source: a file or an iterable; an iterator is used up.
-        strict: whether checksums are proved, too.
-        sheet: the name of the sheet to read, in a workbook of several.
+        strict: whether checksums are verified too.
+        sheet: the name of the sheet to read, in a workbook with several.
 
     Raises:
-        InvalidValue: the file cannot be read or its columns are wrong, a sheet has to be chosen, or it is no iterable.
+        InvalidValue: the file cannot be read or its columns are wrong, a sheet has to be chosen, or the source is not
+            an iterable.
     """
-    tally = _ReportBuilder()
-    async with aclosing(_each(source, tally, strict=strict, sheet=sheet)) as transfers:
+    builder = _ReportBuilder()
+    async with aclosing(_read_valid(source, builder, strict=strict, sheet=sheet)) as transfers:
         async for _ in transfers:
             pass
-    return tally.plan()
+    return builder.plan()
 
 
 async def validated_transfers(
     source: Source, *, strict: bool = True, planned: Plan | None = None, sheet: str | None = None
-) -> AsyncGenerator[Value, None]:
-    """The transfers one by one, as long as nothing is wrong; then the rest is only checked, and refused at the end.
+) -> AsyncGenerator[AnyTransfer, None]:
+    """Yield the transfers until one is invalid; then only check the remaining ones, and raise at the end.
 
     Args:
-        source: a file or an iterable; it is read only as fast as the transfers are taken.
-        strict: whether checksums are proved, too.
-        planned: what was read before, and agreed to.
-        sheet: the name of the sheet to read, in a workbook of several.
+        source: a file or an iterable; read only as fast as the transfers are consumed.
+        strict: whether checksums are verified too.
+        planned: the plan that was read before and approved.
+        sheet: the name of the sheet to read, in a workbook with several.
 
     Raises:
-        InvalidRows: at the end; names everything that is wrong. Whoever took the others has to forget them.
-        InvalidValue: the file cannot be read or its columns are wrong, it is no iterable, there is nothing in it, or
-            it is not what was planned.
+        InvalidRows: at the end; lists all errors. The caller must discard the transfers already yielded.
+        InvalidValue: the file cannot be read or its columns are wrong, the source is not an iterable or is empty, or
+            its transfers differ from the plan.
     """
-    tally = _ReportBuilder(is_hashed=planned is not None)
-    async with aclosing(_each(source, tally, strict=strict, sheet=sheet)) as transfers:
-        async for one in transfers:
-            if not tally.bad:
-                yield one
-    if tally.bad:
-        raise InvalidRows(tally.bad)
-    if not tally.count:
+    builder = _ReportBuilder(is_hashed=planned is not None)
+    async with aclosing(_read_valid(source, builder, strict=strict, sheet=sheet)) as transfers:
+        async for transfer in transfers:
+            if not builder.bad:
+                yield transfer
+    if builder.bad:
+        raise InvalidRows(builder.bad)
+    if not builder.count:
         raise InvalidValue("transfers", expected="one transfer or more", got="none")
-    if planned is not None and tally.plan() != planned:
-        raise InvalidValue("transfers", expected="what was planned", got="something else", hint="it was changed since")
+    if planned is not None and builder.plan() != planned:
+        raise InvalidValue(
+            "transfers", expected="what was planned", got="something else", hint="the transfers have changed since"
+        )
 
 
-async def _each(
-    source: Source, tally: _ReportBuilder, *, strict: bool, sheet: str | None
-) -> AsyncGenerator[Value, None]:
-    """The transfers that are in order, while all is counted; what is wrong is kept in the tally."""
+async def _read_valid(
+    source: Source, builder: _ReportBuilder, *, strict: bool, sheet: str | None
+) -> AsyncGenerator[AnyTransfer, None]:
+    """Yield the valid transfers, and count them and the errors in the builder."""
     with closing(SeenTrackIds()) as seen:
         if is_path(source):
-            reading = _of_file(source, tally, strict=strict, sheet=sheet)
+            reading = _read_file(source, builder, strict=strict, sheet=sheet)
         elif sheet is not None:
             raise InvalidValue("sheet", expected="a sheet of a workbook", got="transfers that are no file")
         else:
-            reading = _of_items(source, strict=strict)
-        async with aclosing(reading) as read:
-            async for number, one in read:
-                if number % _BREATH == 0:
+            reading = _read_items(source, strict=strict)
+        async with aclosing(reading) as results:
+            async for number, result in results:
+                if number % _ROWS_PER_CHECKPOINT == 0:
                     await anyio.lowlevel.checkpoint()
-                if isinstance(one, list):
-                    tally.bad += one
+                if isinstance(result, list):
+                    builder.bad += result
                     continue
-                before = seen.add(one.track_id, number)
-                if before is not None:
-                    tally.bad.append(RowError(number, "track_id", f"it is the one of row {before}: it would pay twice"))
+                first_row = seen.add(result.track_id, number)
+                if first_row is not None:
+                    reason = f"the same as in row {first_row}: the transfer would be paid twice"
+                    builder.bad.append(RowError(number, "track_id", reason))
                     continue
-                tally.add(one)
-                yield one
+                builder.add(result)
+                yield result
 
 
-Read = AsyncGenerator[tuple[int, Value | list[RowError]], None]
+ReadResults = AsyncGenerator[tuple[int, AnyTransfer | list[RowError]], None]
 
 
-async def _of_file(source: Source, tally: _ReportBuilder, *, strict: bool, sheet: str | None) -> Read:
+async def _read_file(source: Source, builder: _ReportBuilder, *, strict: bool, sheet: str | None) -> ReadResults:
     path = Path(fspath(cast("str | PathLike[str]", source)))
-    # Opening a workbook reads its texts.
-    table = tally.table = await to_thread.run_sync(open_table, path, NAMES, sheet)
+    # In a thread: opening a workbook reads all of its texts.
+    table = builder.table = await to_thread.run_sync(open_table, path, FIELD_NAMES, sheet)
     with closing(table.rows) as rows:
         header = next(rows)
-        reader = columns(table, header)
+        reader = match_columns(table, header)
         last = header.number
         for row in rows:
-            if row.number - last > GAP_ROWS:
-                table.notices.append(f"row {row.number} and below: read, though behind a gap of empty rows")
+            if row.number - last > MIN_GAP_ROWS:
+                table.notices.append(f"row {row.number} and below: read, although after a gap of empty rows")
             last = row.number
-            tally.rows = (tally.rows[0] if tally.rows else last, last)
-            yield row.number, reader.read(row, strict=strict)
-    for problem in reader.at_end(last):
-        yield problem.row, [problem]
-    if tally.rows is None:
-        raise refused(path.name, "a header and no rows", hint="each row below it is a transfer")
+            builder.rows = (builder.rows[0] if builder.rows else last, last)
+            yield row.number, reader.read_row(row, strict=strict)
+    for error in reader.check_merged_cells(last):
+        yield error.row, [error]
+    if builder.rows is None:
+        raise file_error(path.name, "a header and no rows", hint="each row below it is a transfer")
 
 
-async def _of_items(source: Source, *, strict: bool) -> Read:
-    items = Items(strict=strict)
+async def _read_items(source: Source, *, strict: bool) -> ReadResults:
+    items = ItemReader(strict=strict)
     if isinstance(source, AsyncIterable):
         number = 0
         async for item in cast("AsyncIterable[object]", source):
@@ -212,7 +221,7 @@ async def _of_items(source: Source, *, strict: bool) -> Read:
     got = f"a {type(source).__name__}"
     if isinstance(source, bytes | Mapping) or not isinstance(source, Iterable):
         raise InvalidValue(
-            "transfers", expected="a file or an iterable of transfers", got=got, hint="wrap a single one in a list"
+            "transfers", expected="a file or an iterable of transfers", got=got, hint="wrap a single transfer in a list"
         )
     for number, item in enumerate(cast("Iterable[object]", source), 1):
         yield number, items.read(number, item)

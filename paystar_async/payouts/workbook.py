@@ -1,7 +1,7 @@
-"""XLSX workbooks, read from their own XML.
+"""XLSX workbooks, parsed from their XML.
 
-The readers that exist show an error or a formula without a value as an empty cell, and hidden sheets and rows as any
-other. Where cells are money, that decides what is paid; so the parts are parsed here, each cell with what it is.
+Existing readers return an error or a formula without a value as an empty cell, and do not mark hidden sheets and rows.
+That would change what is paid, so the XML is parsed here and each cell keeps its kind.
 """
 
 import re
@@ -19,33 +19,33 @@ from attrs import define, field, frozen
 from paystar_async.payouts.number_formats import format_reason
 
 MAX_PART_BYTES = 256 * 2**20
-"""The most one part of a workbook may come to when it is unpacked."""
+"""Limit of one unpacked part of a workbook."""
 MAX_TEXT_CHARACTERS = 32_767
-"""The most characters a cell may hold, in any spreadsheet."""
+"""Characters a cell can hold in any spreadsheet."""
 MAX_COLUMNS, MAX_ROWS = 16_384, 1_048_576
 MAX_EXACT_NUMBER = 10**15
 """Spreadsheets keep 15 digits of a number."""
 
-_PIECE_BYTES = 65_536
+_READ_BYTES = 65_536
 _REFERENCE = re.compile(r"([A-Z]{1,3})([0-9]{1,7})")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,3})?")
 _ESCAPED = re.compile(r"_x([0-9A-Fa-f]{4})_")
 _TRUE = ("1", "true")
 
 Event = tuple[str, Mapping[str, str] | None, str]
-"""The name of an element, with its attributes where it begins; where it ends, None and its text."""
+"""The name of an XML element with its attributes at its start, or with None and its text at its end."""
 
 
-class Damaged(Exception):
-    """Raised where a workbook cannot be read, or could be read in two ways; its text names the reason."""
+class DamagedWorkbook(Exception):
+    """Raised for a workbook that cannot be read or is ambiguous; the text names the reason."""
 
 
 @frozen
-class Flaw:
-    """A cell that shows no value that could be used.
+class InvalidCell:
+    """A cell without a usable value.
 
     Attributes:
-        reason: what the cell holds, in the words of a spreadsheet.
+        reason: what the cell holds, in spreadsheet terms.
     """
 
     reason: str
@@ -55,9 +55,9 @@ class Row(NamedTuple):
     """One row of a file.
 
     Attributes:
-        number: its number as the spreadsheet shows it, the first being 1.
-        cells: a text, number, bool, None or Flaw each.
-        hidden: whether the spreadsheet does not show the row.
+        number: the row number that the spreadsheet shows, from 1.
+        cells: a text, number, bool, None or InvalidCell each.
+        hidden: whether the spreadsheet hides the row.
     """
 
     number: int
@@ -70,11 +70,11 @@ class Sheet:
     """One worksheet.
 
     Attributes:
-        name: its name.
-        hidden: whether the spreadsheet does not show it.
-        part: the name of its part in the archive.
-        hidden_columns: first and last place of columns that are not shown, from 0; complete once a row was read.
-        merged: the ranges of merged cells (``A3:A9``); complete once every row was read.
+        name: the sheet's name.
+        hidden: whether the spreadsheet hides the sheet.
+        part: the name of the sheet's part in the archive.
+        hidden_columns: first and last index of hidden columns, from 0; complete after the first row was read.
+        merged: the ranges of merged cells (``A3:A9``); complete after all rows were read.
     """
 
     name: str
@@ -84,44 +84,44 @@ class Sheet:
     merged: list[str] = field(factory=list[str])
 
 
-def column_letters(place: int) -> str:
-    """Return the letters of a column by its place from 0: ``A``, ``Z``, ``AA``."""
+def column_letters(index: int) -> str:
+    """Return the letters of the column with this index, from 0: ``A``, ``Z``, ``AA``."""
     letters = ""
-    place += 1
-    while place:
-        place, rest = divmod(place - 1, 26)
-        letters = chr(65 + rest) + letters
+    index += 1
+    while index:
+        index, letter = divmod(index - 1, 26)
+        letters = chr(65 + letter) + letters
     return letters
 
 
-def position(reference: str) -> tuple[int, int]:
-    """Return row number and column place of a cell reference: ``B7`` is ``(7, 1)``."""
+def parse_reference(reference: str) -> tuple[int, int]:
+    """Return the row number and column index of a cell reference: ``B7`` is ``(7, 1)``."""
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise Damaged(f"a cell without a place: {reference[:20]!r}")
-    place = 0
+        raise DamagedWorkbook(f"a cell without a valid reference: {reference[:20]!r}")
+    column = 0
     for letter in match[1]:
-        place = place * 26 + ord(letter) - 64
-    if place > MAX_COLUMNS or not 1 <= int(match[2]) <= MAX_ROWS:
-        raise Damaged("a cell beyond the last column or row")
-    return int(match[2]), place - 1
+        column = column * 26 + ord(letter) - 64
+    if column > MAX_COLUMNS or not 1 <= int(match[2]) <= MAX_ROWS:
+        raise DamagedWorkbook("a cell beyond the last column or row")
+    return int(match[2]), column - 1
 
 
 class Workbook:
     """An open workbook.
 
     Args:
-        file: its path; what is read of it is bounded, and no entity or address in it is followed.
+        file: the file's path; reading is bounded, and entities and external addresses are not followed.
 
     Raises:
-        Damaged: it is no workbook, or one that cannot be read safely.
+        DamagedWorkbook: the file is not a workbook, or cannot be read safely.
         OSError: the file cannot be opened.
     """
 
     def __init__(self, file: Path) -> None:
         self._file = file.open("rb")
         try:
-            with translated():
+            with translate_errors():
                 self._archive = ZipFile(self._file)
                 self._open()
         except BaseException:
@@ -131,7 +131,7 @@ class Workbook:
     def _open(self) -> None:
         names = self._archive.namelist()
         if len(set(names)) < len(names):
-            raise Damaged("a workbook with two parts of the same name")
+            raise DamagedWorkbook("a workbook with two parts of the same name")
         book = self._target("_rels/.rels", "officeDocument") or "xl/workbook.xml"
         self._relations = self._related(join(dirname(book), "_rels", book.rpartition("/")[2] + ".rels"))
         self.sheets: list[Sheet] = []
@@ -139,16 +139,16 @@ class Workbook:
             if attributes is not None and name == "sheet":
                 self._add(attributes, dirname(book))
         folder = dirname(book)
-        self._formats = _formats(self._optional(folder, "styles"))
-        self._texts = list(_texts(self._optional(folder, "sharedStrings")))
+        self._formats = _read_formats(self._optional(folder, "styles"))
+        self._texts = list(_read_texts(self._optional(folder, "sharedStrings")))
 
     def close(self) -> None:
         """Close the file."""
-        self._file.close()  # a part that is being read would keep it open through the archive
+        self._file.close()  # closing the archive would leave the file open while a part is being read
 
     def rows(self, sheet: Sheet) -> Generator[Row]:
-        """Yield the rows of a sheet that hold a cell, whether shown or not."""
-        with translated():
+        """Yield the rows of a sheet that hold a cell, hidden rows too."""
+        with translate_errors():
             yield from _SheetReader(sheet, self._texts, self._formats).rows(self._events(sheet.part))
 
     def _add(self, attributes: Mapping[str, str], folder: str) -> None:
@@ -156,7 +156,7 @@ class Workbook:
         kind, target = self._relations.get(relation, ("", ""))
         if kind == "worksheet":
             hidden = attributes.get("state", "visible") != "visible"
-            self.sheets.append(Sheet(attributes.get("name", ""), hidden, _resolved(folder, target)))
+            self.sheets.append(Sheet(attributes.get("name", ""), hidden, _resolve_path(folder, target)))
 
     def _related(self, part: str) -> dict[str, tuple[str, str]]:
         """Return the type and target of each relation of a part, by its id."""
@@ -170,41 +170,43 @@ class Workbook:
 
     def _target(self, part: str, wanted: str) -> str | None:
         targets = (target for kind, target in self._related(part).values() if kind == wanted)
-        return next((_resolved("", target) for target in targets), None)
+        return next((_resolve_path("", target) for target in targets), None)
 
     def _optional(self, folder: str, wanted: str) -> Iterator[Event]:
-        """Yield the events of a part of the workbook that need not be there."""
+        """Yield the events of an optional part of the workbook."""
         for kind, target in self._relations.values():
             if kind == wanted:
-                return self._events(_resolved(folder, target))
+                return self._events(_resolve_path(folder, target))
         return iter(())
 
     def _events(self, part: str) -> Iterator[Event]:
         if self._archive.getinfo(part).file_size > MAX_PART_BYTES:
-            raise Damaged("a workbook that is too large when it is unpacked")
+            raise DamagedWorkbook("a workbook that is too large when it is unpacked")
         with self._archive.open(part) as stream:
             yield from _parse(stream)
 
 
-class translated:  # noqa: N801 - reads as a word in a with statement
-    """Raise Damaged for whatever the archive and XML readers raise within a ``with`` block."""
+class translate_errors:  # noqa: N801 - reads as a word in a with statement
+    """A context manager that raises DamagedWorkbook for errors of the archive and XML readers."""
 
     def __enter__(self) -> None:
         pass
 
-    def __exit__(self, _: object, problem: BaseException | None, __: object) -> None:
-        if isinstance(problem, KeyError | BadZipFile | zlib_error | expat.ExpatError | EOFError | IndexError):
-            raise Damaged("a workbook that cannot be read") from None
-        if isinstance(problem, RuntimeError | NotImplementedError | ValueError) and not isinstance(problem, Damaged):
-            raise Damaged("a workbook that is encrypted or cannot be read") from None
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, KeyError | BadZipFile | zlib_error | expat.ExpatError | EOFError | IndexError):
+            raise DamagedWorkbook("a workbook that cannot be read") from None
+        if isinstance(error, RuntimeError | NotImplementedError | ValueError) and not isinstance(
+            error, DamagedWorkbook
+        ):
+            raise DamagedWorkbook("a workbook that is encrypted or cannot be read") from None
 
 
-def _resolved(folder: str, target: str) -> str:
+def _resolve_path(folder: str, target: str) -> str:
     return normpath(join("/", folder, target)).lstrip("/")
 
 
 def _parse(stream: IO[bytes]) -> Iterator[Event]:
-    """Yield the elements of an XML part in order; a document type, which could declare entities, is refused."""
+    """Yield the elements of an XML part in order; refuse a document type, which could declare entities."""
     events: list[Event] = []
     text: list[str] = []
     parser = expat.ParserCreate(namespace_separator=" ")
@@ -221,59 +223,59 @@ def _parse(stream: IO[bytes]) -> Iterator[Event]:
     def characters(data: str) -> None:
         text.append(data)
         if len(text) > MAX_TEXT_CHARACTERS:
-            raise Damaged("a cell with too long a text")
+            raise DamagedWorkbook("a cell whose text is too long")
 
     def refuse(*_: object) -> None:
-        raise Damaged("a workbook with a document type in it")
+        raise DamagedWorkbook("a workbook that contains a document type")
 
     parser.StartElementHandler, parser.EndElementHandler = start, end
     parser.CharacterDataHandler, parser.StartDoctypeDeclHandler = characters, refuse
-    while piece := stream.read(_PIECE_BYTES):
-        parser.Parse(piece)
+    while data := stream.read(_READ_BYTES):
+        parser.Parse(data)
         yield from events
         events.clear()
     parser.Parse(b"", True)  # noqa: FBT003 - expat takes no keywords
     yield from events
 
 
-def _texts(events: Iterator[Event]) -> Iterator[str]:
-    """Yield the shared texts, without the reading aids beside them."""
+def _read_texts(events: Iterator[Event]) -> Iterator[str]:
+    """Yield the shared texts, without their phonetic hints."""
     runs: list[str] = []
-    aside = False
+    is_phonetic = False
     for name, attributes, text in events:
         if name == "rPh":
-            aside = attributes is not None
+            is_phonetic = attributes is not None
         elif attributes is not None:
             runs = [] if name == "si" else runs
-        elif name == "t" and not aside:
+        elif name == "t" and not is_phonetic:
             runs.append(text)
         elif name == "si":
             yield _unescaped("".join(runs))
 
 
 def _unescaped(text: str) -> str:
-    """Return a text with ``_x000D_`` as the character it stands for."""
+    """Return a text with escapes such as ``_x000D_`` replaced by their character."""
     return _ESCAPED.sub(lambda match: chr(int(match[1], 16)), text) if "_x" in text else text
 
 
-def _formats(events: Iterator[Event]) -> list[str]:
-    """Return for each cell style why it shows another number than the cell holds; nothing where it does not."""
+def _read_formats(events: Iterator[Event]) -> list[str]:
+    """Return for each cell style why it shows another number than the cell holds, or ``""``."""
     codes: dict[int, str] = {}
     formats: list[str] = []
-    inside = False
+    in_cell_formats = False
     for name, attributes, _ in events:
         if name == "cellXfs":
-            inside = attributes is not None
+            in_cell_formats = attributes is not None
         elif attributes is not None and name == "numFmt":
             codes[int(attributes["numFmtId"])] = attributes.get("formatCode", "")
-        elif attributes is not None and name == "xf" and inside:
+        elif attributes is not None and name == "xf" and in_cell_formats:
             number = int(attributes.get("numFmtId", "0"))
             formats.append(format_reason(number, codes.get(number)))
     return formats
 
 
 class _SheetReader:
-    """Turns the XML of a sheet into rows."""
+    """Parser of a sheet's XML into rows."""
 
     def __init__(self, sheet: Sheet, texts: Sequence[str], formats: Sequence[str]) -> None:
         self._sheet, self._texts, self._formats = sheet, texts, formats
@@ -281,10 +283,10 @@ class _SheetReader:
         self._number = 0
         self._row_hidden = False
         self._cells: list[object] = []
-        self._place = -1
+        self._column_index = -1
         self._cell: Mapping[str, str] = {}
         self._value: str | None = None
-        self._formula = self._aside = False
+        self._formula = self._is_phonetic = False
         self._runs: list[str] = []
         self._readers: dict[str, Callable[[Mapping[str, str]], None]] = {
             "col": self._column,
@@ -307,10 +309,10 @@ class _SheetReader:
                 self._value = text
             elif name == "f":
                 self._formula = True
-            elif name == "t" and not self._aside:
+            elif name == "t" and not self._is_phonetic:
                 self._runs.append(text)
             elif name == "rPh":
-                self._aside = False
+                self._is_phonetic = False
             elif name == "c":
                 self._close_cell()
             elif name == "row" and self._cells:
@@ -318,10 +320,10 @@ class _SheetReader:
 
     def _clear(self) -> None:
         self._value, self._runs = None, []
-        self._formula = self._aside = False
+        self._formula = self._is_phonetic = False
 
     def _phonetic(self, _: Mapping[str, str]) -> None:
-        self._aside = True
+        self._is_phonetic = True
 
     def _column(self, attributes: Mapping[str, str]) -> None:
         if attributes.get("hidden") in _TRUE or float(attributes.get("width", "1")) == 0:
@@ -333,31 +335,31 @@ class _SheetReader:
     def _row(self, attributes: Mapping[str, str]) -> None:
         number = int(attributes.get("r", self._number + 1))
         if not self._number < number <= MAX_ROWS:
-            raise Damaged(f"row {number} twice or out of order")
-        self._number, self._cells, self._place = number, [], -1
+            raise DamagedWorkbook(f"row {number} twice or out of order")
+        self._number, self._cells, self._column_index = number, [], -1
         hidden = attributes.get("hidden")
         self._row_hidden = hidden in _TRUE or (hidden is None and self._rows_hidden)
         self._row_hidden = self._row_hidden or float(attributes.get("ht", "1")) == 0
 
     def _open_cell(self, attributes: Mapping[str, str]) -> None:
-        row, place = position(attributes["r"]) if "r" in attributes else (self._number, self._place + 1)
-        if row != self._number or place <= self._place:
-            raise Damaged(f"a cell twice or out of order in row {self._number}")
-        self._place, self._cell = place, attributes
+        row, column = parse_reference(attributes["r"]) if "r" in attributes else (self._number, self._column_index + 1)
+        if row != self._number or column <= self._column_index:
+            raise DamagedWorkbook(f"a cell twice or out of order in row {self._number}")
+        self._column_index, self._cell = column, attributes
         self._clear()
 
     def _close_cell(self) -> None:
-        value = self._read()
+        value = self._parse_cell()
         if value is not None and value != "":
-            self._cells.extend([None] * (self._place - len(self._cells)))
+            self._cells.extend([None] * (self._column_index - len(self._cells)))
             self._cells.append(value)
 
-    def _read(self) -> object:
+    def _parse_cell(self) -> object:
         kind, value = self._cell.get("t", "n"), self._value
         if kind == "e":
-            return Flaw(f"the error {(value or '')[:20]}".rstrip())
+            return InvalidCell(f"the error {(value or '')[:20]}".rstrip())
         if self._formula and not value:
-            return Flaw("a formula without a value")
+            return InvalidCell("a formula without a value")
         if kind == "inlineStr":
             return _unescaped("".join(self._runs))
         if value is None or value == "":
@@ -369,22 +371,22 @@ class _SheetReader:
         if kind == "b":
             return value in _TRUE
         if kind == "d":
-            return Flaw("a date or time")
-        return self._as_number(value)
+            return InvalidCell("a date or time")
+        return self._parse_number(value)
 
-    def _as_number(self, value: str) -> object:
+    def _parse_number(self, value: str) -> object:
         style = int(self._cell.get("s", "0"))
         if self._formats and (reason := self._formats[style]):
-            return Flaw(reason)
+            return InvalidCell(reason)
         if not _NUMBER.fullmatch(value):
-            return Flaw("a number that cannot be read")
+            return InvalidCell("a number that cannot be read")
         number = float(value)
         if abs(number) >= MAX_EXACT_NUMBER:
-            return Flaw("a number of more than 15 digits, which a spreadsheet rounds")
+            return InvalidCell("a number of more than 15 digits, which a spreadsheet rounds")
         return int(value) if value.lstrip("-").isdecimal() else number
 
 
 def first_rows(book: Workbook, sheet: Sheet, count: int) -> list[Row]:
-    """Return the first rows of a sheet that hold a cell, ``count`` at most."""
+    """Return at most ``count`` of the first rows of a sheet that hold a cell."""
     with closing(book.rows(sheet)) as rows:
         return [row for row, _ in zip(rows, range(count), strict=False)]

@@ -186,7 +186,7 @@ class ChunkWorker:
         except BaseException as error:
             result = error
         deadline.expire()
-        classifications = classify(result, lease.values, channel.own)
+        classifications = classify(result, lease.values, channel.sent_track_id)
         if isinstance(result, BaseException) and not isinstance(result, Exception):
             # The event loop is ending; the result is recorded all the same.
             with anyio.CancelScope(shield=True):
@@ -275,14 +275,14 @@ class StatusChecker:
             return lease
         classifications, failure = await self._check_transfers(lease, channel)
         decision = decide_after_check(lease.transfers, classifications, lease.policy, lease.at, lease.chunk.checks)
-        if failure is not None and failure.verdict is Verdict.HALT:
+        if failure is not None and failure.verdict is Verdict.SUSPENDED:
             decision = evolve(decision, close=("suspended_reason", failure.reason))
         return lease, decision
 
     async def _check_list(self, lease: ChunkLease, channel: PayoutChannel) -> dict[str, Classification]:
         """Return the classifications of the transfers that are in the bank's list."""
         entries = await channel.list(lease.chunk.deposit, 0, self._timeout / 2)
-        classifications = classify(list(entries), lease.values, channel.own, _hashids(lease))
+        classifications = classify(list(entries), lease.values, channel.sent_track_id, _hashids(lease))
         return {
             track_id: classification
             for track_id, classification in classifications.items()
@@ -308,11 +308,11 @@ class StatusChecker:
                 if value.track_id not in classifications and time_left > 0:
                     entries: Sequence[Settlement] = await channel.find(value.track_id, time_left)
                     # Entries of other transfers mean that the filter was ignored: then absence proves nothing.
-                    by_track_id = classify(list(entries), [value], channel.own, _hashids(lease))
+                    by_track_id = classify(list(entries), [value], channel.sent_track_id, _hashids(lease))
                     classifications[value.track_id] = by_track_id[value.track_id] if entries else ABSENT
         except Exception as error:
             # A check changes nothing at the bank: the classifications so far hold, and the next check retries the rest.
-            return classifications, classify(error, [value], channel.own)[value.track_id]
+            return classifications, classify(error, [value], channel.sent_track_id)[value.track_id]
         return classifications, None
 
 

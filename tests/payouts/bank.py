@@ -10,7 +10,7 @@ from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Transfer, TransferStatus
 from paystar_async.models.wallet import Accepted, FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.payouts.channels import BankTransferChannel, PayoutChannel, WalletChannel
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.worker import ChunkWorker
@@ -21,7 +21,7 @@ from paystar_async.runtime.tasks import BackgroundTasks
 DEPOSIT = "0111234567890"
 IBAN = "IR110170000000123456789001"
 
-Act = Callable[["FakeBank", Sequence[Value]], object]
+Act = Callable[["FakeBank", Sequence[AnyTransfer]], object]
 """What a call does and answers; what it raises is raised."""
 
 
@@ -52,7 +52,7 @@ def wallet_transfer(number: int = 0, **fields: Any) -> WalletTransfer:
     return WalletTransfer(**(given | fields))
 
 
-async def each(values: Iterable[Value]) -> AsyncIterator[Value]:
+async def each(values: Iterable[AnyTransfer]) -> AsyncIterator[AnyTransfer]:
     for value in values:
         yield value
 
@@ -88,7 +88,7 @@ class FakeBank:
                     await cast("Any", waited)
             before_send()
             self.supports_before_send.append(before_send)
-            given: list[Value] = list(value.transfers)
+            given: list[AnyTransfer] = list(value.transfers)
             self.calls.append([one.track_id for one in given])
             answer = (self.script.popleft() if self.script else execute)(self, given)
             if self.on_answer is not None:
@@ -106,7 +106,7 @@ class FakeBank:
             return newest[value.skip or 0 :][: value.limit]
         return [self.entry(value.track_id)] if value.track_id in self.statuses else []
 
-    def execute(self, given: Sequence[Value], status: TransferStatus | None = None) -> list[Settlement]:
+    def execute(self, given: Sequence[AnyTransfer], status: TransferStatus | None = None) -> list[Settlement]:
         for one in given:
             self.executed[one.track_id] = self.executed.get(one.track_id, 0) + 1
             self.statuses[one.track_id] = status or self.status
@@ -118,7 +118,7 @@ class FakeBank:
         )
 
 
-def execute(teller: FakeBank, given: Sequence[Value]) -> list[Settlement]:
+def execute(teller: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
     """A call that goes well."""
     return teller.execute(given)
 
@@ -126,7 +126,7 @@ def execute(teller: FakeBank, given: Sequence[Value]) -> list[Settlement]:
 def answering(*entries: Settlement) -> Act:
     """A call that is answered so, whatever was sent."""
 
-    def act(teller: FakeBank, given: Sequence[Value]) -> list[Settlement]:
+    def act(teller: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
         return list(entries)
 
     return act
@@ -135,7 +135,7 @@ def answering(*entries: Settlement) -> Act:
 def raising(error: BaseException, *, executed: bool = False) -> Act:
     """A call that ends with an error, before or after it was carried out."""
 
-    def act(teller: FakeBank, given: Sequence[Value]) -> object:
+    def act(teller: FakeBank, given: Sequence[AnyTransfer]) -> object:
         if executed:
             teller.execute(given)
         raise error

@@ -11,7 +11,7 @@ from paystar_async import errors
 from paystar_async.errors import BY_STATUS, Executed, PaystarError, StatusError, http_may_have_executed
 from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.models.wallet import Accepted
-from paystar_async.payouts.classify import REFUSALS, Value, Verdict, classify
+from paystar_async.payouts.classify import REFUSALS, AnyTransfer, Verdict, classify
 from tests.payouts.bank import DEPOSIT, IBAN, transfer, transfers, wallet_transfer
 
 
@@ -19,7 +19,7 @@ def same(stored: str) -> str:
     return stored
 
 
-def verdict(result: object, *values: Value) -> Verdict:
+def verdict(result: object, *values: AnyTransfer) -> Verdict:
     told = {word.verdict for word in classify(result, values or [transfer()], same).values()}
     assert len(told) == 1
     return told.pop()
@@ -31,17 +31,17 @@ def entry(track_id: str | None = "t-00000", status: str = "success", **more: Any
 
 CODES = {
     0: Verdict.AMBIGUOUS,
-    2: Verdict.HALT,
-    3: Verdict.HALT,
+    2: Verdict.SUSPENDED,
+    3: Verdict.SUSPENDED,
     4: Verdict.AUTH,
     5: Verdict.AUTH,
-    6: Verdict.HALT,
-    7: Verdict.HALT,
-    8: Verdict.HALT,
+    6: Verdict.SUSPENDED,
+    7: Verdict.SUSPENDED,
+    8: Verdict.SUSPENDED,
     9: Verdict.FUNDS,
     10: Verdict.REJECTED,
     11: Verdict.AMBIGUOUS,
-    12: Verdict.HALT,
+    12: Verdict.SUSPENDED,
     13: Verdict.AUTH,
 }
 
@@ -58,7 +58,7 @@ def test_each_status_is_what_the_design_says(code: int | str) -> None:
     [
         (errors.NotSent("no connection"), Verdict.NOT_SENT),
         (errors.StorageUnavailable("the keys are down"), Verdict.NOT_SENT),
-        (errors.ConfigurationError("no account"), Verdict.HALT),
+        (errors.ConfigurationError("no account"), Verdict.SUSPENDED),
         (errors.ConfigurationError("a ring ate the answer", executed="maybe"), Verdict.AMBIGUOUS),
         (errors.InvalidValue("amount", expected="more", got="0"), Verdict.REJECTED),
         (errors.NoResponse("nothing came"), Verdict.AMBIGUOUS),
@@ -87,7 +87,7 @@ def test_an_unknown_shape_says_nothing(answer: object) -> None:
 @pytest.mark.parametrize("status", ["success", "failed", "pending"])
 def test_an_item_is_what_the_bank_says(status: str) -> None:
     told = classify([entry(status=status, message="6037990000000006 closed")], [transfer()], same)["t-00000"]
-    assert told.verdict is Verdict.ITEM
+    assert told.verdict is Verdict.REPORTED
     assert told.settlement is not None
     assert told.settlement.status == status
     assert "6037990000000006" not in told.reason
@@ -100,9 +100,9 @@ def test_a_word_nobody_knows_is_no_decision() -> None:
 def test_items_are_found_by_track_id_and_a_missing_one_is_unknown() -> None:
     known = classify([entry("t-00002"), entry("t-00000", "failed"), entry("other")], transfers(3), same)
     assert [known[f"t-0000{number}"].verdict for number in range(3)] == [
-        Verdict.ITEM,
+        Verdict.REPORTED,
         Verdict.AMBIGUOUS,
-        Verdict.ITEM,
+        Verdict.REPORTED,
     ]
     assert known["t-00000"].settlement == entry("t-00000", "failed")
 
@@ -115,7 +115,7 @@ def test_classify_entry_without_our_track_id_says_nothing(track_id: str | None) 
 
 def test_classify_entry_with_recorded_hashid_counts() -> None:
     known = classify([entry(None, hashid="h1"), entry(None, hashid="")], transfers(2), same, {"h1": "t-00001"})
-    assert [word.verdict for word in known.values()] == [Verdict.AMBIGUOUS, Verdict.ITEM]
+    assert [word.verdict for word in known.values()] == [Verdict.AMBIGUOUS, Verdict.REPORTED]
 
 
 def test_classify_shared_or_empty_hashid_keeps_two_transfers_apart() -> None:
@@ -140,10 +140,10 @@ def test_classify_refused_key_of_several_is_proven_without_fields(code: int) -> 
 
 def test_classify_failed_attempts_leave_success_of_another_hashid() -> None:
     """A bank that refuses repeats lists what it paid and what it refused."""
-    assert verdict([entry(status="failed", hashid="b"), entry(hashid="a")]) is Verdict.ITEM
-    assert verdict([entry(status="failed", hashid="a"), entry(hashid="a")]) is Verdict.INTEGRITY
-    assert verdict([entry(status="failed"), entry(hashid="a")]) is Verdict.INTEGRITY
-    assert verdict([entry(status="failed", hashid="a"), entry(status="failed", hashid="b")]) is Verdict.ITEM
+    assert verdict([entry(status="failed", hashid="b"), entry(hashid="a")]) is Verdict.REPORTED
+    assert verdict([entry(status="failed", hashid="a"), entry(hashid="a")]) is Verdict.CONTRADICTION
+    assert verdict([entry(status="failed"), entry(hashid="a")]) is Verdict.CONTRADICTION
+    assert verdict([entry(status="failed", hashid="a"), entry(status="failed", hashid="b")]) is Verdict.REPORTED
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_classify_failed_attempts_leave_success_of_another_hashid() -> None:
     ids=lambda entries: str([(one.status, one.hashid, one.extra) for one in entries]),
 )
 def test_what_contradicts_itself_or_us_is_for_a_person(entries: list[Settlement]) -> None:
-    assert verdict(entries) is Verdict.INTEGRITY
+    assert verdict(entries) is Verdict.CONTRADICTION
 
 
 @pytest.mark.parametrize(
@@ -176,26 +176,26 @@ def test_what_contradicts_itself_or_us_is_for_a_person(entries: list[Settlement]
     ],
 )
 def test_what_repeats_us_or_says_nothing_of_it_is_no_contradiction(extra: dict[str, object]) -> None:
-    assert verdict([entry(extra=extra)]) is Verdict.ITEM
-    assert verdict([entry(extra=extra), entry(extra=extra)]) is Verdict.ITEM
+    assert verdict([entry(extra=extra)]) is Verdict.REPORTED
+    assert verdict([entry(extra=extra), entry(extra=extra)]) is Verdict.REPORTED
 
 
 def test_a_wallet_that_took_them_all_has_decided_none() -> None:
     values = [wallet_transfer(number) for number in range(2)]
     for track_id, word in classify(Accepted(), values, same).items():
-        assert word.verdict is Verdict.ITEM
+        assert word.verdict is Verdict.REPORTED
         assert word.settlement == Settlement(track_id=track_id, status=TransferStatus.PENDING)
     assert verdict(Accepted(), transfer()) is Verdict.AMBIGUOUS
 
 
 def test_a_wallets_transfer_is_compared_with_what_the_wallet_says() -> None:
     wrong = entry("w-00000", extra={"destination_number": IBAN[:-1] + "9"})
-    assert verdict([wrong], wallet_transfer()) is Verdict.INTEGRITY
+    assert verdict([wrong], wallet_transfer()) is Verdict.CONTRADICTION
 
 
 def test_a_stored_form_is_traced_back_to_its_track_id() -> None:
     known = classify([entry("w*t-00000*1")], [transfer()], lambda stored: stored.split("*")[1])
-    assert known["t-00000"].verdict is Verdict.ITEM
+    assert known["t-00000"].verdict is Verdict.REPORTED
 
 
 def refusal(code: int | str, http: int, executed: Executed | None) -> StatusError:
@@ -243,7 +243,7 @@ def test_there_is_a_word_on_each_transfer_whatever_came_back(result: object, cou
     assert set(known) == {one.track_id for one in values}
     for word in known.values():
         assert isinstance(word.verdict, Verdict)
-        assert (word.verdict is not Verdict.ITEM) or word.settlement is not None
+        assert (word.verdict is not Verdict.REPORTED) or word.settlement is not None
 
 
 @given(error=raised)
@@ -251,7 +251,7 @@ def test_nothing_that_may_have_happened_counts_as_refused(error: PaystarError | 
     told = verdict(error)
     if not isinstance(error, PaystarError) or error.executed == "maybe":
         assert told is Verdict.AMBIGUOUS
-    assert told not in (Verdict.ITEM, Verdict.INTEGRITY)
+    assert told not in (Verdict.REPORTED, Verdict.CONTRADICTION)
 
 
 @given(result=st.lists(entries, max_size=6), order=st.randoms(use_true_random=False))

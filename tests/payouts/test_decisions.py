@@ -8,7 +8,7 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts.classify import Classification, Verdict
 from paystar_async.payouts.decisions import ABSENT, REQUIRED_NOT_FOUNDS, decide_after_check, decide_after_send
 from paystar_async.payouts.ledger.updates import StoredTransfer
-from paystar_async.payouts.models import Policy, Refusal, TransferRecord, TransferState, may_follow
+from paystar_async.payouts.models import Policy, Refusal, TransferRecord, TransferState, is_allowed_transition
 from paystar_async.values.secret import Secret
 
 QUIET = 100.0
@@ -52,7 +52,7 @@ def held(
 
 
 def item(status: str) -> Classification:
-    return Classification(verdict=Verdict.ITEM, settlement=Settlement(status=TransferStatus(status)))
+    return Classification(verdict=Verdict.REPORTED, settlement=Settlement(status=TransferStatus(status)))
 
 
 def test_two_not_founds_too_close_to_each_other_are_one() -> None:
@@ -86,7 +86,7 @@ def test_the_one_that_is_due_first_says_when_the_chunk_is() -> None:
 verdicts = st.sampled_from(list(Verdict))
 words = st.one_of(
     st.builds(item, st.sampled_from(["success", "failed", "pending"])),
-    st.sampled_from([Classification(verdict=one, reason="r") for one in (Verdict.AMBIGUOUS, Verdict.INTEGRITY)]),
+    st.sampled_from([Classification(verdict=one, reason="r") for one in (Verdict.AMBIGUOUS, Verdict.CONTRADICTION)]),
 )
 asked = st.one_of(words, st.just(ABSENT), st.none())
 
@@ -96,7 +96,7 @@ def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
     verdict: Verdict, count: int, looks: int, ambiguous_attempts: int
 ) -> None:
     transfers = [held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(count)]
-    word = item("success") if verdict is Verdict.ITEM else Classification(verdict=verdict, reason="r")
+    word = item("success") if verdict is Verdict.REPORTED else Classification(verdict=verdict, reason="r")
     decided = decide_after_send(transfers, {one.record.track_id: word for one in transfers}, POLICY, looks)
     ends = (
         [decided.chunk_transition[0]]
@@ -104,8 +104,8 @@ def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
         else [change.after for step in decided.steps for change in step]
     )
     assert ends
-    assert all(may_follow(TransferState.SENDING, after) for after in ends)
-    refused = {Verdict.NOT_SENT, Verdict.AUTH, Verdict.HALT, Verdict.FUNDS, Verdict.REJECTED}
+    assert all(is_allowed_transition(TransferState.SENDING, after) for after in ends)
+    refused = {Verdict.NOT_SENT, Verdict.AUTH, Verdict.SUSPENDED, Verdict.FUNDS, Verdict.REJECTED}
     if TransferState.PLANNED in ends:
         assert verdict in refused
     if verdict is Verdict.AMBIGUOUS:
@@ -127,7 +127,7 @@ def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classificatio
     for after in ends:
         assert after is not None
         assert after is not TransferState.PLANNED
-        assert may_follow(TransferState.SENDING, after)
+        assert is_allowed_transition(TransferState.SENDING, after)
         assert after is not TransferState.FAILED
     assert (decided.phase == "ask") is (TransferState.UNKNOWN in ends or TransferState.PENDING in ends)
     assert (decided.pause is None) is (decided.phase == "none")
@@ -162,7 +162,7 @@ def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
     for number, (word, before, counted) in enumerate(told):
         after = states[f"t{number}"]
         if after in (TransferState.NEEDS_REVIEW, TransferState.PLANNED) and (
-            word is None or word.verdict is not Verdict.INTEGRITY
+            word is None or word.verdict is not Verdict.CONTRADICTION
         ):
             assert word is ABSENT
             assert before is TransferState.UNKNOWN

@@ -7,15 +7,15 @@ from hypothesis import strategies as st
 from paystar_async.errors import InvalidValue, StorageCorrupt
 from paystar_async.outcomes import Failed, Pending, Succeeded, Unknown
 from paystar_async.payouts.models import (
-    ASKED,
+    AWAITING_BANK,
+    AWAITING_USER,
     FINAL,
-    STUCK,
     TRANSITIONS,
     AccountHold,
     Policy,
     TransferRecord,
     TransferState,
-    may_follow,
+    is_allowed_transition,
 )
 
 STATES = st.sampled_from(list(TransferState))
@@ -43,11 +43,13 @@ def test_every_state_has_its_line() -> None:
 
 
 def test_only_what_is_planned_is_sent() -> None:
-    assert {before for before in TransferState if may_follow(before, TransferState.SENDING)} == {TransferState.PLANNED}
+    assert {before for before in TransferState if is_allowed_transition(before, TransferState.SENDING)} == {
+        TransferState.PLANNED
+    }
 
 
 def test_what_may_have_left_is_planned_again_only_once_it_was_not_found_or_a_person_said_so() -> None:
-    again = {before for before in TransferState if may_follow(before, TransferState.PLANNED)}
+    again = {before for before in TransferState if is_allowed_transition(before, TransferState.PLANNED)}
     assert again == {
         TransferState.SENDING,
         TransferState.NOT_ACCEPTED,
@@ -76,7 +78,7 @@ def test_no_walk_along_the_table_sends_twice_what_may_have_left(walk: list[Trans
     """Between two sendings there is an answer, a "not there" or a person."""
     state, since_sent = TransferState.PLANNED, set[TransferState]()
     for wanted in walk:
-        if not may_follow(state, wanted):
+        if not is_allowed_transition(state, wanted):
             continue
         if wanted is TransferState.SENDING and TransferState.UNKNOWN in since_sent:
             assert since_sent & {TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW}
@@ -87,7 +89,7 @@ def test_no_walk_along_the_table_sends_twice_what_may_have_left(walk: list[Trans
 @given(STATES)
 def test_a_state_is_decided_or_asked_about_or_waits_for_something(state: TransferState) -> None:
     waits = {TransferState.PLANNED, TransferState.SENDING, TransferState.NOT_ACCEPTED}
-    assert sum(state in group for group in (FINAL, ASKED, STUCK, waits)) == 1
+    assert sum(state in group for group in (FINAL, AWAITING_BANK, AWAITING_USER, waits)) == 1
 
 
 @pytest.mark.parametrize("state", list(TransferState))
@@ -138,18 +140,18 @@ def test_a_policy_out_of_its_bounds_is_refused_and_names_the_field(field: str, v
 
 @pytest.mark.parametrize("policy", [Policy(), Policy(chunk=100, concurrency=1, rate=0.1, quiet_window=5, resend=True)])
 def test_a_policy_comes_back_as_it_went(policy: Policy) -> None:
-    assert Policy.from_text(policy.to_text()) == policy
+    assert Policy.from_json(policy.to_json()) == policy
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"chunk": 0}', '{"speed": 1}', '{"chunk": '])
 def test_a_policy_that_cannot_be_read_is_told(text: str) -> None:
     with pytest.raises(StorageCorrupt):
-        Policy.from_text(text)
+        Policy.from_json(text)
 
 
 def test_not_founds_are_spaced_by_a_tenth_of_the_quiet_window_and_a_minute_at_the_most() -> None:
-    assert Policy(quiet_window=5.0).spacing == 0.5
-    assert Policy().spacing == 60
+    assert Policy(quiet_window=5.0).not_found_interval == 0.5
+    assert Policy().not_found_interval == 60
 
 
 def test_a_gate_is_closed_by_any_of_three() -> None:
@@ -163,7 +165,7 @@ def test_a_gate_is_closed_by_any_of_three() -> None:
             paused=held,
         )
 
-    assert not gate().closed
-    assert gate("inactive").closed
-    assert gate(None, "no money").closed
-    assert gate(held=True).closed
+    assert not gate().is_active
+    assert gate("inactive").is_active
+    assert gate(None, "no money").is_active
+    assert gate(held=True).is_active

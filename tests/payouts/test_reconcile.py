@@ -14,8 +14,8 @@ from paystar_async.models.base import Call
 from paystar_async.models.transfers import FindTransfers, Settlement, TransferStatus
 from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.payouts import channels, reconcile
-from paystar_async.payouts.channels import FINDS_AT_ONCE, BankTransferChannel, WalletChannel
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.channels import MAX_CONCURRENT_FINDS, BankTransferChannel, WalletChannel
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import observations
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
@@ -200,7 +200,7 @@ class Book(FakeBank):
         self.entries.insert(0, Settlement(track_id=track_id, hashid=hashid, **given))
         return self.entries[0]
 
-    def execute(self, given: Sequence[Value], status: TransferStatus | None = None) -> list[Settlement]:
+    def execute(self, given: Sequence[AnyTransfer], status: TransferStatus | None = None) -> list[Settlement]:
         return [self.pay(one.track_id, status=status or self.status) for one in given]
 
     async def deliver(
@@ -243,22 +243,22 @@ def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> PayoutFix
 
 async def compared(desk: PayoutFixture, window: float = 3600) -> Reconciliation:
     return await reconcile.reconcile(
-        cast("Any", SimpleNamespace(ledger=desk.ledger, products={"x": desk.product})), window
+        cast("Any", SimpleNamespace(ledger=desk.ledger, channels={"x": desk.product})), window
     )
 
 
-async def plan(desk: PayoutFixture, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
+async def plan(desk: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
     await insert_batch(desk.ledger, desk.product, batch_id, each(values), policy=Policy(**policy))
 
 
-async def pay(desk: PayoutFixture, batch_id: str, values: Sequence[Value], **policy: Any) -> None:
+async def pay(desk: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
     """Plan a batch and send it, as far as that goes at once."""
     await plan(desk, batch_id, values, **policy)
     for chunk in await desk.chunks(batch_id):
         await desk.worker.advance(chunk)
 
 
-def numbers(*chosen: int) -> list[Value]:
+def numbers(*chosen: int) -> list[AnyTransfer]:
     return [numbered(number) for number in chosen]
 
 
@@ -486,7 +486,7 @@ class TestLookUps:
         found = await compared(desk)
         assert found.missing == ("t-00000", "t-00001")
         assert (found.compared, found.mismatches, found.requests) == (10, (), 2 + 11)
-        assert book.most_at_once == FINDS_AT_ONCE
+        assert book.most_at_once == MAX_CONCURRENT_FINDS
 
     async def test_reconcile_failed_look_up_is_raised_as_it_is(self, desk: PayoutFixture, book: Book) -> None:
         await pay(desk, "b", paid(9))
@@ -494,7 +494,7 @@ class TestLookUps:
         book.failure = NoResponse("reset")
         with pytest.raises(NoResponse):
             await compared(desk)
-        assert len(book.queries) <= 1 + FINDS_AT_ONCE
+        assert len(book.queries) <= 1 + MAX_CONCURRENT_FINDS
 
     async def test_reconcile_refused_transfer_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
         desk.teller.script.append(raising(InvalidInput(10, "no", endpoint="transfers.settle")))

@@ -10,7 +10,7 @@ from paystar_async.errors import ApplicationInactive, IpNotAllowed, PaystarError
 from paystar_async.errors import InsufficientBalance as NoMoney
 from paystar_async.errors import InvalidInput as Invalid
 from paystar_async.models.transfers import Settlement, TransferStatus
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
@@ -18,7 +18,7 @@ from tests.payouts.backends import Place
 from tests.payouts.bank import Act, FakeBank, PayoutFixture, answering, each, execute, raising, transfers
 
 POLICY = Policy(chunk=4, quiet_window=100.0)
-SPACING = POLICY.spacing
+SPACING = POLICY.not_found_interval
 REFUSALS = [NoMoney(9, "no money"), Invalid(10, "bad"), IpNotAllowed(7, "not from there"), ApplicationInactive(3, "x")]
 
 
@@ -37,7 +37,7 @@ def broken(_: str | None) -> object:
 def partly(error: PaystarError, count: int) -> Act:
     """Return a call that executes its first ``count`` transfers and is refused all the same."""
 
-    def act(teller: FakeBank, given: list[Value]) -> object:
+    def act(teller: FakeBank, given: list[AnyTransfer]) -> object:
         teller.execute(given[:count])
         raise error
 
@@ -111,7 +111,7 @@ async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Plac
 
 
 async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: PayoutFixture) -> None:
-    def picky(teller: FakeBank, given: list[Value]) -> object:
+    def picky(teller: FakeBank, given: list[AnyTransfer]) -> object:
         if any(one.track_id == "t-00002" for one in given):
             raise Invalid(10, "bad", fields={"destination_account": ["no such account"]})
         return teller.execute(given)

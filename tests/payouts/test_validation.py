@@ -135,8 +135,8 @@ async def test_what_is_personal_is_masked_in_the_reasons(write: Write) -> None:
 async def test_a_repeated_track_id_is_told_with_both_rows(write: Write) -> None:
     path = write(table([row(1), row(2), row(3, track_id="t-1"), row(4, track_id="t-1")]))
     assert [str(one) for one in (await plan(path)).bad] == [
-        "row 4, track_id: it is the one of row 2: it would pay twice",
-        "row 5, track_id: it is the one of row 2: it would pay twice",
+        "row 4, track_id: the same as in row 2: the transfer would be paid twice",
+        "row 5, track_id: the same as in row 2: the transfer would be paid twice",
     ]
 
 
@@ -197,7 +197,7 @@ async def test_cells_beyond_the_columns_are_refused_and_blank_ones_are_not(tmp_p
     lines[1] += ["", " "]
     lines[2] += ["left over"]
     said = await one_reason(write_csv(tmp_path / "salaries.csv", lines))
-    assert said.startswith("row 3: it has more cells than there are columns")
+    assert said.startswith("row 3: the row has more cells than there are columns")
 
 
 async def test_a_column_without_a_name_must_be_empty(tmp_path: Path) -> None:

@@ -189,4 +189,4 @@ async def test_plan_gap_of_empty_rows_is_read_and_named(tmp_path: Path) -> None:
     lines = [*table([row(1)]), *([[]] * 9), *table([row(2)])[1:]]
     told = await plan(book_of(tmp_path / "a.xlsx", {"S": lines}))
     assert (told.count, told.rows) == (2, (2, 12))
-    assert told.notices == ("row 12 and below: read, though behind a gap of empty rows",)
+    assert told.notices == ("row 12 and below: read, although after a gap of empty rows",)

@@ -26,7 +26,7 @@ from tests.soak.replication import ReplicatedPostgres
 KINDS = ("partition", "kill", "refresh", "failover", "restore")
 SAME_LEDGER = frozenset({"partition", "kill", "refresh"})
 POLICY: dict[str, Any] = {"chunk": 2, "concurrency": 4, "quiet_window": 3.0, "resend": True}
-LOOKED_UP = POLICY | ({"look_before_send": "always"} if "look_before_send" in Policy().to_text() else {})
+LOOKED_UP = POLICY | ({"look_before_send": "always"} if "look_before_send" in Policy().to_json() else {})
 PAID_PER_SECOND = 20
 MOMENTS: tuple[Moment, ...] = ("claim-open", "claimed", "before-record")
 LEASE_CHECK_SECONDS = 4.0

@@ -11,14 +11,14 @@ from paystar_async.errors import StorageCorrupt, WrongStorageKey
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import Transfer
 from paystar_async.models.wallet import WalletTransfer
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.models import ProductName
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.bank_accounts import is_valid_card
 from paystar_async.values.masking import mask_account, mask_card
 from paystar_async.values.secret import Secret
 
-TRANSFER_TYPES: Mapping[ProductName, type[Value]] = {"bank": Transfer, "wallet": WalletTransfer}
+TRANSFER_TYPES: Mapping[ProductName, type[AnyTransfer]] = {"bank": Transfer, "wallet": WalletTransfer}
 _NAMES: Mapping[ProductName, tuple[str, ...]] = {
     product: tuple(one.name for one in fields_of(cls)) for product, cls in TRANSFER_TYPES.items()
 }
@@ -52,7 +52,7 @@ class TransferCodec:
     def __init__(self, key: Secret, crypto: Crypto | None) -> None:
         self._key, self._crypto = key.reveal().encode(), crypto
 
-    def encode(self, product: ProductName, account: str, value: Value) -> EncodedTransfer:
+    def encode(self, product: ProductName, account: str, value: AnyTransfer) -> EncodedTransfer:
         """How a transfer is kept."""
         payload = Secret(_text(value))
         digest = self._digest(product, payload)
@@ -64,7 +64,7 @@ class TransferCodec:
         destination = value.destination_account if isinstance(value, Transfer) else value.destination_number
         return EncodedTransfer(digest=digest, payload=payload, masked_payload=masked, destination=_mask(destination))
 
-    def decode(self, product: ProductName, account: str, track_id: str, payload: Secret, digest: str) -> Value:
+    def decode(self, product: ProductName, account: str, track_id: str, payload: Secret, digest: str) -> AnyTransfer:
         """The transfer that was kept.
 
         Raises:
@@ -80,7 +80,7 @@ class TransferCodec:
             raise StorageCorrupt(f"what is stored of the transfer {track_id} is not what was planned")
         # It was checked field by field when it was made, and the digest says that it still is what it was.
         held = json.loads(text.reveal())
-        value: Value = object.__new__(TRANSFER_TYPES[product])
+        value: AnyTransfer = object.__new__(TRANSFER_TYPES[product])
         for name in _NAMES[product]:
             object.__setattr__(value, name, held.get(name))
         return value
@@ -92,7 +92,7 @@ class TransferCodec:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def _text(value: Value, **instead: str) -> str:
+def _text(value: AnyTransfer, **instead: str) -> str:
     """The fields that say something: one that is added some day, and left out, changes no digest."""
     names = _NAMES["bank" if isinstance(value, Transfer) else "wallet"]
     return _encode({name: held for name in names if (held := instead.get(name, getattr(value, name))) is not None})

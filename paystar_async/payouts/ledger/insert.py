@@ -9,7 +9,7 @@ from attrs import define, evolve, field, frozen
 
 from paystar_async.errors import InvalidValue, StorageError, StorageUnavailable, TrackIdConflict
 from paystar_async.payouts.channels import PayoutChannel
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger.insert_statements import (
     COUNT_STAGED,
     DELETE_ABANDONED,
@@ -89,7 +89,7 @@ class BatchWriter:
     _staged: int = field(default=0, init=False)
     _differs: str | None = field(default=None, init=False)
 
-    async def write(self, transfers: AsyncIterable[Value], found: BatchRecord | None) -> BatchRecord:
+    async def write(self, transfers: AsyncIterable[AnyTransfer], found: BatchRecord | None) -> BatchRecord:
         """Put the batch on record, or find that it is there already."""
         count, amount, digests = 0, 0, 0
         await self.tables.open()
@@ -112,7 +112,7 @@ class BatchWriter:
             if self._staged:
                 await self._clean()
 
-    def _take(self, place: int, value: Value) -> int:
+    def _take(self, place: int, value: AnyTransfer) -> int:
         try:
             deposit = self.product.deposit(value)
         except InvalidValue as refusal:
@@ -248,7 +248,7 @@ class BatchWriter:
             "count": contents.count,
             "total": contents.amount,
             "content": contents.text(),
-            "policy": self.policy.to_text(),
+            "policy": self.policy.to_json(),
         }
         if not await transaction.execute(INSERT_BATCH, known | batch):
             return await self._lost_the_race(transaction, contents)
@@ -307,7 +307,7 @@ async def insert_batch(
     tables: LedgerDatabase,
     product: PayoutChannel,
     batch_id: str,
-    transfers: AsyncIterable[Value],
+    transfers: AsyncIterable[AnyTransfer],
     *,
     policy: Policy | None = None,
     connection: "Connection | None" = None,
@@ -337,7 +337,7 @@ async def insert_batch(
     if policy is None or policy == record.policy:
         return record
     async with tables.transaction(connection) as transaction:
-        params: dict[str, Stored] = {"policy": policy.to_text(), "batch_id": batch_id}
+        params: dict[str, Stored] = {"policy": policy.to_json(), "batch_id": batch_id}
         await transaction.execute(UPDATE_POLICY, params)
     return evolve(record, policy=policy)
 

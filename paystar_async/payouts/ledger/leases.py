@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from attrs import frozen
 
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.identity import OLDER
 from paystar_async.payouts.ledger.lease_statements import (
     ACQUIRE_CHECK_LEASE,
@@ -76,7 +76,7 @@ class ChunkLease:
     at: float
     owner: str
     transfers: Sequence[StoredTransfer]
-    values: Sequence[Value]
+    values: Sequence[AnyTransfer]
 
 
 class Lane(NamedTuple):
@@ -330,4 +330,4 @@ def _lease(
 
 
 def _snapshot(row: Row) -> ChunkSnapshot:
-    return ChunkSnapshot(chunk=chunk_of(row), policy=Policy.from_text(row["policy"]), at=row["at"])
+    return ChunkSnapshot(chunk=chunk_of(row), policy=Policy.from_json(row["policy"]), at=row["at"])

@@ -8,7 +8,7 @@ from attrs import evolve
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import Settlement
 from paystar_async.payouts.channels import PayoutChannel
-from paystar_async.payouts.classify import Classification, Verdict, classify, recorded_first, together
+from paystar_async.payouts.classify import Classification, Verdict, classify, merge_entries, sort_recorded_first
 from paystar_async.payouts.decisions import (
     STATES,
     TransitionCause,
@@ -25,7 +25,7 @@ from paystar_async.payouts.ledger.updates import (
     stored_transfer_of,
     transition_transfers,
 )
-from paystar_async.payouts.models import ASKED, ProductName, TransferRecord, TransferState
+from paystar_async.payouts.models import AWAITING_BANK, ProductName, TransferRecord, TransferState
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.field_type import shown
 
@@ -51,7 +51,7 @@ async def apply_observations(
     entries: dict[str, list[Settlement]] = {}
     for one in found:
         if one.track_id is not None:
-            entries.setdefault(product.own(one.track_id), []).append(one)
+            entries.setdefault(product.sent_track_id(one.track_id), []).append(one)
     changed: list[TransferRecord] = []
     async with tables.transaction() as transaction:
         for held in await _held(transaction, product, list(entries)):
@@ -155,9 +155,9 @@ def _word(
     hashids = {held.record.hashid: held.record.track_id} if held.record.hashid else {}
     if not held.is_masked:
         value = held.value(tables)
-        return classify(list(entries), [value], product.own, hashids)[value.track_id]
+        return classify(list(entries), [value], product.sent_track_id, hashids)[value.track_id]
     # Where it went is not on record any more; what the bank says of it is compared no further.
-    return together(recorded_first(entries, hashids))
+    return merge_entries(sort_recorded_first(entries, hashids))
 
 
 async def _take(
@@ -170,7 +170,7 @@ async def _take(
     at = (await transaction.fetch(_NOW))[0]["at"]
     if not await transition_transfers(transaction, record.product, record.account, [change], at=at, cause=cause):
         return []
-    if change.after in ASKED:
+    if change.after in AWAITING_BANK:
         params: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
         await transaction.execute(_ASK_AGAIN, params)
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
@@ -188,10 +188,10 @@ def transition_for(held: StoredTransfer, word: Classification) -> Transition | N
     record = held.record
     if record.state is TransferState.SENDING:
         return None  # whoever is sending it will say
-    if word.verdict is Verdict.INTEGRITY:
+    if word.verdict is Verdict.CONTRADICTION:
         change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
         return change if change.is_allowed else None
-    entry = word.settlement if word.verdict is Verdict.ITEM else None
+    entry = word.settlement if word.verdict is Verdict.REPORTED else None
     after = STATES.get(entry.status) if entry is not None else None
     if entry is None or after is None or after is record.state:
         return None

@@ -187,7 +187,7 @@ def batch_of(row: Row) -> BatchRecord:
         account=row["account"],
         count=row["total"],
         amount=row["amount"],
-        policy=Policy.from_text(row["policy"]),
+        policy=Policy.from_json(row["policy"]),
         created_at=row["created_at"],
     )
 

@@ -6,7 +6,7 @@ from attrs import field, frozen
 
 from paystar_async.errors import StorageCorrupt
 from paystar_async.models.transfers import Transfer
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger.queries import transfer_of
 from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransaction
 from paystar_async.payouts.models import (
@@ -16,7 +16,7 @@ from paystar_async.payouts.models import (
     Refusal,
     TransferRecord,
     TransferState,
-    may_follow,
+    is_allowed_transition,
 )
 from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
@@ -188,7 +188,7 @@ class StoredTransfer:
     digest: str = field(repr=False)
     is_masked: bool
 
-    def value(self, tables: LedgerDatabase) -> Value:
+    def value(self, tables: LedgerDatabase) -> AnyTransfer:
         """Return what is to be sent, or was; raise StorageCorrupt if it is not this transfer's own."""
         record = self.record
         value = tables.codec.decode(record.product, record.account, record.track_id, self.payload, self.digest)
@@ -236,7 +236,7 @@ class Transition:
     @property
     def is_allowed(self) -> bool:
         """Whether the table of transitions has it."""
-        return may_follow(self.record.state, self.after)
+        return is_allowed_transition(self.record.state, self.after)
 
 
 async def transition_chunk(

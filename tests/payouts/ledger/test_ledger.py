@@ -8,7 +8,7 @@ import pytest
 from paystar_async.errors import InvalidValue, StorageCorrupt, StorageError, TrackIdConflict, WrongStorageKey
 from paystar_async.models.transfers import Settlement, Transfer, TransferStatus
 from paystar_async.payouts.channels import WalletChannel
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import insert, observations, queries
 from paystar_async.payouts.ledger.insert import delete_abandoned, insert_batch
 from paystar_async.payouts.ledger.updates import Transition, transition_transfers
@@ -168,7 +168,7 @@ async def test_a_long_batch_is_planned_in_pieces_and_exists_all_at_once(
     other = place.ledger()
     seen: list[int] = []
 
-    async def watched() -> AsyncIterator[Value]:
+    async def watched() -> AsyncIterator[AnyTransfer]:
         for one in transfers(count):
             seen.append(len(await queries.batches(other)) + rows(place, "transfers") + rows(place, "chunks"))
             yield one
@@ -191,7 +191,7 @@ async def test_a_source_that_fails_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
 
-    async def broken() -> AsyncIterator[Value]:
+    async def broken() -> AsyncIterator[AnyTransfer]:
         for one in transfers(20):
             yield one
         raise OSError("the file ended")
@@ -219,7 +219,7 @@ async def test_a_plan_that_was_swept_away_under_its_planner_is_refused(
 ) -> None:
     monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
 
-    async def slow() -> AsyncIterator[Value]:
+    async def slow() -> AsyncIterator[AnyTransfer]:
         for number, one in enumerate(transfers(12)):
             if number == 10:
                 place.passes(3601)
@@ -239,7 +239,9 @@ async def test_a_plan_that_was_swept_away_under_its_planner_is_refused(
         ([transfer(0, amount=2**62), transfer(1, amount=2**62)], "transfers"),
     ],
 )
-async def test_what_is_no_batch_is_refused(place: Place, desk: PayoutFixture, given: list[Value], field: str) -> None:
+async def test_what_is_no_batch_is_refused(
+    place: Place, desk: PayoutFixture, given: list[AnyTransfer], field: str
+) -> None:
     with pytest.raises(InvalidValue) as refusal:
         await insert_batch(desk.ledger, desk.product, "b", each(given))
     assert refusal.value.field == field
@@ -248,7 +250,7 @@ async def test_what_is_no_batch_is_refused(place: Place, desk: PayoutFixture, gi
 
 async def test_a_wallets_track_id_that_looks_like_a_stored_one_is_refused(place: Place) -> None:
     desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w123")
-    with pytest.raises(InvalidValue, match="taken for another's"):
+    with pytest.raises(InvalidValue, match="would be ambiguous"):
         await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(0, track_id="w123*a*1")]))
 
 

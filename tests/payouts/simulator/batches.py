@@ -4,12 +4,12 @@ import random
 from collections.abc import AsyncGenerator, Iterable
 
 from paystar_async import Transfer, WalletTransfer
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from tests.payouts.simulator.bank import POISON
 from tests.payouts.simulator.world import World
 
 
-def drawn_batches(dice: random.Random, world: World, *, wallet: bool) -> dict[str, list[Value]]:
+def drawn_batches(dice: random.Random, world: World, *, wallet: bool) -> dict[str, list[AnyTransfer]]:
     """Return the batches of a seed, of which two may share transfers."""
     values = [_value(dice, world, f"t-{number}", wallet=wallet) for number in range(dice.randint(1, 12))]
     if dice.random() < 0.7:
@@ -17,7 +17,7 @@ def drawn_batches(dice: random.Random, world: World, *, wallet: bool) -> dict[st
     return {"b-1": values, "b-2": [*values[: len(values) // 2], _value(dice, world, "t-x", wallet=wallet)]}
 
 
-def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) -> Value:
+def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) -> AnyTransfer:
     name = POISON if dice.random() < world.weather.bad else "Ahmadi"
     amount = dice.randrange(5_000, 15_000)
     if wallet:
@@ -38,7 +38,7 @@ def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) ->
     )
 
 
-async def each(values: Iterable[Value]) -> AsyncGenerator[Value, None]:
+async def each(values: Iterable[AnyTransfer]) -> AsyncGenerator[AnyTransfer, None]:
     """Yield the values."""
     for value in values:
         yield value

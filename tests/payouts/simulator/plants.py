@@ -14,7 +14,7 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.payouts import classify as classifying
 from paystar_async.payouts import decisions, worker
 from paystar_async.payouts.channels import PayoutChannel
-from paystar_async.payouts.classify import Classification, Value, Verdict, classify
+from paystar_async.payouts.classify import AnyTransfer, Classification, Verdict, classify
 from paystar_async.payouts.identity import LedgerIdentity
 from paystar_async.payouts.ledger.leases import ChunkSnapshot, NotDue
 from paystar_async.payouts.ledger.updates import StoredTransfer, Transition
@@ -26,7 +26,7 @@ from paystar_async.payouts.recovery import RecoveryCheck
 def naive_retry() -> Generator[None]:
     """No answer? Send it again."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, NoResponse):
             return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="timed out") for one in values}
         return classify(result, values, own, *more)
@@ -74,7 +74,7 @@ def no_shield() -> Generator[None]:
 def freed_when_cancelled() -> Generator[None]:
     """It was cancelled, so it was not sent."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
             return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
         return classify(result, values, own, *more)
@@ -87,7 +87,7 @@ def freed_when_cancelled() -> Generator[None]:
 def refusal_proves() -> Generator[None]:
     """The call was refused, so nothing of it was executed."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         known = classify(result, values, own, *more)
         return {track_id: evolve(one, proven=True) for track_id, one in known.items()}
 
@@ -109,7 +109,7 @@ def failed_is_final() -> Generator[None]:
 
     def hasty(held: StoredTransfer, word: Classification) -> Transition:
         entry = word.settlement
-        if entry is None or word.verdict is not Verdict.ITEM or entry.status is not TransferStatus.FAILED:
+        if entry is None or word.verdict is not Verdict.REPORTED or entry.status is not TransferStatus.FAILED:
             return answered(held, word)
         return decisions.bank_transition(held.record, TransferState.FAILED, word)
 
@@ -120,16 +120,16 @@ def failed_is_final() -> Generator[None]:
 @contextmanager
 def only_entry_counts() -> Generator[None]:
     """It was asked about alone, and answered alone: who else should be meant?"""
-    named = classifying._named  # pyright: ignore[reportPrivateUsage]
+    named = classifying._match_entries  # pyright: ignore[reportPrivateUsage]
 
     def hasty(
-        entries: Sequence[Settlement], values: Sequence[Value], own: Any, hashids: Any
+        entries: Sequence[Settlement], values: Sequence[AnyTransfer], own: Any, hashids: Any
     ) -> dict[str, list[Settlement]]:
         if len(entries) == len(values) == 1 and not entries[0].track_id:
             return {values[0].track_id: list(entries)}
         return named(entries, values, own, hashids)
 
-    with patch.object(classifying, "_named", hasty):
+    with patch.object(classifying, "_match_entries", hasty):
         yield
 
 
@@ -148,7 +148,7 @@ def sent_twice() -> Generator[None]:
 def stray_error_means_not_sent() -> Generator[None]:
     """A user middleware raised: then nothing can have happened."""
 
-    def hasty(result: object, values: Sequence[Value], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, PaystarError) and isinstance(result.__cause__, RuntimeError):
             return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="a mistake") for one in values}
         return classify(result, values, own, *more)

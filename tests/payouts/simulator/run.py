@@ -18,7 +18,7 @@ from paystar_async.errors import PaystarError
 from paystar_async.middleware.retry import RetryMiddleware
 from paystar_async.payouts.channels import BankTransferChannel as BankProduct
 from paystar_async.payouts.channels import WalletChannel
-from paystar_async.payouts.classify import Value
+from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.dispatcher import DueQueue
 from paystar_async.payouts.ledger import queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
@@ -77,7 +77,7 @@ class Play:
     watch: Watch
     wallet: bool
     policy: Policy
-    batches: dict[str, list[Value]]
+    batches: dict[str, list[AnyTransfer]]
     machines: list[Machine]
     hosts: list[Host] = field(factory=list[Host])
     started: int = 0
@@ -245,7 +245,7 @@ class Play:
             if ledger.identity.failure is not None:
                 _, ledger, product = self._work(host)
             with suppress(PaystarError):
-                if any(gate.closed for gate in await queries.gates(ledger, product.name, product.account)):
+                if any(gate.is_active for gate in await queries.gates(ledger, product.name, product.account)):
                     self.bank.refill()
                     self.world.note("operator resumes")
                     await updates.resume(ledger, product.name, product.account)

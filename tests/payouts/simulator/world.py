@@ -14,7 +14,7 @@ START = 1_767_225_600.0
 """What the clocks show at first."""
 QUIET = 900.0
 """The quiet window of every batch, in seconds."""
-SPACING = Policy(quiet_window=QUIET).spacing
+SPACING = Policy(quiet_window=QUIET).not_found_interval
 """Seconds between two look-ups that both count, and after a refusal."""
 CLEARS_AFTER = 2 * 3600.0
 """From then on the weather is fine: what still is not settled now was lost by us."""
