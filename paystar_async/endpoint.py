@@ -1,7 +1,7 @@
-"""The shapes everything else is written in: a row of the table, what travels, and the ring it travels through.
+"""Endpoints, requests, responses and the middleware stack.
 
-An endpoint knows no client, a ring knows only ``next``, and a request never holds a password, a signature or
-a query string: those are added in ``transport.encoder``, the innermost room.
+An endpoint knows no client, and a middleware knows only ``next``. A request contains no password, signature or query
+string; the request encoder adds them.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -27,12 +27,12 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Safety(Enum):
-    """What a repetition would do."""
+    """The effect of repeating a call."""
 
     READ = "read"
-    """Changes nothing: repeat freely."""
+    """Reads only: may be repeated."""
     ONCE = "once"
-    """Changes something: never repeat after it may have left."""
+    """Has an effect: never repeated once the request may have been sent."""
 
 
 def _first_line(cls: type) -> str:
@@ -41,23 +41,23 @@ def _first_line(cls: type) -> str:
 
 @frozen(kw_only=True)
 class Endpoint:
-    """A row of the table: plain data.
+    """An endpoint of the API.
 
     Attributes:
-        service: the client's attribute it shows up under (``transfers``).
-        name: the method's name there (``settle``).
+        service: the client attribute with the endpoint's method (``transfers``).
+        name: the name of the method (``settle``).
         method: the HTTP method.
-        path: the path under the base URL; ``{gateway}`` is filled in from the gateway account.
-        request: the request class; it names the answer's type.
-        realm: whose key opens it.
-        safety: what a repetition would do.
-        ask: the row that tells what became of an unanswered call of this one.
-        sign: the fields that are signed, in order.
-        renews: the body field that carries the refresh token, on a row that renews its realm's key.
-        aliases: other paths where the same call lives.
-        kind: ``page`` builds an address and sends nothing.
-        since: the version it came with.
-        doc: one line on what it does; the request class says it.
+        path: the path under the base URL; ``{gateway}`` is filled in from the gateway's credentials.
+        request: the request class, which names the response type.
+        realm: the realm of the bearer key.
+        safety: the effect of repeating a call.
+        lookup: the id of the endpoint that returns the status of a call without a response.
+        signed_fields: the signed fields, in order.
+        refresh_token_field: the body field of the refresh token, on an endpoint that refreshes the realm's key.
+        aliases: other paths of the same endpoint.
+        kind: ``call``, or ``page``, which builds a URL and sends nothing.
+        since: the version that added the endpoint.
+        doc: a one-line description, by default that of the request class.
     """
 
     service: str
@@ -73,14 +73,14 @@ class Endpoint:
     aliases: tuple[str, ...] = ()
     kind: Literal["call", "page"] = "call"
     since: str = "0.1"
-    doc: str = field(default=Factory(lambda row: _first_line(row.request), takes_self=True))
+    doc: str = field(default=Factory(lambda endpoint: _first_line(endpoint.request), takes_self=True))
 
     def __str__(self) -> str:
         return self.id
 
     @property
     def paths(self) -> tuple[str, ...]:
-        """Every path it lives at: the usual one, a direct gateway's, aliases."""
+        """Return all paths: the usual path, that of a direct gateway, and the aliases."""
         paths = (
             path.format(gateway=gateway)
             for path in (self.path, *self.aliases)
@@ -90,22 +90,22 @@ class Endpoint:
 
     @property
     def id(self) -> str:
-        """``service.name``, as errors, logs and commands call it."""
+        """Return ``service.name``, the name in errors, logs and commands."""
         return f"{self.service}.{self.name}"
 
 
 KEY_REFUSALS = (InvalidToken, ExpiredToken, Unauthenticated)
-"""Refusals after which the auth middleware sends a call again with another key."""
+"""Errors after which the auth middleware sends a call again with another key."""
 
 
 @define(eq=False)
 class Dispatch:
-    """What one call has sent so far; all copies of its request share it.
+    """The record of what a call has sent; all copies of the call's request share it.
 
-    Only requests that are not READ count. One of them leaves a call once, whatever a user middleware does with it.
+    Only requests that are not READ count. A call sends at most one of them, whatever a user middleware does.
 
     Attributes:
-        is_sent: whether a request was handed to the engine and is not known to have stayed here.
+        is_sent: whether a request was passed to the engine and is not provably unsent.
         may_have_executed: whether a request may have had an effect.
     """
 
@@ -116,19 +116,19 @@ class Dispatch:
         """Record that a request is about to be sent.
 
         Raises:
-            ConfigurationError: one of this call may have been sent before; ``executed`` is "maybe".
+            ConfigurationError: a request of this call may already have been sent; ``executed`` is "maybe".
         """
         if self.is_sent:
             raise ConfigurationError(
                 "a user middleware tried to send a call a second time",
                 executed="maybe",
-                hint="the first request may have been carried out: check its status before you call again; "
-                "a user middleware may repeat only what raised NotSent, and calls that only read",
+                hint="the first request may have been executed: check its status before calling again; "
+                "a user middleware may repeat only calls that raised NotSent, and calls that only read",
             )
         self.is_sent = self.may_have_executed = True
 
     def fail(self, error: PaystarError) -> None:
-        """Record how the request that was begun failed: what provably had no effect, or was not sent at all."""
+        """Record the failure of the current request, which may prove that the request had no effect or was not sent."""
         if error.executed == "no":
             self.may_have_executed = False
             self.is_sent = isinstance(error, StatusError) and not isinstance(error, KEY_REFUSALS)
@@ -136,18 +136,18 @@ class Dispatch:
 
 @define(kw_only=True)
 class Request(Generic[T_co]):
-    """A call on its way through the middleware stack.
+    """A call that passes through the middleware stack.
 
     Attributes:
         value: the request value.
         endpoint: its endpoint.
-        account: the id of the account that calls, not its secrets.
-        timeout: seconds the whole call may take; the deadline middleware turns it into ``deadline``.
-        deadline: when the call must be over, on the client's monotonic clock.
+        account: the id of the calling account, without secrets.
+        timeout: the timeout of the whole call in seconds, which the deadline middleware converts to ``deadline``.
+        deadline: the end of the call on the client's monotonic clock.
         attempt: 1 for the first try.
         key: the bearer key, or the refresh token on an endpoint that refreshes a key; set by the auth middleware.
-        before_send: called right before the first byte is sent; what it raises keeps the request from being sent.
-        dispatch: what the call has sent until now, shared by all copies of its request.
+        before_send: called right before the first byte is sent; an exception keeps the request from being sent.
+        dispatch: the record of what the call has sent, shared by all copies of the request.
     """
 
     value: Call[T_co]
@@ -186,9 +186,9 @@ class Response(Generic[T_co]):
 
     Attributes:
         value: the response model.
-        status: the envelope's status as it came (``1`` or ``"ok"``).
+        status: the envelope's status (``1`` or ``"ok"``).
         message: the envelope's message.
-        http_status: the HTTP status; the envelope is read whatever it is.
+        http_status: the HTTP status; the envelope is parsed whatever the HTTP status.
         headers: the HTTP headers, names in lower case.
         body: the decoded body.
     """
@@ -202,45 +202,46 @@ class Response(Generic[T_co]):
 
 
 class Send(Protocol):
-    """The rest of the way: takes a request, comes back with the answer or raises."""
+    """The rest of the middleware stack: takes a request, and returns the response or raises."""
 
     async def __call__(self, request: Request[T], /) -> Response[T]:
-        """Go the rest of the way."""
+        """Send the request through the rest of the stack."""
         ...
 
 
 class Middleware(Protocol):
-    """A ring: any async callable of this shape, a class or a plain function."""
+    """A middleware: any async callable with this signature, an object or a function."""
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        """Do something before, go on with ``next``, do something after."""
+        """Process the request, call ``next``, and process the response."""
         ...
 
 
-def build_middleware_stack(innermost: Send, rings: Sequence[Middleware], yours: Sequence[Middleware]) -> Send:
-    """The rings around the innermost step, and the user's around them; the first one of each is outermost."""
+def build_middleware_stack(innermost: Send, builtin: Sequence[Middleware], user: Sequence[Middleware]) -> Send:
+    """Return ``innermost`` wrapped in the built-in and then in the user middlewares; the first of each is outermost."""
     send = innermost
-    for ring in reversed(rings):
-        send = _around(ring, send)
-    if not yours:
+    for middleware in reversed(builtin):
+        send = _wrap_builtin(middleware, send)
+    if not user:
         return send
-    send = _sent_once(send)
-    for ring in reversed(yours):
-        send = _around_yours(ring, send)
-    return _checked(send)
+    send = _guard_single_send(send)
+    for middleware in reversed(user):
+        send = _wrap_user(middleware, send)
+    return _check_response_type(send)
 
 
-def _around(ring: Middleware, next: Send) -> Send:  # noqa: A002
-    # No coroutine of its own, and the method looked up once: a call would pay for either at each ring.
-    step = ring.__call__
-    return lambda request: step(request, next)
+def _wrap_builtin(middleware: Middleware, next: Send) -> Send:  # noqa: A002
+    # No extra coroutine, and a single method lookup: every call would pay for both in each middleware.
+    call = middleware.__call__
+    return lambda request: call(request, next)
 
 
-def _around_yours(ring: Middleware, next: Send) -> Send:  # noqa: A002
-    """Return a user middleware with the rest of the stack inside it: the border of what a user's code can do.
+def _wrap_user(middleware: Middleware, next: Send) -> Send:  # noqa: A002
+    """Return a user middleware around the rest of the stack, with the effects of user code contained.
 
-    What it raises once the call was made – its audit's disk is full, a call of its own was refused – must not read as
-    "nothing happened": that would be sent again. Whatever request it passes on, also a new one, belongs to this call.
+    An error that the middleware raises after the request was sent (a full disk of an audit log, a rejected call of the
+    middleware itself) must not mean "nothing happened", because the call would be repeated. Any request that the
+    middleware passes on, also a new one, belongs to the same call.
     """
 
     async def send(request: Request[T], /) -> Response[T]:
@@ -258,39 +259,39 @@ def _around_yours(ring: Middleware, next: Send) -> Send:  # noqa: A002
                 raise
 
         try:
-            return await ring(request, guarded)
+            return await middleware(request, guarded)
         except PaystarError as error:
             if dispatch.may_have_executed and error.executed == "no":
                 error.executed = "maybe"
-                error.hint = _LOOK_FIRST
+                error.hint = _CHECK_STATUS_HINT
             raise
         except Exception as error:
-            if not is_used or any(error is one for one in passed):
-                raise  # an engine's own, such as a mock's that finds no route; or the user's way to refuse a call
-            stray = error
+            if not is_used or any(error is exception for exception in passed):
+                raise  # an engine's exception, such as a mock's without a route; or a middleware that rejects the call
+            user_error = error
         finally:
             passed.clear()
         raise PaystarError(
-            f"a user middleware raised {type(stray).__name__}",
+            f"a user middleware raised {type(user_error).__name__}",
             executed="maybe" if dispatch.may_have_executed else "no",
-            hint=_LOOK_FIRST if dispatch.may_have_executed else "nothing happened; see the error's __cause__",
-        ) from stray
+            hint=_CHECK_STATUS_HINT if dispatch.may_have_executed else "nothing happened; see the error's __cause__",
+        ) from user_error
 
     return send
 
 
-_LOOK_FIRST = "a user middleware raised it, and the call may have been carried out: check its status before you repeat"
+_CHECK_STATUS_HINT = "a user middleware raised the error, and the call may have been executed: check its status first"
 
 
-def _sent_once(next: Send) -> Send:  # noqa: A002
-    """Return the rest of the stack for a user middleware: what was answered, whatever the answer, is not sent again."""
+def _guard_single_send(next: Send) -> Send:  # noqa: A002
+    """Return the rest of the stack with a guard against sending a call again after any response."""
 
     async def send(request: Request[T], /) -> Response[T]:
         if request.endpoint.safety is Safety.READ:
             return await next(request)
         dispatch = request.dispatch
         if request.endpoint.refresh_token_field:
-            dispatch.begin()  # the auth middleware refreshes by a call of its own, which knows nothing of this one
+            dispatch.begin()  # the auth middleware refreshes by a separate call with its own dispatch
         try:
             return await next(request)
         except PaystarError as error:
@@ -303,17 +304,17 @@ def _sent_once(next: Send) -> Send:  # noqa: A002
     return send
 
 
-def _checked(next: Send) -> Send:  # noqa: A002
-    """What comes back from the user's rings, if it is a response; raises ConfigurationError for anything else."""
+def _check_response_type(next: Send) -> Send:  # noqa: A002
+    """Return the stack with a check that user middlewares return a Response; raise ConfigurationError otherwise."""
 
     async def send(request: Request[T], /) -> Response[T]:
         response = await next(request)
         if isinstance(response, Response):  # pyright: ignore[reportUnnecessaryIsInstance]
             return response
         raise ConfigurationError(
-            f"a ring of yours came back with a {type(response).__name__}",
+            f"a user middleware returned a {type(response).__name__}",
             executed="maybe" if request.dispatch.may_have_executed else "no",
-            hint="a ring returns what next(request) gave it",
+            hint="a middleware returns the response of next(request)",
         )
 
     return send

@@ -1,4 +1,4 @@
-"""What became of a transfer. A sum type, so that a type checker asks what you do about ``Unknown``."""
+"""Outcomes of a transfer: a union, so that a type checker demands the handling of ``Unknown``."""
 
 from attrs import field, frozen
 
@@ -7,11 +7,11 @@ from paystar_async.errors import PaystarError
 
 @frozen(kw_only=True)
 class Succeeded:
-    """The money arrived.
+    """A transfer whose money arrived.
 
     Attributes:
-        track_id: the transfer's own id.
-        ref_code: the bank's reference, where it gave one.
+        track_id: the id of the transfer.
+        ref_code: the bank's reference, or None.
     """
 
     track_id: str
@@ -20,13 +20,13 @@ class Succeeded:
 
 @frozen(kw_only=True)
 class Failed:
-    """No money moved, or it came back; the same transfer may be sent again.
+    """A transfer that moved no money, or whose money came back; the transfer may be sent again.
 
     Attributes:
-        track_id: the transfer's own id.
-        reason: why, in words.
-        reversed: True if it had arrived and was taken back.
-        error: the refusal, where it was one.
+        track_id: the id of the transfer.
+        reason: the reason of the failure.
+        reversed: True if the money had arrived and was taken back.
+        error: the error of a rejected call, or None.
     """
 
     track_id: str
@@ -37,11 +37,11 @@ class Failed:
 
 @frozen(kw_only=True)
 class Pending:
-    """The bank has it and has not decided; ask again later.
+    """A transfer that the bank has accepted and not yet decided; check its status later.
 
     Attributes:
-        track_id: the transfer's own id.
-        reason: what it waits for.
+        track_id: the id of the transfer.
+        reason: the reason of the delay.
     """
 
     track_id: str
@@ -50,12 +50,12 @@ class Pending:
 
 @frozen(kw_only=True)
 class Unknown:
-    """Nobody knows yet whether money moved. Never send it again before you have asked.
+    """A transfer that may have moved money; never send it again before its status is checked.
 
     Attributes:
-        track_id: the transfer's own id.
-        reason: why it is not known.
-        error: what happened instead of an answer, where something did.
+        track_id: the id of the transfer.
+        reason: why the result is unknown.
+        error: the error of the call, or None.
     """
 
     track_id: str

@@ -1,8 +1,8 @@
-"""THE TABLE: one row is one endpoint.
+"""The table of endpoints.
 
-From a row come the typed method in ``services.py``, the sandbox's route, the command, the OpenAPI operation
-and the entry in the reference. To add an endpoint, add its request class to ``models/`` and a row here, then
-run ``python -m paystar_async.describe``.
+Each entry defines the typed method in ``services.py``, the sandbox's route, the command, the OpenAPI operation and the
+entry in the reference. To add an endpoint, add its request class to ``models/`` and an entry here, then run
+``python -m paystar_async.describe``.
 """
 
 from collections.abc import Mapping
@@ -220,16 +220,18 @@ TABLE: tuple[Endpoint, ...] = (
     ),
 )
 
-BY_REQUEST: Mapping[type[Call[Any]], Endpoint] = {row.request: row for row in TABLE}
-BY_ID: Mapping[str, Endpoint] = {row.id: row for row in TABLE}
-REFRESH_ENDPOINTS: Mapping[Realm, Endpoint] = {row.realm: row for row in TABLE if row.refresh_token_field}
+BY_REQUEST: Mapping[type[Call[Any]], Endpoint] = {endpoint.request: endpoint for endpoint in TABLE}
+BY_ID: Mapping[str, Endpoint] = {endpoint.id: endpoint for endpoint in TABLE}
+REFRESH_ENDPOINTS: Mapping[Realm, Endpoint] = {
+    endpoint.realm: endpoint for endpoint in TABLE if endpoint.refresh_token_field
+}
 
 
 def endpoint_of(value: object, kind: Literal["call", "page"]) -> Endpoint:
-    """The row of a request value; raises InvalidValue where it is none, or of another kind."""
-    row = BY_REQUEST.get(type(value))  # type: ignore
-    if row is None or row.kind != kind:
-        # A page is opened by the payer's browser, once; a request to it from here would use it up.
-        hint = f"{row.id} is a {row.kind}" if row else "such as MatchMobile(...)"
+    """Return the endpoint of a request; raise InvalidValue if it is not a request, or of another kind."""
+    endpoint = BY_REQUEST.get(type(value))  # type: ignore
+    if endpoint is None or endpoint.kind != kind:
+        # The payer's browser opens a page once; a request from here would use the token up.
+        hint = f"{endpoint.id} is a {endpoint.kind}" if endpoint else "such as MatchMobile(...)"
         raise InvalidValue("value", expected=f"the request of a {kind}", got=type(value).__name__, hint=hint)
-    return row
+    return endpoint

@@ -169,7 +169,7 @@ def test_a_status_finds_its_class(status: int | str, kind: str) -> None:
 
 def test_what_nobody_knows_may_have_happened() -> None:
     assert StatusError(99).executed == "maybe"
-    assert "does not know" in StatusError(99).hint
+    assert "unknown to this version" in StatusError(99).hint
 
 
 def test_what_never_left_did_nothing() -> None:
@@ -202,7 +202,7 @@ def test_fields_are_shown_and_kept_apart_from_what_was_given() -> None:
     assert error.fields == {"amount": ["too low", "not whole"], "deposit": ["unknown"]}
     assert str(error) == (
         "transfers.settle: invalid; amount: too low, not whole; deposit: unknown (status 10, HTTP 422) – "
-        "correct the fields named and call again"
+        "correct the named fields and call again"
     )
 
 

@@ -1,4 +1,4 @@
-"""Every error, and what is known once it is raised."""
+"""All errors of the package."""
 
 from paystar_async.errors.base import (
     ConfigurationError,

@@ -1,9 +1,8 @@
-"""Every error, and what is known once it is raised.
+"""Base classes of errors.
 
-A caller branches on one question: could this call have had an effect? ``executed`` answers it –
-``"no"`` (safe to do again) or ``"maybe"`` (ask before doing it again). The class default below is the
-answer for a call that moves something; a call that only reads is always ``"no"``. The payout classifier
-reads this same table.
+``executed`` states whether the call may have had an effect: ``"no"`` (safe to repeat) or ``"maybe"`` (check the status
+before repeating). The class defaults apply to calls that move money; a call that only reads is always ``"no"``. The
+payout classifier uses the same defaults.
 """
 
 import copyreg
@@ -15,17 +14,17 @@ from paystar_async.errors.text import visible
 
 Executed = Literal["no", "maybe"]
 
-_ROWS_TOLD = 5
+_MAX_ROWS_SHOWN = 5
 MAX_FIELDS_SHOWN = 5
-"""Refused fields that an error's text names; ``fields`` holds more of them."""
+"""The largest number of rejected fields in the text of an error; ``fields`` contains all of them."""
 
 
 class PaystarError(Exception):
-    """Base of everything this package raises. Its texts hold no control characters, wherever they came from.
+    """The base class of all errors of this package; the texts contain no control characters.
 
     Attributes:
-        executed: could the call have had an effect: ``"no"`` or ``"maybe"``.
-        hint: what to do next.
+        executed: whether the call may have had an effect: ``"no"`` or ``"maybe"``.
+        hint: the recommended next step.
     """
 
     executed: Executed = "no"
@@ -42,21 +41,21 @@ class PaystarError(Exception):
         return " – ".join(part for part in (str(self.args[0]), self.hint) if part)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # The default would call __init__ with args alone and lose every keyword.
+        # The default would call __init__ with args alone and lose the keyword arguments.
         return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConfigurationError(PaystarError):
-    """An account, a setting or an extra is missing or wrong; nothing was sent."""
+    """Credentials, a setting or an extra is missing or wrong; nothing was sent."""
 
 
 class InvalidValue(PaystarError, ValueError):
-    """A value was refused before a byte left.
+    """A value is not valid; nothing was sent.
 
     Attributes:
         field: the field's name, with its place in a list (``transfers[3].amount``).
-        expected: the shape it must have.
-        got: what came, masked.
+        expected: the valid form.
+        got: the value, masked.
     """
 
     def __init__(self, field: str, *, expected: str, got: str, hint: str | None = None) -> None:
@@ -64,30 +63,30 @@ class InvalidValue(PaystarError, ValueError):
         self.field, self.expected, self.got = visible(field), expected, visible(got)
 
     def at(self, place: str) -> "InvalidValue":
-        """The same refusal, named from further out (``amount`` at ``transfers[3]``)."""
+        """Return the error with the field's name prefixed by ``place`` (``amount`` at ``transfers[3]``)."""
         return InvalidValue(f"{place}.{self.field}", expected=self.expected, got=self.got, hint=self.hint or None)
 
 
 class UnknownOrder(InvalidValue):
-    """A callback names an order that is not stored here; answer the browser with 400. Nothing was asked."""
+    """A callback names an order that is not stored; respond to the browser with 400. Nothing was sent."""
 
 
 class OrderConflict(InvalidValue):
-    """This order_id is stored with another amount; nothing was sent."""
+    """The order_id is stored with another amount; nothing was sent."""
 
 
 class OrderPaid(OrderConflict):
-    """This order is paid: a payment of it was verified. Nothing was sent."""
+    """The order is already paid by a verified payment; nothing was sent."""
 
 
 class RowError(NamedTuple):
-    """What is wrong with one row of a batch.
+    """An error in a row of a batch.
 
     Attributes:
-        row: its number: the spreadsheet's own, the header being 1; in an iterable the first item is 1.
-        field: the field's name, or nothing where it is the row as a whole.
-        reason: what was expected and what came, masked.
-        place: the cell in the words of its file: ``cell B7 (amount)``, ``row 7, amount``; nothing for an iterable.
+        row: the row number: in a spreadsheet the header is row 1, in an iterable the first item is row 1.
+        field: the field's name, or an empty text for an error of the whole row.
+        reason: the expected and the actual value, masked.
+        place: the cell as its file names it: ``cell B7 (amount)``, ``row 7, amount``; empty for an iterable.
     """
 
     row: int
@@ -101,18 +100,18 @@ class RowError(NamedTuple):
 
 
 class InvalidRows(InvalidValue):
-    """Rows of a batch were refused; nothing of it was sent.
+    """Rows of a batch are not valid; nothing of the batch was sent.
 
     Attributes:
-        rows: all that is wrong, in order.
+        rows: the errors, in order.
     """
 
-    hint = "correct them and submit all of it again"
+    hint = "correct the rows and submit the whole batch again"
 
     def __init__(self, rows: Sequence[RowError]) -> None:
-        told = "; ".join(str(one) for one in rows[:_ROWS_TOLD])
-        more = f"; and {len(rows) - _ROWS_TOLD} more" if len(rows) > _ROWS_TOLD else ""
-        super().__init__("transfers", expected="rows that are all in order", got=told + more)
+        shown = "; ".join(str(row) for row in rows[:_MAX_ROWS_SHOWN])
+        more = f"; and {len(rows) - _MAX_ROWS_SHOWN} more" if len(rows) > _MAX_ROWS_SHOWN else ""
+        super().__init__("transfers", expected="valid rows", got=shown + more)
         self.rows = tuple(rows)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -120,29 +119,29 @@ class InvalidRows(InvalidValue):
 
 
 class NotSent(PaystarError):
-    """The request provably never left this machine: no connection, no free slot, no time left."""
+    """The request was provably not sent: no connection, no free slot, or no time left."""
 
-    hint = "nothing happened; it is safe to call again"
+    hint = "nothing happened; repeating the call is safe"
 
 
 class NoResponse(PaystarError):
-    """The request may have arrived, and no answer came back."""
+    """The request may have been sent, and no response arrived."""
 
     executed: Executed = "maybe"
-    hint = "ask before repeating: find by track_id, or inquiry by ref_num"
+    hint = "check the status before repeating: find by track_id, or inquiry by ref_num"
 
 
 class InvalidResponse(PaystarError):
-    """An answer came that cannot be read; what it answers may have happened.
+    """The response cannot be parsed; the call may have been executed.
 
     Attributes:
-        path: where in the answer, as a JSON path (``$.data.is_matched``).
-        http_status: the HTTP status it came with, if any.
-        retry_after: seconds the server asked to wait, if it did.
+        path: the JSON path in the response (``$.data.is_matched``).
+        http_status: the HTTP status of the response, or None.
+        retry_after: seconds to wait before a retry as requested by the server, or None.
     """
 
     executed: Executed = "maybe"
-    hint = "ask before repeating: find by track_id, or inquiry by ref_num"
+    hint = "check the status before repeating: find by track_id, or inquiry by ref_num"
 
     def __init__(
         self,
@@ -154,64 +153,64 @@ class InvalidResponse(PaystarError):
         executed: Executed | None = None,
     ) -> None:
         where = f" (HTTP {http_status})" if http_status is not None else ""
-        super().__init__(f"unreadable answer at {path}: {reason}{where}", executed=executed)
+        super().__init__(f"invalid response at {path}: {reason}{where}", executed=executed)
         self.path, self.http_status, self.retry_after = visible(path), http_status, retry_after
 
 
 class TrackIdConflict(PaystarError):
-    """This track_id is on record with other contents; nothing was sent."""
+    """The track_id is stored for a transfer with other contents; nothing was sent."""
 
-    hint = "use a new track_id for a new transfer, or the first one's exact contents"
+    hint = "use a new track_id for a new transfer, or the exact contents of the stored transfer"
 
 
 class StorageError(PaystarError):
-    """A key store, ledger or order store cannot be used or cannot be trusted; nothing was overwritten."""
+    """A key store, ledger or order store is unusable or corrupt; nothing was overwritten."""
 
 
 class StorageUnavailable(StorageError):
-    """The store cannot be reached or cannot write: it is down, locked, full, or not permitted."""
+    """The store is unreachable or not writable: down, locked, full, or without permission."""
 
-    hint = "see that the store is up, has room and lets this process write; then call again"
+    hint = "check that the store is running, has space and is writable for this process; then call again"
 
 
 class StorageCorrupt(StorageError):
-    """What the store holds cannot be read: a file that is no database, or a record that makes no sense."""
+    """The store's content cannot be parsed: the file is not a database, or a record is not valid."""
 
-    hint = "restore it from a backup, or move it away and start anew; nothing in it was touched"
+    hint = "restore the store from a backup, or move it away and start with an empty store; nothing was changed"
 
 
 class SchemaMismatch(StorageError):
-    """The store was laid out by a newer version of this package, or by something else."""
+    """The schema of the store belongs to a newer version of this package or to another program."""
 
-    hint = "upgrade paystar-async on this host, or name another store"
+    hint = "upgrade paystar-async on this host, or configure another store"
 
 
 class ForeignRecord(StorageError):
-    """A record that belongs to another account lies where this account's should be."""
+    """The stored record belongs to another account."""
 
-    hint = "a record was copied or restored into the wrong place; delete it there, or name another store"
+    hint = "a record was copied or restored to the wrong place; delete that record, or configure another store"
 
 
 class WrongStorageKey(StorageError):
-    """A record is encrypted, and none of the given keys opens it."""
+    """None of the configured keys decrypts a record."""
 
-    hint = "give the key it was encrypted with, too: Crypto([newest, ..., oldest])"
+    hint = "add the key that encrypted the record: Crypto([newest, ..., oldest])"
 
 
 class StatusError(PaystarError):
-    """Paystar answered with a status that is not success; one that is not in the table is of this class itself.
+    """A response with an error status; an unknown status raises this class itself.
 
     Attributes:
-        status: the status as it came, an int or a word; the HTTP status where the body holds none.
-        message: Paystar's own message, masked.
-        fields: what it says of single fields, field → messages.
-        endpoint: the row that was called (``transfers.settle``).
-        http_status: the HTTP status it came with.
-        retry_after: seconds the server asked to wait, if it did.
+        status: the status of the response, an int or a word; the HTTP status if the body has no status.
+        message: Paystar's message, masked.
+        fields: Paystar's messages by field.
+        endpoint: the id of the endpoint (``transfers.settle``).
+        http_status: the HTTP status of the response.
+        retry_after: seconds to wait before a retry as requested by the server, or None.
     """
 
     executed: Executed = "maybe"
-    hint = "a status this version does not know; ask before repeating"
+    hint = "a status unknown to this version; check the status of the call before repeating"
 
     def __init__(
         self,

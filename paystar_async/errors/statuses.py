@@ -1,7 +1,6 @@
-"""A class for every status Paystar is known to answer, and the one table that finds it.
+"""Error classes of Paystar's status codes, and the table that maps codes to classes.
 
-A new status code is a class here and a line in ``BY_STATUS``; what it says of ``executed`` holds for the errors
-and for the payout classifier alike.
+To add a status code, add a class and a line in ``BY_STATUS``. The payout classifier uses ``executed`` of these classes.
 """
 
 from collections.abc import Mapping
@@ -12,7 +11,7 @@ from paystar_async.errors.base import Executed, StatusError
 class ServerFault(StatusError):
     """0: internal server error."""
 
-    hint = "their side failed midway; ask before repeating"
+    hint = "Paystar failed while processing the call; check the status before repeating"
 
 
 class ApplicationNotFound(StatusError):
@@ -30,17 +29,17 @@ class ApplicationInactive(StatusError):
 
 
 class InvalidToken(StatusError):
-    """4: invalid auth token, after it was renewed once where that is possible."""
+    """4: invalid auth token, also after one key refresh if a refresh is possible."""
 
     executed: Executed = "no"
-    hint = "check api_key and refresh_token; keys.replace(...) puts a new pair in place"
+    hint = "check api_key and refresh_token; keys.replace(...) installs a new pair"
 
 
 class ExpiredToken(StatusError):
-    """5: expired auth token, after it was renewed once where that is possible."""
+    """5: expired auth token, also after one key refresh if a refresh is possible."""
 
     executed: Executed = "no"
-    hint = "give a refresh_token so that the key can be renewed, or keys.replace(...)"
+    hint = "configure a refresh_token so that the key can be refreshed, or call keys.replace(...)"
 
 
 class WrongAccessPassword(StatusError):
@@ -65,23 +64,23 @@ class ServiceDisabled(StatusError):
 
 
 class InsufficientBalance(StatusError):
-    """9: the banking wallet does not cover it."""
+    """9: the balance of the banking wallet is too low."""
 
     executed: Executed = "no"
     hint = "top up the wallet, then send the same transfer again"
 
 
 class InvalidInput(StatusError):
-    """10: invalid input data; ``fields`` says which."""
+    """10: invalid input data; ``fields`` names the fields."""
 
     executed: Executed = "no"
-    hint = "correct the fields named and call again"
+    hint = "correct the named fields and call again"
 
 
 class UpstreamError(StatusError):
     """11: the bank or provider behind Paystar failed."""
 
-    hint = "the bank may have acted; ask before repeating"
+    hint = "the bank may have executed the call; check the status before repeating"
 
 
 class SettingsMissing(StatusError):
@@ -92,25 +91,25 @@ class SettingsMissing(StatusError):
 
 
 class InvalidRefreshToken(StatusError):
-    """13: the refresh token is not accepted any more."""
+    """13: the refresh token is no longer accepted."""
 
     executed: Executed = "no"
-    hint = "take a new key pair from the Paystar panel and put it in place with keys.replace(...)"
+    hint = "get a new key pair from the Paystar panel and install the pair with keys.replace(...)"
 
 
 class GatewayError(StatusError):
-    """Base of the payment gateway's statuses."""
+    """The base class of the payment gateway's statuses."""
 
     executed: Executed = "no"
     hint = ""
 
 
 class InvalidRequest(GatewayError):
-    """-1: the request is invalid, its signature included."""
+    """-1: the request or its signature is invalid."""
 
     hint = (
-        "check the sign key, or give one if the gateway expects signatures; verify signs the callback's own masked "
-        "card_number and tracking_code"
+        "check the sign key, or configure one if the gateway expects signatures; verify signs the callback's own "
+        "masked card_number and tracking_code"
     )
 
 
@@ -121,7 +120,7 @@ class GatewayInactive(GatewayError):
 
 
 class TokenUsed(GatewayError):
-    """-3: the payment token was used before."""
+    """-3: the payment token is already used."""
 
     hint = "create a new payment; a token opens the page once"
 
@@ -135,35 +134,35 @@ class AboveCeiling(GatewayError):
 class UnknownRefNum(GatewayError):
     """-5: no transaction has this ref_num."""
 
-    hint = "use the ref_num that create answered with"
+    hint = "use the ref_num that create returned"
 
 
 class AlreadyVerified(GatewayError):
-    """-6: verified before; inquiry says what it was."""
+    """-6: the payment is already verified; inquiry returns the result."""
 
-    hint = "not a failure: ask gateway.inquiry, it holds the result"
+    hint = "not a failure: gateway.inquiry returns the result"
 
 
 class ParameterMismatch(GatewayError):
-    """-7: the parameters do not fit the transaction."""
+    """-7: the parameters do not match the transaction."""
 
     hint = "send the amount given to create (Rial, not Toman) and the callback's own card_number and tracking_code"
 
 
 class NotVerifiable(GatewayError):
-    """-8: not paid, or verified too late."""
+    """-8: the payment was not paid, or verified too late."""
 
-    hint = "what is not verified in ten minutes goes back to the payer"
+    hint = "a payment that is not verified within ten minutes is returned to the payer"
 
 
 class VerificationFailed(GatewayError):
     """-9: the verification failed."""
 
-    hint = "ask gateway.inquiry before you decide"
+    hint = "check the status with gateway.inquiry before deciding"
 
 
 class FeeWalletShort(GatewayError):
-    """-16: the wallet that pays the fee is short."""
+    """-16: the balance of the fee wallet is too low."""
 
     hint = "top up the fee wallet"
 
@@ -178,7 +177,7 @@ class GatewayFault(GatewayError):
     """-99: system error at the gateway."""
 
     executed: Executed = "maybe"
-    hint = "their side failed midway; ask gateway.inquiry before repeating"
+    hint = "the gateway failed while processing the call; check gateway.inquiry before repeating"
 
 
 class Unauthenticated(GatewayError):
@@ -218,12 +217,12 @@ BY_STATUS: Mapping[int | str, type[StatusError]] = {
 
 
 def status_class(status: int | str) -> type[StatusError]:
-    """The error class of a status; a gateway code less 100 is the code itself (``-106`` is ``-6``)."""
+    """Return the error class of a status; a gateway code minus 100 means the code itself (``-106`` is ``-6``)."""
     if isinstance(status, int) and status < -100:
         status = status + 100
     return BY_STATUS.get(status, StatusError)
 
 
 def http_may_have_executed(http_status: int) -> bool:
-    """Whether an answer of this HTTP status leaves it open that the request was carried out."""
+    """Return True if a request may have been executed although its response has this HTTP status."""
     return 300 <= http_status < 400 or http_status in {408, 429} or http_status >= 500

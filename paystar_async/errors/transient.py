@@ -1,4 +1,4 @@
-"""Tell failures that may pass from those that stay."""
+"""Detection of errors that a retry may resolve."""
 
 from paystar_async.errors import (
     InvalidResponse,
@@ -12,11 +12,11 @@ from paystar_async.errors import (
 
 
 def is_transient(error: PaystarError) -> bool:
-    """Whether the same question may well get an answer a moment later."""
+    """Return True if the same call may succeed on a retry."""
     if isinstance(error, StatusError):
-        return isinstance(error, ServerFault | UpstreamError) or _is_passing(error.http_status)
+        return isinstance(error, ServerFault | UpstreamError) or _is_transient_status(error.http_status)
     return isinstance(error, NotSent | NoResponse | InvalidResponse)
 
 
-def _is_passing(http_status: int) -> bool:
+def _is_transient_status(http_status: int) -> bool:
     return http_status in {408, 429} or http_status >= 500

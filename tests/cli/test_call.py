@@ -105,7 +105,7 @@ def test_call_create_pay_and_verify(run: Run, sandbox: Sandbox) -> None:
     second = run(*verify, *signed, "--yes")
     assert second.status == 1
     assert "status -6" in second.err
-    assert "ask gateway.inquiry" in second.err
+    assert "gateway.inquiry" in second.err
 
 
 def test_call_wallet_settle_balance_and_find(run: Run, sandbox: Sandbox) -> None:
