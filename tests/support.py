@@ -1,4 +1,4 @@
-"""What the tests of rings, keys and flows stand on: an engine that plays a part, and a clock that runs by itself."""
+"""Helpers of the tests: a scripted engine, clocks that run by themselves, a server of keys."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ Play = Callable[["Sent"], "Reply | Awaitable[Reply]"]
 
 @frozen
 class Sent:
-    """One request as an engine got it."""
+    """A request as an engine received it."""
 
     method: str
     path: str
@@ -42,25 +42,25 @@ class Sent:
 
 
 def ok(data: object = None, *, status: int | str = 1) -> Raw:
-    """An answer that says success."""
+    """Return a response of success."""
     return 200, {}, json.dumps({"status": status, "message": "ok", "data": data}).encode()
 
 
 def refused(
     status: int | str, message: str = "", *, http: int = 200, data: object = None, retry_after: int | None = None
 ) -> Raw:
-    """An answer that says anything else."""
+    """Return a response with another status than success."""
     headers = {} if retry_after is None else {"retry-after": str(retry_after)}
     return http, headers, json.dumps({"status": status, "message": message, "data": data}).encode()
 
 
 def page(http: int = 502, *, retry_after: int | None = None) -> Raw:
-    """An HTML page where an envelope was due."""
+    """Return an HTML page in place of an envelope."""
     return http, {} if retry_after is None else {"retry-after": str(retry_after)}, b"<html>no</html>"
 
 
 class Engine:
-    """Carries nothing: asks ``play`` what to answer, and keeps what was sent."""
+    """An engine without a network: returns the replies of ``play``, and records the requests."""
 
     supports_before_send = True
 
@@ -104,14 +104,14 @@ class Engine:
         self.closed += 1
 
     def to(self, end: str) -> list[Sent]:
-        """What was sent to paths that end so."""
-        return [one for one in self.sent if one.path.endswith(end)]
+        """Return the requests whose path has this end."""
+        return [sent for sent in self.sent if sent.path.endswith(end)]
 
 
 def in_turn(*replies: Reply) -> Play:
-    """Answers in this order; the last one stays."""
-    left = list(replies)
-    return lambda _: left.pop(0) if len(left) > 1 else left[0]
+    """Return a script of these replies in order; the last reply is repeated."""
+    pending = list(replies)
+    return lambda _: pending.pop(0) if len(pending) > 1 else pending[0]
 
 
 APPLICATION = Application(id="app-1", access_password="pass-app", api_key="key-0", refresh_token="refresh-0")
@@ -129,13 +129,13 @@ SECRETS = ("pass-app", "p@ss", "test-sign-key", "gateway-1", "key-0", "refresh-0
 
 
 def client(over: Any, **options: Any) -> Paystar:
-    """A client of all three accounts over an engine."""
-    given: dict[str, Any] = {"application": APPLICATION, "gateway": GATEWAY, "wallet": WALLET, "engine": over}
-    return Paystar(**{**given, **options})
+    """Return a client with credentials of all three realms over an engine."""
+    arguments: dict[str, Any] = {"application": APPLICATION, "gateway": GATEWAY, "wallet": WALLET, "engine": over}
+    return Paystar(**{**arguments, **options})
 
 
 def transfer(track_id: str, amount: int = 1000) -> Transfer:
-    """A bank transfer."""
+    """Return a bank transfer."""
     return Transfer(
         amount=amount,
         deposit="0100000000001",
@@ -151,12 +151,12 @@ SETTLE = Settle(transfers=[transfer("t-1")])
 
 
 def request(value: Call[Any] = MATCH, *, timeout: float = 30.0, deadline: float | None = None) -> Request[Any]:
-    """A request on its way to a ring."""
+    """Return a request as a middleware receives it."""
     return Request(value=value, endpoint=BY_REQUEST[type(value)], account="app-1", timeout=timeout, deadline=deadline)
 
 
 def row_request(row: str, **options: Any) -> Request[Any]:
-    """A request of a row, where the value does not matter."""
+    """Return a request to an endpoint, with a value that does not matter."""
     return Request(value=MATCH, endpoint=BY_ID[row], account="app-1", timeout=30.0, **options)
 
 
@@ -164,7 +164,7 @@ RESPONSE = Response(value=Match(is_matched=True), status=1, message="ok", http_s
 
 
 class Next:
-    """The rest of the way, as a ring sees it: results in turn, the last one stays."""
+    """The ``next`` of a middleware: results in order; the last result is repeated."""
 
     def __init__(self, *results: PaystarError | Response[Any]) -> None:
         self.results = list(results)
@@ -180,7 +180,7 @@ class Next:
 
 
 class QuickClock(ManualClock):
-    """A clock of which a sleep takes no time: it moves on at once. For code in which one thing sleeps at a time."""
+    """A clock whose ``sleep`` advances the time at once; for code in which one task sleeps at a time."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -193,11 +193,11 @@ class QuickClock(ManualClock):
 
 
 class RunningClock(ManualClock):
-    """A clock that runs in no time: whenever nothing else is left to do, it moves on to the next sleeper."""
+    """A clock that advances to the next sleeper whenever no task can run."""
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Let it run for the length of a ``with``."""
+        """Run the clock inside a ``with`` block."""
         task = asyncio.create_task(self._run_on())
         try:
             yield
@@ -212,14 +212,14 @@ class RunningClock(ManualClock):
 
 
 async def settled(rounds: int = 60) -> None:
-    """Let everything that can go on go on."""
+    """Let all tasks run until they wait."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 
 
 @define
 class Told:
-    """Keeps what ``on_event`` is told."""
+    """An ``on_event`` that records its events."""
 
     events: list[Event] = field(factory=list[Event])
 
@@ -228,7 +228,7 @@ class Told:
 
     @property
     def names(self) -> list[str]:
-        return [one.name for one in self.events]
+        return [event.name for event in self.events]
 
 
 EVERYTHING = {"is_matched": True, "balance": 1, "total_amount": 1, "available_amount": 1, "status": "INIT"}
@@ -237,7 +237,7 @@ REFRESHES = ("/open-banking/application/refresh-api-key", "/wallet/refresh-api-k
 
 @define
 class KeyServer:
-    """A service whose keys expire and whose refresh tokens rotate: each is good once."""
+    """A server whose keys expire and whose refresh tokens rotate: each refresh token is valid once."""
 
     clock: Clock
     play: Play = field(default=lambda _: ok(EVERYTHING))
@@ -246,23 +246,23 @@ class KeyServer:
     says_expiry: bool = True
     refusal: Raw = field(factory=lambda: refused(4, "invalid token", http=400))
     keys: dict[str, float] = field(factory=lambda: {"key-0": float("inf")})
-    """The keys that open, and until when."""
+    """Valid keys, and when each expires."""
     refresh_token: str = "refresh-0"
     renewals: int = 0
     before: Callable[[], Awaitable[Reply | None]] | None = None
-    """Comes first in a renewal; what it returns is answered instead."""
+    """Called before a refresh; a returned reply replaces the response."""
     after: Callable[[], Awaitable[Reply | None]] | None = None
-    """Comes when the keys are new and the answer is on its way; what it returns is answered instead."""
+    """Called after a refresh; a returned reply replaces the response."""
 
     async def __call__(self, sent: Sent) -> Reply:
         if sent.path.endswith(REFRESHES):
-            return await self._renew(sent, "inquiry_key" if "inquiry" in sent.path else "api_key")
+            return await self._refresh(sent, "inquiry_key" if "inquiry" in sent.path else "api_key")
         if not sent.path.startswith("/pardakht") and self.clock.time() >= self.keys.get(sent.bearer, 0.0):
             return self.refusal
         reply = self.play(sent)
         return await reply if isawaitable(reply) else reply
 
-    async def _renew(self, sent: Sent, name: str) -> Reply:
+    async def _refresh(self, sent: Sent, name: str) -> Reply:
         if self.before is not None and (instead := await self.before()) is not None:
             return instead
         shown = "refresh_inquiry_key" if name == "inquiry_key" else "refresh_token"
@@ -282,26 +282,26 @@ class KeyServer:
 
 
 def tehran(moment: float) -> str:
-    """A moment as an answer's expiry names it."""
+    """Return a time as a response writes its expiry."""
     return datetime.fromtimestamp(moment, TEHRAN).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def entry(track_id: str | None, status: str = "success", **more: object) -> dict[str, object]:
-    """One transfer in an answer."""
-    said = {"hashid": f"h-{track_id}", "track_id": track_id, "status": status, **more}
-    return {name: one for name, one in said.items() if one is not None}
+    """Return one transfer of a response."""
+    fields = {"hashid": f"h-{track_id}", "track_id": track_id, "status": status, **more}
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def entries(track_ids: Iterable[str], status: str = "success") -> list[dict[str, object]]:
-    """Several transfers in an answer."""
-    return [entry(one, status) for one in track_ids]
+    """Return several transfers of a response."""
+    return [entry(track_id, status) for track_id in track_ids]
 
 
 class Turns:
-    """Counts the turns of the loop while it is entered.
+    """A counter of event loop turns, inside an ``async with`` block.
 
     Attributes:
-        number: of the turn that is under way.
+        number: the current turn.
     """
 
     def __init__(self) -> None:
@@ -309,17 +309,17 @@ class Turns:
         self._watched: list[tuple[list[Any], list[list[Any]]]] = []
         self._handle: asyncio.Handle | None = None
 
-    def watch(self, said: list[Any]) -> list[list[Any]]:
-        """What is added to a list from now on, turn by turn."""
+    def watch(self, records: list[Any]) -> list[list[Any]]:
+        """Return the items that are added to a list from now on, by turn."""
         turns: list[list[Any]] = []
-        self._watched.append((said, turns))
+        self._watched.append((records, turns))
         return turns
 
     def _count(self) -> None:
         self.number += 1
-        for said, turns in self._watched:
-            turns.append(said.copy())
-            said.clear()
+        for records, turns in self._watched:
+            turns.append(records.copy())
+            records.clear()
         self._handle = asyncio.get_running_loop().call_soon(self._count)
 
     async def __aenter__(self) -> "Turns":

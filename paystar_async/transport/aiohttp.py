@@ -63,7 +63,7 @@ class _SendTracker:
 
     Attributes:
         before_send: called right before the first byte.
-        reports_connection: whether the session is the engine's own, so that CONNECTING and SENT can be told apart.
+        reports_connection: whether the session is the engine's own, so that CONNECTING and SENT can be distinguished.
         is_started: whether aiohttp has tried to send the request.
         state: how much of the request may have been sent.
         refusal: the error that ``before_send`` raised.

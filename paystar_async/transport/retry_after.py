@@ -9,7 +9,7 @@ _MAX_CLOCK_SKEW_SECONDS = 86_400.0
 
 
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
-    """Return the seconds that ``Retry-After`` asks to wait, or None if it is missing or unreadable.
+    """Return the seconds that ``Retry-After`` asks to wait, or None if the header is missing or invalid.
 
     A date is counted from the response's own ``Date`` where that is plausible, so that a local clock that is wrong
     does not shorten the wait; a date in the past is no wait.
@@ -37,7 +37,7 @@ def _seconds_since_1970(text: str) -> float | None:
         return None
     try:
         moment = parsedate_to_datetime(text)
-        # Without a zone it is UTC: HTTP knows no other, and obsolete forms leave it out.
+        # A date without a zone is UTC: HTTP knows no other zone, and obsolete formats omit it.
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None

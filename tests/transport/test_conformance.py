@@ -150,7 +150,7 @@ class TestResponses:
     """Complete responses, as each engine returns them."""
 
     @pytest.mark.parametrize(
-        ("said", "body"),
+        ("head", "body"),
         [
             (b"Content-Length: 2\r\n\r\n{}", b"{}"),
             (b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n", b"{}"),
@@ -162,8 +162,8 @@ class TestResponses:
         ],
         ids=["a length", "chunks", "until the end", "gzip", "gzip twice", "deflate", "nothing"],
     )
-    async def test_send_framed_or_encoded_body_is_decoded(self, kind: str, said: bytes, body: bytes) -> None:
-        answer = c.answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"X-Odd: 1\r\n" + said)
+    async def test_send_framed_or_encoded_body_is_decoded(self, kind: str, head: bytes, body: bytes) -> None:
+        answer = c.answering(b"HTTP/1.1 100 Continue\r\n\r\n" + OK + b"X-Odd: 1\r\n" + head)
         async with serving(answer) as server, opened(kind) as engine:
             status, headers, came = await ask(engine, server.url)
 
@@ -178,8 +178,8 @@ class TestResponses:
         assert (status, headers["retry-after"], body) == (int(code[:3]), "3", b"{}")
 
     async def test_send_repeated_and_binary_headers_are_read(self, kind: str) -> None:
-        said = b"X-Odd: a\r\nX-Odd: b\r\nX-Bytes: \xff\xfe\r\nContent-Length: 2\r\n\r\n{}"
-        async with serving(c.answering(OK + said)) as server, opened(kind) as engine:
+        head = b"X-Odd: a\r\nX-Odd: b\r\nX-Bytes: \xff\xfe\r\nContent-Length: 2\r\n\r\n{}"
+        async with serving(c.answering(OK + head)) as server, opened(kind) as engine:
             _, headers, body = await ask(engine, server.url)
 
         assert (headers["x-odd"], headers["content-length"], body) == ("a, b", "2", b"{}")
@@ -283,7 +283,7 @@ class TestKeepAlive:
             for key in keys:
                 await ask(engine, server.url, headers=(("Authorization", f"Bearer {key}"),))
 
-        assert [one.partition(b"Bearer ")[2].split()[0].decode() for one in server.requests] == keys
+        assert [request.partition(b"Bearer ")[2].split()[0].decode() for request in server.requests] == keys
 
     async def test_connection_is_reused(self, kind: str) -> None:
         async with serving(c.keep_answering) as server, opened(kind) as engine:
@@ -402,7 +402,7 @@ class TestCancelled:
         async with serving(once) as server, opened(kind) as engine:
             call = asyncio.create_task(ask(engine, server.url))
             await reached.wait()
-            await asyncio.sleep(0.02)  # so that it has come as far as this server lets it
+            await asyncio.sleep(0.02)  # until the call waits for this server
             await cancelled(call)
             assert (await ask(engine, server.url))[2] == b"{}"
 
@@ -538,7 +538,7 @@ class TestPrivacy:
                 await peer.respond(head=b"Set-Cookie: session=1; Path=/\r\n")
 
         async with serving(play) as server, opened(kind) as engine:
-            # Cookies are kept for names, not for addresses.
+            # Cookies are stored for host names, not for IP addresses.
             for _ in range(2):
                 await ask(engine, server.url.replace("127.0.0.1", "localhost"))
 

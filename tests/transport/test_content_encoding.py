@@ -1,4 +1,4 @@
-"""Content encodings are undone one bounded stage at a time."""
+"""Content encodings are decoded one bounded stage at a time."""
 
 import gzip
 import tracemalloc
@@ -37,7 +37,7 @@ def bomb(stages: int, size: int = 300 << 20) -> bytes:
         ("gzip", gzip.compress(BODY[:5]) + gzip.compress(BODY[5:])),
     ],
 )
-def test_decode_content_known_coding_is_undone(codings: str, body: bytes) -> None:
+def test_decode_content_known_coding_is_decoded(codings: str, body: bytes) -> None:
     assert decode_content(body, codings, LIMIT, 200) == BODY
 
 
@@ -46,7 +46,7 @@ def test_decode_content_empty_body_stays_empty() -> None:
 
 
 @pytest.mark.parametrize("codings", ["br", "zstd", "gzip, br", "gzip, gzip, gzip", "deflate, gzip, br", "gzip," * 999])
-def test_decode_content_unasked_coding_is_refused(codings: str) -> None:
+def test_decode_content_unrequested_coding_is_refused(codings: str) -> None:
     with pytest.raises(InvalidResponse, match="not requested") as raised:
         decode_content(gzip.compress(BODY), codings, LIMIT, 502)
 
@@ -70,7 +70,7 @@ def test_decode_content_bomb_is_refused_in_bounds(stages: int) -> None:
     [BODY, gzip.compress(BODY)[:-3], gzip.compress(BODY) + b"x", gzip.compress(b"") * (MAX_MEMBERS + 1)],
     ids=["not gzip", "cut off", "bytes behind", "too many members"],
 )
-def test_decode_content_broken_coding_is_unanswered(body: bytes) -> None:
+def test_decode_content_broken_coding_is_no_response(body: bytes) -> None:
     with pytest.raises(PaystarError) as raised:
         decode_content(body, "gzip", LIMIT, 200)
 

@@ -58,9 +58,16 @@ def test_decode_success_ignores_http_status(status: object, http_status: int) ->
 
 
 def test_decode_single_transfer_reads_as_list() -> None:
-    one = {"hashid": "1j18r", "track_id": "t", "status": "pending", "message": "…", "ref_code": "bank_ref", "fee": 5}
-    single = answered("transfers.settle", envelope("ok", one)).value
-    several = answered("transfers.settle", envelope("ok", [one])).value
+    fields = {
+        "hashid": "1j18r",
+        "track_id": "t",
+        "status": "pending",
+        "message": "…",
+        "ref_code": "bank_ref",
+        "fee": 5,
+    }
+    single = answered("transfers.settle", envelope("ok", fields)).value
+    several = answered("transfers.settle", envelope("ok", [fields])).value
 
     assert (
         single
@@ -257,7 +264,7 @@ class TestRedactor:
         assert "canary" not in text
 
     def test_decode_every_configured_secret_is_hidden(self) -> None:
-        body = envelope(0, None, " ".join(one.reveal() for one in ACCOUNTS.secrets()))
+        body = envelope(0, None, " ".join(secret.reveal() for secret in ACCOUNTS.secrets()))
 
         assert refused("gateway.create", body).message == " ".join(["***"] * 9)
 

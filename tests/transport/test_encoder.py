@@ -283,8 +283,8 @@ def test_page_url_has_fields_in_query(direct: bool, path: str) -> None:
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_encode_transfers_are_one_list(count: int) -> None:
-    one: Any = Transfer(**example_values(Transfer))
-    value = Settle(transfers=[evolve(one, track_id=f"t-{place}") for place in range(count)])
+    transfer: Any = Transfer(**example_values(Transfer))
+    value = Settle(transfers=[evolve(transfer, track_id=f"t-{place}") for place in range(count)])
 
     assert [item["track_id"] for item in fields_in(outgoing(value))["transfers"]] == [f"t-{n}" for n in range(count)]
 

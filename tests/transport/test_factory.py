@@ -52,7 +52,7 @@ def test_make_engine_returns_handed_in_engine() -> None:
 
 
 @pytest.mark.parametrize(
-    "given",
+    "engine",
     [
         httpx.AsyncClient(),
         httpx.AsyncHTTPTransport(),
@@ -61,9 +61,9 @@ def test_make_engine_returns_handed_in_engine() -> None:
         httpx2.AsyncHTTPTransport(),
     ],
 )
-def test_make_engine_takes_clients_and_transports(given: Any) -> None:
-    check_engine(given)
-    assert isinstance(make_engine(given, 4), HttpxEngine)
+def test_make_engine_takes_clients_and_transports(engine: Any) -> None:
+    check_engine(engine)
+    assert isinstance(make_engine(engine, 4), HttpxEngine)
 
 
 @pytest.mark.parametrize(

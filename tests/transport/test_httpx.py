@@ -176,10 +176,10 @@ class TestHandedIn:
         with pytest.raises(ConfigurationError, match="closed"):
             await post(HttpxEngine(transport=client), URL)
 
-    @pytest.mark.parametrize("given", [httpx.Client, httpx.HTTPTransport, object])
-    def test_init_unsupported_object_is_refused(self, given: Any) -> None:
+    @pytest.mark.parametrize("unsupported", [httpx.Client, httpx.HTTPTransport, object])
+    def test_init_unsupported_object_is_refused(self, unsupported: Any) -> None:
         with pytest.raises(ConfigurationError, match="cannot send requests"):
-            HttpxEngine(transport=given())
+            HttpxEngine(transport=unsupported())
 
     async def test_aclose_leaves_user_transport_open(self) -> None:
         class Kept(httpx.MockTransport):
@@ -280,7 +280,7 @@ def test_send_works_on_asyncio_and_trio(backend: str) -> None:
         ):
             port = listener.extra(anyio.abc.SocketAttribute.local_port)
             group.start_soon(listener.serve, answer)
-            seen.append(await post(engine, f"http://127.0.0.1:{port}/", before_send=lambda: seen.append("asked")))
+            seen.append(await post(engine, f"http://127.0.0.1:{port}/", before_send=lambda: seen.append("called")))
             seen.append(type(await failure(engine, f"http://127.0.0.1:{port}/reset")))
             seen.append(type(await failure(engine, f"http://127.0.0.1:{free_port()}/")))
             seen.append(type(await failure(engine, f"https://127.0.0.1:{port}/", 0.2)))
@@ -289,4 +289,10 @@ def test_send_works_on_asyncio_and_trio(backend: str) -> None:
         return seen
 
     seen = anyio.run(run, backend=backend)
-    assert seen == ["asked", (200, {"content-length": "2", "connection": "close"}, b"{}"), NoResponse, NotSent, NotSent]
+    assert seen == [
+        "called",
+        (200, {"content-length": "2", "connection": "close"}, b"{}"),
+        NoResponse,
+        NotSent,
+        NotSent,
+    ]

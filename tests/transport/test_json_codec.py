@@ -96,12 +96,12 @@ def test_loads_wide_value_is_not_deep() -> None:
 
 @given(st.binary())
 def test_loads_any_bytes_returns_or_refuses(body: bytes) -> None:
-    told = "read"
+    outcome = "read"
     try:
         loads(body)
     except InvalidJSON as refusal:
-        told = str(refusal)
-    assert told
+        outcome = str(refusal)
+    assert outcome
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), object(), "\ud800"])

@@ -50,14 +50,14 @@ def through(name: Any, port: int, password: str = "p%40ss%3Acanary") -> Engine:
 @pytest.mark.usefixtures("trusted")
 @pytest.mark.parametrize("name", ENGINES)
 async def test_call_over_tls_goes_through_the_proxy(name: Any, port: int) -> None:
-    asked = Counter()
+    before_send = Counter()
     async with serving(keep_answering, tls=True) as server:
         engine = through(name, port)
         for _ in range(2):
-            status, _, _ = await ask(engine, server.url, before_send=asked)
+            status, _, _ = await ask(engine, server.url, before_send=before_send)
             assert status == 200
         await engine.aclose()
-    assert (asked.count, len(server.requests), len(server.conns)) == (2, 2, 1)
+    assert (before_send.count, len(server.requests), len(server.conns)) == (2, 2, 1)
     assert b"Proxy-Authorization" not in server.received
 
 
@@ -67,13 +67,13 @@ class TestRefusal:
     """A proxy that does not connect: nothing was sent to Paystar."""
 
     async def test_wrong_password_is_not_sent(self, name: Any, port: int) -> None:
-        asked = Counter()
+        before_send = Counter()
         async with serving(keep_answering, tls=True) as server:
             engine = through(name, port, "wrong-canary")
-            error = await failure(engine, server.url, before_send=asked)
+            error = await failure(engine, server.url, before_send=before_send)
             await engine.aclose()
         assert type(error) is NotSent
-        assert (asked.count, server.received) == (0, b"")
+        assert (before_send.count, server.received) == (0, b"")
 
     async def test_unreachable_server_is_not_sent(self, name: Any, port: int) -> None:
         engine = through(name, port)
@@ -100,7 +100,7 @@ class TestRefusal:
         assert type(error) is NotSent
         assert b"access_password" not in server.received
 
-    async def test_connection_lost_behind_the_proxy_is_unanswered(self, name: Any, port: int) -> None:
+    async def test_connection_lost_behind_the_proxy_is_no_response(self, name: Any, port: int) -> None:
         async def close(peer: TcpPeer) -> None:
             await peer.read_request()
 
@@ -112,7 +112,7 @@ class TestRefusal:
 
 
 class TestCheckProxy:
-    """What may be given as ``proxy``."""
+    """What ``proxy`` accepts."""
 
     @pytest.mark.parametrize("url", ["http://host:3128", "https://user:pw@host", " http://[::1]:3128/ "])
     def test_check_proxy_url_is_a_secret(self, url: str) -> None:
@@ -120,7 +120,7 @@ class TestCheckProxy:
         assert checked is not None
         assert checked.reveal() == url.strip()
 
-    def test_check_proxy_empty_is_none(self) -> None:
+    def test_check_proxy_empty_returns_none(self) -> None:
         assert check_proxy("", "auto") is None
 
     @pytest.mark.parametrize(

@@ -211,11 +211,11 @@ def test_structure_unknown_enum_word_is_kept() -> None:
 def test_response_models_have_extra(row: Any) -> None:
     kind: Any = response_type(row.request)
     inner = kind if attrs.has(kind) else kind.__args__[0]
-    assert "extra" in {one.name for one in attrs.fields(inner)}
+    assert "extra" in {attribute.name for attribute in attrs.fields(inner)}
 
 
 MODELS: tuple[Any, ...] = (Settlement, Verified, IbanInfo, Created)
-NAMES = sorted({"extra", "x"}.union(*(set(attrs.fields_dict(one)) for one in MODELS)))
+NAMES = sorted({"extra", "x"}.union(*(set(attrs.fields_dict(model)) for model in MODELS)))
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("success")
 ANSWERS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner))
 
@@ -254,7 +254,7 @@ def is_list(info: FieldInfo) -> bool:
 
 
 def example_data(model: type) -> dict[str, Any]:
-    """Return a response with a value in every field of the model, and of the models in it."""
+    """Return a response with a value in every field of the model, and of nested models."""
     data: dict[str, Any] = {}
     for info in known_fields(model):
         kind = next(
@@ -271,14 +271,14 @@ def example_data(model: type) -> dict[str, Any]:
 
 
 def field_paths(model: type, path: str = "") -> list[tuple[str, FieldInfo]]:
-    """Return the path of every field of the model, and of the models in it, which the fields around it let decide."""
-    found: list[tuple[str, FieldInfo]] = []
+    """Return the path of every field of the model, and of nested models."""
+    paths: list[tuple[str, FieldInfo]] = []
     for info in known_fields(model):
         here = f"{path}.{info.name}"
-        found.append((here, info))
+        paths.append((here, info))
         if info.item is not None:
-            found += field_paths(info.item, here + "[0]" if is_list(info) else here)
-    return found
+            paths += field_paths(info.item, here + "[0]" if is_list(info) else here)
+    return paths
 
 
 def holder_of(data: Any, path: str) -> tuple[Any, str]:
@@ -290,7 +290,7 @@ def holder_of(data: Any, path: str) -> tuple[Any, str]:
 
 
 def deciding_fields(value: Any) -> object:
-    """Return the fields of a value that decide, and those of the values in it."""
+    """Return the deciding fields of a value, and of nested values."""
     if isinstance(value, list | tuple):
         return [deciding_fields(entry) for entry in cast("list[object]", value)]
     model = cast("Any", type(value))

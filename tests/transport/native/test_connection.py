@@ -1,4 +1,4 @@
-"""One connection: how it is opened, how it writes, and when it may be used again."""
+"""One connection: opening, writing, and reuse."""
 
 # pyright: reportPrivateUsage=false
 

@@ -1,4 +1,4 @@
-"""The native engine: what it writes, and TLS."""
+"""The native engine: written requests, and TLS."""
 
 import asyncio
 import socket
@@ -63,10 +63,10 @@ class TestTls:
     """https, with the certificate authorities that httpx trusts."""
 
     async def test_trusted_certificate_keeps_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        asked: list[dict[str, Any]] = []
+        context_options: list[dict[str, Any]] = []
 
         def trust(**options: Any) -> ssl.SSLContext:
-            asked.append(options)
+            context_options.append(options)
             return trusting()
 
         monkeypatch.setattr(httpx, "create_ssl_context", trust)
@@ -77,7 +77,7 @@ class TestTls:
                 assert status == 200
             assert len(server.peers) == 1
             await engine.aclose()
-        assert asked == [{"trust_env": False}]
+        assert context_options == [{"trust_env": False}]
 
     async def test_certificate_of_another_name_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         async def here(host: str, port: int, **_: object) -> list[Any]:

@@ -45,7 +45,7 @@ class TestReuse:
             await asyncio.gather(*[ask(pool, server) for _ in range(5)])
             assert len(pool._connections) == 2
             await pool.aclose()
-        assert not pool._connections or all(not one.is_open for one in pool._connections)
+        assert not pool._connections or all(not connection.is_open for connection in pool._connections)
 
     async def test_pool_discards_expired_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pool = ConnectionPool(8)
@@ -61,8 +61,8 @@ class TestReuse:
         pool = ConnectionPool(8)
         async with serving(keep_answering) as server:
             await asyncio.gather(*[ask(pool, server) for _ in range(3)])
-            for one in pool._connections:
-                one.last_used_at -= 100
+            for connection in pool._connections:
+                connection.last_used_at -= 100
             await ask(pool, server)
             assert (len(pool._connections), len(server.peers)) == (1, 4)
             await pool.aclose()
@@ -80,10 +80,10 @@ class TestReuse:
 
     async def test_pool_keeps_origins_apart(self) -> None:
         pool = ConnectionPool(8)
-        async with serving(keep_answering) as one, serving(keep_answering) as other:
-            for server in (one, other, one):
+        async with serving(keep_answering) as first, serving(keep_answering) as second:
+            for server in (first, second, first):
                 await ask(pool, server)
-            assert [len(one.requests), len(other.requests)] == [2, 1]
+            assert [len(first.requests), len(second.requests)] == [2, 1]
             await pool.aclose()
 
     async def test_refusing_before_send_keeps_connection(self) -> None:
@@ -106,13 +106,13 @@ class TestClosing:
     async def test_aclose_fails_request_in_flight(self) -> None:
         async def silent(peer: TcpPeer) -> None:
             await peer.read_request()
-            asked.set()
+            received.set()
             await asyncio.sleep(60)
 
-        pool, asked = ConnectionPool(8), asyncio.Event()
+        pool, received = ConnectionPool(8), asyncio.Event()
         async with serving(silent) as server:
             call = asyncio.create_task(ask(pool, server))
-            await asked.wait()
+            await received.wait()
             await pool.aclose()
             with pytest.raises(NoResponse, match="closed"):
                 await call
