@@ -1,4 +1,4 @@
-"""A batch: transfers that were submitted together, and what becomes of each."""
+"""Batches: the outcomes, report and export of transfers that were submitted together."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -16,14 +16,14 @@ from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.numbers import checked_seconds
 
 PAGE_SIZE = 500
-"""Transfers looked at in one statement."""
+"""Transfers read by one statement."""
 PAGES_AHEAD = 4
-"""Pages of which nothing was sent yet that are looked at in one round: they come in order, mostly."""
+"""Unstarted pages read in one round; transfers are mostly sent in order."""
 
-_UNDER_WAY = """
+_IN_PROGRESS = """
     SELECT 1 AS more FROM paystar_payout_chunks WHERE batch_id = :batch_id AND due_at IS NOT NULL LIMIT 1
 """
-_UNDER_WAY_ELSEWHERE = """
+_IN_PROGRESS_ELSEWHERE = """
     SELECT 1 AS more
     FROM paystar_payout_batch_items m
     JOIN paystar_payout_transfers t
@@ -31,108 +31,108 @@ _UNDER_WAY_ELSEWHERE = """
     JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
     WHERE m.batch_id = :batch_id AND c.due_at IS NOT NULL LIMIT 1
 """
-"""A transfer may have been on record before, with a chunk of the batch that brought it first."""
+"""A transfer may belong to a chunk of an earlier batch that recorded it first."""
 
 
-async def is_idle(tables: LedgerDatabase, batch: BatchRecord) -> bool:
-    """Whether nothing more will happen to a batch until a person does something."""
-    of_batch = {"batch_id": batch.batch_id}
-    if await tables.fetch(_UNDER_WAY, of_batch):
+async def is_idle(ledger: LedgerDatabase, batch: BatchRecord) -> bool:
+    """Return True if the batch makes no further progress without a user."""
+    batch_params = {"batch_id": batch.batch_id}
+    if await ledger.fetch(_IN_PROGRESS, batch_params):
         return False
-    of_account = {**of_batch, "product": batch.product, "account": batch.account}
-    return not await tables.fetch(_UNDER_WAY_ELSEWHERE, of_account)
+    account_params = {**batch_params, "product": batch.product, "account": batch.account}
+    return not await ledger.fetch(_IN_PROGRESS_ELSEWHERE, account_params)
 
 
 @define
 class OutcomeCursor:
-    """Gives the outcome of each transfer of a batch once, as it is decided.
+    """A cursor that yields the outcome of each transfer of a batch once, when it is decided.
 
-    It keeps a bit for each transfer and a count for each page of them, and looks only at pages that have some left.
+    The cursor keeps one bit for each transfer and a count for each page, and reads only pages with transfers left.
     """
 
     ledger: LedgerDatabase
     batch: BatchRecord
-    _told: bytearray = field(init=False)
-    _left: list[int] = field(init=False)
-    _begun: set[int] = field(init=False, factory=set[int])
-    _ahead: int = field(init=False, default=0)
+    _yielded: bytearray = field(init=False)
+    _remaining: list[int] = field(init=False)
+    _started: set[int] = field(init=False, factory=set[int])
+    _next_page: int = field(init=False, default=0)
 
     def __attrs_post_init__(self) -> None:
         count = self.batch.count
-        self._told = bytearray((count + 7) // 8)
-        self._left = [min(PAGE_SIZE, count - first) for first in range(0, count, PAGE_SIZE)]
+        self._yielded = bytearray((count + 7) // 8)
+        self._remaining = [min(PAGE_SIZE, count - first) for first in range(0, count, PAGE_SIZE)]
 
     @property
     def is_complete(self) -> bool:
-        """Whether all have been given."""
-        return not self._begun and not any(self._left)
+        """Return True if all outcomes were yielded."""
+        return not self._started and not any(self._remaining)
 
     async def new_outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """The outcomes of those that have been decided and were not given yet."""
-        for page in self._round():
-            records = await self._page(page)
+        """Yield the outcomes of transfers that were decided since the last call."""
+        for page in self._pages_to_read():
+            records = await self._read_page(page)
             if any(record.attempt or record.state is not TransferState.PLANNED for _, record in records):
-                self._begun.add(page)
+                self._started.add(page)
             for place, record in records:
-                if record.state in FINAL and self._take(place):
+                if record.state in FINAL and self._mark_yielded(place):
                     yield record.outcome
-            if not self._left[page]:
-                self._begun.discard(page)
+            if not self._remaining[page]:
+                self._started.discard(page)
 
     async def remaining_outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """The outcomes of all that were not given yet, as they are."""
-        for page, left in enumerate(self._left):
-            if left:
-                for place, record in await self._page(page):
-                    if self._take(place):
+        """Yield the current outcomes of all transfers not yielded yet."""
+        for page, remaining in enumerate(self._remaining):
+            if remaining:
+                for place, record in await self._read_page(page):
+                    if self._mark_yielded(place):
                         yield record.outcome
-        self._begun.clear()
+        self._started.clear()
 
-    async def _page(self, page: int) -> Sequence[tuple[int, TransferRecord]]:
+    async def _read_page(self, page: int) -> Sequence[tuple[int, TransferRecord]]:
         return await queries.page(self.ledger, self.batch.batch_id, after=page * PAGE_SIZE - 1, limit=PAGE_SIZE)
 
-    def _round(self) -> list[int]:
-        """The pages to look at now: those under way, and the next few in turn of the others."""
-        pages, begun = len(self._left), sorted(self._begun)
+    def _pages_to_read(self) -> list[int]:
+        """Return the pages to read now: those in progress, and the next few unstarted ones in turn."""
+        pages, started = len(self._remaining), sorted(self._started)
         others: list[int] = []
         for _ in range(pages):
             if len(others) == PAGES_AHEAD:
                 break
-            page, self._ahead = self._ahead, (self._ahead + 1) % pages
-            if self._left[page] and page not in self._begun:
+            page, self._next_page = self._next_page, (self._next_page + 1) % pages
+            if self._remaining[page] and page not in self._started:
                 others.append(page)
-        return begun + others
+        return started + others
 
-    def _take(self, place: int) -> bool:
+    def _mark_yielded(self, place: int) -> bool:
         byte, bit = divmod(place, 8)
-        if self._told[byte] >> bit & 1:
+        if self._yielded[byte] >> bit & 1:
             return False
-        self._told[byte] |= 1 << bit
-        self._left[place // PAGE_SIZE] -= 1
+        self._yielded[byte] |= 1 << bit
+        self._remaining[place // PAGE_SIZE] -= 1
         return True
 
 
 MIN_POLL_SECONDS, MAX_POLL_SECONDS = 0.05, 60.0
-"""Seconds between two looks at the ledger, by how long a look takes: looking is a tenth of the time at the most."""
+"""Bounds of the interval between two reads of the ledger; reading takes at most a tenth of the time."""
 REMOTE_POLL_SECONDS = 2.0
-"""Seconds until a look after which nothing has happened here: another process may have done something."""
+"""The interval if nothing happened in this process: another process may have made progress."""
 
 
 class Batch:
-    """Transfers that were submitted together. It holds nothing: all of it is in the ledger.
+    """A batch of transfers that were submitted together; all of its state is in the ledger.
 
     Attributes:
-        id: its name.
+        id: the batch's id.
         product: ``bank`` transfers or settlements of the ``wallet``.
-        count: how many transfers it has.
-        amount: what they come to, in Rial.
-        policy: how it is paid out.
-        created_at: when it was submitted, in the ledger's time (seconds since 1970).
+        count: the number of transfers.
+        amount: the sum of the transfers, in Rial.
+        policy: the policy by which the batch is paid.
+        created_at: the time of submission, in the ledger's time (seconds since 1970).
     """
 
-    def __init__(self, desk: PayoutRuntime, record: BatchRecord, owner: object = None) -> None:
-        self._desk, self._record = desk, record
-        self._owner = owner  # the client: while somebody has its batch, it is not dropped
+    def __init__(self, runtime: PayoutRuntime, record: BatchRecord, owner: object = None) -> None:
+        self._runtime, self._record = runtime, record
+        self._owner = owner  # keeps the client alive while one of its batches is in use
         self.id: str = record.batch_id
         self.product: ProductName = record.product
         self.count: int = record.count
@@ -144,44 +144,44 @@ class Batch:
         return f"Batch({self.id!r}, {self.count} transfers, {self.amount:,} Rial)"
 
     async def outcomes(self) -> AsyncGenerator[Outcome, None]:
-        """Each transfer's outcome as it becomes known, once each.
+        """Yield the outcome of each transfer once, as soon as it is known.
 
-        It ends when all are decided, or when nothing more happens without a person; the rest is then told as it is:
-        Unknown for what needs review, Pending for what waits for money. Ask again, after a restart too, and it begins
-        anew with what is known by then. Leaving the loop stops nothing.
+        The iteration ends when all transfers are decided or nothing more happens without a user; the remaining
+        transfers are then yielded as Unknown if they need manual review, or Pending if they wait for money. A new
+        iteration, also after a restart, begins with what is known by then. Leaving the loop stops no payment.
 
         Yields:
             Succeeded, Failed, Unknown or Pending, in the order in which they become known.
 
         Raises:
-            ConfigurationError: this client cannot pay: no account, or an engine that cannot be fenced.
-            InvalidValue: the transaction it was submitted in is not committed, or was rolled back.
-            NotSent: the client was closed meanwhile; all goes on with ``payouts.recover()``.
+            ConfigurationError: this client cannot pay: no account, or an engine without ``before_send`` support.
+            InvalidValue: the transaction of ``submit`` is not committed, or was rolled back.
+            NotSent: the client was closed; ``payouts.recover()`` continues the payments.
             StorageError: the ledger cannot be read.
 
         Source: GET /bank-transfer/settlement-requests
         """
         self._start()
         await self._check()
-        progress = OutcomeCursor(self._desk.ledger, self._record)
+        cursor = OutcomeCursor(self._runtime.ledger, self._record)
         while True:
-            began = self._desk.clock.monotonic()
-            over = await is_idle(self._desk.ledger, self._record)  # first: what happens meanwhile is not missed
-            async with aclosing(progress.remaining_outcomes() if over else progress.new_outcomes()) as told:
-                async for outcome in told:
+            began = self._runtime.clock.monotonic()
+            idle = await is_idle(self._runtime.ledger, self._record)  # first, so that later progress is not missed
+            async with aclosing(cursor.remaining_outcomes() if idle else cursor.new_outcomes()) as outcomes:
+                async for outcome in outcomes:
                     yield outcome
-            if progress.is_complete:
+            if cursor.is_complete:
                 return
-            await self._pause(self._desk.clock.monotonic() - began)
+            await self._wait_for_progress(self._runtime.clock.monotonic() - began)
 
     async def wait(self, timeout: float | None = None) -> Report:
-        """Wait until all is decided, or nothing more happens without a person.
+        """Wait until all transfers are decided, or nothing more happens without a user.
 
         Args:
-            timeout: seconds to wait at the most; None: as long as it takes.
+            timeout: maximum seconds to wait; None: no limit.
 
         Returns:
-            Where the batch stands then.
+            The report of the batch at that time.
 
         Raises:
             ConfigurationError, InvalidValue, NotSent, StorageError: as ``outcomes``.
@@ -192,33 +192,35 @@ class Batch:
             checked_seconds("timeout", timeout)
         self._start()
         await self._check()
-        desk = self._desk
-        end = None if timeout is None else desk.clock.monotonic() + timeout
-        while not await is_idle(desk.ledger, self._record):
-            left = MAX_POLL_SECONDS if end is None else end - desk.clock.monotonic()
-            if left <= 0:
+        runtime = self._runtime
+        end = None if timeout is None else runtime.clock.monotonic() + timeout
+        while not await is_idle(runtime.ledger, self._record):
+            time_left = MAX_POLL_SECONDS if end is None else end - runtime.clock.monotonic()
+            if time_left <= 0:
                 break
-            await self._pause(0.0, left)
+            await self._wait_for_progress(0.0, time_left)
         return await self.report()
 
     async def report(self) -> Report:
-        """How many transfers are in which state, and what they come to.
+        """Return the number and sum of the transfers in each state.
 
         Raises:
             InvalidValue: as ``outcomes``.
             StorageError: the ledger cannot be read.
         """
         await self._check()
-        totals = await queries.totals(self._desk.ledger, self.id)
+        totals = await queries.totals(self._runtime.ledger, self.id)
         return Report(
-            batch_id=self.id, product=self.product, states={state: Subtotal(*both) for state, both in totals.items()}
+            batch_id=self.id,
+            product=self.product,
+            states={state: Subtotal(*subtotal) for state, subtotal in totals.items()},
         )
 
     async def transfers(self, *states: TransferState) -> AsyncGenerator[TransferRecord, None]:
-        """The transfers as they are on record, in the order of the batch.
+        """Yield the records of the transfers, in the order of the batch.
 
         Args:
-            *states: only those in one of these states; all where none is given.
+            *states: only transfers in one of these states; all if none is given.
 
         Raises:
             StorageError: the ledger cannot be read.
@@ -230,15 +232,15 @@ class Batch:
 
     async def _numbered(self) -> AsyncGenerator[tuple[int, TransferRecord], None]:
         after = -1
-        while records := await queries.page(self._desk.ledger, self.id, after=after, limit=PAGE_SIZE):
+        while records := await queries.page(self._runtime.ledger, self.id, after=after, limit=PAGE_SIZE):
             for after, record in records:
                 yield after + 1, record
 
     async def export(self, path: str | PathLike[str]) -> None:
-        """Write a CSV file of all transfers: number, track_id, amount (Rial), accounts (masked), state, why.
+        """Write a CSV file of all transfers: number, track_id, amount (Rial), accounts (masked), state, reason.
 
         Args:
-            path: the file; one that is there is replaced. It opens safely: no cell is a formula.
+            path: the file; an existing file is replaced. No cell of the file is a formula.
 
         Raises:
             InvalidValue: as ``outcomes``.
@@ -252,20 +254,20 @@ class Batch:
                     file.write(number, record)
 
     def _start(self) -> None:
-        self._desk.channel(self.product)
-        self._desk.start()
+        self._runtime.channel(self.product)
+        self._runtime.start()
 
     async def _check(self) -> None:
-        """Refuse to tell of nothing as if it were all."""
-        if await queries.find_batch(self._desk.ledger, self.id) is None:
-            hint = "commit the transaction it was submitted in, then ask; submit it again where that was rolled back"
+        """Raise if the batch is not on record, rather than report an empty batch."""
+        if await queries.find_batch(self._runtime.ledger, self.id) is None:
+            hint = "commit the transaction of submit first; submit the batch again if that was rolled back"
             raise InvalidValue("batch_id", expected="a batch on record", got="one that is not committed", hint=hint)
 
-    async def _pause(self, took: float, most: float = MAX_POLL_SECONDS) -> None:
-        """Wait until something has happened here, or could have elsewhere; never so short that looking is all we do."""
-        desk = self._desk
-        shortest = min(most, max(MIN_POLL_SECONDS, took * 9))
-        await desk.clock.sleep(shortest)
-        if not desk.closed and most > shortest:
-            await desk.progress_event.sleep(min(most - shortest, REMOTE_POLL_SECONDS))
-        desk.start()  # raises where the client was closed
+    async def _wait_for_progress(self, read_seconds: float, limit: float = MAX_POLL_SECONDS) -> None:
+        """Wait until this process or possibly another made progress; at least nine times the time of a read."""
+        runtime = self._runtime
+        shortest = min(limit, max(MIN_POLL_SECONDS, read_seconds * 9))
+        await runtime.clock.sleep(shortest)
+        if not runtime.closed and limit > shortest:
+            await runtime.progress_event.sleep(min(limit - shortest, REMOTE_POLL_SECONDS))
+        runtime.start()  # raises where the client was closed

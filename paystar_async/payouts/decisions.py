@@ -343,7 +343,9 @@ def _wait(held: StoredTransfer, policy: Policy, at: float, looks: int, *, counte
             MAX_UNKNOWN_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40), quiet_ends - at
         )
     last = at if counted else held.last_not_found_at
-    return policy.not_found_interval if last is None else max(FIRST_CHECK_SECONDS, last + policy.not_found_interval - at)
+    return (
+        policy.not_found_interval if last is None else max(FIRST_CHECK_SECONDS, last + policy.not_found_interval - at)
+    )
 
 
 def backoff(first: float, looks: int) -> float:

@@ -1,4 +1,4 @@
-"""What payouts hold in one event loop: the ledger, what brings it forward, and who says when."""
+"""The payout runtime: ledger, channels, worker and dispatcher of one event loop."""
 
 from collections.abc import Callable
 from typing import Self
@@ -21,23 +21,23 @@ from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
 
 MISSING = {
-    "bank": "bank transfers are paid by an application: Paystar(application=Application(…)), PAYSTAR_APPLICATION_ID",
-    "wallet": "they are paid by a wallet: Paystar(wallet=Wallet(…)), PAYSTAR_WALLET_HASHID",
+    "bank": "bank transfers need an application: Paystar(application=Application(…)), PAYSTAR_APPLICATION_ID",
+    "wallet": "wallet settlements need a wallet: Paystar(wallet=Wallet(…)), PAYSTAR_WALLET_HASHID",
 }
 
 
 @define(eq=False)
 class PayoutRuntime:
-    """All of payouts that is bound to one event loop.
+    """The parts of payouts that are bound to one event loop.
 
     Attributes:
-        ledger: what is on record.
-        products: what this client can pay out, by name.
-        worker: brings chunks forward.
-        clock: what time it is.
-        fences: whether the engine calls back right before the first byte.
-        moved: rings after each step taken here.
-        turns: sends chunks that wait for a turn, within the jobs of a queue.
+        ledger: the payout ledger.
+        channels: the channels with a configured account, by product.
+        worker: processes chunks.
+        clock: the clock.
+        supports_before_send: returns True if the engine calls back right before the first byte.
+        progress_event: set after each step of this process.
+        turns: sends chunks that wait for their turn, within jobs of a queue.
     """
 
     ledger: LedgerDatabase
@@ -51,82 +51,91 @@ class PayoutRuntime:
     turns: TurnRunner = field(init=False)
     closed: bool = False
     _local: LocalDispatcher | None = None
-    _agenda: DueQueue = field(init=False)
+    _due_queue: DueQueue = field(init=False)
 
     def __attrs_post_init__(self) -> None:
         self.progress_event = WakeEvent(self.clock)
-        self._agenda = DueQueue(self.ledger, tuple(self.channels.values()), self.worker)
-        self.turns = TurnRunner(self._agenda, self.clock, self.background, self.progress_event.set)
+        self._due_queue = DueQueue(self.ledger, tuple(self.channels.values()), self.worker)
+        self.turns = TurnRunner(self._due_queue, self.clock, self.background, self.progress_event.set)
 
     @classmethod
     def create(
         cls,
         database: Database | None,
-        accounts: Credentials,
+        credentials: Credentials,
         deliver: Deliver,
         clock: Clock,
         background: BackgroundTasks,
-        fences: Callable[[], bool],
+        supports_before_send: Callable[[], bool],
         notify: OnEvent,
         *,
         timeout: float,
         crypto: Crypto | None = None,
     ) -> Self:
-        """The desk of a client; raises ConfigurationError where it has no database."""
+        """Return the runtime of a client; raise ConfigurationError without a database."""
         if database is None:
             raise ConfigurationError(
-                "payouts are kept on record, and there is no database",
+                "payouts are recorded in a database, and none is configured",
                 hint='give Paystar(database="paystar.db") or set PAYSTAR_DATABASE',
             )
-        products: dict[ProductName, PayoutChannel] = {}
-        if accounts.application is not None:
-            products["bank"] = BankTransferChannel(deliver, accounts.application.id)
-        if accounts.wallet is not None:
-            products["wallet"] = WalletChannel(deliver, accounts.wallet.hashid)
+        channels: dict[ProductName, PayoutChannel] = {}
+        if credentials.application is not None:
+            channels["bank"] = BankTransferChannel(deliver, credentials.application.id)
+        if credentials.wallet is not None:
+            channels["wallet"] = WalletChannel(deliver, credentials.wallet.hashid)
         ledger = LedgerDatabase(database, crypto=crypto, clock=clock)
-        # Whoever waits for a short call at the most means to know soon what became of a process that died, too.
-        spare = {
+        # A short timeout also shortens the time until a crashed process's chunks are checked.
+        limits = {
             "send_deadline": min(SEND_DEADLINE_SECONDS, timeout),
             "lease_margin": min(LEASE_MARGIN_SECONDS, timeout),
         }
         worker = ChunkWorker(
-            ledger, products.values(), clock, lambda: background, fences, notify, timeout=timeout, **spare
+            ledger,
+            channels.values(),
+            clock,
+            lambda: background,
+            supports_before_send,
+            notify,
+            timeout=timeout,
+            **limits,
         )
-        return cls(ledger, products, worker, clock, fences, background)
+        return cls(ledger, channels, worker, clock, supports_before_send, background)
 
     def channel(self, name: ProductName) -> PayoutChannel:
-        """A product; raises ConfigurationError where its account is not configured."""
+        """Return the channel of a product; raise ConfigurationError if its account is not configured."""
         if name not in self.channels:
-            raise ConfigurationError("nobody to pay: the account is not configured", hint=MISSING[name])
+            raise ConfigurationError("the account that pays is not configured", hint=MISSING[name])
         return self.channels[name]
 
     def check(self) -> None:
-        """Refuse to begin what could not go on.
+        """Raise if payouts cannot be sent.
 
         Raises:
-            ConfigurationError: the engine cannot be fenced; nothing is sent through it.
+            ConfigurationError: the engine does not support ``before_send``; nothing is sent through it.
             NotSent: the client was closed.
         """
         if self.closed:
-            raise NotSent("the client was closed", hint="nothing is lost: open it again and call payouts.recover()")
+            raise NotSent(
+                "the client was closed", hint="nothing is lost: open a client again and call payouts.recover()"
+            )
         if self.dispatcher is None and not self.supports_before_send():
             raise ConfigurationError(
-                "this engine cannot say when the first byte leaves, and payouts send nothing through it",
+                "this engine cannot report when the first byte is sent, and payouts send nothing through it",
                 hint='engine="auto", or one whose supports_before_send is True',
             )
 
     def start(self) -> Dispatcher:
-        """See to it that somebody looks for what is due; raises what ``check`` does."""
+        """Start the dispatcher and return it; raise the errors of ``check``."""
         self.check()
         if self.dispatcher is None:
             self.dispatcher = self._local = LocalDispatcher(
-                self._agenda, self.clock, self.background, self.progress_event.set
+                self._due_queue, self.clock, self.background, self.progress_event.set
             )
         self.dispatcher.start()
         return self.dispatcher
 
     def close(self) -> None:
-        """Begin nothing more, and wake whoever waits for more to happen."""
+        """Stop the dispatcher and the worker, and wake the tasks that wait for progress."""
         self.closed = True
         if self._local is not None:
             self._local.stop()
