@@ -116,7 +116,7 @@ async def test_submitted_again_it_is_the_batch_that_is_there(client: Client, san
         other = await paystar.payouts.submit([*transfers(3), transfer(9)], batch_id="other")
         assert len([one async for one in other.outcomes()]) == 4
         assert [one.id for one in await paystar.payouts.batches()] == ["other", "b"]
-        with pytest.raises(InvalidValue, match="expected a name of its own: 'b' is 3 transfers"):
+        with pytest.raises(InvalidValue, match="expected a unique name: 'b' is 3 transfers"):
             await paystar.payouts.submit(transfers(4), batch_id="b")
         with pytest.raises(TrackIdConflict):
             await paystar.payouts.submit([transfer(9, amount=5), transfer(10)], batch_id="third")

@@ -1,4 +1,4 @@
-"""What is to be sent, as the ledger keeps it: one text, sealed where there is a key for it."""
+"""Encode transfers as text, encrypted if there is a key."""
 
 import hmac
 import json
@@ -20,19 +20,19 @@ from paystar_async.values.secret import Secret
 
 TRANSFER_TYPES: Mapping[ProductName, type[AnyTransfer]] = {"bank": Transfer, "wallet": WalletTransfer}
 _NAMES: Mapping[ProductName, tuple[str, ...]] = {
-    product: tuple(one.name for one in fields_of(cls)) for product, cls in TRANSFER_TYPES.items()
+    product: tuple(attribute.name for attribute in fields_of(cls)) for product, cls in TRANSFER_TYPES.items()
 }
 
 
 @frozen(kw_only=True)
 class EncodedTransfer:
-    """A transfer as it is kept.
+    """A transfer as it is stored.
 
     Attributes:
-        digest: the same for the same contents alone, and tells nothing of them without the ledger's own key.
+        digest: keyed digest of the contents; it reveals nothing of them without the ledger's own key.
         payload: the contents.
-        masked: what takes their place once nothing will be sent of them; None: they may stay.
-        destination: where the money goes, masked.
+        masked_payload: replaces the payload once the transfer is final; None: the payload may stay.
+        destination: the destination account, masked.
     """
 
     digest: str
@@ -42,18 +42,18 @@ class EncodedTransfer:
 
 
 class TransferCodec:
-    """Transfers to text and back.
+    """An encoder and decoder of transfers.
 
     Args:
-        key: what digests are keyed with.
-        crypto: seals the contents; None: they are kept as they are.
+        key: key of the digests.
+        crypto: encrypts the contents; None: they are stored as they are.
     """
 
     def __init__(self, key: Secret, crypto: Crypto | None) -> None:
         self._key, self._crypto = key.reveal().encode(), crypto
 
     def encode(self, product: ProductName, account: str, value: AnyTransfer) -> EncodedTransfer:
-        """How a transfer is kept."""
+        """Return a transfer as it is stored."""
         payload = Secret(_text(value))
         digest = self._digest(product, payload)
         masked = None
@@ -65,11 +65,11 @@ class TransferCodec:
         return EncodedTransfer(digest=digest, payload=payload, masked_payload=masked, destination=_mask(destination))
 
     def decode(self, product: ProductName, account: str, track_id: str, payload: Secret, digest: str) -> AnyTransfer:
-        """The transfer that was kept.
+        """Return the transfer that was stored.
 
         Raises:
-            StorageCorrupt: it cannot be read, or is not what was kept.
-            WrongStorageKey: it is sealed, and no key opens it.
+            StorageCorrupt: the payload cannot be read, or is not the one of the digest.
+            WrongStorageKey: the payload is encrypted, and no key decrypts it.
         """
         text = payload
         if not payload.reveal().startswith("{"):
@@ -77,12 +77,12 @@ class TransferCodec:
                 raise WrongStorageKey(f"the transfer {track_id} is stored encrypted, and no key was given")
             text = self._crypto.unseal(payload.reveal(), "payout", product, account, track_id)
         if not hmac.compare_digest(self._digest(product, text), digest):
-            raise StorageCorrupt(f"what is stored of the transfer {track_id} is not what was planned")
-        # It was checked field by field when it was made, and the digest says that it still is what it was.
-        held = json.loads(text.reveal())
+            raise StorageCorrupt(f"the stored contents of the transfer {track_id} were changed")
+        # No validation: the fields were checked when the transfer was submitted, and the digest proves them unchanged.
+        fields = json.loads(text.reveal())
         value: AnyTransfer = object.__new__(TRANSFER_TYPES[product])
         for name in _NAMES[product]:
-            object.__setattr__(value, name, held.get(name))
+            object.__setattr__(value, name, fields.get(name))
         return value
 
     def _digest(self, product: ProductName, text: Secret) -> str:
@@ -92,12 +92,12 @@ class TransferCodec:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
-def _text(value: AnyTransfer, **instead: str) -> str:
-    """The fields that say something: one that is added some day, and left out, changes no digest."""
+def _text(value: AnyTransfer, **replaced: str) -> str:
+    """Return the fields that are set as JSON; a field that is added later, and left out, changes no digest."""
     names = _NAMES["bank" if isinstance(value, Transfer) else "wallet"]
-    return _encode({name: held for name in names if (held := instead.get(name, getattr(value, name))) is not None})
+    return _encode({name: field for name in names if (field := replaced.get(name, getattr(value, name))) is not None})
 
 
 def _mask(destination: str) -> str:
-    # An IBAN has its one form here, and this is done for each of a million.
+    # IBANs are already normalized here; the short way counts for a million transfers.
     return f"IR{'*' * 20}{destination[-4:]}" if destination.startswith("IR") else mask_account(destination)

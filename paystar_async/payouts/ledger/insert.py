@@ -1,4 +1,4 @@
-"""Putting a batch on record: in pieces where nobody sees them, then all at once."""
+"""Insert a batch: stage its transfers in pieces, then move all of them in one transaction."""
 
 import secrets
 from collections.abc import AsyncIterable, Mapping, Sequence
@@ -47,14 +47,14 @@ MAX_BUFFERED_TRANSFERS = 1000
 MAX_STATEMENT_ROWS = 100
 """Rows in one statement."""
 MAX_MOVED_ROWS = 20_000
-"""Rows moved in one statement: a server breaks off what takes long."""
+"""Rows moved in one statement: servers cancel long statements."""
 ABANDONED_SECONDS = 3600.0
-"""A plan that nothing was added to for so long has been given up."""
+"""Age of the last staged row after which an insert counts as abandoned."""
 
 
 @frozen(kw_only=True)
 class BatchFingerprint:
-    """What a batch is params from another by: its transfers, in whatever order they came."""
+    """The contents of a batch, whatever the order of its transfers."""
 
     count: int = 0
     amount: int = 0
@@ -67,14 +67,14 @@ class BatchFingerprint:
 
 @define(eq=False)
 class BatchWriter:
-    """One batch on its way onto the record.
+    """A writer of one batch.
 
     Args:
-        tables: where.
-        product: what is paid out, and for whom.
-        batch_id: its name.
-        policy: how it is paid out.
-        connection: the caller's own transaction.
+        tables: the ledger.
+        product: the channel and account of the transfers.
+        batch_id: the name of the batch.
+        policy: how the batch is paid out.
+        connection: the caller's own transaction, or None.
     """
 
     tables: LedgerDatabase
@@ -85,17 +85,17 @@ class BatchWriter:
     _plan: str = field(factory=lambda: secrets.token_hex(8), init=False)
     _rows: list[dict[str, Stored]] = field(factory=lambda: list[dict[str, Stored]](), init=False)
     _chunks: int = field(default=0, init=False)
-    _open: dict[str, tuple[str, int]] = field(factory=lambda: dict[str, tuple[str, int]](), init=False)
+    _open_chunks: dict[str, tuple[str, int]] = field(factory=lambda: dict[str, tuple[str, int]](), init=False)
     _staged: int = field(default=0, init=False)
-    _differs: str | None = field(default=None, init=False)
+    _first_difference: str | None = field(default=None, init=False)
 
     async def write(self, transfers: AsyncIterable[AnyTransfer], found: BatchRecord | None) -> BatchRecord:
-        """Put the batch on record, or find that it is there already."""
+        """Return the batch on record; insert it if ``found`` is None."""
         count, amount, digests = 0, 0, 0
         await self.tables.open()
         try:
             async for value in transfers:
-                digest = self._take(count, value)
+                digest = self._add(count, value)
                 count, amount, digests = count + 1, amount + value.amount, (digests + digest) % 2**256
                 if len(self._rows) == MAX_BUFFERED_TRANSFERS:
                     await self._flush_buffer(found)
@@ -106,47 +106,48 @@ class BatchWriter:
             contents = BatchFingerprint(count=count, amount=amount, digests=digests)
             if found is not None:
                 await self._flush_buffer(found)
-                return await self._same(found, contents)
-            return await self._finish(contents)
+                return await self._checked(found, contents)
+            return await self._commit(contents)
         finally:
             if self._staged:
-                await self._clean()
+                await self._delete_staged()
 
-    def _take(self, place: int, value: AnyTransfer) -> int:
+    def _add(self, position: int, value: AnyTransfer) -> int:
+        """Add a transfer to the buffer; return its digest."""
         try:
             deposit = self.product.deposit(value)
         except InvalidValue as refusal:
-            raise refusal.at(f"transfers[{place}]") from None
-        kept = self.tables.codec.encode(self.product.name, self.product.account, value)
+            raise refusal.at(f"transfers[{position}]") from None
+        encoded = self.tables.codec.encode(self.product.name, self.product.account, value)
         self._rows.append(
             {
-                "position": place,
+                "position": position,
                 "track_id": value.track_id,
-                "chunk_id": self._chunk(deposit),
+                "chunk_id": self._next_chunk(deposit),
                 "amount": value.amount,
                 "deposit": deposit,
-                "destination": kept.destination,
-                "digest": kept.digest,
-                "payload": kept.payload,
-                "masked_payload": kept.masked_payload,
+                "destination": encoded.destination,
+                "digest": encoded.digest,
+                "payload": encoded.payload,
+                "masked_payload": encoded.masked_payload,
             }
         )
-        return int(kept.digest, 16)
+        return int(encoded.digest, 16)
 
-    def _chunk(self, deposit: str) -> str:
-        """The chunk that the next transfer of a deposit account goes with; one deposit account each."""
-        chunk, filled = self._open.get(deposit, ("", self.policy.chunk))
-        if filled == self.policy.chunk:
-            chunk, filled = self._chunk_id(self._chunks), 0
+    def _next_chunk(self, deposit: str) -> str:
+        """Return the chunk of the next transfer of a deposit account; a chunk has one deposit account."""
+        chunk_id, size = self._open_chunks.get(deposit, ("", self.policy.chunk))
+        if size == self.policy.chunk:
+            chunk_id, size = self._chunk_id(self._chunks), 0
             self._chunks += 1
-        self._open[deposit] = chunk, filled + 1
-        return chunk
+        self._open_chunks[deposit] = chunk_id, size + 1
+        return chunk_id
 
     def _chunk_id(self, number: int) -> str:
         return f"{self._plan}.{number:07d}"
 
     async def _flush_buffer(self, found: BatchRecord | None) -> None:
-        """Make room in memory: compare with what is on record, or stage."""
+        """Empty the buffer: compare it with the batch on record, or stage it."""
         if found is not None:
             await self._compare(found)
             return
@@ -156,62 +157,66 @@ class BatchWriter:
     async def _stage(self, transaction: LedgerTransaction) -> None:
         for rows in split(self._rows, MAX_STATEMENT_ROWS):
             query, parameters = transaction.values(STAGED_COLUMNS, rows)
-            staged = await transaction.execute(STAGE_TRANSFERS.format(rows=query), {**parameters, "plan": self._plan})
-            if staged < len(rows):
-                await self._refuse_repeat(transaction, rows)
+            count = await transaction.execute(STAGE_TRANSFERS.format(rows=query), {**parameters, "plan": self._plan})
+            if count < len(rows):
+                await self._raise_repeated(transaction, rows)
         self._staged += len(self._rows)
         self._rows.clear()
 
-    async def _refuse_repeat(self, transaction: LedgerTransaction, rows: Sequence[Mapping[str, Stored]]) -> None:
+    async def _raise_repeated(self, transaction: LedgerTransaction, rows: Sequence[Mapping[str, Stored]]) -> None:
         params: dict[str, Stored] = {"plan": self._plan, "first": rows[0]["position"], "last": rows[-1]["position"]}
         staged = {row["position"] for row in await transaction.fetch(SELECT_STAGED_POSITIONS, params)}
-        again = next(row for row in rows if row["position"] not in staged)
-        first = await transaction.fetch(SELECT_STAGED_POSITION, {"plan": self._plan, "track_id": again["track_id"]})
+        repeated = next(row for row in rows if row["position"] not in staged)
+        first = await transaction.fetch(SELECT_STAGED_POSITION, {"plan": self._plan, "track_id": repeated["track_id"]})
         raise InvalidValue(
-            f"transfers[{again['position']}].track_id",
-            expected="a track_id of its own",
+            f"transfers[{repeated['position']}].track_id",
+            expected="a unique track_id",
             got=f"the one of transfers[{first[0]['position']}]",
             hint="the same transfer twice would pay twice",
         )
 
     async def _compare(self, found: BatchRecord) -> None:
-        """Note the first transfer that the batch on record has not in this place, for the error's sake."""
-        if self._differs is None and self._rows:
+        """Note the first transfer that differs from the batch on record in this position, for the error message."""
+        if self._first_difference is None and self._rows:
             first, last = self._rows[0]["position"], self._rows[-1]["position"]
-            held = await self.tables.fetch(
+            items = await self.tables.fetch(
                 "SELECT position, track_id FROM paystar_payout_batch_items"
                 " WHERE batch_id = :batch_id AND position BETWEEN :first AND :last",
                 {"batch_id": found.batch_id, "first": first, "last": last},
             )
-            there = {row["position"]: row["track_id"] for row in held}
-            others = (row for row in self._rows if there.get(row["position"]) != row["track_id"])
-            self._differs = next((str(row["track_id"]) for row in others), None)
+            recorded = {row["position"]: row["track_id"] for row in items}
+            different = (row for row in self._rows if recorded.get(row["position"]) != row["track_id"])
+            self._first_difference = next((str(row["track_id"]) for row in different), None)
         self._rows.clear()
 
-    async def _same(self, found: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
-        """The batch on record, if it is this one."""
+    async def _checked(self, found: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
+        """Return the batch on record; raise InvalidValue if it is another batch."""
         rows = await self.tables.fetch(SELECT_BATCH, {"batch_id": found.batch_id})
-        self._refuse_other(found, contents, rows)
+        self._check_same(found, contents, rows)
         return found
 
-    def _refuse_other(self, found: BatchRecord, contents: BatchFingerprint, rows: Sequence[Row]) -> None:
-        ours = (self.product.name, self.product.account)
-        if ours != (found.product, found.account):
+    def _check_same(self, found: BatchRecord, contents: BatchFingerprint, rows: Sequence[Row]) -> None:
+        account = (self.product.name, self.product.account)
+        if account != (found.product, found.account):
             got = f"one of the {found.product} account {found.account}"
         elif rows and rows[0]["digest"] == contents.text() and found.count == contents.count:
             return
         else:
             got = f"{contents.count} transfers of {contents.amount} Rial"
-            got += f", the first that differs being {shown(self._differs)}" if self._differs else ", not the same ones"
+            got += (
+                f", the first that differs being {shown(self._first_difference)}"
+                if self._first_difference
+                else ", not the same ones"
+            )
         raise InvalidValue(
             "batch_id",
-            expected=f"a name of its own: {shown(found.batch_id)} is {found.count} transfers of {found.amount} Rial",
+            expected=f"a unique name: {shown(found.batch_id)} is {found.count} transfers of {found.amount} Rial",
             got=got,
             hint="submit the same transfers again, or name the batch otherwise; nothing was changed",
         )
 
-    async def _finish(self, contents: BatchFingerprint) -> BatchRecord:
-        """Move everything in at once. Where the commit gave no answer, the record says whether it happened."""
+    async def _commit(self, contents: BatchFingerprint) -> BatchRecord:
+        """Move all rows in one transaction. If the commit has no known result, read whether it was stored."""
         rows, staged = list(self._rows), self._staged
         for last in (False, True):
             try:
@@ -223,7 +228,7 @@ class BatchWriter:
                     raise
                 self._rows, self._staged = list(rows), staged
                 if (found := await find_batch(self.tables, self.batch_id)) is not None:
-                    return await self._same(found, contents)
+                    return await self._checked(found, contents)
             else:
                 self._staged = 0
                 return record
@@ -232,17 +237,19 @@ class BatchWriter:
     async def _move(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
         identity = self.tables.identity
         sql = COUNT_STAGED.format(origin=":origin" if identity.origin else "''")
-        [here] = await transaction.fetch(sql, {"plan": self._plan})
-        identity.check_origin(here["origin"])
-        if here["held"] != contents.count:
-            raise StorageError("planning took too long, and its beginning was swept away", hint="submit it again")
-        known: dict[str, Stored] = {
+        [staging] = await transaction.fetch(sql, {"plan": self._plan})
+        identity.check_origin(staging["origin"])
+        if staging["count"] != contents.count:
+            raise StorageError(
+                "the insert took too long, and its first rows were deleted as abandoned", hint="submit it again"
+            )
+        params: dict[str, Stored] = {
             "plan": self._plan,
             "batch_id": self.batch_id,
             "product": self.product.name,
             "account": self.product.account,
-            "at": here["at"],
-            "runner": None if self._is_looked_up(here["at"]) else identity.runner,
+            "at": staging["at"],
+            "runner": None if self._is_looked_up(staging["at"]) else identity.runner,
         }
         batch: dict[str, Stored] = {
             "count": contents.count,
@@ -250,16 +257,16 @@ class BatchWriter:
             "content": contents.text(),
             "policy": self.policy.to_json(),
         }
-        if not await transaction.execute(INSERT_BATCH, known | batch):
-            return await self._lost_the_race(transaction, contents)
-        await transaction.execute(INSERT_ACCOUNT_HOLD, known)
+        if not await transaction.execute(INSERT_BATCH, params | batch):
+            return await self._inserted_elsewhere(transaction, contents)
+        await transaction.execute(INSERT_ACCOUNT_HOLD, params)
         moved, after = 0, ""
         while True:
             end = await transaction.fetch(
                 SELECT_PIECE_END, {"plan": self._plan, "after": after, "piece": MAX_MOVED_ROWS - 1}
             )
             last = end[0]["track_id"] if end else None
-            piece = known | {"after": after, "last": last}
+            piece = params | {"after": after, "last": last}
             moved += await transaction.execute(INSERT_TRANSFERS, piece)
             for sql in (INSERT_BATCH_ITEMS, INSERT_DEPOSIT_HOLDS):
                 await transaction.execute(sql, piece)
@@ -270,9 +277,9 @@ class BatchWriter:
         for first in range(0, self._chunks, step):
             chunks = {"first_chunk": self._chunk_id(first), "end_chunk": self._chunk_id(first + step)}
             for sql in (INSERT_CHUNKS, INSERT_EVENTS):
-                await transaction.execute(sql, known | chunks)
+                await transaction.execute(sql, params | chunks)
         if moved < contents.count:
-            await self._refuse_conflicts(transaction, known)
+            await self._raise_conflicts(transaction, params)
         await transaction.execute(DELETE_STAGED, {"plan": self._plan})
         rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
         return batch_of(rows[0])
@@ -282,22 +289,22 @@ class BatchWriter:
         is_restored = self.tables.identity.is_newly_restored(now)
         return self.policy.look_before_send == "always" or is_restored
 
-    async def _lost_the_race(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
-        """Somebody else has submitted it meanwhile."""
+    async def _inserted_elsewhere(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
+        """Return the batch that another process has inserted meanwhile."""
         await transaction.execute(DELETE_STAGED, {"plan": self._plan})
         rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
         found = batch_of(rows[0])
-        self._refuse_other(found, contents, rows)
+        self._check_same(found, contents, rows)
         return found
 
-    async def _refuse_conflicts(self, transaction: LedgerTransaction, known: Parameters) -> None:
-        rows = await transaction.fetch(SELECT_CONFLICTS, known)
+    async def _raise_conflicts(self, transaction: LedgerTransaction, params: Parameters) -> None:
+        rows = await transaction.fetch(SELECT_CONFLICTS, params)
         if rows:
             names = ", ".join(shown(row["track_id"]) for row in rows)
             raise TrackIdConflict(f"on record with other contents: {names}; nothing of the batch was taken")
 
-    async def _clean(self) -> None:
-        """Best effort: what stays is swept later."""
+    async def _delete_staged(self) -> None:
+        """Delete the staged rows; ``delete_abandoned`` deletes what an error leaves."""
         with suppress(StorageError):
             async with self.tables.transaction(self.connection) as transaction:
                 await transaction.execute(DELETE_STAGED, {"plan": self._plan})
@@ -312,28 +319,28 @@ async def insert_batch(
     policy: Policy | None = None,
     connection: "Connection | None" = None,
 ) -> BatchRecord:
-    """Put a batch on record, whole or not at all; nothing is sent here.
+    """Put all of a batch on record, or nothing; send nothing.
 
     Args:
         tables: the ledger.
-        product: what is paid out, and for whom.
-        batch_id: its name; the same one with the same contents gives the batch on record.
+        product: the channel and account of the transfers.
+        batch_id: the name of the batch; the same name with the same contents returns the batch on record.
         transfers: the transfers; read once, a thousand at a time.
-        policy: how it is paid out; None: as the batch on record says, or by default.
-        connection: a psycopg connection with a transaction under way, which the batch then is a part of.
+        policy: how the batch is paid out; None: the policy on record, or the default.
+        connection: a psycopg connection with an open transaction, of which the batch becomes a part.
 
     Returns:
         The batch on record.
 
     Raises:
-        InvalidValue: a transfer is of another product, a track_id comes twice, or ``batch_id`` is on record with
+        InvalidValue: a transfer belongs to another product, a track_id is repeated, or ``batch_id`` is on record with
             other contents.
         TrackIdConflict: a track_id is on record with other contents.
         StorageError: the ledger cannot be used.
     """
-    known = await find_batch(tables, batch_id) if connection is None else None
-    planner = BatchWriter(tables, product, batch_id, policy or Policy(), connection)
-    record = await planner.write(transfers, known)
+    recorded = await find_batch(tables, batch_id) if connection is None else None
+    writer = BatchWriter(tables, product, batch_id, policy or Policy(), connection)
+    record = await writer.write(transfers, recorded)
     if policy is None or policy == record.policy:
         return record
     async with tables.transaction(connection) as transaction:
@@ -343,6 +350,6 @@ async def insert_batch(
 
 
 async def delete_abandoned(tables: LedgerDatabase) -> int:
-    """Remove what plans that were broken off have left behind; how many rows."""
+    """Delete staged rows of abandoned inserts; return how many."""
     async with tables.transaction() as transaction:
         return await transaction.execute(DELETE_ABANDONED, {"abandoned": ABANDONED_SECONDS})

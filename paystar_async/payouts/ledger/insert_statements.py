@@ -15,7 +15,7 @@ SELECT_STAGED_POSITIONS = (
     "SELECT position FROM paystar_payout_staging WHERE plan = :plan AND position BETWEEN :first AND :last"
 )
 COUNT_STAGED = """
-SELECT COUNT(*) AS held, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
+SELECT COUNT(*) AS count, CAST(:now AS DOUBLE PRECISION) AS at, CAST({origin} AS TEXT) AS origin
 FROM paystar_payout_staging WHERE plan = :plan
 """
 SELECT_STAGED_POSITION = "SELECT position FROM paystar_payout_staging WHERE plan = :plan AND track_id = :track_id"

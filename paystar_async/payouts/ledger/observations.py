@@ -1,4 +1,4 @@
-"""What is heard of transfers outside of a claim: a late answer, the bank's list, a person's word."""
+"""Observations: apply late responses, the bank's list and manual decisions to transfers without a lease."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -31,9 +31,9 @@ from paystar_async.values.field_type import shown
 
 Resolution = Literal["success", "failed", "resend"]
 
-_FORGOTTEN = "the card number it went to is not on record any more"
+_CARD_MASKED = "the card number it went to is not on record any more"
 _NOW = "SELECT CAST(:now AS DOUBLE PRECISION) AS at"
-_ASK_AGAIN = """
+_CHECK_AGAIN = """
 UPDATE paystar_payout_chunks SET phase = 'ask', due_at = :at, checks = 0, version = version + 1
 WHERE chunk_id = :chunk_id AND phase = 'none'
 """
@@ -47,46 +47,46 @@ WHERE product = :product AND account = :account AND track_id = :track_id AND ver
 async def apply_observations(
     tables: LedgerDatabase, product: PayoutChannel, found: Sequence[Settlement], cause: TransitionCause = "reconcile"
 ) -> Sequence[TransferRecord]:
-    """Take in what the bank says of transfers that are on record; the records that changed."""
+    """Apply entries of the bank's list to transfers on record; return the records that changed."""
     entries: dict[str, list[Settlement]] = {}
-    for one in found:
-        if one.track_id is not None:
-            entries.setdefault(product.sent_track_id(one.track_id), []).append(one)
+    for entry in found:
+        if entry.track_id is not None:
+            entries.setdefault(product.sent_track_id(entry.track_id), []).append(entry)
     changed: list[TransferRecord] = []
     async with tables.transaction() as transaction:
-        for held in await _held(transaction, product, list(entries)):
-            word = _word(tables, product, held, entries[held.record.track_id])
-            changed += await _take(transaction, held, word, cause)
+        for held in await _stored(transaction, product, list(entries)):
+            observed = _classify(tables, product, held, entries[held.record.track_id])
+            changed += await _apply(transaction, held, observed, cause)
     return changed
 
 
 async def apply_late_response(
     tables: LedgerDatabase, product: PayoutChannel, known: Mapping[str, Classification], attempts: Mapping[str, int]
 ) -> None:
-    """Take in the answer to a send of ours that came after its lease was over.
+    """Apply the response to a send that came after its lease had expired.
 
     Args:
         tables: the ledger.
-        product: what was sent.
-        known: what the answer says of each transfer.
-        attempts: which attempt of each it was.
+        product: the channel and account of the transfers.
+        known: the result of each transfer by track_id.
+        attempts: the attempt that was sent, by track_id.
     """
     async with tables.transaction() as transaction:
-        for held in await _held(transaction, product, list(known)):
+        for held in await _stored(transaction, product, list(known)):
             record = held.record
-            word = known[record.track_id]
-            heard_of = STATES.get(word.settlement.status) if word.settlement is not None else None
-            if heard_of is TransferState.FAILED:
-                # As in a response that came in time, it is looked up before it is final.
+            observed = known[record.track_id]
+            state = STATES.get(observed.settlement.status) if observed.settlement is not None else None
+            if state is TransferState.FAILED:
+                # As for a response in time, a status check comes before it is final.
                 if record.attempt == attempts[record.track_id]:
-                    await transaction.execute(_MARK_FAILED, _marked(record, word.reason))
+                    await transaction.execute(_MARK_FAILED, _failure_params(record, observed.reason))
                 continue
-            if heard_of is TransferState.PENDING and record.state is TransferState.FAILED:
-                continue  # it was pending when that was said; the bank has decided since
-            await _take(transaction, held, word, "late")
+            if state is TransferState.PENDING and record.state is TransferState.FAILED:
+                continue  # the response is older: the bank has decided since
+            await _apply(transaction, held, observed, "late")
 
 
-def _marked(record: TransferRecord, reason: str) -> dict[str, Stored]:
+def _failure_params(record: TransferRecord, reason: str) -> dict[str, Stored]:
     return {
         "product": record.product,
         "account": record.account,
@@ -106,10 +106,10 @@ async def resolve(
     note: str = "",
     ref_code: str | None = None,
 ) -> TransferRecord:
-    """Record what a person found out about a transfer that needs review.
+    """Record the manual decision on a transfer that needs review.
 
     Raises:
-        InvalidValue: there is no such transfer, or it does not wait for review.
+        InvalidValue: the transfer is not on record, or does not need review.
     """
     after = {"success": TransferState.SUCCESS, "failed": TransferState.FAILED, "resend": TransferState.PLANNED}.get(
         verdict
@@ -126,7 +126,7 @@ async def resolve(
             raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
         if held.is_masked and after is TransferState.PLANNED:
             hint = "submit it under a track_id of its own, and say failed here"
-            raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_FORGOTTEN}', hint=hint)
+            raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_CARD_MASKED}', hint=hint)
         at = (await transaction.fetch(_NOW))[0]["at"]
         change = Transition(record=record, after=after, reason=note, ref_code=ref_code)
         if not await transition_transfers(transaction, product, account, [change], at=at, cause="resolve"):
@@ -140,7 +140,7 @@ async def resolve(
         )
 
 
-async def _held(
+async def _stored(
     transaction: LedgerTransaction, product: PayoutChannel, track_ids: Sequence[str]
 ) -> list[StoredTransfer]:
     if not track_ids:
@@ -149,21 +149,21 @@ async def _held(
     return [stored_transfer_of(row) for row in rows]
 
 
-def _word(
+def _classify(
     tables: LedgerDatabase, product: PayoutChannel, held: StoredTransfer, entries: Sequence[Settlement]
 ) -> Classification:
     hashids = {held.record.hashid: held.record.track_id} if held.record.hashid else {}
     if not held.is_masked:
         value = held.value(tables)
         return classify(list(entries), [value], product.sent_track_id, hashids)[value.track_id]
-    # Where it went is not on record any more; what the bank says of it is compared no further.
+    # The destination is no longer on record: the entries cannot be compared with the transfer.
     return merge_entries(sort_recorded_first(entries, hashids))
 
 
-async def _take(
-    transaction: LedgerTransaction, held: StoredTransfer, word: Classification, cause: TransitionCause
+async def _apply(
+    transaction: LedgerTransaction, held: StoredTransfer, observed: Classification, cause: TransitionCause
 ) -> list[TransferRecord]:
-    change = transition_for(held, word)
+    change = transition_for(held, observed)
     if change is None:
         return []
     record = held.record
@@ -172,47 +172,47 @@ async def _take(
         return []
     if change.after in AWAITING_BANK:
         params: dict[str, Stored] = {"chunk_id": record.chunk_id, "at": at}
-        await transaction.execute(_ASK_AGAIN, params)
+        await transaction.execute(_CHECK_AGAIN, params)
     return [evolve(record, state=change.after, version=record.version + 1, reason=change.reason, changed_at=at)]
 
 
 _NAMED = frozenset({TransferState.PENDING, TransferState.SUCCESS, TransferState.NEEDS_REVIEW})
-"""States in which the ledger may have the bank's name for the very payment it speaks of."""
+"""States in which the record's hashid may name the payment of an entry."""
 
 
-def transition_for(held: StoredTransfer, word: Classification) -> Transition | None:
-    """Return what becomes of a transfer by what the bank says of it outside of a claim; None: nothing.
+def transition_for(held: StoredTransfer, observed: Classification) -> Transition | None:
+    """Return the transition that an entry of the bank causes outside of a lease, or None.
 
-    The bank's word holds for a planned transfer, too: a restored ledger has forgotten what it sent.
+    It applies to planned transfers too: a restored ledger does not know what it sent.
     """
     record = held.record
     if record.state is TransferState.SENDING:
-        return None  # whoever is sending it will say
-    if word.verdict is Verdict.CONTRADICTION:
-        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
+        return None  # its sender writes the result
+    if observed.verdict is Verdict.CONTRADICTION:
+        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=observed.reason)
         return change if change.is_allowed else None
-    entry = word.settlement if word.verdict is Verdict.REPORTED else None
+    entry = observed.settlement if observed.verdict is Verdict.REPORTED else None
     after = STATES.get(entry.status) if entry is not None else None
     if entry is None or after is None or after is record.state:
         return None
     if after is TransferState.FAILED and (
         record.state is TransferState.NEEDS_REVIEW or not failure_covers_all_attempts(held, entry)
     ):
-        return None  # it may be one attempt of several, and one of the others paid: a person, or the inquiry, says
+        return None  # another attempt may have been paid: a status check or manual review decides
     if record.state in _NAMED and is_different_payment(record.hashid, entry):
-        # Of an attempt before or after this one, which it does not speak for.
+        # An entry of another attempt proves nothing about this one.
         change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names")
         return change if after is not TransferState.FAILED and change.is_allowed else None
     if record.state is TransferState.SUCCESS and after is TransferState.FAILED:
-        return bank_transition(record, TransferState.REVERSED, word)
+        return bank_transition(record, TransferState.REVERSED, observed)
     if (
         record.state is TransferState.FAILED
         and after is TransferState.PENDING
         and not is_different_payment(record.hashid, entry)
     ):
-        return None  # the list may lag behind what the bank said of the same transfer before
+        return None  # the list may lag behind an earlier response of the same transfer
     if record.state is TransferState.FAILED:
         why = f"it was said to have failed, and now: {after}"
         return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=why)
-    change = bank_transition(record, after, word)
+    change = bank_transition(record, after, observed)
     return change if change.is_allowed else None

@@ -1,4 +1,4 @@
-"""What is on record, read."""
+"""Queries: read batches, chunks, transfers, events and holds."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import get_args
@@ -70,13 +70,13 @@ WHERE product = :product AND account = :account ORDER BY deposit
 
 
 async def find_batch(tables: LedgerDatabase, batch_id: str) -> BatchRecord | None:
-    """A batch."""
+    """Return a batch, or None."""
     rows = await tables.fetch(SELECT_BATCH, {"batch_id": batch_id})
     return batch_of(rows[0]) if rows else None
 
 
 async def batches(tables: LedgerDatabase, limit: int = 100) -> list[BatchRecord]:
-    """The batches, newest first."""
+    """Return the batches, newest first."""
     return [batch_of(row) for row in await tables.fetch(_BATCHES, {"limit": limit})]
 
 
@@ -98,7 +98,7 @@ async def transfers(
 def select_transfers(
     columns: str, product: ProductName, account: str, track_ids: Collection[str]
 ) -> tuple[str, dict[str, str | int]]:
-    """The statement that finds these transfers, and its parameters."""
+    """Return the statement that selects these transfers, and its parameters."""
     names = {f"id{number}": track_id for number, track_id in enumerate(track_ids)}
     listed = ", ".join(f":{name}" for name in names) or "NULL"
     sql = (
@@ -117,20 +117,20 @@ async def page(
 
 
 async def totals(tables: LedgerDatabase, batch_id: str) -> Mapping[TransferState, tuple[int, int]]:
-    """How many transfers of a batch are in each state, and their Rial."""
+    """Return the number of a batch's transfers in each state, and their sum in Rial."""
     rows = await tables.fetch(_TOTALS, {"batch_id": batch_id})
     # A server sums whole numbers to a decimal.
     return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
 async def review(tables: LedgerDatabase, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
-    """Transfers a person has to look at, oldest first."""
+    """Return transfers that need manual review, oldest first."""
     rows = await tables.fetch(_REVIEW, {"product": product, "account": account, "limit": limit})
     return [transfer_of(row) for row in rows]
 
 
 async def events(tables: LedgerDatabase, product: ProductName, account: str, track_id: str) -> list[EventRecord]:
-    """All that happened to a transfer, in order."""
+    """Return the events of a transfer, in order."""
     rows = await tables.fetch(_EVENTS, {"product": product, "account": account, "track_id": track_id})
     return [
         EventRecord(
@@ -147,7 +147,7 @@ async def events(tables: LedgerDatabase, product: ProductName, account: str, tra
 
 
 async def chunk(tables: LedgerDatabase, chunk_id: str) -> ChunkRecord | None:
-    """A chunk."""
+    """Return a chunk, or None."""
     rows = await tables.fetch(_CHUNK, {"chunk_id": chunk_id})
     return chunk_of(rows[0]) if rows else None
 
@@ -164,15 +164,15 @@ async def due(
     tables: LedgerDatabase, accounts: Collection[tuple[ProductName, str]], limit: int = 100
 ) -> list[tuple[str, float]]:
     """Return chunks with something to do, and when, soonest first; those due in the future included."""
-    found: list[tuple[str, float]] = []
+    chunks: list[tuple[str, float]] = []
     for product, account in accounts:
         rows = await tables.fetch(_DUE, {"product": product, "account": account, "limit": limit})
-        found += [(row["chunk_id"], row["due_at"]) for row in rows]
-    return sorted(found, key=lambda one: one[1])[:limit]
+        chunks += [(row["chunk_id"], row["due_at"]) for row in rows]
+    return sorted(chunks, key=lambda chunk: chunk[1])[:limit]
 
 
 async def gates(tables: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
-    """What keeps transfers of an account back, or could."""
+    """Return the holds of an account, active or not."""
     rows = await tables.fetch(_GATES, {"product": product, "account": account})
     for row in rows:
         row["paused"] = bool(row["paused"])
@@ -180,7 +180,7 @@ async def gates(tables: LedgerDatabase, product: ProductName, account: str) -> S
 
 
 def batch_of(row: Row) -> BatchRecord:
-    """A row as its record."""
+    """Return a row as its record."""
     return BatchRecord(
         batch_id=row["batch_id"],
         product=row["product"],

@@ -1,4 +1,4 @@
-"""The ledger's database: laid out at first use, with a time of its own that does not jump."""
+"""The ledger's database: tables are created at first use; its time does not jump."""
 
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
@@ -23,11 +23,11 @@ ON CONFLICT (name) DO UPDATE SET value = excluded.value WHERE paystar_payout_set
 
 
 async def clock_offset(database: Database, clock: Clock) -> float:
-    """What is to be added to the monotonic clock to have the ledger's time.
+    """Return the offset from the monotonic clock to the ledger's time.
 
     Args:
-        database: the ledger's, laid out.
-        clock: this machine's; where it does not say which boot it counts from, its wall clock is asked anew.
+        database: the ledger's database, with its tables.
+        clock: this machine's clock; if it has no boot id, the offset is read from its wall clock.
 
     Returns:
         Seconds since 1970 at which the monotonic clock stood at 0.
@@ -42,7 +42,7 @@ async def clock_offset(database: Database, clock: Clock) -> float:
         known, _, text = before.rpartition(" ")
         if known == boot:
             return float(text)
-        # Another boot, or another machine: what passed meanwhile only the wall clock can say. It never goes back.
+        # Another boot, or another machine: only the wall clock knows the time between. Never go back.
         latest = (await database.fetch(_LATEST))[0]["at"]
         start = max(start, (latest or 0.0) - clock.monotonic())
         if await database.execute(_KEEP, {"value": f"{boot} {start!r}", "before": before}):
@@ -60,24 +60,24 @@ _SEALED_FOR = "payout digest key"
 
 
 class LedgerTransaction:
-    """A transaction that tells the time of the ledger.
+    """A transaction with the ledger's time as ``:now``.
 
-    A server has a clock of its own and keeps to it; a file takes what it is params here.
+    A server ignores the value and uses its own clock; a file uses the value.
     """
 
     def __init__(self, transaction: Transaction, now: float) -> None:
         self._transaction, self._now = transaction, now
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """Run a statement; how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         return await self._transaction.execute(sql, {**parameters, "now": self._now})
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """Run a statement; the rows it gives, by column name."""
+        """Run a statement; return its rows by column name."""
         return await self._transaction.fetch(sql, {**parameters, "now": self._now})
 
     def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
-        """Return a query that gives these rows, and its parameters; see ``Transaction.values``."""
+        """Return a query of these rows, and its parameters; see ``Transaction.values``."""
         return self._transaction.values(columns, rows)
 
 
@@ -85,59 +85,59 @@ class LedgerDatabase:
     """The ledger's tables in a database.
 
     Args:
-        database: where; it is never closed here.
-        crypto: seals what is to be sent; None: it is stored as it is, full card numbers only until they are decided.
-        clock: what time it is, where the database has no clock of its own.
+        database: the database; never closed here.
+        crypto: encrypts payloads; None: they are stored as they are, full card numbers only until they are final.
+        clock: the clock of the ledger's time if the database has none.
     """
 
     def __init__(self, database: Database, *, crypto: Crypto | None = None, clock: Clock | None = None) -> None:
         self._database, self._crypto = database, crypto
-        self._at_once = database if isinstance(database, SupportsRunTransaction) else None
+        self._batching = database if isinstance(database, SupportsRunTransaction) else None
         self._clock = clock or SystemClock()
         self._start = 0.0
         self._codec: TransferCodec | None = None
-        self._laid_out = False
+        self._is_open = False
         self.identity = LedgerIdentity()
 
     @property
     def codec(self) -> TransferCodec:
-        """How transfers are kept; there once the tables are."""
+        """Return the codec of transfers; raise StorageError before the ledger is open."""
         if self._codec is None:
             raise StorageError("the payout ledger is not open yet", hint="read something of it first")
         return self._codec
 
     @asynccontextmanager
     async def transaction(self, connection: "Connection | None" = None) -> AsyncGenerator[LedgerTransaction, None]:
-        """A transaction on the tables; part of the caller's own where a connection is handed in."""
+        """Open a transaction on the tables; a savepoint of the caller's transaction if ``connection`` is given."""
         await self.open()
         if connection is not None:
             from paystar_async.storage.postgres import PostgresTransaction
 
-            if self._at_once is not None:
+            if self._batching is not None:
                 raise ConfigurationError(
                     "the ledger is in a file, and no PostgreSQL connection leads there",
                     hint="keep it in the database of your connection: database='postgresql://…'",
                 )
-            own = LedgerTransaction(PostgresTransaction(connection), self._now())
-            await own.execute("SAVEPOINT paystar_payouts")
+            savepoint = LedgerTransaction(PostgresTransaction(connection), self._now())
+            await savepoint.execute("SAVEPOINT paystar_payouts")
             try:
-                yield own
+                yield savepoint
             except BaseException:
-                await own.execute("ROLLBACK TO SAVEPOINT paystar_payouts")
+                await savepoint.execute("ROLLBACK TO SAVEPOINT paystar_payouts")
                 raise
-            await own.execute("RELEASE SAVEPOINT paystar_payouts")
+            await savepoint.execute("RELEASE SAVEPOINT paystar_payouts")
             return
         try:
             async with self._database.transaction() as transaction:
                 yield LedgerTransaction(transaction, self._now())
         except StorageError:
-            self._laid_out = False  # the file may be another by now, or the server restored
+            self._is_open = False  # the file may have been replaced, or the server restored
             raise
 
     async def run_transaction(self, work: Callable[[LedgerTransaction], Coroutine[Any, Any, T]]) -> T:
-        """A whole transaction in one go, where the database can do that; ``work`` awaits its statements alone."""
+        """Run ``work`` as one transaction, in one step if possible; ``work`` awaits only its statements."""
         await self.open()
-        if self._at_once is None:
+        if self._batching is None:
             async with self.transaction() as transaction:
                 return await work(transaction)
         now = self._now()
@@ -146,18 +146,18 @@ class LedgerDatabase:
             return work(LedgerTransaction(transaction, now))
 
         try:
-            return await self._at_once.run_transaction(timed)
+            return await self._batching.run_transaction(timed)
         except StorageError:
-            self._laid_out = False
+            self._is_open = False
             raise
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """One statement in a transaction of its own; the rows it gives."""
+        """Run a statement in its own transaction; return its rows."""
         await self.open()
         try:
             return await self._database.fetch(sql, {**parameters, "now": self._now()})
         except StorageError:
-            self._laid_out = False
+            self._is_open = False
             raise
 
     async def time(self) -> float:
@@ -167,32 +167,32 @@ class LedgerDatabase:
         return at
 
     async def open(self) -> None:
-        """Lay the tables out, or bring them up to date, unless that was done.
+        """Create or migrate the tables, unless that was done.
 
         Raises:
-            StorageError: they are not those that were opened before; nothing is laid out in their place.
-            SchemaMismatch: a newer version of this package wrote them.
-            WrongStorageKey: they are sealed, and no key opens them.
+            StorageError: the tables are not those that were opened before; none are created in their place.
+            SchemaMismatch: a newer version of this package wrote the tables.
+            WrongStorageKey: the ledger is encrypted, and no key decrypts it.
         """
         self.identity.check()
-        if not self._laid_out:
+        if not self._is_open:
             if not self.identity.is_known:
                 await self._database.migrate(PART, SCHEMA)
             self._start = await clock_offset(self._database, self._clock)
             await self.identity.open(self._database, self._now())
             self._codec = TransferCodec(await self._digest_key(), self._crypto)
-            self._laid_out = True
+            self._is_open = True
 
     async def _digest_key(self) -> Secret:
-        mine = Secret(secrets.token_hex(32))
-        held = mine if self._crypto is None else Secret(self._crypto.seal(mine, _SEALED_FOR))
+        new_key = Secret(secrets.token_hex(32))
+        stored = new_key if self._crypto is None else Secret(self._crypto.seal(new_key, _SEALED_FOR))
         find = "SELECT value FROM paystar_payout_settings WHERE name = 'digest_key'"
         rows = await self._database.fetch(find)
         if not rows:
             await self._database.execute(
                 "INSERT INTO paystar_payout_settings (name, value) VALUES ('digest_key', :value)"
                 " ON CONFLICT (name) DO NOTHING",
-                {"value": held},
+                {"value": stored},
             )
             rows = await self._database.fetch(find)
         key = Secret(rows[0]["value"])
@@ -200,7 +200,7 @@ class LedgerDatabase:
             if self._crypto is None:
                 raise WrongStorageKey("the payout ledger is stored encrypted, and no key was given")
             return self._crypto.unseal(key.reveal(), _SEALED_FOR)
-        if len(key.reveal()) != len(mine.reveal()):
+        if len(key.reveal()) != len(new_key.reveal()):
             raise StorageCorrupt("the payout ledger's own key cannot be read")
         return key
 
@@ -209,5 +209,5 @@ class LedgerDatabase:
 
 
 def split(rows: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
-    """The rows, so many at a time."""
+    """Return the rows in pieces of ``size``."""
     return (rows[start : start + size] for start in range(0, len(rows), size))

@@ -1,4 +1,4 @@
-"""Changes of state: each a compare-and-set and an event, in one transaction with whatever belongs to it."""
+"""State transitions: each is a compare-and-set and an event in one transaction."""
 
 from collections.abc import Sequence
 
@@ -22,8 +22,8 @@ from paystar_async.storage.database import Row
 from paystar_async.storage.database import Value as Stored
 from paystar_async.values.secret import Secret
 
-_ALL = "product = :product AND account = :account AND (CAST(:deposit AS TEXT) IS NULL OR deposit = :deposit)"
-_PAUSE = """
+_ACCOUNT = "product = :product AND account = :account AND (CAST(:deposit AS TEXT) IS NULL OR deposit = :deposit)"
+_SET_PAUSED = """
 INSERT INTO paystar_payout_holds (product, account, deposit, version, paused, next_send_at)
 VALUES (:product, :account, :deposit, 1, 1, 0)
 ON CONFLICT (product, account, deposit) DO UPDATE SET paused = 1, version = paystar_payout_holds.version + 1
@@ -38,26 +38,26 @@ _SET_HOLD = {
     WHERE product = :product AND account = :account AND deposit = :deposit AND no_funds_reason IS NULL
     """,
 }
-_OPEN = f"""
+_CLEAR_HOLDS = f"""
 UPDATE paystar_payout_holds SET paused = 0, suspended_reason = NULL, no_funds_reason = NULL, version = version + 1
-WHERE {_ALL}
+WHERE {_ACCOUNT}
 RETURNING CAST(:now AS DOUBLE PRECISION) AS at
 """  # noqa: S608
-_REPLAN = f"""
+_REPLAN_TRANSFERS = f"""
 UPDATE paystar_payout_transfers SET state = 'planned', version = version + 1, reason = '', changed_at = :at
 WHERE state = 'paused_funds' AND chunk_id IN
-    (SELECT chunk_id FROM paystar_payout_chunks WHERE phase = 'funds' AND {_ALL})
+    (SELECT chunk_id FROM paystar_payout_chunks WHERE phase = 'funds' AND {_ACCOUNT})
 """  # noqa: S608
-_WAKE = f"""
+_WAKE_CHUNKS = f"""
 UPDATE paystar_payout_chunks SET phase = 'send', due_at = :at, checks = 0, version = version + 1
-WHERE due_at IS NULL AND phase IN ('send', 'funds') AND {_ALL}
+WHERE due_at IS NULL AND phase IN ('send', 'funds') AND {_ACCOUNT}
 """  # noqa: S608
 
 
 async def pause(tables: LedgerDatabase, product: ProductName, account: str, deposit: str = "") -> None:
-    """Send nothing more of a deposit account, or of all where it is ``""``."""
+    """Stop sends of a deposit account, or of all if ``deposit`` is ``""``."""
     async with tables.transaction() as transaction:
-        await transaction.execute(_PAUSE, {"product": product, "account": account, "deposit": deposit})
+        await transaction.execute(_SET_PAUSED, {"product": product, "account": account, "deposit": deposit})
 
 
 async def set_hold(transaction: LedgerTransaction, kind: str, params: dict[str, Stored]) -> bool:
@@ -66,79 +66,79 @@ async def set_hold(transaction: LedgerTransaction, kind: str, params: dict[str, 
 
 
 async def resume(tables: LedgerDatabase, product: ProductName, account: str, deposit: str | None = None) -> int:
-    """Open the gates of a deposit account, or all; how many transfers that lacked money are planned again."""
+    """Remove the holds of a deposit account, or all; return how many transfers that lacked funds are planned again."""
     params: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
     async with tables.transaction() as transaction:
-        opened = await transaction.fetch(_OPEN, params)
-        if not opened:
+        cleared = await transaction.fetch(_CLEAR_HOLDS, params)
+        if not cleared:
             return 0
-        params["at"] = opened[0]["at"]
-        planned = await transaction.execute(_REPLAN, params)
+        params["at"] = cleared[0]["at"]
+        planned = await transaction.execute(_REPLAN_TRANSFERS, params)
         if planned:
-            await transaction.execute(RESUMED_EVENTS, params)
-        await transaction.execute(_WAKE, params)
+            await transaction.execute(_INSERT_RESUMED_EVENTS, params)
+        await transaction.execute(_WAKE_CHUNKS, params)
     return planned
 
 
-_DROP = """
+_MASK_FINAL_PAYLOAD = """
     payload = CASE WHEN {after} IN ('success', 'failed', 'reversed')
         THEN COALESCE(masked_payload, payload) ELSE payload END
 """
-_CHUNK = f"""
+_UPDATE_CHUNK_TRANSFERS = f"""
 UPDATE paystar_payout_transfers SET state = :after, version = version + 1, reason = :reason, changed_at = :at,
     not_found_count = 0, last_not_found_at = NULL, refusal = CAST(:refusal AS TEXT),
     unknown_since = CASE WHEN :after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
-    {_DROP.format(after="CAST(:after AS TEXT)")}
+    {_MASK_FINAL_PAYLOAD.format(after="CAST(:after AS TEXT)")}
 WHERE chunk_id = :chunk_id AND state = :before
 """  # noqa: S608
-_CHUNK_EVENTS = """
+_INSERT_CHUNK_EVENTS = """
 INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
 SELECT product, account, track_id, version, changed_at, CAST(:before AS TEXT), state, CAST(:cause AS TEXT), reason
 FROM paystar_payout_transfers WHERE chunk_id = :chunk_id AND state = :after AND changed_at = :at
 """
-RESUMED_EVENTS = """
+_INSERT_RESUMED_EVENTS = """
 INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
 SELECT product, account, track_id, version, changed_at, 'paused_funds', 'planned', 'resume', ''
 FROM paystar_payout_transfers WHERE state = 'planned' AND changed_at = :at
 AND chunk_id IN (SELECT chunk_id FROM paystar_payout_chunks
     WHERE phase = 'funds' AND product = :product AND account = :account)
 """
-_COUNT = """
+_UPDATE_NOT_FOUND = """
 WITH v (track_id, version, times) AS ({rows})
 UPDATE paystar_payout_transfers SET not_found_count = v.times,
     last_not_found_at = CASE WHEN v.times = 0 THEN NULL ELSE CAST(:at AS DOUBLE PRECISION) END
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
     AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
 """
-# The bank failed the attempt on record and has another one: what is heard of either does not speak for both.
-_REPEATED = """
+# The bank failed the attempt on record and has another one: a status of one does not prove that of the other.
+_IS_REPEATED = """
     CASE WHEN paystar_payout_transfers.refusal = 'failed' AND v.after IN ('success', 'pending') THEN 1 ELSE 0 END
 """
-_CHANGED = (
+_TRANSITION_COLUMNS = (
     "track_id TEXT, version BIGINT, after TEXT, reason TEXT, ref_code TEXT, hashid TEXT, doubt BIGINT, refusal TEXT"
 )
-_ROWS = f"""
+_UPDATE_TRANSFERS = f"""
 WITH v (track_id, version, after, reason, ref_code, hashid, doubt, refusal) AS ({{rows}})
 UPDATE paystar_payout_transfers SET state = v.after, version = paystar_payout_transfers.version + 1,
     reason = v.reason, changed_at = :at, not_found_count = 0, last_not_found_at = NULL, refusal = v.refusal,
     ref_code = COALESCE(v.ref_code, paystar_payout_transfers.ref_code),
     hashid = COALESCE(v.hashid, paystar_payout_transfers.hashid),
-    ambiguous_attempts = ambiguous_attempts + v.doubt + {_REPEATED},
+    ambiguous_attempts = ambiguous_attempts + v.doubt + {_IS_REPEATED},
     unknown_since = CASE WHEN v.after = 'unknown' THEN CAST(:at AS DOUBLE PRECISION) END,
-    {_DROP.format(after="v.after")}
+    {_MASK_FINAL_PAYLOAD.format(after="v.after")}
 FROM v WHERE paystar_payout_transfers.product = :product AND paystar_payout_transfers.account = :account
     AND paystar_payout_transfers.track_id = v.track_id AND paystar_payout_transfers.version = v.version
 RETURNING paystar_payout_transfers.track_id AS track_id
 """  # noqa: S608
-_EVENT = "track_id TEXT, version BIGINT, before TEXT, after TEXT, detail TEXT"
-_EVENTS = """
+_EVENT_COLUMNS = "track_id TEXT, version BIGINT, before TEXT, after TEXT, detail TEXT"
+_INSERT_EVENTS = """
 INSERT INTO paystar_payout_events (product, account, track_id, version, at, before, after, cause, detail)
 WITH v (track_id, version, before, after, detail) AS ({rows})
 SELECT CAST(:product AS TEXT), CAST(:account AS TEXT), v.track_id, v.version, CAST(:at AS DOUBLE PRECISION),
     v.before, v.after, CAST(:cause AS TEXT), v.detail FROM v
 """
-# Transfers that are to be sent alone from now on: what was sent together stays on record as it was.
-_APART = """
+# A chunk for each transfer that is sent alone from now on; the chunk that was sent stays on record unchanged.
+_INSERT_SINGLE_CHUNKS = """
 INSERT INTO paystar_payout_chunks
     (chunk_id, batch_id, product, account, deposit, phase, due_at, version, attempt, checks, runner)
 SELECT t.chunk_id || '.' || t.position || '.' || t.attempt, c.batch_id, t.product, t.account, t.deposit, 'send',
@@ -146,12 +146,12 @@ SELECT t.chunk_id || '.' || t.position || '.' || t.attempt, c.batch_id, t.produc
 FROM paystar_payout_transfers t JOIN paystar_payout_chunks c ON c.chunk_id = t.chunk_id
 WHERE t.chunk_id = :chunk_id AND t.state = 'planned' AND t.changed_at = :at
 """
-_MOVE_APART = """
+_MOVE_TO_SINGLE_CHUNKS = """
 UPDATE paystar_payout_transfers SET chunk_id = chunk_id || '.' || position || '.' || attempt
 WHERE chunk_id = :chunk_id AND state = 'planned' AND changed_at = :at
 """
-# The bank goes on to decide about the others of their chunk, and nothing of these waits for that.
-_REGROUP = """
+# These transfers do not wait for the bank's decision on the others of their chunk.
+_INSERT_GROUP = """
 INSERT INTO paystar_payout_chunks
     (chunk_id, batch_id, product, account, deposit, phase, due_at, version, attempt, checks, runner)
 SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:phase AS TEXT),
@@ -159,7 +159,7 @@ SELECT :group_id, c.batch_id, c.product, c.account, c.deposit, CAST(:phase AS TE
 FROM paystar_payout_chunks c WHERE c.chunk_id = :chunk_id AND EXISTS (SELECT 1 FROM paystar_payout_transfers t
     WHERE t.chunk_id = c.chunk_id AND t.state = CAST(:state AS TEXT) AND t.changed_at = :at)
 """
-_MOVE_REGROUPED = """
+_MOVE_TO_GROUP = """
 UPDATE paystar_payout_transfers SET chunk_id = :group_id
 WHERE chunk_id = :chunk_id AND state = :state AND changed_at = :at
 """
@@ -167,16 +167,16 @@ WHERE chunk_id = :chunk_id AND state = :state AND changed_at = :at
 
 @frozen(kw_only=True)
 class StoredTransfer:
-    """A transfer as the ledger holds it, with what is to be sent.
+    """A transfer of the ledger with its payload.
 
     Attributes:
-        record: what is known of it.
+        record: its record.
         ambiguous_attempts: earlier attempts whose result is unknown. While > 0, a "failed" for one attempt does not
             prove that none was paid.
         last_not_found_at: when "not found" last counted.
-        refusal: what its call was refused for, while it is looked up whether it was executed all the same.
-        payload: what is to be sent, as it is kept.
-        digest: what the contents are proven by.
+        refusal: why its call was refused, until a status check has shown that it was not executed.
+        payload: the stored contents.
+        digest: keyed digest of the contents.
         is_masked: True if the payload is the masked one.
     """
 
@@ -189,17 +189,17 @@ class StoredTransfer:
     is_masked: bool
 
     def value(self, tables: LedgerDatabase) -> AnyTransfer:
-        """Return what is to be sent, or was; raise StorageCorrupt if it is not this transfer's own."""
+        """Return the transfer as it is sent; raise StorageCorrupt if the payload belongs to another transfer."""
         record = self.record
         value = tables.codec.decode(record.product, record.account, record.track_id, self.payload, self.digest)
         deposit = value.deposit if isinstance(value, Transfer) else ""
         if (value.track_id, value.amount, deposit) != (record.track_id, record.amount, record.deposit):
-            raise StorageCorrupt(f"what is stored of the transfer {record.track_id} belongs to another one")
+            raise StorageCorrupt(f"the stored contents of the transfer {record.track_id} belong to another transfer")
         return value
 
 
 def stored_transfer_of(row: Row) -> StoredTransfer:
-    """A row as it is held."""
+    """Return a row as a StoredTransfer."""
     return StoredTransfer(
         record=transfer_of(row),
         ambiguous_attempts=row["ambiguous_attempts"],
@@ -213,16 +213,16 @@ def stored_transfer_of(row: Row) -> StoredTransfer:
 
 @frozen(kw_only=True)
 class Transition:
-    """What becomes of one transfer.
+    """A transition of one transfer.
 
     Attributes:
-        record: as it was read; if it has changed since, nothing happens.
-        after: the state it comes to.
+        record: the record as it was read; if it has changed since, nothing happens.
+        after: the new state.
         reason: why, in words, masked.
-        ref_code: the bank's reference, where it gave one.
-        hashid: Paystar's name for it, where it gave one.
-        refusal: what it was refused for, where one look-up has to show that it was not executed.
-        is_proven: whether that look-up found nothing: the attempt is no ambiguous one.
+        ref_code: the bank's reference, if known.
+        hashid: Paystar's id of the transfer, if known.
+        refusal: why its call was refused, if a status check has to show that it was not executed.
+        is_proven: True if that check found nothing: the attempt is not ambiguous.
     """
 
     record: TransferRecord
@@ -235,7 +235,7 @@ class Transition:
 
     @property
     def is_allowed(self) -> bool:
-        """Whether the table of transitions has it."""
+        """Return True if the table of transitions allows the transition."""
         return is_allowed_transition(self.record.state, self.after)
 
 
@@ -250,11 +250,11 @@ async def transition_chunk(
     reason: str = "",
     refusal: Refusal | None = None,
 ) -> int:
-    """Move those of a chunk that are in one state on to another; how many."""
+    """Change the state of a chunk's transfers from ``before`` to ``after``; return how many changed."""
     params: dict[str, Stored] = {"chunk_id": chunk_id, "before": before, "after": after, "at": at}
-    moved = await transaction.execute(_CHUNK, params | {"reason": reason, "refusal": refusal})
+    moved = await transaction.execute(_UPDATE_CHUNK_TRANSFERS, params | {"reason": reason, "refusal": refusal})
     if moved:
-        await transaction.execute(_CHUNK_EVENTS, params | {"cause": cause})
+        await transaction.execute(_INSERT_CHUNK_EVENTS, params | {"cause": cause})
     return moved
 
 
@@ -267,40 +267,40 @@ async def transition_transfers(
     at: float,
     cause: str,
 ) -> set[str]:
-    """Make these changes; the track_ids of those that were still as they had been read."""
+    """Write transitions; return the track_ids of those whose record had not changed since it was read."""
     if not changes:
         return set()
     rows: list[dict[str, Stored]] = [
         {
-            "track_id": one.record.track_id,
-            "version": one.record.version,
-            "after": one.after.value,
-            "reason": one.reason,
-            "ref_code": one.ref_code,
-            "hashid": one.hashid,
-            "doubt": 0 if one.is_proven else _doubt(one.record.state, one.after),
-            "refusal": one.refusal,
+            "track_id": change.record.track_id,
+            "version": change.record.version,
+            "after": change.after.value,
+            "reason": change.reason,
+            "ref_code": change.ref_code,
+            "hashid": change.hashid,
+            "doubt": 0 if change.is_proven else _ambiguity(change.record.state, change.after),
+            "refusal": change.refusal,
         }
-        for one in changes
+        for change in changes
     ]
-    whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
-    query, parameters = transaction.values(_CHANGED, rows)
-    changed = await transaction.fetch(_ROWS.format(rows=query), {**parameters, **whose})
+    account_params: dict[str, Stored] = {"product": product, "account": account, "at": at}
+    query, parameters = transaction.values(_TRANSITION_COLUMNS, rows)
+    changed = await transaction.fetch(_UPDATE_TRANSFERS.format(rows=query), {**parameters, **account_params})
     moved = {row["track_id"] for row in changed}
     events: list[dict[str, Stored]] = [
         {
-            "track_id": one.record.track_id,
-            "version": one.record.version + 1,
-            "before": one.record.state.value,
-            "after": one.after.value,
-            "detail": one.reason,
+            "track_id": change.record.track_id,
+            "version": change.record.version + 1,
+            "before": change.record.state.value,
+            "after": change.after.value,
+            "detail": change.reason,
         }
-        for one in changes
-        if one.record.track_id in moved
+        for change in changes
+        if change.record.track_id in moved
     ]
     if events:
-        query, parameters = transaction.values(_EVENT, events)
-        await transaction.execute(_EVENTS.format(rows=query), {**parameters, **whose, "cause": cause})
+        query, parameters = transaction.values(_EVENT_COLUMNS, events)
+        await transaction.execute(_INSERT_EVENTS.format(rows=query), {**parameters, **account_params, "cause": cause})
     return moved
 
 
@@ -311,21 +311,21 @@ async def record_not_found(
     counts: Sequence[tuple[TransferRecord, int]],
     at: float,
 ) -> None:
-    """Write down how many times "not found" has counted, the last one at ``at``."""
+    """Record how many times "not found" has counted, the last time at ``at``."""
     if counts:
         rows: list[dict[str, Stored]] = [
             {"track_id": record.track_id, "version": record.version, "times": times} for record, times in counts
         ]
         query, parameters = transaction.values("track_id TEXT, version BIGINT, times BIGINT", rows)
-        whose: dict[str, Stored] = {"product": product, "account": account, "at": at}
-        await transaction.execute(_COUNT.format(rows=query), {**parameters, **whose})
+        account_params: dict[str, Stored] = {"product": product, "account": account, "at": at}
+        await transaction.execute(_UPDATE_NOT_FOUND.format(rows=query), {**parameters, **account_params})
 
 
 async def split_chunk(transaction: LedgerTransaction, chunk_id: str, at: float) -> None:
-    """Give each transfer of a chunk that was planned again just now a chunk of its own."""
+    """Move each transfer of a chunk that was planned again at ``at`` to its own chunk."""
     params: dict[str, Stored] = {"chunk_id": chunk_id, "at": at}
-    await transaction.execute(_APART, params)
-    await transaction.execute(_MOVE_APART, params)
+    await transaction.execute(_INSERT_SINGLE_CHUNKS, params)
+    await transaction.execute(_MOVE_TO_SINGLE_CHUNKS, params)
 
 
 async def regroup(
@@ -337,7 +337,7 @@ async def regroup(
     phase: ChunkPhase,
     due_at: float | None,
 ) -> None:
-    """Move those of a chunk that came to ``state`` just now to one chunk of their own."""
+    """Move the transfers of a chunk that changed to ``state`` at ``at`` to one new chunk."""
     params: dict[str, Stored] = {
         "chunk_id": chunk.chunk_id,
         "group_id": f"{chunk.chunk_id}.r{chunk.version}",
@@ -346,12 +346,12 @@ async def regroup(
         "phase": phase,
         "due_at": due_at,
     }
-    if await transaction.execute(_REGROUP, params):
-        await transaction.execute(_MOVE_REGROUPED, params)
+    if await transaction.execute(_INSERT_GROUP, params):
+        await transaction.execute(_MOVE_TO_GROUP, params)
 
 
-def _doubt(before: TransferState, after: TransferState) -> int:
-    # What nobody knew when it was sent again, or decided otherwise, may have been paid as well.
+def _ambiguity(before: TransferState, after: TransferState) -> int:
+    # An attempt whose result was unknown at the resend, or at a manual decision, may have been paid too.
     return int(
         before in (TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW)
         and after not in (TransferState.FAILED, TransferState.NEEDS_REVIEW)

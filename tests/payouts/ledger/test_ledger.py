@@ -553,7 +553,7 @@ async def test_claim_payload_of_another_transfer_is_corrupt(place: Place, desk: 
         f"UPDATE paystar_payout_transfers SET payload = {own.format('payload')}, digest = {own.format('digest')}"
         " WHERE track_id = 't-00000'"
     )
-    with pytest.raises(StorageCorrupt, match="belongs to another one"):
+    with pytest.raises(StorageCorrupt, match="belong to another transfer"):
         await desk.worker.advance((await desk.chunks())[0])
     assert desk.teller.calls == []
 
