@@ -4,6 +4,7 @@ import random
 
 import pytest
 
+from paystar_async.errors import StorageCorrupt
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_send_time
 from paystar_async.payouts.models import Policy
@@ -61,3 +62,16 @@ async def test_claim_late_call_slows_no_other(place: Place, desk: PayoutFixture)
     next_turn_at = await desk.worker.advance(third)
     assert next_turn_at is not None
     assert 1.5 < next_turn_at - await desk.ledger.time() <= 1.81
+
+
+async def test_lease_payload_of_another_transfer_is_corrupt(place: Place, desk: PayoutFixture) -> None:
+    """Whole and proven, and yet not its own: a row that was restored in another's place."""
+    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
+    own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
+    place.sql(
+        f"UPDATE paystar_payout_transfers SET payload = {own.format('payload')}, digest = {own.format('digest')}"
+        " WHERE track_id = 't-00000'"
+    )
+    with pytest.raises(StorageCorrupt, match="belong to another transfer"):
+        await desk.worker.advance((await desk.chunks())[0])
+    assert desk.teller.calls == []
