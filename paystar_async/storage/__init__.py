@@ -1,1 +1,1 @@
-"""Where records outlive the process: one small asynchronous database, on SQLite or PostgreSQL."""
+"""Storage: one small asynchronous database interface, on SQLite or PostgreSQL."""

@@ -1,15 +1,15 @@
-"""What a database must be able to do. Keys, payouts and orders are written against this and nothing else.
+"""The interface of a database, which is all that keys, payouts and orders use.
 
 One dialect of SQL serves every adapter:
 
-- parameters are ``:name``; ``:now`` is always there and is the store's own time, in seconds since 1970;
-- ``:origin`` is always there, too, a text that names where the data come from: the file that is open (its device and
-  inode), or the server's timeline and the ledger's table. Another one under a running process means a replaced file, a
-  failover or a restored dump;
-- columns are ``TEXT``, ``BIGINT`` (also for yes and no) and ``DOUBLE PRECISION``;
-- whoever changes a row names the version it read: ``UPDATE … WHERE version = :version RETURNING …``;
-- a parameter that may be None and stands alone says its type: ``CAST(:since AS TEXT) IS NULL``;
-- many rows are one query, which ``Transaction.values`` renders: ``INSERT INTO t WITH v (name) AS ({rows}) SELECT …``.
+- parameters are ``:name``; ``:now`` is always available: the store's own time, in seconds since 1970;
+- ``:origin`` is always available too, a text that identifies the data: the device and inode of the open file, or the
+  server's timeline and the ledger's table. If it changes under a running process, the file was replaced, the server
+  failed over, or a dump was restored;
+- columns are ``TEXT``, ``BIGINT`` (also for booleans) and ``DOUBLE PRECISION``;
+- an update names the version that was read: ``UPDATE … WHERE version = :version RETURNING …``;
+- a parameter that may be None and stands alone needs its type: ``CAST(:since AS TEXT) IS NULL``;
+- many rows become one query by ``Transaction.values``: ``INSERT INTO t WITH v (name) AS ({rows}) SELECT …``.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -23,7 +23,7 @@ from paystar_async.values.secret import Secret
 T = TypeVar("T")
 
 Value = str | int | float | Secret | None
-"""A Secret is stored as its text; wrapped, no traceback that shows local variables shows it."""
+"""A Secret is stored as its text; tracebacks that show local variables do not show it."""
 Parameters = Mapping[str, Value]
 Row = dict[str, Any]
 
@@ -31,22 +31,22 @@ NONE: Parameters = {}
 """A statement without parameters."""
 
 TRANSACTION_SECONDS = 30.0
-"""How long a transaction may idle: one that was left open must not keep everybody out."""
+"""How long a transaction may idle: an open one must not block all others."""
 
 
 class Transaction(Protocol):
-    """Statements that happen together or not at all; one that fails ends it."""
+    """Statements that are applied together or not at all; a failed statement ends the transaction."""
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """Run a statement; how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         ...
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """Run a statement; the rows it gives, by column name."""
+        """Run a statement; return its rows by column name."""
         ...
 
     def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
-        """Return a query that gives these rows, and its parameters.
+        """Return a query of these rows, and its parameters.
 
         Args:
             columns: the columns in order, with their types: ``"name TEXT, size BIGINT"``.
@@ -57,50 +57,50 @@ class Transaction(Protocol):
 
 @runtime_checkable
 class Database(Protocol):
-    """A store that survives its users, several at once. It opens itself at first use, also after ``aclose``.
+    """A durable store for several processes. It opens itself at first use, also after ``aclose``.
 
-    Whatever the driver raises becomes a StorageError here. A caller that is cancelled leaves no transaction open;
-    a statement, or a commit, that was under way then has happened as a whole or not at all.
+    Errors of the driver become StorageErrors. A cancelled caller leaves no transaction open; a statement or commit that
+    was running is applied as a whole or not at all.
     """
 
     def transaction(self) -> AbstractAsyncContextManager[Transaction]:
-        """``async with`` it: committed at the end, rolled back on an error.
+        """Open a transaction: ``async with`` commits it at the end, and rolls it back on an error.
 
-        Where the commit itself raises StorageUnavailable, it may have been stored: read again.
+        If the commit itself raises StorageUnavailable, it may have been stored: read again.
         """
         ...
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """One statement in a transaction of its own; how many rows it changed."""
+        """Run a statement in its own transaction; return how many rows it changed."""
         ...
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """One statement in a transaction of its own; the rows it gives."""
+        """Run a statement in its own transaction; return its rows."""
         ...
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
-        """Bring the tables of the part ``name`` up to date, whoever else is just doing the same.
+        """Migrate the tables of the part ``name``; safe while other processes do the same.
 
         Args:
-            name: the part (``keys``); each has a version of its own.
-            steps: a statement each, in order, of which some may have been run before; only ever appended to.
+            name: the part (``keys``); each part has its own version.
+            steps: the statements in order, of which some may have been run before; only append to them.
 
         Raises:
-            SchemaMismatch: a newer version was here, or tables of that name are not ours.
+            SchemaMismatch: a newer version wrote the tables, or they are not of this package.
         """
         ...
 
     async def aclose(self) -> None:
-        """Let go of files and connections."""
+        """Close files and connections."""
         ...
 
 
 @runtime_checkable
 class SupportsRunTransaction(Protocol):
-    """A database that takes a whole transaction at once, at less cost than statement by statement."""
+    """A database that runs a whole transaction in one step, at less cost than statement by statement."""
 
     async def run_transaction(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
-        """Do the work in a transaction; it awaits nothing but the transaction's statements, and may be done twice."""
+        """Run ``work`` in a transaction; ``work`` awaits only the transaction's statements, and may run twice."""
         ...
 
 
@@ -118,25 +118,25 @@ def _numbered_query(columns: str, count: int) -> str:
 
 
 def reveal_parameters(parameters: Parameters) -> dict[str, str | int | float | None]:
-    """The parameters as a driver takes them; called where its own frames begin.
+    """Return the parameters with secrets revealed, right before the driver is called.
 
-    The last guard, for every store: no database takes half a surrogate pair, and PostgreSQL takes no U+0000. Texts lose
-    them; a Secret, a sealed payload say, is never changed.
+    No database stores half a surrogate pair, and PostgreSQL stores no U+0000: texts lose them. A Secret, such as an
+    encrypted payload, is never changed.
 
     Raises:
-        StorageError: a Secret holds one; nothing was stored.
+        StorageError: a Secret contains such a character; nothing was stored.
     """
     plain = {name: value.reveal() if isinstance(value, Secret) else value for name, value in parameters.items()}
     if _is_storable("".join(value for value in plain.values() if isinstance(value, str))):
         return plain
-    del plain  # a traceback shows variables
+    del plain  # tracebacks may show variables
     for name, value in parameters.items():
         if isinstance(value, Secret) and not _is_storable(value.reveal()):
             raise StorageError(f"{name} holds U+0000 or half a surrogate pair", hint="no store can keep that")
-    return {name: _bare(value) for name, value in parameters.items()}
+    return {name: _storable(value) for name, value in parameters.items()}
 
 
-def _bare(value: Value) -> str | int | float | None:
+def _storable(value: Value) -> str | int | float | None:
     if isinstance(value, Secret):
         return value.reveal()
     if isinstance(value, str) and not _is_storable(value):

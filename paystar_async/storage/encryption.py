@@ -1,4 +1,4 @@
-"""Encryption at rest: AES-GCM, under keys of yours that never lie beside what they protect."""
+"""Encryption at rest: AES-GCM, with the user's keys, which are never stored beside the data."""
 
 import base64
 import hashlib
@@ -15,16 +15,16 @@ NONCE_BYTES = 12
 
 
 class Crypto:
-    """Seals what is stored. The first key seals; every key opens, so that keys can be rotated.
+    """Encrypts stored data. The first key encrypts; every key decrypts, so that keys can be rotated.
 
-    A new key goes in front; the old ones may go once everything has been stored anew. For key records that is
-    the next renewal, a day at the most.
+    Put a new key first; remove old keys once all data has been stored again. For key records that is the next refresh,
+    within a day.
 
     Args:
         keys: 32 bytes each, as Base64 text; ``Crypto.new_key()`` makes one.
 
     Raises:
-        ConfigurationError: a key is none, there is no key, or the ``crypto`` extra is not installed.
+        ConfigurationError: a key is not valid, there is no key, or the ``crypto`` extra is not installed.
     """
 
     @sealed
@@ -37,54 +37,56 @@ class Crypto:
 
     @staticmethod
     def new_key() -> str:
-        """A new key; keep it where your other secrets are."""
+        """Return a new key; store it with your other secrets."""
         return base64.b64encode(os.urandom(KEY_BYTES)).decode()
 
     def seal(self, text: Secret, *context: str) -> str:
-        """The text, encrypted; only the same context opens it again."""
+        """Return the text encrypted; only the same context decrypts it."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._first].encrypt(nonce, text.reveal().encode(), _bound(self._first, context))
+        sealed = self._ciphers[self._first].encrypt(
+            nonce, text.reveal().encode(), _associated_data(self._first, context)
+        )
         return f"{self._first}.{base64.b64encode(nonce + sealed).decode()}"
 
     def unseal(self, sealed: str, *context: str) -> Secret:
-        """The text that was sealed.
+        """Return the text that was encrypted.
 
         Raises:
-            WrongStorageKey: none of the keys opens it, or it was sealed for something else.
+            WrongStorageKey: no key decrypts the text, or it was encrypted in another context.
         """
         name, _, text = sealed.partition(".")
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise WrongStorageKey("it was encrypted with a key that is not among those given")
-        opened = _opened(cipher, text, _bound(name, context))
-        if opened is None:
+        plain = _decrypt(cipher, text, _associated_data(name, context))
+        if plain is None:
             raise WrongStorageKey(
                 "it does not open with the key it names", hint="it was altered, or moved here from another place"
             )
-        return opened
+        return plain
 
 
 class Cipher(Protocol):
-    """What the ``cryptography`` package offers."""
+    """A cipher of the ``cryptography`` package."""
 
     def encrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
-        """The data, encrypted, with its tag behind it."""
+        """Return the data encrypted, followed by its tag."""
         ...
 
     def decrypt(self, nonce: bytes, data: bytes, associated_data: bytes | None) -> bytes:
-        """The data; raises InvalidTag."""
+        """Return the decrypted data; raise InvalidTag if it was changed."""
         ...
 
 
 def _cipher(key: Secret) -> tuple[str, Cipher]:
-    """A key's name, which says nothing of the key, and what it encrypts with."""
+    """Return the name of a key, which reveals nothing of the key, and its cipher."""
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
         raise ConfigurationError(
             "encryption at rest needs the crypto extra", hint="pip install 'paystar-async[crypto]'"
         ) from None
-    raw = _decoded(key)
+    raw = _decode_key(key)
     if raw is None:
         raise ConfigurationError(
             "an encryption key (crypto, PAYSTAR_CRYPTO_KEYS) must be 32 bytes as Base64, and nothing else",
@@ -93,7 +95,7 @@ def _cipher(key: Secret) -> tuple[str, Cipher]:
     return hashlib.sha256(b"paystar_async storage key" + raw).hexdigest()[:8], AESGCM(raw)
 
 
-def _decoded(key: Secret) -> bytes | None:
+def _decode_key(key: Secret) -> bytes | None:
     try:
         raw = base64.b64decode(key.reveal(), validate=True)
     except ValueError:
@@ -101,15 +103,15 @@ def _decoded(key: Secret) -> bytes | None:
     return raw if len(raw) == KEY_BYTES else None
 
 
-def _bound(name: str, context: tuple[str, ...]) -> bytes:
+def _associated_data(name: str, context: tuple[str, ...]) -> bytes:
     return json.dumps(["paystar_async", name, *context]).encode()
 
 
-def _opened(cipher: Cipher, text: str, bound: bytes) -> Secret | None:
+def _decrypt(cipher: Cipher, text: str, associated_data: bytes) -> Secret | None:
     from cryptography.exceptions import InvalidTag
 
     try:
         raw = base64.b64decode(text, validate=True)
-        return Secret(cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], bound).decode())
-    except (ValueError, InvalidTag):  # cut short, no Base64, no UTF-8; or no key of ours
+        return Secret(cipher.decrypt(raw[:NONCE_BYTES], raw[NONCE_BYTES:], associated_data).decode())
+    except (ValueError, InvalidTag):  # truncated, not Base64, not UTF-8, or another key
         return None

@@ -1,4 +1,4 @@
-"""From what a client is given to a database."""
+"""Create the database that a client is configured with."""
 
 import re
 from os import PathLike, fspath
@@ -14,14 +14,14 @@ _MISTYPED = re.compile(
     r"|\b(?:password|host|dbname)\s*=",
     re.IGNORECASE | re.DOTALL,
 )
-"""An address with a slip in it: ``redis//:password@host``, ``postgres:/user:password@host``, ``host=… password=…``."""
+"""A mistyped address: ``redis//:password@host``, ``postgres:/user:password@host``, ``host=… password=…``."""
 
 
 def database(given: str | PathLike[str] | Database, clock: Clock | None = None) -> Database:
-    """The database meant: a file's path, ``sqlite:///path``, ``postgresql://…``, or one that is handed in.
+    """Return the database of a file's path, ``sqlite:///path`` or ``postgresql://…``, or the one given.
 
     Raises:
-        ConfigurationError: the text names none, or its extra is not installed.
+        ConfigurationError: the text is no address of a database, or its extra is not installed.
     """
     if isinstance(given, Database):
         return given
@@ -30,19 +30,19 @@ def database(given: str | PathLike[str] | Database, clock: Clock | None = None) 
             f"a {type(given).__name__} is no database", hint='a path such as "paystar.db", or postgresql://…'
         )
     text = fspath(given)
-    scheme, found, rest = text.partition("://")
-    if found and scheme in {"postgresql", "postgres"}:
+    scheme, separator, rest = text.partition("://")
+    if separator and scheme in {"postgresql", "postgres"}:
         from paystar_async.storage.postgres import PostgresDatabase
 
         return PostgresDatabase(text)
-    if found and scheme == "sqlite":
+    if separator and scheme == "sqlite":
         text = rest.removeprefix("/")
-    elif found:
+    elif separator:
         raise ConfigurationError(
             f"no database is named {mask_address(text)}", hint='a path such as "paystar.db", or postgresql://…'
         )
     elif _MISTYPED.search(text):
-        # As a path it would put a password into the name of a file, and into every error about that file.
+        # Used as a path, it would put a password into a file name, and into every error about that file.
         raise ConfigurationError(
             f"{mask_address(text)} looks like an address, and is not written as one",
             hint='a path such as "paystar.db", or postgresql://user:password@host/name',

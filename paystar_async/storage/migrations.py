@@ -1,4 +1,4 @@
-"""Tables brought up to date, one part at a time."""
+"""Migrations: run the steps that a part of the tables still needs."""
 
 from collections.abc import Sequence
 
@@ -9,21 +9,21 @@ from paystar_async.storage.database import NONE, Database, Parameters, Transacti
 async def migrate(
     database: Database, name: str, steps: Sequence[str], *, lock: str = "", key: Parameters = NONE
 ) -> None:
-    """Run those of the steps that were not run yet.
+    """Run the steps that were not run yet.
 
     Args:
-        database: where.
+        database: the database.
         name: the part the steps belong to.
-        steps: all steps there ever were.
-        lock: what a transaction runs first where starting one keeps nobody else out.
+        steps: all steps of all versions.
+        lock: a statement that locks out others, if beginning a transaction does not.
         key: the parameters of ``lock``.
     """
     try:
         done = await _version(database, name)
     except SchemaMismatch:
-        done = None  # no such table yet, or none of ours: what follows tells
-    if done is not None and _left(name, done, steps) == 0:
-        return  # the usual start asks for no lock and for no right to create tables
+        done = None  # the table is missing, or is not of this package: the transaction below shows which
+    if done is not None and _remaining(name, done, steps) == 0:
+        return  # the usual start needs no lock and no right to create tables
     async with database.transaction() as transaction:
         if lock:
             await transaction.fetch(lock, key)
@@ -31,7 +31,7 @@ async def migrate(
             "CREATE TABLE IF NOT EXISTS paystar_schema (name TEXT PRIMARY KEY, version BIGINT NOT NULL)"
         )
         done = await _version(transaction, name) or 0
-        for step in steps[len(steps) - _left(name, done, steps) :]:
+        for step in steps[len(steps) - _remaining(name, done, steps) :]:
             await transaction.execute(step)
         await transaction.execute(
             "INSERT INTO paystar_schema (name, version) VALUES (:name, :version)"
@@ -45,7 +45,7 @@ async def _version(reader: Database | Transaction, name: str) -> int | None:
     return rows[0]["version"] if rows else None
 
 
-def _left(name: str, done: int, steps: Sequence[str]) -> int:
+def _remaining(name: str, done: int, steps: Sequence[str]) -> int:
     if not 0 <= done <= len(steps):
         raise SchemaMismatch(f"the tables of {name!r} have version {done}; this package knows up to {len(steps)}")
     return len(steps) - done

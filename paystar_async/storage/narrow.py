@@ -1,7 +1,7 @@
-"""Texts in a database whose encoding has not all letters, such as LATIN1 or WIN1256, which has no Persian ye.
+"""Text in databases whose encoding lacks letters, such as LATIN1, or WIN1256, which has no Persian ye.
 
-There each text is kept in Python's ``unicode_escape``: ASCII, and the same text for the same text, so that statements
-that compare texts hold as they are.
+There text is stored in Python's ``unicode_escape``: ASCII, and equal for equal text, so that comparisons in statements
+still hold.
 """
 
 from contextlib import suppress
@@ -9,7 +9,7 @@ from contextlib import suppress
 from paystar_async.storage.database import Row
 
 _WIDE = {"UTF8", "UTF-8", "UNICODE", "SQL_ASCII", None}
-"""Encodings of a server that keep what comes as UTF-8 as it is; one that does not name its own, a pooler say, too."""
+"""Encodings that store UTF-8 unchanged; None: a server, such as a pooler, that does not name its encoding."""
 _ESCAPE = "unicode_escape"
 
 Bare = dict[str, str | int | float | None]
@@ -21,7 +21,7 @@ def is_narrow(server_encoding: str | None) -> bool:
 
 
 def narrowed(parameters: Bare) -> Bare:
-    """Return parameters as such a database can keep them; rows in JSON, whose texts were narrowed, as they are."""
+    """Return parameters in ASCII; rows in JSON, whose texts are narrowed already, unchanged."""
     return {
         name: value.encode(_ESCAPE).decode("ascii") if type(value) is str else value
         for name, value in parameters.items()
@@ -29,11 +29,11 @@ def narrowed(parameters: Bare) -> Bare:
 
 
 def widened(row: Row) -> Row:
-    """Return a row of such a database with its texts as they were given."""
+    """Return a row with its texts decoded."""
     return {name: _text(value) if isinstance(value, str) else value for name, value in row.items()}
 
 
 def _text(value: str) -> str:
-    with suppress(UnicodeError, Warning):  # of somebody else's making, then: as it is
+    with suppress(UnicodeError, Warning):  # written by another program: return it unchanged
         return value.encode("ascii").decode(_ESCAPE)
     return value

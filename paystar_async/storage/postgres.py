@@ -1,4 +1,4 @@
-"""A database on a PostgreSQL server, for many hosts. asyncio only."""
+"""PostgreSQL: a database on a server, for many hosts. asyncio only."""
 
 import json
 import os
@@ -31,20 +31,20 @@ T = TypeVar("T")
 CONNECTIONS = 4
 GOODBYE_SECONDS = 5.0
 MAX_IDLE_IN_TRANSACTION_SECONDS = 5.0
-"""None of our transactions waits for anything but its statements: a host that was cut off must lock no row for long."""
+"""Transactions wait only for their statements: a host that was cut off must not hold locks for long."""
 
 _DEFAULTS = {
     "connect_timeout": "5",
     "application_name": "paystar_async",
-    # A server that vanished without a word is noticed in seconds, not after the system's two hours.
+    # Notice a server that vanished in seconds, not after the system's two hours.
     "tcp_user_timeout": "10000",
     "keepalives_idle": "10",
 }
 _ENCODING = {"client_encoding": "UTF8"}
 """Ours on every connection: a database in another encoding would take its own, and refuse what that cannot hold."""
-# One round trip, and nothing that outlives the transaction, so that a pooler in between does no harm.
-# Whoever is told that something is stored may build on it: a server set to answer before that is overruled, also one
-# that waits for its own disk but not for its standby. What waits for the standby in another way is left as it is.
+# One round trip, and no setting that outlives the transaction, so that poolers work.
+# A commit must be durable: overrule a server that is set to confirm commits earlier, also one that waits for its own
+# disk but not for its standby. Other ways to wait for the standby are left unchanged.
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL lock_timeout = '5s';
@@ -57,7 +57,7 @@ _ORIGIN = (
     "(substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)"
     " || '.' || COALESCE(CAST(to_regclass('paystar_payout_chunks') AS OID)::TEXT, ''))"
 )
-"""The server's timeline, another one after a failover, and the ledger's table, another one after a restored dump."""
+"""The server's timeline, which a failover changes, and the ledger's table, which a restored dump changes."""
 _TOKEN = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
 _TOLD_BY_SERVER = {"now": _NOW, "origin": _ORIGIN}
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
@@ -82,7 +82,7 @@ class PostgresDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
-        """``async with`` it: committed at the end, rolled back on an error."""
+        """Open a transaction: ``async with`` commits it at the end, and rolls it back on an error."""
         links = self._here()
         async with links.free:
             connection = await links.begin(self._address)
@@ -95,24 +95,24 @@ class PostgresDatabase:
                     await connection.rollback()
                 raise
             finally:
-                links.give_back(connection)
+                links.release(connection)
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """One statement in a transaction of its own; how many rows it changed."""
+        """Run a statement in its own transaction; return how many rows it changed."""
         async with self.transaction() as transaction:
             return await transaction.execute(sql, parameters)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """One statement in a transaction of its own; the rows it gives."""
+        """Run a statement in its own transaction; return its rows."""
         async with self.transaction() as transaction:
             return await transaction.fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
-        """Bring the tables of the part ``name`` up to date."""
+        """Migrate the tables of the part ``name``."""
         await migrate(self, name, steps, lock=_MIGRATION)
 
     async def aclose(self) -> None:
-        """Close this event loop's connections, those in use when they are given back; it may be used again."""
+        """Close this event loop's connections, those in use at their release; the database may be used again."""
         if sniffio.current_async_library() == "asyncio":
             await self._links.aclose()
 
@@ -143,23 +143,23 @@ class PostgresTransaction:
         self._is_narrow = is_narrow(connection.info.parameter_status("server_encoding"))
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """Run a statement; how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         return await self._run(sql, parameters, _row_count)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """Run a statement; the rows it gives, by column name."""
+        """Run a statement; return its rows by column name."""
         rows = await self._run(sql, parameters, _all_rows)
         return [widened(row) for row in rows] if self._is_narrow else rows
 
     def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
-        """Return a query that gives these rows, and its parameters; see ``Transaction.values``."""
-        # Not a placeholder each, nor an array a column: psycopg takes four times as long with either.
+        """Return a query of these rows, and its parameters; see ``Transaction.values``."""
+        # JSON, since psycopg is much slower with a placeholder for each value, or an array for each column.
         names = ", ".join(column.split()[0] for column in columns.split(", "))
         query = f"SELECT {names} FROM json_to_recordset(CAST(:rows AS JSON)) AS rows ({columns})"  # noqa: S608
         return query, {"rows": _JsonRows(json.dumps([self._bare(row) for row in rows], ensure_ascii=False))}
 
     async def commit(self) -> None:
-        """End it; an error that was swallowed within is one after all."""
+        """Commit; raise StorageError if a statement failed and its error was swallowed."""
         from psycopg.pq import TransactionStatus
 
         if self._connection.info.transaction_status != TransactionStatus.INTRANS:
@@ -174,7 +174,7 @@ class PostgresTransaction:
         from psycopg import AsyncCursor
         from psycopg.rows import dict_row
 
-        # Of our own class, whatever the caller's connection makes: other cursors know other placeholders.
+        # A cursor of a known class: those of the caller's connection may use other placeholders.
         cursor = AsyncCursor(self._connection, row_factory=dict_row)
         try:
             if self._connection.info.parameter_status("client_encoding") not in (_ENCODING["client_encoding"], None):
@@ -182,17 +182,17 @@ class PostgresTransaction:
             await cursor.execute(_translated(sql), self._bare(parameters), prepare=False)
             return await take(cursor)
         except StorageError:
-            raise  # of ``bare``: nothing was run
+            raise  # from ``reveal_parameters``: no statement was run
         except Exception as problem:
             error = map_error(problem)
-        raise error  # out here, away from the driver's frames, which hold what was to be stored
+        raise error  # outside the driver's frames, which hold the parameters
 
     def _bare(self, parameters: Parameters) -> dict[str, str | int | float | None]:
         return narrowed(reveal_parameters(parameters)) if self._is_narrow else reveal_parameters(parameters)
 
 
 class _JsonRows(str):
-    """Rows as JSON, which no traceback that shows local variables shows."""
+    """Rows as JSON, hidden from tracebacks that show local variables."""
 
     __slots__ = ()
 
@@ -208,10 +208,10 @@ async def _all_rows(cursor: "Cursor") -> list[Row]:
     return await cursor.fetchall()
 
 
-# Not psycopg_pool: where a loop ends without ``aclose``, its worker tasks leave connections and unraisable errors, and
-# a server that cannot be reached becomes a timeout without its reason.
+# Not psycopg_pool: if a loop ends without ``aclose``, its worker tasks leave connections and unraisable errors, and an
+# unreachable server becomes a timeout without its reason.
 class _ConnectionPool:
-    """The connections of one event loop; forgotten by it, or together with it, they are closed."""
+    """The connections of one event loop; garbage collection closes them too."""
 
     def __init__(self, connections: int) -> None:
         self.free = anyio.Semaphore(connections)
@@ -221,13 +221,13 @@ class _ConnectionPool:
         weakref.finalize(self, _finish, self._idle, self._process)
 
     async def begin(self, address: Secret) -> "Connection":
-        """A connection with a transaction begun on it."""
+        """Return a connection with a transaction begun."""
         while self._idle:
             connection = self._idle.pop()
             try:
                 return await _begun(connection)
             except Exception:
-                self._finish_idle()  # the server was away since; the others are as stale, and nothing has been asked
+                self._finish_idle()  # the server was away: other idle connections are stale too; no statement was run
         from psycopg import AsyncConnection
 
         try:
@@ -237,8 +237,8 @@ class _ConnectionPool:
             error = map_error(problem)
         raise error
 
-    def give_back(self, connection: "Connection") -> None:
-        """Keep it for the next, if it is as good as new and there will be a next."""
+    def release(self, connection: "Connection") -> None:
+        """Keep a connection for the next transaction if it is reusable and the pool is open; else close it."""
         from psycopg.pq import TransactionStatus
 
         if connection.info.transaction_status == TransactionStatus.IDLE and not self._is_closed:
@@ -247,12 +247,12 @@ class _ConnectionPool:
             connection.pgconn.finish()
 
     def close(self) -> None:
-        """Close what is idle, and what is in use when it is given back."""
+        """Close idle connections now, and those in use at their release."""
         self._is_closed = True
         self._finish_idle()
 
     async def aclose(self) -> None:
-        """Do the same, for who awaits it."""
+        """Close as ``close`` does, as a coroutine."""
         self.close()
 
     def _finish_idle(self) -> None:
@@ -269,8 +269,8 @@ async def _begun(connection: "Connection") -> "Connection":
 
 
 def _finish(connections: "list[Connection]", process: int) -> None:
-    # At the level of the socket: nothing to await, so that it can be done for a loop that has ended, too. Never in a
-    # forked process, where it would end the parent's.
+    # On the socket, without await, so that this works after the loop has ended. Never in a forked process: it would end
+    # the parent's connections.
     if process == os.getpid():
         for connection in connections:
             connection.pgconn.finish()
@@ -278,7 +278,7 @@ def _finish(connections: "list[Connection]", process: int) -> None:
 
 
 def _address(url: Secret) -> Secret:
-    """The address with our defaults, those it names itself untouched."""
+    """Return the address with defaults for the parameters it does not set."""
     try:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
@@ -294,7 +294,7 @@ def _address(url: Secret) -> Secret:
 
 @lru_cache(maxsize=256)
 def _translated(sql: str) -> bytes:
-    """The statement as psycopg takes it."""
+    """Return the statement with psycopg's placeholders."""
 
     def one(match: re.Match[str]) -> str:
         if match[0] == "%":

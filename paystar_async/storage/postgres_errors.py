@@ -1,4 +1,4 @@
-"""What may go wrong with PostgreSQL, in our words."""
+"""Map errors of psycopg to this package's errors."""
 
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ _TEXT_HINT = "keep it in a database of its own, made with ENCODING 'UTF8'"
 
 
 def check_connection(connection: object) -> None:
-    """Refuse a connection that cannot carry a transaction of ours.
+    """Refuse a connection that cannot run a transaction.
 
     Raises:
-        ConfigurationError: it is no ``psycopg.AsyncConnection``, it is closed, or no transaction is under way on it.
+        ConfigurationError: the connection is no ``psycopg.AsyncConnection``, is closed, or has no transaction begun.
         StorageError: its transaction has failed.
     """
     from psycopg import AsyncConnection
@@ -46,14 +46,14 @@ def check_connection(connection: object) -> None:
 
 
 def map_error(problem: Exception) -> StorageError | ConfigurationError:
-    """What an error of the driver says of the store; its details, which quote rows, are left out."""
+    """Return the error for an error of the driver, without its details, which quote rows."""
     from psycopg import Error
 
     if isinstance(problem, Error):
-        return _of_psycopg(problem)
+        return _map_psycopg_error(problem)
     if isinstance(problem, UnicodeError):
         return StorageError("PostgreSQL: a text is not Unicode", hint=_TEXT_HINT)
-    if isinstance(problem, RuntimeError) and "loop" in str(problem):  # so asyncio refuses a lock of another event loop
+    if isinstance(problem, RuntimeError) and "loop" in str(problem):  # asyncio's error for a lock of another event loop
         return ConfigurationError(
             "the connection is in use in another event loop, or was closed with it", hint="open one in this event loop"
         )
@@ -62,7 +62,7 @@ def map_error(problem: Exception) -> StorageError | ConfigurationError:
     return StorageError(f"PostgreSQL: the driver raised {type(problem).__name__}")
 
 
-def _of_psycopg(error: "psycopg.Error") -> StorageError:
+def _map_psycopg_error(error: "psycopg.Error") -> StorageError:
     from psycopg import InterfaceError, OperationalError
 
     state = error.sqlstate or ""

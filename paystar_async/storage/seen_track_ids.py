@@ -1,4 +1,4 @@
-"""The track_ids of a batch, so that a repeated one is found however long the batch is."""
+"""The track_ids of a batch, to find repeated ones in batches of any length."""
 
 import sqlite3
 
@@ -13,7 +13,7 @@ _SETUP = (
 
 
 class SeenTrackIds:
-    """A set of track_ids in a temporary file, which SQLite deletes when it is closed; memory does not grow."""
+    """A set of track_ids in a temporary file, which SQLite deletes at ``close``; memory does not grow."""
 
     def __init__(self) -> None:
         self._database = sqlite3.connect("", isolation_level=None, check_same_thread=False)
@@ -21,11 +21,11 @@ class SeenTrackIds:
             self._database.execute(statement)
 
     def add(self, track_id: str, number: int) -> int | None:
-        """Add a track_id and return None, or return the number of the one that is there already.
+        """Add a track_id and return None, or return the number of the equal one added before.
 
         Args:
-            track_id: as it would be sent.
-            number: where it stands in the batch, such as its row.
+            track_id: the track_id as it is sent.
+            number: its position in the batch, such as a row number.
 
         Raises:
             StorageUnavailable: the temporary file cannot be read or written.

@@ -1,4 +1,4 @@
-"""A database in a file: several processes of one host, no server."""
+"""SQLite: a database in a file, for several processes of one host."""
 
 import re
 import sqlite3
@@ -21,7 +21,7 @@ BUSY_TIMEOUT_SECONDS = 5.0
 """Seconds to wait for another process that writes."""
 
 _TOKEN = re.compile(r"'(?:[^']|'')*'|:([a-z_]\w*)")
-"""A quoted text, or a parameter."""
+"""Match a quoted text, or a parameter."""
 
 
 class SqliteDatabase:
@@ -47,20 +47,20 @@ class SqliteDatabase:
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
-        """``async with`` it: committed at the end, rolled back on an error."""
+        """Open a transaction: ``async with`` commits it at the end, and rolls it back on an error."""
         writer, turn = self._thread(), TransactionToken()
         try:
             await writer.submit(WorkItem(_begin, turn, opens=True)).result()
             yield SqliteTransaction(self._clock, writer, turn)
             await writer.submit(WorkItem(_commit, turn)).result()
         except BaseException:
-            # Not waited for, so that nothing can cut it off.
+            # Not awaited, so that a cancellation cannot interrupt it.
             turn.over = True
             writer.submit(WorkItem(_roll_back, turn))
             raise
 
     async def run_transaction(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
-        """A whole transaction in one go: its task waits once, not at each statement, at a fraction of the cost.
+        """Run a whole transaction in one step: its task waits once, not at each statement, which costs far less.
 
         Those that queue while the disk is busy are committed together; each is on the disk when its task goes on.
 
@@ -71,30 +71,30 @@ class SqliteDatabase:
         writer = self._thread()
 
         def run(connection: sqlite3.Connection) -> T:
-            return _at_once(work(_SyncTransaction(self._clock, connection, writer.origin)))
+            return _run_to_end(work(_SyncTransaction(self._clock, connection, writer.origin)))
 
         turn = TransactionToken()
         try:
             return await writer.submit(WorkItem(run, turn, whole=True)).result()
         except BaseException:
-            turn.over = True  # whoever is cancelled while it waits for its turn wants nothing any more
+            turn.over = True  # cancelled while it waits for its turn: do not begin the transaction
             raise
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """One statement in a transaction of its own; how many rows it changed."""
+        """Run a statement in its own transaction; return how many rows it changed."""
         return await SqliteTransaction(self._clock, self._thread()).execute(sql, parameters)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """One statement in a transaction of its own; the rows it gives."""
+        """Run a statement in its own transaction; return its rows."""
         return await SqliteTransaction(self._clock, self._thread()).fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
-        """Bring the tables of the part ``name`` up to date, in a file that is made if there is none."""
+        """Migrate the tables of the part ``name``; create the file if there is none."""
         self._thread().creates = True
         await migrate(self, name, steps)
 
     async def aclose(self) -> None:
-        """Do what is under way, then close the file; it may be used again afterwards."""
+        """Finish running transactions, then close the file; the database may be used again afterwards."""
         writer, self._writer = self._writer, None
         if writer is not None and writer.usable:
             last = WorkItem(_nothing)
@@ -105,12 +105,12 @@ class SqliteDatabase:
         if self._writer is None or not self._writer.usable:
             self._writer = SqliteWorker(self._path, self._patience, creates=not self._was_open)
             self._was_open = True
-            weakref.finalize(self, self._writer.close)  # for those who never say aclose
+            weakref.finalize(self, self._writer.close)  # for callers that never call aclose
         return self._writer
 
 
 class SqliteTransaction:
-    """Statements of one transaction, or single ones where there is no ``turn``."""
+    """Statements of one transaction, or single statements if ``turn`` is None."""
 
     values = staticmethod(numbered_values)
 
@@ -118,11 +118,11 @@ class SqliteTransaction:
         self._clock, self._writer, self._turn = clock, writer, turn
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
-        """Run a statement; how many rows it changed."""
+        """Run a statement; return how many rows it changed."""
         return await self._run(lambda cursor: cursor.rowcount, sql, parameters)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
-        """Run a statement; the rows it gives, by column name."""
+        """Run a statement; return its rows by column name."""
         reads = self._turn is None and sql.lstrip().startswith("SELECT")
         return await self._run(rows, sql, parameters, reads=reads)
 
@@ -137,7 +137,7 @@ class SqliteTransaction:
 
 
 class _SyncTransaction:
-    """A transaction as the thread itself sees it: nothing is waited for."""
+    """A transaction inside the worker thread, which never waits."""
 
     values = staticmethod(numbered_values)
 
@@ -157,7 +157,7 @@ class _SyncTransaction:
 
 def _execute(connection: sqlite3.Connection, sql: str, parameters: Parameters) -> sqlite3.Cursor:
     positional, names = _by_position(sql)
-    # No variable holds the values, which a traceback would show.
+    # No variable holds the values: a traceback would show them.
     return connection.execute(positional, [*map(reveal_parameters(parameters).__getitem__, names)])
 
 
@@ -178,8 +178,8 @@ def _by_position(sql: str) -> tuple[str, tuple[str, ...]]:
     return _TOKEN.sub(question_mark, sql), tuple(names)
 
 
-def _at_once(work: Coroutine[Any, Any, T]) -> T:
-    """What comes of work that waits for nothing."""
+def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
+    """Return the result of ``work``, which must not suspend."""
     try:
         work.send(None)
     except StopIteration as end:
@@ -189,7 +189,7 @@ def _at_once(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _begin(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # a transaction that reads first could otherwise not write later
+    connection.execute("BEGIN IMMEDIATE")  # a deferred transaction that reads first could not write later
 
 
 def _commit(connection: sqlite3.Connection) -> None:

@@ -1,4 +1,4 @@
-"""A SQLite file: how it is opened, and what its errors mean."""
+"""The worker thread of a SQLite file: open it, run work in transactions, and map errors."""
 
 import asyncio
 import os
@@ -22,27 +22,27 @@ T = TypeVar("T")
 
 Work = Callable[[sqlite3.Connection], T]
 
-MOST_TOGETHER = 64
+MAX_BATCHED_TRANSACTIONS = 64
 """Transactions in one commit."""
 
 
 class TransactionToken:
-    """A transaction: while it lasts, the thread serves nobody else."""
+    """A token of a transaction; until it ends, the thread runs no other work."""
 
     over = False
-    """Set by whoever asked for it, when it wants nothing any more."""
+    """True once the caller no longer wants the transaction."""
 
 
 class WorkItem(Generic[T]):
-    """Work for the thread, and the task that waits for what comes of it.
+    """Work for the thread, and the task that waits for its result.
 
     Args:
-        work: what is done.
-        turn: the transaction it belongs to.
-        opens: whether that transaction begins with it.
-        whole: whether it is all of it. The thread begins and commits, for several at once where they queue, and does
-            the work again where another of them fails.
-        reads: whether it only looks, and belongs to no transaction.
+        work: the function to call.
+        turn: the transaction the work belongs to.
+        opens: True if the work begins that transaction.
+        whole: True if the work is the whole transaction. The thread begins and commits, one commit for all that queue,
+            and runs the work again if another one of them fails.
+        reads: True if the work only reads, and belongs to no transaction.
     """
 
     def __init__(
@@ -62,17 +62,17 @@ class WorkItem(Generic[T]):
 
     @property
     def cancelled(self) -> bool:
-        """Whether its task was cancelled while it waited for its turn."""
+        """Return True if the task was cancelled while it waited for its turn."""
         return self.opens and self.turn is not None and self.turn.over
 
     def set_result(self, value: T | None, error: BaseException | None = None) -> None:
-        """Say what came of it; called in the thread."""
+        """Set the result and wake the task; called in the thread."""
         self._value, self._error = value, error
-        with suppress(RuntimeError):  # its event loop has ended: nobody waits any more
+        with suppress(RuntimeError):  # its event loop has ended: no task waits
             self._wake(self._done.set)
 
     async def result(self) -> T:
-        """Wait for what comes of it."""
+        """Wait for the result; raise its error."""
         await self._done.wait()
         if self._error is not None:
             raise self._error
@@ -80,7 +80,7 @@ class WorkItem(Generic[T]):
 
 
 def _waker() -> Callable[[Callable[[], object]], object]:
-    """How another thread calls something in this event loop."""
+    """Return the function by which another thread calls into this event loop."""
     if sniffio.current_async_library() == "trio":
         import trio
 
@@ -89,12 +89,12 @@ def _waker() -> Callable[[Callable[[], object]], object]:
 
 
 class SqliteWorker:
-    """The thread of one file.
+    """The worker thread of one file.
 
     Args:
         path: the file.
         patience: seconds to wait for another process that writes.
-        creates: whether a file that is not there is made; a file that has been open is made anew by ``migrate`` alone.
+        creates: True to create a missing file; a file that was open before is created again only by ``migrate``.
     """
 
     def __init__(self, path: Path, patience: float, *, creates: bool = True) -> None:
@@ -104,7 +104,7 @@ class SqliteWorker:
         self._closed = self._ended = False
         self._last: WorkItem[None] | None = None
         self._queue: SimpleQueue[WorkItem[object] | None] = SimpleQueue()
-        # From here on: the thread's own.
+        # The attributes below are used only by the thread.
         self._waiting: deque[WorkItem[object] | None] = deque()
         self._connection: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
@@ -114,7 +114,7 @@ class SqliteWorker:
 
     @property
     def usable(self) -> bool:
-        """Whether it takes errands; a thread does not come along into a forked process."""
+        """Return True if the worker accepts work; a forked process has no copy of the thread."""
         return not self._closed and self._process == os.getpid()
 
     @property
@@ -123,18 +123,18 @@ class SqliteWorker:
         opened = self._opened
         return "" if opened is None else f"{opened.st_dev}:{opened.st_ino}"
 
-    def submit(self, errand: WorkItem[T]) -> WorkItem[T]:
-        """Hand over an errand; it will be answered."""
-        step = errand.turn is not None and not errand.opens
+    def submit(self, item: WorkItem[T]) -> WorkItem[T]:
+        """Queue a work item; its result will be set."""
+        step = item.turn is not None and not item.opens
         with self._gate:
             if self._ended or (self._closed and not step):
-                errand.set_result(None, _closed())
+                item.set_result(None, _closed())
             else:
-                self._queue.put(cast("WorkItem[object]", errand))
-        return errand
+                self._queue.put(cast("WorkItem[object]", item))
+        return item
 
     def close(self, last: WorkItem[None] | None = None) -> None:
-        """Let those at hand be served and transactions end; answer ``last`` when the file is closed."""
+        """Finish queued work and transactions, then close the file and set the result of ``last``."""
         with self._gate:
             if not self._closed:
                 self._closed, self._last = True, last
@@ -143,21 +143,21 @@ class SqliteWorker:
     def _run(self) -> None:
         while True:
             try:
-                errand = self._next()
+                item = self._next()
             except Empty:
-                self._end_turn()  # its task has gone quiet for too long
+                self._end_turn()  # its task idled for too long
                 continue
-            if self._turn is not None and (errand is None or errand.opens or errand.turn is None):
-                self._waiting.append(errand)
-            elif errand is None:
+            if self._turn is not None and (item is None or item.opens or item.turn is None):
+                self._waiting.append(item)
+            elif item is None:
                 break
-            elif errand.turn is not self._turn and not errand.opens:
-                errand.set_result(None, _ended())
+            elif item.turn is not self._turn and not item.opens:
+                item.set_result(None, _ended())
             else:
-                self._do(errand)
+                self._run_item(item)
         with self._gate:
             self._ended = True
-        while not self._queue.empty():  # steps of transactions that have ended
+        while not self._queue.empty():  # statements of transactions that have ended
             if (late := self._queue.get()) is not None:
                 late.set_result(None, _ended())
         self._disconnect()
@@ -169,58 +169,58 @@ class SqliteWorker:
             return self._queue.get(timeout=max(0.0, self._turn_ends - time.monotonic()))
         return self._waiting.popleft() if self._waiting else self._queue.get()
 
-    def _do(self, errand: WorkItem[object]) -> None:
-        if errand.cancelled:
-            return errand.set_result(None)
-        if errand.whole:
-            return self._run_batch([errand, *self._companions()])
+    def _run_item(self, item: WorkItem[object]) -> None:
+        if item.cancelled:
+            return item.set_result(None)
+        if item.whole:
+            return self._run_batch([item, *self._batchable()])
         try:
             connection = self._connect()
-            value = errand.work(connection)
+            value = item.work(connection)
         except BaseException as problem:
-            return errand.set_result(None, self._undone(problem))
-        self._turn = errand.turn if connection.in_transaction else None
+            return item.set_result(None, self._failed(problem))
+        self._turn = item.turn if connection.in_transaction else None
         self._turn_ends = time.monotonic() + TRANSACTION_SECONDS
-        return errand.set_result(value)
+        return item.set_result(value)
 
-    def _companions(self) -> Iterator[WorkItem[object]]:
-        """Whatever queues right behind and can be part of the same transaction."""
-        for _ in range(MOST_TOGETHER - 1):
+    def _batchable(self) -> Iterator[WorkItem[object]]:
+        """Yield the items queued right behind that can share the transaction."""
+        for _ in range(MAX_BATCHED_TRANSACTIONS - 1):
             if not self._waiting and self._queue.empty():
                 return
-            errand = self._waiting.popleft() if self._waiting else self._queue.get()
-            if errand is None or not (errand.whole or errand.reads):
-                return self._waiting.appendleft(errand)
-            yield errand
+            item = self._waiting.popleft() if self._waiting else self._queue.get()
+            if item is None or not (item.whole or item.reads):
+                return self._waiting.appendleft(item)
+            yield item
 
-    def _run_batch(self, errands: Sequence[WorkItem[object]]) -> None:
-        """One transaction and one wait for the disk for all of them; nobody is answered before it is over."""
+    def _run_batch(self, items: Sequence[WorkItem[object]]) -> None:
+        """Run all items in one transaction with one wait for the disk; set results only after the commit."""
         try:
             connection = self._connect()
             connection.execute("BEGIN IMMEDIATE")
             try:
-                values = [None if errand.cancelled else errand.work(connection) for errand in errands]
+                values = [None if item.cancelled else item.work(connection) for item in items]
             except BaseException:
-                if len(errands) == 1:
+                if len(items) == 1:
                     raise
                 self._end_turn()
-                for errand in errands:  # one that fails must not take the others along
-                    self._run_batch([errand]) if errand.whole else self._do(errand)
+                for item in items:  # a failed item must not fail the others
+                    self._run_batch([item]) if item.whole else self._run_item(item)
                 return
             connection.execute("COMMIT")
         except BaseException as problem:
-            for errand in errands:
-                error = self._undone(problem)
-                if errand.reads:  # a full disk can still be read
-                    self._do(errand)
+            for item in items:
+                error = self._failed(problem)
+                if item.reads:  # a full disk can still be read
+                    self._run_item(item)
                 else:
-                    errand.set_result(None, error)
+                    item.set_result(None, error)
         else:
-            for errand, value in zip(errands, values, strict=True):
-                errand.set_result(value)
+            for item, value in zip(items, values, strict=True):
+                item.set_result(value)
 
-    def _undone(self, problem: BaseException) -> BaseException:
-        """What to tell of it, now that nothing of the transaction is left."""
+    def _failed(self, problem: BaseException) -> BaseException:
+        """Roll back, and return the error to raise."""
         self._end_turn()
         if isinstance(problem, OSError):
             return StorageUnavailable(f"{self._path}: {problem.strerror}")
@@ -228,12 +228,12 @@ class SqliteWorker:
             return problem
         error = map_error(problem, self._path)
         if isinstance(error, StorageCorrupt):
-            self._disconnect()  # so that a file that was repaired is found well; a full one is read on as it is
+            self._disconnect()  # reopen, so that a repaired file works; a file on a full disk stays open for reads
         return error
 
     def _connect(self) -> sqlite3.Connection:
         if self._turn is None and self._opened is not None and moved(self._opened, self._path):
-            self._disconnect()  # others already use what lies there now
+            self._disconnect()  # other processes already use the file that is there now
         if self._connection is None:
             self._connection = connect(self._path, self._patience, creates=self.creates)
             self._opened = self._path.stat()
@@ -264,11 +264,11 @@ def _ended() -> StorageError:
 
 
 _opening = Lock()
-"""Closing any handle of a file ends all locks this process has on it, those of another connection included.
-So a file is made, and its handle closed, before any connection of this process can have come in between."""
+"""Closing any handle of a file ends all locks of this process on the file, those of other connections included.
+So a file is created, and its handle closed, while no connection of this process can be opened."""
 
 CACHE_KIB = 16_384
-"""Pages kept in memory: SQLite's own 2 MB hold too few of the inner pages of a ledger of a million transfers."""
+"""Page cache in KiB: SQLite's default of 2 MB is too small for the inner pages of a ledger of a million transfers."""
 
 _CORRUPT = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _HINTS = {
@@ -285,10 +285,10 @@ _HINT_GONE = "put the file back, or close the client and start anew with another
 
 
 def connect(path: Path, patience: float, *, creates: bool = True) -> sqlite3.Connection:
-    """Open a connection to the file; make the file if ``creates``, readable by its owner alone.
+    """Open a connection to the file; create the file if ``creates``, readable only by its owner.
 
     Raises:
-        StorageUnavailable: the file is not there, or cannot be opened.
+        StorageUnavailable: the file is missing, or cannot be opened.
     """
     if not creates and not path.exists():
         raise StorageUnavailable(f"{path} was deleted or moved while it was in use", hint=_HINT_GONE)
@@ -313,7 +313,7 @@ def _prepare(connection: sqlite3.Connection, until: float) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
-            # The change of mode alone does not wait for others that are about to make it, too.
+            # SQLite does not wait for other processes that change the journal mode at the same time.
             if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
                 raise
             time.sleep(0.005)
@@ -322,13 +322,13 @@ def _prepare(connection: sqlite3.Connection, until: float) -> None:
 
 
 def rows(cursor: sqlite3.Cursor) -> list[Row]:
-    """What a statement gives, by column name; nothing, where it gives no rows at all."""
+    """Return the rows of a statement by column name."""
     names = [column[0] for column in cursor.description or ()]
     return [dict(zip(names, values, strict=True)) for values in cursor]
 
 
 def moved(connection_stat: os.stat_result, path: Path) -> bool:
-    """Whether the path no longer leads to the file that was opened."""
+    """Return True if the path no longer leads to the file that was opened."""
     try:
         return not os.path.samestat(connection_stat, path.stat())
     except OSError:
@@ -336,7 +336,7 @@ def moved(connection_stat: os.stat_result, path: Path) -> bool:
 
 
 def map_error(error: sqlite3.Error, path: Path) -> StorageError:
-    """What an error of SQLite says of the store; its text names tables and columns, never what is in them."""
+    """Return the error for an error of SQLite, whose text names tables and columns, never their contents."""
     code = _primary(error)
     if code in _CORRUPT:
         return StorageCorrupt(f"{path} is no SQLite database, or a damaged one: {error}")
