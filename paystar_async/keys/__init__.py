@@ -1,1 +1,1 @@
-"""Keys that live for 24 hours: the record, the stores that hold it, and the keeper that renews it."""
+"""Keys that are valid for 24 hours: records, stores, leases and the refresher."""

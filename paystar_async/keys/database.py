@@ -5,12 +5,12 @@ from contextlib import asynccontextmanager, suppress
 from os import PathLike
 
 from paystar_async.errors import SchemaMismatch, StorageError, StorageUnavailable
-from paystar_async.keys.serialization import StoredKey, stored, to_record, to_text
+from paystar_async.keys.serialization import StoredKey, parse_stored_key, to_payload, to_record
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.clock import Clock
 from paystar_async.storage.database import Database, Parameters, Row, Transaction
 from paystar_async.storage.encryption import Crypto
-from paystar_async.storage.factory import database as chosen
+from paystar_async.storage.factory import database as open_database
 from paystar_async.values.secret import Secret
 
 SCHEMA = (
@@ -20,42 +20,51 @@ SCHEMA = (
         account TEXT NOT NULL,
         version BIGINT NOT NULL,
         owner TEXT,
-        until DOUBLE PRECISION,
-        lost BIGINT NOT NULL,
-        body TEXT NOT NULL,
+        lease_expires_at DOUBLE PRECISION,
+        refresh_rejected BIGINT NOT NULL,
+        payload TEXT NOT NULL,
         PRIMARY KEY (realm, account)
     )
     """,
 )
-_PROBE = "SELECT version, owner, until, lost, body FROM paystar_keys WHERE version < 0"
-_LOAD = "SELECT version, owner, until, lost, body FROM paystar_keys WHERE realm = :realm AND account = :account"
-_INSERT = """
-INSERT INTO paystar_keys (realm, account, version, lost, body) VALUES (:realm, :account, 1, :lost, :body)
-ON CONFLICT (realm, account) DO NOTHING
-RETURNING version, owner, until, lost, body
+_PROBE = "SELECT version, owner, lease_expires_at, refresh_rejected, payload FROM paystar_keys WHERE version < 0"
+_LOAD = """
+SELECT version, owner, lease_expires_at, refresh_rejected, payload FROM paystar_keys
+WHERE realm = :realm AND account = :account
 """
-# A claim that ends later than any could was made before the clock was set back: it holds nobody up.
-_CLAIM = """
+_INSERT = """
+INSERT INTO paystar_keys (realm, account, version, refresh_rejected, payload)
+VALUES (:realm, :account, 1, :refresh_rejected, :payload)
+ON CONFLICT (realm, account) DO NOTHING
+RETURNING version, owner, lease_expires_at, refresh_rejected, payload
+"""
+# A lease longer than ``ttl`` was acquired before the clock was set back, and counts as expired.
+_ACQUIRE_LEASE = """
 UPDATE paystar_keys
-SET version = version + CASE WHEN owner = :owner THEN 0 ELSE 1 END, owner = :owner, until = :now + :ttl
+SET version = version + CASE WHEN owner = :owner THEN 0 ELSE 1 END, owner = :owner, lease_expires_at = :now + :ttl
 WHERE realm = :realm AND account = :account AND version = :version
-AND NOT (COALESCE(owner, :owner) <> :owner AND COALESCE(until, 0) > :now AND COALESCE(until, 0) <= :now + :ttl)
-RETURNING version, owner, until, lost, body
+AND NOT (
+    COALESCE(owner, :owner) <> :owner
+    AND COALESCE(lease_expires_at, 0) > :now AND COALESCE(lease_expires_at, 0) <= :now + :ttl
+)
+RETURNING version, owner, lease_expires_at, refresh_rejected, payload
 """
 _REPLACE = """
-UPDATE paystar_keys SET version = version + 1, owner = NULL, until = NULL, lost = :lost, body = :body
+UPDATE paystar_keys
+SET version = version + 1, owner = NULL, lease_expires_at = NULL,
+    refresh_rejected = :refresh_rejected, payload = :payload
 WHERE realm = :realm AND account = :account AND version = :version
-RETURNING version, owner, until, lost, body
+RETURNING version, owner, lease_expires_at, refresh_rejected, payload
 """
 
 
 class DatabaseKeyStore:
-    """Holds key records in a database.
+    """A key store in a database.
 
     Args:
-        database: a path, ``postgresql://…`` or a Database; one that is handed in is never closed here.
-        crypto: seals the tokens; None: they are stored as they are.
-        clock: whose time a claim in a file ends by; a server uses its own.
+        database: a path, ``postgresql://…`` or a Database, which is never closed here.
+        crypto: encrypts the tokens; None: they are stored unencrypted.
+        clock: measures leases in a file; a server uses its own clock.
     """
 
     def __init__(
@@ -65,88 +74,91 @@ class DatabaseKeyStore:
         crypto: Crypto | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._database = chosen(database, clock)
-        self._given = isinstance(database, Database)
+        self._database = open_database(database, clock)
+        self._is_external = isinstance(database, Database)
         self._crypto = crypto
-        self._laid_out = False
+        self._is_migrated = False
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        """The record as it stands; a table that is gone is made anew."""
-        was_laid_out = self._laid_out
+        """Return the stored record, or None; recreate a table that was dropped."""
+        was_migrated = self._is_migrated
         try:
-            held = await self._load(key)
+            stored_key = await self._load(key)
         except (SchemaMismatch, StorageUnavailable):
-            if not was_laid_out:
+            if not was_migrated:
                 raise
-            held = await self._load(key)  # dropped or deleted since: the second try lays it out again
-        return self._record(key, held)
+            stored_key = await self._load(key)  # dropped or deleted since: the second attempt creates the table
+        return self._decode(key, stored_key)
 
     async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
-        return await self._change(key, version, _CLAIM, {"owner": owner, "ttl": float(ttl)})
+        """Acquire or extend the lease for ``ttl`` seconds; None if another owner has it or ``version`` is outdated."""
+        return await self._change(key, version, _ACQUIRE_LEASE, {"owner": owner, "ttl": float(ttl)})
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
-        """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
-        values: Parameters = {"lost": int(new.refresh_rejected), "body": to_text(key, new, self._crypto)}
+        """Replace ``version`` by ``new`` and end the lease; None if ``version`` is outdated."""
+        values: Parameters = {
+            "refresh_rejected": int(new.refresh_rejected),
+            "payload": to_payload(key, new, self._crypto),
+        }
         return await self._change(key, version, _REPLACE if version else _INSERT, values)
 
     async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
-        """Note that the refresh token is dead, keep everything else; None if the version is gone."""
-        return await self._change(key, version, _REPLACE, {"lost": 1})
+        """Mark the refresh token as rejected and end the lease; None if ``version`` is outdated."""
+        return await self._change(key, version, _REPLACE, {"refresh_rejected": 1})
 
     async def aclose(self) -> None:
-        """Close the database, unless it was handed in; the store may be used again afterwards."""
-        if not self._given:
+        """Close the database unless the caller owns it; the store may be used again afterwards."""
+        if not self._is_external:
             await self._database.aclose()
 
     async def _change(self, key: KeyId, version: int, sql: str, values: Parameters) -> KeyRecord | None:
-        async with self._tables() as database, database.transaction() as transaction:
-            held = await _held(transaction, key)
-            self._record(key, held)  # what cannot be read raises, before anything is put in its place
+        async with self._open() as database, database.transaction() as transaction:
+            stored_key = await _fetch_stored(transaction, key)
+            self._decode(key, stored_key)  # raise for an unreadable record before it is overwritten
             known: Parameters = {
                 "realm": key.realm,
                 "account": key.account,
                 "version": version,
-                "body": held.body if held else None,
+                "payload": stored_key.payload if stored_key else None,
             }
-            return self._record(key, _stored(key, await transaction.fetch(sql, {**known, **values})))
+            return self._decode(key, _parse_rows(key, await transaction.fetch(sql, {**known, **values})))
 
     async def _load(self, key: KeyId) -> StoredKey | None:
-        async with self._tables() as database:
-            return await _held(database, key)
+        async with self._open() as database:
+            return await _fetch_stored(database, key)
 
-    def _record(self, key: KeyId, held: StoredKey | None) -> KeyRecord | None:
-        return None if held is None else to_record(key, held, self._crypto)
+    def _decode(self, key: KeyId, stored_key: StoredKey | None) -> KeyRecord | None:
+        return None if stored_key is None else to_record(key, stored_key, self._crypto)
 
-    async def _lay_out(self) -> None:
+    async def _migrate(self) -> None:
         await self._database.migrate("keys", SCHEMA)
         try:
             await self._database.fetch(_PROBE)
         except SchemaMismatch:
-            # The table was dropped by itself: the schema's version, which is still on record, hides that.
-            with suppress(StorageError):  # another process may just be doing the same
+            # The table alone was dropped, and the recorded schema version still says that it exists.
+            with suppress(StorageError):  # another process may be creating it
                 await self._database.execute(SCHEMA[0])
             await self._database.fetch(_PROBE)
 
     @asynccontextmanager
-    async def _tables(self) -> AsyncGenerator[Database, None]:
+    async def _open(self) -> AsyncGenerator[Database, None]:
         try:
-            if not self._laid_out:
-                await self._lay_out()
-                self._laid_out = True
+            if not self._is_migrated:
+                await self._migrate()
+                self._is_migrated = True
             yield self._database
         except StorageError:
-            self._laid_out = False  # the file may be another by now, or the server restored
+            self._is_migrated = False  # the file may have been replaced, or the server restored
             raise
 
 
-async def _held(reader: Database | Transaction, key: KeyId) -> StoredKey | None:
-    return _stored(key, await reader.fetch(_LOAD, {"realm": key.realm, "account": key.account}))
+async def _fetch_stored(reader: Database | Transaction, key: KeyId) -> StoredKey | None:
+    return _parse_rows(key, await reader.fetch(_LOAD, {"realm": key.realm, "account": key.account}))
 
 
-def _stored(key: KeyId, rows: list[Row]) -> StoredKey | None:
+def _parse_rows(key: KeyId, rows: list[Row]) -> StoredKey | None:
     for row in rows:
-        if isinstance(row["body"], str):
-            row["body"] = Secret(row["body"])
-        return stored(key, row)
+        if isinstance(row["payload"], str):
+            row["payload"] = Secret(row["payload"])
+        return parse_stored_key(key, row)
     return None

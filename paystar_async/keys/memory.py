@@ -1,4 +1,4 @@
-"""Keys in this process alone: the default."""
+"""The default key store: the memory of this process."""
 
 from threading import Lock
 
@@ -9,24 +9,24 @@ from paystar_async.runtime.clock import Clock, SystemClock
 
 
 class MemoryKeyStore:
-    """Holds key records while the process lives; several clients may share one.
+    """A key store in memory; several clients may share one.
 
     Args:
-        clock: what time it is; the machine's own by default.
+        clock: the source of time; the system clock by default.
     """
 
     def __init__(self, clock: Clock | None = None) -> None:
         self._clock = clock or SystemClock()
         self._records: dict[KeyId, KeyRecord] = {}
-        # Loops in several threads may share a store; nothing is awaited while it is held.
+        # Event loops in several threads may share a store; nothing is awaited under the lock.
         self._lock = Lock()
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        """The record as it stands."""
+        """Return the stored record, or None."""
         return self._records.get(key)
 
     async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
+        """Acquire or extend the lease for ``ttl`` seconds; None if another owner has it or ``version`` is outdated."""
         now = self._clock.time()
         with self._lock:
             record = self._at(key, version)
@@ -35,22 +35,22 @@ class MemoryKeyStore:
             if record.lease_owner == owner:
                 extended = self._records[key] = evolve(record, lease_expires_at=now + ttl)
                 return extended
-            if record.lease_owner is not None and _holds(record, now, ttl):
+            if record.lease_owner is not None and _is_leased(record, now, ttl):
                 return None
             return self._put(key, evolve(record, lease_owner=owner, lease_expires_at=now + ttl))
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
-        """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
+        """Replace ``version`` by ``new`` and end the lease; None if ``version`` is outdated."""
         with self._lock:
             if self._at(key, version) is None and (version != 0 or key in self._records):
                 return None
             return self._put(key, evolve(new, version=version, lease_owner=None, lease_expires_at=None))
 
     async def aclose(self) -> None:
-        """There is nothing to let go of: the records stay."""
+        """Do nothing: the records stay in memory."""
 
     async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
-        """Note that the refresh token is dead, keep everything else; None if the version is gone."""
+        """Mark the refresh token as rejected and end the lease; None if ``version`` is outdated."""
         with self._lock:
             record = self._at(key, version)
             if record is None:
@@ -66,6 +66,6 @@ class MemoryKeyStore:
         return stored
 
 
-def _holds(record: KeyRecord, now: float, ttl: float) -> bool:
-    """Whether a claim is still good; one that ends later than any could was made before the clock was set back."""
+def _is_leased(record: KeyRecord, now: float, ttl: float) -> bool:
+    """Return True if a lease is valid; a lease longer than ``ttl`` was acquired before the clock was set back."""
     return record.lease_expires_at is not None and now < record.lease_expires_at <= now + ttl

@@ -1,8 +1,7 @@
 """Keys on a Redis server, for many hosts. asyncio only.
 
-The server must keep what it is told: with ``appendonly yes`` and without an eviction policy that drops keys
-without an expiry. A record that is lost there is put back by the first process that still holds it in memory; if none
-does, the key that the account was configured with is used again.
+The server must be durable: ``appendonly yes``, and no eviction policy that drops keys without an expiry. A record that
+disappears there is restored by the first process that has it in memory; otherwise the configured key is used again.
 """
 
 from collections.abc import Awaitable, Callable
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import sniffio
 
 from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, StorageUnavailable
-from paystar_async.keys.serialization import StoredKey, stored, to_record, to_text
+from paystar_async.keys.serialization import StoredKey, parse_stored_key, to_payload, to_record
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.storage.encryption import Crypto
@@ -21,36 +20,36 @@ from paystar_async.values.secret import Secret, sealed
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-TIMEOUT = 5.0
+DEFAULT_TIMEOUT_SECONDS = 5.0
 """Seconds to wait for the server."""
 
-_FIELDS = ("version", "owner", "until", "lost", "body")
-# Compare and set in one step. The body is compared along with the version, so that a record that was lost and
-# made anew is never taken for the one that was read. A claim is judged by the server's clock; one that ends later
-# than any could was made before that clock was set back, and holds nobody up.
+_FIELDS = ("version", "owner", "lease_expires_at", "refresh_rejected", "payload")
+# Compare and set in one step. The payloads are compared as well as the versions, so that a recreated record is never
+# taken for the one that was read. Leases are measured by the server's clock; a lease longer than ``ttl`` was acquired
+# before that clock was set back, and counts as expired.
 _CHANGE = """
-local version, body, owner, ttl, new, lost = unpack(ARGV)
-local held = redis.call('HMGET', KEYS[1], 'version', 'body', 'owner', 'until', 'lost')
+local version, payload, owner, ttl, new, rejected = unpack(ARGV)
+local stored = redis.call('HMGET', KEYS[1], 'version', 'payload', 'owner', 'lease_expires_at', 'refresh_rejected')
 if version == '0' then
   if redis.call('EXISTS', KEYS[1]) == 1 then return false end
-elseif held[1] ~= version or held[2] ~= body then
+elseif stored[1] ~= version or stored[2] ~= payload then
   return false
 end
 local ends, step = '', 1
 if owner ~= '' then
   local time = redis.call('TIME')
   local now = time[1] + time[2] / 1000000
-  local claimed = tonumber(held[4]) or 0
-  if held[3] == owner then
+  local lease_end = tonumber(stored[4]) or 0
+  if stored[3] == owner then
     step = 0
-  elseif held[3] ~= '' and now < claimed and claimed <= now + ttl then
+  elseif stored[3] ~= '' and now < lease_end and lease_end <= now + ttl then
     return false
   end
   ends = string.format('%.6f', now + ttl)
 end
-redis.call('HSET', KEYS[1], 'version', string.format('%d', version + step), 'owner', owner, 'until', ends,
-  'lost', lost ~= '' and lost or held[5], 'body', new ~= '' and new or held[2])
-return redis.call('HMGET', KEYS[1], 'version', 'owner', 'until', 'lost', 'body')
+redis.call('HSET', KEYS[1], 'version', string.format('%d', version + step), 'owner', owner, 'lease_expires_at', ends,
+  'refresh_rejected', rejected ~= '' and rejected or stored[5], 'payload', new ~= '' and new or stored[2])
+return redis.call('HMGET', KEYS[1], 'version', 'owner', 'lease_expires_at', 'refresh_rejected', 'payload')
 """
 _HINTS = (
     ("OutOfMemoryError", "OOM", "Redis is full: give it memory, then call again"),
@@ -60,22 +59,22 @@ _HINTS = (
     ("ClusterDownError", "CLUSTERDOWN", "the cluster has lost a part: see its log, then call again"),
     ("", "BUSY", "a script holds Redis up: call again in a while"),
 )
-"""What to do about errors of the server: redis-py's class where a version has one, Redis's own code, the hint."""
-_KEEP = Secret("")
-"""In place of a value: the one that is there stays."""
+"""Hints for errors of the server: redis-py's class where a version has one, Redis's own code, the hint."""
+_UNCHANGED = Secret("")
+"""Stands for the stored value, which stays unchanged."""
 
 
 class RedisKeyStore:
-    """Holds key records on a Redis server, each a hash under ``prefix:realm:account``.
+    """A key store on a Redis server, each record a hash under ``prefix:realm:account``.
 
     Args:
         server: ``redis://…``, ``rediss://…``, ``unix://…``, or a client of ``redis.asyncio``, which is never closed.
-        prefix: what the names of the hashes begin with.
-        crypto: seals the tokens; None: they are stored as they are.
-        timeout: seconds to wait for the server; a client that is handed in has its own.
+        prefix: prefix of the names of the hashes.
+        crypto: encrypts the tokens; None: they are stored unencrypted.
+        timeout: seconds to wait for the server; a client that is passed in has its own timeout.
 
     Raises:
-        ConfigurationError: the ``redis`` extra is not installed, or the URL is none.
+        ConfigurationError: the ``redis`` extra is not installed, or the URL is not valid.
     """
 
     @sealed
@@ -85,37 +84,39 @@ class RedisKeyStore:
         *,
         prefix: str = "paystar:keys",
         crypto: Crypto | None = None,
-        timeout: float = TIMEOUT,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
     ) -> None:
         self._address = Secret(server) if isinstance(server, str) else server
         self._prefix, self._crypto, self._timeout = prefix, crypto, timeout
-        self._jobs = BackgroundTasks()
+        self._background = BackgroundTasks()
         if isinstance(self._address, Secret):
-            self._connect(self._address)  # opens nothing, but reads the address
+            self._connect(self._address)  # validates the address, opens no connection
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        """The record as it stands."""
-        return await self._done(lambda client: self._load(client, key))
+        """Return the stored record, or None."""
+        return await self._run(lambda client: self._load(client, key))
 
     async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds or extend one's own; None if another has it or the version is gone."""
-        return await self._done(lambda client: self._change(client, key, version, owner, ttl))
+        """Acquire or extend the lease for ``ttl`` seconds; None if another owner has it or ``version`` is outdated."""
+        return await self._run(lambda client: self._change(client, key, version, owner, ttl))
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
-        """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
-        body, lost = to_text(key, new, self._crypto), str(int(new.refresh_rejected))
-        return await self._done(lambda client: self._change(client, key, version, body=body, lost=lost))
+        """Replace ``version`` by ``new`` and end the lease; None if ``version`` is outdated."""
+        payload, refresh_rejected = to_payload(key, new, self._crypto), str(int(new.refresh_rejected))
+        return await self._run(
+            lambda client: self._change(client, key, version, payload=payload, refresh_rejected=refresh_rejected)
+        )
 
     async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
-        """Note that the refresh token is dead, keep everything else; None if the version is gone."""
-        return await self._done(lambda client: self._change(client, key, version, lost="1"))
+        """Mark the refresh token as rejected and end the lease; None if ``version`` is outdated."""
+        return await self._run(lambda client: self._change(client, key, version, refresh_rejected="1"))
 
     async def aclose(self) -> None:
-        """Nothing to let go of: a connection lasts for one step, so that any event loop may take the next."""
+        """Do nothing: each operation has its own connection, so that any event loop may run the next one."""
 
     async def _load(self, client: "Redis", key: KeyId) -> KeyRecord | None:
-        held = await self._held(client, key)
-        return None if held is None else to_record(key, held, self._crypto)
+        stored_key = await self._fetch(client, key)
+        return None if stored_key is None else to_record(key, stored_key, self._crypto)
 
     async def _change(
         self,
@@ -125,30 +126,37 @@ class RedisKeyStore:
         owner: str = "",
         ttl: float = 0.0,
         *,
-        body: Secret = _KEEP,
-        lost: str = "",
+        payload: Secret = _UNCHANGED,
+        refresh_rejected: str = "",
     ) -> KeyRecord | None:
-        held = await self._held(client, key)
-        if held is not None:
-            to_record(key, held, self._crypto)  # what cannot be read raises, before anything is put in its place
-        elif body is _KEEP:
+        stored_key = await self._fetch(client, key)
+        if stored_key is not None:
+            to_record(key, stored_key, self._crypto)  # raise for an unreadable record before it is overwritten
+        elif payload is _UNCHANGED:
             return None
-        arguments = (str(version), held.body if held else _KEEP, owner, str(ttl), body, lost)
-        answer = await _asked(client, "EVAL", _CHANGE, "1", self._name(key), *arguments)
-        changed = _stored(key, answer)
+        arguments = (
+            str(version),
+            stored_key.payload if stored_key else _UNCHANGED,
+            owner,
+            str(ttl),
+            payload,
+            refresh_rejected,
+        )
+        response = await _execute(client, "EVAL", _CHANGE, "1", self._hash_name(key), *arguments)
+        changed = _parse_response(key, response)
         return None if changed is None else to_record(key, changed, self._crypto)
 
-    async def _held(self, client: "Redis", key: KeyId) -> StoredKey | None:
-        return _stored(key, await _asked(client, "HMGET", self._name(key), *_FIELDS))
+    async def _fetch(self, client: "Redis", key: KeyId) -> StoredKey | None:
+        return _parse_response(key, await _execute(client, "HMGET", self._hash_name(key), *_FIELDS))
 
-    def _name(self, key: KeyId) -> str:
+    def _hash_name(self, key: KeyId) -> str:
         return f"{self._prefix}:{key.realm}:{key.account}"
 
-    async def _done(self, step: "Callable[[Redis], Awaitable[KeyRecord | None]]") -> KeyRecord | None:
+    async def _run(self, step: "Callable[[Redis], Awaitable[KeyRecord | None]]") -> KeyRecord | None:
         if sniffio.current_async_library() != "asyncio":
-            raise ConfigurationError("Redis is reached from asyncio only", hint="on trio, keep the keys in a file")
+            raise ConfigurationError("Redis works with asyncio only", hint="on trio, store the keys in a file")
 
-        async def work() -> KeyRecord | None:
+        async def run() -> KeyRecord | None:
             if not isinstance(self._address, Secret):
                 return await step(self._address)
             client = self._connect(self._address)
@@ -158,8 +166,8 @@ class RedisKeyStore:
                 with suppress(*_errors()):
                     await client.aclose()
 
-        # A job of its own: a caller that is cancelled cuts no step in two, and leaves no half-open connection.
-        return await self._jobs.start(work).wait()
+        # In a background task, so that a cancelled caller interrupts no operation and leaves no half-open connection.
+        return await self._background.start(run).wait()
 
     def _connect(self, address: Secret) -> "Redis":
         try:
@@ -174,40 +182,40 @@ class RedisKeyStore:
                 protocol=2,
                 socket_timeout=self._timeout,
                 socket_connect_timeout=self._timeout,
-                # A change that was made, and whose answer was lost, would fail against itself.
+                # A retry after a change whose response did not arrive would conflict with that change.
                 retry=Retry(NoBackoff(), 0),
             )
-        raise ConfigurationError("this is no Redis URL", hint="redis://:password@host:6379/0")
+        raise ConfigurationError("not a valid Redis URL", hint="redis://:password@host:6379/0")
 
 
-async def _asked(client: "Redis", *command: str | Secret) -> object:
-    ask = cast("Callable[..., Awaitable[object]]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]
+async def _execute(client: "Redis", *command: str | Secret) -> object:
+    execute = cast("Callable[..., Awaitable[object]]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]
     try:
-        return await ask(*(one.reveal() if isinstance(one, Secret) else one for one in command))
+        return await execute(*(part.reveal() if isinstance(part, Secret) else part for part in command))
     except _errors() as problem:
-        error = _meaning(problem)
-    raise error  # out here, away from the driver's frames, which hold what was to be stored
+        error = _map_error(problem)
+    raise error  # raised here, without the driver's frames, which hold secrets
 
 
-def _stored(key: KeyId, answer: object) -> StoredKey | None:
-    """What HMGET says, read; raises StorageCorrupt."""
-    if answer is None:
+def _parse_response(key: KeyId, response: object) -> StoredKey | None:
+    """Return the parsed response of HMGET; raise StorageCorrupt."""
+    if response is None:
         return None
     texts = [
-        one.decode(errors="replace") if isinstance(one, bytes) else one
-        for one in cast("list[bytes | str | None]", answer)
+        value.decode(errors="replace") if isinstance(value, bytes) else value
+        for value in cast("list[bytes | str | None]", response)
     ]
     if texts == [None] * len(_FIELDS):
         return None
     fields: dict[str, object] = dict(zip(_FIELDS, texts, strict=True))
-    return stored(
+    return parse_stored_key(
         key,
         {
             "version": _number(int, fields["version"]),
             "owner": fields["owner"] or None,
-            "until": _number(float, fields["until"]) if fields["until"] else None,
-            "lost": _number(int, fields["lost"]),
-            "body": Secret(str(fields["body"])),
+            "lease_expires_at": _number(float, fields["lease_expires_at"]) if fields["lease_expires_at"] else None,
+            "refresh_rejected": _number(int, fields["refresh_rejected"]),
+            "payload": Secret(str(fields["payload"])),
         },
     )
 
@@ -225,17 +233,18 @@ def _errors() -> tuple[type[Exception], ...]:
     return RedisError, OSError
 
 
-def _meaning(error: Exception) -> StorageError:
-    """What an error of Redis says of the store."""
+def _map_error(error: Exception) -> StorageError:
+    """Return the storage error for an error of Redis."""
     text = str(error)[:200]
     if text.startswith("WRONGTYPE"):
         return StorageCorrupt(
-            "something that is no key record has this one's name in Redis", hint="delete it, or choose another prefix"
+            "a value that is not a key record has the name of this record in Redis",
+            hint="delete that value, or choose another prefix",
         )
     from redis import exceptions
 
     for name, code, hint in _HINTS:
-        # redis-py takes the code out of the text where it has a class for it; a script's error has it further behind.
+        # redis-py removes the code from the text where it has a class for it; an error of a script has the code later.
         if isinstance(error, getattr(exceptions, name, ())) or f"{code} " in text:
             return StorageUnavailable(f"Redis: {text or code}", hint=hint)
     return StorageUnavailable(f"Redis: {text}")

@@ -1,4 +1,4 @@
-"""How a shared store holds a key: what its changes compare stands open beside one text, which may be sealed."""
+"""The stored form of a key: columns that updates compare, and a payload, which may be encrypted."""
 
 import json
 import math
@@ -19,41 +19,47 @@ _SECRET_FIELDS = ("open", "token", "refresh_token")
 
 @frozen(kw_only=True)
 class StoredKey:
-    """A record as it lies in a store.
+    """A record in its stored form.
 
     Attributes:
-        version: counts the changes.
-        owner: who is renewing it.
-        until: when that one counts as dead, by the store's clock.
-        lost: whether the refresh token was refused for good.
-        body: the rest, as text.
+        version: number of changes.
+        owner: the refresher that holds the lease.
+        lease_expires_at: end of the lease, by the store's clock.
+        refresh_rejected: whether the refresh token was rejected.
+        payload: the other fields, as text.
     """
 
     version: int
     owner: str | None
-    until: float | None
+    lease_expires_at: float | None
     refresh_rejected: bool
-    body: Secret
+    payload: Secret
 
 
-def stored(key: KeyId, fields: Mapping[str, object]) -> StoredKey:
-    """What a store holds, its types checked; raises StorageCorrupt."""
-    version, owner, until = fields["version"], fields["owner"], fields["until"]
-    lost, body = fields["lost"], fields["body"]
+def parse_stored_key(key: KeyId, fields: Mapping[str, object]) -> StoredKey:
+    """Return the validated fields of a stored record; raise StorageCorrupt."""
+    version, owner, lease_expires_at = fields["version"], fields["owner"], fields["lease_expires_at"]
+    refresh_rejected, payload = fields["refresh_rejected"], fields["payload"]
     if (
         isinstance(version, int)
         and version > 0
         and isinstance(owner, str | None)
-        and _is_moment(until)
-        and lost in (0, 1)
-        and isinstance(body, Secret)
+        and _is_time(lease_expires_at)
+        and refresh_rejected in (0, 1)
+        and isinstance(payload, Secret)
     ):
-        return StoredKey(version=version, owner=owner, until=until, refresh_rejected=bool(lost), body=body)
+        return StoredKey(
+            version=version,
+            owner=owner,
+            lease_expires_at=lease_expires_at,
+            refresh_rejected=bool(refresh_rejected),
+            payload=payload,
+        )
     raise _corrupt(key)
 
 
-def to_text(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
-    """The part of a record that is stored as one text, sealed where there is a key for it."""
+def to_payload(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
+    """Return the payload of a record, encrypted if ``crypto`` is given."""
     inner = Secret(
         json.dumps(
             {
@@ -65,23 +71,23 @@ def to_text(key: KeyId, record: KeyRecord, crypto: Crypto | None) -> Secret:
             }
         )
     )
-    # The owner's name is stored within, so that a record that was copied to another's place is not used there.
+    # The account is part of the payload, so that a record copied to another account is not used there.
     outer = {"format": FORMAT, "realm": key.realm, "account": key.account}
     if crypto is not None:
         return Secret(json.dumps(outer | {"sealed": crypto.seal(inner, key.realm, key.account)}))
     return Secret(json.dumps(outer | {"open": inner.reveal()}))
 
 
-def to_record(key: KeyId, held: StoredKey, crypto: Crypto | None) -> KeyRecord:
-    """The record.
+def to_record(key: KeyId, stored_key: StoredKey, crypto: Crypto | None) -> KeyRecord:
+    """Return the record.
 
     Raises:
-        StorageCorrupt: it cannot be read.
-        SchemaMismatch: a newer version wrote it.
-        ForeignRecord: it is another account's.
-        WrongStorageKey: it is sealed, and no key opens it.
+        StorageCorrupt: the record cannot be parsed.
+        SchemaMismatch: another version of this package wrote the record.
+        ForeignRecord: the record belongs to another account.
+        WrongStorageKey: the record is encrypted, and no key decrypts it.
     """
-    outer = _object(held.body)
+    outer = _object(stored_key.payload)
     if outer is None or type(outer.get("format")) is not int:
         raise _corrupt(key)
     if outer["format"] != FORMAT:
@@ -95,28 +101,28 @@ def to_record(key: KeyId, held: StoredKey, crypto: Crypto | None) -> KeyRecord:
     if (
         isinstance(token, Secret | None)
         and isinstance(refresh_token, Secret | None)
-        and _is_moment(issued_at)
-        and _is_moment(expires_at)
+        and _is_time(issued_at)
+        and _is_time(expires_at)
         and isinstance(suspect, bool)
     ):
         return KeyRecord(
-            version=held.version,
+            version=stored_key.version,
             token=token,
             refresh_token=refresh_token,
             issued_at=issued_at,
             expires_at=expires_at,
-            lease_owner=held.owner,
-            lease_expires_at=held.until,
-            refresh_rejected=held.refresh_rejected,
+            lease_owner=stored_key.owner,
+            lease_expires_at=stored_key.lease_expires_at,
+            refresh_rejected=stored_key.refresh_rejected,
             suspect=suspect,
         )
     raise _corrupt(key)
 
 
 def _inner(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> Secret:
-    held = outer.get("open")
-    if isinstance(held, Secret):
-        return held  # sealed with the next change, where there is a key for it now
+    plain = outer.get("open")
+    if isinstance(plain, Secret):
+        return plain  # encrypted by the next change if there is a key now
     sealed = outer.get("sealed")
     if not isinstance(sealed, str):
         raise _corrupt(key)
@@ -126,26 +132,27 @@ def _inner(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> Se
 
 
 def _object(text: Secret) -> dict[str, object] | None:
-    """The JSON object a text is, its secrets wrapped at once: no frame of ours holds one as it is."""
+    """Parse a JSON object; its secrets are wrapped at once, so that no frame here holds them as plain text."""
     try:
-        value = json.loads(text.reveal(), object_hook=_wrapped)
+        value = json.loads(text.reveal(), object_hook=_wrap_secrets)
     except (ValueError, RecursionError):
         return None
     return cast("dict[str, object]", value) if isinstance(value, dict) else None
 
 
-def _wrapped(found: dict[str, object]) -> dict[str, object]:
+def _wrap_secrets(fields: dict[str, object]) -> dict[str, object]:
     return {
-        name: Secret(held) if name in _SECRET_FIELDS and isinstance(held, str) else held for name, held in found.items()
+        name: Secret(value) if name in _SECRET_FIELDS and isinstance(value, str) else value
+        for name, value in fields.items()
     }
 
 
-def _is_moment(value: object) -> TypeGuard[float | None]:
+def _is_time(value: object) -> TypeGuard[float | None]:
     return value is None or (isinstance(value, float | int) and not isinstance(value, bool) and math.isfinite(value))
 
 
 def _corrupt(key: KeyId) -> StorageCorrupt:
     return StorageCorrupt(
         f"what is stored as the {key.realm} key of {key.account} cannot be read",
-        hint="restore it, or delete this one record and put a key in place with keys.replace(...)",
+        hint="restore it, or delete this record and store a key with keys.replace(...)",
     )

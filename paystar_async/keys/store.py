@@ -1,4 +1,4 @@
-"""What holds key records. Whoever shares a store shares its keys, and one of them renews at a time."""
+"""The interface of key stores: processes that share a store share its keys, and one refreshes at a time."""
 
 from typing import Protocol
 
@@ -9,7 +9,7 @@ from paystar_async.values.secret import Secret
 
 @frozen
 class KeyId:
-    """Whose key it is: a realm and the account's id there."""
+    """The identity of a key: a realm and the account's id in it."""
 
     realm: str
     account: str
@@ -17,17 +17,17 @@ class KeyId:
 
 @frozen(kw_only=True)
 class KeyRecord:
-    """All that is known of a key.
+    """The record of a key.
 
     Attributes:
-        version: counts the changes; a change names the version it was made from.
+        version: number of changes; each change names the version that it replaces.
         token: the key in use.
-        refresh_token: what renews it.
+        refresh_token: the token that refreshes the key.
         issued_at: seconds since 1970, or None for a key of unknown age.
-        expires_at: seconds since 1970, or None for a key that is used until it is refused.
-        in_flight_owner: who is renewing it.
-        in_flight_until: when that one counts as dead, seconds since 1970.
-        lost: True once the refresh token was refused for good.
+        expires_at: seconds since 1970, or None for a key that is used until it is rejected.
+        lease_owner: the refresher that holds the lease.
+        lease_expires_at: end of the lease, seconds since 1970.
+        refresh_rejected: True once the refresh token was rejected.
         suspect: True if the key replaced a refreshed key that was rejected and had never been accepted.
     """
 
@@ -44,12 +44,12 @@ class KeyRecord:
 
 @frozen(kw_only=True)
 class RefreshedKey:
-    """What a renewal answered.
+    """The result of a refresh.
 
     Attributes:
         token: the new key, or None if the response held no usable key.
-        refresh_token: the new refresh token, if the answer carried one.
-        expires_at: seconds since 1970, or None where the answer does not say.
+        refresh_token: the new refresh token, or None if the response has none.
+        expires_at: seconds since 1970, or None if the response does not say.
     """
 
     token: Secret | None
@@ -58,30 +58,30 @@ class RefreshedKey:
 
 
 class KeyStore(Protocol):
-    """Holds key records; every change names the version it was made from, and loses if that is gone.
+    """A store of key records; a change names the version it replaces, and fails if that version is outdated.
 
-    A key without a record has version 0. Raises StorageError when it cannot be used or trusted.
+    A key without a record has version 0. Methods raise StorageError if the store cannot be used or trusted.
     """
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        """The record as it stands."""
+        """Return the stored record, or None."""
         ...
 
     async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        """Claim the renewal for ``ttl`` seconds; None if another has it or the version is gone.
+        """Acquire or extend the lease for ``ttl`` seconds; None if another owner has it or ``version`` is outdated.
 
-        The owner that holds the claim extends it by claiming again: only its end changes, the version stays.
+        The owner of the lease extends it by acquiring it again: only its end changes, the version stays.
         """
         ...
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:
-        """Put ``new`` in place of ``version`` and end the claim; None if the version is gone."""
+        """Replace ``version`` by ``new`` and end the lease; None if ``version`` is outdated."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of files and connections; it opens itself again when it is next used."""
+        """Close files and connections; the next use opens them again."""
         ...
 
     async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
-        """Note that the refresh token is dead, keep everything else; None if the version is gone."""
+        """Mark the refresh token as rejected and end the lease; None if ``version`` is outdated."""
         ...

@@ -209,24 +209,24 @@ def body(**changes: object) -> str:
 
 
 SPOILT: list[tuple[str, str | float | None, type[StorageError]]] = [
-    ("body", "", StorageCorrupt),
-    ("body", "}{", StorageCorrupt),
-    ("body", "[]", StorageCorrupt),
-    ("body", "[" * 100_000, StorageCorrupt),
-    ("body", body(open="]["), StorageCorrupt),
-    ("body", body(open=None), StorageCorrupt),
-    ("body", body(open="{}"), StorageCorrupt),
-    ("body", body(open='{"token":1,"refresh_token":null,"issued_at":null,"expires_at":null}'), StorageCorrupt),
-    ("body", body(open='{"token":null,"refresh_token":null,"issued_at":true,"expires_at":null}'), StorageCorrupt),
-    ("body", body(open='{"token":null,"refresh_token":null,"issued_at":NaN,"expires_at":null}'), StorageCorrupt),
-    ("body", body(open='{"token":null,"refresh_token":null,"issued_at":1e999,"expires_at":null}'), StorageCorrupt),
-    ("body", body(format=None), StorageCorrupt),
-    ("body", body(format=True), StorageCorrupt),
-    ("body", body(format=2), SchemaMismatch),
-    ("body", body(account="another"), ForeignRecord),
-    ("body", body(realm="wallet"), ForeignRecord),
-    ("body", body(open=None, sealed="00000000.AAAA"), WrongStorageKey),
-    ("lost", 7, StorageCorrupt),
+    ("payload", "", StorageCorrupt),
+    ("payload", "}{", StorageCorrupt),
+    ("payload", "[]", StorageCorrupt),
+    ("payload", "[" * 100_000, StorageCorrupt),
+    ("payload", body(open="]["), StorageCorrupt),
+    ("payload", body(open=None), StorageCorrupt),
+    ("payload", body(open="{}"), StorageCorrupt),
+    ("payload", body(open='{"token":1,"refresh_token":null,"issued_at":null,"expires_at":null}'), StorageCorrupt),
+    ("payload", body(open='{"token":null,"refresh_token":null,"issued_at":true,"expires_at":null}'), StorageCorrupt),
+    ("payload", body(open='{"token":null,"refresh_token":null,"issued_at":NaN,"expires_at":null}'), StorageCorrupt),
+    ("payload", body(open='{"token":null,"refresh_token":null,"issued_at":1e999,"expires_at":null}'), StorageCorrupt),
+    ("payload", body(format=None), StorageCorrupt),
+    ("payload", body(format=True), StorageCorrupt),
+    ("payload", body(format=2), SchemaMismatch),
+    ("payload", body(account="another"), ForeignRecord),
+    ("payload", body(realm="wallet"), ForeignRecord),
+    ("payload", body(open=None, sealed="00000000.AAAA"), WrongStorageKey),
+    ("refresh_rejected", 7, StorageCorrupt),
 ]
 
 
@@ -261,7 +261,7 @@ async def test_an_error_shows_no_token(place: SharedPlace) -> None:
     await store.commit(KEY, 0, "me", evolve(PAIR, token=canary))
     inner = json.dumps({"token": canary.reveal(), "refresh_token": 1})
     for spoilt in (body(open=inner), body(open=inner, format=0), canary.reveal(), body(open=inner, account="x")):
-        place.spoil(KEY, "body", spoilt)
+        place.spoil(KEY, "payload", spoilt)
         hidden = store, Secret(spoilt)
         del spoilt
         error = await raised(*hidden)
@@ -320,8 +320,8 @@ async def test_a_sealed_record_cannot_be_moved_to_another_account(place: SharedP
     other = KeyId("application", "other")
     await store.commit(KEY, 0, "me", PAIR)
     await store.commit(other, 0, "me", PAIR)
-    moved = json.loads(str(place.raw(other)["body"]))
-    place.spoil(KEY, "body", json.dumps(moved | {"account": KEY.account}))
+    moved = json.loads(str(place.raw(other)["payload"]))
+    place.spoil(KEY, "payload", json.dumps(moved | {"account": KEY.account}))
     with pytest.raises(WrongStorageKey, match="does not open"):
         await store.load(KEY)
 
