@@ -23,7 +23,7 @@ GATEWAY = Gateway(id="gateway-1", sign_key=SIGN_KEY)
 WALLET = Wallet(hashid="w123", password="p@ss", sign_key=SIGN_KEY, api_key="wallet-key", refresh_token="wallet-refresh")
 ACCOUNTS = Credentials(application=APPLICATION, gateway=GATEWAY, wallet=WALLET)
 KEY = Secret("the-key")
-CALLS = [row for row in TABLE if row.kind == "call"]
+CALLS = [endpoint for endpoint in TABLE if endpoint.kind == "call"]
 
 
 def signed(message: str, key: str = SIGN_KEY) -> str:
@@ -34,16 +34,16 @@ def request_of(value: Call[Any], key: Secret | None = KEY) -> Request[Any]:
     return Request(value=value, endpoint=BY_REQUEST[type(value)], account="account", timeout=5, key=key)
 
 
-def example_of(row: Endpoint | str) -> Call[Any]:
+def example_of(endpoint: Endpoint | str) -> Call[Any]:
     """Return the endpoint's request with a value in each field."""
-    request = (BY_ID[row] if isinstance(row, str) else row).request
+    request = (BY_ID[endpoint] if isinstance(endpoint, str) else endpoint).request
     return request(**example_values(request))
 
 
-def least_of(row: Endpoint) -> Call[Any]:
+def least_of(endpoint: Endpoint) -> Call[Any]:
     """Return the endpoint's request with its required fields alone."""
-    values = example_values(row.request)
-    return row.request(**{name: values[name] for name in values if _is_required(row.request, name)})
+    values = example_values(endpoint.request)
+    return endpoint.request(**{name: values[name] for name in values if _is_required(endpoint.request, name)})
 
 
 def _is_required(request: type, name: str) -> bool:
@@ -66,10 +66,12 @@ def fields_in(out: EncodedRequest) -> dict[str, Any]:
 
 
 def answered(
-    row: Endpoint | str, body: bytes, http_status: int = 200, headers: Mapping[str, str] | None = None
+    endpoint: Endpoint | str, body: bytes, http_status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response[Any]:
     """Return the body decoded as the endpoint's response."""
-    return ResponseDecoder(ACCOUNTS.secrets()).decode(request_of(example_of(row)), http_status, headers or {}, body)
+    return ResponseDecoder(ACCOUNTS.secrets()).decode(
+        request_of(example_of(endpoint)), http_status, headers or {}, body
+    )
 
 
 def envelope(status: object, data: object = None, message: object = "", **more: object) -> bytes:

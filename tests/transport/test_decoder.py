@@ -85,9 +85,9 @@ def test_decode_single_transfer_reads_as_list() -> None:
     )
 
 
-def refused(row: Endpoint | str, body: bytes, http_status: int = 400, **headers: str) -> StatusError:
+def refused(endpoint: Endpoint | str, body: bytes, http_status: int = 400, **headers: str) -> StatusError:
     with pytest.raises(StatusError) as caught:
-        answered(row, body, http_status, headers)
+        answered(endpoint, body, http_status, headers)
     return caught.value
 
 
@@ -337,10 +337,10 @@ ENVELOPES = st.builds(
 
 @settings(max_examples=300)
 @given(st.sampled_from(CALLS), st.binary() | JSON.map(lambda one: json.dumps(one).encode()) | ENVELOPES)
-def test_decode_any_body_is_response_or_paystar_error(row: Endpoint, body: bytes) -> None:
+def test_decode_any_body_is_response_or_paystar_error(endpoint: Endpoint, body: bytes) -> None:
     path, status, succeeded = "$", None, False
     try:
-        status = answered(row, body).status
+        status = answered(endpoint, body).status
         succeeded = True
     except InvalidResponse as bad:
         path = bad.path
@@ -406,11 +406,11 @@ def test_decode_framework_refusal_shows_message_and_fields(
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"message": "Unauthenticated."}', envelope("error")])
 @pytest.mark.parametrize(
-    ("row", "kind"),
+    ("endpoint", "kind"),
     [("transfers.settle", InvalidToken), ("wallet.balance", InvalidToken), ("gateway.verify", Unauthenticated)],
 )
-def test_decode_http_401_is_a_refused_key(row: str, kind: type[StatusError], body: bytes) -> None:
-    error = refused(row, body, 401)
+def test_decode_http_401_is_a_refused_key(endpoint: str, kind: type[StatusError], body: bytes) -> None:
+    error = refused(endpoint, body, 401)
 
     assert (type(error), error.executed, error.http_status) == (kind, "no", 401)
 

@@ -123,52 +123,52 @@ VECTORS = (
     "733cb1eceec49e499557f68ed3ea7f3c97c0529ee998f054e3f07a9449bf0eb8",
 )
 
-each_call = pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+each_call = pytest.mark.parametrize("endpoint", CALLS, ids=lambda endpoint: endpoint.id)
 
 
 def test_encoded_table_lists_every_endpoint() -> None:
-    assert list(SENT) == [row.id for row in CALLS]
+    assert list(SENT) == [endpoint.id for endpoint in CALLS]
 
 
 @each_call
-def test_encode_sends_method_path_and_fields(row: Endpoint) -> None:
-    out = outgoing(example_of(row))
+def test_encode_sends_method_path_and_fields(endpoint: Endpoint) -> None:
+    out = outgoing(example_of(endpoint))
     sent = f"{out.method} {out.url.partition('?')[0].removeprefix(BASE)}", fields_in(out)
 
-    assert sent == SENT[row.id]
+    assert sent == SENT[endpoint.id]
 
 
 @each_call
-def test_encode_sends_headers(row: Endpoint) -> None:
+def test_encode_sends_headers(endpoint: Endpoint) -> None:
     expected = {"Accept": "application/json", "User-Agent": USER_AGENT}
-    if row.method == "POST":
+    if endpoint.method == "POST":
         expected["Content-Type"] = "application/json"
     # A refresh sends its refresh token in the body; the key that it replaces may have expired.
-    if row not in REFRESH_ENDPOINTS.values():
+    if endpoint not in REFRESH_ENDPOINTS.values():
         expected["Authorization"] = "Bearer the-key"
 
-    assert dict(outgoing(example_of(row)).headers) == expected
+    assert dict(outgoing(example_of(endpoint)).headers) == expected
 
 
 @each_call
-def test_encode_post_has_no_query_and_get_no_body(row: Endpoint) -> None:
-    out = outgoing(example_of(row))
+def test_encode_post_has_no_query_and_get_no_body(endpoint: Endpoint) -> None:
+    out = outgoing(example_of(endpoint))
 
-    assert (out.body is None) == (row.method == "GET")
-    assert ("?" in out.url) == (row.method == "GET")
+    assert (out.body is None) == (endpoint.method == "GET")
+    assert ("?" in out.url) == (endpoint.method == "GET")
 
 
 @each_call
-def test_encode_omits_optional_fields(row: Endpoint) -> None:
-    fields = fields_in(outgoing(least_of(row)))
+def test_encode_omits_optional_fields(endpoint: Endpoint) -> None:
+    fields = fields_in(outgoing(least_of(endpoint)))
 
     assert None not in fields.values()
-    assert set(fields) <= set(SENT[row.id][1])
+    assert set(fields) <= set(SENT[endpoint.id][1])
 
 
 @each_call
-def test_encoded_request_repr_shows_url_alone(row: Endpoint) -> None:
-    out = outgoing(example_of(row))
+def test_encoded_request_repr_shows_url_alone(endpoint: Endpoint) -> None:
+    out = outgoing(example_of(endpoint))
 
     assert repr(out) == f"EncodedRequest(method='{out.method}', url={out.url.partition('?')[0]})"
 
@@ -261,7 +261,9 @@ class TestSignatures:
         }
 
     def test_sign_open_banking_is_omitted(self) -> None:
-        assert not [row.id for row in CALLS if row.realm == "application" and "sign" in SENT[row.id][1]]
+        assert not [
+            endpoint.id for endpoint in CALLS if endpoint.realm == "application" and "sign" in SENT[endpoint.id][1]
+        ]
 
 
 @pytest.mark.parametrize("name", ["create", "verify", "inquiry"])

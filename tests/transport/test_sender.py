@@ -64,27 +64,27 @@ def sender(engine: Engine, clock: ManualClock | None = None) -> Sender:
     return Sender(RequestEncoder(ACCOUNTS, BASE), ResponseDecoder(ACCOUNTS.secrets()), engine, clock or ManualClock())
 
 
-async def failure(row: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
+async def failure(endpoint: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
     canned = FixedEngine(answer if isinstance(answer, BaseException) else (answer[0], {}, answer[1]))
     with pytest.raises(PaystarError) as caught:
-        await sender(canned)(request_of(example_of(row)))
+        await sender(canned)(request_of(example_of(endpoint)))
     return caught.value
 
 
-each_call = pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
+each_call = pytest.mark.parametrize("endpoint", CALLS, ids=lambda endpoint: endpoint.id)
 
 
 @each_call
-async def test_sender_executed_depends_on_endpoint(row: Endpoint) -> None:
-    maybe = "no" if row.safety is Safety.READ else "maybe"
+async def test_sender_executed_depends_on_endpoint(endpoint: Endpoint) -> None:
+    maybe = "no" if endpoint.safety is Safety.READ else "maybe"
 
-    assert (await failure(row, NoResponse("x"))).executed == maybe
-    assert (await failure(row, (502, b"<html>"))).executed == maybe
-    assert (await failure(row, (500, envelope(10)))).executed == maybe
-    assert (await failure(row, (200, envelope("nobody knows this")))).executed == maybe
-    assert (await failure(row, NotSent("x"))).executed == "no"
+    assert (await failure(endpoint, NoResponse("x"))).executed == maybe
+    assert (await failure(endpoint, (502, b"<html>"))).executed == maybe
+    assert (await failure(endpoint, (500, envelope(10)))).executed == maybe
+    assert (await failure(endpoint, (200, envelope("nobody knows this")))).executed == maybe
+    assert (await failure(endpoint, NotSent("x"))).executed == "no"
     for status in BY_STATUS:
-        error = await failure(row, (400, envelope(status)))
+        error = await failure(endpoint, (400, envelope(status)))
         assert error.executed == (maybe if status in MAYBE_STATUSES else "no"), status
 
 
@@ -199,7 +199,7 @@ async def test_sender_invalid_response_and_refusal_differ() -> None:
 
 
 @each_call
-async def test_sender_returns_headers_and_body(row: Endpoint) -> None:
+async def test_sender_returns_headers_and_body(endpoint: Endpoint) -> None:
     data: dict[str, Any] = {
         "is_matched": True,
         "status": "success",
@@ -212,11 +212,11 @@ async def test_sender_returns_headers_and_body(row: Endpoint) -> None:
         "api_key": "k",
         "inquiry_key": "k",
     }
-    response = await sender(FixedEngine((200, {"date": "x"}, envelope("ok", data))))(request_of(example_of(row)))
+    response = await sender(FixedEngine((200, {"date": "x"}, envelope("ok", data))))(request_of(example_of(endpoint)))
 
     assert response.headers == {"date": "x"}
     assert response.body == envelope("ok", data)
-    assert BY_ID[row.id] is row
+    assert BY_ID[endpoint.id] is endpoint
 
 
 class ReleasedEngine:

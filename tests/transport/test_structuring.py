@@ -207,9 +207,9 @@ def test_structure_unknown_enum_word_is_kept() -> None:
     assert structure_response(GatewayTransaction, {"status": "VERIFIED"}).status == GatewayStatus("VERIFIED")
 
 
-@pytest.mark.parametrize("row", CALLS, ids=lambda row: row.id)
-def test_response_models_have_extra(row: Any) -> None:
-    kind: Any = response_type(row.request)
+@pytest.mark.parametrize("endpoint", CALLS, ids=lambda endpoint: endpoint.id)
+def test_response_models_have_extra(endpoint: Any) -> None:
+    kind: Any = response_type(endpoint.request)
     inner = kind if attrs.has(kind) else kind.__args__[0]
     assert "extra" in {attribute.name for attribute in attrs.fields(inner)}
 
@@ -221,7 +221,7 @@ ANSWERS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(s
 
 
 @settings(max_examples=150)
-@given(st.sampled_from([response_type(row.request) for row in CALLS]), ANSWERS)
+@given(st.sampled_from([response_type(endpoint.request) for endpoint in CALLS]), ANSWERS)
 def test_structure_any_data_is_read_or_has_clean_path(kind: Any, data: object) -> None:
     path = "$.data"
     try:
@@ -299,7 +299,9 @@ def deciding_fields(value: Any) -> object:
     return {info.name: deciding_fields(getattr(value, info.name)) for info in known_fields(model) if info.decides}
 
 
-ANSWERED: list[Any] = list({str(response_type(row.request)): response_type(row.request) for row in CALLS}.values())
+ANSWERED: list[Any] = list(
+    {str(response_type(endpoint.request)): response_type(endpoint.request) for endpoint in CALLS}.values()
+)
 
 
 def model_of(kind: Any) -> Any:
