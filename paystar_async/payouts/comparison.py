@@ -1,4 +1,4 @@
-"""Compare the transfers of one deposit account with what the bank has of them."""
+"""Compare the transfers of one deposit account with the bank's entries."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -20,7 +20,7 @@ SAME: Mapping[str, frozenset[TransferState]] = {
     TransferStatus.FAILED: frozenset({TransferState.FAILED, TransferState.REVERSED}),
     TransferStatus.PENDING: frozenset({TransferState.PENDING}),
 }
-"""States of the ledger that say the same as a status of the bank."""
+"""The ledger states that agree with a status at the bank."""
 _UNSENT = frozenset({TransferState.PLANNED, TransferState.PAUSED_FUNDS})
 _AT_BANK = frozenset({TransferState.SUCCESS, TransferState.REVERSED, TransferState.PENDING})
 _MAYBE_AT_BANK = frozenset({TransferState.UNKNOWN, TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW})
@@ -32,13 +32,13 @@ WHERE product = :product AND account = :account AND hashid IN ({hashids}) GROUP 
 
 @frozen(kw_only=True)
 class Mismatch:
-    """A transfer of which the ledger and the bank say different things.
+    """A difference between the ledger and the bank about one transfer.
 
     Attributes:
         track_id: the transfer's own id.
-        field: what they differ in: ``status``, ``amount``, or ``payment``: the bank has paid this track_id twice.
-        ledger: what the ledger says; of a ``payment``, the hashid of the first one, on record or on the list.
-        bank: what the bank says; of a ``payment``, the hashid of the other one.
+        field: ``status``, ``amount``, or ``payment`` if the bank has paid this track_id twice.
+        ledger: the ledger's value; for ``payment``, the hashid of the first payment, recorded or listed.
+        bank: the bank's value; for ``payment``, the hashid of the second payment.
     """
 
     track_id: str
@@ -52,15 +52,14 @@ class Scope:
     """The transfers of a deposit account that are in the window, or undecided.
 
     Attributes:
-        since: when the window begins, in the ledger's time.
-        horizon: since when payments of these transfers are possible: an undecided one may be paid ever since it was
-            planned.
-        unseen: track_ids the bank has not shown yet.
-        listed: those the ledger says the bank has.
-        sent: those that may be at the bank, and whose absence is worth a word.
-        unsent: those that were not sent, by the ledger.
-        recent: those that changed in the window.
-        resent: those with more than one attempt: an entry of one of these says nothing of the others.
+        since: start of the window, in the ledger's time.
+        horizon: earliest possible payment of these transfers: an undecided transfer may be paid since it was planned.
+        unseen: track_ids not yet seen in a response of the bank.
+        listed: track_ids that the bank has according to the ledger.
+        sent: track_ids that may be at the bank, so that their absence is reported.
+        unsent: track_ids that were not sent according to the ledger.
+        recent: track_ids of transfers that changed in the window.
+        resent: track_ids with more than one attempt: an entry of one attempt says nothing about the others.
     """
 
     since: float
@@ -74,7 +73,7 @@ class Scope:
     count: int = 0
 
     def add(self, record: TransferRecord, ambiguous_attempts: int) -> None:
-        """Take in a transfer on record."""
+        """Add a transfer of the ledger."""
         name = record.track_id
         self.count += 1
         self.unseen.add(name)
@@ -92,18 +91,19 @@ class Scope:
 
 @define
 class Comparison:
-    """The transfers of a deposit account beside the bank's list, which is taken in newest first.
+    """A comparison of a deposit account's transfers with the bank's list, which is added newest first.
 
     Attributes:
-        ledger: what is on record; it learns from each page before it is compared.
-        product: what was paid out.
+        ledger: the ledger, which is updated from each page before the comparison.
+        product: the payout channel of the transfers.
         scope: the transfers to compare.
-        learned: how many the bank had decided and the ledger did not know yet.
-        orphans: entries of the window that are not on record.
-        undated: how many more are not on record, of which nothing tells whether they are in the window.
-        mismatches: what ledger and bank say differently.
-        complete: whether the list has no more of the window, by an entry that was decided before the horizon.
-        doubtful: track_ids of which an entry was seen that may be another payment than the one on record.
+        learned: number of transfers that the bank had decided and the ledger did not know.
+        orphans: entries of the window that are not in the ledger.
+        undated: number of further entries not in the ledger; whether they are in the window is unknown.
+        mismatches: differences between ledger and bank.
+        complete: whether an entry older than the horizon was seen, so that the list has no more of the window.
+        doubtful: track_ids with an entry that may be another payment than the recorded one.
+        failed: failed entries by track_id, kept back until another page can no longer contradict them.
     """
 
     ledger: LedgerDatabase
@@ -118,54 +118,54 @@ class Comparison:
     failed: dict[str, list[Settlement]] = field(factory=dict[str, list[Settlement]])
     _alive: dict[str, Settlement] = field(factory=dict[str, Settlement])
     _newest_unknown: list[Settlement] = field(factory=list[Settlement])
-    _within: bool = True
-    _anchored: bool = False
+    _is_in_window: bool = True
+    _has_recent: bool = False
 
     async def add_page(self, page: Sequence[Settlement], asked_at: float) -> None:
-        """Take in a page of the bank's list, asked for at ``asked_at`` in the ledger's time."""
+        """Add a page of the bank's list, requested at ``asked_at`` in the ledger's time."""
         for entries_of_page in split(page, PAGE_SIZE):
             piece = await self._attribute(entries_of_page)
-            records = await self._known(piece)
+            records = await self._records(piece)
             for entry in piece:
-                self._place(entry, self._record(records, entry))
-            self._put_off(piece, records)
+                self._add_entry(entry, self._record(records, entry))
+            self._keep_failed_back(piece, records)
             entries = [entry for entry in piece if self._name(entry) not in self.failed]
-            await self._learn(entries, records, asked_at)
+            await self._update_ledger(entries, records, asked_at)
 
-    async def add_found(self, found: Mapping[str, Sequence[Settlement]], asked_at: float) -> None:
-        """Take in all that the bank has of single track_ids, asked for at ``asked_at`` or later."""
+    async def add_look_ups(self, entries_by_track_id: Mapping[str, Sequence[Settlement]], asked_at: float) -> None:
+        """Add all entries that the bank has of single track_ids, requested at ``asked_at`` or later."""
         entries: list[Settlement] = []
-        for name, response in found.items():
+        for name, response in entries_by_track_id.items():
             own = [
                 entry for entry in await self._attribute(response) if self._name(entry) == name
-            ]  # others were not asked for
+            ]  # entries of other transfers were not requested
             entries += [entry for entry in self.failed.pop(name, []) if entry not in own] + own
-        records = await self._known(entries)
+        records = await self._records(entries)
         alive: dict[str, Settlement] = {}
         for entry in entries:
-            self._see(entry, self._record(records, entry), alive)
-        await self._learn(entries, records, asked_at)
+            self._note_entry(entry, self._record(records, entry), alive)
+        await self._update_ledger(entries, records, asked_at)
 
-    async def end(self, asked_at: float, *, whole: bool) -> None:
-        """Take in what was put off until the list ended.
+    async def end(self, asked_at: float, *, is_complete: bool) -> None:
+        """Decide the entries that were kept back until the list ended.
 
         Args:
-            asked_at: when the last page was asked for.
-            whole: whether the list was walked to its end, so that it has all there is of each track_id.
+            asked_at: when the last page was requested.
+            is_complete: whether the list was read to its end, so that every entry of each track_id was seen.
         """
-        if not self._within or not self._anchored:
+        if not self._is_in_window or not self._has_recent:
             self.orphans += self._newest_unknown
         else:
             self.undated += len(self._newest_unknown)
-        if whole:
+        if is_complete:
             for names in split(list(self.failed), PAGE_SIZE):
-                said = ((*self.failed.pop(name), self._alive.get(name)) for name in names)
-                entries = [entry for of_name in said for entry in of_name if entry is not None]
-                await self._learn(entries, await self._known(entries), asked_at)
+                candidates = [entry for name in names for entry in (*self.failed.pop(name), self._alive.get(name))]
+                entries = [entry for entry in candidates if entry is not None]
+                await self._update_ledger(entries, await self._records(entries), asked_at)
 
     @property
     def done(self) -> bool:
-        """Whether nothing of the window can be behind the last page."""
+        """Return True if no later page can hold an entry of the window."""
         return self.complete and not self.scope.listed & self.scope.unseen
 
     def _name(self, entry: Settlement) -> str | None:
@@ -176,7 +176,7 @@ class Comparison:
         return records.get(name) if name is not None else None
 
     async def _attribute(self, entries: Sequence[Settlement]) -> Sequence[Settlement]:
-        """Return the entries, each without a track_id under that of the one transfer its hashid is on record for."""
+        """Return the entries, with missing track_ids filled in by unique recorded hashids."""
         hashids = {entry.hashid for entry in entries if entry.hashid and not entry.track_id}
         if not hashids:
             return entries
@@ -187,33 +187,37 @@ class Comparison:
         )
         owners: dict[str, str] = {row["hashid"]: row["track_id"] for row in rows if row["owners"] == 1}
         return [
-            entry if entry.track_id or entry.hashid not in owners else _under(owners[entry.hashid], entry)
+            entry if entry.track_id or entry.hashid not in owners else _with_track_id(owners[entry.hashid], entry)
             for entry in entries
         ]
 
-    async def _known(self, entries: Iterable[Settlement]) -> Mapping[str, TransferRecord]:
-        names = {name for one in entries if (name := self._name(one)) is not None}
+    async def _records(self, entries: Iterable[Settlement]) -> Mapping[str, TransferRecord]:
+        names = {name for entry in entries if (name := self._name(entry)) is not None}
         return await queries.transfers(self.ledger, self.product.name, self.product.account, names)
 
-    def _place(self, entry: Settlement, record: TransferRecord | None) -> None:
-        """Decide by the entries on record around it whether an entry is in the window: the list has no times."""
-        self._see(entry, record, self._alive)
+    def _add_entry(self, entry: Settlement, record: TransferRecord | None) -> None:
+        """Decide from the recorded entries around it whether an entry is in the window: the list has no times."""
+        self._note_entry(entry, record, self._alive)
         if record is None:
-            if self._within:
+            if self._is_in_window:
                 self._newest_unknown.append(entry)
         elif record.state in FINAL and record.changed_at < self.scope.since:
-            if _is_payment(record, entry):  # all that is behind it is older
-                self._within = False
+            if _is_payment(record, entry):  # all later entries are older
+                self._is_in_window = False
                 self.complete = self.complete or record.changed_at < self.scope.horizon
             elif entry.status != TransferStatus.FAILED:
                 self.doubtful.add(record.track_id)
-        elif record.track_id in self.scope.recent and self._within and not is_different_payment(record.hashid, entry):
-            self._anchored = True
+        elif (
+            record.track_id in self.scope.recent
+            and self._is_in_window
+            and not is_different_payment(record.hashid, entry)
+        ):
+            self._has_recent = True
             self.orphans += self._newest_unknown
             self._newest_unknown.clear()
 
-    def _see(self, entry: Settlement, record: TransferRecord | None, alive: dict[str, Settlement]) -> None:
-        """Take note that the bank has a transfer, and whether it has paid it before."""
+    def _note_entry(self, entry: Settlement, record: TransferRecord | None, alive: dict[str, Settlement]) -> None:
+        """Note that the bank has a transfer, and report a second payment of the same track_id."""
         name = self._name(entry)
         if name is None:
             return
@@ -223,7 +227,7 @@ class Comparison:
             return
         first = alive.get(name)
         if first is None:
-            # Without what else the bank says of it: this is kept until the list ends.
+            # A copy without the other fields: it stays in memory until the list ends.
             alive[name] = Settlement(
                 hashid=entry.hashid, track_id=entry.track_id, status=entry.status, ref_code=entry.ref_code
             )
@@ -234,11 +238,11 @@ class Comparison:
         else:
             paid_before = None
         if paid_before is not None:
-            said = Mismatch(track_id=name, field="payment", ledger=paid_before, bank=_payment_name(entry))
-            self.mismatches.append(said)
+            mismatch = Mismatch(track_id=name, field="payment", ledger=paid_before, bank=_payment_name(entry))
+            self.mismatches.append(mismatch)
 
-    def _put_off(self, page: Sequence[Settlement], records: Mapping[str, TransferRecord]) -> None:
-        """Keep what the bank says of a transfer back while another page may contradict its "failed"."""
+    def _keep_failed_back(self, page: Sequence[Settlement], records: Mapping[str, TransferRecord]) -> None:
+        """Keep failed entries of a page back while another page may contradict them."""
         for entry in page:
             record = self._record(records, entry)
             if record is None or entry.status != TransferStatus.FAILED:
@@ -251,13 +255,13 @@ class Comparison:
             if entry.status == TransferStatus.FAILED and (name := self._name(entry)) in self.failed:
                 self.failed[name].append(entry)
 
-    async def _learn(
+    async def _update_ledger(
         self, entries: Sequence[Settlement], before: Mapping[str, TransferRecord], asked_at: float
     ) -> None:
-        """Let the ledger learn from the bank's entries, then compare both."""
+        """Update the ledger from the bank's entries, then compare both."""
         changed = await observations.apply_observations(self.ledger, self.product, entries) if entries else ()
         self.learned += len(changed)
-        after = await self._known(entries) if changed else before
+        after = await self._records(entries) if changed else before
         for entry in entries:
             record = self._record(after, entry)
             if record is not None:
@@ -265,62 +269,64 @@ class Comparison:
 
 
 def is_listed(record: TransferRecord) -> bool:
-    """Return True if the bank has a transfer, by the ledger."""
+    """Return True if the bank has a transfer according to the ledger."""
     return record.state in _AT_BANK or (record.state is TransferState.FAILED and bool(record.hashid))
 
 
 def is_sent(record: TransferRecord) -> bool:
-    """Return True if the bank may have a transfer, by the ledger, so that its absence is worth a word."""
+    """Return True if the bank may have a transfer, so that its absence is reported."""
     return is_listed(record) or (record.attempt > 0 and record.state in _MAYBE_AT_BANK)
 
 
 def _is_payment(record: TransferRecord, entry: Settlement) -> bool:
-    """Return True if an entry is the very payment on record, by its hashid or else its ref_code."""
+    """Return True if an entry is the recorded payment, by its hashid or else its ref_code."""
     if not record.hashid and not entry.hashid:
         return record.ref_code is not None and record.ref_code == entry.ref_code
     return record.hashid == entry.hashid
 
 
-def _under(track_id: str, entry: Settlement) -> Settlement:
-    entry_under: Settlement = evolve(cast("Any", entry), track_id=track_id)
-    return entry_under
+def _with_track_id(track_id: str, entry: Settlement) -> Settlement:
+    entry_with_track_id: Settlement = evolve(cast("Any", entry), track_id=track_id)
+    return entry_with_track_id
 
 
 def _payment_name(entry: Settlement) -> str:
-    return entry.hashid or entry.ref_code or "one without a hashid"
+    return entry.hashid or entry.ref_code or "a payment without a hashid"
 
 
 def _differences(
     before: TransferRecord, record: TransferRecord, entry: Settlement, asked_at: float
 ) -> Sequence[Mismatch]:
-    """Return what ledger and bank say differently of a transfer.
+    """Return the differences between ledger and bank about a transfer.
 
     Args:
-        before: the transfer as it was before the ledger learned from the entry.
-        record: the transfer as it is now.
-        entry: what the bank says.
-        asked_at: when the bank was asked; what has changed since is newer than the entry.
+        before: the transfer before the ledger was updated from the entry.
+        record: the transfer now.
+        entry: the bank's entry.
+        asked_at: when the entry was requested; later changes in the ledger are newer than the entry.
     """
     if is_different_payment(record.hashid, entry):
-        return ()  # a second payment is reported as such, and a failed attempt comes to nothing
+        return ()  # a second payment is reported elsewhere, and a failed attempt is no difference
     state = _contradicted(before, record, entry) if before.changed_at <= asked_at else None
     bank = str(entry.status.value)
-    found = [] if state is None else [("status", state.value, bank)]
-    said = entry.extra.get("amount")
+    differences = [] if state is None else [("status", state.value, bank)]
+    listed_amount = entry.extra.get("amount")
     try:
-        amount = record.amount if said is None else parse_amount(said)
+        amount = record.amount if listed_amount is None else parse_amount(listed_amount)
     except ValueError:
-        amount = record.amount  # no amount that anybody could read
+        amount = record.amount  # the listed amount is not a number
     if amount != record.amount:
-        found.append(("amount", str(record.amount), str(amount)))
-    return [Mismatch(track_id=record.track_id, field=name, ledger=ledger, bank=bank) for name, ledger, bank in found]
+        differences.append(("amount", str(record.amount), str(amount)))
+    return [
+        Mismatch(track_id=record.track_id, field=name, ledger=ledger, bank=bank) for name, ledger, bank in differences
+    ]
 
 
 def _contradicted(before: TransferRecord, record: TransferRecord, entry: Settlement) -> TransferState | None:
     """Return the state in the ledger that an entry contradicts, or None."""
     if TransferState.SENDING in (before.state, record.state):
-        return None  # whoever sends it will say
+        return None  # the sender will record the result
     if before.state in _UNSENT:
-        # An earlier attempt that failed is why a transfer is to be sent again.
+        # A transfer to be sent again may have an earlier failed attempt.
         return None if before.attempt and entry.status == TransferStatus.FAILED else before.state
     return None if record.state in SAME.get(entry.status, frozenset()) else record.state

@@ -1,4 +1,4 @@
-"""What becomes of a chunk, given what is known of its transfers. Pure: the ledger only writes it down."""
+"""Decide the transitions of a chunk from the classifications of its transfers. Pure functions; the ledger records."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -15,7 +15,7 @@ CHECK_BACKOFF_FACTOR = 1.6
 MAX_UNKNOWN_WAIT_SECONDS, MAX_PENDING_WAIT_SECONDS, MAX_BACKOFF_SECONDS = 30.0, 300.0, 60.0
 REQUIRED_NOT_FOUNDS = 3
 MAX_ATTEMPTS = 3
-"""What was sent so often, and never found, is for a person to look at, whatever the policy says."""
+"""Attempts after which a transfer that is never found needs manual review, whatever the policy says."""
 
 TransitionCause = Literal[
     "answer", "not_sent", "auth", "halt", "funds", "rejected", "found", "late", "reconcile", "recovered"
@@ -29,20 +29,21 @@ STATES: Mapping[TransferStatus, TransferState] = {
 
 @frozen(kw_only=True)
 class Decision:
-    """What to write down.
+    """The transitions and the schedule to record for a chunk.
 
     Attributes:
-        cause: why, in a word.
-        whole: the state, and the reason, that all that was being sent comes to.
-        refusal: what ``whole`` was refused for, where that does not prove that nothing was executed.
-        steps: changes of single transfers, in order; a transfer may be in several.
-        counted: track_id → how many times "not found" has counted now, where that has changed.
-        apart: whether those that are planned again get a chunk each.
-        regroup: whether those that are planned again, or lack money, get one chunk of their own.
-        close: which gate closes: all of the account (``suspended_reason``) or the deposit account (``no_funds_reason``), and why.
-        phase: what is to be done next for the chunk.
-        pause: seconds until then; None: not before somebody resumes it.
-        looks: how often nothing had changed.
+        cause: the cause of the transitions.
+        chunk_transition: the state and reason for all transfers that were being sent.
+        refusal: why the call was refused, if the refusal does not prove that nothing was executed.
+        steps: transitions of single transfers, in order; a transfer may be in several steps.
+        counted: the new "not found" count by track_id, where it has changed.
+        split: whether transfers that are planned again get a chunk each.
+        regroup: whether transfers that are planned again, or lack funds, get one separate chunk.
+        close: the hold to set, of the account (``suspended_reason``) or the deposit account (``no_funds_reason``), and
+            its reason.
+        phase: the chunk's next phase.
+        pause: seconds until that phase is due; None: not before ``resume``.
+        checks: consecutive checks that changed nothing.
     """
 
     cause: TransitionCause
@@ -59,68 +60,76 @@ class Decision:
 
 
 def decide_after_send(
-    transfers: Sequence[StoredTransfer], known: Mapping[str, Classification], policy: Policy, looks: int
+    transfers: Sequence[StoredTransfer], classifications: Mapping[str, Classification], policy: Policy, checks: int
 ) -> Decision:
-    """What becomes of transfers that were to be sent in one call.
+    """Decide the transfers of one send call.
 
     Args:
-        transfers: those of the call, as they were claimed.
-        known: what is known of each.
-        policy: of their batch.
-        looks: how often their sending was put off before.
+        transfers: the transfers of the call, as they were when the lease was acquired.
+        classifications: the classification of each transfer by track_id.
+        policy: the policy of the batch.
+        checks: how many times the send was postponed before.
     """
-    words = [known[one.record.track_id] for one in transfers]
-    verdicts = {word.verdict for word in words}
-    reason = words[0].reason
-    again = TransferState.PLANNED, reason
-    if not words[0].proven:
-        return _refused_several(words[0], policy)
+    results = [classifications[transfer.record.track_id] for transfer in transfers]
+    verdicts = {result.verdict for result in results}
+    reason = results[0].reason
+    planned = TransferState.PLANNED, reason
+    if not results[0].proven:
+        return _decide_refused_call(results[0], policy)
     if verdicts == {Verdict.NOT_SENT}:
         return Decision(
-            cause="not_sent", chunk_transition=again, phase="send", pause=backoff(0.5, looks), checks=looks + 1
+            cause="not_sent", chunk_transition=planned, phase="send", pause=backoff(0.5, checks), checks=checks + 1
         )
     if verdicts == {Verdict.AUTH}:
-        return Decision(cause="auth", chunk_transition=again, phase="send", pause=backoff(5.0, looks), checks=looks + 1)
+        return Decision(
+            cause="auth", chunk_transition=planned, phase="send", pause=backoff(5.0, checks), checks=checks + 1
+        )
     if verdicts == {Verdict.SUSPENDED}:
         return Decision(
-            cause="halt", chunk_transition=again, close=("suspended_reason", reason), phase="send", pause=None
+            cause="halt", chunk_transition=planned, close=("suspended_reason", reason), phase="send", pause=None
         )
     if verdicts == {Verdict.FUNDS}:
-        whole = TransferState.PAUSED_FUNDS, reason
+        paused = TransferState.PAUSED_FUNDS, reason
         return Decision(
-            cause="funds", chunk_transition=whole, close=("no_funds_reason", reason), phase="funds", pause=None
+            cause="funds", chunk_transition=paused, close=("no_funds_reason", reason), phase="funds", pause=None
         )
     if verdicts == {Verdict.REJECTED} and len(transfers) > 1:
-        # Nothing of it was done, and one is to blame: each goes alone now, and the bad one fails alone.
-        return Decision(cause="rejected", chunk_transition=again, split=True, phase="none", pause=None)
-    changes = [_answered(one, known[one.record.track_id]) for one in transfers]
-    waiting = any(one.after in (TransferState.UNKNOWN, TransferState.PENDING) for one in changes)
+        # Nothing was executed, and one transfer is invalid: send each alone, so that only the invalid one fails.
+        return Decision(cause="rejected", chunk_transition=planned, split=True, phase="none", pause=None)
+    transitions = [
+        _transition_after_send(transfer, classifications[transfer.record.track_id]) for transfer in transfers
+    ]
+    is_waiting = any(transition.after in (TransferState.UNKNOWN, TransferState.PENDING) for transition in transitions)
     cause: TransitionCause = "rejected" if verdicts == {Verdict.REJECTED} else "answer"
-    work: ChunkPhase = "ask" if waiting else "none"
-    pause = FIRST_CHECK_SECONDS if waiting else None
-    first = changes[0]
-    same = first.after, first.reason, first.refusal, None, None
-    if all((one.after, one.reason, one.refusal, one.ref_code, one.hashid) == same for one in changes):
-        whole = first.after, first.reason
-        return Decision(cause=cause, chunk_transition=whole, refusal=first.refusal, phase=work, pause=pause)
-    return Decision(cause=cause, steps=[changes], phase=work, pause=pause)
+    phase: ChunkPhase = "ask" if is_waiting else "none"
+    pause = FIRST_CHECK_SECONDS if is_waiting else None
+    first = transitions[0]
+    common = first.after, first.reason, first.refusal, None, None
+    if all(
+        (transition.after, transition.reason, transition.refusal, transition.ref_code, transition.hashid) == common
+        for transition in transitions
+    ):
+        # One statement instead of a statement for each transfer.
+        chunk_transition = first.after, first.reason
+        return Decision(cause=cause, chunk_transition=chunk_transition, refusal=first.refusal, phase=phase, pause=pause)
+    return Decision(cause=cause, steps=[transitions], phase=phase, pause=pause)
 
 
-def _refused_several(word: Classification, policy: Policy) -> Decision:
-    """Decide a refused call of several transfers: each is looked up before anything of it is sent again."""
-    cause, kind = _REFUSED[word.verdict]
+def _decide_refused_call(result: Classification, policy: Policy) -> Decision:
+    """Decide a refused call of several transfers: look each transfer up before any is sent again."""
+    cause, hold = _REFUSALS[result.verdict]
     return Decision(
         cause=cause,
-        chunk_transition=(TransferState.UNKNOWN, word.reason),
+        chunk_transition=(TransferState.UNKNOWN, result.reason),
         refusal=cause,
-        close=(kind, word.reason) if kind is not None else None,
+        close=(hold, result.reason) if hold is not None else None,
         phase="ask",
         pause=policy.not_found_interval,
     )
 
 
 _CallRefusal = Literal["auth", "halt", "funds", "rejected"]
-_REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_funds_reason"] | None]] = {
+_REFUSALS: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_funds_reason"] | None]] = {
     Verdict.AUTH: ("auth", None),
     Verdict.SUSPENDED: ("halt", "suspended_reason"),
     Verdict.FUNDS: ("funds", "no_funds_reason"),
@@ -128,50 +137,50 @@ _REFUSED: Mapping[Verdict, tuple[_CallRefusal, Literal["suspended_reason", "no_f
 }
 
 
-def _answered(held: StoredTransfer, word: Classification) -> Transition:
-    """What becomes of one transfer by the answer to the call it was in."""
-    record = held.record
-    if word.verdict is Verdict.CONTRADICTION:
-        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
-    if word.verdict is Verdict.REJECTED:
-        # An earlier attempt may be why: "this track_id was used before" is no proof that nothing was paid.
-        if held.ambiguous_attempts:
-            return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
+def _transition_after_send(transfer: StoredTransfer, result: Classification) -> Transition:
+    """Return the transition of one transfer from the response to its send call."""
+    record = transfer.record
+    if result.verdict is Verdict.CONTRADICTION:
+        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=result.reason)
+    if result.verdict is Verdict.REJECTED:
+        # An earlier attempt may be the cause: "this track_id was used before" does not prove that nothing was paid.
+        if transfer.ambiguous_attempts:
+            return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=result.reason)
         if record.attempt > 1:
-            return Transition(record=record, after=TransferState.UNKNOWN, reason=word.reason, refusal="failed")
-        return Transition(record=record, after=TransferState.FAILED, reason=word.reason)
-    if word.verdict is not Verdict.REPORTED or word.settlement is None:
-        return Transition(record=record, after=TransferState.UNKNOWN, reason=word.reason)
-    after = STATES[word.settlement.status]
-    if after is TransferState.FAILED and held.ambiguous_attempts:
-        # It may be this attempt alone that failed: the inquiry knows of all of them.
-        why = f"sent again, and failed: {word.reason}"
-        return Transition(record=record, after=TransferState.UNKNOWN, reason=why, hashid=word.settlement.hashid)
+            return Transition(record=record, after=TransferState.UNKNOWN, reason=result.reason, refusal="failed")
+        return Transition(record=record, after=TransferState.FAILED, reason=result.reason)
+    if result.verdict is not Verdict.REPORTED or result.settlement is None:
+        return Transition(record=record, after=TransferState.UNKNOWN, reason=result.reason)
+    after = STATES[result.settlement.status]
+    if after is TransferState.FAILED and transfer.ambiguous_attempts:
+        # Perhaps only this attempt failed; a look-up covers all attempts.
+        reason = f"sent again, and failed: {result.reason}"
+        return Transition(record=record, after=TransferState.UNKNOWN, reason=reason, hashid=result.settlement.hashid)
     if after is TransferState.FAILED:
-        # A bank that refuses repeats fails one that an earlier life of this ledger has paid: it is looked up first.
-        reason = word.reason or "the bank says it failed"
-        hashid = word.settlement.hashid
+        # A bank that rejects duplicates fails a transfer that was paid before this ledger was restored, too.
+        reason = result.reason or "the bank says it failed"
+        hashid = result.settlement.hashid
         return Transition(record=record, after=TransferState.UNKNOWN, reason=reason, hashid=hashid, refusal="failed")
-    return bank_transition(record, after, word)
+    return bank_transition(record, after, result)
 
 
 def is_different_payment(hashid: str | None, entry: Settlement | None) -> bool:
-    """Whether an entry is about another payment than the one of this name, though it has the same track_id."""
+    """Return True if an entry has another hashid than the recorded payment of the same track_id."""
     return hashid is not None and entry is not None and entry.hashid not in (None, hashid)
 
 
-def failure_covers_all_attempts(held: StoredTransfer, entry: Settlement) -> bool:
-    """Whether an entry that says "failed" says so of all of a transfer: there may have been other attempts."""
-    return not held.ambiguous_attempts or (entry.hashid is not None and entry.hashid == held.record.hashid)
+def failure_covers_all_attempts(transfer: StoredTransfer, entry: Settlement) -> bool:
+    """Return True if a failed entry proves that no attempt of the transfer was paid."""
+    return not transfer.ambiguous_attempts or (entry.hashid is not None and entry.hashid == transfer.record.hashid)
 
 
-def bank_transition(record: TransferRecord, after: TransferState, word: Classification) -> Transition:
-    """The change to what the bank has said."""
-    entry = word.settlement
+def bank_transition(record: TransferRecord, after: TransferState, result: Classification) -> Transition:
+    """Return the transition to the state that the bank reports."""
+    entry = result.settlement
     return Transition(
         record=record,
         after=after,
-        reason=word.reason
+        reason=result.reason
         if after in (TransferState.FAILED, TransferState.REVERSED, TransferState.NEEDS_REVIEW)
         else "",
         ref_code=entry.ref_code if entry else None,
@@ -179,175 +188,192 @@ def bank_transition(record: TransferRecord, after: TransferState, word: Classifi
     )
 
 
-_ONE_FAILED = "it was sent more than once, and the bank names one of these, which failed"
+_ONE_FAILED = "it was sent more than once, and the bank lists only one attempt, which failed"
 ABSENT = Classification(verdict=Verdict.NOT_SENT, reason="the bank does not have it")
-"""What is known of a transfer that was asked about, and which the bank answered it does not have."""
+"""The classification of a transfer that the bank does not have when it is looked up."""
 
 
 def decide_after_check(
-    transfers: Sequence[StoredTransfer], known: Mapping[str, Classification], policy: Policy, at: float, looks: int
+    transfers: Sequence[StoredTransfer],
+    classifications: Mapping[str, Classification],
+    policy: Policy,
+    at: float,
+    checks: int,
 ) -> Decision:
-    """What becomes of transfers that were asked about.
+    """Decide the transfers of one status check.
 
     Args:
-        transfers: those that were asked about, as they were when it began.
-        known: what is known of each; ABSENT where the bank does not have it; those without an answer are left out.
-        policy: of their batch.
-        at: when the asking began, in the ledger's time.
-        looks: how often they were asked about with nothing changed.
+        transfers: the checked transfers, as they were when the check began.
+        classifications: the classification by track_id; ABSENT if the bank does not have the transfer; no entry if
+            the look-up got no response.
+        policy: the policy of the batch.
+        at: when the check began, in the ledger's time.
+        checks: how many earlier checks changed nothing.
     """
-    changes: list[Transition] = []
+    transitions: list[Transition] = []
     counted: dict[str, int] = {}
-    given_up: list[TransferRecord] = []
+    not_found: list[TransferRecord] = []
     not_executed: list[StoredTransfer] = []
     waits: list[float] = []
-    for held in transfers:
-        record = held.record
-        word = known.get(record.track_id)
-        change = _heard(held, word) if word is not None else None
-        count = _count(held, word, policy, at)
-        if word is not None and _is_of_another(held, word) and _is_enough(record, count, policy, at):
-            change = _outlived(record, word, policy)
-        if change is None and word is not None and _shows_no_execution(held, word, policy, at):
-            if held.refusal != "failed":
-                not_executed.append(held)
+    for transfer in transfers:
+        record = transfer.record
+        result = classifications.get(record.track_id)
+        transition = _transition_after_check(transfer, result) if result is not None else None
+        count = _count_not_found(transfer, result, policy, at)
+        if result is not None and _is_other_attempt(transfer, result) and _is_conclusive(record, count, policy, at):
+            transition = _resolve_stale_failure(record, result, policy)
+        if transition is None and result is not None and _shows_no_execution(transfer, result, policy, at):
+            if transfer.refusal != "failed":
+                not_executed.append(transfer)
                 continue
-            change = Transition(record=record, after=TransferState.FAILED, reason=record.reason)
-        if change is not None:
-            changes.append(change)
+            transition = Transition(record=record, after=TransferState.FAILED, reason=record.reason)
+        if transition is not None:
+            transitions.append(transition)
         elif count >= REQUIRED_NOT_FOUNDS:
-            given_up.append(record)
+            not_found.append(record)
         elif count != record.not_found_count:
             counted[record.track_id] = count
-        if (change is None and record not in given_up) or (
-            change is not None and change.after is TransferState.PENDING
+        if (transition is None and record not in not_found) or (
+            transition is not None and transition.after is TransferState.PENDING
         ):
-            waits.append(_wait(held, policy, at, 0 if change else looks + 1, counted=count != record.not_found_count))
-    resent = [one for one in given_up if policy.resend and one.attempt < MAX_ATTEMPTS]
-    absent = given_up + [one.record for one in not_executed]
-    steps = [
-        changes + [Transition(record=one, after=TransferState.NOT_ACCEPTED, reason=ABSENT.reason) for one in absent],
-        [_given_up(one, resend=one in resent) for one in given_up] + [_may_go_again(one) for one in not_executed],
+            waits.append(
+                _seconds_until_check(
+                    transfer, policy, at, 0 if transition else checks + 1, counted=count != record.not_found_count
+                )
+            )
+    resent = [record for record in not_found if policy.resend and record.attempt < MAX_ATTEMPTS]
+    absent = not_found + [transfer.record for transfer in not_executed]
+    not_accepted = [
+        Transition(record=record, after=TransferState.NOT_ACCEPTED, reason=ABSENT.reason) for record in absent
     ]
-    moved = bool(changes or absent)
+    next_states = [_resolve_not_found(record, resend=record in resent) for record in not_found]
+    next_states += [_replan(transfer) for transfer in not_executed]
+    has_changed = bool(transitions or absent)
     return Decision(
         cause="found",
-        steps=[step for step in steps if step],
+        steps=[step for step in (transitions + not_accepted, next_states) if step],
         counted=counted,
-        split=bool(resent) or any(one.refusal == "rejected" for one in not_executed),
-        regroup=any(one.refusal != "rejected" for one in not_executed),
+        split=bool(resent) or any(transfer.refusal == "rejected" for transfer in not_executed),
+        regroup=any(transfer.refusal != "rejected" for transfer in not_executed),
         phase="ask" if waits else "none",
         pause=min(waits) if waits else None,
-        checks=0 if moved else looks + 1,
+        checks=0 if has_changed else checks + 1,
     )
 
 
-def _shows_no_execution(held: StoredTransfer, word: Classification, policy: Policy, at: float) -> bool:
+def _shows_no_execution(transfer: StoredTransfer, result: Classification, policy: Policy, at: float) -> bool:
     """Return True if a look-up shows that a refused call did not execute a transfer."""
-    if held.refusal is None or at < _refusal_settles_at(held, policy):
+    if transfer.refusal is None or at < _refusal_settles_at(transfer, policy):
         return False
-    return word is ABSENT or _is_of_another(held, word)
+    return result is ABSENT or _is_other_attempt(transfer, result)
 
 
-def _refusal_settles_at(held: StoredTransfer, policy: Policy) -> float:
-    """Return when a look-up may settle a refusal, in the ledger's time; the bank's list may lag behind its refusal."""
-    since = held.record.unknown_since or 0.0
-    return since if held.refusal == "failed" else since + policy.not_found_interval
+def _refusal_settles_at(transfer: StoredTransfer, policy: Policy) -> float:
+    """Return when a look-up may decide a refusal, in the ledger's time; the bank's list may lag behind its refusal."""
+    since = transfer.record.unknown_since or 0.0
+    return since if transfer.refusal == "failed" else since + policy.not_found_interval
 
 
-def _may_go_again(held: StoredTransfer) -> Transition:
-    """Return the change of a transfer whose call was refused and which the bank does not have: it may be sent again."""
-    record = held.record
-    there = evolve(record, state=TransferState.NOT_ACCEPTED, version=record.version + 1)
-    after = TransferState.PAUSED_FUNDS if held.refusal == "funds" else TransferState.PLANNED
-    return Transition(record=there, after=after, reason=record.reason, is_proven=True)
+def _replan(transfer: StoredTransfer) -> Transition:
+    """Return the transition of a transfer that a refused call did not execute: it may be sent again."""
+    record = transfer.record
+    not_accepted = evolve(record, state=TransferState.NOT_ACCEPTED, version=record.version + 1)
+    after = TransferState.PAUSED_FUNDS if transfer.refusal == "funds" else TransferState.PLANNED
+    return Transition(record=not_accepted, after=after, reason=record.reason, is_proven=True)
 
 
-def _heard(held: StoredTransfer, word: Classification) -> Transition | None:
-    """What becomes of a transfer by what the bank says when it is asked."""
-    record = held.record
-    if word.verdict is Verdict.CONTRADICTION:
-        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=word.reason)
-    if word.verdict is not Verdict.REPORTED or word.settlement is None:
+def _transition_after_check(transfer: StoredTransfer, result: Classification) -> Transition | None:
+    """Return the transition of a transfer from its status at the bank, or None if nothing changes."""
+    record = transfer.record
+    if result.verdict is Verdict.CONTRADICTION:
+        return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=result.reason)
+    if result.verdict is not Verdict.REPORTED or result.settlement is None:
         return None
-    after = STATES[word.settlement.status]
-    if after is record.state or _is_of_another(held, word):
+    after = STATES[result.settlement.status]
+    if after is record.state or _is_other_attempt(transfer, result):
         return None
-    if record.state is TransferState.PENDING and is_different_payment(record.hashid, word.settlement):
-        change = Transition(record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names")
-        return change if after is not TransferState.FAILED else None
-    change = bank_transition(record, after, word)
-    return change if change.reason or after is not TransferState.FAILED else evolve(change, reason=record.reason)
-
-
-def _given_up(record: TransferRecord, *, resend: bool) -> Transition:
-    there = evolve(record, state=TransferState.NOT_ACCEPTED, version=record.version + 1)
-    if resend:
-        return Transition(
-            record=there, after=TransferState.PLANNED, reason="the bank does not have it: it is sent again"
+    if record.state is TransferState.PENDING and is_different_payment(record.hashid, result.settlement):
+        transition = Transition(
+            record=record, after=TransferState.NEEDS_REVIEW, reason="the bank has it under two names"
         )
-    return Transition(
-        record=there, after=TransferState.NEEDS_REVIEW, reason="it was sent, and the bank does not have it"
+        return transition if after is not TransferState.FAILED else None
+    transition = bank_transition(record, after, result)
+    return (
+        transition
+        if transition.reason or after is not TransferState.FAILED
+        else evolve(transition, reason=record.reason)
     )
 
 
-def _is_enough(record: TransferRecord, count: int, policy: Policy, at: float) -> bool:
-    """Whether that has been so for long, and what is asked about would have been named by now."""
+def _resolve_not_found(record: TransferRecord, *, resend: bool) -> Transition:
+    """Return the transition of a transfer that was not found often enough: send it again or review it manually."""
+    not_accepted = evolve(record, state=TransferState.NOT_ACCEPTED, version=record.version + 1)
+    if resend:
+        return Transition(record=not_accepted, after=TransferState.PLANNED, reason="not found at the bank; sent again")
+    return Transition(
+        record=not_accepted, after=TransferState.NEEDS_REVIEW, reason="it was sent, but the bank does not have it"
+    )
+
+
+def _is_conclusive(record: TransferRecord, count: int, policy: Policy, at: float) -> bool:
+    """Return True if the bank would have listed the other attempts by now."""
     if record.state is TransferState.PENDING:
         return record.hashid is None and at >= record.changed_at + policy.quiet_window
     return count >= REQUIRED_NOT_FOUNDS
 
 
-def _outlived(record: TransferRecord, word: Classification, policy: Policy) -> Transition:
-    """What becomes of one of whose attempts the bank knows a single one, late and often enough, which failed."""
-    if policy.resend:  # by that, the bank never had the others
-        return bank_transition(record, TransferState.FAILED, word)
+def _resolve_stale_failure(record: TransferRecord, result: Classification, policy: Policy) -> Transition:
+    """Decide a resent transfer of which the bank lists only one failed attempt after the quiet window."""
+    if policy.resend:  # the policy takes unlisted attempts as not executed
+        return bank_transition(record, TransferState.FAILED, result)
     return Transition(record=record, after=TransferState.NEEDS_REVIEW, reason=_ONE_FAILED)
 
 
-def _count(held: StoredTransfer, word: Classification | None, policy: Policy, at: float) -> int:
-    """How many times "not found" has counted now: late enough, and far enough apart."""
-    record = held.record
-    if word is None:
+def _count_not_found(transfer: StoredTransfer, result: Classification | None, policy: Policy, at: float) -> int:
+    """Return the new "not found" count: only checks after the quiet window and far enough apart count."""
+    record = transfer.record
+    if result is None:
         return record.not_found_count
-    if word is not ABSENT and not _is_of_another(held, word):
+    if result is not ABSENT and not _is_other_attempt(transfer, result):
         return 0
     if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
         return record.not_found_count
-    late = at >= record.unknown_since + policy.quiet_window
-    apart = held.last_not_found_at is None or at >= held.last_not_found_at + policy.not_found_interval
-    return record.not_found_count + 1 if late and apart else record.not_found_count
+    is_late = at >= record.unknown_since + policy.quiet_window
+    is_spaced = transfer.last_not_found_at is None or at >= transfer.last_not_found_at + policy.not_found_interval
+    return record.not_found_count + 1 if is_late and is_spaced else record.not_found_count
 
 
-def _is_of_another(held: StoredTransfer, word: Classification) -> bool:
-    """Whether it says of an attempt that it failed, and nothing of the one that is asked about."""
-    entry = word.settlement if word.verdict is Verdict.REPORTED else None
+def _is_other_attempt(transfer: StoredTransfer, result: Classification) -> bool:
+    """Return True if the entry is a failed attempt that says nothing about the other attempts."""
+    entry = result.settlement if result.verdict is Verdict.REPORTED else None
     return (
         entry is not None
         and STATES[entry.status] is TransferState.FAILED
-        and not failure_covers_all_attempts(held, entry)
+        and not failure_covers_all_attempts(transfer, entry)
     )
 
 
-def _wait(held: StoredTransfer, policy: Policy, at: float, looks: int, *, counted: bool) -> float:
-    """Seconds until a transfer is asked about again."""
-    record = held.record
-    if held.refusal is not None:
-        return max(FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 8), _refusal_settles_at(held, policy) - at)
+def _seconds_until_check(transfer: StoredTransfer, policy: Policy, at: float, checks: int, *, counted: bool) -> float:
+    """Return the seconds until the next check of a transfer."""
+    record = transfer.record
+    if transfer.refusal is not None:
+        return max(
+            FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(checks, 8), _refusal_settles_at(transfer, policy) - at
+        )
     if record.state is not TransferState.UNKNOWN or record.unknown_since is None:
-        return min(MAX_PENDING_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40))
+        return min(MAX_PENDING_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(checks, 40))
     quiet_ends = record.unknown_since + policy.quiet_window
     if at < quiet_ends:
-        # Early and often, and then just when "not found" begins to count.
+        # Check soon and often, then right when "not found" begins to count.
         return min(
-            MAX_UNKNOWN_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(looks, 40), quiet_ends - at
+            MAX_UNKNOWN_WAIT_SECONDS, FIRST_CHECK_SECONDS * CHECK_BACKOFF_FACTOR ** min(checks, 40), quiet_ends - at
         )
-    last = at if counted else held.last_not_found_at
+    last = at if counted else transfer.last_not_found_at
     return (
         policy.not_found_interval if last is None else max(FIRST_CHECK_SECONDS, last + policy.not_found_interval - at)
     )
 
 
-def backoff(first: float, looks: int) -> float:
-    """Return the seconds to wait before the next try, after ``looks`` that came to nothing."""
-    return min(MAX_BACKOFF_SECONDS, first * 2.0 ** min(looks, 20))
+def backoff(first: float, retries: int) -> float:
+    """Return the seconds to wait before the next retry, after ``retries`` failed ones."""
+    return min(MAX_BACKOFF_SECONDS, first * 2.0 ** min(retries, 20))

@@ -1,8 +1,8 @@
-"""Which ledger this is: a running process goes on with the very one it has opened, or stops.
+"""Detect that the ledger was replaced or restored while a process uses it, and stop the process from paying.
 
-A file that was replaced, deleted or set back, and a standby that was promoted without the last commits, do not know
-what was sent in the meantime. Going on with one of these pays twice, so the process stops: it is started anew, and then
-looks up at the bank what it has not sent itself.
+A file that was replaced, deleted or restored, and a standby that was promoted without the last commits, lack transfers
+that were sent since. To continue would pay twice, so the process stops. A restarted process looks up at the bank every
+transfer that it did not submit itself.
 """
 
 import secrets
@@ -18,35 +18,35 @@ Account = tuple[str, str, str]
 """Product, account and deposit account of a row of the ledger's holds."""
 
 RESTORED_SECONDS = 7 * 86_400.0
-"""How long after a restore or a failover new work is looked up as well: it may be the old one, submitted again."""
+"""How long after a restore or failover new transfers are looked up too: they may be lost ones, submitted again."""
 
-_FIND = "SELECT value FROM paystar_payout_settings WHERE name = 'identity'"
-_KEEP = """
+_SELECT_IDENTITY = "SELECT value FROM paystar_payout_settings WHERE name = 'identity'"
+_INSERT_IDENTITY = """
 INSERT INTO paystar_payout_settings (name, value) VALUES ('identity', :identity) ON CONFLICT (name) DO NOTHING
 """
-_ORIGIN = "SELECT CAST(:origin AS TEXT) AS origin, CAST(:now AS DOUBLE PRECISION) AS at"
-_FIND_ORIGIN = "SELECT value FROM paystar_payout_settings WHERE name = 'origin'"
-_KEEP_ORIGIN = """
+_SELECT_ORIGIN = "SELECT CAST(:origin AS TEXT) AS origin, CAST(:now AS DOUBLE PRECISION) AS at"
+_SELECT_KNOWN_ORIGIN = "SELECT value FROM paystar_payout_settings WHERE name = 'origin'"
+_UPSERT_ORIGIN = """
 INSERT INTO paystar_payout_settings (name, value) VALUES ('origin', :value)
 ON CONFLICT (name) DO UPDATE SET value = excluded.value
 """
 OLDER = "the payout ledger is older than it was before: it was restored, or lost its last changes"
 _HINT = (
-    "stop what pays from this ledger, make sure that it is the right one, then start anew: what was not sent by the "
-    "new process is looked up at the bank before it is sent"
+    "stop every process that pays from this ledger, make sure that the ledger is the right one, then restart: "
+    "transfers of earlier processes are looked up at the bank before they are sent"
 )
 
 
 @define
 class LedgerIdentity:
-    """The ledger that a process has opened, and how far it has seen it come.
+    """The identity of the ledger that a process has opened, and the newest versions seen in it.
 
     Attributes:
-        runner: names this opening of the ledger; what another one submitted is looked up before it is sent.
-        failure: why the ledger is used no more, once it was found to be another or an older one.
-        origin: what ``:origin`` was when the ledger was opened; None if the server does not say.
-        restored_at: when it was first opened in a new place, in the ledger's time: what was submitted right before
-            that may be lost, and is submitted again by people who do not know that it was paid.
+        runner: the name of this session; transfers that another runner submitted are looked up before they are sent.
+        failure: why the ledger must not be used any more, or None.
+        origin: the value of ``:origin`` when the ledger was opened; None if the server does not report it.
+        restored_at: when the ledger was first opened at its present origin, in the ledger's time: transfers submitted
+            right before may be lost, and be submitted again by users who do not know that they were paid.
     """
 
     runner: str = field(factory=lambda: secrets.token_hex(8))
@@ -57,56 +57,58 @@ class LedgerIdentity:
     _versions: dict[Account, int] = field(factory=dict[Account, int])
 
     async def open(self, database: Database, now: float) -> None:
-        """Read which ledger it is; at first use give it a name.
+        """Read the ledger's identity, and create it at first use.
 
         Args:
-            database: where it lies.
-            now: the ledger's time, where the database has no clock of its own.
+            database: the ledger's database.
+            now: the ledger's time, for a database without its own clock.
 
         Raises:
-            StorageError: it is not the one that was opened before.
+            StorageError: the ledger is not the one that was opened before.
         """
         self.check()
         if self._identity is None:
-            rows = await database.fetch(_FIND)
+            rows = await database.fetch(_SELECT_IDENTITY)
             if not rows:
-                await database.execute(_KEEP, {"identity": secrets.token_hex(16)})
-                rows = await database.fetch(_FIND)
+                await database.execute(_INSERT_IDENTITY, {"identity": secrets.token_hex(16)})
+                rows = await database.fetch(_SELECT_IDENTITY)
             self.origin = await self._read_origin(database, now)
             self._identity = rows[0]["value"]
             return
-        rows = await database.fetch(_FIND)
+        rows = await database.fetch(_SELECT_IDENTITY)
         if not rows or rows[0]["value"] != self._identity:
             self.refuse("the payout ledger was replaced by another one while it was in use")
 
     async def _read_origin(self, database: Database, now: float) -> str | None:
-        """Return where the ledger lies, and note when it came there."""
+        """Return the ledger's origin, and record when the ledger was first opened there."""
         try:
-            [here] = await database.fetch(_ORIGIN, {"now": now})
-        except SchemaMismatch:  # it has no such function; whatever else went wrong may go better when it is opened next
-            logger.warning("payouts: this server does not tell its timeline; a failover is found by older rows alone")
+            [here] = await database.fetch(_SELECT_ORIGIN, {"now": now})
+        except SchemaMismatch:  # the function does not exist; any other error may not recur at the next open
+            logger.warning(
+                "payouts: this server does not report its timeline; a failover is detected by older rows alone"
+            )
             return None
         origin: str = here["origin"]
-        rows = await database.fetch(_FIND_ORIGIN)
-        before, _, moment = rows[0]["value"].partition(" ") if rows else ("", "", "")
-        place = origin.rpartition(":")[2]  # the number of a device may be another after each boot
+        rows = await database.fetch(_SELECT_KNOWN_ORIGIN)
+        before, _, restored_at = rows[0]["value"].partition(" ") if rows else ("", "", "")
+        place = origin.rpartition(":")[2]  # the device number may change at each boot
         if before != place:
-            moment = str(here["at"]) if rows else ""
-            await database.execute(_KEEP_ORIGIN, {"value": f"{place} {moment}"})
-        self.restored_at = float(moment or "-inf")
+            restored_at = str(here["at"]) if rows else ""
+            await database.execute(_UPSERT_ORIGIN, {"value": f"{place} {restored_at}"})
+        self.restored_at = float(restored_at or "-inf")
         return origin
 
     def is_newly_restored(self, now: float) -> bool:
-        """Return True if what is submitted now may have been paid before the ledger was restored."""
+        """Return True if transfers submitted now may have been paid before the ledger was restored."""
         return now < self.restored_at + RESTORED_SECONDS
 
     @property
     def is_known(self) -> bool:
-        """Return True once the ledger was opened; its tables are never laid out again."""
+        """Return True once the ledger was opened; its tables are never created again."""
         return self._identity is not None
 
     def check(self) -> None:
-        """Raise StorageError if the ledger was found to be another or an older one."""
+        """Raise StorageError if the ledger was replaced or restored."""
         if self.failure is not None:
             raise StorageError(self.failure, hint=_HINT)
 
@@ -117,24 +119,24 @@ class LedgerIdentity:
             self.refuse(f"the payout ledger's {'file was replaced' if is_file else 'server failed over'} while in use")
 
     def check_version(self, version: int, seen: int) -> None:
-        """Raise StorageError if a row that only counts up has not: the ledger is older than what was seen of it.
+        """Raise StorageError if a version went back: the ledger is older than it was.
 
         Args:
-            version: the version of an account's row as it was read.
-            seen: the version noted before it was read: a response may be late, and others have noted newer ones since.
+            version: the version of an account's row that was read.
+            seen: the version noted before the read; a late response may be older than versions noted since.
         """
         if version < seen:
             self.refuse(OLDER)
 
     def note_version(self, account: Account, version: int) -> None:
-        """Note the committed version of an account's row; it never goes back."""
+        """Note the committed version of an account's row."""
         self._versions[account] = max(version, self._versions.get(account, 0))
 
     def versions(self) -> Mapping[Account, int]:
-        """Return the versions that were noted so far."""
+        """Return the noted version by account."""
         return dict(self._versions)
 
-    def refuse(self, why: str) -> None:
-        """Use the ledger no more; raise StorageError now and from now on."""
-        self.failure = f"{why}; nothing was sent"
+    def refuse(self, reason: str) -> None:
+        """Raise StorageError now and at every later check."""
+        self.failure = f"{reason}; nothing was sent"
         self.check()

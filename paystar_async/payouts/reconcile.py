@@ -1,4 +1,4 @@
-"""Reconcile the ledger with the bank's own list: report what only one of them has, and what they say differently."""
+"""Reconcile the ledger with the bank's list of transfers, and report the differences."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
@@ -46,20 +46,20 @@ WHERE t.product = :product AND t.account = :account AND t.deposit = :deposit
 
 @frozen(kw_only=True)
 class Reconciliation:
-    """The result of comparing the ledger with what the bank has.
+    """The differences between the ledger and the bank's list.
 
     Attributes:
-        compared: how many transfers both have, of those in the window or undecided.
-        learned: how many of these the bank had decided and the ledger did not know yet; now it does.
-        orphans: entries of the bank's list that are not on record, and that nothing shows to be older than the window:
-            somebody else pays from the same account.
-        mismatches: what they say differently after the ledger has learned; a transfer that was not sent by the ledger
-            and that the bank has; every track_id that the bank has paid twice.
-        missing: track_ids that were sent, by the ledger, and that the bank does not have, not even by a look-up each.
-        undated: how many more entries are not on record, behind all that the ledger sent in the window and before
-            anything older: nothing tells whether they are in the window.
-        listed: how many entries of the bank's list were compared.
-        requests: how many requests were made for that.
+        compared: number of transfers that both have, of those in the window or undecided.
+        learned: number of these that the bank had decided and the ledger did not know; the ledger is updated.
+        orphans: entries of the bank's list that are not in the ledger and not provably older than the window: another
+            system pays from the same account.
+        mismatches: differences that remain after the update; transfers that the ledger never sent and the bank has;
+            every track_id that the bank has paid twice.
+        missing: track_ids that the ledger sent and the bank does not have, neither in its list nor by a look-up.
+        undated: number of further entries that are not in the ledger, behind all that the ledger sent in the window
+            and before any older entry: whether they are in the window is unknown.
+        listed: number of entries of the bank's list that were compared.
+        requests: number of requests that were made.
     """
 
     compared: int
@@ -73,25 +73,25 @@ class Reconciliation:
 
     @property
     def ok(self) -> bool:
-        """Whether the bank was asked, and both say the same.
+        """Return True if a request was made and both agree.
 
-        It is never True where no request was made: of a ledger without transfers there is no deposit account to list.
+        Without a request the result is False: a ledger without transfers has no deposit account to list.
         """
         return self.requests > 0 and not (self.orphans or self.mismatches or self.missing)
 
 
-async def reconcile(desk: PayoutRuntime, window: timedelta | float) -> Reconciliation:
-    """Compare the transfers of the last ``window`` seconds, and all undecided ones, with what the bank has."""
+async def reconcile(runtime: PayoutRuntime, window: timedelta | float) -> Reconciliation:
+    """Compare the transfers of the last ``window`` seconds, and all undecided ones, with the bank's list."""
     seconds = checked_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
-    since = await desk.ledger.time() - seconds
-    work: list[_Reconciler] = []
-    for product in desk.channels.values():
-        of_account: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
-        rows = await desk.ledger.fetch(_DEPOSITS, of_account)
-        # Without a transfer in the window, others may still have paid from the account.
-        rows = rows or await desk.ledger.fetch(_ALL_DEPOSITS, of_account)
-        work += [_Reconciler(desk.ledger, product, row["deposit"], since) for row in rows]
-    results = [await one.run() for one in work]
+    since = await runtime.ledger.time() - seconds
+    reconcilers: list[_Reconciler] = []
+    for product in runtime.channels.values():
+        account_params: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
+        rows = await runtime.ledger.fetch(_DEPOSITS, account_params)
+        # Without a transfer in the window, another system may still have paid from the account.
+        rows = rows or await runtime.ledger.fetch(_ALL_DEPOSITS, account_params)
+        reconcilers += [_Reconciler(runtime.ledger, product, row["deposit"], since) for row in rows]
+    results = [await reconciler.run() for reconciler in reconcilers]
     return Reconciliation(
         compared=sum(result.compared for result in results),
         learned=sum(result.learned for result in results),
@@ -106,7 +106,7 @@ async def reconcile(desk: PayoutRuntime, window: timedelta | float) -> Reconcili
 
 @define
 class _Reconciler:
-    """Compares the transfers of one deposit account with what the bank has."""
+    """A comparison of one deposit account's transfers with the bank."""
 
     ledger: LedgerDatabase
     product: PayoutChannel
@@ -117,22 +117,22 @@ class _Reconciler:
     requests: int = 0
 
     async def run(self) -> Reconciliation:
-        """Walk the bank's list through the window, then look up what it did not show."""
+        """Read the bank's list through the window, then look up transfers that were not listed."""
         scope = await self._scope()
         comparison = Comparison(self.ledger, self.product, scope)
         try:
-            whole = await self._walk(comparison)
+            is_complete = await self._walk(comparison)
         except NoListError:
             names = scope.sent | scope.unsent
         else:
-            await comparison.end(self.asked_at, whole=whole)
+            await comparison.end(self.asked_at, is_complete=is_complete)
             names = scope.sent & scope.unseen
-            if not whole:  # the list may have more about these, further down
+            if not is_complete:  # the unread rest of the list may have more entries of these
                 names |= scope.resent | comparison.doubtful | comparison.failed.keys()
         for piece in split(sorted(names), LOOK_UPS_PER_TRANSACTION):
             asked_at = await self.ledger.time()
             self.requests += len(piece)
-            await comparison.add_found(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
+            await comparison.add_look_ups(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
         return Reconciliation(
             compared=scope.count - len(scope.unseen),
             learned=comparison.learned,
@@ -145,17 +145,17 @@ class _Reconciler:
         )
 
     async def _scope(self) -> Scope:
-        of_deposit: dict[str, Value] = {
+        deposit_params: dict[str, Value] = {
             "product": self.product.name,
             "account": self.product.account,
             "deposit": self.deposit,
         }
-        rows = await self.ledger.fetch(_OLDEST_PLAN, of_deposit)
+        rows = await self.ledger.fetch(_OLDEST_PLAN, deposit_params)
         oldest: float | None = rows[0]["at"]
         scope = Scope(since=self.since, horizon=self.since if oldest is None else min(self.since, oldest))
         after = ""
         while rows := await self.ledger.fetch(
-            _TRANSFERS, {**of_deposit, "since": self.since, "after": after, "limit": ROWS_PER_QUERY}
+            _TRANSFERS, {**deposit_params, "since": self.since, "after": after, "limit": ROWS_PER_QUERY}
         ):
             for row in rows:
                 scope.add(transfer_of(row), row["ambiguous_attempts"])
@@ -163,7 +163,7 @@ class _Reconciler:
         return scope
 
     async def _walk(self, comparison: Comparison) -> bool:
-        """Compare the bank's list as far back as the window goes; return True if it was walked to its end."""
+        """Compare the bank's list back to the start of the window; return True if it was read to its end."""
 
         async def fetch(skip: int) -> Sequence[Settlement]:
             self.asked_at = await self.ledger.time()
@@ -171,8 +171,8 @@ class _Reconciler:
             self.requests += 1
             return page
 
-        async with aclosing(pages(fetch)) as walked:
-            async for page in walked:
+        async with aclosing(pages(fetch)) as page_iterator:
+            async for page in page_iterator:
                 self.listed += len(page)
                 await comparison.add_page(page, self.asked_at)
                 if comparison.done:
@@ -180,7 +180,7 @@ class _Reconciler:
         return True
 
     async def _missing(self, scope: Scope) -> tuple[str, ...]:
-        """Return the track_ids that were sent and were not found, unless that has changed meanwhile."""
+        """Return the track_ids that are still recorded as sent and were not found."""
         missing: list[str] = []
         for piece in split(sorted(scope.sent & scope.unseen), PAGE_SIZE):
             records = await queries.transfers(self.ledger, self.product.name, self.product.account, piece)

@@ -1,7 +1,7 @@
-"""Look up recovered work at the bank before its first send: a ledger may have forgotten what was sent.
+"""Check chunks at the bank before their first send, because a restored ledger may lack transfers that were paid.
 
-A restored backup, a copied file and a promoted standby that lagged behind show transfers as planned that were paid. So
-what this opening of the ledger did not submit itself is looked for in the bank's list, and what is there is not sent.
+A restored backup, a copied file or a promoted standby that lagged behind shows paid transfers as planned. So transfers
+that this runner did not submit itself are looked up in the bank's list, and those that are listed are not sent.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ _PLANNED = "SELECT track_id FROM paystar_payout_transfers WHERE chunk_id = :chun
 
 @define
 class _DepositList:
-    """What was seen of the bank's list of one deposit account."""
+    """The part of one deposit account's list at the bank that was read before."""
 
     lock: anyio.Lock = field(factory=anyio.Lock)
     newest: frozenset[EntryKey] = frozenset()
@@ -42,105 +42,107 @@ class _DepositList:
 
 @define
 class RecoveryCheck:
-    """Looks chunks up at the bank before their first send.
+    """A check of chunks at the bank before their first send.
 
     Attributes:
-        tables: the ledger.
+        ledger: the ledger that holds the chunks.
         timeout: seconds one request may take.
-        send_deadline: seconds after its intent within which a first byte may leave.
+        send_deadline: seconds after a lease was acquired within which the first byte may be written.
     """
 
-    tables: LedgerDatabase
+    ledger: LedgerDatabase
     timeout: float
     send_deadline: float
     _lists: dict[tuple[str, str], _DepositList] = field(factory=dict[tuple[str, str], _DepositList])
 
-    def is_needed(self, sight: ChunkSnapshot) -> bool:
-        """Return True if a chunk has to be looked up before it is sent."""
-        return sight.policy.look_before_send != "never" and sight.chunk.runner != self.tables.identity.runner
+    def is_needed(self, snapshot: ChunkSnapshot) -> bool:
+        """Return True if a chunk has to be checked before it is sent."""
+        return snapshot.policy.look_before_send != "never" and snapshot.chunk.runner != self.ledger.identity.runner
 
-    async def check(self, sight: ChunkSnapshot, product: PayoutChannel) -> bool:
-        """Look a chunk's transfers up, and take in what the bank has of them.
+    async def check(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> bool:
+        """Look up a chunk's transfers, and update the ledger from the bank's entries.
 
         Args:
-            sight: the chunk.
-            product: what it pays out.
+            snapshot: the chunk.
+            channel: the payout channel of the chunk.
 
         Returns:
-            True if the chunk may be sent now; False if it was put off: the bank could not be asked, or it is too early.
+            True if the chunk may be sent now; False if it was postponed: the look-up failed, or it is too early.
 
         Raises:
             StorageError: the ledger cannot be used; nothing was sent.
         """
-        # Right after a failover a sender whose intent was lost with the newest commits may still be about to send.
-        until_sent = self.tables.identity.restored_at + self.send_deadline - sight.at
-        if until_sent > 0:
-            await postpone(self.tables, sight, until_sent)
+        # Right after a failover a sender whose lease was lost with the newest commits may still be about to send.
+        wait_seconds = self.ledger.identity.restored_at + self.send_deadline - snapshot.at
+        if wait_seconds > 0:
+            await postpone(self.ledger, snapshot, wait_seconds)
             return False
         try:
-            await self._look_up(sight, product)
+            await self._look_up(snapshot, channel)
         except StorageError:
             raise
         except Exception as error:  # a user middleware may raise anything; nothing is sent without a response
-            logger.warning("payouts: chunk %s cannot be looked up before it is sent: %s", sight.chunk.chunk_id, error)
-            await postpone(self.tables, sight, backoff(FIRST_PAUSE_SECONDS, sight.chunk.checks))
+            logger.warning("payouts: cannot look up chunk %s before it is sent: %s", snapshot.chunk.chunk_id, error)
+            await postpone(self.ledger, snapshot, backoff(FIRST_PAUSE_SECONDS, snapshot.chunk.checks))
             return False
-        await mark_looked_up(self.tables, sight)
+        await mark_looked_up(self.ledger, snapshot)
         return True
 
-    async def _look_up(self, sight: ChunkSnapshot, product: PayoutChannel) -> None:
-        chunk = sight.chunk
-        seen = self._lists.setdefault((chunk.product, chunk.deposit), _DepositList())
+    async def _look_up(self, snapshot: ChunkSnapshot, channel: PayoutChannel) -> None:
+        chunk = snapshot.chunk
+        bank_list = self._lists.setdefault((chunk.product, chunk.deposit), _DepositList())
         with suppress(NoListError):
-            async with seen.lock:  # the first walk may be a long one; those that wait for it read one page each
-                await self._walk(seen, product, chunk.deposit)
+            async with bank_list.lock:  # the first reader may read many pages; the next ones read one page each
+                await self._read_list(bank_list, channel, chunk.deposit)
             return
-        rows = await self.tables.fetch(_PLANNED, {"chunk_id": chunk.chunk_id})
-        await self._find(product, [row["track_id"] for row in rows])
+        rows = await self.ledger.fetch(_PLANNED, {"chunk_id": chunk.chunk_id})
+        await self._look_up_each(channel, [row["track_id"] for row in rows])
 
-    async def _find(self, product: PayoutChannel, track_ids: Sequence[str]) -> None:
-        found = await find_each(product, track_ids, timeout=self.timeout)
+    async def _look_up_each(self, channel: PayoutChannel, track_ids: Sequence[str]) -> None:
+        entries_by_track_id = await find_each(channel, track_ids, timeout=self.timeout)
         await apply_observations(
-            self.tables, product, [entry for entries in found.values() for entry in entries], "recovered"
+            self.ledger, channel, [entry for entries in entries_by_track_id.values() for entry in entries], "recovered"
         )
 
-    async def _walk(self, seen: _DepositList, product: PayoutChannel, deposit: str) -> None:
-        """Take in the bank's list as far back as something that is still to be sent may stand in it."""
-        of_deposit: Parameters = {"product": product.name, "account": product.account, "deposit": deposit}
-        oldest = (await self.tables.fetch(_OLDEST, of_deposit))[0]["at"]
+    async def _read_list(self, bank_list: _DepositList, channel: PayoutChannel, deposit: str) -> None:
+        """Update the ledger from the bank's list, back to the oldest chunk that is still to be sent."""
+        deposit_params: Parameters = {"product": channel.name, "account": channel.account, "deposit": deposit}
+        oldest = (await self.ledger.fetch(_OLDEST, deposit_params))[0]["at"]
         newest: frozenset[EntryKey] | None = None
         failed: set[str] = set()
-        async with aclosing(pages(lambda skip: product.list(deposit, skip, self.timeout))) as walked:
-            async for page in walked:
+        async with aclosing(pages(lambda skip: channel.list(deposit, skip, self.timeout))) as page_iterator:
+            async for page in page_iterator:
                 keys = frozenset(key for entry in page if (key := entry_key(entry)) is not None)
                 newest = keys if newest is None else newest
                 alive = [entry for entry in page if entry.status != TransferStatus.FAILED]
-                failed |= _named(product, page) - _named(product, alive)
-                await apply_observations(self.tables, product, alive, "recovered")
-                if keys & seen.newest:
+                failed |= _track_ids(channel, page) - _track_ids(channel, alive)
+                await apply_observations(self.ledger, channel, alive, "recovered")
+                if keys & bank_list.newest:
                     break
-                if oldest is not None and await self._is_decided_before(product, page, oldest):
+                if oldest is not None and await self._is_decided_before(channel, page, oldest):
                     break
-        await self._learn_failed(product, failed)
-        seen.newest = newest or seen.newest
+        await self._look_up_failed(channel, failed)
+        bank_list.newest = newest or bank_list.newest
 
-    async def _learn_failed(self, product: PayoutChannel, track_ids: set[str]) -> None:
-        """Take in what failed of what is still to be sent: another page may show an attempt that did not fail."""
-        records = await queries.transfers(self.tables, product.name, product.account, track_ids)
+    async def _look_up_failed(self, channel: PayoutChannel, track_ids: set[str]) -> None:
+        """Look up unsent transfers with a failed entry: another page may list an attempt that did not fail."""
+        records = await queries.transfers(self.ledger, channel.name, channel.account, track_ids)
         unsent = [
-            one.track_id for one in records.values() if one.state in (TransferState.PLANNED, TransferState.PAUSED_FUNDS)
+            record.track_id
+            for record in records.values()
+            if record.state in (TransferState.PLANNED, TransferState.PAUSED_FUNDS)
         ]
-        await self._find(product, unsent)
+        await self._look_up_each(channel, unsent)
 
-    async def _is_decided_before(self, product: PayoutChannel, page: Sequence[Settlement], moment: float) -> bool:
-        """Return True if a page shows a transfer that was decided before ``moment``: what is behind it is older.
+    async def _is_decided_before(self, channel: PayoutChannel, page: Sequence[Settlement], moment: float) -> bool:
+        """Return True if a page lists a transfer that was decided before ``moment``: later entries are older.
 
         assumed: the bank lists the newest first.
         """
-        names = _named(product, page)
-        records = await queries.transfers(self.tables, product.name, product.account, names)
-        return any(one.state in FINAL and one.changed_at < moment for one in records.values())
+        names = _track_ids(channel, page)
+        records = await queries.transfers(self.ledger, channel.name, channel.account, names)
+        return any(record.state in FINAL and record.changed_at < moment for record in records.values())
 
 
-def _named(product: PayoutChannel, entries: Sequence[Settlement]) -> set[str]:
-    return {product.sent_track_id(entry.track_id) for entry in entries if entry.track_id}
+def _track_ids(channel: PayoutChannel, entries: Sequence[Settlement]) -> set[str]:
+    return {channel.sent_track_id(entry.track_id) for entry in entries if entry.track_id}

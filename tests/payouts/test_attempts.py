@@ -48,9 +48,7 @@ async def asked(desk: PayoutFixture, place: Place, chunk: str, times: int) -> No
         await desk.worker.advance(chunk)
 
 
-async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_knows_of(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_check_failed_first_attempt_leaves_second_unknown(place: Place, desk: PayoutFixture) -> None:
     again = await sent_again(desk)
     desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.worker.advance(again)
@@ -67,7 +65,7 @@ async def test_a_first_attempt_that_failed_is_no_word_of_a_second_one_nobody_kno
 
 
 @pytest.mark.parametrize(("resend", "ends"), [(False, "needs_review"), (True, "failed")])
-async def test_if_nothing_is_ever_heard_of_the_second_the_quiet_window_is_waited_for(
+async def test_check_unlisted_second_attempt_waits_quiet_window(
     place: Place, desk: PayoutFixture, resend: bool, ends: str
 ) -> None:
     """With ``resend`` whatever the bank does not name by then was never there; else a person looks."""
@@ -86,7 +84,7 @@ async def test_if_nothing_is_ever_heard_of_the_second_the_quiet_window_is_waited
     assert len(desk.teller.calls) == 2
 
 
-async def test_the_second_one_that_failed_by_its_own_name_has_failed(place: Place, desk: PayoutFixture) -> None:
+async def test_check_failed_second_attempt_by_hashid_fails(place: Place, desk: PayoutFixture) -> None:
     again = await sent_again(desk)
     desk.teller.script.append(answering(found("failed", "second")))
     await desk.worker.advance(again)
@@ -97,7 +95,7 @@ async def test_the_second_one_that_failed_by_its_own_name_has_failed(place: Plac
     assert await desk.states() == ["failed"]
 
 
-async def test_a_second_one_that_waits_is_not_failed_by_the_first(place: Place, desk: PayoutFixture) -> None:
+async def test_check_pending_second_attempt_is_not_failed(place: Place, desk: PayoutFixture) -> None:
     again = await sent_again(desk)
     desk.teller.script.append(answering(found("pending", "second")))
     await desk.worker.advance(again)
@@ -111,7 +109,7 @@ async def test_a_second_one_that_waits_is_not_failed_by_the_first(place: Place, 
     assert await desk.states() == ["needs_review"]
 
 
-async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) -> None:
+async def test_check_wallet_without_hashids_needs_review(place: Place) -> None:
     desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w")
     await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(0)]))
     desk.teller.script.append(raising(NoResponse("no answer")))
@@ -138,9 +136,7 @@ async def test_a_wallet_that_tells_no_names_leaves_it_to_a_person(place: Place) 
 
 
 @pytest.mark.parametrize("first", ["pending", "failed"])
-async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(
-    place: Place, desk: PayoutFixture, first: str
-) -> None:
+async def test_resolve_resent_is_not_failed_by_refusal(place: Place, desk: PayoutFixture, first: str) -> None:
     """A track_id the bank has is what it refuses: what it has may have been paid."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     [chunk] = await desk.chunks()
@@ -159,9 +155,7 @@ async def test_whatever_a_person_sends_again_is_not_failed_by_a_refusal(
     assert await desk.states() == ["needs_review"]
 
 
-async def test_what_a_person_says_arrived_is_not_reversed_by_an_attempt_that_failed(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_resolve_success_is_not_reversed_by_failed_attempt(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", "third"), found("success", "second")))
     await desk.worker.advance((await desk.chunks())[0])
@@ -171,9 +165,7 @@ async def test_what_a_person_says_arrived_is_not_reversed_by_an_attempt_that_fai
     assert await desk.states() == ["success"]
 
 
-async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first_name(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_apply_observations_success_is_not_failed_again(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     await failed_for_good(desk, place, (await desk.chunks())[0])
     await observations.apply_observations(desk.ledger, desk.product, [found("success", "second")])
@@ -182,7 +174,7 @@ async def test_what_had_failed_and_then_arrived_is_not_failed_again_by_its_first
     assert await desk.states() == ["needs_review"]
 
 
-async def test_of_what_is_masked_all_that_is_listed_is_read(place: Place, desk: PayoutFixture) -> None:
+async def test_apply_observations_masked_reads_all_entries(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
     desk.teller.script.append(answering(found("success")))
     await desk.worker.advance((await desk.chunks())[0])
@@ -196,7 +188,7 @@ async def test_of_what_is_masked_all_that_is_listed_is_read(place: Place, desk: 
     assert "123456789001" not in record.reason
 
 
-async def test_a_masked_one_cannot_be_sent_again(place: Place, desk: PayoutFixture) -> None:
+async def test_resolve_masked_transfer_cannot_be_resent(place: Place, desk: PayoutFixture) -> None:
     """Its card number is not on record any more: nothing would ever leave."""
     await insert_batch(desk.ledger, desk.product, "b", each([transfer(0, destination_account="6037990000000006")]))
     await failed_for_good(desk, place, (await desk.chunks())[0])
@@ -208,14 +200,14 @@ async def test_a_masked_one_cannot_be_sent_again(place: Place, desk: PayoutFixtu
     assert (await observations.resolve(desk.ledger, "bank", "app-1", ID, "failed")).state is TransferState.FAILED
 
 
-async def test_two_entries_with_a_reference_each_are_two_payments(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_two_ref_codes_need_review(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
     desk.teller.script.append(answering(found("success", ref_code="1"), found("success", ref_code="2")))
     await desk.worker.advance((await desk.chunks())[0])
     assert await desk.states() == ["needs_review"]
 
 
-async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late(
+async def test_resolve_concurrent_second_is_refused(
     place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
@@ -232,7 +224,7 @@ async def test_of_two_who_decide_at_once_the_second_is_told_that_it_was_too_late
         await observations.resolve(desk.ledger, "bank", "app-1", ID, "failed")
 
 
-async def test_a_refusal_of_its_track_id_says_that_the_bank_may_have_it(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_duplicate_track_id_is_looked_up(place: Place, desk: PayoutFixture) -> None:
     """Paid by another hand, under the same track_id: whoever is told that it failed would pay it once more."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=Policy(quiet_window=30.0))
     refused = InvalidInput(10, "no", fields={"transfers.1.track_id": ["used before"]})

@@ -55,29 +55,29 @@ def item(status: str) -> Classification:
     return Classification(verdict=Verdict.REPORTED, settlement=Settlement(status=TransferStatus(status)))
 
 
-def test_two_not_founds_too_close_to_each_other_are_one() -> None:
+def test_decide_after_check_close_not_founds_count_once() -> None:
     at = SINCE + QUIET + 50
     one = held(not_founds=1, asked_at=at - 9.9)
     assert decide_after_check([one], {"t0": ABSENT}, POLICY, at, 3).counted == {}
     assert decide_after_check([one], {"t0": ABSENT}, POLICY, at + 0.2, 3).counted == {"t0": 2}
 
 
-def test_a_not_found_of_a_pending_one_counts_for_nothing() -> None:
+def test_decide_after_check_pending_not_found_is_not_counted() -> None:
     decided = decide_after_check([held(state=TransferState.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3)
     assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
 
 
-def test_a_question_without_an_answer_leaves_the_count_as_it_was() -> None:
+def test_decide_after_check_no_response_keeps_count() -> None:
     decided = decide_after_check([held(not_founds=2, asked_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3)
     assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
 
 
-def test_the_last_look_of_a_quiet_window_is_just_when_it_is_over() -> None:
+def test_decide_after_check_last_pause_ends_with_quiet_window() -> None:
     decided = decide_after_check([held()], {"t0": ABSENT}, POLICY, SINCE + QUIET - 4, 30)
     assert decided.pause == 4
 
 
-def test_the_one_that_is_due_first_says_when_the_chunk_is() -> None:
+def test_decide_after_check_earliest_transfer_sets_pause() -> None:
     both = [held(0, TransferState.PENDING), held(1)]
     decided = decide_after_check(both, {"t0": item("pending"), "t1": ABSENT}, POLICY, SINCE + QUIET - 2, 40)
     assert decided.pause == 2
@@ -92,7 +92,7 @@ asked = st.one_of(words, st.just(ABSENT), st.none())
 
 
 @given(verdict=verdicts, count=st.integers(1, 4), looks=st.integers(0, 100), ambiguous_attempts=st.integers(0, 2))
-def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
+def test_decide_after_send_call_verdict_allows_transition(
     verdict: Verdict, count: int, looks: int, ambiguous_attempts: int
 ) -> None:
     transfers = [held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(count)]
@@ -117,7 +117,7 @@ def test_a_word_on_the_whole_call_moves_all_of_it_lawfully(
 
 
 @given(st.lists(words, min_size=1, max_size=4), st.integers(0, 2))
-def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classification], ambiguous_attempts: int) -> None:
+def test_decide_after_send_each_transition_is_allowed(told: list[Classification], ambiguous_attempts: int) -> None:
     transfers = [
         held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(len(told))
     ]
@@ -147,7 +147,7 @@ def test_each_of_an_answer_goes_where_the_table_lets_it(told: list[Classificatio
     st.booleans(),
     st.integers(0, 50),
 )
-def test_what_is_asked_about_moves_lawfully_and_is_never_forgotten(
+def test_decide_after_check_transitions_are_allowed(
     told: list[tuple[Classification | None, TransferState, int]], at: float, resend: bool, looks: int
 ) -> None:
     transfers = [held(number, state, not_founds=counted) for number, (_, state, counted) in enumerate(told)]

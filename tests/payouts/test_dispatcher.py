@@ -87,7 +87,7 @@ def dispatcher(book: Book, **more: object) -> LocalDispatcher:
     return LocalDispatcher(book, book.clock, BackgroundTasks(), **more)  # type: ignore[arg-type]
 
 
-async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:
+async def test_dispatcher_runs_all_due_chunks(clock: RunningClock) -> None:
     book = Book(clock)
     for number in range(3 * MAX_LANE_CHUNKS):
         book.plan(f"c-{number:04}", limit=3)
@@ -100,7 +100,7 @@ async def test_all_that_is_due_is_brought_forward(clock: RunningClock) -> None:
     assert book.most_active == {"a": 3}
 
 
-async def test_a_full_lane_holds_no_other_one_up(clock: RunningClock) -> None:
+async def test_dispatcher_full_lane_delays_no_other(clock: RunningClock) -> None:
     book = Book(clock, gate=anyio.Event())
     for number in range(10):
         book.plan(f"a-{number}", lane="a", limit=2)
@@ -114,7 +114,7 @@ async def test_a_full_lane_holds_no_other_one_up(clock: RunningClock) -> None:
     await local.aclose()
 
 
-async def test_what_lies_in_the_future_waits_for_its_time() -> None:
+async def test_dispatcher_future_chunk_waits() -> None:
     book = Book(clock := ManualClock())
     book.plan("c", at=1.5)
     local = dispatcher(book)
@@ -130,7 +130,7 @@ async def test_what_lies_in_the_future_waits_for_its_time() -> None:
     await local.aclose()
 
 
-async def test_what_comes_back_is_taken_up_again_at_its_time() -> None:
+async def test_dispatcher_rescheduled_chunk_runs_when_due() -> None:
     book = Book(clock := ManualClock(), after={"c": [0.5, 0.5, None]})
     book.plan("c")
     local = dispatcher(book)
@@ -144,7 +144,7 @@ async def test_what_comes_back_is_taken_up_again_at_its_time() -> None:
     await local.aclose()
 
 
-async def test_it_looks_at_once_when_it_is_woken_and_by_itself_after_a_while() -> None:
+async def test_wake_reads_ledger_at_once_and_sweep_later() -> None:
     book = Book(clock := ManualClock())
     local = dispatcher(book)
     local.start()
@@ -162,7 +162,7 @@ async def test_it_looks_at_once_when_it_is_woken_and_by_itself_after_a_while() -
     await local.aclose()
 
 
-async def test_it_tells_of_each_step(clock: RunningClock) -> None:
+async def test_dispatcher_calls_on_step_after_each_step(clock: RunningClock) -> None:
     book = Book(clock)
     told: list[int] = []
     book.plan("c")
@@ -174,7 +174,7 @@ async def test_it_tells_of_each_step(clock: RunningClock) -> None:
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("disk full"), ValueError("a mistake of ours")])
-async def test_a_chunk_that_makes_trouble_is_tried_again_after_a_rest(
+async def test_dispatcher_failed_step_is_retried_after_pause(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
     book = Book(clock := ManualClock(), after={"c": [error, error, None]})
@@ -195,7 +195,7 @@ async def test_a_chunk_that_makes_trouble_is_tried_again_after_a_rest(
     await local.aclose()
 
 
-async def test_a_ledger_that_cannot_be_read_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+async def test_dispatcher_unreadable_ledger_is_retried(caplog: pytest.LogCaptureFixture) -> None:
     book = Book(clock := ManualClock(), down=True)
     book.plan("c")
     local = dispatcher(book)
@@ -213,7 +213,7 @@ async def test_a_ledger_that_cannot_be_read_is_asked_again(caplog: pytest.LogCap
     await local.aclose()
 
 
-async def test_closing_begins_nothing_more_and_waits_for_what_is_under_way() -> None:
+async def test_aclose_waits_for_running_steps() -> None:
     book = Book(ManualClock(), gate=anyio.Event())
     for number in range(5):
         book.plan(f"c-{number}")
@@ -232,7 +232,7 @@ async def test_closing_begins_nothing_more_and_waits_for_what_is_under_way() -> 
     assert sum(book.steps.values()) == 2
 
 
-async def test_closing_does_not_wait_for_a_rest() -> None:
+async def test_aclose_interrupts_error_pause() -> None:
     book = Book(ManualClock(), after={"c": [StorageUnavailable("disk full")]})
     book.plan("c")
     local = dispatcher(book)
@@ -242,7 +242,7 @@ async def test_closing_does_not_wait_for_a_rest() -> None:
         await local.aclose()
 
 
-async def test_started_twice_it_runs_once(clock: RunningClock) -> None:
+async def test_start_twice_runs_once(clock: RunningClock) -> None:
     book = Book(clock)
     local = dispatcher(book)
     local.start()
@@ -252,11 +252,11 @@ async def test_started_twice_it_runs_once(clock: RunningClock) -> None:
     await local.aclose()
 
 
-async def test_one_that_was_never_started_closes_at_once() -> None:
+async def test_aclose_never_started_returns() -> None:
     await dispatcher(Book(ManualClock())).aclose()
 
 
-async def test_an_alarm_that_rang_before_is_heard_once() -> None:
+async def test_wake_event_set_before_sleep_wakes_once() -> None:
     alarm = WakeEvent(clock := ManualClock())
     alarm.set()
     await alarm.sleep(1.0)
@@ -267,7 +267,7 @@ async def test_an_alarm_that_rang_before_is_heard_once() -> None:
     await asleep
 
 
-async def test_what_keeps_many_chunks_back_is_said_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+async def test_dispatcher_logs_same_failure_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     full, locked = StorageUnavailable("disk full"), StorageUnavailable("locked")
     book = Book(clock := ManualClock(), after={"a": [full] * 30, "b": [full] * 30, "c": [locked, None]})
     local = dispatcher(book)

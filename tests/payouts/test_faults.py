@@ -45,7 +45,7 @@ async def advanced_with(desk: PayoutFixture, chunk: str) -> None:
 
 
 @pytest.mark.parametrize("told", ["it did not happen", "it happened"])
-async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: str) -> None:
+async def test_advance_failing_step_pays_once(tmp_path: Path, told: str) -> None:
     reached, kinds = 0, set[str]()
     for step in range(1, MOST_STEPS):
         clock, teller = ManualClock(), FakeBank()
@@ -77,7 +77,7 @@ async def test_a_ledger_that_fails_at_any_step_pays_once(tmp_path: Path, told: s
     assert {"intent", "answer"} <= kinds
 
 
-async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as_ours(tmp_path: Path) -> None:
+async def test_acquire_lost_commit_sends_only_own_lease(tmp_path: Path) -> None:
     clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
@@ -108,7 +108,7 @@ async def test_an_intent_whose_commit_gave_no_answer_is_sent_only_if_it_reads_as
     await database.aclose()
 
 
-async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None:
+async def test_acquire_unstored_lease_sends_nothing(tmp_path: Path) -> None:
     clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
@@ -132,7 +132,7 @@ async def test_an_intent_that_was_not_stored_is_not_sent(tmp_path: Path) -> None
     await database.aclose()
 
 
-async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp_path: Path) -> None:
+async def test_release_ledger_down_is_retried(tmp_path: Path) -> None:
     clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
@@ -153,7 +153,7 @@ async def test_a_ledger_that_is_down_while_the_answer_comes_is_written_later(tmp
     await database.aclose()
 
 
-async def test_a_ledger_that_stays_down_is_told_by_the_bank_later(tmp_path: Path) -> None:
+async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> None:
     clock, teller = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
@@ -175,7 +175,7 @@ async def test_a_ledger_that_stays_down_is_told_by_the_bank_later(tmp_path: Path
 
 
 @pytest.mark.parametrize("who", ["the caller", "the work itself"])
-async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str) -> None:
+async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, who: str) -> None:
     """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
     reached = 0
     for step in range(1, MOST_STEPS):
@@ -225,7 +225,7 @@ async def test_a_step_cut_off_anywhere_loses_no_record(tmp_path: Path, who: str)
     assert 8 < reached < MOST_STEPS - 1
 
 
-async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_cancelled_caller_loses_no_record(place: Place, desk: PayoutFixture) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
     [chunk] = await desk.chunks()
     thinking = asyncio.Event()
@@ -240,7 +240,7 @@ async def test_a_caller_cancelled_while_the_bank_thinks_loses_no_record(place: P
     assert await desk.states() == ["success"] * 3
 
 
-def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path) -> None:
+def test_advance_closed_loop_leaves_unknown(tmp_path: Path) -> None:
     clock, teller = ManualClock(), FakeBank()
 
     async def start() -> None:
@@ -261,7 +261,7 @@ def test_a_loop_that_ends_while_the_bank_thinks_leaves_it_unknown(tmp_path: Path
 
 
 @pytest.mark.parametrize("told", ["it did not happen", "it happened"])
-async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path, told: str) -> None:
+async def test_insert_lost_commit_plans_once(tmp_path: Path, told: str) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
@@ -285,7 +285,7 @@ async def test_a_plan_whose_commit_gave_no_answer_is_planned_once(tmp_path: Path
     await database.aclose()
 
 
-async def test_a_plan_on_a_ledger_that_stays_down_is_refused_and_leaves_nothing(tmp_path: Path) -> None:
+async def test_insert_ledger_down_leaves_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)

@@ -30,7 +30,7 @@ from tests.payouts.test_service import Client, client, sandbox, transfer, transf
 __all__ = ["client", "sandbox"]
 
 
-async def test_reconcile_tells_what_only_one_side_has(client: Client, sandbox: Sandbox) -> None:
+async def test_reconcile_reports_orphans_and_missing(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await paystar.transfers.settle(transfers=[transfer(77)])  # before all of ours: not within the window
         await (await paystar.payouts.submit(transfers(3), batch_id="b")).wait()
@@ -79,7 +79,7 @@ def rewrite(monkeypatch: pytest.MonkeyPatch, change: Listed) -> None:
 
 
 @pytest.mark.usefixtures("short_pages")
-async def test_a_list_of_several_pages_is_read_to_its_end(client: Client) -> None:
+async def test_reconcile_reads_all_pages(client: Client) -> None:
     async with client() as paystar:
         await paystar.transfers.settle(transfers=[transfer(70)])  # before all of ours
         await (await paystar.payouts.submit(transfers(4), batch_id="a")).wait()
@@ -91,9 +91,7 @@ async def test_a_list_of_several_pages_is_read_to_its_end(client: Client) -> Non
 
 
 @pytest.mark.usefixtures("short_pages")
-async def test_a_list_that_grows_while_it_is_read_tells_nothing_twice(
-    client: Client, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_reconcile_growing_list_reports_once(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     async with client() as paystar:
         await (await paystar.payouts.submit(transfers(2), batch_id="a")).wait()
         await paystar.transfers.settle(transfers=[transfer(71)])
@@ -111,7 +109,7 @@ async def test_a_list_that_grows_while_it_is_read_tells_nothing_twice(
     assert [one.track_id for one in found.orphans] == ["t-71"]
 
 
-async def test_another_amount_is_told(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_reconcile_other_amount_is_mismatch(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     said = Settlement(track_id="t-0", status=TransferStatus.SUCCESS, extra={"amount": "999"})
     rewrite(monkeypatch, lambda found: [said] if found else found)
     async with client() as paystar:
@@ -121,7 +119,7 @@ async def test_another_amount_is_told(client: Client, monkeypatch: pytest.Monkey
     assert not found.ok
 
 
-async def test_what_was_paid_twice_under_one_track_id_is_told(client: Client, sandbox: Sandbox) -> None:
+async def test_reconcile_double_payment_is_mismatch(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(3), batch_id="a")
         await batch.wait()
@@ -136,7 +134,7 @@ async def test_what_was_paid_twice_under_one_track_id_is_told(client: Client, sa
 
 
 @pytest.mark.parametrize("waits", [False, True])
-async def test_an_attempt_that_failed_does_not_speak_for_the_one_that_did_not(
+async def test_reconcile_failed_attempt_hides_no_success(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, waits: bool
 ) -> None:
     """On a page of its own, where nothing beside it says otherwise."""
@@ -546,7 +544,7 @@ class TestLookUps:
         assert (await compared(desk)).missing == ("t-00000",)
         assert await desk.states() == ["unknown"]
 
-    async def test_reconcile_decided_meanwhile_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_decided_during_run_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
         desk.teller.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
         await pay(desk, "b", paid(1))
         assert await desk.states() == ["needs_review"]

@@ -55,7 +55,7 @@ async def planned(desk: PayoutFixture, count: int, **policy: Any) -> None:
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=Policy(**policy))
 
 
-async def test_step_recovered_work_takes_what_bank_has_and_sends_rest(place: Place, desk: PayoutFixture) -> None:
+async def test_step_recovered_chunk_sends_what_bank_lacks(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 6, chunk=3)
     desk.teller.execute(transfers(2))  # by a life of this ledger that it has forgotten
     desk.teller.execute(transfers(4)[3:], TransferStatus.FAILED)
@@ -127,7 +127,7 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(
     assert await desk.states() == ["success"] * 2
 
 
-async def test_step_recovered_wallet_transfers_are_found_one_by_one(place: Place) -> None:
+async def test_step_recovered_wallet_is_looked_up_one_by_one(place: Place) -> None:
     desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w")
     values = [wallet_transfer(number) for number in range(3)]
     await insert_batch(desk.ledger, desk.product, "b", each(values))
@@ -138,7 +138,7 @@ async def test_step_recovered_wallet_transfers_are_found_one_by_one(place: Place
     assert desk.teller.calls == [["w-00001", "w-00002"]]
 
 
-async def test_step_recovered_transfer_with_other_amount_needs_review(place: Place, desk: PayoutFixture) -> None:
+async def test_step_recovered_other_amount_needs_review(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 1)
     said = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
     desk.teller.finds.extend([lambda _: [said], lambda _: []])
@@ -167,7 +167,7 @@ async def test_restored_backup_pays_nothing_twice(place: Place, desk: PayoutFixt
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
-async def test_walk_failed_entry_is_believed_only_with_the_rest_of_its_name(place: Place, desk: PayoutFixture) -> None:
+async def test_check_failed_entry_needs_all_entries(place: Place, desk: PayoutFixture) -> None:
     """The page that shows the attempt that was paid may not be read at all."""
     await planned(desk, 2)
     repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
@@ -213,7 +213,7 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
     assert await other.states("next") == ["success"]
 
 
-async def test_copied_ledger_beside_its_original_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
+async def test_step_copied_ledger_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
     """Chunk by chunk each looks up what the other has sent meanwhile."""
     await planned(desk, 6, chunk=2)
     other = restarted(desk, place)

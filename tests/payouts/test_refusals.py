@@ -98,7 +98,7 @@ async def test_no_money_pauses_only_what_bank_does_not_have(
     assert desk.teller.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
 
 
-async def test_no_money_waits_for_resume_beside_pending_of_its_chunk(place: Place, desk: PayoutFixture) -> None:
+async def test_no_funds_waits_for_resume_beside_pending(place: Place, desk: PayoutFixture) -> None:
     """What the bank has not decided yet keeps nothing of its chunk back."""
     desk.teller.status = TransferStatus.PENDING
     await refused(desk, partly(NoMoney(9, "no money"), 1))
@@ -137,7 +137,7 @@ async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: Payo
     assert set(desk.teller.executed.values()) == {1}
 
 
-async def test_look_up_without_response_is_repeated_and_nothing_sent(place: Place, desk: PayoutFixture) -> None:
+async def test_look_up_without_response_is_retried(place: Place, desk: PayoutFixture) -> None:
     await refused(desk, partly(NoMoney(9, "no money"), 4))
     desk.teller.finds.extend([broken] * 6)
     await work_off(desk, place, SPACING + 1)
@@ -261,7 +261,7 @@ async def test_late_failed_response_is_looked_up(place: Place, desk: PayoutFixtu
     assert await desk.states() == [listed or "failed"]
 
 
-async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Place, desk: PayoutFixture) -> None:
+async def test_failed_repeat_found_pending_takes_own_entry(place: Place, desk: PayoutFixture) -> None:
     await refused(desk, answering(duplicate()), count=1)
     desk.teller.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
     await work_off(desk, place, 1.5)
@@ -274,7 +274,7 @@ async def test_failed_repeat_found_pending_is_decided_by_its_own_entry(place: Pl
     assert await desk.states() == ["failed"]
 
 
-async def test_failed_repeat_found_success_is_not_reversed_by_it(place: Place, desk: PayoutFixture) -> None:
+async def test_failed_repeat_found_success_is_not_reversed(place: Place, desk: PayoutFixture) -> None:
     """Also where the bank names no hashids."""
     nameless = duplicate(None)
     await refused(desk, answering(nameless), count=1)

@@ -41,7 +41,7 @@ async def advanced(desk: PayoutFixture, place: Place, chunk: str, times: int = 1
         place.passes(max(0.0, due - await desk.ledger.time()) + 0.001)
 
 
-async def test_what_is_planned_is_sent_once_and_recorded(desk: PayoutFixture) -> None:
+async def test_advance_planned_chunk_is_sent_once(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     assert await desk.worker.advance(chunk) is None
     assert await desk.states() == ["success"] * 3
@@ -52,18 +52,18 @@ async def test_what_is_planned_is_sent_once_and_recorded(desk: PayoutFixture) ->
     assert (record.ref_code, record.hashid, record.attempt) == ("r-t-00001", "h-t-00001", 1)
 
 
-async def test_calling_it_again_does_nothing_more(desk: PayoutFixture) -> None:
+async def test_advance_repeated_sends_nothing_more(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     for _ in range(5):
         assert await desk.worker.advance(chunk) is None
     assert desk.teller.executed == {f"t-0000{number}": 1 for number in range(3)}
 
 
-async def test_a_chunk_nobody_knows_is_no_ones_business(desk: PayoutFixture) -> None:
+async def test_advance_unknown_chunk_is_noop(desk: PayoutFixture) -> None:
     assert await desk.worker.advance("nothing.0000000") is None
 
 
-async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_concurrent_calls_send_once(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 12, chunk=2, concurrency=100)
     others = [PayoutFixture(place.ledger(), place.clock, desk.teller) for _ in range(3)]
     desk.teller.on_send = lambda: asyncio.sleep(0)
@@ -72,7 +72,7 @@ async def test_two_that_advance_at_once_are_the_same_as_one(place: Place, desk: 
     assert await desk.states() == ["success"] * 12
 
 
-async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_records_sending_before_request(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     seen: list[str] = []
 
@@ -84,7 +84,7 @@ async def test_the_intent_is_on_record_before_a_byte_leaves(place: Place, desk: 
     assert seen == ["sending"] * 3
 
 
-async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: PayoutFixture) -> None:
+async def test_send_deadline_expired_sends_nothing(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.advance(5.0)
     due = await desk.worker.advance(chunk)
@@ -94,7 +94,7 @@ async def test_an_intent_comes_to_the_bank_too_late_and_nothing_is_sent(desk: Pa
     assert await desk.causes("t-00000") == ["submit", "intent", "not_sent"]
 
 
-async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(desk: PayoutFixture) -> None:
+async def test_send_deadline_suspended_machine_sends_nothing(desk: PayoutFixture) -> None:
     """A monotonic clock stands still meanwhile: the other hosts may have given it up for lost, and sent it again."""
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.jump(3600)
@@ -103,7 +103,7 @@ async def test_a_machine_that_slept_between_intent_and_first_byte_sends_nothing(
     assert await desk.states() == ["planned"] * 3
 
 
-async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(place: Place, desk: PayoutFixture) -> None:
+async def test_check_failed_list_looks_up_each_transfer(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
     await desk.worker.advance(chunk)
@@ -117,7 +117,7 @@ async def test_a_list_that_cannot_be_had_keeps_nobody_from_asking_one_by_one(pla
     assert await desk.states() == ["success"] * 3
 
 
-async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Place, desk: PayoutFixture) -> None:
+async def test_check_failed_look_up_delays_no_other(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2)
     desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
     await desk.worker.advance(chunk)
@@ -136,7 +136,7 @@ async def test_one_that_cannot_be_asked_about_keeps_no_other_waiting(place: Plac
     assert await desk.states() == ["unknown", "success"]
 
 
-async def test_a_call_that_is_over_can_send_nothing_any_more(desk: PayoutFixture) -> None:
+async def test_send_deadline_expires_with_its_call(desk: PayoutFixture) -> None:
     """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(NoResponse("no answer")))
@@ -146,7 +146,7 @@ async def test_a_call_that_is_over_can_send_nothing_any_more(desk: PayoutFixture
         fence()
 
 
-async def test_what_never_left_is_planned_again_later_and_later(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_not_sent_is_planned_with_backoff(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     pauses: list[float] = []
     for _ in range(9):
@@ -175,7 +175,7 @@ async def test_what_never_left_is_planned_again_later_and_later(place: Place, de
     ids=lambda error: type(error).__name__,
 )
 @pytest.mark.parametrize("executed", [True, False])
-async def test_what_may_have_happened_is_asked_about_and_never_repeated(
+async def test_advance_unknown_result_is_checked_not_resent(
     place: Place, desk: PayoutFixture, error: Exception, executed: bool
 ) -> None:
     [chunk] = await planned(desk)
@@ -189,14 +189,14 @@ async def test_what_may_have_happened_is_asked_about_and_never_repeated(
     assert await desk.states() == (["success"] if executed else ["unknown"]) * 3
 
 
-async def test_a_transfer_missing_from_the_answer_is_unknown_and_the_others_are_not(desk: PayoutFixture) -> None:
+async def test_advance_missing_in_response_is_unknown(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(lambda teller, given: teller.execute(given)[1:])
     await desk.worker.advance(chunk)
     assert await desk.states() == ["unknown", "success", "success"]
 
 
-async def test_an_answer_of_another_order_is_read_by_track_id(desk: PayoutFixture) -> None:
+async def test_advance_reordered_response_matches_by_track_id(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
 
     def mixed(teller: object, given: object) -> list[Settlement]:
@@ -211,7 +211,7 @@ async def test_an_answer_of_another_order_is_read_by_track_id(desk: PayoutFixtur
     assert await desk.states() == ["unknown", "pending", "success"]  # a failure is looked up before it is final
 
 
-async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: PayoutFixture) -> None:
+async def test_advance_other_amount_needs_review(desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": "999"})
     desk.teller.script.append(answering(wrong))
@@ -221,9 +221,7 @@ async def test_an_answer_with_another_amount_is_for_a_person_to_look_at(desk: Pa
     assert "amount" in waits.reason
 
 
-async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_advance_expired_send_lease_is_unknown(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     hung = asyncio.Event()
     desk.teller.on_send = hung.wait
@@ -248,7 +246,7 @@ async def test_a_sender_that_does_not_come_back_leaves_it_unknown_never_planned(
     assert await other.states() == ["unknown"] * 3
 
 
-async def test_a_late_answer_is_still_recorded(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_late_response_is_recorded(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     slow = asyncio.Event()
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
@@ -270,7 +268,7 @@ async def test_a_late_answer_is_still_recorded(place: Place, desk: PayoutFixture
     assert (await other.causes("t-00000"))[-2:] == ["lease", "late"]
 
 
-async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_outdated_response_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     """It says "pending", and by the time it is read the bank has been asked and has decided."""
     [chunk] = await planned(desk, 1)
     slow, sent = asyncio.Event(), asyncio.Event()
@@ -294,7 +292,7 @@ async def test_a_late_answer_that_was_overtaken_changes_nothing(place: Place, de
     assert await other.states() == ["failed"]
 
 
-async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
+async def test_advance_overtaken_check_leaves_chunk_due(
     place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
@@ -319,9 +317,7 @@ async def test_an_answer_overtaken_by_another_leaves_nothing_unasked(
     assert await desk.states() == ["success"]
 
 
-async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_person_looks(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_advance_three_not_founds_need_review(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.worker.advance(chunk)
@@ -339,7 +335,7 @@ async def test_not_found_counts_three_times_after_the_quiet_window_and_then_a_pe
     assert [one.after.value for one in events[-2:]] == ["not_accepted", "needs_review"]
 
 
-async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_early_not_found_is_not_counted(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.worker.advance(chunk)
@@ -353,7 +349,7 @@ async def test_not_found_before_the_quiet_window_is_over_counts_for_nothing(plac
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
-async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_found_late_takes_bank_status(place: Place, desk: PayoutFixture) -> None:
     """The bank executes what it took in after the quiet window has begun to count."""
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
@@ -371,7 +367,7 @@ async def test_what_was_found_late_is_as_the_bank_says(place: Place, desk: Payou
     assert await desk.states() == ["success"]
 
 
-async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_found_resets_not_found_count(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
     await desk.worker.advance(chunk)
@@ -386,7 +382,7 @@ async def test_a_word_of_it_makes_not_found_start_over(place: Place, desk: Payou
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
-async def test_an_answer_about_others_proves_nothing(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_response_about_others_proves_nothing(place: Place, desk: PayoutFixture) -> None:
     """A bank that does not look at the track_id it is asked for gives its newest transfers."""
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("no answer")))
@@ -399,7 +395,7 @@ async def test_an_answer_about_others_proves_nothing(place: Place, desk: PayoutF
     assert await desk.states() == ["unknown"]
 
 
-async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_resend_keeps_track_id(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2, resend=True, quiet_window=30.0)
     desk.teller.script.append(
         lambda teller, given: (teller.execute(given[1:]), raising(NoResponse("x"))(teller, given))
@@ -415,7 +411,7 @@ async def test_with_resend_it_is_sent_again_with_the_same_track_id(place: Place,
     assert await desk.states() == ["success"] * 2
 
 
-async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_resend_stops_at_max_attempts(place: Place, desk: PayoutFixture) -> None:
     await planned(desk, 1, resend=True, quiet_window=30.0)
     for _ in range(4):
         desk.teller.script.append(raising(NoResponse("x")))
@@ -426,7 +422,7 @@ async def test_what_is_never_found_is_not_sent_again_for_ever(place: Place, desk
     assert len(desk.teller.calls) == 3
 
 
-async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_failed_resend_is_unknown(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1, resend=True, quiet_window=30.0)
     desk.teller.script.append(raising(NoResponse("x")))
     await desk.worker.advance(chunk)
@@ -444,9 +440,7 @@ async def test_a_resend_that_fails_may_have_paid_the_first_time(place: Place, de
     assert await desk.states() == ["success"]
 
 
-async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_advance_pending_is_checked_with_backoff(place: Place, desk: PayoutFixture) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk)
     due = await desk.worker.advance(chunk)
@@ -467,7 +461,7 @@ async def test_pending_is_asked_about_ever_more_slowly_and_never_fails_by_time(
     assert await desk.states() == ["pending"] * 3
 
 
-async def test_pending_becomes_what_the_bank_decides(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_pending_takes_bank_status(place: Place, desk: PayoutFixture) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk)
     await desk.worker.advance(chunk)
@@ -480,7 +474,7 @@ async def test_pending_becomes_what_the_bank_decides(place: Place, desk: PayoutF
     assert await desk.worker.advance(chunk) is None
 
 
-async def test_a_look_that_fails_changes_nothing(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_failed_check_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     desk.teller.script.append(raising(NoResponse("x"), executed=True))
     [chunk] = await planned(desk, 2)
     await desk.worker.advance(chunk)
@@ -498,7 +492,7 @@ async def test_a_look_that_fails_changes_nothing(place: Place, desk: PayoutFixtu
     assert await desk.states() == ["success"] * 2
 
 
-async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_refused_account_is_suspended_with_one_event(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 12, chunk=1)
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     desk.teller.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
@@ -516,7 +510,7 @@ async def test_a_refused_account_pauses_everything_with_one_alarm(place: Place, 
     assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(12)}
 
 
-async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_no_funds_pauses_until_resume(place: Place, desk: PayoutFixture) -> None:
     mixed = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
     await insert_batch(desk.ledger, desk.product, "b", each(mixed), policy=Policy(chunk=1))
     desk.teller.script.append(raising(InsufficientBalance(9, "no money")))
@@ -539,7 +533,7 @@ async def test_without_money_a_deposit_waits_and_exactly_the_unsent_go_on(place:
     assert await desk.states() == ["success"] * 4
 
 
-async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_refused_key_retries_with_event(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.teller.script.append(raising(ExpiredToken(5, "expired")))
     due = await desk.worker.advance(chunk)
@@ -551,7 +545,7 @@ async def test_a_refused_key_is_tried_again_later_and_told(place: Place, desk: P
     assert await desk.states() == ["success"] * 3
 
 
-async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_concurrency_limits_deposit_account(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 6, chunk=1, concurrency=2)
     other = PayoutFixture(place.ledger(), place.clock, desk.teller)
     flying, most = 0, 0
@@ -582,7 +576,7 @@ async def test_only_so_many_calls_of_a_deposit_are_in_flight(place: Place, desk:
     assert most == 2
 
 
-async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_rate_limits_deposit_account(place: Place, desk: PayoutFixture) -> None:
     chunks = await planned(desk, 4, chunk=1, rate=0.5)
     assert await desk.worker.advance(chunks[0]) is None
     due = await desk.worker.advance(chunks[1])
@@ -593,7 +587,7 @@ async def test_only_so_many_calls_a_second_of_a_deposit(place: Place, desk: Payo
     assert len(desk.teller.calls) == 2
 
 
-async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, desk: PayoutFixture) -> None:
+async def test_pause_stops_sends_but_not_checks(place: Place, desk: PayoutFixture) -> None:
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
     await desk.worker.advance(first)
@@ -608,7 +602,7 @@ async def test_a_pause_keeps_back_what_is_not_sent_and_asks_on(place: Place, des
     assert len(desk.teller.calls) == 2
 
 
-async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: PayoutFixture) -> None:
+async def test_pause_deposit_leaves_others_running(desk: PayoutFixture) -> None:
     mixed = [transfer(0), transfer(1, deposit="0119999999999")]
     await insert_batch(desk.ledger, desk.product, "b", each(mixed))
     await updates.pause(desk.ledger, "bank", "app-1", DEPOSIT)
@@ -617,7 +611,7 @@ async def test_a_pause_of_one_deposit_is_none_of_the_others(desk: PayoutFixture)
     assert await desk.states() == ["planned", "success"]
 
 
-async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
+async def test_advance_wallet_sends_and_checks(place: Place) -> None:
     desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w123")
     await insert_batch(desk.ledger, desk.product, "b", each([wallet_transfer(number) for number in range(3)]))
     [chunk] = await desk.chunks()
@@ -636,7 +630,7 @@ async def test_a_wallet_is_paid_from_the_same_way(place: Place) -> None:
     assert await desk.states() == ["success", "failed", "pending"]
 
 
-async def test_an_engine_that_cannot_be_fenced_sends_nothing(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_engine_without_callback_sends_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     desk.supports_before_send = False
     with pytest.raises(ConfigurationError, match="engine"):
@@ -645,7 +639,7 @@ async def test_an_engine_that_cannot_be_fenced_sends_nothing(place: Place, desk:
     assert desk.teller.calls == []
 
 
-async def test_another_accounts_chunk_is_not_touched(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_unconfigured_account_is_untouched(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk)
     other = PayoutFixture(place.ledger(), place.clock, account="app-2")
     with pytest.raises(ConfigurationError, match="app-1"):
@@ -654,7 +648,7 @@ async def test_another_accounts_chunk_is_not_touched(place: Place, desk: PayoutF
     assert [name for name, _ in await desk.worker.due()] == [chunk]
 
 
-async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: PayoutFixture) -> None:
+async def test_advance_clock_jump_changes_nothing(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 1)
     desk.teller.script.append(raising(NoResponse("x")))
     await desk.worker.advance(chunk)
@@ -670,9 +664,7 @@ async def test_a_clock_that_jumps_changes_nothing(place: Place, desk: PayoutFixt
     assert len(desk.teller.asked) == 2
 
 
-async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_on(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_check_refused_account_is_suspended_with_one_event(place: Place, desk: PayoutFixture) -> None:
     first, second = await planned(desk, 4, chunk=2)
     desk.teller.status = PENDING
     await desk.worker.advance(first)
@@ -692,9 +684,7 @@ async def test_an_account_refused_while_it_asks_pauses_with_one_alarm_and_asks_o
     assert await desk.states() == ["success", "success", "planned", "planned"]
 
 
-async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(
-    place: Place, desk: PayoutFixture
-) -> None:
+async def test_check_expired_lease_is_taken_over(place: Place, desk: PayoutFixture) -> None:
     desk.teller.status = PENDING
     [chunk] = await planned(desk, 1)
     await desk.worker.advance(chunk)
@@ -722,7 +712,7 @@ async def test_one_asks_at_a_time_and_one_that_does_not_come_back_is_replaced(
     assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
 
 
-async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place, desk: PayoutFixture) -> None:
+async def test_check_concurrent_calls_decide_once(place: Place, desk: PayoutFixture) -> None:
     [chunk] = await planned(desk, 2)
     desk.teller.script.append(raising(NoResponse("x"), executed=True))
     await desk.worker.advance(chunk)
@@ -734,7 +724,7 @@ async def test_many_that_ask_or_give_up_at_once_are_the_same_as_one(place: Place
     assert len(desk.teller.asked) == 2
 
 
-async def test_what_was_settled_otherwise_is_not_sent(desk: PayoutFixture) -> None:
+async def test_advance_resolved_transfer_is_not_sent(desk: PayoutFixture) -> None:
     """A planned transfer that the bank's list has already been seen to hold."""
     [chunk] = await planned(desk, 2)
     listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]

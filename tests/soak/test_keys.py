@@ -17,14 +17,14 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 
 
 @each_store
-def test_many_processes_renew_once_an_expiry_and_no_caller_notices(stores: Stores, store: str) -> None:
+def test_many_processes_refresh_once_per_expiry(stores: Stores, store: str) -> None:
     renewals, ended = keys.expiries(stores[store](), processes=4, tasks=20, calls=3)
     assert renewals == 3
     assert dict(ended) == {"answered": 4 * 20 * 3 * 3}
 
 
 @each_store
-def test_an_owner_killed_between_rotation_and_store_is_noticed_and_nothing_is_wiped(stores: Stores, store: str) -> None:
+def test_owner_killed_before_store_is_detected(stores: Stores, store: str) -> None:
     told = keys.kills(stores[store], 25)
     assert told.healed == told.killed == 25
     assert told.detected == 50  # by the first client and by the second
@@ -34,22 +34,22 @@ def test_an_owner_killed_between_rotation_and_store_is_noticed_and_nothing_is_wi
 
 
 @each_store
-def test_owner_killed_in_a_refresh_delays_others_by_its_lease(stores: Stores, store: str) -> None:
+def test_owner_killed_in_refresh_delays_others_by_lease(stores: Stores, store: str) -> None:
     assert keys.takeover(stores[store](), lease_seconds=1.5) <= 1.5 + 2
 
 
 @each_store
 @pytest.mark.parametrize("style", keys.STYLES)
-def test_a_cancelled_caller_loses_no_key(stores: Stores, store: str, style: keys.Style) -> None:
+def test_cancelled_caller_loses_no_key(stores: Stores, store: str, style: keys.Style) -> None:
     assert keys.cancellations(stores[store](), style, 50) == 0
 
 
-async def test_a_jump_of_the_clock_starts_no_storm_and_fails_no_call() -> None:
+async def test_clock_jump_refreshes_once_and_fails_no_call() -> None:
     for when, jump in await rings.clock_jumps():
         assert (when, jump.failed) == (when, 0)
         assert jump.renewals <= 1
         assert jump.refused <= 1
 
 
-async def test_a_hot_call_asks_no_store() -> None:
+async def test_hot_call_reads_no_store() -> None:
     assert await rings.ring_cost(calls=100, rounds=1) < 1e6  # it fails by itself if the store is asked

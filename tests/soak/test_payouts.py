@@ -8,15 +8,13 @@ from tests.servers import PostgresServer
 from tests.soak import payouts
 
 
-def test_kills_on_a_file_pay_nothing_twice_and_lose_nothing(tmp_path: Path) -> None:
+def test_kills_on_sqlite_pay_once(tmp_path: Path) -> None:
     told = payouts.kills_on_sqlite(tmp_path, 25)
     assert told.good, told
     assert told.kills == 25
 
 
-def test_kills_of_procrastinate_workers_pay_nothing_twice_and_lose_nothing(
-    postgres_server: PostgresServer, tmp_path: Path
-) -> None:
+def test_kills_on_postgres_pay_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
     told = payouts.kills_on_postgres(postgres_server, tmp_path, 25)
     assert told.good, told
     assert told.kills == 25
@@ -28,19 +26,19 @@ def test_kills_while_waiting_for_turns_pay_once(postgres_server: PostgresServer,
     assert told.kills == 12
 
 
-def test_a_process_stopped_at_the_fence_for_longer_than_its_lease_sends_nothing(tmp_path: Path) -> None:
+def test_stopped_before_send_past_lease_sends_nothing(tmp_path: Path) -> None:
     told = payouts.stops(tmp_path, 1)
     assert told.good, told
     assert (told.caught, told.requests) == (1, 1)
 
 
-def test_a_file_that_cannot_grow_costs_no_transfer(tmp_path: Path) -> None:
+def test_full_disk_loses_no_transfer(tmp_path: Path) -> None:
     told = payouts.full_disks(tmp_path, 2)
     assert told.good, told
     assert told.notes["stuck"] > 0
 
 
 @pytest.mark.parametrize("style", payouts.STYLES)
-def test_what_was_executed_is_on_record_whoever_was_cancelled(tmp_path: Path, style: payouts.Style) -> None:
+def test_cancelled_caller_loses_no_record(tmp_path: Path, style: payouts.Style) -> None:
     told = payouts.cancellations(tmp_path, style, 50)
     assert told.good, told

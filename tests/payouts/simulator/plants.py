@@ -38,12 +38,12 @@ def naive_retry() -> Generator[None]:
 @contextmanager
 def asked_once() -> Generator[None]:
     """Ask at once, and take the first "not found" at its word."""
-    count = decisions._count  # pyright: ignore[reportPrivateUsage]
+    count = decisions._count_not_found  # pyright: ignore[reportPrivateUsage]
 
     def hasty(held: Any, word: Any, policy: Any, at: float) -> int:
         return decisions.REQUIRED_NOT_FOUNDS if word is decisions.ABSENT else count(held, word, policy, at)
 
-    with patch.object(decisions, "_count", hasty):
+    with patch.object(decisions, "_count_not_found", hasty):
         yield
 
 
@@ -105,7 +105,7 @@ def refusal_settled_early() -> Generator[None]:
 @contextmanager
 def failed_is_final() -> Generator[None]:
     """A response says that it failed: that is all there is to know."""
-    answered = decisions._answered  # pyright: ignore[reportPrivateUsage]
+    answered = decisions._transition_after_send  # pyright: ignore[reportPrivateUsage]
 
     def hasty(held: StoredTransfer, word: Classification) -> Transition:
         entry = word.settlement
@@ -113,7 +113,7 @@ def failed_is_final() -> Generator[None]:
             return answered(held, word)
         return decisions.bank_transition(held.record, TransferState.FAILED, word)
 
-    with patch.object(decisions, "_answered", hasty):
+    with patch.object(decisions, "_transition_after_send", hasty):
         yield
 
 
@@ -161,7 +161,7 @@ def stray_error_means_not_sent() -> Generator[None]:
 def no_look_before_send() -> Generator[None]:
     """The ledger says that it was not sent."""
 
-    def needed(self: RecoveryCheck, sight: ChunkSnapshot) -> bool:
+    def needed(self: RecoveryCheck, snapshot: ChunkSnapshot) -> bool:
         return False
 
     with patch.object(RecoveryCheck, "is_needed", needed):
@@ -172,9 +172,9 @@ def no_look_before_send() -> Generator[None]:
 def failed_look_finds_nothing() -> Generator[None]:
     """The bank could not be asked: then it knows nothing of it."""
 
-    async def look_up(self: RecoveryCheck, sight: ChunkSnapshot, product: PayoutChannel) -> None:
+    async def look_up(self: RecoveryCheck, snapshot: ChunkSnapshot, channel: PayoutChannel) -> None:
         with suppress(Exception):
-            await real(self, sight, product)
+            await real(self, snapshot, channel)
 
     real = RecoveryCheck._look_up  # pyright: ignore[reportPrivateUsage]
     with patch.object(RecoveryCheck, "_look_up", look_up):

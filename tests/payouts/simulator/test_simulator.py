@@ -37,11 +37,11 @@ def stories() -> list[Story]:
     return [story(seed) for seed in SEEDS]
 
 
-def test_nothing_is_paid_twice_nothing_is_lost_and_the_ledger_agrees_with_the_bank(stories: list[Story]) -> None:
+def test_simulator_pays_once_and_agrees_with_bank(stories: list[Story]) -> None:
     assert {one.seed: one.wrong for one in stories if one.wrong} == {}
 
 
-def test_the_world_is_as_bad_as_it_is_meant_to_be(stories: list[Story]) -> None:
+def test_simulator_injects_every_fault(stories: list[Story]) -> None:
     """A simulator in which little goes wrong proves little."""
     states = Counter(state for one in stories for state in one.states)
     seen = Counter(word for one in stories for _, what in one.trace for word in FAULTS if word in what)
@@ -64,13 +64,13 @@ def test_the_world_is_as_bad_as_it_is_meant_to_be(stories: list[Story]) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 7])
-def test_a_seed_replays_to_the_letter(stories: list[Story], seed: int) -> None:
+def test_simulator_same_seed_replays_exactly(stories: list[Story], seed: int) -> None:
     again = story(seed)
     assert again.trace == stories[seed].trace
     assert again == stories[seed]
 
 
-def test_another_process_tells_the_same(stories: list[Story]) -> None:
+def test_simulator_other_process_replays_exactly(stories: list[Story]) -> None:
     """Nothing hangs on the order of a set, or on an address in memory."""
     script = "from tests.payouts.simulator.run import story\nfor seed in (3, 7): print(repr(story(seed).trace))"
     for hash_seed in ("0", "1"):
@@ -84,12 +84,12 @@ def test_another_process_tells_the_same(stories: list[Story]) -> None:
         assert told.stdout.splitlines() == [repr(stories[seed].trace) for seed in (3, 7)]
 
 
-def test_no_two_seeds_tell_the_same(stories: list[Story]) -> None:
+def test_simulator_seeds_differ(stories: list[Story]) -> None:
     assert len({one.trace for one in stories}) == len(stories)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_a_planted_bug_is_found(plant: Plant) -> None:
+def test_simulator_finds_planted_bug(plant: Plant) -> None:
     with plant():
         found = first_broken(WITHIN)
     assert found is not None
