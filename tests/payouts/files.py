@@ -1,4 +1,4 @@
-"""Files of transfers, as people make them."""
+"""Transfer files as users write them."""
 
 import csv
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ WALLET_NAMES = ("amount", "destination_number", "destination_firstname", "destin
 
 
 def row(number: int = 1, **other: Any) -> dict[str, Any]:
-    """The cells of a good row, by column."""
+    """Return the cells of a valid row, by column."""
     return {
         "amount": str(1_000_000 + 10 * number),
         "deposit": DEPOSIT,
@@ -36,7 +36,7 @@ def row(number: int = 1, **other: Any) -> dict[str, Any]:
 
 
 def wallet_row(number: int = 1, **other: Any) -> dict[str, Any]:
-    """The cells of a good row of the wallet's."""
+    """Return the cells of a valid wallet row, by column."""
     return {
         "amount": str(1_000_000 + 10 * number),
         "destination_number": IBAN,
@@ -48,8 +48,8 @@ def wallet_row(number: int = 1, **other: Any) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]], names: Sequence[str] = NAMES) -> list[list[Any]]:
-    """A header and its rows."""
-    return [list(names), *([one.get(name) for name in names] for one in rows)]
+    """Return a header and its rows."""
+    return [list(names), *([cells.get(name) for name in names] for cells in rows)]
 
 
 def write_csv(path: Path, lines: Sequence[Sequence[Any]], *, encoding: str = "utf-8-sig", separator: str = ",") -> Path:

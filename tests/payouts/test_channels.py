@@ -1,4 +1,4 @@
-"""Products: what the bank has of single transfers, and what has no list."""
+"""Test channels: looking up transfers, and the wallet's missing list."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is known once a call has ended: every row of the table, and whatever else may come back."""
+"""Test classification: the verdict of every status, error and response."""
 
 import asyncio
 from typing import Any
@@ -47,8 +47,8 @@ CODES = {
 
 
 @pytest.mark.parametrize("code", BY_STATUS)
-def test_each_status_is_what_the_design_says(code: int | str) -> None:
-    # Those of the gateway are another service's: here nobody knows what they would mean.
+def test_classify_status_code_verdict(code: int | str) -> None:
+    # Statuses of the gateway belong to another service and have no meaning here.
     error = BY_STATUS[code](code, "no")
     assert verdict(error) is CODES.get(code if isinstance(code, int) else -1, Verdict.AMBIGUOUS)
 
@@ -75,17 +75,17 @@ def test_each_status_is_what_the_design_says(code: int | str) -> None:
     ],
     ids=repr,
 )
-def test_each_error_is_what_the_design_says(error: BaseException, told: Verdict) -> None:
+def test_classify_error_verdict(error: BaseException, told: Verdict) -> None:
     assert verdict(error, *transfers(3)) is told
 
 
 @pytest.mark.parametrize("answer", [None, "ok", {}, {"status": "success"}, [None], ["t-00000"], [entry(), "x"], 7])
-def test_an_unknown_shape_says_nothing(answer: object) -> None:
+def test_classify_unknown_shape_is_ambiguous(answer: object) -> None:
     assert verdict(answer) is Verdict.AMBIGUOUS
 
 
 @pytest.mark.parametrize("status", ["success", "failed", "pending"])
-def test_an_item_is_what_the_bank_says(status: str) -> None:
+def test_classify_entry_is_reported(status: str) -> None:
     told = classify([entry(status=status, message="6037990000000006 closed")], [transfer()], same)["t-00000"]
     assert told.verdict is Verdict.REPORTED
     assert told.settlement is not None
@@ -93,11 +93,11 @@ def test_an_item_is_what_the_bank_says(status: str) -> None:
     assert "6037990000000006" not in told.reason
 
 
-def test_a_word_nobody_knows_is_no_decision() -> None:
+def test_classify_unknown_status_is_ambiguous() -> None:
     assert verdict([entry(status="queued")]) is Verdict.AMBIGUOUS
 
 
-def test_items_are_found_by_track_id_and_a_missing_one_is_unknown() -> None:
+def test_classify_matches_entries_by_track_id() -> None:
     known = classify([entry("t-00002"), entry("t-00000", "failed"), entry("other")], transfers(3), same)
     assert [known[f"t-0000{number}"].verdict for number in range(3)] == [
         Verdict.REPORTED,
@@ -161,7 +161,7 @@ def test_classify_failed_attempts_leave_success_of_another_hashid() -> None:
     ],
     ids=lambda entries: str([(one.status, one.hashid, one.extra) for one in entries]),
 )
-def test_what_contradicts_itself_or_us_is_for_a_person(entries: list[Settlement]) -> None:
+def test_classify_contradicting_entries_are_contradiction(entries: list[Settlement]) -> None:
     assert verdict(entries) is Verdict.CONTRADICTION
 
 
@@ -175,12 +175,12 @@ def test_what_contradicts_itself_or_us_is_for_a_person(entries: list[Settlement]
         {"amount": None, "destination_account": "0112223334445"},
     ],
 )
-def test_what_repeats_us_or_says_nothing_of_it_is_no_contradiction(extra: dict[str, object]) -> None:
+def test_classify_matching_extra_is_reported(extra: dict[str, object]) -> None:
     assert verdict([entry(extra=extra)]) is Verdict.REPORTED
     assert verdict([entry(extra=extra), entry(extra=extra)]) is Verdict.REPORTED
 
 
-def test_a_wallet_that_took_them_all_has_decided_none() -> None:
+def test_classify_wallet_accepted_is_pending() -> None:
     values = [wallet_transfer(number) for number in range(2)]
     for track_id, word in classify(Accepted(), values, same).items():
         assert word.verdict is Verdict.REPORTED
@@ -188,12 +188,12 @@ def test_a_wallet_that_took_them_all_has_decided_none() -> None:
     assert verdict(Accepted(), transfer()) is Verdict.AMBIGUOUS
 
 
-def test_a_wallets_transfer_is_compared_with_what_the_wallet_says() -> None:
+def test_classify_wallet_destination_is_compared() -> None:
     wrong = entry("w-00000", extra={"destination_number": IBAN[:-1] + "9"})
     assert verdict([wrong], wallet_transfer()) is Verdict.CONTRADICTION
 
 
-def test_a_stored_form_is_traced_back_to_its_track_id() -> None:
+def test_classify_stored_track_id_is_converted() -> None:
     known = classify([entry("w*t-00000*1")], [transfer()], lambda stored: stored.split("*")[1])
     assert known["t-00000"].verdict is Verdict.REPORTED
 
@@ -237,7 +237,7 @@ raised = st.one_of(
 
 
 @given(result=st.one_of(anything, raised), count=st.integers(1, 3))
-def test_there_is_a_word_on_each_transfer_whatever_came_back(result: object, count: int) -> None:
+def test_classify_any_result_covers_each_transfer(result: object, count: int) -> None:
     values = transfers(count)
     known = classify(result, values, same)
     assert set(known) == {one.track_id for one in values}
@@ -247,7 +247,7 @@ def test_there_is_a_word_on_each_transfer_whatever_came_back(result: object, cou
 
 
 @given(error=raised)
-def test_nothing_that_may_have_happened_counts_as_refused(error: PaystarError | RuntimeError) -> None:
+def test_classify_maybe_executed_is_ambiguous(error: PaystarError | RuntimeError) -> None:
     told = verdict(error)
     if not isinstance(error, PaystarError) or error.executed == "maybe":
         assert told is Verdict.AMBIGUOUS
@@ -255,7 +255,7 @@ def test_nothing_that_may_have_happened_counts_as_refused(error: PaystarError | 
 
 
 @given(result=st.lists(entries, max_size=6), order=st.randoms(use_true_random=False))
-def test_the_order_of_an_answer_means_nothing(result: list[Settlement], order: Any) -> None:
+def test_classify_ignores_order_of_entries(result: list[Settlement], order: Any) -> None:
     values = transfers(3)
     shuffled = list(result)
     order.shuffle(shuffled)
@@ -263,7 +263,7 @@ def test_the_order_of_an_answer_means_nothing(result: list[Settlement], order: A
     assert {name: word.verdict for name, word in told.items()} == {name: word.verdict for name, word in again.items()}
 
 
-def test_the_table_of_refusals_never_contradicts_the_errors() -> None:
+def test_refusals_agree_with_executed() -> None:
     for kind in REFUSALS:
         assert kind.executed == "no"
     for status in range(100, 600):

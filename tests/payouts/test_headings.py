@@ -1,4 +1,4 @@
-"""Headings: Persian ones are read, Toman is not taken for Rial, titles may stand above."""
+"""Test headings: Persian names, Toman, and titles above the headings."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,15 +35,15 @@ def test_column_name_persian_heading_is_field(heading: str, name: str) -> None:
 
 async def test_plan_persian_headings_below_titles_are_read(tmp_path: Path) -> None:
     lines = titled(PERSIAN, ["حقوق آذر"], ["", "شرکت نمونه"], rows=2)
-    told = await plan(write_csv(tmp_path / "a.csv", lines, separator=";"))
-    assert (told.count, told.rows, told.notices) == (2, (4, 5), ("rows 1 to 2 above the headings: not read",))
+    result = await plan(write_csv(tmp_path / "a.csv", lines, separator=";"))
+    assert (result.count, result.rows, result.notices) == (2, (4, 5), ("rows 1 to 2 above the headings: not read",))
 
 
 async def test_plan_error_names_the_persian_heading(tmp_path: Path) -> None:
     lines = titled(PERSIAN)
     lines[1][0] = "5000.5"
-    told = await plan(write_csv(tmp_path / "a.csv", lines))
-    assert str(told.bad[0]) == "row 2, مبلغ: expected whole Rial, 1 or more, got text of 6 characters"
+    result = await plan(write_csv(tmp_path / "a.csv", lines))
+    assert str(result.bad[0]) == "row 2, مبلغ: expected whole Rial, 1 or more, got text of 6 characters"
 
 
 @pytest.mark.parametrize(
@@ -71,8 +71,8 @@ async def test_plan_ambiguous_heading_is_refused(
 
 async def test_plan_running_number_is_named_and_not_read(tmp_path: Path) -> None:
     lines = [["ردیف", *PERSIAN], ["1", *titled(PERSIAN)[1]]]
-    told = await plan(write_csv(tmp_path / "a.csv", lines))
-    assert (told.ok, told.notices) == (True, ("column A (ردیف): not read",))
+    result = await plan(write_csv(tmp_path / "a.csv", lines))
+    assert (result.ok, result.notices) == (True, ("column A (ردیف): not read",))
 
 
 async def test_plan_windows_1256_is_named(tmp_path: Path) -> None:

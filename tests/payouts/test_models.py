@@ -1,4 +1,4 @@
-"""The ledger's values: bounds of a policy, and nothing personal in what they show."""
+"""Test the ledger's models: transitions, outcomes and policies."""
 
 import pytest
 from hypothesis import given
@@ -38,17 +38,17 @@ def record(state: TransferState, reason: str = "") -> TransferRecord:
     )
 
 
-def test_every_state_has_its_line() -> None:
+def test_transitions_cover_every_state() -> None:
     assert set(TRANSITIONS) == set(TransferState)
 
 
-def test_only_what_is_planned_is_sent() -> None:
+def test_transitions_only_planned_leads_to_sending() -> None:
     assert {before for before in TransferState if is_allowed_transition(before, TransferState.SENDING)} == {
         TransferState.PLANNED
     }
 
 
-def test_what_may_have_left_is_planned_again_only_once_it_was_not_found_or_a_person_said_so() -> None:
+def test_transitions_to_planned_exclude_unknown() -> None:
     again = {before for before in TransferState if is_allowed_transition(before, TransferState.PLANNED)}
     assert again == {
         TransferState.SENDING,
@@ -59,7 +59,7 @@ def test_what_may_have_left_is_planned_again_only_once_it_was_not_found_or_a_per
     assert TransferState.UNKNOWN not in again
 
 
-def test_pending_never_becomes_unknown_and_never_fails_but_by_the_banks_word() -> None:
+def test_transitions_from_pending_are_bank_decisions() -> None:
     assert TRANSITIONS[TransferState.PENDING] == {
         TransferState.SUCCESS,
         TransferState.FAILED,
@@ -67,15 +67,15 @@ def test_pending_never_becomes_unknown_and_never_fails_but_by_the_banks_word() -
     }
 
 
-def test_success_is_only_ever_reversed_and_a_failure_never_becomes_one_by_itself() -> None:
+def test_transitions_from_final_states_are_limited() -> None:
     assert TRANSITIONS[TransferState.SUCCESS] == {TransferState.REVERSED}
     assert TRANSITIONS[TransferState.FAILED] == {TransferState.NEEDS_REVIEW}
     assert not TRANSITIONS[TransferState.REVERSED]
 
 
 @given(st.lists(STATES, min_size=1, max_size=30))
-def test_no_walk_along_the_table_sends_twice_what_may_have_left(walk: list[TransferState]) -> None:
-    """Between two sendings there is an answer, a "not there" or a person."""
+def test_transitions_never_resend_unknown_directly(walk: list[TransferState]) -> None:
+    """Between two sends there is a response, a "not found" or a user's decision."""
     state, since_sent = TransferState.PLANNED, set[TransferState]()
     for wanted in walk:
         if not is_allowed_transition(state, wanted):
@@ -87,14 +87,14 @@ def test_no_walk_along_the_table_sends_twice_what_may_have_left(walk: list[Trans
 
 
 @given(STATES)
-def test_a_state_is_decided_or_asked_about_or_waits_for_something(state: TransferState) -> None:
+def test_transfer_state_is_in_exactly_one_group(state: TransferState) -> None:
     waits = {TransferState.PLANNED, TransferState.SENDING, TransferState.NOT_ACCEPTED}
     assert sum(state in group for group in (FINAL, AWAITING_BANK, AWAITING_USER, waits)) == 1
 
 
 @pytest.mark.parametrize("state", list(TransferState))
-def test_a_caller_is_told_an_outcome_whatever_the_state(state: TransferState) -> None:
-    told = record(state, "because").outcome
+def test_outcome_covers_every_state(state: TransferState) -> None:
+    result = record(state, "because").outcome
     kind = {
         TransferState.SUCCESS: Succeeded,
         TransferState.FAILED: Failed,
@@ -103,11 +103,11 @@ def test_a_caller_is_told_an_outcome_whatever_the_state(state: TransferState) ->
         TransferState.NOT_ACCEPTED: Unknown,
         TransferState.NEEDS_REVIEW: Unknown,
     }.get(state, Pending)
-    assert type(told) is kind
-    if isinstance(told, Failed):
-        assert told.reversed is (state is TransferState.REVERSED)
-    if not isinstance(told, Succeeded):
-        assert "because" in told.reason
+    assert type(result) is kind
+    if isinstance(result, Failed):
+        assert result.reversed is (state is TransferState.REVERSED)
+    if not isinstance(result, Succeeded):
+        assert "because" in result.reason
         quiet = record(state).outcome
         assert not isinstance(quiet, Succeeded)
         assert quiet.reason
@@ -132,29 +132,29 @@ def test_a_caller_is_told_an_outcome_whatever_the_state(state: TransferState) ->
         ("resend", 1),
     ],
 )
-def test_a_policy_out_of_its_bounds_is_refused_and_names_the_field(field: str, value: object) -> None:
+def test_policy_out_of_bounds_names_field(field: str, value: object) -> None:
     with pytest.raises(InvalidValue) as refusal:
         Policy(**{field: value})  # type: ignore[arg-type]
     assert refusal.value.field == field
 
 
 @pytest.mark.parametrize("policy", [Policy(), Policy(chunk=100, concurrency=1, rate=0.1, quiet_window=5, resend=True)])
-def test_a_policy_comes_back_as_it_went(policy: Policy) -> None:
+def test_policy_json_round_trip(policy: Policy) -> None:
     assert Policy.from_json(policy.to_json()) == policy
 
 
 @pytest.mark.parametrize("text", ["", "[]", "null", '{"chunk": 0}', '{"speed": 1}', '{"chunk": '])
-def test_a_policy_that_cannot_be_read_is_told(text: str) -> None:
+def test_policy_from_json_invalid_is_corrupt(text: str) -> None:
     with pytest.raises(StorageCorrupt):
         Policy.from_json(text)
 
 
-def test_not_founds_are_spaced_by_a_tenth_of_the_quiet_window_and_a_minute_at_the_most() -> None:
+def test_policy_not_found_interval_is_bounded() -> None:
     assert Policy(quiet_window=5.0).not_found_interval == 0.5
     assert Policy().not_found_interval == 60
 
 
-def test_a_gate_is_closed_by_any_of_three() -> None:
+def test_account_hold_is_active_for_each_reason() -> None:
     def gate(halted: str | None = None, short: str | None = None, *, held: bool = False) -> AccountHold:
         return AccountHold(
             product="bank",

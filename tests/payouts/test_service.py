@@ -1,4 +1,4 @@
-"""``paystar.payouts``: submitted once or twice, told once, and waiting for a person where nobody else can know."""
+"""Test ``paystar.payouts``: submit, outcomes, operations and their arguments."""
 
 import asyncio
 import csv
@@ -61,7 +61,7 @@ def sandbox() -> Sandbox:
 
 @pytest.fixture
 def client(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Paystar]:
-    """A client of the sandbox with a ledger of its own."""
+    """Return a factory of sandbox clients with their own ledger."""
 
     def client(**more: Any) -> Paystar:
         given: dict[str, Any] = {"database": tmp_path / "payouts.db", "timeout": 1.0, "engine": sandbox.engine()}
@@ -74,7 +74,7 @@ def client(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Paystar]:
 Client = Callable[..., Paystar]
 
 
-async def test_each_transfer_is_told_once_and_paid_once(client: Client, sandbox: Sandbox) -> None:
+async def test_outcomes_yields_each_transfer_once(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(7), batch_id="b", policy=QUICK)
         assert (batch.id, batch.count, batch.amount, batch.product) == ("b", 7, 7_210, "bank")
@@ -85,7 +85,7 @@ async def test_each_transfer_is_told_once_and_paid_once(client: Client, sandbox:
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
-async def test_any_iterable_will_do(client: Client, sandbox: Sandbox, tmp_path: Path) -> None:
+async def test_submit_accepts_iterables_and_files(client: Client, sandbox: Sandbox, tmp_path: Path) -> None:
     async def later() -> AsyncIterator[dict[str, Any]]:
         for number in range(3):
             yield row(number, amount=7, pay_id=None)
@@ -98,7 +98,7 @@ async def test_any_iterable_will_do(client: Client, sandbox: Sandbox, tmp_path: 
     assert len(sandbox.ledger) == 5
 
 
-async def test_the_wallet_pays_in_the_same_way(client: Client, sandbox: Sandbox) -> None:
+async def test_submit_wallet_transfers_are_paid(client: Client, sandbox: Sandbox) -> None:
     sandbox.fail("wallet.settle", "reset_after", times=1)
     async with client() as paystar:
         batch = await paystar.payouts.submit([payout(1), payout(2), payout(3)], batch_id="w", policy=QUICK)
@@ -108,7 +108,7 @@ async def test_the_wallet_pays_in_the_same_way(client: Client, sandbox: Sandbox)
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
-async def test_submitted_again_it_is_the_batch_that_is_there(client: Client, sandbox: Sandbox) -> None:
+async def test_submit_same_batch_returns_existing_batch(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await (await paystar.payouts.submit(transfers(3), batch_id="b")).wait()
         again = await paystar.payouts.submit(transfers(3), batch_id="b")
@@ -124,7 +124,7 @@ async def test_submitted_again_it_is_the_batch_that_is_there(client: Client, san
     assert "t-10" not in sandbox.ledger
 
 
-async def test_nothing_of_a_batch_that_is_not_in_order_is_sent(client: Client, sandbox: Sandbox) -> None:
+async def test_submit_invalid_rows_sends_nothing(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         bad: list[Any] = [*transfers(3), transfer(1), transfer(5, destination_account=IBAN[:-1] + "9"), payout()]
         with pytest.raises(InvalidRows) as refused:
@@ -141,13 +141,13 @@ async def test_nothing_of_a_batch_that_is_not_in_order_is_sent(client: Client, s
 
 
 @pytest.mark.parametrize("batch_id", ["", "x" * 201, 7, None, "a\nb"])
-async def test_a_batch_needs_a_name(batch_id: Any, client: Client) -> None:
+async def test_submit_invalid_batch_id_is_refused(batch_id: Any, client: Client) -> None:
     async with client() as paystar:
         with pytest.raises(InvalidValue, match="batch_id"):
             await paystar.payouts.submit(transfers(1), batch_id=batch_id)
 
 
-async def test_what_the_bank_turns_down_has_failed_and_the_others_go_on(client: Client) -> None:
+async def test_outcomes_rejected_transfer_fails_alone(client: Client) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit([transfer(1), transfer(2, amount=10_999), transfer(3)], batch_id="b")
         outcomes = {one.track_id: one async for one in batch.outcomes()}
@@ -157,7 +157,7 @@ async def test_what_the_bank_turns_down_has_failed_and_the_others_go_on(client: 
     assert str(report) == "b: 1 failed (10,999 Rial), 2 success (2,040 Rial)"
 
 
-async def test_whoever_stops_listening_stops_nothing(client: Client, sandbox: Sandbox) -> None:
+async def test_outcomes_leaving_loop_keeps_paying(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(20), batch_id="b", policy=QUICK)
         async for _ in batch.outcomes():
@@ -165,7 +165,7 @@ async def test_whoever_stops_listening_stops_nothing(client: Client, sandbox: Sa
         assert (await batch.wait()).succeeded.count == 20
 
 
-async def test_waiting_ends_with_its_time(client: Client, sandbox: Sandbox) -> None:
+async def test_wait_timeout_returns_report(client: Client, sandbox: Sandbox) -> None:
     sandbox.settings.settle_seconds = 3600.0
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(2), batch_id="b")
@@ -175,9 +175,7 @@ async def test_waiting_ends_with_its_time(client: Client, sandbox: Sandbox) -> N
             await batch.wait(timeout=0)
 
 
-async def test_without_money_the_rest_is_told_as_waiting_and_goes_on_after_resume(
-    client: Client, sandbox: Sandbox
-) -> None:
+async def test_resume_after_insufficient_funds_sends_unsent(client: Client, sandbox: Sandbox) -> None:
     sandbox.fail("transfers.settle", "funds", times=1)
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(3), batch_id="b", policy=Policy(quiet_window=1.0))
@@ -189,7 +187,7 @@ async def test_without_money_the_rest_is_told_as_waiting_and_goes_on_after_resum
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
-async def test_a_paused_deposit_account_sends_nothing_and_another_goes_on(client: Client, sandbox: Sandbox) -> None:
+async def test_pause_deposit_keeps_other_deposits_paying(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await paystar.payouts.pause(deposit=DEPOSIT)
         both = [*transfers(3), transfer(7, deposit=OTHER_DEPOSIT)]
@@ -202,7 +200,7 @@ async def test_a_paused_deposit_account_sends_nothing_and_another_goes_on(client
         assert (await (await paystar.payouts.submit([payout()], batch_id="w")).wait()).under_way.count == 1
 
 
-async def test_a_deposit_account_is_paused_however_it_is_written(client: Client, sandbox: Sandbox) -> None:
+async def test_pause_deposit_accepts_any_spelling(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await paystar.payouts.pause(deposit=" ۰۱۰۰ 123456789 ")
         batch = await paystar.payouts.submit([transfer(0)], batch_id="b")
@@ -217,7 +215,7 @@ async def test_a_deposit_account_is_paused_however_it_is_written(client: Client,
         assert (await batch.wait()).done
 
 
-async def test_what_nobody_knows_waits_for_a_person(client: Client, sandbox: Sandbox) -> None:
+async def test_resolve_decides_transfers_in_review(client: Client, sandbox: Sandbox) -> None:
     sandbox.fail("transfers.settle", "reset_before", times=1)
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(6), batch_id="b", policy=QUICK)
@@ -239,7 +237,7 @@ async def test_what_nobody_knows_waits_for_a_person(client: Client, sandbox: San
     assert one.track_id not in sandbox.ledger
 
 
-async def test_a_decision_needs_a_transfer_that_waits_for_one(client: Client) -> None:
+async def test_resolve_transfer_not_in_review_is_refused(client: Client) -> None:
     async with client() as paystar:
         await (await paystar.payouts.submit(transfers(1), batch_id="b")).wait()
         with pytest.raises(InvalidValue, match='"success", "failed" or "resend"'):
@@ -250,7 +248,7 @@ async def test_a_decision_needs_a_transfer_that_waits_for_one(client: Client) ->
             await paystar.payouts.resolve(track_id="none", verdict="failed")
 
 
-async def test_a_track_id_that_both_accounts_have_needs_the_product(client: Client) -> None:
+async def test_find_ambiguous_track_id_needs_product(client: Client) -> None:
     async with client() as paystar:
         same = WalletTransfer(
             amount=5, destination_number=IBAN, destination_firstname="a", destination_lastname="b", track_id="t-0"
@@ -262,7 +260,7 @@ async def test_a_track_id_that_both_accounts_have_needs_the_product(client: Clie
         assert (await paystar.payouts.find(track_id="t-0", product="wallet")).amount == 5
 
 
-async def test_the_next_process_goes_on_where_one_ended(client: Client, sandbox: Sandbox) -> None:
+async def test_recover_continues_after_restart(client: Client, sandbox: Sandbox) -> None:
     sandbox.settings.settle_seconds = 3600.0
     async with client() as paystar:
         await paystar.payouts.submit(transfers(30), batch_id="b", policy=QUICK)
@@ -275,7 +273,7 @@ async def test_the_next_process_goes_on_where_one_ended(client: Client, sandbox:
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
-async def test_closing_ends_the_waiting_and_loses_nothing(client: Client, sandbox: Sandbox) -> None:
+async def test_wait_closed_client_raises_not_sent(client: Client, sandbox: Sandbox) -> None:
     sandbox.settings.settle_seconds = 3600.0
     paystar = client()
     batch = await paystar.payouts.submit(transfers(2), batch_id="b")
@@ -295,7 +293,7 @@ async def _all(outcomes: AsyncIterator[Any]) -> list[Any]:
     return [one async for one in outcomes]
 
 
-async def test_a_queue_of_ones_own_advances_chunks_by_name(client: Client, sandbox: Sandbox) -> None:
+async def test_use_own_queue_advances_chunks(client: Client, sandbox: Sandbox) -> None:
     class Queue:
         def __init__(self) -> None:
             self.woken: list[str] = []
@@ -324,7 +322,7 @@ async def test_a_queue_of_ones_own_advances_chunks_by_name(client: Client, sandb
         assert len(queue.woken) == 3
 
 
-async def test_a_chunk_that_has_to_wait_says_for_how_long(client: Client, sandbox: Sandbox) -> None:
+async def test_advance_waiting_chunk_returns_seconds(client: Client, sandbox: Sandbox) -> None:
     sandbox.settings.settle_seconds = 3600.0
     async with client() as paystar:
         await paystar.payouts.submit(transfers(1), batch_id="b")
@@ -335,7 +333,7 @@ async def test_a_chunk_that_has_to_wait_says_for_how_long(client: Client, sandbo
         assert 0 < again < 60
 
 
-async def test_an_export_opens_safely_and_shows_no_account(client: Client, tmp_path: Path) -> None:
+async def test_export_escapes_formulas_and_masks_accounts(client: Client, tmp_path: Path) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit([transfer(1, track_id="=1+1"), transfer(2)], batch_id="b")
         await batch.wait()
@@ -351,7 +349,7 @@ async def test_an_export_opens_safely_and_shows_no_account(client: Client, tmp_p
 
 
 @pytest.mark.parametrize("work", ["submit", "batch", "batches", "recover", "pause", "resume", "review", "reconcile"])
-async def test_without_a_database_every_use_names_it(work: str, sandbox: Sandbox) -> None:
+async def test_payouts_without_database_names_setting(work: str, sandbox: Sandbox) -> None:
     async with Paystar(sandbox.application, engine=sandbox.engine()) as paystar:
         given: dict[str, Any] = {
             "submit": lambda: paystar.payouts.submit(transfers(1), batch_id="b"),
@@ -363,7 +361,7 @@ async def test_without_a_database_every_use_names_it(work: str, sandbox: Sandbox
         assert (await paystar.payouts.plan(transfers(2))).total == 2_010  # which needs none
 
 
-async def test_without_the_account_that_pays_it_names_it(client: Client, sandbox: Sandbox) -> None:
+async def test_submit_without_account_names_setting(client: Client, sandbox: Sandbox) -> None:
     async with client(application=None) as paystar:
         with pytest.raises(ConfigurationError, match="PAYSTAR_APPLICATION_ID"):
             await paystar.payouts.submit(transfers(1), batch_id="b")
@@ -372,7 +370,7 @@ async def test_without_the_account_that_pays_it_names_it(client: Client, sandbox
             await paystar.payouts.submit([payout()], batch_id="b")
 
 
-async def test_through_an_engine_that_cannot_be_fenced_nothing_is_put_on_record(
+async def test_submit_engine_without_before_send_records_nothing(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = sandbox.engine()
@@ -384,9 +382,7 @@ async def test_through_an_engine_that_cannot_be_fenced_nothing_is_put_on_record(
             await paystar.payouts.batch("b")
 
 
-async def test_a_ledger_that_cannot_be_written_is_told_and_nothing_is_sent(
-    client: Client, sandbox: Sandbox, tmp_path: Path
-) -> None:
+async def test_submit_unwritable_ledger_sends_nothing(client: Client, sandbox: Sandbox, tmp_path: Path) -> None:
     async with client(database=tmp_path / "none" / "payouts.db") as paystar:
         with pytest.raises(StorageUnavailable):
             await paystar.payouts.submit(transfers(1), batch_id="b")
@@ -397,7 +393,7 @@ def contents(directory: Path) -> bytes:
     return b"".join(path.read_bytes() for path in directory.glob("*.db*"))
 
 
-async def test_what_is_stored_is_sealed_where_crypto_is_given(client: Client, tmp_path: Path) -> None:
+async def test_submit_with_crypto_encrypts_ledger(client: Client, tmp_path: Path) -> None:
     crypto = Crypto([Crypto.new_key()])
     async with client(crypto=crypto, keys=str(tmp_path / "keys.db")) as paystar:
         assert (await (await paystar.payouts.submit(transfers(2), batch_id="b")).wait()).done
@@ -412,7 +408,7 @@ async def test_what_is_stored_is_sealed_where_crypto_is_given(client: Client, tm
             await paystar.payouts.batch("b")
 
 
-async def test_crypto_is_given_as_such_or_in_the_environment(
+async def test_crypto_keys_are_read_from_environment(
     client: Client, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(ConfigurationError, match="crypto must be given as Crypto"):
@@ -426,7 +422,7 @@ async def test_crypto_is_given_as_such_or_in_the_environment(
         assert (await (await paystar.payouts.batch("b")).report()).done
 
 
-async def test_a_database_that_is_handed_in_serves_and_stays_open(client: Client, tmp_path: Path) -> None:
+async def test_submit_given_database_stays_open(client: Client, tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "mine.db")
     async with client(database=database) as paystar:
         assert (await (await paystar.payouts.submit(transfers(1), batch_id="b")).wait()).done
@@ -434,7 +430,7 @@ async def test_a_database_that_is_handed_in_serves_and_stays_open(client: Client
     await database.aclose()
 
 
-async def test_another_application_s_batch_is_not_gone_on_with(client: Client, sandbox: Sandbox) -> None:
+async def test_recover_ignores_batch_of_other_application(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await paystar.payouts.pause()
         await paystar.payouts.submit(transfers(2), batch_id="b")
@@ -445,7 +441,7 @@ async def test_another_application_s_batch_is_not_gone_on_with(client: Client, s
     assert not sandbox.ledger
 
 
-def test_the_client_takes_a_clock_of_its_own(sandbox: Sandbox, tmp_path: Path) -> None:
+def test_now_uses_given_clock(sandbox: Sandbox, tmp_path: Path) -> None:
     paystar = Paystar(sandbox.application, engine=sandbox.engine(), database=tmp_path / "a.db", clock=ManualClock())
 
     async def now() -> float:
@@ -455,7 +451,7 @@ def test_the_client_takes_a_clock_of_its_own(sandbox: Sandbox, tmp_path: Path) -
     assert asyncio.run(now()) == ManualClock().time()
 
 
-def test_on_trio_it_is_paid_too(client: Client, sandbox: Sandbox) -> None:
+def test_outcomes_on_trio_yields_all(client: Client, sandbox: Sandbox) -> None:
     async def run() -> int:
         async with client() as paystar:
             batch = await paystar.payouts.submit(transfers(5), batch_id="b", policy=QUICK)
@@ -501,7 +497,7 @@ async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -
         ("advance", "chunk_id", {}),
     ],
 )
-async def test_id_that_could_not_be_one_is_an_invalid_value(
+async def test_payouts_invalid_id_is_refused(
     sandbox: Sandbox, tmp_path: Path, method: str, field: str, others: dict[str, Any], value: Any
 ) -> None:
     assert await refused(sandbox, tmp_path, method, **others, **{field: value}) == field
@@ -528,7 +524,7 @@ async def test_id_that_could_not_be_one_is_an_invalid_value(
         ("batches", "limit", None, {}),
     ],
 )
-async def test_argument_that_could_not_be_one_is_an_invalid_value(
+async def test_payouts_invalid_argument_is_refused(
     sandbox: Sandbox, tmp_path: Path, method: str, field: str, value: Any, others: dict[str, Any]
 ) -> None:
     assert await refused(sandbox, tmp_path, method, **others, **{field: value}) == field

@@ -1,0 +1,10 @@
+"""Test number formats: those that show the number itself need no reason."""
+
+import pytest
+
+from paystar_async.payouts.number_formats import format_reason
+
+
+@pytest.mark.parametrize("code", ["General", "0", "#,##0", '#,##0 "ریال"', "#,##0;[Red]-#,##0", "@", "#,##0.00"])
+def test_format_reason_plain_number_is_empty(code: str) -> None:
+    assert format_reason(164, code) == ""
