@@ -1,4 +1,4 @@
-"""What is known once an error is raised, and that it survives any way it travels."""
+"""Errors: classes, texts, ``executed``, pickling and copying."""
 
 import copy
 import pickle
@@ -77,7 +77,7 @@ def everything(error: PaystarError) -> dict[str, Any]:
 
 @each
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_an_error_is_pickled_whole(error: PaystarError, protocol: int) -> None:
+def test_error_pickle_round_trips(error: PaystarError, protocol: int) -> None:
     back = pickle.loads(pickle.dumps(error, protocol))
 
     assert type(back) is type(error)
@@ -86,7 +86,7 @@ def test_an_error_is_pickled_whole(error: PaystarError, protocol: int) -> None:
 
 @each
 @pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
-def test_an_error_is_copied_whole(error: PaystarError, way: Any) -> None:
+def test_error_copy_keeps_attributes(error: PaystarError, way: Any) -> None:
     back = way(error)
 
     assert back is not error
@@ -94,7 +94,7 @@ def test_an_error_is_copied_whole(error: PaystarError, way: Any) -> None:
     assert everything(back) == everything(error)
 
 
-def test_a_note_travels_with_it() -> None:
+def test_error_pickle_keeps_notes() -> None:
     error = NoResponse("x")
     error.add_note("while paying batch 7")
 
@@ -102,12 +102,12 @@ def test_a_note_travels_with_it() -> None:
 
 
 @each
-def test_an_error_says_what_to_do_next(error: PaystarError) -> None:
+def test_error_text_contains_hint(error: PaystarError) -> None:
     assert str(error) == f"{error.args[0]} – {error.hint}" if error.hint else str(error) == error.args[0]
     assert "".join(traceback.format_exception_only(error)).strip().endswith(str(error))
 
 
-def test_the_tree_is_as_promised() -> None:
+def test_error_classes_have_documented_bases() -> None:
     top = [
         ConfigurationError,
         InvalidValue,
@@ -126,17 +126,17 @@ def test_the_tree_is_as_promised() -> None:
         assert kind.__bases__ == ((GatewayError,) if gateway else (StatusError,))
 
 
-def test_every_status_has_its_class_and_says_what_it_may_have_done() -> None:
+def test_status_classes_and_executed_match_table() -> None:
     assert {status: (kind.__name__, kind.executed) for status, kind in BY_STATUS.items()} == STATUSES
 
 
-def test_every_class_can_be_imported_from_one_place() -> None:
+def test_errors_package_exports_every_class() -> None:
     names = {kind.__name__ for kind in BY_STATUS.values()} | {type(error).__name__ for error in ONE_OF_EACH}
     assert not [name for name in names | {"GatewayError", "Executed"} if not hasattr(errors, name)]
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
-def test_every_status_is_documented_and_has_a_hint(status: int | str) -> None:
+def test_status_class_has_docstring_and_hint(status: int | str) -> None:
     kind = BY_STATUS[status]
     said = kind.__doc__ or ""
 
@@ -163,29 +163,29 @@ def test_every_status_is_documented_and_has_a_hint(status: int | str) -> None:
         ("unauthenticated", "Unauthenticated"),
     ],
 )
-def test_a_status_finds_its_class(status: int | str, kind: str) -> None:
+def test_status_class_maps_code_to_class(status: int | str, kind: str) -> None:
     assert status_class(status).__name__ == kind
 
 
-def test_what_nobody_knows_may_have_happened() -> None:
+def test_status_error_unknown_status_may_have_executed() -> None:
     assert StatusError(99).executed == "maybe"
     assert "unknown to this version" in StatusError(99).hint
 
 
-def test_what_never_left_did_nothing() -> None:
+def test_error_executed_defaults() -> None:
     assert NotSent("x").executed == "no"
     assert NoResponse("x").executed == "maybe"
     assert InvalidResponse("$", "x").executed == "maybe"
     assert {kind("x").executed for kind in (TrackIdConflict, StorageError, ConfigurationError)} == {"no"}
 
 
-def test_which_http_status_leaves_it_open() -> None:
+def test_http_may_have_executed_statuses() -> None:
     left_open = {status for status in range(100, 600) if http_may_have_executed(status)}
 
     assert left_open == {*range(300, 400), 408, 429, *range(500, 600)}
 
 
-def test_a_refusal_is_named_from_further_out() -> None:
+def test_invalid_value_at_prefixes_field() -> None:
     inner = InvalidValue("amount", expected="whole Rial", got="1.5", hint="pass an int")
     outer = inner.at("transfers[3]").at("batch")
 
@@ -194,7 +194,7 @@ def test_a_refusal_is_named_from_further_out() -> None:
     assert InvalidValue("a", expected="b", got="c").at("d").hint == ""
 
 
-def test_fields_are_shown_and_kept_apart_from_what_was_given() -> None:
+def test_status_error_fields_are_copied_and_shown() -> None:
     given: dict[str, Any] = {"amount": ["too low", "not whole"], "deposit": ("unknown",)}
     error = InvalidInput(10, "invalid", endpoint="transfers.settle", fields=given, http_status=422)
     given["amount"].append("later")
@@ -206,11 +206,11 @@ def test_fields_are_shown_and_kept_apart_from_what_was_given() -> None:
     )
 
 
-def test_a_silent_answer_is_named_by_its_class() -> None:
+def test_status_error_without_message_shows_class() -> None:
     assert str(InsufficientBalance(9)).startswith("InsufficientBalance (status 9, HTTP 200)")
 
 
-def test_one_errors_knowledge_is_not_anothers() -> None:
+def test_error_attributes_are_not_shared() -> None:
     InvalidInput(10, executed="maybe").hint = "changed"
 
     assert (InvalidInput.executed, InvalidInput(10).executed, InvalidInput(10).hint) == ("no", "no", InvalidInput.hint)

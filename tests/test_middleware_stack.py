@@ -72,7 +72,7 @@ async def test_what_a_ring_raises_after_a_transfer_was_made_leaves_it_open(whose
         await paystar.transfers.settle(transfers=[transfer("t")])
 
     assert raised.value.executed == "maybe"
-    assert "user middleware raised it" in raised.value.hint
+    assert "user middleware raised the error" in raised.value.hint
 
 
 async def test_and_so_does_a_batch() -> None:

@@ -1,4 +1,4 @@
-"""Every row of the table, walked through everything that is made of it."""
+"""Every endpoint of the table in all that is generated from the table."""
 
 import inspect
 import json
@@ -42,7 +42,7 @@ async def paid(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-async def nothing_more(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
+async def no_preparation(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
     return {}
 
 
@@ -50,7 +50,7 @@ PREPARED: dict[str, Callable[[Paystar, Sandbox], Awaitable[dict[str, Any]]]] = {
     "gateway.verify": paid,
     "gateway.inquiry": paid,
 }
-"""What must have happened before a row can be answered, and the values that come of it."""
+"""Preparations of endpoints by id; they return the values to call with."""
 
 
 def method(row: Endpoint, paystar: Paystar) -> Any:
@@ -58,24 +58,24 @@ def method(row: Endpoint, paystar: Paystar) -> Any:
 
 
 @rows
-def test_a_row_is_a_method_with_its_fields_and_a_docstring_that_names_them(row: Endpoint) -> None:
+def test_endpoint_method_has_documented_fields(row: Endpoint) -> None:
     call: Any = method(row, Paystar())
     parameters = inspect.signature(call).parameters
     names = {one.name for one in fields_of(row.request)}
     assert set(parameters) == names | (set() if row.kind == "page" else {"timeout"})
     assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters.values())
-    said = inspect.getdoc(call) or ""
-    assert all(path in said for path in row.paths)
-    assert all(f"{name}:" in said for name in parameters)
+    doc = inspect.getdoc(call) or ""
+    assert all(path in doc for path in row.paths)
+    assert all(f"{name}:" in doc for name in parameters)
 
 
 @rows
-async def test_the_sandbox_answers_a_row_with_its_own_type(row: Endpoint) -> None:
+async def test_endpoint_sandbox_response_has_declared_type(row: Endpoint) -> None:
     sandbox = Sandbox()
     async with Paystar(
         sandbox.application, sandbox.gateway, sandbox.wallet, engine=sandbox.engine(), checks="strict"
     ) as paystar:
-        values = example_of(row.request) | await PREPARED.get(row.id, nothing_more)(paystar, sandbox)
+        values = example_of(row.request) | await PREPARED.get(row.id, no_preparation)(paystar, sandbox)
         if row.kind == "page":
             assert row.paths[0] in method(row, paystar)(**values)
             return
@@ -89,42 +89,42 @@ async def test_the_sandbox_answers_a_row_with_its_own_type(row: Endpoint) -> Non
 
 
 @rows
-def test_a_row_has_its_command_with_every_field(row: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
+def test_endpoint_command_has_every_field(row: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
     paystar_command(["call", row.service, row.name.replace("_", "-"), "--help"])
-    said = capsys.readouterr().out
-    assert all(f"--{one.name.replace('_', '-')}" in said for one in fields_of(row.request))
+    help_text = capsys.readouterr().out
+    assert all(f"--{one.name.replace('_', '-')}" in help_text for one in fields_of(row.request))
 
 
 @rows
-def test_a_row_has_its_operation_in_openapi(row: Endpoint) -> None:
+def test_endpoint_has_openapi_operation(row: Endpoint) -> None:
     for path in describe.path_variants(row):
         assert row.method.lower() in OPENAPI["paths"][path]
 
 
 @rows
-def test_a_row_has_its_entry_in_the_readme(row: Endpoint) -> None:
+def test_endpoint_has_readme_entry(row: Endpoint) -> None:
     names = ", ".join(one.name for one in fields_of(row.request))
     assert f"**`{row.name}({names})`**" in README
     assert all(f"`{path}`" in README for path in row.paths)
 
 
-def test_nothing_that_is_shown_goes_unexplained() -> None:
+def test_table_public_names_are_documented() -> None:
     assert describe.find_undocumented() == []
 
 
-def test_a_request_class_names_one_row() -> None:
+def test_table_request_classes_are_unique() -> None:
     assert len(BY_REQUEST) == len(BY_ID) == len(TABLE)
 
 
 @rows
-def test_what_moves_something_names_who_knows_what_became_of_it(row: Endpoint) -> None:
+def test_endpoint_once_has_lookup_endpoint(row: Endpoint) -> None:
     if row.lookup is not None:
         assert BY_ID[row.lookup].safety is Safety.READ
         assert row.safety is Safety.ONCE
-    # Nobody can tell of a lost create or renewal: a payment is created anew, a key is asked for again.
+    # The status of a lost create or refresh cannot be looked up: the payment is created again, the key refreshed again.
     if row.safety is Safety.ONCE and row.lookup is None:
         assert row.id == "gateway.create" or row.refresh_token_field
 
 
-def test_every_key_that_expires_has_a_row_that_renews_it() -> None:
+def test_refresh_endpoints_cover_every_realm() -> None:
     assert {realm.value for realm in REFRESH_ENDPOINTS} == {"application", "wallet", "inquiry"}

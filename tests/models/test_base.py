@@ -1,4 +1,4 @@
-"""The two shapes of a model, and lists of what is sent."""
+"""Request and response models, and lists of models."""
 
 import copy
 import inspect
@@ -44,10 +44,10 @@ def refusal(values: Any) -> InvalidValue:
 
 
 @each_row
-class TestARequestIsAValue:
-    """It can be kept, queued, compared and sent by another."""
+class TestRequest:
+    """A request can be stored, queued, compared and sent later."""
 
-    def test_it_equals_its_twin(self, row: Any) -> None:
+    def test_request_equals_same_values(self, row: Any) -> None:
         one, twin = row.request(**example_values(row.request)), row.request(**example_values(row.request))
 
         assert one == twin
@@ -55,17 +55,17 @@ class TestARequestIsAValue:
         assert {one: 1}[twin] == 1
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-    def test_it_is_pickled(self, row: Any, protocol: int) -> None:
+    def test_request_pickle_round_trips(self, row: Any, protocol: int) -> None:
         one = row.request(**example_values(row.request))
 
         assert pickle.loads(pickle.dumps(one, protocol)) == one
 
-    def test_it_is_copied(self, row: Any) -> None:
+    def test_request_copy_is_equal(self, row: Any) -> None:
         one = row.request(**example_values(row.request))
 
         assert copy.copy(one) == copy.deepcopy(one) == one
 
-    def test_it_does_not_change(self, row: Any) -> None:
+    def test_request_is_immutable(self, row: Any) -> None:
         one = row.request(**example_values(row.request))
 
         with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
@@ -74,13 +74,13 @@ class TestARequestIsAValue:
             with pytest.raises(attrs.exceptions.FrozenInstanceError):
                 setattr(one, field.name, 1)
 
-    def test_it_is_made_by_name_alone(self, row: Any) -> None:
+    def test_request_takes_keywords_only(self, row: Any) -> None:
         with pytest.raises(TypeError):
             row.request(*example_values(row.request).values(), "one more")
         with pytest.raises(TypeError):
             row.request(**example_values(row.request), unheard_of=1)
 
-    def test_every_field_is_checked_and_explained(self, row: Any) -> None:
+    def test_request_fields_are_checked_and_documented(self, row: Any) -> None:
         for field in fields_of(row.request):
             assert field.field_type is not None
             assert field.doc
@@ -88,7 +88,7 @@ class TestARequestIsAValue:
                 row.request(**(example_values(row.request) | {field.name: object()}))
             assert caught.value.field == field.name
 
-    def test_an_optional_field_may_be_none_and_no_other(self, row: Any) -> None:
+    def test_request_only_optional_fields_accept_null(self, row: Any) -> None:
         for field in fields_of(row.request):
             values = example_values(row.request) | {field.name: None}
             if not field.required:
@@ -97,35 +97,35 @@ class TestARequestIsAValue:
             with pytest.raises(InvalidValue):
                 row.request(**values)
 
-    def test_its_example_holds_strictly(self, row: Any) -> None:
+    def test_request_example_passes_checksums(self, row: Any) -> None:
         verify_checksums(row.request(**example_values(row.request)))
 
 
 class TestLists:
-    """Several transfers, made by hand or come as JSON."""
+    """Lists of transfers, as models or as parsed JSON."""
 
-    def test_models_and_mappings_may_be_mixed(self) -> None:
+    def test_list_of_accepts_models_and_mappings(self) -> None:
         made = Settle(transfers=[Transfer(**ONE), *transfers({})])
 
         assert [type(one) for one in made.transfers] == [Transfer, Transfer]
         assert isinstance(made.transfers, tuple)
         assert made == Settle(transfers=(Transfer(**ONE), Transfer(**transfers({})[0])))
 
-    def test_any_iterable_is_taken_once(self) -> None:
+    def test_list_of_accepts_iterator(self) -> None:
         def each() -> Iterator[Any]:
             yield from transfers({}, {})
 
         assert len(Settle(transfers=each()).transfers) == 2  # type: ignore[arg-type]
 
     @pytest.mark.parametrize("value", [ONE, Transfer(**ONE), "t", b"t", None, 5])
-    def test_a_single_one_is_not_a_list(self, value: object) -> None:
+    def test_list_of_single_item_is_rejected(self, value: object) -> None:
         assert refusal(value).field == "transfers"
 
-    def test_an_empty_one_asks_for_nothing(self) -> None:
+    def test_list_of_empty_list_is_rejected(self) -> None:
         assert "empty" in refusal([]).hint
 
     @pytest.mark.parametrize("item", [None, 5, "x", [ONE], WalletTransfer(**example_values(WalletTransfer))])
-    def test_an_item_of_another_kind_is_named_by_its_place(self, item: object) -> None:
+    def test_list_of_wrong_item_type_names_index(self, item: object) -> None:
         error = refusal([*transfers({}), item])
 
         assert (error.field, error.expected, error.got) == ("transfers[1]", "a Transfer", type(item).__name__)
@@ -145,48 +145,48 @@ class TestLists:
             ({5: 1}, "transfers[3].…"),
         ],
     )
-    def test_a_field_that_is_wrong_is_named_by_its_place(self, change: dict[str, Any], field: str) -> None:
+    def test_list_of_invalid_field_names_path(self, change: dict[str, Any], field: str) -> None:
         error = refusal(transfers({}, {}, {}, change))
 
         assert error.field == field
         assert str(error).startswith(f"{field}: expected ")
 
-    def test_a_field_that_is_missing_is_named_with_its_shape(self) -> None:
+    def test_list_of_missing_field_names_expected_form(self) -> None:
         (one,) = transfers({})
         del one["amount"]
         error = refusal([one])
 
         assert str(error) == "transfers[0].amount: expected whole Rial as an int, 1 or more, got nothing"
 
-    def test_a_name_that_may_be_anything_is_not_shown(self) -> None:
+    def test_list_of_unknown_field_name_is_not_shown(self) -> None:
         error = refusal([{"6037990000000006": 1}])
 
         assert error.field == "transfers[0].…"
         assert "amount" in error.expected
 
-    def test_the_same_track_id_twice_would_pay_twice(self) -> None:
+    def test_list_of_duplicate_track_id_is_rejected(self) -> None:
         error = refusal(transfers({}, {"track_id": "same"}, {}, {"track_id": "same", "amount": 1}))
 
         assert (error.field, error.got) == ("transfers[3].track_id", "that of transfers[1]")
         assert "pay twice" in error.hint
 
-    def test_a_wallets_track_ids_differ_too(self) -> None:
+    def test_list_of_duplicate_wallet_track_id_is_rejected(self) -> None:
         one = WalletTransfer(**example_values(WalletTransfer))
 
         with pytest.raises(InvalidValue, match=r"transfers\[1\]\.track_id"):
             SettleWallet(transfers=[one, one])
 
-    def test_track_ids_that_only_look_alike_differ(self) -> None:
+    def test_list_of_track_ids_are_case_sensitive(self) -> None:
         Settle(transfers=transfers({"track_id": "a"}, {"track_id": "A"}))
 
-    def test_a_list_shows_its_length_alone(self) -> None:
+    def test_list_of_repr_shows_length(self) -> None:
         assert repr(Settle(transfers=transfers({}, {}))) == "Settle(transfers=<2 transfers>)"
 
 
-class TestStrictly:
-    """Checksums, asked for the whole of a request."""
+class TestVerifyChecksums:
+    """Checksums of a whole request."""
 
-    def test_a_nested_field_is_named(self) -> None:
+    def test_verify_checksums_names_nested_field(self) -> None:
         value = Settle(transfers=transfers({}, {}, {"destination_account": WRONG_IBAN}))
 
         with pytest.raises(InvalidValue) as caught:
@@ -196,7 +196,7 @@ class TestStrictly:
         assert caught.value.__cause__ is None
 
     @pytest.mark.parametrize(("name", "wrong"), [("card_number", "6037990000000007"), ("national_code", "0012345670")])
-    def test_a_field_is_named(self, name: str, wrong: str) -> None:
+    def test_verify_checksums_names_field(self, name: str, wrong: str) -> None:
         values: dict[str, Any] = example_values(CreatePayment) | {name: wrong}
         value = CreatePayment(**values)
 
@@ -204,16 +204,16 @@ class TestStrictly:
             verify_checksums(value)
         assert caught.value.field == name
 
-    def test_what_is_left_out_is_not_asked(self) -> None:
+    def test_verify_checksums_ignores_omitted_fields(self) -> None:
         verify_checksums(CreatePayment(amount=5_000, order_id="1", callback="https://merchant.example"))
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_a_request_names_its_answer(row: Any) -> None:
+def test_response_type_of_every_request_exists(row: Any) -> None:
     assert response_type(row.request) is not None
 
 
-def test_a_request_that_does_not_is_a_mistake() -> None:
+def test_response_type_without_parameter_raises() -> None:
     @request_model
     class Nameless(Call):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
         """Asks for who knows what."""
@@ -222,7 +222,7 @@ def test_a_request_that_does_not_is_a_mistake() -> None:
         response_type(Nameless)
 
 
-def test_the_fields_of_a_request() -> None:
+def test_fields_of_describes_request_fields() -> None:
     (first, second) = fields_of(MatchMobile)
 
     assert (first.name, first.required, first.sent, first.item) == ("national_id", True, True, None)
@@ -234,9 +234,9 @@ def test_the_fields_of_a_request() -> None:
 
 
 class TestOpenEnums:
-    """A word of the server's that this version does not know."""
+    """Words of the server that are unknown to this version."""
 
-    def test_it_is_kept_as_it_came(self) -> None:
+    def test_open_enum_keeps_unknown_word(self) -> None:
         word = TransferStatus("reversed")
 
         assert (word, word.value, str(word), f"{word}") == ("reversed",) * 4
@@ -244,7 +244,7 @@ class TestOpenEnums:
         assert repr(word) == "<TransferStatus.UNRECOGNISED: 'reversed'>"
         assert isinstance(word, TransferStatus)
 
-    def test_it_equals_itself_and_nothing_known(self) -> None:
+    def test_open_enum_unknown_word_equals_itself_only(self) -> None:
         word = TransferStatus("reversed")
 
         assert word == TransferStatus("reversed")
@@ -253,12 +253,12 @@ class TestOpenEnums:
         assert len(TransferStatus) == 3
         assert "UNRECOGNISED" not in TransferStatus.__members__
 
-    def test_a_known_word_is_the_member(self) -> None:
+    def test_open_enum_known_word_is_member(self) -> None:
         assert TransferStatus("success") is TransferStatus.SUCCESS
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
     @pytest.mark.parametrize("word", ["success", "reversed", "SUCCESS", "UNRECOGNISED", ""])
-    def test_it_is_pickled_and_copied_by_its_word(self, word: str, protocol: int) -> None:
+    def test_open_enum_pickles_and_copies_by_value(self, word: str, protocol: int) -> None:
         for back in (
             pickle.loads(pickle.dumps(TransferStatus(word), protocol)),
             copy.copy(TransferStatus(word)),
@@ -267,31 +267,31 @@ class TestOpenEnums:
             assert (type(back), back.value) == (TransferStatus, word)
 
     @pytest.mark.parametrize("value", [None, 5, 1.5, ["success"]])
-    def test_what_is_no_word_is_none(self, value: Any) -> None:
+    def test_open_enum_other_type_raises(self, value: Any) -> None:
         with pytest.raises(ValueError, match="not a valid"):
             TransferStatus(value)
 
-    def test_it_can_be_matched(self) -> None:
-        def said(status: TransferStatus) -> str:
+    def test_open_enum_supports_match(self) -> None:
+        def describe(status: TransferStatus) -> str:
             match status:
                 case TransferStatus.SUCCESS:
                     return "paid"
                 case TransferStatus():
                     return "else"
 
-        assert [said(TransferStatus("success")), said(TransferStatus("x"))] == ["paid", "else"]
+        assert [describe(TransferStatus("success")), describe(TransferStatus("x"))] == ["paid", "else"]
 
-    def test_one_of_ones_own_is_open_too(self) -> None:
+    def test_open_enum_subclass_accepts_unknown_word(self) -> None:
         class Own(OpenEnum):
             A = "a"
 
         assert Own("b") == "b"
 
 
-class TestAnswers:
-    """What is answered: values too, and ``extra`` never shows what is in it."""
+class TestResponse:
+    """Responses are values, and the repr of ``extra`` shows names only."""
 
-    def test_they_are_values(self) -> None:
+    def test_response_equals_same_values(self) -> None:
         one = Settlement(track_id="t", status=TransferStatus.PENDING, extra={"a": [1]})
         twin = Settlement(track_id="t", status=TransferStatus("pending"), extra={"a": [1]})
 
@@ -300,7 +300,7 @@ class TestAnswers:
         assert one != Settlement(track_id="t", status=TransferStatus.PENDING)
         assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
 
-    def test_one_answers_extra_is_not_anothers(self) -> None:
+    def test_response_extra_is_not_shared(self) -> None:
         assert Match(is_matched=True).extra is not Match(is_matched=True).extra
 
     @pytest.mark.parametrize(
@@ -313,7 +313,7 @@ class TestAnswers:
             ({"x" * 41: ""}, "<…>"),
         ],
     )
-    def test_extra_shows_names(self, extra: dict[str, object], shown: str) -> None:
+    def test_response_extra_repr_shows_names(self, extra: dict[str, object], shown: str) -> None:
         assert names_only(extra) == shown
         assert repr(Match(is_matched=True, extra=extra)) == f"Match(is_matched=True, extra={shown})"
 

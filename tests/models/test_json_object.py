@@ -1,4 +1,4 @@
-"""Further fields of a request: what JSON can carry, copied, and shown by name alone."""
+"""JSON objects of further request fields: copied, checked, and shown by name only."""
 
 import copy
 import pickle

@@ -1,4 +1,4 @@
-"""No model shows a personal number whole, whichever field it stands in."""
+"""The repr of every model masks personal values."""
 
 from typing import Any
 
@@ -92,12 +92,12 @@ SHOWN: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("model", "shown"), SHOWN, ids=lambda value: type(value).__name__)
-def test_what_is_personal_is_masked(model: object, shown: str) -> None:
-    told = repr(model)
+def test_repr_masks_personal_values(model: object, shown: str) -> None:
+    text = repr(model)
 
-    assert told.startswith(shown)
-    assert not [one for one in (*PERSONAL, TOKEN) if one in told]
-    assert str(model) == told
+    assert text.startswith(shown)
+    assert not [one for one in (*PERSONAL, TOKEN) if one in text]
+    assert str(model) == text
 
 
 # Beside the amounts, what names a transfer or a payment has to be seen, or no log could be followed.
@@ -125,7 +125,7 @@ OPEN = {
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_a_field_that_is_sent_is_masked_unless_it_is_listed_here(row: Any) -> None:
+def test_mask_hides_every_unlisted_request_field(row: Any) -> None:
     personal = [CARD, IBAN, ACCOUNT, NATIONAL_ID, MOBILE, "Firstname"]
     for one in fields_of(row.request):
         if one.name not in OPEN and one.field_type is not None:
@@ -133,7 +133,7 @@ def test_a_field_that_is_sent_is_masked_unless_it_is_listed_here(row: Any) -> No
 
 
 @pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_every_answer_hides_what_it_does_not_know(row: Any) -> None:
+def test_response_repr_hides_extra(row: Any) -> None:
     kind: Any = response_type(row.request)
     inner = kind.__args__[0] if hasattr(kind, "__args__") else kind
     if attrs.has(inner):

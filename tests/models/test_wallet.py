@@ -1,4 +1,4 @@
-"""Wallet payouts: how they are paid out follows from how many they are."""
+"""Wallet models: the default payout type depends on the number of transfers."""
 
 from typing import Any
 
@@ -19,32 +19,32 @@ def settle(count: int, withdraw_type: int | None = None) -> SettleWallet:
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 7), (2, 8), (20, 8)])
-def test_single_for_one_and_group_for_more(count: int, expected: int) -> None:
+def test_settle_wallet_default_withdraw_type_by_count(count: int, expected: int) -> None:
     assert settle(count).withdraw_type == expected
 
 
 @pytest.mark.parametrize(("count", "given"), [(1, 8), (2, 7)])
-def test_what_is_asked_for_is_kept(count: int, given: int) -> None:
+def test_settle_wallet_explicit_withdraw_type_is_kept(count: int, given: int) -> None:
     assert settle(count, given).withdraw_type == given
 
 
 @pytest.mark.parametrize("given", [0, 6, 9, 7.0, "7", True])
-def test_there_are_two_ways_and_no_other(given: object) -> None:
+def test_settle_wallet_unknown_withdraw_type_is_rejected(given: object) -> None:
     with pytest.raises(InvalidValue) as caught:
         SettleWallet(transfers=[one()], withdraw_type=given)  # type: ignore[arg-type]
     assert caught.value.field == "withdraw_type"
 
 
-def test_the_default_is_part_of_the_value() -> None:
+def test_settle_wallet_default_equals_explicit_type() -> None:
     assert settle(1) == settle(1, 7)
     assert settle(2) != settle(2, 7)
 
 
-def test_a_wallet_pays_to_ibans_alone() -> None:
+def test_wallet_transfer_account_number_is_rejected() -> None:
     with pytest.raises(InvalidValue) as caught:
         one(destination_number="0111234567890")
     assert caught.value.field == "destination_number"
 
 
-def test_acceptance_says_nothing_by_itself() -> None:
+def test_accepted_without_fields_is_valid() -> None:
     assert Accepted() == Accepted(extra={})

@@ -1,4 +1,4 @@
-"""How the tests of the kinds speak to them."""
+"""Helpers of the field type tests."""
 
 from typing import Any
 
@@ -12,19 +12,19 @@ ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 
 
 def kind(alias: Any) -> FieldType:
-    """The kind an alias carries."""
-    found = find_field_type(alias)
-    assert found is not None
-    return found
+    """Return the field type of an alias."""
+    field_type = find_field_type(alias)
+    assert field_type is not None
+    return field_type
 
 
 def read(alias: Any, value: object) -> Any:
-    """The value as it would be sent."""
+    """Return the value as it is sent."""
     return kind(alias).convert(value, "field")
 
 
 def refusal(alias: Any, value: object) -> InvalidValue:
-    """How the value is refused; fails when it is not."""
+    """Return the error of an invalid value; fail if the value is valid."""
     try:
         taken = read(alias, value)
     except InvalidValue as error:
@@ -33,7 +33,7 @@ def refusal(alias: Any, value: object) -> InvalidValue:
 
 
 def strictly_holds(alias: Any, value: object) -> bool:
-    """Whether the value, once read, passes the checksum too."""
+    """Return True if the parsed value passes the checksum."""
     try:
         kind(alias).verify_checksum(read(alias, value), "field")
     except InvalidValue:
@@ -42,12 +42,12 @@ def strictly_holds(alias: Any, value: object) -> bool:
 
 
 def digits(count: int) -> st.SearchStrategy[str]:
-    """Texts of so many ASCII digits."""
+    """Return texts of ``count`` ASCII digits."""
     return st.text("0123456789", min_size=count, max_size=count)
 
 
 def anything() -> st.SearchStrategy[object]:
-    """What careless callers pass."""
+    """Return any object that callers may pass."""
     return st.one_of(
         st.none(),
         st.booleans(),
@@ -64,5 +64,5 @@ def anything() -> st.SearchStrategy[object]:
 
 
 def one_digit_changed(text: str, place: int, by: int) -> str:
-    """The text with the digit at a place raised by something between 1 and 9, around ten."""
+    """Return the text with the digit at ``place`` increased by ``by``, modulo ten."""
     return f"{text[:place]}{(int(text[place]) + by) % 10}{text[place + 1 :]}"

@@ -42,44 +42,42 @@ MELLI = "IR110170000000123456789001"
     ],
 )
 @pytest.mark.parametrize("alias", [AccountNumber, Destination])
-def test_an_account_number_keeps_what_the_bank_writes_between_its_digits(
-    alias: object, written: str, sent: str
-) -> None:
+def test_parse_account_number_keeps_separators(alias: object, written: str, sent: str) -> None:
     assert read(alias, written) == sent
 
 
 @pytest.mark.parametrize("value", ["1234", "1" * 27, "", "-12345", "12345.", "12--345", "12a45", "12,345", "١٢٣x٤٥"])
 @pytest.mark.parametrize("alias", [AccountNumber, Destination])
-def test_another_shape_is_refused(alias: object, value: str) -> None:
+def test_parse_account_number_invalid_form_is_rejected(alias: object, value: str) -> None:
     refusal(alias, value)
 
 
-def test_an_iban_is_no_account_number_and_is_a_destination() -> None:
+def test_parse_iban_is_destination_not_account_number() -> None:
     refusal(AccountNumber, MELLI)
     assert read(Destination, "ir11 0170 0000 0012 3456 7890 01") == MELLI
 
 
-def test_a_destination_that_begins_with_ir_must_be_a_whole_iban() -> None:
+def test_parse_destination_truncated_iban_is_rejected() -> None:
     assert "26 characters" in refusal(Destination, MELLI[:-1]).hint
 
 
-def test_an_iban_that_lost_its_ir_is_not_sent_as_an_account() -> None:
+def test_parse_destination_iban_without_ir_is_rejected() -> None:
     assert "put IR before" in refusal(Destination, MELLI[2:]).hint
 
 
-def test_a_destinations_check_digits_are_asked_only_of_an_iban() -> None:
+def test_verify_checksum_destination_checks_only_ibans() -> None:
     assert strictly_holds(Destination, MELLI)
     assert not strictly_holds(Destination, "IR930170000000123456789001")
     assert strictly_holds(Destination, "0111234567890")
 
 
-def test_a_destination_shows_its_last_four_digits_whichever_it_is() -> None:
+def test_mask_destination_shows_last_four_digits() -> None:
     assert kind(Destination).mask(MELLI) == "IR********************9001"
     assert kind(Destination).mask("0111234567890") == "*********7890"
     assert kind(Destination).mask("Ali Moradi") == "text of 10 characters"
 
 
-def test_a_number_in_its_place_is_told_of_the_leading_zeros() -> None:
+def test_parse_account_number_int_hints_leading_zeros() -> None:
     assert "leading zeros" in refusal(AccountNumber, 111234567890).hint
     assert "leading zeros" in refusal(Destination, 111234567890).hint
 
@@ -102,25 +100,25 @@ def iban_of(account: str) -> str:
         MELLI_IBAN.translate(PERSIAN),
     ],
 )
-def test_it_is_read_as_people_write_it(written: str) -> None:
+def test_parse_iban_usual_forms_are_normalised(written: str) -> None:
     assert read(Iban, written) == MELLI_IBAN
 
 
 @pytest.mark.parametrize(
     "value", [MELLI_IBAN[2:], MELLI_IBAN[:-1], MELLI_IBAN + "0", "DE" + MELLI_IBAN[2:], "IR" + "x" * 24, ""]
 )
-def test_it_is_ir_and_24_digits(value: str) -> None:
+def test_parse_iban_invalid_form_is_rejected(value: str) -> None:
     assert "26 characters" in refusal(Iban, value).hint
 
 
 @given(digits(22))
-def test_every_computed_iban_holds(account: str) -> None:
+def test_is_valid_iban_computed_check_digits_are_valid(account: str) -> None:
     assert is_valid_iban(iban_of(account))
     assert strictly_holds(Iban, iban_of(account))
 
 
 @given(digits(22), st.integers(2, 25), st.integers(1, 9))
-def test_iban_one_wrong_digit_is_refused(account: str, place: int, by: int) -> None:
+def test_is_valid_iban_one_wrong_digit_is_invalid(account: str, place: int, by: int) -> None:
     mistyped = one_digit_changed(iban_of(account), place, by)
 
     assert not is_valid_iban(mistyped)
@@ -129,24 +127,24 @@ def test_iban_one_wrong_digit_is_refused(account: str, place: int, by: int) -> N
 
 
 @given(digits(22), st.sampled_from([97, -97]))
-def test_check_digits_no_bank_computes_do_not_hold(account: str, apart: int) -> None:
+def test_is_valid_iban_congruent_check_digits_are_invalid(account: str, apart: int) -> None:
     twin = int(iban_of(account)[2:4]) + apart
 
     if 0 <= twin <= 99:
         assert not is_valid_iban(f"IR{twin:02}{account}")
 
 
-def test_the_references_own_sample_passes_the_shape_and_not_the_checksum() -> None:
+def test_parse_iban_reference_sample_has_wrong_checksum() -> None:
     assert read(Iban, FROM_THE_REFERENCE) == FROM_THE_REFERENCE
     assert not strictly_holds(Iban, FROM_THE_REFERENCE)
 
 
 @given(anything())
-def test_whatever_is_no_iban_is_not_valid(value: object) -> None:
+def test_is_valid_iban_any_object_is_false(value: object) -> None:
     assert is_valid_iban(value) is False
 
 
-def test_an_iban_tells_its_bank() -> None:
+def test_bank_of_iban_returns_bank_or_none() -> None:
     bank = bank_of_iban(MELLI_IBAN)
 
     assert bank is not None
@@ -166,27 +164,27 @@ def card_of(fifteen: str) -> str:
 
 
 @pytest.mark.parametrize("written", ["6037-9900-0000-0006", "6037 9900 0000 0006 ", CARD.translate(PERSIAN)])
-def test_a_card_number_is_read_as_people_write_it(written: str) -> None:
+def test_parse_card_number_usual_forms_are_normalised(written: str) -> None:
     assert read(CardNumber, written) == CARD
 
 
 @pytest.mark.parametrize("value", [CARD[:-1], CARD + "0", "", "x" * 16, "5022 2900 0000 ०००१"])
-def test_a_card_number_has_16_digits(value: str) -> None:
+def test_parse_card_number_invalid_form_is_rejected(value: str) -> None:
     refusal(CardNumber, value)
 
 
-def test_a_masked_number_in_the_full_ones_place_is_told_so() -> None:
+def test_parse_card_number_masked_number_is_explained() -> None:
     assert "not a masked one" in refusal(CardNumber, "502229******6708").hint
 
 
 @given(digits(15))
-def test_every_computed_card_holds(fifteen: str) -> None:
+def test_is_valid_card_computed_check_digit_is_valid(fifteen: str) -> None:
     assert is_valid_card(card_of(fifteen))
     assert strictly_holds(CardNumber, card_of(fifteen))
 
 
 @given(digits(15), st.integers(0, 15), st.integers(1, 9))
-def test_card_one_wrong_digit_is_refused(fifteen: str, place: int, by: int) -> None:
+def test_is_valid_card_one_wrong_digit_is_invalid(fifteen: str, place: int, by: int) -> None:
     mistyped = one_digit_changed(card_of(fifteen), place, by)
 
     assert not is_valid_card(mistyped)
@@ -195,12 +193,12 @@ def test_card_one_wrong_digit_is_refused(fifteen: str, place: int, by: int) -> N
 
 
 @given(anything())
-def test_whatever_is_no_card_number_is_not_valid(value: object) -> None:
+def test_is_valid_card_any_object_is_false(value: object) -> None:
     assert is_valid_card(value) is False
 
 
 @pytest.mark.parametrize("masked", ["502229******6708", "", " 5022-29xx-xxxx-6708", "۵۰۲۲۲۹******۶۷۰۸", "6708"])
-def test_a_callbacks_masked_card_is_kept_to_the_letter(masked: str) -> None:
+def test_parse_masked_card_is_unchanged(masked: str) -> None:
     assert read(MaskedCard, masked) == masked
 
 
@@ -209,9 +207,7 @@ def test_a_callbacks_masked_card_is_kept_to_the_letter(masked: str) -> None:
     st.lists(st.sampled_from(["", " ", "-", ".", "_", "/", "\u200f"]), min_size=15, max_size=15),
     st.sampled_from([{}, PERSIAN, ARABIC]),
 )
-def test_a_full_card_in_its_place_is_refused_with_an_explanation(
-    card: str, gaps: list[str], script: dict[int, int | str]
-) -> None:
+def test_parse_masked_card_full_number_is_explained(card: str, gaps: list[str], script: dict[int, int | str]) -> None:
     written = card[0] + "".join(gap + digit for gap, digit in zip(gaps, card[1:].translate(script), strict=True))
 
     refused = refusal(MaskedCard, written)
@@ -221,7 +217,7 @@ def test_a_full_card_in_its_place_is_refused_with_an_explanation(
     assert written not in str(refused)
 
 
-def test_a_full_card_within_a_text_is_refused_and_not_shown() -> None:
+def test_parse_masked_card_full_number_in_text_is_not_shown() -> None:
     refused = refusal(MaskedCard, "card: 6037 9900 0000 0006")
 
     assert "full card number" in refused.hint
@@ -230,5 +226,5 @@ def test_a_full_card_within_a_text_is_refused_and_not_shown() -> None:
 
 
 @pytest.mark.parametrize("value", ["5022\n29", "x" * 65, "\x00", "   ", None, 0, b"502229******6708"])
-def test_a_masked_card_is_a_short_printable_text(value: object) -> None:
+def test_parse_masked_card_invalid_text_is_rejected(value: object) -> None:
     refusal(MaskedCard, value)

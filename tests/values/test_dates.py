@@ -15,20 +15,20 @@ from tests.values.reading import PERSIAN, kind, read, refusal
 
 
 @given(st.dates(date(1501, 1, 1)))
-def test_a_date_is_sent_as_its_iso_text(day: date) -> None:
+def test_parse_day_date_becomes_iso_text(day: date) -> None:
     assert read(Day, day) == read(Day, day.isoformat()) == read(Day, day.isoformat().translate(PERSIAN))
     assert read(Day, day) == day.isoformat()
 
 
 @given(st.dates(date(1900, 1, 1), date(2100, 1, 1)))
-def test_a_jalali_date_of_either_library_is_sent_as_the_gregorian_day(day: date) -> None:
+def test_parse_day_jalali_date_becomes_gregorian(day: date) -> None:
     jalali = JalaliDate(day)  # type: ignore[no-untyped-call]
 
     assert read(Day, jalali) == day.isoformat()
     assert read(Day, jdatetime.date(jalali.year, jalali.month, jalali.day)) == day.isoformat()
 
 
-def test_nowruz_of_1370_is_the_21st_of_march_1991() -> None:
+def test_parse_day_nowruz_1370_is_march_21_1991() -> None:
     of_persiantools: Day = JalaliDate(1370, 1, 1)  # type: ignore[no-untyped-call]
     of_jdatetime: Day = jdatetime.date(1370, 1, 1)
 
@@ -46,14 +46,14 @@ def test_nowruz_of_1370_is_the_21st_of_march_1991() -> None:
         jdatetime.datetime(1370, 1, 1, 23, 59),
     ],
 )
-def test_a_moment_stands_for_the_day_it_shows(moment: object) -> None:
+def test_parse_day_datetime_becomes_local_day(moment: object) -> None:
     assert read(Day, moment) == "1991-03-21"
 
 
 @pytest.mark.parametrize(
     "value", ["1370-01-01", "۱۳۷۰-۰۱-۰۱", "1370-02-31", "1200-01-01", "1500-12-29", date(1370, 1, 1)]
 )
-def test_a_jalali_day_in_a_gregorian_ones_dress_is_refused_and_explained(value: object) -> None:
+def test_parse_day_jalali_year_is_explained(value: object) -> None:
     refused = refusal(Day, value)
 
     assert "pass a Jalali date object" in refused.hint
@@ -61,7 +61,7 @@ def test_a_jalali_day_in_a_gregorian_ones_dress_is_refused_and_explained(value: 
 
 
 @pytest.mark.parametrize("text", ["1199-01-01", "1501-01-01"])
-def test_the_years_around_are_left_alone(text: str) -> None:
+def test_parse_day_years_around_jalali_range_are_valid(text: str) -> None:
     assert read(Day, text) == text
 
 
@@ -102,7 +102,7 @@ def test_day_text_with_direction_marks_is_read() -> None:
 
 
 class NotADay:
-    """Looks like a Jalali date, and is none."""
+    """An object with the method of a Jalali date that returns no date."""
 
     def __repr__(self) -> str:
         return "NotADay()"
@@ -112,7 +112,7 @@ class NotADay:
 
 
 class Broken:
-    """Fails when it is asked."""
+    """An object whose conversion method raises."""
 
     def __repr__(self) -> str:
         return "Broken()"
@@ -145,16 +145,16 @@ class Broken:
     ],
     ids=repr,
 )
-def test_whatever_is_no_day_is_refused(value: object) -> None:
+def test_parse_day_other_object_is_rejected(value: object) -> None:
     refusal(Day, value)
 
 
-def test_a_day_may_be_someones_birthday_and_shows_its_year_alone() -> None:
+def test_mask_day_shows_year_only() -> None:
     assert kind(Day).mask("1991-03-21") == "1991-**-**"
     assert kind(Day).mask("21 March 1991") == "text of 13 characters"
 
 
-def test_an_expiry_is_read_as_tehran_time() -> None:
+def test_parse_tehran_returns_tehran_datetime() -> None:
     moment = parse_tehran("2026-07-31 12:30:00")
 
     assert moment is not None
@@ -167,5 +167,5 @@ def test_an_expiry_is_read_as_tehran_time() -> None:
     "text",
     ["", "2026-07-31", "2026-07-31T12:30:00", "2026-13-31 12:30:00", "1405-05-09 12:30:00", "soon", None, 0, b""],
 )
-def test_an_expiry_that_cannot_be_read_is_none(text: object) -> None:
+def test_parse_tehran_invalid_text_returns_no_datetime(text: object) -> None:
     assert parse_tehran(text) is None

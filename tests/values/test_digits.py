@@ -26,7 +26,7 @@ INVISIBLE = {chr(code) for code in range(0x110000) if unicodedata.category(chr(c
 JOINERS = "\u200c\u200d"
 
 
-def test_unspaced_drops_every_invisible_character() -> None:
+def test_strip_spaces_removes_every_invisible_character() -> None:
     everything = "".join(sorted(INVISIBLE))
 
     assert strip_spaces(f"12{everything}34") == "1234"
@@ -35,7 +35,7 @@ def test_unspaced_drops_every_invisible_character() -> None:
     assert all(has_spoiled_ends(f"x{mark}") and has_spoiled_ends(f"{mark}x") for mark in INVISIBLE)
 
 
-def test_unspaced_keeps_every_visible_character() -> None:
+def test_strip_spaces_keeps_every_visible_character() -> None:
     assigned = (chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) not in ("Cn", "Cs"))
     visible = "".join(char for char in assigned if char not in INVISIBLE and not re.match(r"\s", char))
     # Newer versions of Unicode have more characters of category Cf than this Python knows.
@@ -45,13 +45,13 @@ def test_unspaced_keeps_every_visible_character() -> None:
     assert len(strip_spaces(visible)) >= len(visible) - len(newer)
 
 
-def test_blank_text_has_no_letter() -> None:
+def test_is_blank_text_without_letter_is_true() -> None:
     assert is_blank("") and is_blank(" \u0640\u200c")  # noqa: PT018
     assert not is_blank("-") and not is_blank("ـع")  # noqa: PT018
 
 
 @given(st.text())
-def test_persian_and_arabic_digits_become_ascii_ones(text: str) -> None:
+def test_normalize_digits_converts_persian_and_arabic(text: str) -> None:
     ascii_only = normalize_digits(text)
 
     assert normalize_digits(text.translate(PERSIAN)) == ascii_only
@@ -60,20 +60,20 @@ def test_persian_and_arabic_digits_become_ascii_ones(text: str) -> None:
 
 
 @given(st.text(st.characters(exclude_characters="۰۱۲۳۴۵۶۷۸۹٠١٢٣٤٥٦٧٨٩")))
-def test_what_is_no_digit_of_theirs_stays_as_it_was(text: str) -> None:
+def test_normalize_digits_keeps_other_characters(text: str) -> None:
     assert normalize_digits(text) == text
 
 
-def test_unspaced_drops_white_space_and_marks_nobody_sees_but_keeps_dashes() -> None:
+def test_strip_spaces_keeps_dashes() -> None:
     assert strip_spaces("\u200e 01-1\u00a02\u200c۳\t\u202c\ufeff") == "01-123"
 
 
 @pytest.mark.parametrize("dash", "-\u2010\u2011\u2012\u2013\u2014\u2212")
-def test_compact_drops_every_dash_too(dash: str) -> None:
+def test_compact_removes_every_dash(dash: str) -> None:
     assert compact(f"12{dash}34 {dash} 56") == "123456"
 
 
-def test_a_member_of_a_text_enum_comes_out_as_its_plain_text() -> None:
+def test_as_text_str_enum_returns_plain_str() -> None:
     class Deposit(str, Enum):  # noqa: UP042 - the kind whose format() is its name
         MAIN = "0111234567890"
 
@@ -81,7 +81,7 @@ def test_a_member_of_a_text_enum_comes_out_as_its_plain_text() -> None:
     assert type(as_text(Deposit.MAIN)) is str
 
 
-def test_a_number_in_a_texts_place_is_told_of_its_leading_zeros() -> None:
+def test_as_text_int_hints_leading_zeros() -> None:
     assert as_text("012") == "012"
     with pytest.raises(ValueError, match="leading zeros"):
         as_text(12)

@@ -1,4 +1,4 @@
-"""What is true of every kind of value there is, one written tomorrow included."""
+"""Properties of every field type in ``paystar_async.values``."""
 
 import importlib
 import pkgutil
@@ -37,12 +37,12 @@ PERSONAL = [AccountNumber, CardNumber, Destination, Iban, MaskedCard, Mobile, Na
 each_kind = pytest.mark.parametrize("name", KINDS)
 
 
-def test_there_are_kinds_to_speak_of() -> None:
+def test_field_types_are_found_in_modules() -> None:
     assert {"Iban", "CardNumber", "Day", "TransferAmount", "TrackId", "BankId"} <= KINDS.keys()
 
 
 @each_kind
-def test_its_example_passes_every_check_and_is_sent_as_it_stands(name: str) -> None:
+def test_field_type_example_is_valid_and_unchanged(name: str) -> None:
     one = KINDS[name]
 
     assert one.convert(one.example, name) == one.example
@@ -50,7 +50,7 @@ def test_its_example_passes_every_check_and_is_sent_as_it_stands(name: str) -> N
 
 
 @each_kind
-def test_its_schema_takes_its_example(name: str) -> None:
+def test_field_type_schema_accepts_example(name: str) -> None:
     schema: dict[str, Any] = dict(KINDS[name].schema)
     example: Any = KINDS[name].example
 
@@ -63,7 +63,7 @@ def test_its_schema_takes_its_example(name: str) -> None:
 
 @each_kind
 @given(value=anything())
-def test_a_careless_value_is_taken_or_refused_by_name_and_nothing_else(name: str, value: object) -> None:
+def test_field_type_convert_any_object_raises_only_invalid_value(name: str, value: object) -> None:
     try:
         KINDS[name].convert(value, "the_field")
     except InvalidValue as refused:
@@ -77,7 +77,7 @@ def test_a_careless_value_is_taken_or_refused_by_name_and_nothing_else(name: str
     wrapped=st.sampled_from(["{}", "IR{}", "x{}", "{}x", "{}\n", "0{}", "+98{}", "[{}]", " {} "]),
     script=st.sampled_from([{}, PERSIAN, ARABIC]),
 )
-def test_a_personal_value_is_never_whole_in_its_refusal_nor_in_its_mask(
+def test_field_type_mask_and_error_hide_personal_value(
     alias: object, number: str, wrapped: str, script: dict[int, int | str]
 ) -> None:
     written = wrapped.format(number.translate(script))
@@ -94,7 +94,7 @@ def test_a_personal_value_is_never_whole_in_its_refusal_nor_in_its_mask(
 
 @pytest.mark.parametrize("alias", [AccountNumber, CardNumber, Destination, Iban, Mobile, NationalId])
 @pytest.mark.parametrize("mark", "\u061c\u00ad\u180e\u200b\u200c\u200f\u202e\u2069\u3164\u034f\ufe0f\ufeff\U000e0041")
-def test_number_with_invisible_marks_is_read(alias: object, mark: str) -> None:
+def test_field_type_convert_number_ignores_invisible_marks(alias: object, mark: str) -> None:
     example = str(kind(alias).example)
 
     assert kind(alias).convert(mark + example[:5] + mark + example[5:] + mark, "field") == example

@@ -1,4 +1,4 @@
-"""What a field is, and how it is read off an annotation."""
+"""Field types, and how they are found in annotations."""
 
 from typing import Annotated, Any
 
@@ -20,12 +20,12 @@ EVEN = FieldType(
 Even = Annotated[int, EVEN]
 
 
-def test_a_value_is_read() -> None:
+def test_convert_returns_parsed_value() -> None:
     assert EVEN.convert(4, "field") == 4
 
 
 @pytest.mark.parametrize(("value", "hint"), [(3, "odd"), ("4", ""), (None, "")])
-def test_a_refusal_names_field_shape_and_value(value: object, hint: str) -> None:
+def test_convert_invalid_value_names_field_and_value(value: object, hint: str) -> None:
     with pytest.raises(InvalidValue) as caught:
         EVEN.convert(value, "field")
 
@@ -35,7 +35,7 @@ def test_a_refusal_names_field_shape_and_value(value: object, hint: str) -> None
     assert error.__cause__ is None
 
 
-def test_a_refusal_that_names_its_own_place_goes_through() -> None:
+def test_convert_nested_invalid_value_is_reraised() -> None:
     inner = InvalidValue("items[0]", expected="x", got="y")
 
     def read(_: object) -> object:
@@ -46,7 +46,7 @@ def test_a_refusal_that_names_its_own_place_goes_through() -> None:
     assert caught.value is inner
 
 
-def test_a_fault_in_a_reader_is_no_refusal() -> None:
+def test_convert_other_exception_propagates() -> None:
     def read(_: object) -> object:
         raise ZeroDivisionError
 
@@ -54,7 +54,7 @@ def test_a_fault_in_a_reader_is_no_refusal() -> None:
         FieldType(name="broken", expected="?", parse=read).convert(1, "field")
 
 
-def test_a_checksum_is_asked_when_it_is_asked_for() -> None:
+def test_verify_checksum_wrong_checksum_raises() -> None:
     EVEN.verify_checksum(8, "field")
     FieldType(name="none", expected="?", parse=str).verify_checksum("anything", "field")
     with pytest.raises(InvalidValue) as caught:
@@ -64,7 +64,7 @@ def test_a_checksum_is_asked_when_it_is_asked_for() -> None:
     assert "a digit was mistyped" in caught.value.hint
 
 
-def test_the_mask_is_what_a_refusal_shows() -> None:
+def test_convert_error_shows_masked_value() -> None:
     secret = FieldType(name="secret", expected="?", parse=_even, mask=lambda _: "***", is_valid=lambda _: False)
 
     for refuse in (secret.convert, secret.verify_checksum):
@@ -73,7 +73,7 @@ def test_the_mask_is_what_a_refusal_shows() -> None:
         assert "canary" not in str(caught.value)
 
 
-def test_a_long_value_is_cut_to_a_line() -> None:
+def test_shown_long_value_is_truncated() -> None:
     assert shown("x" * 58) == repr("x" * 58)
     assert shown("x" * 59) == "'" + "x" * 56 + "..."
     assert len(shown("x" * 10_000)) == 60
@@ -97,12 +97,12 @@ def test_a_long_value_is_cut_to_a_line() -> None:
         (list[Even], None, ""),
     ],
 )
-def test_an_annotation_says_it_all(annotation: Any, kind: FieldType | None, doc: str) -> None:
+def test_find_field_type_and_doc_of_annotation(annotation: Any, kind: FieldType | None, doc: str) -> None:
     assert find_field_type(annotation) is kind
     assert doc_of(annotation) == doc
 
 
-def test_kinds_are_told_apart_by_identity() -> None:
+def test_field_type_equality_is_identity() -> None:
     twin = FieldType(name="even", expected="an even int", parse=_even)
 
     assert twin != EVEN

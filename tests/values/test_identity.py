@@ -15,27 +15,27 @@ def id_of(nine: str) -> str:
 
 
 @pytest.mark.parametrize("written", ["001-234567-9", " 0012345679", "0012345679".translate(PERSIAN)])
-def test_it_is_read_as_people_write_it(written: str) -> None:
+def test_parse_national_id_usual_forms_are_normalised(written: str) -> None:
     assert read(NationalId, written) == "0012345679"
 
 
 @pytest.mark.parametrize("value", ["12345679", "00123456790", "", "001234567x"])
-def test_it_has_ten_digits(value: str) -> None:
+def test_parse_national_id_invalid_form_is_rejected(value: str) -> None:
     assert refusal(NationalId, value).hint == "keep the leading zeros"
 
 
-def test_a_number_in_its_place_is_told_of_the_leading_zeros() -> None:
+def test_parse_national_id_int_hints_leading_zeros() -> None:
     assert "leading zeros" in refusal(NationalId, 12345679).hint
 
 
 @given(nine_digits)
-def test_every_computed_id_holds(nine: str) -> None:
+def test_is_valid_national_id_computed_digit_is_valid(nine: str) -> None:
     assert is_valid_national_id(id_of(nine))
     assert strictly_holds(NationalId, id_of(nine))
 
 
 @given(nine_digits, st.integers(1, 9))
-def test_a_mistyped_check_digit_is_always_found(nine: str, by: int) -> None:
+def test_verify_checksum_national_id_wrong_digit_raises(nine: str, by: int) -> None:
     mistyped = one_digit_changed(id_of(nine), 9, by)
 
     assert not strictly_holds(NationalId, mistyped)
@@ -43,7 +43,7 @@ def test_a_mistyped_check_digit_is_always_found(nine: str, by: int) -> None:
 
 
 @pytest.mark.parametrize("sample", ["0012345679", "0499370899", "0790419904", "0084575948"])
-def test_known_samples_hold(sample: str) -> None:
+def test_is_valid_national_id_known_samples_are_valid(sample: str) -> None:
     assert is_valid_national_id(sample)
 
 
@@ -55,7 +55,7 @@ def test_national_id_of_equal_digits_is_valid(digit: str) -> None:
 
 
 @given(anything())
-def test_whatever_is_no_id_is_not_valid(value: object) -> None:
+def test_is_valid_national_id_any_object_is_false(value: object) -> None:
     assert is_valid_national_id(value) is False
 
 
@@ -74,19 +74,19 @@ def test_whatever_is_no_id_is_not_valid(value: object) -> None:
         "09121234567".translate(PERSIAN),
     ],
 )
-def test_every_way_to_write_it_is_the_same_number(written: str) -> None:
+def test_parse_mobile_usual_forms_are_normalised(written: str) -> None:
     assert read(Mobile, written) == "09121234567"
 
 
-def test_a_number_that_begins_with_98_itself_is_not_taken_for_a_prefix() -> None:
+def test_parse_mobile_number_with_98_is_not_a_prefix() -> None:
     assert read(Mobile, "9812345678") == "09812345678"
     assert read(Mobile, "09812345678") == "09812345678"
 
 
 @pytest.mark.parametrize("value", ["0912123456", "091212345678", "02112345678", "+12025550123", "", "0912x234567"])
-def test_another_number_is_refused(value: str) -> None:
+def test_parse_mobile_invalid_form_is_rejected(value: str) -> None:
     assert "09 and nine digits" in refusal(Mobile, value).hint
 
 
-def test_a_number_in_its_place_is_told_of_the_leading_zero() -> None:
+def test_parse_mobile_int_hints_leading_zeros() -> None:
     assert "leading zeros" in refusal(Mobile, 9121234567).hint

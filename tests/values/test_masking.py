@@ -38,19 +38,17 @@ each_mask = pytest.mark.parametrize("mask", MASKS)
         (mask_account, "12345678", "******78"),
     ],
 )
-def test_a_value_is_shown_just_far_enough_to_be_recognised(
-    mask: Callable[[object], str], value: str, shown: str
-) -> None:
+def test_mask_shows_documented_digits(mask: Callable[[object], str], value: str, shown: str) -> None:
     assert mask(value) == shown
 
 
 @pytest.mark.parametrize("mask", [mask_card, mask_iban, mask_national_id, mask_mobile])
 @pytest.mark.parametrize("value", ["603799123456789", "60379912345678901", "my password is 1"])
-def test_of_a_value_with_the_wrong_shape_only_the_length_is_told(mask: Callable[[object], str], value: str) -> None:
+def test_mask_unexpected_form_shows_length(mask: Callable[[object], str], value: str) -> None:
     assert mask(value) == f"text of {len(value)} characters"
 
 
-def test_what_is_not_a_text_is_told_by_its_type() -> None:
+def test_mask_other_type_shows_type() -> None:
     assert mask_card(6037991234567890) == "a value of type int"
     assert mask_card(b"6037991234567890") == "a value of type bytes"
     assert mask_card(None) == "None"
@@ -59,15 +57,13 @@ def test_what_is_not_a_text_is_told_by_its_type() -> None:
 
 @each_mask
 @given(value=anything())
-def test_every_mask_takes_anything(mask: Callable[[object], str], value: object) -> None:
+def test_mask_any_object_returns_text(mask: Callable[[object], str], value: object) -> None:
     assert isinstance(mask(value), str)
 
 
 @each_mask
 @given(value=st.integers(7, 30).flatmap(digits), script=st.sampled_from([{}, PERSIAN, ARABIC]))
-def test_no_mask_gives_the_whole_value_away(
-    mask: Callable[[object], str], value: str, script: dict[int, int | str]
-) -> None:
+def test_mask_never_shows_whole_value(mask: Callable[[object], str], value: str, script: dict[int, int | str]) -> None:
     given_away = sum(map(str.isdecimal, mask(value.translate(script)).removeprefix("text of ")))
 
     # A card shows ten of sixteen, a mobile number its operator and four of the rest; all else four at most.
@@ -95,7 +91,7 @@ def test_no_mask_gives_the_whole_value_away(
         ("deposit 0111234567890", "deposit *********7890"),
     ],
 )
-def test_personal_numbers_in_a_servers_text_are_masked(text: str, scrubbed: str) -> None:
+def test_mask_text_masks_personal_numbers(text: str, scrubbed: str) -> None:
     assert mask_text(text) == scrubbed
 
 
@@ -110,7 +106,7 @@ def test_personal_numbers_in_a_servers_text_are_masked(text: str, scrubbed: str)
         "error 500 at line 12, order 123456789",
     ],
 )
-def test_what_is_not_personal_stays_readable(text: str) -> None:
+def test_mask_text_keeps_other_text(text: str) -> None:
     assert mask_text(text) == text
 
 
@@ -120,7 +116,7 @@ def test_what_is_not_personal_stays_readable(text: str) -> None:
     st.text(st.characters(exclude_categories=["Nd"])),
     st.sampled_from([{}, PERSIAN, ARABIC]),
 )
-def test_no_long_number_survives_wherever_it_stands(
+def test_mask_text_masks_long_numbers_anywhere(
     before: str, number: str, after: str, script: dict[int, int | str]
 ) -> None:
     written = number.translate(script)
@@ -132,7 +128,7 @@ def test_no_long_number_survives_wherever_it_stands(
 
 
 @given(digits(16), st.lists(st.sampled_from(["", " ", "-", " - ", "\u200f"]), min_size=3, max_size=3))
-def test_no_card_survives_however_it_is_grouped(card: str, gaps: list[str]) -> None:
+def test_mask_text_masks_grouped_cards(card: str, gaps: list[str]) -> None:
     groups = re.findall("....", card)
     written = groups[0] + "".join(gap + group for gap, group in zip(gaps, groups[1:], strict=True))
 

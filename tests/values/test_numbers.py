@@ -23,33 +23,33 @@ DOZEN = integer("dozen", minimum=1, maximum=12, example=6)
 
 
 @pytest.mark.parametrize("number", [1, 12])
-def test_both_bounds_are_taken(number: int) -> None:
+def test_integer_accepts_both_bounds(number: int) -> None:
     assert DOZEN.convert(number, "eggs") == number
 
 
 @pytest.mark.parametrize("value", [0, 13, True, 1.0, "6", None, b"6", [6]])
-def test_all_else_is_refused_by_its_fields_name(value: object) -> None:
+def test_integer_invalid_value_names_field(value: object) -> None:
     with pytest.raises(InvalidValue, match=r"^eggs: expected an int, 1 to 12"):
         DOZEN.convert(value, "eggs")
 
 
-def test_a_number_too_long_to_print_is_refused_like_any_other() -> None:
+def test_integer_huge_number_is_rejected() -> None:
     with pytest.raises(InvalidValue, match="a value of type int"):
         DOZEN.convert(10**5000, "eggs")
 
 
-def test_a_subclass_of_int_comes_out_as_an_int() -> None:
+def test_integer_int_subclass_becomes_int() -> None:
     class Eggs(int):
         pass
 
     assert type(require_int(Eggs(6))) is int
 
 
-def test_the_schema_says_the_bounds() -> None:
+def test_integer_schema_contains_bounds() -> None:
     assert DOZEN.schema == {"type": "integer", "minimum": 1, "maximum": 12}
 
 
-def test_numbers_are_shown_and_texts_are_not() -> None:
+def test_shown_number_describes_texts_only() -> None:
     assert shown_number(MAX_INT64) == str(MAX_INT64)
     assert shown_number(2.5) == "2.5"
     assert shown_number(True) == "True"
@@ -60,13 +60,13 @@ NO_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, De
 
 
 @given(st.integers(0, MAX_INT64 // 10))
-def test_a_toman_is_ten_rial(amount: int) -> None:
+def test_toman_is_ten_rial(amount: int) -> None:
     assert Toman(amount) == Rial(amount * 10) == amount * 10
 
 
 @pytest.mark.parametrize("unit", [Rial, Toman])
 @pytest.mark.parametrize("value", NO_AMOUNTS)
-def test_only_whole_positive_numbers_are_money(unit: Callable[[int], int], value: int) -> None:
+def test_rial_and_toman_invalid_amount_is_rejected(unit: Callable[[int], int], value: int) -> None:
     with pytest.raises(InvalidValue, match=r"^amount: .*Toman\(5_000\)") as refused:
         unit(value)
 
@@ -74,7 +74,7 @@ def test_only_whole_positive_numbers_are_money(unit: Callable[[int], int], value
     assert refused.value.executed == "no"
 
 
-def test_no_unit_leads_beyond_64_bits() -> None:
+def test_rial_and_toman_beyond_64_bits_are_rejected() -> None:
     assert Rial(MAX_INT64) == MAX_INT64
     with pytest.raises(InvalidValue):
         Rial(MAX_INT64 + 1)
@@ -83,7 +83,7 @@ def test_no_unit_leads_beyond_64_bits() -> None:
 
 
 @pytest.mark.parametrize(("alias", "least"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
-def test_an_amount_has_a_least_and_a_most(alias: object, least: int) -> None:
+def test_amount_bounds_are_enforced(alias: object, least: int) -> None:
     assert read(alias, least) == least
     assert read(alias, MAX_INT64) == MAX_INT64
     refusal(alias, least - 1)
@@ -92,7 +92,7 @@ def test_an_amount_has_a_least_and_a_most(alias: object, least: int) -> None:
 
 @pytest.mark.parametrize("alias", [TransferAmount, GatewayAmount])
 @pytest.mark.parametrize("value", NO_AMOUNTS)
-def test_a_refused_amount_is_told_of_the_units(alias: object, value: object) -> None:
+def test_parse_amount_error_hints_units(alias: object, value: object) -> None:
     assert "Rial(50_000)" in refusal(alias, value).hint
 
 
@@ -120,7 +120,7 @@ def test_a_refused_amount_is_told_of_the_units(alias: object, value: object) -> 
         ("9,007,199,254,740,993.0", 9_007_199_254_740_993),
     ],
 )
-def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: object, rial: int) -> None:
+def test_parse_amount_known_forms_are_parsed(answered: object, rial: int) -> None:
     assert read(Money, answered) == rial
     assert type(read(Money, answered)) is int
 
@@ -146,5 +146,5 @@ def test_an_answered_amount_is_read_in_every_form_it_was_seen_in(answered: objec
         *["+5", " ", "10.0e0", "1٬2", f"{MAX_INT64 + 1}.0", "9" * 5000],
     ],
 )
-def test_an_answered_amount_that_is_not_exact_is_refused(answered: object) -> None:
+def test_parse_amount_inexact_is_rejected(answered: object) -> None:
     refusal(Money, answered)

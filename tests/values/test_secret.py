@@ -1,4 +1,4 @@
-"""A secret shows itself to nobody who does not ask by name."""
+"""Secrets are never shown, and errors lose the values they were raised for."""
 
 import copy
 import dataclasses
@@ -31,7 +31,7 @@ def variables(error: BaseException) -> list[str]:
     return [str(frame.locals) for frame in stack[1:]]
 
 
-def test_an_error_keeps_its_lines_and_loses_its_variables() -> None:
+def test_sealed_error_loses_local_variables() -> None:
     with pytest.raises(ValueError, match="does not open") as caught:
         opened("kanari")
 
@@ -39,7 +39,7 @@ def test_an_error_keeps_its_lines_and_loses_its_variables() -> None:
     assert "kanari" not in "".join(variables(caught.value))
 
 
-def test_what_is_handled_around_it_keeps_its_own() -> None:
+def test_sealed_keeps_variables_of_outer_exception() -> None:
     def outer() -> None:
         kept = "mine"
         raise KeyError(len(kept))
@@ -56,7 +56,7 @@ def test_what_is_handled_around_it_keeps_its_own() -> None:
     assert "mine" in "".join(variables(caught.value.__context__))
 
 
-def test_what_an_error_came_from_is_not_told() -> None:
+def test_sealed_error_loses_its_cause() -> None:
     @sealed
     def number(text: str) -> int:
         try:
@@ -69,7 +69,7 @@ def test_what_an_error_came_from_is_not_told() -> None:
     assert "kanari" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_it_looks_like_what_it_seals() -> None:
+def test_sealed_keeps_docstring_and_signature() -> None:
     assert (opened("text", often=0), opened.__doc__) == ("", "Open it.")
     assert str(inspect.signature(opened)) == "(text: str, *, often: int = 1) -> str"
 
@@ -107,36 +107,36 @@ class HeldToo:
         repr(dir(Secret(TEXT))),
     ],
 )
-def test_nothing_shows_it(shown: str) -> None:
+def test_secret_is_never_shown(shown: str) -> None:
     assert TEXT not in shown
 
 
-def test_a_log_line_does_not_show_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_secret_in_log_record_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     logging.getLogger("any").warning("%s %r %20s", Secret(TEXT), Secret(TEXT), Secret(TEXT), extra={"s": Secret(TEXT)})
 
     assert TEXT not in caplog.text + repr(caplog.records[0].__dict__)
 
 
-def test_a_traceback_with_variables_does_not_show_it() -> None:
+def test_secret_in_traceback_is_not_shown() -> None:
     def fail(secret: Secret) -> None:
         raise LookupError
 
     with pytest.raises(LookupError) as caught:
         fail(Secret(TEXT))
-    told = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
-    assert "secret = Secret(…)" in told
+    formatted = "".join(traceback.TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "secret = Secret(…)" in formatted
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-def test_it_is_not_pickled(protocol: int) -> None:
+def test_secret_pickle_raises(protocol: int) -> None:
     with pytest.raises(TypeError, match="not pickled") as caught:
         pickle.dumps(Held(Secret(TEXT)), protocol)
 
     assert TEXT not in str(caught.value)
 
 
-def test_nothing_else_writes_it_down() -> None:
+def test_secret_other_serialization_raises() -> None:
     with pytest.raises(TypeError):
         json.dumps(Secret(TEXT))
     with pytest.raises(TypeError):
@@ -145,7 +145,7 @@ def test_nothing_else_writes_it_down() -> None:
         iter(Secret(TEXT))  # type: ignore[call-overload]
 
 
-def test_a_copy_is_the_same() -> None:
+def test_secret_copy_is_same_object() -> None:
     secret = Secret(TEXT)
 
     assert copy.copy(secret) is secret
@@ -153,7 +153,7 @@ def test_a_copy_is_the_same() -> None:
 
 
 @given(st.text(), st.text())
-def test_equal_texts_are_equal_secrets(one: str, other: str) -> None:
+def test_secret_equality_follows_text(one: str, other: str) -> None:
     assert (Secret(one) == Secret(other)) is (one == other)
     assert Secret(one) == Secret(one)
     assert hash(Secret(one)) == hash(Secret(one))
@@ -161,18 +161,18 @@ def test_equal_texts_are_equal_secrets(one: str, other: str) -> None:
     assert Secret(one).reveal() == one
 
 
-def test_a_text_is_not_a_secret() -> None:
+def test_secret_differs_from_text() -> None:
     assert Secret(TEXT) != TEXT
     assert Secret(TEXT) is not None
     assert hash(Secret(TEXT)) != hash(TEXT)
 
 
-def test_half_a_surrogate_pair_can_be_compared() -> None:
+def test_secret_half_surrogate_is_comparable() -> None:
     assert Secret("\udcff") == Secret("\udcff")
     assert Secret("\udcff") != Secret("\udcfe")
 
 
-def test_a_secret_of_a_secret_is_itself() -> None:
+def test_to_secret_of_secret_is_unchanged() -> None:
     secret = Secret(TEXT)
 
     assert to_secret(secret) is secret

@@ -38,7 +38,7 @@ each_text = pytest.mark.parametrize("alias", [alias for alias, _, _ in LENGTHS])
 
 
 @pytest.mark.parametrize(("alias", "least", "most"), LENGTHS)
-def test_a_text_has_a_least_and_a_most_length(alias: object, least: int, most: int) -> None:
+def test_text_length_limits_are_enforced(alias: object, least: int, most: int) -> None:
     assert read(alias, "x" * least) == "x" * least
     assert read(alias, "x" * most) == "x" * most
     assert f"{most + 1} characters" in refusal(alias, "x" * (most + 1)).hint
@@ -47,12 +47,12 @@ def test_a_text_has_a_least_and_a_most_length(alias: object, least: int, most: i
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=255))
-def test_a_text_is_kept_to_the_letter(given_text: str) -> None:
+def test_text_is_unchanged(given_text: str) -> None:
     assert read(RefNum, given_text) == given_text
     assert read(RefNum, f" {given_text}"[:255]) == f" {given_text}"[:255]
 
 
-def test_a_persian_name_with_its_joiner_is_a_name() -> None:
+def test_person_name_keeps_persian_joiner() -> None:
     assert read(PersonName, "علی‌رضا") == "علی‌رضا"
 
 
@@ -71,7 +71,7 @@ def test_identifier_with_invisible_mark_is_not_another(mark: str) -> None:
 
 @each_text
 @pytest.mark.parametrize("bad", ["a\nb", "a\x00b", "a\x7fb", "a\x85b", "a\u2028b", "a\ud800b"])
-def test_what_json_or_a_log_line_cannot_carry_is_refused(alias: object, bad: str) -> None:
+def test_text_control_character_is_rejected(alias: object, bad: str) -> None:
     assert "control character" in refusal(alias, bad).hint
 
 
@@ -79,32 +79,32 @@ def test_what_json_or_a_log_line_cannot_carry_is_refused(alias: object, bad: str
 @pytest.mark.parametrize(
     "blank", [" ", "\u00a0\u200c", *"\u200b\u061c\u00ad\u2061\u180e\u3164\u2800\u0640\u115f\uffa0\u034f\ufe0f"]
 )
-def test_a_blank_text_is_refused(alias: object, blank: str) -> None:
+def test_text_blank_is_rejected(alias: object, blank: str) -> None:
     assert refusal(alias, blank).hint == "the text is blank"
 
 
 @each_text
 @pytest.mark.parametrize("value", [None, 12, True, 1.5, b"bytes", ["x"], {"x": 1}])
-def test_only_a_text_is_a_text(alias: object, value: object) -> None:
+def test_text_other_type_is_rejected(alias: object, value: object) -> None:
     assert refusal(alias, value).hint.startswith("pass a text")
 
 
 @pytest.mark.parametrize("value", ["two words", "شناسه", "tab\there", "é"])
-def test_a_track_id_is_printable_ascii_without_spaces(value: str) -> None:
+def test_track_id_other_characters_are_rejected(value: str) -> None:
     assert "ASCII" in refusal(TrackId, value).expected
 
 
 @pytest.mark.parametrize("alias", [PersonName, Note, Token])
-def test_names_notes_and_tokens_are_never_shown(alias: object) -> None:
+def test_mask_hides_names_notes_and_tokens(alias: object) -> None:
     assert "Moradi" not in kind(alias).mask("Moradi")
     assert "Moradi" not in str(refusal(alias, "Moradi\n"))
 
 
-def test_another_text_is_shown_so_that_it_can_be_found() -> None:
+def test_mask_shows_order_id() -> None:
     assert kind(OrderId).mask("ORD-1") == "'ORD-1'"
 
 
-def test_the_factory_asks_the_pattern_of_the_whole_text_and_tells_the_schema() -> None:
+def test_text_factory_pattern_matches_whole_text() -> None:
     word = text("word", max_length=3, example="ab", pattern="a|ab", expected="a or ab")
 
     assert word.convert("ab", "field") == "ab"
@@ -126,7 +126,7 @@ def test_the_factory_asks_the_pattern_of_the_whole_text_and_tells_the_schema() -
         "https://m.example/" + "x" * (2048 - 18),
     ],
 )
-def test_a_callback_is_sent_exactly_as_given(url: str) -> None:
+def test_callback_url_is_unchanged(url: str) -> None:
     assert read(CallbackUrl, url) == url
 
 
@@ -165,7 +165,7 @@ def test_a_callback_is_sent_exactly_as_given(url: str) -> None:
         "https://m.example/\ufeff",
     ],
 )
-def test_a_callback_is_an_absolute_web_address(url: object) -> None:
+def test_callback_url_invalid_is_rejected(url: object) -> None:
     refusal(CallbackUrl, url)
 
 
@@ -205,7 +205,7 @@ def test_order_id_with_invisible_mark_is_refused(mark: str) -> None:
     assert "invisible" in refusal(OrderId, f"ORD{mark}1").hint
 
 
-def test_a_callback_keeps_its_password_and_its_query_to_itself() -> None:
+def test_mask_callback_url_hides_password_and_query() -> None:
     shown = kind(CallbackUrl).mask("https://me:hunter2@m.example/cb?session=hunter2\n&x=hunter2")
 
     assert shown == "'https://…@m.example/cb?…'"
@@ -221,7 +221,7 @@ def test_a_callback_keeps_its_password_and_its_query_to_itself() -> None:
         (WithdrawType, [7, 8], [6, 9, "7", 7.0, None]),
     ],
 )
-def test_the_small_numbers_have_their_bounds(alias: object, good: list[int], bad: list[object]) -> None:
+def test_integer_field_types_enforce_bounds(alias: object, good: list[int], bad: list[object]) -> None:
     assert [read(alias, number) for number in good] == good
     for value in bad:
         refusal(alias, value)
