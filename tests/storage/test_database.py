@@ -34,18 +34,18 @@ async def names(db: Database) -> list[str]:
     return [row["name"] for row in await db.fetch("SELECT name FROM things ORDER BY name")]
 
 
-async def test_values_come_back_as_they_went(things: Database) -> None:
+async def test_execute_stores_values_unchanged(things: Database) -> None:
     thing: dict[str, Value] = {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s", "weight": 0.1}
     assert await things.execute(INSERT, thing) == 1
     assert await things.fetch("SELECT * FROM things") == [thing]
 
 
-async def test_a_secret_is_stored_as_its_text(things: Database) -> None:
+async def test_execute_stores_text_of_secret(things: Database) -> None:
     await things.execute(INSERT, THING | {"note": Secret("hush")})
     assert (await things.fetch("SELECT note FROM things"))[0]["note"] == "hush"
 
 
-async def test_text_no_store_keeps_loses_what_is_wrong(things: Database) -> None:
+async def test_execute_removes_unstorable_characters(things: Database) -> None:
     await things.execute(INSERT, THING | {"note": "009\0 ab\ud83d \ud83d\ude00"})
     assert await things.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
 
@@ -57,7 +57,7 @@ WITH v (name, version, note, weight) AS ({rows}) SELECT v.* FROM v WHERE true ON
 COLUMNS = "name TEXT, version BIGINT, note TEXT, weight DOUBLE PRECISION"
 
 
-async def test_values_rows_come_back_as_they_went(things: Database) -> None:
+async def test_values_stores_rows_unchanged(things: Database) -> None:
     rows: list[dict[str, Value]] = [
         {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s \\u06cc \\n", "weight": 0.1},
         {"name": "b", "version": 1, "note": Secret('{"x": "\\n"}'), "weight": None},
@@ -71,7 +71,7 @@ async def test_values_rows_come_back_as_they_went(things: Database) -> None:
     assert sorted(await things.fetch("SELECT * FROM things"), key=lambda row: str(row["name"])) == expected
 
 
-async def test_values_text_loses_what_no_store_keeps(things: Database) -> None:
+async def test_values_removes_unstorable_characters(things: Database) -> None:
     async with things.transaction() as transaction:
         query, parameters = transaction.values(COLUMNS, [THING | {"note": "009\0 ab\ud83d \ud83d\ude00"}])
         await transaction.execute(WITH_VALUES.format(rows=query), parameters)
@@ -79,7 +79,7 @@ async def test_values_text_loses_what_no_store_keeps(things: Database) -> None:
 
 
 @pytest.mark.parametrize("text", ["canary\0", "canary\ud83d"])
-async def test_secret_no_store_keeps_is_refused_unchanged(things: Database, text: str) -> None:
+async def test_execute_unstorable_secret_is_refused(things: Database, text: str) -> None:
     with pytest.raises(StorageError, match="note") as refusal:
         await things.execute(INSERT, THING | {"note": Secret(text)})
     shown = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
@@ -87,14 +87,14 @@ async def test_secret_no_store_keeps_is_refused_unchanged(things: Database, text
     assert await names(things) == []
 
 
-async def test_colons_and_percents_in_a_statement_are_left_alone(things: Database) -> None:
+async def test_fetch_keeps_colons_and_percents_in_text(things: Database) -> None:
     rows = await things.fetch(
         "SELECT ':no' || '%s' || 'it''s :not' AS said, 7 % 4 AS rest WHERE :yes = 'y'", {"yes": "y"}
     )
     assert rows == [{"said": ":no%sit's :not", "rest": 3}]
 
 
-async def test_a_change_names_the_version_it_was_made_from(things: Database) -> None:
+async def test_fetch_update_checks_version(things: Database) -> None:
     await things.execute(INSERT, THING)
     claim = "UPDATE things SET version = version + 1 WHERE name = 'a' AND version = :version RETURNING version"
     assert await things.fetch(claim, {"version": 1}) == [{"version": 2}]
@@ -102,20 +102,20 @@ async def test_a_change_names_the_version_it_was_made_from(things: Database) -> 
     assert await things.execute("UPDATE things SET note = 'x' WHERE version = :version", {"version": 9}) == 0
 
 
-async def test_the_time_is_the_stores_own(things: Database) -> None:
+async def test_now_is_time_of_store(things: Database) -> None:
     [row] = await things.fetch("SELECT :now + :ttl AS till", {"ttl": 60.0})
     assert isinstance(row["till"], float)
     assert abs(row["till"] - 60 - time.time()) < 5
 
 
-async def test_a_transaction_happens_as_a_whole(things: Database) -> None:
+async def test_transaction_commits_all_statements(things: Database) -> None:
     async with things.transaction() as transaction:
         await transaction.execute(INSERT, THING)
         assert await transaction.fetch("SELECT name FROM things") == [{"name": "a"}]
     assert await names(things) == ["a"]
 
 
-async def test_a_transaction_that_raises_leaves_nothing(things: Database) -> None:
+async def test_transaction_error_stores_nothing(things: Database) -> None:
     async def fail() -> None:
         async with things.transaction() as transaction:
             await transaction.execute(INSERT, THING)
@@ -126,7 +126,7 @@ async def test_a_transaction_that_raises_leaves_nothing(things: Database) -> Non
     assert await names(things) == []
 
 
-async def test_a_failed_statement_ends_its_transaction_even_if_the_error_is_swallowed(things: Database) -> None:
+async def test_transaction_swallowed_error_stores_nothing(things: Database) -> None:
     async def swallow() -> None:
         async with things.transaction() as transaction:
             await transaction.execute(INSERT, THING)
@@ -138,7 +138,7 @@ async def test_a_failed_statement_ends_its_transaction_even_if_the_error_is_swal
     assert await names(things) == []
 
 
-async def test_a_transaction_sees_no_half_of_another(things: Database) -> None:
+async def test_transaction_is_isolated(things: Database) -> None:
     """Two read, add one and write; that no addition is lost shows that they came one after the other."""
     await things.execute(INSERT, THING)
 
@@ -157,7 +157,7 @@ async def test_a_transaction_sees_no_half_of_another(things: Database) -> None:
 
 
 @pytest.mark.parametrize("how", ["task", "timeout", "scope"])
-async def test_a_cancelled_caller_leaves_no_half_and_nothing_stuck(things: Database, how: str) -> None:
+async def test_transaction_cancelled_is_all_or_nothing(things: Database, how: str) -> None:
     """Whenever it is cut off, both rows are there or none is, and the next is served."""
     dice = random.Random(1)
 
@@ -188,7 +188,7 @@ async def test_a_cancelled_caller_leaves_no_half_and_nothing_stuck(things: Datab
     await asyncio.gather(*(two(number) for number in range(900, 908)))
 
 
-def test_event_loops_may_come_one_after_the_other(db: Database) -> None:
+def test_database_is_used_by_successive_loops(db: Database) -> None:
     async def put(name: str) -> list[str]:
         await db.migrate("things", SCHEMA)
         await db.execute(INSERT, THING | {"name": name})
@@ -206,14 +206,14 @@ def test_event_loops_may_come_one_after_the_other(db: Database) -> None:
     assert asyncio.run(last()) == ["a", "b", "c"]
 
 
-async def test_it_opens_itself_again(things: Database) -> None:
+async def test_database_reopens_after_aclose(things: Database) -> None:
     await things.aclose()
     await things.aclose()
     await things.execute(INSERT, THING)
     assert await names(things) == ["a"]
 
 
-async def test_tables_are_brought_up_to_date_step_by_step(things: Database) -> None:
+async def test_migrate_runs_missing_steps(things: Database) -> None:
     await things.execute(INSERT, THING)
     more = (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "UPDATE things SET colour = 'red'")
     await things.migrate("things", more)
@@ -226,7 +226,7 @@ async def test_tables_are_brought_up_to_date_step_by_step(things: Database) -> N
     ]
 
 
-async def test_a_step_that_fails_leaves_the_tables_as_they_were(things: Database) -> None:
+async def test_migrate_failed_step_changes_nothing(things: Database) -> None:
     with pytest.raises(SchemaMismatch):
         await things.migrate(
             "things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "ALTER TABLE no ADD x TEXT")
@@ -235,7 +235,7 @@ async def test_a_step_that_fails_leaves_the_tables_as_they_were(things: Database
     await things.migrate("things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour BIGINT"))
 
 
-async def test_tables_of_a_newer_version_are_not_touched(things: Database) -> None:
+async def test_migrate_newer_version_is_refused(things: Database) -> None:
     await things.execute("UPDATE paystar_schema SET version = 2")
     with pytest.raises(SchemaMismatch, match="version 2") as refusal:
         await things.migrate("things", SCHEMA)
@@ -244,14 +244,14 @@ async def test_tables_of_a_newer_version_are_not_touched(things: Database) -> No
 
 
 @pytest.mark.parametrize("foreign", ["CREATE TABLE paystar_schema (other TEXT)", SCHEMA[0]])
-async def test_tables_of_somebody_else_are_not_touched(db: Database, foreign: str) -> None:
+async def test_migrate_foreign_tables_are_refused(db: Database, foreign: str) -> None:
     await db.execute(foreign)
     with pytest.raises(SchemaMismatch):
         await db.migrate("things", SCHEMA)
     await db.aclose()
 
 
-async def test_many_may_start_at_once(place: str) -> None:
+async def test_migrate_concurrent_processes_agree(place: str) -> None:
     many = [database(place) for _ in range(8)]
     await asyncio.gather(*(one.migrate("things", SCHEMA) for one in many))
     assert await many[0].fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
@@ -259,7 +259,7 @@ async def test_many_may_start_at_once(place: str) -> None:
         await one.aclose()
 
 
-async def test_an_error_shows_nothing_of_what_was_to_be_stored(things: Database) -> None:
+async def test_execute_error_shows_no_values(things: Database) -> None:
     canary = Secret(uuid.uuid4().hex)
     await things.execute(INSERT, THING | {"note": canary})
     with pytest.raises(StorageError) as refusal:
@@ -274,7 +274,7 @@ async def test_an_error_shows_nothing_of_what_was_to_be_stored(things: Database)
     "text",
     ["", ":memory:", "mysql://host/name", "sqlite://", "postgresql://a:canary@[b/c", "postgresql://a:canary@b/c?x=1"],
 )
-def test_a_text_that_names_no_database_is_refused(text: str) -> None:
+def test_database_invalid_address_is_refused(text: str) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         database(text)
     assert "canary" not in str(refusal.value)

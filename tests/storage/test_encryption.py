@@ -15,17 +15,17 @@ ONE, TWO = Crypto.new_key(), Crypto.new_key()
 
 
 @given(st.text(), st.lists(st.text(), max_size=3))
-def test_what_is_sealed_comes_back_in_its_context(text: str, context: list[str]) -> None:
+def test_unseal_returns_sealed_text(text: str, context: list[str]) -> None:
     crypto = Crypto([ONE])
     assert crypto.unseal(crypto.seal(Secret(text), *context), *context) == Secret(text)
 
 
-def test_the_same_text_never_looks_the_same() -> None:
+def test_seal_same_text_differs() -> None:
     crypto = Crypto([ONE])
     assert len({crypto.seal(Secret("token")) for _ in range(50)}) == 50
 
 
-def test_the_first_key_seals_and_every_key_opens() -> None:
+def test_crypto_rotates_keys() -> None:
     old, both, new = Crypto([ONE]), Crypto([TWO, ONE]), Crypto([TWO])
     assert both.unseal(old.seal(Secret("a"))) == Secret("a")
     assert new.unseal(both.seal(Secret("b"))) == Secret("b")
@@ -34,13 +34,13 @@ def test_the_first_key_seals_and_every_key_opens() -> None:
 
 
 @pytest.mark.parametrize("other", [(), ("wallet",), ("wallet", "a", "b"), ("walleta", ""), ("inquiry", "a")])
-def test_another_context_opens_nothing(other: tuple[str, ...]) -> None:
+def test_unseal_other_context_is_refused(other: tuple[str, ...]) -> None:
     crypto = Crypto([ONE])
     with pytest.raises(WrongStorageKey, match="does not open"):
         crypto.unseal(crypto.seal(Secret("token"), "wallet", "a"), *other)
 
 
-def test_no_bit_can_be_changed() -> None:
+def test_unseal_changed_text_is_refused() -> None:
     crypto = Crypto([ONE])
     name, _, text = crypto.seal(Secret("token")).partition(".")
     raw = base64.b64decode(text)
@@ -51,14 +51,14 @@ def test_no_bit_can_be_changed() -> None:
 
 
 @pytest.mark.parametrize("cut", ["", ".", "name.", "!.!"])
-def test_what_is_no_sealed_text_is_told(cut: str) -> None:
+def test_unseal_invalid_text_is_refused(cut: str) -> None:
     crypto = Crypto([ONE])
     name = crypto.seal(Secret("token")).partition(".")[0]
     with pytest.raises(WrongStorageKey):
         crypto.unseal(cut.replace("name", name).replace("!", name, 1))
 
 
-def test_a_key_may_be_a_secret_and_shows_nowhere() -> None:
+def test_crypto_secret_key_is_hidden() -> None:
     crypto = Crypto([Secret(ONE)])
     assert crypto.unseal(Crypto([ONE]).seal(Secret("a"))) == Secret("a")
     assert ONE not in f"{crypto!r}{vars(crypto)}"
@@ -70,14 +70,14 @@ def test_a_key_may_be_a_secret_and_shows_nowhere() -> None:
     [[], ONE, ["canary"], [ONE, base64.b64encode(b"canary").decode()], ["ك" * 44]],
     ids=["none", "no list", "no Base64", "one of them too short", "no ASCII"],
 )
-def test_what_is_no_key_is_refused(keys: list[str]) -> None:
+def test_crypto_invalid_key_is_refused(keys: list[str]) -> None:
     with pytest.raises(ConfigurationError) as refusal:
         Crypto(keys)
     assert "canary" not in str(refusal.value)
     assert refusal.value.__context__ is None
 
 
-def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crypto_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives.ciphers.aead", None)
     with pytest.raises(ConfigurationError) as refusal:
         Crypto([ONE])

@@ -50,9 +50,7 @@ async def db(url: str) -> AsyncIterator[PostgresDatabase]:
     await db.aclose()
 
 
-async def test_a_server_that_was_away_is_found_again_at_the_first_call(
-    db: PostgresDatabase, postgres_server: PostgresServer
-) -> None:
+async def test_transaction_reconnects_after_restart(db: PostgresDatabase, postgres_server: PostgresServer) -> None:
     async def hold() -> None:
         async with db.transaction():
             await asyncio.sleep(0.01)
@@ -72,7 +70,9 @@ async def test_a_server_that_was_away_is_found_again_at_the_first_call(
     assert await db.fetch(NAMES) == [{"name": "after"}, {"name": "before"}]
 
 
-async def test_a_connection_that_breaks_in_a_transaction(db: PostgresDatabase, postgres_server: PostgresServer) -> None:
+async def test_transaction_broken_connection_is_unavailable(
+    db: PostgresDatabase, postgres_server: PostgresServer
+) -> None:
     async def broken() -> None:
         async with db.transaction() as transaction:
             await transaction.execute(put("half"))
@@ -86,9 +86,7 @@ async def test_a_connection_that_breaks_in_a_transaction(db: PostgresDatabase, p
     assert await db.fetch(NAMES) == []
 
 
-async def test_a_connection_that_breaks_before_the_commit(
-    db: PostgresDatabase, postgres_server: PostgresServer
-) -> None:
+async def test_commit_broken_connection_is_unavailable(db: PostgresDatabase, postgres_server: PostgresServer) -> None:
     async def broken() -> None:
         async with db.transaction() as transaction:
             await transaction.execute(put("unsure"))
@@ -101,7 +99,7 @@ async def test_a_connection_that_breaks_before_the_commit(
     assert await db.fetch(NAMES) == []
 
 
-async def test_a_transaction_that_cannot_be_rolled_back_is_not_gone_on_with(
+async def test_transaction_failed_rollback_discards_connection(
     db: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fail(_: object) -> None:
@@ -119,7 +117,7 @@ async def test_a_transaction_that_cannot_be_rolled_back_is_not_gone_on_with(
     assert await db.fetch(NAMES) == []
 
 
-async def test_a_transaction_that_raises_costs_no_connection(db: PostgresDatabase) -> None:
+async def test_transaction_error_keeps_connection(db: PostgresDatabase) -> None:
     async def served_by() -> object:
         return (await db.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"]
 
@@ -129,7 +127,7 @@ async def test_a_transaction_that_raises_costs_no_connection(db: PostgresDatabas
     assert await served_by() == before
 
 
-async def test_a_connection_is_closed_even_if_its_transaction_ends_after_the_database_was(
+async def test_aclose_closes_connection_in_use_at_release(
     db: PostgresDatabase, postgres_server: PostgresServer
 ) -> None:
     def is_there(pid: object) -> bool:
@@ -162,9 +160,7 @@ async def test_a_connection_is_closed_even_if_its_transaction_ends_after_the_dat
         ("23505", StorageError),
     ],
 )
-async def test_what_the_server_says_is_told_in_our_words(
-    db: PostgresDatabase, code: str, kind: type[StorageError]
-) -> None:
+async def test_execute_maps_server_errors(db: PostgresDatabase, code: str, kind: type[StorageError]) -> None:
     with pytest.raises(StorageError) as refusal:
         await db.execute(f"DO $$ BEGIN RAISE EXCEPTION 'what it says' USING ERRCODE = '{code}'; END $$")
     assert type(refusal.value) is kind
@@ -187,7 +183,7 @@ async def test_begin_bounds_idling_in_a_transaction(db: PostgresDatabase) -> Non
     assert row == {"idle_in_transaction_session_timeout": "5s"}
 
 
-async def test_a_user_without_the_right_to_make_tables_can_use_those_that_are_there(
+async def test_migrate_needs_no_create_right_for_current_tables(
     db: PostgresDatabase, url: str, postgres_server: PostgresServer
 ) -> None:
     schema = url.rpartition("%3D")[2]
@@ -209,7 +205,7 @@ async def test_a_user_without_the_right_to_make_tables_can_use_those_that_are_th
             owner.execute("DROP ROLE teller")
 
 
-async def test_a_record_can_join_a_transaction_of_the_callers(db: PostgresDatabase, url: str) -> None:
+async def test_transaction_joins_connection_of_caller(db: PostgresDatabase, url: str) -> None:
     async with await psycopg.AsyncConnection.connect(url) as connection:
         await PostgresTransaction(connection).execute(put("undone"))
         await connection.rollback()
@@ -345,7 +341,7 @@ class TestEncoding:
         await db.aclose()
 
 
-async def test_text_that_is_no_utf8_is_a_storage_error(postgres_server: PostgresServer) -> None:
+async def test_fetch_invalid_utf8_is_storage_error(postgres_server: PostgresServer) -> None:
     with postgres_server.connect() as owner:
         owner.execute(b"CREATE DATABASE bytes ENCODING 'SQL_ASCII' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
     db = PostgresDatabase(postgres_server.url.replace("/postgres?", "/bytes?"))
@@ -475,7 +471,7 @@ class TestLoopState:
         loop.close()
 
 
-async def test_more_transactions_than_connections_wait_in_turn(db: PostgresDatabase) -> None:
+async def test_transaction_waits_for_free_connection(db: PostgresDatabase) -> None:
     async def add(number: int) -> None:
         async with db.transaction() as transaction:
             await transaction.execute(put(f"{number:02}"))
@@ -484,7 +480,7 @@ async def test_more_transactions_than_connections_wait_in_turn(db: PostgresDatab
     assert len(await db.fetch(NAMES)) == 20
 
 
-async def test_a_server_that_is_not_there_is_told_without_its_password() -> None:
+async def test_execute_unreachable_server_hides_password() -> None:
     nowhere = PostgresDatabase("postgresql://user:canary@127.0.0.1:1/name")
     with pytest.raises(StorageUnavailable) as refusal:
         await nowhere.fetch("SELECT 1")
@@ -492,7 +488,7 @@ async def test_a_server_that_is_not_there_is_told_without_its_password() -> None
     assert refusal.value.__context__ is None
 
 
-def test_trio_is_told_where_it_can_go(url: str) -> None:
+def test_postgres_on_trio_is_refused(url: str) -> None:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="asyncio only"):
             await PostgresDatabase(url).fetch("SELECT 1")
@@ -500,13 +496,13 @@ def test_trio_is_told_where_it_can_go(url: str) -> None:
     anyio.run(main, backend="trio")
 
 
-def test_a_driver_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgres_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     with pytest.raises(ConfigurationError) as refusal:
         PostgresDatabase("postgresql://host/name")
     assert "paystar-async[postgres]" in refusal.value.hint
 
 
-async def test_a_number_out_of_range_is_a_storage_error(db: PostgresDatabase) -> None:
+async def test_execute_number_out_of_range_is_storage_error(db: PostgresDatabase) -> None:
     with pytest.raises(StorageError, match="NumericValueOutOfRange"):
         await db.fetch("SELECT CAST(:big AS BIGINT) * 10", {"big": 2**62})

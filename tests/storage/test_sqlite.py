@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "paystar.db"
 
 
-async def test_files_are_for_their_owner_alone(path: Path) -> None:
+async def test_sqlite_files_are_private(path: Path) -> None:
     before = os.umask(0)
     try:
         db = SqliteDatabase(path)
@@ -58,14 +58,14 @@ async def test_files_are_for_their_owner_alone(path: Path) -> None:
     assert modes == {"paystar.db": 0o600, "paystar.db-wal": 0o600, "paystar.db-shm": 0o600}
 
 
-async def test_every_commit_reaches_the_disk(path: Path) -> None:
+async def test_sqlite_commit_is_synchronous(path: Path) -> None:
     db = SqliteDatabase(path)
     assert await db.fetch("PRAGMA synchronous") == [{"synchronous": 2}]
     assert await db.fetch("PRAGMA journal_mode") == [{"journal_mode": "wal"}]
     await db.aclose()
 
 
-async def test_the_time_is_the_given_clocks(path: Path) -> None:
+async def test_now_is_time_of_given_clock(path: Path) -> None:
     clock = ManualClock(start=100.0)
     db = SqliteDatabase(path, clock=clock)
     clock.advance(5)
@@ -73,7 +73,7 @@ async def test_the_time_is_the_given_clocks(path: Path) -> None:
     await db.aclose()
 
 
-def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:
+def test_migrate_foreign_file_is_unchanged(path: Path) -> None:
     async def main() -> None:
         db = SqliteDatabase(path)
         for _ in range(2):
@@ -86,7 +86,7 @@ def test_a_file_that_is_no_database_is_not_touched(path: Path) -> None:
     assert path.read_bytes() == LETTERS
 
 
-async def test_a_directory_that_is_not_there_yet(path: Path) -> None:
+async def test_migrate_missing_directory_is_unavailable(path: Path) -> None:
     db = SqliteDatabase(path.parent / "later" / "paystar.db")
     with pytest.raises(StorageUnavailable) as refusal:
         await db.migrate("things", SCHEMA)
@@ -96,7 +96,7 @@ async def test_a_directory_that_is_not_there_yet(path: Path) -> None:
     await db.aclose()
 
 
-async def test_another_that_writes_for_long(path: Path) -> None:
+async def test_execute_locked_file_is_unavailable(path: Path) -> None:
     db = SqliteDatabase(path, patience=0.02)
     await db.migrate("things", SCHEMA)
     other = sqlite3.connect(path, isolation_level=None)
@@ -111,7 +111,7 @@ async def test_another_that_writes_for_long(path: Path) -> None:
     await db.aclose()
 
 
-async def test_a_file_another_program_is_writing_is_waited_for(path: Path) -> None:
+async def test_migrate_waits_for_other_writer(path: Path) -> None:
     """One that has its own way of writing; the change to ours is not waited for by SQLite itself."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("CREATE TABLE theirs (name TEXT)")
@@ -125,7 +125,7 @@ async def test_a_file_another_program_is_writing_is_waited_for(path: Path) -> No
     await db.aclose()
 
 
-async def test_one_that_waits_for_its_turn_can_be_cancelled(path: Path) -> None:
+async def test_transaction_waiting_can_be_cancelled(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
 
@@ -145,7 +145,7 @@ async def test_one_that_waits_for_its_turn_can_be_cancelled(path: Path) -> None:
     await db.aclose()
 
 
-async def test_a_transaction_left_open_keeps_nobody_out(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_transaction_idle_is_ended(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_worker, "TRANSACTION_SECONDS", 0.02)
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
@@ -162,7 +162,7 @@ async def test_a_transaction_left_open_keeps_nobody_out(path: Path, monkeypatch:
     await db.aclose()
 
 
-async def test_closing_lets_what_is_under_way_come_to_its_end(path: Path) -> None:
+async def test_aclose_waits_for_running_transaction(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
     opened, go_on = asyncio.Event(), asyncio.Event()
@@ -185,7 +185,7 @@ async def test_closing_lets_what_is_under_way_come_to_its_end(path: Path) -> Non
     await db.aclose()
 
 
-async def test_a_file_put_in_place_of_the_open_one_is_used_from_then_on(path: Path) -> None:
+async def test_sqlite_uses_replaced_file(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
     await db.execute(put("old"))
@@ -200,7 +200,7 @@ async def test_a_file_put_in_place_of_the_open_one_is_used_from_then_on(path: Pa
     await db.aclose()
 
 
-def test_trio_may_use_it_too(path: Path) -> None:
+def test_sqlite_runs_on_trio(path: Path) -> None:
     async def main() -> None:
         db = SqliteDatabase(path)
         await db.migrate("things", SCHEMA)
@@ -216,7 +216,7 @@ def test_trio_may_use_it_too(path: Path) -> None:
     anyio.run(main, backend="trio")
 
 
-async def test_event_loops_in_several_threads_may_share_it(path: Path) -> None:
+async def test_sqlite_is_shared_by_loops_in_threads(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
 
@@ -230,7 +230,7 @@ async def test_event_loops_in_several_threads_may_share_it(path: Path) -> None:
     await db.aclose()
 
 
-def test_a_database_nobody_closed_takes_its_thread_along(path: Path) -> None:
+def test_sqlite_dropped_database_ends_thread(path: Path) -> None:
     before = set(threading.enumerate())
 
     def threads() -> list[threading.Thread]:
@@ -245,7 +245,7 @@ def test_a_database_nobody_closed_takes_its_thread_along(path: Path) -> None:
     assert not threads()
 
 
-def test_a_forked_process_has_a_thread_of_its_own(path: Path) -> None:
+def test_sqlite_forked_process_starts_own_thread(path: Path) -> None:
     script = """
 asyncio.run(db.migrate("things", ("CREATE TABLE things (name TEXT)",)))
 child = os.fork()
@@ -257,7 +257,7 @@ if child:
     assert run(script, path) == "['child', 'parent']\n"
 
 
-def test_a_full_disk_is_told_and_harms_nothing(path: Path) -> None:
+def test_execute_full_disk_is_unavailable(path: Path) -> None:
     script = """
 async def main():
     await db.migrate("things", ("CREATE TABLE things (name TEXT)",))
@@ -280,7 +280,7 @@ asyncio.run(main())
     assert told == ["True", "True", "[{'name': 'before'}]", "[{'name': 'before'}, {'name': 'after'}]"]
 
 
-def test_one_that_is_killed_leaves_no_half_and_no_lock(path: Path) -> None:
+def test_transaction_killed_process_leaves_no_lock(path: Path) -> None:
     script = """
 async def main():
     await db.migrate("things", ("CREATE TABLE things (name TEXT)",))

@@ -23,7 +23,7 @@ def file(tmp_path: Path) -> SqliteDatabase:
     return SqliteDatabase(tmp_path / "payouts.db")
 
 
-async def test_a_jump_changes_nothing_in_a_running_process(file: Database) -> None:
+async def test_time_ignores_clock_jump_in_process(file: Database) -> None:
     clock = Machine()
     ledger = LedgerDatabase(file, clock=clock)
     before = await ledger.time()
@@ -34,7 +34,7 @@ async def test_a_jump_changes_nothing_in_a_running_process(file: Database) -> No
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
-async def test_a_jump_changes_nothing_for_the_process_that_comes_after(file: Database, jump: float) -> None:
+async def test_time_ignores_clock_jump_between_processes(file: Database, jump: float) -> None:
     clock = Machine()
     before = await LedgerDatabase(file, clock=clock).time()
     clock.jump(jump)
@@ -43,7 +43,7 @@ async def test_a_jump_changes_nothing_for_the_process_that_comes_after(file: Dat
     await file.aclose()
 
 
-async def test_after_another_boot_the_wall_clock_says_how_much_has_passed(file: Database) -> None:
+async def test_time_after_reboot_follows_wall_clock(file: Database) -> None:
     before = await LedgerDatabase(file, clock=Machine(start=1000.0)).time()
     later = Machine(start=1600.0)
     later.boot = "boot-2"
@@ -51,7 +51,7 @@ async def test_after_another_boot_the_wall_clock_says_how_much_has_passed(file: 
     await file.aclose()
 
 
-async def test_time_never_goes_back_behind_what_is_on_record(file: Database) -> None:
+async def test_time_never_precedes_latest_event(file: Database) -> None:
     ledger = LedgerDatabase(file, clock=Machine(start=1000.0))
     await ledger.time()
     await file.execute(
@@ -64,7 +64,7 @@ async def test_time_never_goes_back_behind_what_is_on_record(file: Database) -> 
     await file.aclose()
 
 
-async def test_processes_that_begin_at_once_agree(tmp_path: Path) -> None:
+async def test_time_concurrent_processes_agree(tmp_path: Path) -> None:
     told: list[float] = []
 
     async def begin(number: int) -> None:
@@ -79,7 +79,7 @@ async def test_processes_that_begin_at_once_agree(tmp_path: Path) -> None:
     assert len(set(told)) == 1
 
 
-async def test_a_server_tells_its_own_time(postgres_schema: str) -> None:
+async def test_time_of_server_is_used(postgres_schema: str) -> None:
     store = database(postgres_schema)
     clock = Machine(start=1000.0)
     assert await LedgerDatabase(store, clock=clock).time() > 1_000_000_000
@@ -87,11 +87,11 @@ async def test_a_server_tells_its_own_time(postgres_schema: str) -> None:
     await store.aclose()
 
 
-def test_the_machine_names_its_boot() -> None:
+def test_boot_of_machine_is_known() -> None:
     assert SystemClock().boot == SystemClock().boot
 
 
-def test_where_it_does_not_the_wall_clock_has_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_boot_of_unknown_machine_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> str:
         raise FileNotFoundError
 

@@ -1,4 +1,4 @@
-"""A whole transaction handed to the thread of a file at once."""
+"""The worker thread: whole transactions, batched where they queue."""
 
 import asyncio
 import sqlite3
@@ -63,7 +63,7 @@ async def names(db: SqliteDatabase) -> list[str]:
     return [row["name"] for row in await db.fetch(NAMES)]
 
 
-async def test_it_happens_as_a_whole_and_gives_what_it_says(db: SqliteDatabase) -> None:
+async def test_run_transaction_commits_and_returns_result(db: SqliteDatabase) -> None:
     async def work(transaction: Transaction) -> float:
         assert await transaction.execute(PUT, {"name": "a"}) == 1
         [row] = await transaction.fetch("SELECT COUNT(*) AS count, CAST(:now AS DOUBLE PRECISION) AS now FROM things")
@@ -75,7 +75,7 @@ async def test_it_happens_as_a_whole_and_gives_what_it_says(db: SqliteDatabase) 
     assert await names(db) == ["a"]
 
 
-async def test_what_raises_leaves_nothing(db: SqliteDatabase) -> None:
+async def test_run_transaction_error_stores_nothing(db: SqliteDatabase) -> None:
     async def wrong(transaction: Transaction) -> None:
         await transaction.execute(PUT, {"name": "a"})
         raise LookupError("not so")
@@ -92,7 +92,7 @@ async def test_what_raises_leaves_nothing(db: SqliteDatabase) -> None:
     assert await names(db) == []
 
 
-async def test_work_that_waits_for_something_else_is_refused_and_undone(db: SqliteDatabase) -> None:
+async def test_run_transaction_foreign_await_is_rolled_back(db: SqliteDatabase) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.execute(PUT, {"name": "a"})
         await asyncio.sleep(0)
@@ -102,7 +102,7 @@ async def test_work_that_waits_for_something_else_is_refused_and_undone(db: Sqli
     assert await names(db) == []
 
 
-async def test_it_waits_for_a_transaction_under_way(db: SqliteDatabase) -> None:
+async def test_run_transaction_waits_for_running_transaction(db: SqliteDatabase) -> None:
     async def work(transaction: Transaction) -> list[str]:
         return [row["name"] for row in await transaction.fetch(NAMES)]
 
@@ -114,7 +114,7 @@ async def test_it_waits_for_a_transaction_under_way(db: SqliteDatabase) -> None:
     assert await task == ["a"]
 
 
-async def test_who_is_cancelled_while_it_waits_wants_nothing_any_more(db: SqliteDatabase) -> None:
+async def test_run_transaction_cancelled_in_queue_is_not_run(db: SqliteDatabase) -> None:
     async def work(transaction: Transaction) -> None:
         await transaction.execute(PUT, {"name": "late"})
 
@@ -135,16 +135,14 @@ def putting(name: str) -> Callable[[Transaction], Coroutine[Any, Any, list[str]]
     return work
 
 
-async def test_those_that_queue_are_committed_together_in_their_order(commits: list[str], db: SqliteDatabase) -> None:
+async def test_worker_commits_queued_transactions_together(commits: list[str], db: SqliteDatabase) -> None:
     before = len(commits)
     tasks = await queued(db, [putting("a"), putting("b"), putting("c")])
     assert [task.result() for task in tasks] == [["a"], ["a", "b"], ["a", "b", "c"]]
     assert len(commits) - before == 1 + 1  # the one that held the file, and all three
 
 
-async def test_who_only_looks_meanwhile_sees_what_was_committed_with_them(
-    commits: list[str], db: SqliteDatabase
-) -> None:
+async def test_worker_read_in_batch_sees_earlier_writes(commits: list[str], db: SqliteDatabase) -> None:
     before = len(commits)
     async with db.transaction():
         first = asyncio.create_task(db.run_transaction(putting("a")))
@@ -155,7 +153,7 @@ async def test_who_only_looks_meanwhile_sees_what_was_committed_with_them(
     assert len(commits) - before == 1 + 1
 
 
-async def test_a_transaction_behind_them_has_the_file_for_itself(commits: list[str], db: SqliteDatabase) -> None:
+async def test_worker_open_transaction_is_not_batched(commits: list[str], db: SqliteDatabase) -> None:
     async def slow() -> list[str]:
         async with db.transaction() as transaction:
             await transaction.execute(PUT, {"name": "b"})
@@ -172,7 +170,7 @@ async def test_a_transaction_behind_them_has_the_file_for_itself(commits: list[s
     assert len(commits) - before == 1 + 3
 
 
-async def test_one_that_fails_does_not_take_the_others_along(db: SqliteDatabase) -> None:
+async def test_worker_failed_transaction_fails_alone(db: SqliteDatabase) -> None:
     async def wrong(transaction: Transaction) -> list[str]:
         await transaction.execute(PUT, {"name": "wrong"})
         raise LookupError("not so")
@@ -185,7 +183,7 @@ async def test_one_that_fails_does_not_take_the_others_along(db: SqliteDatabase)
     assert await names(db) == ["a", "b"]
 
 
-async def test_a_look_that_fails_among_them_fails_alone(db: SqliteDatabase) -> None:
+async def test_worker_failed_read_fails_alone(db: SqliteDatabase) -> None:
     async with db.transaction():
         first = asyncio.create_task(db.run_transaction(putting("a")))
         look = asyncio.create_task(db.fetch("SELECT name FROM nowhere"))
@@ -196,7 +194,7 @@ async def test_a_look_that_fails_among_them_fails_alone(db: SqliteDatabase) -> N
     assert (await first, await last) == (["a"], ["a", "b"])
 
 
-async def test_one_that_is_cancelled_in_the_queue_is_left_out(db: SqliteDatabase) -> None:
+async def test_worker_skips_cancelled_transaction(db: SqliteDatabase) -> None:
     async with db.transaction():
         tasks = [asyncio.create_task(db.run_transaction(putting(name))) for name in "abc"]
         await anyio.wait_all_tasks_blocked()
@@ -205,7 +203,7 @@ async def test_one_that_is_cancelled_in_the_queue_is_left_out(db: SqliteDatabase
     assert (await tasks[0], await tasks[2]) == (["a"], ["a", "c"])
 
 
-def test_where_they_cannot_be_committed_each_is_told_and_looking_goes_on(tmp_path: Path) -> None:
+def test_worker_full_disk_fails_writes_but_not_reads(tmp_path: Path) -> None:
     """The room runs out at the commit: nothing is written before it."""
     script = """
 import asyncio, os, resource, sys

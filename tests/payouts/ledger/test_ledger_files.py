@@ -50,7 +50,7 @@ asyncio.run(main())
 """
 
 
-def test_on_a_full_disk_nothing_is_sent_that_is_not_on_record(tmp_path: Path) -> None:
+def test_ledger_full_disk_sends_nothing_unrecorded(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", FULL, str(tmp_path / "l.db")]
     told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     ids = [one.track_id for one in transfers(3)]
@@ -81,14 +81,14 @@ async def refused(path: Path, kind: type[StorageError]) -> None:
     assert teller.calls == []
 
 
-async def test_a_file_that_is_no_database_is_not_touched(tmp_path: Path) -> None:
+async def test_ledger_foreign_file_is_unchanged(tmp_path: Path) -> None:
     letters = tmp_path / "letters"
     letters.write_text("dear all " * 1000)
     await refused(letters, StorageCorrupt)
     assert letters.read_text() == "dear all " * 1000
 
 
-async def test_a_database_of_somebody_else_with_such_tables_is_not_touched(tmp_path: Path) -> None:
+async def test_ledger_foreign_tables_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "theirs.db"
     connection = sqlite3.connect(path)
     connection.execute("CREATE TABLE paystar_payout_settings (theirs TEXT)")
@@ -97,12 +97,12 @@ async def test_a_database_of_somebody_else_with_such_tables_is_not_touched(tmp_p
     await refused(path, SchemaMismatch)
 
 
-async def test_a_directory_that_is_not_there_is_told(tmp_path: Path) -> None:
+async def test_ledger_missing_directory_is_unavailable(tmp_path: Path) -> None:
     await refused(tmp_path / "nowhere" / "l.db", StorageUnavailable)
 
 
 @pytest.mark.parametrize("version", range(len(SCHEMA)))
-async def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path: Path, version: int) -> None:
+async def test_ledger_of_older_version_is_migrated(tmp_path: Path, version: int) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     await database.migrate(PART, SCHEMA[:version])
     desk = PayoutFixture(LedgerDatabase(database), ManualClock())
@@ -111,7 +111,7 @@ async def test_a_ledger_of_an_older_version_is_brought_up_to_date(tmp_path: Path
     await database.aclose()
 
 
-async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
+async def test_ledger_files_are_private(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     desk = PayoutFixture(LedgerDatabase(database), ManualClock())
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
@@ -120,7 +120,7 @@ async def test_it_is_for_its_owner_alone(tmp_path: Path) -> None:
     assert modes == {0o600}
 
 
-def test_event_loops_may_come_one_after_the_other(tmp_path: Path) -> None:
+def test_ledger_is_used_by_successive_loops(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     ledger = LedgerDatabase(database)
 
