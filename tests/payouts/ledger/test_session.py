@@ -87,11 +87,11 @@ async def test_time_of_server_is_used(postgres_schema: str) -> None:
     await store.aclose()
 
 
-def test_boot_of_machine_is_known() -> None:
+def test_system_clock_boot_is_stable() -> None:
     assert SystemClock().boot == SystemClock().boot
 
 
-def test_boot_of_unknown_machine_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_clock_boot_without_boot_id_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> str:
         raise FileNotFoundError
 
