@@ -1,4 +1,4 @@
-"""Transfers beyond the single call: wait for the bank, walk its list, send many at once."""
+"""Transfers: wait for the bank's decision, iterate over its list, send batches."""
 
 from collections.abc import (
     AsyncGenerator,
@@ -28,29 +28,29 @@ from paystar_async.values.field_type import shown
 from paystar_async.waiters import PollInterval, Waiters, outcome_of
 
 MAX_SLICE_TRANSFERS = 50
-"""Transfers read in one turn of the loop: a few tenths of a millisecond."""
+"""Transfers read before yielding to the event loop."""
 
 _SUCCESS = TransferStatus.SUCCESS
 
 Check = Callable[[Transfer], None]
-"""Refuses a transfer by InvalidValue before it is sent."""
+"""Raises InvalidValue for a transfer that must not be sent."""
 Source = Iterable[Transfer] | AsyncIterable[Transfer]
 
 
 class Chunker:
-    """The transfers of a source in groups, each track_id once; read no further than it is asked to.
+    """The transfers of a source in groups, each track_id once; reads no further than needed.
 
     Args:
         source: any iterable or async iterable; mappings are taken as ``settle`` takes them.
         size: transfers in a group, 1 or more.
-        check: refuses a transfer, which is then told alone: the others of its group are sound.
+        check: raises InvalidValue for a transfer, which then fails alone, without its group.
 
     Attributes:
-        failure: what ended the source before its end.
-        more: whether there may be another group.
+        failure: the error that ended the source early.
+        more: True while there may be another group.
 
     Raises:
-        InvalidValue: ``size`` is below 1, or the source is no iterable of transfers.
+        InvalidValue: ``size`` is below 1, or the source is not an iterable of transfers.
     """
 
     def __init__(self, source: Source, size: int, check: Check | None) -> None:
@@ -65,7 +65,7 @@ class Chunker:
         self.more = True
 
     async def next(self) -> tuple[list[Transfer], list[Outcome]]:
-        """The next group, and what is said of those that must not be sent."""
+        """Return the next group, and the outcomes of transfers that must not be sent."""
         group: list[Transfer] = []
         refused: list[Outcome] = []
         while self.more and len(group) < self._size:
@@ -125,14 +125,14 @@ def _refuse(source: object, size: object) -> None:
 
 
 def outcome_of_error(track_id: str, error: PaystarError) -> Outcome:
-    """What is known of a transfer whose call ended with an error."""
+    """Return the outcome of a transfer whose call raised an error."""
     if error.executed == "maybe":
         return Unknown(track_id=track_id, reason=str(error.args[0]), error=error)
     return Failed(track_id=track_id, reason=str(error.args[0]), error=error)
 
 
 def match_outcomes(group: Sequence[Transfer], entries: Sequence[Settlement]) -> list[Outcome]:
-    """What an answer says of each transfer of a call."""
+    """Return the outcome of each transfer of a call, from the entries of the response."""
     entry_by_id: dict[str | None, Settlement] = {entry.track_id: entry for entry in entries}
     if len(entry_by_id) == len(entries):
         return [_single_outcome(transfer.track_id, entry_by_id.get(transfer.track_id)) for transfer in group]
@@ -149,7 +149,7 @@ def match_outcomes(group: Sequence[Transfer], entries: Sequence[Settlement]) -> 
 def _single_outcome(track_id: str, entry: Settlement | None) -> Outcome:
     if entry is None:
         return Unknown(track_id=track_id, reason="the answer does not mention it")
-    # The usual one is told at once: a list around each of a million would be a third of what the collector walks.
+    # The usual case first: a list around each of a million entries would burden the garbage collector.
     if entry.status == _SUCCESS:
         return Succeeded(track_id=track_id, ref_code=entry.ref_code)
     return outcome_of(track_id, (entry,))
@@ -166,7 +166,7 @@ def _is_about(entry: Settlement, track_id: str) -> bool:
 
 
 class Transfers(TransfersCalls):
-    """Bank transfers: the rows, and ``wait``, ``iterate`` and ``batch`` above them."""
+    """Bank transfers: their endpoints, ``wait``, ``iterate`` and ``batch``."""
 
     def __init__(self, caller: Caller, loop_services: LoopServices, window: int, check: Check | None = None) -> None:
         super().__init__(caller)
@@ -177,19 +177,19 @@ class Transfers(TransfersCalls):
 
         Args:
             track_id: the transfer's own id.
-            deposit: the deposit account it left; all who wait on the same one share one call per look.
-            timeout: seconds to wait at the most.
+            deposit: the paying deposit account; all calls with the same one share one request per poll.
+            timeout: maximum seconds to wait.
 
         Returns:
-            Succeeded or Failed once the bank says so; Pending or Unknown when the time is up before.
+            Succeeded or Failed once the bank says so; Pending or Unknown when the timeout expires.
 
         Raises:
-            StatusError: Paystar refuses to tell (an address not on the whitelist, say); the transfer is as it was.
-            InvalidValue: ``timeout`` is not above 0, or a value does not have its shape.
+            StatusError: Paystar refuses the status check (such as IpNotAllowed); the transfer is unaffected.
+            InvalidValue: ``timeout`` is not above 0, or a value is not valid.
 
         Source: GET /bank-transfer/settlement-requests
         """
-        FindTransfers(track_id=track_id, deposit=deposit)  # refuses what could not be asked about
+        FindTransfers(track_id=track_id, deposit=deposit)  # raises for values that cannot be looked up
         _, watches = self._loop_services()
 
         async def by_track_id(wanted: frozenset[str]) -> Sequence[Settlement]:
@@ -202,7 +202,7 @@ class Transfers(TransfersCalls):
         return await watches.wait(name, look, _is_about, track_id=track_id, timeout=timeout, pace=PollInterval())
 
     async def _newest(self, deposit: str | None, wanted: frozenset[str]) -> list[Settlement]:
-        """Return the newest transfers of a deposit, as far back as it takes to meet all that are wanted."""
+        """Return the newest transfers of a deposit, as far back as needed to find all wanted ones."""
         entries: list[Settlement] = []
         missing = set(wanted)
         walk = pages(
@@ -221,17 +221,17 @@ class Transfers(TransfersCalls):
     async def iterate(
         self, *, deposit: str | None = None, page: int = 100, timeout: float | None = None
     ) -> AsyncGenerator[Settlement, None]:
-        """Walk the list of transfer requests, newest first, each one once.
+        """Yield the transfer requests, newest first, each once.
 
-        Only an entry that was failed, and that a later page shows as anything else, comes a second time.
+        Only an entry that was failed, and has another status on a later page, is yielded twice.
 
         Args:
-            deposit: only those leaving this deposit account.
-            page: how many are asked for at once, 1–500.
-            timeout: seconds one page may take; the client's own by default.
+            deposit: only transfers from this deposit account.
+            page: entries per request, 1–500.
+            timeout: seconds one page may take; the client's timeout by default.
 
         Raises:
-            StatusError, NotSent, NoResponse, InvalidResponse: a page could not be had; what was given so far holds.
+            StatusError, NotSent, NoResponse, InvalidResponse: a page could not be fetched; earlier entries are valid.
 
         Source: GET /bank-transfer/settlement-requests
         """
@@ -247,22 +247,22 @@ class Transfers(TransfersCalls):
     async def batch(
         self, transfers: Iterable[Transfer] | AsyncIterable[Transfer], chunk: int = 20
     ) -> AsyncGenerator[Outcome, None]:
-        """Send many transfers in chunks, several at once, and give each one's own outcome as it comes.
+        """Send many transfers in chunks, several at once, and yield the outcome of each as it becomes known.
 
-        Nothing is kept: what must survive a crash goes through ``payouts``. Whatever happens to one chunk, the
-        others go on. A track_id is sent once: a copy further down is told as Unknown. Leaving the loop early sends
-        nothing more; what is in flight is still sent. What the source raises is raised here, after the outcomes.
+        Nothing is stored: use ``payouts`` for transfers that must survive a crash. A chunk that fails stops no other
+        chunk. A track_id is sent once: a later copy is Unknown. Leaving the loop early sends no further chunk; chunks
+        in flight complete. An error of the source is raised after the outcomes.
 
         Args:
-            transfers: any iterable or async iterable; it is read only as fast as the bank takes it.
+            transfers: any iterable or async iterable, read only as fast as chunks are sent.
             chunk: transfers in one call, 1 or more.
 
         Yields:
-            Succeeded, Failed, Pending or Unknown, in the order they become known. Ask about Unknown with ``wait``
+            Succeeded, Failed, Pending or Unknown, in the order they become known. Check an Unknown one with ``wait``
             before you send it again.
 
         Raises:
-            InvalidValue: ``chunk`` is below 1, or an item is no Transfer; that one and what is behind it was not sent.
+            InvalidValue: ``chunk`` is below 1, or an item is not a Transfer; this item and later ones were not sent.
 
         Source: POST /bank-transfer/v2/settlement
         """
@@ -277,7 +277,7 @@ class Transfers(TransfersCalls):
                 result = await self._outcomes(group)
             finally:
                 result = result or [Unknown(track_id=one.track_id, reason="it was broken off") for one in group]
-                # There is room for every group under way; a loop that was left listens no more.
+                # The buffer has room for every running group; a consumer that left receives nothing.
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     done.send_nowait(result)
 
@@ -299,20 +299,20 @@ class Transfers(TransfersCalls):
             raise groups.failure
 
     async def _outcomes(self, group: list[Transfer]) -> list[Outcome]:
-        """What became of each transfer of one call."""
+        """Send one group and return the outcome of each transfer."""
         try:
             entries = await self.settle(transfers=group)
         except PaystarError as error:
             return [outcome_of_error(one.track_id, error) for one in group]
         except Exception as error:
-            # Not ours – a ring's, say – and nobody knows how far the call had come.
+            # A foreign error, such as of a user middleware: whether the call was sent is unknown.
             reason = f"the call ended with {type(error).__name__}"
             return [Unknown(track_id=one.track_id, reason=reason) for one in group]
         return match_outcomes(group, entries)
 
 
 class Wallets(WalletCalls):
-    """Wallet payouts: the rows, and ``wait`` above them."""
+    """Wallet payouts: their endpoints and ``wait``."""
 
     def __init__(self, caller: Caller, loop_services: LoopServices, hashid: str) -> None:
         super().__init__(caller)
@@ -323,17 +323,17 @@ class Wallets(WalletCalls):
 
         Args:
             track_id: the transfer's own id.
-            timeout: seconds to wait at the most.
+            timeout: maximum seconds to wait.
 
         Returns:
-            Succeeded or Failed once the bank says so; Pending or Unknown when the time is up before.
+            Succeeded or Failed once the bank says so; Pending or Unknown when the timeout expires.
 
         Raises:
-            StatusError: Paystar refuses to tell; the transfer is as it was.
+            StatusError: Paystar refuses the status check; the transfer is unaffected.
 
         Source: GET /wallet/settlement-requests
         """
-        FindWalletTransfers(track_id=track_id)  # refuses what could not be asked about
+        FindWalletTransfers(track_id=track_id)  # raises for values that cannot be looked up
         _, watches = self._loop_services()
 
         async def look(wanted: frozenset[str]) -> Sequence[Settlement]:

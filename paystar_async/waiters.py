@@ -1,4 +1,4 @@
-"""Many wait, one looks: waiters on the same list share one call per tick."""
+"""Waiting for transfers: waiters on the same list share one request per poll."""
 
 import copy
 import random
@@ -20,13 +20,13 @@ from paystar_async.values.numbers import checked_seconds
 
 @frozen
 class PollInterval:
-    """How often to look: soon at first, then ever more slowly.
+    """The interval between polls: short at first, then longer.
 
     Args:
-        first: seconds between the first two looks.
-        factor: what each pause is longer by.
-        longest: seconds no pause is longer than.
-        jitter: the part by which a pause varies, so that processes do not look in step.
+        first: seconds between the first two polls.
+        factor: growth of each pause.
+        longest: maximum seconds of a pause, before jitter.
+        jitter: fraction by which a pause varies, so that processes do not poll in step.
     """
 
     first: float = 0.5
@@ -35,17 +35,17 @@ class PollInterval:
     jitter: float = 0.2
 
     def pause(self, looks: int, source: random.Random) -> float:
-        """Seconds until the next look, after so many."""
+        """Return the seconds until the next poll after ``looks`` polls."""
         steady = min(self.longest, self.first * self.factor ** min(looks - 1, 60))
         return steady * source.uniform(1 - self.jitter, 1 + self.jitter)
 
 
 FetchStatus = Callable[[frozenset[str]], Awaitable[Sequence[Settlement]]]
-"""Asks the bank for the transfers of these track_ids; what it does not have is left out."""
+"""Returns the bank's entries of these track_ids; transfers that the bank does not list are left out."""
 Matches = Callable[[Settlement, str], bool]
 
 _SUCCESS = TransferStatus.SUCCESS
-_NO_LOOK = "no look was answered"
+_NO_LOOK = "no status check got a response"
 
 
 @define(eq=False)
@@ -56,8 +56,8 @@ class _Subscriber:
     error: Exception | None = None
     last: Pending | Unknown | None = None
 
-    def hear(self, found: Sequence[Settlement]) -> None:
-        """Take what a look found of this transfer."""
+    def add_entries(self, found: Sequence[Settlement]) -> None:
+        """Record the entries of this transfer that a poll returned."""
         outcome = outcome_of(self.track_id, found) if found else None
         if isinstance(outcome, Succeeded | Failed):
             self.outcome = outcome
@@ -67,35 +67,35 @@ class _Subscriber:
         elif self.last is None or self.last.reason == _NO_LOOK:
             self.last = Unknown(track_id=self.track_id, reason="the bank does not list it")
 
-    def miss(self, error: Exception) -> None:
-        """Take note of a look that failed; it ends the waiting unless the next one may go better."""
+    def add_failure(self, error: Exception) -> None:
+        """Record the error of a poll; it ends the waiting unless the error is transient."""
         if isinstance(error, PaystarError) and is_transient(error):
             self.last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK, error=error)
             return
-        # A copy each: a shared one would gather the traceback of everyone who raises it.
+        # A copy for each waiter: a shared error would collect the tracebacks of all that raise it.
         self.error = copy.copy(error) if isinstance(error, PaystarError) else error
         self.wake.set()
 
     @property
     def is_decided(self) -> bool:
-        """Return True if there is nothing more to wait for."""
+        """Return True if the waiting is over."""
         return self.outcome is not None or self.error is not None
 
-    def last_word(self, why: str) -> Outcome:
-        """What is known when the waiting ends undecided."""
+    def undecided_outcome(self, why: str) -> Outcome:
+        """Return what is known when the waiting ends undecided."""
         last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK)
         return evolve(last, reason=f"{last.reason}, {why}")
 
 
 class Waiter:
-    """One list that many wait on. It looks while anyone waits, and stops with the last of them.
+    """The polling of one list for all its subscribers; it stops when the last one leaves.
 
     Args:
-        look: asks the bank.
-        matches: whether an entry of the list is about a track_id.
-        clock: what time it is, and how to wait.
-        background: whose job the looking is.
-        pace: how often to look; it starts over when somebody joins, whose transfer may be decided soon.
+        look: fetches the list from the bank.
+        matches: returns True if an entry belongs to a track_id.
+        clock: the client's clock.
+        background: runs the polling.
+        pace: interval between polls; starts over with each new subscriber, whose transfer may be decided soon.
     """
 
     def __init__(
@@ -112,11 +112,11 @@ class Waiter:
 
     @property
     def idle(self) -> bool:
-        """Whether nobody waits."""
+        """Return True if there are no subscribers."""
         return not self._waiters
 
     async def wait(self, track_id: str, timeout: float) -> Outcome:
-        """What became of a transfer, once that is decided or ``timeout`` seconds have passed."""
+        """Return the outcome of a transfer once the bank has decided it, or what is known after ``timeout`` seconds."""
         waiter = _Subscriber(track_id, WakeEvent(self._clock))
         self._join(waiter)
         try:
@@ -125,12 +125,12 @@ class Waiter:
             self._leave(waiter)
         if waiter.error is not None:
             raise waiter.error
-        return waiter.outcome or waiter.last_word(f"after {timeout:g} s")
+        return waiter.outcome or waiter.undecided_outcome(f"after {timeout:g} s")
 
     def close(self) -> None:
-        """End the waiting: the client closes, and nobody can look any more."""
+        """End the waiting of all subscribers because the client closes."""
         for waiter in self._waiters:
-            waiter.outcome = waiter.outcome or waiter.last_word("when the client was closed")
+            waiter.outcome = waiter.outcome or waiter.undecided_outcome("when the client was closed")
             waiter.wake.set()
 
     def _join(self, waiter: _Subscriber) -> None:
@@ -147,7 +147,7 @@ class Waiter:
     def _leave(self, waiter: _Subscriber) -> None:
         self._waiters.discard(waiter)
         if not self._waiters and self._scope is not None:
-            # It only reads, so it may be broken off; whoever comes next starts another.
+            # A poll only reads, so it may be cancelled; the next subscriber starts another task.
             self._scope.cancel()
             self._scope = self._job = None
 
@@ -166,53 +166,53 @@ class Waiter:
     async def _tick(self) -> None:
         waiters = tuple(self._waiters)
         try:
-            found = await self._look(frozenset(one.track_id for one in waiters))
+            entries = await self._look(frozenset(waiter.track_id for waiter in waiters))
         except Exception as error:
-            # Whatever it is – a ring may raise anything – it belongs to those who wait: kept here it would hang them.
+            # Any error, also of a user middleware, goes to the subscribers, which would hang otherwise.
             for waiter in waiters:
-                waiter.miss(error)
+                waiter.add_failure(error)
         else:
             for waiter in waiters:
-                waiter.hear([one for one in found if self._matches(one, waiter.track_id)])
-        self._waiters.difference_update([one for one in waiters if one.is_decided])
+                waiter.add_entries([entry for entry in entries if self._matches(entry, waiter.track_id)])
+        self._waiters.difference_update([waiter for waiter in waiters if waiter.is_decided])
 
 
-def outcome_of(track_id: str, found: Sequence[Settlement]) -> Outcome:
-    """What the bank's entries say of one transfer; where they differ, the one that moved money holds."""
-    for entry in found:
+def outcome_of(track_id: str, entries: Sequence[Settlement]) -> Outcome:
+    """Return the outcome that the bank's entries of one transfer prove; an entry that moved money takes precedence."""
+    for entry in entries:
         if entry.status == _SUCCESS:
             return Succeeded(track_id=track_id, ref_code=entry.ref_code)
-    undecided = [entry.status for entry in found if entry.status != TransferStatus.FAILED]
+    undecided = [entry.status for entry in entries if entry.status != TransferStatus.FAILED]
     if TransferStatus.PENDING in undecided:
         return Pending(track_id=track_id, reason="the bank has not decided")
     if undecided:
         return Unknown(track_id=track_id, reason=f'the bank says "{mask_text(undecided[0].value)}"')
-    return Failed(track_id=track_id, reason=mask_text(found[0].message or "the bank says it failed"))
+    return Failed(track_id=track_id, reason=mask_text(entries[0].message or "the bank says it failed"))
 
 
 class Waiters:
-    """The lists that are being watched in one event loop, by name."""
+    """The waiters of one event loop, by the name of their list."""
 
     def __init__(self, clock: Clock, background: BackgroundTasks) -> None:
         self._clock, self._background = clock, background
         self._open: dict[object, Waiter] = {}
 
     def close(self) -> None:
-        """End all waiting."""
-        for watch in self._open.values():
-            watch.close()
+        """End the waiting of all waiters."""
+        for waiter in self._open.values():
+            waiter.close()
 
     async def wait(
         self, name: object, look: FetchStatus, matches: Matches, *, track_id: str, timeout: float, pace: PollInterval
     ) -> Outcome:
-        """Wait on the list ``name``; the first waiter says how it is looked at."""
+        """Wait on the list ``name``; its first subscriber determines how the list is polled."""
         timeout = checked_seconds("timeout", timeout)
-        watch = self._open.get(name)
-        if watch is None:
-            watch = self._open[name] = Waiter(look, matches, self._clock, self._background, pace)
+        waiter = self._open.get(name)
+        if waiter is None:
+            waiter = self._open[name] = Waiter(look, matches, self._clock, self._background, pace)
         try:
-            return await watch.wait(track_id, timeout)
+            return await waiter.wait(track_id, timeout)
         finally:
-            # Another may stand under this name by now: the last waiters of one list do not all leave at once.
-            if watch.idle and self._open.get(name) is watch:
+            # Another waiter may have this name by now, since the last subscribers of a list leave one by one.
+            if waiter.idle and self._open.get(name) is waiter:
                 del self._open[name]

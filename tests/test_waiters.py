@@ -74,7 +74,7 @@ class Waiting:
         return len(self.background._jobs), len(self.watches._open)  # pyright: ignore[reportPrivateUsage]
 
 
-async def test_five_hundred_waiters_cost_one_look_a_tick() -> None:
+async def test_wait_five_hundred_share_one_request_per_poll() -> None:
     at = Waiting()
     names = [f"t-{n}" for n in range(500)]
     at.bank.list = dict.fromkeys(names, "pending")
@@ -95,7 +95,7 @@ async def test_five_hundred_waiters_cost_one_look_a_tick() -> None:
     assert at.left_behind == (0, 0)
 
 
-async def test_who_joins_later_shares_the_looks() -> None:
+async def test_wait_late_subscriber_shares_polls() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending", "t-2": "pending"}
     waiting = at.start("t-1")
@@ -114,7 +114,7 @@ async def test_who_joins_later_shares_the_looks() -> None:
     assert at.bank.asked[1] == {"t-1", "t-2"}
 
 
-async def test_who_joins_a_slow_watch_is_looked_at_soon() -> None:
+async def test_wait_late_subscriber_is_polled_soon() -> None:
     at = Waiting()
     pace = PollInterval(first=1.0, factor=10.0, longest=1000.0, jitter=0.0)
     at.bank.list = {"t-1": "pending"}
@@ -135,7 +135,7 @@ async def test_who_joins_a_slow_watch_is_looked_at_soon() -> None:
     assert at.clock.monotonic() - joined <= 2.0
 
 
-async def test_looks_come_ever_more_slowly() -> None:
+async def test_wait_polls_back_off() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending"}
     async with at.clock.running():
@@ -146,7 +146,7 @@ async def test_looks_come_ever_more_slowly() -> None:
 
 
 @given(looks=st.integers(1, 10**6), seed=st.integers())
-def test_no_pause_is_longer_than_the_longest_and_its_jitter(looks: int, seed: int) -> None:
+def test_poll_interval_pause_is_bounded(looks: int, seed: int) -> None:
     pace = PollInterval()
 
     assert pace.first * (1 - pace.jitter) <= pace.pause(looks, Random(seed)) <= pace.longest * (1 + pace.jitter)
@@ -160,7 +160,7 @@ def test_no_pause_is_longer_than_the_longest_and_its_jitter(looks: int, seed: in
         (None, Unknown, "the bank does not list it, after 20 s"),
     ],
 )
-async def test_when_the_time_is_up_it_is_pending_or_unknown_and_never_failed(
+async def test_wait_timeout_is_pending_or_unknown_never_failed(
     status: str | None, kind: type[Pending | Unknown], reason: str
 ) -> None:
     at = Waiting()
@@ -173,19 +173,19 @@ async def test_when_the_time_is_up_it_is_pending_or_unknown_and_never_failed(
     assert at.clock.monotonic() == 20
 
 
-async def test_the_time_is_up_even_while_a_look_is_under_way() -> None:
+async def test_wait_timeout_ends_during_a_poll() -> None:
     at = Waiting()
     at.bank.go = asyncio.Event()
 
     async with at.clock.running():
         outcome = await at.wait("t-1", timeout=20)
 
-    assert outcome == Unknown(track_id="t-1", reason="no look was answered, after 20 s")
+    assert outcome == Unknown(track_id="t-1", reason="no status check got a response, after 20 s")
     await settled()
     assert at.left_behind == (0, 0)
 
 
-async def test_each_waiter_has_a_deadline_of_its_own() -> None:
+async def test_wait_subscribers_have_separate_deadlines() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending", "t-2": "pending"}
     async with at.clock.running():
@@ -199,7 +199,7 @@ async def test_each_waiter_has_a_deadline_of_its_own() -> None:
 @pytest.mark.parametrize(
     "error", [NoResponse("gone"), NotSent("no connection"), status_class(0)(0), status_class(9)(9, http_status=503)]
 )
-async def test_a_look_that_fails_for_a_moment_changes_nothing(error: PaystarError) -> None:
+async def test_wait_transient_error_is_ignored(error: PaystarError) -> None:
     at = Waiting()
     at.bank.errors = [error, error]
     at.bank.list = {"t-1": "success"}
@@ -210,7 +210,7 @@ async def test_a_look_that_fails_for_a_moment_changes_nothing(error: PaystarErro
     assert len(at.bank.asked) == 3
 
 
-async def test_when_no_look_succeeds_the_outcome_says_so_and_why() -> None:
+async def test_wait_without_successful_poll_says_why() -> None:
     at = Waiting()
     at.bank.errors = [NoResponse("gone") for _ in range(99)]
 
@@ -218,11 +218,11 @@ async def test_when_no_look_succeeds_the_outcome_says_so_and_why() -> None:
         outcome = await at.wait("t-1", timeout=10)
 
     assert isinstance(outcome, Unknown)
-    assert outcome.reason == "no look was answered, after 10 s"
+    assert outcome.reason == "no status check got a response, after 10 s"
     assert isinstance(outcome.error, NoResponse)
 
 
-async def test_what_was_known_before_a_bad_look_is_still_known_after_it() -> None:
+async def test_wait_failed_poll_keeps_last_outcome() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending"}
     waiting = at.start("t-1", timeout=10.0)
@@ -234,7 +234,7 @@ async def test_what_was_known_before_a_bad_look_is_still_known_after_it() -> Non
         assert isinstance(await waiting[0], Pending)
 
 
-async def test_a_transfer_the_bank_had_does_not_become_unheard_of_when_a_list_misses_it() -> None:
+async def test_wait_transfer_missing_from_later_list_stays_known() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending"}
     waiting = at.start("t-1", timeout=10.0)
@@ -245,7 +245,7 @@ async def test_a_transfer_the_bank_had_does_not_become_unheard_of_when_a_list_mi
         assert isinstance(await waiting[0], Pending)
 
 
-async def test_who_comes_back_in_the_moment_the_last_one_leaves_is_looked_for() -> None:
+async def test_wait_subscriber_joining_as_last_leaves_is_polled() -> None:
     at = Waiting()
     watch = Waiter(at.bank.look, lambda one, wanted: one.track_id == wanted, at.clock, at.background, STEADY)
     at.bank.go = asyncio.Event()
@@ -261,7 +261,7 @@ async def test_who_comes_back_in_the_moment_the_last_one_leaves_is_looked_for() 
         assert await watch.wait("t-2", 60.0) == Succeeded(track_id="t-2")
 
 
-async def test_a_refusal_is_raised_to_all_who_wait_each_with_its_own_copy() -> None:
+async def test_wait_refusal_raises_a_copy_for_each_subscriber() -> None:
     at = Waiting()
     at.bank.errors = [IpNotAllowed(7, "no")]
 
@@ -274,7 +274,7 @@ async def test_a_refusal_is_raised_to_all_who_wait_each_with_its_own_copy() -> N
     assert at.left_behind == (0, 0)
 
 
-async def test_an_error_that_is_not_paystar_s_reaches_who_waits_and_hangs_nobody() -> None:
+async def test_wait_foreign_error_reaches_subscribers() -> None:
     at = Waiting()
     at.bank.errors = [LookupError("a bug in a ring")]
 
@@ -283,7 +283,7 @@ async def test_an_error_that_is_not_paystar_s_reaches_who_waits_and_hangs_nobody
     assert [type(one) for one in errors] == [LookupError, LookupError]
 
 
-async def test_a_waiter_that_is_cancelled_leaves_and_the_others_go_on() -> None:
+async def test_wait_cancelled_subscriber_leaves_others_waiting() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending", "t-2": "pending"}
     gone, stays = at.start("t-1", "t-2")
@@ -301,7 +301,7 @@ async def test_a_waiter_that_is_cancelled_leaves_and_the_others_go_on() -> None:
 
 
 @pytest.mark.parametrize("moment", ["before the look", "in the look", "between looks"])
-async def test_with_the_last_waiter_the_looking_ends_at_once(moment: str) -> None:
+async def test_wait_last_subscriber_leaving_stops_polling(moment: str) -> None:
     at = Waiting()
     if moment == "in the look":
         at.bank.go = asyncio.Event()
@@ -317,7 +317,7 @@ async def test_with_the_last_waiter_the_looking_ends_at_once(moment: str) -> Non
 
 
 @given(seed=st.integers(0, 10**6))
-def test_whoever_comes_and_goes_every_waiter_gets_its_outcome_and_nothing_stays_behind(seed: int) -> None:
+def test_wait_random_arrivals_all_get_outcomes(seed: int) -> None:
     async def play() -> None:
         dice, at = Random(seed), Waiting()
         waiting: list[asyncio.Task[Outcome]] = []
@@ -344,7 +344,7 @@ def test_whoever_comes_and_goes_every_waiter_gets_its_outcome_and_nothing_stays_
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan")])
-async def test_no_time_to_wait_is_refused(timeout: float) -> None:
+async def test_wait_timeout_not_above_zero_raises(timeout: float) -> None:
     at = Waiting()
 
     with pytest.raises(InvalidValue, match="timeout"):
@@ -357,7 +357,7 @@ STATUSES = st.sampled_from(["success", "failed", "pending", "queued", "reversed"
 
 
 @given(st.lists(STATUSES, min_size=1, max_size=6))
-def test_where_entries_differ_the_one_that_moved_money_holds(statuses: list[str]) -> None:
+def test_outcome_of_conflicting_entries_prefers_moved_money(statuses: list[str]) -> None:
     outcome = outcome_of("t-1", [listed("t-1", one) for one in statuses])
 
     if "success" in statuses:
@@ -370,14 +370,14 @@ def test_where_entries_differ_the_one_that_moved_money_holds(statuses: list[str]
         assert isinstance(outcome, Unknown)
 
 
-def test_an_outcome_brings_what_the_bank_said_along() -> None:
+def test_outcome_of_keeps_message_of_bank() -> None:
     assert outcome_of("t", [listed("t", ref_code="r-9")]) == Succeeded(track_id="t", ref_code="r-9")
     assert outcome_of("t", [listed("t", "failed", message="no such account")]) == Failed(
         track_id="t", reason="no such account"
     )
 
 
-def test_many_wait_on_trio_too() -> None:
+def test_wait_works_on_trio() -> None:
     async def play() -> None:
         at = Waiting()
         outcomes: list[Outcome] = []

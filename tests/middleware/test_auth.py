@@ -105,7 +105,7 @@ class Setting:
         self.clock.advance(hours * HOUR)
 
 
-async def test_each_realm_shows_its_own_key() -> None:
+async def test_auth_realm_sends_its_own_key() -> None:
     engine = Engine(lambda _: ok(EVERYTHING))
     paystar = client(
         engine,
@@ -122,7 +122,7 @@ async def test_each_realm_shows_its_own_key() -> None:
     assert [one.bearer for one in engine.sent] == ["application-key", "gateway-id", "look-key", "pay-key"]
 
 
-async def test_each_of_the_three_keys_is_renewed_at_its_own_place_with_its_own_token() -> None:
+async def test_auth_refreshes_each_key_at_its_own_endpoint() -> None:
     at = Setting(rotates=False)
     at.server.keys.clear()
 
@@ -144,7 +144,7 @@ async def test_each_of_the_three_keys_is_renewed_at_its_own_place_with_its_own_t
         assert await at.store.load(KeyId(realm, account)) is not None
 
 
-async def test_an_account_without_any_key_is_told_which_variables_to_set() -> None:
+async def test_auth_account_without_key_names_variables() -> None:
     engine = Engine(in_turn(ok()))
 
     with pytest.raises(ConfigurationError, match="PAYSTAR_REFRESH_TOKEN"):
@@ -153,7 +153,7 @@ async def test_an_account_without_any_key_is_told_which_variables_to_set() -> No
     assert engine.sent == []
 
 
-async def test_without_a_key_the_first_call_renews() -> None:
+async def test_auth_first_call_without_key_refreshes() -> None:
     at = Setting(account=KEYLESS)
 
     await balance(at.paystar)
@@ -161,7 +161,7 @@ async def test_without_a_key_the_first_call_renews() -> None:
     assert (at.asked, at.shown) == (1, ["key-1"])
 
 
-async def test_a_key_of_unknown_age_is_used_until_it_is_refused() -> None:
+async def test_auth_key_of_unknown_age_is_used_until_rejected() -> None:
     at = Setting()
     for _ in range(3):
         await balance(at.paystar)
@@ -175,7 +175,7 @@ async def test_a_key_of_unknown_age_is_used_until_it_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_a_refused_key_is_renewed_once_and_the_call_made_again(kind: str) -> None:
+async def test_auth_rejected_key_is_refreshed_and_call_repeated(kind: str) -> None:
     at = Setting(refusal=REFUSED[kind])
     at.server.keys.clear()
 
@@ -186,7 +186,7 @@ async def test_a_refused_key_is_renewed_once_and_the_call_made_again(kind: str) 
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_a_key_that_is_refused_again_is_the_end(kind: str) -> None:
+async def test_auth_key_rejected_twice_raises(kind: str) -> None:
     at = Setting(play=in_turn(REFUSED[kind]))
 
     with pytest.raises((InvalidToken, ExpiredToken, Unauthenticated)) as error:
@@ -197,7 +197,7 @@ async def test_a_key_that_is_refused_again_is_the_end(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-async def test_a_transfer_refused_for_its_key_is_sent_once_more(kind: str) -> None:
+async def test_auth_settle_with_rejected_key_is_sent_again(kind: str) -> None:
     at = Setting(play=in_turn(ok(entry("t-1"), status="ok")), refusal=REFUSED[kind])
     at.server.keys.clear()
 
@@ -207,7 +207,7 @@ async def test_a_transfer_refused_for_its_key_is_sent_once_more(kind: str) -> No
 
 
 @pytest.mark.parametrize("http", [302, 408, 429, 500, 502, 503])
-async def test_a_transfer_refused_for_its_key_by_a_failing_server_is_not_sent_again(http: int) -> None:
+async def test_auth_settle_rejected_with_server_error_is_not_resent(http: int) -> None:
     at = Setting(play=in_turn(refused(4, "invalid token", http=http)))
 
     with pytest.raises(InvalidToken) as error:
@@ -217,7 +217,7 @@ async def test_a_transfer_refused_for_its_key_by_a_failing_server_is_not_sent_ag
     assert len(at.engine.to("settlement")) == 1
 
 
-async def test_a_transfer_that_may_have_run_with_the_new_key_is_not_sent_a_third_time() -> None:
+async def test_auth_settle_without_response_is_not_sent_again() -> None:
     at = Setting(play=in_turn(refused(4), NoResponse("reset"), ok(entry("t-1"))))
 
     with pytest.raises(NoResponse) as error:
@@ -227,7 +227,7 @@ async def test_a_transfer_that_may_have_run_with_the_new_key_is_not_sent_a_third
     assert len(at.engine.to("settlement")) == 2
 
 
-async def test_a_gateway_id_is_never_renewed() -> None:
+async def test_auth_gateway_id_is_never_refreshed() -> None:
     engine = Engine(in_turn(refused("unauthenticated", http=401)))
 
     with pytest.raises(Unauthenticated):
@@ -236,7 +236,7 @@ async def test_a_gateway_id_is_never_renewed() -> None:
     assert len(engine.sent) == 1
 
 
-async def test_a_refused_key_that_nothing_renews_ends_in_the_refusal() -> None:
+async def test_auth_rejected_key_without_refresh_token_raises() -> None:
     at = Setting(account=Application(id="app-1", access_password="p", api_key="key-0"))
     at.server.keys.clear()
 
@@ -246,7 +246,7 @@ async def test_a_refused_key_that_nothing_renews_ends_in_the_refusal() -> None:
     assert at.shown == ["key-0"]
 
 
-async def test_a_call_with_a_fresh_key_asks_no_store() -> None:
+async def test_auth_call_with_fresh_key_reads_no_store() -> None:
     class Counting(MemoryKeyStore):
         asked = 0
 
@@ -266,7 +266,7 @@ async def test_a_call_with_a_fresh_key_asks_no_store() -> None:
     assert store.asked == before
 
 
-async def test_from_half_of_its_life_on_a_key_is_renewed_beside_the_calls() -> None:
+async def test_auth_key_after_half_its_life_refreshes_in_background() -> None:
     at, go = Setting(), asyncio.Event()
 
     await at.aged(hours=11.9)
@@ -286,7 +286,7 @@ async def test_from_half_of_its_life_on_a_key_is_renewed_beside_the_calls() -> N
     assert (at.asked, at.shown[-1]) == (2, "key-2")
 
 
-async def test_near_its_end_a_key_is_renewed_before_the_call() -> None:
+async def test_auth_key_near_expiry_is_refreshed_before_call() -> None:
     at = Setting()
     await at.aged(hours=23.6)
 
@@ -296,7 +296,7 @@ async def test_near_its_end_a_key_is_renewed_before_the_call() -> None:
 
 
 @pytest.mark.parametrize("reply", [NoResponse("reset"), NotSent("no connection"), refused(0), refused(3)])
-async def test_while_the_old_key_lives_a_renewal_that_fails_hurts_nobody_and_is_not_tried_at_every_call(
+async def test_auth_failed_refresh_with_valid_key_backs_off(
     reply: Reply,
 ) -> None:
     at = Setting()
@@ -326,7 +326,7 @@ def _always(reply: Reply) -> Callable[[], Any]:
     return answer
 
 
-async def test_a_renewal_that_hangs_does_not_take_the_calls_down_with_it_while_the_old_key_lives(
+async def test_auth_hanging_refresh_with_valid_key_blocks_no_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("paystar_async.keys.refresher.REFRESH_WAIT_SECONDS", 0.0)
@@ -343,7 +343,7 @@ async def test_a_renewal_that_hangs_does_not_take_the_calls_down_with_it_while_t
     await at.paystar.aclose()
 
 
-async def test_when_the_key_is_dead_and_the_renewal_unanswered_the_call_itself_never_left() -> None:
+async def test_auth_expired_key_and_failed_refresh_raises_not_sent() -> None:
     at = Setting()
     await at.aged(hours=25)
     at.server.before = _always(NoResponse("reset"))
@@ -356,7 +356,7 @@ async def test_when_the_key_is_dead_and_the_renewal_unanswered_the_call_itself_n
 
 
 @pytest.mark.parametrize(("reply", "kind"), [(NoResponse("reset"), NoResponse), (refused(0), ServerFault)])
-async def test_a_renewal_by_hand_that_may_have_happened_says_so(reply: Reply, kind: type[PaystarError]) -> None:
+async def test_refresh_by_hand_without_response_says_maybe(reply: Reply, kind: type[PaystarError]) -> None:
     at = Setting(before=_always(reply))
 
     with pytest.raises(kind) as error:
@@ -366,7 +366,7 @@ async def test_a_renewal_by_hand_that_may_have_happened_says_so(reply: Reply, ki
     assert at.asked == 1
 
 
-async def test_a_renewal_by_hand_answers_with_the_new_key() -> None:
+async def test_refresh_by_hand_returns_new_key() -> None:
     at = Setting()
 
     renewed = await at.paystar.keys.refresh_application_key()
@@ -379,7 +379,7 @@ async def test_a_renewal_by_hand_answers_with_the_new_key() -> None:
     assert at.shown == ["key-1"]
 
 
-async def test_a_renewal_by_hand_without_a_refresh_token_says_what_is_missing() -> None:
+async def test_refresh_by_hand_without_refresh_token_raises() -> None:
     at = Setting(account=Application(id="app-1", access_password="p", api_key="key-0"))
 
     with pytest.raises(ConfigurationError, match="has no refresh token"):
@@ -388,7 +388,7 @@ async def test_a_renewal_by_hand_without_a_refresh_token_says_what_is_missing() 
     assert at.engine.sent == []
 
 
-async def test_renewals_by_hand_at_the_same_time_are_one() -> None:
+async def test_refresh_by_hand_concurrently_is_one_request() -> None:
     at = Setting()
 
     renewed = await asyncio.gather(*[at.paystar.keys.refresh_application_key() for _ in range(10)])
@@ -398,7 +398,7 @@ async def test_renewals_by_hand_at_the_same_time_are_one() -> None:
 
 
 @pytest.mark.parametrize("state", ["none", "dying", "dead", "refused"])
-async def test_a_hundred_callers_cost_one_renewal(state: str) -> None:
+async def test_auth_hundred_callers_cost_one_refresh(state: str) -> None:
     at = Setting(account=KEYLESS if state == "none" else None)
     if state in ("dying", "dead"):
         await at.aged(hours=23.6 if state == "dying" else 25)
@@ -412,7 +412,7 @@ async def test_a_hundred_callers_cost_one_renewal(state: str) -> None:
     assert at.server.renewals == at.asked
 
 
-async def test_two_clients_that_share_a_store_renew_once_between_them() -> None:
+async def test_auth_clients_sharing_a_store_refresh_once() -> None:
     store = MemoryKeyStore()
     first = Setting(store=store, clock=RunningClock())
     second = client(first.engine, clock=first.clock, keys=store, max_retries=0)
@@ -427,7 +427,7 @@ async def test_two_clients_that_share_a_store_renew_once_between_them() -> None:
 
 @pytest.mark.parametrize("way", ["task", "timeout", "scope"])
 @pytest.mark.parametrize("state", ["dead", "refused", "by hand"])
-async def test_no_cancelled_caller_ever_loses_a_renewal(way: str, state: str) -> None:
+async def test_auth_cancelled_caller_loses_no_refresh(way: str, state: str) -> None:
     for trial in range(60):
         dice = Random(trial)
         pauses = {name: dice.randrange(12) for name in ("before", "after", "cancel")}
@@ -490,7 +490,7 @@ def _later(rounds: int, do: Callable[[], object]) -> None:
         do()
 
 
-async def test_a_key_lives_until_the_tehran_time_its_answer_names() -> None:
+async def test_auth_key_expires_at_tehran_time_of_response() -> None:
     at = Setting(life=2 * HOUR)
 
     await at.aged(hours=0)
@@ -507,7 +507,7 @@ async def test_a_key_lives_until_the_tehran_time_its_answer_names() -> None:
     "expiry",
     [None, "", "soon", "2026-13-40 00:00:00", "1404-10-11 03:30:00", "1999-01-01 00:00:00", "2099-01-01 00:00:00"],
 )
-async def test_an_expiry_that_is_missing_or_makes_no_sense_counts_as_a_day(expiry: str | None) -> None:
+async def test_auth_invalid_expiry_counts_as_a_day(expiry: str | None) -> None:
     data = {"api_key": "key-1"} | ({} if expiry is None else {"api_key_expire_date": expiry})
     at = Setting(before=_always(ok(data)))
 
@@ -517,7 +517,7 @@ async def test_an_expiry_that_is_missing_or_makes_no_sense_counts_as_a_day(expir
 
 
 @pytest.mark.parametrize("hours", [24, -24, 240, -240])
-async def test_a_wall_clock_that_jumps_causes_no_storm_of_renewals(hours: float) -> None:
+async def test_auth_wall_clock_jump_causes_no_refresh_storm(hours: float) -> None:
     at = Setting()
     await at.aged(hours=1)
     at.server.keys = dict.fromkeys((f"key-{n}" for n in range(9)), float("inf"))
@@ -539,7 +539,7 @@ async def test_a_wall_clock_that_jumps_causes_no_storm_of_renewals(hours: float)
     assert at.asked <= 8
 
 
-async def test_a_dead_refresh_token_is_marked_once_and_the_living_key_goes_on() -> None:
+async def test_auth_rejected_refresh_token_is_marked_once() -> None:
     at = Setting()
     await at.aged(hours=15)
     at.server.refresh_token = "rotated elsewhere"
@@ -564,7 +564,7 @@ async def test_a_dead_refresh_token_is_marked_once_and_the_living_key_goes_on() 
     assert at.asked == 2
 
 
-async def test_a_pair_put_in_place_heals_a_lost_key_at_once() -> None:
+async def test_keys_replace_repairs_rejected_refresh_token() -> None:
     at = Setting()
     at.server.keys.clear()
     at.server.refresh_token = "rotated elsewhere"
@@ -583,7 +583,7 @@ async def test_a_pair_put_in_place_heals_a_lost_key_at_once() -> None:
     assert at.shown[-1] == "key-1"
 
 
-async def test_a_refresh_token_refused_because_another_was_faster_is_not_lost() -> None:
+async def test_auth_refresh_lost_to_faster_process_uses_its_key() -> None:
     at = Setting(clock=RunningClock())
     at.server.keys.clear()
 
@@ -605,7 +605,7 @@ async def test_a_refresh_token_refused_because_another_was_faster_is_not_lost() 
     assert not (await at.stored()).refresh_rejected
 
 
-async def test_a_store_that_is_down_leaves_the_key_in_memory_serving_and_then_says_so() -> None:
+async def test_auth_unavailable_store_uses_key_in_memory() -> None:
     store = Failing()
     at = Setting(store=store)
     await at.aged(hours=15)
@@ -648,7 +648,7 @@ class Failing(MemoryKeyStore):
         return await super().commit(key, version, owner, new)
 
 
-async def test_a_new_pair_that_cannot_be_stored_serves_from_memory_and_is_stored_as_soon_as_it_can_be() -> None:
+async def test_auth_unstored_pair_is_used_and_stored_later() -> None:
     store = Failing()
     at = Setting(store=store, clock=RunningClock())
     at.server.keys.clear()
@@ -671,7 +671,7 @@ async def test_a_new_pair_that_cannot_be_stored_serves_from_memory_and_is_stored
     await at.paystar.aclose()
 
 
-async def test_a_new_pair_that_is_not_stored_yet_is_not_given_up_for_the_old_one_in_the_store() -> None:
+async def test_auth_unstored_pair_is_kept_over_stored_old_one() -> None:
     store = Failing()
     at = Setting(store=store)
     await balance(at.paystar)
@@ -693,7 +693,7 @@ async def test_a_new_pair_that_is_not_stored_yet_is_not_given_up_for_the_old_one
     await at.paystar.aclose()
 
 
-async def test_a_key_put_in_place_during_a_renewal_holds_and_the_rotated_refresh_token_is_kept() -> None:
+async def test_keys_replace_during_refresh_keeps_rotated_token() -> None:
     at, go = Setting(), asyncio.Event()
     at.server.keys.clear()
 
@@ -708,7 +708,7 @@ async def test_a_key_put_in_place_during_a_renewal_holds_and_the_rotated_refresh
     assert _pair(await at.stored()) == ("key-panel", "refresh-1")
 
 
-async def test_a_renewal_survives_a_claim_that_another_took_over_meanwhile() -> None:
+async def test_auth_refresh_survives_lease_taken_over() -> None:
     at, go = Setting(), asyncio.Event()
     at.server.keys.clear()
 
@@ -725,7 +725,7 @@ async def test_a_renewal_survives_a_claim_that_another_took_over_meanwhile() -> 
     assert _pair(await at.stored()) == ("key-1", "refresh-1")
 
 
-async def test_an_error_of_a_foreign_store_is_no_riddle_and_the_living_key_serves() -> None:
+async def test_auth_foreign_store_error_is_named_and_key_used() -> None:
     class Odd(Failing):
         async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
             raise RuntimeError("a bug in a store")
@@ -740,7 +740,7 @@ async def test_an_error_of_a_foreign_store_is_no_riddle_and_the_living_key_serve
         await balance(at.paystar)
 
 
-async def test_a_call_whose_time_is_up_while_the_key_is_renewed_never_left_and_the_renewal_goes_on() -> None:
+async def test_auth_timeout_during_refresh_raises_not_sent() -> None:
     at, go = Setting(account=KEYLESS), asyncio.Event()
 
     at.server.before = _until(go)
@@ -757,7 +757,7 @@ async def test_a_call_whose_time_is_up_while_the_key_is_renewed_never_left_and_t
     assert at.shown == ["key-1"]
 
 
-def test_renewal_and_cancelling_go_the_same_way_on_trio() -> None:
+def test_auth_refresh_and_cancellation_work_on_trio() -> None:
     async def play() -> None:
         at, go = Setting(account=KEYLESS), anyio.Event()
 
