@@ -40,9 +40,11 @@ def prove_keys(kills: int, cancels: int) -> bool:
             )
         for name, empty in stores.items():
             since = time.monotonic()
-            told = keys.kills(empty, kills)
-            held = told.healed == kills and told.detected == 2 * kills and not told.wiped and told.most_probes <= 1
-            note(f"{name}: killed between rotation and store: {told}", held=held, since=since)
+            report = keys.kills(empty, kills)
+            held = (
+                report.healed == kills and report.detected == 2 * kills and not report.wiped and report.most_probes <= 1
+            )
+            note(f"{name}: killed between rotation and store: {report}", held=held, since=since)
         for name, empty in stores.items():
             since = time.monotonic()
             seconds = keys.takeover(empty())
@@ -68,12 +70,12 @@ def prove_payouts(only: str | None, seeds: int, kills: int, cancels: int) -> boo
         good &= held
         say(f"{'ok  ' if held else 'FAIL'} {line} ({time.monotonic() - since:.0f} s)")
 
-    def told(name: str, act: Callable[[], payouts.Told]) -> None:
+    def run_scenario(name: str, act: Callable[[], payouts.KillReport]) -> None:
         since = time.monotonic()
         result = act()
         note(f"{name}: {result}", held=result.good, since=since)
 
-    def so_far(result: payouts.Told) -> None:
+    def so_far(result: payouts.KillReport) -> None:
         say(f"     … {result.kills} kills")
 
     with ExitStack() as stack:
@@ -89,33 +91,33 @@ def prove_payouts(only: str | None, seeds: int, kills: int, cancels: int) -> boo
             note(f"simulator: {figures}", held=not figures.broken, since=since)
         if only in (None, "cancel"):
             for style in payouts.STYLES:
-                told(
+                run_scenario(
                     f"{cancels} x {style}",
                     partial(payouts.cancellations, place(style.replace(" ", "-")), style, cancels),
                 )
         if only in (None, "stop"):
-            told("stopped at the fence", lambda: payouts.stops(place("stop"), 20))
+            run_scenario("stopped at the fence", lambda: payouts.stops(place("stop"), 20))
         if only in (None, "disk"):
-            told("a file that cannot grow", lambda: payouts.full_disks(place("limit"), 40))
+            run_scenario("a file that cannot grow", lambda: payouts.full_disks(place("limit"), 40))
             if payouts.may_mount():
-                told("a full disk", lambda: payouts.full_disks(place("disk"), 40, mounted=True))
+                run_scenario("a full disk", lambda: payouts.full_disks(place("disk"), 40, mounted=True))
         if only in (None, "sqlite"):
-            told("killed on SQLite", lambda: payouts.kills_on_sqlite(place("sqlite"), kills, note=so_far))
+            run_scenario("killed on SQLite", lambda: payouts.kills_on_sqlite(place("sqlite"), kills, note=so_far))
         if only in (None, "postgres", "restart"):
             server = stack.enter_context(running_postgres())
             if only != "restart":
-                told(
+                run_scenario(
                     "killed on PostgreSQL",
                     lambda: payouts.kills_on_postgres(server, place("postgres"), kills, note=so_far),
                 )
-                told(
+                run_scenario(
                     "killed on PostgreSQL while chunks wait for their turns",
                     lambda: payouts.kills_on_postgres(
                         server, place("turns"), max(kills // 8, 12), note=so_far, rate=4.0
                     ),
                 )
             if only != "postgres":
-                told("PostgreSQL restarted", lambda: payouts.restarts(server, place("restart"), 20))
+                run_scenario("PostgreSQL restarted", lambda: payouts.restarts(server, place("restart"), 20))
     return good
 
 

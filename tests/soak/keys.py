@@ -96,11 +96,11 @@ class Kills:
 
 def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, settle: float = 0.1) -> Kills:
     """Kill -9 the owner of a renewal after the server has rotated and before the answer is stored."""
-    told = Kills()
+    report = Kills()
     with sandbox(rotate=True) as play, short_leases(lease_seconds, settle):
         for _ in range(count):
-            asyncio.run(_one_kill(play, empty(), told))
-    return told
+            asyncio.run(_one_kill(play, empty(), report))
+    return report
 
 
 @contextmanager
@@ -114,7 +114,7 @@ def short_leases(lease_seconds: float, settle: float) -> Generator[None]:
         lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS = held
 
 
-async def _one_kill(play: Play, keys: str, told: Kills) -> None:
+async def _one_kill(play: Play, keys: str, report: Kills) -> None:
     settings = _settings(play, keys)
     before = play.refreshes
     play.post("clock", advance=DAY)
@@ -123,24 +123,26 @@ async def _one_kill(play: Play, keys: str, told: Kills) -> None:
         await asyncio.to_thread(_until, lambda: play.refreshes > before, "the server's rotation")
         owner.kill()
         owner.wait()
-    told.killed += 1
+    report.killed += 1
     play.post("faults", clear=True)
 
     refused = play.refused_renewals
     for _ in range(2):  # the second one finds it lost, and does not knock again
-        async with _client(settings, told.events) as paystar:
+        async with _client(settings, report.events) as paystar:
             ends = await asyncio.gather(*(paystar.transfers.find(limit=1) for _ in range(3)), return_exceptions=True)
-        told.detected += all(isinstance(end, PaystarError) for end in ends)
+        report.detected += all(isinstance(end, PaystarError) for end in ends)
     probes = play.refused_renewals - refused
-    told.probes, told.most_probes = told.probes + probes, max(told.most_probes, probes)
+    report.probes, report.most_probes = report.probes + probes, max(report.most_probes, probes)
 
     record = await _stored(settings)
-    told.wiped += record is None or record.token is None or record.refresh_token is None or not record.refresh_rejected
+    report.wiped += (
+        record is None or record.token is None or record.refresh_token is None or not record.refresh_rejected
+    )
     now = play.get("accounts")["application"]
-    async with _client(settings, told.events) as paystar:
+    async with _client(settings, report.events) as paystar:
         await paystar.keys.replace("application", token=now["api_key"], refresh_token=now["refresh_token"])
         await paystar.transfers.find(limit=1)
-    told.healed += 1
+    report.healed += 1
 
 
 def _client(settings: dict[str, Any], events: Counter[str]) -> Paystar:

@@ -45,26 +45,26 @@ FAULTS: tuple[dict[str, Any], ...] = (
     {"endpoint": "transfers.find", "kind": "reset_before", "rate": 0.04},
     {"endpoint": "transfers.find", "kind": "html", "rate": 0.03},
     {"endpoint": "transfers.find", "kind": "server_error", "rate": 0.03},
-    # A slow bank, so that there is something under way when somebody dies.
+    # A slow bank, so that calls are in progress when a process is killed.
     {"endpoint": "transfers.settle", "kind": "latency", "rate": 0.5, "seconds": 0.05},
     {"endpoint": "transfers.settle", "kind": "latency", "rate": 0.04, "seconds": 0.3, "executed": True},
 )
 
 
 @define
-class Told:
-    """What the bank and the ledger say at the end.
+class KillReport:
+    """The comparison of the bank and the ledger after a soak run.
 
     Attributes:
-        kills: how many processes were killed, or how often else it was disturbed.
-        caught: how many transfers were being sent by somebody who did not come back.
-        transfers: how many were to be paid.
-        paid: how many the bank paid.
-        requests: how often it was asked to.
-        duplicates: paid more than once.
-        lost: to be paid, and not paid.
-        wrong: paid with another amount, or never asked for.
-        unrecorded: paid, and the ledger does not say so.
+        kills: number of kills or other disturbances.
+        caught: number of transfers whose sender was killed.
+        transfers: number of submitted transfers.
+        paid: number of transfers that the bank paid.
+        requests: number of payment requests at the bank.
+        duplicates: number of transfers paid more than once.
+        lost: number of submitted transfers that were not paid.
+        wrong: number of transfers paid with another amount, or never submitted.
+        unrecorded: number of paid transfers that the ledger does not record as paid.
     """
 
     kills: int = 0
@@ -80,7 +80,7 @@ class Told:
 
     @property
     def good(self) -> bool:
-        """Whether every promise was kept."""
+        """Return True if every transfer was paid once and recorded."""
         return self.paid > 0 and not (self.duplicates or self.lost or self.wrong or self.unrecorded)
 
 
@@ -95,20 +95,20 @@ def bank(*, faults: bool = True) -> Generator[Play]:
 
 
 def settings(play: Play, ledger: str, home: Path) -> dict[str, Any]:
-    """What a worker is told."""
+    """Return the settings of a worker, and write them to its file."""
     file = home / "settings.json"
-    told = {
+    worker_settings = {
         "application": play.get("accounts")["application"],
         "base_url": play.base_url,
         "ledger": ledger,
         "stop": str(home / "stop"),
         "file": str(file),
     }
-    file.write_text(json.dumps(told), "utf-8")
-    return told
+    file.write_text(json.dumps(worker_settings), "utf-8")
+    return worker_settings
 
 
-async def compare(play: Play, ledger_url: str, told: Told) -> Told:
+async def compare(play: Play, ledger_url: str, report: KillReport) -> KillReport:
     """Hold what is on record against what the bank did."""
     ledger, store = payer.open_ledger(ledger_url)
     executed: dict[str, dict[str, Any]] = play.get("ledger")["transfers"]
@@ -117,15 +117,15 @@ async def compare(play: Play, ledger_url: str, told: Told) -> Told:
     for batch in await queries.batches(ledger, 100_000):
         for _, record in await queries.page(ledger, batch.batch_id, limit=10_000):
             recorded[record.track_id], amounts[record.track_id] = record.state, record.amount
-    told.transfers, told.paid = len(recorded), len(executed)
-    told.requests = sum(line["requests"] for line in executed.values())
-    told.duplicates = sum(line["count"] > 1 for line in executed.values())
-    told.lost = sum(track_id not in executed for track_id in recorded)
-    told.wrong += sum(amounts.get(track_id) != line["amount"] for track_id, line in executed.items())
-    told.caught = await _caught(store)
+    report.transfers, report.paid = len(recorded), len(executed)
+    report.requests = sum(line["requests"] for line in executed.values())
+    report.duplicates = sum(line["count"] > 1 for line in executed.values())
+    report.lost = sum(track_id not in executed for track_id in recorded)
+    report.wrong += sum(amounts.get(track_id) != line["amount"] for track_id, line in executed.items())
+    report.caught = await _caught(store)
     await store.aclose()
-    told.unrecorded = sum(recorded.get(track_id) is not TransferState.SUCCESS for track_id in executed)
-    return told
+    report.unrecorded = sum(recorded.get(track_id) is not TransferState.SUCCESS for track_id in executed)
+    return report
 
 
 async def _caught(store: Database) -> int:
@@ -154,13 +154,15 @@ def until_done(ledger_url: str, tend: Callable[[], object]) -> None:
         time.sleep(0.1)
 
 
-def kills_on_sqlite(home: Path, count: int, seed: int = 0, note: Callable[[Told], object] = lambda _: None) -> Told:
+def kills_on_sqlite(
+    home: Path, count: int, seed: int = 0, note: Callable[[KillReport], object] = lambda _: None
+) -> KillReport:
     """Kill -9 one of two processes that share a ledger in a file, again and again."""
     ledger = str(home / "payouts.db")
     with bank() as play:
-        told = settings(play, ledger, home)
-        asyncio.run(payer.first_batch(told))
-        with payer.crew(payer.work, told, 2, seed) as crew:
+        worker_settings = settings(play, ledger, home)
+        asyncio.run(payer.first_batch(worker_settings))
+        with payer.crew(payer.work, worker_settings, 2, seed) as crew:
             return _kills(play, ledger, crew, count, note, lambda: (home / "stop").touch())
 
 
@@ -169,21 +171,21 @@ def _kills(
     ledger: str,
     crew: payer.Crew,
     count: int,
-    note: Callable[[Told], object],
+    note: Callable[[KillReport], object],
     stop: Callable[[], object],
     tend: Callable[[], object] = lambda: None,
-) -> Told:
-    told = Told()
+) -> KillReport:
+    report = KillReport()
     for number in range(count):
         if number % TENDED_EVERY == 0:
             tend()
         crew.kill_one()
-        told.kills += 1
-        if told.kills % 100 == 0:
-            note(told)
+        report.kills += 1
+        if report.kills % 100 == 0:
+            note(report)
     stop()
     until_done(ledger, crew.fill)
-    return asyncio.run(compare(play, ledger, told))
+    return asyncio.run(compare(play, ledger, report))
 
 
 def kills_on_postgres(
@@ -191,15 +193,15 @@ def kills_on_postgres(
     home: Path,
     count: int,
     seed: int = 0,
-    note: Callable[[Told], object] = lambda _: None,
+    note: Callable[[KillReport], object] = lambda _: None,
     *,
     rate: float | None = None,
-) -> Told:
+) -> KillReport:
     """Kill -9 one of three procrastinate workers, again and again; with a rate most chunks wait for their turns."""
-    with queue(server, home, faults=True) as (play, ledger, told):
-        much = told | {"low": 60, "rate": rate}
+    with queue(server, home, faults=True) as (play, ledger, worker_settings):
+        much = worker_settings | {"low": 60, "rate": rate}
         asyncio.run(payer.top_up(much))  # before workers that are killed while they lay the tables out
-        with payer.crew(payer.queue_worker, told, 3, seed) as crew:
+        with payer.crew(payer.queue_worker, worker_settings, 3, seed) as crew:
             return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(much))
 
 
@@ -207,51 +209,51 @@ def kills_on_postgres(
 def queue(server: PostgresServer, home: Path, *, faults: bool) -> Generator[tuple[Play, str, dict[str, Any]]]:
     """A bank, and a schema with procrastinate's tables in it, where the ledger will lie too."""
     with bank(faults=faults) as play, server.schema() as ledger:
-        told = settings(play, ledger, home)
-        environment = os.environ | {"PAYSTAR_SOAK": told["file"]}
+        worker_settings = settings(play, ledger, home)
+        environment = os.environ | {"PAYSTAR_SOAK": worker_settings["file"]}
         command = [sys.executable, "-m", "procrastinate", "--app=tests.soak.queue_app.app", "schema", "--apply"]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        yield play, ledger, told
+        yield play, ledger, worker_settings
 
 
-def _top_up(told: dict[str, Any]) -> None:
+def _top_up(worker_settings: dict[str, Any]) -> None:
     """Submit another batch when little is left to be sent."""
     with suppress(PaystarError):
-        asyncio.run(payer.top_up(told))
+        asyncio.run(payer.top_up(worker_settings))
 
 
-def restarts(server: PostgresServer, home: Path, times: int, seed: int = 0) -> Told:
+def restarts(server: PostgresServer, home: Path, times: int, seed: int = 0) -> KillReport:
     """Restart PostgreSQL under three procrastinate workers; whoever ends over it is started again, as by systemd."""
     dice = random.Random(seed)
     with (
-        queue(server, home, faults=True) as (play, ledger, told),
-        payer.crew(payer.queue_worker, told, 3, seed) as crew,
+        queue(server, home, faults=True) as (play, ledger, worker_settings),
+        payer.crew(payer.queue_worker, worker_settings, 3, seed) as crew,
     ):
         for _ in range(times):
-            _top_up(told)
+            _top_up(worker_settings)
             time.sleep(dice.uniform(1.0, 3.0))  # they have to come up again, and be in the middle of it
             server.stop()
             time.sleep(dice.uniform(0.0, 0.5))
             server.start()
             crew.fill()
         until_done(ledger, crew.fill)
-        return asyncio.run(compare(play, ledger, Told(kills=times)))
+        return asyncio.run(compare(play, ledger, KillReport(kills=times)))
 
 
-def stops(home: Path, times: int) -> Told:
+def stops(home: Path, times: int) -> KillReport:
     """SIGSTOP between intent and fence for longer than the lease; another process takes over, then it goes on."""
     ledger = str(home / "payouts.db")
     with bank(faults=False) as play:
-        told = settings(play, ledger, home)
-        result = Told()
+        worker_settings = settings(play, ledger, home)
+        result = KillReport()
         for number in range(times):
             # One transfer: nothing else of this process is under way, so it holds no lock of the file when it stops.
             batch = {"batch": f"b-{number}", "count": 1}
-            with program("tests.soak.one_batch", told | batch | {"stops": True}) as first:
+            with program("tests.soak.one_batch", worker_settings | batch | {"stops": True}) as first:
                 _until(lambda: _is_stopped(first.pid), "it stops itself before its first byte")
                 before = play.get("ledger")["transfers"]
                 result.wrong += any(track_id.startswith(f"b-{number}-") for track_id in before)
-                with program("tests.soak.one_batch", told | batch | {"stops": False}) as second:
+                with program("tests.soak.one_batch", worker_settings | batch | {"stops": False}) as second:
                     assert read(second) == "paid"
                 first.send_signal(signal.SIGCONT)
                 result.notes[read(first)] += 1
@@ -269,7 +271,7 @@ def _until(happened: Callable[[], bool], what: str) -> None:
         time.sleep(0.005)
 
 
-def full_disks(home: Path, times: int, seed: int = 0, *, mounted: bool = False) -> Told:
+def full_disks(home: Path, times: int, seed: int = 0, *, mounted: bool = False) -> KillReport:
     """Run out of room at some moment of a batch, then make room: nothing was sent without an intent, nothing twice.
 
     Args:
@@ -279,10 +281,10 @@ def full_disks(home: Path, times: int, seed: int = 0, *, mounted: bool = False) 
         mounted: whether it is a disk of its own that is full, which takes root; otherwise a file may not grow.
     """
     dice = random.Random(seed)
-    result = Told()
+    result = KillReport()
     with bank(faults=False) as play, _disk(home / "disk", mounted=mounted) as disk:
         ledger = str(disk / "payouts.db")
-        told = settings(play, ledger, home)
+        worker_settings = settings(play, ledger, home)
         for number in range(times):
             batch = {"batch": f"b-{number}"}
             room = dice.randrange(4_096, 500_000 if mounted else 150_000)
@@ -290,11 +292,11 @@ def full_disks(home: Path, times: int, seed: int = 0, *, mounted: bool = False) 
             filler = disk / "filler"
             if mounted:
                 filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - room)))
-            with program("tests.soak.one_batch", told | batch | limit | {"patience": 1.5}) as short:
+            with program("tests.soak.one_batch", worker_settings | batch | limit | {"patience": 1.5}) as short:
                 result.notes[read(short)] += 1
             filler.unlink(missing_ok=True)
             result.wrong += asyncio.run(_without_intent(play, ledger))
-            with program("tests.soak.one_batch", told | batch) as again:
+            with program("tests.soak.one_batch", worker_settings | batch) as again:
                 assert read(again) == "paid"
         return asyncio.run(compare(play, ledger, result))
 
@@ -329,27 +331,29 @@ async def _without_intent(play: Play, ledger_url: str) -> int:
     return len(play.get("ledger")["transfers"].keys() - {row["track_id"] for row in rows})
 
 
-def cancellations(home: Path, style: Style, count: int, seed: int = 0) -> Told:
+def cancellations(home: Path, style: Style, count: int, seed: int = 0) -> KillReport:
     """Cancel whoever pays at random moments; what was executed is on record at once."""
     with bank(faults=False) as play:
         ledger = str(home / f"{style}.db")
         return asyncio.run(_cancellations(play, settings(play, ledger, home), style, count, random.Random(seed)))
 
 
-async def _cancellations(play: Play, told: dict[str, Any], style: Style, count: int, dice: random.Random) -> Told:
-    result = Told()
-    async with payer.client(told) as paystar:
+async def _cancellations(
+    play: Play, worker_settings: dict[str, Any], style: Style, count: int, dice: random.Random
+) -> KillReport:
+    result = KillReport()
+    async with payer.client(worker_settings) as paystar:
         paystar.payouts.use(payer.Nobody())
         for number in range(count):
             batch_id = f"b-{number}"
             await paystar.payouts.submit(payer.transfers(batch_id, 3), batch_id=batch_id, policy=payer.POLICY)
-            for chunk_id in await payer.chunks(told["ledger"], batch_id):
+            for chunk_id in await payer.chunks(worker_settings["ledger"], batch_id):
                 await _cancelled(paystar.payouts.advance, chunk_id, style, dice.uniform(0, 0.03))
     # Closed: what was under way has ended, and it was waited for.
     executed = await asyncio.to_thread(play.get, "ledger")
-    ledger, store = payer.open_ledger(told["ledger"])
+    ledger, store = payer.open_ledger(worker_settings["ledger"])
     for track_id in executed["transfers"]:
-        record = await queries.find_transfer(ledger, "bank", told["application"]["id"], track_id)
+        record = await queries.find_transfer(ledger, "bank", worker_settings["application"]["id"], track_id)
         result.unrecorded += record is None or record.state not in {TransferState.PENDING, TransferState.SUCCESS}
     result.transfers, result.paid = 3 * count, len(executed["transfers"])
     result.duplicates = sum(line["count"] > 1 for line in executed["transfers"].values())

@@ -25,12 +25,12 @@ def test_many_processes_refresh_once_per_expiry(stores: Stores, store: str) -> N
 
 @each_store
 def test_owner_killed_before_store_is_detected(stores: Stores, store: str) -> None:
-    told = keys.kills(stores[store], 25)
-    assert told.healed == told.killed == 25
-    assert told.detected == 50  # by the first client and by the second
-    assert told.wiped == 0
-    assert told.most_probes == 1
-    assert told.events["refresh_token_rejected"] == 25
+    report = keys.kills(stores[store], 25)
+    assert report.healed == report.killed == 25
+    assert report.detected == 50  # by the first client and by the second
+    assert report.wiped == 0
+    assert report.most_probes == 1
+    assert report.events["refresh_token_rejected"] == 25
 
 
 @each_store

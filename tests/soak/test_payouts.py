@@ -9,36 +9,36 @@ from tests.soak import payouts
 
 
 def test_kills_on_sqlite_pay_once(tmp_path: Path) -> None:
-    told = payouts.kills_on_sqlite(tmp_path, 25)
-    assert told.good, told
-    assert told.kills == 25
+    report = payouts.kills_on_sqlite(tmp_path, 25)
+    assert report.good, report
+    assert report.kills == 25
 
 
 def test_kills_on_postgres_pay_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
-    told = payouts.kills_on_postgres(postgres_server, tmp_path, 25)
-    assert told.good, told
-    assert told.kills == 25
+    report = payouts.kills_on_postgres(postgres_server, tmp_path, 25)
+    assert report.good, report
+    assert report.kills == 25
 
 
 def test_kills_while_waiting_for_turns_pay_once(postgres_server: PostgresServer, tmp_path: Path) -> None:
-    told = payouts.kills_on_postgres(postgres_server, tmp_path, 12, rate=4.0)
-    assert told.good, told
-    assert told.kills == 12
+    report = payouts.kills_on_postgres(postgres_server, tmp_path, 12, rate=4.0)
+    assert report.good, report
+    assert report.kills == 12
 
 
 def test_stopped_before_send_past_lease_sends_nothing(tmp_path: Path) -> None:
-    told = payouts.stops(tmp_path, 1)
-    assert told.good, told
-    assert (told.caught, told.requests) == (1, 1)
+    report = payouts.stops(tmp_path, 1)
+    assert report.good, report
+    assert (report.caught, report.requests) == (1, 1)
 
 
 def test_full_disk_loses_no_transfer(tmp_path: Path) -> None:
-    told = payouts.full_disks(tmp_path, 2)
-    assert told.good, told
-    assert told.notes["stuck"] > 0
+    report = payouts.full_disks(tmp_path, 2)
+    assert report.good, report
+    assert report.notes["stuck"] > 0
 
 
 @pytest.mark.parametrize("style", payouts.STYLES)
 def test_cancelled_caller_loses_no_record(tmp_path: Path, style: payouts.Style) -> None:
-    told = payouts.cancellations(tmp_path, style, 50)
-    assert told.good, told
+    report = payouts.cancellations(tmp_path, style, 50)
+    assert report.good, report
