@@ -89,7 +89,7 @@ class SqliteDatabase:
         return await SqliteTransaction(self._clock, self._thread()).fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
-        """Migrate the tables of the part ``name``; create the file if there is none."""
+        """Migrate the tables of the part ``name``; create a missing file."""
         self._thread().creates = True
         await migrate(self, name, steps)
 

@@ -51,7 +51,7 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 async def queued(
     db: SqliteDatabase, works: Sequence[Callable[[Transaction], Coroutine[Any, Any, T]]]
 ) -> list[asyncio.Task[T]]:
-    """All of them handed over while somebody else has the file; the tasks have ended, each in its way."""
+    """Return ended tasks of transactions that were queued behind an open one."""
     async with db.transaction():
         tasks = [asyncio.create_task(db.run_transaction(work)) for work in works]
         await anyio.wait_all_tasks_blocked()

@@ -290,7 +290,7 @@ class BatchWriter:
         return self.policy.look_before_send == "always" or is_restored
 
     async def _inserted_elsewhere(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
-        """Return the batch that another process has inserted meanwhile."""
+        """Return the batch that another process has inserted."""
         await transaction.execute(DELETE_STAGED, {"plan": self._plan})
         rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
         found = batch_of(rows[0])

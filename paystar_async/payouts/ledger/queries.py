@@ -193,14 +193,14 @@ def batch_of(row: Row) -> BatchRecord:
 
 
 def chunk_of(row: Row) -> ChunkRecord:
-    """Return a row as its record; raise StorageCorrupt for a phase nobody knows."""
+    """Return a row as its record; raise StorageCorrupt for an unknown phase."""
     _check_word("phase", row["phase"], get_args(ChunkPhase))
     _check_word("product", row["product"], get_args(ProductName))
     return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
 
 
 def transfer_of(row: Row) -> TransferRecord:
-    """Return a row as its record; raise StorageCorrupt for a state nobody knows."""
+    """Return a row as its record; raise StorageCorrupt for an unknown state."""
     held: Row = {name: row[name] for name in _TRANSFER_FIELDS}
     held["state"] = _state(held["state"])
     return TransferRecord(**held)

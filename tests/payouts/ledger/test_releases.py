@@ -1,4 +1,4 @@
-"""Releases: a decision is written against what has changed meanwhile."""
+"""Releases: a decision is written only for transfers that have not changed."""
 
 import asyncio
 
