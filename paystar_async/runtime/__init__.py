@@ -1,1 +1,1 @@
-"""Clock, background tasks and events: what the rest runs on."""
+"""Clock, background tasks and events, which the other packages use."""

@@ -1,4 +1,4 @@
-"""What time it is, and how to wait: the one place both come from, so that a test can own them."""
+"""Clocks: the only source of time and sleep, so that tests can control both."""
 
 import time
 from heapq import heapify, heappop, heappush
@@ -13,34 +13,34 @@ class Clock(Protocol):
     """A source of time."""
 
     def time(self) -> float:
-        """Seconds since 1970, UTC; may jump."""
+        """Return seconds since 1970, UTC; may jump."""
         ...
 
     def monotonic(self) -> float:
-        """Seconds since some moment; never goes back."""
+        """Return seconds since some moment; never decreases."""
         ...
 
     async def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds."""
+        """Sleep for ``seconds``."""
         ...
 
 
 def clock_boot_id(clock: Clock) -> str | None:
-    """Which boot of which machine a clock's monotonic time counts from; None where it does not say."""
+    """Return the boot that a clock's monotonic time counts from, or None if the clock does not say."""
     boot: str | None = getattr(clock, "boot", None)
     return boot
 
 
 class SystemClock:
-    """The machine's own clock."""
+    """The clock of the system."""
 
-    # As they are, not wrapped: a call asks four times.
+    # Not wrapped: each call reads the time four times.
     monotonic = staticmethod(time.monotonic)
     time = staticmethod(time.time)
 
     @property
     def boot(self) -> str | None:
-        """Names what monotonic time counts from: this boot, and this namespace of clocks; None off Linux."""
+        """Return an id of this boot and clock namespace, from which monotonic time counts; None except on Linux."""
         try:
             boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
             return f"{boot} {Path('/proc/self/ns/time').readlink()}"
@@ -48,15 +48,15 @@ class SystemClock:
             return None
 
     async def sleep(self, seconds: float) -> None:
-        """Come back after so many seconds."""
+        """Sleep for ``seconds``."""
         await anyio.sleep(seconds)
 
 
 class ManualClock:
-    """A clock that moves only when told: for tests and for the sandbox.
+    """A clock that moves only by ``advance`` and ``jump``, for tests and the sandbox.
 
     Args:
-        start: seconds since 1970 that it shows first.
+        start: initial time, seconds since 1970.
     """
 
     def __init__(self, start: float = 1_767_225_600.0) -> None:
@@ -66,20 +66,20 @@ class ManualClock:
         self._sleepers: list[tuple[float, int, anyio.Event]] = []
 
     def time(self) -> float:
-        """Seconds since 1970, UTC."""
+        """Return seconds since 1970, UTC."""
         return self._wall
 
     def monotonic(self) -> float:
-        """Seconds it was advanced by."""
+        """Return the seconds that the clock was advanced by."""
         return self._run
 
     @property
     def sleepers(self) -> int:
-        """How many wait for it to move."""
+        """Return the number of sleepers."""
         return len(self._sleepers)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; whoever slept so long wakes."""
+        """Let time pass and wake the sleepers that are due."""
         self._wall += seconds
         self._run += seconds
         while self._sleepers and self._sleepers[0][0] <= self._run:
@@ -90,7 +90,7 @@ class ManualClock:
         self._wall += seconds
 
     async def sleep(self, seconds: float) -> None:
-        """Come back once the clock was advanced so far."""
+        """Sleep until the clock was advanced by ``seconds``."""
         if seconds <= 0:
             await anyio.lowlevel.checkpoint()
             return

@@ -1,4 +1,4 @@
-"""What the client tells ``on_event``: things a metric counts, none of them secret."""
+"""Events for ``on_event``, to be counted by metrics, and the logger; neither holds secrets."""
 
 import logging
 import sys
@@ -46,7 +46,7 @@ def _report_problem(problem: Exception) -> None:
 
 
 logger = SafeLogger(logging.getLogger("paystar_async"), {})
-"""Where the package logs."""
+"""The logger of the package."""
 
 EventName = Literal[
     "key_refreshed",
@@ -63,13 +63,13 @@ EventName = Literal[
 
 @frozen(kw_only=True)
 class Event:
-    """Something that happened beside a call's own result.
+    """An event beside the result of a call.
 
     Attributes:
-        name: what happened.
-        realm: in whose realm.
-        account: for which account id.
-        detail: the endpoint or the reason, in words.
+        name: kind of event.
+        realm: realm of the account.
+        account: id of the account.
+        detail: the endpoint or the reason, as text.
     """
 
     name: EventName
@@ -82,10 +82,10 @@ OnEvent = Callable[[Event], object]
 
 
 def event_notifier(on_event: OnEvent | None) -> OnEvent:
-    """What logs each event and hands it on; what ``on_event`` raises is logged, and the call goes on.
+    """Return a function that logs each event and calls ``on_event``, whose errors are logged and not raised.
 
     Raises:
-        ConfigurationError: it cannot be called.
+        ConfigurationError: ``on_event`` is not callable.
     """
     if on_event is not None and not callable(on_event):
         raise ConfigurationError("on_event must be a function that takes an Event")

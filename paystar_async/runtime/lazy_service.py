@@ -1,4 +1,4 @@
-"""How a client holds its services."""
+"""Services of a client that are created on first use."""
 
 from collections.abc import Callable
 from functools import cached_property
@@ -8,7 +8,7 @@ T = TypeVar("T")
 
 
 class _Service(cached_property[T], Generic[T]):
-    """A service that its first use makes; on the class of the client stands the service's own class."""
+    """A service created on first use; on the class of the client, the class of the service."""
 
     def __init__(self, build: Callable[[Any], T], load_class: Callable[[], type[T]]) -> None:
         super().__init__(build)
@@ -26,9 +26,9 @@ class _Service(cached_property[T], Generic[T]):
 
 
 def service(load_class: Callable[[], type[T]]) -> Callable[[Callable[[Any], T]], _Service[T]]:
-    """Decorate the method of a client that makes a service.
+    """Decorate the method of a client that creates a service.
 
     Args:
-        load_class: the service's class; a function, because some are imported by their first use.
+        load_class: returns the class of the service, imported on first use.
     """
     return lambda build: _Service(build, load_class)

@@ -1,4 +1,4 @@
-"""Work the SDK owns: it goes on when whoever waits for it is cancelled."""
+"""Background tasks, which go on when their waiters are cancelled, and values of one event loop."""
 
 import asyncio
 import copy
@@ -163,7 +163,7 @@ async def _closed_at_end(
 
 
 class BackgroundTask(Generic[T]):
-    """A piece of work under way; any number may wait for it, and none of them can stop it."""
+    """A running task with any number of waiters, none of which can cancel it."""
 
     def __init__(self) -> None:
         self._done = anyio.Event()
@@ -172,22 +172,22 @@ class BackgroundTask(Generic[T]):
 
     @property
     def done(self) -> bool:
-        """Whether it has ended."""
+        """Return True if the task has ended."""
         return self._done.is_set()
 
     async def ended(self) -> None:
-        """Come back when it is done, however it went."""
+        """Wait until the task has ended, with a result or an error."""
         await self._done.wait()
 
     async def wait(self) -> T:
-        """Its result, or the error it ended with; cancelling this leaves the work alone."""
+        """Return the result or raise the error of the task; cancelling the wait does not cancel the task."""
         await self.ended()
         if self._error is not None:
             raise _own(self._error) from None
         return cast("T", self._value)
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> None:
-        """Do the work and keep what came of it."""
+        """Run the work and keep its result or error."""
         try:
             self._value = await work()
         except Exception as error:
@@ -206,7 +206,7 @@ class BackgroundTask(Generic[T]):
 
 
 def _own(error: BaseException) -> BaseException:
-    """A copy for one waiter: a shared error would gather everybody's traceback."""
+    """Return a copy for one waiter: a shared error would collect the tracebacks of all waiters."""
     try:
         return copy.copy(error)
     except Exception:  # a foreign class that cannot be made from its args
@@ -214,7 +214,7 @@ def _own(error: BaseException) -> BaseException:
 
 
 class BackgroundTasks:
-    """The jobs of one event loop; strong references, since a loop itself keeps weak ones.
+    """The background tasks of one event loop, with strong references because a loop keeps only weak ones.
 
     Args:
         prepare: run first in the context of each job.
@@ -226,11 +226,11 @@ class BackgroundTasks:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, work: Callable[[], Awaitable[T]]) -> BackgroundTask[T]:
-        """Start the work and come back at once."""
+        """Start the work and return its task at once."""
         job: BackgroundTask[T] = BackgroundTask()
         held = cast("BackgroundTask[object]", job)
         self._jobs.add(held)
-        # A context of its own: what the starter's request or span is about is not what this work is about.
+        # A new context: the request or span of the starter does not apply to this work.
         context = Context()
         if self._prepare is not None:
             context.run(self._prepare)
@@ -257,7 +257,7 @@ class BackgroundTasks:
         job.discard()
 
     async def drain(self, seconds: float) -> None:
-        """Wait until all have ended, so long at the most, even if the caller is cancelled meanwhile."""
+        """Wait for all tasks, for at most ``seconds``, even if the caller is cancelled."""
         with anyio.move_on_after(seconds, shield=True):
             # A job may start another one: a call that finds its key old renews it in the background.
             while self._jobs:
