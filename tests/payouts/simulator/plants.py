@@ -98,7 +98,7 @@ def refusal_proves() -> Generator[None]:
 @contextmanager
 def refusal_settled_early() -> Generator[None]:
     """Look a refused transfer up at once, however late the bank lists what it executed."""
-    with patch.object(Policy, "spacing", 1.0):
+    with patch.object(Policy, "not_found_interval", 1.0):
         yield
 
 
