@@ -47,14 +47,14 @@ async def pages(
 
     - Next page: as many more entries are skipped as the last page had, for the service may give fewer than it was
       asked for.
-    - Shifts: transfers that arrive meanwhile push known entries onto the next page, where these are left out. Only an
+    - Shifts: new transfers push known entries onto the next page, where these are left out. Only an
       entry that was failed, and is not any more, comes twice. A transfer that arrives behind the first page is not
       necessarily seen.
     - End: an empty page; or one that brings nothing new, is shorter than another and ends with the last entry seen.
     - Bounds: ``MAX_STALE_PAGES`` in a row that reach nothing further down, and ``MAX_ENTRIES``.
 
     Args:
-        fetch: returns the page behind so many skipped entries.
+        fetch: returns the page after ``skip`` entries.
         max_pages: pages to read at most. A walk with such a limit may be partial, so it ends where the list does not
             go on.
         whole_below: a page of fewer entries that comes twice in a row is taken for the whole list of a service that
@@ -80,11 +80,11 @@ async def pages(
             yield fresh
         if number == max_pages:
             return
-        # Transfers that arrived meanwhile stand before known entries. Only behind these does a list go on.
+        # New transfers stand before known entries. Only behind these does a list go on.
         stale_pages = 0 if fresh and fresh[-1] is page[-1] else stale_pages + 1
         if stale_pages == MAX_STALE_PAGES:
             largest = max(largest, len(await fetch(0)))
-        # So many arrive between two requests that no page is empty; this one had room for what is behind it.
+        # New transfers keep each page filled, so an empty page may never come; this page had room for later entries.
         if not fresh and len(page) < largest and walked.ends_with(page):
             return
         if stale_pages == MAX_STALE_PAGES or skip > MAX_ENTRIES:

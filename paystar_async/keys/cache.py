@@ -138,7 +138,7 @@ class RecordCache:
         return self.record
 
     async def replace(self, stored: KeyRecord, new: KeyRecord) -> bool:
-        """Store ``new`` in place of ``stored`` and use it; return False if that has changed meanwhile."""
+        """Store ``new`` in place of ``stored`` and use it; return False if ``stored`` is no longer on record."""
         kept = await self._commit(stored, new)
         if kept is not None:
             self.use(kept)
@@ -153,7 +153,7 @@ class RecordCache:
         await self._commit(lease.record, lease.record)
 
     async def mark_rejected(self, lease: Lease) -> bool:
-        """Note in the store that the refresh token is rejected; return False if the record has changed meanwhile."""
+        """Note in the store that the refresh token is rejected; return False if the record has changed."""
         return await self._store.mark_rejected(self._key, lease.record.version) is not None
 
     async def keep(self, lease: Lease, new: KeyRecord) -> bool:
@@ -166,7 +166,7 @@ class RecordCache:
         return self.is_saved
 
     async def save(self) -> None:
-        """Store the record that was refreshed, whatever has been stored meanwhile."""
+        """Store the record that was refreshed, whatever has been stored since."""
         while (unsaved := self._pending_write) is not None:
             kept = await self._commit(unsaved.lease.record, unsaved.record)
             if kept is None:

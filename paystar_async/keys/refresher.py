@@ -99,7 +99,7 @@ class KeyRefresher:
         return await self._await_refresh(renew, record)
 
     async def refresh_rejected_token(self, refused: Secret, renew: Renew) -> tuple[Secret | None, bool]:
-        """Return the key that replaces a rejected one, or None if there is none, and whether it is new."""
+        """Return the key that replaces a rejected key (or None), and whether that key is new."""
         record = await self._current()
         if record.token != refused:
             return record.token, False

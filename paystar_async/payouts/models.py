@@ -174,8 +174,8 @@ class ChunkRecord:
         product: ``bank`` or ``wallet``.
         account: the application's id, or the wallet's hashid.
         deposit: the deposit account the money is taken from, ``""`` for a wallet.
-        phase: the next step: ``send``, ``wait`` (an intent is written), ``ask`` (check the status), ``funds`` (waits for
-            money) or ``none``.
+        phase: the next step: ``send``, ``wait`` (an intent is written), ``ask`` (check the status), ``funds`` (waits
+            for money) or ``none``.
         due_at: the time of the next step, in the ledger's time; None: not before ``resume``.
         lease_owner: the owner of the lease, or None.
         lease_expires_at: the time at which the lease expires.

@@ -20,7 +20,7 @@ else:
 class SafeLogger(_Adapter):
     """The package's logger: what a filter or handler raises never reaches the call that logs.
 
-    A call that was carried out would end with a stranger's exception, and nobody would know its result. Texts are
+    A call that was carried out would end with a foreign exception, and its result would be lost. Texts are
     logged as one line without control characters.
     """
 

@@ -20,9 +20,9 @@ _line: RunVar[anyio.Lock] = RunVar("paystar_async.runtime.tasks")
 
 
 async def cooperative_yield() -> None:
-    """Wait in line for a turn of the loop in which nobody else who asks here does anything.
+    """Wait for a turn of the loop in which no other caller of this function runs.
 
-    What comes right behind it, up to the next ``await``, is that turn's work; all else in the loop goes on in between.
+    The code after it, up to the next ``await``, is the work of that turn; other tasks of the loop run in between.
     Without it, as many answers as come at once would hold the loop for all of them.
     """
     try:
@@ -30,7 +30,7 @@ async def cooperative_yield() -> None:
     except LookupError:
         line = anyio.Lock()
         _line.set(line)
-    # Had, it is handed on at once: the next in line wakes in the next turn, and whoever finds it free waits for that.
+    # A released lock passes to the next waiter, which wakes in the next turn of the loop.
     async with line:
         pass
 
@@ -112,7 +112,7 @@ class LoopLocal(Generic[T]):
         self._entries[loop] = _Entry(value, closing)
 
     async def aclose(self) -> None:
-        """Close the value of the running loop; nothing where there is none."""
+        """Close the value of the running loop, if the loop has one."""
         if self.get() is not None:
             await self._entries[current_loop()].closing.aclose()
 
@@ -148,7 +148,7 @@ class LoopLocal(Generic[T]):
 async def _closed_at_end(
     owner: "weakref.ref[LoopLocal[T]]", loop: object, value: T, close: Callable[[T], Awaitable[None]]
 ) -> AsyncGenerator[None, None]:
-    """Wait to be closed, then close the value. Whoever uses the loop on gets a new one."""
+    """Wait to be closed, then close the value; later uses of the loop create a new value."""
     process = os.getpid()
     try:
         yield
@@ -259,6 +259,6 @@ class BackgroundTasks:
     async def drain(self, seconds: float) -> None:
         """Wait for all tasks, for at most ``seconds``, even if the caller is cancelled."""
         with anyio.move_on_after(seconds, shield=True):
-            # A job may start another one: a call that finds its key old renews it in the background.
+            # A job may start another one: a call with an old key refreshes the key in the background.
             while self._jobs:
                 await next(iter(self._jobs)).ended()

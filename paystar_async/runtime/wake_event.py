@@ -8,7 +8,7 @@ from paystar_async.runtime.clock import Clock
 
 @define(eq=False)
 class WakeEvent:
-    """Wakes all sleepers; while nobody sleeps, the next sleep returns at once.
+    """Wakes all sleepers; without sleepers, the next sleep returns at once.
 
     Args:
         clock: the clock that sleeps are measured by.

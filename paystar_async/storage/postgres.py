@@ -68,10 +68,10 @@ class PostgresDatabase:
 
     Args:
         url: where it is (``postgresql://user:password@host/name``).
-        connections: how many transactions run at once at the most, in each event loop.
+        connections: the limit of concurrent transactions in each event loop.
 
     Raises:
-        ConfigurationError: the ``postgres`` extra is not installed, or the URL is none.
+        ConfigurationError: the ``postgres`` extra is not installed, or the URL is invalid.
     """
 
     @sealed

@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "paystar_async"
-MAX_MODULE_LINES = 420
+MAX_MODULE_LINES = 400
 
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "_version"),

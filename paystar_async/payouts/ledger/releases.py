@@ -105,7 +105,7 @@ async def _write(transaction: LedgerTransaction, lease: ChunkLease, decision: De
 
 
 async def _with_funds(transaction: LedgerTransaction, chunk: ChunkRecord, decision: Decision) -> Decision:
-    """Return the decision; if ``resume`` was called meanwhile, transfers that wait for money are planned instead."""
+    """Return the decision; if ``resume`` was called since, transfers that wait for money are planned instead."""
     is_waiting = any(change.after is TransferState.PAUSED_FUNDS for step in decision.steps for change in step)
     account: dict[str, Stored] = {"product": chunk.product, "account": chunk.account, "deposit": chunk.deposit}
     if not is_waiting or await transaction.fetch(LOCK_NO_FUNDS_HOLD, account):
