@@ -109,7 +109,7 @@ async def test_a_direct_gateway_has_its_calls_and_its_page_elsewhere() -> None:
     assert paystar.gateway.payment_url(token="t") == "https://core.paystar.ir/api/direct/payment?token=t"
 
 
-async def test_one_deadline_covers_the_queue_the_key_every_attempt_and_every_pause() -> None:
+async def test_deadline_covers_queue_refresh_attempts_and_sleeps() -> None:
     clock = QuickClock()
 
     async def slow(sent: Sent) -> Any:
@@ -191,7 +191,7 @@ async def _page(paystar: Paystar) -> str:
 
 
 @pytest.mark.parametrize("what", MISSING)
-async def test_an_account_that_is_not_configured_is_missed_when_it_is_called_and_named_with_its_variables(
+async def test_call_of_unconfigured_realm_names_its_variables(
     what: str,
 ) -> None:
     call, argument, variable = MISSING[what]
@@ -216,7 +216,7 @@ async def test_the_accounts_that_are_there_work_without_the_others() -> None:
 # --- rings of your own ------------------------------------------------------------------------------------------------
 
 
-async def test_rings_of_your_own_stand_outermost_and_in_order_whatever_they_are() -> None:
+async def test_user_middleware_is_outermost_and_in_order() -> None:
     seen: list[str] = []
 
     class Ring:
@@ -241,7 +241,7 @@ async def test_rings_of_your_own_stand_outermost_and_in_order_whatever_they_are(
     ]
 
 
-async def test_a_ring_may_answer_itself_and_change_what_is_sent() -> None:
+async def test_user_middleware_may_respond_or_change_request() -> None:
     async def known(request: Any, next: Any, /) -> Any:  # noqa: A002
         return RESPONSE if request.value == MATCH else await next(request)
 
@@ -253,7 +253,7 @@ async def test_a_ring_may_answer_itself_and_change_what_is_sent() -> None:
     assert (await paystar.inquiry.iban(iban="IR" + "1" * 24)).iban == "x"
 
 
-async def test_what_a_ring_raises_is_raised() -> None:
+async def test_user_middleware_error_is_raised() -> None:
     async def broken(request: Any, next: Any, /) -> Any:  # noqa: A002
         raise LookupError("a bug of mine")
 
@@ -293,7 +293,7 @@ class Transport(httpx.AsyncBaseTransport):
         self.closed += 1
 
 
-async def test_what_was_handed_in_carries_the_calls_and_is_never_closed() -> None:
+async def test_handed_in_engine_is_used_and_never_closed() -> None:
     engine, transport = Engine(in_turn(YES)), Transport()
     inner = Transport()
     web = httpx.AsyncClient(transport=inner)
@@ -308,7 +308,7 @@ async def test_what_was_handed_in_carries_the_calls_and_is_never_closed() -> Non
     await web.aclose()
 
 
-async def test_the_default_engine_is_httpx_and_a_test_that_mocks_it_reaches_no_network() -> None:
+async def test_default_engine_with_httpx_mocked_reaches_no_network() -> None:
     with respx.mock(base_url="https://core.paystar.ir/api") as mock:
         route = mock.post("/open-banking/service/info-matching/mobile-national-id")
         route.respond(json={"status": 1, "data": {"is_matched": True}})
@@ -318,7 +318,7 @@ async def test_the_default_engine_is_httpx_and_a_test_that_mocks_it_reaches_no_n
     assert route.called
 
 
-async def test_closing_waits_for_a_renewal_under_way_even_if_the_closing_is_cancelled() -> None:
+async def test_aclose_cancelled_still_waits_for_refresh() -> None:
     go, clock = asyncio.Event(), QuickClock()
 
     async def wait() -> None:
@@ -338,7 +338,7 @@ async def test_closing_waits_for_a_renewal_under_way_even_if_the_closing_is_canc
     assert server.renewals == 1
 
 
-async def test_a_ring_that_brings_nothing_back_is_named() -> None:
+async def test_user_middleware_without_response_is_named() -> None:
     async def forgetful(request: Request[Any], next: Send) -> Any:  # noqa: A002
         await next(request)
 
@@ -349,7 +349,7 @@ async def test_a_ring_that_brings_nothing_back_is_named() -> None:
     assert caught.value.executed == "no"
 
 
-async def test_a_ring_is_told_the_row_by_its_name() -> None:
+async def test_user_middleware_sees_endpoint_id() -> None:
     seen: list[str] = []
 
     async def naming(request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
@@ -395,7 +395,7 @@ async def test_a_ring_is_told_the_row_by_its_name() -> None:
         ("wallet", GATEWAY),
     ],
 )
-def test_an_argument_that_makes_no_sense_is_refused_when_the_client_is_made(name: str, value: Any) -> None:
+def test_client_invalid_argument_is_refused(name: str, value: Any) -> None:
     with pytest.raises(ConfigurationError) as error:
         client("auto", **{name: value}) if name != "engine" else client(value)
 
@@ -485,7 +485,7 @@ async def test_everything_can_come_from_the_environment(environment: pytest.Monk
     assert paystar.gateway.payment_url(token="t") == "https://api.paystar.shop/api/direct/payment?token=t"
 
 
-async def test_an_argument_goes_before_the_environment_even_before_a_variable_that_is_wrong(
+async def test_from_env_argument_wins_over_invalid_variable(
     environment: pytest.MonkeyPatch,
 ) -> None:
     environment.setenv("PAYSTAR_TIMEOUT", "soon")

@@ -28,7 +28,7 @@ def sessions_of(paystar: Paystar, monkeypatch: pytest.MonkeyPatch) -> list[objec
     return opened
 
 
-async def test_who_waits_is_told_what_is_known_and_nobody_looks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_aclose_ends_waiters_with_last_status(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(lambda _: ok([entry("t-1", status="pending")]))
     paystar = client(engine, clock=ManualClock())
     opened = sessions_of(paystar, monkeypatch)
@@ -44,7 +44,7 @@ async def test_who_waits_is_told_what_is_known_and_nobody_looks_again(monkeypatc
     assert len(opened) == 1
 
 
-async def test_who_waits_without_having_heard_anything_is_told_so() -> None:
+async def test_aclose_ends_waiters_without_status_as_unknown() -> None:
     never = asyncio.Event()
 
     async def silent() -> tuple[int, dict[str, str], bytes]:
@@ -60,7 +60,7 @@ async def test_who_waits_without_having_heard_anything_is_told_so() -> None:
     assert isinstance(await waiting, Unknown)
 
 
-async def test_a_batch_that_had_not_started_a_call_sends_nothing_after_the_close(
+async def test_batch_without_call_sends_nothing_after_close(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     engine = Engine(lambda _: ok([], status="ok"))
@@ -78,7 +78,7 @@ async def test_a_batch_that_had_not_started_a_call_sends_nothing_after_the_close
     assert len(opened) == 1
 
 
-async def test_a_call_that_queued_for_a_slot_is_not_sent_over_a_connection_opened_after_the_close() -> None:
+async def test_queued_call_is_not_sent_after_close() -> None:
     go = asyncio.Event()
 
     async def held(_: object) -> httpx.Response:
@@ -98,7 +98,7 @@ async def test_a_call_that_queued_for_a_slot_is_not_sent_over_a_connection_opene
     assert [type(end) for end in ends[1:]] == [NotSent, NotSent]
 
 
-async def test_a_renewal_that_starts_while_the_client_closes_is_waited_for() -> None:
+async def test_aclose_waits_for_refresh_started_while_closing() -> None:
     background, go = BackgroundTasks(), asyncio.Event()
     done: list[str] = []
 
@@ -119,7 +119,7 @@ async def test_a_renewal_that_starts_while_the_client_closes_is_waited_for() -> 
 
 
 @pytest.mark.parametrize("calls", [1, 20])
-async def test_a_newer_key_that_is_over_as_well_is_renewed_and_no_caller_notices(calls: int) -> None:
+async def test_reloaded_expired_key_is_refreshed_silently(calls: int) -> None:
     clock = QuickClock()
     server, store = KeyServer(clock, rotates=True), MemoryKeyStore(clock)
     ahead, behind = (client(Engine(server), clock=clock, keys=store) for _ in range(2))

@@ -179,7 +179,7 @@ class TestNumbersAndSwitches:
             number("PAYSTAR_CONCURRENCY", int, {"PAYSTAR_CONCURRENCY": text})
         assert caught.value.__context__ is None
 
-    def test_none_is_none(self) -> None:
+    def test_number_unset_or_empty_is_none(self) -> None:
         assert number("N", int, {}) is None
         assert number("N", int, {"N": ""}) is None
 

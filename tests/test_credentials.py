@@ -171,7 +171,7 @@ def test_accounts_are_values() -> None:
         (Realm.INQUIRY, ["wallet=Wallet(", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_REFRESH_INQUIRY_KEY"]),
     ],
 )
-def test_an_account_that_is_missing_is_named_with_its_argument_and_variables(realm: Realm, words: list[str]) -> None:
+def test_missing_credentials_name_argument_and_variables(realm: Realm, words: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Credentials().account_id(realm)
 
@@ -188,7 +188,7 @@ def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
     assert Credentials().path_prefix == "/pardakht"
 
 
-def test_each_realm_is_told_who_asks() -> None:
+def test_credentials_identify_each_realm() -> None:
     password, wallet_password = Secret("p&ss=1"), Secret("p@ss")
     told = {(realm, method): ACCOUNTS.credentials(realm, method) for realm in Realm for method in ("GET", "POST")}
 

@@ -9,7 +9,7 @@ from paystar_async.runtime.tasks import asyncio_loop
 from tests.support import Engine, client, in_turn, ok
 
 
-def test_asyncios_loop_is_told_and_nobody_elses() -> None:
+def test_asyncio_loop_is_named_for_asyncio_alone() -> None:
     async def here() -> object:
         return asyncio_loop()
 
@@ -21,7 +21,7 @@ def test_asyncios_loop_is_told_and_nobody_elses() -> None:
     assert anyio.run(here, backend="trio") is None
 
 
-def test_trio_as_a_guest_of_asyncio_is_trio_and_has_a_session_of_its_own() -> None:
+def test_trio_guest_of_asyncio_has_its_own_loop_state() -> None:
     paystar = client(Engine(in_turn(ok({"is_matched": True}))))
 
     async def session() -> object:

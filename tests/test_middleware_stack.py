@@ -64,7 +64,7 @@ def paid(sandbox: Sandbox, track_id: str) -> Transfer:
 
 
 @pytest.mark.parametrize("whose", FALSE_WORDS)
-async def test_what_a_ring_raises_after_a_transfer_was_made_leaves_it_open(whose: str) -> None:
+async def test_middleware_error_after_transfer_is_maybe_executed(whose: str) -> None:
     error = FALSE_WORDS[whose]()
     paystar = client(Engine(in_turn(ok(entries(["t"])))), middleware=[raising_behind(error)])
 
@@ -102,7 +102,7 @@ async def test_what_it_raises_before_anything_was_sent_is_believed() -> None:
     assert (engine.sent, raised.value.executed) == ([], "no")
 
 
-async def test_a_ring_that_gives_up_while_the_call_is_under_way_leaves_it_open() -> None:
+async def test_middleware_timeout_during_transfer_is_maybe_executed() -> None:
     async def hasty(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         under_way = asyncio.ensure_future(next(request))
         await asyncio.sleep(0)
@@ -118,7 +118,7 @@ async def test_a_ring_that_gives_up_while_the_call_is_under_way_leaves_it_open()
 
 
 @pytest.mark.parametrize("whose", FALSE_WORDS)
-async def test_a_payout_behind_such_a_ring_is_paid_once(tmp_path: Path, whose: str) -> None:
+async def test_payout_behind_failing_middleware_is_paid_once(tmp_path: Path, whose: str) -> None:
     """The ring fails the first time only: what was taken for unsent would be sent again."""
     sandbox = Sandbox()
     failures = [FALSE_WORDS[whose]()]
@@ -142,7 +142,7 @@ async def test_a_payout_behind_such_a_ring_is_paid_once(tmp_path: Path, whose: s
     assert sandbox.ledger["t-1"].count == 1
 
 
-async def test_the_request_a_ring_holds_never_changes() -> None:
+async def test_request_held_by_middleware_never_changes() -> None:
     held: list[Request[Any]] = []
 
     async def holding(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002

@@ -58,7 +58,7 @@ async def test_groups_end_when_repeats_cannot_be_checked(monkeypatch: pytest.Mon
     groups.close()
 
 
-async def test_what_a_source_gave_before_it_failed_is_told() -> None:
+async def test_batch_failing_source_yields_earlier_outcomes() -> None:
     def source() -> Iterator[Transfer]:
         yield transfer("t-0")
         yield transfer("t-1")
@@ -74,7 +74,7 @@ async def test_what_a_source_gave_before_it_failed_is_told() -> None:
     assert not groups.more
 
 
-async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
+async def test_batch_non_transfer_yields_earlier_outcomes() -> None:
     source: list[Any] = [transfer("t-0"), "t-1", transfer("t-2")]
     with closing(Chunker(source, 5, None)) as groups:
         group, refused = await groups.next()
@@ -85,7 +85,7 @@ async def test_what_stands_before_one_that_is_no_transfer_is_told() -> None:
     assert groups.failure.field == "transfers[1]"
 
 
-async def test_a_source_that_never_waits_is_read_a_slice_in_a_turn_of_the_loop() -> None:
+async def test_batch_source_without_await_is_read_in_slices() -> None:
     async with Turns() as turns:
         read: list[str] = []
 
@@ -126,7 +126,7 @@ def left_behind(paystar: Paystar) -> int:
 # --- wait -------------------------------------------------------------------------------------------------------------
 
 
-async def test_all_who_wait_on_one_deposit_share_one_list_of_five_hundred() -> None:
+async def test_wait_with_deposit_shares_one_list_call() -> None:
     names = [f"t-{n}" for n in range(400)]
     paystar, engine = over(lambda _: ok(entries(names), status="ok"), clock=RunningClock())
 
@@ -138,7 +138,7 @@ async def test_all_who_wait_on_one_deposit_share_one_list_of_five_hundred() -> N
     assert "track_id" not in sent.fields
 
 
-async def test_without_a_deposit_each_track_id_is_asked_about_and_twice_the_same_once() -> None:
+async def test_wait_without_deposit_looks_up_each_track_id_once() -> None:
     paystar, engine = over(lambda sent: ok([entry(sent.fields["track_id"])]), clock=RunningClock())
 
     outcomes = await asyncio.gather(*[paystar.transfers.wait(track_id=one) for one in ("a", "b", "a")])
@@ -202,7 +202,7 @@ async def test_a_refusal_to_tell_is_raised() -> None:
         await paystar.transfers.wait(track_id="t-1")
 
 
-async def test_a_track_id_that_is_none_is_refused_where_it_is_given() -> None:
+async def test_wait_invalid_track_id_is_refused() -> None:
     paystar, engine = over(in_turn(ok()))
 
     with pytest.raises(InvalidValue, match="track_id"):
@@ -211,7 +211,7 @@ async def test_a_track_id_that_is_none_is_refused_where_it_is_given() -> None:
     assert engine.sent == []
 
 
-async def test_closing_the_client_does_not_wait_for_waiters_that_are_gone() -> None:
+async def test_aclose_does_not_wait_for_cancelled_waiters() -> None:
     paystar, _ = over(lambda _: ok([entry("t-1", "pending")]), clock=RunningClock())
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1"))
     await settled()
@@ -268,7 +268,7 @@ async def test_wait_entry_without_track_id_decides_nothing(fields: dict[str, obj
 # --- iterate ----------------------------------------------------------------------------------------------------------
 
 
-async def test_a_service_that_gives_less_than_was_asked_for_is_walked_to_its_end() -> None:
+async def test_iterate_short_pages_are_walked_to_the_end() -> None:
     whole = [entry(f"t-{n}") for n in range(120)]
     paystar, engine = over(lambda sent: ok(_part(whole, sent)[:50]))
 
@@ -278,7 +278,7 @@ async def test_a_service_that_gives_less_than_was_asked_for_is_walked_to_its_end
 
 
 @pytest.mark.parametrize("nameless", [True, False])
-async def test_a_service_that_does_not_skip_is_told_from_a_list_without_end(nameless: bool) -> None:
+async def test_iterate_ignored_skip_is_recognised(nameless: bool) -> None:
     whole: list[dict[str, object]] = [{"status": "success"}] * 3 if nameless else entries(["a", "b", "c"])
     paystar, engine = over(lambda _: ok(whole))
     seen: list[object] = []
@@ -290,7 +290,7 @@ async def test_a_service_that_does_not_skip_is_told_from_a_list_without_end(name
     assert len(engine.sent) == 2 + MAX_STALE_PAGES
 
 
-async def test_a_short_list_of_a_service_that_does_not_skip_is_the_whole_list() -> None:
+async def test_iterate_ignored_skip_short_list_is_whole() -> None:
     paystar, engine = over(lambda _: ok(entries(["a", "b", "c"])))
 
     assert [one.track_id async for one in paystar.transfers.iterate()] == ["a", "b", "c"]
@@ -397,7 +397,7 @@ async def test_what_the_answer_does_not_mention_is_unknown() -> None:
         (ok([{"track_id": "t-0"}]), Unknown, InvalidResponse),
     ],
 )
-async def test_a_chunk_that_fails_says_of_each_transfer_what_is_known_and_stops_no_other(
+async def test_batch_failed_chunk_reports_each_and_stops_no_other(
     reply: Reply, kind: type[Failed | Unknown], error: type[PaystarError]
 ) -> None:
     def play(sent: Sent) -> Reply:
@@ -430,7 +430,7 @@ async def test_a_pending_transfer_is_pending() -> None:
     assert isinstance((await outcomes_of(paystar, several(1)))["t-0"], Pending)
 
 
-async def test_an_error_that_is_not_paystar_s_leaves_its_chunk_unknown_and_stops_no_other() -> None:
+async def test_batch_foreign_error_leaves_chunk_unknown() -> None:
     async def ring(request: Any, next: Any) -> Any:  # noqa: A002
         answer = await next(request)
         if request.value.transfers[0].track_id == "t-0":
@@ -457,7 +457,7 @@ class Counting:
             yield one
 
 
-async def test_the_source_is_read_no_faster_than_the_bank_takes_it_and_no_more_calls_run_than_allowed() -> None:
+async def test_batch_reads_source_no_faster_than_it_sends() -> None:
     go = asyncio.Event()
 
     async def play(sent: Sent) -> Reply:
@@ -482,7 +482,7 @@ async def test_the_source_is_read_no_faster_than_the_bank_takes_it_and_no_more_c
     assert sorted(sent_ids(engine)) == sorted(one.track_id for one in source.transfers)
 
 
-async def test_outcomes_that_are_there_are_told_before_a_slow_source_is_asked_for_more() -> None:
+async def test_batch_yields_outcomes_before_slow_source() -> None:
     async def slow() -> AsyncIterator[Transfer]:
         for one in several(2):
             yield one
@@ -516,7 +516,7 @@ async def test_a_source_that_raises_is_heard_after_every_outcome() -> None:
 
 @pytest.mark.parametrize("apart", [1, 3, 50])
 @pytest.mark.parametrize("first", ["success", "failed", None])
-async def test_a_repeated_track_id_is_sent_once_however_far_apart_its_copies_are(apart: int, first: str | None) -> None:
+async def test_batch_repeated_track_id_is_sent_once(apart: int, first: str | None) -> None:
     def play(sent: Sent) -> Reply:
         ids = [one["track_id"] for one in sent.fields["transfers"]]
         return ok([entry(one, first or "success") for one in ids if first or one != "t-0"])
@@ -532,7 +532,7 @@ async def test_a_repeated_track_id_is_sent_once_however_far_apart_its_copies_are
     assert Unknown(track_id="t-0", reason="a repeated track_id: this copy was not sent") in copies
 
 
-async def test_who_leaves_early_sends_nothing_more_and_what_is_in_flight_still_arrives() -> None:
+async def test_batch_left_early_finishes_calls_in_flight_alone() -> None:
     go = asyncio.Event()
 
     async def play(sent: Sent) -> Reply:
@@ -626,7 +626,7 @@ def mistyped(track_id: str) -> Transfer:
     )
 
 
-async def test_a_mistyped_transfer_fails_alone_and_the_others_of_its_call_are_sent() -> None:
+async def test_batch_invalid_transfer_fails_without_its_chunk() -> None:
     paystar, engine = over(all_succeed, checks="strict")
 
     outcomes = await outcomes_of(paystar, [transfer("one"), mistyped("bad"), transfer("two")], chunk=3)
@@ -681,7 +681,7 @@ ANSWERS = st.one_of(
 
 
 @given(replies=st.lists(ANSWERS, min_size=3, max_size=3), chunk=st.integers(1, 4))
-def test_whatever_is_answered_money_is_said_to_have_moved_or_not_on_evidence_alone(
+def test_batch_outcome_rests_on_evidence_alone(
     replies: list[Any], chunk: int
 ) -> None:
     async def play() -> None:

@@ -165,7 +165,7 @@ async def test_keep_record_lost_under_its_lease_is_stored(losing: Losing) -> Non
     assert (stored.token, stored.refresh_token) == (pair(2).token, pair(2).refresh_token)
 
 
-async def test_keep_beats_an_older_pair_put_back_meanwhile(losing: Losing) -> None:
+async def test_keep_beats_older_pair_put_back(losing: Losing) -> None:
     process, other = losing.process(), losing.process()
     await refreshed(other, 1)
     await refreshed(process, 2)

@@ -87,7 +87,7 @@ async def lease_of(record: KeyRecord, started_at: float) -> Lease:
         (KeyRecord(token=Secret("panel"), refresh_token=Secret("panel's own"), issued_at=6000.0), None),
     ],
 )
-async def test_merge_keeps_what_the_refresh_brought(stored: KeyRecord, merged: KeyRecord | None) -> None:
+async def test_merge_keeps_the_refreshed_key(stored: KeyRecord, merged: KeyRecord | None) -> None:
     lease = await lease_of(pair(1), started_at=5000.0)
 
     assert merge(stored, pair(2), lease) == merged

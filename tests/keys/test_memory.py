@@ -18,7 +18,7 @@ class Hesitant(MemoryKeyStore):
         return record
 
 
-def test_loops_in_several_threads_may_share_one_and_only_one_of_them_renews() -> None:
+def test_memory_store_shared_by_threads_refreshes_once() -> None:
     threads = 4
     store, won, together = Hesitant(), list[str](), Barrier(threads)
     asyncio.run(store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0"))))

@@ -67,7 +67,7 @@ class Keeping:
         return record
 
 
-async def test_the_configured_key_is_stored_where_there_is_none() -> None:
+async def test_configured_key_is_stored_in_empty_store() -> None:
     at = Keeping()
 
     assert await at.token() == "key-0"
@@ -83,11 +83,11 @@ async def test_a_stored_key_goes_before_the_configured_one() -> None:
     assert await Keeping(store=store).token() == "key-7"
 
 
-async def test_without_key_and_refresh_token_there_is_none() -> None:
+async def test_get_token_without_key_and_refresh_token_is_none() -> None:
     assert await Keeping(first=KeyRecord()).token() is None
 
 
-async def test_each_renewal_shows_the_token_the_last_one_brought() -> None:
+async def test_each_refresh_sends_the_last_refresh_token() -> None:
     at = Keeping()
 
     for _ in range(4):
@@ -97,7 +97,7 @@ async def test_each_renewal_shows_the_token_the_last_one_brought() -> None:
     assert (await at.record()).refresh_token == Secret("refresh-4")
 
 
-async def test_the_claim_is_in_the_store_before_anything_is_asked_and_the_pair_before_it_is_used() -> None:
+async def test_refresh_lease_precedes_request_and_commit_precedes_use() -> None:
     at = Keeping()
     at.renew.go.clear()
     renewing = asyncio.create_task(at.keeper.refresh_now(at.renew))
@@ -114,7 +114,7 @@ async def test_the_claim_is_in_the_store_before_anything_is_asked_and_the_pair_b
     assert record == await at.record()
 
 
-async def test_a_renewal_that_failed_lets_go_of_its_claim() -> None:
+async def test_failed_refresh_releases_lease() -> None:
     at = Keeping()
     at.renew.error = NotSent("no connection")
 
@@ -125,7 +125,7 @@ async def test_a_renewal_that_failed_lets_go_of_its_claim() -> None:
     assert (record.lease_owner, record.token, record.refresh_token) == (None, FIRST.token, FIRST.refresh_token)
 
 
-async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -> None:
+async def test_second_refresher_waits_for_store() -> None:
     clock = RunningClock()
     store = MemoryKeyStore(clock)
     first, second = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
@@ -147,7 +147,7 @@ async def test_who_comes_second_waits_at_the_store_and_never_asks_the_server() -
     assert second.told.names == ["key_reloaded"]
 
 
-async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() -> None:
+async def test_refresh_expired_lease_of_dead_owner_is_taken_over() -> None:
     clock = RunningClock()
     at = Keeping(clock=clock)
     await at.token()
@@ -161,7 +161,7 @@ async def test_a_claim_of_one_who_died_is_taken_over_when_its_lease_is_over() ->
     assert at.renew.shown == ["refresh-0"]
 
 
-async def test_renewal_begins_somewhere_after_half_of_the_life_and_not_everywhere_at_once() -> None:
+async def test_refresh_starts_after_half_life_with_jitter() -> None:
     begun: list[float] = []
     for _ in range(40):
         at = Keeping()
@@ -212,7 +212,7 @@ async def test_an_old_key_from_the_store_is_as_old_as_the_store_says() -> None:
     assert await at.token() == "key-1"
 
 
-async def test_a_stored_key_from_the_future_does_not_live_longer_than_a_key_does() -> None:
+async def test_stored_key_from_future_lives_at_most_one_lifetime() -> None:
     clock = QuickClock()
     store = MemoryKeyStore(clock)
     now = clock.time() + 48 * HOUR  # the clock was set back since
@@ -229,7 +229,7 @@ async def test_a_stored_key_from_the_future_does_not_live_longer_than_a_key_does
     assert at.renew.shown == ["refresh-7"]
 
 
-async def test_a_key_refused_after_somebody_renewed_it_is_replaced_without_a_renewal() -> None:
+async def test_rejected_key_refreshed_elsewhere_is_reloaded() -> None:
     at = Keeping()
     await at.keeper.refresh_now(at.renew)
 
@@ -237,13 +237,13 @@ async def test_a_key_refused_after_somebody_renewed_it_is_replaced_without_a_ren
     assert len(at.renew.shown) == 1
 
 
-async def test_a_renewal_that_brings_the_refused_key_again_is_no_way_out() -> None:
+async def test_refresh_returning_rejected_key_is_no_success() -> None:
     at = Keeping(first=KeyRecord(token=Secret("key-1"), refresh_token=Secret("refresh-0")))
 
     assert await at.keeper.refresh_rejected_token(Secret("key-1"), at.renew) == (None, True)
 
 
-async def test_a_key_nothing_renews_may_have_been_replaced_in_the_store() -> None:
+async def test_key_without_refresh_token_is_reloaded_from_store() -> None:
     store = MemoryKeyStore()
     at = Keeping(store=store, first=KeyRecord(token=Secret("key-0")))
     assert await at.token() == "key-0"
@@ -254,7 +254,7 @@ async def test_a_key_nothing_renews_may_have_been_replaced_in_the_store() -> Non
     assert await at.keeper.refresh_rejected_token(Secret("key-0"), at.renew) == (Secret("key-panel"), False)
 
 
-async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_asked_no_more() -> None:
+async def test_rejected_refresh_is_shared_and_not_sent_again() -> None:
     clock = QuickClock()
     store = MemoryKeyStore(clock)
     first, second = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
@@ -271,7 +271,7 @@ async def test_a_lost_key_is_known_to_all_who_share_the_store_and_the_server_is_
     assert second.told.names == []
 
 
-async def test_a_pair_from_outside_is_put_in_place_whatever_others_do_meanwhile() -> None:
+async def test_replace_wins_over_concurrent_changes() -> None:
     class Busy(MemoryKeyStore):
         changes = 3
 
@@ -289,7 +289,7 @@ async def test_a_pair_from_outside_is_put_in_place_whatever_others_do_meanwhile(
     assert (await at.record()).token == Secret("key-panel")
 
 
-async def test_a_key_from_outside_keeps_the_refresh_token_on_record_and_its_own_end() -> None:
+async def test_replace_without_refresh_token_keeps_stored_token() -> None:
     at = Keeping()
 
     await at.keeper.replace(Secret("key-panel"), None, at.clock.time() + HOUR)
@@ -301,7 +301,7 @@ async def test_a_key_from_outside_keeps_the_refresh_token_on_record_and_its_own_
     assert at.told.names == ["key_reloaded", "key_refreshed"]
 
 
-async def test_a_renewal_cut_off_with_its_loop_leaves_no_claim_behind() -> None:
+async def test_refresh_ended_with_its_loop_leaves_no_lease() -> None:
     at = Keeping()
     at.renew.go.clear()
     waiting = asyncio.create_task(at.keeper.refresh_now(at.renew))
@@ -327,7 +327,7 @@ async def test_refresh_after_a_loss_shows_the_newest_token() -> None:
     assert (await at.record()).refresh_token == Secret("refresh-3")
 
 
-async def test_refresh_beside_calls_after_a_loss_shows_the_newest_token() -> None:
+async def test_refresh_after_lost_record_sends_newest_token() -> None:
     at = Keeping(store=Emptied())
     await at.keeper.refresh_now(at.renew)
     at.store.lose()
@@ -340,7 +340,7 @@ async def test_refresh_beside_calls_after_a_loss_shows_the_newest_token() -> Non
     assert await at.token() == "key-2"
 
 
-async def test_refresh_whose_record_is_lost_meanwhile_is_stored() -> None:
+async def test_refresh_with_lost_record_is_stored() -> None:
     at = Keeping(store=Emptied())
     at.renew.go.clear()
     refreshing = asyncio.create_task(at.keeper.refresh_now(at.renew))
@@ -357,7 +357,7 @@ async def test_refresh_whose_record_is_lost_meanwhile_is_stored() -> None:
     )
 
 
-async def test_failed_refresh_whose_record_is_lost_puts_back_the_newest() -> None:
+async def test_failed_refresh_with_lost_record_restores_newest() -> None:
     """Also if this process had only just learnt of that pair from the store."""
     store = Emptied()
     first, second = Keeping(store=store), Keeping(store=store)

@@ -174,7 +174,7 @@ async def test_a_full_redis_costs_nothing_that_was_stored(redis_server: RedisSer
 
 
 @pytest.mark.parametrize("place", ["redis", "postgres"], indirect=True)
-async def test_a_server_that_is_away_is_told_and_found_again(
+async def test_store_server_down_is_reported_and_found_again(
     place: SharedPlace, request: pytest.FixtureRequest
 ) -> None:
     server: RedisServer | PostgresServer = request.getfixturevalue(
@@ -230,7 +230,7 @@ SPOILT: list[tuple[str, str | float | None, type[StorageError]]] = [
 ]
 
 
-async def test_a_record_that_was_spoilt_is_told_and_left_alone(place: SharedPlace) -> None:
+async def test_store_corrupt_record_is_reported_and_kept(place: SharedPlace) -> None:
     store = place.store()
     await store.commit(KEY, 0, "me", PAIR)
     for field, value, kind in SPOILT:
@@ -244,7 +244,7 @@ async def test_a_record_that_was_spoilt_is_told_and_left_alone(place: SharedPlac
         assert place.raw(KEY) == before
 
 
-async def test_a_version_that_is_none_is_told(place: SharedPlace) -> None:
+async def test_store_invalid_version_is_reported(place: SharedPlace) -> None:
     store = place.store()
     await store.commit(KEY, 0, "me", PAIR)
     place.spoil(KEY, "version", 0)
@@ -369,7 +369,7 @@ async def test_a_file_that_was_taken_away_is_made_anew(tmp_path: Path) -> None:
     await store.aclose()
 
 
-def test_redis_on_trio_is_told_where_it_can_go(redis_server: RedisServer) -> None:
+def test_redis_store_on_trio_is_refused_with_hint(redis_server: RedisServer) -> None:
     async def main() -> None:
         with pytest.raises(ConfigurationError, match="asyncio only"):
             await RedisKeyStore(redis_server.url).load(KEY)

@@ -9,7 +9,7 @@ from paystar_async.keys.store import KeyId, KeyRecord
 RECORD = KeyRecord(version=3, token=Secret("key-canary"), refresh_token=Secret("refresh-canary"), expires_at=9.0)
 
 
-def test_a_record_shows_neither_its_key_nor_what_renews_it() -> None:
+def test_key_record_repr_hides_tokens() -> None:
     assert "canary" not in f"{RECORD!r} {RECORD}"
 
 

@@ -68,7 +68,7 @@ async def test_the_first_to_store_is_the_only_first(store: KeyStore) -> None:
     assert await store.load(KEY) == first
 
 
-async def test_a_change_counts_and_only_the_latest_version_can_be_changed(store: KeyStore) -> None:
+async def test_store_change_counts_version_and_refuses_older(store: KeyStore) -> None:
     await put(store)
     second = await put(store, evolve(PAIR, token=Secret("second")), version=1)
     assert second.version == 2
@@ -79,7 +79,7 @@ async def test_a_change_counts_and_only_the_latest_version_can_be_changed(store:
     assert await store.load(KEY) == second
 
 
-async def test_what_a_record_says_of_its_own_version_and_claim_is_not_stored(store: KeyStore) -> None:
+async def test_store_ignores_version_and_lease_of_given_record(store: KeyStore) -> None:
     stored = await put(store, evolve(PAIR, version=7, lease_owner="x", lease_expires_at=9e9))
     assert stored == evolve(PAIR, version=1)
 
@@ -107,7 +107,7 @@ async def test_a_claim_ends_by_the_clock_of_the_store(place: Place, store: KeySt
     assert await store.load(KEY) == taken
 
 
-async def test_a_claim_from_before_the_clock_was_set_back_holds_nobody_up(store: KeyStore) -> None:
+async def test_lease_from_before_clock_set_back_blocks_no_one(store: KeyStore) -> None:
     """It would seem to last longer than any claim can."""
     await put(store)
     assert await store.acquire_lease(KEY, 1, "me", 86400) is not None

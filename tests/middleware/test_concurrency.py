@@ -35,7 +35,7 @@ class Gate:
         return RESPONSE
 
 
-async def test_no_more_than_so_many_are_in_flight_and_the_rest_wait_in_turn() -> None:
+async def test_concurrency_limit_queues_further_calls_in_order() -> None:
     limit, gate = ConcurrencyMiddleware(3, ManualClock()), Gate()
     calls = [asyncio.create_task(limit(request(), gate)) for _ in range(10)]
     for done in range(10):
@@ -161,7 +161,7 @@ async def requests(server: ClosingServer, count: int) -> None:
         await settled(1)
 
 
-async def test_httpx_alone_loses_a_slot_when_one_that_waits_is_cancelled_while_the_server_closes() -> None:
+async def test_plain_httpx_cancelled_waiter_loses_pool_slot() -> None:
     # Not a test of ours: it shows that what the limiter is there for is real.
     server = ClosingServer()
     async with (

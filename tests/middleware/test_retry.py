@@ -77,7 +77,7 @@ async def test_what_only_reads_is_repeated_on_anything_that_may_pass(error: Pays
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=named)
-async def test_what_moves_something_is_never_repeated_after_it_may_have_left(error: PaystarError) -> None:
+async def test_retry_once_call_maybe_sent_is_not_repeated(error: PaystarError) -> None:
     rest = Next(error, RESPONSE)
 
     with pytest.raises(type(error)):
@@ -106,7 +106,7 @@ async def test_what_never_left_is_repeated_whatever_it_does(value: Any) -> None:
     assert [one.attempt for one in rest.seen] == [1, 2]
 
 
-async def test_a_transfer_that_did_not_leave_and_then_may_have_is_not_sent_a_third_time() -> None:
+async def test_retry_not_sent_then_maybe_sent_stops() -> None:
     rest = Next(NotSent("no connection"), NoResponse("reset"), RESPONSE)
 
     with pytest.raises(NoResponse) as error:
@@ -123,7 +123,7 @@ def test_only_what_never_left_may_always_be_repeated(safety: Safety) -> None:
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
-async def test_it_is_repeated_as_often_as_was_said_and_the_last_error_is_raised(retries: int) -> None:
+async def test_retry_max_retries_raises_last_error(retries: int) -> None:
     rest = Next(*[NoResponse(f"number {n}") for n in range(1, 20)])
 
     with pytest.raises(NoResponse, match=f"number {retries + 1}"):
@@ -174,7 +174,7 @@ async def test_a_pause_beyond_the_deadline_ends_in_the_error_at_once() -> None:
     assert len(rest.seen) == 1
 
 
-async def test_a_dead_upstream_gets_hardly_more_attempts_than_calls_and_all_of_them_once_it_is_back() -> None:
+async def test_retry_budget_bounds_attempts_until_recovery() -> None:
     clock = QuickClock()
     retry = ring(clock, budget=RetryBudget())
     dead = Next(NoResponse("dead"))
@@ -189,7 +189,7 @@ async def test_a_dead_upstream_gets_hardly_more_attempts_than_calls_and_all_of_t
     assert await retry(request(), shaky) is RESPONSE
 
 
-async def test_each_repetition_is_told() -> None:
+async def test_retry_emits_event_for_each_repetition() -> None:
     told = Told()
 
     await ring(QuickClock(), notify=told)(request(), Next(NoResponse("x"), NotSent("y"), RESPONSE))
@@ -214,7 +214,7 @@ async def test_a_call_cancelled_in_its_pause_is_not_repeated() -> None:
     assert clock.sleepers == 0
 
 
-async def test_there_is_one_retry_layer_and_it_counts_for_the_whole_client() -> None:
+async def test_retry_is_one_layer_for_the_whole_client() -> None:
     engine = Engine(lambda _: page(503))
     paystar = client(engine, clock=QuickClock(), max_retries=2)
 
@@ -224,7 +224,7 @@ async def test_there_is_one_retry_layer_and_it_counts_for_the_whole_client() -> 
     assert len(engine.sent) == 3
 
 
-async def test_a_transfer_goes_out_once_through_the_whole_client_whatever_comes_back() -> None:
+async def test_settle_is_sent_once_whatever_the_response() -> None:
     for reply in (page(503), refused(0), refused(11), refused(9), NoResponse("reset"), refused(8, http=429), page(302)):
         engine = Engine(in_turn(reply))
         paystar = client(engine, clock=QuickClock())

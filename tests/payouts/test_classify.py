@@ -118,7 +118,7 @@ def test_classify_entry_with_recorded_hashid_counts() -> None:
     assert [word.verdict for word in known.values()] == [Verdict.AMBIGUOUS, Verdict.REPORTED]
 
 
-def test_classify_shared_or_empty_hashid_keeps_two_transfers_apart() -> None:
+def test_classify_shared_hashid_keeps_transfers_apart() -> None:
     for hashid in ("same", ""):
         told = [entry("t-00000", hashid=hashid), entry("t-00001", "failed", hashid=hashid)]
         known = classify(told, transfers(2), same, {hashid: "t-00000"})
@@ -133,12 +133,12 @@ def test_classify_refusal_of_several_is_not_proven(code: int) -> None:
 
 
 @pytest.mark.parametrize("code", [4, 5, 13])
-def test_classify_refused_key_of_several_is_proven_without_fields(code: int) -> None:
+def test_classify_refused_key_of_several_without_fields_proven(code: int) -> None:
     assert classify(BY_STATUS[code](code, "no"), transfers(2), same)["t-00000"].proven
     assert not classify(BY_STATUS[code](code, "no", fields={"x": ["no"]}), transfers(2), same)["t-00000"].proven
 
 
-def test_classify_failed_attempts_leave_success_of_another_hashid() -> None:
+def test_classify_success_of_other_hashid_outlasts_failures() -> None:
     """A bank that refuses repeats lists what it paid and what it refused."""
     assert verdict([entry(status="failed", hashid="b"), entry(hashid="a")]) is Verdict.REPORTED
     assert verdict([entry(status="failed", hashid="a"), entry(hashid="a")]) is Verdict.CONTRADICTION

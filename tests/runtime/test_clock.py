@@ -27,7 +27,7 @@ def test_a_manual_clock_stands_still() -> None:
     assert ManualClock().time() == 1_767_225_600  # 2026 begins in Greenwich
 
 
-def test_it_moves_when_told() -> None:
+def test_manual_clock_advances() -> None:
     clock = ManualClock(start=1_000)
     clock.advance(5)
     assert (clock.time(), clock.monotonic()) == (1_005, 5)
@@ -65,7 +65,7 @@ async def test_a_sleeper_wakes_when_its_time_has_come() -> None:
     assert clock.sleepers == 0
 
 
-async def test_a_jump_wakes_nobody() -> None:
+async def test_clock_jump_wakes_no_sleeper() -> None:
     clock = ManualClock()
     tasks, woken = await napping(clock, 1)
     clock.jump(1_000)
@@ -85,7 +85,7 @@ async def test_no_sleep_is_a_breath(seconds: float) -> None:
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.data())
-def test_whoever_is_cancelled_disturbs_nobody(naps: list[int], data: st.DataObject) -> None:
+def test_cancelled_sleeper_leaves_others_alone(naps: list[int], data: st.DataObject) -> None:
     async def run() -> None:
         clock = ManualClock()
         tasks, woken = await napping(clock, *naps)

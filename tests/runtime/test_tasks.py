@@ -52,7 +52,7 @@ async def test_who_has_much_to_do_stands_in_line_again() -> None:
     assert len({number for _, number in said}) == 6
 
 
-async def test_who_is_called_off_in_line_holds_nobody_up() -> None:
+async def test_cooperative_yield_cancelled_waiter_blocks_no_one() -> None:
     said: list[tuple[str, int]] = []
     async with Turns() as turns:
         tasks = [asyncio.create_task(ask(said, name, turns)) for name in "abcd"]
@@ -169,7 +169,7 @@ def test_one_client_serves_asyncio_and_then_trio() -> None:
     gc.collect()
 
 
-def test_a_loop_that_ended_without_closing_leaves_nothing_that_hinders_the_next() -> None:
+def test_loop_ended_without_close_leaves_next_loop_working() -> None:
     paystar = client(Engine(in_turn(YES)), concurrency=2)
 
     async def leave_in_the_middle() -> None:
@@ -206,7 +206,7 @@ def test_one_client_serves_two_loops_in_two_threads() -> None:
     assert failures == []
 
 
-def test_loops_in_two_threads_share_the_keys_and_one_of_them_renews(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_threads_share_keys_and_refresh_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paystar_async.keys.refresher.STORE_POLL_SECONDS", 0.002)
     for _ in range(5):
         server = KeyServer(SystemClock())  # a clock of a test's own would run away while one thread waits for the other
@@ -227,7 +227,7 @@ def test_loops_in_two_threads_share_the_keys_and_one_of_them_renews(monkeypatch:
         assert server.renewals == 1
 
 
-def test_a_closed_client_keeps_no_session_and_no_task_in_its_loop() -> None:
+def test_closed_client_keeps_no_state_and_no_task() -> None:
     async def play() -> None:
         before = asyncio.all_tasks()
         async with client(Engine(in_turn(ok([])))) as paystar:
@@ -493,7 +493,7 @@ def run(backend: str, work: Callable[[], Awaitable[object]]) -> None:
 
 
 @both_loops
-def test_its_result_comes_to_all_who_wait(backend: str) -> None:
+def test_background_task_result_reaches_all_waiters(backend: str) -> None:
     async def main() -> None:
         gate = anyio.Event()
 

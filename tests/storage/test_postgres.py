@@ -449,7 +449,7 @@ class TestLoopState:
         assert len(first) == len(second) == 1
         assert first != second
 
-    def test_forked_process_leaves_the_connection_of_its_parent_alone(self, url: str) -> None:
+    def test_forked_process_leaves_parent_connection_alone(self, url: str) -> None:
         db, loop = PostgresDatabase(url), asyncio.new_event_loop()
         pid = "SELECT pg_backend_pid() AS pid"
         [before] = loop.run_until_complete(db.fetch(pid))

@@ -9,7 +9,7 @@ from tests.payouts.bank import PayoutFixture, answering, each, transfers
 from tests.payouts.ledger.tables import entry_of
 
 
-async def test_release_checks_transfer_listed_meanwhile(place: Place, desk: PayoutFixture) -> None:
+async def test_release_checks_transfer_listed_since(place: Place, desk: PayoutFixture) -> None:
     """One of a chunk is taken out of review by the bank's list while another one is just being decided."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
     [chunk] = await desk.chunks()

@@ -91,7 +91,7 @@ def test_system_clock_boot_is_stable() -> None:
     assert SystemClock().boot == SystemClock().boot
 
 
-def test_system_clock_boot_without_boot_id_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_system_clock_without_boot_id_has_no_boot(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(*_: object, **__: object) -> str:
         raise FileNotFoundError
 
