@@ -681,9 +681,7 @@ ANSWERS = st.one_of(
 
 
 @given(replies=st.lists(ANSWERS, min_size=3, max_size=3), chunk=st.integers(1, 4))
-def test_batch_outcome_rests_on_evidence_alone(
-    replies: list[Any], chunk: int
-) -> None:
+def test_batch_outcome_rests_on_evidence_alone(replies: list[Any], chunk: int) -> None:
     async def play() -> None:
         left = list(replies)
         told: dict[str, Reply] = {}

@@ -34,7 +34,7 @@ def prove_keys(kills: int, cancels: int) -> bool:
             refreshes, ended = keys.expiries(empty())
             held = refreshes == 3 and set(ended) == {"answered"}
             note(
-                f"{name}: 8 processes, 20 tasks, 3 expiries: {refreshes} renewals, {dict(ended)}",
+                f"{name}: 8 processes, 20 tasks, 3 expiries: {refreshes} refreshes, {dict(ended)}",
                 held=held,
                 since=since,
             )
@@ -58,7 +58,7 @@ def prove_keys(kills: int, cancels: int) -> bool:
     for name, jump in asyncio.run(rings.clock_jumps()):
         note(f"{name}: {jump}", held=not jump.failed and jump.renewals <= 1 and jump.refused <= 1, since=since)
     cost = asyncio.run(rings.ring_cost())
-    note(f"the auth ring on a hot call: {cost:.2f} microseconds of CPU", held=cost <= 3, since=since)
+    note(f"the auth middleware on a hot call: {cost:.2f} microseconds of CPU", held=cost <= 3, since=since)
     return good
 
 

@@ -1,4 +1,4 @@
-"""A client as a process: for every round it is told, so many tasks make so many calls each."""
+"""A client as a process: in each round a number of tasks make a number of calls each."""
 
 import asyncio
 import json

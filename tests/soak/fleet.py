@@ -27,7 +27,7 @@ class WorkerProcess:
     Args:
         network: the network of the host.
         host: the host.
-        settings: what the worker is told.
+        settings: the settings of the worker.
         events: counts the events of all workers.
     """
 
@@ -55,12 +55,12 @@ class WorkerProcess:
     def tell(self, do: str, **values: object) -> None:
         """Give the worker a command."""
         assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # it has ended; whoever waits for what comes of the command notices
+        with suppress(OSError, ValueError):  # the worker has ended, which the waiter for the result notices
             self._process.stdin.write(json.dumps({"do": do, **values}) + "\n")
             self._process.stdin.flush()
 
     def arm(self, moment: Moment | None) -> None:
-        """Hold the worker when it comes to a moment."""
+        """Hold the worker at a hold point."""
         self.held.clear()
         self.tell("arm", moment=moment)
 
@@ -123,11 +123,11 @@ class WorkerFleet:
     Attributes:
         network: the network.
         hosts: where the workers run.
-        settings: what each of them is told.
+        settings: the settings of each worker.
         batches: what was submitted, with its number of transfers: the application's own memory.
         restarts: how many workers ended by themselves and were started again.
         events: how often each event of the package happened.
-        stop_reasons: what the ledger said to workers it stopped.
+        stop_reasons: the errors by which the ledger stopped workers.
     """
 
     network: Network

@@ -118,7 +118,7 @@ class Stage:
         return {track_id: (state, amount, reason) for track_id, state, amount, reason in rows}
 
     def wait_paid(self, fleet: WorkerFleet, count: int) -> None:
-        """Wait until the bank has executed so many transfers."""
+        """Wait until the bank has executed ``count`` transfers."""
         wait_until(lambda: len(self.executed(fleet)) >= count, f"{count} transfers are paid", fleet.tend)
 
     def wait_final(self, fleet: WorkerFleet, database: str) -> None:
@@ -191,7 +191,7 @@ def running_bank(network: Network) -> Generator[Play]:
 
 
 def wait_until(happened: Callable[[], bool], what: str, tend: Callable[[], object] = lambda: None) -> None:
-    """Wait until something has happened; ``tend`` looks after the workers meanwhile."""
+    """Wait until a condition is true; call ``tend`` at each step to restart dead workers."""
     end = time.monotonic() + DONE_SECONDS
     while not happened():
         assert time.monotonic() < end, f"waited in vain: {what}"

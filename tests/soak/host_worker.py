@@ -43,13 +43,13 @@ _claiming: ContextVar[bool] = ContextVar("claiming", default=False)
 
 @define(eq=False)
 class HoldPoint:
-    """Holds the next task that comes to one moment until the supervisor lets it go."""
+    """Holds the next task at a hold point until the supervisor releases it."""
 
     moment: Moment | None = None
     _released: asyncio.Event = field(factory=asyncio.Event)
 
     def arm(self, moment: Moment | None) -> None:
-        """Hold whoever comes to this moment next; None: nobody."""
+        """Hold the next task at this hold point; None: hold no task."""
         self.moment = moment
 
     def release(self) -> None:
@@ -68,7 +68,7 @@ hold = HoldPoint()
 
 
 def install_hold_points() -> None:
-    """Put the hold points into the package: no public event tells of these moments."""
+    """Put the hold points into the package: no public event marks these moments."""
     claim, record = ChunkWorker._claim, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
     save, commit = RecordCache.save, PostgresTransaction.commit
 
@@ -112,7 +112,7 @@ def shorten_leases() -> None:
 
 
 def transfers(batch_id: str, count: int) -> list[Transfer]:
-    """Return the transfers of a batch: the same whoever submits it, and all from one deposit account."""
+    """Return the transfers of a batch: the same at each call, and all from one deposit account."""
     return [
         Transfer(
             amount=10_000 + number,
@@ -166,7 +166,7 @@ class Worker:
             say({"submitted": batch_id, "error": None})
 
     async def watch(self) -> str | None:
-        """Return why the ledger stopped this client, or None when it is told to end."""
+        """Return why the ledger stopped this client, or None after the command to end."""
         while not self.ending.is_set():
             try:
                 await self.paystar.payouts.batches(1)
@@ -180,7 +180,7 @@ class Worker:
 
 
 async def main(settings: dict[str, Any]) -> int:
-    """Pay what is due until told to end; return the exit status."""
+    """Pay what is due until the command to end; return the exit status."""
 
     def on_event(event: Event) -> None:
         say({"event": event.name})

@@ -30,7 +30,7 @@ LOOKED_UP = POLICY | ({"look_before_send": "always"} if "look_before_send" in Po
 PAID_PER_SECOND = 20
 MOMENTS: tuple[Moment, ...] = ("claim-open", "claimed", "before-record")
 LEASE_CHECK_SECONDS = 4.0
-"""How long the others may take to see that nobody extends a lease any more, beyond the limit for a partition."""
+"""How long the others may take to see that a lease is extended no more, beyond the limit for a partition."""
 RECONNECT_SECONDS = 14.0
 """A little more than a client needs to notice that its connections are dead."""
 MAX_SHORT_SECONDS, MAX_FULL_SECONDS = 240.0, 2_400.0
@@ -39,7 +39,7 @@ MAX_SHORT_SECONDS, MAX_FULL_SECONDS = 240.0, 2_400.0
 def cut_off(
     stage: Stage, moments: dict[str, Moment], seconds: float, *, hurry: bool = True, concurrency: int = 4
 ) -> Result:
-    """Cut hosts off while each is at a moment that hurts; the others have enough to pay meanwhile."""
+    """Cut hosts off while each is at a moment that hurts; the others have enough to pay."""
     since = time.monotonic()
     with stage.fleet(hurry=hurry) as (fleet, database):
         healthy = [host for host in WORKERS if host not in moments]
@@ -48,7 +48,7 @@ def cut_off(
             policy = POLICY | {"concurrency": concurrency, "rate": PAID_PER_SECOND / POLICY["chunk"]}
             fleet.submit(f"{database}-{number}", count, policy, by=[WORKERS[number]])
         stage.wait_paid(fleet, 30)
-        # Whoever holds a claim open keeps the others from theirs: that one comes last.
+        # A host that holds a lease open keeps the others from theirs, so it is cut off last.
         for host, moment in sorted(moments.items(), key=lambda item: item[1] == "claim-open"):
             fleet.workers[host].arm(moment)
             assert fleet.workers[host].held.wait(20), f"{host} does not come to {moment}"
@@ -99,7 +99,7 @@ def refresh(stage: Stage, seconds: float, *, rotate: bool = True) -> Result:
             worker.arm("key-refreshed")
         refreshes = stage.bank.refreshes
         stage.bank.post("clock", advance=86_400)
-        wait_until(lambda: any(worker.held.is_set() for worker in fleet.workers.values()), "somebody refreshes the key")
+        wait_until(lambda: any(worker.held.is_set() for worker in fleet.workers.values()), "a host refreshes the key")
         host = next(host for host, worker in fleet.workers.items() if worker.held.is_set())
         with stage.network.partition(host):
             for worker in fleet.workers.values():
@@ -120,7 +120,7 @@ def failover(stage: Stage, lag: float, *, held: bool = False) -> Result:
     Args:
         stage: the hosts.
         lag: seconds the standby has missed.
-        held: whether a worker is held between intent and first byte meanwhile, until shortly before its deadline.
+        held: whether a worker is held between intent and first byte, until shortly before its deadline.
     """
     since = time.monotonic()
     with stage.fleet(hurry=not held) as (fleet, database):
@@ -192,7 +192,7 @@ def restore(stage: Stage, home: Path, *, running: bool) -> Result:
 
 
 def forgotten(stage: Stage, home: Path) -> Result:
-    """Restore an older dump while the workers are stopped, all but one: it is cut off, and nobody thought of it.
+    """Restore an older dump while the workers are stopped, all but one, which is cut off and was forgotten.
 
     The batch is its own, so that nothing of it was recovered there; it saw nothing of what the others paid.
     """

@@ -1,4 +1,4 @@
-"""One renewal per expiry, and no key lost: with processes, kills and cancellations, counted at the sandbox."""
+"""One refresh per expiry, and no key lost: with processes, kills and cancellations, counted at the sandbox."""
 
 import asyncio
 import random
@@ -61,7 +61,7 @@ def _until(happened: Callable[[], bool], what: str) -> None:
 def expiries(
     keys: str, *, processes: int = 8, tasks: int = 20, calls: int = 4, times: int = 3
 ) -> tuple[int, Counter[str]]:
-    """Let the key expire under many processes; how often it was renewed, and how the calls ended."""
+    """Let the key expire under many processes; return how often it was refreshed, and how the calls ended."""
     ended: Counter[str] = Counter()
     with sandbox(rotate=True) as play, ExitStack() as stack:
         settings = _settings(play, keys) | {"tasks": tasks, "calls": calls}
@@ -95,7 +95,7 @@ class Kills:
 
 
 def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, settle: float = 0.1) -> Kills:
-    """Kill -9 the owner of a renewal after the server has rotated and before the answer is stored."""
+    """Kill -9 the owner of a refresh after the server has rotated and before the response is stored."""
     report = Kills()
     with sandbox(rotate=True) as play, short_leases(lease_seconds, settle):
         for _ in range(count):
@@ -186,7 +186,7 @@ async def _call_seconds(settings: dict[str, Any]) -> float:
 
 
 def cancellations(keys: str, style: Style, count: int, seed: int = 0) -> int:
-    """Cancel callers at random moments of a renewal; how often the next call found the key lost."""
+    """Cancel callers at random moments of a refresh; return how often the next call found the key lost."""
     with sandbox(rotate=True) as play:
         return asyncio.run(_cancellations(play, _settings(play, keys), style, count, random.Random(seed)))
 

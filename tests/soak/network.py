@@ -54,7 +54,7 @@ def run_inside(module: str, arguments: Sequence[str], timeout: float | None = No
         subprocess.TimeoutExpired: the module took longer.
     """
     command = [*_UNSHARE, "sh", "-c", f'{_PRIVATE_RUN} && exec "$@"', "sh", sys.executable, "-m", module, *arguments]
-    # --kill-child: whoever ends unshare ends process 1 of the namespace, and the kernel ends the rest.
+    # --kill-child: if unshare ends, process 1 of the namespace ends, and the kernel ends the rest.
     with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         try:
             return process.wait(timeout)

@@ -37,7 +37,7 @@ def stop_at_the_fence() -> None:
 
 
 def grow_no_further(ledger: Path, room: int) -> None:
-    """From now on no file of this process grows beyond what the ledger has and so many bytes."""
+    """Limit the size of this process's files to that of the ledger and ``room`` bytes."""
     sizes = [one.stat().st_size for one in ledger.parent.glob(f"{ledger.name}*")]
     limit = max(sizes, default=0) + room
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -1,4 +1,4 @@
-"""A client as a process that needs its key renewed, and is killed while it waits for the answer."""
+"""A client process that refreshes its key and is killed while it waits for the response."""
 
 import asyncio
 import json

@@ -43,7 +43,7 @@ DEPOSITS = ("0100000000001", "0100000000002", "0100000000003")
 def in_a_hurry() -> None:
     """A dead worker's claims end sooner: what is right for a service takes too long here.
 
-    With so many requests that come to nothing, some transfers are sent more often than a service should send one.
+    With many failing requests, some transfers are sent more often than a service should send one.
     """
     logging.getLogger("paystar_async").setLevel(logging.CRITICAL)
     decisions.MAX_ATTEMPTS = 100
@@ -53,7 +53,7 @@ def in_a_hurry() -> None:
 
 
 def transfers(batch_id: str, count: int = BATCH) -> list[Transfer]:
-    """The transfers of a batch; whoever asks again gets the same."""
+    """Return the transfers of a batch, the same at each call."""
     return [
         Transfer(
             amount=10_000 + number,
@@ -84,7 +84,7 @@ def _sign_of_life(settings: dict[str, Any], pid: int | None) -> Path:
 
 
 def work(settings: dict[str, Any]) -> None:
-    """A worker with its own dispatcher: submits batch after batch until it is told to end, then sees to the rest."""
+    """A worker with its own dispatcher: submits batches until the stop file appears, then finishes the rest."""
     in_a_hurry()
     _sign_of_life(settings, os.getpid()).touch()
     asyncio.run(_work(settings))
@@ -171,7 +171,7 @@ class Crew:
 
     Attributes:
         work: what each of them does.
-        settings: what each of them is told.
+        settings: the settings of each worker.
         size: how many there are.
         dice: when who dies.
     """
@@ -183,7 +183,7 @@ class Crew:
     workers: list[ForkServerProcess] = field(factory=list[ForkServerProcess])
 
     def fill(self) -> None:
-        """See that there are so many; one that ended by itself is replaced, too."""
+        """Start workers up to ``count``; replace those that ended by themselves, too."""
         self.workers = [one for one in self.workers if one.is_alive()]
         while len(self.workers) < self.size:
             worker = CREW.Process(target=self.work, args=(self.settings,), daemon=True)
@@ -237,13 +237,13 @@ async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
 
 
 async def settled(batch: Batch, patience: float) -> bool:
-    """Wait until a batch is paid, so long at the most; whether it is."""
+    """Wait until a batch is paid; return False after the timeout."""
     report = await batch.wait(patience)
     return set(report.states) == {TransferState.SUCCESS}
 
 
 class Nobody:
-    """A dispatcher that leaves it all to whoever calls ``advance``."""
+    """A dispatcher that leaves all work to the caller of ``advance``."""
 
     async def wake(self, chunk_ids: Sequence[str], connection: object = None) -> None:
         pass

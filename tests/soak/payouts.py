@@ -129,7 +129,7 @@ async def compare(play: Play, ledger_url: str, report: KillReport) -> KillReport
 
 
 async def _caught(store: Database) -> int:
-    """How many transfers were being sent by somebody who did not come back."""
+    """Count the transfers that killed workers were sending."""
     rows = await store.fetch("SELECT DISTINCT track_id FROM paystar_payout_events WHERE cause = 'lease'")
     return len(rows)
 
@@ -144,7 +144,7 @@ async def states(ledger_url: str) -> dict[TransferState, int]:
 
 
 def until_done(ledger_url: str, tend: Callable[[], object]) -> None:
-    """Wait until nothing is left undecided; ``tend`` looks after the workers meanwhile."""
+    """Wait until every transfer is decided; call ``tend`` at each step to restart dead workers."""
     end = time.monotonic() + ENOUGH
     while (left := asyncio.run(states(ledger_url))) or not left:
         if not left:
@@ -223,7 +223,7 @@ def _top_up(worker_settings: dict[str, Any]) -> None:
 
 
 def restarts(server: PostgresServer, home: Path, times: int, seed: int = 0) -> KillReport:
-    """Restart PostgreSQL under three procrastinate workers; whoever ends over it is started again, as by systemd."""
+    """Restart PostgreSQL under three procrastinate workers; a worker that ends is started again, as by systemd."""
     dice = random.Random(seed)
     with (
         queue(server, home, faults=True) as (play, ledger, worker_settings),
@@ -332,7 +332,7 @@ async def _without_intent(play: Play, ledger_url: str) -> int:
 
 
 def cancellations(home: Path, style: Style, count: int, seed: int = 0) -> KillReport:
-    """Cancel whoever pays at random moments; what was executed is on record at once."""
+    """Cancel payers at random moments; executed transfers are on record at once."""
     with bank(faults=False) as play:
         ledger = str(home / f"{style}.db")
         return asyncio.run(_cancellations(play, settings(play, ledger, home), style, count, random.Random(seed)))

@@ -15,7 +15,7 @@ class Play:
     """A running sandbox, seen through its control API.
 
     Args:
-        base_url: where it serves, as a client is told.
+        base_url: its URL, as a client is configured.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -35,7 +35,7 @@ class Play:
 
     @property
     def refreshes(self) -> int:
-        """How often the application's key was renewed."""
+        """Return how often the application's key was refreshed."""
         return int(self.get("stats")["refreshes"].get("application", 0))
 
     @property
@@ -45,7 +45,7 @@ class Play:
 
     @property
     def refused_renewals(self) -> int:
-        """How many renewals came in, less those that were carried out."""
+        """Return the number of refreshes that were refused."""
         return int(self.get("stats")["requests"].get("keys.refresh_application_key", 0)) - self.refreshes
 
 
@@ -95,7 +95,7 @@ def tell(process: "subprocess.Popen[str]", word: str) -> None:
 
 
 def say(value: object) -> None:
-    """Say something to whoever started this process."""
+    """Send a message to the parent process."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 

@@ -114,7 +114,7 @@ class PostgresNode:
 
     def restore(self, database: str, file: Path) -> None:
         """Put a database back to what a file holds: restored beside it, then put in its place."""
-        # A client that finds an empty database lays out its tables there: nobody may see a half of it.
+        # A client that finds an empty database creates its tables there: no client may see a part of them.
         beside = f"{database}_restored"
         with self.connect() as connection:
             connection.execute(f"CREATE DATABASE {beside}".encode())

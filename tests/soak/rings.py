@@ -1,4 +1,4 @@
-"""What the auth ring costs on a hot call, and what jumps of the clock do to it; in one process."""
+"""The cost of the auth middleware on a hot call, and the effect of clock jumps on it, in one process."""
 
 import time
 from statistics import median
@@ -22,7 +22,7 @@ DAY = 86_400.0
 
 
 async def ring_cost(calls: int = 50_000, rounds: int = 7) -> float:
-    """Microseconds of CPU that the ring adds to a call with a fresh key: the median of paired rounds."""
+    """Return the CPU microseconds that the middleware adds to a call with a fresh key, the median of paired rounds."""
     accounts = Credentials(application=Application(id="a", access_password="p", api_key="k", refresh_token="r"))
     store = MemoryKeyStore()
     ring = AuthMiddleware(
@@ -53,7 +53,7 @@ class Jump:
 
     Attributes:
         failed: calls that failed.
-        renewals: renewals the jump led to.
+        renewals: key refreshes after the jump.
         refused: requests that were refused for their key.
     """
 

@@ -197,7 +197,7 @@ class Bank:
         return 9 if short else None
 
     def refill(self) -> None:
-        """Somebody puts money into the accounts, and has the application unlocked."""
+        """Put money into the accounts and unlock the application."""
         self.halted = False
         for account in self.balances:
             self.balances[account] = 10**12
@@ -216,7 +216,7 @@ class Bank:
                 self._execute(number, item, arrival, listed_within=SPACING)
 
     def _take(self, number: int, item: Mapping[str, Any], arrival: Arrival) -> dict[str, object] | None:
-        """Carry one out, now, later or not at all; what is said of it."""
+        """Execute a transfer now, later or never; return its response."""
         world, weather = self.world, self.world.weather
         if world.chance(weather.partial):
             return None

@@ -55,7 +55,7 @@ class RecordLosses:
         coming: the losses that are still to come.
         stop: stops all processes.
         go_on: called when the store is back, of whichever age. A backup may be older than a batch; what is lost in a
-            failover is not, for nobody would know that it has to be submitted again.
+            failover is not, for no one would know that it has to be submitted again.
         is_under_way: whether the store is down.
     """
 

@@ -60,7 +60,7 @@ def no_fence() -> Generator[None]:
 
 @contextmanager
 def no_shield() -> Generator[None]:
-    """Whoever stops waiting stops the work as well."""
+    """A cancelled caller stops the work as well."""
     scope = anyio.CancelScope
 
     def bare(*, shield: bool) -> anyio.CancelScope:

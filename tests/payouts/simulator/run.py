@@ -118,7 +118,7 @@ class Play:
     def go_on(self) -> None:
         """Start what was stopped; the store may have forgotten what was submitted.
 
-        Whoever submits again what an older backup does not have says that it may have been paid.
+        A batch that an older backup lacks is submitted again as one that may have been paid.
         """
         self.submitted = {row["batch_id"] for row in self.store.rows("SELECT batch_id FROM paystar_payout_batches")}
         if self.policy.look_before_send != "never":
@@ -195,7 +195,7 @@ class Play:
         return max(0.1, min([10 * LOOKS_EVERY, *left])) if not tasks else dice.random()
 
     def answered(self, host: Host, answer: Mapping[str, Any]) -> None:
-        """A process has an answer in its hands; perhaps whoever waits for it gives up at this very moment."""
+        """Cancel, perhaps, the caller for which a process has just received a response."""
         self.watch.answered(host, answer)
         if self.world.weather.cancel and self.world.chance(0.5):
             for task in self.waiting[host.name]:
@@ -230,7 +230,7 @@ class Play:
                     await asyncio.wait([task], timeout=patience)
                     task.cancel()
 
-    # whoever looks after it
+    # the operator
 
     async def operate(self) -> None:
         """Look now and then, put right what keeps payments back, and say so."""
@@ -251,7 +251,7 @@ class Play:
                     await updates.resume(ledger, product.name, product.account)
 
     async def set_clocks(self) -> None:
-        """Now and then somebody sets a wall clock."""
+        """Set a wall clock now and then."""
         while True:
             await asyncio.sleep(60.0)
             if self.world.chance(self.world.weather.jump):
@@ -284,7 +284,7 @@ class Play:
 
 
 def _note_failure(world: World, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Break the seed if the simulator itself fails; what a task of ours ends with is seen elsewhere."""
+    """Break the seed if the simulator itself fails; errors of simulated tasks are checked elsewhere."""
     if "handle" in context:
         world.broken(f"the simulator fails: {context.get('exception')!r}")
     else:
@@ -292,7 +292,7 @@ def _note_failure(world: World, loop: asyncio.AbstractEventLoop, context: dict[s
 
 
 def _retrieve(task: "asyncio.Task[float | None]") -> None:
-    """Take what a task ended with: whoever waited for it has given up."""
+    """Consume the result of a task whose caller was cancelled."""
     if not task.cancelled():
         task.exception()
 

@@ -27,12 +27,12 @@ class Store:
 
     Args:
         world: whose weather it has.
-        server: whether it is a server, with a clock of its own; a file takes the time of whoever writes.
+        server: whether it is a server, with a clock of its own; a file takes the time of the writer.
 
     Attributes:
         origin: names where its data come from: a file's inode, a server's timeline.
-        is_down: whether nobody can use it.
-        images: the database after each commit; None while nobody keeps them.
+        is_down: whether it is unavailable.
+        images: the database after each commit; None while none are kept.
         committer: the process that committed last.
     """
 
@@ -72,7 +72,7 @@ class Store:
         self.calm()
 
     def ended(self) -> StorageError:
-        """Return what a process is told of its transaction that is over."""
+        """Return the error of a transaction that is over."""
         if self.is_down:
             return StorageUnavailable("the connection to the store broke")
         return StorageError("the transaction has ended: it idled for too long")
@@ -163,7 +163,7 @@ class SimDatabase:
             return await transaction.fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
-        """Done by whoever comes first; that several may try at once is proved on real databases."""
+        """Run by the first process; concurrent migrations are tested on real databases."""
         if name not in self._store.migrated:
             for step in steps:
                 self._store.connection.execute(step)

@@ -112,7 +112,7 @@ class Watch:
                 self.world.broken(f"{track_id} was sent {sent} times with {self.intents[track_id]} intents")
 
     def answered(self, host: Host, answer: Mapping[str, Any]) -> None:
-        """A process holds a plain answer: while it lives it puts that on record, whoever stopped waiting for it."""
+        """Note that a process holds a plain response, which it stores even if its caller was cancelled."""
         data = answer.get("data")
         items = cast("list[Mapping[str, Any]]", [data] if isinstance(data, dict) else data or [])
         held = {str(one["track_id"]): self.states.get(str(one["track_id"])) for one in items if "track_id" in one}

@@ -28,7 +28,7 @@ class Weather:
         crash: one of our processes dies, at each step it makes.
         stall: it stands still for a while, as under SIGSTOP, at each step.
         held: it stands still right before it would send.
-        cancel: whoever waits for an ``advance`` gives up.
+        cancel: the caller of ``advance`` is cancelled.
         storage: a statement or a commit fails, and perhaps was carried out.
         jump: a wall clock is set, each minute.
         refused: no connection to the bank.
@@ -48,7 +48,7 @@ class Weather:
         midway: a request of several is refused after some of its transfers were executed.
         foreign: a look-up of a track_id the bank does not have returns another's transfer, without a track_id.
         meddles: a user middleware repeats a call that failed, or raises after a call that went well.
-        lateness: seconds a late transfer takes at the most, and a listing.
+        lateness: the longest delay of a late transfer or listing, in seconds.
     """
 
     crash: float = 0.0
@@ -185,7 +185,7 @@ class Machine:
 
 @define(eq=False)
 class Host:
-    """One process of ours; one that is ``steady`` neither dies nor stands still.
+    """A simulated process; a ``steady`` process neither dies nor stands still.
 
     Attributes:
         origin: the origin of the store when the process opened it.
@@ -208,7 +208,7 @@ class Host:
         self.clock.sleeper = self
 
     async def step(self, where: str) -> None:
-        """A moment at which the process may die, or stand still; every await of ours passes here."""
+        """Let the process die or stand still here; each simulated await passes here."""
         world = self.world
         await self.awake()
         world.note(f"{self.name} {where}")
@@ -230,7 +230,7 @@ class Host:
     def trouble(self, error: StorageError) -> StorageError:
         """An error of the store, remembered."""
         self.troubled = self.world.now
-        self.world.note(f"{self.name} is told: {error.args[0]}")
+        self.world.note(f"{self.name} gets: {error.args[0]}")
         return error
 
     def stand_still(self, seconds: float) -> None:
