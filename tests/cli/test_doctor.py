@@ -31,7 +31,7 @@ def test_doctor_valid_configuration_passes(run: Run, sandbox: Sandbox) -> None:
         ("PAYSTAR_APPLICATION_ID", "application", "check application_id"),
         ("PAYSTAR_API_KEY", "application", "doctor --refresh"),
         ("PAYSTAR_INQUIRY_KEY", "wallet, reading", "doctor --refresh"),
-        ("PAYSTAR_WALLET_HASHID", "wallet, reading", "correct the fields"),
+        ("PAYSTAR_WALLET_HASHID", "wallet, reading", "correct the named fields"),
     ],
 )
 def test_doctor_one_wrong_variable_fails_its_check(

@@ -86,7 +86,7 @@ class TestNotSent:
 
         assert type(error) is NotSent
         assert error.executed == "no"
-        assert "call again" in error.hint
+        assert "repeating the call is safe" in error.hint
 
     async def test_send_silent_handshake_is_not_sent(self, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in ("aiohttp",):
