@@ -86,7 +86,7 @@ class RedisServer:
         return redis.Redis.from_url(self.url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
 
     def tell(self, *command: str) -> object:
-        """What it answers to a command."""
+        """Return the response to a command."""
         with self._client() as client:
             return client.execute_command(*command)  # pyright: ignore
 
@@ -124,7 +124,7 @@ class PostgresServer:
 
     @contextmanager
     def schema(self) -> Generator[str, None, None]:
-        """The URL of a schema nobody else uses."""
+        """Create a schema of its own and return its URL."""
         name = f"t_{uuid.uuid4().hex}"
         with self.connect() as connection:
             connection.execute(f"CREATE SCHEMA {name}".encode())
@@ -189,6 +189,6 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_schema(postgres_server: PostgresServer) -> Iterator[str]:
-    """The URL of a schema of the test's own."""
+    """Create a schema of the test's own and return its URL."""
     with postgres_server.schema() as url:
         yield url

@@ -108,7 +108,7 @@ DEPOSIT = "0100000000001"
 
 
 def over(play: Play, **options: Any) -> tuple[Paystar, Engine]:
-    """A client without retries, and its engine."""
+    """Return a client without retries, and its engine."""
     engine = Engine(play)
     return client(engine, **{"max_retries": 0, "clock": QuickClock(), **options}), engine
 
@@ -615,7 +615,7 @@ async def test_what_is_no_transfer_ends_the_batch_after_what_was_sent() -> None:
 
 
 def mistyped(track_id: str) -> Transfer:
-    """A transfer to an IBAN whose check digits do not fit."""
+    """Return a transfer to an IBAN with wrong check digits."""
     return Transfer(
         amount=1,
         deposit=DEPOSIT,

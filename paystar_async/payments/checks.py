@@ -127,7 +127,7 @@ class OrderChecks:
 
     @contextmanager
     def arrive(self, order_id: str) -> Generator[Arrival, None, None]:
-        """Number a callback that has just arrived; it shares the results of checks from now on.
+        """Assign a number to a callback on arrival; it shares the results of checks from now on.
 
         Args:
             order_id: the order that the callback names.

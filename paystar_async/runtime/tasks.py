@@ -43,7 +43,7 @@ _inherited: list[object] = []
 
 
 def asyncio_loop() -> AbstractEventLoop | None:
-    """The loop of asyncio that runs; None on trio, also where trio is asyncio's guest, and where none runs."""
+    """Return the running asyncio loop; None on trio (also as a guest of asyncio) and outside a loop."""
     if _here.name is not None:  # trio says so while one of its tasks runs
         return None
     try:

@@ -34,7 +34,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    """A browser with a new profile; one per module, since Playwright keeps an event loop running in this thread."""
+    """Start a browser with a new profile; one per module, since Playwright keeps a loop running in this thread."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         yield browser
@@ -43,13 +43,13 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def context(chromium: Browser) -> Iterator[BrowserContext]:
-    """A browser context that fails the test after an error on a page."""
+    """Open a browser context that fails the test after an error on a page."""
     yield from _checked(chromium.new_context(locale="en-US"))
 
 
 @pytest.fixture
 def scriptless(chromium: Browser) -> Iterator[BrowserContext]:
-    """A browser context without scripts."""
+    """Open a browser context without scripts."""
     yield from _checked(chromium.new_context(locale="en-US", java_script_enabled=False))
 
 
@@ -67,7 +67,7 @@ def _checked(context: BrowserContext) -> Iterator[BrowserContext]:
 
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
-    """A browser page."""
+    """Open a browser page."""
     return context.new_page()
 
 
@@ -111,7 +111,7 @@ def sandbox_process() -> Iterator[SandboxProcess]:
 
 @pytest.fixture
 def sandbox(sandbox_process: SandboxProcess) -> SandboxProcess:
-    """The sandbox without active faults."""
+    """Return the sandbox without active faults."""
     sandbox_process.post("faults", clear=True)
     return sandbox_process
 
@@ -135,13 +135,13 @@ def _shop(sandbox: SandboxProcess, directory: Path, callback_method: int) -> Gen
 
 @pytest.fixture(scope="session")
 def shop(sandbox_process: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A shop whose payers return by GET."""
+    """Return a shop whose payers return by GET."""
     with _shop(sandbox_process, tmp_path_factory.mktemp("shop"), 1) as address:
         yield address
 
 
 @pytest.fixture(scope="session")
 def posting_shop(sandbox_process: SandboxProcess, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A shop whose payers return by POST."""
+    """Return a shop whose payers return by POST."""
     with _shop(sandbox_process, tmp_path_factory.mktemp("shop"), 2) as address:
         yield address

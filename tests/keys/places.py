@@ -27,11 +27,11 @@ class Place(Protocol):
     """Seconds a claim lasts in a test."""
 
     def store(self, crypto: Crypto | None = None) -> KeyStore:
-        """A store on this place, as another process would make it."""
+        """Return a store on this place, as another process would create it."""
         ...
 
     async def now(self) -> float:
-        """What time the place has."""
+        """Return the time of this place."""
         ...
 
     async def wait_out(self) -> None:
@@ -61,7 +61,7 @@ class SharedPlace(Place, Protocol):
         ...
 
     def raw(self, key: KeyId) -> dict[str, object]:
-        """A record as it lies there."""
+        """Return a record as it is stored."""
         ...
 
 

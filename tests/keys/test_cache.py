@@ -23,7 +23,7 @@ LOSSES = [pytest.param((name, way), id=f"{name}, {way}") for name in PLACES for 
 
 
 def pair(number: int) -> KeyRecord:
-    """The pair of the refresh ``number``, an hour after the one before."""
+    """Return the pair of the refresh ``number``, an hour after the one before."""
     token, refresh_token = Secret(f"key-{number}"), Secret(f"refresh-{number}")
     return KeyRecord(token=token, refresh_token=refresh_token, issued_at=number * 3600.0, expires_at=9e9)
 

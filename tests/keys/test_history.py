@@ -14,7 +14,7 @@ SEED = KeyRecord(version=1, token=Secret("key-0"), refresh_token=Secret("refresh
 
 
 def pair(number: int, *, version: int = 1) -> KeyRecord:
-    """The pair of the refresh ``number``, an hour after the one before."""
+    """Return the pair of the refresh ``number``, an hour after the one before."""
     token, refresh_token = Secret(f"key-{number}"), Secret(f"refresh-{number}")
     return KeyRecord(version=version, token=token, refresh_token=refresh_token, issued_at=number * 3600.0)
 

@@ -147,7 +147,7 @@ def test_pauses_spread_over_the_whole_range() -> None:
 
 
 def pauses(seed: int, attempts: int) -> list[float]:
-    """The pauses after each of so many attempts that failed."""
+    """Return the pauses after each of ``count`` failed attempts."""
     clock = QuickClock()
     retry = RetryMiddleware(clock, attempts, Told(), source=Random(seed), budget=RetryBudget(capacity=1e9, tokens=1e9))
     with contextlib.suppress(NoResponse):

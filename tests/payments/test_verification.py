@@ -97,7 +97,7 @@ def at(bank: Any, **options: Any) -> tuple[Paystar, Engine]:
 
 
 async def outcome_of(bank: Any, callback: Callback = CALLBACK, **options: Any) -> tuple[PaymentOutcome, list[str]]:
-    """The outcome, and what was asked for it."""
+    """Return the outcome and the requests that were made for it."""
     paystar, engine = at(bank, max_retries=0)
     values: dict[str, Any] = {"amount": AMOUNT, "order_id": "ORD-1", **options}
     payment = await paystar.payments.confirm(callback, **values)

@@ -32,11 +32,11 @@ class Place(Protocol):
     clock: ManualClock
 
     def database(self) -> Database:
-        """A database on this place, as another process would make it."""
+        """Return a database on this backend, as another process would open it."""
         ...
 
     def ledger(self, crypto: Crypto | None = None) -> LedgerDatabase:
-        """A ledger on this place, as another process would make it."""
+        """Return a ledger on this backend, as another process would open it."""
         ...
 
     def passes(self, seconds: float) -> None:
@@ -128,7 +128,7 @@ class Server(_Closing):
         return [row[0] for row in self.sql(names)]
 
     async def connect(self) -> "psycopg.AsyncConnection[Any]":
-        """A connection of the user's own."""
+        """Open a connection of the user's own."""
         return await psycopg.AsyncConnection[Any].connect(self._url)
 
 
@@ -136,7 +136,7 @@ PLACES = ("sqlite", "postgres")
 
 
 def make_place(request: pytest.FixtureRequest, path: Path) -> File | Server:
-    """The place of this name; a server that cannot be had is a failure, never a skip."""
+    """Open the backend of this name; a missing server is a failure, never a skip."""
     if request.param == "sqlite":
         return File(path / "payouts.db")
     return Server(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))

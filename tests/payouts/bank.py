@@ -119,12 +119,12 @@ class FakeBank:
 
 
 def execute(teller: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
-    """A call that goes well."""
+    """Return the response of a successful call."""
     return teller.execute(given)
 
 
 def answering(*entries: Settlement) -> Act:
-    """A call that is answered so, whatever was sent."""
+    """Return an act that responds with these entries, whatever was sent."""
 
     def act(teller: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
         return list(entries)
@@ -133,7 +133,7 @@ def answering(*entries: Settlement) -> Act:
 
 
 def raising(error: BaseException, *, executed: bool = False) -> Act:
-    """A call that ends with an error, before or after it was carried out."""
+    """Return an act that ends with an error, before or after it was executed."""
 
     def act(teller: FakeBank, given: Sequence[AnyTransfer]) -> object:
         if executed:

@@ -21,7 +21,7 @@ def found(status: str, hashid: str | None = None, **more: object) -> Settlement:
 
 
 async def sent_again(desk: PayoutFixture) -> str:
-    """The chunk of a second attempt, the first being one that a person has looked at."""
+    """Return the chunk of a second attempt, after a manual review of the first."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)), policy=Policy(quiet_window=30.0))
     desk.teller.script.append(answering(found("success", "first", extra={"amount": 1})))
     [chunk] = await desk.chunks()

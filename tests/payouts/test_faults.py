@@ -21,7 +21,7 @@ MOST_STEPS = 60
 
 
 async def settled(desk: PayoutFixture, place: Place | None = None) -> None:
-    """What dispatchers and sweepers do until nothing is due any more."""
+    """Run dispatchers and sweepers until nothing is due."""
     for _ in range(300):
         due = await desk.worker.due()
         if not due:

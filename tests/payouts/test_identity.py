@@ -39,7 +39,7 @@ def remove(paths: list[Path]) -> None:
 
 
 async def refuses(desk: PayoutFixture, chunk: str, match: str) -> None:
-    """The ledger is used no more, for sending, reading or planning, and nothing was sent."""
+    """Check that the ledger refuses to send, read and plan, and that nothing was sent."""
     sent = len(desk.teller.calls)
     for _ in range(2):
         with pytest.raises(StorageError, match=match):

@@ -60,7 +60,7 @@ async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbo
 
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A list that takes many questions."""
+    """Return a list that needs many requests."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 3)
 
 
@@ -234,7 +234,7 @@ def book() -> Book:
 
 @pytest.fixture
 def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> PayoutFixture:
-    """A desk at a bank whose list takes many requests."""
+    """Return a fixture with a bank whose list needs many requests."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 3)
     return PayoutFixture(place.ledger(), place.clock, book)
 

@@ -113,7 +113,7 @@ class _Yes(BaseHTTPRequestHandler):
 
 @contextmanager
 def _server() -> Generator[str, None, None]:
-    """A server in a thread of its own, so that it outlives every loop."""
+    """Start a server in a thread of its own, so that it outlives every loop."""
     _Yes.opened = _Yes.ended = 0
     with ThreadingHTTPServer(("127.0.0.1", 0), _Yes) as server:
         server.daemon_threads = True

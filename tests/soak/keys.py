@@ -30,7 +30,7 @@ STYLES: tuple[Style, ...] = ("task.cancel", "asyncio.timeout", "anyio scope")
 
 @contextmanager
 def shared_stores(home: Path) -> Generator[dict[str, Callable[[], str]]]:
-    """The stores that several processes can share, each a function that gives the address of an empty one."""
+    """Return the stores that several processes can share, each as a function that returns an empty address."""
     numbers = iter(range(1_000_000))
     with running_redis() as redis, running_postgres() as postgres, ExitStack() as schemas:
 

@@ -41,7 +41,7 @@ DEPOSITS = ("0100000000001", "0100000000002", "0100000000003")
 
 
 def in_a_hurry() -> None:
-    """A dead worker's claims end sooner: what is right for a service takes too long here.
+    """Shorten the leases of dead workers: the delays of a service would take too long here.
 
     With many failing requests, some transfers are sent more often than a service should send one.
     """
@@ -68,7 +68,7 @@ def transfers(batch_id: str, count: int = BATCH) -> list[Transfer]:
 
 
 def client(settings: dict[str, Any], **options: Any) -> Paystar:
-    """A client as each worker has one."""
+    """Return a client as each worker has it."""
     return Paystar(
         Application(**settings["application"]),
         base_url=settings["base_url"],
@@ -84,7 +84,7 @@ def _sign_of_life(settings: dict[str, Any], pid: int | None) -> Path:
 
 
 def work(settings: dict[str, Any]) -> None:
-    """A worker with its own dispatcher: submits batches until the stop file appears, then finishes the rest."""
+    """Run a worker with its own dispatcher: submit batches until the stop file appears, then finish the rest."""
     in_a_hurry()
     _sign_of_life(settings, os.getpid()).touch()
     asyncio.run(_work(settings))
@@ -222,13 +222,13 @@ def crew(work: Callable[[dict[str, Any]], None], settings: dict[str, Any], size:
 
 
 def open_ledger(ledger_url: str) -> tuple[LedgerDatabase, Database]:
-    """The ledger, to look into, and what to close afterwards."""
+    """Return the ledger and the database to close afterwards."""
     store = database(ledger_url)
     return LedgerDatabase(store, clock=SystemClock()), store
 
 
 async def chunks(ledger_url: str, batch_id: str) -> Sequence[str]:
-    """The chunks of a batch."""
+    """Return the chunks of a batch."""
     ledger, store = open_ledger(ledger_url)
     try:
         return await queries.chunk_ids(ledger, batch_id)

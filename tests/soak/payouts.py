@@ -86,7 +86,7 @@ class KillReport:
 
 @contextmanager
 def bank(*, faults: bool = True) -> Generator[Play]:
-    """A bank that fails, and that pays whatever it is asked to pay, as often as it is asked."""
+    """Start a bank that fails, and that pays a transfer each time it is requested."""
     with sandbox() as play:
         play.post("settings", repeats_execute=True, settle_seconds=0.05)
         for fault in FAULTS if faults else ():
@@ -207,7 +207,7 @@ def kills_on_postgres(
 
 @contextmanager
 def queue(server: PostgresServer, home: Path, *, faults: bool) -> Generator[tuple[Play, str, dict[str, Any]]]:
-    """A bank, and a schema with procrastinate's tables in it, where the ledger will lie too."""
+    """Start a bank and create a schema with procrastinate's tables, which the ledger shares."""
     with bank(faults=faults) as play, server.schema() as ledger:
         worker_settings = settings(play, ledger, home)
         environment = os.environ | {"PAYSTAR_SOAK": worker_settings["file"]}

@@ -51,7 +51,7 @@ class Play:
 
 @contextmanager
 def sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Generator[Play]:
-    """A sandbox as a separate process on loopback; it ends with the block."""
+    """Run a sandbox as a separate process on loopback; it ends with the block."""
     with program("tests.soak.server", {"rotate": rotate, "key_life": key_life}) as process:
         play = Play(read(process))
         try:
@@ -62,7 +62,7 @@ def sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Generator[Pl
 
 @contextmanager
 def program(module: str, settings: dict[str, Any]) -> Generator["subprocess.Popen[str]"]:
-    """A Python process that reads its settings from its arguments; killed when the block ends."""
+    """Run a Python process that reads its settings from its arguments; it is killed at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, json.dumps(settings)],
         stdin=subprocess.PIPE,
@@ -80,7 +80,7 @@ def program(module: str, settings: dict[str, Any]) -> Generator["subprocess.Pope
 
 
 def read(process: "subprocess.Popen[str]") -> Any:
-    """The next thing a process says, one line of JSON."""
+    """Return the next line of JSON that a process prints."""
     assert process.stdout is not None
     line = process.stdout.readline()
     assert line, "the process ended without a word; its last words are above"
@@ -101,5 +101,5 @@ def say(value: object) -> None:
 
 
 async def heard(stream: IO[str]) -> str:
-    """The next word on standard input, without holding the loop."""
+    """Return the next line of standard input without blocking the loop."""
     return (await asyncio.to_thread(stream.readline)).strip()

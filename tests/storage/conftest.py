@@ -19,5 +19,5 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def db(place: str) -> Database:
-    """A database, closed by each test that opens it on its own loop."""
+    """Return a database, closed by each test that opens it on its own loop."""
     return database(place)

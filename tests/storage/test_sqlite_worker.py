@@ -36,7 +36,7 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
 
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A COMMIT each, of all files opened in this test."""
+    """Return the COMMITs of all files opened in this test."""
     seen: list[str] = []
 
     def traced(path: Path, patience: float, *, creates: bool) -> sqlite3.Connection:

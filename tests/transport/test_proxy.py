@@ -24,7 +24,7 @@ ENGINES: list[Any] = ["auto", "httpx", "httpx2", "aiohttp"]
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """The port of a CONNECT proxy that wants a password."""
+    """Return the port of a CONNECT proxy that requires a password."""
     options = ["--hostname", "127.0.0.1", "--port", "0", "--basic-auth", f"user:{PASSWORD}"]
     with proxy.Proxy([*options, "--num-acceptors", "1", "--num-workers", "1", "--log-level", "e"]) as running:
         yield running.flags.port

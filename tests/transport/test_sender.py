@@ -241,7 +241,7 @@ def settle_request(count: int) -> Request[Any]:
 
 @pytest.fixture
 def codec_calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the encoding and decoding methods, as they are called."""
+    """Record the names of the encoding and decoding methods as they are called."""
     calls: list[str] = []
 
     def record(owner: type, name: str) -> None:

@@ -87,7 +87,7 @@ FROM_THE_REFERENCE = "IR930170000000123456789001"
 
 
 def iban_of(account: str) -> str:
-    """An IBAN with the check digits computed the other way round: 98 less the remainder."""
+    """Return an IBAN with check digits computed as 98 less the remainder."""
     return f"IR{98 - int(account + '182700') % 97:02}{account}"
 
 
@@ -157,7 +157,7 @@ CARD = "6037990000000006"
 
 
 def card_of(fifteen: str) -> str:
-    """A card number with Luhn's digit found by trying all ten against a table of doubled digits."""
+    """Return a card number with Luhn's digit found by trying all ten against a table of doubled digits."""
     doubled = dict(zip("0123456789", (0, 2, 4, 6, 8, 1, 3, 5, 7, 9), strict=True))
     total = sum(doubled[one] if place % 2 == 0 else int(one) for place, one in enumerate(fifteen))
     return fifteen + str(-total % 10)

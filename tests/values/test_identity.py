@@ -9,7 +9,7 @@ nine_digits = digits(9)
 
 
 def id_of(nine: str) -> str:
-    """A national id whose whole weighted sum, check digit included, is made a multiple of eleven, or short of one."""
+    """Return a national id whose weighted sum, check digit included, is (or just is not) a multiple of eleven."""
     rest = sum(int(digit) * weight for digit, weight in zip(nine, (10, 9, 8, 7, 6, 5, 4, 3, 2), strict=True)) % 11
     return nine + (str(rest) if rest in (0, 1) else str(11 - rest))
 

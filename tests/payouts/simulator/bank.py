@@ -295,7 +295,7 @@ class Bank:
     # what it says
 
     def word(self, execution: Execution, when: float) -> dict[str, object]:
-        """What it says of a transfer, as of a moment."""
+        """Return the bank's status of a transfer at a moment."""
         track_id = execution.track_id
         status = execution.status(when)
         return {
@@ -392,5 +392,5 @@ def _ok(data: object, *, status: int | str = "ok") -> Raw:
 
 
 def own(stored: str) -> str:
-    """A track_id without what the wallet service puts around it."""
+    """Return a track_id without the parts that the wallet service adds."""
     return stored.removeprefix(f"{HASHID}*").rpartition("*")[0] if "*" in stored else stored

@@ -61,7 +61,7 @@ class SimEngine:
         return reply
 
     async def _at_the_fence(self, timeout: float) -> None:
-        """What no program can close: between the last look at the clock and the first byte lies a moment."""
+        """Let a moment pass between the last check of the clock and the first byte, which no program can prevent."""
         world, host = self._bank.world, self._host
         if world.chance(4 * world.weather.crash):
             host.die("the fence")

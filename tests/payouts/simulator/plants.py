@@ -60,7 +60,7 @@ def no_fence() -> Generator[None]:
 
 @contextmanager
 def no_shield() -> Generator[None]:
-    """A cancelled caller stops the work as well."""
+    """Stop the work with its cancelled caller."""
     scope = anyio.CancelScope
 
     def bare(*, shield: bool) -> anyio.CancelScope:
@@ -72,7 +72,7 @@ def no_shield() -> Generator[None]:
 
 @contextmanager
 def freed_when_cancelled() -> Generator[None]:
-    """It was cancelled, so it was not sent."""
+    """Take a cancelled call for one that was not sent."""
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
@@ -85,7 +85,7 @@ def freed_when_cancelled() -> Generator[None]:
 
 @contextmanager
 def refusal_proves() -> Generator[None]:
-    """The call was refused, so nothing of it was executed."""
+    """Take a refused call for one of which nothing was executed."""
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         known = classify(result, values, own, *more)
@@ -104,7 +104,7 @@ def refusal_settled_early() -> Generator[None]:
 
 @contextmanager
 def failed_is_final() -> Generator[None]:
-    """A response says that it failed: that is all there is to know."""
+    """Take one failed response for all that is known."""
     answered = decisions._transition_after_send  # pyright: ignore[reportPrivateUsage]
 
     def hasty(held: StoredTransfer, word: Classification) -> Transition:
@@ -119,7 +119,7 @@ def failed_is_final() -> Generator[None]:
 
 @contextmanager
 def only_entry_counts() -> Generator[None]:
-    """It was asked about alone, and answered alone: who else should be meant?"""
+    """Take the only entry of a response for the transfer that was looked up."""
     named = classifying._match_entries  # pyright: ignore[reportPrivateUsage]
 
     def hasty(
@@ -135,7 +135,7 @@ def only_entry_counts() -> Generator[None]:
 
 @contextmanager
 def sent_twice() -> Generator[None]:
-    """A user middleware may send a call as often as it likes."""
+    """Let a user middleware send a call any number of times."""
 
     def begin(self: Dispatch) -> None:
         self.is_sent = self.may_have_executed = True
@@ -146,7 +146,7 @@ def sent_twice() -> Generator[None]:
 
 @contextmanager
 def stray_error_means_not_sent() -> Generator[None]:
-    """A user middleware raised: then nothing can have happened."""
+    """Take an error of a user middleware for a call without effect."""
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, PaystarError) and isinstance(result.__cause__, RuntimeError):
@@ -159,7 +159,7 @@ def stray_error_means_not_sent() -> Generator[None]:
 
 @contextmanager
 def no_look_before_send() -> Generator[None]:
-    """The ledger says that it was not sent."""
+    """Trust the ledger that a transfer was not sent."""
 
     def needed(self: RecoveryCheck, snapshot: ChunkSnapshot) -> bool:
         return False
@@ -170,7 +170,7 @@ def no_look_before_send() -> Generator[None]:
 
 @contextmanager
 def failed_look_finds_nothing() -> Generator[None]:
-    """The bank could not be asked: then it knows nothing of it."""
+    """Take a bank that cannot be reached for one that has no transfer."""
 
     async def look_up(self: RecoveryCheck, snapshot: ChunkSnapshot, channel: PayoutChannel) -> None:
         with suppress(Exception):
@@ -183,7 +183,7 @@ def failed_look_finds_nothing() -> Generator[None]:
 
 @contextmanager
 def no_high_water_mark() -> Generator[None]:
-    """A ledger of the same name is the same ledger, of whatever age."""
+    """Take a ledger of the same name for the same ledger, of any age."""
 
     def check(self: LedgerIdentity, *_: object, **__: object) -> None:
         pass
@@ -204,7 +204,7 @@ def no_origin() -> Generator[None]:
 
 
 async def _at_hand(self: worker.ChunkWorker, chunk_id: str) -> NotDue:
-    """A step in the caller's own task."""
+    """Run a step in the caller's own task."""
     return await self._step(chunk_id)  # pyright: ignore[reportPrivateUsage]
 
 

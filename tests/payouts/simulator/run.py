@@ -382,7 +382,7 @@ def _fixed_dice(seed: int) -> Generator[None]:
 
 
 def first_broken(seeds: Sequence[int], told: Callable[[Story], Any] = lambda _: None) -> Story | None:
-    """The first of the seeds that breaks a promise."""
+    """Return the first seed that breaks a promise."""
     for seed in seeds:
         one = story(seed)
         told(one)

@@ -52,7 +52,7 @@ class Store:
         self._waiting: deque[tuple[Host, asyncio.Future[None]]] = deque()
 
     def rows(self, sql: str, **parameters: object) -> list[Row]:
-        """What was committed, as anybody sees it."""
+        """Return the committed state."""
         assert self.holder is None or not self.connection.in_transaction
         return self.connection.execute(sql, parameters).fetchall()
 
@@ -119,7 +119,7 @@ class Store:
                     break
 
     def died(self, host: Host) -> None:
-        """A process that dies leaves nothing half done."""
+        """Roll back what a dead process left unfinished."""
         if self.holder is not None and self.holder.host is host:
             self.end(self.holder, "ROLLBACK")
 

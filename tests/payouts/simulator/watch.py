@@ -102,7 +102,7 @@ class Watch:
                 self.world.broken(f"{track_id} was given up after {len(counted)} answers that count")
 
     def arrived(self, arrival: Arrival) -> None:
-        """A request to pay is at the bank: every one of its transfers has a durable intent that still stands."""
+        """Check that each transfer of a request has a valid durable intent when the request reaches the bank."""
         for track_id in arrival.track_ids:
             state = self.states.get(track_id, (None, 0))[0]
             if state is not TransferState.SENDING:

@@ -106,7 +106,7 @@ RANGES = {
 
 
 def drawn(dice: random.Random, *, resend: bool) -> Weather:
-    """The weather of a seed."""
+    """Return the weather of a seed."""
     rates = {name: dice.choice((0.0, dice.random())) * worst for name, worst in RANGES.items()}
     # Who opts into sending again trusts that the bank acts and lists within the quiet window.
     return Weather(**rates, lateness=QUIET / 3 if resend else dice.choice((60.0, QUIET, 4 * QUIET)))
@@ -228,7 +228,7 @@ class Host:
             await self._nothing()
 
     def trouble(self, error: StorageError) -> StorageError:
-        """An error of the store, remembered."""
+        """Return an error of the store, and note it."""
         self.troubled = self.world.now
         self.world.note(f"{self.name} gets: {error.args[0]}")
         return error
