@@ -15,7 +15,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out the browser's tests where there is none; ``.ci/run`` installs one."""
+    """Skip the browser's tests without a browser; ``.ci/run`` installs one."""
     if not CHROMIUM.exists():
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("browser")])
         items[:] = [item for item in items if not item.get_closest_marker("browser")]

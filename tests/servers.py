@@ -27,7 +27,7 @@ STARTS_WITHIN = 20.0
 
 
 class Guard:
-    """Ends a server even if these tests are killed: it notices that nobody holds the other end of a pipe."""
+    """Ends a server even if these tests are killed: it notices that the other end of a pipe is closed."""
 
     def __init__(self, pid: int | None) -> None:
         command = ["/bin/sh", "-c", 'read line; kill -s INT "$0"', f"{pid}"]
@@ -47,7 +47,7 @@ def find_redis_server() -> str | None:
 
 
 class RedisServer:
-    """A Redis that keeps what it is told, reached over a socket in a directory of its own."""
+    """A Redis with persistence, reached over a socket in a directory of its own."""
 
     def __init__(self, executable: str, home: Path) -> None:
         self._executable = executable

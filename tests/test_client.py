@@ -213,7 +213,7 @@ async def test_the_accounts_that_are_there_work_without_the_others() -> None:
     assert (await paystar.send(MATCH)).value.is_matched
 
 
-# --- rings of your own ------------------------------------------------------------------------------------------------
+# --- user middleware ----------------------------------------------------------------------------------------------
 
 
 async def test_user_middleware_is_outermost_and_in_order() -> None:

@@ -1,4 +1,4 @@
-"""A ring of the user's own may raise what it likes: what it says after the call was made is no word of the bank."""
+"""User middleware may raise anything: an error after the call was sent proves nothing about the bank."""
 
 import asyncio
 import logging
@@ -119,7 +119,7 @@ async def test_middleware_timeout_during_transfer_is_maybe_executed() -> None:
 
 @pytest.mark.parametrize("whose", FALSE_WORDS)
 async def test_payout_behind_failing_middleware_is_paid_once(tmp_path: Path, whose: str) -> None:
-    """The ring fails the first time only: what was taken for unsent would be sent again."""
+    """The middleware fails once: a call that is taken for unsent would be sent again."""
     sandbox = Sandbox()
     failures = [FALSE_WORDS[whose]()]
 

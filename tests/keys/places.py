@@ -21,7 +21,7 @@ OLD_KEY, NEW_KEY = Crypto.new_key(), Crypto.new_key()
 
 
 class Place(Protocol):
-    """Somewhere records lie, whoever looks at them."""
+    """A place where records are stored, shared by its readers."""
 
     lease: float
     """Seconds a claim lasts in a test."""

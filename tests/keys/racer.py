@@ -24,7 +24,7 @@ def say(what: object) -> None:
 
 
 async def race(store: KeyStore, rounds: int) -> None:
-    """Claim and renew until the chain is long enough; each renewal says which version it was made from."""
+    """Lease and refresh until the chain is long enough; each refresh names the version it was made from."""
     me = str(os.getpid())
     while True:
         record = await store.load(KEY) or await store.commit(KEY, 0, me, KeyRecord(token=Secret("1")))
@@ -51,7 +51,7 @@ async def hang(store: KeyStore, _: int) -> None:
 
 
 async def hold(store: KeyStore, _: int) -> None:
-    """Lease the key and keep it with heartbeats; send when told, if the lease still holds then."""
+    """Lease the key and keep it with heartbeats; send on command, if the lease still holds then."""
     lease.LEASE_SECONDS = LEASE
     await store.commit(KEY, 0, "victim", KeyRecord(token=Secret("1")))
     held = await lease.Lease.acquire(store, SystemClock(), KEY, 1, "victim")

@@ -29,7 +29,7 @@ def pair(number: int) -> KeyRecord:
 
 
 class Losing:
-    """A place that loses its records when told, and the processes that share it."""
+    """A place that loses its records on command, and the processes that share it."""
 
     def __init__(self, place: Place, way: str) -> None:
         self.place, self.way = place, way
@@ -132,7 +132,7 @@ async def test_load_seed_of_a_newcomer_gives_way_to_the_newest(losing: Losing) -
 
 
 async def test_load_older_pair_of_another_gives_way(losing: Losing) -> None:
-    """Also if that one came first and has changed the record since, and whoever looks first."""
+    """Also if the other process came first and has changed the record since, in either order of reading."""
     behind, ahead = losing.process(), losing.process()
     await refreshed(behind, 1)
     await refreshed(ahead, 2, 3)

@@ -108,7 +108,7 @@ async def test_check_after_the_lease_keeps_the_token_from_being_sent(at: Leasing
     held = await at.acquire()
     at.clock.advance(LEASE_SECONDS - 0.1)
     held.check()
-    at.clock.advance(0.2)  # a process that was stopped meanwhile
+    at.clock.advance(0.2)  # the process was stopped in between
 
     with pytest.raises(NotSent, match="lease") as refusal:
         held.check()

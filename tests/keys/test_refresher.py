@@ -1,4 +1,4 @@
-"""One key's keeper, with a renewal and a store of the test's own."""
+"""One key's refresher, with a refresh call and a store of the test's own."""
 
 import asyncio
 from collections.abc import Callable
@@ -22,7 +22,7 @@ FIRST = KeyRecord(token=Secret("key-0"), refresh_token=Secret("refresh-0"))
 
 
 class Renewing:
-    """A renewal that counts, and may be held up or fail."""
+    """A refresh call that counts, and may be delayed or fail."""
 
     def __init__(self, clock: Any, life: float = 24 * HOUR) -> None:
         self.clock, self.life = clock, life

@@ -1,4 +1,4 @@
-"""What befalls keys that several processes share: races, deaths, outages, and records somebody spoilt."""
+"""Keys that several processes share: races, deaths, outages, and corrupt records."""
 
 import asyncio
 import json

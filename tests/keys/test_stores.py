@@ -134,7 +134,7 @@ async def test_begin_by_its_owner_extends_the_lease(place: Place, store: KeyStor
 
 
 async def test_begin_by_its_owner_after_the_end_extends(place: Place, store: KeyStore) -> None:
-    """Nobody has taken the lease over: a heartbeat that comes late is as good as one in time."""
+    """A late heartbeat extends a lease that no other owner has taken over."""
     await put(store)
     await store.acquire_lease(KEY, 1, "me", place.lease)
     await place.wait_out()

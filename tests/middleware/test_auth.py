@@ -1,4 +1,4 @@
-"""The auth ring, seen through a whole client: which key is shown, and when it is renewed."""
+"""The auth middleware, tested through a whole client: which key is sent, and when it is refreshed."""
 
 import asyncio
 from collections.abc import Callable
@@ -463,7 +463,7 @@ def _after(rounds: int) -> Callable[[], Any]:
 
 
 async def _cancelled(way: str, call: Callable[[], Any], rounds: int) -> None:
-    """Make a call and cancel it after so many turns of the loop."""
+    """Make a call and cancel it after ``turns`` turns of the loop."""
 
     async def run() -> None:
         if way == "timeout":

@@ -211,7 +211,7 @@ async def test_refresh_without_data_wipes_nothing(data: object) -> None:
 
 
 class Rejecting:
-    """Clients that share a store, and a server that refreshes every key and accepts none, unless told otherwise."""
+    """Clients of one store, and a server that refreshes every key and accepts none, unless configured otherwise."""
 
     def __init__(self, clients: int = 1, store: Any = None) -> None:
         self.clock = QuickClock()

@@ -18,7 +18,7 @@ from tests.support import APPLICATION, RESPONSE, Next, client, request, settled
 
 
 class Gate:
-    """The rest of the way, that lets calls through one by one when told."""
+    """The inner stack, which lets calls through one by one on command."""
 
     def __init__(self) -> None:
         self.inside = self.most = self.passed = 0
@@ -125,7 +125,7 @@ def test_every_slot_comes_back_on_trio_too() -> None:
 
 
 class ClosingServer:
-    """A server on loopback that answers each request when told, and closes the connection behind it."""
+    """A server on loopback that responds to each request on command, and closes the connection after it."""
 
     def __init__(self) -> None:
         self.waiting: list[asyncio.Event] = []
@@ -156,13 +156,13 @@ class ClosingServer:
 
 
 async def requests(server: ClosingServer, count: int) -> None:
-    """Come back when so many requests are there."""
+    """Wait until ``count`` requests have arrived."""
     while len(server.waiting) < count:
         await settled(1)
 
 
 async def test_plain_httpx_cancelled_waiter_loses_pool_slot() -> None:
-    # Not a test of ours: it shows that what the limiter is there for is real.
+    # This tests httpx: it shows that the limit is needed.
     server = ClosingServer()
     async with (
         server.listening() as url,

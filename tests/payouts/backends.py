@@ -27,7 +27,7 @@ _MOMENTS = {
 
 
 class Place(Protocol):
-    """Somewhere a ledger lies, whoever looks at it."""
+    """A place where a ledger is stored, shared by its readers."""
 
     clock: ManualClock
 

@@ -1,4 +1,4 @@
-"""A bank as a table, and what a step of a payout meets there: it is told beforehand what each call comes to."""
+"""A fake bank whose result of each call is set beforehand, and the fixture of a payout that runs against it."""
 
 import asyncio
 from collections import deque

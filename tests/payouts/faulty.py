@@ -20,7 +20,7 @@ def no_fault(step: int, kind: StepKind) -> None:
 class FaultyDatabase:
     """Passes everything on, and asks at each step whether it may go on.
 
-    ``before`` may raise: the step does not happen. ``after`` may raise: it has happened, and nobody is told.
+    ``before`` may raise: the step does not happen. ``after`` may raise: it has happened, unknown to the caller.
     """
 
     def __init__(self, inner: Database) -> None:

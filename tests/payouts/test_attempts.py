@@ -225,7 +225,7 @@ async def test_resolve_concurrent_second_is_refused(
 
 
 async def test_advance_duplicate_track_id_is_looked_up(place: Place, desk: PayoutFixture) -> None:
-    """Paid by another hand, under the same track_id: whoever is told that it failed would pay it once more."""
+    """Paid by another hand, under the same track_id: a user who reads that it failed would pay it once more."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=Policy(quiet_window=30.0))
     refused = InvalidInput(10, "no", fields={"transfers.1.track_id": ["used before"]})
     desk.teller.script.append(raising(refused))

@@ -33,7 +33,7 @@ async def settled(desk: PayoutFixture, place: Place | None = None) -> None:
 
 
 async def advanced_with(desk: PayoutFixture, chunk: str) -> None:
-    """Advance, however it ends; the clock goes on, so that whoever waits to record again does."""
+    """Advance, however it ends; the clock goes on, so that delayed records are written."""
     step = asyncio.create_task(desk.worker.advance(chunk))
     while not step.done():
         if desk.clock.sleepers:

@@ -32,7 +32,7 @@ __all__ = ["client", "sandbox"]
 
 async def test_reconcile_reports_orphans_and_missing(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
-        await paystar.transfers.settle(transfers=[transfer(77)])  # before all of ours: not within the window
+        await paystar.transfers.settle(transfers=[transfer(77)])  # before all others: not within the window
         await (await paystar.payouts.submit(transfers(3), batch_id="b")).wait()
         assert (await paystar.payouts.reconcile(3600)).ok
         await paystar.transfers.settle(transfers=[transfer(78)])
@@ -81,7 +81,7 @@ def rewrite(monkeypatch: pytest.MonkeyPatch, change: Listed) -> None:
 @pytest.mark.usefixtures("short_pages")
 async def test_reconcile_reads_all_pages(client: Client) -> None:
     async with client() as paystar:
-        await paystar.transfers.settle(transfers=[transfer(70)])  # before all of ours
+        await paystar.transfers.settle(transfers=[transfer(70)])  # before all others
         await (await paystar.payouts.submit(transfers(4), batch_id="a")).wait()
         await paystar.transfers.settle(transfers=[transfer(71)])
         await (await paystar.payouts.submit([transfer(number) for number in range(10, 14)], batch_id="b")).wait()
@@ -123,7 +123,7 @@ async def test_reconcile_double_payment_is_mismatch(client: Client, sandbox: San
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(3), batch_id="a")
         await batch.wait()
-        await paystar.transfers.settle(transfers=[transfer(1)])  # by somebody who knows nothing of the ledger
+        await paystar.transfers.settle(transfers=[transfer(1)])  # by a program without the ledger
         assert sandbox.ledger["t-1"].count == 2
         found = await paystar.payouts.reconcile(3600)
         assert (await batch.report()).succeeded.count == 3
@@ -191,7 +191,7 @@ class Book(FakeBank):
         self.looking = self.most_at_once = 0
 
     def pay(self, track_id: str, hashid: str | None = "own", **fields: Any) -> Settlement:
-        """Put a payment on the list, whoever has made it."""
+        """Put a payment of any payer on the list."""
         given = dict[str, Any](status=self.status, ref_code=f"r{len(self.entries)}") | fields
         if hashid == "own":
             hashid = None if self.nameless else f"h{len(self.entries)}"
@@ -510,7 +510,7 @@ class TestLookUps:
         assert (found.compared, found.missing, found.requests) == (1, (), 3)
 
     async def test_reconcile_look_up_of_another_says_nothing(self, desk: PayoutFixture, book: Book) -> None:
-        """A response about another transfer, or about nobody, is not about the one that was asked for."""
+        """A response about another transfer, or about none, says nothing of the transfer that was looked up."""
         await pay(desk, "b", paid(1))
         book.entries = [Settlement(hashid="h9", status=TransferStatus.SUCCESS)]
         assert (await compared(desk)).missing == ("t-00000",)

@@ -214,7 +214,7 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
 
 
 async def test_step_copied_ledger_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
-    """Chunk by chunk each looks up what the other has sent meanwhile."""
+    """Each process looks up, chunk by chunk, what the other has sent."""
     await planned(desk, 6, chunk=2)
     other = restarted(desk, place)
     chunks = await desk.chunks()

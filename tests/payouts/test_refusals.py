@@ -151,7 +151,7 @@ async def test_look_up_without_response_is_retried(place: Place, desk: PayoutFix
 async def test_look_up_that_proves_nothing_sends_nothing(
     place: Place, desk: PayoutFixture, told: list[Settlement]
 ) -> None:
-    """An entry about others, or with a word nobody knows, is no "not found"."""
+    """An entry about others, or with an unknown word, is no "not found"."""
     await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=POLICY)
     desk.teller.script.append(partly(Invalid(10, "bad"), 2))
     desk.teller.finds.append(lambda _: told)

@@ -195,5 +195,5 @@ async def test_advance_cancelled_ends_calls_under_way() -> None:
             await job
         assert account.active == 0
         [left] = account.chunks
-        await runner.advance(left, 5.0, queue)  # nobody else sends for the account
+        await runner.advance(left, 5.0, queue)  # no other job sends for the account
     assert len(account.calls) == 3

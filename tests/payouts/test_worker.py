@@ -95,7 +95,7 @@ async def test_send_deadline_expired_sends_nothing(desk: PayoutFixture) -> None:
 
 
 async def test_send_deadline_suspended_machine_sends_nothing(desk: PayoutFixture) -> None:
-    """A monotonic clock stands still meanwhile: the other hosts may have given it up for lost, and sent it again."""
+    """A monotonic clock stands still during a suspend: other hosts may have taken the transfer over and sent it."""
     [chunk] = await planned(desk)
     desk.teller.on_send = lambda: desk.clock.jump(3600)
     await desk.worker.advance(chunk)

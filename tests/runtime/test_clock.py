@@ -36,7 +36,7 @@ def test_manual_clock_advances() -> None:
 
 
 async def napping(clock: ManualClock, *naps: float) -> tuple[list[asyncio.Task[None]], list[float]]:
-    """Sleepers under way, and whoever has woken so far."""
+    """Start sleepers; return their tasks, and a list that fills as they wake."""
     woken: list[float] = []
 
     async def nap(seconds: float) -> None:

@@ -1,4 +1,4 @@
-"""Work that goes on when whoever waits for it is cancelled."""
+"""Background work that goes on when its waiter is cancelled; per-loop values."""
 
 import asyncio
 import gc

@@ -45,7 +45,7 @@ class Result:
         unexplained: not in a final state, or failed or in review without a reason.
         in_review: waiting for a manual review, with a reason.
         restarts: workers that ended by themselves and were started again.
-        ledger_stops: workers that the ledger told that it is another or an older one.
+        ledger_stops: workers that the ledger stopped as another or an older one.
         false_stops: those of them whose ledger was the same all the time.
         standstill: the longest time without a payment of the healthy hosts, from the partition's start; seconds.
         after_heal: how much of that lies after the partition's end; seconds.

@@ -1,7 +1,7 @@
 """A bank that does its worst: late, silent, forgetful, repeating – but what it says plainly is true.
 
-Most banks pay a repeated ``track_id`` again: whoever relies on the bank to notice is found out. The others refuse it by
-a ``failed`` that says nothing of the transfer they have paid: whoever takes that for its end is found out, too.
+Most banks pay a repeated ``track_id`` again: code that relies on the bank to notice is caught. The others refuse it by
+a ``failed`` that says nothing of the transfer they have paid: code that takes that for the result is caught, too.
 """
 
 import json
