@@ -144,7 +144,7 @@ def test_shop_concurrent_callbacks_deliver_once(
         [action, fields],
     )
 
-    assert urls == [f"{posting_shop}/orders/{order_id}?said=verified"] * 3
+    assert urls == [f"{posting_shop}/orders/{order_id}?result=verified"] * 3
     page.goto(urls[0])
     expect_order(page, "verified", 1)
     form.locator("button").click()  # a fourth callback, by the payer
@@ -167,4 +167,4 @@ def test_shop_forged_callback_delivers_nothing(page: Page, shop: str, sandbox: S
     page.locator("button[value=pay]").click()
 
     expect_order(page, "verified", 1)
-    assert re.search(r"/orders/[0-9a-f]{32}\?said=verified$", page.url)
+    assert re.search(r"/orders/[0-9a-f]{32}\?result=verified$", page.url)
