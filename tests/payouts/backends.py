@@ -1,4 +1,4 @@
-"""Where a ledger can lie, for the one suite they all pass. A new one is a class here and a line in PLACES."""
+"""Backends a ledger can be stored on; every test that asks for ``backend`` runs on each of BACKENDS."""
 
 import sqlite3
 from collections.abc import Sequence
@@ -26,8 +26,8 @@ _MOMENTS = {
 }
 
 
-class Place(Protocol):
-    """A place where a ledger is stored, shared by its readers."""
+class Backend(Protocol):
+    """A store of a ledger, shared by the processes that open it."""
 
     clock: ManualClock
 
@@ -132,10 +132,10 @@ class Server(_Closing):
         return await psycopg.AsyncConnection[Any].connect(self._url)
 
 
-PLACES = ("sqlite", "postgres")
+BACKENDS = ("sqlite", "postgres")
 
 
-def make_place(request: pytest.FixtureRequest, path: Path) -> File | Server:
+def open_backend(request: pytest.FixtureRequest, path: Path) -> File | Server:
     """Open the backend of this name; a missing server is a failure, never a skip."""
     if request.param == "sqlite":
         return File(path / "payouts.db")

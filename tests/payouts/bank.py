@@ -118,15 +118,15 @@ class FakeBank:
         )
 
 
-def execute(teller: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
+def execute(bank: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
     """Return the response of a successful call."""
-    return teller.execute(given)
+    return bank.execute(given)
 
 
 def answering(*entries: Settlement) -> Act:
     """Return an act that responds with these entries, whatever was sent."""
 
-    def act(teller: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
+    def act(bank: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
         return list(entries)
 
     return act
@@ -135,36 +135,36 @@ def answering(*entries: Settlement) -> Act:
 def raising(error: BaseException, *, executed: bool = False) -> Act:
     """Return an act that ends with an error, before or after it was executed."""
 
-    def act(teller: FakeBank, given: Sequence[AnyTransfer]) -> object:
+    def act(bank: FakeBank, given: Sequence[AnyTransfer]) -> object:
         if executed:
-            teller.execute(given)
+            bank.execute(given)
         raise error
 
     return act
 
 
 class PayoutFixture:
-    """Everything one process needs to pay out: a ledger, a teller, a clock, an worker."""
+    """Everything one process needs to pay out: a ledger, a bank, a clock and a worker."""
 
     def __init__(
         self,
         ledger: LedgerDatabase,
         clock: ManualClock,
-        teller: FakeBank | None = None,
+        bank: FakeBank | None = None,
         *,
-        product: type[BankTransferChannel] | type[WalletChannel] = BankTransferChannel,
+        channel: type[BankTransferChannel] | type[WalletChannel] = BankTransferChannel,
         account: str = "app-1",
         **timing: float,
     ) -> None:
         self.ledger, self.clock = ledger, clock
-        self.teller = teller or FakeBank()
-        self.product: PayoutChannel = product(self.teller.deliver, account)
+        self.bank = bank or FakeBank()
+        self.channel: PayoutChannel = channel(self.bank.deliver, account)
         self.background = BackgroundTasks()
         self.events: list[Event] = []
         self.supports_before_send = True
         self.worker = ChunkWorker(
             ledger,
-            [self.product],
+            [self.channel],
             clock,
             lambda: self.background,
             lambda: self.supports_before_send,
@@ -173,7 +173,7 @@ class PayoutFixture:
         )
 
     async def state(self, track_id: str) -> str:
-        record = await queries.find_transfer(self.ledger, self.product.name, self.product.account, track_id)
+        record = await queries.find_transfer(self.ledger, self.channel.name, self.channel.account, track_id)
         assert record is not None
         return record.state.value
 
@@ -189,7 +189,7 @@ class PayoutFixture:
         raise AssertionError(f"it stays {await self.states(batch_id)}")
 
     async def causes(self, track_id: str) -> list[str]:
-        found = await queries.events(self.ledger, self.product.name, self.product.account, track_id)
+        found = await queries.events(self.ledger, self.channel.name, self.channel.account, track_id)
         return [one.cause for one in found]
 
     async def chunks(self, batch_id: str = "b") -> list[str]:

@@ -1,4 +1,4 @@
-"""A ledger of each kind, and a desk at it."""
+"""Fixtures: a ledger on each backend, and a payout that uses it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.payouts.backends import PLACES, Place, make_place
+from tests.payouts.backends import BACKENDS, Backend, open_backend
 from tests.payouts.bank import PayoutFixture
 
 
-@pytest_asyncio.fixture(params=PLACES)
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    place = make_place(request, tmp_path)
-    yield place
-    await place.aclose()
+@pytest_asyncio.fixture(params=BACKENDS)
+async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Backend]:
+    backend = open_backend(request, tmp_path)
+    yield backend
+    await backend.aclose()
 
 
 @pytest.fixture
-def desk(place: Place) -> PayoutFixture:
-    return PayoutFixture(place.ledger(), place.clock)
+def payout(backend: Backend) -> PayoutFixture:
+    return PayoutFixture(backend.ledger(), backend.clock)

@@ -13,31 +13,31 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
 from tests.payouts.faulty import FaultyDatabase, StepKind, failing, no_fault
 
 MOST_STEPS = 60
 
 
-async def settled(desk: PayoutFixture, place: Place | None = None) -> None:
+async def settled(payout: PayoutFixture, backend: Backend | None = None) -> None:
     """Run dispatchers and sweepers until nothing is due."""
     for _ in range(300):
-        due = await desk.worker.due()
+        due = await payout.worker.due()
         if not due:
             return
-        pause = max(0.0, due[0][1] - await desk.ledger.time()) + 0.001
-        place.passes(pause) if place else desk.clock.advance(pause)
-        await desk.worker.advance(due[0][0])
+        pause = max(0.0, due[0][1] - await payout.ledger.time()) + 0.001
+        backend.passes(pause) if backend else payout.clock.advance(pause)
+        await payout.worker.advance(due[0][0])
     raise AssertionError("it does not come to an end")
 
 
-async def advanced_with(desk: PayoutFixture, chunk: str) -> None:
+async def advanced_with(payout: PayoutFixture, chunk: str) -> None:
     """Advance, however it ends; the clock goes on, so that delayed records are written."""
-    step = asyncio.create_task(desk.worker.advance(chunk))
+    step = asyncio.create_task(payout.worker.advance(chunk))
     while not step.done():
-        if desk.clock.sleepers:
-            desk.clock.advance(0.5)
+        if payout.clock.sleepers:
+            payout.clock.advance(0.5)
         await asyncio.sleep(0)
     await asyncio.wait([step])
     if error := step.exception():
@@ -48,27 +48,27 @@ async def advanced_with(desk: PayoutFixture, chunk: str) -> None:
 async def test_advance_failing_step_pays_once(tmp_path: Path, told: str) -> None:
     reached, kinds = 0, set[str]()
     for step in range(1, MOST_STEPS):
-        clock, teller = ManualClock(), FakeBank()
+        clock, bank = ManualClock(), FakeBank()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
+        payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
         await insert_batch(
-            desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
+            payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
         )
         database.steps = 0
-        [chunk] = await desk.chunks()
+        [chunk] = await payout.chunks()
         database.steps = 0
         fault = failing(step, "commit" if told == "it happened" else None)
         if told == "it happened":
             database.after = fault
         else:
             database.before = fault
-        await advanced_with(desk, chunk)
+        await advanced_with(payout, chunk)
         sent = database.steps
         database.before = database.after = no_fault
-        await settled(desk)
-        assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
-        assert await desk.states() == ["success"] * 3, step
-        kinds |= {state.cause for state in await queries.events(desk.ledger, "bank", "app-1", "t-00000")}
+        await settled(payout)
+        assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
+        assert await payout.states() == ["success"] * 3, step
+        kinds |= {state.cause for state in await queries.events(payout.ledger, "bank", "app-1", "t-00000")}
         await database.aclose()
         if sent < step:
             break
@@ -78,11 +78,11 @@ async def test_advance_failing_step_pays_once(tmp_path: Path, told: str) -> None
 
 
 async def test_acquire_lost_commit_sends_only_own_lease(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), FakeBank()
+    clock, bank = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    [chunk] = await desk.chunks()
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    [chunk] = await payout.chunks()
     commits: list[int] = []
 
     def lost(step: int, _: str) -> None:
@@ -91,29 +91,29 @@ async def test_acquire_lost_commit_sends_only_own_lease(tmp_path: Path) -> None:
             raise StorageUnavailable("the server went away")
 
     database.after = lost
-    assert await desk.worker.advance(chunk) is None
-    assert await desk.states() == ["success"] * 3
-    assert len(teller.calls) == 1
+    assert await payout.worker.advance(chunk) is None
+    assert await payout.states() == ["success"] * 3
+    assert len(bank.calls) == 1
 
     def none_at_all(_: int, kind: str) -> None:
         if kind == "commit":
             raise StorageUnavailable("the server went away")
 
-    await insert_batch(desk.ledger, desk.product, "c", each(transfers(6)[3:]))
-    [chunk] = await desk.chunks("c")
+    await insert_batch(payout.ledger, payout.channel, "c", each(transfers(6)[3:]))
+    [chunk] = await payout.chunks("c")
     database.before = none_at_all
     with pytest.raises(StorageUnavailable):
-        await desk.worker.advance(chunk)
-    assert len(teller.calls) == 1
+        await payout.worker.advance(chunk)
+    assert len(bank.calls) == 1
     await database.aclose()
 
 
 async def test_acquire_unstored_lease_sends_nothing(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), FakeBank()
+    clock, bank = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    [chunk] = await desk.chunks()
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    [chunk] = await payout.chunks()
     commits: list[int] = []
 
     def lost(step: int, kind: StepKind) -> None:
@@ -123,54 +123,54 @@ async def test_acquire_unstored_lease_sends_nothing(tmp_path: Path) -> None:
 
     database.before = lost
     with pytest.raises(StorageUnavailable):
-        await desk.worker.advance(chunk)
+        await payout.worker.advance(chunk)
     assert commits
-    assert teller.calls == []
-    assert await desk.states() == ["planned"] * 3
-    assert await desk.worker.advance(chunk) is None
-    assert await desk.states() == ["success"] * 3
+    assert bank.calls == []
+    assert await payout.states() == ["planned"] * 3
+    assert await payout.worker.advance(chunk) is None
+    assert await payout.states() == ["success"] * 3
     await database.aclose()
 
 
 async def test_release_ledger_down_is_retried(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), FakeBank()
+    clock, bank = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    [chunk] = await desk.chunks()
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    [chunk] = await payout.chunks()
     failures = 0
 
     def down(*_: object) -> None:
         nonlocal failures
-        if teller.calls and failures < 5:
+        if bank.calls and failures < 5:
             failures += 1
             raise StorageUnavailable("the disk is full")
 
     database.before = down
-    await advanced_with(desk, chunk)
+    await advanced_with(payout, chunk)
     assert failures == 5
-    assert await desk.states() == ["success"] * 3
+    assert await payout.states() == ["success"] * 3
     await database.aclose()
 
 
 async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), FakeBank()
+    clock, bank = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    [chunk] = await desk.chunks()
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    [chunk] = await payout.chunks()
 
     def down(*_: object) -> None:
-        if teller.calls:
+        if bank.calls:
             raise StorageUnavailable("the disk is full")
 
     database.before = down
-    await advanced_with(desk, chunk)
+    await advanced_with(payout, chunk)
     database.before = no_fault
-    assert await desk.states() == ["sending"] * 3
-    await settled(desk)
-    assert await desk.states() == ["success"] * 3
-    assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}
+    assert await payout.states() == ["sending"] * 3
+    await settled(payout)
+    assert await payout.states() == ["success"] * 3
+    assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}
     await database.aclose()
 
 
@@ -179,16 +179,16 @@ async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, who: str)
     """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
     reached = 0
     for step in range(1, MOST_STEPS):
-        clock, teller = ManualClock(), FakeBank()
+        clock, bank = ManualClock(), FakeBank()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
-        desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock, teller)
+        payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
         await insert_batch(
-            desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
+            payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(resend=True, quiet_window=30)
         )
-        [chunk] = await desk.chunks()
+        [chunk] = await payout.chunks()
         database.steps = 0
         mine = asyncio.all_tasks()
-        task = asyncio.create_task(desk.worker.advance(chunk))
+        task = asyncio.create_task(payout.worker.advance(chunk))
 
         def cut(
             now: int,
@@ -207,17 +207,17 @@ async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, who: str)
         database.before = cut
         await asyncio.wait([task])
         await asyncio.sleep(0)
-        desk.worker.close()
-        await desk.background.drain(5)
+        payout.worker.close()
+        await payout.background.drain(5)
         ended = database.steps
         database.before = no_fault
         if who == "the caller":
-            assert await desk.states() == ["success"] * 3, step
-        elif teller.executed:
-            assert set(await desk.states()) <= {"success", "sending", "unknown"}
-        await settled(desk)
-        assert teller.executed == {f"t-0000{number}": 1 for number in range(3)}, step
-        assert await desk.states() == ["success"] * 3, step
+            assert await payout.states() == ["success"] * 3, step
+        elif bank.executed:
+            assert set(await payout.states()) <= {"success", "sending", "unknown"}
+        await settled(payout)
+        assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
+        assert await payout.states() == ["success"] * 3, step
         await database.aclose()
         if ended < step:
             break
@@ -225,36 +225,36 @@ async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, who: str)
     assert 8 < reached < MOST_STEPS - 1
 
 
-async def test_advance_cancelled_caller_loses_no_record(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    [chunk] = await desk.chunks()
+async def test_advance_cancelled_caller_loses_no_record(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    [chunk] = await payout.chunks()
     thinking = asyncio.Event()
-    desk.teller.on_send = thinking.wait
-    task = asyncio.create_task(desk.worker.advance(chunk))
-    await desk.comes_to(*["sending"] * 3)
+    payout.bank.on_send = thinking.wait
+    task = asyncio.create_task(payout.worker.advance(chunk))
+    await payout.comes_to(*["sending"] * 3)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
     thinking.set()
-    await desk.background.drain(5)
-    assert await desk.states() == ["success"] * 3
+    await payout.background.drain(5)
+    assert await payout.states() == ["success"] * 3
 
 
 def test_advance_closed_loop_leaves_unknown(tmp_path: Path) -> None:
-    clock, teller = ManualClock(), FakeBank()
+    clock, bank = ManualClock(), FakeBank()
 
     async def start() -> None:
-        desk = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
-        await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-        [chunk] = await desk.chunks()
-        teller.on_send = asyncio.Event().wait
-        task = asyncio.create_task(desk.worker.advance(chunk))
-        await desk.comes_to(*["sending"] * 3)
+        payout = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, bank)
+        await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+        [chunk] = await payout.chunks()
+        bank.on_send = asyncio.Event().wait
+        task = asyncio.create_task(payout.worker.advance(chunk))
+        await payout.comes_to(*["sending"] * 3)
         task.cancel()
 
     async def look() -> list[str]:
-        desk = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, teller)
-        return await desk.states()
+        payout = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, bank)
+        return await payout.states()
 
     asyncio.run(start())
     assert asyncio.run(look()) == ["unknown"] * 3
@@ -264,8 +264,8 @@ def test_advance_closed_loop_leaves_unknown(tmp_path: Path) -> None:
 async def test_insert_lost_commit_plans_once(tmp_path: Path, told: str) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
-    await queries.batches(desk.ledger)
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
+    await queries.batches(payout.ledger)
     failed: list[int] = []
 
     def lost(step: int, kind: StepKind) -> None:
@@ -277,19 +277,19 @@ async def test_insert_lost_commit_plans_once(tmp_path: Path, told: str) -> None:
         database.after = lost
     else:
         database.before = lost
-    record = await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
+    record = await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)))
     assert failed
-    assert record == await queries.find_batch(desk.ledger, "b")
-    assert await desk.states() == ["planned"] * 5
-    assert [one.cause for one in await queries.events(desk.ledger, "bank", "app-1", "t-00000")] == ["submit"]
+    assert record == await queries.find_batch(payout.ledger, "b")
+    assert await payout.states() == ["planned"] * 5
+    assert [one.cause for one in await queries.events(payout.ledger, "bank", "app-1", "t-00000")] == ["submit"]
     await database.aclose()
 
 
 async def test_insert_ledger_down_leaves_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
-    await queries.batches(desk.ledger)
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
+    await queries.batches(payout.ledger)
 
     def down(step: int, kind: StepKind) -> None:
         if kind == "commit":
@@ -297,7 +297,7 @@ async def test_insert_ledger_down_leaves_nothing(tmp_path: Path) -> None:
 
     database.before = down
     with pytest.raises(StorageUnavailable):
-        await insert_batch(desk.ledger, desk.product, "b", each(transfers(5)))
+        await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)))
     database.before = no_fault
-    assert await queries.batches(desk.ledger) == []
+    assert await queries.batches(payout.ledger) == []
     await database.aclose()

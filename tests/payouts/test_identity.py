@@ -17,13 +17,13 @@ from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import NONE, Parameters, Row
 from paystar_async.storage.sqlite import SqliteDatabase
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfers
 
 ONE_EACH = Policy(chunk=1)
 
 
-def file_desk(path: Path) -> tuple[PayoutFixture, SqliteDatabase]:
+def file_payout(path: Path) -> tuple[PayoutFixture, SqliteDatabase]:
     clock = ManualClock()
     database = SqliteDatabase(path, clock=clock)
     return PayoutFixture(LedgerDatabase(database, clock=clock), clock), database
@@ -38,43 +38,43 @@ def remove(paths: list[Path]) -> None:
         path.unlink()
 
 
-async def refuses(desk: PayoutFixture, chunk: str, match: str) -> None:
+async def refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
     """Check that the ledger refuses to send, read and plan, and that nothing was sent."""
-    sent = len(desk.teller.calls)
+    sent = len(payout.bank.calls)
     for _ in range(2):
         with pytest.raises(StorageError, match=match):
-            await desk.worker.advance(chunk)
+            await payout.worker.advance(chunk)
         with pytest.raises(StorageError, match=match):
-            await queries.batches(desk.ledger)
+            await queries.batches(payout.ledger)
         with pytest.raises(StorageError, match=match):
-            await insert_batch(desk.ledger, desk.product, "other", each(transfers(1, amount=1)))
-    assert len(desk.teller.calls) == sent
+            await insert_batch(payout.ledger, payout.channel, "other", each(transfers(1, amount=1)))
+    assert len(payout.bank.calls) == sent
 
 
 async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
-    desk, database = file_desk(path)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=ONE_EACH)
-    first, second = await desk.chunks()
+    payout, database = file_payout(path)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
+    first, second = await payout.chunks()
     with sqlite3.connect(path) as source, sqlite3.connect(tmp_path / "copy.db") as target:
         source.backup(target)
-    await desk.worker.advance(first)
+    await payout.worker.advance(first)
     (tmp_path / "copy.db").replace(path)
     for name in ("l.db-wal", "l.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
-    await refuses(desk, second, "file was replaced")
+    await refuses(payout, second, "file was replaced")
     await database.aclose()
 
 
 async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
-    desk, database = file_desk(path)
-    await insert_batch(desk.ledger, desk.product, "a", each(transfers(1)))
+    payout, database = file_payout(path)
+    await insert_batch(payout.ledger, payout.channel, "a", each(transfers(1)))
     await database.aclose()
     shutil.copy(path, tmp_path / "copy.db")
     (tmp_path / "copy.db").replace(path)
     with pytest.raises(StorageError, match="file was replaced"):
-        await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
+        await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     with sqlite3.connect(path) as file:
         assert file.execute("SELECT batch_id FROM paystar_payout_batches").fetchall() == [("a",)]
     await database.aclose()
@@ -82,11 +82,11 @@ async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
 
 async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
-    desk, database = file_desk(path)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=ONE_EACH)
-    [first, _] = await desk.chunks()
+    payout, database = file_payout(path)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
+    [first, _] = await payout.chunks()
     remove(files(tmp_path))
-    await refuses(desk, first, "deleted or moved")
+    await refuses(payout, first, "deleted or moved")
     assert not files(tmp_path)
     await database.aclose()
 
@@ -94,81 +94,81 @@ async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
 async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
     """Also one that a key store, say, has made anew in the same file."""
     path = tmp_path / "l.db"
-    desk, database = file_desk(path)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=ONE_EACH)
-    [first, _] = await desk.chunks()
+    payout, database = file_payout(path)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
+    [first, _] = await payout.chunks()
     remove(files(tmp_path))
     await database.migrate("keys", ["CREATE TABLE keys (name TEXT)"])
     with pytest.raises(StorageError):
-        await desk.worker.advance(first)
-    await refuses(desk, first, "replaced by another|no such table|file was replaced")
+        await payout.worker.advance(first)
+    await refuses(payout, first, "replaced by another|no such table|file was replaced")
     await database.aclose()
 
 
 async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
-    desk, database = file_desk(path)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
-    [chunk] = await desk.chunks()
+    payout, database = file_payout(path)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    [chunk] = await payout.chunks()
     names = [file.name for file in files(tmp_path)]
     (tmp_path / "away").mkdir()
     for name in names:
         (tmp_path / name).rename(tmp_path / "away" / name)
     with pytest.raises(StorageUnavailable, match="deleted or moved"):
-        await desk.worker.advance(chunk)
+        await payout.worker.advance(chunk)
     for name in names:
         (tmp_path / "away" / name).rename(tmp_path / name)
-    await desk.worker.advance(chunk)
-    assert await desk.states() == ["success"]
+    await payout.worker.advance(chunk)
+    assert await payout.states() == ["success"]
     await database.aclose()
 
 
-async def test_claim_older_ledger_in_same_file_is_refused(place: Place, desk: PayoutFixture) -> None:
+async def test_claim_older_ledger_in_same_file_is_refused(backend: Backend, payout: PayoutFixture) -> None:
     """A backup that was restored into the open file, or a server's, under a running process."""
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
-    chunks = await desk.chunks()
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
+    chunks = await payout.chunks()
     for chunk in chunks[:2]:
-        await desk.worker.advance(chunk)
-    place.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
-    await refuses(desk, chunks[2], "older than it was before")
+        await payout.worker.advance(chunk)
+    backend.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
+    await refuses(payout, chunks[2], "older than it was before")
 
 
-async def test_agenda_older_ledger_is_refused(place: Place, desk: PayoutFixture) -> None:
+async def test_agenda_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
     """A process that sends nothing itself has seen how far the others had come."""
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=ONE_EACH)
-    chunks = await desk.chunks()
-    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
-    agenda = DueQueue(other.ledger, (other.product,), other.worker)
-    await desk.worker.advance(chunks[0])
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
+    chunks = await payout.chunks()
+    other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
+    agenda = DueQueue(other.ledger, (other.channel,), other.worker)
+    await payout.worker.advance(chunks[0])
     await agenda.due(10)
-    place.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
+    backend.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
     with pytest.raises(StorageError, match="older than it was before"):
         await agenda.due(10)
     await refuses(other, chunks[1], "older than it was before")
 
 
-async def test_claim_after_failover_is_refused(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
-    [chunk] = await desk.chunks()
-    assert desk.ledger.identity.origin
-    desk.ledger.identity.origin = "0000002A"  # the timeline of the server that failed
-    await refuses(desk, chunk, "failed over|file was replaced")
+async def test_claim_after_failover_is_refused(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    [chunk] = await payout.chunks()
+    assert payout.ledger.identity.origin
+    payout.ledger.identity.origin = "0000002A"  # the timeline of the server that failed
+    await refuses(payout, chunk, "failed over|file was replaced")
 
 
-async def test_claims_of_several_processes_never_look_older(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(6)), policy=ONE_EACH)
-    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
-    agenda = DueQueue(desk.ledger, (desk.product,), desk.worker)
-    for number, chunk in enumerate(await desk.chunks()):
-        await (other if number % 2 else desk).worker.advance(chunk)
+async def test_claims_of_several_processes_never_look_older(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(6)), policy=ONE_EACH)
+    other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
+    agenda = DueQueue(payout.ledger, (payout.channel,), payout.worker)
+    for number, chunk in enumerate(await payout.chunks()):
+        await (other if number % 2 else payout).worker.advance(chunk)
         await agenda.due(10)
-    assert await desk.states() == ["success"] * 6
-    assert desk.ledger.identity.runner != other.ledger.identity.runner
+    assert await payout.states() == ["success"] * 6
+    assert payout.ledger.identity.runner != other.ledger.identity.runner
 
 
-async def test_open_interrupted_origin_is_asked_again(desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_interrupted_origin_is_asked_again(payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not know where its ledger lies would go on after a failover."""
-    database = desk.ledger._database  # pyright: ignore[reportPrivateUsage]
+    database = payout.ledger._database  # pyright: ignore[reportPrivateUsage]
     fetch, failures = database.fetch, [StorageError("the transaction has ended")]
 
     async def interrupted(sql: str, parameters: Parameters = NONE) -> list[Row]:
@@ -178,23 +178,23 @@ async def test_open_interrupted_origin_is_asked_again(desk: PayoutFixture, monke
 
     monkeypatch.setattr(database, "fetch", interrupted)
     with pytest.raises(StorageError, match="has ended"):
-        await queries.batches(desk.ledger)
-    await queries.batches(desk.ledger)
-    assert desk.ledger.identity.origin
+        await queries.batches(payout.ledger)
+    await queries.batches(payout.ledger)
+    assert payout.ledger.identity.origin
 
 
 @pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_holds"])
 async def test_claim_vanished_row_is_refused(
-    place: Place, desk: PayoutFixture, monkeypatch: pytest.MonkeyPatch, gone: str
+    backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     """The ledger was set back to before the batch, between the look at a chunk and its claim."""
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
-    [chunk] = await desk.chunks()
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    [chunk] = await payout.chunks()
 
     async def set_back(tables: LedgerDatabase, chunk_id: str) -> object:
         seen = await load_chunk(tables, chunk_id)
-        place.sql(f"DELETE FROM {gone}")
+        backend.sql(f"DELETE FROM {gone}")
         return seen
 
     monkeypatch.setattr(worker, "load_chunk", set_back)
-    await refuses(desk, chunk, "older than it was before")
+    await refuses(payout, chunk, "older than it was before")

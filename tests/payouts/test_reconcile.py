@@ -21,7 +21,7 @@ from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.payouts.reconcile import Mismatch, Reconciliation
 from paystar_async.sandbox import Sandbox
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, answering, each, raising, wallet_transfer
 from tests.payouts.bank import transfer as numbered
 from tests.payouts.bank import transfers as paid
@@ -233,27 +233,27 @@ def book() -> Book:
 
 
 @pytest.fixture
-def desk(place: Place, book: Book, monkeypatch: pytest.MonkeyPatch) -> PayoutFixture:
+def payout(backend: Backend, book: Book, monkeypatch: pytest.MonkeyPatch) -> PayoutFixture:
     """Return a fixture with a bank whose list needs many requests."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 3)
-    return PayoutFixture(place.ledger(), place.clock, book)
+    return PayoutFixture(backend.ledger(), backend.clock, book)
 
 
-async def compared(desk: PayoutFixture, window: float = 3600) -> Reconciliation:
+async def compared(payout: PayoutFixture, window: float = 3600) -> Reconciliation:
     return await reconcile.reconcile(
-        cast("Any", SimpleNamespace(ledger=desk.ledger, channels={"x": desk.product})), window
+        cast("Any", SimpleNamespace(ledger=payout.ledger, channels={"x": payout.channel})), window
     )
 
 
-async def plan(desk: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
-    await insert_batch(desk.ledger, desk.product, batch_id, each(values), policy=Policy(**policy))
+async def plan(payout: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
+    await insert_batch(payout.ledger, payout.channel, batch_id, each(values), policy=Policy(**policy))
 
 
-async def pay(desk: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
+async def pay(payout: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
     """Plan a batch and send it, as far as that goes at once."""
-    await plan(desk, batch_id, values, **policy)
-    for chunk in await desk.chunks(batch_id):
-        await desk.worker.advance(chunk)
+    await plan(payout, batch_id, values, **policy)
+    for chunk in await payout.chunks(batch_id):
+        await payout.worker.advance(chunk)
 
 
 def numbers(*chosen: int) -> list[AnyTransfer]:
@@ -267,208 +267,212 @@ def named(found: Reconciliation, field: str) -> dict[str, tuple[str, str]]:
 class TestWindow:
     """How far the list is walked, and what is in the window: it has no times."""
 
-    async def test_reconcile_planned_paid_by_bank_is_reported(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_planned_paid_by_bank_is_reported(self, payout: PayoutFixture, book: Book) -> None:
         """A backup was restored: the ledger says planned, the bank has paid."""
-        await plan(desk, "b", paid(20))
+        await plan(payout, "b", paid(20))
         for one in paid(20):
             book.pay(one.track_id)
-        found = await compared(desk)
+        found = await compared(payout)
         assert named(found, "status") == {one.track_id: ("planned", "success") for one in paid(20)}
         assert (found.ok, found.learned, found.compared, found.missing) == (False, 20, 20, ())
         assert book.queries == [0, 3, 6, 9, 12, 15, 18, 20]
         assert (found.requests, found.listed) == (8, 20)
-        assert await desk.states() == ["success"] * 20
-        again = await compared(desk)
+        assert await payout.states() == ["success"] * 20
+        again = await compared(payout)
         assert (again.ok, again.learned, again.compared) == (True, 0, 20)
 
-    async def test_reconcile_planned_failed_at_bank_is_reported(self, desk: PayoutFixture, book: Book) -> None:
-        await plan(desk, "b", paid(1))
+    async def test_reconcile_planned_failed_at_bank_is_reported(self, payout: PayoutFixture, book: Book) -> None:
+        await plan(payout, "b", paid(1))
         book.pay("t-00000", status=TransferStatus.FAILED)
-        assert named(await compared(desk), "status") == {"t-00000": ("planned", "failed")}
+        assert named(await compared(payout), "status") == {"t-00000": ("planned", "failed")}
 
-    async def test_reconcile_planned_not_at_bank_is_ok(self, desk: PayoutFixture, book: Book) -> None:
-        await plan(desk, "b", paid(5))
-        found = await compared(desk)
+    async def test_reconcile_planned_not_at_bank_is_ok(self, payout: PayoutFixture, book: Book) -> None:
+        await plan(payout, "b", paid(5))
+        found = await compared(payout)
         assert (found.ok, found.compared, found.requests) == (True, 0, 1)
         assert book.queries == [0]
-        assert await desk.states() == ["planned"] * 5
+        assert await payout.states() == ["planned"] * 5
 
-    async def test_reconcile_pages_of_foreign_entries_walks_on(self, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(4))
+    async def test_reconcile_pages_of_foreign_entries_walks_on(self, payout: PayoutFixture, book: Book) -> None:
+        await pay(payout, "b", paid(4))
         for number in range(30):
             book.pay(f"x-{number}")
-        found = await compared(desk)
+        found = await compared(payout)
         assert [one.track_id for one in found.orphans] == [f"x-{number}" for number in reversed(range(30))]
         assert (found.compared, found.missing, found.mismatches) == (4, (), ())
         assert all(isinstance(one, int) for one in book.queries)
 
-    async def test_reconcile_stops_behind_older_payment(self, place: Place, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_stops_behind_older_payment(
+        self, backend: Backend, payout: PayoutFixture, book: Book
+    ) -> None:
         for number in range(30):
             book.pay(f"x-{number}")
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
         book.pay("x-new")
-        await pay(desk, "b", paid(2))
-        found = await compared(desk)
+        await pay(payout, "b", paid(2))
+        found = await compared(payout)
         assert (found.compared, found.undated) == (2, 0)
         assert [one.track_id for one in found.orphans] == ["x-new"]
         assert book.queries == [0, 3]
 
-    async def test_reconcile_stops_without_hashids(self, place: Place, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_stops_without_hashids(self, backend: Backend, payout: PayoutFixture, book: Book) -> None:
         for number in range(9):
             book.pay(f"x-{number}", None)
         book.nameless = True
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
-        await pay(desk, "b", paid(2))
-        found = await compared(desk)
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
+        await pay(payout, "b", paid(2))
+        found = await compared(payout)
         assert (found.compared, found.ok, book.queries) == (2, True, [0])
 
     async def test_reconcile_second_payment_of_older_is_no_end(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         """The entry under a name that is not on record may be new."""
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
-        await pay(desk, "b", paid(4))
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
+        await pay(payout, "b", paid(4))
         book.pay("x-new")
         book.pay("t-00090")
-        found = await compared(desk)
+        found = await compared(payout)
         assert named(found, "payment") == {"t-00090": ("h0", "h6")}
         assert [one.track_id for one in found.orphans] == ["x-new"]
         assert found.compared == 4
 
     async def test_reconcile_planned_before_window_walks_back(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         """It may have been paid ever since it was planned."""
-        await pay(desk, "oldest", numbers(90))
-        place.passes(7200)
-        await plan(desk, "b", paid(1))
+        await pay(payout, "oldest", numbers(90))
+        backend.passes(7200)
+        await plan(payout, "b", paid(1))
         book.pay("t-00000")
-        place.passes(7200)
+        backend.passes(7200)
         for number in range(70, 75):
-            await pay(desk, f"old-{number}", numbers(number))
-        place.passes(7200)
-        found = await compared(desk)
+            await pay(payout, f"old-{number}", numbers(number))
+        backend.passes(7200)
+        found = await compared(payout)
         assert named(found, "status") == {"t-00000": ("planned", "success")}
         assert found.orphans == ()
 
-    async def test_reconcile_sent_not_shown_walks_on(self, place: Place, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_sent_not_shown_walks_on(self, backend: Backend, payout: PayoutFixture, book: Book) -> None:
         """Though an older payment was seen: the order of the list is assumed."""
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
         for number in range(4):
             book.pay(f"x-{number}")
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
         book.entries.reverse()
-        found = await compared(desk)
+        found = await compared(payout)
         assert (found.compared, found.missing) == (1, ())
         assert book.queries == [0, 3]
 
-    async def test_reconcile_foreign_without_landmark_is_orphan(self, desk: PayoutFixture, book: Book) -> None:
-        await plan(desk, "b", paid(3))
+    async def test_reconcile_foreign_without_landmark_is_orphan(self, payout: PayoutFixture, book: Book) -> None:
+        await plan(payout, "b", paid(3))
         book.pay("x-1")
-        found = await compared(desk)
+        found = await compared(payout)
         assert [one.track_id for one in found.orphans] == ["x-1"]
         assert not found.ok
 
-    async def test_reconcile_foreign_behind_all_is_undated(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_foreign_behind_all_is_undated(self, payout: PayoutFixture, book: Book) -> None:
         book.pay("x-1")
-        await pay(desk, "b", paid(3))
-        found = await compared(desk)
+        await pay(payout, "b", paid(3))
+        found = await compared(payout)
         assert (found.orphans, found.undated, found.ok) == ((), 1, True)
 
-    async def test_reconcile_quiet_window_still_asks(self, place: Place, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(3))
-        place.passes(7200)
-        assert (await compared(desk)).ok
+    async def test_reconcile_quiet_window_still_asks(self, backend: Backend, payout: PayoutFixture, book: Book) -> None:
+        await pay(payout, "b", paid(3))
+        backend.passes(7200)
+        assert (await compared(payout)).ok
         assert book.queries == [0]
         book.pay("x-1")
-        assert [one.track_id for one in (await compared(desk)).orphans] == ["x-1"]
+        assert [one.track_id for one in (await compared(payout)).orphans] == ["x-1"]
 
-    async def test_reconcile_empty_ledger_is_never_ok(self, desk: PayoutFixture, book: Book) -> None:
-        found = await compared(desk)
+    async def test_reconcile_empty_ledger_is_never_ok(self, payout: PayoutFixture, book: Book) -> None:
+        found = await compared(payout)
         assert (found.ok, found.requests, book.queries) == (False, 0, [])
 
 
 class TestPaidTwice:
     """Every track_id the bank has paid twice is reported."""
 
-    async def test_reconcile_reports_every_double_payment(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_reports_every_double_payment(self, payout: PayoutFixture, book: Book) -> None:
         """The ledger knows of the later ones; the earlier ones are pages further down."""
         for one in paid(12):
             book.pay(one.track_id)
-        await pay(desk, "b", paid(12))
-        found = await compared(desk)
+        await pay(payout, "b", paid(12))
+        found = await compared(payout)
         assert len(named(found, "payment")) == 12
         assert named(found, "payment")["t-00000"] == ("h12", "h0")
         assert not found.ok
 
-    async def test_reconcile_double_unknown_to_ledger(self, desk: PayoutFixture, book: Book) -> None:
-        await plan(desk, "b", paid(1))
+    async def test_reconcile_double_unknown_to_ledger(self, payout: PayoutFixture, book: Book) -> None:
+        await plan(payout, "b", paid(1))
         for number in (1, 2, 3, 1, 4):
             book.pay(f"x-{number}")
-        found = await compared(desk)
+        found = await compared(payout)
         assert named(found, "payment") == {"x-1": ("h3", "h0")}
         assert len(found.orphans) == 5
 
     async def test_reconcile_nameless_other_ref_code_is_no_end(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         book.nameless = True
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
         book.pay("x-1")
-        await pay(desk, "b", paid(4))
+        await pay(payout, "b", paid(4))
         book.pay("t-00090", None)
-        found = await compared(desk)
+        found = await compared(payout)
         assert named(found, "payment") == {"t-00090": ("r6", "r0")}
 
-    async def test_reconcile_planned_paid_twice(self, desk: PayoutFixture, book: Book) -> None:
-        await plan(desk, "b", paid(8))
+    async def test_reconcile_planned_paid_twice(self, payout: PayoutFixture, book: Book) -> None:
+        await plan(payout, "b", paid(8))
         for one in (*paid(8), *paid(8)):
             book.pay(one.track_id)
-        found = await compared(desk)
+        found = await compared(payout)
         assert set(named(found, "payment")) == set(named(found, "status")) == {one.track_id for one in paid(8)}
 
-    async def test_reconcile_failed_attempt_is_no_double(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_failed_attempt_is_no_double(self, payout: PayoutFixture, book: Book) -> None:
         book.pay("t-00000", status=TransferStatus.FAILED)
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
         book.pay("t-00000", status=TransferStatus.FAILED)
-        assert (await compared(desk)).ok
+        assert (await compared(payout)).ok
 
     @pytest.mark.parametrize("hashid", ["", None])
-    async def test_reconcile_double_without_hashids(self, desk: PayoutFixture, book: Book, hashid: str | None) -> None:
-        await plan(desk, "b", paid(1))
+    async def test_reconcile_double_without_hashids(
+        self, payout: PayoutFixture, book: Book, hashid: str | None
+    ) -> None:
+        await plan(payout, "b", paid(1))
         for number in (1, 2, 3, 1, 4, 5):
             book.pay(f"x-{number}", hashid)
-        assert named(await compared(desk), "payment") == {"x-1": ("r3", "r0")}
+        assert named(await compared(payout), "payment") == {"x-1": ("r3", "r0")}
 
     async def test_reconcile_double_of_nameless_older_is_found(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         """The first payment is behind the window, and the ledger has no hashid of it to tell the second by."""
-        await pay(desk, "old", numbers(80, 90))
-        place.passes(7200)
-        place.sql("UPDATE paystar_payout_transfers SET hashid = NULL WHERE track_id = 't-00080'")
+        await pay(payout, "old", numbers(80, 90))
+        backend.passes(7200)
+        backend.sql("UPDATE paystar_payout_transfers SET hashid = NULL WHERE track_id = 't-00080'")
         book.entries.reverse()
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
         book.pay("t-00080")
         book.entries[2:2] = [book.entries.pop(3)]
-        found = await compared(desk)
+        found = await compared(payout)
         assert book.queries[-1] == "t-00080"
         assert set(named(found, "payment")) == {"t-00080"}
 
     async def test_reconcile_resent_first_attempt_behind_window(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         book.pay("t-00000", "first")
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
-        await pay(desk, "b", paid(2))
-        place.sql("UPDATE paystar_payout_transfers SET ambiguous_attempts = 1 WHERE track_id = 't-00000'")
-        found = await compared(desk)
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
+        await pay(payout, "b", paid(2))
+        backend.sql("UPDATE paystar_payout_transfers SET ambiguous_attempts = 1 WHERE track_id = 't-00000'")
+        found = await compared(payout)
         assert book.queries == [0, "t-00000"]
         assert named(found, "payment") == {"t-00000": ("h2", "first")}
         assert (found.compared, found.missing, found.orphans) == (2, (), ())
@@ -477,85 +481,87 @@ class TestPaidTwice:
 class TestLookUps:
     """Transfers that the list does not show are looked up, a few at once."""
 
-    async def test_reconcile_missing_is_looked_up_first(self, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(12))
+    async def test_reconcile_missing_is_looked_up_first(self, payout: PayoutFixture, book: Book) -> None:
+        await pay(payout, "b", paid(12))
         book.lost = {one.track_id for one in paid(11)}
         del book.entries[-2:]
-        found = await compared(desk)
+        found = await compared(payout)
         assert found.missing == ("t-00000", "t-00001")
         assert (found.compared, found.mismatches, found.requests) == (10, (), 2 + 11)
         assert book.most_at_once == MAX_CONCURRENT_FINDS
 
-    async def test_reconcile_failed_look_up_is_raised_as_it_is(self, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(9))
+    async def test_reconcile_failed_look_up_is_raised_as_it_is(self, payout: PayoutFixture, book: Book) -> None:
+        await pay(payout, "b", paid(9))
         book.entries.clear()
         book.failure = NoResponse("reset")
         with pytest.raises(NoResponse):
-            await compared(desk)
+            await compared(payout)
         assert len(book.queries) <= 1 + MAX_CONCURRENT_FINDS
 
-    async def test_reconcile_refused_transfer_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
-        desk.teller.script.append(raising(InvalidInput(10, "no", endpoint="transfers.settle")))
-        await pay(desk, "b", paid(1))
-        assert await desk.states() == ["failed"]
-        assert (await compared(desk)).ok
+    async def test_reconcile_refused_transfer_is_not_missing(self, payout: PayoutFixture, book: Book) -> None:
+        payout.bank.script.append(raising(InvalidInput(10, "no", endpoint="transfers.settle")))
+        await pay(payout, "b", paid(1))
+        assert await payout.states() == ["failed"]
+        assert (await compared(payout)).ok
 
-    async def test_reconcile_wallet_looks_planned_up(self, place: Place, book: Book) -> None:
-        desk = PayoutFixture(place.ledger(), place.clock, book, product=WalletChannel, account="w-1")
-        await plan(desk, "b", [wallet_transfer(number) for number in range(3)])
+    async def test_reconcile_wallet_looks_planned_up(self, backend: Backend, book: Book) -> None:
+        payout = PayoutFixture(backend.ledger(), backend.clock, book, channel=WalletChannel, account="w-1")
+        await plan(payout, "b", [wallet_transfer(number) for number in range(3)])
         book.pay("w-00001")
-        found = await compared(desk)
+        found = await compared(payout)
         assert sorted(map(str, book.queries)) == ["w-00000", "w-00001", "w-00002"]
         assert named(found, "status") == {"w-00001": ("planned", "success")}
         assert (found.compared, found.missing, found.requests) == (1, (), 3)
 
-    async def test_reconcile_look_up_of_another_says_nothing(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_look_up_of_another_says_nothing(self, payout: PayoutFixture, book: Book) -> None:
         """A response about another transfer, or about none, says nothing of the transfer that was looked up."""
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
         book.entries = [Settlement(hashid="h9", status=TransferStatus.SUCCESS)]
-        assert (await compared(desk)).missing == ("t-00000",)
+        assert (await compared(payout)).missing == ("t-00000",)
 
-    async def test_reconcile_entry_is_known_by_hashid_on_record(self, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(3))
+    async def test_reconcile_entry_is_known_by_hashid_on_record(self, payout: PayoutFixture, book: Book) -> None:
+        await pay(payout, "b", paid(3))
         book.entries = [altered(one, track_id=None) for one in book.entries]
-        found = await compared(desk)
+        found = await compared(payout)
         assert (found.ok, found.compared, found.requests) == (True, 3, 2)
         book.pay("x-1", "hx")
         book.entries[0] = altered(book.entries[0], track_id=None)
-        assert [one.hashid for one in (await compared(desk)).orphans] == ["hx"]
+        assert [one.hashid for one in (await compared(payout)).orphans] == ["hx"]
 
-    async def test_reconcile_hashid_of_two_names_neither(self, place: Place, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(2))
-        place.sql("UPDATE paystar_payout_transfers SET hashid = 'shared'")
+    async def test_reconcile_hashid_of_two_names_neither(
+        self, backend: Backend, payout: PayoutFixture, book: Book
+    ) -> None:
+        await pay(payout, "b", paid(2))
+        backend.sql("UPDATE paystar_payout_transfers SET hashid = 'shared'")
         book.entries = [altered(one, track_id=None, hashid="shared") for one in book.entries]
-        assert (await compared(desk)).missing == ("t-00000", "t-00001")
+        assert (await compared(payout)).missing == ("t-00000", "t-00001")
 
-    async def test_reconcile_look_up_of_all_is_no_double(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_look_up_of_all_is_no_double(self, payout: PayoutFixture, book: Book) -> None:
         """The service ignores which track_id was asked for."""
-        await pay(desk, "b", paid(3))
+        await pay(payout, "b", paid(3))
         book.entries = [altered(one, hashid=None) for one in book.entries]
         book.lost, book.filters = {"t-00000", "t-00001"}, False
-        found = await compared(desk)
+        found = await compared(payout)
         assert (found.mismatches, found.missing, found.compared) == ((), (), 3)
 
-    async def test_reconcile_unknown_nowhere_is_missing(self, desk: PayoutFixture, book: Book) -> None:
-        desk.teller.script.append(raising(NoResponse("no answer")))
-        await pay(desk, "b", paid(1))
-        assert (await compared(desk)).missing == ("t-00000",)
-        assert await desk.states() == ["unknown"]
+    async def test_reconcile_unknown_nowhere_is_missing(self, payout: PayoutFixture, book: Book) -> None:
+        payout.bank.script.append(raising(NoResponse("no answer")))
+        await pay(payout, "b", paid(1))
+        assert (await compared(payout)).missing == ("t-00000",)
+        assert await payout.states() == ["unknown"]
 
-    async def test_reconcile_decided_during_run_is_not_missing(self, desk: PayoutFixture, book: Book) -> None:
-        desk.teller.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
-        await pay(desk, "b", paid(1))
-        assert await desk.states() == ["needs_review"]
-        book.on_look_up = lambda: observations.resolve(desk.ledger, "bank", "app-1", "t-00000", "failed")
-        assert (await compared(desk)).missing == ()
+    async def test_reconcile_decided_during_run_is_not_missing(self, payout: PayoutFixture, book: Book) -> None:
+        payout.bank.script.append(answering(altered(listed("success", "h0"), extra={"amount": 1})))
+        await pay(payout, "b", paid(1))
+        assert await payout.states() == ["needs_review"]
+        book.on_look_up = lambda: observations.resolve(payout.ledger, "bank", "app-1", "t-00000", "failed")
+        assert (await compared(payout)).missing == ()
 
-    async def test_reconcile_under_other_hashid_alone(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_under_other_hashid_alone(self, payout: PayoutFixture, book: Book) -> None:
         """The payment on record is missing, and there is another one."""
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
         book.entries = [altered(book.entries[0], hashid="other")]
-        found = await compared(desk)
+        found = await compared(payout)
         assert named(found, "payment") == {"t-00000": ("h0", "other")}
         assert (found.missing, found.compared) == (("t-00000",), 0)
 
@@ -563,56 +569,56 @@ class TestLookUps:
 class TestStatus:
     """What the ledger has learned is compared with what the bank says."""
 
-    async def test_reconcile_leaves_sending_alone(self, desk: PayoutFixture, book: Book) -> None:
-        await pay(desk, "b", paid(1))
-        await plan(desk, "c", numbers(1))
-        desk.teller.on_answer = lambda: compare_within(desk)
+    async def test_reconcile_leaves_sending_alone(self, payout: PayoutFixture, book: Book) -> None:
+        await pay(payout, "b", paid(1))
+        await plan(payout, "c", numbers(1))
+        payout.bank.on_answer = lambda: compare_within(payout)
         within: list[Reconciliation] = []
 
-        async def compare_within(desk: PayoutFixture) -> None:
-            within.append(await compared(desk))
+        async def compare_within(payout: PayoutFixture) -> None:
+            within.append(await compared(payout))
 
-        [chunk] = await desk.chunks("c")
-        await desk.worker.advance(chunk)
+        [chunk] = await payout.chunks("c")
+        await payout.worker.advance(chunk)
         assert within[0].ok
-        assert await desk.states("c") == ["success"]
+        assert await payout.states("c") == ["success"]
 
     async def test_reconcile_newer_than_page_is_no_mismatch(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         """A worker takes in what the bank says while an older page is on its way."""
         book.status = TransferStatus.PENDING
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
 
         async def decided() -> None:
-            place.passes(1)
+            backend.passes(1)
             await observations.apply_observations(
-                desk.ledger, desk.product, [listed("success", book.entries[0].hashid)]
+                payout.ledger, payout.channel, [listed("success", book.entries[0].hashid)]
             )
 
-        place.passes(1)
+        backend.passes(1)
         book.on_find = decided
-        found = await compared(desk)
-        assert await desk.states() == ["success"]
+        found = await compared(payout)
+        assert await payout.states() == ["success"]
         assert found.ok
 
-    async def test_reconcile_failed_waits_for_rest_of_list(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_failed_waits_for_rest_of_list(self, payout: PayoutFixture, book: Book) -> None:
         """Another page may say otherwise."""
-        desk.teller.script.append(raising(NoResponse("no answer")))
-        await pay(desk, "b", paid(1))
+        payout.bank.script.append(raising(NoResponse("no answer")))
+        await pay(payout, "b", paid(1))
         book.pay("t-00000", "first")
         for number in range(4):
             book.pay(f"x-{number}")
         book.pay("t-00000", "second", status=TransferStatus.FAILED)
-        found = await compared(desk)
-        assert (await desk.causes("t-00000"))[-2:] == ["answer", "reconcile"]
-        assert await desk.states() == ["success"]
+        found = await compared(payout)
+        assert (await payout.causes("t-00000"))[-2:] == ["answer", "reconcile"]
+        assert await payout.states() == ["success"]
         assert (found.compared, found.learned, found.ok) == (1, 1, False)
         assert all(isinstance(one, int) for one in book.queries)
 
-    async def test_reconcile_contradicted_failure_is_reviewed(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_contradicted_failure_is_reviewed(self, payout: PayoutFixture, book: Book) -> None:
         """The entry ends one page as failed and begins the next, shifted, as paid."""
-        await plan(desk, "b", paid(1), chunk=1)
+        await plan(payout, "b", paid(1), chunk=1)
         book.pay("t-00000", "h", status=TransferStatus.FAILED)
         for number in (1, 2):
             book.pay(f"x-{number}")
@@ -623,35 +629,35 @@ class TestStatus:
                 book.pay("x-3")
 
         book.on_find = taken_back
-        await compared(desk)
-        assert await desk.states() == ["needs_review"]
+        await compared(payout)
+        assert await payout.states() == ["needs_review"]
 
     async def test_reconcile_failed_before_window_is_looked_up(
-        self, place: Place, desk: PayoutFixture, book: Book
+        self, backend: Backend, payout: PayoutFixture, book: Book
     ) -> None:
         """The walk ends before the entry that says otherwise."""
         book.pay("t-00000", "first")
-        await pay(desk, "old", numbers(90))
-        place.passes(7200)
-        desk.teller.script.append(raising(NoResponse("no answer")))
-        await pay(desk, "b", paid(1))
+        await pay(payout, "old", numbers(90))
+        backend.passes(7200)
+        payout.bank.script.append(raising(NoResponse("no answer")))
+        await pay(payout, "b", paid(1))
         book.pay("t-00000", "second", status=TransferStatus.FAILED)
-        await compared(desk)
+        await compared(payout)
         assert book.queries == [0, "t-00000"]
-        assert await desk.states() == ["success"]
+        assert await payout.states() == ["success"]
 
-    async def test_reconcile_many_failed_take_no_look_up(self, desk: PayoutFixture, book: Book) -> None:
-        desk.teller.script.append(raising(NoResponse("no answer")))
-        await pay(desk, "b", paid(9))
+    async def test_reconcile_many_failed_take_no_look_up(self, payout: PayoutFixture, book: Book) -> None:
+        payout.bank.script.append(raising(NoResponse("no answer")))
+        await pay(payout, "b", paid(9))
         for one in paid(9):
             book.pay(one.track_id, status=TransferStatus.FAILED)
-        found = await compared(desk)
-        assert await desk.states() == ["failed"] * 9
+        found = await compared(payout)
+        assert await payout.states() == ["failed"] * 9
         assert (found.ok, found.learned, found.requests) == (True, 9, 4)
 
-    async def test_reconcile_resent_after_failure_is_no_mismatch(self, desk: PayoutFixture, book: Book) -> None:
+    async def test_reconcile_resent_after_failure_is_no_mismatch(self, payout: PayoutFixture, book: Book) -> None:
         book.status = TransferStatus.FAILED
-        await pay(desk, "b", paid(1))
+        await pay(payout, "b", paid(1))
         place_state = "UPDATE paystar_payout_transfers SET state = 'planned'"
-        await desk.ledger.fetch(place_state + " WHERE track_id = 't-00000' RETURNING track_id")
-        assert (await compared(desk)).ok
+        await payout.ledger.fetch(place_state + " WHERE track_id = 't-00000' RETURNING track_id")
+        assert (await compared(payout)).ok

@@ -11,11 +11,11 @@ from paystar_async.payouts.channels import WalletChannel
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, raising, transfers, wallet_transfer
 
 
-class ListingTeller(FakeBank):
+class ListingBank(FakeBank):
     """A bank that keeps its list newest first, in pages."""
 
     def __init__(self) -> None:
@@ -32,201 +32,201 @@ class ListingTeller(FakeBank):
 
 
 @pytest.fixture
-def desk(place: Place) -> PayoutFixture:
-    return PayoutFixture(place.ledger(), place.clock, ListingTeller())
+def payout(backend: Backend) -> PayoutFixture:
+    return PayoutFixture(backend.ledger(), backend.clock, ListingBank())
 
 
-def restarted(desk: PayoutFixture, place: Place) -> PayoutFixture:
-    """Return a process that goes on where ``desk`` was ended."""
-    return PayoutFixture(place.ledger(), place.clock, desk.teller)
+def restarted(payout: PayoutFixture, backend: Backend) -> PayoutFixture:
+    """Return a new process that continues the payout of ``payout``."""
+    return PayoutFixture(backend.ledger(), backend.clock, payout.bank)
 
 
-def pages_of(desk: PayoutFixture) -> list[tuple[int, int]]:
-    assert isinstance(desk.teller, ListingTeller)
-    return desk.teller.pages
+def pages_of(payout: PayoutFixture) -> list[tuple[int, int]]:
+    assert isinstance(payout.bank, ListingBank)
+    return payout.bank.pages
 
 
-async def work_off(desk: PayoutFixture) -> None:
-    while due := [chunk for chunk, at in await desk.worker.due() if at <= await desk.ledger.time()]:
-        await desk.worker.advance(due[0])
+async def work_off(payout: PayoutFixture) -> None:
+    while due := [chunk for chunk, at in await payout.worker.due() if at <= await payout.ledger.time()]:
+        await payout.worker.advance(due[0])
 
 
-async def planned(desk: PayoutFixture, count: int, **policy: Any) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=Policy(**policy))
+async def planned(payout: PayoutFixture, count: int, **policy: Any) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(count)), policy=Policy(**policy))
 
 
-async def test_step_recovered_chunk_sends_what_bank_lacks(place: Place, desk: PayoutFixture) -> None:
-    await planned(desk, 6, chunk=3)
-    desk.teller.execute(transfers(2))  # by a life of this ledger that it has forgotten
-    desk.teller.execute(transfers(4)[3:], TransferStatus.FAILED)
-    desk.teller.execute(transfers(5)[4:], TransferStatus.PENDING)
-    other = restarted(desk, place)
+async def test_step_recovered_chunk_sends_what_bank_lacks(backend: Backend, payout: PayoutFixture) -> None:
+    await planned(payout, 6, chunk=3)
+    payout.bank.execute(transfers(2))  # by a life of this ledger that it has forgotten
+    payout.bank.execute(transfers(4)[3:], TransferStatus.FAILED)
+    payout.bank.execute(transfers(5)[4:], TransferStatus.PENDING)
+    other = restarted(payout, backend)
     await work_off(other)
     assert await other.states() == ["success", "success", "success", "failed", "pending", "success"]
-    assert set(desk.teller.executed.values()) == {1}
+    assert set(payout.bank.executed.values()) == {1}
     assert (await other.causes("t-00000"))[-1] == "recovered"
 
 
-async def test_step_own_work_is_not_looked_up(desk: PayoutFixture) -> None:
-    await planned(desk, 4, chunk=2)
-    await work_off(desk)
-    assert pages_of(desk) == []
+async def test_step_own_work_is_not_looked_up(payout: PayoutFixture) -> None:
+    await planned(payout, 4, chunk=2)
+    await work_off(payout)
+    assert pages_of(payout) == []
 
 
-async def test_step_recovered_work_costs_one_list_call_a_chunk(place: Place, desk: PayoutFixture) -> None:
-    await planned(desk, 8, chunk=2)
-    other = restarted(desk, place)
+async def test_step_recovered_work_costs_one_list_call_a_chunk(backend: Backend, payout: PayoutFixture) -> None:
+    await planned(payout, 8, chunk=2)
+    other = restarted(payout, backend)
     await work_off(other)
     # The first walk ends at an empty page; from then on each ends at what the one before has seen.
-    assert pages_of(desk) == [(0, 0), (0, 2), (2, 0), (0, 4), (0, 6)]
-    assert set(desk.teller.executed.values()) == {1}
+    assert pages_of(payout) == [(0, 0), (0, 2), (2, 0), (0, 4), (0, 6)]
+    assert set(payout.bank.executed.values()) == {1}
 
 
-async def test_walk_ends_where_older_work_was_decided(place: Place, desk: PayoutFixture) -> None:
-    desk.teller.execute(transfers(PAGE_SIZE + 10))
-    await insert_batch(desk.ledger, desk.product, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
-    await work_off(desk)
-    place.passes(10)
+async def test_walk_ends_where_older_work_was_decided(backend: Backend, payout: PayoutFixture) -> None:
+    payout.bank.execute(transfers(PAGE_SIZE + 10))
+    await insert_batch(payout.ledger, payout.channel, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
+    await work_off(payout)
+    backend.passes(10)
     new = transfers(PAGE_SIZE + 14)[-2:]
-    await insert_batch(desk.ledger, desk.product, "b", each(new))
-    pages_of(desk).clear()
-    await work_off(restarted(desk, place))
-    assert pages_of(desk) == [(0, PAGE_SIZE)]
-    assert await desk.states("b") == ["success"] * 2
+    await insert_batch(payout.ledger, payout.channel, "b", each(new))
+    pages_of(payout).clear()
+    await work_off(restarted(payout, backend))
+    assert pages_of(payout) == [(0, PAGE_SIZE)]
+    assert await payout.states("b") == ["success"] * 2
 
 
 @pytest.mark.parametrize(("look", "count"), [("always", 1), ("never", 0)])
 async def test_policy_says_whether_own_work_is_looked_up(
-    place: Place, desk: PayoutFixture, look: str, count: int
+    backend: Backend, payout: PayoutFixture, look: str, count: int
 ) -> None:
-    await planned(desk, 2, look_before_send=look)
-    await work_off(desk if look == "always" else restarted(desk, place))
-    assert len(pages_of(desk)) == count
-    assert await desk.states() == ["success"] * 2
+    await planned(payout, 2, look_before_send=look)
+    await work_off(payout if look == "always" else restarted(payout, backend))
+    assert len(pages_of(payout)) == count
+    assert await payout.states() == ["success"] * 2
 
 
 @pytest.mark.parametrize("error", [NoResponse("no answer"), InvalidResponse("$", "HTML"), OSError("x")])
 async def test_step_sends_nothing_while_bank_cannot_be_asked(
-    place: Place, desk: PayoutFixture, error: Exception
+    backend: Backend, payout: PayoutFixture, error: Exception
 ) -> None:
-    await planned(desk, 2)
-    other = restarted(desk, place)
-    [chunk] = await desk.chunks()
+    await planned(payout, 2)
+    other = restarted(payout, backend)
+    [chunk] = await payout.chunks()
 
     def broken(_: str | None) -> object:
         raise error
 
-    desk.teller.finds.extend([broken, broken])
+    payout.bank.finds.extend([broken, broken])
     for pause in (1.0, 2.0):
         due = await other.worker.advance(chunk)
         assert due is not None
         assert due - await other.ledger.time() == pytest.approx(pause, abs=0.5)
-        assert desk.teller.calls == []
-        place.passes(pause)
+        assert payout.bank.calls == []
+        backend.passes(pause)
     await other.worker.advance(chunk)
-    assert await desk.states() == ["success"] * 2
+    assert await payout.states() == ["success"] * 2
 
 
-async def test_step_recovered_wallet_is_looked_up_one_by_one(place: Place) -> None:
-    desk = PayoutFixture(place.ledger(), place.clock, product=WalletChannel, account="w")
+async def test_step_recovered_wallet_is_looked_up_one_by_one(backend: Backend) -> None:
+    payout = PayoutFixture(backend.ledger(), backend.clock, channel=WalletChannel, account="w")
     values = [wallet_transfer(number) for number in range(3)]
-    await insert_batch(desk.ledger, desk.product, "b", each(values))
-    desk.teller.execute(values[:1])
-    other = PayoutFixture(place.ledger(), place.clock, desk.teller, product=WalletChannel, account="w")
-    await other.worker.advance((await desk.chunks())[0])
-    assert desk.teller.asked == [one.track_id for one in values]
-    assert desk.teller.calls == [["w-00001", "w-00002"]]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values))
+    payout.bank.execute(values[:1])
+    other = PayoutFixture(backend.ledger(), backend.clock, payout.bank, channel=WalletChannel, account="w")
+    await other.worker.advance((await payout.chunks())[0])
+    assert payout.bank.asked == [one.track_id for one in values]
+    assert payout.bank.calls == [["w-00001", "w-00002"]]
 
 
-async def test_step_recovered_other_amount_needs_review(place: Place, desk: PayoutFixture) -> None:
-    await planned(desk, 1)
+async def test_step_recovered_other_amount_needs_review(backend: Backend, payout: PayoutFixture) -> None:
+    await planned(payout, 1)
     said = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
-    desk.teller.finds.extend([lambda _: [said], lambda _: []])
-    await work_off(restarted(desk, place))
-    assert await desk.states() == ["needs_review"]
-    assert desk.teller.calls == []
+    payout.bank.finds.extend([lambda _: [said], lambda _: []])
+    await work_off(restarted(payout, backend))
+    assert await payout.states() == ["needs_review"]
+    assert payout.bank.calls == []
 
 
-async def test_restored_backup_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
+async def test_restored_backup_pays_nothing_twice(backend: Backend, payout: PayoutFixture) -> None:
     """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
-    await planned(desk, 10, chunk=2)
-    tables = place.tables()
+    await planned(payout, 10, chunk=2)
+    tables = backend.tables()
     for table in tables:
-        place.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
-    chunks = await desk.chunks()
+        backend.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
+    chunks = await payout.chunks()
     for chunk in chunks[:2]:
-        await desk.worker.advance(chunk)
-    desk.teller.script.append(raising(NoResponse("no answer"), executed=True))
-    await desk.worker.advance(chunks[2])
+        await payout.worker.advance(chunk)
+    payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
+    await payout.worker.advance(chunks[2])
     for table in tables:
-        place.sql(f"DELETE FROM {table}")
-        place.sql(f"INSERT INTO {table} SELECT * FROM backup_{table}")
-    other = restarted(desk, place)
+        backend.sql(f"DELETE FROM {table}")
+        backend.sql(f"INSERT INTO {table} SELECT * FROM backup_{table}")
+    other = restarted(payout, backend)
     await work_off(other)
     assert await other.states() == ["success"] * 10
-    assert desk.teller.executed == {f"t-{number:05d}": 1 for number in range(10)}
+    assert payout.bank.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
-async def test_check_failed_entry_needs_all_entries(place: Place, desk: PayoutFixture) -> None:
+async def test_check_failed_entry_needs_all_entries(backend: Backend, payout: PayoutFixture) -> None:
     """The page that shows the attempt that was paid may not be read at all."""
-    await planned(desk, 2)
+    await planned(payout, 2)
     repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
     paid = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="first")
-    desk.teller.finds.extend([lambda _: [repeat], lambda _: [], lambda _: [repeat, paid]])
-    await work_off(restarted(desk, place))
-    assert await desk.states() == ["success"] * 2
-    assert desk.teller.calls == [["t-00001"]]
+    payout.bank.finds.extend([lambda _: [repeat], lambda _: [], lambda _: [repeat, paid]])
+    await work_off(restarted(payout, backend))
+    assert await payout.states() == ["success"] * 2
+    assert payout.bank.calls == [["t-00001"]]
 
 
-async def test_submit_after_restore_is_looked_up(place: Place, desk: PayoutFixture) -> None:
+async def test_submit_after_restore_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
     """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
-    await planned(desk, 2)
-    await work_off(desk)
-    place.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
-    other = restarted(desk, place)
+    await planned(payout, 2)
+    await work_off(payout)
+    backend.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
+    other = restarted(payout, backend)
     lost = transfers(5)[2:]
-    desk.teller.execute(lost[:2])
-    await insert_batch(other.ledger, other.product, "lost", each(lost))
+    payout.bank.execute(lost[:2])
+    await insert_batch(other.ledger, other.channel, "lost", each(lost))
     await work_off(other)
-    assert pages_of(desk) == []  # a sender whose intent was lost may still be about to send
+    assert pages_of(payout) == []  # a sender whose intent was lost may still be about to send
     other.ledger.identity.restored_at -= 6
-    place.passes(6)
+    backend.passes(6)
     await work_off(other)
     assert await other.states("lost") == ["success"] * 3
-    assert set(desk.teller.executed.values()) == {1}
+    assert set(payout.bank.executed.values()) == {1}
 
 
 @pytest.mark.parametrize(("days", "is_looked_up"), [(6, True), (7, False)])
 async def test_submit_is_looked_up_for_a_week_after_restore(
-    place: Place, desk: PayoutFixture, days: int, is_looked_up: bool
+    backend: Backend, payout: PayoutFixture, days: int, is_looked_up: bool
 ) -> None:
-    await planned(desk, 1)
-    await work_off(desk)
-    place.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
-    await queries.batches(restarted(desk, place).ledger)
-    other = restarted(desk, place)  # it was noted by the first one
+    await planned(payout, 1)
+    await work_off(payout)
+    backend.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
+    await queries.batches(restarted(payout, backend).ledger)
+    other = restarted(payout, backend)  # it was noted by the first one
     await queries.batches(other.ledger)
     other.ledger.identity.restored_at -= days * 86_400.0
-    await insert_batch(other.ledger, other.product, "next", each(transfers(2)[1:]))
+    await insert_batch(other.ledger, other.channel, "next", each(transfers(2)[1:]))
     await work_off(other)
-    assert bool(pages_of(desk)) is is_looked_up
+    assert bool(pages_of(payout)) is is_looked_up
     assert await other.states("next") == ["success"]
 
 
-async def test_step_copied_ledger_pays_nothing_twice(place: Place, desk: PayoutFixture) -> None:
+async def test_step_copied_ledger_pays_nothing_twice(backend: Backend, payout: PayoutFixture) -> None:
     """Each process looks up, chunk by chunk, what the other has sent."""
-    await planned(desk, 6, chunk=2)
-    other = restarted(desk, place)
-    chunks = await desk.chunks()
-    rows = place.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
-    await desk.worker.advance(chunks[0])
+    await planned(payout, 6, chunk=2)
+    other = restarted(payout, backend)
+    chunks = await payout.chunks()
+    rows = backend.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
+    await payout.worker.advance(chunks[0])
     # The copy has not seen that: it is as it was.
-    place.sql(
+    backend.sql(
         "UPDATE paystar_payout_chunks SET phase = 'send', due_at = 0, lease_owner = NULL"
         f" WHERE chunk_id = '{chunks[0]}'"
     )
-    place.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0, hashid = NULL")
+    backend.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0, hashid = NULL")
     assert rows
     await work_off(other)
     assert await other.states() == ["success"] * 6
-    assert set(desk.teller.executed.values()) == {1}
+    assert set(payout.bank.executed.values()) == {1}

@@ -14,7 +14,7 @@ from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import Act, FakeBank, PayoutFixture, answering, each, execute, raising, transfers
 
 POLICY = Policy(chunk=4, quiet_window=100.0)
@@ -37,136 +37,136 @@ def broken(_: str | None) -> object:
 def partly(error: PaystarError, count: int) -> Act:
     """Return a call that executes its first ``count`` transfers and is refused all the same."""
 
-    def act(teller: FakeBank, given: list[AnyTransfer]) -> object:
-        teller.execute(given[:count])
+    def act(bank: FakeBank, given: list[AnyTransfer]) -> object:
+        bank.execute(given[:count])
         raise error
 
     return act  # type: ignore[return-value]
 
 
-async def work_off(desk: PayoutFixture, place: Place, seconds: float) -> None:
+async def work_off(payout: PayoutFixture, backend: Backend, seconds: float) -> None:
     """Do whatever comes due within ``seconds``, as a dispatcher would."""
-    while due := await desk.worker.due():
+    while due := await payout.worker.due():
         chunk, at = due[0]
-        pause = max(0.0, at - await desk.ledger.time()) + 0.001
+        pause = max(0.0, at - await payout.ledger.time()) + 0.001
         seconds -= pause
         if seconds < 0:
             return
-        place.passes(pause)
-        await desk.worker.advance(chunk)
+        backend.passes(pause)
+        await payout.worker.advance(chunk)
 
 
-async def refused(desk: PayoutFixture, act: Act, count: int = 4) -> str:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(count)), policy=POLICY)
-    desk.teller.script.append(act)
-    [chunk] = await desk.chunks()
-    await desk.worker.advance(chunk)
+async def refused(payout: PayoutFixture, act: Act, count: int = 4) -> str:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(count)), policy=POLICY)
+    payout.bank.script.append(act)
+    [chunk] = await payout.chunks()
+    await payout.worker.advance(chunk)
     return chunk
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
 async def test_refused_call_of_several_is_unknown_until_looked_up(
-    place: Place, desk: PayoutFixture, error: StatusError
+    backend: Backend, payout: PayoutFixture, error: StatusError
 ) -> None:
-    await refused(desk, partly(error, 2))
-    assert await desk.states() == ["unknown"] * 4
-    await work_off(desk, place, SPACING - 1)
-    assert desk.teller.asked == []  # the bank's list may lag behind its refusal
-    assert await updates.resume(desk.ledger, "bank", "app-1") == 0
-    await work_off(desk, place, 500)
-    await updates.resume(desk.ledger, "bank", "app-1")
-    await work_off(desk, place, 500)
-    assert await desk.states() == ["success"] * 4
-    assert set(desk.teller.executed.values()) == {1}
+    await refused(payout, partly(error, 2))
+    assert await payout.states() == ["unknown"] * 4
+    await work_off(payout, backend, SPACING - 1)
+    assert payout.bank.asked == []  # the bank's list may lag behind its refusal
+    assert await updates.resume(payout.ledger, "bank", "app-1") == 0
+    await work_off(payout, backend, 500)
+    await updates.resume(payout.ledger, "bank", "app-1")
+    await work_off(payout, backend, 500)
+    assert await payout.states() == ["success"] * 4
+    assert set(payout.bank.executed.values()) == {1}
 
 
 @pytest.mark.parametrize("resume_first", [True, False])
 async def test_no_money_pauses_only_what_bank_does_not_have(
-    place: Place, desk: PayoutFixture, resume_first: bool
+    backend: Backend, payout: PayoutFixture, resume_first: bool
 ) -> None:
     """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
-    await refused(desk, partly(NoMoney(9, "no money"), 1))
+    await refused(payout, partly(NoMoney(9, "no money"), 1))
     if resume_first:
-        assert await updates.resume(desk.ledger, "bank", "app-1") == 0
-        await work_off(desk, place, 60)
+        assert await updates.resume(payout.ledger, "bank", "app-1") == 0
+        await work_off(payout, backend, 60)
     else:
-        await work_off(desk, place, 60)
-        assert await desk.states() == ["success"] + ["paused_funds"] * 3
-        assert await updates.resume(desk.ledger, "bank", "app-1") == 3
-        await work_off(desk, place, 60)
-    assert await desk.states() == ["success"] * 4
-    assert desk.teller.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
+        await work_off(payout, backend, 60)
+        assert await payout.states() == ["success"] + ["paused_funds"] * 3
+        assert await updates.resume(payout.ledger, "bank", "app-1") == 3
+        await work_off(payout, backend, 60)
+    assert await payout.states() == ["success"] * 4
+    assert payout.bank.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
 
 
-async def test_no_funds_waits_for_resume_beside_pending(place: Place, desk: PayoutFixture) -> None:
+async def test_no_funds_waits_for_resume_beside_pending(backend: Backend, payout: PayoutFixture) -> None:
     """What the bank has not decided yet keeps nothing of its chunk back."""
-    desk.teller.status = TransferStatus.PENDING
-    await refused(desk, partly(NoMoney(9, "no money"), 1))
-    await work_off(desk, place, 60)
-    assert await desk.states() == ["pending"] + ["paused_funds"] * 3
-    desk.teller.status = TransferStatus.SUCCESS
-    assert await updates.resume(desk.ledger, "bank", "app-1") == 3
-    await work_off(desk, place, 1)
-    assert await desk.states() == ["pending"] + ["success"] * 3
+    payout.bank.status = TransferStatus.PENDING
+    await refused(payout, partly(NoMoney(9, "no money"), 1))
+    await work_off(payout, backend, 60)
+    assert await payout.states() == ["pending"] + ["paused_funds"] * 3
+    payout.bank.status = TransferStatus.SUCCESS
+    assert await updates.resume(payout.ledger, "bank", "app-1") == 3
+    await work_off(payout, backend, 1)
+    assert await payout.states() == ["pending"] + ["success"] * 3
 
 
-async def test_rejected_transfer_fails_without_its_chunk(place: Place, desk: PayoutFixture) -> None:
-    def picky(teller: FakeBank, given: list[AnyTransfer]) -> object:
+async def test_rejected_transfer_fails_without_its_chunk(backend: Backend, payout: PayoutFixture) -> None:
+    def picky(bank: FakeBank, given: list[AnyTransfer]) -> object:
         if any(one.track_id == "t-00002" for one in given):
             raise Invalid(10, "bad", fields={"destination_account": ["no such account"]})
-        return teller.execute(given)
+        return bank.execute(given)
 
-    desk.teller.script.extend([picky] * 5)  # type: ignore[list-item]
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(4)), policy=POLICY)
-    await work_off(desk, place, 60)
-    assert await desk.states() == ["success", "success", "failed", "success"]
-    assert desk.teller.executed == {"t-00000": 1, "t-00001": 1, "t-00003": 1}
-    assert [len(call) for call in desk.teller.calls] == [4, 1, 1, 1, 1]
+    payout.bank.script.extend([picky] * 5)  # type: ignore[list-item]
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(4)), policy=POLICY)
+    await work_off(payout, backend, 60)
+    assert await payout.states() == ["success", "success", "failed", "success"]
+    assert payout.bank.executed == {"t-00000": 1, "t-00001": 1, "t-00003": 1}
+    assert [len(call) for call in payout.bank.calls] == [4, 1, 1, 1, 1]
 
 
-async def test_look_up_of_a_part_settles_the_rest_later(place: Place, desk: PayoutFixture) -> None:
-    await refused(desk, partly(NoMoney(9, "no money"), 0))
+async def test_look_up_of_a_part_settles_the_rest_later(backend: Backend, payout: PayoutFixture) -> None:
+    await refused(payout, partly(NoMoney(9, "no money"), 0))
     part: list[Callable[[str | None], object]] = [nothing, nothing, broken]  # the list, and the first two of four
-    desk.teller.finds.extend(part)
-    await work_off(desk, place, SPACING + 1)
-    assert sorted(await desk.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
-    await work_off(desk, place, 60)
-    assert await desk.states() == ["paused_funds"] * 4
-    assert await updates.resume(desk.ledger, "bank", "app-1") == 4
-    await work_off(desk, place, 1)
-    assert set(desk.teller.executed.values()) == {1}
+    payout.bank.finds.extend(part)
+    await work_off(payout, backend, SPACING + 1)
+    assert sorted(await payout.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
+    await work_off(payout, backend, 60)
+    assert await payout.states() == ["paused_funds"] * 4
+    assert await updates.resume(payout.ledger, "bank", "app-1") == 4
+    await work_off(payout, backend, 1)
+    assert set(payout.bank.executed.values()) == {1}
 
 
-async def test_look_up_without_response_is_retried(place: Place, desk: PayoutFixture) -> None:
-    await refused(desk, partly(NoMoney(9, "no money"), 4))
-    desk.teller.finds.extend([broken] * 6)
-    await work_off(desk, place, SPACING + 1)
-    assert await desk.states() == ["unknown"] * 4
-    await work_off(desk, place, 60)
-    assert await desk.states() == ["success"] * 4
-    assert len(desk.teller.calls) == 1
+async def test_look_up_without_response_is_retried(backend: Backend, payout: PayoutFixture) -> None:
+    await refused(payout, partly(NoMoney(9, "no money"), 4))
+    payout.bank.finds.extend([broken] * 6)
+    await work_off(payout, backend, SPACING + 1)
+    assert await payout.states() == ["unknown"] * 4
+    await work_off(payout, backend, 60)
+    assert await payout.states() == ["success"] * 4
+    assert len(payout.bank.calls) == 1
 
 
 @pytest.mark.parametrize("told", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]])
 async def test_look_up_that_proves_nothing_sends_nothing(
-    place: Place, desk: PayoutFixture, told: list[Settlement]
+    backend: Backend, payout: PayoutFixture, told: list[Settlement]
 ) -> None:
     """An entry about others, or with an unknown word, is no "not found"."""
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)), policy=POLICY)
-    desk.teller.script.append(partly(Invalid(10, "bad"), 2))
-    desk.teller.finds.append(lambda _: told)
-    desk.teller.finds.append(lambda _: told)
-    await work_off(desk, place, SPACING + 0.5)
-    assert len(desk.teller.calls) == 1
-    await work_off(desk, place, 60)
-    assert await desk.states() == ["success"] * 2
-    assert set(desk.teller.executed.values()) == {1}
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=POLICY)
+    payout.bank.script.append(partly(Invalid(10, "bad"), 2))
+    payout.bank.finds.append(lambda _: told)
+    payout.bank.finds.append(lambda _: told)
+    await work_off(payout, backend, SPACING + 0.5)
+    assert len(payout.bank.calls) == 1
+    await work_off(payout, backend, 60)
+    assert await payout.states() == ["success"] * 2
+    assert set(payout.bank.executed.values()) == {1}
 
 
-async def test_refused_call_of_one_is_final(desk: PayoutFixture) -> None:
-    await refused(desk, raising(Invalid(10, "bad")), count=1)
-    assert await desk.states() == ["failed"]
-    assert desk.teller.asked == []
+async def test_refused_call_of_one_is_final(payout: PayoutFixture) -> None:
+    await refused(payout, raising(Invalid(10, "bad")), count=1)
+    assert await payout.states() == ["failed"]
+    assert payout.bank.asked == []
 
 
 Found = Callable[[str | None], list[Settlement]]
@@ -183,31 +183,31 @@ Found = Callable[[str | None], list[Settlement]]
     ],
 )
 async def test_failed_in_response_is_looked_up_before_it_is_final(
-    place: Place, desk: PayoutFixture, listed: list[tuple[str, str]], ends: str
+    backend: Backend, payout: PayoutFixture, listed: list[tuple[str, str]], ends: str
 ) -> None:
     """After a failover, a bank that refuses repeats fails what it has paid."""
     said = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
-    await refused(desk, answering(said), count=1)
-    assert await desk.states() == ["unknown"]
+    await refused(payout, answering(said), count=1)
+    assert await payout.states() == ["unknown"]
     entries = [entry("t-00000", word, hashid=name) for word, name in listed]
-    desk.teller.finds.append(lambda _: entries)
-    await work_off(desk, place, 1.5)
-    assert await desk.states() == [ends]
-    record = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+    payout.bank.finds.append(lambda _: entries)
+    await work_off(payout, backend, 1.5)
+    assert await payout.states() == [ends]
+    record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.reason == ("duplicate track_id" if ends == "failed" else "")
 
 
-async def test_refused_again_alone_after_a_look_up_fails(place: Place, desk: PayoutFixture) -> None:
+async def test_refused_again_alone_after_a_look_up_fails(backend: Backend, payout: PayoutFixture) -> None:
     """The bank may have listed it late: one more look-up comes before ``failed``."""
-    await refused(desk, raising(Invalid(10, "bad")), count=2)
-    desk.teller.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
-    await work_off(desk, place, 60)
-    assert await desk.states() == ["success"] * 2
+    await refused(payout, raising(Invalid(10, "bad")), count=2)
+    payout.bank.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
+    await work_off(payout, backend, 60)
+    assert await payout.states() == ["success"] * 2
 
 
 async def late(
-    desk: PayoutFixture, place: Place, said: Settlement
+    payout: PayoutFixture, backend: Backend, said: Settlement
 ) -> tuple[PayoutFixture, Callable[[], Awaitable[object]]]:
     """Return another process, and what lets the late response to a call come in whose lease is over."""
     sent, answered = asyncio.Event(), asyncio.Event()
@@ -216,15 +216,15 @@ async def late(
         sent.set()
         await answered.wait()
 
-    desk.teller.on_answer = wait
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)), policy=POLICY)
-    desk.teller.script.append(answering(said))
-    [chunk] = await desk.chunks()
-    task = asyncio.create_task(desk.worker.advance(chunk))
+    payout.bank.on_answer = wait
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)), policy=POLICY)
+    payout.bank.script.append(answering(said))
+    [chunk] = await payout.chunks()
+    task = asyncio.create_task(payout.worker.advance(chunk))
     await sent.wait()
-    desk.teller.on_answer = None
-    place.passes(41)
-    other = PayoutFixture(place.ledger(), place.clock, desk.teller)
+    payout.bank.on_answer = None
+    backend.passes(41)
+    other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     await other.worker.advance(chunk)
 
     async def come_in() -> None:
@@ -239,46 +239,46 @@ def duplicate(hashid: str | None = "second") -> Settlement:
 
 
 @pytest.mark.parametrize("hashid", ["", "first"])
-async def test_late_failed_response_takes_no_success_back(place: Place, desk: PayoutFixture, hashid: str) -> None:
+async def test_late_failed_response_takes_no_success_back(backend: Backend, payout: PayoutFixture, hashid: str) -> None:
     """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
-    other, come_in = await late(desk, place, duplicate(hashid and "second"))
-    desk.teller.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
-    await other.worker.advance((await desk.chunks())[0])
-    assert await desk.states() == ["success"]
+    other, come_in = await late(payout, backend, duplicate(hashid and "second"))
+    payout.bank.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
+    await other.worker.advance((await payout.chunks())[0])
+    assert await payout.states() == ["success"]
     await come_in()
-    assert await desk.states() == ["success"]
+    assert await payout.states() == ["success"]
 
 
 @pytest.mark.parametrize("listed", ["success", None])
-async def test_late_failed_response_is_looked_up(place: Place, desk: PayoutFixture, listed: str | None) -> None:
-    other, come_in = await late(desk, place, duplicate())
-    assert await desk.states() == ["unknown"]
+async def test_late_failed_response_is_looked_up(backend: Backend, payout: PayoutFixture, listed: str | None) -> None:
+    other, come_in = await late(payout, backend, duplicate())
+    assert await payout.states() == ["unknown"]
     await come_in()
-    assert await desk.states() == ["unknown"]
+    assert await payout.states() == ["unknown"]
     entries = [duplicate(), entry("t-00000", listed, hashid="first")] if listed else []
-    desk.teller.finds.append(lambda _: entries)
-    await work_off(other, place, 2)
-    assert await desk.states() == [listed or "failed"]
+    payout.bank.finds.append(lambda _: entries)
+    await work_off(other, backend, 2)
+    assert await payout.states() == [listed or "failed"]
 
 
-async def test_failed_repeat_found_pending_takes_own_entry(place: Place, desk: PayoutFixture) -> None:
-    await refused(desk, answering(duplicate()), count=1)
-    desk.teller.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
-    await work_off(desk, place, 1.5)
-    assert await desk.states() == ["pending"]
-    desk.teller.finds.append(lambda _: [duplicate()])
-    await work_off(desk, place, 1.5)
-    assert await desk.states() == ["pending"]  # that entry speaks for the repeat alone
-    desk.teller.finds.append(lambda _: [duplicate(), entry("t-00000", "failed", hashid="first")])
-    await work_off(desk, place, 3)
-    assert await desk.states() == ["failed"]
+async def test_failed_repeat_found_pending_takes_own_entry(backend: Backend, payout: PayoutFixture) -> None:
+    await refused(payout, answering(duplicate()), count=1)
+    payout.bank.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
+    await work_off(payout, backend, 1.5)
+    assert await payout.states() == ["pending"]
+    payout.bank.finds.append(lambda _: [duplicate()])
+    await work_off(payout, backend, 1.5)
+    assert await payout.states() == ["pending"]  # that entry speaks for the repeat alone
+    payout.bank.finds.append(lambda _: [duplicate(), entry("t-00000", "failed", hashid="first")])
+    await work_off(payout, backend, 3)
+    assert await payout.states() == ["failed"]
 
 
-async def test_failed_repeat_found_success_is_not_reversed(place: Place, desk: PayoutFixture) -> None:
+async def test_failed_repeat_found_success_is_not_reversed(backend: Backend, payout: PayoutFixture) -> None:
     """Also where the bank names no hashids."""
     nameless = duplicate(None)
-    await refused(desk, answering(nameless), count=1)
-    desk.teller.finds.append(lambda _: [entry("t-00000", "success")])
-    await work_off(desk, place, 1.5)
-    await observations.apply_observations(desk.ledger, desk.product, [nameless])
-    assert await desk.states() == ["success"]
+    await refused(payout, answering(nameless), count=1)
+    payout.bank.finds.append(lambda _: [entry("t-00000", "success")])
+    await work_off(payout, backend, 1.5)
+    await observations.apply_observations(payout.ledger, payout.channel, [nameless])
+    assert await payout.states() == ["success"]

@@ -41,7 +41,7 @@ def transfers(count: int) -> list[Transfer]:
     return [transfer(number) for number in range(count)]
 
 
-def payout(number: int = 1) -> WalletTransfer:
+def wallet_transfer(number: int = 1) -> WalletTransfer:
     return WalletTransfer(
         amount=500,
         destination_number=IBAN,
@@ -101,7 +101,9 @@ async def test_submit_accepts_iterables_and_files(client: Client, sandbox: Sandb
 async def test_submit_wallet_transfers_are_paid(client: Client, sandbox: Sandbox) -> None:
     sandbox.fail("wallet.settle", "reset_after", times=1)
     async with client() as paystar:
-        batch = await paystar.payouts.submit([payout(1), payout(2), payout(3)], batch_id="w", policy=QUICK)
+        batch = await paystar.payouts.submit(
+            [wallet_transfer(1), wallet_transfer(2), wallet_transfer(3)], batch_id="w", policy=QUICK
+        )
         assert batch.product == "wallet"
         assert (await batch.wait()).succeeded.count == 3
         assert (await paystar.payouts.reconcile(timedelta(hours=1))).ok
@@ -126,7 +128,12 @@ async def test_submit_same_batch_returns_existing_batch(client: Client, sandbox:
 
 async def test_submit_invalid_rows_sends_nothing(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
-        bad: list[Any] = [*transfers(3), transfer(1), transfer(5, destination_account=IBAN[:-1] + "9"), payout()]
+        bad: list[Any] = [
+            *transfers(3),
+            transfer(1),
+            transfer(5, destination_account=IBAN[:-1] + "9"),
+            wallet_transfer(),
+        ]
         with pytest.raises(InvalidRows) as refused:
             await paystar.payouts.submit(bad, batch_id="b")
         assert [(one.row, one.field) for one in refused.value.rows] == [
@@ -197,7 +204,7 @@ async def test_pause_deposit_keeps_other_deposits_paying(client: Client, sandbox
         assert await paystar.payouts.resume(deposit=DEPOSIT) == 0
         assert (await batch.wait()).succeeded.count == 4
         await paystar.payouts.pause()
-        assert (await (await paystar.payouts.submit([payout()], batch_id="w")).wait()).under_way.count == 1
+        assert (await (await paystar.payouts.submit([wallet_transfer()], batch_id="w")).wait()).under_way.count == 1
 
 
 async def test_pause_deposit_accepts_any_spelling(client: Client, sandbox: Sandbox) -> None:
@@ -367,7 +374,7 @@ async def test_submit_without_account_names_setting(client: Client, sandbox: San
             await paystar.payouts.submit(transfers(1), batch_id="b")
     async with client(wallet=None) as paystar:
         with pytest.raises(ConfigurationError, match="PAYSTAR_WALLET_HASHID"):
-            await paystar.payouts.submit([payout()], batch_id="b")
+            await paystar.payouts.submit([wallet_transfer()], batch_id="b")
 
 
 async def test_submit_engine_without_before_send_records_nothing(

@@ -62,7 +62,7 @@ _EVENTS = """
 SELECT track_id, version, at, before, after, cause, detail FROM paystar_payout_events
 WHERE product = :product AND account = :account AND track_id = :track_id ORDER BY version
 """
-_GATES = """
+_HOLDS = """
 SELECT product, account, deposit, suspended_reason, no_funds_reason AS insufficient_funds_reason, paused
 FROM paystar_payout_holds
 WHERE product = :product AND account = :account ORDER BY deposit
@@ -171,9 +171,9 @@ async def due(
     return sorted(chunks, key=lambda chunk: chunk[1])[:limit]
 
 
-async def gates(tables: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
+async def holds(tables: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
     """Return the holds of an account, active or not."""
-    rows = await tables.fetch(_GATES, {"product": product, "account": account})
+    rows = await tables.fetch(_HOLDS, {"product": product, "account": account})
     for row in rows:
         row["paused"] = bool(row["paused"])
     return [AccountHold(**row) for row in rows]

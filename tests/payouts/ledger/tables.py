@@ -1,20 +1,20 @@
 """Helpers that read the tables of a ledger."""
 
 from paystar_async.models.transfers import Settlement, TransferStatus
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 
 TABLES = ("batches", "batch_items", "transfers", "chunks", "events")
 
 
-def count_rows(place: Place, table: str) -> int:
+def count_rows(backend: Backend, table: str) -> int:
     """Return the number of rows of a table."""
-    [(count,)] = place.sql(f"SELECT COUNT(*) FROM paystar_payout_{table}")
+    [(count,)] = backend.sql(f"SELECT COUNT(*) FROM paystar_payout_{table}")
     return int(count)
 
 
-def dump_ledger(place: Place) -> str:
+def dump_ledger(backend: Backend) -> str:
     """Return all rows of all tables as text."""
-    return str([place.sql(f"SELECT * FROM paystar_payout_{table}") for table in (*TABLES, "settings", "staging")])
+    return str([backend.sql(f"SELECT * FROM paystar_payout_{table}") for table in (*TABLES, "settings", "staging")])
 
 
 def entry_of(track_id: str, status: str, **more: object) -> Settlement:

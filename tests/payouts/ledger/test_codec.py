@@ -8,59 +8,61 @@ from paystar_async.payouts.ledger import observations, queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from paystar_async.storage.encryption import Crypto
-from tests.payouts.backends import KEY, Place
+from tests.payouts.backends import KEY, Backend
 from tests.payouts.bank import PayoutFixture, each, transfer, transfers
 from tests.payouts.ledger.tables import dump_ledger, entry_of
 
 CARD = "6037990000000006"
 
 
-async def test_encode_with_key_stores_no_plain_payload(place: Place) -> None:
-    desk = PayoutFixture(place.ledger(Crypto([KEY])), place.clock)
+async def test_encode_with_key_stores_no_plain_payload(backend: Backend) -> None:
+    payout = PayoutFixture(backend.ledger(Crypto([KEY])), backend.clock)
     given = [transfer(0), transfer(1, destination_account=CARD)]
-    await insert_batch(desk.ledger, desk.product, "b", each(given))
-    held = dump_ledger(place)
+    await insert_batch(payout.ledger, payout.channel, "b", each(given))
+    held = dump_ledger(backend)
     for personal in (CARD, given[0].destination_account, "Ahmadi", "Sara"):
         assert personal not in held
-    plain = place.ledger()
+    plain = backend.ledger()
     with pytest.raises(WrongStorageKey):
         await queries.find_batch(plain, "b")
     with pytest.raises(WrongStorageKey):
-        await queries.find_batch(place.ledger(Crypto([Crypto.new_key()])), "b")
-    newer = PayoutFixture(place.ledger(Crypto([Crypto.new_key(), KEY])), place.clock, desk.teller)
-    assert await insert_batch(newer.ledger, newer.product, "b", each(given)) == await queries.find_batch(
-        desk.ledger, "b"
+        await queries.find_batch(backend.ledger(Crypto([Crypto.new_key()])), "b")
+    newer = PayoutFixture(backend.ledger(Crypto([Crypto.new_key(), KEY])), backend.clock, payout.bank)
+    assert await insert_batch(newer.ledger, newer.channel, "b", each(given)) == await queries.find_batch(
+        payout.ledger, "b"
     )
     await newer.worker.advance((await newer.chunks())[0])
-    assert await desk.states() == ["success"] * 2
+    assert await payout.states() == ["success"] * 2
 
 
-async def test_encode_without_key_masks_final_card_numbers(place: Place, desk: PayoutFixture) -> None:
+async def test_encode_without_key_masks_final_card_numbers(backend: Backend, payout: PayoutFixture) -> None:
     given = [transfer(0, destination_account=CARD), transfer(1, destination_account=CARD), transfer(2)]
-    await insert_batch(desk.ledger, desk.product, "b", each(given), policy=Policy(chunk=1))
-    assert "603799******0006" in dump_ledger(place)
-    chunks = await desk.chunks()
-    await desk.worker.advance(chunks[0])
-    desk.teller.status = TransferStatus.FAILED
-    await desk.worker.advance(chunks[1])
-    await desk.worker.advance(chunks[2])
-    place.passes(2)
-    await desk.worker.advance(chunks[1])
-    assert CARD not in dump_ledger(place)
-    assert given[2].destination_account in dump_ledger(place)
+    await insert_batch(payout.ledger, payout.channel, "b", each(given), policy=Policy(chunk=1))
+    assert "603799******0006" in dump_ledger(backend)
+    chunks = await payout.chunks()
+    await payout.worker.advance(chunks[0])
+    payout.bank.status = TransferStatus.FAILED
+    await payout.worker.advance(chunks[1])
+    await payout.worker.advance(chunks[2])
+    backend.passes(2)
+    await payout.worker.advance(chunks[1])
+    assert CARD not in dump_ledger(backend)
+    assert given[2].destination_account in dump_ledger(backend)
     # It is still known to be the same transfer, and the bank's list is still compared with it.
-    await insert_batch(desk.ledger, desk.product, "c", each(given))
+    await insert_batch(payout.ledger, payout.channel, "c", each(given))
     with pytest.raises(TrackIdConflict):
-        await insert_batch(desk.ledger, desk.product, "d", each([transfer(0, destination_account="6037990000000014")]))
-    [record] = await observations.apply_observations(desk.ledger, desk.product, [entry_of("t-00000", "failed")])
+        await insert_batch(
+            payout.ledger, payout.channel, "d", each([transfer(0, destination_account="6037990000000014")])
+        )
+    [record] = await observations.apply_observations(payout.ledger, payout.channel, [entry_of("t-00000", "failed")])
     assert record.state is TransferState.REVERSED
 
 
-async def test_decode_changed_payload_is_not_sent(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
-    place.sql("UPDATE paystar_payout_transfers SET payload = REPLACE(payload, '10001', '90001')")
-    [chunk] = await desk.chunks()
+async def test_decode_changed_payload_is_not_sent(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
+    backend.sql("UPDATE paystar_payout_transfers SET payload = REPLACE(payload, '10001', '90001')")
+    [chunk] = await payout.chunks()
     with pytest.raises(StorageCorrupt):
-        await desk.worker.advance(chunk)
-    assert desk.teller.calls == []
-    assert await desk.states() == ["planned"] * 2
+        await payout.worker.advance(chunk)
+    assert payout.bank.calls == []
+    assert await payout.states() == ["planned"] * 2

@@ -8,7 +8,7 @@ from paystar_async.errors import StorageCorrupt
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.ledger.leases import MAX_CATCH_UP_SECONDS, next_send_time
 from paystar_async.payouts.models import Policy
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfers
 
 
@@ -51,27 +51,27 @@ def test_next_turn_idle_hour_earns_one_call() -> None:
     assert next_send_time(3600.0, 3600.0, 10.0) == pytest.approx(3600.1)
 
 
-async def test_claim_late_call_slows_no_other(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
-    first, second, third = await desk.chunks("b")
-    assert await desk.worker.advance(first) is None
-    turn = await desk.worker.advance(second)
+async def test_claim_late_call_slows_no_other(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
+    first, second, third = await payout.chunks("b")
+    assert await payout.worker.advance(first) is None
+    turn = await payout.worker.advance(second)
     assert turn is not None
-    place.passes(turn - await desk.ledger.time() + 0.2)
-    assert await desk.worker.advance(second) is None
-    next_turn_at = await desk.worker.advance(third)
+    backend.passes(turn - await payout.ledger.time() + 0.2)
+    assert await payout.worker.advance(second) is None
+    next_turn_at = await payout.worker.advance(third)
     assert next_turn_at is not None
-    assert 1.5 < next_turn_at - await desk.ledger.time() <= 1.81
+    assert 1.5 < next_turn_at - await payout.ledger.time() <= 1.81
 
 
-async def test_lease_payload_of_another_transfer_is_corrupt(place: Place, desk: PayoutFixture) -> None:
+async def test_lease_payload_of_another_transfer_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
     """Whole and proven, and yet not its own: a row that was restored in another's place."""
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
     own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
-    place.sql(
+    backend.sql(
         f"UPDATE paystar_payout_transfers SET payload = {own.format('payload')}, digest = {own.format('digest')}"
         " WHERE track_id = 't-00000'"
     )
     with pytest.raises(StorageCorrupt, match="belong to another transfer"):
-        await desk.worker.advance((await desk.chunks())[0])
-    assert desk.teller.calls == []
+        await payout.worker.advance((await payout.chunks())[0])
+    assert payout.bank.calls == []

@@ -31,19 +31,19 @@ from tests.payouts.bank import PayoutFixture, each, transfers
 async def main():
     clock = ManualClock()
     database = SqliteDatabase(sys.argv[1], clock=clock)
-    desk = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    [chunk] = await desk.chunks()
+    payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    [chunk] = await payout.chunks()
     room = os.path.getsize(sys.argv[1] + "-wal")
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    for what in (desk.worker.advance(chunk), insert_batch(desk.ledger, desk.product, "c", each(transfers(2000)))):
+    for call in (payout.worker.advance(chunk), insert_batch(payout.ledger, payout.channel, "c", each(transfers(2000)))):
         try:
-            await what
+            await call
         except StorageUnavailable as error:
             print("full" in error.hint)
-    print(desk.teller.calls, await desk.states(), await queries.find_batch(desk.ledger, "c"))
+    print(payout.bank.calls, await payout.states(), await queries.find_batch(payout.ledger, "c"))
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
-    print(await desk.worker.advance(chunk), desk.teller.calls, await desk.states())
+    print(await payout.worker.advance(chunk), payout.bank.calls, await payout.states())
     await database.aclose()
 
 asyncio.run(main())
@@ -73,12 +73,12 @@ def empty(directory: Path) -> None:
 
 async def refused(path: Path, kind: type[StorageError]) -> None:
     database = SqliteDatabase(path)
-    teller = FakeBank()
-    desk = PayoutFixture(LedgerDatabase(database), ManualClock(), teller)
+    bank = FakeBank()
+    payout = PayoutFixture(LedgerDatabase(database), ManualClock(), bank)
     with pytest.raises(kind):
-        await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
+        await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     await database.aclose()
-    assert teller.calls == []
+    assert bank.calls == []
 
 
 async def test_ledger_foreign_file_is_unchanged(tmp_path: Path) -> None:
@@ -105,16 +105,16 @@ async def test_ledger_missing_directory_is_unavailable(tmp_path: Path) -> None:
 async def test_ledger_of_older_version_is_migrated(tmp_path: Path, version: int) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
     await database.migrate(PART, SCHEMA[:version])
-    desk = PayoutFixture(LedgerDatabase(database), ManualClock())
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
-    assert await desk.states() == ["planned"] * 3
+    payout = PayoutFixture(LedgerDatabase(database), ManualClock())
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
+    assert await payout.states() == ["planned"] * 3
     await database.aclose()
 
 
 async def test_ledger_files_are_private(tmp_path: Path) -> None:
     database = SqliteDatabase(tmp_path / "l.db")
-    desk = PayoutFixture(LedgerDatabase(database), ManualClock())
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(3)))
+    payout = PayoutFixture(LedgerDatabase(database), ManualClock())
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     modes = modes_in(tmp_path)
     await database.aclose()
     assert modes == {0o600}
@@ -125,8 +125,8 @@ def test_ledger_is_used_by_successive_loops(tmp_path: Path) -> None:
     ledger = LedgerDatabase(database)
 
     async def plan(name: str) -> list[str]:
-        desk = PayoutFixture(ledger, ManualClock())
-        await insert_batch(ledger, desk.product, name, each(transfers(3)))
+        payout = PayoutFixture(ledger, ManualClock())
+        await insert_batch(ledger, payout.channel, name, each(transfers(3)))
         return [batch.batch_id for batch in await queries.batches(ledger)]
 
     assert asyncio.run(plan("a")) == ["a"]

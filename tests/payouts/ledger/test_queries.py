@@ -6,30 +6,30 @@ from paystar_async.errors import StorageCorrupt
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import TransferState
-from tests.payouts.backends import Place
+from tests.payouts.backends import Backend
 from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, transfers
 
 
-async def test_page_returns_transfers_in_order(desk: PayoutFixture) -> None:
+async def test_page_returns_transfers_in_order(payout: PayoutFixture) -> None:
     given = transfers(7)[::-1]
-    await insert_batch(desk.ledger, desk.product, "b", each(given))
+    await insert_batch(payout.ledger, payout.channel, "b", each(given))
     found: list[str] = []
     after = -1
-    while page := await queries.page(desk.ledger, "b", after=after, limit=3):
+    while page := await queries.page(payout.ledger, "b", after=after, limit=3):
         found += [record.track_id for _, record in page]
         after = page[-1][0]
     assert found == [one.track_id for one in given]
-    [(_, first)] = await queries.page(desk.ledger, "b", limit=1)
+    [(_, first)] = await queries.page(payout.ledger, "b", limit=1)
     assert (first.amount, first.deposit, first.state) == (10_006, DEPOSIT, TransferState.PLANNED)
     assert first.destination == "IR********************9001"
 
 
-async def test_events_are_appended_in_order(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
-    desk.teller.script.append(raising(OSError("x")))
-    [chunk] = await desk.chunks()
-    await desk.worker.advance(chunk)
-    told = await queries.events(desk.ledger, "bank", "app-1", "t-00000")
+async def test_events_are_appended_in_order(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    payout.bank.script.append(raising(OSError("x")))
+    [chunk] = await payout.chunks()
+    await payout.worker.advance(chunk)
+    told = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
     assert [(one.version, one.before, one.after.value, one.cause) for one in told] == [
         (1, None, "planned", "submit"),
         (2, TransferState.PLANNED, "sending", "intent"),
@@ -37,10 +37,10 @@ async def test_events_are_appended_in_order(place: Place, desk: PayoutFixture) -
     ]
     assert told[-1].detail == "the call ended with OSError"
     before = list(told)
-    desk.teller.execute(transfers(1))
-    place.passes(2)
-    await desk.worker.advance(chunk)
-    after = await queries.events(desk.ledger, "bank", "app-1", "t-00000")
+    payout.bank.execute(transfers(1))
+    backend.passes(2)
+    await payout.worker.advance(chunk)
+    after = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
     assert [one.cause for one in after] == ["submit", "intent", "answer", "found"]
     assert [(one.version, one.cause) for one in after[:3]] == [(one.version, one.cause) for one in before]
 
@@ -56,24 +56,24 @@ async def test_events_are_appended_in_order(place: Place, desk: PayoutFixture) -
         """UPDATE paystar_payout_batches SET policy = '{"chunk": "many"}'""",
     ],
 )
-async def test_queries_unknown_word_is_corrupt(place: Place, desk: PayoutFixture, damage: str) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
-    [chunk] = await desk.chunks()
-    place.sql(damage)
+async def test_queries_unknown_word_is_corrupt(backend: Backend, payout: PayoutFixture, damage: str) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
+    [chunk] = await payout.chunks()
+    backend.sql(damage)
 
     async def read_all() -> None:
-        await desk.worker.advance(chunk)
-        await queries.events(desk.ledger, "bank", "app-1", "t-00000")
-        await queries.totals(desk.ledger, "b")
-        await queries.page(desk.ledger, "b")
+        await payout.worker.advance(chunk)
+        await queries.events(payout.ledger, "bank", "app-1", "t-00000")
+        await queries.totals(payout.ledger, "b")
+        await queries.page(payout.ledger, "b")
 
     with pytest.raises(StorageCorrupt):
         await read_all()
 
 
-async def test_totals_unknown_state_is_corrupt(place: Place, desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(2)))
-    place.sql("UPDATE paystar_payout_transfers SET state = 'paid'")
+async def test_totals_unknown_state_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
+    backend.sql("UPDATE paystar_payout_transfers SET state = 'paid'")
     for read in (queries.totals, queries.page):
         with pytest.raises(StorageCorrupt, match="state that nobody knows"):
-            await read(desk.ledger, "b")
+            await read(payout.ledger, "b")

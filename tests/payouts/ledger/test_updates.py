@@ -7,13 +7,13 @@ from paystar_async.payouts.models import TransferState
 from tests.payouts.bank import PayoutFixture, each, transfers
 
 
-async def test_transition_transfers_stale_record_is_noop(desk: PayoutFixture) -> None:
-    await insert_batch(desk.ledger, desk.product, "b", each(transfers(1)))
-    stale = await queries.find_transfer(desk.ledger, "bank", "app-1", "t-00000")
+async def test_transition_transfers_stale_record_is_noop(payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
+    stale = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert stale is not None
-    await desk.worker.advance((await desk.chunks())[0])
-    async with desk.ledger.transaction() as transaction:
+    await payout.worker.advance((await payout.chunks())[0])
+    async with payout.ledger.transaction() as transaction:
         change = Transition(record=stale, after=TransferState.FAILED)
         assert await transition_transfers(transaction, "bank", "app-1", [change], at=1.0, cause="late") == set()
-    assert await desk.states() == ["success"]
-    assert await desk.causes("t-00000") == ["submit", "intent", "answer"]
+    assert await payout.states() == ["success"]
+    assert await payout.causes("t-00000") == ["submit", "intent", "answer"]

@@ -145,13 +145,13 @@ class Play:
             raise
 
     async def _days(self, host: Host) -> None:
-        agenda, ledger, product = self._work(host)
+        agenda, ledger, channel = self._work(host)
         first = True
         while True:
             pause = LOOKS_EVERY * 10
             try:
                 for batch_id in [one for one in self.batches if first and one not in self.submitted]:
-                    await insert_batch(ledger, product, batch_id, each(self.batches[batch_id]), policy=self.policy)
+                    await insert_batch(ledger, channel, batch_id, each(self.batches[batch_id]), policy=self.policy)
                     self.submitted.add(batch_id)
                 first = False
                 pause = await self._round(host, agenda)
@@ -174,12 +174,12 @@ class Play:
             middleware=[Meddler(host)] if self.world.weather.meddles else [],
         )
         deliver = paystar._loop_state().deliver  # pyright: ignore[reportPrivateUsage]
-        product = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
+        channel = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
         ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
         background = BackgroundTasks()
         self.kept += [paystar, background]
-        worker = ChunkWorker(ledger, [product], host.clock, lambda: background, lambda: True, lambda _: None)
-        return DueQueue(ledger, [product], worker), ledger, product
+        worker = ChunkWorker(ledger, [channel], host.clock, lambda: background, lambda: True, lambda _: None)
+        return DueQueue(ledger, [channel], worker), ledger, channel
 
     async def _round(self, host: Host, agenda: DueQueue) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
@@ -237,18 +237,18 @@ class Play:
         clock = HostClock(self.world, self.machines[0])
         host = Host(world=self.world, name="operator", clock=clock, died=lambda _: None, steady=True)
         self.hosts.append(host)
-        _, ledger, product = self._work(host)
+        _, ledger, channel = self._work(host)
         while True:
             await asyncio.sleep(LOOKS_EVERY * 10 * (0.5 + self.world.dice.random()))
             if self.watch.settled():
                 continue
             if ledger.identity.failure is not None:
-                _, ledger, product = self._work(host)
+                _, ledger, channel = self._work(host)
             with suppress(PaystarError):
-                if any(gate.is_active for gate in await queries.gates(ledger, product.name, product.account)):
+                if any(hold.is_active for hold in await queries.holds(ledger, channel.name, channel.account)):
                     self.bank.refill()
                     self.world.note("operator resumes")
-                    await updates.resume(ledger, product.name, product.account)
+                    await updates.resume(ledger, channel.name, channel.account)
 
     async def set_clocks(self) -> None:
         """Set a wall clock now and then."""
