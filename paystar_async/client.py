@@ -36,7 +36,7 @@ from paystar_async.table import REFRESH_ENDPOINTS, endpoint_of
 from paystar_async.transfers import Transfers, Wallets
 from paystar_async.transport.factory import check_engine, make_engine
 from paystar_async.transport.proxy import check_proxy
-from paystar_async.values.secret import sealed
+from paystar_async.values.secret import clear_locals_on_error
 from paystar_async.waiters import Waiters
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Paystar:
         ConfigurationError: a setting is wrong. Missing credentials raise an error only when their realm is called.
     """
 
-    @sealed
+    @clear_locals_on_error
     def __init__(
         self,
         application: Application | None = None,
@@ -211,7 +211,7 @@ class Paystar:
         return ResponseDecoder(self._credentials.secrets(), self._clock)
 
     @classmethod
-    @sealed
+    @clear_locals_on_error
     def from_env(cls, **overrides: Unpack[Options]) -> Self:
         """Return a client configured by the environment (``PAYSTAR_…``, each also as ``PAYSTAR_…_FILE``).
 

@@ -17,7 +17,7 @@ from paystar_async.runtime.events import OnEvent
 from paystar_async.storage.database import Database
 from paystar_async.storage.encryption import Crypto
 from paystar_async.values.masking import mask_address
-from paystar_async.values.secret import sealed
+from paystar_async.values.secret import clear_locals_on_error
 
 if TYPE_CHECKING:
     from paystar_async.transport.factory import EngineOption
@@ -56,7 +56,7 @@ def checked_base_url(value: object) -> str:
 Environment = Mapping[str, str]
 
 
-@sealed
+@clear_locals_on_error
 def setting(name: str, environment: Environment | None = None) -> str | None:
     """Return a setting from the environment or from the file named by ``NAME_FILE``, without trailing line breaks.
 
@@ -76,7 +76,7 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
     raise ConfigurationError(f"{name}_FILE cannot be read: {reason}", hint=f"check the path {mask_address(path)}")
 
 
-@sealed
+@clear_locals_on_error
 def number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
     """Return a numeric setting; raise ConfigurationError with its name if it is not a number."""
     text = setting(name, environment)
@@ -89,7 +89,7 @@ def number(name: str, kind: Callable[[str], T], environment: Environment | None 
     raise ConfigurationError(f"{name} must be a number", hint="seconds for a timeout, a count for the others")
 
 
-@sealed
+@clear_locals_on_error
 def switch(name: str, environment: Environment | None = None) -> bool:
     """Return a boolean setting; False if it is not set."""
     text = (setting(name, environment) or "0").strip().lower()
@@ -100,7 +100,7 @@ def switch(name: str, environment: Environment | None = None) -> bool:
     raise ConfigurationError(f"{name} must be on or off", hint="write 1 or 0")
 
 
-@sealed
+@clear_locals_on_error
 def application_from(environment: Environment | None = None) -> Application | None:
     """Return the application configured in the environment, or None."""
     values = _required_settings(
@@ -116,7 +116,7 @@ def application_from(environment: Environment | None = None) -> Application | No
     )
 
 
-@sealed
+@clear_locals_on_error
 def gateway_from(environment: Environment | None = None) -> Gateway | None:
     """Return the gateway configured in the environment, or None."""
     values = _required_settings(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
@@ -132,7 +132,7 @@ def gateway_from(environment: Environment | None = None) -> Gateway | None:
 _INQUIRY_VARIABLES = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
 
 
-@sealed
+@clear_locals_on_error
 def wallet_from(environment: Environment | None = None) -> Wallet | None:
     """Return the wallet configured in the environment, or None."""
     names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
@@ -164,7 +164,7 @@ def _required_settings(
     return [value for value in values if value is not None]
 
 
-@sealed
+@clear_locals_on_error
 def crypto_from(environment: Environment | None = None) -> Crypto | None:
     """Return the encryption with the keys of PAYSTAR_CRYPTO_KEYS, newest first, or None if there are none."""
     text = setting("PAYSTAR_CRYPTO_KEYS", environment)

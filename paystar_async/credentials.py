@@ -10,7 +10,13 @@ from attrs import astuple, field, frozen
 
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.digits import has_spoiled_ends, is_blank
-from paystar_async.values.secret import Secret, sealed, sealed_class, to_optional_secret, to_secret
+from paystar_async.values.secret import (
+    Secret,
+    clear_init_locals_on_error,
+    clear_locals_on_error,
+    to_optional_secret,
+    to_secret,
+)
 
 
 class Realm(StrEnum):
@@ -66,7 +72,7 @@ def fits_header(text: str) -> bool:
     return text.isascii() and text.isprintable() and text != "" and text == text.strip()
 
 
-@sealed
+@clear_locals_on_error
 def check_header_value(name: str, value: Secret) -> Secret:
     """Return the key; raise InvalidValue with its name if it is not valid in a header."""
     check_secret_text(name, value)
@@ -90,7 +96,7 @@ def _validate_secret(_: object, attribute: Any, value: Any) -> None:
         check_secret_text(attribute.name, value)
 
 
-@sealed
+@clear_locals_on_error
 def check_secret_text(name: str, value: Secret) -> None:
     """Raise InvalidValue if a secret is not one line of UTF-8, or begins or ends with invisible characters.
 
@@ -125,7 +131,7 @@ def account_argument(realm: Realm) -> str:
     return "wallet" if realm is Realm.INQUIRY else realm.value
 
 
-@sealed_class
+@clear_init_locals_on_error
 @frozen(kw_only=True)
 class Application:
     """The open-banking application: identity checks, inquiries, bank transfers.
@@ -143,7 +149,7 @@ class Application:
     refresh_token: Secret | None = field(default=None, converter=to_optional_secret, validator=_validate_secret)
 
 
-@sealed_class
+@clear_init_locals_on_error
 @frozen(kw_only=True)
 class Gateway:
     """The internet payment gateway.
@@ -160,7 +166,7 @@ class Gateway:
     direct: bool = field(default=False, validator=_validate_flag)
 
 
-@sealed_class
+@clear_init_locals_on_error
 @frozen(kw_only=True)
 class Wallet:
     """The wallet, for payouts and their reports.

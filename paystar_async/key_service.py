@@ -8,7 +8,7 @@ from paystar_async.credentials import Realm, check_header_value, check_secret_te
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.keys.refresher import KeyRefresher
 from paystar_async.services import Caller, KeysCalls
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 from paystar_async.values.secret import Secret, to_optional_secret, to_secret
 
 
@@ -43,7 +43,7 @@ class Keys(KeysCalls):
         # First, so that no frame holds the plain texts: error trackers print the variables of frames.
         token, refresh_token = to_secret(token), to_optional_secret(refresh_token)
         if realm not in tuple(Realm):
-            raise InvalidValue("realm", expected="application, wallet or inquiry", got=shown(realm))
+            raise InvalidValue("realm", expected="application, wallet or inquiry", got=short_repr(realm))
         key_realm = Realm(realm)
         if key_realm is Realm.GATEWAY:
             raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")

@@ -47,7 +47,7 @@ from paystar_async.models.wallet import (
     WalletTransfer,
 )
 from paystar_async.values.dates import JalaliDay
-from paystar_async.values.secret import private_methods
+from paystar_async.values.secret import hide_method_arguments
 
 T = TypeVar("T")
 
@@ -64,7 +64,7 @@ class Caller(Protocol):
         ...
 
 
-@private_methods
+@hide_method_arguments
 class IdentityCalls:
     """Models of identity checks: whether a person owns a mobile number, card or IBAN."""
 
@@ -172,7 +172,7 @@ class IdentityCalls:
         return response.value
 
 
-@private_methods
+@hide_method_arguments
 class InquiryCalls:
     """Models of bank account inquiries: IBAN, bank and owners."""
 
@@ -256,7 +256,7 @@ class InquiryCalls:
         return response.value
 
 
-@private_methods
+@hide_method_arguments
 class TransfersCalls:
     """Models of bank transfers, balances and statements."""
 
@@ -389,7 +389,7 @@ class TransfersCalls:
         return response.value
 
 
-@private_methods
+@hide_method_arguments
 class GatewayCalls:
     """Models of the payment gateway: create, payment page, verify, inquiry."""
 
@@ -575,7 +575,7 @@ class GatewayCalls:
         return response.value
 
 
-@private_methods
+@hide_method_arguments
 class WalletCalls:
     """Models of wallet payouts."""
 
@@ -667,7 +667,7 @@ class WalletCalls:
         return response.value
 
 
-@private_methods
+@hide_method_arguments
 class KeysCalls:
     """Models of key refreshes; the request encoder adds the refresh token."""
 

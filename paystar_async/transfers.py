@@ -24,7 +24,7 @@ from paystar_async.models.wallet import FindWalletTransfers
 from paystar_async.outcomes import Failed, Outcome, Succeeded, Unknown
 from paystar_async.runtime.tasks import BackgroundTasks, cooperative_yield
 from paystar_async.services import Caller, TransfersCalls, WalletCalls
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 from paystar_async.waiters import PollInterval, Waiters, outcome_of
 
 MAX_SLICE_TRANSFERS = 50
@@ -118,7 +118,7 @@ class Chunker:
 
 def _refuse(source: object, size: object) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-        raise InvalidValue("chunk", expected="a whole number, 1 or more", got=shown(size))
+        raise InvalidValue("chunk", expected="a whole number, 1 or more", got=short_repr(size))
     got = f"a {type(source).__name__}"
     if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable | AsyncIterable):
         raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint="wrap a single one in a list")

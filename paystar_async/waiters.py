@@ -15,7 +15,7 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
 from paystar_async.values.masking import mask_text
-from paystar_async.values.numbers import checked_seconds
+from paystar_async.values.numbers import require_seconds
 
 
 @frozen
@@ -206,7 +206,7 @@ class Waiters:
         self, name: object, look: FetchStatus, matches: Matches, *, track_id: str, timeout: float, pace: PollInterval
     ) -> Outcome:
         """Wait on the list ``name``; its first subscriber determines how the list is polled."""
-        timeout = checked_seconds("timeout", timeout)
+        timeout = require_seconds("timeout", timeout)
         waiter = self._open.get(name)
         if waiter is None:
             waiter = self._open[name] = Waiter(look, matches, self._clock, self._background, pace)

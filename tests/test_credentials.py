@@ -18,7 +18,7 @@ from paystar_async.credentials import (
 )
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.secret import Secret
-from tests.transport.asking import ACCOUNTS
+from tests.transport.endpoint_requests import CREDENTIALS
 
 KEY = Secret("test-sign-key")
 LEAST: list[tuple[type, dict[str, Any]]] = [
@@ -190,7 +190,7 @@ def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
 
 def test_credentials_identify_each_realm() -> None:
     password, wallet_password = Secret("p&ss=1"), Secret("p@ss")
-    told = {(realm, method): ACCOUNTS.credentials(realm, method) for realm in Realm for method in ("GET", "POST")}
+    told = {(realm, method): CREDENTIALS.credentials(realm, method) for realm in Realm for method in ("GET", "POST")}
 
     assert told == {
         (Realm.APPLICATION, "GET"): {"application_id": "77", "access_password": password},

@@ -17,7 +17,7 @@ from paystar_async.payouts.readers import shorten
 from paystar_async.payouts.reconcile import Reconciliation
 from paystar_async.payouts.report import Report
 from paystar_async.payouts.validation import Plan
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 
 EXIT_SOME_FAILED, EXIT_WAITING = 1, 3
 PRODUCT_SOURCES = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}
@@ -170,7 +170,9 @@ async def resolve_transfer(
     record = await paystar.payouts.find(track_id=track_id, product=batch.product)
     if record.state is not TransferState.NEEDS_REVIEW:
         raise InvalidValue(
-            "track_id", expected="a transfer that needs review", got=f"{shown(track_id)}, which is {record.state.value}"
+            "track_id",
+            expected="a transfer that needs review",
+            got=f"{short_repr(track_id)}, which is {record.state.value}",
         )
     if verdict == "resend" and not yes:
         amount = format_amount(record.amount)

@@ -66,7 +66,7 @@ def class_name(service: str) -> str:
 
 def _class(service: str, endpoints: Sequence[Endpoint]) -> str:
     head = [
-        "@private_methods",
+        "@hide_method_arguments",
         f"class {class_name(service)}:",
         f'    """{service_summary(endpoints)}"""',
         "",
@@ -203,7 +203,7 @@ def _imports(table: Table) -> str:
             classes.update(annotation_classes(field.annotation))
     modules: dict[str, set[str]] = {
         "typing": {"Protocol", "TypeVar"},
-        "paystar_async.values.secret": {"private_methods"},
+        "paystar_async.values.secret": {"hide_method_arguments"},
     }
     for cls in classes:
         modules.setdefault(cls.__module__, set()).add(public_name(cls))

@@ -15,7 +15,7 @@ from paystar_async.keys.serialization import StoredKey, parse_stored_key, to_pay
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.storage.encryption import Crypto
-from paystar_async.values.secret import Secret, sealed
+from paystar_async.values.secret import Secret, clear_locals_on_error
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -77,7 +77,7 @@ class RedisKeyStore:
         ConfigurationError: the ``redis`` extra is not installed, or the URL is not valid.
     """
 
-    @sealed
+    @clear_locals_on_error
     def __init__(
         self,
         server: "str | Secret | Redis",

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.runtime.clock import Clock
-from paystar_async.values.numbers import checked_seconds
+from paystar_async.values.numbers import require_seconds
 
 
 @frozen
@@ -25,5 +25,5 @@ class DeadlineMiddleware:
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Set the deadline and pass the request on."""
-        timeout = checked_seconds("timeout", request.timeout)
+        timeout = require_seconds("timeout", request.timeout)
         return await next(request.replace(deadline=self.clock.monotonic() + timeout))

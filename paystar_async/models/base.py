@@ -13,8 +13,8 @@ from typing import Annotated, Any, Generic, Self, TypeVar, cast, dataclass_trans
 import attrs
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import FieldType, doc_of, find_field_type, strip_annotated
-from paystar_async.values.secret import private
+from paystar_async.values.field_type import FieldType, find_doc, find_field_type, strip_annotated
+from paystar_async.values.secret import hide_arguments
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -78,7 +78,7 @@ def request_model(cls: C) -> C:
     model = attrs.define(cls, frozen=True, kw_only=True, slots=True, repr=False, field_transformer=_add_converters)
     type.__setattr__(model, "__repr__", _masked_repr)
     # The frames of a rejecting constructor contain the rejected value.
-    type.__setattr__(model, "__init__", private(cast("Any", model).__init__))
+    type.__setattr__(model, "__init__", hide_arguments(cast("Any", model).__init__))
     return model
 
 
@@ -160,7 +160,7 @@ def _field_info(attribute: Any) -> FieldInfo:
         name=attribute.name,
         annotation=attribute.type,
         field_type=field_type,
-        doc=doc_of(attribute.type) or (field_type.name if field_type else ""),
+        doc=find_doc(attribute.type) or (field_type.name if field_type else ""),
         required=attribute.default is attrs.NOTHING,
         sent=attribute.metadata.get("sent", True),
         decides=attribute.default is attrs.NOTHING or attribute.metadata.get("decides", False),

@@ -8,15 +8,15 @@ from attrs import field
 from paystar_async.models.base import Call, names_only, no_extra, request_model, response_model
 from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Iban
 from paystar_async.values.banks import BankId
-from paystar_async.values.masking import described, mask_account, mask_iban
+from paystar_async.values.masking import describe_value, mask_account, mask_iban
 
 
 @response_model
 class Owner:
     """A person who owns an account."""
 
-    first_name: str | None = field(default=None, repr=described)
-    last_name: str | None = field(default=None, repr=described)
+    first_name: str | None = field(default=None, repr=describe_value)
+    last_name: str | None = field(default=None, repr=describe_value)
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 

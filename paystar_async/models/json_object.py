@@ -8,7 +8,7 @@ from typing import Any, Self, cast, final
 from paystar_async.errors import InvalidValue
 from paystar_async.models.base import fields_of, names_only, shown_name
 from paystar_async.values.field_type import FieldType
-from paystar_async.values.masking import described
+from paystar_async.values.masking import describe_value
 
 MAX_DEPTH = 32
 """The largest number of nested levels of objects and lists, the outermost object included."""
@@ -125,7 +125,7 @@ def _refusal(path: str, got: str, hint: str | None = None) -> InvalidValue:
 
 
 def _mask(value: object) -> str:
-    return names_only(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else described(value)
+    return names_only(cast("Mapping[str, object]", value)) if isinstance(value, Mapping) else describe_value(value)
 
 
 def json_object(name: str, field: str) -> FieldType:

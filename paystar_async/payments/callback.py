@@ -6,7 +6,7 @@ from typing import Self, cast
 from attrs import field, frozen
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.masking import described, mask_card
+from paystar_async.values.masking import describe_value, mask_card
 from paystar_async.values.text import CALLBACK_FIELDS, read_text
 
 MAX_FIELD_CHARS = 512
@@ -34,7 +34,10 @@ def _parse_text(name: str, value: object) -> str | None:
     except ValueError:
         pass
     raise InvalidValue(
-        name, expected=f"a line of at most {MAX_FIELD_CHARS} characters", got=described(value), hint="not from Paystar"
+        name,
+        expected=f"a line of at most {MAX_FIELD_CHARS} characters",
+        got=describe_value(value),
+        hint="not from Paystar",
     )
 
 

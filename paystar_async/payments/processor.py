@@ -30,7 +30,7 @@ from paystar_async.payments.verification_models import STORED_ORDER, Verificatio
 from paystar_async.runtime.events import logger
 from paystar_async.runtime.tasks import BackgroundTask
 from paystar_async.services import GatewayCalls
-from paystar_async.values.field_type import FieldType, find_field_type, shown
+from paystar_async.values.field_type import FieldType, find_field_type, short_repr
 from paystar_async.values.masking import mask_text
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import OrderId
@@ -304,7 +304,7 @@ def log_refused_callback(callback: Callback, reason: str) -> None:
 
 def masked_order_id(order_id: str) -> str:
     """Return an order_id, which may be forged, in a form that is safe to log."""
-    return mask_text(shown(order_id))
+    return mask_text(short_repr(order_id))
 
 
 _START_AGAIN = "nobody has its page, so nobody can pay it: start the order again"

@@ -38,8 +38,8 @@ from paystar_async.payments.verification import verify_caller_order
 from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks
 from paystar_async.services import GatewayCalls
-from paystar_async.values.numbers import checked_seconds
-from paystar_async.values.secret import private_async
+from paystar_async.values.numbers import require_seconds
+from paystar_async.values.secret import hide_arguments_async
 
 H = TypeVar("H", bound=Handler)
 
@@ -81,7 +81,7 @@ class Payments:
     def __repr__(self) -> str:
         return f"<Payments of {self._client!r}>"
 
-    @private_async
+    @hide_arguments_async
     async def start(
         self,
         *,
@@ -222,7 +222,7 @@ class Payments:
             ConfigurationError: the handler is not callable.
             InvalidValue: ``timeout`` is not above 0 and at most 3600.
         """
-        seconds = checked_seconds("timeout", timeout)
+        seconds = require_seconds("timeout", timeout)
         if seconds > MAX_TIMEOUT_SECONDS:
             raise InvalidValue("timeout", expected=f"at most {MAX_TIMEOUT_SECONDS:g} seconds", got=f"{seconds:g}")
         if handler is None:
@@ -281,7 +281,7 @@ class Payments:
             ConfigurationError: no ``database=`` or no gateway is configured.
             InvalidValue: ``every`` is not above 0.
         """
-        await self._run_sweeper(self._new_sweeper(), checked_seconds("every", every))
+        await self._run_sweeper(self._new_sweeper(), require_seconds("every", every))
 
     @asynccontextmanager
     async def sweeping(self, *, every: float = SWEEP_SECONDS) -> AsyncGenerator[None, None]:
@@ -294,7 +294,7 @@ class Payments:
             ConfigurationError: no ``database=`` or no gateway is configured.
             InvalidValue: ``every`` is not above 0.
         """
-        sweeper, every = self._new_sweeper(), checked_seconds("every", every)
+        sweeper, every = self._new_sweeper(), require_seconds("every", every)
         task = sweeper.background.start(lambda: self._run_sweeper(sweeper, every))
         try:
             yield

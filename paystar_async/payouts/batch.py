@@ -13,7 +13,7 @@ from paystar_async.payouts.ledger.session import LedgerDatabase
 from paystar_async.payouts.models import FINAL, BatchRecord, Policy, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.report import CsvFile, Report, Subtotal
 from paystar_async.payouts.runtime import PayoutRuntime
-from paystar_async.values.numbers import checked_seconds
+from paystar_async.values.numbers import require_seconds
 
 PAGE_SIZE = 500
 """Transfers read by one statement."""
@@ -189,7 +189,7 @@ class Batch:
         Source: GET /bank-transfer/settlement-requests
         """
         if timeout is not None:
-            checked_seconds("timeout", timeout)
+            require_seconds("timeout", timeout)
         self._start()
         await self._check()
         runtime = self._runtime

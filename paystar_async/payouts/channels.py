@@ -13,7 +13,7 @@ from paystar_async.models.transfers import FindTransfers, Settle, Settlement, Tr
 from paystar_async.models.wallet import FindWalletTransfers, SettleWallet, WalletTransfer
 from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.models import ProductName
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 
 MAX_CONCURRENT_FINDS = 4
 
@@ -136,7 +136,7 @@ class WalletChannel:
             raise InvalidValue(
                 "track_id",
                 expected="a track_id not in the form that the service stores",
-                got=shown(value.track_id),
+                got=short_repr(value.track_id),
                 hint=hint,
             )
         return ""

@@ -9,7 +9,7 @@ from attrs import asdict, frozen
 
 from paystar_async.errors import InvalidValue, StorageCorrupt
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 
 
 class TransferState(StrEnum):
@@ -108,10 +108,10 @@ class Policy:
             _check_positive("rate", self.rate, "a number of calls a second above 0, or None")
         _check_positive("quiet_window", self.quiet_window, "a number of seconds above 0")
         if not isinstance(cast("object", self.resend), bool):
-            raise InvalidValue("resend", expected="True or False", got=shown(self.resend))
+            raise InvalidValue("resend", expected="True or False", got=short_repr(self.resend))
         if self.look_before_send not in get_args(LookBeforeSend):
             expected = '"recovered", "always" or "never"'
-            raise InvalidValue("look_before_send", expected=expected, got=shown(self.look_before_send))
+            raise InvalidValue("look_before_send", expected=expected, got=short_repr(self.look_before_send))
 
     @property
     def not_found_interval(self) -> float:
@@ -133,12 +133,12 @@ class Policy:
 
 def _check_integer(name: str, value: object, maximum: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= maximum:
-        raise InvalidValue(name, expected=f"a whole number, 1 to {maximum}", got=shown(value))
+        raise InvalidValue(name, expected=f"a whole number, 1 to {maximum}", got=short_repr(value))
 
 
 def _check_positive(name: str, value: object, expected: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
-        raise InvalidValue(name, expected=expected, got=shown(value))
+        raise InvalidValue(name, expected=expected, got=short_repr(value))
 
 
 @frozen(kw_only=True)

@@ -10,8 +10,8 @@ from paystar_async.payouts.ledger.insert import delete_abandoned
 from paystar_async.payouts.models import EventRecord, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.bank_accounts import AccountNumber
-from paystar_async.values.field_type import FieldType, find_field_type, shown
-from paystar_async.values.masking import described
+from paystar_async.values.field_type import FieldType, find_field_type, short_repr
+from paystar_async.values.masking import describe_value
 from paystar_async.values.numbers import integer
 from paystar_async.values.text import TrackId, text
 
@@ -20,7 +20,7 @@ WAKE_PAGE_SIZE = 1000
 _ACCOUNT_NUMBER = cast("FieldType", find_field_type(AccountNumber))
 _TRACK_ID = cast("FieldType", find_field_type(TrackId))
 _REF_CODE = text("bank reference", max_length=255, example="14050101123456")
-_NOTE = text("note", min_length=0, max_length=1000, example="seen in the statement of 1405/01/01", mask=described)
+_NOTE = text("note", min_length=0, max_length=1000, example="seen in the statement of 1405/01/01", mask=describe_value)
 LIMIT = integer("limit", minimum=1, example=100)
 
 
@@ -155,7 +155,7 @@ class PayoutOperations:
         ref_code = None if ref_code is None else _REF_CODE.convert(ref_code, "ref_code")
         runtime = self._runtime()
         if verdict not in ("success", "failed", "resend"):
-            raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=shown(verdict))
+            raise InvalidValue("verdict", expected='"success", "failed" or "resend"', got=short_repr(verdict))
         record = await self._find_record(track_id, product, TransferState.NEEDS_REVIEW)
         return await observations.resolve(
             runtime.ledger, record.product, record.account, track_id, verdict, note=note, ref_code=ref_code
@@ -193,7 +193,7 @@ class PayoutOperations:
     ) -> TransferRecord:
         track_id = _TRACK_ID.convert(track_id, "track_id")
         if product not in (None, "bank", "wallet"):
-            raise InvalidValue("product", expected='"bank" or "wallet"', got=shown(product))
+            raise InvalidValue("product", expected='"bank" or "wallet"', got=short_repr(product))
         runtime = self._runtime()
         records: list[TransferRecord] = []
         for channel in runtime.channels.values() if product is None else [runtime.channel(product)]:
@@ -205,7 +205,7 @@ class PayoutOperations:
             return matches[0]
         if matches:
             raise InvalidValue("product", expected='"bank" or "wallet": both have this track_id', got="None")
-        raise InvalidValue("track_id", expected="a transfer on record", got=shown(track_id))
+        raise InvalidValue("track_id", expected="a transfer on record", got=short_repr(track_id))
 
 
 def _normalize_deposit(deposit: str | None) -> str | None:

@@ -15,7 +15,7 @@ from paystar_async.payouts.ledger.queries import TRANSFER_COLUMNS, transfer_of
 from paystar_async.payouts.ledger.session import LedgerDatabase, split
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.storage.database import Value
-from paystar_async.values.numbers import checked_seconds
+from paystar_async.values.numbers import require_seconds
 
 __all__ = ["Mismatch", "Reconciliation", "reconcile"]
 
@@ -82,7 +82,7 @@ class Reconciliation:
 
 async def reconcile(runtime: PayoutRuntime, window: timedelta | float) -> Reconciliation:
     """Compare the transfers of the last ``window`` seconds, and all undecided ones, with the bank's list."""
-    seconds = checked_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
+    seconds = require_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
     since = await runtime.ledger.time() - seconds
     reconcilers: list[_Reconciler] = []
     for product in runtime.channels.values():

@@ -16,8 +16,8 @@ from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.headings import IGNORED, column_name, normalize_heading, unusable_reason
 from paystar_async.payouts.readers import Table, is_blank, shorten
 from paystar_async.payouts.workbook import InvalidCell, Row, column_letters, parse_reference
-from paystar_async.values.digits import normalize_digits, strip_spaces, without_marks
-from paystar_async.values.masking import described
+from paystar_async.values.digits import normalize_digits, strip_marks, strip_spaces
+from paystar_async.values.masking import describe_value
 from paystar_async.values.numbers import MAX_INT64
 
 TransferType = type[Transfer] | type[WalletTransfer]
@@ -181,7 +181,7 @@ def _unknown_names(names: Sequence[str], fields: Mapping[str, FieldInfo]) -> Ite
     for name in names:
         if name and name not in fields:
             suggestions = [suggestion for suggestion in _similar_names(name, fields) if suggestion not in names]
-            title = repr(name) if name.isidentifier() and len(name) <= 40 else described(name)
+            title = repr(name) if name.isidentifier() and len(name) <= 40 else describe_value(name)
             yield f"{title} is no column" + (f", did you mean {suggestions[0]}?" if suggestions else "")
 
 
@@ -225,7 +225,7 @@ def _read_amount(cell: object) -> object:
             raise InvalidValue("amount", expected=_AMOUNT, got="a number that is not whole", hint=hint)
         return int(cell)
     if isinstance(cell, str):
-        text = normalize_digits(without_marks(cell).strip())
+        text = normalize_digits(strip_marks(cell).strip())
         if _GROUPED.fullmatch(text) or _DIGITS.fullmatch(text):
             number = int(text.replace(",", "").replace("\u066c", ""))
             return number if abs(number) <= MAX_INT64 else text

@@ -18,7 +18,7 @@ from paystar_async.payouts.reconcile import Reconciliation, reconcile
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.payouts.turns import TurnJobs
 from paystar_async.payouts.validation import Plan, Source
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 
 if TYPE_CHECKING:
     import psycopg
@@ -125,7 +125,7 @@ class Payouts(PayoutOperations):
         runtime = self._runtime()
         record = await queries.find_batch(runtime.ledger, batch_id)
         if record is None:
-            raise InvalidValue("batch_id", expected="a batch on record", got=shown(batch_id))
+            raise InvalidValue("batch_id", expected="a batch on record", got=short_repr(batch_id))
         return Batch(runtime, record, self)
 
     async def batches(self, limit: int = 100) -> Sequence[Batch]:
@@ -209,4 +209,6 @@ async def _chain(first: AnyTransfer, others: AsyncIterator[AnyTransfer]) -> Asyn
 
 def _checked_id(name: str, value: object) -> None:
     if not isinstance(value, str) or not 0 < len(value) <= MAX_ID_CHARACTERS or not value.isprintable():
-        raise InvalidValue(name, expected=f"a text of 1 to {MAX_ID_CHARACTERS} printable characters", got=shown(value))
+        raise InvalidValue(
+            name, expected=f"a text of 1 to {MAX_ID_CHARACTERS} printable characters", got=short_repr(value)
+        )

@@ -8,7 +8,7 @@ from paystar_async.models.base import list_of, request_model
 from paystar_async.models.gateway import CreatePayment
 from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.sandbox.payments import METHOD_GET
-from paystar_async.values.masking import described
+from paystar_async.values.masking import describe_value
 from paystar_async.values.text import text
 
 METHOD_POST = 0
@@ -17,7 +17,7 @@ _INTEGER_LIMIT = 2**63
 _INTEGER_TEXT = re.compile(r"(-?[0-9]{1,19})(?:\.0{1,20})?")
 _GET_VALUES = frozenset({"1", "get", "true"})
 
-NameOrEmpty = Annotated[str, text("person's name", min_length=0, max_length=255, example="Ali", mask=described)]
+NameOrEmpty = Annotated[str, text("person's name", min_length=0, max_length=255, example="Ali", mask=describe_value)]
 
 
 @request_model

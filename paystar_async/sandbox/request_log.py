@@ -16,7 +16,7 @@ from paystar_async.sandbox.faults import FaultPlan
 from paystar_async.sandbox.responses import SandboxResponse
 from paystar_async.table import TABLE
 from paystar_async.values.field_type import FieldType
-from paystar_async.values.masking import described, mask_text
+from paystar_async.values.masking import describe_value, mask_text
 
 MAX_LOGGED_REQUESTS = 50
 MASK = "••••••••"
@@ -80,7 +80,7 @@ class LoggedRequest:
         try:
             return mask_value(json.loads(text))
         except ValueError:
-            return f"{described(text)}, truncated"
+            return f"{describe_value(text)}, truncated"
 
     @property
     def status(self) -> object:
@@ -131,7 +131,7 @@ def mask_value(value: object, name: str = "", *, is_request: bool = False) -> An
     if name in _PLAIN:
         return value
     if is_request or name in _PERSONAL:
-        return described(value)
+        return describe_value(value)
     return mask_text(value) if isinstance(value, str) else value
 
 

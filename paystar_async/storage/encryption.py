@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from paystar_async.errors import ConfigurationError, WrongStorageKey
-from paystar_async.values.secret import Secret, sealed, to_secret
+from paystar_async.values.secret import Secret, clear_locals_on_error, to_secret
 
 KEY_BYTES = 32
 NONCE_BYTES = 12
@@ -27,7 +27,7 @@ class Crypto:
         ConfigurationError: a key is not valid, there is no key, or the ``crypto`` extra is not installed.
     """
 
-    @sealed
+    @clear_locals_on_error
     def __init__(self, keys: Sequence[str | Secret]) -> None:
         if isinstance(keys, str) or not keys:
             raise ConfigurationError("encryption needs a list of keys", hint="Crypto([Crypto.new_key()]), and keep it")
@@ -43,18 +43,18 @@ class Crypto:
     def seal(self, text: Secret, *context: str) -> str:
         """Return the text encrypted; only the same context decrypts it."""
         nonce = os.urandom(NONCE_BYTES)
-        sealed = self._ciphers[self._first].encrypt(
+        ciphertext = self._ciphers[self._first].encrypt(
             nonce, text.reveal().encode(), _associated_data(self._first, context)
         )
-        return f"{self._first}.{base64.b64encode(nonce + sealed).decode()}"
+        return f"{self._first}.{base64.b64encode(nonce + ciphertext).decode()}"
 
-    def unseal(self, sealed: str, *context: str) -> Secret:
+    def unseal(self, sealed_text: str, *context: str) -> Secret:
         """Return the text that was encrypted.
 
         Raises:
             WrongStorageKey: no key decrypts the text, or it was encrypted in another context.
         """
-        name, _, text = sealed.partition(".")
+        name, _, text = sealed_text.partition(".")
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise WrongStorageKey("it was encrypted with a key that is not among those given")

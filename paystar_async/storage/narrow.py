@@ -20,7 +20,7 @@ def is_narrow(server_encoding: str | None) -> bool:
     return server_encoding not in _WIDE
 
 
-def narrowed(parameters: Bare) -> Bare:
+def narrow_parameters(parameters: Bare) -> Bare:
     """Return parameters in ASCII; rows in JSON, whose texts are narrowed already, unchanged."""
     return {
         name: value.encode(_ESCAPE).decode("ascii") if type(value) is str else value
@@ -28,7 +28,7 @@ def narrowed(parameters: Bare) -> Bare:
     }
 
 
-def widened(row: Row) -> Row:
+def widen_row(row: Row) -> Row:
     """Return a row with its texts decoded."""
     return {name: _text(value) if isinstance(value, str) else value for name, value in row.items()}
 

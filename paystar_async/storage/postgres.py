@@ -16,9 +16,9 @@ from paystar_async.errors import ConfigurationError, StorageError
 from paystar_async.runtime.tasks import LoopLocal
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, reveal_parameters
 from paystar_async.storage.migrations import migrate
-from paystar_async.storage.narrow import is_narrow, narrowed, widened
+from paystar_async.storage.narrow import is_narrow, narrow_parameters, widen_row
 from paystar_async.storage.postgres_errors import check_connection, map_error
-from paystar_async.values.secret import Secret, sealed
+from paystar_async.values.secret import Secret, clear_locals_on_error
 
 if TYPE_CHECKING:
     import psycopg
@@ -59,7 +59,7 @@ _ORIGIN = (
 )
 """The server's timeline, which a failover changes, and the ledger's table, which a restored dump changes."""
 _TOKEN = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
-_TOLD_BY_SERVER = {"now": _NOW, "origin": _ORIGIN}
+_SERVER_EXPRESSIONS = {"now": _NOW, "origin": _ORIGIN}
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
 
 
@@ -74,16 +74,16 @@ class PostgresDatabase:
         ConfigurationError: the ``postgres`` extra is not installed, or the URL is invalid.
     """
 
-    @sealed
+    @clear_locals_on_error
     def __init__(self, url: str | Secret, *, connections: int = CONNECTIONS) -> None:
         self._address = _address(url if isinstance(url, Secret) else Secret(url))
         self._connections = connections
-        self._links: LoopLocal[_ConnectionPool] = LoopLocal(_ConnectionPool.aclose, _ConnectionPool.close)
+        self._pools: LoopLocal[_ConnectionPool] = LoopLocal(_ConnectionPool.aclose, _ConnectionPool.close)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         """Open a transaction: ``async with`` commits it at the end, and rolls it back on an error."""
-        links = self._here()
+        links = self._get_pool()
         async with links.free:
             connection = await links.begin(self._address)
             try:
@@ -114,15 +114,15 @@ class PostgresDatabase:
     async def aclose(self) -> None:
         """Close this event loop's connections, those in use at their release; the database may be used again."""
         if sniffio.current_async_library() == "asyncio":
-            await self._links.aclose()
+            await self._pools.aclose()
 
-    def _here(self) -> "_ConnectionPool":
+    def _get_pool(self) -> "_ConnectionPool":
         if sniffio.current_async_library() != "asyncio":
             raise ConfigurationError("PostgreSQL is reached from asyncio only", hint="on trio, keep it in a file")
-        links = self._links.get()
+        links = self._pools.get()
         if links is None:
             links = _ConnectionPool(self._connections)
-            self._links.put(links)
+            self._pools.put(links)
         return links
 
 
@@ -149,14 +149,14 @@ class PostgresTransaction:
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; return its rows by column name."""
         rows = await self._run(sql, parameters, _all_rows)
-        return [widened(row) for row in rows] if self._is_narrow else rows
+        return [widen_row(row) for row in rows] if self._is_narrow else rows
 
     def values(self, columns: str, rows: Sequence[Parameters]) -> tuple[str, Parameters]:
         """Return a query of these rows, and its parameters; see ``Transaction.values``."""
         # JSON, since psycopg is much slower with a placeholder for each value, or an array for each column.
         names = ", ".join(column.split()[0] for column in columns.split(", "))
         query = f"SELECT {names} FROM json_to_recordset(CAST(:rows AS JSON)) AS rows ({columns})"  # noqa: S608
-        return query, {"rows": _JsonRows(json.dumps([self._bare(row) for row in rows], ensure_ascii=False))}
+        return query, {"rows": _JsonRows(json.dumps([self._plain_parameters(row) for row in rows], ensure_ascii=False))}
 
     async def commit(self) -> None:
         """Commit; raise StorageError if a statement failed and its error was swallowed."""
@@ -179,7 +179,7 @@ class PostgresTransaction:
         try:
             if self._connection.info.parameter_status("client_encoding") not in (_ENCODING["client_encoding"], None):
                 await cursor.execute("SET LOCAL client_encoding = 'UTF8'", prepare=False)
-            await cursor.execute(_translated(sql), self._bare(parameters), prepare=False)
+            await cursor.execute(_to_psycopg_placeholders(sql), self._plain_parameters(parameters), prepare=False)
             return await take(cursor)
         except StorageError:
             raise  # from ``reveal_parameters``: no statement was run
@@ -187,8 +187,8 @@ class PostgresTransaction:
             error = map_error(problem)
         raise error  # outside the driver's frames, which hold the parameters
 
-    def _bare(self, parameters: Parameters) -> dict[str, str | int | float | None]:
-        return narrowed(reveal_parameters(parameters)) if self._is_narrow else reveal_parameters(parameters)
+    def _plain_parameters(self, parameters: Parameters) -> dict[str, str | int | float | None]:
+        return narrow_parameters(reveal_parameters(parameters)) if self._is_narrow else reveal_parameters(parameters)
 
 
 class _JsonRows(str):
@@ -225,14 +225,14 @@ class _ConnectionPool:
         while self._idle:
             connection = self._idle.pop()
             try:
-                return await _begun(connection)
+                return await _begin(connection)
             except Exception:
                 self._finish_idle()  # the server was away: other idle connections are stale too; no statement was run
         from psycopg import AsyncConnection
 
         try:
             connection = await AsyncConnection[Any].connect(address.reveal(), autocommit=True, prepare_threshold=None)
-            return await _begun(connection)
+            return await _begin(connection)
         except Exception as problem:
             error = map_error(problem)
         raise error
@@ -259,7 +259,7 @@ class _ConnectionPool:
         _finish(self._idle, self._process)
 
 
-async def _begun(connection: "Connection") -> "Connection":
+async def _begin(connection: "Connection") -> "Connection":
     try:
         await connection.execute(_BEGIN)
     except BaseException:
@@ -293,7 +293,7 @@ def _address(url: Secret) -> Secret:
 
 
 @lru_cache(maxsize=256)
-def _translated(sql: str) -> bytes:
+def _to_psycopg_placeholders(sql: str) -> bytes:
     """Return the statement with psycopg's placeholders."""
 
     def one(match: re.Match[str]) -> str:
@@ -301,6 +301,6 @@ def _translated(sql: str) -> bytes:
             return "%%"
         if match[1] is None:
             return match[0].replace("%", "%%")
-        return _TOLD_BY_SERVER.get(match[1]) or f"%({match[1]})s"
+        return _SERVER_EXPRESSIONS.get(match[1]) or f"%({match[1]})s"
 
     return _TOKEN.sub(one, sql).encode()

@@ -55,7 +55,7 @@ class SqliteDatabase:
             await writer.submit(WorkItem(_commit, turn)).result()
         except BaseException:
             # Not awaited, so that a cancellation cannot interrupt it.
-            turn.over = True
+            turn.is_cancelled = True
             writer.submit(WorkItem(_roll_back, turn))
             raise
 
@@ -77,7 +77,7 @@ class SqliteDatabase:
         try:
             return await writer.submit(WorkItem(run, turn, whole=True)).result()
         except BaseException:
-            turn.over = True  # cancelled while it waits for its turn: do not begin the transaction
+            turn.is_cancelled = True  # cancelled while it waits for its turn: do not begin the transaction
             raise
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
@@ -96,13 +96,13 @@ class SqliteDatabase:
     async def aclose(self) -> None:
         """Finish running transactions, then close the file; the database may be used again afterwards."""
         writer, self._writer = self._writer, None
-        if writer is not None and writer.usable:
+        if writer is not None and writer.is_usable:
             last = WorkItem(_nothing)
             writer.close(last)
             await last.result()
 
     def _thread(self) -> SqliteWorker:
-        if self._writer is None or not self._writer.usable:
+        if self._writer is None or not self._writer.is_usable:
             self._writer = SqliteWorker(self._path, self._patience, creates=not self._was_open)
             self._was_open = True
             weakref.finalize(self, self._writer.close)  # for callers that never call aclose
@@ -156,13 +156,13 @@ class _SyncTransaction:
 
 
 def _execute(connection: sqlite3.Connection, sql: str, parameters: Parameters) -> sqlite3.Cursor:
-    positional, names = _by_position(sql)
+    positional, names = _to_positional(sql)
     # No variable holds the values: a traceback would show them.
     return connection.execute(positional, [*map(reveal_parameters(parameters).__getitem__, names)])
 
 
 @lru_cache(maxsize=256)
-def _by_position(sql: str) -> tuple[str, tuple[str, ...]]:
+def _to_positional(sql: str) -> tuple[str, tuple[str, ...]]:
     """Return the statement with ``?`` for each ``:name``, and the names in order.
 
     SQLite finds the name of each parameter by a linear search: a statement with 900 of them would cost 7 times as much.

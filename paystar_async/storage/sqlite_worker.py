@@ -29,7 +29,7 @@ MAX_BATCHED_TRANSACTIONS = 64
 class TransactionToken:
     """A token of a transaction; until it ends, the thread runs no other work."""
 
-    over = False
+    is_cancelled = False
     """True once the caller no longer wants the transaction."""
 
 
@@ -54,7 +54,7 @@ class WorkItem(Generic[T]):
         whole: bool = False,
         reads: bool = False,
     ) -> None:
-        self.work, self.turn, self.opens, self.whole, self.reads = work, turn, opens or whole, whole, reads
+        self.work, self.turn, self.opens, self.is_transaction, self.reads = work, turn, opens or whole, whole, reads
         self._wake = _waker()
         self._done = anyio.Event()
         self._value: T | None = None
@@ -63,7 +63,7 @@ class WorkItem(Generic[T]):
     @property
     def cancelled(self) -> bool:
         """Return True if the task was cancelled while it waited for its turn."""
-        return self.opens and self.turn is not None and self.turn.over
+        return self.opens and self.turn is not None and self.turn.is_cancelled
 
     def set_result(self, value: T | None, error: BaseException | None = None) -> None:
         """Set the result and wake the task; called in the thread."""
@@ -113,7 +113,7 @@ class SqliteWorker:
         Thread(target=self._run, name=f"paystar_async {path.name}", daemon=True).start()
 
     @property
-    def usable(self) -> bool:
+    def is_usable(self) -> bool:
         """Return True if the worker accepts work; a forked process has no copy of the thread."""
         return not self._closed and self._process == os.getpid()
 
@@ -172,7 +172,7 @@ class SqliteWorker:
     def _run_item(self, item: WorkItem[object]) -> None:
         if item.cancelled:
             return item.set_result(None)
-        if item.whole:
+        if item.is_transaction:
             return self._run_batch([item, *self._batchable()])
         try:
             connection = self._connect()
@@ -189,7 +189,7 @@ class SqliteWorker:
             if not self._waiting and self._queue.empty():
                 return
             item = self._waiting.popleft() if self._waiting else self._queue.get()
-            if item is None or not (item.whole or item.reads):
+            if item is None or not (item.is_transaction or item.reads):
                 return self._waiting.appendleft(item)
             yield item
 
@@ -205,7 +205,7 @@ class SqliteWorker:
                     raise
                 self._end_turn()
                 for item in items:  # a failed item must not fail the others
-                    self._run_batch([item]) if item.whole else self._run_item(item)
+                    self._run_batch([item]) if item.is_transaction else self._run_item(item)
                 return
             connection.execute("COMMIT")
         except BaseException as problem:
@@ -232,7 +232,7 @@ class SqliteWorker:
         return error
 
     def _connect(self) -> sqlite3.Connection:
-        if self._turn is None and self._opened is not None and moved(self._opened, self._path):
+        if self._turn is None and self._opened is not None and is_moved(self._opened, self._path):
             self._disconnect()  # other processes already use the file that is there now
         if self._connection is None:
             self._connection = connect(self._path, self._patience, creates=self.creates)
@@ -327,7 +327,7 @@ def rows(cursor: sqlite3.Cursor) -> list[Row]:
     return [dict(zip(names, values, strict=True)) for values in cursor]
 
 
-def moved(connection_stat: os.stat_result, path: Path) -> bool:
+def is_moved(connection_stat: os.stat_result, path: Path) -> bool:
     """Return True if the path no longer leads to the file that was opened."""
     try:
         return not os.path.samestat(connection_stat, path.stat())

@@ -4,10 +4,10 @@ from urllib.parse import urlsplit
 
 from paystar_async.errors import ConfigurationError
 from paystar_async.values.masking import mask_address
-from paystar_async.values.secret import Secret, sealed
+from paystar_async.values.secret import Secret, clear_locals_on_error
 
 
-@sealed
+@clear_locals_on_error
 def check_proxy(proxy: object, engine: object) -> Secret | None:
     """Return the proxy's URL as a secret, since the URL may hold a password; None without a proxy.
 

@@ -6,7 +6,7 @@ from typing import Annotated
 from paystar_async.values.banks import Bank, bank_by_id
 from paystar_async.values.digits import as_digits, as_text, normalize_digits, strip_spaces
 from paystar_async.values.field_type import FieldType
-from paystar_async.values.masking import described, mask_account, mask_card, mask_iban
+from paystar_async.values.masking import describe_value, mask_account, mask_card, mask_iban
 from paystar_async.values.text import read_text
 
 _ACCOUNT_SHAPE = re.compile(r"[0-9]+(?:[./-][0-9]+)*")
@@ -60,7 +60,7 @@ def _has_valid_destination_checksum(text: str) -> bool:
 
 def _mask_destination(value: object) -> str:
     masked = mask_iban(value)
-    return masked if masked != described(value) else mask_account(value)
+    return masked if masked != describe_value(value) else mask_account(value)
 
 
 Destination = Annotated[

@@ -7,7 +7,7 @@ from attrs import frozen
 from paystar_async.values.digits import as_digits, compact
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import mask_text
-from paystar_async.values.text import shown_text
+from paystar_async.values.text import text_repr
 
 
 @frozen
@@ -86,7 +86,7 @@ def bank_by_card(card: str) -> Bank | None:
 
 def _mask(value: object) -> str:
     # Account number and bank id are passed side by side and are easily swapped.
-    return mask_text(shown_text(value))
+    return mask_text(text_repr(value))
 
 
 def _parse(value: object) -> str:

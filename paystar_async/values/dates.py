@@ -5,9 +5,9 @@ from contextlib import suppress
 from datetime import date, datetime, timedelta, timezone
 from typing import Annotated, Protocol
 
-from paystar_async.values.digits import normalize_digits, without_marks
+from paystar_async.values.digits import normalize_digits, strip_marks
 from paystar_async.values.field_type import FieldType
-from paystar_async.values.masking import described
+from paystar_async.values.masking import describe_value
 
 TEHRAN = timezone(timedelta(hours=3, minutes=30), "Tehran")
 """The UTC offset of Tehran; Iran abolished summer time in 2022, so no time zone data is needed."""
@@ -40,7 +40,7 @@ def _reject_jalali_year(year: int) -> None:
 
 
 def _parse_text(text: str) -> date:
-    match = _DAY.fullmatch(normalize_digits(without_marks(text)))
+    match = _DAY.fullmatch(normalize_digits(strip_marks(text)))
     if not match:
         raise ValueError("write the day as YYYY-MM-DD, or pass a date")
     # Checked before parsing: the 31st of Ordibehesht would be rejected for a wrong reason.
@@ -79,8 +79,8 @@ def _parse(value: object) -> str:
 
 
 def _mask(value: object) -> str:
-    match = _DAY.fullmatch(normalize_digits(without_marks(value))) if isinstance(value, str) else None
-    return f"{match[1]}-**-**" if match else described(value)
+    match = _DAY.fullmatch(normalize_digits(strip_marks(value))) if isinstance(value, str) else None
+    return f"{match[1]}-**-**" if match else describe_value(value)
 
 
 Day = Annotated[

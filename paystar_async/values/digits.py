@@ -36,7 +36,7 @@ def strip_spaces(text: str) -> str:
     return text if _is_plain(text) else _BLANKS.sub("", normalize_digits(text))
 
 
-def without_marks(text: str) -> str:
+def strip_marks(text: str) -> str:
     """Return the text without invisible characters, but for the joiners U+200C and U+200D of Persian spelling."""
     return text if text.isascii() else _MARKS.sub("", text)
 

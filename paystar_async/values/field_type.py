@@ -13,7 +13,7 @@ from attrs import field, frozen
 from paystar_async.errors import InvalidValue
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """Return the repr of a value that is neither secret nor personal, at most 60 characters."""
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
@@ -39,7 +39,7 @@ class FieldType:
     parse: Callable[[Any], Any]
     is_valid: Callable[[Any], bool] | None = None
     checksum: str = ""
-    mask: Callable[[object], str] = shown
+    mask: Callable[[object], str] = short_repr
     schema: Mapping[str, object] = field(factory=lambda: {"type": "string"})
     example: object = None
 
@@ -89,10 +89,10 @@ def strip_annotated(annotation: Any) -> Any:
     return annotation
 
 
-def doc_of(annotation: object) -> str:
+def find_doc(annotation: object) -> str:
     """Return the description in an annotation, looking through ``| None``, or an empty text."""
     if get_origin(annotation) is Annotated:
         return next((part for part in get_args(annotation)[1:] if isinstance(part, str)), "")
     if get_origin(annotation) in (Union, types.UnionType):
-        return next((doc for part in get_args(annotation) if (doc := doc_of(part))), "")
+        return next((doc for part in get_args(annotation) if (doc := find_doc(part))), "")
     return ""

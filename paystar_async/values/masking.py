@@ -7,7 +7,7 @@ field may be a secret.
 import re
 
 from paystar_async.errors.text import visible
-from paystar_async.values.digits import compact, normalize_digits, strip_spaces, without_marks
+from paystar_async.values.digits import compact, normalize_digits, strip_marks, strip_spaces
 
 WRITTEN_MOBILE = re.compile(r"(?:(?:\+|00)?98)?0?(9[0-9]{9})")
 """A mobile number in any of its usual forms, without spaces and dashes."""
@@ -46,7 +46,7 @@ _ADDRESS = re.compile(rf"\S*(?:{_AT}|:/)\S*")
 _MASK = "***"
 
 
-def described(value: object) -> str:
+def describe_value(value: object) -> str:
     """Return the length of a text or the type of another value, and nothing of its content."""
     if isinstance(value, str):
         return f"text of {len(value)} character{'' if len(value) == 1 else 's'}"
@@ -69,35 +69,35 @@ def mask_card(value: object) -> str:
     """Return a card number with its first six and last four digits: ``603799******1234``."""
     if isinstance(value, str) and _CARD.fullmatch(text := compact(value)):
         return _mask_card_digits(text)
-    return described(value)
+    return describe_value(value)
 
 
 def mask_iban(value: object) -> str:
     """Return an IBAN with its last four digits."""
     if isinstance(value, str) and _IBAN.fullmatch(text := compact(value).upper()):
         return "IR" + _mask_all_but_last(text.removeprefix("IR"), 4)
-    return described(value)
+    return describe_value(value)
 
 
 def mask_national_id(value: object) -> str:
     """Return a national id with its last two digits."""
     if isinstance(value, str) and _NATIONAL_ID.fullmatch(text := compact(value)):
         return _mask_all_but_last(text, 2)
-    return described(value)
+    return describe_value(value)
 
 
 def mask_mobile(value: object) -> str:
     """Return a mobile number with its operator and last four digits: ``0912***4567``."""
     if isinstance(value, str) and WRITTEN_MOBILE.fullmatch(text := compact(value)):
         return _mask_mobile_digits(text)
-    return described(value)
+    return describe_value(value)
 
 
 def mask_account(value: object) -> str:
     """Return an account number with its last four digits; with two if the number has at most eight."""
     if isinstance(value, str) and _ACCOUNT.fullmatch(text := strip_spaces(value)):
         return _mask_all_but_last(text, 4 if len(text) > 8 else 2)
-    return described(value)
+    return describe_value(value)
 
 
 def mask_text(text: str) -> str:
@@ -106,7 +106,7 @@ def mask_text(text: str) -> str:
     Control characters and invisible characters are removed (see ``visible``). IBANs, card numbers, mobile numbers and
     every run of at least ten digits are masked, in the digits of any script and grouped by spaces or dashes too.
     """
-    return _PERSONAL.sub(_mask_match, without_marks(visible(text)))
+    return _PERSONAL.sub(_mask_match, strip_marks(visible(text)))
 
 
 def _mask_match(match: re.Match[str]) -> str:

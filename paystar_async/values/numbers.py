@@ -5,19 +5,19 @@ from typing import Annotated
 
 from paystar_async.errors import InvalidValue
 from paystar_async.values.digits import normalize_digits
-from paystar_async.values.field_type import FieldType, shown
-from paystar_async.values.masking import described
+from paystar_async.values.field_type import FieldType, short_repr
+from paystar_async.values.masking import describe_value
 
 MAX_INT64 = 2**63 - 1
 """The largest amount that is sent or accepted: a signed 64-bit integer."""
 
 
-def shown_number(value: object) -> str:
+def number_repr(value: object) -> str:
     """Return the repr of a number; only describe another value, because a text may be a card number."""
     # repr() of a huge int may raise, and an error about a value must not fail on the value.
     if value is None or isinstance(value, float) or (isinstance(value, int) and abs(value) <= MAX_INT64):
         return repr(value)
-    return described(value)
+    return describe_value(value)
 
 
 def require_int(value: object, hint: str = "pass an int") -> int:
@@ -54,7 +54,7 @@ def integer(
         name=name,
         expected=expected or f"an int, {bounds}",
         parse=parse,
-        mask=shown_number,
+        mask=number_repr,
         schema={"type": "integer", "minimum": minimum, "maximum": maximum},
         example=example,
     )
@@ -156,7 +156,7 @@ Money = Annotated[
         name="amount in Rial",
         expected="a whole number of Rial",
         parse=parse_amount,
-        mask=shown_number,
+        mask=number_repr,
         schema={"type": ["integer", "string"], "pattern": r"^\s*-?[0-9][0-9,]*(\.0+)?\s*$"},
         example=50_000,
     ),
@@ -165,8 +165,8 @@ Money = Annotated[
 """An amount in a response, in Rial; the balance of an overdrawn account is negative."""
 
 
-def checked_seconds(name: str, value: object) -> float:
+def require_seconds(name: str, value: object) -> float:
     """Return a duration in seconds; raise InvalidValue naming the parameter ``name`` if it is not a number above 0."""
     if isinstance(value, (int, float)) and value is not True and value > 0:
         return value
-    raise InvalidValue(name, expected="a number of seconds above 0", got=shown(value))
+    raise InvalidValue(name, expected="a number of seconds above 0", got=short_repr(value))

@@ -15,11 +15,11 @@ T = TypeVar("T")
 C = TypeVar("C", bound=type)
 
 
-def sealed(function: Callable[P, T]) -> Callable[P, T]:
+def clear_locals_on_error(function: Callable[P, T]) -> Callable[P, T]:
     """Return the function with the local variables of its frames cleared when an Exception leaves it."""
 
     @wraps(function)
-    def sealed(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exception()  # an exception that the caller is handling must not be changed
         try:
             return function(*args, **kwargs)
@@ -34,13 +34,13 @@ def sealed(function: Callable[P, T]) -> Callable[P, T]:
             del args, kwargs
             raise
 
-    return sealed
+    return wrapper
 
 
-def sealed_class(cls: C) -> C:
-    """Return the class with a ``sealed`` constructor."""
+def clear_init_locals_on_error(cls: C) -> C:
+    """Return the class with ``clear_locals_on_error`` applied to its constructor."""
     target: Any = cls
-    target.__init__ = sealed(cast("Callable[..., None]", target.__init__))
+    target.__init__ = clear_locals_on_error(cast("Callable[..., None]", target.__init__))
     return cls
 
 
@@ -62,12 +62,12 @@ def clear_arguments(error: BaseException, outer: BaseException | None = None) ->
         outer: the exception that the caller is handling, which is left as it is.
     """
     pending: list[BaseException | None] = [error]
-    seen = {id(outer)}
+    visited = {id(outer)}
     while pending:
         current = pending.pop()
-        if current is None or id(current) in seen:
+        if current is None or id(current) in visited:
             continue
-        seen.add(id(current))
+        visited.add(id(current))
         for frame, _ in walk_tb(current.__traceback__):
             if _contains_values(frame):
                 with suppress(RuntimeError):  # the frame is still running
@@ -82,11 +82,11 @@ def _contains_values(frame: FrameType) -> bool:
     return is_generated or str(frame.f_globals.get("__name__")).startswith(_MODULES_WITH_VALUES)
 
 
-def private(function: Callable[P, T]) -> Callable[P, T]:
+def hide_arguments(function: Callable[P, T]) -> Callable[P, T]:
     """Return the function with its arguments kept out of tracebacks."""
 
     @wraps(function)
-    def private(*args: P.args, **kwargs: P.kwargs) -> T:
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exception()
         try:
             return function(*args, **kwargs)
@@ -95,14 +95,14 @@ def private(function: Callable[P, T]) -> Callable[P, T]:
             clear_arguments(error, outer)
             raise
 
-    return private
+    return wrapper
 
 
-def private_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
+def hide_arguments_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, Coroutine[Any, Any, T]]:
     """Return the coroutine function with its arguments kept out of tracebacks."""
 
     @wraps(function)
-    async def private(*args: P.args, **kwargs: P.kwargs) -> T:
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
         outer = sys.exception()
         try:
             return await function(*args, **kwargs)
@@ -111,14 +111,14 @@ def private_async(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, 
             clear_arguments(error, outer)
             raise
 
-    return private
+    return wrapper
 
 
-def private_methods(cls: C) -> C:
+def hide_method_arguments(cls: C) -> C:
     """Return the class with the arguments of all public methods kept out of tracebacks."""
     for name, method in list(vars(cls).items()):
         if isfunction(method) and not name.startswith("_"):
-            wrapped: Any = private_async(method) if iscoroutinefunction(method) else private(method)
+            wrapped: Any = hide_arguments_async(method) if iscoroutinefunction(method) else hide_arguments(method)
             setattr(cls, name, wrapped)
     return cls
 

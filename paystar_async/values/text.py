@@ -10,9 +10,9 @@ from collections.abc import Callable
 from typing import Annotated
 from urllib.parse import unquote_plus, urlsplit
 
-from paystar_async.values.digits import as_text, is_blank, strip_spaces, without_marks
-from paystar_async.values.field_type import FieldType, shown
-from paystar_async.values.masking import described
+from paystar_async.values.digits import as_text, is_blank, strip_marks, strip_spaces
+from paystar_async.values.field_type import FieldType, short_repr
+from paystar_async.values.masking import describe_value
 from paystar_async.values.numbers import integer
 
 # Control characters, line separators and half surrogate pairs, which JSON in UTF-8 cannot contain.
@@ -45,9 +45,9 @@ def read_text(value: object, *, min_length: int, max_length: int) -> str:
     return text
 
 
-def shown_text(value: object) -> str:
+def text_repr(value: object) -> str:
     """Return the repr of a text that is not personal, at most 60 characters; only describe another value."""
-    return shown(value) if isinstance(value, str) else described(value)
+    return short_repr(value) if isinstance(value, str) else describe_value(value)
 
 
 def text(
@@ -58,7 +58,7 @@ def text(
     min_length: int = 1,
     pattern: str | None = None,
     expected: str | None = None,
-    mask: Callable[[object], str] = shown_text,
+    mask: Callable[[object], str] = text_repr,
     clean: Callable[[str], str] | None = None,
 ) -> FieldType:
     """Return the field type of a text that is sent unchanged, or cleaned.
@@ -70,7 +70,7 @@ def text(
         min_length: the smallest number of characters; 0 accepts an empty text for a missing value.
         pattern: a regular expression for the whole text, without anchors, valid in JSON schema too.
         expected: the valid form; required with a pattern.
-        mask: returns a value as errors show it; ``described`` for personal texts.
+        mask: returns a value as errors show it; ``describe_value`` for personal texts.
         clean: converts a text that is not ASCII; removes invisible characters only.
     """
     compiled = re.compile(pattern) if pattern is not None else None
@@ -117,7 +117,9 @@ TrackId = Annotated[
 ]
 """The caller's unique id of a transfer."""
 
-PersonName = Annotated[str, text("person's name", max_length=255, example="Ali", mask=described, clean=without_marks)]
+PersonName = Annotated[
+    str, text("person's name", max_length=255, example="Ali", mask=describe_value, clean=strip_marks)
+]
 """A first or last name; direction marks and other invisible characters are removed."""
 
 
@@ -144,7 +146,7 @@ OrderId = Annotated[
         name="order id",
         expected="a text of 1 to 255 characters without surrounding white space",
         parse=_parse_order_id,
-        mask=shown_text,
+        mask=text_repr,
         schema={"type": "string", "minLength": 1, "maxLength": 255, "pattern": r"^\S(?:.*\S)?$"},
         example="ORD-45245",
     ),
@@ -154,10 +156,10 @@ OrderId = Annotated[
 PayId = Annotated[str, text("payment id", max_length=64, example="123456789", clean=strip_spaces)]
 """The payment id (shenase-ye variz) that the recipient requires; invisible characters are removed."""
 
-Note = Annotated[str, text("note", max_length=255, example="an order of two books", mask=described)]
+Note = Annotated[str, text("note", max_length=255, example="an order of two books", mask=describe_value)]
 """Free text about a payment or its payer; never shown, because it may be personal."""
 
-Token = Annotated[str, text("payment token", max_length=512, example="token-of-the-payment", mask=described)]
+Token = Annotated[str, text("payment token", max_length=512, example="token-of-the-payment", mask=describe_value)]
 """The token that opens the payment page once; never shown."""
 
 RefNum = Annotated[str, text("reference number", max_length=255, example="ref-1")]
@@ -233,7 +235,7 @@ def _mask_url(value: object) -> str:
     # The part before an @ or after a ? may contain a password or a session.
     if isinstance(value, str):
         value = re.sub(r"//[^/]*@", "//…@", re.sub(r"\?.*", "?…", value, flags=re.DOTALL))
-    return shown_text(value)
+    return text_repr(value)
 
 
 CallbackUrl = Annotated[

@@ -29,7 +29,7 @@ from paystar_async.storage.encryption import Crypto
 from paystar_async.table import TABLE
 from tests.describe.endpoints import example_values
 from tests.support import Engine, in_turn
-from tests.transport.asking import CALLS
+from tests.transport.endpoint_requests import CALLS
 from tests.transport.tcp import Server, TcpPeer, serving
 
 HARD = 'kanari/pass "word" &=%é+'

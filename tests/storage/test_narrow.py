@@ -1,6 +1,6 @@
 import pytest
 
-from paystar_async.storage.narrow import is_narrow, narrowed, widened
+from paystar_async.storage.narrow import is_narrow, narrow_parameters, widen_row
 
 
 @pytest.mark.parametrize("encoding", ["UTF8", "SQL_ASCII", None])
@@ -15,11 +15,11 @@ def test_is_narrow_of_an_encoding_without_persian_is_true(encoding: str) -> None
 
 @pytest.mark.parametrize("text", ["", "plain", "علی", "a\\b", "\\u06cc", "line\nbreak", "é", "😀", "'quoted'"])
 def test_widened_text_is_what_was_narrowed(text: str) -> None:
-    kept = narrowed({"name": text, "count": 1, "none": None})
+    kept = narrow_parameters({"name": text, "count": 1, "none": None})
     assert str(kept["name"]).isascii()
-    assert widened(kept) == {"name": text, "count": 1, "none": None}
+    assert widen_row(kept) == {"name": text, "count": 1, "none": None}
 
 
 @pytest.mark.parametrize("text", ["C:\\users", "é\\n", "a\\"])
 def test_widened_foreign_text_is_kept(text: str) -> None:
-    assert widened({"name": text}) == {"name": text}
+    assert widen_row({"name": text}) == {"name": text}

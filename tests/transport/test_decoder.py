@@ -26,16 +26,16 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.transport.decoder import MAX_KEYS, ResponseDecoder
 from paystar_async.transport.refusal import MAX_FIELDS, MAX_MESSAGES
 from paystar_async.values.secret import Secret
-from tests.transport.asking import (
-    ACCOUNTS,
+from tests.transport.endpoint_requests import (
     APPLICATION,
     CALLS,
+    CREDENTIALS,
     KEY,
-    answered,
+    decode,
     envelope,
-    example_of,
-    request_of,
-    signed,
+    example_request,
+    hmac_sha512,
+    make_request,
 )
 
 CARD, IBAN, NATIONAL_ID = "6037990000000006", "IR110170000000123456789001", "0012345679"
@@ -45,7 +45,7 @@ CARD, IBAN, NATIONAL_ID = "6037990000000006", "IR110170000000123456789001", "001
 @pytest.mark.parametrize("http_status", [200, 201, 400, 404, 500])
 def test_decode_success_ignores_http_status(status: object, http_status: int) -> None:
     body = envelope(status, {"is_matched": True}, "Request succeeded")
-    answer = answered("identity.match_mobile", body, http_status, {"date": "today"})
+    answer = decode("identity.match_mobile", body, http_status, {"date": "today"})
 
     assert answer == Response(
         value=Match(is_matched=True),
@@ -66,8 +66,8 @@ def test_decode_single_transfer_reads_as_list() -> None:
         "ref_code": "bank_ref",
         "fee": 5,
     }
-    single = answered("transfers.settle", envelope("ok", fields)).value
-    several = answered("transfers.settle", envelope("ok", [fields])).value
+    single = decode("transfers.settle", envelope("ok", fields)).value
+    several = decode("transfers.settle", envelope("ok", [fields])).value
 
     assert (
         single
@@ -87,7 +87,7 @@ def test_decode_single_transfer_reads_as_list() -> None:
 
 def refused(endpoint: Endpoint | str, body: bytes, http_status: int = 400, **headers: str) -> StatusError:
     with pytest.raises(StatusError) as caught:
-        answered(endpoint, body, http_status, headers)
+        decode(endpoint, body, http_status, headers)
     return caught.value
 
 
@@ -191,7 +191,7 @@ def test_decode_refusal_with_http_4xx_is_not_executed(http_status: int) -> None:
 def test_decode_retry_after_is_read_from_header(header: str, seconds: float | None) -> None:
     assert refused("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
     with pytest.raises(InvalidResponse) as caught:
-        answered("identity.match_mobile", b"", 503, {"retry-after": header})
+        decode("identity.match_mobile", b"", 503, {"retry-after": header})
     assert caught.value.retry_after == seconds
 
 
@@ -224,7 +224,7 @@ def test_decode_retry_after_is_read_from_header(header: str, seconds: float | No
 @pytest.mark.parametrize("http_status", [200, 502])
 def test_decode_invalid_body_is_refused_with_path(body: bytes, path: str, reason: str, http_status: int) -> None:
     with pytest.raises(InvalidResponse, match=re.escape(reason)) as caught:
-        answered("identity.match_mobile", body, http_status)
+        decode("identity.match_mobile", body, http_status)
 
     assert (caught.value.path, caught.value.http_status) == (path, http_status)
     assert f"(HTTP {http_status})" in str(caught.value)
@@ -240,7 +240,7 @@ class TestRedactor:
 
     def error_text(self, message: str, data: object = None) -> str:
         with pytest.raises(StatusError) as caught:
-            self.decoder().decode(request_of(example_of("inquiry.iban")), 400, {}, envelope(10, data, message))
+            self.decoder().decode(make_request(example_request("inquiry.iban")), 400, {}, envelope(10, data, message))
         return str(caught.value) + repr(caught.value.__dict__)
 
     @pytest.mark.parametrize(
@@ -264,7 +264,7 @@ class TestRedactor:
         assert "canary" not in text
 
     def test_decode_every_configured_secret_is_hidden(self) -> None:
-        body = envelope(0, None, " ".join(secret.reveal() for secret in ACCOUNTS.secrets()))
+        body = envelope(0, None, " ".join(secret.reveal() for secret in CREDENTIALS.secrets()))
 
         assert refused("gateway.create", body).message == " ".join(["***"] * 9)
 
@@ -276,7 +276,7 @@ class TestRedactor:
 
         def decode(key: Secret) -> str:
             body = envelope(1, {"is_matched": True}, "canary-key")
-            return decoder.decode(request_of(example_of("identity.match_mobile"), key), 200, {}, body).message
+            return decoder.decode(make_request(example_request("identity.match_mobile"), key), 200, {}, body).message
 
         assert decode(KEY) == decode(KEY) == "canary-key"
         assert decode(Secret("canary-key")) == decode(KEY) == "***"
@@ -285,7 +285,7 @@ class TestRedactor:
         assert decode(KEY) == "canary-key"
 
     def test_decode_signature_is_hidden(self) -> None:
-        sign = signed("anything")
+        sign = hmac_sha512("anything")
 
         assert refused("gateway.create", envelope(0, None, f"sign={sign}&x={sign.upper()}")).message == "sign=***&x=***"
 
@@ -295,7 +295,7 @@ class TestRedactor:
         assert message == "603799******0006 IR********************9001 ********79"
 
     def test_decode_long_text_is_cut_after_masking(self) -> None:
-        secret = ACCOUNTS.secrets()[0].reveal()
+        secret = CREDENTIALS.secrets()[0].reveal()
         message = refused("gateway.create", envelope(0, None, "x" * 996 + secret)).message
 
         assert message == "x" * 996 + "***"
@@ -305,7 +305,7 @@ class TestRedactor:
         assert refused("gateway.create", envelope(f"word {KEY.reveal()}")).status == "word ***"
 
     def test_decode_success_message_is_masked(self) -> None:
-        answer = answered("identity.match_mobile", envelope(1, {"is_matched": True}, f"{KEY.reveal()} {CARD}"))
+        answer = decode("identity.match_mobile", envelope(1, {"is_matched": True}, f"{KEY.reveal()} {CARD}"))
 
         assert answer.message == "*** 603799******0006"
 
@@ -340,7 +340,7 @@ ENVELOPES = st.builds(
 def test_decode_any_body_is_response_or_paystar_error(endpoint: Endpoint, body: bytes) -> None:
     path, status, succeeded = "$", None, False
     try:
-        status = answered(endpoint, body).status
+        status = decode(endpoint, body).status
         succeeded = True
     except InvalidResponse as bad:
         path = bad.path
@@ -359,14 +359,14 @@ def test_decode_without_secrets_works() -> None:
     decoder = ResponseDecoder(Credentials().secrets())
 
     with pytest.raises(StatusError, match="internal"):
-        decoder.decode(request_of(example_of("inquiry.iban"), None), 200, {}, envelope(0, None, "internal"))
+        decoder.decode(make_request(example_request("inquiry.iban"), None), 200, {}, envelope(0, None, "internal"))
 
 
 @pytest.mark.parametrize(("http_status", "text"), [(403, "address"), (404, "end in /api"), (429, "fewer")])
 def test_decode_http_status_without_envelope_is_explained(http_status: int, text: str) -> None:
     with pytest.raises(InvalidResponse, match=text):
-        ResponseDecoder(ACCOUNTS.secrets()).decode(
-            request_of(example_of("transfers.find")), http_status, {}, b"Not Found"
+        ResponseDecoder(CREDENTIALS.secrets()).decode(
+            make_request(example_request("transfers.find")), http_status, {}, b"Not Found"
         )
 
 
@@ -374,7 +374,7 @@ def test_decode_byte_order_mark_and_odd_message_are_read() -> None:
     for message in (b'{"a": [NaN]}', b"[]", b"1e999", rb'"\ud800"', b"null"):
         body = b'\xef\xbb\xbf{"status": 1, "message": ' + message + b', "data": {"is_matched": true, "x": NaN}}'
 
-        assert answered("identity.match_mobile", body).value.is_matched is True
+        assert decode("identity.match_mobile", body).value.is_matched is True
 
 
 FRAMEWORK_BODIES: list[tuple[dict[str, object], str, dict[str, list[str]]]] = [
@@ -422,14 +422,14 @@ def test_decode_http_401_with_known_status_is_that_status(body: bytes) -> None:
 
 def test_decode_http_401_of_success_is_no_refusal() -> None:
     with pytest.raises(InvalidResponse):
-        answered("transfers.settle", envelope("ok", "?"), 401)
+        decode("transfers.settle", envelope("ok", "?"), 401)
 
 
 @pytest.mark.parametrize("body", [b'{"message": "Server Error"}', b'{"error": "x"}'])
 @pytest.mark.parametrize("http_status", [200, 302, 500, 503])
 def test_decode_body_without_status_is_unreadable(body: bytes, http_status: int) -> None:
     with pytest.raises(InvalidResponse):
-        answered("transfers.settle", body, http_status)
+        decode("transfers.settle", body, http_status)
 
 
 def test_decode_a_million_refused_fields_keeps_some() -> None:

@@ -16,15 +16,15 @@ from paystar_async.models.wallet import SettleWallet, WalletTransfer
 from paystar_async.table import BY_ID, REFRESH_ENDPOINTS
 from paystar_async.transport.encoder import RequestEncoder
 from tests.describe.endpoints import example_values
-from tests.transport.asking import (
+from tests.transport.endpoint_requests import (
     BASE,
     CALLS,
     GATEWAY,
-    example_of,
+    encode,
+    example_request,
     fields_in,
-    least_of,
-    outgoing,
-    signed,
+    hmac_sha512,
+    minimal_request,
 )
 
 CALLBACK = "https://merchant.example/pay/callback"
@@ -37,9 +37,9 @@ CARD, MASKED, IBAN, ACCOUNT, NATIONAL_ID = (
 )
 DAY, TRACK_ID = "1991-03-21", "payroll-2026-07-0001"
 APP = {"application_id": "77", "access_password": "p&ss=1"}
-WALLET = {"wallet_hashid": "w123", "password": "p@ss", "sign": signed("w123#p@ss")}
+WALLET = {"wallet_hashid": "w123", "password": "p@ss", "sign": hmac_sha512("w123#p@ss")}
 OWNER = {"destination_firstname": "Ali", "destination_lastname": "Ali", "track_id": TRACK_ID}
-VERIFY = {"ref_num": "ref-1", "amount": 50_000, "sign": signed(f"50000#ref-1#{MASKED}#123456")}
+VERIFY = {"ref_num": "ref-1", "amount": 50_000, "sign": hmac_sha512(f"50000#ref-1#{MASKED}#123456")}
 
 # Written out for each endpoint: a change here is a change of what is sent to Paystar.
 SENT: dict[str, tuple[str, dict[str, Any]]] = {
@@ -95,7 +95,7 @@ SENT: dict[str, tuple[str, dict[str, Any]]] = {
             "national_code": NATIONAL_ID,
             "card_number": CARD,
             "referer_id": "w123",
-            "sign": signed(f"50000#ORD-45245#{CALLBACK}"),
+            "sign": hmac_sha512(f"50000#ORD-45245#{CALLBACK}"),
         },
     ),
     "gateway.verify": ("POST /pardakht/verify", VERIFY),
@@ -132,7 +132,7 @@ def test_encoded_table_lists_every_endpoint() -> None:
 
 @each_call
 def test_encode_sends_method_path_and_fields(endpoint: Endpoint) -> None:
-    out = outgoing(example_of(endpoint))
+    out = encode(example_request(endpoint))
     sent = f"{out.method} {out.url.partition('?')[0].removeprefix(BASE)}", fields_in(out)
 
     assert sent == SENT[endpoint.id]
@@ -147,12 +147,12 @@ def test_encode_sends_headers(endpoint: Endpoint) -> None:
     if endpoint not in REFRESH_ENDPOINTS.values():
         expected["Authorization"] = "Bearer the-key"
 
-    assert dict(outgoing(example_of(endpoint)).headers) == expected
+    assert dict(encode(example_request(endpoint)).headers) == expected
 
 
 @each_call
 def test_encode_post_has_no_query_and_get_no_body(endpoint: Endpoint) -> None:
-    out = outgoing(example_of(endpoint))
+    out = encode(example_request(endpoint))
 
     assert (out.body is None) == (endpoint.method == "GET")
     assert ("?" in out.url) == (endpoint.method == "GET")
@@ -160,7 +160,7 @@ def test_encode_post_has_no_query_and_get_no_body(endpoint: Endpoint) -> None:
 
 @each_call
 def test_encode_omits_optional_fields(endpoint: Endpoint) -> None:
-    fields = fields_in(outgoing(least_of(endpoint)))
+    fields = fields_in(encode(minimal_request(endpoint)))
 
     assert None not in fields.values()
     assert set(fields) <= set(SENT[endpoint.id][1])
@@ -168,15 +168,15 @@ def test_encode_omits_optional_fields(endpoint: Endpoint) -> None:
 
 @each_call
 def test_encoded_request_repr_shows_url_alone(endpoint: Endpoint) -> None:
-    out = outgoing(example_of(endpoint))
+    out = encode(example_request(endpoint))
 
     assert repr(out) == f"EncodedRequest(method='{out.method}', url={out.url.partition('?')[0]})"
 
 
 def test_encode_escapes_query_and_writes_utf_8_body() -> None:
-    query = outgoing(FindTransfers(track_id="a&b=c#d%?")).url.partition("?")[2]
-    body = outgoing(least_of(BY_ID["gateway.create"])).body
-    named = outgoing(CreatePayment(amount=5_000, order_id="سفارش", callback=CALLBACK)).body
+    query = encode(FindTransfers(track_id="a&b=c#d%?")).url.partition("?")[2]
+    body = encode(minimal_request(BY_ID["gateway.create"])).body
+    named = encode(CreatePayment(amount=5_000, order_id="سفارش", callback=CALLBACK)).body
 
     assert query == "application_id=77&access_password=p%26ss%3D1&track_id=a%26b%3Dc%23d%25%3F"
     assert body is not None
@@ -195,16 +195,16 @@ class TestSignatures:
         verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number=MASKED, tracking_code="123456")
         wallet = SettleWallet(transfers=[WalletTransfer(**example_values(WalletTransfer))])
 
-        assert fields_in(outgoing(self.create()))["sign"] == VECTORS[0]
-        assert fields_in(outgoing(verify))["sign"] == VECTORS[1]
-        assert fields_in(outgoing(wallet))["sign"] == VECTORS[2]
+        assert fields_in(encode(self.create()))["sign"] == VECTORS[0]
+        assert fields_in(encode(verify))["sign"] == VECTORS[1]
+        assert fields_in(encode(wallet))["sign"] == VECTORS[2]
 
     def test_sign_callback_is_unchanged(self) -> None:
         url = "https://Merchant.example:443/%D8%A8?a=1&b=%20%23x"
-        fields = fields_in(outgoing(CreatePayment(amount=5_000, order_id="1", callback=url)))
+        fields = fields_in(encode(CreatePayment(amount=5_000, order_id="1", callback=url)))
 
         assert fields["callback"] == url
-        assert fields["sign"] == signed(f"5000#1#{url}")
+        assert fields["sign"] == hmac_sha512(f"5000#1#{url}")
 
     def test_sign_create_extra_is_sent_unsigned(self) -> None:
         extra: dict[str, object] = {
@@ -212,52 +212,52 @@ class TestSignatures:
             "wallet": None,
             "first_name": "علی",
         }
-        plain, fields = fields_in(outgoing(self.create())), fields_in(outgoing(self.create(extra=extra)))
+        plain, fields = fields_in(encode(self.create())), fields_in(encode(self.create(extra=extra)))
 
         assert fields == extra | plain
         assert fields["sign"] == VECTORS[0]
 
     def test_sign_only_fields_are_not_sent(self) -> None:
-        fields = fields_in(outgoing(example_of("gateway.verify")))
+        fields = fields_in(encode(example_request("gateway.verify")))
 
         assert set(fields) == {"ref_num", "amount", "sign"}
 
     def test_sign_missing_card_and_code_are_empty(self) -> None:
         verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number="", tracking_code="")
 
-        assert fields_in(outgoing(verify))["sign"] == signed("10000#ref-1##")
-        assert fields_in(outgoing(InquirePayment(ref_num="ref-1", amount=10_000)))["sign"] == signed("10000#ref-1##")
+        assert fields_in(encode(verify))["sign"] == hmac_sha512("10000#ref-1##")
+        assert fields_in(encode(InquirePayment(ref_num="ref-1", amount=10_000)))["sign"] == hmac_sha512("10000#ref-1##")
 
     def test_sign_inquiry_by_ref_num_alone_is_omitted(self) -> None:
-        assert fields_in(outgoing(InquirePayment(ref_num="ref-1"))) == {"ref_num": "ref-1"}
-        fields = fields_in(outgoing(InquirePayment(ref_num="ref-1", card_number=MASKED, tracking_code="1")))
+        assert fields_in(encode(InquirePayment(ref_num="ref-1"))) == {"ref_num": "ref-1"}
+        fields = fields_in(encode(InquirePayment(ref_num="ref-1", card_number=MASKED, tracking_code="1")))
         assert fields == {"ref_num": "ref-1"}
 
     @pytest.mark.parametrize("name", ["gateway.create", "gateway.verify", "gateway.inquiry"])
     def test_sign_gateway_without_sign_key_is_omitted(self, name: str) -> None:
         accounts = Credentials(gateway=Gateway(id="gateway-1"))
 
-        assert "sign" not in fields_in(outgoing(example_of(name), accounts))
+        assert "sign" not in fields_in(encode(example_request(name), accounts))
 
     @given(st.integers(5_000, 2**63 - 1))
     def test_sign_amount_is_plain_digits(self, amount: int) -> None:
-        out = outgoing(CreatePayment(amount=amount, order_id="1", callback=CALLBACK))
+        out = encode(CreatePayment(amount=amount, order_id="1", callback=CALLBACK))
 
         assert out.body is not None
         assert f'"amount":{amount},'.encode() in out.body
-        assert fields_in(out)["sign"] == signed(f"{amount}#1#{CALLBACK}")
+        assert fields_in(out)["sign"] == hmac_sha512(f"{amount}#1#{CALLBACK}")
 
     def test_sign_int_subclass_amount_as_sent(self) -> None:
         class Odd(int):
             def __str__(self) -> str:
                 return "odd"
 
-        out = outgoing(CreatePayment(amount=Odd(5_000), order_id="1", callback=CALLBACK))
+        out = encode(CreatePayment(amount=Odd(5_000), order_id="1", callback=CALLBACK))
         assert fields_in(out) == {
             "amount": 5_000,
             "order_id": "1",
             "callback": CALLBACK,
-            "sign": signed(f"5000#1#{CALLBACK}"),
+            "sign": hmac_sha512(f"5000#1#{CALLBACK}"),
         }
 
     def test_sign_open_banking_is_omitted(self) -> None:
@@ -269,10 +269,10 @@ class TestSignatures:
 @pytest.mark.parametrize("name", ["create", "verify", "inquiry"])
 def test_encode_direct_gateway_changes_path_alone(name: str) -> None:
     direct = Credentials(gateway=evolve(GATEWAY, direct=True))
-    value = example_of(f"gateway.{name}")
+    value = example_request(f"gateway.{name}")
 
-    assert outgoing(value, direct).url == f"{BASE}/direct/{name}"
-    assert outgoing(value, direct).body == outgoing(value).body
+    assert encode(value, direct).url == f"{BASE}/direct/{name}"
+    assert encode(value, direct).body == encode(value).body
 
 
 @pytest.mark.parametrize(("direct", "path"), [(False, "/pardakht/payment"), (True, "/direct/payment")])
@@ -288,10 +288,10 @@ def test_encode_transfers_are_one_list(count: int) -> None:
     transfer: Any = Transfer(**example_values(Transfer))
     value = Settle(transfers=[evolve(transfer, track_id=f"t-{place}") for place in range(count)])
 
-    assert [item["track_id"] for item in fields_in(outgoing(value))["transfers"]] == [f"t-{n}" for n in range(count)]
+    assert [item["track_id"] for item in fields_in(encode(value))["transfers"]] == [f"t-{n}" for n in range(count)]
 
 
 def test_encode_sends_credentials_of_own_realm() -> None:
     other = Credentials(application=Application(id="78", access_password="x"), gateway=GATEWAY)
 
-    assert fields_in(outgoing(example_of("inquiry.iban"), other))["application_id"] == "78"
+    assert fields_in(encode(example_request("inquiry.iban"), other))["application_id"] == "78"

@@ -27,7 +27,7 @@ from paystar_async.transport.encoder import MAX_SMALL_ITEMS, RequestEncoder
 from paystar_async.transport.engine import Engine, Headers
 from paystar_async.transport.sender import MIN_LARGE_BYTES, Sender
 from tests.support import Turns, entries, settled, transfer
-from tests.transport.asking import ACCOUNTS, BASE, CALLS, envelope, example_of, request_of
+from tests.transport.endpoint_requests import BASE, CALLS, CREDENTIALS, envelope, example_request, make_request
 
 MAYBE_STATUSES = {0, 11, -99}
 
@@ -61,13 +61,15 @@ class FixedEngine:
 
 
 def sender(engine: Engine, clock: ManualClock | None = None) -> Sender:
-    return Sender(RequestEncoder(ACCOUNTS, BASE), ResponseDecoder(ACCOUNTS.secrets()), engine, clock or ManualClock())
+    return Sender(
+        RequestEncoder(CREDENTIALS, BASE), ResponseDecoder(CREDENTIALS.secrets()), engine, clock or ManualClock()
+    )
 
 
 async def failure(endpoint: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
     canned = FixedEngine(answer if isinstance(answer, BaseException) else (answer[0], {}, answer[1]))
     with pytest.raises(PaystarError) as caught:
-        await sender(canned)(request_of(example_of(endpoint)))
+        await sender(canned)(make_request(example_request(endpoint)))
     return caught.value
 
 
@@ -138,7 +140,7 @@ async def test_sender_drops_cause_of_paystar_error() -> None:
 @pytest.mark.parametrize("stray", [asyncio.CancelledError(), AssertionError("no route"), KeyError("bug")])
 async def test_sender_other_error_loses_frame_variables(stray: BaseException) -> None:
     with pytest.raises(type(stray)) as caught:
-        await sender(FixedEngine(stray))(request_of(example_of("transfers.find")))
+        await sender(FixedEngine(stray))(make_request(example_request("transfers.find")))
 
     assert caught.value is stray
     names = [frame.name for frame in traceback.extract_tb(stray.__traceback__)]
@@ -156,7 +158,7 @@ async def test_sender_outer_error_keeps_frame_variables() -> None:
         try:
             fail("kept")
         except LookupError:
-            await sender(FixedEngine(AssertionError("no route")))(request_of(example_of("transfers.find")))
+            await sender(FixedEngine(AssertionError("no route")))(make_request(example_request("transfers.find")))
 
     with pytest.raises(AssertionError) as caught:
         await call_while_handling()
@@ -165,7 +167,7 @@ async def test_sender_outer_error_keeps_frame_variables() -> None:
 
 
 async def test_sender_before_send_needs_engine_support() -> None:
-    request = evolve(request_of(example_of("transfers.settle")), before_send=lambda: None)
+    request = evolve(make_request(example_request("transfers.settle")), before_send=lambda: None)
     engine = FixedEngine((200, {}, envelope("ok", [])), supports_before_send=False)
 
     with pytest.raises(ConfigurationError, match="cannot report when"):
@@ -175,7 +177,7 @@ async def test_sender_before_send_needs_engine_support() -> None:
 
 async def test_sender_passes_before_send_to_engine() -> None:
     called: list[int] = []
-    request = evolve(request_of(example_of("transfers.settle")), before_send=lambda: called.append(1))
+    request = evolve(make_request(example_request("transfers.settle")), before_send=lambda: called.append(1))
 
     await sender(FixedEngine((200, {}, envelope("ok", []))))(request)
     assert called == [1]
@@ -184,7 +186,7 @@ async def test_sender_passes_before_send_to_engine() -> None:
 async def test_sender_passes_time_left_to_engine() -> None:
     clock = ManualClock()
     engine = FixedEngine((200, {}, envelope("ok", [])))
-    request = request_of(example_of("transfers.find"))
+    request = make_request(example_request("transfers.find"))
     await sender(engine, clock)(request)
     await sender(engine, clock)(evolve(request, deadline=clock.monotonic() + 2))
     clock.advance(10)
@@ -212,7 +214,9 @@ async def test_sender_returns_headers_and_body(endpoint: Endpoint) -> None:
         "api_key": "k",
         "inquiry_key": "k",
     }
-    response = await sender(FixedEngine((200, {"date": "x"}, envelope("ok", data))))(request_of(example_of(endpoint)))
+    response = await sender(FixedEngine((200, {"date": "x"}, envelope("ok", data))))(
+        make_request(example_request(endpoint))
+    )
 
     assert response.headers == {"date": "x"}
     assert response.body == envelope("ok", data)
@@ -236,7 +240,7 @@ class ReleasedEngine:
 
 
 def settle_request(count: int) -> Request[Any]:
-    return request_of(Settle(transfers=[transfer(f"t-{number}") for number in range(count)]))
+    return make_request(Settle(transfers=[transfer(f"t-{number}") for number in range(count)]))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from paystar_async.models.wallet import Accepted, CreatedSettlement, CreatedTran
 from paystar_async.transport.structuring import structure_response
 from paystar_async.values.numbers import Money
 from paystar_async.values.secret import Secret
-from tests.transport.asking import CALLS
+from tests.transport.endpoint_requests import CALLS
 
 SETTLEMENTS = list[Settlement]
 DONE = {"status": "success"}

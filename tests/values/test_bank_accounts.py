@@ -14,16 +14,16 @@ from paystar_async.values.bank_accounts import (
     is_valid_card,
     is_valid_iban,
 )
-from tests.values.reading import (
+from tests.values.field_types import (
     ARABIC,
     PERSIAN,
-    anything,
+    any_object,
+    change_digit,
+    convert,
     digits,
-    kind,
-    one_digit_changed,
-    read,
+    field_type_of,
+    passes_checksum,
     refusal,
-    strictly_holds,
 )
 
 MELLI = "IR110170000000123456789001"
@@ -43,7 +43,7 @@ MELLI = "IR110170000000123456789001"
 )
 @pytest.mark.parametrize("alias", [AccountNumber, Destination])
 def test_parse_account_number_keeps_separators(alias: object, written: str, sent: str) -> None:
-    assert read(alias, written) == sent
+    assert convert(alias, written) == sent
 
 
 @pytest.mark.parametrize("value", ["1234", "1" * 27, "", "-12345", "12345.", "12--345", "12a45", "12,345", "١٢٣x٤٥"])
@@ -54,7 +54,7 @@ def test_parse_account_number_invalid_form_is_rejected(alias: object, value: str
 
 def test_parse_iban_is_destination_not_account_number() -> None:
     refusal(AccountNumber, MELLI)
-    assert read(Destination, "ir11 0170 0000 0012 3456 7890 01") == MELLI
+    assert convert(Destination, "ir11 0170 0000 0012 3456 7890 01") == MELLI
 
 
 def test_parse_destination_truncated_iban_is_rejected() -> None:
@@ -66,15 +66,15 @@ def test_parse_destination_iban_without_ir_is_rejected() -> None:
 
 
 def test_verify_checksum_destination_checks_only_ibans() -> None:
-    assert strictly_holds(Destination, MELLI)
-    assert not strictly_holds(Destination, "IR930170000000123456789001")
-    assert strictly_holds(Destination, "0111234567890")
+    assert passes_checksum(Destination, MELLI)
+    assert not passes_checksum(Destination, "IR930170000000123456789001")
+    assert passes_checksum(Destination, "0111234567890")
 
 
 def test_mask_destination_shows_last_four_digits() -> None:
-    assert kind(Destination).mask(MELLI) == "IR********************9001"
-    assert kind(Destination).mask("0111234567890") == "*********7890"
-    assert kind(Destination).mask("Ali Moradi") == "text of 10 characters"
+    assert field_type_of(Destination).mask(MELLI) == "IR********************9001"
+    assert field_type_of(Destination).mask("0111234567890") == "*********7890"
+    assert field_type_of(Destination).mask("Ali Moradi") == "text of 10 characters"
 
 
 def test_parse_account_number_int_hints_leading_zeros() -> None:
@@ -101,7 +101,7 @@ def iban_of(account: str) -> str:
     ],
 )
 def test_parse_iban_usual_forms_are_normalised(written: str) -> None:
-    assert read(Iban, written) == MELLI_IBAN
+    assert convert(Iban, written) == MELLI_IBAN
 
 
 @pytest.mark.parametrize(
@@ -114,16 +114,16 @@ def test_parse_iban_invalid_form_is_rejected(value: str) -> None:
 @given(digits(22))
 def test_is_valid_iban_computed_check_digits_are_valid(account: str) -> None:
     assert is_valid_iban(iban_of(account))
-    assert strictly_holds(Iban, iban_of(account))
+    assert passes_checksum(Iban, iban_of(account))
 
 
 @given(digits(22), st.integers(2, 25), st.integers(1, 9))
 def test_is_valid_iban_one_wrong_digit_is_invalid(account: str, place: int, by: int) -> None:
-    mistyped = one_digit_changed(iban_of(account), place, by)
+    mistyped = change_digit(iban_of(account), place, by)
 
     assert not is_valid_iban(mistyped)
-    assert not strictly_holds(Iban, mistyped)
-    assert read(Iban, mistyped) == mistyped
+    assert not passes_checksum(Iban, mistyped)
+    assert convert(Iban, mistyped) == mistyped
 
 
 @given(digits(22), st.sampled_from([97, -97]))
@@ -135,11 +135,11 @@ def test_is_valid_iban_congruent_check_digits_are_invalid(account: str, apart: i
 
 
 def test_parse_iban_reference_sample_has_wrong_checksum() -> None:
-    assert read(Iban, FROM_THE_REFERENCE) == FROM_THE_REFERENCE
-    assert not strictly_holds(Iban, FROM_THE_REFERENCE)
+    assert convert(Iban, FROM_THE_REFERENCE) == FROM_THE_REFERENCE
+    assert not passes_checksum(Iban, FROM_THE_REFERENCE)
 
 
-@given(anything())
+@given(any_object())
 def test_is_valid_iban_any_object_is_false(value: object) -> None:
     assert is_valid_iban(value) is False
 
@@ -165,7 +165,7 @@ def card_of(fifteen: str) -> str:
 
 @pytest.mark.parametrize("written", ["6037-9900-0000-0006", "6037 9900 0000 0006 ", CARD.translate(PERSIAN)])
 def test_parse_card_number_usual_forms_are_normalised(written: str) -> None:
-    assert read(CardNumber, written) == CARD
+    assert convert(CardNumber, written) == CARD
 
 
 @pytest.mark.parametrize("value", [CARD[:-1], CARD + "0", "", "x" * 16, "5022 2900 0000 ०००१"])
@@ -180,26 +180,26 @@ def test_parse_card_number_masked_number_is_explained() -> None:
 @given(digits(15))
 def test_is_valid_card_computed_check_digit_is_valid(fifteen: str) -> None:
     assert is_valid_card(card_of(fifteen))
-    assert strictly_holds(CardNumber, card_of(fifteen))
+    assert passes_checksum(CardNumber, card_of(fifteen))
 
 
 @given(digits(15), st.integers(0, 15), st.integers(1, 9))
 def test_is_valid_card_one_wrong_digit_is_invalid(fifteen: str, place: int, by: int) -> None:
-    mistyped = one_digit_changed(card_of(fifteen), place, by)
+    mistyped = change_digit(card_of(fifteen), place, by)
 
     assert not is_valid_card(mistyped)
-    assert not strictly_holds(CardNumber, mistyped)
-    assert read(CardNumber, mistyped) == mistyped
+    assert not passes_checksum(CardNumber, mistyped)
+    assert convert(CardNumber, mistyped) == mistyped
 
 
-@given(anything())
+@given(any_object())
 def test_is_valid_card_any_object_is_false(value: object) -> None:
     assert is_valid_card(value) is False
 
 
 @pytest.mark.parametrize("masked", ["502229******6708", "", " 5022-29xx-xxxx-6708", "۵۰۲۲۲۹******۶۷۰۸", "6708"])
 def test_parse_masked_card_is_unchanged(masked: str) -> None:
-    assert read(MaskedCard, masked) == masked
+    assert convert(MaskedCard, masked) == masked
 
 
 @given(

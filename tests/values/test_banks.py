@@ -3,7 +3,7 @@ import re
 import pytest
 
 from paystar_async.values.banks import BANKS, BankId, bank_by_card, bank_by_id
-from tests.values.reading import read, refusal, strictly_holds
+from tests.values.field_types import convert, passes_checksum, refusal
 
 
 def test_banks_have_38_unique_sorted_ids() -> None:
@@ -61,10 +61,10 @@ def test_bank_lookup_unknown_returns_no_bank() -> None:
 
 
 def test_verify_checksum_bank_id_requires_known_bank() -> None:
-    assert read(BankId, "۰۱۷") == "017"
-    assert strictly_holds(BankId, "017")
-    assert read(BankId, "999") == "999"
-    assert not strictly_holds(BankId, "999")
+    assert convert(BankId, "۰۱۷") == "017"
+    assert passes_checksum(BankId, "017")
+    assert convert(BankId, "999") == "999"
+    assert not passes_checksum(BankId, "999")
 
 
 @pytest.mark.parametrize("value", ["17", "0170", "", "abc", "१२३"])

@@ -11,29 +11,29 @@ from persiantools.jdatetime import JalaliDate, JalaliDateTime
 from paystar_async.errors import InvalidValue
 from paystar_async.models.transfers import GetStatement
 from paystar_async.values.dates import TEHRAN, Day, parse_tehran
-from tests.values.reading import PERSIAN, kind, read, refusal
+from tests.values.field_types import PERSIAN, convert, field_type_of, refusal
 
 
 @given(st.dates(date(1501, 1, 1)))
 def test_parse_day_date_becomes_iso_text(day: date) -> None:
-    assert read(Day, day) == read(Day, day.isoformat()) == read(Day, day.isoformat().translate(PERSIAN))
-    assert read(Day, day) == day.isoformat()
+    assert convert(Day, day) == convert(Day, day.isoformat()) == convert(Day, day.isoformat().translate(PERSIAN))
+    assert convert(Day, day) == day.isoformat()
 
 
 @given(st.dates(date(1900, 1, 1), date(2100, 1, 1)))
 def test_parse_day_jalali_date_becomes_gregorian(day: date) -> None:
     jalali = JalaliDate(day)  # type: ignore[no-untyped-call]
 
-    assert read(Day, jalali) == day.isoformat()
-    assert read(Day, jdatetime.date(jalali.year, jalali.month, jalali.day)) == day.isoformat()
+    assert convert(Day, jalali) == day.isoformat()
+    assert convert(Day, jdatetime.date(jalali.year, jalali.month, jalali.day)) == day.isoformat()
 
 
 def test_parse_day_nowruz_1370_is_march_21_1991() -> None:
     of_persiantools: Day = JalaliDate(1370, 1, 1)  # type: ignore[no-untyped-call]
     of_jdatetime: Day = jdatetime.date(1370, 1, 1)
 
-    assert read(Day, of_persiantools) == "1991-03-21"
-    assert read(Day, of_jdatetime) == "1991-03-21"
+    assert convert(Day, of_persiantools) == "1991-03-21"
+    assert convert(Day, of_jdatetime) == "1991-03-21"
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_parse_day_nowruz_1370_is_march_21_1991() -> None:
     ],
 )
 def test_parse_day_datetime_becomes_local_day(moment: object) -> None:
-    assert read(Day, moment) == "1991-03-21"
+    assert convert(Day, moment) == "1991-03-21"
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_parse_day_jalali_year_is_explained(value: object) -> None:
 
 @pytest.mark.parametrize("text", ["1199-01-01", "1501-01-01"])
 def test_parse_day_years_around_jalali_range_are_valid(text: str) -> None:
-    assert read(Day, text) == text
+    assert convert(Day, text) == text
 
 
 class NaT(datetime):
@@ -98,7 +98,7 @@ def test_statement_of_not_a_time_names_field(name: str) -> None:
 
 
 def test_day_text_with_direction_marks_is_read() -> None:
-    assert read(Day, "\u200f۱۹۹۱-۰۳-۲۱\u061c") == "1991-03-21"
+    assert convert(Day, "\u200f۱۹۹۱-۰۳-۲۱\u061c") == "1991-03-21"
 
 
 class NotADay:
@@ -150,8 +150,8 @@ def test_parse_day_other_object_is_rejected(value: object) -> None:
 
 
 def test_mask_day_shows_year_only() -> None:
-    assert kind(Day).mask("1991-03-21") == "1991-**-**"
-    assert kind(Day).mask("21 March 1991") == "text of 13 characters"
+    assert field_type_of(Day).mask("1991-03-21") == "1991-**-**"
+    assert field_type_of(Day).mask("21 March 1991") == "text of 13 characters"
 
 
 def test_parse_tehran_returns_tehran_datetime() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 
 from paystar_async.errors import InvalidValue
-from paystar_async.values.field_type import FieldType, doc_of, find_field_type, shown
+from paystar_async.values.field_type import FieldType, find_doc, find_field_type, short_repr
 
 
 def _even(value: object) -> int:
@@ -74,10 +74,10 @@ def test_convert_error_shows_masked_value() -> None:
 
 
 def test_shown_long_value_is_truncated() -> None:
-    assert shown("x" * 58) == repr("x" * 58)
-    assert shown("x" * 59) == "'" + "x" * 56 + "..."
-    assert len(shown("x" * 10_000)) == 60
-    assert "\n" not in shown("a\nb")
+    assert short_repr("x" * 58) == repr("x" * 58)
+    assert short_repr("x" * 59) == "'" + "x" * 56 + "..."
+    assert len(short_repr("x" * 10_000)) == 60
+    assert "\n" not in short_repr("a\nb")
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_shown_long_value_is_truncated() -> None:
 )
 def test_find_field_type_and_doc_of_annotation(annotation: Any, kind: FieldType | None, doc: str) -> None:
     assert find_field_type(annotation) is kind
-    assert doc_of(annotation) == doc
+    assert find_doc(annotation) == doc
 
 
 def test_field_type_equality_is_identity() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from paystar_async.values.masking import (
-    described,
+    describe_value,
     mask_account,
     mask_address,
     mask_addresses,
@@ -16,7 +16,7 @@ from paystar_async.values.masking import (
     mask_national_id,
     mask_text,
 )
-from tests.values.reading import ARABIC, PERSIAN, anything, digits
+from tests.values.field_types import ARABIC, PERSIAN, any_object, digits
 
 MASKS = [mask_card, mask_iban, mask_national_id, mask_mobile, mask_account]
 
@@ -52,11 +52,11 @@ def test_mask_other_type_shows_type() -> None:
     assert mask_card(6037991234567890) == "a value of type int"
     assert mask_card(b"6037991234567890") == "a value of type bytes"
     assert mask_card(None) == "None"
-    assert described("x") == "text of 1 character"
+    assert describe_value("x") == "text of 1 character"
 
 
 @each_mask
-@given(value=anything())
+@given(value=any_object())
 def test_mask_any_object_returns_text(mask: Callable[[object], str], value: object) -> None:
     assert isinstance(mask(value), str)
 

@@ -14,10 +14,10 @@ from paystar_async.values.numbers import (
     Toman,
     TransferAmount,
     integer,
+    number_repr,
     require_int,
-    shown_number,
 )
-from tests.values.reading import read, refusal
+from tests.values.field_types import convert, refusal
 
 DOZEN = integer("dozen", minimum=1, maximum=12, example=6)
 
@@ -50,10 +50,10 @@ def test_integer_schema_contains_bounds() -> None:
 
 
 def test_shown_number_describes_texts_only() -> None:
-    assert shown_number(MAX_INT64) == str(MAX_INT64)
-    assert shown_number(2.5) == "2.5"
-    assert shown_number(True) == "True"
-    assert shown_number("6037991234567890") == "text of 16 characters"
+    assert number_repr(MAX_INT64) == str(MAX_INT64)
+    assert number_repr(2.5) == "2.5"
+    assert number_repr(True) == "True"
+    assert number_repr("6037991234567890") == "text of 16 characters"
 
 
 NO_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, Decimal(5000), [5000], -1]
@@ -84,8 +84,8 @@ def test_rial_and_toman_beyond_64_bits_are_rejected() -> None:
 
 @pytest.mark.parametrize(("alias", "least"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
 def test_amount_bounds_are_enforced(alias: object, least: int) -> None:
-    assert read(alias, least) == least
-    assert read(alias, MAX_INT64) == MAX_INT64
+    assert convert(alias, least) == least
+    assert convert(alias, MAX_INT64) == MAX_INT64
     refusal(alias, least - 1)
     refusal(alias, MAX_INT64 + 1)
 
@@ -121,8 +121,8 @@ def test_parse_amount_error_hints_units(alias: object, value: object) -> None:
     ],
 )
 def test_parse_amount_known_forms_are_parsed(answered: object, rial: int) -> None:
-    assert read(Money, answered) == rial
-    assert type(read(Money, answered)) is int
+    assert convert(Money, answered) == rial
+    assert type(convert(Money, answered)) is int
 
 
 @pytest.mark.parametrize(

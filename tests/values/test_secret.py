@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paystar_async.values.secret import Secret, sealed, to_optional_secret, to_secret
+from paystar_async.values.secret import Secret, clear_locals_on_error, to_optional_secret, to_secret
 
 
-@sealed
+@clear_locals_on_error
 def opened(text: str, *, often: int = 1) -> str:
     """Open it."""
     spelt = text * often
@@ -57,7 +57,7 @@ def test_sealed_keeps_variables_of_outer_exception() -> None:
 
 
 def test_sealed_error_loses_its_cause() -> None:
-    @sealed
+    @clear_locals_on_error
     def number(text: str) -> int:
         try:
             return int(text)

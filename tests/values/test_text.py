@@ -20,7 +20,7 @@ from paystar_async.values.text import (
     WithdrawType,
     text,
 )
-from tests.values.reading import kind, read, refusal
+from tests.values.field_types import convert, field_type_of, refusal
 
 LENGTHS = [
     (TrackId, 1, 64),
@@ -39,8 +39,8 @@ each_text = pytest.mark.parametrize("alias", [alias for alias, _, _ in LENGTHS])
 
 @pytest.mark.parametrize(("alias", "least", "most"), LENGTHS)
 def test_text_length_limits_are_enforced(alias: object, least: int, most: int) -> None:
-    assert read(alias, "x" * least) == "x" * least
-    assert read(alias, "x" * most) == "x" * most
+    assert convert(alias, "x" * least) == "x" * least
+    assert convert(alias, "x" * most) == "x" * most
     assert f"{most + 1} characters" in refusal(alias, "x" * (most + 1)).hint
     if least:
         refusal(alias, "")
@@ -48,23 +48,23 @@ def test_text_length_limits_are_enforced(alias: object, least: int, most: int) -
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=255))
 def test_text_is_unchanged(given_text: str) -> None:
-    assert read(RefNum, given_text) == given_text
-    assert read(RefNum, f" {given_text}"[:255]) == f" {given_text}"[:255]
+    assert convert(RefNum, given_text) == given_text
+    assert convert(RefNum, f" {given_text}"[:255]) == f" {given_text}"[:255]
 
 
 def test_person_name_keeps_persian_joiner() -> None:
-    assert read(PersonName, "علی‌رضا") == "علی‌رضا"
+    assert convert(PersonName, "علی‌رضا") == "علی‌رضا"
 
 
 @pytest.mark.parametrize("mark", "\u061c\u200e\u200f\u202b\u2067\u00ad\u3164\ufe0f\u034f\ufeff")
 def test_person_name_with_invisible_mark_loses_it(mark: str) -> None:
-    assert read(PersonName, f"{mark}عل{mark}ی رضا{mark}") == "علی رضا"
-    assert read(PersonName, f"A{mark}li") == "Ali"
+    assert convert(PersonName, f"{mark}عل{mark}ی رضا{mark}") == "علی رضا"
+    assert convert(PersonName, f"A{mark}li") == "Ali"
 
 
 @pytest.mark.parametrize("mark", "\u061c\u200c\u200e\u00ad\u3164\ufeff")
 def test_identifier_with_invisible_mark_is_not_another(mark: str) -> None:
-    assert read(PayId, f"{mark}12{mark}۳{mark}") == "123"
+    assert convert(PayId, f"{mark}12{mark}۳{mark}") == "123"
     refusal(TrackId, f"t-1{mark}")
     refusal(TrackId, f"{mark}t-1")
 
@@ -96,12 +96,12 @@ def test_track_id_other_characters_are_rejected(value: str) -> None:
 
 @pytest.mark.parametrize("alias", [PersonName, Note, Token])
 def test_mask_hides_names_notes_and_tokens(alias: object) -> None:
-    assert "Moradi" not in kind(alias).mask("Moradi")
+    assert "Moradi" not in field_type_of(alias).mask("Moradi")
     assert "Moradi" not in str(refusal(alias, "Moradi\n"))
 
 
 def test_mask_shows_order_id() -> None:
-    assert kind(OrderId).mask("ORD-1") == "'ORD-1'"
+    assert field_type_of(OrderId).mask("ORD-1") == "'ORD-1'"
 
 
 def test_text_factory_pattern_matches_whole_text() -> None:
@@ -127,7 +127,7 @@ def test_text_factory_pattern_matches_whole_text() -> None:
     ],
 )
 def test_callback_url_is_unchanged(url: str) -> None:
-    assert read(CallbackUrl, url) == url
+    assert convert(CallbackUrl, url) == url
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ def test_callback_url_with_fragment_says_what_to_do() -> None:
 
 @pytest.mark.parametrize("order_id", ["سفارش\u200cها ۱۲", "a b", "#1001", "ORD#1&2=3", "x" * 255, "۱۲۳"])
 def test_order_id_without_blanks_around_is_kept(order_id: str) -> None:
-    assert read(OrderId, order_id) == order_id
+    assert convert(OrderId, order_id) == order_id
 
 
 @pytest.mark.parametrize("end", [" ", "\u00a0", "\u3000", "\u200c", "\u200d", "\u200b", "\ufeff", "\u200f", "\u3164"])
@@ -206,7 +206,7 @@ def test_order_id_with_invisible_mark_is_refused(mark: str) -> None:
 
 
 def test_mask_callback_url_hides_password_and_query() -> None:
-    shown = kind(CallbackUrl).mask("https://me:hunter2@m.example/cb?session=hunter2\n&x=hunter2")
+    shown = field_type_of(CallbackUrl).mask("https://me:hunter2@m.example/cb?session=hunter2\n&x=hunter2")
 
     assert shown == "'https://…@m.example/cb?…'"
     assert "hunter2" not in str(refusal(CallbackUrl, "ftp://me:hunter2@m.example/?k=hunter2"))
@@ -222,6 +222,6 @@ def test_mask_callback_url_hides_password_and_query() -> None:
     ],
 )
 def test_integer_field_types_enforce_bounds(alias: object, good: list[int], bad: list[object]) -> None:
-    assert [read(alias, number) for number in good] == good
+    assert [convert(alias, number) for number in good] == good
     for value in bad:
         refusal(alias, value)

@@ -34,7 +34,7 @@ from paystar_async.payouts.ledger.session import LedgerDatabase, LedgerTransacti
 from paystar_async.payouts.models import BatchRecord, Policy
 from paystar_async.storage.database import Parameters, Row
 from paystar_async.storage.database import Value as Stored
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 from paystar_async.values.numbers import MAX_INT64
 
 if TYPE_CHECKING:
@@ -204,13 +204,13 @@ class BatchWriter:
         else:
             got = f"{contents.count} transfers of {contents.amount} Rial"
             got += (
-                f", the first that differs being {shown(self._first_difference)}"
+                f", the first that differs being {short_repr(self._first_difference)}"
                 if self._first_difference
                 else ", not the same ones"
             )
         raise InvalidValue(
             "batch_id",
-            expected=f"a unique name: {shown(found.batch_id)} is {found.count} transfers of {found.amount} Rial",
+            expected=f"a unique name: {short_repr(found.batch_id)} is {found.count} transfers of {found.amount} Rial",
             got=got,
             hint="submit the same transfers again, or name the batch otherwise; nothing was changed",
         )
@@ -300,7 +300,7 @@ class BatchWriter:
     async def _raise_conflicts(self, transaction: LedgerTransaction, params: Parameters) -> None:
         rows = await transaction.fetch(SELECT_CONFLICTS, params)
         if rows:
-            names = ", ".join(shown(row["track_id"]) for row in rows)
+            names = ", ".join(short_repr(row["track_id"]) for row in rows)
             raise TrackIdConflict(f"on record with other contents: {names}; nothing of the batch was taken")
 
     async def _delete_staged(self) -> None:

@@ -27,7 +27,7 @@ from paystar_async.payouts.ledger.updates import (
 )
 from paystar_async.payouts.models import AWAITING_BANK, ProductName, TransferRecord, TransferState
 from paystar_async.storage.database import Value as Stored
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 
 Resolution = Literal["success", "failed", "resend"]
 
@@ -115,11 +115,11 @@ async def resolve(
         verdict
     )
     if after is None:
-        raise InvalidValue("verdict", expected="success, failed or resend", got=shown(verdict))
+        raise InvalidValue("verdict", expected="success, failed or resend", got=short_repr(verdict))
     async with tables.transaction() as transaction:
         rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product, account, [track_id]))
         if not rows:
-            raise InvalidValue("track_id", expected="a transfer of the ledger", got=shown(track_id))
+            raise InvalidValue("track_id", expected="a transfer of the ledger", got=short_repr(track_id))
         held = stored_transfer_of(rows[0])
         record = held.record
         if record.state is not TransferState.NEEDS_REVIEW:

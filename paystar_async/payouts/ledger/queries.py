@@ -17,7 +17,7 @@ from paystar_async.payouts.models import (
     TransferState,
 )
 from paystar_async.storage.database import Row
-from paystar_async.values.field_type import shown
+from paystar_async.values.field_type import short_repr
 
 BATCH_COLUMNS = "batch_id, product, account, total, amount, digest, policy, created_at"
 SELECT_BATCH = f"SELECT {BATCH_COLUMNS} FROM paystar_payout_batches WHERE batch_id = :batch_id"  # noqa: S608
@@ -219,7 +219,7 @@ def _check_word(name: str, word: str, known: Collection[str]) -> None:
 
 
 def _unknown_word(name: str, word: str) -> StorageCorrupt:
-    return StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {shown(word)}")
+    return StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {short_repr(word)}")
 
 
 _CHUNK_FIELDS = tuple(CHUNK_COLUMNS.split(", "))

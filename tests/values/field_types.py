@@ -11,31 +11,31 @@ PERSIAN = str.maketrans("0123456789", "۰۱۲۳۴۵۶۷۸۹")
 ARABIC = str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩")
 
 
-def kind(alias: Any) -> FieldType:
+def field_type_of(alias: Any) -> FieldType:
     """Return the field type of an alias."""
     field_type = find_field_type(alias)
     assert field_type is not None
     return field_type
 
 
-def read(alias: Any, value: object) -> Any:
+def convert(alias: Any, value: object) -> Any:
     """Return the value as it is sent."""
-    return kind(alias).convert(value, "field")
+    return field_type_of(alias).convert(value, "field")
 
 
 def refusal(alias: Any, value: object) -> InvalidValue:
     """Return the error of an invalid value; fail if the value is valid."""
     try:
-        taken = read(alias, value)
+        taken = convert(alias, value)
     except InvalidValue as error:
         return error
     raise AssertionError(f"{value!r} was taken, as {taken!r}")
 
 
-def strictly_holds(alias: Any, value: object) -> bool:
+def passes_checksum(alias: Any, value: object) -> bool:
     """Return True if the parsed value passes the checksum."""
     try:
-        kind(alias).verify_checksum(read(alias, value), "field")
+        field_type_of(alias).verify_checksum(convert(alias, value), "field")
     except InvalidValue:
         return False
     return True
@@ -46,7 +46,7 @@ def digits(count: int) -> st.SearchStrategy[str]:
     return st.text("0123456789", min_size=count, max_size=count)
 
 
-def anything() -> st.SearchStrategy[object]:
+def any_object() -> st.SearchStrategy[object]:
     """Return any object that callers may pass."""
     return st.one_of(
         st.none(),
@@ -63,6 +63,6 @@ def anything() -> st.SearchStrategy[object]:
     )
 
 
-def one_digit_changed(text: str, place: int, by: int) -> str:
+def change_digit(text: str, place: int, by: int) -> str:
     """Return the text with the digit at ``place`` increased by ``by``, modulo ten."""
     return f"{text[:place]}{(int(text[place]) + by) % 10}{text[place + 1 :]}"

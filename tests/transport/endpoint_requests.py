@@ -21,26 +21,26 @@ SIGN_KEY = "test-sign-key"
 APPLICATION = Application(id=77, access_password="p&ss=1", api_key="app-key", refresh_token="app-refresh")
 GATEWAY = Gateway(id="gateway-1", sign_key=SIGN_KEY)
 WALLET = Wallet(hashid="w123", password="p@ss", sign_key=SIGN_KEY, api_key="wallet-key", refresh_token="wallet-refresh")
-ACCOUNTS = Credentials(application=APPLICATION, gateway=GATEWAY, wallet=WALLET)
+CREDENTIALS = Credentials(application=APPLICATION, gateway=GATEWAY, wallet=WALLET)
 KEY = Secret("the-key")
 CALLS = [endpoint for endpoint in TABLE if endpoint.kind == "call"]
 
 
-def signed(message: str, key: str = SIGN_KEY) -> str:
+def hmac_sha512(message: str, key: str = SIGN_KEY) -> str:
     return hmac.new(key.encode(), message.encode(), hashlib.sha512).hexdigest()
 
 
-def request_of(value: Call[Any], key: Secret | None = KEY) -> Request[Any]:
+def make_request(value: Call[Any], key: Secret | None = KEY) -> Request[Any]:
     return Request(value=value, endpoint=BY_REQUEST[type(value)], account="account", timeout=5, key=key)
 
 
-def example_of(endpoint: Endpoint | str) -> Call[Any]:
+def example_request(endpoint: Endpoint | str) -> Call[Any]:
     """Return the endpoint's request with a value in each field."""
     request = (BY_ID[endpoint] if isinstance(endpoint, str) else endpoint).request
     return request(**example_values(request))
 
 
-def least_of(endpoint: Endpoint) -> Call[Any]:
+def minimal_request(endpoint: Endpoint) -> Call[Any]:
     """Return the endpoint's request with its required fields alone."""
     values = example_values(endpoint.request)
     return endpoint.request(**{name: values[name] for name in values if _is_required(endpoint.request, name)})
@@ -52,8 +52,8 @@ def _is_required(request: type, name: str) -> bool:
     return next(info.required for info in fields_of(request) if info.name == name)
 
 
-def outgoing(value: Call[Any], accounts: Credentials = ACCOUNTS, key: Secret | None = KEY) -> EncodedRequest:
-    return RequestEncoder(accounts, BASE).encode(request_of(value, key))
+def encode(value: Call[Any], accounts: Credentials = CREDENTIALS, key: Secret | None = KEY) -> EncodedRequest:
+    return RequestEncoder(accounts, BASE).encode(make_request(value, key))
 
 
 def fields_in(out: EncodedRequest) -> dict[str, Any]:
@@ -65,12 +65,12 @@ def fields_in(out: EncodedRequest) -> dict[str, Any]:
     return fields
 
 
-def answered(
+def decode(
     endpoint: Endpoint | str, body: bytes, http_status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response[Any]:
     """Return the body decoded as the endpoint's response."""
-    return ResponseDecoder(ACCOUNTS.secrets()).decode(
-        request_of(example_of(endpoint)), http_status, headers or {}, body
+    return ResponseDecoder(CREDENTIALS.secrets()).decode(
+        make_request(example_request(endpoint)), http_status, headers or {}, body
     )
 
 

@@ -15,7 +15,7 @@ from paystar_async.values.bank_accounts import AccountNumber, CardNumber, Destin
 from paystar_async.values.field_type import FieldType, find_field_type
 from paystar_async.values.identity import Mobile, NationalId
 from paystar_async.values.text import Note, PersonName, Token
-from tests.values.reading import ARABIC, PERSIAN, anything, digits, kind
+from tests.values.field_types import ARABIC, PERSIAN, any_object, digits, field_type_of
 
 
 def _kinds() -> dict[str, FieldType]:
@@ -62,7 +62,7 @@ def test_field_type_schema_accepts_example(name: str) -> None:
 
 
 @each_kind
-@given(value=anything())
+@given(value=any_object())
 def test_field_type_convert_any_object_raises_only_invalid_value(name: str, value: object) -> None:
     try:
         KINDS[name].convert(value, "the_field")
@@ -81,7 +81,7 @@ def test_field_type_mask_and_error_hide_personal_value(
     alias: object, number: str, wrapped: str, script: dict[int, int | str]
 ) -> None:
     written = wrapped.format(number.translate(script))
-    one = kind(alias)
+    one = field_type_of(alias)
     told = one.mask(written)
     try:
         one.verify_checksum(one.convert(written, "field"), "field")
@@ -95,6 +95,6 @@ def test_field_type_mask_and_error_hide_personal_value(
 @pytest.mark.parametrize("alias", [AccountNumber, CardNumber, Destination, Iban, Mobile, NationalId])
 @pytest.mark.parametrize("mark", "\u061c\u00ad\u180e\u200b\u200c\u200f\u202e\u2069\u3164\u034f\ufe0f\ufeff\U000e0041")
 def test_field_type_convert_number_ignores_invisible_marks(alias: object, mark: str) -> None:
-    example = str(kind(alias).example)
+    example = str(field_type_of(alias).example)
 
-    assert kind(alias).convert(mark + example[:5] + mark + example[5:] + mark, "field") == example
+    assert field_type_of(alias).convert(mark + example[:5] + mark + example[5:] + mark, "field") == example
