@@ -228,7 +228,7 @@ class Credentials:
                     f"the {account_argument(realm)} account is not configured", hint=_MISSING[realm]
                 )
 
-    def credentials(self, realm: Realm, method: str) -> dict[str, str | Secret]:
+    def identification_fields(self, realm: Realm, method: str) -> dict[str, str | Secret]:
         """Return the fields that identify the caller; on a GET they go into the query string."""
         match realm:
             case Realm.APPLICATION if self.application:

@@ -1,11 +1,11 @@
-"""What holds for all tests."""
+"""The configuration of all tests: profiles, plugins, and the browser that some need."""
 
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-# A slow machine is no failure, and a failure must come back the same tomorrow.
+# No deadline: a slow machine is no failure. Derandomized: a failure must be reproducible.
 settings.register_profile("paystar", deadline=None, derandomize=True, max_examples=100)
 settings.load_profile("paystar")
 
@@ -15,7 +15,7 @@ CHROMIUM = Path("/usr/bin/chromium")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip the browser's tests without a browser; ``.ci/run`` installs one."""
+    """Deselect the browser tests where Chromium is missing; ``.ci/run`` installs it."""
     if not CHROMIUM.exists():
         config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("browser")])
         items[:] = [item for item in items if not item.get_closest_marker("browser")]

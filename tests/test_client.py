@@ -47,12 +47,12 @@ from tests.support import (
     QuickClock,
     Sent,
     client,
+    html_page,
     in_turn,
     ok,
-    page,
     refused,
-    settled,
     transfer,
+    wait_all_tasks_blocked,
 )
 
 YES = ok({"is_matched": True})
@@ -114,7 +114,7 @@ async def test_deadline_covers_queue_refresh_attempts_and_sleeps() -> None:
 
     async def slow(sent: Sent) -> Any:
         clock.advance(4)
-        return refused(4) if sent.bearer == "key-0" else page(503)
+        return refused(4) if sent.bearer == "key-0" else html_page(503)
 
     server = KeyServer(clock)
 
@@ -126,7 +126,7 @@ async def test_deadline_covers_queue_refresh_attempts_and_sleeps() -> None:
     with pytest.raises(PaystarError):
         await client(engine, clock=clock, max_retries=50).transfers.balance(account_number="0100000000001", timeout=20)
 
-    left = [one.timeout for one in engine.to("service/balance")]
+    left = [one.timeout for one in engine.sent_to("service/balance")]
     assert left == sorted(left, reverse=True)
     assert left[0] == 20
     assert clock.monotonic() <= 24
@@ -142,7 +142,7 @@ async def test_the_queue_counts_towards_the_deadline() -> None:
 
     paystar = client(Engine(hold), concurrency=1)
     busy = asyncio.create_task(paystar.send(MATCH))
-    await settled()
+    await wait_all_tasks_blocked()
 
     with pytest.raises(NotSent, match="in flight"):
         await paystar.send(MATCH, timeout=0.01)
@@ -231,7 +231,7 @@ async def test_user_middleware_is_outermost_and_in_order() -> None:
         seen.append(f"function in {request.endpoint.id}")
         return await next(request)
 
-    paystar = client(Engine(in_turn(page(503), YES)), clock=QuickClock(), middleware=[Ring(), ring])
+    paystar = client(Engine(in_turn(html_page(503), YES)), clock=QuickClock(), middleware=[Ring(), ring])
     await paystar.send(MATCH)
 
     assert seen == [
@@ -324,10 +324,10 @@ async def test_aclose_cancelled_still_waits_for_refresh() -> None:
     async def wait() -> None:
         await go.wait()
 
-    server = KeyServer(clock, after=wait)
+    server = KeyServer(clock, after_refresh=wait)
     paystar = client(Engine(server), clock=clock)
     renewing = asyncio.create_task(paystar.keys.refresh_application_key())
-    await settled()
+    await wait_all_tasks_blocked()
     renewing.cancel()
     with anyio.CancelScope() as scope:
         scope.cancel()
@@ -335,7 +335,7 @@ async def test_aclose_cancelled_still_waits_for_refresh() -> None:
         await paystar.aclose()
 
     await paystar.transfers.balance(account_number="0100000000001")
-    assert server.renewals == 1
+    assert server.refreshes == 1
 
 
 async def test_user_middleware_without_response_is_named() -> None:
@@ -472,7 +472,7 @@ def an_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 async def test_everything_can_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
-    engine = Engine(in_turn(page(503)))
+    engine = Engine(in_turn(html_page(503)))
     paystar = Paystar.from_env(engine=engine)
 
     for call in (paystar.wallet.balance, paystar.transfers.find):

@@ -12,7 +12,7 @@ from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.outcomes import Failed, Pending, Unknown
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.runtime.tasks import BackgroundTasks
-from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, settled, transfer
+from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, transfer, wait_all_tasks_blocked
 
 
 def sessions_of(paystar: Paystar, monkeypatch: pytest.MonkeyPatch) -> list[object]:
@@ -33,7 +33,7 @@ async def test_aclose_ends_waiters_with_last_status(monkeypatch: pytest.MonkeyPa
     paystar = client(engine, clock=ManualClock())
     opened = sessions_of(paystar, monkeypatch)
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1", timeout=3600))
-    await settled()
+    await wait_all_tasks_blocked()
 
     await paystar.aclose()
 
@@ -53,7 +53,7 @@ async def test_aclose_ends_waiters_without_status_as_unknown() -> None:
 
     paystar = client(Engine(lambda _: silent()), clock=ManualClock())
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1", timeout=3600))
-    await settled()
+    await wait_all_tasks_blocked()
 
     await paystar.aclose()
 
@@ -89,7 +89,7 @@ async def test_queued_call_is_not_sent_after_close() -> None:
         route = respx.get(url__regex=r"/balance").mock(side_effect=held)
         paystar = client("auto", clock=QuickClock(), concurrency=1)
         calls = [asyncio.create_task(paystar.transfers.balance(account_number="0100000000001")) for _ in range(3)]
-        await settled()
+        await wait_all_tasks_blocked()
         await paystar.aclose()
         go.set()
         ends = await asyncio.gather(*calls, return_exceptions=True)
@@ -121,7 +121,7 @@ async def test_aclose_waits_for_refresh_started_while_closing() -> None:
 @pytest.mark.parametrize("calls", [1, 20])
 async def test_reloaded_expired_key_is_refreshed_silently(calls: int) -> None:
     clock = QuickClock()
-    server, store = KeyServer(clock, rotates=True), MemoryKeyStore(clock)
+    server, store = KeyServer(clock, rotates_refresh_token=True), MemoryKeyStore(clock)
     ahead, behind = (client(Engine(server), clock=clock, keys=store) for _ in range(2))
     for paystar in (ahead, behind):
         await paystar.transfers.balance(account_number="0100000000001")
@@ -132,4 +132,4 @@ async def test_reloaded_expired_key_is_refreshed_silently(calls: int) -> None:
     asked = [behind.transfers.balance(account_number="0100000000001") for _ in range(calls)]
     await asyncio.gather(*asked)
 
-    assert server.renewals == 2
+    assert server.refreshes == 2

@@ -181,7 +181,7 @@ def test_missing_credentials_name_argument_and_variables(realm: Realm, words: li
 
 def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
     for realm in Realm:
-        assert Credentials().credentials(realm, "POST") == {}
+        assert Credentials().identification_fields(realm, "POST") == {}
         assert Credentials().sign_key(realm) is None
         assert Credentials().initial_token(realm) == (None, None)
     assert Credentials().secrets() == []
@@ -190,7 +190,11 @@ def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
 
 def test_credentials_identify_each_realm() -> None:
     password, wallet_password = Secret("p&ss=1"), Secret("p@ss")
-    told = {(realm, method): CREDENTIALS.credentials(realm, method) for realm in Realm for method in ("GET", "POST")}
+    told = {
+        (realm, method): CREDENTIALS.identification_fields(realm, method)
+        for realm in Realm
+        for method in ("GET", "POST")
+    }
 
     assert told == {
         (Realm.APPLICATION, "GET"): {"application_id": "77", "access_password": password},

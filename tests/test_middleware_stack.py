@@ -26,9 +26,9 @@ from tests.support import (
     SETTLE,
     Engine,
     KeyServer,
-    Play,
     QuickClock,
     Reply,
+    Script,
     client,
     entries,
     in_turn,
@@ -211,7 +211,7 @@ async def never(_: object) -> Reply:
     raise AssertionError
 
 
-SECOND_SENDS: dict[str, tuple[Middleware, Callable[[], Play]]] = {
+SECOND_SENDS: dict[str, tuple[Middleware, Callable[[], Script]]] = {
     "no answer": (again, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
     "refused": (again, lambda: in_turn(refused(9), ok(entries(["t-1"])))),
     "after success": (after_success, lambda: in_turn(ok(entries(["t-1"])))),
@@ -234,7 +234,7 @@ async def test_middleware_second_send_is_refused(how: str, outer: bool) -> None:
         await client(engine, middleware=around, max_retries=0, keys=None).send(SETTLE)
 
     assert raised.value.executed == "maybe"
-    assert len(engine.to("settlement")) == 1
+    assert len(engine.sent_to("settlement")) == 1
 
 
 async def passing(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
@@ -275,7 +275,7 @@ async def test_middleware_cannot_repeat_a_refused_key() -> None:
     with pytest.raises(ConfigurationError, match="second time"):
         await client(engine, middleware=[again], max_retries=0).send(SETTLE)
 
-    assert [one.bearer for one in engine.to("settlement")] == ["key-0", "key-1"]
+    assert [one.bearer for one in engine.sent_to("settlement")] == ["key-0", "key-1"]
 
 
 async def test_middleware_may_repeat_a_read() -> None:
@@ -294,19 +294,19 @@ async def test_middleware_cannot_refresh_a_key_twice() -> None:
     with pytest.raises(ConfigurationError, match="second time"):
         await client(engine, middleware=[passing, after_success]).keys.refresh_wallet_key()
 
-    assert server.renewals == 1
+    assert server.refreshes == 1
 
 
 async def test_auth_middleware_sends_again_after_a_refresh() -> None:
     """A refused key is no send: the auth middleware repeats the call once, under user middleware too."""
     clock = QuickClock()
-    server = KeyServer(clock, play=lambda _: ok(entries(["t-1"])))
+    server = KeyServer(clock, script=lambda _: ok(entries(["t-1"])))
     server.keys.clear()
     engine = Engine(server)
 
     await client(engine, clock=clock, middleware=[passing]).send(SETTLE)
 
-    assert [one.bearer for one in engine.to("settlement")] == ["key-0", "key-1"]
+    assert [one.bearer for one in engine.sent_to("settlement")] == ["key-0", "key-1"]
 
 
 async def test_payout_of_a_retrying_middleware_is_paid_once(tmp_path: Path) -> None:
@@ -403,7 +403,7 @@ def broken_logging(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.mark.usefixtures("broken_logging")
 async def test_logging_that_raises_changes_no_result(capsys: pytest.CaptureFixture[str]) -> None:
     clock = QuickClock()
-    server = KeyServer(clock, play=in_turn(ok(entries(["t-1"])), refused(9)))
+    server = KeyServer(clock, script=in_turn(ok(entries(["t-1"])), refused(9)))
     server.keys.clear()
 
     def on_event(event: object) -> None:

@@ -27,21 +27,21 @@ from paystar_async.storage.seen_track_ids import SeenTrackIds
 from paystar_async.transfers import MAX_SLICE_TRANSFERS, Chunker
 from tests.support import (
     Engine,
-    Play,
+    LoopTurns,
     QuickClock,
     Reply,
     RunningClock,
+    Script,
     Sent,
-    Turns,
     client,
     entries,
     entry,
+    html_page,
     in_turn,
     ok,
-    page,
     refused,
-    settled,
     transfer,
+    wait_all_tasks_blocked,
 )
 
 
@@ -86,7 +86,7 @@ async def test_batch_non_transfer_yields_earlier_outcomes() -> None:
 
 
 async def test_batch_source_without_await_is_read_in_slices() -> None:
-    async with Turns() as turns:
+    async with LoopTurns() as turns:
         read: list[str] = []
 
         def source() -> Iterator[Transfer]:
@@ -107,7 +107,7 @@ T = TypeVar("T")
 DEPOSIT = "0100000000001"
 
 
-def over(play: Play, **options: Any) -> tuple[Paystar, Engine]:
+def over(play: Script, **options: Any) -> tuple[Paystar, Engine]:
     """Return a client without retries, and its engine."""
     engine = Engine(play)
     return client(engine, **{"max_retries": 0, "clock": QuickClock(), **options}), engine
@@ -214,10 +214,10 @@ async def test_wait_invalid_track_id_is_refused() -> None:
 async def test_aclose_does_not_wait_for_cancelled_waiters() -> None:
     paystar, _ = over(lambda _: ok([entry("t-1", "pending")]), clock=RunningClock())
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1"))
-    await settled()
+    await wait_all_tasks_blocked()
 
     waiting.cancel()
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert left_behind(paystar) == 0
     await paystar.aclose()
@@ -388,7 +388,7 @@ async def test_what_the_answer_does_not_mention_is_unknown() -> None:
         (refused(10), Unknown, PaystarError),
         (NotSent("no connection"), Failed, NotSent),
         (NoResponse("reset"), Unknown, NoResponse),
-        (page(502), Unknown, InvalidResponse),
+        (html_page(502), Unknown, InvalidResponse),
         (refused(0), Unknown, PaystarError),
         (refused(11), Unknown, PaystarError),
         (refused(77), Unknown, PaystarError),
@@ -468,17 +468,17 @@ async def test_batch_reads_source_no_faster_than_it_sends() -> None:
     source = Counting(several(1000))
     stream = paystar.transfers.batch(source, chunk=4)
     first = asyncio.ensure_future(anext(stream))
-    await settled()
+    await wait_all_tasks_blocked()
     assert source.read == 12
     assert engine.in_flight == 3
 
     go.set()
     await first
-    await settled()
+    await wait_all_tasks_blocked()
     assert source.read == 12  # nobody takes the outcomes: nothing more is sent
     async for _ in stream:
         assert source.read - 12 <= len(engine.sent) * 4
-    assert engine.most_in_flight == 3
+    assert engine.max_in_flight == 3
     assert sorted(sent_ids(engine)) == sorted(one.track_id for one in source.transfers)
 
 
@@ -492,7 +492,7 @@ async def test_batch_yields_outcomes_before_slow_source() -> None:
     stream = paystar.transfers.batch(slow(), chunk=1)
 
     first = await asyncio.wait_for(anext(stream), 5)
-    await settled()
+    await wait_all_tasks_blocked()
     second = await asyncio.wait_for(anext(stream), 5)
 
     assert {first.track_id, second.track_id} == {"t-0", "t-1"}
@@ -565,7 +565,7 @@ async def test_a_consumer_that_is_cancelled_breaks_off_no_transfer() -> None:
 
     paystar, _ = over(play, concurrency=2)
     consumer = asyncio.create_task(outcomes_of(paystar, several(50), chunk=5))
-    await settled()
+    await wait_all_tasks_blocked()
     consumer.cancel()
     await asyncio.gather(consumer, return_exceptions=True)
 
@@ -675,7 +675,7 @@ ANSWERS = st.one_of(
     st.builds(
         refused, st.sampled_from([0, 4, 9, 10, 11, 13, 77, -1, "odd"]), http=st.sampled_from([200, 400, 429, 500])
     ),
-    st.builds(page, st.sampled_from([200, 302, 502])),
+    st.builds(html_page, st.sampled_from([200, 302, 502])),
     st.sampled_from([NoResponse("reset"), NotSent("no connection"), ok(None), ok({}), ok(5), (200, {}, b"{")]),
 )
 

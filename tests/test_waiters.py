@@ -13,7 +13,7 @@ from paystar_async.models.transfers import Settlement, TransferStatus
 from paystar_async.outcomes import Failed, Outcome, Pending, Succeeded, Unknown
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.waiters import PollInterval, Waiter, Waiters, outcome_of
-from tests.support import RunningClock, settled
+from tests.support import RunningClock, wait_all_tasks_blocked
 
 STEADY = PollInterval(first=1.0, factor=1.0, jitter=0.0)
 
@@ -79,19 +79,19 @@ async def test_wait_five_hundred_share_one_request_per_poll() -> None:
     names = [f"t-{n}" for n in range(500)]
     at.bank.list = dict.fromkeys(names, "pending")
     waiting = at.start(*names)
-    await settled()
+    await wait_all_tasks_blocked()
     assert len(at.bank.asked) == 1
     assert at.bank.asked[0] == set(names)
 
     async with at.clock.running():
         while len(at.bank.asked) < 10:
-            await settled()
+            await wait_all_tasks_blocked()
         at.bank.list = dict.fromkeys(names, "success")
         outcomes = await asyncio.gather(*waiting)
 
     assert outcomes == [Succeeded(track_id=name) for name in names]
     assert len(at.bank.asked) <= at.clock.monotonic() + 2
-    await settled()
+    await wait_all_tasks_blocked()
     assert at.left_behind == (0, 0)
 
 
@@ -99,14 +99,14 @@ async def test_wait_late_subscriber_shares_polls() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending", "t-2": "pending"}
     waiting = at.start("t-1")
-    await settled()
+    await wait_all_tasks_blocked()
     waiting += at.start("t-2")
-    await settled()
+    await wait_all_tasks_blocked()
     assert len(at.bank.asked) == 1
 
     async with at.clock.running():
         while len(at.bank.asked) < 3:
-            await settled()
+            await wait_all_tasks_blocked()
         at.bank.list = {"t-1": "failed", "t-2": "success"}
         outcomes = await asyncio.gather(*waiting)
 
@@ -121,13 +121,13 @@ async def test_wait_late_subscriber_is_polled_soon() -> None:
     first = at.start("t-1", timeout=5000.0, pace=pace)
     async with at.clock.running():
         while len(at.bank.asked) < 4:
-            await settled()
+            await wait_all_tasks_blocked()
     joined = at.clock.monotonic()
     second = at.start("t-2", timeout=5000.0, pace=pace)
 
     async with at.clock.running():
         while len(at.bank.asked) < 5:
-            await settled()
+            await wait_all_tasks_blocked()
         assert at.clock.monotonic() - joined <= 1.0
         at.bank.list = {"t-1": "success", "t-2": "success"}
         await asyncio.gather(*first, *second)
@@ -181,7 +181,7 @@ async def test_wait_timeout_ends_during_a_poll() -> None:
         outcome = await at.wait("t-1", timeout=20)
 
     assert outcome == Unknown(track_id="t-1", reason="no status check got a response, after 20 s")
-    await settled()
+    await wait_all_tasks_blocked()
     assert at.left_behind == (0, 0)
 
 
@@ -226,7 +226,7 @@ async def test_wait_failed_poll_keeps_last_outcome() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending"}
     waiting = at.start("t-1", timeout=10.0)
-    await settled()
+    await wait_all_tasks_blocked()
     at.bank.list = {}
     at.bank.errors = [NoResponse("gone") for _ in range(99)]
 
@@ -238,7 +238,7 @@ async def test_wait_transfer_missing_from_later_list_stays_known() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending"}
     waiting = at.start("t-1", timeout=10.0)
-    await settled()
+    await wait_all_tasks_blocked()
     at.bank.list = {}
 
     async with at.clock.running():
@@ -250,10 +250,10 @@ async def test_wait_subscriber_joining_as_last_leaves_is_polled() -> None:
     watch = Waiter(at.bank.look, lambda one, wanted: one.track_id == wanted, at.clock, at.background, STEADY)
     at.bank.go = asyncio.Event()
     first = asyncio.create_task(watch.wait("t-1", 60.0))
-    await settled()
+    await wait_all_tasks_blocked()
     first.cancel()
     while not watch.idle:
-        await settled(1)
+        await wait_all_tasks_blocked(1)
 
     at.bank.go.set()
     at.bank.list = {"t-2": "success"}
@@ -270,7 +270,7 @@ async def test_wait_refusal_raises_a_copy_for_each_subscriber() -> None:
     assert {type(one) for one in errors} == {IpNotAllowed}
     assert len({id(one) for one in errors}) == 20
     assert len(at.bank.asked) == 1
-    await settled()
+    await wait_all_tasks_blocked()
     assert at.left_behind == (0, 0)
 
 
@@ -287,12 +287,12 @@ async def test_wait_cancelled_subscriber_leaves_others_waiting() -> None:
     at = Waiting()
     at.bank.list = {"t-1": "pending", "t-2": "pending"}
     gone, stays = at.start("t-1", "t-2")
-    await settled()
+    await wait_all_tasks_blocked()
 
     gone.cancel()
     async with at.clock.running():
         while len(at.bank.asked) < 3:
-            await settled()
+            await wait_all_tasks_blocked()
         at.bank.list = {"t-1": "success", "t-2": "success"}
         assert await stays == Succeeded(track_id="t-2")
 
@@ -306,11 +306,11 @@ async def test_wait_last_subscriber_leaving_stops_polling(moment: str) -> None:
     if moment == "in the look":
         at.bank.go = asyncio.Event()
     waiting = at.start("t-1", "t-2")
-    await settled({"before the look": 1, "in the look": 60, "between looks": 60}[moment])
+    await wait_all_tasks_blocked({"before the look": 1, "in the look": 60, "between looks": 60}[moment])
 
     for one in waiting:
         one.cancel()
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert at.left_behind == (0, 0)
     assert at.clock.sleepers == 0
@@ -324,14 +324,14 @@ def test_wait_random_arrivals_all_get_outcomes(seed: int) -> None:
         async with at.clock.running():
             for number in range(12):
                 waiting += at.start(f"t-{number}", timeout=dice.choice([0.5, 3.0, 30.0]))
-                await settled(dice.randrange(80))
+                await wait_all_tasks_blocked(dice.randrange(80))
                 at.bank.list[f"t-{dice.randrange(12)}"] = dice.choice(["pending", "success", "failed"])
                 if dice.random() < 0.3:
                     dice.choice(waiting).cancel()
                 if dice.random() < 0.2:
                     at.bank.errors.append(NoResponse("gone"))
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
-            await settled()
+            await wait_all_tasks_blocked()
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, BaseException):
                 assert isinstance(outcome, asyncio.CancelledError)

@@ -174,7 +174,7 @@ def _added_fields(endpoint: Endpoint) -> Iterator[tuple[str, Json, bool]]:
     """Yield each field the encoder adds to a request: its name, its schema, whether it is required."""
     if endpoint.kind == "page":
         return
-    for name in _SAMPLE_CREDENTIALS.credentials(endpoint.realm, endpoint.method):
+    for name in _SAMPLE_CREDENTIALS.identification_fields(endpoint.realm, endpoint.method):
         secret = {"format": "password"} if name in _SECRET_FIELDS else {}
         yield name, {"type": "string", **secret, "description": _CREDENTIAL_DESCRIPTIONS[name]}, True
     if endpoint.refresh_token_field:

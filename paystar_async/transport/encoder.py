@@ -84,7 +84,7 @@ class RequestTemplate:
         self._unstructure = _unstructuring.get_unstructure_hook(endpoint.request)
         self._credential_fields = {
             name: value.reveal() if isinstance(value, Secret) else value
-            for name, value in credentials.credentials(endpoint.realm, endpoint.method).items()
+            for name, value in credentials.identification_fields(endpoint.realm, endpoint.method).items()
         }
         is_signed = endpoint.signed_fields and endpoint.method == "POST"
         sign_key = credentials.sign_key(endpoint.realm) if is_signed else None

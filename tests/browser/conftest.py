@@ -105,7 +105,7 @@ def sandbox_process() -> Iterator[SandboxProcess]:
             name, _, value = shlex.split(process.stdout.readline())[1].partition("=")
             environment[name] = value
         yield SandboxProcess(environment["PAYSTAR_BASE_URL"].removesuffix("/api"), environment)
-        guard.leave()
+        guard.stop()
         process.terminate()
 
 

@@ -8,7 +8,7 @@ from paystar_async.contrib._lifespan import open_client
 from paystar_async.payments import Payment
 from paystar_async.sandbox import Sandbox
 from tests.contrib.browsing import paid
-from tests.support import settled
+from tests.support import wait_all_tasks_blocked
 
 
 async def until(holds: Callable[[], bool]) -> None:
@@ -16,7 +16,7 @@ async def until(holds: Callable[[], bool]) -> None:
     for _ in range(2_000):
         if holds():
             return
-        await settled()
+        await wait_all_tasks_blocked()
     raise AssertionError("the condition never held")
 
 
@@ -48,7 +48,7 @@ async def test_open_client_without_handler_sweeps_nothing(tmp_path: Path) -> Non
     client = Paystar(database=tmp_path / "orders.db", clock=clock)
     async with open_client(client) as paystar:
         assert paystar is client
-        await settled()
+        await wait_all_tasks_blocked()
         assert clock.sleepers == 0
 
 

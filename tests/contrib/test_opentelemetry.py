@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind, StatusCode, get_current_span
 from paystar_async import Paystar
 from paystar_async.contrib.opentelemetry import Traced
 from paystar_async.errors import ConfigurationError, InsufficientBalance, NoResponse, PaystarError
-from tests.support import Engine, Play, QuickClock, client, ok, page, refused, transfer
+from tests.support import Engine, QuickClock, Script, client, html_page, ok, refused, transfer
 
 
 class Spans:
@@ -34,7 +34,7 @@ def spans() -> Spans:
     return Spans()
 
 
-def traced(spans: Spans, play: Play) -> Paystar:
+def traced(spans: Spans, play: Script) -> Paystar:
     return client(Engine(play), clock=QuickClock(), middleware=[Traced(spans.provider)])
 
 
@@ -63,7 +63,7 @@ async def test_traced_call_is_one_client_span(spans: Spans, monkeypatch: pytest.
 
 
 async def test_traced_retries_share_one_span(spans: Spans) -> None:
-    responses = [page(502), page(502), ok({"balance": 1})]
+    responses = [html_page(502), html_page(502), ok({"balance": 1})]
 
     await traced(spans, lambda _: responses.pop(0)).transfers.balance(account_number="0100000000001")
 
@@ -78,7 +78,7 @@ FAILURES: list[tuple[Any, type[PaystarError], dict[str, object]]] = [
         {"http.response.status_code": 400, "paystar.status": "9", "paystar.executed": "no"},
     ),
     (NoResponse("reset"), NoResponse, {"paystar.executed": "maybe"}),
-    (page(502), PaystarError, {"http.response.status_code": 502, "paystar.executed": "maybe"}),
+    (html_page(502), PaystarError, {"http.response.status_code": 502, "paystar.executed": "maybe"}),
 ]
 
 

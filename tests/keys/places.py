@@ -215,7 +215,7 @@ class Redis(_Timed):
     def __init__(self, server: RedisServer) -> None:
         super().__init__()
         self.name, self._server = server.url, server
-        server.tell("FLUSHALL")
+        server.execute("FLUSHALL")
 
     def store(self, crypto: Crypto | None = None) -> KeyStore:
         return RedisKeyStore(self.name, crypto=crypto)
@@ -223,14 +223,14 @@ class Redis(_Timed):
     losses: tuple[str, ...] = ("flushed",)
 
     def lose(self, way: str) -> None:
-        self._server.tell("FLUSHALL")
+        self._server.execute("FLUSHALL")
 
     def spoil(self, key: KeyId, field: str, value: str | float | None) -> None:
         name = f"paystar:keys:{key.realm}:{key.account}"
-        self._server.tell("HSET", name, field, "" if value is None else str(value))
+        self._server.execute("HSET", name, field, "" if value is None else str(value))
 
     def raw(self, key: KeyId) -> dict[str, object]:
-        found = self._server.tell("HGETALL", f"paystar:keys:{key.realm}:{key.account}")
+        found = self._server.execute("HGETALL", f"paystar:keys:{key.realm}:{key.account}")
         return {name.decode(): value.decode() for name, value in cast("dict[bytes, bytes]", found).items()}
 
 

@@ -14,7 +14,7 @@ from paystar_async.keys.refresher import STORE_CHECK_SECONDS, KeyRefresher
 from paystar_async.keys.store import KeyId, KeyRecord, RefreshedKey
 from paystar_async.runtime.tasks import BackgroundTasks
 from tests.keys.places import Emptied
-from tests.support import QuickClock, RunningClock, Told, settled
+from tests.support import EventRecorder, QuickClock, RunningClock, wait_all_tasks_blocked
 
 HOUR = 3600.0
 KEY = KeyId("application", "app-1")
@@ -52,7 +52,7 @@ class Keeping:
     def __init__(self, *, clock: Any = None, store: Any = None, first: KeyRecord = FIRST) -> None:
         self.clock = clock or QuickClock()
         self.store: Any = store or MemoryKeyStore(self.clock)
-        self.background, self.told, self.renew = BackgroundTasks(), Told(), Renewing(self.clock)
+        self.background, self.told, self.renew = BackgroundTasks(), EventRecorder(), Renewing(self.clock)
         self.keeper = KeyRefresher(
             key=KEY, first=first, store=self.store, clock=self.clock, background=self.background, notify=self.told
         )
@@ -101,7 +101,7 @@ async def test_refresh_lease_precedes_request_and_commit_precedes_use() -> None:
     at = Keeping()
     at.renew.go.clear()
     renewing = asyncio.create_task(at.keeper.refresh_now(at.renew))
-    await settled()
+    await wait_all_tasks_blocked()
 
     claimed = await at.record()
     assert at.renew.shown == ["refresh-0"]
@@ -134,9 +134,9 @@ async def test_second_refresher_waits_for_store() -> None:
     first.renew.go.clear()
     async with clock.running():
         ahead = asyncio.create_task(first.keeper.refresh_now(first.renew))
-        await settled()
+        await wait_all_tasks_blocked()
         behind = asyncio.create_task(second.keeper.refresh_rejected_token(Secret("key-0"), second.renew))
-        await settled(300)
+        await wait_all_tasks_blocked(300)
         assert not behind.done()
         first.renew.go.set()
         await ahead
@@ -169,7 +169,7 @@ async def test_refresh_starts_after_half_life_with_jitter() -> None:
         while len(at.renew.shown) == 1:
             at.clock.advance(0.1 * HOUR)
             assert await at.token() == "key-1"
-            await settled(8)
+            await wait_all_tasks_blocked(8)
         begun.append(at.clock.monotonic() / HOUR)
 
     assert min(begun) >= 12.0
@@ -188,7 +188,7 @@ async def test_the_last_part_of_the_life_is_half_an_hour_or_a_tenth(life: float,
     at.renew.go.clear()
     assert await at.token() == "key-1"  # beside the call
     at.renew.go.set()
-    await settled()
+    await wait_all_tasks_blocked()
 
     at.clock.advance(20)
     at.renew.error = None
@@ -225,7 +225,7 @@ async def test_stored_key_from_future_lives_at_most_one_lifetime() -> None:
     assert await at.token() == "key-7"
     clock.advance(15 * HOUR)
     await at.token()
-    await settled()
+    await wait_all_tasks_blocked()
     assert at.renew.shown == ["refresh-7"]
 
 
@@ -305,11 +305,11 @@ async def test_refresh_ended_with_its_loop_leaves_no_lease() -> None:
     at = Keeping()
     at.renew.go.clear()
     waiting = asyncio.create_task(at.keeper.refresh_now(at.renew))
-    await settled()
+    await wait_all_tasks_blocked()
     for task in asyncio.all_tasks() - {asyncio.current_task(), waiting}:
         task.cancel()
     waiting.cancel()
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert (await at.record()).lease_owner is None
 
@@ -334,7 +334,7 @@ async def test_refresh_after_lost_record_sends_newest_token() -> None:
     at.clock.advance(15 * HOUR)
 
     assert await at.token() == "key-1"
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert at.renew.shown == ["refresh-0", "refresh-1"]
     assert await at.token() == "key-2"
@@ -344,7 +344,7 @@ async def test_refresh_with_lost_record_is_stored() -> None:
     at = Keeping(store=Emptied())
     at.renew.go.clear()
     refreshing = asyncio.create_task(at.keeper.refresh_now(at.renew))
-    await settled()
+    await wait_all_tasks_blocked()
     at.store.lose()
     at.renew.go.set()
     await refreshing
@@ -366,7 +366,7 @@ async def test_failed_refresh_with_lost_record_restores_newest() -> None:
     second.clock.advance(25 * HOUR)  # its clock is a day ahead: it sees an expired key and refreshes it
     second.renew.go.clear()
     refreshing = asyncio.create_task(second.keeper.refresh_now(second.renew))
-    await settled()
+    await wait_all_tasks_blocked()
     assert second.renew.shown == ["refresh-1"]
     store.lose()
     second.renew.error = NotSent("no connection")
@@ -387,7 +387,7 @@ async def test_used_key_is_put_back_within_a_minute() -> None:
 
     for _ in range(5):
         assert await at.token() == "key-1"
-        await settled()
+        await wait_all_tasks_blocked()
 
     assert (await at.record()).token == Secret("key-1")
     assert at.told.names == ["key_refreshed", "key_replaced"]
@@ -403,7 +403,7 @@ async def test_used_key_that_was_refreshed_elsewhere_is_taken_over() -> None:
     second.clock.advance(STORE_CHECK_SECONDS + 1)
 
     await second.token()
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert await second.token() == "key-2"
 
@@ -422,7 +422,7 @@ async def test_store_check_that_fails_hurts_no_call() -> None:
     for _ in range(3):
         at.clock.advance(STORE_CHECK_SECONDS + 1)
         assert await at.token() == "key-1"
-        await settled()
+        await wait_all_tasks_blocked()
     assert at.told.names == ["key_refreshed"]
 
 
@@ -452,7 +452,7 @@ async def test_refresh_resumed_after_a_takeover_heals_the_key() -> None:
     stopped, heir = Keeping(clock=clock, store=store), Keeping(clock=clock, store=store)
     stopped.renew.go.clear()
     refreshing = asyncio.create_task(stopped.keeper.refresh_now(stopped.renew))
-    await settled()
+    await wait_all_tasks_blocked()
     clock.advance(LEASE_SECONDS + 1)
     heir.renew.error = InvalidRefreshToken(13)
     with pytest.raises(InvalidRefreshToken):

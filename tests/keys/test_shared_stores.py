@@ -159,16 +159,16 @@ def test_a_full_disk_costs_nothing_that_was_stored(tmp_path: Path) -> None:
 
 
 async def test_a_full_redis_costs_nothing_that_was_stored(redis_server: RedisServer) -> None:
-    redis_server.tell("FLUSHALL")
+    redis_server.execute("FLUSHALL")
     store = RedisKeyStore(redis_server.url)
     first = await store.commit(KEY, 0, "me", PAIR)
-    redis_server.tell("CONFIG", "SET", "maxmemory", "1")
+    redis_server.execute("CONFIG", "SET", "maxmemory", "1")
     try:
         with pytest.raises(StorageUnavailable) as refusal:
             await store.commit(KEY, 1, "me", PAIR)
         assert await store.load(KEY) == first
     finally:
-        redis_server.tell("CONFIG", "SET", "maxmemory", "0")
+        redis_server.execute("CONFIG", "SET", "maxmemory", "0")
     assert "full" in refusal.value.hint
     assert await store.commit(KEY, 1, "me", PAIR) is not None
 
@@ -327,18 +327,18 @@ async def test_a_sealed_record_cannot_be_moved_to_another_account(place: SharedP
 
 
 async def test_something_else_under_the_same_name_in_redis(redis_server: RedisServer) -> None:
-    redis_server.tell("FLUSHALL")
-    redis_server.tell("SET", "paystar:keys:application:race", "a cache entry")
+    redis_server.execute("FLUSHALL")
+    redis_server.execute("SET", "paystar:keys:application:race", "a cache entry")
     for call in every_change(RedisKeyStore(redis_server.url), 1):
         with pytest.raises(StorageCorrupt, match="name"):
             await call
-    assert redis_server.tell("GET", "paystar:keys:application:race") == b"a cache entry"
+    assert redis_server.execute("GET", "paystar:keys:application:race") == b"a cache entry"
 
 
 async def test_a_client_of_redis_is_used_and_left_open(redis_server: RedisServer) -> None:
     from redis.asyncio import Redis
 
-    redis_server.tell("FLUSHALL")
+    redis_server.execute("FLUSHALL")
     async with Redis.from_url(redis_server.url, decode_responses=True) as client:  # pyright: ignore
         store = RedisKeyStore(client, prefix="mine")
         assert await store.commit(KEY, 0, "me", PAIR) is not None

@@ -26,22 +26,22 @@ from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.models.transfers import Balance
 from paystar_async.transport.decoder import INVALID_ACCESS
 from tests.support import (
-    EVERYTHING,
+    ANY_DATA,
     Engine,
+    EventRecorder,
     KeyServer,
     QuickClock,
     Raw,
     Reply,
     RunningClock,
-    Told,
     client,
     entry,
     in_turn,
     ok,
     refused,
-    settled,
-    tehran,
+    tehran_time,
     transfer,
+    wait_all_tasks_blocked,
 )
 
 HOUR = 3600.0
@@ -77,7 +77,7 @@ class Setting:
         self.clock: Any = clock or QuickClock()
         self.server = KeyServer(self.clock, **server)
         self.engine = Engine(self.server)
-        self.told = Told()
+        self.told = EventRecorder()
         self.store = store or MemoryKeyStore(self.clock)
         options: dict[str, Any] = {"application": account} if account else {}
         self.paystar = client(
@@ -87,12 +87,12 @@ class Setting:
     @property
     def asked(self) -> int:
         """How often the server was asked for a new key."""
-        return len(self.engine.to("refresh-api-key")) + len(self.engine.to("refresh-inquiry-key"))
+        return len(self.engine.sent_to("refresh-api-key")) + len(self.engine.sent_to("refresh-inquiry-key"))
 
     @property
     def shown(self) -> list[str]:
         """The keys that were shown for the balance."""
-        return [one.bearer for one in self.engine.to("service/balance")]
+        return [one.bearer for one in self.engine.sent_to("service/balance")]
 
     async def stored(self) -> KeyRecord:
         record = await self.store.load(KeyId("application", "app-1"))
@@ -106,7 +106,7 @@ class Setting:
 
 
 async def test_auth_realm_sends_its_own_key() -> None:
-    engine = Engine(lambda _: ok(EVERYTHING))
+    engine = Engine(lambda _: ok(ANY_DATA))
     paystar = client(
         engine,
         application=Application(id="a", access_password="p", api_key="application-key"),
@@ -203,7 +203,7 @@ async def test_auth_settle_with_rejected_key_is_sent_again(kind: str) -> None:
 
     await settle(at.paystar)
 
-    assert [one.bearer for one in at.engine.to("settlement")] == ["key-0", "key-1"]
+    assert [one.bearer for one in at.engine.sent_to("settlement")] == ["key-0", "key-1"]
 
 
 @pytest.mark.parametrize("http", [302, 408, 429, 500, 502, 503])
@@ -214,7 +214,7 @@ async def test_auth_settle_rejected_with_server_error_is_not_resent(http: int) -
         await settle(at.paystar)
 
     assert error.value.executed == "maybe"
-    assert len(at.engine.to("settlement")) == 1
+    assert len(at.engine.sent_to("settlement")) == 1
 
 
 async def test_auth_settle_without_response_is_not_sent_again() -> None:
@@ -224,7 +224,7 @@ async def test_auth_settle_without_response_is_not_sent_again() -> None:
         await settle(at.paystar)
 
     assert error.value.executed == "maybe"
-    assert len(at.engine.to("settlement")) == 2
+    assert len(at.engine.sent_to("settlement")) == 2
 
 
 async def test_auth_gateway_id_is_never_refreshed() -> None:
@@ -272,16 +272,16 @@ async def test_auth_key_after_half_its_life_refreshes_in_background() -> None:
     await at.aged(hours=11.9)
     await balance(at.paystar)
     assert at.asked == 1
-    at.server.before = _until(go)
+    at.server.before_refresh = _until(go)
     at.clock.advance(2.6 * HOUR)
 
     for _ in range(5):
         await balance(at.paystar)
-    await settled()
+    await wait_all_tasks_blocked()
     assert (at.asked, at.shown) == (2, ["key-1"] * 6)
 
     go.set()
-    await settled()
+    await wait_all_tasks_blocked()
     await balance(at.paystar)
     assert (at.asked, at.shown[-1]) == (2, "key-2")
 
@@ -301,7 +301,7 @@ async def test_auth_failed_refresh_with_valid_key_backs_off(
 ) -> None:
     at = Setting()
     await at.aged(hours=23.6)
-    at.server.before = _always(reply)
+    at.server.before_refresh = _always(reply)
 
     for _ in range(20):
         await balance(at.paystar)
@@ -332,7 +332,7 @@ async def test_auth_hanging_refresh_with_valid_key_blocks_no_call(
     monkeypatch.setattr("paystar_async.keys.refresher.REFRESH_WAIT_SECONDS", 0.0)
     at, go = Setting(), asyncio.Event()
     await at.aged(hours=23.6)
-    at.server.before = _until(go)
+    at.server.before_refresh = _until(go)
 
     for _ in range(3):
         await balance(at.paystar)
@@ -346,13 +346,13 @@ async def test_auth_hanging_refresh_with_valid_key_blocks_no_call(
 async def test_auth_expired_key_and_failed_refresh_raises_not_sent() -> None:
     at = Setting()
     await at.aged(hours=25)
-    at.server.before = _always(NoResponse("reset"))
+    at.server.before_refresh = _always(NoResponse("reset"))
 
     with pytest.raises(NotSent, match="could not be refreshed") as error:
         await settle(at.paystar)
 
     assert error.value.executed == "no"
-    assert at.engine.to("settlement") == []
+    assert at.engine.sent_to("settlement") == []
 
 
 @pytest.mark.parametrize(("reply", "kind"), [(NoResponse("reset"), NoResponse), (refused(0), ServerFault)])
@@ -409,7 +409,7 @@ async def test_auth_hundred_callers_cost_one_refresh(state: str) -> None:
     await asyncio.gather(*[balance(at.paystar) for _ in range(100)])
 
     assert at.asked - before == 1
-    assert at.server.renewals == at.asked
+    assert at.server.refreshes == at.asked
 
 
 async def test_auth_clients_sharing_a_store_refresh_once() -> None:
@@ -442,9 +442,9 @@ async def test_auth_cancelled_caller_loses_no_refresh(way: str, state: str) -> N
         await at.paystar.aclose()
 
         record = await at.store.load(KeyId("application", "app-1"))
-        if at.server.renewals:
+        if at.server.refreshes:
             assert record is not None
-            assert _pair(record) == (f"key-{at.server.renewals}", at.server.refresh_token)
+            assert _pair(record) == (f"key-{at.server.refreshes}", at.server.refresh_token)
         assert record is None or record.lease_owner is None
         assert at.told.names in ([], ["key_refreshed"])
         await balance(at.paystar)
@@ -457,7 +457,7 @@ def _pair(record: KeyRecord) -> tuple[str | None, str | None]:
 
 def _after(rounds: int) -> Callable[[], Any]:
     async def wait() -> None:
-        await settled(rounds)
+        await wait_all_tasks_blocked(rounds)
 
     return wait
 
@@ -478,7 +478,7 @@ async def _cancelled(way: str, call: Callable[[], Any], rounds: int) -> None:
 
     task = asyncio.create_task(run())
     if way == "task":
-        await settled(rounds)
+        await wait_all_tasks_blocked(rounds)
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -497,7 +497,7 @@ async def test_auth_key_expires_at_tehran_time_of_response() -> None:
 
     record = await at.stored()
     assert record.expires_at == int(at.clock.time() + 2 * HOUR)
-    assert tehran(0) == "1970-01-01 03:30:00"
+    assert tehran_time(0) == "1970-01-01 03:30:00"
     at.clock.advance(1.95 * HOUR)
     await balance(at.paystar)
     assert at.shown == ["key-2"]
@@ -535,7 +535,7 @@ async def test_auth_wall_clock_jump_causes_no_refresh_storm(hours: float) -> Non
         at.clock.advance(0.5 * HOUR)
         at.server.clock.advance(0.5 * HOUR)
         await balance(at.paystar)
-        await settled(5)
+        await wait_all_tasks_blocked(5)
     assert at.asked <= 8
 
 
@@ -546,7 +546,7 @@ async def test_auth_rejected_refresh_token_is_marked_once() -> None:
 
     for _ in range(30):
         await balance(at.paystar)
-        await settled(5)
+        await wait_all_tasks_blocked(5)
         at.clock.advance(60)
 
     record = await at.stored()
@@ -596,7 +596,7 @@ async def test_auth_refresh_lost_to_faster_process_uses_its_key() -> None:
         await at.store.commit(KeyId("application", "app-1"), record.version, "other", new)
         return refused(13)
 
-    at.server.before = overtaken
+    at.server.before_refresh = overtaken
     async with at.clock.running():
         await balance(at.paystar)
 
@@ -613,7 +613,7 @@ async def test_auth_unavailable_store_uses_key_in_memory() -> None:
 
     for _ in range(5):
         await balance(at.paystar)
-        await settled(5)
+        await wait_all_tasks_blocked(5)
     assert at.asked == 1
 
     at.clock.advance(10 * HOUR)
@@ -656,7 +656,7 @@ async def test_auth_unstored_pair_is_used_and_stored_later() -> None:
     async def goes_down() -> None:
         store.fails_to_commit = True
 
-    at.server.after = goes_down
+    at.server.after_refresh = goes_down
     await balance(at.paystar)
     await balance(at.paystar)
     assert at.shown == ["key-0", "key-1", "key-1"]
@@ -664,7 +664,7 @@ async def test_auth_unstored_pair_is_used_and_stored_later() -> None:
 
     store.fails_to_commit = False
     async with at.clock.running():
-        await settled(200)
+        await wait_all_tasks_blocked(200)
 
     assert _pair(await at.stored()) == ("key-1", "refresh-1")
     assert at.told.names == ["key_refresh_failed", "key_refreshed"]
@@ -697,9 +697,9 @@ async def test_keys_replace_during_refresh_keeps_rotated_token() -> None:
     at, go = Setting(), asyncio.Event()
     at.server.keys.clear()
 
-    at.server.after = _until(go)
+    at.server.after_refresh = _until(go)
     call = asyncio.create_task(balance(at.paystar))
-    await settled()
+    await wait_all_tasks_blocked()
     at.server.keys["key-panel"] = float("inf")
     await at.paystar.keys.replace("application", token="key-panel")
     go.set()
@@ -712,9 +712,9 @@ async def test_auth_refresh_survives_lease_taken_over() -> None:
     at, go = Setting(), asyncio.Event()
     at.server.keys.clear()
 
-    at.server.after = _until(go)
+    at.server.after_refresh = _until(go)
     call = asyncio.create_task(balance(at.paystar))
-    await settled()
+    await wait_all_tasks_blocked()
     at.server.keys["key-1"] = float("inf")
     at.clock.jump(24 * HOUR)  # the lease looks long over
     record = await at.stored()
@@ -743,7 +743,7 @@ async def test_auth_foreign_store_error_is_named_and_key_used() -> None:
 async def test_auth_timeout_during_refresh_raises_not_sent() -> None:
     at, go = Setting(account=KEYLESS), asyncio.Event()
 
-    at.server.before = _until(go)
+    at.server.before_refresh = _until(go)
     with pytest.raises(NotSent, match="the timeout expired"):
         await balance(at.paystar, timeout=0.01)
     with pytest.raises(NoResponse, match="goes on") as error:
@@ -761,7 +761,7 @@ def test_auth_refresh_and_cancellation_work_on_trio() -> None:
     async def play() -> None:
         at, go = Setting(account=KEYLESS), anyio.Event()
 
-        at.server.after = _until(go)
+        at.server.after_refresh = _until(go)
         async with anyio.create_task_group() as group:
             group.start_soon(balance, at.paystar)
             await anyio.wait_all_tasks_blocked()

@@ -16,17 +16,17 @@ from tests.keys.places import Emptied
 from tests.support import (
     REFRESHES,
     Engine,
+    EventRecorder,
     KeyServer,
     QuickClock,
     Raw,
     Sent,
-    Told,
     client,
     in_turn,
     ok,
     refused,
-    settled,
-    tehran,
+    tehran_time,
+    wait_all_tasks_blocked,
 )
 
 HOUR = 3600.0
@@ -153,7 +153,7 @@ async def test_refresh_expiry_as_a_number_is_unix_time(scale: int, kind: type[fl
 
 async def test_refresh_expiry_with_blanks_is_read() -> None:
     at = Refreshing(REALMS[0], {})
-    at.data[REALMS[0].expiry] = f" {tehran(at.clock.time() + 2 * HOUR)}\n"
+    at.data[REALMS[0].expiry] = f" {tehran_time(at.clock.time() + 2 * HOUR)}\n"
 
     await REALMS[0].refresh(at.paystar)
 
@@ -215,11 +215,11 @@ class Rejecting:
 
     def __init__(self, clients: int = 1, store: Any = None) -> None:
         self.clock = QuickClock()
-        self.server = KeyServer(self.clock, play=self._play)
+        self.server = KeyServer(self.clock, script=self._play)
         self.server.keys["key-0"] = float("inf")
         self.accepts = False
         self.engine = Engine(self.server)
-        self.told = Told()
+        self.told = EventRecorder()
         self.store: Any = store or Emptied(self.clock)
         self.clients = [
             client(self.engine, clock=self.clock, keys=self.store, on_event=self.told, max_retries=0)
@@ -231,7 +231,7 @@ class Rejecting:
 
     @property
     def refreshes(self) -> int:
-        return len(self.engine.to("refresh-api-key"))
+        return len(self.engine.sent_to("refresh-api-key"))
 
     async def ask(self, paystar: Paystar | None = None) -> str:
         try:
@@ -291,7 +291,7 @@ async def test_rejected_key_that_a_refresh_brings_again(was_accepted: bool) -> N
     async def bring_again() -> Raw:
         return ok({"api_key": "key-0"})
 
-    at.server.before, at.accepts = bring_again, was_accepted
+    at.server.before_refresh, at.accepts = bring_again, was_accepted
     await at.ask()
     at.accepts = False
 
@@ -327,13 +327,13 @@ async def test_refused_refresh_of_a_rejected_key_has_a_cooldown() -> None:
     async def refuse() -> Raw:
         return refused(7, "not allowed", http=400)
 
-    at.server.before = refuse
+    at.server.before_refresh = refuse
     assert {await at.ask() for _ in range(50)} == {"IpNotAllowed"}
     assert at.refreshes == 1
     assert at.told.names == ["key_refresh_failed"]
 
     at.clock.advance(FAILURE_COOLDOWN_SECONDS)
-    at.server.before, at.accepts = None, True
+    at.server.before_refresh, at.accepts = None, True
     assert await at.ask() == "accepted"
 
 
@@ -346,11 +346,11 @@ async def test_refused_refresh_of_an_expired_key_has_a_cooldown() -> None:
     async def refuse() -> Raw:
         return refused(7, "not allowed", http=400)
 
-    at.server.before = refuse
+    at.server.before_refresh = refuse
     assert {await at.ask() for _ in range(50)} == {"IpNotAllowed"}
     assert at.refreshes == 2
 
-    at.server.before = None  # another process gets through meanwhile
+    at.server.before_refresh = None  # another process gets through meanwhile
     assert [await at.ask(paystar) for paystar in (at.clients[1], at.clients[0])] == ["accepted"] * 2
     assert at.refreshes == 3
 
@@ -387,10 +387,10 @@ async def test_lost_record_is_put_back_and_no_spent_token_is_sent() -> None:
     await at.clients[0].keys.refresh_application_key()
     at.store.lose()
     await at.clients[0].keys.refresh_application_key()
-    await settled()
+    await wait_all_tasks_blocked()
 
     assert await at.ask() == "accepted"
-    assert [one.fields["refresh_token"] for one in at.engine.to("refresh-api-key")] == ["refresh-0", "refresh-1"]
+    assert [one.fields["refresh_token"] for one in at.engine.sent_to("refresh-api-key")] == ["refresh-0", "refresh-1"]
     assert at.told.names == ["key_refreshed", "key_replaced", "key_refreshed"]
 
 
@@ -407,4 +407,4 @@ def test_lost_record_is_put_back_by_the_next_loop() -> None:
     at.store.lose()
     asyncio.run(refresh())
 
-    assert [one.fields["refresh_token"] for one in at.engine.to("refresh-api-key")] == ["refresh-0", "refresh-1"]
+    assert [one.fields["refresh_token"] for one in at.engine.sent_to("refresh-api-key")] == ["refresh-0", "refresh-1"]

@@ -14,7 +14,7 @@ from paystar_async.endpoint import Request, Response
 from paystar_async.errors import NotSent
 from paystar_async.middleware.concurrency import ConcurrencyMiddleware
 from paystar_async.runtime.clock import ManualClock
-from tests.support import APPLICATION, RESPONSE, Next, client, request, settled
+from tests.support import APPLICATION, RESPONSE, Next, client, request, wait_all_tasks_blocked
 
 
 class Gate:
@@ -39,7 +39,7 @@ async def test_concurrency_limit_queues_further_calls_in_order() -> None:
     limit, gate = ConcurrencyMiddleware(3, ManualClock()), Gate()
     calls = [asyncio.create_task(limit(request(), gate)) for _ in range(10)]
     for done in range(10):
-        await settled(5)
+        await wait_all_tasks_blocked(5)
         assert gate.inside == min(3, 10 - done)
         assert [one.done() for one in calls].count(True) == done
         gate.open.release()
@@ -52,7 +52,7 @@ async def test_concurrency_limit_queues_further_calls_in_order() -> None:
 async def test_a_call_that_gets_no_slot_in_time_never_left() -> None:
     limit, gate = ConcurrencyMiddleware(1, ManualClock()), Gate()
     busy = asyncio.create_task(limit(request(), gate))
-    await settled(5)
+    await wait_all_tasks_blocked(5)
 
     with pytest.raises(NotSent, match="1 calls were in flight") as error:
         await limit(request(deadline=0.0), gate)
@@ -68,7 +68,7 @@ async def test_a_slot_is_free_again_after_every_way_to_end() -> None:
     with pytest.raises(NotSent):
         await limit(request(), Next(NotSent("x")))
     cancelled = asyncio.create_task(limit(request(), gate))
-    await settled(5)
+    await wait_all_tasks_blocked(5)
     cancelled.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await cancelled
@@ -83,7 +83,7 @@ def test_every_slot_comes_back_whenever_calls_are_cancelled(seed: int, most: int
         limit, gate = ConcurrencyMiddleware(most, ManualClock()), Gate()
         tasks = [asyncio.create_task(limit(request(), gate)) for _ in range(calls)]
         while not all(one.done() for one in tasks):
-            await settled(dice.randrange(3))
+            await wait_all_tasks_blocked(dice.randrange(3))
             # In the same step: the moment in which a slot is handed to one who is cancelled.
             if dice.random() < 0.6:
                 gate.open.release()
@@ -95,7 +95,7 @@ def test_every_slot_comes_back_whenever_calls_are_cancelled(seed: int, most: int
         assert gate.inside == 0
         again = Gate()
         after = [asyncio.create_task(limit(request(), again)) for _ in range(most + 1)]
-        await settled(5)
+        await wait_all_tasks_blocked(5)
         assert again.inside == most
         for _ in after:
             again.open.release()
@@ -158,7 +158,7 @@ class ClosingServer:
 async def requests(server: ClosingServer, count: int) -> None:
     """Wait until ``count`` requests have arrived."""
     while len(server.waiting) < count:
-        await settled(1)
+        await wait_all_tasks_blocked(1)
 
 
 async def test_plain_httpx_cancelled_waiter_loses_pool_slot() -> None:
@@ -170,7 +170,7 @@ async def test_plain_httpx_cancelled_waiter_loses_pool_slot() -> None:
     ):
         first = await _streaming(raw, url, server)
         waiting = asyncio.create_task(raw.get(url))
-        await settled()
+        await wait_all_tasks_blocked()
         await first.aclose()  # hands its place to the one that waits …
         waiting.cancel()  # … which is gone before it takes it
         with pytest.raises(asyncio.CancelledError):
@@ -205,8 +205,8 @@ async def test_behind_the_limiter_the_default_engine_loses_none() -> None:
                 go.set()
             server.waiting.clear()
             while not calls[0].done() and not calls[1].done():
-                await settled(1)
-            await settled(dice.randrange(4))
+                await wait_all_tasks_blocked(1)
+            await wait_all_tasks_blocked(dice.randrange(4))
             for call in calls[2:]:
                 call.cancel()
             await asyncio.gather(*calls, return_exceptions=True)

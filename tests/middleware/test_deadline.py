@@ -13,8 +13,8 @@ async def test_a_timeout_becomes_the_moment_the_call_must_be_over() -> None:
 
     assert await DeadlineMiddleware(clock)(request(timeout=30), rest) is RESPONSE
 
-    assert rest.seen[0].deadline == 130
-    assert rest.seen[0].time_left(clock.monotonic()) == 30
+    assert rest.requests[0].deadline == 130
+    assert rest.requests[0].time_left(clock.monotonic()) == 30
 
 
 async def test_a_jump_of_the_wall_clock_moves_no_deadline() -> None:
@@ -23,7 +23,7 @@ async def test_a_jump_of_the_wall_clock_moves_no_deadline() -> None:
 
     clock.jump(24 * 3600)
 
-    assert rest.seen[0].time_left(clock.monotonic()) == 30
+    assert rest.requests[0].time_left(clock.monotonic()) == 30
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
@@ -34,4 +34,4 @@ async def test_a_call_without_time_is_refused_before_anything_is_done(timeout: A
         await DeadlineMiddleware(QuickClock())(request(timeout=timeout), rest)
 
     assert refusal.value.field == "timeout"
-    assert rest.seen == []
+    assert rest.requests == []

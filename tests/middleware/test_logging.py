@@ -77,13 +77,13 @@ async def test_a_call_that_is_cancelled_leaves_a_line_too(caplog: pytest.LogCapt
 async def test_no_log_line_of_a_whole_life_holds_a_secret_or_a_query(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     clock = QuickClock()
-    server = KeyServer(clock, play=lambda _: ok({"balance": 1, "price": 10_000, "status": "SUCCEED"}))
+    server = KeyServer(clock, script=lambda _: ok({"balance": 1, "price": 10_000, "status": "SUCCEED"}))
     paystar = client(Engine(server), clock=clock)
     server.keys.clear()
 
     await paystar.transfers.balance(account_number="0100000000001")
     await paystar.gateway.inquiry(ref_num="r", amount=10_000)
-    server.play = in_turn(refused(9, "pass-app key-1 0100000000001 is short"), ok(entry("t-1")))
+    server.script = in_turn(refused(9, "pass-app key-1 0100000000001 is short"), ok(entry("t-1")))
     with pytest.raises(PaystarError):
         await paystar.transfers.settle(transfers=[transfer("t-1")])
     await paystar.transfers.find(track_id="t-1")

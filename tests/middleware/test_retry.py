@@ -27,18 +27,18 @@ from tests.support import (
     RESPONSE,
     SETTLE,
     Engine,
+    EventRecorder,
     Next,
     QuickClock,
     RunningClock,
-    Told,
     client,
+    html_page,
     in_turn,
     ok,
-    page,
     refused,
     request,
-    settled,
     transfer,
+    wait_all_tasks_blocked,
 )
 
 TRANSIENT: list[PaystarError] = [
@@ -60,7 +60,9 @@ REFUSALS: list[PaystarError] = [
 
 
 def ring(clock: QuickClock, **options: Any) -> RetryMiddleware:
-    return RetryMiddleware(clock, options.pop("retries", 3), options.pop("notify", Told()), source=Random(1), **options)
+    return RetryMiddleware(
+        clock, options.pop("retries", 3), options.pop("notify", EventRecorder()), source=Random(1), **options
+    )
 
 
 def named(error: PaystarError) -> str:
@@ -73,7 +75,7 @@ async def test_what_only_reads_is_repeated_on_anything_that_may_pass(error: Pays
 
     assert await ring(QuickClock())(request(MATCH), rest) is RESPONSE
 
-    assert [one.attempt for one in rest.seen] == [1, 2, 3]
+    assert [one.attempt for one in rest.requests] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=named)
@@ -83,7 +85,7 @@ async def test_retry_once_call_maybe_sent_is_not_repeated(error: PaystarError) -
     with pytest.raises(type(error)):
         await ring(QuickClock())(request(SETTLE), rest)
 
-    assert len(rest.seen) == 1
+    assert len(rest.requests) == 1
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=named)
@@ -94,7 +96,7 @@ async def test_a_refusal_is_never_repeated(error: PaystarError, value: Any) -> N
     with pytest.raises(type(error)):
         await ring(QuickClock())(request(value), rest)
 
-    assert len(rest.seen) == 1
+    assert len(rest.requests) == 1
 
 
 @pytest.mark.parametrize("value", [MATCH, SETTLE])
@@ -103,7 +105,7 @@ async def test_what_never_left_is_repeated_whatever_it_does(value: Any) -> None:
 
     assert await ring(QuickClock())(request(value), rest) is RESPONSE
 
-    assert [one.attempt for one in rest.seen] == [1, 2]
+    assert [one.attempt for one in rest.requests] == [1, 2]
 
 
 async def test_retry_not_sent_then_maybe_sent_stops() -> None:
@@ -112,7 +114,7 @@ async def test_retry_not_sent_then_maybe_sent_stops() -> None:
     with pytest.raises(NoResponse) as error:
         await ring(QuickClock())(request(SETTLE), rest)
 
-    assert len(rest.seen) == 2
+    assert len(rest.requests) == 2
     assert error.value.executed == "maybe"
 
 
@@ -129,7 +131,7 @@ async def test_retry_max_retries_raises_last_error(retries: int) -> None:
     with pytest.raises(NoResponse, match=f"number {retries + 1}"):
         await ring(QuickClock(), retries=retries)(request(), rest)
 
-    assert [one.attempt for one in rest.seen] == list(range(1, retries + 2))
+    assert [one.attempt for one in rest.requests] == list(range(1, retries + 2))
 
 
 @given(seed=st.integers(), attempt=st.integers(1, 40))
@@ -149,7 +151,9 @@ def test_pauses_spread_over_the_whole_range() -> None:
 def pauses(seed: int, attempts: int) -> list[float]:
     """Return the pauses after each of ``count`` failed attempts."""
     clock = QuickClock()
-    retry = RetryMiddleware(clock, attempts, Told(), source=Random(seed), budget=RetryBudget(capacity=1e9, tokens=1e9))
+    retry = RetryMiddleware(
+        clock, attempts, EventRecorder(), source=Random(seed), budget=RetryBudget(capacity=1e9, tokens=1e9)
+    )
     with contextlib.suppress(NoResponse):
         asyncio.run(retry(request(timeout=1e6), Next(NoResponse("x"))))
     return clock.slept
@@ -171,7 +175,7 @@ async def test_a_pause_beyond_the_deadline_ends_in_the_error_at_once() -> None:
         await ring(clock)(request(deadline=30.0), rest)
 
     assert clock.slept == []
-    assert len(rest.seen) == 1
+    assert len(rest.requests) == 1
 
 
 async def test_retry_budget_bounds_attempts_until_recovery() -> None:
@@ -181,7 +185,7 @@ async def test_retry_budget_bounds_attempts_until_recovery() -> None:
     for _ in range(200):
         with pytest.raises(NoResponse):
             await retry(request(), dead)
-    assert len(dead.seen) <= 1.1 * 200
+    assert len(dead.requests) <= 1.1 * 200
 
     for _ in range(20):
         await retry(request(), Next(RESPONSE))
@@ -190,7 +194,7 @@ async def test_retry_budget_bounds_attempts_until_recovery() -> None:
 
 
 async def test_retry_emits_event_for_each_repetition() -> None:
-    told = Told()
+    told = EventRecorder()
 
     await ring(QuickClock(), notify=told)(request(), Next(NoResponse("x"), NotSent("y"), RESPONSE))
 
@@ -203,19 +207,19 @@ async def test_retry_emits_event_for_each_repetition() -> None:
 
 async def test_a_call_cancelled_in_its_pause_is_not_repeated() -> None:
     clock, rest = RunningClock(), Next(NoResponse("x"), RESPONSE)
-    task = asyncio.create_task(RetryMiddleware(clock, 3, Told())(request(), rest))
-    await settled()
+    task = asyncio.create_task(RetryMiddleware(clock, 3, EventRecorder())(request(), rest))
+    await wait_all_tasks_blocked()
 
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert len(rest.seen) == 1
+    assert len(rest.requests) == 1
     assert clock.sleepers == 0
 
 
 async def test_retry_is_one_layer_for_the_whole_client() -> None:
-    engine = Engine(lambda _: page(503))
+    engine = Engine(lambda _: html_page(503))
     paystar = client(engine, clock=QuickClock(), max_retries=2)
 
     with pytest.raises(InvalidResponse):
@@ -225,7 +229,15 @@ async def test_retry_is_one_layer_for_the_whole_client() -> None:
 
 
 async def test_settle_is_sent_once_whatever_the_response() -> None:
-    for reply in (page(503), refused(0), refused(11), refused(9), NoResponse("reset"), refused(8, http=429), page(302)):
+    for reply in (
+        html_page(503),
+        refused(0),
+        refused(11),
+        refused(9),
+        NoResponse("reset"),
+        refused(8, http=429),
+        html_page(302),
+    ):
         engine = Engine(in_turn(reply))
         paystar = client(engine, clock=QuickClock())
 
@@ -249,11 +261,11 @@ async def test_a_transfer_that_never_left_is_sent_again_by_the_client() -> None:
 
 async def test_a_call_that_sleeps_between_attempts_holds_no_slot() -> None:
     clock = RunningClock()
-    replies = {"match": [page(503), ok({"is_matched": True})]}
+    replies = {"match": [html_page(503), ok({"is_matched": True})]}
     engine = Engine(lambda sent: replies["match"].pop(0) if "matching" in sent.path else ok({"balance": 5}))
     paystar = client(engine, clock=clock, concurrency=1)
     sleeping = asyncio.create_task(paystar.send(MATCH))
-    await settled()
+    await wait_all_tasks_blocked()
     assert clock.sleepers == 1
 
     balance = await paystar.transfers.balance(account_number="0100000000001")

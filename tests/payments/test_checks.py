@@ -14,7 +14,7 @@ from paystar_async.payments import Cancelled, Declined, Payment, Undecided, Veri
 from paystar_async.payments.checks import OrderChecks, SharedResult
 from paystar_async.payments.processor import ProcessingResult
 from tests.payments.shop import AMOUNT, Shop, open_shop
-from tests.support import settled
+from tests.support import wait_all_tasks_blocked
 
 FORGED = {"card_number": "111111******1111", "tracking_code": "999999"}
 
@@ -109,7 +109,7 @@ async def test_check_leaves_no_queue_behind(shop: Shop) -> None:
     tasks = [
         asyncio.create_task(shop.confirm(forge(page.ref_num, order_id=page.order_id))) for page in pages for _ in "ab"
     ]
-    await settled(5)
+    await wait_all_tasks_blocked(5)
     for task in tasks[::2]:
         task.cancel()
 
@@ -130,7 +130,7 @@ async def test_check_genuine_behind_forged_is_verified(tmp_path: Path, endpoint:
         real = shop.pay(started)
         genuine = [asyncio.create_task(shop.confirm(real)) for _ in range(3)]
         forged += [asyncio.create_task(shop.confirm(forge(started.ref_num, number))) for number in range(50)]
-        await settled()
+        await wait_all_tasks_blocked()
         gate.open.set()
 
         payments = await asyncio.gather(*genuine)
@@ -192,7 +192,7 @@ async def test_check_cancelled_leader_serves_the_others(tmp_path: Path) -> None:
         leader = asyncio.create_task(shop.confirm(real))
         await gate.entered.wait()
         others = [asyncio.create_task(shop.confirm(real)) for _ in range(3)]
-        await settled()
+        await wait_all_tasks_blocked()
 
         leader.cancel()
         gate.open.set()

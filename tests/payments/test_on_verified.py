@@ -9,7 +9,7 @@ import pytest
 from paystar_async.errors import ConfigurationError
 from paystar_async.payments import Payment, Verified
 from tests.payments.shop import Shop
-from tests.support import settled
+from tests.support import wait_all_tasks_blocked
 
 
 async def test_on_verified_is_called_before_confirm_returns(shop: Shop) -> None:
@@ -65,7 +65,7 @@ async def test_on_verified_dead_process_is_replaced(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     task = asyncio.create_task(dying.payments.confirm(callback))
     while (await shop.order()).verified is None:
-        await settled()
+        await wait_all_tasks_blocked()
 
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
     assert shop.fulfilled == []

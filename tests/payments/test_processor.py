@@ -12,7 +12,7 @@ from paystar_async.payments import AmountMismatch, Declined, Expired, Undecided,
 from paystar_async.payments.models import ORDER_LIFETIME_SECONDS, OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, CALLBACK_URL, Shop
-from tests.support import Engine, RunningClock, Sent, client, in_turn, ok, refused, settled
+from tests.support import Engine, RunningClock, Sent, client, in_turn, ok, refused, wait_all_tasks_blocked
 
 
 async def check_times(shop: Shop, seconds: float) -> list[float]:
@@ -188,7 +188,7 @@ async def test_sweep_cancelled_is_continued_by_next(shop: Shop) -> None:
     shop.clock.advance(60)
     for rounds in range(0, 80, 8):
         task = asyncio.create_task(shop.paystar.payments.sweep())
-        await settled(rounds)
+        await wait_all_tasks_blocked(rounds)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -318,7 +318,7 @@ async def test_sweep_inquiry_is_signed_if_required(tmp_path: Any) -> None:
         [payment] = await paystar.payments.sweep()
 
     assert isinstance(payment.outcome, Verified)
-    assert [request.fields.get("amount") for request in engine.to("inquiry")] == [None, AMOUNT]
+    assert [request.fields.get("amount") for request in engine.sent_to("inquiry")] == [None, AMOUNT]
 
 
 async def test_sweep_lost_verify_is_retried_every_minute(shop: Shop) -> None:

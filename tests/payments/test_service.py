@@ -23,7 +23,7 @@ from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired,
 from paystar_async.payments.models import OrderStatus
 from paystar_async.payments.order_store import OrderStore
 from tests.payments.shop import AMOUNT, Shop, open_shop, token_of
-from tests.support import settled
+from tests.support import wait_all_tasks_blocked
 
 FORGED = {"card_number": "111111******1111", "tracking_code": "999999"}
 
@@ -80,7 +80,7 @@ async def test_confirm_cancelled_continues_without_caller(shop: Shop) -> None:
     for rounds in range(0, 120, 8):
         callback = shop.pay(await shop.start(f"o-{rounds}"))
         task = asyncio.create_task(shop.confirm(callback))
-        await settled(rounds)
+        await wait_all_tasks_blocked(rounds)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 

@@ -23,7 +23,7 @@ from paystar_async.errors import (
 from paystar_async.models.gateway import GatewayStatus
 from paystar_async.payments import AmountMismatch, Cancelled, Declined, Expired, Undecided, Verified
 from paystar_async.payments.outcomes import PaymentOutcome
-from tests.support import Engine, QuickClock, Raw, Reply, Sent, client, ok, page, refused, settled
+from tests.support import Engine, QuickClock, Raw, Reply, Sent, client, html_page, ok, refused, wait_all_tasks_blocked
 
 AMOUNT = 50_000
 CALLBACK = Callback(
@@ -321,7 +321,7 @@ async def test_confirm_already_verified_asks_inquiry() -> None:
 DOUBTS: list[Reply] = [
     NoResponse("reset"),
     NotSent("no connection"),
-    page(502),
+    html_page(502),
     refused(0),
     refused(11),
     refused(-99),
@@ -379,7 +379,7 @@ async def test_confirm_verification_failed_twice_is_declined() -> None:
 
 
 @pytest.mark.parametrize(
-    "silence", [NoResponse("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
+    "silence", [NoResponse("reset"), NotSent("no connection"), html_page(502), refused(0), refused(-99)]
 )
 async def test_confirm_without_responses_is_undecided_then_verified(
     silence: Reply,
@@ -397,7 +397,7 @@ async def test_confirm_without_responses_is_undecided_then_verified(
 
 
 @pytest.mark.parametrize(
-    "silence", [NoResponse("reset"), NotSent("no connection"), page(502), refused(0), refused(-99)]
+    "silence", [NoResponse("reset"), NotSent("no connection"), html_page(502), refused(0), refused(-99)]
 )
 async def test_confirm_verify_without_inquiry_is_undecided(silence: Reply) -> None:
     bank = Bank(inquiry=[silence])
@@ -504,7 +504,7 @@ async def test_confirm_cancelled_midway_is_verified_next_time() -> None:
         bank = Bank()
         paystar, _ = at(bank)
         task = asyncio.create_task(paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1"))
-        await settled(rounds)
+        await wait_all_tasks_blocked(rounds)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
@@ -518,7 +518,15 @@ VERIFIES = st.sampled_from(
     ["as it is", "done, and no answer", *DOUBTS, refused(-6), refused(-9), refused(-8), refused(-5)]
 )
 INQUIRIES = st.sampled_from(
-    ["as it is", NoResponse("reset"), page(502), refused(-99), refused(-5), refused(-1), ok(FOUND | {"status": "INIT"})]
+    [
+        "as it is",
+        NoResponse("reset"),
+        html_page(502),
+        refused(-99),
+        refused(-5),
+        refused(-1),
+        ok(FOUND | {"status": "INIT"}),
+    ]
 )
 
 

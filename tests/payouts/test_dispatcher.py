@@ -21,7 +21,7 @@ from paystar_async.payouts.ledger.leases import NotDue
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.runtime.tasks import BackgroundTasks
 from paystar_async.runtime.wake_event import WakeEvent
-from tests.support import RunningClock, settled
+from tests.support import RunningClock, wait_all_tasks_blocked
 
 
 @define(eq=False)
@@ -93,7 +93,7 @@ async def test_dispatcher_runs_all_due_chunks(clock: RunningClock) -> None:
         book.plan(f"c-{number:04}", limit=3)
     local = dispatcher(book)
     local.start()
-    await settled(3000)
+    await wait_all_tasks_blocked(3000)
     await local.aclose()
     assert not book.chunks
     assert set(book.steps.values()) == {1}
@@ -107,7 +107,7 @@ async def test_dispatcher_full_lane_delays_no_other(clock: RunningClock) -> None
     book.plan("b-0", lane="b", limit=1, at=-1.0)
     local = dispatcher(book)
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     assert book.active == {"a": 2, "b": 1}
     assert book.gate is not None
     book.gate.set()
@@ -119,13 +119,13 @@ async def test_dispatcher_future_chunk_waits() -> None:
     book.plan("c", at=1.5)
     local = dispatcher(book)
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     assert not book.steps
     clock.advance(1.4)
-    await settled()
+    await wait_all_tasks_blocked()
     assert not book.steps
     clock.advance(0.1)
-    await settled()
+    await wait_all_tasks_blocked()
     assert book.steps == {"c": 1}
     await local.aclose()
 
@@ -135,11 +135,11 @@ async def test_dispatcher_rescheduled_chunk_runs_when_due() -> None:
     book.plan("c")
     local = dispatcher(book)
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     for times in (1, 2, 3):
         assert book.steps["c"] == times
         clock.advance(0.5)
-        await settled()
+        await wait_all_tasks_blocked()
     assert not book.chunks
     await local.aclose()
 
@@ -148,16 +148,16 @@ async def test_wake_reads_ledger_at_once_and_sweep_later() -> None:
     book = Book(clock := ManualClock())
     local = dispatcher(book)
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     book.plan("told")
     await local.wake(["told"])
-    await settled()
+    await wait_all_tasks_blocked()
     assert book.steps == {"told": 1}
     book.plan("lost")
-    await settled()
+    await wait_all_tasks_blocked()
     assert "lost" not in book.steps
     clock.advance(SWEEP_SECONDS)
-    await settled()
+    await wait_all_tasks_blocked()
     assert book.steps["lost"] == 1
     await local.aclose()
 
@@ -168,7 +168,7 @@ async def test_dispatcher_calls_on_step_after_each_step(clock: RunningClock) -> 
     book.plan("c")
     local = dispatcher(book, on_step=lambda: told.append(1))
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     await local.aclose()
     assert told == [1]
 
@@ -182,13 +182,13 @@ async def test_dispatcher_failed_step_is_retried_after_pause(
     local = dispatcher(book)
     with caplog.at_level(logging.WARNING, "paystar_async"):
         local.start()
-        await settled()
+        await wait_all_tasks_blocked()
         await local.wake(["c"])
-        await settled()
+        await wait_all_tasks_blocked()
         assert book.steps["c"] == 1  # not again and again meanwhile
         for _ in range(6):
             clock.advance(1.0)
-            await settled()
+            await wait_all_tasks_blocked()
     assert book.steps["c"] == 3
     assert not book.chunks
     assert "chunk c" in caplog.text
@@ -201,13 +201,13 @@ async def test_dispatcher_unreadable_ledger_is_retried(caplog: pytest.LogCapture
     local = dispatcher(book)
     with caplog.at_level(logging.WARNING, "paystar_async"):
         local.start()
-        await settled()
+        await wait_all_tasks_blocked()
         assert book.looks == 1
         book.down = False
         clock.advance(1.0)
-        await settled()
+        await wait_all_tasks_blocked()
         clock.advance(SWEEP_SECONDS)
-        await settled()
+        await wait_all_tasks_blocked()
     assert book.steps == {"c": 1}
     assert "cannot read the ledger" in caplog.text
     await local.aclose()
@@ -219,16 +219,16 @@ async def test_aclose_waits_for_running_steps() -> None:
         book.plan(f"c-{number}")
     local = dispatcher(book)
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     closing = asyncio.create_task(local.aclose())
-    await settled()
+    await wait_all_tasks_blocked()
     assert not closing.done()
     assert book.gate is not None
     book.gate.set()
     await closing
     assert sum(book.steps.values()) == 2
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     assert sum(book.steps.values()) == 2
 
 
@@ -237,7 +237,7 @@ async def test_aclose_interrupts_error_pause() -> None:
     book.plan("c")
     local = dispatcher(book)
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     async with asyncio.timeout(5):
         await local.aclose()
 
@@ -247,7 +247,7 @@ async def test_start_twice_runs_once(clock: RunningClock) -> None:
     local = dispatcher(book)
     local.start()
     local.start()
-    await settled()
+    await wait_all_tasks_blocked()
     assert book.looks == 1
     await local.aclose()
 
@@ -261,7 +261,7 @@ async def test_wake_event_set_before_sleep_wakes_once() -> None:
     alarm.set()
     await alarm.sleep(1.0)
     asleep = asyncio.create_task(alarm.sleep(1.0))
-    await settled()
+    await wait_all_tasks_blocked()
     assert not asleep.done()
     clock.advance(1.0)
     await asleep
@@ -275,7 +275,7 @@ async def test_dispatcher_logs_same_failure_once_a_minute(caplog: pytest.LogCapt
     async def said(seconds: float) -> list[str]:
         caplog.clear()
         clock.advance(seconds)
-        await settled()
+        await wait_all_tasks_blocked()
         return [record.getMessage().partition(" –")[0] for record in caplog.records]
 
     with caplog.at_level(logging.WARNING, "paystar_async"):

@@ -24,10 +24,10 @@ from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.runtime.clock import SystemClock
 from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks, LoopLocal, cooperative_yield, current_loop
 from paystar_async.sandbox import Sandbox
-from tests.support import MATCH, Engine, KeyServer, Turns, client, in_turn, ok, transfer
+from tests.support import MATCH, Engine, KeyServer, LoopTurns, client, in_turn, ok, transfer
 
 
-async def ask(said: list[tuple[str, int]], name: str, turns: Turns, pieces: int = 1) -> None:
+async def ask(said: list[tuple[str, int]], name: str, turns: LoopTurns, pieces: int = 1) -> None:
     for _ in range(pieces):
         await cooperative_yield()
         said.append((name, turns.number))
@@ -35,7 +35,7 @@ async def ask(said: list[tuple[str, int]], name: str, turns: Turns, pieces: int 
 
 async def test_each_has_a_turn_of_its_own_in_the_order_they_came() -> None:
     said: list[tuple[str, int]] = []
-    async with Turns() as turns:
+    async with LoopTurns() as turns:
         await asyncio.gather(*[ask(said, name, turns) for name in "abcd"])
         await ask(said, "e", turns)
 
@@ -45,7 +45,7 @@ async def test_each_has_a_turn_of_its_own_in_the_order_they_came() -> None:
 
 async def test_who_has_much_to_do_stands_in_line_again() -> None:
     said: list[tuple[str, int]] = []
-    async with Turns() as turns:
+    async with LoopTurns() as turns:
         await asyncio.gather(*[ask(said, name, turns, pieces=3) for name in "ab"])
 
     assert [name for name, _ in said] == list("ababab")
@@ -54,7 +54,7 @@ async def test_who_has_much_to_do_stands_in_line_again() -> None:
 
 async def test_cooperative_yield_cancelled_waiter_blocks_no_one() -> None:
     said: list[tuple[str, int]] = []
-    async with Turns() as turns:
+    async with LoopTurns() as turns:
         tasks = [asyncio.create_task(ask(said, name, turns)) for name in "abcd"]
         await asyncio.sleep(0)
         tasks[0].cancel()
@@ -224,7 +224,7 @@ def test_two_threads_share_keys_and_refresh_once(monkeypatch: pytest.MonkeyPatch
         for one in threads:
             one.join()
 
-        assert server.renewals == 1
+        assert server.refreshes == 1
 
 
 def test_closed_client_keeps_no_state_and_no_task() -> None:

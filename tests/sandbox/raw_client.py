@@ -52,7 +52,7 @@ class RawClient:
         endpoint, accounts = BY_ID[endpoint_id], self.accounts
         key = accounts.initial_token(endpoint.realm)[0]
         bearer = bearer if bearer is not None else f"Bearer {key.reveal()}" if key else ""
-        values: dict[str, object] = dict(accounts.credentials(endpoint.realm, endpoint.method))
+        values: dict[str, object] = dict(accounts.identification_fields(endpoint.realm, endpoint.method))
         if endpoint.refresh_token_field:
             values[endpoint.refresh_token_field] = accounts.initial_token(endpoint.realm)[1]
         values |= fields or {}

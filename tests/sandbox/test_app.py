@@ -107,7 +107,7 @@ async def test_app_hostile_value_is_never_a_server_error(raw_client: RawClient, 
     for name in [*fields, *EXTRA_FIELDS]:
         for value in HOSTILE_VALUES:
             accounts = raw_client.accounts
-            body: dict[str, object] = {**accounts.credentials(endpoint.realm, endpoint.method), **fields}
+            body: dict[str, object] = {**accounts.identification_fields(endpoint.realm, endpoint.method), **fields}
             body = {field: reveal(item) for field, item in body.items()}
             token = accounts.initial_token(endpoint.realm)[0]
             headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}

@@ -49,7 +49,9 @@ def authorize(case: Any) -> None:
     if not isinstance(content, dict):
         return
     fields = cast("dict[str, object]", content)
-    fields |= {name: reveal(value) for name, value in accounts.credentials(endpoint.realm, endpoint.method).items()}
+    fields |= {
+        name: reveal(value) for name, value in accounts.identification_fields(endpoint.realm, endpoint.method).items()
+    }
     if endpoint.refresh_token_field:
         fields[endpoint.refresh_token_field] = reveal(refresh_token)
     sign_key = accounts.sign_key(endpoint.realm)

@@ -26,7 +26,7 @@ from paystar_async.transport.decoder import ResponseDecoder
 from paystar_async.transport.encoder import MAX_SMALL_ITEMS, RequestEncoder
 from paystar_async.transport.engine import Engine, Headers
 from paystar_async.transport.sender import MIN_LARGE_BYTES, Sender
-from tests.support import Turns, entries, settled, transfer
+from tests.support import LoopTurns, entries, transfer, wait_all_tasks_blocked
 from tests.transport.endpoint_requests import BASE, CALLS, CREDENTIALS, envelope, example_request, make_request
 
 MAYBE_STATUSES = {0, 11, -99}
@@ -268,10 +268,10 @@ async def calls_by_turn(count: int, padding: int, codec_calls: list[str]) -> lis
     body = envelope("ok", entries([f"t-{number}" for number in range(count)])) + b" " * padding
     engine: Any = ReleasedEngine(body)
     call = sender(engine)
-    async with Turns() as turns:
+    async with LoopTurns() as turns:
         done = turns.watch(codec_calls)
         calls = [asyncio.create_task(call(settle_request(count))) for _ in range(3)]
-        await settled()
+        await wait_all_tasks_blocked()
         engine.release.set()
         for response in await asyncio.gather(*calls):
             assert len(response.value) == count
