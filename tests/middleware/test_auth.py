@@ -123,7 +123,7 @@ async def test_auth_realm_sends_its_own_key() -> None:
 
 
 async def test_auth_refreshes_each_key_at_its_own_endpoint() -> None:
-    at = Setting(rotates=False)
+    at = Setting(rotates_refresh_token=False)
     at.server.keys.clear()
 
     await balance(at.paystar)
@@ -176,7 +176,7 @@ async def test_auth_key_of_unknown_age_is_used_until_rejected() -> None:
 
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_auth_rejected_key_is_refreshed_and_call_repeated(kind: str) -> None:
-    at = Setting(refusal=REFUSED[kind])
+    at = Setting(rejection=REFUSED[kind])
     at.server.keys.clear()
 
     await balance(at.paystar)
@@ -187,7 +187,7 @@ async def test_auth_rejected_key_is_refreshed_and_call_repeated(kind: str) -> No
 
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_auth_key_rejected_twice_raises(kind: str) -> None:
-    at = Setting(play=in_turn(REFUSED[kind]))
+    at = Setting(script=in_turn(REFUSED[kind]))
 
     with pytest.raises((InvalidToken, ExpiredToken, Unauthenticated)) as error:
         await balance(at.paystar)
@@ -198,7 +198,7 @@ async def test_auth_key_rejected_twice_raises(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", REFUSED)
 async def test_auth_settle_with_rejected_key_is_sent_again(kind: str) -> None:
-    at = Setting(play=in_turn(ok(entry("t-1"), status="ok")), refusal=REFUSED[kind])
+    at = Setting(script=in_turn(ok(entry("t-1"), status="ok")), rejection=REFUSED[kind])
     at.server.keys.clear()
 
     await settle(at.paystar)
@@ -208,7 +208,7 @@ async def test_auth_settle_with_rejected_key_is_sent_again(kind: str) -> None:
 
 @pytest.mark.parametrize("http", [302, 408, 429, 500, 502, 503])
 async def test_auth_settle_rejected_with_server_error_is_not_resent(http: int) -> None:
-    at = Setting(play=in_turn(refused(4, "invalid token", http=http)))
+    at = Setting(script=in_turn(refused(4, "invalid token", http=http)))
 
     with pytest.raises(InvalidToken) as error:
         await settle(at.paystar)
@@ -218,7 +218,7 @@ async def test_auth_settle_rejected_with_server_error_is_not_resent(http: int) -
 
 
 async def test_auth_settle_without_response_is_not_sent_again() -> None:
-    at = Setting(play=in_turn(refused(4), NoResponse("reset"), ok(entry("t-1"))))
+    at = Setting(script=in_turn(refused(4), NoResponse("reset"), ok(entry("t-1"))))
 
     with pytest.raises(NoResponse) as error:
         await settle(at.paystar)
@@ -357,7 +357,7 @@ async def test_auth_expired_key_and_failed_refresh_raises_not_sent() -> None:
 
 @pytest.mark.parametrize(("reply", "kind"), [(NoResponse("reset"), NoResponse), (refused(0), ServerFault)])
 async def test_refresh_by_hand_without_response_says_maybe(reply: Reply, kind: type[PaystarError]) -> None:
-    at = Setting(before=_always(reply))
+    at = Setting(before_refresh=_always(reply))
 
     with pytest.raises(kind) as error:
         await at.paystar.keys.refresh_application_key()
@@ -432,7 +432,7 @@ async def test_auth_cancelled_caller_loses_no_refresh(way: str, state: str) -> N
         dice = Random(trial)
         pauses = {name: dice.randrange(12) for name in ("before", "after", "cancel")}
 
-        at = Setting(before=_after(pauses["before"]), after=_after(pauses["after"]))
+        at = Setting(before_refresh=_after(pauses["before"]), after_refresh=_after(pauses["after"]))
         if state == "dead":
             await at.store.commit(KeyId("application", "app-1"), 0, "", KeyRecord(refresh_token=Secret("refresh-0")))
         if state == "refused":
@@ -491,7 +491,7 @@ def _later(rounds: int, do: Callable[[], object]) -> None:
 
 
 async def test_auth_key_expires_at_tehran_time_of_response() -> None:
-    at = Setting(life=2 * HOUR)
+    at = Setting(key_lifetime=2 * HOUR)
 
     await at.aged(hours=0)
 
@@ -509,7 +509,7 @@ async def test_auth_key_expires_at_tehran_time_of_response() -> None:
 )
 async def test_auth_invalid_expiry_counts_as_a_day(expiry: str | None) -> None:
     data = {"api_key": "key-1"} | ({} if expiry is None else {"api_key_expire_date": expiry})
-    at = Setting(before=_always(ok(data)))
+    at = Setting(before_refresh=_always(ok(data)))
 
     await at.paystar.keys.refresh_application_key()
 
