@@ -120,7 +120,7 @@ async def collect(stream: AsyncIterator[T], into: list[T]) -> None:
 
 def left_behind(paystar: Paystar) -> int:
     background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
-    return len(background._jobs)  # pyright: ignore[reportPrivateUsage]
+    return background.running_count
 
 
 # --- wait -------------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ class Waiting:
     @property
     def left_behind(self) -> tuple[int, int]:
         """Jobs and watches that are still there."""
-        return len(self.background._jobs), len(self.watches._open)  # pyright: ignore[reportPrivateUsage]
+        return self.background.running_count, len(self.watches._open)  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_wait_five_hundred_share_one_request_per_poll() -> None:

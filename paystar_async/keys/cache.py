@@ -14,7 +14,7 @@ from paystar_async.runtime.clock import Clock
 
 MAX_PUT_BACKS = 8
 """Attempts to store a record that the store has lost; each one fails only if another process was faster."""
-NEVER = float("-inf")
+LONG_AGO, NEVER = float("-inf"), float("inf")
 
 
 @frozen
@@ -22,30 +22,30 @@ class KeyTimes:
     """When a key is refreshed, on the monotonic clock, so that a jump of the wall clock changes nothing.
 
     Attributes:
-        refresh_after: from then on beside the calls.
-        refresh_by: from then on before a call.
+        refresh_after: start of the time in which the key is refreshed in the background.
+        refresh_by: start of the time in which a call waits for the refresh.
         expires_at: the end of the key.
     """
 
-    refresh_after: float = NEVER
-    refresh_by: float = NEVER
-    expires_at: float = NEVER
+    refresh_after: float = LONG_AGO
+    refresh_by: float = LONG_AGO
+    expires_at: float = LONG_AGO
 
     @classmethod
     def of(cls, record: KeyRecord, clock: Clock) -> "KeyTimes":
-        """Return the times of a record; those of a key without an end never come."""
+        """Return the times of a record: a missing key is due now, a key without an expiry is never due."""
         now, wall = clock.monotonic(), clock.time()
         if record.expires_at is None:
-            return cls() if not record.token else cls(*[float("inf")] * 3)
-        life = record.expires_at - (wall if record.issued_at is None else record.issued_at)
-        left = min(record.expires_at - wall, life)  # a clock that was set back makes no key live longer
-        refresh_by = now + left - min(1800.0, life / 10)
-        spread = now - (life - left) + life * random.uniform(0.5, 0.6)
-        return cls(min(refresh_by, spread), refresh_by, now + left)
+            return cls(NEVER, NEVER, NEVER) if record.token else cls()
+        lifetime = record.expires_at - (wall if record.issued_at is None else record.issued_at)
+        remaining = min(record.expires_at - wall, lifetime)  # a clock that was set back makes no key live longer
+        refresh_by = now + remaining - min(1800.0, lifetime / 10)
+        background_refresh_at = now - (lifetime - remaining) + lifetime * random.uniform(0.5, 0.6)
+        return cls(min(refresh_by, background_refresh_at), refresh_by, now + remaining)
 
 
 @frozen(kw_only=True)
-class _Unsaved:
+class _PendingWrite:
     """A refreshed record that is not stored yet, and the lease it was refreshed under."""
 
     lease: Lease
@@ -56,13 +56,13 @@ class RecordCache:
     """The newest record that this process knows of one key.
 
     Args:
-        key: whose key it is.
-        seed: the configured record, for a process that holds no other and a store that has none.
-        store: the store that is shared.
+        key: identity of the key.
+        seed: the configured record, used if neither the process nor the store has a record.
+        store: the shared store.
         clock: the clock of this process.
         on_restore: called after a record was put back into a store that had lost it.
-        newest: the newest records of the process; the caches of its event loops, one after the other or each in a
-            thread, share it.
+        newest: the newest records of the process, shared by the caches of its event loops, which may run in several
+            threads.
 
     Attributes:
         record: the newest record, or None before the first one was read.
@@ -83,7 +83,7 @@ class RecordCache:
         self._on_restore, self._shared = on_restore, newest
         self._owner = uuid.uuid4().hex
         self._history = KeyHistory()
-        self._pending_write: _Unsaved | None = None
+        self._pending_write: _PendingWrite | None = None
         self.record: KeyRecord | None = None
         self.times = KeyTimes()
 
@@ -98,19 +98,19 @@ class RecordCache:
         return self._pending_write is None
 
     def use(self, record: KeyRecord) -> KeyRecord:
-        """Take a record in place of the one before, and return it."""
+        """Use a record in place of the previous record, and return it."""
         self._history.add(self.newest, record)
         self.record, self.times = record, KeyTimes.of(record, self._clock)
-        known = self._shared.get(self._key)
-        if known is None or not was_issued_before(record, known):
+        shared = self._shared.get(self._key)
+        if shared is None or not was_issued_before(record, shared):
             self._shared[self._key] = record
         return record
 
     async def load(self) -> KeyRecord:
         """Return the stored record.
 
-        A store that has none, or a pair from before the one in memory, gets back the one in memory: the configured
-        record is for a process that holds no other.
+        If the store has no record, or an older pair than the process, the record of the process is stored again; a
+        process without a record stores the configured record.
 
         Raises:
             StorageError: the store cannot be used.
@@ -118,7 +118,7 @@ class RecordCache:
         if self._pending_write is not None:
             await self.save()
         for _ in range(MAX_PUT_BACKS):
-            stored, own = await self._store.load(self._key), self._own()
+            stored, own = await self._store.load(self._key), self._newest_shared()
             if stored is not None and (own is None or not self._history.is_outdated(stored, own)):
                 return stored
             stored = await self._commit(stored, own or self._seed)
@@ -128,9 +128,9 @@ class RecordCache:
                 if own is not None and own is self.record:
                     self.record = self._shared[self._key] = stored  # the same pair, under the version that it has now
                 return stored
-        raise StorageUnavailable("the key store keeps no record", hint="it takes a record and does not hold it")
+        raise StorageUnavailable("the key store keeps no record", hint="the store accepted a record and lost it")
 
-    def _own(self) -> KeyRecord | None:
+    def _newest_shared(self) -> KeyRecord | None:
         """Return the newest record of the process, also if another of its event loops has read it."""
         shared = self._shared.get(self._key)
         if self.record is None or (shared is not None and was_issued_before(self.record, shared)):
@@ -139,10 +139,10 @@ class RecordCache:
 
     async def replace(self, stored: KeyRecord, new: KeyRecord) -> bool:
         """Store ``new`` in place of ``stored`` and use it; return False if ``stored`` is no longer on record."""
-        kept = await self._commit(stored, new)
-        if kept is not None:
-            self.use(kept)
-        return kept is not None
+        committed = await self._commit(stored, new)
+        if committed is not None:
+            self.use(committed)
+        return committed is not None
 
     async def lease(self, stored: KeyRecord) -> Lease | None:
         """Return a lease on the stored record; None if another process holds one or the record has changed."""
@@ -156,9 +156,9 @@ class RecordCache:
         """Note in the store that the refresh token is rejected; return False if the record has changed."""
         return await self._store.mark_rejected(self._key, lease.record.version) is not None
 
-    async def keep(self, lease: Lease, new: KeyRecord) -> bool:
-        """Store a refreshed record and use it; return False if it is in memory alone, for ``save`` to store later."""
-        self._pending_write = _Unsaved(lease=lease, record=new)
+    async def store_refreshed(self, lease: Lease, new: KeyRecord) -> bool:
+        """Store a refreshed record and use it; return False if only memory has it, until ``save`` stores it."""
+        self._pending_write = _PendingWrite(lease=lease, record=new)
         try:
             await self.save()
         except Exception:
@@ -166,16 +166,16 @@ class RecordCache:
         return self.is_saved
 
     async def save(self) -> None:
-        """Store the record that was refreshed, whatever has been stored since."""
-        while (unsaved := self._pending_write) is not None:
-            kept = await self._commit(unsaved.lease.record, unsaved.record)
-            if kept is None:
+        """Store the refreshed record, also if the store has changed since."""
+        while (pending := self._pending_write) is not None:
+            committed = await self._commit(pending.lease.record, pending.record)
+            if committed is None:
                 stored = await self._store.load(self._key)
-                merged = unsaved.record if stored is None else merge(stored, unsaved.record, unsaved.lease)
-                kept = stored if merged is None else await self._commit(stored, merged)
-            if kept is not None:
+                merged = pending.record if stored is None else merge(stored, pending.record, pending.lease)
+                committed = stored if merged is None else await self._commit(stored, merged)
+            if committed is not None:
                 self._pending_write = None
-                self.use(kept)
+                self.use(committed)
 
     async def _commit(self, stored: KeyRecord | None, new: KeyRecord) -> KeyRecord | None:
         return await self._store.commit(self._key, stored.version if stored else 0, self._owner, new)

@@ -112,19 +112,19 @@ class DatabaseKeyStore:
             await self._database.aclose()
 
     async def _change(self, key: KeyId, version: int, sql: str, values: Parameters) -> KeyRecord | None:
-        async with self._open() as database, database.transaction() as transaction:
+        async with self._migrated_database() as database, database.transaction() as transaction:
             stored_key = await _fetch_stored(transaction, key)
             self._decode(key, stored_key)  # raise for an unreadable record before it is overwritten
-            known: Parameters = {
+            params: Parameters = {
                 "realm": key.realm,
                 "account": key.account,
                 "version": version,
                 "payload": stored_key.payload if stored_key else None,
             }
-            return self._decode(key, _parse_rows(key, await transaction.fetch(sql, {**known, **values})))
+            return self._decode(key, _parse_rows(key, await transaction.fetch(sql, {**params, **values})))
 
     async def _load(self, key: KeyId) -> StoredKey | None:
-        async with self._open() as database:
+        async with self._migrated_database() as database:
             return await _fetch_stored(database, key)
 
     def _decode(self, key: KeyId, stored_key: StoredKey | None) -> KeyRecord | None:
@@ -141,7 +141,8 @@ class DatabaseKeyStore:
             await self._database.fetch(_PROBE)
 
     @asynccontextmanager
-    async def _open(self) -> AsyncGenerator[Database, None]:
+    async def _migrated_database(self) -> AsyncGenerator[Database, None]:
+        """Yield the database after its migration; migrate again after an error of the store."""
         try:
             if not self._is_migrated:
                 await self._migrate()

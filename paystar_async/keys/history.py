@@ -27,13 +27,13 @@ class KeyHistory:
             self._replaced.append(_pair(old))
 
     def is_outdated(self, stored: KeyRecord, own: KeyRecord) -> bool:
-        """Return True if a store went back behind ``own``: its record was lost, or an older copy was restored.
+        """Return True if the store has an older pair than ``own``: it lost its record, or an older copy was restored.
 
         Args:
             stored: the record that the store holds now.
             own: the record that this process holds in memory.
         """
-        # Only a pair that was issued later goes before another: two processes never put theirs back in turn.
+        # Only a pair that was issued later replaces another: two processes never restore their pairs in turn.
         if not was_issued_before(stored, own):
             return False
         return stored.version < own.version or _pair(stored) in self._replaced
@@ -49,16 +49,16 @@ def merge(stored: KeyRecord, new: KeyRecord, lease: Lease) -> KeyRecord | None:
     """
     leased = lease.record
     if stored.token == leased.token or _issued_at(stored) < lease.started_at:
-        return new  # only a lease or a mark, or an older pair that was put back into a store that had lost ours
+        return new  # the change was a lease, a mark, or an older pair restored in a store that had lost its record
     if stored.refresh_token == leased.refresh_token != new.refresh_token:
-        # A key was put in place beside the refresh token that this refresh has spent.
+        # A key was replaced from outside, and kept the refresh token that this refresh has spent.
         return evolve(stored, refresh_token=new.refresh_token, refresh_rejected=False)
     return None
 
 
-def was_issued_before(one: KeyRecord, other: KeyRecord) -> bool:
-    """Return True if ``one`` is the older record; a record of unknown age is older than any other."""
-    return _issued_at(one) < _issued_at(other)
+def was_issued_before(record: KeyRecord, other: KeyRecord) -> bool:
+    """Return True if ``record`` is older than ``other``; a record of unknown age is older than all others."""
+    return _issued_at(record) < _issued_at(other)
 
 
 def _pair(record: KeyRecord) -> _Pair:

@@ -14,7 +14,7 @@ from paystar_async.runtime.clock import Clock
 T = TypeVar("T")
 
 LEASE_SECONDS = 9.0
-"""After the last heartbeat; three heartbeats in a row must fail before another process takes over."""
+"""Length of a lease from its last heartbeat; three heartbeats in a row must fail before another process takes over."""
 
 
 @define(kw_only=True)
@@ -24,10 +24,10 @@ class Lease:
     Attributes:
         record: the record as it was leased.
         started_at: when the lease began, seconds since 1970, on the clock of this process.
-        ends_at: until when no other process can have taken over, on the monotonic clock.
-        store: the store that both are in.
+        ends_at: until then no other process can take over, on the monotonic clock.
+        store: the store of the record.
         clock: the clock of this process.
-        key: whose key it is.
+        key: identity of the key.
         owner: the name of this refresher in the store.
     """
 
@@ -41,8 +41,8 @@ class Lease:
 
     @classmethod
     async def acquire(cls, store: KeyStore, clock: Clock, key: KeyId, version: int, owner: str) -> "Lease | None":
-        """Return a lease on ``version`` of a key's record; None if another process holds one or the version is gone."""
-        # Read before the store is asked: the store's own count of the seconds begins later.
+        """Return a lease on a key's record; None if another process holds a lease or ``version`` is outdated."""
+        # Read before the request: the store begins to count the seconds later.
         wall, monotonic = clock.time(), clock.monotonic()
         record = await store.acquire_lease(key, version, owner, LEASE_SECONDS)
         if record is None:
@@ -60,20 +60,20 @@ class Lease:
     def check(self) -> None:
         """Raise NotSent if the lease may have ended, as in a process that was stopped for a while.
 
-        Another process may have refreshed the key since: the refresh token must not be sent once more.
+        Another process may have refreshed the key since: the refresh token must not be sent again.
         """
         if self.clock.monotonic() >= self.ends_at:
             raise NotSent("the lease of the refresh ended before its request was sent", hint="call again")
 
     async def hold(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do ``work`` and extend the lease until it is done; return its result or raise its error."""
+        """Run ``work`` and extend the lease until ``work`` ends; return its result or raise its error."""
         result: list[T] = []
         failure: Exception | None = None
         async with create_task_group() as group:
             group.start_soon(self._extend)
             try:
                 result.append(await work())
-            except Exception as error:  # kept, since the group would wrap it
+            except Exception as error:  # raised below, since the task group would wrap it
                 failure = error
             finally:
                 group.cancel_scope.cancel()
@@ -83,9 +83,9 @@ class Lease:
 
     async def _extend(self) -> None:
         while True:
-            await sleep(LEASE_SECONDS / 3)  # of real time, by which a server counts, whatever clock the client has
+            await sleep(LEASE_SECONDS / 3)  # real time, which a server counts, whichever clock the client has
             started = self.clock.monotonic()
-            with suppress(Exception):  # a store that is down: the next heartbeat may reach it in time
+            with suppress(Exception):  # the next heartbeat may reach the store in time
                 if await self.store.acquire_lease(self.key, self.record.version, self.owner, LEASE_SECONDS) is None:
-                    return  # taken over, or the record is gone; what the refresh brings is merged with it
+                    return  # taken over, or the record has changed; the refreshed key is merged with it
                 self.ends_at = started + LEASE_SECONDS

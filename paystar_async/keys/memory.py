@@ -29,7 +29,7 @@ class MemoryKeyStore:
         """Acquire or extend the lease for ``ttl`` seconds; None if another owner has it or ``version`` is outdated."""
         now = self._clock.time()
         with self._lock:
-            record = self._at(key, version)
+            record = self._find(key, version)
             if record is None:
                 return None
             if record.lease_owner == owner:
@@ -42,7 +42,7 @@ class MemoryKeyStore:
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:  # noqa: ARG002
         """Replace ``version`` by ``new`` and end the lease; None if ``version`` is outdated."""
         with self._lock:
-            if self._at(key, version) is None and (version != 0 or key in self._records):
+            if self._find(key, version) is None and (version != 0 or key in self._records):
                 return None
             return self._put(key, evolve(new, version=version, lease_owner=None, lease_expires_at=None))
 
@@ -52,12 +52,12 @@ class MemoryKeyStore:
     async def mark_rejected(self, key: KeyId, version: int) -> KeyRecord | None:
         """Mark the refresh token as rejected and end the lease; None if ``version`` is outdated."""
         with self._lock:
-            record = self._at(key, version)
+            record = self._find(key, version)
             if record is None:
                 return None
             return self._put(key, evolve(record, refresh_rejected=True, lease_owner=None, lease_expires_at=None))
 
-    def _at(self, key: KeyId, version: int) -> KeyRecord | None:
+    def _find(self, key: KeyId, version: int) -> KeyRecord | None:
         record = self._records.get(key)
         return record if record is not None and record.version == version else None
 

@@ -25,8 +25,8 @@ DEFAULT_TIMEOUT_SECONDS = 5.0
 
 _FIELDS = ("version", "owner", "lease_expires_at", "refresh_rejected", "payload")
 # Compare and set in one step. The payloads are compared as well as the versions, so that a recreated record is never
-# taken for the one that was read. Leases are measured by the server's clock; a lease longer than ``ttl`` was acquired
-# before that clock was set back, and counts as expired.
+# taken for the record that was read. Leases are measured by the server's clock; a lease longer than ``ttl`` was
+# acquired before that clock was set back, and counts as expired.
 _CHANGE = """
 local version, payload, owner, ttl, new, rejected = unpack(ARGV)
 local stored = redis.call('HMGET', KEYS[1], 'version', 'payload', 'owner', 'lease_expires_at', 'refresh_rejected')
@@ -220,9 +220,9 @@ def _parse_response(key: KeyId, response: object) -> StoredKey | None:
     )
 
 
-def _number(read: Callable[[str], float], text: object) -> float | None:
+def _number(parse: Callable[[str], float], text: object) -> float | None:
     try:
-        return read(str(text))
+        return parse(str(text))
     except ValueError:
         return None
 

@@ -13,7 +13,7 @@ import anyio
 from attrs import evolve
 
 from paystar_async.errors import InvalidRefreshToken, InvalidResponse, NoResponse, PaystarError, StatusError
-from paystar_async.keys.cache import NEVER, RecordCache
+from paystar_async.keys.cache import LONG_AGO, RecordCache
 from paystar_async.keys.lease import Lease
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore, RefreshedKey
 from paystar_async.runtime.clock import Clock
@@ -26,14 +26,14 @@ DEFAULT_KEY_LIFETIME_SECONDS = 24 * 3600.0
 STORE_POLL_SECONDS = 0.2
 STORE_SETTLE_SECONDS = 2.0
 FAILURE_COOLDOWN_SECONDS = 15.0
-"""Before another refresh: after one that failed while the old key is_valid, and after one whose key was rejected."""
+"""Pause after a refresh that failed while the old key is valid, and after a refresh whose key was rejected."""
 REFRESH_WAIT_SECONDS = 5.0
 """Maximum wait of a call for a refresh while the old key is valid."""
 STORE_CHECK_SECONDS = 60.0
-"""Between two reads of the store while the key in memory is used, to restore a record that disappeared there."""
+"""Time between two reads of the store while the key in memory is used, to restore a lost record."""
 
 
-Renew = Callable[[Secret, Callable[[], None]], Awaitable[RefreshedKey]]
+RefreshCall = Callable[[Secret, Callable[[], None]], Awaitable[RefreshedKey]]
 """Sends the refresh token; calls its second argument right before, whose error prevents sending."""
 
 
@@ -42,7 +42,7 @@ class KeyRefresher:
 
     Args:
         key: identity of the key.
-        first: the configured record, used if the store has none.
+        seed: the configured record, used if the store has none.
         store: the key store.
         clock: the client's clock.
         background: runs the refreshes.
@@ -54,18 +54,18 @@ class KeyRefresher:
         self,
         *,
         key: KeyId,
-        first: KeyRecord,
+        seed: KeyRecord,
         store: KeyStore,
         clock: Clock,
         background: BackgroundTasks,
         notify: OnEvent,
         newest: dict[KeyId, KeyRecord] | None = None,
     ) -> None:
-        self._id, self._clock, self._background, self._notify = key, clock, background, notify
+        self._key, self._clock, self._background, self._notify = key, clock, background, notify
         newest = {} if newest is None else newest
-        self._cache = RecordCache(key, first, store, clock, on_restore=self._notify_restored, newest=newest)
+        self._cache = RecordCache(key, seed, store, clock, on_restore=self._notify_restored, newest=newest)
         self._task: BackgroundTask[bool] | None = None
-        self._next_attempt_at, self._next_check = NEVER, clock.monotonic() + STORE_CHECK_SECONDS
+        self._next_attempt_at, self._next_check = LONG_AGO, clock.monotonic() + STORE_CHECK_SECONDS
         self._refusal: StatusError | None = None
         self._refreshed: Secret | None = None
         self._accepted: Secret | None = None
@@ -85,7 +85,7 @@ class KeyRefresher:
         if self._cache.record is not None and token is self._cache.record.token:
             self._accepted = token
 
-    async def get_token(self, renew: Renew) -> Secret | None:
+    async def get_token(self, refresh_call: RefreshCall) -> Secret | None:
         """Return a valid key; wait for a refresh only if the key is about to expire."""
         record = await self._current()
         now, times = self._clock.monotonic(), self._cache.times
@@ -94,29 +94,29 @@ class KeyRefresher:
         if record.token is not None and now < times.expires_at and now < self._next_attempt_at:
             return record.token  # a refresh has just failed: use the key, retry after the cooldown
         if record.token is not None and now < times.refresh_by:
-            self._start_refresh(renew, record.token)
+            self._start_refresh(refresh_call, record.token)
             return record.token
-        return await self._await_refresh(renew, record)
+        return await self._await_refresh(refresh_call, record)
 
-    async def refresh_rejected_token(self, refused: Secret, renew: Renew) -> tuple[Secret | None, bool]:
+    async def refresh_rejected_token(self, rejected: Secret, refresh_call: RefreshCall) -> tuple[Secret | None, bool]:
         """Return the key that replaces a rejected key (or None), and whether that key is new."""
         record = await self._current()
-        if record.token != refused:
+        if record.token != rejected:
             return record.token, False
-        is_new, is_suspect = False, record.issued_at is not None and self._accepted != refused
+        is_new, is_suspect = False, record.issued_at is not None and self._accepted != rejected
         if refusal := self._recent_refusal():
-            return await self._load_replacement(refused, refusal), False
+            return await self._load_replacement(rejected, refusal), False
         if record.refresh_token is None or (is_suspect and self._is_cooling_down(record)):
             self._cache.use(await self._cache.load())
         else:
-            is_new = await self._start_refresh(renew, refused, is_suspect=is_suspect).wait()
+            is_new = await self._start_refresh(refresh_call, rejected, is_suspect=is_suspect).wait()
         newest = self._cache.newest.token
-        return (newest if newest != refused else None), is_new
+        return (newest if newest != rejected else None), is_new
 
-    async def refresh_now(self, renew: Renew) -> KeyRecord:
+    async def refresh_now(self, refresh_call: RefreshCall) -> KeyRecord:
         """Refresh the key whatever its age, or join the running refresh."""
         record = await self._current()
-        await self._start_refresh(renew, record.token).wait()
+        await self._start_refresh(refresh_call, record.token).wait()
         return self._cache.newest
 
     async def replace(self, token: Secret, refresh_token: Secret | None, expires_at: float | None) -> None:
@@ -148,7 +148,7 @@ class KeyRefresher:
             self._cache.use(stored)
 
     def _is_cooling_down(self, record: KeyRecord) -> bool:
-        """Return True if a key that was never accepted is so new that another one would be rejected as well."""
+        """Return True if a key that was never accepted is so new that another key would be rejected as well."""
         is_new = 0 <= self._clock.time() - (record.issued_at or 0) < FAILURE_COOLDOWN_SECONDS
         # The first key that another process refreshed may have been accepted there, and have expired since.
         return is_new and (record.suspect or record.token == self._refreshed)
@@ -158,26 +158,28 @@ class KeyRefresher:
         return self._refusal if self._clock.monotonic() < self._next_attempt_at else None
 
     async def _load_replacement(self, old: Secret | None, refusal: StatusError) -> Secret:
-        """Return a key that another process has put into the store; without one, raise the refusal once more."""
+        """Return a key that another process has put into the store; without one, raise the refusal again."""
         record = self._cache.use(await self._cache.load())
         if record.token is None or record.token == old or not self._is_valid(record):
             raise copy.copy(refusal)
         return record.token
 
-    def _start_refresh(self, renew: Renew, old: Secret | None, *, is_suspect: bool = False) -> BackgroundTask[bool]:
+    def _start_refresh(
+        self, refresh_call: RefreshCall, old: Secret | None, *, is_suspect: bool = False
+    ) -> BackgroundTask[bool]:
         """Return the running refresh or start one; ``old`` is the key to replace."""
         if self._task is None or self._task.done:
-            self._task = self._background.start(lambda: self._refresh(renew, old, is_suspect=is_suspect))
+            self._task = self._background.start(lambda: self._refresh(refresh_call, old, is_suspect=is_suspect))
         return self._task
 
-    async def _await_refresh(self, renew: Renew, record: KeyRecord) -> Secret | None:
+    async def _await_refresh(self, refresh_call: RefreshCall, record: KeyRecord) -> Secret | None:
         is_valid = record.token is not None and self._clock.monotonic() < self._cache.times.expires_at
         if not is_valid and (refusal := self._recent_refusal()):
             return await self._load_replacement(record.token, refusal)
-        job = self._start_refresh(renew, record.token)
+        refresh = self._start_refresh(refresh_call, record.token)
         try:
             with anyio.move_on_after(REFRESH_WAIT_SECONDS if is_valid else None):
-                await job.wait()
+                await refresh.wait()
         except PaystarError:
             # The old key is used until it expires; an event has reported the failure already.
             if record.token is not None and self._clock.monotonic() < self._cache.times.expires_at:
@@ -185,14 +187,14 @@ class KeyRefresher:
             raise
         return self._cache.newest.token
 
-    async def _refresh(self, renew: Renew, old: Secret | None, *, is_suspect: bool) -> bool:
+    async def _refresh(self, refresh_call: RefreshCall, old: Secret | None, *, is_suspect: bool) -> bool:
         """Replace the key by a newer one; return True if it was refreshed here rather than elsewhere."""
         self._refusal = None
         try:
             lease = await self._acquire_lease(old)
             if lease is None or lease.record.refresh_token is None:
                 return False
-            return await self._send_refresh(renew, lease, lease.record.refresh_token, is_suspect=is_suspect)
+            return await self._send_refresh(refresh_call, lease, lease.record.refresh_token, is_suspect=is_suspect)
         except PaystarError as error:
             failure = error
         except Exception as error:
@@ -227,9 +229,11 @@ class KeyRefresher:
     def _is_valid(self, record: KeyRecord) -> bool:
         return record.expires_at is None or self._clock.time() < record.expires_at
 
-    async def _send_refresh(self, renew: Renew, lease: Lease, refresh_token: Secret, *, is_suspect: bool) -> bool:
+    async def _send_refresh(
+        self, refresh_call: RefreshCall, lease: Lease, refresh_token: Secret, *, is_suspect: bool
+    ) -> bool:
         try:
-            fresh = await lease.hold(lambda: renew(refresh_token, lease.check))
+            fresh = await lease.hold(lambda: refresh_call(refresh_token, lease.check))
         except InvalidRefreshToken:
             if (newer := await self._find_newer(lease.record)) is None:
                 if await self._cache.mark_rejected(lease):
@@ -243,13 +247,16 @@ class KeyRefresher:
                 await self._cache.release(lease)
             raise
         new = self._to_record(lease.record, fresh, is_suspect=is_suspect)
-        is_saved = await self._cache.keep(lease, new)
+        is_saved = await self._cache.store_refreshed(lease, new)
         if not is_saved:
             self._emit("key_refresh_failed", "refreshed, but not stored yet")
             self._background.start(self._retry_save)
         if fresh.token is None:
             raise InvalidResponse("$.data", "expected a new key; the refresh token on record may be spent")
-        self._refreshed, self._accepted = fresh.token, None  # also a key that was accepted before has to be again
+        self._refreshed, self._accepted = (
+            fresh.token,
+            None,
+        )  # a key accepted before must be accepted again
         if is_saved:
             self._emit("key_refreshed", "")
         return True
@@ -289,7 +296,7 @@ class KeyRefresher:
             await self._clock.sleep(STORE_POLL_SECONDS)
 
     def _emit(self, name: EventName, detail: str) -> None:
-        self._notify(Event(name=name, realm=self._id.realm, account=self._id.account, detail=detail))
+        self._notify(Event(name=name, realm=self._key.realm, account=self._key.account, detail=detail))
 
     def _notify_restored(self) -> None:
         self._emit("key_replaced", "restored in a store that had lost it")

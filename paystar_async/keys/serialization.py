@@ -87,14 +87,14 @@ def to_record(key: KeyId, stored_key: StoredKey, crypto: Crypto | None) -> KeyRe
         ForeignRecord: the record belongs to another account.
         WrongStorageKey: the record is encrypted, and no key decrypts it.
     """
-    outer = _object(stored_key.payload)
+    outer = _parse_object(stored_key.payload)
     if outer is None or type(outer.get("format")) is not int:
         raise _corrupt(key)
     if outer["format"] != FORMAT:
         raise SchemaMismatch(f"the {key.realm} key of {key.account} was stored by another version of this package")
     if (outer.get("realm"), outer.get("account")) != (key.realm, key.account):
-        raise ForeignRecord(f"what is stored as the {key.realm} key of {key.account} is another account's")
-    inner = _object(_inner(key, outer, crypto)) or {}
+        raise ForeignRecord(f"the stored {key.realm} key of {key.account} belongs to another account")
+    inner = _parse_object(_decrypt(key, outer, crypto)) or {}
     token, refresh_token = inner.get("token", 0), inner.get("refresh_token", 0)
     issued_at, expires_at = inner.get("issued_at", ""), inner.get("expires_at", "")
     suspect = inner.get("suspect", False)
@@ -119,19 +119,19 @@ def to_record(key: KeyId, stored_key: StoredKey, crypto: Crypto | None) -> KeyRe
     raise _corrupt(key)
 
 
-def _inner(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> Secret:
+def _decrypt(key: KeyId, outer: Mapping[str, object], crypto: Crypto | None) -> Secret:
     plain = outer.get("open")
     if isinstance(plain, Secret):
         return plain  # encrypted by the next change if there is a key now
-    sealed = outer.get("sealed")
-    if not isinstance(sealed, str):
+    encrypted = outer.get("sealed")
+    if not isinstance(encrypted, str):
         raise _corrupt(key)
     if crypto is None:
         raise WrongStorageKey(f"the {key.realm} key of {key.account} is stored encrypted, and no key was given")
-    return crypto.unseal(sealed, key.realm, key.account)
+    return crypto.unseal(encrypted, key.realm, key.account)
 
 
-def _object(text: Secret) -> dict[str, object] | None:
+def _parse_object(text: Secret) -> dict[str, object] | None:
     """Parse a JSON object; its secrets are wrapped at once, so that no frame here holds them as plain text."""
     try:
         value = json.loads(text.reveal(), object_hook=_wrap_secrets)
@@ -153,6 +153,6 @@ def _is_time(value: object) -> TypeGuard[float | None]:
 
 def _corrupt(key: KeyId) -> StorageCorrupt:
     return StorageCorrupt(
-        f"what is stored as the {key.realm} key of {key.account} cannot be read",
+        f"the stored {key.realm} key of {key.account} cannot be read",
         hint="restore it, or delete this record and store a key with keys.replace(...)",
     )

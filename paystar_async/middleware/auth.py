@@ -100,7 +100,7 @@ class AuthMiddleware:
             token, refresh_token = self.credentials.initial_token(realm)
             self._refreshers[realm] = KeyRefresher(
                 key=KeyId(realm.value, self.credentials.account_id(realm)),
-                first=KeyRecord(token=token, refresh_token=refresh_token),
+                seed=KeyRecord(token=token, refresh_token=refresh_token),
                 store=self.store,
                 clock=self.clock,
                 background=self.background,
@@ -217,15 +217,15 @@ def _refreshed_key(
     token_name, refresh_name, expiry_name = _KEY_FIELDS[realm]
     received = dict(data or {})
     expiry = received.get(expiry_name)
-    known = {
+    fields = {
         token_name: token,
         refresh_name: refresh_token,
         expiry_name: expiry if isinstance(expiry, str) and expiry else None,
     }
-    absent = {name for name in known if received.get(name) in (None, "")}
-    extra = {name: value for name, value in received.items() if known.get(name) is None and name not in absent}
+    absent = {name for name in fields if received.get(name) in (None, "")}
+    extra = {name: value for name, value in received.items() if fields.get(name) is None and name not in absent}
     model = NewInquiryKey if realm is Realm.INQUIRY else NewApiKey
-    return model(**known, extra=extra)  # type: ignore[arg-type]
+    return model(**fields, extra=extra)  # type: ignore[arg-type]
 
 
 def _refreshed_elsewhere(realm: Realm, token: Secret) -> Response[Any]:

@@ -1,6 +1,6 @@
-"""Deadlines: one for the whole call, including queueing, refreshing a key, every attempt and every pause.
+"""The deadline of a call, which includes queueing, key refreshes, all attempts and the pauses between them.
 
-This middleware cancels nothing. Each place that waits knows the deadline and raises the error that tells what is known:
+This middleware cancels nothing. Each layer that waits knows the deadline and raises the error that says what is known:
 the queue raises NotSent, the engine NoResponse.
 """
 

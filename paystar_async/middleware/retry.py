@@ -12,7 +12,7 @@ from paystar_async.runtime.clock import Clock
 from paystar_async.runtime.events import Event, OnEvent
 
 
-def may_repeat(error: PaystarError, safety: Safety) -> bool:
+def may_retry(error: PaystarError, safety: Safety) -> bool:
     """Return True if a call with this error may be retried without checking its result first."""
     if isinstance(error, NotSent):
         return True
@@ -24,13 +24,13 @@ class RetryBudget:
     """A budget that successes fill and retries spend, so that retries do not multiply the load on a failing server."""
 
     capacity: float = 8.0
-    earned: float = 0.5
+    earned_by_success: float = 0.5
     tokens: float = field(default=8.0)
 
     def earn(self) -> None:
         """Add to the budget after a successful call."""
         if self.tokens < self.capacity:
-            self.tokens = min(self.capacity, self.tokens + self.earned)
+            self.tokens = min(self.capacity, self.tokens + self.earned_by_success)
 
     def spend(self) -> bool:
         """Spend a retry; return False if the budget is empty."""
@@ -48,19 +48,19 @@ class RetryMiddleware:
         clock: the client's clock.
         retries: maximum number of retries.
         notify: called with an event on each retry.
-        first: maximum seconds of the first backoff; doubled each time.
-        longest: maximum seconds of a backoff, unless the server asks for more.
+        first_backoff: maximum seconds of the first backoff; doubled each time.
+        max_backoff: maximum seconds of a backoff, unless the server asks for more.
         budget: the budget that retries spend.
-        source: source of the jitter.
+        random: source of the jitter.
     """
 
     clock: Clock
     retries: int
     notify: OnEvent
-    first: float = 0.25
-    longest: float = 8.0
+    first_backoff: float = 0.25
+    max_backoff: float = 8.0
     budget: RetryBudget = field(factory=RetryBudget)
-    source: Random = field(factory=Random)
+    random: Random = field(factory=Random)
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         """Send the request, and retry where that is safe and likely to help."""
@@ -81,12 +81,12 @@ class RetryMiddleware:
 
     def _backoff_seconds(self, error: PaystarError, request: Request[Any], attempt: int) -> float | None:
         """Return the seconds to wait before the next attempt, or None to give up."""
-        if attempt > self.retries or not may_repeat(error, request.endpoint.safety):
+        if attempt > self.retries or not may_retry(error, request.endpoint.safety):
             return None
-        pause = self.source.uniform(0, min(self.longest, self.first * 2 ** (attempt - 1)))
+        pause = self.random.uniform(0, min(self.max_backoff, self.first_backoff * 2 ** (attempt - 1)))
         retry_after = error.retry_after if isinstance(error, InvalidResponse | StatusError) else None
         pause = max(pause, retry_after or 0.0)
-        # Without time for the pause and a response after it, this error tells more than a timeout would.
+        # Without time for the pause and a response after it, this error says more than a timeout would.
         if pause >= request.time_left(self.clock.monotonic()) or not self.budget.spend():
             return None
         return pause

@@ -43,11 +43,11 @@ def _add_converter(attribute: Any) -> Any:
         return attribute
     name, optional = attribute.name, attribute.default is None
 
-    read = field_type.parse
+    parse = field_type.parse
 
     def convert(value: object) -> object:
         try:
-            return read(value)
+            return parse(value)
         except ValueError as error:
             cause = error
         raise field_type.refusal(value, name, cause)
@@ -94,7 +94,7 @@ class Call(Generic[T_co]):
 
 
 class OpenEnum(StrEnum):
-    """An enum of the server's words; an unknown word becomes a member of its own named ``UNRECOGNISED``."""
+    """An enum of the server's values; an unknown value becomes a new member named ``UNRECOGNISED``."""
 
     @classmethod
     def _missing_(cls, value: object) -> Self | None:
@@ -105,7 +105,7 @@ class OpenEnum(StrEnum):
         return member
 
     def __reduce_ex__(self, proto: object) -> tuple[Any, ...]:
-        # By value: some Python versions pickle a member by its name, and all unknown words have the same name.
+        # By value: some Python versions pickle a member by its name, and all unknown values have the same name.
         return type(self), (self._value_,)
 
 
@@ -115,10 +115,10 @@ no_extra: Callable[[], dict[str, object]] = dict
 
 def names_only(extra: Mapping[str, object]) -> str:
     """Return the repr of ``extra``: field names only, because the values may be personal."""
-    return f"<{', '.join(map(shown_name, extra))}>" if extra else "{}"
+    return f"<{', '.join(map(safe_name, extra))}>" if extra else "{}"
 
 
-def shown_name(name: object) -> str:
+def safe_name(name: object) -> str:
     """Return a field name if it is a short identifier, otherwise an ellipsis: a name may contain a whole form body."""
     return name if isinstance(name, str) and name.isidentifier() and len(name) <= 40 else "…"
 
@@ -196,8 +196,8 @@ def _verify_items(items: Sequence[object], name: str) -> None:
                 raise error.at(f"{name}[{index}]") from None
 
 
-def list_of(item: type[object], name: str, *, once: str | None = None, optional: bool = False) -> FieldType:
-    """Return the field type of a list of ``item`` models; ``once`` names a field that must be unique.
+def list_of(item: type[object], name: str, *, unique: str | None = None, optional: bool = False) -> FieldType:
+    """Return the field type of a list of ``item`` models; ``unique`` names a field that must be unique.
 
     Mappings are valid items too, so that parsed JSON is checked like models.
     """
@@ -210,13 +210,13 @@ def list_of(item: type[object], name: str, *, once: str | None = None, optional:
             items = tuple(coerce_item(item, element, name, index) for index, element in enumerate(items))
         if not items and not optional:
             raise ValueError("the list is empty")
-        if once is not None:
-            _reject_duplicates(items, name, once)
+        if unique is not None:
+            _reject_duplicates(items, name, unique)
         return items
 
     return FieldType(
         name=name,
-        expected=f"a list of {item.__name__}" + (f", each with a unique {once}" if once else ""),
+        expected=f"a list of {item.__name__}" + (f", each with a unique {unique}" if unique else ""),
         parse=parse,
         mask=lambda value: _describe_length(value, name),
         schema={"type": "array", "items": {"$ref": f"#/components/schemas/{item.__name__}"}},
@@ -231,41 +231,41 @@ def _describe_length(value: object, name: str) -> str:
 
 
 def coerce_item(model: type[M], value: object, name: str, index: int) -> M:
-    """Return a list item as a model, given as model or mapping; raise InvalidValue naming its place."""
+    """Return a list item, which is a model or a mapping, as a model; raise InvalidValue naming its path."""
     if isinstance(value, model):
         return value
-    place = f"{name}[{index}]"
+    path = f"{name}[{index}]"
     if not isinstance(value, Mapping):
-        raise InvalidValue(place, expected=f"a {model.__name__}", got=type(value).__name__)
+        raise InvalidValue(path, expected=f"a {model.__name__}", got=type(value).__name__)
     values = cast("Mapping[str, object]", value)
     names = {field.name: field for field in fields_of(model)}
     for name in values:
         if name not in names:
             raise InvalidValue(
-                f"{place}.{shown_name(name)}", expected=f"one of {', '.join(names)}", got="a field of that name"
+                f"{path}.{safe_name(name)}", expected=f"one of {', '.join(names)}", got="a field of that name"
             )
     for name, field in names.items():
         if field.required and name not in values:
             raise InvalidValue(
-                f"{place}.{name}", expected=field.field_type.expected if field.field_type else "a value", got="nothing"
+                f"{path}.{name}", expected=field.field_type.expected if field.field_type else "a value", got="nothing"
             )
     try:
         return model(**values)
     except InvalidValue as error:
-        raise error.at(place) from None
+        raise error.at(path) from None
 
 
-def _reject_duplicates(items: tuple[object, ...], name: str, once: str) -> None:
-    if len(set(map(attrgetter(once), items))) == len(items):
+def _reject_duplicates(items: tuple[object, ...], name: str, unique: str) -> None:
+    if len(set(map(attrgetter(unique), items))) == len(items):
         return
-    seen: dict[object, int] = {}
+    first_index: dict[object, int] = {}
     for index, item in enumerate(items):
-        key = getattr(item, once)
-        if key in seen:
+        key = getattr(item, unique)
+        if key in first_index:
             raise InvalidValue(
-                f"{name}[{index}].{once}",
-                expected=f"a unique {once}",
-                got=f"that of {name}[{seen[key]}]",
+                f"{name}[{index}].{unique}",
+                expected=f"a unique {unique}",
+                got=f"that of {name}[{first_index[key]}]",
                 hint="the same transfer twice would pay twice",
             )
-        seen[key] = index
+        first_index[key] = index

@@ -36,7 +36,7 @@ from paystar_async.values.text import (
 
 
 class GatewayStatus(OpenEnum):
-    """The status of a gateway transaction; a word unknown to this version is kept unchanged."""
+    """The status of a gateway transaction; a value unknown to this version is kept unchanged."""
 
     INIT = "INIT"
     SUCCEED = "SUCCEED"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self, cast, final
 
 from paystar_async.errors import InvalidValue
-from paystar_async.models.base import fields_of, names_only, shown_name
+from paystar_async.models.base import fields_of, names_only, safe_name
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import describe_value
 
@@ -55,7 +55,7 @@ class JSONObject(Mapping[str, object]):
         return len(self.to_dict())
 
     def __hash__(self) -> int:
-        return hash(frozenset(self))  # of the names alone: 1 and 1.0 are equal but encoded differently
+        return hash(frozenset(self))  # only the names: 1 and 1.0 are equal but encoded differently
 
     def __repr__(self) -> str:
         return names_only(self)
@@ -109,7 +109,7 @@ def _json_value(value: object, path: str, depth: int) -> object:
     for key, inner in cast("Mapping[object, object]", value).items():
         if not isinstance(key, str):
             raise _refusal(path, f"a name of type {type(key).__name__}", "names are texts")
-        fields[_json_text(key, path)] = _json_value(inner, f"{path}.{shown_name(key)}", depth + 1)
+        fields[_json_text(key, path)] = _json_value(inner, f"{path}.{safe_name(key)}", depth + 1)
     return fields
 
 
@@ -120,8 +120,8 @@ def _json_text(value: str, path: str) -> str:
     return text
 
 
-def _refusal(path: str, got: str, hint: str | None = None) -> InvalidValue:
-    return InvalidValue(path, expected="a value that JSON can represent", got=got, hint=hint)
+def _refusal(path: str, actual: str, hint: str | None = None) -> InvalidValue:
+    return InvalidValue(path, expected="a value that JSON can represent", got=actual, hint=hint)
 
 
 def _mask(value: object) -> str:
@@ -155,11 +155,11 @@ def check_names(request: object, attribute: Any, extra: Mapping[str, object]) ->
     Raises:
         InvalidValue: the first such field, by name (``extra.amount``).
     """
-    known = {field.name for field in fields_of(type(request))}
+    field_names = {field.name for field in fields_of(type(request))}
     for name in extra:
         plain_name = name.strip().lower()
-        if plain_name in known:
-            hint = f"pass it as {plain_name}="
+        if plain_name in field_names:
+            hint = f"pass this field as {plain_name}="
         elif plain_name in _ADDED_BY_CLIENT:
             hint = "the client adds signature and credentials"
         elif not plain_name:
@@ -167,5 +167,5 @@ def check_names(request: object, attribute: Any, extra: Mapping[str, object]) ->
         else:
             continue
         raise InvalidValue(
-            f"{attribute.name}.{shown_name(name)}", expected="names of further fields", got="this one", hint=hint
+            f"{attribute.name}.{safe_name(name)}", expected="names of further fields", got="a reserved name", hint=hint
         )

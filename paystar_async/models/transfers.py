@@ -25,7 +25,7 @@ from paystar_async.values.text import Count, Limit, PayId, PersonName, TrackId
 
 
 class TransferStatus(OpenEnum):
-    """The status of a transfer; a word unknown to this version is kept unchanged."""
+    """The status of a transfer; a value unknown to this version is kept unchanged."""
 
     SUCCESS = "success"
     FAILED = "failed"
@@ -95,7 +95,7 @@ class Settle(Call[list[Settlement]]):
     """Send bank transfers."""
 
     transfers: Annotated[
-        Sequence[Transfer], list_of(Transfer, "transfers", once="track_id"), "the transfers, each track_id once"
+        Sequence[Transfer], list_of(Transfer, "transfers", unique="track_id"), "the transfers, each track_id once"
     ]
 
 

@@ -12,7 +12,7 @@ from paystar_async.values.masking import mask_iban
 from paystar_async.values.numbers import Money, TransferAmount
 from paystar_async.values.text import PersonName, TrackId, WithdrawType
 
-SINGLE, GROUP = 7, 8
+SINGLE_WITHDRAW_TYPE, GROUP_WITHDRAW_TYPE = 7, 8
 
 
 @request_model
@@ -72,7 +72,7 @@ class SettleWallet(Call[Accepted]):
 
     transfers: Annotated[
         Sequence[WalletTransfer],
-        list_of(WalletTransfer, "transfers", once="track_id"),
+        list_of(WalletTransfer, "transfers", unique="track_id"),
         "the transfers, each track_id once",
     ]
     withdraw_type: Annotated[WithdrawType | None, "the payout type; by default chosen by the number of transfers"] = (
@@ -81,7 +81,9 @@ class SettleWallet(Call[Accepted]):
 
     def __attrs_post_init__(self) -> None:
         if self.withdraw_type is None:
-            object.__setattr__(self, "withdraw_type", SINGLE if len(self.transfers) == 1 else GROUP)
+            object.__setattr__(
+                self, "withdraw_type", SINGLE_WITHDRAW_TYPE if len(self.transfers) == 1 else GROUP_WITHDRAW_TYPE
+            )
 
 
 @request_model

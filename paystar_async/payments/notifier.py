@@ -94,7 +94,7 @@ class Notifier:
         """Wait until notifications have ended, or the longest timeout of a handler has passed."""
         with anyio.move_on_after(max((subscriber.timeout for subscriber in self._subscribers), default=0.0)):
             for notification in notifications:
-                await notification.ended()
+                await notification.wait_ended()
 
     async def wait_for_room(self) -> None:
         """Wait until another notification would begin at once."""

@@ -301,7 +301,7 @@ class Payments:
         finally:
             sweeper.stop()
             with anyio.CancelScope(shield=True):
-                await task.ended()
+                await task.wait_ended()
 
     def close(self, background: BackgroundTasks) -> None:
         """Stop the sweepers of one event loop and shorten the time of its handlers; called when the client closes."""

@@ -275,7 +275,7 @@ class LocalDispatcher:
         """Start no further chunk, and wait for the running ones."""
         self.stop()
         if self._task is not None:
-            await self._task.ended()
+            await self._task.wait_ended()
 
     async def _run(self) -> None:
         async with anyio.create_task_group() as group:

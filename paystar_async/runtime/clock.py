@@ -61,7 +61,7 @@ class ManualClock:
 
     def __init__(self, start: float = 1_767_225_600.0) -> None:
         self._wall = start
-        self._run = 0.0
+        self._elapsed = 0.0
         self._order = count()
         self._sleepers: list[tuple[float, int, anyio.Event]] = []
 
@@ -71,7 +71,7 @@ class ManualClock:
 
     def monotonic(self) -> float:
         """Return the seconds that the clock was advanced by."""
-        return self._run
+        return self._elapsed
 
     @property
     def sleepers(self) -> int:
@@ -81,8 +81,8 @@ class ManualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass and wake the sleepers that are due."""
         self._wall += seconds
-        self._run += seconds
-        while self._sleepers and self._sleepers[0][0] <= self._run:
+        self._elapsed += seconds
+        while self._sleepers and self._sleepers[0][0] <= self._elapsed:
             heappop(self._sleepers)[2].set()
 
     def jump(self, seconds: float) -> None:
@@ -95,7 +95,7 @@ class ManualClock:
             await anyio.lowlevel.checkpoint()
             return
         awake = anyio.Event()
-        sleeper = (self._run + seconds, next(self._order), awake)
+        sleeper = (self._elapsed + seconds, next(self._order), awake)
         heappush(self._sleepers, sleeper)
         try:
             await awake.wait()

@@ -16,35 +16,35 @@ import sniffio
 from anyio.lowlevel import RunVar
 from attrs import frozen
 
-_line: RunVar[anyio.Lock] = RunVar("paystar_async.runtime.tasks")
+_turn_lock: RunVar[anyio.Lock] = RunVar("paystar_async.runtime.tasks")
 
 
 async def cooperative_yield() -> None:
     """Wait for a turn of the loop in which no other caller of this function runs.
 
-    The code after it, up to the next ``await``, is the work of that turn; other tasks of the loop run in between.
-    Without it, as many answers as come at once would hold the loop for all of them.
+    The caller's code up to its next ``await`` is the work of that turn; other tasks of the loop run in between.
+    Otherwise responses that arrive together would block the loop until all of them are handled.
     """
     try:
-        line = _line.get()
+        lock = _turn_lock.get()
     except LookupError:
-        line = anyio.Lock()
-        _line.set(line)
+        lock = anyio.Lock()
+        _turn_lock.set(lock)
     # A released lock passes to the next waiter, which wakes in the next turn of the loop.
-    async with line:
+    async with lock:
         pass
 
 
 T = TypeVar("T")
 
-_here = sniffio.thread_local
+_current_library = sniffio.thread_local
 _inherited: list[object] = []
 """Values of the parent process. They are kept and never touched: their sockets, TLS sessions and epoll are shared."""
 
 
 def asyncio_loop() -> AbstractEventLoop | None:
     """Return the running asyncio loop; None on trio (also as a guest of asyncio) and outside a loop."""
-    if _here.name is not None:  # trio says so while one of its tasks runs
+    if _current_library.name is not None:  # set by trio while a task of trio runs
         return None
     try:
         return get_running_loop()
@@ -70,23 +70,23 @@ def current_loop() -> object:
 
 @frozen(eq=False)
 class _Entry(Generic[T]):
-    """A value, and the generator whose end closes it."""
+    """A value, and the generator that closes the value when the generator ends."""
 
     value: T
-    closing: AsyncGenerator[None, None]
+    closer: AsyncGenerator[None, None]
 
 
 class LoopLocal(Generic[T]):
     """One value for each event loop, in this process. Thread-safe: several loops may run at once.
 
-    A value is keyed by its loop and by this object, never by a name. It is closed in its own loop and thread: by
-    ``aclose``, when the loop ends, or when this object is garbage-collected. For the last two a suspended async
-    generator stands in the loop, which asyncio, uvloop and trio close then (``sys.set_asyncgen_hooks``). A loop that
-    was closed without ``shutdown_asyncgens`` gets no such chance: its value is abandoned at the next ``put``.
+    A value is keyed by its loop and by this object, never by a name. The value is closed in its own loop and thread:
+    by ``aclose``, when the loop ends, or when this object is garbage-collected. The last two work by a suspended async
+    generator in the loop, which asyncio, uvloop and trio close at their end (``sys.set_asyncgen_hooks``). A loop that
+    was closed without ``shutdown_asyncgens`` does not close its value, which is abandoned at the next ``put``.
 
     Args:
         close: closes a value, awaited in its loop. It must not refer to this object's owner.
-        abandon: lets go of a value without its loop, which is closed: sockets at the level of the system.
+        abandon: releases a value whose loop is closed: closes its sockets without the loop.
     """
 
     def __init__(self, close: Callable[[T], Awaitable[None]], abandon: Callable[[T], None]) -> None:
@@ -102,19 +102,19 @@ class LoopLocal(Generic[T]):
         return None if entry is None else entry.value
 
     def put(self, value: T) -> None:
-        """Keep the value for the running loop, and let go of those whose loops are closed."""
+        """Store the value of the running loop, and abandon the values of closed loops."""
         loop = current_loop()
         self._disown_inherited()
         self._drop_closed()
-        closing = _closed_at_end(weakref.ref(self), loop, value, self._close)
+        closer = _close_at_end(weakref.ref(self), loop, value, self._close)
         with suppress(StopIteration):  # run to its first yield, where the loop takes note of the generator
-            closing.asend(None).send(None)
-        self._entries[loop] = _Entry(value, closing)
+            closer.asend(None).send(None)
+        self._entries[loop] = _Entry(value, closer)
 
     async def aclose(self) -> None:
         """Close the value of the running loop, if the loop has one."""
         if self.get() is not None:
-            await self._entries[current_loop()].closing.aclose()
+            await self._entries[current_loop()].closer.aclose()
 
     def values(self) -> list[T]:
         """Return the values that are not closed, of all loops."""
@@ -122,7 +122,7 @@ class LoopLocal(Generic[T]):
         return [entry.value for entry in list(self._entries.values())]
 
     def discard(self, loop: object, value: T) -> None:
-        """Forget the value of a loop, unless another one has taken its place."""
+        """Remove the value of a loop unless another value has replaced it."""
         entry = self._entries.get(loop)
         if entry is not None and entry.value is value:
             self._entries.pop(loop, None)
@@ -135,7 +135,7 @@ class LoopLocal(Generic[T]):
                     self._abandon(entry.value)
 
     def _disown_inherited(self) -> None:
-        """Begin anew in a forked process."""
+        """Start without values in a forked process."""
         if self._process != os.getpid():
             _inherited.append(self._entries)
             self._entries, self._process = {}, os.getpid()
@@ -145,7 +145,7 @@ class LoopLocal(Generic[T]):
         self._drop_closed()
 
 
-async def _closed_at_end(
+async def _close_at_end(
     owner: "weakref.ref[LoopLocal[T]]", loop: object, value: T, close: Callable[[T], Awaitable[None]]
 ) -> AsyncGenerator[None, None]:
     """Wait to be closed, then close the value; later uses of the loop create a new value."""
@@ -157,8 +157,8 @@ async def _closed_at_end(
         if local is not None:
             local.discard(loop, value)
             del local
-        if process == os.getpid():  # else a fork has copied it, loop and all
-            with anyio.CancelScope(shield=True):  # trio closes a generator in a scope that is cancelled
+        if process == os.getpid():  # otherwise a fork copied the value and its loop
+            with anyio.CancelScope(shield=True):  # trio closes a generator in a cancelled scope
                 await close(value)
 
 
@@ -175,15 +175,15 @@ class BackgroundTask(Generic[T]):
         """Return True if the task has ended."""
         return self._done.is_set()
 
-    async def ended(self) -> None:
+    async def wait_ended(self) -> None:
         """Wait until the task has ended, with a result or an error."""
         await self._done.wait()
 
     async def wait(self) -> T:
         """Return the result or raise the error of the task; cancelling the wait does not cancel the task."""
-        await self.ended()
+        await self.wait_ended()
         if self._error is not None:
-            raise _own(self._error) from None
+            raise _copy_error(self._error) from None
         return cast("T", self._value)
 
     async def run(self, work: Callable[[], Awaitable[T]]) -> None:
@@ -199,17 +199,17 @@ class BackgroundTask(Generic[T]):
             self._done.set()
 
     def discard(self) -> None:
-        """End a job whose work never began, because its task was cancelled before."""
+        """End a task that was cancelled before its work began."""
         if not self.done:
             self._error = RuntimeError("the event loop ended before this work did")
             self._done.set()
 
 
-def _own(error: BaseException) -> BaseException:
+def _copy_error(error: BaseException) -> BaseException:
     """Return a copy for one waiter: a shared error would collect the tracebacks of all waiters."""
     try:
         return copy.copy(error)
-    except Exception:  # a foreign class that cannot be made from its args
+    except Exception:  # a foreign class whose args do not create an instance
         return error
 
 
@@ -217,19 +217,24 @@ class BackgroundTasks:
     """The background tasks of one event loop, with strong references because a loop keeps only weak ones.
 
     Args:
-        prepare: run first in the context of each job.
+        prepare: run first in the context of each task.
     """
 
     def __init__(self, prepare: Callable[[], object] | None = None) -> None:
         self._prepare = prepare
-        self._jobs: set[BackgroundTask[object]] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: set[BackgroundTask[object]] = set()
+        self._asyncio_tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def running_count(self) -> int:
+        """Return the number of tasks that have not ended."""
+        return len(self._running)
 
     def start(self, work: Callable[[], Awaitable[T]]) -> BackgroundTask[T]:
         """Start the work and return its task at once."""
-        job: BackgroundTask[T] = BackgroundTask()
-        held = cast("BackgroundTask[object]", job)
-        self._jobs.add(held)
+        background_task: BackgroundTask[T] = BackgroundTask()
+        running = cast("BackgroundTask[object]", background_task)
+        self._running.add(running)
         # A new context: the request or span of the starter does not apply to this work.
         context = Context()
         if self._prepare is not None:
@@ -238,27 +243,27 @@ class BackgroundTasks:
         if sniffio.current_async_library() == "trio":
             import trio
 
-            trio.lowlevel.spawn_system_task(self._run, held, work, context=context)
+            trio.lowlevel.spawn_system_task(self._run, running, work, context=context)
         else:
-            task = asyncio.get_running_loop().create_task(self._run(held, work), context=context)
-            self._tasks.add(task)
-            task.add_done_callback(partial(self._ended, held))
-        return job
+            task = asyncio.get_running_loop().create_task(self._run(running, work), context=context)
+            self._asyncio_tasks.add(task)
+            task.add_done_callback(partial(self._on_done, running))
+        return background_task
 
-    async def _run(self, job: BackgroundTask[object], work: Callable[[], Awaitable[object]]) -> None:
+    async def _run(self, running: BackgroundTask[object], work: Callable[[], Awaitable[object]]) -> None:
         try:
-            await job.run(work)
+            await running.run(work)
         finally:
-            self._jobs.discard(job)
+            self._running.discard(running)
 
-    def _ended(self, job: BackgroundTask[object], task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        self._jobs.discard(job)
-        job.discard()
+    def _on_done(self, running: BackgroundTask[object], task: "asyncio.Task[None]") -> None:
+        self._asyncio_tasks.discard(task)
+        self._running.discard(running)
+        running.discard()
 
     async def drain(self, seconds: float) -> None:
         """Wait for all tasks, for at most ``seconds``, even if the caller is cancelled."""
         with anyio.move_on_after(seconds, shield=True):
-            # A job may start another one: a call with an old key refreshes the key in the background.
-            while self._jobs:
-                await next(iter(self._jobs)).ended()
+            # A task may start another task: a call with an old key refreshes the key in the background.
+            while self._running:
+                await next(iter(self._running)).wait_ended()

@@ -33,7 +33,7 @@ class ReceivedSettleWallet(SettleWallet):
     """A wallet settlement as other clients send it."""
 
     transfers: Annotated[
-        Sequence[ReceivedWalletTransfer], list_of(ReceivedWalletTransfer, "transfers", once="track_id")
+        Sequence[ReceivedWalletTransfer], list_of(ReceivedWalletTransfer, "transfers", unique="track_id")
     ]
 
 

@@ -156,7 +156,7 @@ async def test_keep_record_lost_under_its_lease_is_stored(losing: Losing) -> Non
     assert lease is not None
     losing.lose()
 
-    await process.keep(lease, evolve(pair(2), issued_at=5 * 3600.0))
+    await process.store_refreshed(lease, evolve(pair(2), issued_at=5 * 3600.0))
     while not process.is_saved:  # a store may say once that it was taken away
         await process.save()
 
@@ -174,7 +174,7 @@ async def test_keep_beats_older_pair_put_back(losing: Losing) -> None:
     losing.lose()
     await other.load()
 
-    await process.keep(lease, evolve(pair(3), issued_at=5 * 3600.0))
+    await process.store_refreshed(lease, evolve(pair(3), issued_at=5 * 3600.0))
 
     stored = await losing.stored()
     assert stored is not None

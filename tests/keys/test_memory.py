@@ -12,8 +12,8 @@ KEY = KeyId("application", "app-1")
 class Hesitant(MemoryKeyStore):
     """Lets the other threads go ahead between reading and writing, where it can."""
 
-    def _at(self, key: KeyId, version: int) -> KeyRecord | None:
-        record = super()._at(key, version)
+    def _find(self, key: KeyId, version: int) -> KeyRecord | None:
+        record = super()._find(key, version)
         time.sleep(0.002)
         return record
 

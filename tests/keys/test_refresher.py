@@ -54,7 +54,7 @@ class Keeping:
         self.store: Any = store or MemoryKeyStore(self.clock)
         self.background, self.told, self.renew = BackgroundTasks(), EventRecorder(), Renewing(self.clock)
         self.keeper = KeyRefresher(
-            key=KEY, first=first, store=self.store, clock=self.clock, background=self.background, notify=self.told
+            key=KEY, seed=first, store=self.store, clock=self.clock, background=self.background, notify=self.told
         )
 
     async def token(self) -> str | None:

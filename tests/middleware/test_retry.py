@@ -21,7 +21,7 @@ from paystar_async.errors import (
     TrackIdConflict,
     status_class,
 )
-from paystar_async.middleware.retry import RetryBudget, RetryMiddleware, may_repeat
+from paystar_async.middleware.retry import RetryBudget, RetryMiddleware, may_retry
 from tests.support import (
     MATCH,
     RESPONSE,
@@ -61,7 +61,7 @@ REFUSALS: list[PaystarError] = [
 
 def ring(clock: QuickClock, **options: Any) -> RetryMiddleware:
     return RetryMiddleware(
-        clock, options.pop("retries", 3), options.pop("notify", EventRecorder()), source=Random(1), **options
+        clock, options.pop("retries", 3), options.pop("notify", EventRecorder()), random=Random(1), **options
     )
 
 
@@ -120,8 +120,8 @@ async def test_retry_not_sent_then_maybe_sent_stops() -> None:
 
 @pytest.mark.parametrize("safety", Safety)
 def test_only_what_never_left_may_always_be_repeated(safety: Safety) -> None:
-    assert may_repeat(NotSent("x"), safety)
-    assert may_repeat(NoResponse("x"), safety) is (safety is Safety.READ)
+    assert may_retry(NotSent("x"), safety)
+    assert may_retry(NoResponse("x"), safety) is (safety is Safety.READ)
 
 
 @pytest.mark.parametrize("retries", [0, 1, 2, 5])
@@ -152,7 +152,7 @@ def pauses(seed: int, attempts: int) -> list[float]:
     """Return the pauses after each of ``count`` failed attempts."""
     clock = QuickClock()
     retry = RetryMiddleware(
-        clock, attempts, EventRecorder(), source=Random(seed), budget=RetryBudget(capacity=1e9, tokens=1e9)
+        clock, attempts, EventRecorder(), random=Random(seed), budget=RetryBudget(capacity=1e9, tokens=1e9)
     )
     with contextlib.suppress(NoResponse):
         asyncio.run(retry(request(timeout=1e6), Next(NoResponse("x"))))

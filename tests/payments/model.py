@@ -182,7 +182,7 @@ class Worker:
 
     def kill(self) -> None:
         """Kill the worker between two steps."""
-        for task in (*self.tasks, *self.background._tasks):  # pyright: ignore[reportPrivateUsage]
+        for task in (*self.tasks, *self.background._asyncio_tasks):  # pyright: ignore[reportPrivateUsage]
             task.cancel()
         self.world.waiting = [(payment, future) for payment, future in self.world.waiting if payment is not self]
 

@@ -550,7 +550,7 @@ def test_each_who_waits_has_an_error_of_its_own(backend: str) -> None:
             raise InsufficientBalance(9, "short", endpoint="transfers.settle")
 
         job = BackgroundTasks().start(work)
-        await job.ended()
+        await job.wait_ended()
         errors: list[InsufficientBalance] = []
         for _ in range(3):
             with pytest.raises(InsufficientBalance) as caught:
@@ -616,7 +616,7 @@ def test_draining_waits_no_longer_than_it_says(backend: str) -> None:
             await background.drain(0.02)
         assert not job.done
         gate.set()
-        await job.ended()
+        await job.wait_ended()
         await background.drain(0)
 
     run(backend, main)

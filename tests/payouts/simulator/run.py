@@ -373,7 +373,7 @@ def _fixed_dice(seed: int) -> Generator[None]:
             return own.randbytes(size).hex()
 
         with (
-            patch.object(client, "RetryMiddleware", partial(RetryMiddleware, source=random.Random(f"{seed}:retry"))),
+            patch.object(client, "RetryMiddleware", partial(RetryMiddleware, random=random.Random(f"{seed}:retry"))),
             patch.object(secrets, "token_hex", token_hex),
         ):
             yield
