@@ -1,4 +1,4 @@
-"""A client as a process: in each round a number of tasks make a number of calls each."""
+"""A client process: in each round, several tasks make several calls each."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ from typing import Any
 
 from paystar_async import Application, Event, Paystar
 from paystar_async.errors import PaystarError
-from tests.soak.play import heard, say
+from tests.soak.processes import print_message, read_line
 
 
 async def main(settings: dict[str, Any]) -> None:
@@ -35,11 +35,11 @@ async def main(settings: dict[str, Any]) -> None:
         on_event=count,
     )
     async with paystar:
-        say("ready")
-        while await heard(sys.stdin) == "round":
+        print_message("ready")
+        while await read_line(sys.stdin) == "round":
             await asyncio.gather(*(call(paystar) for _ in range(settings["tasks"])))
-            say("done")
-    say({"calls": calls, "events": events})
+            print_message("done")
+    print_message({"calls": calls, "events": events})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Worker processes on their hosts, started again when they end, as a service manager does."""
+"""Worker processes on their hosts, restarted when they end, as by a service manager."""
 
 import json
 import subprocess
@@ -22,18 +22,18 @@ COMMAND_SECONDS = 25.0
 
 
 class WorkerProcess:
-    """A worker on a host, and what it says.
+    """A worker process on a host.
 
     Args:
         network: the network of the host.
-        host: the host.
+        host: the name of the host.
         settings: the settings of the worker.
-        events: counts the events of all workers.
+        events: the counter of the events of all workers.
     """
 
     def __init__(self, network: Network, host: str, settings: dict[str, Any], events: Counter[str]) -> None:
         self.host = host
-        self.ready, self.held, self.submitted = threading.Event(), threading.Event(), threading.Event()
+        self.ready, self.holding, self.submitted = threading.Event(), threading.Event(), threading.Event()
         self.stop_reason: str | None = None
         self._submit_error: str | None = None
         self._events = events
@@ -52,22 +52,22 @@ class WorkerProcess:
         """Return True while the process runs."""
         return self._process.poll() is None
 
-    def tell(self, do: str, **values: object) -> None:
-        """Give the worker a command."""
+    def send_command(self, command: str, **values: object) -> None:
+        """Send a command to the worker."""
         assert self._process.stdin is not None
-        with suppress(OSError, ValueError):  # the worker has ended, which the waiter for the result notices
-            self._process.stdin.write(json.dumps({"do": do, **values}) + "\n")
+        with suppress(OSError, ValueError):  # the worker has ended, as the caller notices while it waits for the result
+            self._process.stdin.write(json.dumps({"do": command, **values}) + "\n")
             self._process.stdin.flush()
 
     def arm(self, moment: Moment | None) -> None:
-        """Hold the worker at a hold point."""
-        self.held.clear()
-        self.tell("arm", moment=moment)
+        """Hold the next task of the worker at a moment; None: hold no task."""
+        self.holding.clear()
+        self.send_command("arm", moment=moment)
 
     def submit(self, batch_id: str, count: int, policy: dict[str, Any]) -> str | None:
-        """Let the worker submit a batch; return the error, or None once it is on record."""
+        """Let the worker submit a batch; return the error, or None once the batch is recorded."""
         self.submitted.clear()
-        self.tell("submit", batch=batch_id, count=count, policy=policy)
+        self.send_command("submit", batch=batch_id, count=count, policy=policy)
         end = time.monotonic() + COMMAND_SECONDS
         while not self.submitted.wait(0.1):
             if not self.alive:
@@ -77,14 +77,14 @@ class WorkerProcess:
         return self._submit_error
 
     def kill(self) -> None:
-        """Kill the worker -9 and collect what is left of it."""
+        """Kill the worker with SIGKILL and wait for its end."""
         self._process.kill()
         self._process.wait(END_SECONDS)
         self._close()
 
     def end(self) -> None:
-        """Let the worker finish what is under way and end; one that does not is killed."""
-        self.tell("end")
+        """Let the worker finish its calls and end; kill a worker that does not end."""
+        self.send_command("end")
         try:
             self._process.wait(END_SECONDS)
         except subprocess.TimeoutExpired:
@@ -96,7 +96,7 @@ class WorkerProcess:
         self._reader.join(END_SECONDS)
         for pipe in (self._process.stdin, self._process.stdout):
             if pipe is not None:
-                with suppress(OSError, ValueError):  # what was still to be written has no reader any more
+                with suppress(OSError, ValueError):  # unwritten data has no reader any more
                     pipe.close()
 
     def _listen(self) -> None:
@@ -107,8 +107,8 @@ class WorkerProcess:
                 self._events[message["event"]] += 1
             elif "ready" in message:
                 self.ready.set()
-            elif "held" in message:
-                self.held.set()
+            elif "holding" in message:
+                self.holding.set()
             elif "submitted" in message:
                 self._submit_error = message["error"]
                 self.submitted.set()
@@ -122,11 +122,11 @@ class WorkerFleet:
 
     Attributes:
         network: the network.
-        hosts: where the workers run.
+        hosts: the hosts of the workers.
         settings: the settings of each worker.
-        batches: what was submitted, with its number of transfers: the application's own memory.
-        restarts: how many workers ended by themselves and were started again.
-        events: how often each event of the package happened.
+        batches: number of transfers by submitted batch, as the application remembers.
+        restarts: number of workers that ended by themselves and were restarted.
+        events: number of events by name.
         stop_reasons: the errors by which the ledger stopped workers.
     """
 
@@ -140,14 +140,14 @@ class WorkerFleet:
     stop_reasons: list[str] = field(factory=list[str])
 
     def start(self) -> None:
-        """Start all workers and wait until they run."""
+        """Start all workers and wait until they are ready."""
         for host in self.hosts:
             self.workers[host] = WorkerProcess(self.network, host, self.settings, self.events)
         for worker in self.workers.values():
             assert worker.ready.wait(START_SECONDS), f"{worker.host}: the worker does not start"
 
     def tend(self) -> None:
-        """Start workers again that have ended by themselves."""
+        """Restart workers that have ended by themselves."""
         for host, worker in self.workers.items():
             if not worker.alive:
                 worker.end()
@@ -157,7 +157,7 @@ class WorkerFleet:
                 self.workers[host] = WorkerProcess(self.network, host, self.settings, self.events)
 
     def submit(self, batch_id: str, count: int, policy: dict[str, Any], by: Sequence[str] | None = None) -> None:
-        """Have a batch submitted by one host after the other until it is on record."""
+        """Submit a batch by one host after the other until the batch is recorded."""
         self.batches[batch_id] = count
         end = time.monotonic() + 2 * COMMAND_SECONDS
         number = len(self.batches)
@@ -169,13 +169,13 @@ class WorkerFleet:
             number += 1
 
     def end(self) -> None:
-        """End all workers in their own time."""
+        """Let all workers finish their calls and end."""
         for worker in self.workers.values():
-            worker.tell("end")
+            worker.send_command("end")
         self._close(WorkerProcess.end)
 
     def kill(self) -> None:
-        """Kill all workers -9."""
+        """Kill all workers with SIGKILL."""
         self._close(WorkerProcess.kill)
 
     def _close(self, act: Callable[[WorkerProcess], None]) -> None:

@@ -1,4 +1,4 @@
-"""The bank as a process on a host of its own: says when it serves, then serves until it is killed."""
+"""The bank, a process on its own host: prints a message when it serves, then serves until it is killed."""
 
 import asyncio
 import json
@@ -13,15 +13,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from paystar_async.sandbox import Sandbox
 from paystar_async.sandbox.server import serve
 from paystar_async.table import BY_ID
-from tests.soak.play import say
+from tests.soak.processes import print_message
 
 _SETTLE = f"/api{BY_ID['transfers.settle'].path}"
 
 
 class PaymentLog:
-    """ASGI middleware that notes when each host asked for a payment; ``GET /_sandbox/payments`` shows it.
+    """ASGI middleware that records time and host of each payment request; ``GET /_sandbox/payments`` lists them.
 
-    The time is the machine's monotonic one, which all processes share.
+    The time is that of the monotonic clock of the machine, which all processes share.
     """
 
     def __init__(self, app: ASGIApp) -> None:
@@ -29,7 +29,7 @@ class PaymentLog:
         self._payments: list[tuple[float, str]] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Note a request to pay and pass every request on."""
+        """Record a payment request, and pass every request on."""
         if scope["path"] == "/_sandbox/payments":
             return await JSONResponse(self._payments)(scope, receive, send)
         if scope["path"] == _SETTLE:
@@ -38,11 +38,11 @@ class PaymentLog:
 
 
 class LoggedSandbox(Sandbox):
-    """A sandbox that remembers which host asked for payments."""
+    """A sandbox that records the payment requests of each host."""
 
     @cached_property
     def app(self) -> ASGIApp:
-        """The application that is served."""
+        """Return the ASGI application, with the log of payments."""
         return PaymentLog(super().app)
 
 
@@ -50,7 +50,7 @@ def main(settings: dict[str, Any]) -> None:
     """Serve a sandbox at the host's address."""
     sandbox = LoggedSandbox()
     address, port = settings["address"], settings["port"]
-    asyncio.run(serve(sandbox, host=address, port=port, allow_host=address, ready=lambda _: say("ready")))
+    asyncio.run(serve(sandbox, host=address, port=port, allow_host=address, ready=lambda _: print_message("ready")))
 
 
 if __name__ == "__main__":

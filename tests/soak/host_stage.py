@@ -14,7 +14,7 @@ from attrs import define, field
 
 from tests.soak.fleet import WorkerFleet
 from tests.soak.network import Network, environment
-from tests.soak.play import Play, read
+from tests.soak.processes import SandboxProcess, read_message
 from tests.soak.replication import ReplicatedPostgres
 
 WORKERS = ("w1", "w2", "w3")
@@ -83,7 +83,7 @@ class Stage:
     """Six hosts: the bank, two PostgreSQL servers and three workers."""
 
     network: Network
-    bank: Play
+    bank: SandboxProcess
     postgres: ReplicatedPostgres
     scenarios: int = 0
 
@@ -171,14 +171,14 @@ class Stage:
 
 
 @contextmanager
-def running_bank(network: Network) -> Generator[Play]:
+def running_bank(network: Network) -> Generator[SandboxProcess]:
     """Run a bank that pays a repeated ``track_id`` again, and responds late now and then."""
     address = network.address("bank")
     command = [sys.executable, "-m", "tests.soak.host_bank", json.dumps({"address": address, "port": BANK_PORT})]
     with network.start("bank", command, stdout=subprocess.PIPE, env=dict(environment())) as process:
         try:
-            read(process)
-            bank = Play(f"http://{address}:{BANK_PORT}/api")
+            read_message(process)
+            bank = SandboxProcess(f"http://{address}:{BANK_PORT}/api")
             bank.post("settings", repeats_execute=True, settle_seconds=SETTLE_SECONDS)
             # Where the kernel cannot delay packets the bank delays more of its responses, some beyond the timeout.
             delays = [network.delay(host, PACKET_SECONDS) for host in WORKERS]

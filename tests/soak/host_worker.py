@@ -1,6 +1,6 @@
-"""A worker as a process on a host: pays what is due, and can be held at the moments when a partition hurts.
+"""A worker process on a host: pays due chunks, and can be held at the moments that are critical in a partition.
 
-It reads commands, one JSON object a line, and says what becomes of them in the same way.
+The worker reads commands, one JSON object a line, and prints their results in the same form.
 """
 
 import asyncio
@@ -25,31 +25,31 @@ from paystar_async.payouts.ledger.leases import ChunkLease, ChunkSnapshot, NotDu
 from paystar_async.payouts.models import Policy
 from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.storage.postgres import PostgresTransaction
-from tests.soak.play import say
+from tests.soak.processes import print_message
 
-Moment = Literal["claim-open", "claimed", "before-record", "key-refreshed"]
-"""Where a worker can be held: the transaction of a claim is open; the intent is on record and nothing is sent; the
+Moment = Literal["lease-uncommitted", "before-send", "before-record", "before-key-save"]
+"""Where a worker can be held: the transaction of a lease is open; the intent is recorded and nothing is sent; the
 bank has responded and nothing is recorded; a key is refreshed and not stored."""
-CALL_SECONDS, HURRIED_CALL_SECONDS = 30.0, 3.0
-HURRIED = {"send_deadline": 2.0, "lease_margin": 1.0}
-"""With it a dead worker's leases end after 6 s, not 40: what is right for a service takes too long in a short test."""
+CALL_SECONDS, SHORT_CALL_SECONDS = 30.0, 3.0
+SHORT_LEASES = {"send_deadline": 2.0, "lease_margin": 1.0}
+"""The leases of a dead worker end after 6 s, not 40: the delays of a service take too long in a short test."""
 CHECK_SECONDS = 0.25
 DEPOSIT = "0100000000001"
 LEDGER_STOPPED = 3
-"""Exit status of a worker whose ledger says that it is another or an older one."""
+"""Exit status of a worker whose ledger was replaced by another or an older ledger."""
 
-_claiming: ContextVar[bool] = ContextVar("claiming", default=False)
+_acquiring_lease: ContextVar[bool] = ContextVar("acquiring_lease", default=False)
 
 
 @define(eq=False)
 class HoldPoint:
-    """Holds the next task at a hold point until the supervisor releases it."""
+    """A point that holds the next task at a moment until the supervisor releases the task."""
 
     moment: Moment | None = None
     _released: asyncio.Event = field(factory=asyncio.Event)
 
     def arm(self, moment: Moment | None) -> None:
-        """Hold the next task at this hold point; None: hold no task."""
+        """Hold the next task at this moment; None: hold no task."""
         self.moment = moment
 
     def release(self) -> None:
@@ -60,7 +60,7 @@ class HoldPoint:
         """Hold the calling task if this moment is armed."""
         if self.moment == moment:
             self.moment, self._released = None, asyncio.Event()
-            say({"held": moment})
+            print_message({"holding": moment})
             await self._released.wait()
 
 
@@ -68,23 +68,23 @@ hold = HoldPoint()
 
 
 def install_hold_points() -> None:
-    """Put the hold points into the package: no public event marks these moments."""
-    claim, record = ChunkWorker._claim, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
+    """Patch the hold points into the package: no public event marks these moments."""
+    acquire, record = ChunkWorker._claim, ChunkWorker._record  # pyright: ignore[reportPrivateUsage]
     save, commit = RecordCache.save, PostgresTransaction.commit
 
-    async def claim_and_hold(self: ChunkWorker, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
-        token = _claiming.set(True)
+    async def acquire_and_hold(self: ChunkWorker, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
+        token = _acquiring_lease.set(True)
         try:
-            lease = await claim(self, snapshot)
+            lease = await acquire(self, snapshot)
         finally:
-            _claiming.reset(token)
+            _acquiring_lease.reset(token)
         if isinstance(lease, ChunkLease):
-            await hold.reach("claimed")
+            await hold.reach("before-send")
         return lease
 
     async def hold_and_commit(self: PostgresTransaction) -> None:
-        if _claiming.get():
-            await hold.reach("claim-open")
+        if _acquiring_lease.get():
+            await hold.reach("lease-uncommitted")
         await commit(self)
 
     async def hold_and_record(
@@ -94,21 +94,21 @@ def install_hold_points() -> None:
         return await record(self, lease, channel, classifications)
 
     async def hold_and_save(self: RecordCache) -> None:
-        await hold.reach("key-refreshed")
+        await hold.reach("before-key-save")
         await save(self)
 
-    ChunkWorker._claim = claim_and_hold  # type: ignore[method-assign]
+    ChunkWorker._claim = acquire_and_hold  # type: ignore[method-assign]
     ChunkWorker._record = hold_and_record  # type: ignore[method-assign]
     PostgresTransaction.commit = hold_and_commit  # type: ignore[method-assign]
     RecordCache.save = hold_and_save  # type: ignore[method-assign]
 
 
 def shorten_leases() -> None:
-    """Let a lease end after seconds."""
+    """Shorten leases, so that the leases of dead workers end soon."""
     decisions.MAX_ATTEMPTS = 100
     defaults = ChunkWorker.__init__.__kwdefaults__
     assert defaults is not None
-    defaults |= HURRIED
+    defaults |= SHORT_LEASES
 
 
 def transfers(batch_id: str, count: int) -> list[Transfer]:
@@ -128,13 +128,13 @@ def transfers(batch_id: str, count: int) -> list[Transfer]:
 
 @define(eq=False)
 class Worker:
-    """A client that pays, and what the supervisor may ask of it."""
+    """A client that pays, and the commands of its supervisor."""
 
     paystar: Paystar
     ending: asyncio.Event = field(factory=asyncio.Event)
 
-    async def obey(self) -> None:
-        """Carry out commands until there are no more."""
+    async def run_commands(self) -> None:
+        """Run commands from standard input until the command to end, or the end of the input."""
         reader = asyncio.StreamReader()
         loop = asyncio.get_running_loop()
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -161,9 +161,9 @@ class Worker:
                 transfers(batch_id, command["count"]), batch_id=batch_id, policy=Policy(**command["policy"])
             )
         except PaystarError as error:
-            say({"submitted": batch_id, "error": f"{type(error).__name__}: {error}"})
+            print_message({"submitted": batch_id, "error": f"{type(error).__name__}: {error}"})
         else:
-            say({"submitted": batch_id, "error": None})
+            print_message({"submitted": batch_id, "error": None})
 
     async def watch(self) -> str | None:
         """Return why the ledger stopped this client, or None after the command to end."""
@@ -171,7 +171,7 @@ class Worker:
             try:
                 await self.paystar.payouts.batches(1)
             except StorageUnavailable:
-                pass  # it comes back
+                pass  # the server comes back
             except StorageError as error:
                 return str(error)
             with suppress(TimeoutError):
@@ -180,29 +180,29 @@ class Worker:
 
 
 async def main(settings: dict[str, Any]) -> int:
-    """Pay what is due until the command to end; return the exit status."""
+    """Pay due chunks until the command to end; return the exit status."""
 
     def on_event(event: Event) -> None:
-        say({"event": event.name})
+        print_message({"event": event.name})
 
     paystar = Paystar(
         Application(**settings["application"]),
         base_url=settings["base_url"],
         database=settings["ledger"],
         keys=settings["ledger"],
-        timeout=HURRIED_CALL_SECONDS if settings["hurry"] else CALL_SECONDS,
+        timeout=SHORT_CALL_SECONDS if settings["hurry"] else CALL_SECONDS,
         on_event=on_event,
     )
     async with paystar:
         worker = Worker(paystar)
-        obeying = asyncio.create_task(worker.obey())
-        recovering = asyncio.create_task(_recover(paystar))
-        say({"ready": os.getpid()})
+        commands_task = asyncio.create_task(worker.run_commands())
+        recovery_task = asyncio.create_task(_recover(paystar))
+        print_message({"ready": os.getpid()})
         reason = await worker.watch()
-        recovering.cancel()
-        obeying.cancel()
+        recovery_task.cancel()
+        commands_task.cancel()
         if reason is not None:
-            say({"stopped": reason})
+            print_message({"stopped": reason})
     return 0 if reason is None else LEDGER_STOPPED
 
 
@@ -215,8 +215,8 @@ async def _recover(paystar: Paystar) -> None:
 
 if __name__ == "__main__":
     logging.getLogger("paystar_async").setLevel(logging.CRITICAL)
-    given = json.loads(sys.argv[1])
+    arguments = json.loads(sys.argv[1])
     install_hold_points()
-    if given["hurry"]:
+    if arguments["hurry"]:
         shorten_leases()
-    sys.exit(asyncio.run(main(given)))
+    sys.exit(asyncio.run(main(arguments)))

@@ -1,7 +1,7 @@
-"""Paid once on several hosts: with partitions, delays, a failover to a lagging standby and a restored dump.
+"""Scenarios on several hosts: partitions, delays, a failover to a lagging standby and a restored dump.
 
-Counted at a bank that pays a repeated ``track_id`` again. ``python -m tests.soak hosts`` runs it; this module as a
-program is the process inside the network.
+Every transfer must be paid once, as counted at a bank that pays a repeated ``track_id`` again.
+``python -m tests.soak hosts`` runs the scenarios; this module as a program is the process inside the network.
 """
 
 import json
@@ -26,20 +26,20 @@ from tests.soak.replication import ReplicatedPostgres
 KINDS = ("partition", "kill", "refresh", "failover", "restore")
 SAME_LEDGER = frozenset({"partition", "kill", "refresh"})
 POLICY: dict[str, Any] = {"chunk": 2, "concurrency": 4, "quiet_window": 3.0, "resend": True}
-LOOKED_UP = POLICY | ({"look_before_send": "always"} if "look_before_send" in Policy().to_json() else {})
+LOOK_UP_POLICY = POLICY | ({"look_before_send": "always"} if "look_before_send" in Policy().to_json() else {})
 PAID_PER_SECOND = 20
-MOMENTS: tuple[Moment, ...] = ("claim-open", "claimed", "before-record")
+MOMENTS: tuple[Moment, ...] = ("lease-uncommitted", "before-send", "before-record")
 LEASE_CHECK_SECONDS = 4.0
-"""How long the others may take to see that a lease is extended no more, beyond the limit for a partition."""
+"""Time for the other hosts to notice that a lease is no longer extended, beyond the limit for a partition."""
 RECONNECT_SECONDS = 14.0
-"""A little more than a client needs to notice that its connections are dead."""
+"""Slightly more than a client needs to notice that its connections are dead."""
 MAX_SHORT_SECONDS, MAX_FULL_SECONDS = 240.0, 2_400.0
 
 
 def cut_off(
     stage: Stage, moments: dict[str, Moment], seconds: float, *, hurry: bool = True, concurrency: int = 4
 ) -> Result:
-    """Cut hosts off while each is at a moment that hurts; the others have enough to pay."""
+    """Cut hosts off while each is held at a critical moment; the other hosts have enough to pay."""
     since = time.monotonic()
     with stage.fleet(hurry=hurry) as (fleet, database):
         healthy = [host for host in WORKERS if host not in moments]
@@ -48,36 +48,36 @@ def cut_off(
             policy = POLICY | {"concurrency": concurrency, "rate": PAID_PER_SECOND / POLICY["chunk"]}
             fleet.submit(f"{database}-{number}", count, policy, by=[WORKERS[number]])
         stage.wait_paid(fleet, 30)
-        # A host that holds a lease open keeps the others from theirs, so it is cut off last.
-        for host, moment in sorted(moments.items(), key=lambda item: item[1] == "claim-open"):
+        # An uncommitted lease keeps the other hosts from their leases, so its host is cut off last.
+        for host, moment in sorted(moments.items(), key=lambda item: item[1] == "lease-uncommitted"):
             fleet.workers[host].arm(moment)
-            assert fleet.workers[host].held.wait(20), f"{host} does not come to {moment}"
+            assert fleet.workers[host].holding.wait(20), f"{host} does not reach {moment}"
         with stage.network.partition(*moments):
             start = time.monotonic()
             for host in moments:
-                fleet.workers[host].tell("release")
+                fleet.workers[host].send_command("release")
             time.sleep(seconds)
         heal = time.monotonic()
         stage.wait_final(fleet, database)
         standstill = stage.standstill(healthy, start, heal)
         fleet.end()
-        what = ", ".join(f"{host} {moment}" for host, moment in moments.items())
-        what += ", which holds the only slot" if concurrency == 1 else ""
-        result = stage.compare(f"partition of {seconds:.0f} s: {what}", fleet, database, since)
+        conditions = ", ".join(f"{host} {moment}" for host, moment in moments.items())
+        conditions += ", which holds the only slot" if concurrency == 1 else ""
+        result = stage.compare(f"partition of {seconds:.0f} s: {conditions}", fleet, database, since)
         result.standstill, result.after_heal = (round(value, 1) for value in standstill)
         return result
 
 
-def killed(stage: Stage) -> Result:
-    """Kill -9 a worker that holds the only slot, between intent and first byte."""
+def kill_slot_holder(stage: Stage) -> Result:
+    """Kill a worker with SIGKILL that holds the only slot, between intent and first byte."""
     since = time.monotonic()
     with stage.fleet(hurry=False) as (fleet, database):
         for number in range(3):
             policy = POLICY | {"concurrency": 1}
             fleet.submit(f"{database}-{number}", 40, policy, by=[WORKERS[number]])
         stage.wait_paid(fleet, 10)
-        fleet.workers["w1"].arm("claimed")
-        assert fleet.workers["w1"].held.wait(20), "w1 does not come to a claim"
+        fleet.workers["w1"].arm("before-send")
+        assert fleet.workers["w1"].holding.wait(20), "w1 does not reach its send"
         start = time.monotonic()
         fleet.workers["w1"].kill()
         stage.wait_final(fleet, database)
@@ -88,42 +88,44 @@ def killed(stage: Stage) -> Result:
         return result
 
 
-def refresh(stage: Stage, seconds: float, *, rotate: bool = True) -> Result:
-    """Cut off the host that has refreshed the key and not stored it."""
+def refresh_interrupted(stage: Stage, seconds: float, *, rotate: bool = True) -> Result:
+    """Cut off a host that has refreshed the key and not yet stored the new key."""
     since = time.monotonic()
     stage.bank.post("settings", rotate_refresh_tokens=rotate, refresh_ends_old_key=rotate)
     with stage.fleet() as (fleet, database):
         fleet.submit(f"{database}-0", 100, POLICY)
         stage.wait_paid(fleet, 20)
         for worker in fleet.workers.values():
-            worker.arm("key-refreshed")
+            worker.arm("before-key-save")
         refreshes = stage.bank.refreshes
         stage.bank.post("clock", advance=86_400)
-        wait_until(lambda: any(worker.held.is_set() for worker in fleet.workers.values()), "a host refreshes the key")
-        host = next(host for host, worker in fleet.workers.items() if worker.held.is_set())
+        wait_until(
+            lambda: any(worker.holding.is_set() for worker in fleet.workers.values()), "a host refreshes the key"
+        )
+        host = next(host for host, worker in fleet.workers.items() if worker.holding.is_set())
         with stage.network.partition(host):
             for worker in fleet.workers.values():
                 worker.arm(None)
-            fleet.workers[host].tell("release")
+            fleet.workers[host].send_command("release")
             time.sleep(seconds)
         stage.wait_final(fleet, database)
         fleet.end()
-        how = "a refresh token that rotates" if rotate else "a refresh token that stays"
-        result = stage.compare(f"partition of {seconds:.0f} s during a refresh, {how}", fleet, database, since)
+        token = "a rotating refresh token" if rotate else "a constant refresh token"
+        result = stage.compare(f"partition of {seconds:.0f} s during a refresh, {token}", fleet, database, since)
         result.notes["refreshes"] = stage.bank.refreshes - refreshes
         return result
 
 
-def failover(stage: Stage, lag: float, *, held: bool = False) -> Result:
+def failover(stage: Stage, lag: float, *, hold_worker: bool = False) -> Result:
     """Promote a standby that lags behind.
 
     Args:
         stage: the hosts.
-        lag: seconds the standby has missed.
-        held: whether a worker is held between intent and first byte, until shortly before its deadline.
+        lag: seconds by which the standby lags behind.
+        hold_worker: hold a worker between intent and first byte, until shortly before its deadline.
     """
     since = time.monotonic()
-    with stage.fleet(hurry=not held) as (fleet, database):
+    with stage.fleet(hurry=not hold_worker) as (fleet, database):
         for number in range(3):
             fleet.submit(f"{database}-{number}", 50, POLICY)
         stage.postgres.wait_replicated()
@@ -131,22 +133,22 @@ def failover(stage: Stage, lag: float, *, held: bool = False) -> Result:
         deadline = 0.0
         with stage.network.partition(stage.postgres.standby.host):
             time.sleep(lag)
-            if held:
-                fleet.workers["w1"].arm("claimed")
-                assert fleet.workers["w1"].held.wait(10), "w1 does not come to a claim"
+            if hold_worker:
+                fleet.workers["w1"].arm("before-send")
+                assert fleet.workers["w1"].holding.wait(10), "w1 does not reach its send"
                 deadline = time.monotonic() + 4.0
             stage.postgres.primary.kill()
         stage.postgres.fail_over()
-        if held:
+        if hold_worker:
             while time.monotonic() < deadline:
                 fleet.tend()
                 time.sleep(0.1)
-            fleet.workers["w1"].tell("release")
+            fleet.workers["w1"].send_command("release")
         _resubmit(fleet)
         stage.wait_final(fleet, database)
         fleet.end()
-        what = f"failover to a standby {lag} s behind" + (", w1 held before its first byte" if held else "")
-        result = stage.compare(what, fleet, database, since)
+        name = f"failover to a standby {lag} s behind" + (", w1 held before its first byte" if hold_worker else "")
+        result = stage.compare(name, fleet, database, since)
     stage.postgres.add_standby()
     return result
 
@@ -162,7 +164,7 @@ def lost_batch(stage: Stage) -> Result:
             stage.wait_paid(fleet, 90)
             stage.postgres.primary.kill()
         stage.postgres.fail_over()
-        _resubmit(fleet, LOOKED_UP)
+        _resubmit(fleet, LOOK_UP_POLICY)
         stage.wait_final(fleet, database)
         fleet.end()
         result = stage.compare("failover to a standby without the batch, submitted again", fleet, database, since)
@@ -187,14 +189,14 @@ def restore(stage: Stage, home: Path, *, running: bool) -> Result:
         _resubmit(fleet)
         stage.wait_final(fleet, database)
         fleet.end()
-        how = "under running workers" if running else "while the workers were stopped"
-        return stage.compare(f"an older dump restored {how}", fleet, database, since)
+        condition = "under running workers" if running else "while the workers were stopped"
+        return stage.compare(f"an older dump restored {condition}", fleet, database, since)
 
 
-def forgotten(stage: Stage, home: Path) -> Result:
-    """Restore an older dump while the workers are stopped, all but one, which is cut off and was forgotten.
+def restore_under_cut_off_worker(stage: Stage, home: Path) -> Result:
+    """Restore an older dump while all workers but one are stopped; that one is cut off and keeps running.
 
-    The batch is its own, so that nothing of it was recovered there; it saw nothing of what the others paid.
+    The cut-off worker submitted the batch itself, so it has recovered nothing, and it saw no payment of the others.
     """
     since = time.monotonic()
     with stage.fleet() as (fleet, database):
@@ -213,7 +215,7 @@ def forgotten(stage: Stage, home: Path) -> Result:
 
 
 def _resubmit(fleet: WorkerFleet, policy: dict[str, Any] = POLICY) -> None:
-    """Submit all batches again, as an application does that does not know what was lost."""
+    """Submit all batches again, as by an application that does not know which records were lost."""
     for batch_id, count in list(fleet.batches.items()):
         fleet.submit(batch_id, count, policy)
 
@@ -221,44 +223,44 @@ def _resubmit(fleet: WorkerFleet, policy: dict[str, Any] = POLICY) -> None:
 Scenario = tuple[str, Callable[[], Result]]
 
 
-def short_form(stage: Stage, home: Path) -> Generator[Scenario]:
+def short_scenarios(stage: Stage, home: Path) -> Generator[Scenario]:
     """Yield one scenario of each kind."""
-    yield "partition", partial(cut_off, stage, {"w1": "claim-open", "w2": "before-record"}, 9)
-    yield "refresh", partial(refresh, stage, 5)
+    yield "partition", partial(cut_off, stage, {"w1": "lease-uncommitted", "w2": "before-record"}, 9)
+    yield "refresh", partial(refresh_interrupted, stage, 5)
     yield "failover", partial(failover, stage, 1.0)
     yield "restore", partial(restore, stage, home, running=True)
 
 
-def full_form(stage: Stage, home: Path) -> Generator[Scenario]:
-    """Yield all scenarios, with the package's own leases where time is measured."""
+def full_scenarios(stage: Stage, home: Path) -> Generator[Scenario]:
+    """Yield all scenarios, with the leases of the package where a time is measured."""
     for seconds in (9, 12, 16):
         for moment in MOMENTS:
             yield "partition", partial(cut_off, stage, {"w1": moment}, seconds, hurry=False)
-    both: dict[str, Moment] = {"w1": "claim-open", "w2": "before-record"}
-    yield "partition", partial(cut_off, stage, both, 16, hurry=False)
-    yield "partition", partial(cut_off, stage, {"w1": "claimed"}, 12, hurry=False, concurrency=1)
-    yield "kill", partial(killed, stage)
+    moments: dict[str, Moment] = {"w1": "lease-uncommitted", "w2": "before-record"}
+    yield "partition", partial(cut_off, stage, moments, 16, hurry=False)
+    yield "partition", partial(cut_off, stage, {"w1": "before-send"}, 12, hurry=False, concurrency=1)
+    yield "kill", partial(kill_slot_holder, stage)
     for rotate in (True, False):
-        yield "refresh", partial(refresh, stage, 12, rotate=rotate)
+        yield "refresh", partial(refresh_interrupted, stage, 12, rotate=rotate)
     for lag in (0.2, 1.0, 3.0):
         yield "failover", partial(failover, stage, lag)
-    yield "failover", partial(failover, stage, 0.5, held=True)
+    yield "failover", partial(failover, stage, 0.5, hold_worker=True)
     yield "failover", partial(lost_batch, stage)
     for running in (False, True):
         yield "restore", partial(restore, stage, home, running=running)
-    yield "restore", partial(forgotten, stage, home)
+    yield "restore", partial(restore_under_cut_off_worker, stage, home)
 
 
 def run(*, short: bool, only: str | None = None) -> Sequence[Result]:
-    """Run the scenarios in a network of their own; each writes a line to standard error when it ends.
+    """Run the scenarios in a new network; each writes a line to standard error when it ends.
 
     Args:
-        short: the short form instead of the full one.
-        only: one kind of scenario.
+        short: run the short list instead of the full one.
+        only: the kind of scenario to run; None: all.
 
     Raises:
-        RuntimeError: the scenarios did not come to their end.
-        subprocess.TimeoutExpired: they took too long; everything in the network was killed.
+        RuntimeError: the process inside the network failed.
+        subprocess.TimeoutExpired: the scenarios took too long; everything in the network was killed.
     """
     with tempfile.TemporaryDirectory(prefix="paystar-") as home:
         arguments = [home, "--short" if short else "--full", only or "all"]
@@ -270,7 +272,7 @@ def run(*, short: bool, only: str | None = None) -> Sequence[Result]:
 
 
 def inside(home: Path, *, short: bool, only: str | None) -> None:
-    """Set the stage and run the scenarios; the figures go to a file."""
+    """Start the hosts and run the scenarios; write the results to a file."""
     with ExitStack() as stack:
         network = Network(("bank", "db1", "db2", *WORKERS), home / "hosts", localhost="bank")
         bank = stack.enter_context(running_bank(network))
@@ -278,7 +280,7 @@ def inside(home: Path, *, short: bool, only: str | None) -> None:
         stack.callback(postgres.stop)
         stage = Stage(network, bank, postgres)
         with (home / "results").open("w", encoding="utf-8") as file:
-            for kind, scenario in (short_form if short else full_form)(stage, home):
+            for kind, scenario in (short_scenarios if short else full_scenarios)(stage, home):
                 if only not in (None, kind):
                     continue
                 try:

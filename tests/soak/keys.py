@@ -1,4 +1,4 @@
-"""One refresh per expiry, and no key lost: with processes, kills and cancellations, counted at the sandbox."""
+"""Soak of key refreshes with many processes, kills and cancellations: one refresh per expiry, and no key is lost."""
 
 import asyncio
 import random
@@ -20,17 +20,18 @@ from paystar_async.keys.factory import make_key_store
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.clock import SystemClock
 from tests.servers import running_postgres, running_redis
-from tests.soak.play import Play, program, read, sandbox, tell
+from tests.soak.processes import SandboxProcess, read_message, running_program, running_sandbox, send_line
 
-DAY = 86_401.0
-ENOUGH = 60.0
+EXPIRY_ADVANCE_SECONDS = 86_401.0
+"""Longer than the lifetime of a key."""
+WAIT_SECONDS = 60.0
 Style = Literal["task.cancel", "asyncio.timeout", "anyio scope"]
 STYLES: tuple[Style, ...] = ("task.cancel", "asyncio.timeout", "anyio scope")
 
 
 @contextmanager
 def shared_stores(home: Path) -> Generator[dict[str, Callable[[], str]]]:
-    """Return the stores that several processes can share, each as a function that returns an empty address."""
+    """Yield the stores that several processes can share, each as a function that returns the URL of an empty store."""
     numbers = iter(range(1_000_000))
     with running_redis() as redis, running_postgres() as postgres, ExitStack() as schemas:
 
@@ -46,101 +47,105 @@ def shared_stores(home: Path) -> Generator[dict[str, Callable[[], str]]]:
         }
 
 
-def _settings(play: Play, keys: str) -> dict[str, Any]:
-    application = play.get("accounts")["application"]
-    return {"application": application, "base_url": play.base_url, "keys": keys}
+def _settings(sandbox: SandboxProcess, keys: str) -> dict[str, Any]:
+    application = sandbox.get("accounts")["application"]
+    return {"application": application, "base_url": sandbox.base_url, "keys": keys}
 
 
-def _until(happened: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + ENOUGH
-    while not happened():
-        assert time.monotonic() < end, f"waited in vain: {what}"
+def _wait_until(condition: Callable[[], bool], description: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"timeout while waiting: {description}"
         time.sleep(0.005)
 
 
 def expiries(
     keys: str, *, processes: int = 8, tasks: int = 20, calls: int = 4, times: int = 3
 ) -> tuple[int, Counter[str]]:
-    """Let the key expire under many processes; return how often it was refreshed, and how the calls ended."""
-    ended: Counter[str] = Counter()
-    with sandbox(rotate=True) as play, ExitStack() as stack:
-        settings = _settings(play, keys) | {"tasks": tasks, "calls": calls}
-        clients = [stack.enter_context(program("tests.soak.client", settings)) for _ in range(processes)]
+    """Let the key expire under many processes; return the number of refreshes, and of calls by outcome."""
+    outcomes: Counter[str] = Counter()
+    with running_sandbox(rotate=True) as sandbox, ExitStack() as stack:
+        settings = _settings(sandbox, keys) | {"tasks": tasks, "calls": calls}
+        clients = [stack.enter_context(running_program("tests.soak.client", settings)) for _ in range(processes)]
         for client in clients:
-            assert read(client) == "ready"
+            assert read_message(client) == "ready"
         for _ in range(times):
             for client in clients:
-                tell(client, "round")
-            play.post("clock", advance=DAY)  # in the middle of their calls
+                send_line(client, "round")
+            sandbox.post("clock", advance=EXPIRY_ADVANCE_SECONDS)  # during their calls
             for client in clients:
-                assert read(client) == "done"
+                assert read_message(client) == "done"
         for client in clients:
-            tell(client, "stop")
+            send_line(client, "stop")
         for client in clients:
-            ended.update(read(client)["calls"])
-        return play.refreshes, ended
+            outcomes.update(read_message(client)["calls"])
+        return sandbox.refreshes, outcomes
 
 
 @define
-class Kills:
-    """What became of the keys of owners that were killed between the server's rotation and our store."""
+class KillReport:
+    """Results for lease owners that were killed after the server had rotated the key and before it was stored."""
 
     killed: int = 0
     detected: int = 0
     wiped: int = 0
     probes: int = 0
-    most_probes: int = 0
+    max_probes: int = 0
     healed: int = 0
     events: Counter[str] = field(factory=Counter[str])
 
 
-def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, settle: float = 0.1) -> Kills:
-    """Kill -9 the owner of a refresh after the server has rotated and before the response is stored."""
-    report = Kills()
-    with sandbox(rotate=True) as play, short_leases(lease_seconds, settle):
+def kills(empty: Callable[[], str], count: int, lease_seconds: float = 0.3, settle: float = 0.1) -> KillReport:
+    """Kill the lease owner with SIGKILL after the server has rotated the key and before the response is stored."""
+    report = KillReport()
+    with running_sandbox(rotate=True) as sandbox, short_leases(lease_seconds, settle):
         for _ in range(count):
-            asyncio.run(_one_kill(play, empty(), report))
+            asyncio.run(_one_kill(sandbox, empty(), report))
     return report
 
 
 @contextmanager
 def short_leases(lease_seconds: float, settle: float) -> Generator[None]:
-    """Owners count as dead sooner: seconds are right for a service, and too long for a test."""
-    held = lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS
+    """Shorten the leases, and the wait after a lease has expired, in this process."""
+    defaults = lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS
     lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS = lease_seconds, settle
     try:
         yield
     finally:
-        lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS = held
+        lease.LEASE_SECONDS, refresher.STORE_SETTLE_SECONDS = defaults
 
 
-async def _one_kill(play: Play, keys: str, report: Kills) -> None:
-    settings = _settings(play, keys)
-    before = play.refreshes
-    play.post("clock", advance=DAY)
-    play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, executed=True, times=1)
-    with program("tests.soak.owner", settings | {"lease": lease.LEASE_SECONDS}) as owner:
-        await asyncio.to_thread(_until, lambda: play.refreshes > before, "the server's rotation")
+async def _one_kill(sandbox: SandboxProcess, keys: str, report: KillReport) -> None:
+    settings = _settings(sandbox, keys)
+    before = sandbox.refreshes
+    sandbox.post("clock", advance=EXPIRY_ADVANCE_SECONDS)
+    sandbox.post(
+        "faults", endpoint="keys.refresh_application_key", kind="latency", seconds=WAIT_SECONDS, executed=True, times=1
+    )
+    with running_program("tests.soak.refresh_owner", settings | {"lease": lease.LEASE_SECONDS}) as owner:
+        await asyncio.to_thread(_wait_until, lambda: sandbox.refreshes > before, "the server's rotation")
         owner.kill()
         owner.wait()
     report.killed += 1
-    play.post("faults", clear=True)
+    sandbox.post("faults", clear=True)
 
-    refused = play.refused_renewals
-    for _ in range(2):  # the second one finds it lost, and does not knock again
+    refused = sandbox.refused_refreshes
+    for _ in range(2):  # the second client finds the refresh token rejected and sends no refresh
         async with _client(settings, report.events) as paystar:
-            ends = await asyncio.gather(*(paystar.transfers.find(limit=1) for _ in range(3)), return_exceptions=True)
-        report.detected += all(isinstance(end, PaystarError) for end in ends)
-    probes = play.refused_renewals - refused
-    report.probes, report.most_probes = report.probes + probes, max(report.most_probes, probes)
+            outcomes = await asyncio.gather(
+                *(paystar.transfers.find(limit=1) for _ in range(3)), return_exceptions=True
+            )
+        report.detected += all(isinstance(outcome, PaystarError) for outcome in outcomes)
+    probes = sandbox.refused_refreshes - refused
+    report.probes, report.max_probes = report.probes + probes, max(report.max_probes, probes)
 
-    record = await _stored(settings)
+    record = await _load_record(settings)
     report.wiped += (
         record is None or record.token is None or record.refresh_token is None or not record.refresh_rejected
     )
-    now = play.get("accounts")["application"]
+    current = sandbox.get("accounts")["application"]
     async with _client(settings, report.events) as paystar:
-        await paystar.keys.replace("application", token=now["api_key"], refresh_token=now["refresh_token"])
+        await paystar.keys.replace("application", token=current["api_key"], refresh_token=current["refresh_token"])
         await paystar.transfers.find(limit=1)
     report.healed += 1
 
@@ -154,7 +159,7 @@ def _client(settings: dict[str, Any], events: Counter[str]) -> Paystar:
     )
 
 
-async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
+async def _load_record(settings: dict[str, Any]) -> KeyRecord | None:
     store = make_key_store(settings["keys"], SystemClock())
     try:
         return await store.load(KeyId("application", settings["application"]["id"]))
@@ -162,17 +167,17 @@ async def _stored(settings: dict[str, Any]) -> KeyRecord | None:
         await store.aclose()
 
 
-def takeover(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
-    """Kill -9 the owner of a refresh while the server works on it; return the seconds of another client's next call."""
-    with sandbox() as play, short_leases(lease_seconds, refresher.STORE_SETTLE_SECONDS):
-        settings = _settings(play, keys)
-        play.post("clock", advance=DAY)
-        play.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=ENOUGH, times=1)
-        before = play.requests
-        with program("tests.soak.owner", settings | {"lease": lease_seconds}) as owner:
-            asked = before + 2  # a call whose key is rejected, and the refresh
-            _until(lambda: play.requests >= asked, "the refresh")
-            time.sleep(lease_seconds)  # so that heartbeats alone hold the lease
+def takeover_seconds(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
+    """Kill the lease owner during its refresh; return the seconds of the next call of another client."""
+    with running_sandbox() as sandbox, short_leases(lease_seconds, refresher.STORE_SETTLE_SECONDS):
+        settings = _settings(sandbox, keys)
+        sandbox.post("clock", advance=EXPIRY_ADVANCE_SECONDS)
+        sandbox.post("faults", endpoint="keys.refresh_application_key", kind="latency", seconds=WAIT_SECONDS, times=1)
+        before = sandbox.requests
+        with running_program("tests.soak.refresh_owner", settings | {"lease": lease_seconds}) as owner:
+            expected = before + 2  # a call whose key is rejected, and the refresh
+            _wait_until(lambda: sandbox.requests >= expected, "the refresh")
+            time.sleep(lease_seconds)  # after this time only heartbeats keep the lease
             owner.kill()
             owner.wait()
         return asyncio.run(_call_seconds(settings))
@@ -181,22 +186,24 @@ def takeover(keys: str, lease_seconds: float = lease.LEASE_SECONDS) -> float:
 async def _call_seconds(settings: dict[str, Any]) -> float:
     async with _client(settings, Counter()) as paystar:
         started = time.monotonic()
-        await paystar.transfers.find(limit=1, timeout=ENOUGH)
+        await paystar.transfers.find(limit=1, timeout=WAIT_SECONDS)
         return time.monotonic() - started
 
 
 def cancellations(keys: str, style: Style, count: int, seed: int = 0) -> int:
-    """Cancel callers at random moments of a refresh; return how often the next call found the key lost."""
-    with sandbox(rotate=True) as play:
-        return asyncio.run(_cancellations(play, _settings(play, keys), style, count, random.Random(seed)))
+    """Cancel callers at random moments of a refresh; return how many next calls failed because the key was lost."""
+    with running_sandbox(rotate=True) as sandbox:
+        return asyncio.run(_cancellations(sandbox, _settings(sandbox, keys), style, count, random.Random(seed)))
 
 
-async def _cancellations(play: Play, settings: dict[str, Any], style: Style, count: int, dice: random.Random) -> int:
+async def _cancellations(
+    sandbox: SandboxProcess, settings: dict[str, Any], style: Style, count: int, rng: random.Random
+) -> int:
     lost = 0
     async with _client(settings, Counter()) as paystar:
         for _ in range(count):
-            await asyncio.to_thread(play.post, "clock", advance=DAY)
-            await _cancelled(paystar, style, dice.uniform(0, 0.012))
+            await asyncio.to_thread(sandbox.post, "clock", advance=EXPIRY_ADVANCE_SECONDS)
+            await _cancelled(paystar, style, rng.uniform(0, 0.012))
             try:
                 await paystar.transfers.find(limit=1)
             except PaystarError:

@@ -1,7 +1,7 @@
 """Hosts on one machine: network namespaces behind a router, which can be cut off from each other.
 
 Everything lives in namespaces of the run itself (network, mounts, processes). The kernel removes them together with
-the last process, so that a run which is killed leaves nothing behind either.
+the last process, so that a killed run leaves nothing behind.
 """
 
 import os
@@ -25,7 +25,7 @@ _FORWARD = Path("/proc/sys/net/ipv4/ip_forward")
 
 
 def why_unavailable() -> str | None:
-    """Return why this machine cannot play several hosts, or None if it can."""
+    """Return why this machine cannot simulate several hosts, or None if it can."""
     if sys.platform != "linux":
         return "network namespaces exist on Linux only"
     if os.geteuid() != 0:
@@ -43,7 +43,7 @@ def why_unavailable() -> str | None:
 
 
 def run_inside(module: str, arguments: Sequence[str], timeout: float | None = None) -> int:
-    """Run a Python module as the router of a network of its own, and return its exit status.
+    """Run a Python module as the router of a new network; return its exit status.
 
     Args:
         module: the module, run as ``python -m``.
@@ -63,7 +63,7 @@ def run_inside(module: str, arguments: Sequence[str], timeout: float | None = No
 
 
 def end_with_parent() -> None:
-    """End this process, and with it all of its network, when the one that called ``run_inside`` is gone."""
+    """End this process, and its network with it, when the process that called ``run_inside`` has ended."""
 
     def wait() -> None:
         sys.stdin.read()
@@ -76,9 +76,9 @@ class Network:
     """Hosts around a router; this process is the router and reaches all of them.
 
     Args:
-        hosts: their names; the position of a name makes its address.
-        hosts_file: where to write a file that is shown as ``/etc/hosts`` to all processes of this network.
-        localhost: the host that is called ``localhost`` here. A client sends keys unencrypted to that name alone.
+        hosts: the names of the hosts; the address of a host follows from its position.
+        hosts_file: the file to write; all processes of this network see it as ``/etc/hosts``.
+        localhost: the host that ``localhost`` resolves to. A client sends keys unencrypted to that name only.
     """
 
     def __init__(self, hosts: Sequence[str], hosts_file: Path, localhost: str) -> None:
@@ -107,7 +107,7 @@ class Network:
         return subprocess.Popen(["ip", "netns", "exec", host, *command], text=True, **options)
 
     def run(self, host: str, command: Sequence[str], timeout: float, stdout: IO[str] | None = None) -> None:
-        """Run a command on a host to its end; raises CalledProcessError or TimeoutExpired."""
+        """Run a command on a host and wait for its end; raise CalledProcessError or TimeoutExpired."""
         subprocess.run(
             ["ip", "netns", "exec", host, *command],
             stdin=subprocess.DEVNULL,
@@ -117,7 +117,7 @@ class Network:
         )
 
     def cut_off(self, host: str) -> None:
-        """Drop every packet from and to a host without a word, as a broken switch does."""
+        """Drop every packet from and to a host silently, as a broken switch does."""
         for side in ("from", "to"):
             _run("ip", "rule", "add", side, self.address(host), "blackhole", "priority", "100")
 
@@ -128,7 +128,7 @@ class Network:
 
     @contextmanager
     def partition(self, *hosts: str) -> Generator[None]:
-        """Cut hosts off from everybody while the block runs."""
+        """Cut hosts off from all others while the block runs."""
         for host in hosts:
             self.cut_off(host)
         try:
@@ -138,10 +138,10 @@ class Network:
                 self.heal(host)
 
     def delay(self, host: str, seconds: float) -> bool:
-        """Delay what is sent to a host; return False if this kernel cannot (it has no netem)."""
-        given = f"{seconds * 1000:.0f}ms"
+        """Delay packets to a host; return False if this kernel cannot (no netem)."""
+        delay = f"{seconds * 1000:.0f}ms"
         added = subprocess.run(
-            ["tc", "qdisc", "add", "dev", f"to-{host}", "root", "netem", "delay", given, given],
+            ["tc", "qdisc", "add", "dev", f"to-{host}", "root", "netem", "delay", delay, delay],
             capture_output=True,
             timeout=_COMMAND_SECONDS,
             check=False,

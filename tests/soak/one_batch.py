@@ -1,4 +1,4 @@
-"""A process that pays one batch: it may stop itself between intent and first byte, or be allowed little room."""
+"""A process that pays one batch; it may stop itself between intent and first byte, or have little disk space."""
 
 import asyncio
 import json
@@ -13,17 +13,15 @@ from typing import Any
 
 from paystar_async.errors import PaystarError
 from paystar_async.payouts import channels
-from tests.soak import payer
-from tests.soak.play import say
-
-PATIENCE = 3.0
+from tests.soak import payout_workers
+from tests.soak.processes import print_message
 
 
-def stop_at_the_fence() -> None:
-    """From now on, the first request stops this process when the next thing would be to look at the fence."""
+def stop_before_send() -> None:
+    """Let the first request stop this process with SIGSTOP, just before the check of its send deadline."""
     send = channels.BankTransferChannel.send
 
-    async def stopped(
+    async def send_stopped(
         self: channels.BankTransferChannel, values: Sequence[Any], timeout: float, before_send: Callable[[], None]
     ) -> object:
         def stop() -> None:
@@ -33,29 +31,29 @@ def stop_at_the_fence() -> None:
 
         return await send(self, values, timeout, stop)
 
-    channels.BankTransferChannel.send = stopped  # type: ignore[method-assign]
+    channels.BankTransferChannel.send = send_stopped  # type: ignore[method-assign]
 
 
-def grow_no_further(ledger: Path, room: int) -> None:
-    """Limit the size of this process's files to that of the ledger and ``room`` bytes."""
-    sizes = [one.stat().st_size for one in ledger.parent.glob(f"{ledger.name}*")]
+def limit_file_size(ledger: Path, room: int) -> None:
+    """Limit the size of files that this process writes to that of the ledger plus ``room`` bytes."""
+    sizes = [file.stat().st_size for file in ledger.parent.glob(f"{ledger.name}*")]
     limit = max(sizes, default=0) + room
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
 
 async def main(settings: dict[str, Any]) -> None:
-    payer.in_a_hurry()
+    payout_workers.shorten_leases()
     if settings.get("stops"):
-        stop_at_the_fence()
+        stop_before_send()
     if "room" in settings:
-        grow_no_further(Path(settings["ledger"]), settings["room"])
+        limit_file_size(Path(settings["ledger"]), settings["room"])
     paid = False
-    async with payer.client(settings) as paystar:
+    async with payout_workers.client(settings) as paystar:
         with suppress(PaystarError, TimeoutError):
-            values = payer.transfers(settings["batch"], settings.get("count", payer.BATCH))
-            batch = await paystar.payouts.submit(values, batch_id=settings["batch"], policy=payer.POLICY)
-            paid = await payer.settled(batch, settings.get("patience", payer.ENOUGH))
-    say("paid" if paid else "stuck")
+            values = payout_workers.transfers(settings["batch"], settings.get("count", payout_workers.BATCH_SIZE))
+            batch = await paystar.payouts.submit(values, batch_id=settings["batch"], policy=payout_workers.POLICY)
+            paid = await payout_workers.wait_paid(batch, settings.get("timeout", payout_workers.WAIT_SECONDS))
+    print_message("paid" if paid else "stuck")
 
 
 if __name__ == "__main__":

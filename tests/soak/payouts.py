@@ -1,6 +1,6 @@
-"""Paid once, whatever happens to those who pay: with kills, stops, restarts, a full disk and cancellations.
+"""Soak of payouts with kills, stops, restarts, a full disk and cancellations: every transfer is paid once.
 
-Counted at the sandbox, a process of its own that pays a repeated ``track_id`` again.
+The payments are counted at a sandbox in another process, which pays a repeated ``track_id`` again.
 """
 
 import asyncio
@@ -27,16 +27,16 @@ from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.models import TransferState
 from paystar_async.storage.database import Database
 from tests.servers import PostgresServer
-from tests.soak import payer
-from tests.soak.play import Play, program, read, sandbox
+from tests.soak import payout_workers
+from tests.soak.processes import SandboxProcess, read_message, running_program, running_sandbox
 
-ENOUGH = 120.0
-TENDED_EVERY = 4
-"""Kills between two looks at whether there is enough to do."""
+WAIT_SECONDS = 120.0
+KILLS_PER_CHECK = 4
+"""Kills between two checks of whether another batch is needed."""
 Style = Literal["task.cancel", "asyncio.timeout", "anyio scope"]
 STYLES: tuple[Style, ...] = ("task.cancel", "asyncio.timeout", "anyio scope")
 FAULTS: tuple[dict[str, Any], ...] = (
-    # On 20 % of the requests to pay, and on 10 % of the questions.
+    # On 20 % of the payment requests, and on 10 % of the look-ups.
     {"endpoint": "transfers.settle", "kind": "reset_after", "rate": 0.05},
     {"endpoint": "transfers.settle", "kind": "reset_before", "rate": 0.05},
     {"endpoint": "transfers.settle", "kind": "truncated", "rate": 0.04},
@@ -57,7 +57,7 @@ class KillReport:
 
     Attributes:
         kills: number of kills or other disturbances.
-        caught: number of transfers whose sender was killed.
+        caught: number of transfers whose sending worker was killed.
         transfers: number of submitted transfers.
         paid: number of transfers that the bank paid.
         requests: number of payment requests at the bank.
@@ -85,21 +85,21 @@ class KillReport:
 
 
 @contextmanager
-def bank(*, faults: bool = True) -> Generator[Play]:
-    """Start a bank that fails, and that pays a transfer each time it is requested."""
-    with sandbox() as play:
-        play.post("settings", repeats_execute=True, settle_seconds=0.05)
+def bank(*, faults: bool = True) -> Generator[SandboxProcess]:
+    """Run a faulty bank that pays a transfer again on each request."""
+    with running_sandbox() as sandbox:
+        sandbox.post("settings", repeats_execute=True, settle_seconds=0.05)
         for fault in FAULTS if faults else ():
-            play.post("faults", **fault)
-        yield play
+            sandbox.post("faults", **fault)
+        yield sandbox
 
 
-def settings(play: Play, ledger: str, home: Path) -> dict[str, Any]:
+def settings(sandbox: SandboxProcess, ledger: str, home: Path) -> dict[str, Any]:
     """Return the settings of a worker, and write them to its file."""
     file = home / "settings.json"
     worker_settings = {
-        "application": play.get("accounts")["application"],
-        "base_url": play.base_url,
+        "application": sandbox.get("accounts")["application"],
+        "base_url": sandbox.base_url,
         "ledger": ledger,
         "stop": str(home / "stop"),
         "file": str(file),
@@ -108,10 +108,10 @@ def settings(play: Play, ledger: str, home: Path) -> dict[str, Any]:
     return worker_settings
 
 
-async def compare(play: Play, ledger_url: str, report: KillReport) -> KillReport:
-    """Hold what is on record against what the bank did."""
-    ledger, store = payer.open_ledger(ledger_url)
-    executed: dict[str, dict[str, Any]] = play.get("ledger")["transfers"]
+async def compare(sandbox: SandboxProcess, ledger_url: str, report: KillReport) -> KillReport:
+    """Compare the records of the ledger with the payments of the bank; return the completed report."""
+    ledger, store = payout_workers.open_ledger(ledger_url)
+    executed: dict[str, dict[str, Any]] = sandbox.get("ledger")["transfers"]
     recorded: dict[str, TransferState] = {}
     amounts: dict[str, int] = {}
     for batch in await queries.batches(ledger, 100_000):
@@ -134,22 +134,20 @@ async def _caught(store: Database) -> int:
     return len(rows)
 
 
-async def states(ledger_url: str) -> dict[TransferState, int]:
-    """How many transfers are not decided yet."""
-    ledger, store = payer.open_ledger(ledger_url)
+async def unfinished(ledger_url: str) -> dict[TransferState, int]:
+    """Return the number of transfers that are not final, by state."""
+    ledger, store = payout_workers.open_ledger(ledger_url)
     try:
-        return await payer.unfinished(ledger)
+        return await payout_workers.unfinished(ledger)
     finally:
         await store.aclose()
 
 
-def until_done(ledger_url: str, tend: Callable[[], object]) -> None:
-    """Wait until every transfer is decided; call ``tend`` at each step to restart dead workers."""
-    end = time.monotonic() + ENOUGH
-    while (left := asyncio.run(states(ledger_url))) or not left:
-        if not left:
-            return
-        assert time.monotonic() < end, f"waited in vain: {left}"
+def wait_final(ledger_url: str, tend: Callable[[], object]) -> None:
+    """Wait until every transfer is final; call ``tend`` at each step to restart dead workers."""
+    end = time.monotonic() + WAIT_SECONDS
+    while counts := asyncio.run(unfinished(ledger_url)):
+        assert time.monotonic() < end, f"timeout while transfers are not final: {counts}"
         tend()
         time.sleep(0.1)
 
@@ -157,19 +155,19 @@ def until_done(ledger_url: str, tend: Callable[[], object]) -> None:
 def kills_on_sqlite(
     home: Path, count: int, seed: int = 0, note: Callable[[KillReport], object] = lambda _: None
 ) -> KillReport:
-    """Kill -9 one of two processes that share a ledger in a file, again and again."""
+    """Repeatedly kill with SIGKILL one of two processes that share a ledger in a file."""
     ledger = str(home / "payouts.db")
-    with bank() as play:
-        worker_settings = settings(play, ledger, home)
-        asyncio.run(payer.first_batch(worker_settings))
-        with payer.crew(payer.work, worker_settings, 2, seed) as crew:
-            return _kills(play, ledger, crew, count, note, lambda: (home / "stop").touch())
+    with bank() as sandbox:
+        worker_settings = settings(sandbox, ledger, home)
+        asyncio.run(payout_workers.first_batch(worker_settings))
+        with payout_workers.running_worker_pool(payout_workers.work, worker_settings, 2, seed) as workers:
+            return _kill_repeatedly(sandbox, ledger, workers, count, note, lambda: (home / "stop").touch())
 
 
-def _kills(
-    play: Play,
+def _kill_repeatedly(
+    sandbox: SandboxProcess,
     ledger: str,
-    crew: payer.Crew,
+    workers: payout_workers.WorkerPool,
     count: int,
     note: Callable[[KillReport], object],
     stop: Callable[[], object],
@@ -177,15 +175,15 @@ def _kills(
 ) -> KillReport:
     report = KillReport()
     for number in range(count):
-        if number % TENDED_EVERY == 0:
+        if number % KILLS_PER_CHECK == 0:
             tend()
-        crew.kill_one()
+        workers.kill_one()
         report.kills += 1
         if report.kills % 100 == 0:
             note(report)
     stop()
-    until_done(ledger, crew.fill)
-    return asyncio.run(compare(play, ledger, report))
+    wait_final(ledger, workers.fill)
+    return asyncio.run(compare(sandbox, ledger, report))
 
 
 def kills_on_postgres(
@@ -197,112 +195,116 @@ def kills_on_postgres(
     *,
     rate: float | None = None,
 ) -> KillReport:
-    """Kill -9 one of three procrastinate workers, again and again; with a rate most chunks wait for their turns."""
-    with queue(server, home, faults=True) as (play, ledger, worker_settings):
-        much = worker_settings | {"low": 60, "rate": rate}
-        asyncio.run(payer.top_up(much))  # before workers that are killed while they lay the tables out
-        with payer.crew(payer.queue_worker, worker_settings, 3, seed) as crew:
-            return _kills(play, ledger, crew, count, note, lambda: None, lambda: _top_up(much))
+    """Repeatedly kill with SIGKILL one of three procrastinate workers; with a rate, most chunks wait."""
+    with queue(server, home, faults=True) as (sandbox, ledger, worker_settings):
+        batch_settings = worker_settings | {"min_planned": 60, "rate": rate}
+        asyncio.run(
+            payout_workers.top_up(batch_settings)
+        )  # before the workers, which may be killed while they create the tables
+        with payout_workers.running_worker_pool(payout_workers.queue_worker, worker_settings, 3, seed) as workers:
+            return _kill_repeatedly(
+                sandbox, ledger, workers, count, note, lambda: None, lambda: _top_up(batch_settings)
+            )
 
 
 @contextmanager
-def queue(server: PostgresServer, home: Path, *, faults: bool) -> Generator[tuple[Play, str, dict[str, Any]]]:
-    """Start a bank and create a schema with procrastinate's tables, which the ledger shares."""
-    with bank(faults=faults) as play, server.schema() as ledger:
-        worker_settings = settings(play, ledger, home)
+def queue(server: PostgresServer, home: Path, *, faults: bool) -> Generator[tuple[SandboxProcess, str, dict[str, Any]]]:
+    """Run a bank, and create a schema with procrastinate's tables that the ledger shares."""
+    with bank(faults=faults) as sandbox, server.schema() as ledger:
+        worker_settings = settings(sandbox, ledger, home)
         environment = os.environ | {"PAYSTAR_SOAK": worker_settings["file"]}
         command = [sys.executable, "-m", "procrastinate", "--app=tests.soak.queue_app.app", "schema", "--apply"]
         subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
-        yield play, ledger, worker_settings
+        yield sandbox, ledger, worker_settings
 
 
 def _top_up(worker_settings: dict[str, Any]) -> None:
-    """Submit another batch when little is left to be sent."""
+    """Submit another batch when few transfers are unsent."""
     with suppress(PaystarError):
-        asyncio.run(payer.top_up(worker_settings))
+        asyncio.run(payout_workers.top_up(worker_settings))
 
 
 def restarts(server: PostgresServer, home: Path, times: int, seed: int = 0) -> KillReport:
-    """Restart PostgreSQL under three procrastinate workers; a worker that ends is started again, as by systemd."""
-    dice = random.Random(seed)
+    """Restart PostgreSQL under three procrastinate workers; restart workers that end, as systemd does."""
+    rng = random.Random(seed)
     with (
-        queue(server, home, faults=True) as (play, ledger, worker_settings),
-        payer.crew(payer.queue_worker, worker_settings, 3, seed) as crew,
+        queue(server, home, faults=True) as (sandbox, ledger, worker_settings),
+        payout_workers.running_worker_pool(payout_workers.queue_worker, worker_settings, 3, seed) as workers,
     ):
         for _ in range(times):
             _top_up(worker_settings)
-            time.sleep(dice.uniform(1.0, 3.0))  # they have to come up again, and be in the middle of it
+            time.sleep(rng.uniform(1.0, 3.0))  # time to start and to have calls in flight
             server.stop()
-            time.sleep(dice.uniform(0.0, 0.5))
+            time.sleep(rng.uniform(0.0, 0.5))
             server.start()
-            crew.fill()
-        until_done(ledger, crew.fill)
-        return asyncio.run(compare(play, ledger, KillReport(kills=times)))
+            workers.fill()
+        wait_final(ledger, workers.fill)
+        return asyncio.run(compare(sandbox, ledger, KillReport(kills=times)))
 
 
 def stops(home: Path, times: int) -> KillReport:
-    """SIGSTOP between intent and fence for longer than the lease; another process takes over, then it goes on."""
+    """Stop a process before its send for longer than its lease, pay by another process, then continue the first."""
     ledger = str(home / "payouts.db")
-    with bank(faults=False) as play:
-        worker_settings = settings(play, ledger, home)
+    with bank(faults=False) as sandbox:
+        worker_settings = settings(sandbox, ledger, home)
         result = KillReport()
         for number in range(times):
-            # One transfer: nothing else of this process is under way, so it holds no lock of the file when it stops.
+            # With one transfer the process runs nothing else, so it holds no lock of the file when it stops.
             batch = {"batch": f"b-{number}", "count": 1}
-            with program("tests.soak.one_batch", worker_settings | batch | {"stops": True}) as first:
-                _until(lambda: _is_stopped(first.pid), "it stops itself before its first byte")
-                before = play.get("ledger")["transfers"]
+            with running_program("tests.soak.one_batch", worker_settings | batch | {"stops": True}) as first:
+                _wait_until(lambda: _is_stopped(first.pid), "the process stops itself before its first byte")
+                before = sandbox.get("ledger")["transfers"]
                 result.wrong += any(track_id.startswith(f"b-{number}-") for track_id in before)
-                with program("tests.soak.one_batch", worker_settings | batch | {"stops": False}) as second:
-                    assert read(second) == "paid"
+                with running_program("tests.soak.one_batch", worker_settings | batch | {"stops": False}) as second:
+                    assert read_message(second) == "paid"
                 first.send_signal(signal.SIGCONT)
-                result.notes[read(first)] += 1
-        return asyncio.run(compare(play, ledger, result))
+                result.notes[read_message(first)] += 1
+        return asyncio.run(compare(sandbox, ledger, result))
 
 
 def _is_stopped(pid: int) -> bool:
     return Path(f"/proc/{pid}/stat").read_text("utf-8").rpartition(")")[2].split()[0] == "T"
 
 
-def _until(happened: Callable[[], bool], what: str) -> None:
-    end = time.monotonic() + ENOUGH
-    while not happened():
-        assert time.monotonic() < end, f"waited in vain: {what}"
+def _wait_until(condition: Callable[[], bool], description: str) -> None:
+    end = time.monotonic() + WAIT_SECONDS
+    while not condition():
+        assert time.monotonic() < end, f"timeout while waiting: {description}"
         time.sleep(0.005)
 
 
 def full_disks(home: Path, times: int, seed: int = 0, *, mounted: bool = False) -> KillReport:
-    """Run out of room at some moment of a batch, then make room: nothing was sent without an intent, nothing twice.
+    """Fill the disk during a batch, then free it: nothing was sent without an intent, nothing was paid twice.
 
     Args:
-        home: a directory of this run's own.
-        times: how often.
-        seed: how much room there is each time.
-        mounted: whether it is a disk of its own that is full, which takes root; otherwise a file may not grow.
+        home: an empty directory.
+        times: number of batches.
+        seed: the seed of the random free space.
+        mounted: fill a mounted disk, which needs root; otherwise limit the size of files.
     """
-    dice = random.Random(seed)
+    rng = random.Random(seed)
     result = KillReport()
-    with bank(faults=False) as play, _disk(home / "disk", mounted=mounted) as disk:
+    with bank(faults=False) as sandbox, _disk(home / "disk", mounted=mounted) as disk:
         ledger = str(disk / "payouts.db")
-        worker_settings = settings(play, ledger, home)
+        worker_settings = settings(sandbox, ledger, home)
         for number in range(times):
             batch = {"batch": f"b-{number}"}
-            room = dice.randrange(4_096, 500_000 if mounted else 150_000)
+            room = rng.randrange(4_096, 500_000 if mounted else 150_000)
             limit = {} if mounted else {"room": room}
             filler = disk / "filler"
             if mounted:
                 filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - room)))
-            with program("tests.soak.one_batch", worker_settings | batch | limit | {"patience": 1.5}) as short:
-                result.notes[read(short)] += 1
+            with running_program("tests.soak.one_batch", worker_settings | batch | limit | {"timeout": 1.5}) as first:
+                result.notes[read_message(first)] += 1
             filler.unlink(missing_ok=True)
-            result.wrong += asyncio.run(_without_intent(play, ledger))
-            with program("tests.soak.one_batch", worker_settings | batch) as again:
-                assert read(again) == "paid"
-        return asyncio.run(compare(play, ledger, result))
+            result.wrong += asyncio.run(_without_intent(sandbox, ledger))
+            with running_program("tests.soak.one_batch", worker_settings | batch) as second:
+                assert read_message(second) == "paid"
+        return asyncio.run(compare(sandbox, ledger, result))
 
 
-def may_mount() -> bool:
-    """Whether a disk of its own can be had here."""
+def can_mount() -> bool:
+    """Return True if this process may mount a disk."""
     with tempfile.TemporaryDirectory() as home, suppress(OSError, subprocess.CalledProcessError), ExitStack() as stack:
         stack.enter_context(_disk(Path(home) / "disk", mounted=True))
         return True
@@ -310,48 +312,50 @@ def may_mount() -> bool:
 
 
 @contextmanager
-def _disk(place: Path, *, mounted: bool) -> Generator[Path]:
-    place.mkdir()
+def _disk(folder: Path, *, mounted: bool) -> Generator[Path]:
+    folder.mkdir()
     if not mounted:
-        yield place
+        yield folder
         return
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], check=True, stderr=subprocess.DEVNULL)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", folder], check=True, stderr=subprocess.DEVNULL)
     try:
-        yield place
+        yield folder
     finally:
-        subprocess.run(["umount", place], check=True)
+        subprocess.run(["umount", folder], check=True)
 
 
-async def _without_intent(play: Play, ledger_url: str) -> int:
-    """How many transfers the bank was asked for of which no intent is on record."""
-    ledger, store = payer.open_ledger(ledger_url)
-    await ledger.time()  # there may have been no room for the tables
+async def _without_intent(sandbox: SandboxProcess, ledger_url: str) -> int:
+    """Return the number of transfers that the bank was requested to pay without a recorded intent."""
+    ledger, store = payout_workers.open_ledger(ledger_url)
+    await ledger.time()  # creates the tables, for which the disk may have had no room
     rows = await store.fetch("SELECT track_id FROM paystar_payout_events WHERE after = 'sending'")
     await store.aclose()
-    return len(play.get("ledger")["transfers"].keys() - {row["track_id"] for row in rows})
+    return len(sandbox.get("ledger")["transfers"].keys() - {row["track_id"] for row in rows})
 
 
 def cancellations(home: Path, style: Style, count: int, seed: int = 0) -> KillReport:
-    """Cancel payers at random moments; executed transfers are on record at once."""
-    with bank(faults=False) as play:
+    """Cancel ``advance`` at random moments; executed transfers are recorded at once."""
+    with bank(faults=False) as sandbox:
         ledger = str(home / f"{style}.db")
-        return asyncio.run(_cancellations(play, settings(play, ledger, home), style, count, random.Random(seed)))
+        return asyncio.run(_cancellations(sandbox, settings(sandbox, ledger, home), style, count, random.Random(seed)))
 
 
 async def _cancellations(
-    play: Play, worker_settings: dict[str, Any], style: Style, count: int, dice: random.Random
+    sandbox: SandboxProcess, worker_settings: dict[str, Any], style: Style, count: int, rng: random.Random
 ) -> KillReport:
     result = KillReport()
-    async with payer.client(worker_settings) as paystar:
-        paystar.payouts.use(payer.Nobody())
+    async with payout_workers.client(worker_settings) as paystar:
+        paystar.payouts.use(payout_workers.ManualDispatcher())
         for number in range(count):
             batch_id = f"b-{number}"
-            await paystar.payouts.submit(payer.transfers(batch_id, 3), batch_id=batch_id, policy=payer.POLICY)
-            for chunk_id in await payer.chunks(worker_settings["ledger"], batch_id):
-                await _cancelled(paystar.payouts.advance, chunk_id, style, dice.uniform(0, 0.03))
-    # Closed: what was under way has ended, and it was waited for.
-    executed = await asyncio.to_thread(play.get, "ledger")
-    ledger, store = payer.open_ledger(worker_settings["ledger"])
+            await paystar.payouts.submit(
+                payout_workers.transfers(batch_id, 3), batch_id=batch_id, policy=payout_workers.POLICY
+            )
+            for chunk_id in await payout_workers.chunks(worker_settings["ledger"], batch_id):
+                await _cancelled(paystar.payouts.advance, chunk_id, style, rng.uniform(0, 0.03))
+    # The closed client has waited for its calls in flight.
+    executed = await asyncio.to_thread(sandbox.get, "ledger")
+    ledger, store = payout_workers.open_ledger(worker_settings["ledger"])
     for track_id in executed["transfers"]:
         record = await queries.find_transfer(ledger, "bank", worker_settings["application"]["id"], track_id)
         result.unrecorded += record is None or record.state not in {TransferState.PENDING, TransferState.SUCCESS}

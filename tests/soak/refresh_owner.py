@@ -1,4 +1,4 @@
-"""A client process that refreshes its key and is killed while it waits for the response."""
+"""A client process that acquires the refresh lease and is killed while it waits for the response."""
 
 import asyncio
 import json
