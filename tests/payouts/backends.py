@@ -39,7 +39,7 @@ class Backend(Protocol):
         """Return a ledger on this backend, as another process would open it."""
         ...
 
-    def passes(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         """Let time pass, for the ledger and for those who use it."""
         ...
 
@@ -56,7 +56,7 @@ class Backend(Protocol):
         ...
 
 
-class _Closing:
+class _BaseBackend:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self._opened: list[Database] = []
@@ -74,7 +74,7 @@ class _Closing:
             await database.aclose()
 
 
-class File(_Closing):
+class SqliteBackend(_BaseBackend):
     """A SQLite file."""
 
     def __init__(self, path: Path) -> None:
@@ -84,7 +84,7 @@ class File(_Closing):
     def database(self) -> Database:
         return SqliteDatabase(self.path, clock=self.clock)
 
-    def passes(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         self.clock.advance(seconds)
 
     def sql(self, statement: str) -> Sequence[Sequence[Any]]:
@@ -99,7 +99,7 @@ class File(_Closing):
         return [row[0] for row in self.sql(names)]
 
 
-class Server(_Closing):
+class PostgresBackend(_BaseBackend):
     """A schema on a PostgreSQL server, which keeps a time of its own."""
 
     def __init__(self, server: PostgresServer, url: str) -> None:
@@ -110,10 +110,10 @@ class Server(_Closing):
     def database(self) -> Database:
         return PostgresDatabase(self._url)
 
-    def passes(self, seconds: float) -> None:
+    def advance_clock(self, seconds: float) -> None:
         self.clock.advance(seconds)
         for table, moments in _MOMENTS.items():
-            self.sql(f"UPDATE {table} SET " + ", ".join(f"{one} = {one} - {seconds}" for one in moments))
+            self.sql(f"UPDATE {table} SET " + ", ".join(f"{column} = {column} - {seconds}" for column in moments))
 
     def sql(self, statement: str) -> Sequence[Sequence[Any]]:
         with self._server.connect() as connection:
@@ -135,8 +135,8 @@ class Server(_Closing):
 BACKENDS = ("sqlite", "postgres")
 
 
-def open_backend(request: pytest.FixtureRequest, path: Path) -> File | Server:
+def open_backend(request: pytest.FixtureRequest, path: Path) -> SqliteBackend | PostgresBackend:
     """Open the backend of this name; a missing server is a failure, never a skip."""
     if request.param == "sqlite":
-        return File(path / "payouts.db")
-    return Server(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))
+        return SqliteBackend(path / "payouts.db")
+    return PostgresBackend(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))

@@ -26,7 +26,7 @@ Act = Callable[["FakeBank", Sequence[AnyTransfer]], object]
 
 
 def transfer(number: int = 0, **fields: Any) -> Transfer:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "amount": 10_000 + number,
         "deposit": DEPOSIT,
         "destination_account": IBAN,
@@ -34,7 +34,7 @@ def transfer(number: int = 0, **fields: Any) -> Transfer:
         "destination_lastname": "Ahmadi",
         "track_id": f"t-{number:05d}",
     }
-    return Transfer(**(given | fields))
+    return Transfer(**(defaults | fields))
 
 
 def transfers(count: int, **fields: Any) -> list[Transfer]:
@@ -42,14 +42,14 @@ def transfers(count: int, **fields: Any) -> list[Transfer]:
 
 
 def wallet_transfer(number: int = 0, **fields: Any) -> WalletTransfer:
-    given: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "amount": 10_000 + number,
         "destination_number": IBAN,
         "destination_firstname": "Sara",
         "destination_lastname": "Ahmadi",
         "track_id": f"w-{number:05d}",
     }
-    return WalletTransfer(**(given | fields))
+    return WalletTransfer(**(defaults | fields))
 
 
 async def each(values: Iterable[AnyTransfer]) -> AsyncIterator[AnyTransfer]:
@@ -67,19 +67,19 @@ class FakeBank:
         self.executed: dict[str, int] = {}
         self.statuses: dict[str, TransferStatus] = {}
         self.calls: list[list[str]] = []
-        self.asked: list[str | None] = []
-        self.supports_before_send: list[Callable[[], None]] = []
+        self.look_ups: list[str | None] = []
+        self.before_sends: list[Callable[[], None]] = []
         self.on_send: Callable[[], object] | None = None
-        self.on_answer: Callable[[], Awaitable[object]] | None = None
+        self.on_response: Callable[[], Awaitable[object]] | None = None
         self.on_find: Callable[[], Awaitable[object]] | None = None
 
     async def deliver(
         self, value: Call[Any], timeout: float | None, before_send: Callable[[], None] | None = None, /
     ) -> Response[Any]:
-        answer = await self._answer(value, before_send)
-        return Response(value=answer, status=1, message="", http_status=200, headers={}, body=b"")
+        result = await self._respond(value, before_send)
+        return Response(value=result, status=1, message="", http_status=200, headers={}, body=b"")
 
-    async def _answer(self, value: Call[Any], before_send: Callable[[], None] | None) -> object:
+    async def _respond(self, value: Call[Any], before_send: Callable[[], None] | None) -> object:
         if isinstance(value, Settle | SettleWallet):
             assert before_send is not None, "money was sent without a fence"
             if self.on_send is not None:
@@ -87,15 +87,15 @@ class FakeBank:
                 if waited is not None:
                     await cast("Any", waited)
             before_send()
-            self.supports_before_send.append(before_send)
-            given: list[AnyTransfer] = list(value.transfers)
-            self.calls.append([one.track_id for one in given])
-            answer = (self.script.popleft() if self.script else execute)(self, given)
-            if self.on_answer is not None:
-                await self.on_answer()
-            return answer if isinstance(value, Settle) else Accepted()
+            self.before_sends.append(before_send)
+            values: list[AnyTransfer] = list(value.transfers)
+            self.calls.append([value.track_id for value in values])
+            result = (self.script.popleft() if self.script else execute)(self, values)
+            if self.on_response is not None:
+                await self.on_response()
+            return result if isinstance(value, Settle) else Accepted()
         assert isinstance(value, FindTransfers | FindWalletTransfers)
-        self.asked.append(value.track_id)
+        self.look_ups.append(value.track_id)
         if self.on_find is not None:
             await self.on_find()
         if self.finds:
@@ -106,11 +106,11 @@ class FakeBank:
             return newest[value.skip or 0 :][: value.limit]
         return [self.entry(value.track_id)] if value.track_id in self.statuses else []
 
-    def execute(self, given: Sequence[AnyTransfer], status: TransferStatus | None = None) -> list[Settlement]:
-        for one in given:
-            self.executed[one.track_id] = self.executed.get(one.track_id, 0) + 1
-            self.statuses[one.track_id] = status or self.status
-        return [self.entry(one.track_id) for one in given]
+    def execute(self, values: Sequence[AnyTransfer], status: TransferStatus | None = None) -> list[Settlement]:
+        for value in values:
+            self.executed[value.track_id] = self.executed.get(value.track_id, 0) + 1
+            self.statuses[value.track_id] = status or self.status
+        return [self.entry(value.track_id) for value in values]
 
     def entry(self, track_id: str) -> Settlement:
         return Settlement(
@@ -118,15 +118,15 @@ class FakeBank:
         )
 
 
-def execute(bank: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
+def execute(bank: FakeBank, values: Sequence[AnyTransfer]) -> list[Settlement]:
     """Return the response of a successful call."""
-    return bank.execute(given)
+    return bank.execute(values)
 
 
-def answering(*entries: Settlement) -> Act:
+def responding(*entries: Settlement) -> Act:
     """Return an act that responds with these entries, whatever was sent."""
 
-    def act(bank: FakeBank, given: Sequence[AnyTransfer]) -> list[Settlement]:
+    def act(bank: FakeBank, values: Sequence[AnyTransfer]) -> list[Settlement]:
         return list(entries)
 
     return act
@@ -135,9 +135,9 @@ def answering(*entries: Settlement) -> Act:
 def raising(error: BaseException, *, executed: bool = False) -> Act:
     """Return an act that ends with an error, before or after it was executed."""
 
-    def act(bank: FakeBank, given: Sequence[AnyTransfer]) -> object:
+    def act(bank: FakeBank, values: Sequence[AnyTransfer]) -> object:
         if executed:
-            bank.execute(given)
+            bank.execute(values)
         raise error
 
     return act
@@ -180,7 +180,7 @@ class PayoutFixture:
     async def states(self, batch_id: str = "b") -> list[str]:
         return [record.state.value for _, record in await queries.page(self.ledger, batch_id)]
 
-    async def comes_to(self, *states: str, batch_id: str = "b") -> None:
+    async def wait_for_states(self, *states: str, batch_id: str = "b") -> None:
         """Come back when the transfers are in these states, by the work of others."""
         for _ in range(100_000):
             if await self.states(batch_id) == list(states):
@@ -189,8 +189,8 @@ class PayoutFixture:
         raise AssertionError(f"it stays {await self.states(batch_id)}")
 
     async def causes(self, track_id: str) -> list[str]:
-        found = await queries.events(self.ledger, self.channel.name, self.channel.account, track_id)
-        return [one.cause for one in found]
+        events = await queries.events(self.ledger, self.channel.name, self.channel.account, track_id)
+        return [event.cause for event in events]
 
     async def chunks(self, batch_id: str = "b") -> list[str]:
         return list(await queries.chunk_ids(self.ledger, batch_id))

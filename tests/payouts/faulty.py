@@ -32,7 +32,7 @@ class FaultyDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         async with self._inner.transaction() as transaction:
-            yield _Faulty(self, transaction)
+            yield _FaultyTransaction(self, transaction)
             self.step("commit", self.before)
         self.after(self.steps, "commit")
 
@@ -50,12 +50,12 @@ class FaultyDatabase:
     async def aclose(self) -> None:
         await self._inner.aclose()
 
-    def step(self, kind: StepKind, told: Fault) -> None:
+    def step(self, kind: StepKind, fault: Fault) -> None:
         self.steps += 1
-        told(self.steps, kind)
+        fault(self.steps, kind)
 
 
-class _Faulty:
+class _FaultyTransaction:
     def __init__(self, database: FaultyDatabase, inner: Transaction) -> None:
         self._database, self._inner = database, inner
         self.values = inner.values
@@ -72,8 +72,8 @@ class _Faulty:
 def failing(step: int, kind: StepKind | None = None) -> Fault:
     """Fail at this step, once."""
 
-    def told(now: int, what: StepKind) -> None:
-        if now == step and kind in (None, what):
+    def fault(current_step: int, current_kind: StepKind) -> None:
+        if current_step == step and kind in (None, current_kind):
             raise StorageUnavailable("the disk is full")
 
-    return told
+    return fault

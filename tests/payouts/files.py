@@ -59,10 +59,10 @@ def write_csv(path: Path, lines: Sequence[Sequence[Any]], *, encoding: str = "ut
 
 
 def write_xlsx(path: Path, lines: Sequence[Sequence[Any]], *, above: int = 0) -> Path:
-    book = openpyxl.Workbook()
-    sheet: Any = book.active
+    workbook = openpyxl.Workbook()
+    sheet: Any = workbook.active
     for number, line in enumerate(lines, 1 + above):
         for column, cell in enumerate(line, 1):
             sheet.cell(number, column).value = cell
-    book.save(path)
+    workbook.save(path)
     return path

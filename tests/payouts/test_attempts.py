@@ -11,56 +11,56 @@ from paystar_async.payouts.ledger import observations, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from tests.payouts.backends import Backend
-from tests.payouts.bank import PayoutFixture, answering, each, execute, raising, transfer, transfers, wallet_transfer
+from tests.payouts.bank import PayoutFixture, each, execute, raising, responding, transfer, transfers, wallet_transfer
 
 ID = "t-00000"
 
 
-def found(status: str, hashid: str | None = None, **more: object) -> Settlement:
+def entry(status: str, hashid: str | None = None, **more: object) -> Settlement:
     return Settlement(track_id=ID, status=TransferStatus(status), hashid=hashid, **more)  # type: ignore[arg-type]
 
 
-async def sent_again(payout: PayoutFixture) -> str:
+async def resend_after_review(payout: PayoutFixture) -> str:
     """Return the chunk of a second attempt, after a manual review of the first."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)), policy=Policy(quiet_window=30.0))
-    payout.bank.script.append(answering(found("success", "first", extra={"amount": 1})))
+    payout.bank.script.append(responding(entry("success", "first", extra={"amount": 1})))
     [chunk] = await payout.chunks()
     await payout.worker.advance(chunk)
     await observations.resolve(payout.ledger, "bank", "app-1", ID, "resend")
-    [_, again] = await payout.chunks()
-    return again
+    [_, second_chunk] = await payout.chunks()
+    return second_chunk
 
 
-async def failed_for_good(payout: PayoutFixture, backend: Backend, chunk: str) -> None:
+async def fail_transfer(payout: PayoutFixture, backend: Backend, chunk: str) -> None:
     """Let the bank fail a transfer, in its response and in its list."""
-    payout.bank.script.append(answering(found("failed", "first")))
-    payout.bank.finds.append(lambda _: [found("failed", "first")])
+    payout.bank.script.append(responding(entry("failed", "first")))
+    payout.bank.finds.append(lambda _: [entry("failed", "first")])
     await payout.worker.advance(chunk)
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["failed"]
 
 
-async def asked(payout: PayoutFixture, backend: Backend, chunk: str, times: int) -> None:
+async def check_repeatedly(payout: PayoutFixture, backend: Backend, chunk: str, times: int) -> None:
     """Ask so often, as time goes by."""
     for _ in range(times):
-        backend.passes(11)
+        backend.advance_clock(11)
         await payout.worker.advance(chunk)
 
 
 async def test_check_failed_first_attempt_leaves_second_unknown(backend: Backend, payout: PayoutFixture) -> None:
-    again = await sent_again(payout)
+    second_chunk = await resend_after_review(payout)
     payout.bank.script.append(raising(NoResponse("no answer")))
-    await payout.worker.advance(again)
-    payout.bank.finds.append(lambda _: [found("failed", "first")])
-    backend.passes(2)
-    await payout.worker.advance(again)
+    await payout.worker.advance(second_chunk)
+    payout.bank.finds.append(lambda _: [entry("failed", "first")])
+    backend.advance_clock(2)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["unknown"]
-    await observations.apply_observations(payout.ledger, payout.channel, [found("failed", "first")])
+    await observations.apply_observations(payout.ledger, payout.channel, [entry("failed", "first")])
     assert await payout.states() == ["unknown"]
     payout.bank.execute(transfers(1))  # the second is carried out late
-    backend.passes(2)
-    await payout.worker.advance(again)
+    backend.advance_clock(2)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["success"]
 
 
@@ -69,43 +69,43 @@ async def test_check_unlisted_second_attempt_waits_quiet_window(
     backend: Backend, payout: PayoutFixture, resend: bool, ends: str
 ) -> None:
     """With ``resend`` whatever the bank does not name by then was never there; else a person looks."""
-    again = await sent_again(payout)
+    second_chunk = await resend_after_review(payout)
     await insert_batch(
         payout.ledger, payout.channel, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend)
     )
     payout.bank.script.append(raising(NoResponse("no answer")))
-    await payout.worker.advance(again)
+    await payout.worker.advance(second_chunk)
     for _ in range(12):
-        payout.bank.finds.append(lambda _: [found("failed", "first")])
-    await asked(payout, backend, again, 2)
+        payout.bank.finds.append(lambda _: [entry("failed", "first")])
+    await check_repeatedly(payout, backend, second_chunk, 2)
     assert await payout.states() == ["unknown"]
-    await asked(payout, backend, again, 6)
+    await check_repeatedly(payout, backend, second_chunk, 6)
     assert await payout.states() == [ends]
     assert len(payout.bank.calls) == 2
 
 
 async def test_check_failed_second_attempt_by_hashid_fails(backend: Backend, payout: PayoutFixture) -> None:
-    again = await sent_again(payout)
-    payout.bank.script.append(answering(found("failed", "second")))
-    await payout.worker.advance(again)
+    second_chunk = await resend_after_review(payout)
+    payout.bank.script.append(responding(entry("failed", "second")))
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["unknown"]
-    payout.bank.finds.append(lambda _: [found("failed", "second")])
-    backend.passes(2)
-    await payout.worker.advance(again)
+    payout.bank.finds.append(lambda _: [entry("failed", "second")])
+    backend.advance_clock(2)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["failed"]
 
 
 async def test_check_pending_second_attempt_is_not_failed(backend: Backend, payout: PayoutFixture) -> None:
-    again = await sent_again(payout)
-    payout.bank.script.append(answering(found("pending", "second")))
-    await payout.worker.advance(again)
-    payout.bank.finds.append(lambda _: [found("failed", "first")])
-    backend.passes(2)
-    await payout.worker.advance(again)
+    second_chunk = await resend_after_review(payout)
+    payout.bank.script.append(responding(entry("pending", "second")))
+    await payout.worker.advance(second_chunk)
+    payout.bank.finds.append(lambda _: [entry("failed", "first")])
+    backend.advance_clock(2)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["pending"]
-    payout.bank.finds.append(lambda _: [found("success", "first")])
-    backend.passes(5)
-    await payout.worker.advance(again)
+    payout.bank.finds.append(lambda _: [entry("success", "first")])
+    backend.advance_clock(5)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["needs_review"]
 
 
@@ -117,21 +117,21 @@ async def test_check_wallet_without_hashids_needs_review(backend: Backend) -> No
     await payout.worker.advance(chunk)
     stored = Settlement(track_id="w*w-00000*1", status=TransferStatus.SUCCESS, extra={"amount": 1})
     payout.bank.finds.append(lambda _: [stored])
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunk)
     await observations.resolve(payout.ledger, "wallet", "w", "w-00000", "resend")
-    [_, again] = await payout.chunks()
-    payout.bank.script.append(lambda bank, given: None)  # taken, and not listed yet
-    await payout.worker.advance(again)
+    [_, second_chunk] = await payout.chunks()
+    payout.bank.script.append(lambda bank, values: None)  # taken, and not listed yet
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["pending"]
     failed = [Settlement(track_id="w*w-00000*1", status=TransferStatus.FAILED)]
     payout.bank.finds.append(lambda _: failed)
     payout.bank.finds.append(lambda _: failed)
-    backend.passes(2)
-    await payout.worker.advance(again)
+    backend.advance_clock(2)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["pending"]
-    backend.passes(900)
-    await payout.worker.advance(again)
+    backend.advance_clock(900)
+    await payout.worker.advance(second_chunk)
     assert await payout.states() == ["needs_review"]
 
 
@@ -141,48 +141,48 @@ async def test_resolve_resent_is_not_failed_by_refusal(backend: Backend, payout:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
     if first == "failed":
-        await failed_for_good(payout, backend, chunk)
+        await fail_transfer(payout, backend, chunk)
     else:
-        payout.bank.script.append(answering(found(first, "first")))
+        payout.bank.script.append(responding(entry(first, "first")))
         await payout.worker.advance(chunk)
-    said = found("success", "second")
-    await observations.apply_observations(payout.ledger, payout.channel, [said])
+    observed = entry("success", "second")
+    await observations.apply_observations(payout.ledger, payout.channel, [observed])
     assert await payout.states() == ["needs_review"]
     await observations.resolve(payout.ledger, "bank", "app-1", ID, "resend")
     payout.bank.script.append(raising(InvalidInput("used before")))
-    for one in await payout.chunks():
-        await payout.worker.advance(one)
+    for chunk in await payout.chunks():
+        await payout.worker.advance(chunk)
     assert await payout.states() == ["needs_review"]
 
 
 async def test_resolve_success_is_not_reversed_by_failed_attempt(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    payout.bank.script.append(answering(found("success", "third"), found("success", "second")))
+    payout.bank.script.append(responding(entry("success", "third"), entry("success", "second")))
     await payout.worker.advance((await payout.chunks())[0])
     assert await payout.states() == ["needs_review"]
     await observations.resolve(payout.ledger, "bank", "app-1", ID, "success")
-    await observations.apply_observations(payout.ledger, payout.channel, [found("failed", "first")])
+    await observations.apply_observations(payout.ledger, payout.channel, [entry("failed", "first")])
     assert await payout.states() == ["success"]
 
 
 async def test_apply_observations_success_is_not_failed_again(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    await failed_for_good(payout, backend, (await payout.chunks())[0])
-    await observations.apply_observations(payout.ledger, payout.channel, [found("success", "second")])
+    await fail_transfer(payout, backend, (await payout.chunks())[0])
+    await observations.apply_observations(payout.ledger, payout.channel, [entry("success", "second")])
     assert await payout.states() == ["needs_review"]
-    await observations.apply_observations(payout.ledger, payout.channel, [found("failed", "first")])
+    await observations.apply_observations(payout.ledger, payout.channel, [entry("failed", "first")])
     assert await payout.states() == ["needs_review"]
 
 
 async def test_apply_observations_masked_reads_all_entries(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each([transfer(0, destination_account="6037990000000006")]))
-    payout.bank.script.append(answering(found("success")))
+    payout.bank.script.append(responding(entry("success")))
     await payout.worker.advance((await payout.chunks())[0])
-    both = [found("failed", "second"), found("success", "first")]
-    assert await observations.apply_observations(payout.ledger, payout.channel, both) == []
+    entries = [entry("failed", "second"), entry("success", "first")]
+    assert await observations.apply_observations(payout.ledger, payout.channel, entries) == []
     assert await payout.states() == ["success"]
     [record] = await observations.apply_observations(
-        payout.ledger, payout.channel, [found("failed", message="IR110170000000123456789001")]
+        payout.ledger, payout.channel, [entry("failed", message="IR110170000000123456789001")]
     )
     assert record.state is TransferState.REVERSED
     assert "123456789001" not in record.reason
@@ -191,8 +191,8 @@ async def test_apply_observations_masked_reads_all_entries(backend: Backend, pay
 async def test_resolve_masked_transfer_cannot_be_resent(backend: Backend, payout: PayoutFixture) -> None:
     """Its card number is not on record any more: nothing would ever leave."""
     await insert_batch(payout.ledger, payout.channel, "b", each([transfer(0, destination_account="6037990000000006")]))
-    await failed_for_good(payout, backend, (await payout.chunks())[0])
-    await observations.apply_observations(payout.ledger, payout.channel, [found("success", "second")])
+    await fail_transfer(payout, backend, (await payout.chunks())[0])
+    await observations.apply_observations(payout.ledger, payout.channel, [entry("success", "second")])
     assert await payout.states() == ["needs_review"]
     with pytest.raises(InvalidValue, match="card number"):
         await observations.resolve(payout.ledger, "bank", "app-1", ID, "resend")
@@ -202,7 +202,7 @@ async def test_resolve_masked_transfer_cannot_be_resent(backend: Backend, payout
 
 async def test_advance_two_ref_codes_need_review(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    payout.bank.script.append(answering(found("success", ref_code="1"), found("success", ref_code="2")))
+    payout.bank.script.append(responding(entry("success", ref_code="1"), entry("success", ref_code="2")))
     await payout.worker.advance((await payout.chunks())[0])
     assert await payout.states() == ["needs_review"]
 
@@ -211,13 +211,13 @@ async def test_resolve_concurrent_second_is_refused(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    payout.bank.script.append(answering(found("success", "first", extra={"amount": 1})))
+    payout.bank.script.append(responding(entry("success", "first", extra={"amount": 1})))
     await payout.worker.advance((await payout.chunks())[0])
-    moving = updates.transition_transfers
+    transition = updates.transition_transfers
 
-    async def overtaken(*given: Any, **more: Any) -> set[str]:
-        await moving(*given, **more)
-        return await moving(*given, **more)
+    async def overtaken(*args: Any, **kwargs: Any) -> set[str]:
+        await transition(*args, **kwargs)
+        return await transition(*args, **kwargs)
 
     monkeypatch.setattr(observations, "transition_transfers", overtaken)
     with pytest.raises(InvalidValue, match="meanwhile"):
@@ -231,10 +231,10 @@ async def test_advance_duplicate_track_id_is_looked_up(backend: Backend, payout:
     payout.bank.script.append(raising(refused))
     [chunk] = await payout.chunks()
     await payout.worker.advance(chunk)
-    await asked(payout, backend, chunk, 1)
+    await check_repeatedly(payout, backend, chunk, 1)
     assert await payout.states() == ["planned"] * 2
     alone = InvalidInput(10, "no", fields={"transfers.0.track_id": ["used before"]})
     payout.bank.script.extend([execute, raising(alone)])
-    for one in await payout.chunks():
-        await payout.worker.advance(one)
+    for chunk in await payout.chunks():
+        await payout.worker.advance(chunk)
     assert await payout.states() == ["success", "needs_review"]

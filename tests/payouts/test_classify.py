@@ -20,9 +20,9 @@ def same(stored: str) -> str:
 
 
 def verdict(result: object, *values: AnyTransfer) -> Verdict:
-    told = {word.verdict for word in classify(result, values or [transfer()], same).values()}
-    assert len(told) == 1
-    return told.pop()
+    verdicts = {classification.verdict for classification in classify(result, values or [transfer()], same).values()}
+    assert len(verdicts) == 1
+    return verdicts.pop()
 
 
 def entry(track_id: str | None = "t-00000", status: str = "success", **more: Any) -> Settlement:
@@ -54,7 +54,7 @@ def test_classify_status_code_verdict(code: int | str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "expected"),
     [
         (errors.NotSent("no connection"), Verdict.NOT_SENT),
         (errors.StorageUnavailable("the keys are down"), Verdict.NOT_SENT),
@@ -75,22 +75,22 @@ def test_classify_status_code_verdict(code: int | str) -> None:
     ],
     ids=repr,
 )
-def test_classify_error_verdict(error: BaseException, told: Verdict) -> None:
-    assert verdict(error, *transfers(3)) is told
+def test_classify_error_verdict(error: BaseException, expected: Verdict) -> None:
+    assert verdict(error, *transfers(3)) is expected
 
 
-@pytest.mark.parametrize("answer", [None, "ok", {}, {"status": "success"}, [None], ["t-00000"], [entry(), "x"], 7])
-def test_classify_unknown_shape_is_ambiguous(answer: object) -> None:
-    assert verdict(answer) is Verdict.AMBIGUOUS
+@pytest.mark.parametrize("result", [None, "ok", {}, {"status": "success"}, [None], ["t-00000"], [entry(), "x"], 7])
+def test_classify_unknown_shape_is_ambiguous(result: object) -> None:
+    assert verdict(result) is Verdict.AMBIGUOUS
 
 
 @pytest.mark.parametrize("status", ["success", "failed", "pending"])
 def test_classify_entry_is_reported(status: str) -> None:
-    told = classify([entry(status=status, message="6037990000000006 closed")], [transfer()], same)["t-00000"]
-    assert told.verdict is Verdict.REPORTED
-    assert told.settlement is not None
-    assert told.settlement.status == status
-    assert "6037990000000006" not in told.reason
+    classification = classify([entry(status=status, message="6037990000000006 closed")], [transfer()], same)["t-00000"]
+    assert classification.verdict is Verdict.REPORTED
+    assert classification.settlement is not None
+    assert classification.settlement.status == status
+    assert "6037990000000006" not in classification.reason
 
 
 def test_classify_unknown_status_is_ambiguous() -> None:
@@ -98,13 +98,13 @@ def test_classify_unknown_status_is_ambiguous() -> None:
 
 
 def test_classify_matches_entries_by_track_id() -> None:
-    known = classify([entry("t-00002"), entry("t-00000", "failed"), entry("other")], transfers(3), same)
-    assert [known[f"t-0000{number}"].verdict for number in range(3)] == [
+    classifications = classify([entry("t-00002"), entry("t-00000", "failed"), entry("other")], transfers(3), same)
+    assert [classifications[f"t-0000{number}"].verdict for number in range(3)] == [
         Verdict.REPORTED,
         Verdict.AMBIGUOUS,
         Verdict.REPORTED,
     ]
-    assert known["t-00000"].settlement == entry("t-00000", "failed")
+    assert classifications["t-00000"].settlement == entry("t-00000", "failed")
 
 
 @pytest.mark.parametrize("track_id", [None, "", "t-00009"])
@@ -114,22 +114,27 @@ def test_classify_entry_without_our_track_id_says_nothing(track_id: str | None) 
 
 
 def test_classify_entry_with_recorded_hashid_counts() -> None:
-    known = classify([entry(None, hashid="h1"), entry(None, hashid="")], transfers(2), same, {"h1": "t-00001"})
-    assert [word.verdict for word in known.values()] == [Verdict.AMBIGUOUS, Verdict.REPORTED]
+    classifications = classify(
+        [entry(None, hashid="h1"), entry(None, hashid="")], transfers(2), same, {"h1": "t-00001"}
+    )
+    assert [classification.verdict for classification in classifications.values()] == [
+        Verdict.AMBIGUOUS,
+        Verdict.REPORTED,
+    ]
 
 
 def test_classify_shared_hashid_keeps_transfers_apart() -> None:
     for hashid in ("same", ""):
-        told = [entry("t-00000", hashid=hashid), entry("t-00001", "failed", hashid=hashid)]
-        known = classify(told, transfers(2), same, {hashid: "t-00000"})
-        assert [word.settlement for word in known.values()] == told
+        entries = [entry("t-00000", hashid=hashid), entry("t-00001", "failed", hashid=hashid)]
+        classifications = classify(entries, transfers(2), same, {hashid: "t-00000"})
+        assert [classification.settlement for classification in classifications.values()] == entries
 
 
 @pytest.mark.parametrize("code", [2, 3, 6, 7, 8, 9, 10, 12])
 def test_classify_refusal_of_several_is_not_proven(code: int) -> None:
     error = BY_STATUS[code](code, "no")
-    assert not any(word.proven for word in classify(error, transfers(2), same).values())
-    assert all(word.proven for word in classify(error, transfers(1), same).values())
+    assert not any(classification.proven for classification in classify(error, transfers(2), same).values())
+    assert all(classification.proven for classification in classify(error, transfers(1), same).values())
 
 
 @pytest.mark.parametrize("code", [4, 5, 13])
@@ -159,7 +164,7 @@ def test_classify_success_of_other_hashid_outlasts_failures() -> None:
         [entry(extra={"deposit": "0119999999999"})],
         [entry(status="failed", extra={"amount": 1})],
     ],
-    ids=lambda entries: str([(one.status, one.hashid, one.extra) for one in entries]),
+    ids=lambda entries: str([(entry.status, entry.hashid, entry.extra) for entry in entries]),
 )
 def test_classify_contradicting_entries_are_contradiction(entries: list[Settlement]) -> None:
     assert verdict(entries) is Verdict.CONTRADICTION
@@ -182,9 +187,9 @@ def test_classify_matching_extra_is_reported(extra: dict[str, object]) -> None:
 
 def test_classify_wallet_accepted_is_pending() -> None:
     values = [wallet_transfer(number) for number in range(2)]
-    for track_id, word in classify(Accepted(), values, same).items():
-        assert word.verdict is Verdict.REPORTED
-        assert word.settlement == Settlement(track_id=track_id, status=TransferStatus.PENDING)
+    for track_id, classification in classify(Accepted(), values, same).items():
+        assert classification.verdict is Verdict.REPORTED
+        assert classification.settlement == Settlement(track_id=track_id, status=TransferStatus.PENDING)
     assert verdict(Accepted(), transfer()) is Verdict.AMBIGUOUS
 
 
@@ -194,27 +199,27 @@ def test_classify_wallet_destination_is_compared() -> None:
 
 
 def test_classify_stored_track_id_is_converted() -> None:
-    known = classify([entry("w*t-00000*1")], [transfer()], lambda stored: stored.split("*")[1])
-    assert known["t-00000"].verdict is Verdict.REPORTED
+    classifications = classify([entry("w*t-00000*1")], [transfer()], lambda stored: stored.split("*")[1])
+    assert classifications["t-00000"].verdict is Verdict.REPORTED
 
 
 def refusal(code: int | str, http: int, executed: Executed | None) -> StatusError:
     return BY_STATUS[code](code, "x", http_status=http, executed=executed)
 
 
-ids = st.sampled_from(["t-00000", "t-00001", "t-00002", "other", None])
-words = st.sampled_from(["success", "failed", "pending", "queued", ""])
+track_ids = st.sampled_from(["t-00000", "t-00001", "t-00002", "other", None])
+statuses = st.sampled_from(["success", "failed", "pending", "queued", ""])
 entries = st.builds(
     entry,
-    ids,
-    words,
+    track_ids,
+    statuses,
     hashid=st.sampled_from([None, "a", "b"]),
     extra=st.dictionaries(
         st.sampled_from(["amount", "deposit", "destination_account", "x"]),
         st.one_of(st.none(), st.integers(), st.floats(), st.text(max_size=30), st.lists(st.integers())),
     ),
 )
-anything = st.one_of(
+results = st.one_of(
     st.lists(st.one_of(entries, st.none(), st.text()), max_size=6),
     st.lists(entries, max_size=6),
     st.none(),
@@ -222,7 +227,7 @@ anything = st.one_of(
     st.dictionaries(st.text(), st.integers()),
     st.just(Accepted()),
 )
-raised = st.one_of(
+errors_raised = st.one_of(
     st.builds(
         refusal,
         st.sampled_from(list(BY_STATUS)),
@@ -236,22 +241,22 @@ raised = st.one_of(
 )
 
 
-@given(result=st.one_of(anything, raised), count=st.integers(1, 3))
+@given(result=st.one_of(results, errors_raised), count=st.integers(1, 3))
 def test_classify_any_result_covers_each_transfer(result: object, count: int) -> None:
     values = transfers(count)
-    known = classify(result, values, same)
-    assert set(known) == {one.track_id for one in values}
-    for word in known.values():
-        assert isinstance(word.verdict, Verdict)
-        assert (word.verdict is not Verdict.REPORTED) or word.settlement is not None
+    classifications = classify(result, values, same)
+    assert set(classifications) == {value.track_id for value in values}
+    for classification in classifications.values():
+        assert isinstance(classification.verdict, Verdict)
+        assert (classification.verdict is not Verdict.REPORTED) or classification.settlement is not None
 
 
-@given(error=raised)
+@given(error=errors_raised)
 def test_classify_maybe_executed_is_ambiguous(error: PaystarError | RuntimeError) -> None:
-    told = verdict(error)
+    result = verdict(error)
     if not isinstance(error, PaystarError) or error.executed == "maybe":
-        assert told is Verdict.AMBIGUOUS
-    assert told not in (Verdict.REPORTED, Verdict.CONTRADICTION)
+        assert result is Verdict.AMBIGUOUS
+    assert result not in (Verdict.REPORTED, Verdict.CONTRADICTION)
 
 
 @given(result=st.lists(entries, max_size=6), order=st.randoms(use_true_random=False))
@@ -259,8 +264,10 @@ def test_classify_ignores_order_of_entries(result: list[Settlement], order: Any)
     values = transfers(3)
     shuffled = list(result)
     order.shuffle(shuffled)
-    told, again = classify(result, values, same), classify(shuffled, values, same)
-    assert {name: word.verdict for name, word in told.items()} == {name: word.verdict for name, word in again.items()}
+    original, reordered = classify(result, values, same), classify(shuffled, values, same)
+    assert {name: classification.verdict for name, classification in original.items()} == {
+        name: classification.verdict for name, classification in reordered.items()
+    }
 
 
 def test_refusals_agree_with_executed() -> None:

@@ -16,12 +16,12 @@ POLICY = Policy(quiet_window=QUIET)
 SINCE = 1000.0
 
 
-def held(
+def stored_transfer(
     number: int = 0,
     state: TransferState = TransferState.UNKNOWN,
     *,
     not_founds: int = 0,
-    asked_at: float | None = None,
+    last_not_found_at: float | None = None,
     ambiguous_attempts: int = 0,
     refusal: Refusal | None = None,
 ) -> StoredTransfer:
@@ -43,7 +43,7 @@ def held(
     return StoredTransfer(
         record=record,
         ambiguous_attempts=ambiguous_attempts,
-        last_not_found_at=asked_at,
+        last_not_found_at=last_not_found_at,
         refusal=refusal,
         payload=Secret("{}"),
         digest="",
@@ -51,53 +51,63 @@ def held(
     )
 
 
-def item(status: str) -> Classification:
+def reported(status: str) -> Classification:
     return Classification(verdict=Verdict.REPORTED, settlement=Settlement(status=TransferStatus(status)))
 
 
 def test_decide_after_check_close_not_founds_count_once() -> None:
     at = SINCE + QUIET + 50
-    one = held(not_founds=1, asked_at=at - 9.9)
-    assert decide_after_check([one], {"t0": ABSENT}, POLICY, at, 3).counted == {}
-    assert decide_after_check([one], {"t0": ABSENT}, POLICY, at + 0.2, 3).counted == {"t0": 2}
+    transfer = stored_transfer(not_founds=1, last_not_found_at=at - 9.9)
+    assert decide_after_check([transfer], {"t0": ABSENT}, POLICY, at, 3).counted == {}
+    assert decide_after_check([transfer], {"t0": ABSENT}, POLICY, at + 0.2, 3).counted == {"t0": 2}
 
 
 def test_decide_after_check_pending_not_found_is_not_counted() -> None:
-    decided = decide_after_check([held(state=TransferState.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3)
+    decided = decide_after_check(
+        [stored_transfer(state=TransferState.PENDING)], {"t0": ABSENT}, POLICY, SINCE + 10_000, 3
+    )
     assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
 
 
 def test_decide_after_check_no_response_keeps_count() -> None:
-    decided = decide_after_check([held(not_founds=2, asked_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3)
+    decided = decide_after_check(
+        [stored_transfer(not_founds=2, last_not_found_at=SINCE + QUIET)], {}, POLICY, SINCE + 10_000, 3
+    )
     assert (decided.steps, decided.counted, decided.phase) == ([], {}, "ask")
 
 
 def test_decide_after_check_last_pause_ends_with_quiet_window() -> None:
-    decided = decide_after_check([held()], {"t0": ABSENT}, POLICY, SINCE + QUIET - 4, 30)
+    decided = decide_after_check([stored_transfer()], {"t0": ABSENT}, POLICY, SINCE + QUIET - 4, 30)
     assert decided.pause == 4
 
 
 def test_decide_after_check_earliest_transfer_sets_pause() -> None:
-    both = [held(0, TransferState.PENDING), held(1)]
-    decided = decide_after_check(both, {"t0": item("pending"), "t1": ABSENT}, POLICY, SINCE + QUIET - 2, 40)
+    transfers = [stored_transfer(0, TransferState.PENDING), stored_transfer(1)]
+    decided = decide_after_check(transfers, {"t0": reported("pending"), "t1": ABSENT}, POLICY, SINCE + QUIET - 2, 40)
     assert decided.pause == 2
 
 
 verdicts = st.sampled_from(list(Verdict))
-words = st.one_of(
-    st.builds(item, st.sampled_from(["success", "failed", "pending"])),
-    st.sampled_from([Classification(verdict=one, reason="r") for one in (Verdict.AMBIGUOUS, Verdict.CONTRADICTION)]),
+reported_classifications = st.one_of(
+    st.builds(reported, st.sampled_from(["success", "failed", "pending"])),
+    st.sampled_from(
+        [Classification(verdict=verdict, reason="r") for verdict in (Verdict.AMBIGUOUS, Verdict.CONTRADICTION)]
+    ),
 )
-asked = st.one_of(words, st.just(ABSENT), st.none())
+check_results = st.one_of(reported_classifications, st.just(ABSENT), st.none())
 
 
-@given(verdict=verdicts, count=st.integers(1, 4), looks=st.integers(0, 100), ambiguous_attempts=st.integers(0, 2))
+@given(verdict=verdicts, count=st.integers(1, 4), checks=st.integers(0, 100), ambiguous_attempts=st.integers(0, 2))
 def test_decide_after_send_call_verdict_allows_transition(
-    verdict: Verdict, count: int, looks: int, ambiguous_attempts: int
+    verdict: Verdict, count: int, checks: int, ambiguous_attempts: int
 ) -> None:
-    transfers = [held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(count)]
-    word = item("success") if verdict is Verdict.REPORTED else Classification(verdict=verdict, reason="r")
-    decided = decide_after_send(transfers, {one.record.track_id: word for one in transfers}, POLICY, looks)
+    transfers = [
+        stored_transfer(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(count)
+    ]
+    classification = reported("success") if verdict is Verdict.REPORTED else Classification(verdict=verdict, reason="r")
+    decided = decide_after_send(
+        transfers, {transfer.record.track_id: classification for transfer in transfers}, POLICY, checks
+    )
     ends = (
         [decided.chunk_transition[0]]
         if decided.chunk_transition
@@ -116,14 +126,17 @@ def test_decide_after_send_call_verdict_allows_transition(
         assert not ambiguous_attempts
 
 
-@given(st.lists(words, min_size=1, max_size=4), st.integers(0, 2))
-def test_decide_after_send_each_transition_is_allowed(told: list[Classification], ambiguous_attempts: int) -> None:
+@given(st.lists(reported_classifications, min_size=1, max_size=4), st.integers(0, 2))
+def test_decide_after_send_each_transition_is_allowed(reports: list[Classification], ambiguous_attempts: int) -> None:
     transfers = [
-        held(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts) for number in range(len(told))
+        stored_transfer(number, TransferState.SENDING, ambiguous_attempts=ambiguous_attempts)
+        for number in range(len(reports))
     ]
-    decided = decide_after_send(transfers, {f"t{number}": word for number, word in enumerate(told)}, POLICY, 0)
+    decided = decide_after_send(
+        transfers, {f"t{number}": classification for number, classification in enumerate(reports)}, POLICY, 0
+    )
     ends: list[TransferState | None] = [change.after for step in decided.steps for change in step]
-    ends = ends or [decided.chunk_transition[0] if decided.chunk_transition else None] * len(told)
+    ends = ends or [decided.chunk_transition[0] if decided.chunk_transition else None] * len(reports)
     for after in ends:
         assert after is not None
         assert after is not TransferState.PLANNED
@@ -136,7 +149,7 @@ def test_decide_after_send_each_transition_is_allowed(told: list[Classification]
 @given(
     st.lists(
         st.tuples(
-            asked,
+            check_results,
             st.sampled_from([TransferState.UNKNOWN, TransferState.PENDING]),
             st.integers(0, REQUIRED_NOT_FOUNDS - 1),
         ),
@@ -148,30 +161,34 @@ def test_decide_after_send_each_transition_is_allowed(told: list[Classification]
     st.integers(0, 50),
 )
 def test_decide_after_check_transitions_are_allowed(
-    told: list[tuple[Classification | None, TransferState, int]], at: float, resend: bool, looks: int
+    cases: list[tuple[Classification | None, TransferState, int]], at: float, resend: bool, checks: int
 ) -> None:
-    transfers = [held(number, state, not_founds=counted) for number, (_, state, counted) in enumerate(told)]
-    known = {f"t{number}": word for number, (word, _, _) in enumerate(told) if word is not None}
-    decided = decide_after_check(transfers, known, evolve(POLICY, resend=resend), at, looks)
-    states = {one.record.track_id: one.record.state for one in transfers}
+    transfers = [stored_transfer(number, state, not_founds=counted) for number, (_, state, counted) in enumerate(cases)]
+    classifications = {
+        f"t{number}": classification
+        for number, (classification, _, _) in enumerate(cases)
+        if classification is not None
+    }
+    decided = decide_after_check(transfers, classifications, evolve(POLICY, resend=resend), at, checks)
+    states = {transfer.record.track_id: transfer.record.state for transfer in transfers}
     for step in decided.steps:
         for change in step:
             assert change.record.state is states[change.record.track_id]
             assert change.is_allowed
             states[change.record.track_id] = change.after
-    for number, (word, before, counted) in enumerate(told):
+    for number, (classification, before, counted) in enumerate(cases):
         after = states[f"t{number}"]
         if after in (TransferState.NEEDS_REVIEW, TransferState.PLANNED) and (
-            word is None or word.verdict is not Verdict.CONTRADICTION
+            classification is None or classification.verdict is not Verdict.CONTRADICTION
         ):
-            assert word is ABSENT
+            assert classification is ABSENT
             assert before is TransferState.UNKNOWN
             assert at >= SINCE + QUIET
             assert counted == REQUIRED_NOT_FOUNDS - 1
             assert (after is TransferState.PLANNED) is resend
         if after is TransferState.FAILED:
-            assert word is not None
-            assert word.settlement is not None
+            assert classification is not None
+            assert classification.settlement is not None
     waits = any(state in (TransferState.UNKNOWN, TransferState.PENDING) for state in states.values())
     assert (decided.phase == "ask") is waits
     assert (decided.pause is not None) is waits

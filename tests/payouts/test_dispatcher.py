@@ -25,7 +25,7 @@ from tests.support import RunningClock, wait_all_tasks_blocked
 
 
 @define(eq=False)
-class Book:
+class FakeLedger:
     """A ledger in a dictionary: what is due, and what advancing it does."""
 
     clock: ManualClock
@@ -33,7 +33,7 @@ class Book:
     steps: Counter[str] = field(factory=Counter[str])
     after: dict[str, list[float | Exception | None]] = field(factory=dict[str, list[float | Exception | None]])
     """What comes of a chunk's steps, in turn: seconds until it is due again; None where it is done."""
-    looks: int = 0
+    reads: int = 0
     down: bool = False
     gate: anyio.Event | None = None
     active: Counter[str] = field(factory=Counter[str])
@@ -43,39 +43,39 @@ class Book:
         self.chunks[chunk_id] = DueChunk(at, chunk_id, lane, limit)
 
     async def due(self, limit: int) -> Sequence[DueChunk]:
-        self.looks += 1
+        self.reads += 1
         if self.down:
             raise StorageUnavailable("down")
         lanes: Counter[str] = Counter()
-        found: list[DueChunk] = []
-        for one in sorted(self.chunks.values()):
-            lanes[one.lane] += 1
-            if lanes[one.lane] <= limit:
-                found.append(one)
-        return found
+        chunks: list[DueChunk] = []
+        for chunk in sorted(self.chunks.values()):
+            lanes[chunk.lane] += 1
+            if lanes[chunk.lane] <= limit:
+                chunks.append(chunk)
+        return chunks
 
     async def now(self) -> float:
         return self.clock.monotonic()
 
     async def step(self, chunk_id: str) -> NotDue:
-        one = self.chunks[chunk_id]
+        chunk = self.chunks[chunk_id]
         self.steps[chunk_id] += 1
-        self.active[one.lane] += 1
-        self.most_active[one.lane] = max(self.most_active[one.lane], self.active[one.lane])
+        self.active[chunk.lane] += 1
+        self.most_active[chunk.lane] = max(self.most_active[chunk.lane], self.active[chunk.lane])
         try:
             await (self.gate.wait() if self.gate else anyio.lowlevel.checkpoint())
         finally:
-            self.active[one.lane] -= 1
-        came = self.after.get(chunk_id, [None])
-        result = came.pop(0) if len(came) > 1 else came[0]
+            self.active[chunk.lane] -= 1
+        results = self.after.get(chunk_id, [None])
+        result = results.pop(0) if len(results) > 1 else results[0]
         if isinstance(result, Exception):
             raise result
         if result is None:
             del self.chunks[chunk_id]
             return NotDue(due_at=None)
-        again = self.clock.monotonic() + result
-        self.chunks[chunk_id] = one._replace(at=again)
-        return NotDue(due_at=again)
+        due_at = self.clock.monotonic() + result
+        self.chunks[chunk_id] = chunk._replace(at=due_at)
+        return NotDue(due_at=due_at)
 
 
 @pytest.fixture
@@ -83,159 +83,159 @@ def clock() -> RunningClock:
     return RunningClock()
 
 
-def dispatcher(book: Book, **more: object) -> LocalDispatcher:
-    return LocalDispatcher(book, book.clock, BackgroundTasks(), **more)  # type: ignore[arg-type]
+def dispatcher(ledger: FakeLedger, **more: object) -> LocalDispatcher:
+    return LocalDispatcher(ledger, ledger.clock, BackgroundTasks(), **more)  # type: ignore[arg-type]
 
 
 async def test_dispatcher_runs_all_due_chunks(clock: RunningClock) -> None:
-    book = Book(clock)
+    ledger = FakeLedger(clock)
     for number in range(3 * MAX_LANE_CHUNKS):
-        book.plan(f"c-{number:04}", limit=3)
-    local = dispatcher(book)
+        ledger.plan(f"c-{number:04}", limit=3)
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked(3000)
     await local.aclose()
-    assert not book.chunks
-    assert set(book.steps.values()) == {1}
-    assert book.most_active == {"a": 3}
+    assert not ledger.chunks
+    assert set(ledger.steps.values()) == {1}
+    assert ledger.most_active == {"a": 3}
 
 
 async def test_dispatcher_full_lane_delays_no_other(clock: RunningClock) -> None:
-    book = Book(clock, gate=anyio.Event())
+    ledger = FakeLedger(clock, gate=anyio.Event())
     for number in range(10):
-        book.plan(f"a-{number}", lane="a", limit=2)
-    book.plan("b-0", lane="b", limit=1, at=-1.0)
-    local = dispatcher(book)
+        ledger.plan(f"a-{number}", lane="a", limit=2)
+    ledger.plan("b-0", lane="b", limit=1, at=-1.0)
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked()
-    assert book.active == {"a": 2, "b": 1}
-    assert book.gate is not None
-    book.gate.set()
+    assert ledger.active == {"a": 2, "b": 1}
+    assert ledger.gate is not None
+    ledger.gate.set()
     await local.aclose()
 
 
 async def test_dispatcher_future_chunk_waits() -> None:
-    book = Book(clock := ManualClock())
-    book.plan("c", at=1.5)
-    local = dispatcher(book)
+    ledger = FakeLedger(clock := ManualClock())
+    ledger.plan("c", at=1.5)
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked()
-    assert not book.steps
+    assert not ledger.steps
     clock.advance(1.4)
     await wait_all_tasks_blocked()
-    assert not book.steps
+    assert not ledger.steps
     clock.advance(0.1)
     await wait_all_tasks_blocked()
-    assert book.steps == {"c": 1}
+    assert ledger.steps == {"c": 1}
     await local.aclose()
 
 
 async def test_dispatcher_rescheduled_chunk_runs_when_due() -> None:
-    book = Book(clock := ManualClock(), after={"c": [0.5, 0.5, None]})
-    book.plan("c")
-    local = dispatcher(book)
+    ledger = FakeLedger(clock := ManualClock(), after={"c": [0.5, 0.5, None]})
+    ledger.plan("c")
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked()
     for times in (1, 2, 3):
-        assert book.steps["c"] == times
+        assert ledger.steps["c"] == times
         clock.advance(0.5)
         await wait_all_tasks_blocked()
-    assert not book.chunks
+    assert not ledger.chunks
     await local.aclose()
 
 
 async def test_wake_reads_ledger_at_once_and_sweep_later() -> None:
-    book = Book(clock := ManualClock())
-    local = dispatcher(book)
+    ledger = FakeLedger(clock := ManualClock())
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked()
-    book.plan("told")
-    await local.wake(["told"])
+    ledger.plan("woken")
+    await local.wake(["woken"])
     await wait_all_tasks_blocked()
-    assert book.steps == {"told": 1}
-    book.plan("lost")
+    assert ledger.steps == {"woken": 1}
+    ledger.plan("lost")
     await wait_all_tasks_blocked()
-    assert "lost" not in book.steps
+    assert "lost" not in ledger.steps
     clock.advance(SWEEP_SECONDS)
     await wait_all_tasks_blocked()
-    assert book.steps["lost"] == 1
+    assert ledger.steps["lost"] == 1
     await local.aclose()
 
 
 async def test_dispatcher_calls_on_step_after_each_step(clock: RunningClock) -> None:
-    book = Book(clock)
-    told: list[int] = []
-    book.plan("c")
-    local = dispatcher(book, on_step=lambda: told.append(1))
+    ledger = FakeLedger(clock)
+    calls: list[int] = []
+    ledger.plan("c")
+    local = dispatcher(ledger, on_step=lambda: calls.append(1))
     local.start()
     await wait_all_tasks_blocked()
     await local.aclose()
-    assert told == [1]
+    assert calls == [1]
 
 
 @pytest.mark.parametrize("error", [StorageUnavailable("disk full"), ValueError("a mistake of ours")])
 async def test_dispatcher_failed_step_is_retried_after_pause(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
-    book = Book(clock := ManualClock(), after={"c": [error, error, None]})
-    book.plan("c")
-    local = dispatcher(book)
+    ledger = FakeLedger(clock := ManualClock(), after={"c": [error, error, None]})
+    ledger.plan("c")
+    local = dispatcher(ledger)
     with caplog.at_level(logging.WARNING, "paystar_async"):
         local.start()
         await wait_all_tasks_blocked()
         await local.wake(["c"])
         await wait_all_tasks_blocked()
-        assert book.steps["c"] == 1  # not again and again meanwhile
+        assert ledger.steps["c"] == 1  # not again and again meanwhile
         for _ in range(6):
             clock.advance(1.0)
             await wait_all_tasks_blocked()
-    assert book.steps["c"] == 3
-    assert not book.chunks
+    assert ledger.steps["c"] == 3
+    assert not ledger.chunks
     assert "chunk c" in caplog.text
     await local.aclose()
 
 
 async def test_dispatcher_unreadable_ledger_is_retried(caplog: pytest.LogCaptureFixture) -> None:
-    book = Book(clock := ManualClock(), down=True)
-    book.plan("c")
-    local = dispatcher(book)
+    ledger = FakeLedger(clock := ManualClock(), down=True)
+    ledger.plan("c")
+    local = dispatcher(ledger)
     with caplog.at_level(logging.WARNING, "paystar_async"):
         local.start()
         await wait_all_tasks_blocked()
-        assert book.looks == 1
-        book.down = False
+        assert ledger.reads == 1
+        ledger.down = False
         clock.advance(1.0)
         await wait_all_tasks_blocked()
         clock.advance(SWEEP_SECONDS)
         await wait_all_tasks_blocked()
-    assert book.steps == {"c": 1}
+    assert ledger.steps == {"c": 1}
     assert "cannot read the ledger" in caplog.text
     await local.aclose()
 
 
 async def test_aclose_waits_for_running_steps() -> None:
-    book = Book(ManualClock(), gate=anyio.Event())
+    ledger = FakeLedger(ManualClock(), gate=anyio.Event())
     for number in range(5):
-        book.plan(f"c-{number}")
-    local = dispatcher(book)
+        ledger.plan(f"c-{number}")
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked()
     closing = asyncio.create_task(local.aclose())
     await wait_all_tasks_blocked()
     assert not closing.done()
-    assert book.gate is not None
-    book.gate.set()
+    assert ledger.gate is not None
+    ledger.gate.set()
     await closing
-    assert sum(book.steps.values()) == 2
+    assert sum(ledger.steps.values()) == 2
     local.start()
     await wait_all_tasks_blocked()
-    assert sum(book.steps.values()) == 2
+    assert sum(ledger.steps.values()) == 2
 
 
 async def test_aclose_interrupts_error_pause() -> None:
-    book = Book(ManualClock(), after={"c": [StorageUnavailable("disk full")]})
-    book.plan("c")
-    local = dispatcher(book)
+    ledger = FakeLedger(ManualClock(), after={"c": [StorageUnavailable("disk full")]})
+    ledger.plan("c")
+    local = dispatcher(ledger)
     local.start()
     await wait_all_tasks_blocked()
     async with asyncio.timeout(5):
@@ -243,24 +243,24 @@ async def test_aclose_interrupts_error_pause() -> None:
 
 
 async def test_start_twice_runs_once(clock: RunningClock) -> None:
-    book = Book(clock)
-    local = dispatcher(book)
+    ledger = FakeLedger(clock)
+    local = dispatcher(ledger)
     local.start()
     local.start()
     await wait_all_tasks_blocked()
-    assert book.looks == 1
+    assert ledger.reads == 1
     await local.aclose()
 
 
 async def test_aclose_never_started_returns() -> None:
-    await dispatcher(Book(ManualClock())).aclose()
+    await dispatcher(FakeLedger(ManualClock())).aclose()
 
 
 async def test_wake_event_set_before_sleep_wakes_once() -> None:
-    alarm = WakeEvent(clock := ManualClock())
-    alarm.set()
-    await alarm.sleep(1.0)
-    asleep = asyncio.create_task(alarm.sleep(1.0))
+    event = WakeEvent(clock := ManualClock())
+    event.set()
+    await event.sleep(1.0)
+    asleep = asyncio.create_task(event.sleep(1.0))
     await wait_all_tasks_blocked()
     assert not asleep.done()
     clock.advance(1.0)
@@ -269,24 +269,24 @@ async def test_wake_event_set_before_sleep_wakes_once() -> None:
 
 async def test_dispatcher_logs_same_failure_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     full, locked = StorageUnavailable("disk full"), StorageUnavailable("locked")
-    book = Book(clock := ManualClock(), after={"a": [full] * 30, "b": [full] * 30, "c": [locked, None]})
-    local = dispatcher(book)
+    ledger = FakeLedger(clock := ManualClock(), after={"a": [full] * 30, "b": [full] * 30, "c": [locked, None]})
+    local = dispatcher(ledger)
 
-    async def said(seconds: float) -> list[str]:
+    async def warnings_after(seconds: float) -> list[str]:
         caplog.clear()
         clock.advance(seconds)
         await wait_all_tasks_blocked()
         return [record.getMessage().partition(" –")[0] for record in caplog.records]
 
     with caplog.at_level(logging.WARNING, "paystar_async"):
-        book.plan("a")
-        book.plan("b")
+        ledger.plan("a")
+        ledger.plan("b")
         local.start()
-        assert await said(0.0) == ["payouts: chunk a: disk full"]
-        before = book.steps.total()
-        assert [await said(SWEEP_SECONDS) for _ in range(5)] == [[]] * 5
-        assert book.steps.total() > before
-        assert len(await said(WARNING_INTERVAL_SECONDS)) == 1
-        book.plan("c", lane="b")
-        assert "payouts: chunk c: locked" in await said(SWEEP_SECONDS)
+        assert await warnings_after(0.0) == ["payouts: chunk a: disk full"]
+        before = ledger.steps.total()
+        assert [await warnings_after(SWEEP_SECONDS) for _ in range(5)] == [[]] * 5
+        assert ledger.steps.total() > before
+        assert len(await warnings_after(WARNING_INTERVAL_SECONDS)) == 1
+        ledger.plan("c", lane="b")
+        assert "payouts: chunk c: locked" in await warnings_after(SWEEP_SECONDS)
     await local.aclose()

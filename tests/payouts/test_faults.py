@@ -17,22 +17,22 @@ from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
 from tests.payouts.faulty import FaultyDatabase, StepKind, failing, no_fault
 
-MOST_STEPS = 60
+MAX_STEPS = 60
 
 
-async def settled(payout: PayoutFixture, backend: Backend | None = None) -> None:
+async def run_until_settled(payout: PayoutFixture, backend: Backend | None = None) -> None:
     """Run dispatchers and sweepers until nothing is due."""
     for _ in range(300):
         due = await payout.worker.due()
         if not due:
             return
         pause = max(0.0, due[0][1] - await payout.ledger.time()) + 0.001
-        backend.passes(pause) if backend else payout.clock.advance(pause)
+        backend.advance_clock(pause) if backend else payout.clock.advance(pause)
         await payout.worker.advance(due[0][0])
     raise AssertionError("it does not come to an end")
 
 
-async def advanced_with(payout: PayoutFixture, chunk: str) -> None:
+async def advance_to_end(payout: PayoutFixture, chunk: str) -> None:
     """Advance, however it ends; the clock goes on, so that delayed records are written."""
     step = asyncio.create_task(payout.worker.advance(chunk))
     while not step.done():
@@ -44,10 +44,10 @@ async def advanced_with(payout: PayoutFixture, chunk: str) -> None:
         assert isinstance(error, StorageError)
 
 
-@pytest.mark.parametrize("told", ["it did not happen", "it happened"])
-async def test_advance_failing_step_pays_once(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_advance_failing_step_pays_once(tmp_path: Path, moment: str) -> None:
     reached, kinds = 0, set[str]()
-    for step in range(1, MOST_STEPS):
+    for step in range(1, MAX_STEPS):
         clock, bank = ManualClock(), FakeBank()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
         payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
@@ -57,23 +57,23 @@ async def test_advance_failing_step_pays_once(tmp_path: Path, told: str) -> None
         database.steps = 0
         [chunk] = await payout.chunks()
         database.steps = 0
-        fault = failing(step, "commit" if told == "it happened" else None)
-        if told == "it happened":
+        fault = failing(step, "commit" if moment == "after" else None)
+        if moment == "after":
             database.after = fault
         else:
             database.before = fault
-        await advanced_with(payout, chunk)
-        sent = database.steps
+        await advance_to_end(payout, chunk)
+        steps = database.steps
         database.before = database.after = no_fault
-        await settled(payout)
+        await run_until_settled(payout)
         assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await payout.states() == ["success"] * 3, step
         kinds |= {state.cause for state in await queries.events(payout.ledger, "bank", "app-1", "t-00000")}
         await database.aclose()
-        if sent < step:
+        if steps < step:
             break
         reached += 1
-    assert 8 < reached < MOST_STEPS - 1
+    assert 8 < reached < MAX_STEPS - 1
     assert {"intent", "answer"} <= kinds
 
 
@@ -95,13 +95,13 @@ async def test_acquire_lost_commit_sends_only_own_lease(tmp_path: Path) -> None:
     assert await payout.states() == ["success"] * 3
     assert len(bank.calls) == 1
 
-    def none_at_all(_: int, kind: str) -> None:
+    def fail_every_commit(_: int, kind: str) -> None:
         if kind == "commit":
             raise StorageUnavailable("the server went away")
 
     await insert_batch(payout.ledger, payout.channel, "c", each(transfers(6)[3:]))
     [chunk] = await payout.chunks("c")
-    database.before = none_at_all
+    database.before = fail_every_commit
     with pytest.raises(StorageUnavailable):
         await payout.worker.advance(chunk)
     assert len(bank.calls) == 1
@@ -147,7 +147,7 @@ async def test_release_ledger_down_is_retried(tmp_path: Path) -> None:
             raise StorageUnavailable("the disk is full")
 
     database.before = down
-    await advanced_with(payout, chunk)
+    await advance_to_end(payout, chunk)
     assert failures == 5
     assert await payout.states() == ["success"] * 3
     await database.aclose()
@@ -165,20 +165,20 @@ async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> Non
             raise StorageUnavailable("the disk is full")
 
     database.before = down
-    await advanced_with(payout, chunk)
+    await advance_to_end(payout, chunk)
     database.before = no_fault
     assert await payout.states() == ["sending"] * 3
-    await settled(payout)
+    await run_until_settled(payout)
     assert await payout.states() == ["success"] * 3
     assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}
     await database.aclose()
 
 
-@pytest.mark.parametrize("who", ["the caller", "the work itself"])
-async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, who: str) -> None:
+@pytest.mark.parametrize("cancelled", ["caller", "work"])
+async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, cancelled: str) -> None:
     """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
     reached = 0
-    for step in range(1, MOST_STEPS):
+    for step in range(1, MAX_STEPS):
         clock, bank = ManualClock(), FakeBank()
         database = FaultyDatabase(SqliteDatabase(tmp_path / f"{step}.db", clock=clock))
         payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
@@ -187,42 +187,42 @@ async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, who: str)
         )
         [chunk] = await payout.chunks()
         database.steps = 0
-        mine = asyncio.all_tasks()
+        tasks_before = asyncio.all_tasks()
         task = asyncio.create_task(payout.worker.advance(chunk))
 
         def cut(
-            now: int,
+            current_step: int,
             kind: StepKind,
             task: asyncio.Task[object] = task,
-            mine: set[asyncio.Task[Any]] = mine,
-            step: int = step,
+            tasks_before: set[asyncio.Task[Any]] = tasks_before,
+            failing_step: int = step,
         ) -> None:
-            if now == step:
-                if who == "the caller":
+            if current_step == failing_step:
+                if cancelled == "caller":
                     task.cancel()
                 else:
-                    for work in asyncio.all_tasks() - mine - {task}:
-                        work.cancel()
+                    for other_task in asyncio.all_tasks() - tasks_before - {task}:
+                        other_task.cancel()
 
         database.before = cut
         await asyncio.wait([task])
         await asyncio.sleep(0)
         payout.worker.close()
         await payout.background.drain(5)
-        ended = database.steps
+        steps = database.steps
         database.before = no_fault
-        if who == "the caller":
+        if cancelled == "caller":
             assert await payout.states() == ["success"] * 3, step
         elif bank.executed:
             assert set(await payout.states()) <= {"success", "sending", "unknown"}
-        await settled(payout)
+        await run_until_settled(payout)
         assert bank.executed == {f"t-0000{number}": 1 for number in range(3)}, step
         assert await payout.states() == ["success"] * 3, step
         await database.aclose()
-        if ended < step:
+        if steps < step:
             break
         reached += 1
-    assert 8 < reached < MOST_STEPS - 1
+    assert 8 < reached < MAX_STEPS - 1
 
 
 async def test_advance_cancelled_caller_loses_no_record(backend: Backend, payout: PayoutFixture) -> None:
@@ -231,7 +231,7 @@ async def test_advance_cancelled_caller_loses_no_record(backend: Backend, payout
     thinking = asyncio.Event()
     payout.bank.on_send = thinking.wait
     task = asyncio.create_task(payout.worker.advance(chunk))
-    await payout.comes_to(*["sending"] * 3)
+    await payout.wait_for_states(*["sending"] * 3)
     task.cancel()
     await asyncio.wait([task])
     assert task.cancelled()
@@ -249,19 +249,19 @@ def test_advance_closed_loop_leaves_unknown(tmp_path: Path) -> None:
         [chunk] = await payout.chunks()
         bank.on_send = asyncio.Event().wait
         task = asyncio.create_task(payout.worker.advance(chunk))
-        await payout.comes_to(*["sending"] * 3)
+        await payout.wait_for_states(*["sending"] * 3)
         task.cancel()
 
-    async def look() -> list[str]:
+    async def read_states() -> list[str]:
         payout = PayoutFixture(LedgerDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock), clock=clock), clock, bank)
         return await payout.states()
 
     asyncio.run(start())
-    assert asyncio.run(look()) == ["unknown"] * 3
+    assert asyncio.run(read_states()) == ["unknown"] * 3
 
 
-@pytest.mark.parametrize("told", ["it did not happen", "it happened"])
-async def test_insert_lost_commit_plans_once(tmp_path: Path, told: str) -> None:
+@pytest.mark.parametrize("moment", ["before", "after"])
+async def test_insert_lost_commit_plans_once(tmp_path: Path, moment: str) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
@@ -273,7 +273,7 @@ async def test_insert_lost_commit_plans_once(tmp_path: Path, told: str) -> None:
             failed.append(step)
             raise StorageUnavailable("the server went away")
 
-    if told == "it happened":
+    if moment == "after":
         database.after = lost
     else:
         database.before = lost
@@ -281,7 +281,7 @@ async def test_insert_lost_commit_plans_once(tmp_path: Path, told: str) -> None:
     assert failed
     assert record == await queries.find_batch(payout.ledger, "b")
     assert await payout.states() == ["planned"] * 5
-    assert [one.cause for one in await queries.events(payout.ledger, "bank", "app-1", "t-00000")] == ["submit"]
+    assert [event.cause for event in await queries.events(payout.ledger, "bank", "app-1", "t-00000")] == ["submit"]
     await database.aclose()
 
 

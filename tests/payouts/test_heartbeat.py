@@ -13,10 +13,10 @@ from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
 from tests.payouts.bank import PayoutFixture, each, transfers
 
-_PLACE = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'wait'"
+SELECT_SLOT = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'wait'"
 
 
-async def sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
+async def start_sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
     """Return a call under way that takes the only place there is, and what ends it."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
     sent, answered = asyncio.Event(), asyncio.Event()
@@ -25,29 +25,29 @@ async def sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task
         sent.set()
         await answered.wait()
 
-    payout.bank.on_answer = wait
+    payout.bank.on_response = wait
     task = asyncio.create_task(payout.worker.advance((await payout.chunks())[0]))
     await sent.wait()
-    payout.bank.on_answer = None
+    payout.bank.on_response = None
     return task, answered
 
 
-async def beats(backend: Backend, payout: PayoutFixture, times: int) -> None:
+async def let_heartbeats_pass(backend: Backend, payout: PayoutFixture, times: int) -> None:
     for _ in range(times):
         while not payout.clock.sleepers:  # noqa: ASYNC110 - it is the clock's own list that says so
             await asyncio.sleep(0)
-        [[before]] = backend.sql(_PLACE)
-        backend.passes(HEARTBEAT_SECONDS)
+        [[before]] = backend.sql(SELECT_SLOT)
+        backend.advance_clock(HEARTBEAT_SECONDS)
         for _ in range(100_000):
-            if backend.sql(_PLACE)[0][0] > before:
+            if backend.sql(SELECT_SLOT)[0][0] > before:
                 break
             await asyncio.sleep(0)
 
 
 async def test_sending_keeps_place_while_its_sender_lives(backend: Backend, payout: PayoutFixture) -> None:
-    task, answered = await sending(backend, payout)
+    task, answered = await start_sending(backend, payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
-    await beats(backend, payout, 5)
+    await let_heartbeats_pass(backend, payout, 5)
     assert 5 * HEARTBEAT_SECONDS > SLOT_SECONDS
     await other.worker.advance((await payout.chunks())[1])
     assert len(payout.bank.calls) == 1
@@ -64,13 +64,13 @@ async def test_place_of_killed_sender_is_free_within_seconds(
 ) -> None:
     """Its chunk stays what it is until its lease is over: only the place is given back."""
 
-    async def cut_off(*_: object) -> None:
+    async def fail(*_: object) -> None:
         raise StorageUnavailable("no route to the server")
 
-    monkeypatch.setattr(heartbeat, "extend_slots", cut_off)
-    task, answered = await sending(backend, payout)
+    monkeypatch.setattr(heartbeat, "extend_slots", fail)
+    task, answered = await start_sending(backend, payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
-    backend.passes(SLOT_SECONDS + 0.1)
+    backend.advance_clock(SLOT_SECONDS + 0.1)
     await other.worker.advance((await payout.chunks())[1])
     assert await payout.states() == ["sending", "success"]
     answered.set()

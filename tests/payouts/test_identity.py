@@ -29,16 +29,16 @@ def file_payout(path: Path) -> tuple[PayoutFixture, SqliteDatabase]:
     return PayoutFixture(LedgerDatabase(database, clock=clock), clock), database
 
 
-def files(folder: Path) -> list[Path]:
+def list_files(folder: Path) -> list[Path]:
     return list(folder.iterdir())
 
 
-def remove(paths: list[Path]) -> None:
+def delete_files(paths: list[Path]) -> None:
     for path in paths:
         path.unlink()
 
 
-async def refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
+async def assert_refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
     """Check that the ledger refuses to send, read and plan, and that nothing was sent."""
     sent = len(payout.bank.calls)
     for _ in range(2):
@@ -62,7 +62,7 @@ async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> No
     (tmp_path / "copy.db").replace(path)
     for name in ("l.db-wal", "l.db-shm"):
         (tmp_path / name).unlink(missing_ok=True)
-    await refuses(payout, second, "file was replaced")
+    await assert_refuses(payout, second, "file was replaced")
     await database.aclose()
 
 
@@ -85,9 +85,9 @@ async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
     [first, _] = await payout.chunks()
-    remove(files(tmp_path))
-    await refuses(payout, first, "deleted or moved")
-    assert not files(tmp_path)
+    delete_files(list_files(tmp_path))
+    await assert_refuses(payout, first, "deleted or moved")
+    assert not list_files(tmp_path)
     await database.aclose()
 
 
@@ -97,11 +97,11 @@ async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
     [first, _] = await payout.chunks()
-    remove(files(tmp_path))
+    delete_files(list_files(tmp_path))
     await database.migrate("keys", ["CREATE TABLE keys (name TEXT)"])
     with pytest.raises(StorageError):
         await payout.worker.advance(first)
-    await refuses(payout, first, "replaced by another|no such table|file was replaced")
+    await assert_refuses(payout, first, "replaced by another|no such table|file was replaced")
     await database.aclose()
 
 
@@ -110,7 +110,7 @@ async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
-    names = [file.name for file in files(tmp_path)]
+    names = [file.name for file in list_files(tmp_path)]
     (tmp_path / "away").mkdir()
     for name in names:
         (tmp_path / name).rename(tmp_path / "away" / name)
@@ -130,7 +130,7 @@ async def test_claim_older_ledger_in_same_file_is_refused(backend: Backend, payo
     for chunk in chunks[:2]:
         await payout.worker.advance(chunk)
     backend.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
-    await refuses(payout, chunks[2], "older than it was before")
+    await assert_refuses(payout, chunks[2], "older than it was before")
 
 
 async def test_agenda_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
@@ -138,13 +138,13 @@ async def test_agenda_older_ledger_is_refused(backend: Backend, payout: PayoutFi
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await payout.chunks()
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
-    agenda = DueQueue(other.ledger, (other.channel,), other.worker)
+    due_queue = DueQueue(other.ledger, (other.channel,), other.worker)
     await payout.worker.advance(chunks[0])
-    await agenda.due(10)
+    await due_queue.due(10)
     backend.sql("UPDATE paystar_payout_holds SET version = version - 1 WHERE deposit <> ''")
     with pytest.raises(StorageError, match="older than it was before"):
-        await agenda.due(10)
-    await refuses(other, chunks[1], "older than it was before")
+        await due_queue.due(10)
+    await assert_refuses(other, chunks[1], "older than it was before")
 
 
 async def test_claim_after_failover_is_refused(backend: Backend, payout: PayoutFixture) -> None:
@@ -152,16 +152,16 @@ async def test_claim_after_failover_is_refused(backend: Backend, payout: PayoutF
     [chunk] = await payout.chunks()
     assert payout.ledger.identity.origin
     payout.ledger.identity.origin = "0000002A"  # the timeline of the server that failed
-    await refuses(payout, chunk, "failed over|file was replaced")
+    await assert_refuses(payout, chunk, "failed over|file was replaced")
 
 
 async def test_claims_of_several_processes_never_look_older(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(6)), policy=ONE_EACH)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
-    agenda = DueQueue(payout.ledger, (payout.channel,), payout.worker)
+    due_queue = DueQueue(payout.ledger, (payout.channel,), payout.worker)
     for number, chunk in enumerate(await payout.chunks()):
         await (other if number % 2 else payout).worker.advance(chunk)
-        await agenda.due(10)
+        await due_queue.due(10)
     assert await payout.states() == ["success"] * 6
     assert payout.ledger.identity.runner != other.ledger.identity.runner
 
@@ -183,18 +183,18 @@ async def test_open_interrupted_origin_is_asked_again(payout: PayoutFixture, mon
     assert payout.ledger.identity.origin
 
 
-@pytest.mark.parametrize("gone", ["paystar_payout_chunks", "paystar_payout_holds"])
+@pytest.mark.parametrize("table", ["paystar_payout_chunks", "paystar_payout_holds"])
 async def test_claim_vanished_row_is_refused(
-    backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch, gone: str
+    backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     """The ledger was set back to before the batch, between the look at a chunk and its claim."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
 
     async def set_back(tables: LedgerDatabase, chunk_id: str) -> object:
-        seen = await load_chunk(tables, chunk_id)
-        backend.sql(f"DELETE FROM {gone}")
-        return seen
+        snapshot = await load_chunk(tables, chunk_id)
+        backend.sql(f"DELETE FROM {table}")
+        return snapshot
 
     monkeypatch.setattr(worker, "load_chunk", set_back)
-    await refuses(payout, chunk, "older than it was before")
+    await assert_refuses(payout, chunk, "older than it was before")

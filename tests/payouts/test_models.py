@@ -49,14 +49,14 @@ def test_transitions_only_planned_leads_to_sending() -> None:
 
 
 def test_transitions_to_planned_exclude_unknown() -> None:
-    again = {before for before in TransferState if is_allowed_transition(before, TransferState.PLANNED)}
-    assert again == {
+    sources = {before for before in TransferState if is_allowed_transition(before, TransferState.PLANNED)}
+    assert sources == {
         TransferState.SENDING,
         TransferState.NOT_ACCEPTED,
         TransferState.NEEDS_REVIEW,
         TransferState.PAUSED_FUNDS,
     }
-    assert TransferState.UNKNOWN not in again
+    assert TransferState.UNKNOWN not in sources
 
 
 def test_transitions_from_pending_are_bank_decisions() -> None:
@@ -77,13 +77,13 @@ def test_transitions_from_final_states_are_limited() -> None:
 def test_transitions_never_resend_unknown_directly(walk: list[TransferState]) -> None:
     """Between two sends there is a response, a "not found" or a user's decision."""
     state, since_sent = TransferState.PLANNED, set[TransferState]()
-    for wanted in walk:
-        if not is_allowed_transition(state, wanted):
+    for next_state in walk:
+        if not is_allowed_transition(state, next_state):
             continue
-        if wanted is TransferState.SENDING and TransferState.UNKNOWN in since_sent:
+        if next_state is TransferState.SENDING and TransferState.UNKNOWN in since_sent:
             assert since_sent & {TransferState.NOT_ACCEPTED, TransferState.NEEDS_REVIEW}
-        since_sent = {wanted} if wanted is TransferState.SENDING else since_sent | {wanted}
-        state = wanted
+        since_sent = {next_state} if next_state is TransferState.SENDING else since_sent | {next_state}
+        state = next_state
 
 
 @given(STATES)
@@ -155,17 +155,17 @@ def test_policy_not_found_interval_is_bounded() -> None:
 
 
 def test_account_hold_is_active_for_each_reason() -> None:
-    def gate(halted: str | None = None, short: str | None = None, *, held: bool = False) -> AccountHold:
+    def hold(suspended: str | None = None, no_funds: str | None = None, *, paused: bool = False) -> AccountHold:
         return AccountHold(
             product="bank",
             account="a",
             deposit="",
-            suspended_reason=halted,
-            insufficient_funds_reason=short,
-            paused=held,
+            suspended_reason=suspended,
+            insufficient_funds_reason=no_funds,
+            paused=paused,
         )
 
-    assert not gate().is_active
-    assert gate("inactive").is_active
-    assert gate(None, "no money").is_active
-    assert gate(held=True).is_active
+    assert not hold().is_active
+    assert hold("inactive").is_active
+    assert hold(None, "no money").is_active
+    assert hold(paused=True).is_active

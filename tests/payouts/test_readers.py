@@ -24,7 +24,7 @@ async def test_plan_csv_quotes_read_line_breaks_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", table([row(1, destination_lastname='احمدی، "زاده", jr')]))
     assert (await transfers(path))[0].destination_lastname == 'احمدی، "زاده", jr'
     path = write_csv(tmp_path / "b.csv", table([row(1, destination_lastname="a\nb"), row(2, amount="0")]))
-    assert [one.row for one in (await plan(path)).bad] == [2, 3]
+    assert [error.row for error in (await plan(path)).bad] == [2, 3]
 
 
 @pytest.mark.parametrize(

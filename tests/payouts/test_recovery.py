@@ -22,9 +22,9 @@ class ListingBank(FakeBank):
         super().__init__()
         self.pages: list[tuple[int, int]] = []
 
-    async def _answer(self, value: Any, before_send: Any) -> object:
+    async def _respond(self, value: Any, before_send: Any) -> object:
         if not isinstance(value, FindTransfers) or value.track_id is not None or self.finds:
-            return await super()._answer(value, before_send)
+            return await super()._respond(value, before_send)
         skip, limit = value.skip or 0, value.limit or PAGE_SIZE
         listed = [self.entry(name) for name in reversed(self.statuses)][skip : skip + limit]
         self.pages.append((skip, len(listed)))
@@ -36,72 +36,72 @@ def payout(backend: Backend) -> PayoutFixture:
     return PayoutFixture(backend.ledger(), backend.clock, ListingBank())
 
 
-def restarted(payout: PayoutFixture, backend: Backend) -> PayoutFixture:
+def restart(payout: PayoutFixture, backend: Backend) -> PayoutFixture:
     """Return a new process that continues the payout of ``payout``."""
     return PayoutFixture(backend.ledger(), backend.clock, payout.bank)
 
 
-def pages_of(payout: PayoutFixture) -> list[tuple[int, int]]:
+def list_requests(payout: PayoutFixture) -> list[tuple[int, int]]:
     assert isinstance(payout.bank, ListingBank)
     return payout.bank.pages
 
 
-async def work_off(payout: PayoutFixture) -> None:
+async def run_due_chunks(payout: PayoutFixture) -> None:
     while due := [chunk for chunk, at in await payout.worker.due() if at <= await payout.ledger.time()]:
         await payout.worker.advance(due[0])
 
 
-async def planned(payout: PayoutFixture, count: int, **policy: Any) -> None:
+async def plan_transfers(payout: PayoutFixture, count: int, **policy: Any) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(count)), policy=Policy(**policy))
 
 
 async def test_step_recovered_chunk_sends_what_bank_lacks(backend: Backend, payout: PayoutFixture) -> None:
-    await planned(payout, 6, chunk=3)
+    await plan_transfers(payout, 6, chunk=3)
     payout.bank.execute(transfers(2))  # by a life of this ledger that it has forgotten
     payout.bank.execute(transfers(4)[3:], TransferStatus.FAILED)
     payout.bank.execute(transfers(5)[4:], TransferStatus.PENDING)
-    other = restarted(payout, backend)
-    await work_off(other)
+    other = restart(payout, backend)
+    await run_due_chunks(other)
     assert await other.states() == ["success", "success", "success", "failed", "pending", "success"]
     assert set(payout.bank.executed.values()) == {1}
     assert (await other.causes("t-00000"))[-1] == "recovered"
 
 
 async def test_step_own_work_is_not_looked_up(payout: PayoutFixture) -> None:
-    await planned(payout, 4, chunk=2)
-    await work_off(payout)
-    assert pages_of(payout) == []
+    await plan_transfers(payout, 4, chunk=2)
+    await run_due_chunks(payout)
+    assert list_requests(payout) == []
 
 
 async def test_step_recovered_work_costs_one_list_call_a_chunk(backend: Backend, payout: PayoutFixture) -> None:
-    await planned(payout, 8, chunk=2)
-    other = restarted(payout, backend)
-    await work_off(other)
+    await plan_transfers(payout, 8, chunk=2)
+    other = restart(payout, backend)
+    await run_due_chunks(other)
     # The first walk ends at an empty page; from then on each ends at what the one before has seen.
-    assert pages_of(payout) == [(0, 0), (0, 2), (2, 0), (0, 4), (0, 6)]
+    assert list_requests(payout) == [(0, 0), (0, 2), (2, 0), (0, 4), (0, 6)]
     assert set(payout.bank.executed.values()) == {1}
 
 
 async def test_walk_ends_where_older_work_was_decided(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.execute(transfers(PAGE_SIZE + 10))
     await insert_batch(payout.ledger, payout.channel, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
-    await work_off(payout)
-    backend.passes(10)
+    await run_due_chunks(payout)
+    backend.advance_clock(10)
     new = transfers(PAGE_SIZE + 14)[-2:]
     await insert_batch(payout.ledger, payout.channel, "b", each(new))
-    pages_of(payout).clear()
-    await work_off(restarted(payout, backend))
-    assert pages_of(payout) == [(0, PAGE_SIZE)]
+    list_requests(payout).clear()
+    await run_due_chunks(restart(payout, backend))
+    assert list_requests(payout) == [(0, PAGE_SIZE)]
     assert await payout.states("b") == ["success"] * 2
 
 
-@pytest.mark.parametrize(("look", "count"), [("always", 1), ("never", 0)])
+@pytest.mark.parametrize(("look_before_send", "count"), [("always", 1), ("never", 0)])
 async def test_policy_says_whether_own_work_is_looked_up(
-    backend: Backend, payout: PayoutFixture, look: str, count: int
+    backend: Backend, payout: PayoutFixture, look_before_send: str, count: int
 ) -> None:
-    await planned(payout, 2, look_before_send=look)
-    await work_off(payout if look == "always" else restarted(payout, backend))
-    assert len(pages_of(payout)) == count
+    await plan_transfers(payout, 2, look_before_send=look_before_send)
+    await run_due_chunks(payout if look_before_send == "always" else restart(payout, backend))
+    assert len(list_requests(payout)) == count
     assert await payout.states() == ["success"] * 2
 
 
@@ -109,8 +109,8 @@ async def test_policy_says_whether_own_work_is_looked_up(
 async def test_step_sends_nothing_while_bank_cannot_be_asked(
     backend: Backend, payout: PayoutFixture, error: Exception
 ) -> None:
-    await planned(payout, 2)
-    other = restarted(payout, backend)
+    await plan_transfers(payout, 2)
+    other = restart(payout, backend)
     [chunk] = await payout.chunks()
 
     def broken(_: str | None) -> object:
@@ -122,7 +122,7 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(
         assert due is not None
         assert due - await other.ledger.time() == pytest.approx(pause, abs=0.5)
         assert payout.bank.calls == []
-        backend.passes(pause)
+        backend.advance_clock(pause)
     await other.worker.advance(chunk)
     assert await payout.states() == ["success"] * 2
 
@@ -134,22 +134,22 @@ async def test_step_recovered_wallet_is_looked_up_one_by_one(backend: Backend) -
     payout.bank.execute(values[:1])
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank, channel=WalletChannel, account="w")
     await other.worker.advance((await payout.chunks())[0])
-    assert payout.bank.asked == [one.track_id for one in values]
+    assert payout.bank.look_ups == [value.track_id for value in values]
     assert payout.bank.calls == [["w-00001", "w-00002"]]
 
 
 async def test_step_recovered_other_amount_needs_review(backend: Backend, payout: PayoutFixture) -> None:
-    await planned(payout, 1)
-    said = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
-    payout.bank.finds.extend([lambda _: [said], lambda _: []])
-    await work_off(restarted(payout, backend))
+    await plan_transfers(payout, 1)
+    entry = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
+    payout.bank.finds.extend([lambda _: [entry], lambda _: []])
+    await run_due_chunks(restart(payout, backend))
     assert await payout.states() == ["needs_review"]
     assert payout.bank.calls == []
 
 
 async def test_restored_backup_pays_nothing_twice(backend: Backend, payout: PayoutFixture) -> None:
     """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
-    await planned(payout, 10, chunk=2)
+    await plan_transfers(payout, 10, chunk=2)
     tables = backend.tables()
     for table in tables:
         backend.sql(f"CREATE TABLE backup_{table} AS SELECT * FROM {table}")
@@ -161,37 +161,37 @@ async def test_restored_backup_pays_nothing_twice(backend: Backend, payout: Payo
     for table in tables:
         backend.sql(f"DELETE FROM {table}")
         backend.sql(f"INSERT INTO {table} SELECT * FROM backup_{table}")
-    other = restarted(payout, backend)
-    await work_off(other)
+    other = restart(payout, backend)
+    await run_due_chunks(other)
     assert await other.states() == ["success"] * 10
     assert payout.bank.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
 async def test_check_failed_entry_needs_all_entries(backend: Backend, payout: PayoutFixture) -> None:
     """The page that shows the attempt that was paid may not be read at all."""
-    await planned(payout, 2)
+    await plan_transfers(payout, 2)
     repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
     paid = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="first")
     payout.bank.finds.extend([lambda _: [repeat], lambda _: [], lambda _: [repeat, paid]])
-    await work_off(restarted(payout, backend))
+    await run_due_chunks(restart(payout, backend))
     assert await payout.states() == ["success"] * 2
     assert payout.bank.calls == [["t-00001"]]
 
 
 async def test_submit_after_restore_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
     """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
-    await planned(payout, 2)
-    await work_off(payout)
+    await plan_transfers(payout, 2)
+    await run_due_chunks(payout)
     backend.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
-    other = restarted(payout, backend)
+    other = restart(payout, backend)
     lost = transfers(5)[2:]
     payout.bank.execute(lost[:2])
     await insert_batch(other.ledger, other.channel, "lost", each(lost))
-    await work_off(other)
-    assert pages_of(payout) == []  # a sender whose intent was lost may still be about to send
+    await run_due_chunks(other)
+    assert list_requests(payout) == []  # a sender whose intent was lost may still be about to send
     other.ledger.identity.restored_at -= 6
-    backend.passes(6)
-    await work_off(other)
+    backend.advance_clock(6)
+    await run_due_chunks(other)
     assert await other.states("lost") == ["success"] * 3
     assert set(payout.bank.executed.values()) == {1}
 
@@ -200,23 +200,23 @@ async def test_submit_after_restore_is_looked_up(backend: Backend, payout: Payou
 async def test_submit_is_looked_up_for_a_week_after_restore(
     backend: Backend, payout: PayoutFixture, days: int, is_looked_up: bool
 ) -> None:
-    await planned(payout, 1)
-    await work_off(payout)
+    await plan_transfers(payout, 1)
+    await run_due_chunks(payout)
     backend.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
-    await queries.batches(restarted(payout, backend).ledger)
-    other = restarted(payout, backend)  # it was noted by the first one
+    await queries.batches(restart(payout, backend).ledger)
+    other = restart(payout, backend)  # it was noted by the first one
     await queries.batches(other.ledger)
     other.ledger.identity.restored_at -= days * 86_400.0
     await insert_batch(other.ledger, other.channel, "next", each(transfers(2)[1:]))
-    await work_off(other)
-    assert bool(pages_of(payout)) is is_looked_up
+    await run_due_chunks(other)
+    assert bool(list_requests(payout)) is is_looked_up
     assert await other.states("next") == ["success"]
 
 
 async def test_step_copied_ledger_pays_nothing_twice(backend: Backend, payout: PayoutFixture) -> None:
     """Each process looks up, chunk by chunk, what the other has sent."""
-    await planned(payout, 6, chunk=2)
-    other = restarted(payout, backend)
+    await plan_transfers(payout, 6, chunk=2)
+    other = restart(payout, backend)
     chunks = await payout.chunks()
     rows = backend.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
     await payout.worker.advance(chunks[0])
@@ -227,6 +227,6 @@ async def test_step_copied_ledger_pays_nothing_twice(backend: Backend, payout: P
     )
     backend.sql("UPDATE paystar_payout_transfers SET state = 'planned', attempt = 0, hashid = NULL")
     assert rows
-    await work_off(other)
+    await run_due_chunks(other)
     assert await other.states() == ["success"] * 6
     assert set(payout.bank.executed.values()) == {1}

@@ -15,7 +15,7 @@ from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
-from tests.payouts.bank import Act, FakeBank, PayoutFixture, answering, each, execute, raising, transfers
+from tests.payouts.bank import Act, FakeBank, PayoutFixture, each, execute, raising, responding, transfers
 
 POLICY = Policy(chunk=4, quiet_window=100.0)
 SPACING = POLICY.not_found_interval
@@ -26,7 +26,7 @@ def entry(track_id: str | None, status: str, **more: Any) -> Settlement:
     return Settlement(track_id=track_id, status=TransferStatus(status), **more)
 
 
-def nothing(_: str | None) -> object:
+def no_entries(_: str | None) -> object:
     return []
 
 
@@ -34,17 +34,17 @@ def broken(_: str | None) -> object:
     raise OSError("no answer")
 
 
-def partly(error: PaystarError, count: int) -> Act:
+def execute_and_refuse(error: PaystarError, count: int) -> Act:
     """Return a call that executes its first ``count`` transfers and is refused all the same."""
 
-    def act(bank: FakeBank, given: list[AnyTransfer]) -> object:
-        bank.execute(given[:count])
+    def act(bank: FakeBank, values: list[AnyTransfer]) -> object:
+        bank.execute(values[:count])
         raise error
 
     return act  # type: ignore[return-value]
 
 
-async def work_off(payout: PayoutFixture, backend: Backend, seconds: float) -> None:
+async def run_due_chunks(payout: PayoutFixture, backend: Backend, seconds: float) -> None:
     """Do whatever comes due within ``seconds``, as a dispatcher would."""
     while due := await payout.worker.due():
         chunk, at = due[0]
@@ -52,11 +52,11 @@ async def work_off(payout: PayoutFixture, backend: Backend, seconds: float) -> N
         seconds -= pause
         if seconds < 0:
             return
-        backend.passes(pause)
+        backend.advance_clock(pause)
         await payout.worker.advance(chunk)
 
 
-async def refused(payout: PayoutFixture, act: Act, count: int = 4) -> str:
+async def send_refused(payout: PayoutFixture, act: Act, count: int = 4) -> str:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(count)), policy=POLICY)
     payout.bank.script.append(act)
     [chunk] = await payout.chunks()
@@ -68,14 +68,14 @@ async def refused(payout: PayoutFixture, act: Act, count: int = 4) -> str:
 async def test_refused_call_of_several_is_unknown_until_looked_up(
     backend: Backend, payout: PayoutFixture, error: StatusError
 ) -> None:
-    await refused(payout, partly(error, 2))
+    await send_refused(payout, execute_and_refuse(error, 2))
     assert await payout.states() == ["unknown"] * 4
-    await work_off(payout, backend, SPACING - 1)
-    assert payout.bank.asked == []  # the bank's list may lag behind its refusal
+    await run_due_chunks(payout, backend, SPACING - 1)
+    assert payout.bank.look_ups == []  # the bank's list may lag behind its refusal
     assert await updates.resume(payout.ledger, "bank", "app-1") == 0
-    await work_off(payout, backend, 500)
+    await run_due_chunks(payout, backend, 500)
     await updates.resume(payout.ledger, "bank", "app-1")
-    await work_off(payout, backend, 500)
+    await run_due_chunks(payout, backend, 500)
     assert await payout.states() == ["success"] * 4
     assert set(payout.bank.executed.values()) == {1}
 
@@ -85,15 +85,15 @@ async def test_no_money_pauses_only_what_bank_does_not_have(
     backend: Backend, payout: PayoutFixture, resume_first: bool
 ) -> None:
     """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
-    await refused(payout, partly(NoMoney(9, "no money"), 1))
+    await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 1))
     if resume_first:
         assert await updates.resume(payout.ledger, "bank", "app-1") == 0
-        await work_off(payout, backend, 60)
+        await run_due_chunks(payout, backend, 60)
     else:
-        await work_off(payout, backend, 60)
+        await run_due_chunks(payout, backend, 60)
         assert await payout.states() == ["success"] + ["paused_funds"] * 3
         assert await updates.resume(payout.ledger, "bank", "app-1") == 3
-        await work_off(payout, backend, 60)
+        await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["success"] * 4
     assert payout.bank.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
 
@@ -101,75 +101,74 @@ async def test_no_money_pauses_only_what_bank_does_not_have(
 async def test_no_funds_waits_for_resume_beside_pending(backend: Backend, payout: PayoutFixture) -> None:
     """What the bank has not decided yet keeps nothing of its chunk back."""
     payout.bank.status = TransferStatus.PENDING
-    await refused(payout, partly(NoMoney(9, "no money"), 1))
-    await work_off(payout, backend, 60)
+    await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 1))
+    await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["pending"] + ["paused_funds"] * 3
     payout.bank.status = TransferStatus.SUCCESS
     assert await updates.resume(payout.ledger, "bank", "app-1") == 3
-    await work_off(payout, backend, 1)
+    await run_due_chunks(payout, backend, 1)
     assert await payout.states() == ["pending"] + ["success"] * 3
 
 
 async def test_rejected_transfer_fails_without_its_chunk(backend: Backend, payout: PayoutFixture) -> None:
-    def picky(bank: FakeBank, given: list[AnyTransfer]) -> object:
-        if any(one.track_id == "t-00002" for one in given):
+    def picky(bank: FakeBank, values: list[AnyTransfer]) -> object:
+        if any(value.track_id == "t-00002" for value in values):
             raise Invalid(10, "bad", fields={"destination_account": ["no such account"]})
-        return bank.execute(given)
+        return bank.execute(values)
 
     payout.bank.script.extend([picky] * 5)  # type: ignore[list-item]
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(4)), policy=POLICY)
-    await work_off(payout, backend, 60)
+    await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["success", "success", "failed", "success"]
     assert payout.bank.executed == {"t-00000": 1, "t-00001": 1, "t-00003": 1}
     assert [len(call) for call in payout.bank.calls] == [4, 1, 1, 1, 1]
 
 
 async def test_look_up_of_a_part_settles_the_rest_later(backend: Backend, payout: PayoutFixture) -> None:
-    await refused(payout, partly(NoMoney(9, "no money"), 0))
-    part: list[Callable[[str | None], object]] = [nothing, nothing, broken]  # the list, and the first two of four
+    await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 0))
+    part: list[Callable[[str | None], object]] = [no_entries, no_entries, broken]  # the list, and the first two of four
     payout.bank.finds.extend(part)
-    await work_off(payout, backend, SPACING + 1)
+    await run_due_chunks(payout, backend, SPACING + 1)
     assert sorted(await payout.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
-    await work_off(payout, backend, 60)
+    await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["paused_funds"] * 4
     assert await updates.resume(payout.ledger, "bank", "app-1") == 4
-    await work_off(payout, backend, 1)
+    await run_due_chunks(payout, backend, 1)
     assert set(payout.bank.executed.values()) == {1}
 
 
 async def test_look_up_without_response_is_retried(backend: Backend, payout: PayoutFixture) -> None:
-    await refused(payout, partly(NoMoney(9, "no money"), 4))
+    await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 4))
     payout.bank.finds.extend([broken] * 6)
-    await work_off(payout, backend, SPACING + 1)
+    await run_due_chunks(payout, backend, SPACING + 1)
     assert await payout.states() == ["unknown"] * 4
-    await work_off(payout, backend, 60)
+    await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["success"] * 4
     assert len(payout.bank.calls) == 1
 
 
-@pytest.mark.parametrize("told", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]])
+@pytest.mark.parametrize(
+    "entries", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]]
+)
 async def test_look_up_that_proves_nothing_sends_nothing(
-    backend: Backend, payout: PayoutFixture, told: list[Settlement]
+    backend: Backend, payout: PayoutFixture, entries: list[Settlement]
 ) -> None:
     """An entry about others, or with an unknown word, is no "not found"."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=POLICY)
-    payout.bank.script.append(partly(Invalid(10, "bad"), 2))
-    payout.bank.finds.append(lambda _: told)
-    payout.bank.finds.append(lambda _: told)
-    await work_off(payout, backend, SPACING + 0.5)
+    payout.bank.script.append(execute_and_refuse(Invalid(10, "bad"), 2))
+    payout.bank.finds.append(lambda _: entries)
+    payout.bank.finds.append(lambda _: entries)
+    await run_due_chunks(payout, backend, SPACING + 0.5)
     assert len(payout.bank.calls) == 1
-    await work_off(payout, backend, 60)
+    await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["success"] * 2
     assert set(payout.bank.executed.values()) == {1}
 
 
 async def test_refused_call_of_one_is_final(payout: PayoutFixture) -> None:
-    await refused(payout, raising(Invalid(10, "bad")), count=1)
+    await send_refused(payout, raising(Invalid(10, "bad")), count=1)
     assert await payout.states() == ["failed"]
-    assert payout.bank.asked == []
-
-
-Found = Callable[[str | None], list[Settlement]]
+    assert payout.bank.look_ups == []
 
 
 @pytest.mark.parametrize(
@@ -186,12 +185,12 @@ async def test_failed_in_response_is_looked_up_before_it_is_final(
     backend: Backend, payout: PayoutFixture, listed: list[tuple[str, str]], ends: str
 ) -> None:
     """After a failover, a bank that refuses repeats fails what it has paid."""
-    said = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
-    await refused(payout, answering(said), count=1)
+    failed_entry = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
+    await send_refused(payout, responding(failed_entry), count=1)
     assert await payout.states() == ["unknown"]
-    entries = [entry("t-00000", word, hashid=name) for word, name in listed]
+    entries = [entry("t-00000", status, hashid=name) for status, name in listed]
     payout.bank.finds.append(lambda _: entries)
-    await work_off(payout, backend, 1.5)
+    await run_due_chunks(payout, backend, 1.5)
     assert await payout.states() == [ends]
     record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert record is not None
@@ -200,14 +199,14 @@ async def test_failed_in_response_is_looked_up_before_it_is_final(
 
 async def test_refused_again_alone_after_a_look_up_fails(backend: Backend, payout: PayoutFixture) -> None:
     """The bank may have listed it late: one more look-up comes before ``failed``."""
-    await refused(payout, raising(Invalid(10, "bad")), count=2)
+    await send_refused(payout, raising(Invalid(10, "bad")), count=2)
     payout.bank.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
-    await work_off(payout, backend, 60)
+    await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["success"] * 2
 
 
-async def late(
-    payout: PayoutFixture, backend: Backend, said: Settlement
+async def send_with_late_response(
+    payout: PayoutFixture, backend: Backend, late_entry: Settlement
 ) -> tuple[PayoutFixture, Callable[[], Awaitable[object]]]:
     """Return another process, and what lets the late response to a call come in whose lease is over."""
     sent, answered = asyncio.Event(), asyncio.Event()
@@ -216,22 +215,22 @@ async def late(
         sent.set()
         await answered.wait()
 
-    payout.bank.on_answer = wait
+    payout.bank.on_response = wait
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)), policy=POLICY)
-    payout.bank.script.append(answering(said))
+    payout.bank.script.append(responding(late_entry))
     [chunk] = await payout.chunks()
     task = asyncio.create_task(payout.worker.advance(chunk))
     await sent.wait()
-    payout.bank.on_answer = None
-    backend.passes(41)
+    payout.bank.on_response = None
+    backend.advance_clock(41)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     await other.worker.advance(chunk)
 
-    async def come_in() -> None:
+    async def deliver_response() -> None:
         answered.set()
         await task
 
-    return other, come_in
+    return other, deliver_response
 
 
 def duplicate(hashid: str | None = "second") -> Settlement:
@@ -241,44 +240,44 @@ def duplicate(hashid: str | None = "second") -> Settlement:
 @pytest.mark.parametrize("hashid", ["", "first"])
 async def test_late_failed_response_takes_no_success_back(backend: Backend, payout: PayoutFixture, hashid: str) -> None:
     """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
-    other, come_in = await late(payout, backend, duplicate(hashid and "second"))
+    other, deliver_response = await send_with_late_response(payout, backend, duplicate(hashid and "second"))
     payout.bank.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
     await other.worker.advance((await payout.chunks())[0])
     assert await payout.states() == ["success"]
-    await come_in()
+    await deliver_response()
     assert await payout.states() == ["success"]
 
 
 @pytest.mark.parametrize("listed", ["success", None])
 async def test_late_failed_response_is_looked_up(backend: Backend, payout: PayoutFixture, listed: str | None) -> None:
-    other, come_in = await late(payout, backend, duplicate())
+    other, deliver_response = await send_with_late_response(payout, backend, duplicate())
     assert await payout.states() == ["unknown"]
-    await come_in()
+    await deliver_response()
     assert await payout.states() == ["unknown"]
     entries = [duplicate(), entry("t-00000", listed, hashid="first")] if listed else []
     payout.bank.finds.append(lambda _: entries)
-    await work_off(other, backend, 2)
+    await run_due_chunks(other, backend, 2)
     assert await payout.states() == [listed or "failed"]
 
 
 async def test_failed_repeat_found_pending_takes_own_entry(backend: Backend, payout: PayoutFixture) -> None:
-    await refused(payout, answering(duplicate()), count=1)
+    await send_refused(payout, responding(duplicate()), count=1)
     payout.bank.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
-    await work_off(payout, backend, 1.5)
+    await run_due_chunks(payout, backend, 1.5)
     assert await payout.states() == ["pending"]
     payout.bank.finds.append(lambda _: [duplicate()])
-    await work_off(payout, backend, 1.5)
+    await run_due_chunks(payout, backend, 1.5)
     assert await payout.states() == ["pending"]  # that entry speaks for the repeat alone
     payout.bank.finds.append(lambda _: [duplicate(), entry("t-00000", "failed", hashid="first")])
-    await work_off(payout, backend, 3)
+    await run_due_chunks(payout, backend, 3)
     assert await payout.states() == ["failed"]
 
 
 async def test_failed_repeat_found_success_is_not_reversed(backend: Backend, payout: PayoutFixture) -> None:
     """Also where the bank names no hashids."""
     nameless = duplicate(None)
-    await refused(payout, answering(nameless), count=1)
+    await send_refused(payout, responding(nameless), count=1)
     payout.bank.finds.append(lambda _: [entry("t-00000", "success")])
-    await work_off(payout, backend, 1.5)
+    await run_due_chunks(payout, backend, 1.5)
     await observations.apply_observations(payout.ledger, payout.channel, [nameless])
     assert await payout.states() == ["success"]

@@ -33,8 +33,8 @@ QUICK = Policy(chunk=2, quiet_window=0.2)
 
 
 def transfer(number: int = 1, **other: Any) -> Transfer:
-    given: dict[str, Any] = row(number, pay_id=None) | {"amount": 1_000 + 10 * number} | other
-    return Transfer(**given)
+    values: dict[str, Any] = row(number, pay_id=None) | {"amount": 1_000 + 10 * number} | other
+    return Transfer(**values)
 
 
 def transfers(count: int) -> list[Transfer]:
@@ -63,10 +63,10 @@ def sandbox() -> Sandbox:
 def client(sandbox: Sandbox, tmp_path: Path) -> Callable[..., Paystar]:
     """Return a factory of sandbox clients with their own ledger."""
 
-    def client(**more: Any) -> Paystar:
-        given: dict[str, Any] = {"database": tmp_path / "payouts.db", "timeout": 1.0, "engine": sandbox.engine()}
-        given |= {"application": sandbox.application, "wallet": sandbox.wallet}
-        return Paystar(**{**given, **more})
+    def client(**overrides: Any) -> Paystar:
+        settings: dict[str, Any] = {"database": tmp_path / "payouts.db", "timeout": 1.0, "engine": sandbox.engine()}
+        settings |= {"application": sandbox.application, "wallet": sandbox.wallet}
+        return Paystar(**{**settings, **overrides})
 
     return client
 
@@ -79,9 +79,9 @@ async def test_outcomes_yields_each_transfer_once(client: Client, sandbox: Sandb
         batch = await paystar.payouts.submit(transfers(7), batch_id="b", policy=QUICK)
         assert (batch.id, batch.count, batch.amount, batch.product) == ("b", 7, 7_210, "bank")
         assert (batch.policy, repr(batch)) == (QUICK, "Batch('b', 7 transfers, 7,210 Rial)")
-        outcomes = [one async for one in batch.outcomes()]
-    assert {type(one) for one in outcomes} == {Succeeded}
-    assert sorted(one.track_id for one in outcomes) == [f"t-{number}" for number in range(7)]
+        outcomes = [outcome async for outcome in batch.outcomes()]
+    assert {type(outcome) for outcome in outcomes} == {Succeeded}
+    assert sorted(outcome.track_id for outcome in outcomes) == [f"t-{number}" for number in range(7)]
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
@@ -113,11 +113,11 @@ async def test_submit_wallet_transfers_are_paid(client: Client, sandbox: Sandbox
 async def test_submit_same_batch_returns_existing_batch(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await (await paystar.payouts.submit(transfers(3), batch_id="b")).wait()
-        again = await paystar.payouts.submit(transfers(3), batch_id="b")
-        assert [type(one) async for one in again.outcomes()] == [Succeeded] * 3
+        second = await paystar.payouts.submit(transfers(3), batch_id="b")
+        assert [type(outcome) async for outcome in second.outcomes()] == [Succeeded] * 3
         other = await paystar.payouts.submit([*transfers(3), transfer(9)], batch_id="other")
-        assert len([one async for one in other.outcomes()]) == 4
-        assert [one.id for one in await paystar.payouts.batches()] == ["other", "b"]
+        assert len([outcome async for outcome in other.outcomes()]) == 4
+        assert [batch.id for batch in await paystar.payouts.batches()] == ["other", "b"]
         with pytest.raises(InvalidValue, match="expected a unique name: 'b' is 3 transfers"):
             await paystar.payouts.submit(transfers(4), batch_id="b")
         with pytest.raises(TrackIdConflict):
@@ -136,7 +136,7 @@ async def test_submit_invalid_rows_sends_nothing(client: Client, sandbox: Sandbo
         ]
         with pytest.raises(InvalidRows) as refused:
             await paystar.payouts.submit(bad, batch_id="b")
-        assert [(one.row, one.field) for one in refused.value.rows] == [
+        assert [(error.row, error.field) for error in refused.value.rows] == [
             (4, "track_id"),
             (5, "destination_account"),
             (6, ""),
@@ -157,7 +157,7 @@ async def test_submit_invalid_batch_id_is_refused(batch_id: Any, client: Client)
 async def test_outcomes_rejected_transfer_fails_alone(client: Client) -> None:
     async with client() as paystar:
         batch = await paystar.payouts.submit([transfer(1), transfer(2, amount=10_999), transfer(3)], batch_id="b")
-        outcomes = {one.track_id: one async for one in batch.outcomes()}
+        outcomes = {outcome.track_id: outcome async for outcome in batch.outcomes()}
         report = await batch.report()
     assert isinstance(outcomes["t-2"], Failed)
     assert (report.succeeded.count, report.failed.count, report.done) == (2, 1, True)
@@ -186,8 +186,8 @@ async def test_resume_after_insufficient_funds_sends_unsent(client: Client, sand
     sandbox.fail("transfers.settle", "funds", times=1)
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(3), batch_id="b", policy=Policy(quiet_window=1.0))
-        outcomes = [one async for one in batch.outcomes()]
-        assert {type(one) for one in outcomes} == {Pending}
+        outcomes = [outcome async for outcome in batch.outcomes()]
+        assert {type(outcome) for outcome in outcomes} == {Pending}
         assert (await batch.report()).paused_funds.count == 3
         assert await paystar.payouts.resume() == 3
         assert (await batch.wait()).succeeded.count == 3
@@ -197,10 +197,10 @@ async def test_resume_after_insufficient_funds_sends_unsent(client: Client, sand
 async def test_pause_deposit_keeps_other_deposits_paying(client: Client, sandbox: Sandbox) -> None:
     async with client() as paystar:
         await paystar.payouts.pause(deposit=DEPOSIT)
-        both = [*transfers(3), transfer(7, deposit=OTHER_DEPOSIT)]
-        batch = await paystar.payouts.submit(both, batch_id="b")
-        outcomes = [one async for one in batch.outcomes()]
-        assert Counter(type(one).__name__ for one in outcomes) == {"Pending": 3, "Succeeded": 1}
+        batch_transfers = [*transfers(3), transfer(7, deposit=OTHER_DEPOSIT)]
+        batch = await paystar.payouts.submit(batch_transfers, batch_id="b")
+        outcomes = [outcome async for outcome in batch.outcomes()]
+        assert Counter(type(outcome).__name__ for outcome in outcomes) == {"Pending": 3, "Succeeded": 1}
         assert await paystar.payouts.resume(deposit=DEPOSIT) == 0
         assert (await batch.wait()).succeeded.count == 4
         await paystar.payouts.pause()
@@ -226,22 +226,22 @@ async def test_resolve_decides_transfers_in_review(client: Client, sandbox: Sand
     sandbox.fail("transfers.settle", "reset_before", times=1)
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(6), batch_id="b", policy=QUICK)
-        outcomes = {one.track_id: one async for one in batch.outcomes()}
-        assert Counter(type(one).__name__ for one in outcomes.values()) == {"Succeeded": 4, "Unknown": 2}
-        [one, two] = await paystar.payouts.review()
-        assert (one.state, one.batch_id) == (TransferState.NEEDS_REVIEW, "b")
+        outcomes = {outcome.track_id: outcome async for outcome in batch.outcomes()}
+        assert Counter(type(outcome).__name__ for outcome in outcomes.values()) == {"Succeeded": 4, "Unknown": 2}
+        [first, second] = await paystar.payouts.review()
+        assert (first.state, first.batch_id) == (TransferState.NEEDS_REVIEW, "b")
         decided = await paystar.payouts.resolve(
-            track_id=one.track_id, verdict="success", ref_code="r-1", note="in the statement"
+            track_id=first.track_id, verdict="success", ref_code="r-1", note="in the statement"
         )
         assert (decided.state, decided.ref_code) == (TransferState.SUCCESS, "r-1")
-        await paystar.payouts.resolve(track_id=two.track_id, verdict="resend", product="bank")
+        await paystar.payouts.resolve(track_id=second.track_id, verdict="resend", product="bank")
         assert (await batch.wait()).succeeded.count == 6
-        history = await paystar.payouts.history(track_id=one.track_id)
+        history = await paystar.payouts.history(track_id=first.track_id)
         assert [event.after for event in history][-1] is TransferState.SUCCESS
         assert "in the statement" in history[-1].detail
-        assert (await paystar.payouts.find(track_id=two.track_id)).attempt == 2
+        assert (await paystar.payouts.find(track_id=second.track_id)).attempt == 2
     assert {line.count for line in sandbox.ledger.values()} == {1}
-    assert one.track_id not in sandbox.ledger
+    assert first.track_id not in sandbox.ledger
 
 
 async def test_resolve_transfer_not_in_review_is_refused(client: Client) -> None:
@@ -284,7 +284,10 @@ async def test_wait_closed_client_raises_not_sent(client: Client, sandbox: Sandb
     sandbox.settings.settle_seconds = 3600.0
     paystar = client()
     batch = await paystar.payouts.submit(transfers(2), batch_id="b")
-    waiting: list[asyncio.Task[Any]] = [asyncio.create_task(batch.wait()), asyncio.create_task(_all(batch.outcomes()))]
+    waiting: list[asyncio.Task[Any]] = [
+        asyncio.create_task(batch.wait()),
+        asyncio.create_task(collect(batch.outcomes())),
+    ]
     await asyncio.sleep(0)
     await paystar.aclose()
     for ended in await asyncio.gather(*waiting, return_exceptions=True):
@@ -296,8 +299,8 @@ async def test_wait_closed_client_raises_not_sent(client: Client, sandbox: Sandb
         assert (await (await paystar.payouts.batch("b")).wait()).succeeded.count == 2
 
 
-async def _all(outcomes: AsyncIterator[Any]) -> list[Any]:
-    return [one async for one in outcomes]
+async def collect(outcomes: AsyncIterator[Any]) -> list[Any]:
+    return [outcome async for outcome in outcomes]
 
 
 async def test_use_own_queue_advances_chunks(client: Client, sandbox: Sandbox) -> None:
@@ -334,10 +337,10 @@ async def test_advance_waiting_chunk_returns_seconds(client: Client, sandbox: Sa
     async with client() as paystar:
         await paystar.payouts.submit(transfers(1), batch_id="b")
         chunk_id = (await paystar.payouts.find(track_id="t-0")).chunk_id
-        while (again := await paystar.payouts.advance(chunk_id)) == 0.0:
+        while (seconds := await paystar.payouts.advance(chunk_id)) == 0.0:
             pass
-        assert again is not None
-        assert 0 < again < 60
+        assert seconds is not None
+        assert 0 < seconds < 60
 
 
 async def test_export_escapes_formulas_and_masks_accounts(client: Client, tmp_path: Path) -> None:
@@ -345,26 +348,26 @@ async def test_export_escapes_formulas_and_masks_accounts(client: Client, tmp_pa
         batch = await paystar.payouts.submit([transfer(1, track_id="=1+1"), transfer(2)], batch_id="b")
         await batch.wait()
         await batch.export(tmp_path / "out.csv")
-        assert [one.track_id async for one in batch.transfers(TransferState.SUCCESS)] == ["=1+1", "t-2"]
-        assert [one.track_id async for one in batch.transfers(TransferState.FAILED)] == []
+        assert [record.track_id async for record in batch.transfers(TransferState.SUCCESS)] == ["=1+1", "t-2"]
+        assert [record.track_id async for record in batch.transfers(TransferState.FAILED)] == []
     text = (tmp_path / "out.csv").read_text("utf-8-sig")
-    [one, two] = csv.DictReader(text.splitlines())
-    assert (one["track_id"], one["amount"], one["state"]) == ("'=1+1", "1010", "success")
-    assert (two["number"], two["deposit"], two["destination"][-4:]) == ("2", "*********6789", "0001")
+    [first, second] = csv.DictReader(text.splitlines())
+    assert (first["track_id"], first["amount"], first["state"]) == ("'=1+1", "1010", "success")
+    assert (second["number"], second["deposit"], second["destination"][-4:]) == ("2", "*********6789", "0001")
     assert DEPOSIT not in text
     assert IBAN not in text
 
 
-@pytest.mark.parametrize("work", ["submit", "batch", "batches", "recover", "pause", "resume", "review", "reconcile"])
-async def test_payouts_without_database_names_setting(work: str, sandbox: Sandbox) -> None:
+@pytest.mark.parametrize("method", ["submit", "batch", "batches", "recover", "pause", "resume", "review", "reconcile"])
+async def test_payouts_without_database_names_setting(method: str, sandbox: Sandbox) -> None:
     async with Paystar(sandbox.application, engine=sandbox.engine()) as paystar:
-        given: dict[str, Any] = {
+        calls: dict[str, Any] = {
             "submit": lambda: paystar.payouts.submit(transfers(1), batch_id="b"),
             "batch": lambda: paystar.payouts.batch("b"),
             "reconcile": lambda: paystar.payouts.reconcile(60),
         }
         with pytest.raises(ConfigurationError, match="PAYSTAR_DATABASE"):
-            await given.get(work, lambda: getattr(paystar.payouts, work)())()
+            await calls.get(method, lambda: getattr(paystar.payouts, method)())()
         assert (await paystar.payouts.plan(transfers(2))).total == 2_010  # which needs none
 
 
@@ -405,11 +408,11 @@ async def test_submit_with_crypto_encrypts_ledger(client: Client, tmp_path: Path
     async with client(crypto=crypto, keys=str(tmp_path / "keys.db")) as paystar:
         assert (await (await paystar.payouts.submit(transfers(2), batch_id="b")).wait()).done
         await paystar.keys.replace("application", token="a-new-one", refresh_token="and-its-own")
-    held = contents(tmp_path)
-    assert b"0100123456789" in held  # the deposit account is ours, and a lane of its own
-    assert IBAN.encode() not in held
-    assert "احمدی".encode() not in held
-    assert b"and-its-own" not in held
+    stored = contents(tmp_path)
+    assert b"0100123456789" in stored  # the deposit account is ours, and a lane of its own
+    assert IBAN.encode() not in stored
+    assert "احمدی".encode() not in stored
+    assert b"and-its-own" not in stored
     async with client() as paystar:
         with pytest.raises(WrongStorageKey):
             await paystar.payouts.batch("b")
@@ -462,7 +465,7 @@ def test_outcomes_on_trio_yields_all(client: Client, sandbox: Sandbox) -> None:
     async def run() -> int:
         async with client() as paystar:
             batch = await paystar.payouts.submit(transfers(5), batch_id="b", policy=QUICK)
-            return len([one async for one in batch.outcomes()])
+            return len([outcome async for outcome in batch.outcomes()])
 
     assert anyio.run(run, backend="trio") == 5
     assert {line.count for line in sandbox.ledger.values()} == {1}
@@ -494,7 +497,7 @@ async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -
 
 @pytest.mark.parametrize("value", OUT_OF_AN_ADDRESS, ids=ascii)
 @pytest.mark.parametrize(
-    ("method", "field", "others"),
+    ("method", "field", "arguments"),
     [
         ("batch", "batch_id", {}),
         ("submit", "batch_id", {"transfers": transfers(1)}),
@@ -505,13 +508,13 @@ async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -
     ],
 )
 async def test_payouts_invalid_id_is_refused(
-    sandbox: Sandbox, tmp_path: Path, method: str, field: str, others: dict[str, Any], value: Any
+    sandbox: Sandbox, tmp_path: Path, method: str, field: str, arguments: dict[str, Any], value: Any
 ) -> None:
-    assert await refused(sandbox, tmp_path, method, **others, **{field: value}) == field
+    assert await refused(sandbox, tmp_path, method, **arguments, **{field: value}) == field
 
 
 @pytest.mark.parametrize(
-    ("method", "field", "value", "others"),
+    ("method", "field", "value", "arguments"),
     [
         ("resolve", "note", "a\0", {"track_id": "t-0", "verdict": "failed"}),
         ("resolve", "note", "a\ud83d", {"track_id": "t-0", "verdict": "failed"}),
@@ -532,6 +535,6 @@ async def test_payouts_invalid_id_is_refused(
     ],
 )
 async def test_payouts_invalid_argument_is_refused(
-    sandbox: Sandbox, tmp_path: Path, method: str, field: str, value: Any, others: dict[str, Any]
+    sandbox: Sandbox, tmp_path: Path, method: str, field: str, value: Any, arguments: dict[str, Any]
 ) -> None:
-    assert await refused(sandbox, tmp_path, method, **others, **{field: value}) == field
+    assert await refused(sandbox, tmp_path, method, **arguments, **{field: value}) == field

@@ -194,6 +194,6 @@ async def test_advance_cancelled_ends_calls_under_way() -> None:
         with pytest.raises(asyncio.CancelledError):
             await job
         assert account.active == 0
-        [left] = account.chunks
-        await runner.advance(left, 5.0, queue)  # no other job sends for the account
+        [remaining] = account.chunks
+        await runner.advance(remaining, 5.0, queue)  # no other job sends for the account
     assert len(account.calls) == 3

@@ -26,7 +26,7 @@ def write(request: pytest.FixtureRequest, tmp_path: Path) -> Write:
 
 
 async def transfers(source: Any) -> list[Any]:
-    return [one async for one in validated_transfers(source)]
+    return [transfer async for transfer in validated_transfers(source)]
 
 
 async def one_reason(path: Path) -> str:
@@ -71,7 +71,7 @@ async def test_plan_wallet_columns_are_recognised(write: Write) -> None:
 async def test_validated_transfers_accept_column_spellings(write: Write) -> None:
     names = ["Track ID", "destination-lastname", " Destination_Firstname", "AMOUNT", "deposit", "destination account"]
     cells = ["t-1", "احمدی", "علی", "1000", "0100123456789", IBAN]
-    assert [one.amount for one in await transfers(write([names, cells]))] == [1000]
+    assert [transfer.amount for transfer in await transfers(write([names, cells]))] == [1000]
 
 
 async def test_validated_transfers_normalize_digits(write: Write) -> None:
@@ -92,7 +92,7 @@ async def test_plan_grouped_amount_is_read(amount: str, write: Write) -> None:
 )
 async def test_plan_invalid_amount_is_refused(amount: str, write: Write) -> None:
     result = await plan(write(table([row(amount=amount)])))
-    assert [(one.row, one.field) for one in result.bad] == [(2, "amount")]
+    assert [(error.row, error.field) for error in result.bad] == [(2, "amount")]
     assert not result.ok
 
 
@@ -109,7 +109,7 @@ async def test_plan_lists_all_errors_by_row(write: Write) -> None:
     lines.insert(4, [""] * len(NAMES))  # a blank row counts, as it does in the spreadsheet
     path = write(lines)
     result = await plan(path)
-    assert [(one.row, one.field) for one in result.bad] == [
+    assert [(error.row, error.field) for error in result.bad] == [
         (3, "destination_account"),
         (4, "amount"),
         (4, "deposit"),
@@ -120,8 +120,8 @@ async def test_plan_lists_all_errors_by_row(write: Write) -> None:
     with pytest.raises(InvalidRows) as refused:
         await transfers(path)
     assert refused.value.rows == result.bad
-    place = "row 3, destination_account" if path.suffix == ".csv" else "cell C3 (destination_account)"
-    assert f"{place}: expected an IBAN whose check digits fit, got IR******" in str(refused.value)
+    position = "row 3, destination_account" if path.suffix == ".csv" else "cell C3 (destination_account)"
+    assert f"{position}: expected an IBAN whose check digits fit, got IR******" in str(refused.value)
 
 
 async def test_plan_reasons_mask_personal_data(write: Write) -> None:
@@ -134,7 +134,7 @@ async def test_plan_reasons_mask_personal_data(write: Write) -> None:
 
 async def test_plan_repeated_track_id_names_both_rows(write: Write) -> None:
     path = write(table([row(1), row(2), row(3, track_id="t-1"), row(4, track_id="t-1")]))
-    assert [str(one) for one in (await plan(path)).bad] == [
+    assert [str(error) for error in (await plan(path)).bad] == [
         "row 4, track_id: the same as in row 2: the transfer would be paid twice",
         "row 5, track_id: the same as in row 2: the transfer would be paid twice",
     ]
@@ -158,8 +158,8 @@ async def test_plan_rounded_number_is_refused(cell: str, field: str, tmp_path: P
 @pytest.mark.parametrize("cell", [1_001_234, 12.5, True, date(2026, 1, 1)])
 async def test_plan_workbook_identifier_must_be_text(field: str, cell: Any, tmp_path: Path) -> None:
     reason = await one_reason(write_xlsx(tmp_path / "salaries.xlsx", table([row() | {field: cell}])))
-    place = f"cell {'ABCDEFG'[NAMES.index(field)]}2 ({field}): expected a "
-    assert reason.startswith((place + "cell of text", place + "value, got a date or time"))
+    position = f"cell {'ABCDEFG'[NAMES.index(field)]}2 ({field}): expected a "
+    assert reason.startswith((position + "cell of text", position + "value, got a date or time"))
     assert "1001234" not in reason
 
 
@@ -258,7 +258,7 @@ async def test_plan_invalid_item_names_position(item: Any, says: str) -> None:
 async def test_plan_checksums_are_verified_if_strict() -> None:
     mistyped = Transfer(**row(1, amount=1000, pay_id=None, destination_account="IR062960000000100324200002"))
     for source in ([mistyped], [row(1, amount=1000, pay_id=None, destination_account="IR062960000000100324200002")]):
-        assert [one.field for one in (await plan(source)).bad] == ["destination_account"]
+        assert [error.field for error in (await plan(source)).bad] == ["destination_account"]
         assert (await plan(source, strict=False)).ok
     assert (await plan([{"amount": 0, **row(1, amount=0, pay_id=None)}], strict=False)).bad
 
@@ -279,10 +279,10 @@ async def test_validated_transfers_stop_at_invalid_row() -> None:
     taken: list[object] = []
 
     async def take() -> None:
-        async for one in validated_transfers(
+        async for transfer in validated_transfers(
             [row(1, amount=1, pay_id=None), row(2, amount=0, pay_id=None), row(3, amount=1)]
         ):
-            taken.append(one)
+            taken.append(transfer)
 
     with pytest.raises(InvalidRows):
         await take()
@@ -292,13 +292,13 @@ async def test_validated_transfers_stop_at_invalid_row() -> None:
 async def test_validated_transfers_changed_since_plan_raise(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "salaries.csv", table([row(1), row(2)]))
     planned = await plan(path)
-    assert len([one async for one in validated_transfers(path, planned=planned)]) == 2
+    assert len([transfer async for transfer in validated_transfers(path, planned=planned)]) == 2
     write_csv(path, table([row(1), row(2, destination_lastname="رضایی")]))
     taken: list[object] = []
 
     async def take() -> None:
-        async for one in validated_transfers(path, planned=planned):
-            taken.append(one)
+        async for transfer in validated_transfers(path, planned=planned):
+            taken.append(transfer)
 
     with pytest.raises(InvalidValue, match="changed since"):
         await take()

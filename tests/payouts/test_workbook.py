@@ -39,7 +39,7 @@ def xml_row(cells: Sequence[str], attributes: str = "") -> str:
     return f"<row {attributes}>{''.join(cells)}</row>"
 
 
-def raw(path: Path, spoilt: Mapping[str, str], attributes: str = "", **more: str) -> Path:
+def write_row(path: Path, spoilt: Mapping[str, str], attributes: str = "", **more: str) -> Path:
     """Write a sheet of one good row in which some cells are this XML."""
     good = row()
     cells = [spoilt.get(name) or cell(good[name]) for name in NAMES]
@@ -54,14 +54,18 @@ ODD = (
 )
 
 
-@pytest.mark.parametrize("odd", ODD)
+@pytest.mark.parametrize("cell_xml", ODD)
 @pytest.mark.parametrize("name", NAMES)
-async def test_plan_odd_cell_is_refused_by_its_place(name: str, odd: str, tmp_path: Path) -> None:
-    result = await plan(raw(tmp_path / "a.xlsx", {name: odd}))
-    if name == "amount" and "1,001" in odd:
+async def test_plan_odd_cell_is_refused_by_its_place(name: str, cell_xml: str, tmp_path: Path) -> None:
+    result = await plan(write_row(tmp_path / "a.xlsx", {name: cell_xml}))
+    if name == "amount" and "1,001" in cell_xml:
         assert result.total == 1001
         return
-    if name.startswith("destination_") and "name" in name and ("1,001" in odd or "1001.0" in odd or "E+11" in odd):
+    if (
+        name.startswith("destination_")
+        and "name" in name
+        and ("1,001" in cell_xml or "1001.0" in cell_xml or "E+11" in cell_xml)
+    ):
         return
     assert (result.ok, result.count) == (False, 0)
     assert str(result.bad[0]).startswith(f"cell {'ABCDEFG'[NAMES.index(name)]}2 ({name}): expected ")
@@ -73,88 +77,90 @@ VALUES = st.one_of(st.floats(), st.integers(), st.booleans(), st.text("012345678
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(NAMES), value=VALUES, number=st.booleans())
 async def test_plan_any_cell_is_itself_or_refused(name: str, value: object, number: bool, tmp_path: Path) -> None:
-    odd = f"<c><v>{value}</v></c>" if number else cell(value)
-    path = raw(tmp_path / "a.xlsx", {name: odd})
+    cell_xml = f"<c><v>{value}</v></c>" if number else cell(value)
+    path = write_row(tmp_path / "a.xlsx", {name: cell_xml})
     result = await plan(path)
     if result.bad:
         assert (result.ok, result.bad[0].row) == (False, 2)
         return
     paid = [item async for item in validated_transfers(path)]
-    was = str(value).strip().replace(",", "").replace("\u066c", "")
-    now = getattr(paid[0], name)
+    expected = str(value).strip().replace(",", "").replace("\u066c", "")
+    actual = getattr(paid[0], name)
     if name == "amount":
-        assert now == float(was)
-    elif now is None:
-        assert not was
+        assert actual == float(expected)
+    elif actual is None:
+        assert not expected
     else:
-        assert str(now).replace(",", "").replace("\u066c", "") == was.replace(
+        assert str(actual).replace(",", "").replace("\u066c", "") == expected.replace(
             " ", "" if "account" in name else " "
-        ) or (str(now).replace(" ", "") == was.replace(" ", ""))
+        ) or (str(actual).replace(" ", "") == expected.replace(" ", ""))
 
 
 async def test_plan_row_of_errors_is_refused(tmp_path: Path) -> None:
-    for odd in ODD[:7]:
-        result = await plan(raw(tmp_path / "a.xlsx", dict.fromkeys(NAMES, odd)))
+    for cell_xml in ODD[:7]:
+        result = await plan(write_row(tmp_path / "a.xlsx", dict.fromkeys(NAMES, cell_xml)))
         assert {bad.row for bad in result.bad} == {2}
 
 
 @pytest.mark.parametrize("attributes", ['hidden="1"', 'hidden="true"', 'ht="0" customHeight="1"'])
 async def test_plan_hidden_row_is_refused(attributes: str, tmp_path: Path) -> None:
-    result = await plan(raw(tmp_path / "a.xlsx", {}, attributes))
+    result = await plan(write_row(tmp_path / "a.xlsx", {}, attributes))
     assert [str(bad) for bad in result.bad] == ["row 2: the row is hidden or filtered out: show it, or delete it"]
 
 
 async def test_plan_hidden_column_is_refused(tmp_path: Path) -> None:
     before = '<cols><col min="3" max="3" hidden="1"/></cols>'
     with pytest.raises(InvalidValue, match=r"column C \(destination_account\) is hidden"):
-        await plan(raw(tmp_path / "a.xlsx", {}, before=before))
+        await plan(write_row(tmp_path / "a.xlsx", {}, before=before))
 
 
 async def test_plan_merged_cells_are_refused(tmp_path: Path) -> None:
     after = '<mergeCells><mergeCell ref="G2:G3"/></mergeCells>'
-    result = await plan(raw(tmp_path / "a.xlsx", {}, after=after))
+    result = await plan(write_row(tmp_path / "a.xlsx", {}, after=after))
     assert str(result.bad[0]).startswith("row 2: cells G2:G3 are merged")
 
 
 async def test_plan_row_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="row 1 twice"):
-        await plan(raw(tmp_path / "a.xlsx", {}, 'r="1"'))
+        await plan(write_row(tmp_path / "a.xlsx", {}, 'r="1"'))
 
 
 async def test_plan_document_type_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="a document type"):
-        await plan(raw(tmp_path / "a.xlsx", {}, prolog='<!DOCTYPE x [<!ENTITY e "1">]>'))
+        await plan(write_row(tmp_path / "a.xlsx", {}, prolog='<!DOCTYPE x [<!ENTITY e "1">]>'))
 
 
 async def test_plan_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paystar_async.payouts.workbook.MAX_PART_BYTES", 500)
     with pytest.raises(InvalidValue, match="too large"):
-        await plan(raw(tmp_path / "a.xlsx", {}))
+        await plan(write_row(tmp_path / "a.xlsx", {}))
 
 
 @pytest.mark.parametrize("code", ["yyyy/mm/dd", "0%", '#,##0 "تومان"', "#,##0,", ";;;", "[h]:mm"])
 async def test_plan_misleading_number_format_is_refused(code: str, tmp_path: Path) -> None:
     path = write_xlsx(tmp_path / "a.xlsx", table([row(amount=45000)]))
-    book: Any = openpyxl.load_workbook(path)
-    book.active["A2"].number_format = code
-    book.save(path)
+    workbook: Any = openpyxl.load_workbook(path)
+    workbook.active["A2"].number_format = code
+    workbook.save(path)
     assert str((await plan(path)).bad[0]).startswith("cell A2 (amount): expected a value, got a")
 
 
-def book_of(path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]], states: Mapping[str, str] | None = None) -> Path:
-    book: Any = openpyxl.Workbook()
-    book.remove(book.active)
+def write_sheets(
+    path: Path, sheets: Mapping[str, Sequence[Sequence[Any]]], states: Mapping[str, str] | None = None
+) -> Path:
+    workbook: Any = openpyxl.Workbook()
+    workbook.remove(workbook.active)
     for name, lines in sheets.items():
-        sheet = book.create_sheet(name)
+        sheet = workbook.create_sheet(name)
         sheet.sheet_state = (states or {}).get(name, "visible")
         for line in lines:
             sheet.append(line)
-    book.save(path)
+    workbook.save(path)
     return path
 
 
 async def test_plan_several_sheets_must_be_chosen(tmp_path: Path) -> None:
-    path = book_of(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2), row(3)])})
+    path = write_sheets(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2), row(3)])})
     with pytest.raises(InvalidValue, match="several sheets: «Aban», «Azar»"):
         await plan(path)
     result = await plan(path, sheet="Azar")
@@ -165,7 +171,7 @@ async def test_plan_several_sheets_must_be_chosen(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("state", ["hidden", "veryHidden"])
 async def test_plan_hidden_sheet_is_named_not_paid(state: str, tmp_path: Path) -> None:
-    path = book_of(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2)])}, {"Aban": state})
+    path = write_sheets(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2)])}, {"Aban": state})
     result = await plan(path)
     assert (result.total, result.notices) == (1_000_020, ("hidden sheet «Aban»: not read",))
     with pytest.raises(InvalidValue, match="the hidden sheet «Aban»"):
@@ -181,6 +187,6 @@ async def test_plan_sheet_of_csv_or_items_is_refused(tmp_path: Path) -> None:
 
 async def test_plan_gap_of_empty_rows_is_read_and_named(tmp_path: Path) -> None:
     lines = [*table([row(1)]), *([[]] * 9), *table([row(2)])[1:]]
-    result = await plan(book_of(tmp_path / "a.xlsx", {"S": lines}))
+    result = await plan(write_sheets(tmp_path / "a.xlsx", {"S": lines}))
     assert (result.count, result.rows) == (2, (2, 12))
     assert result.notices == ("row 12 and below: read, although after a gap of empty rows",)

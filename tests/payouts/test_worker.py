@@ -22,27 +22,27 @@ from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy
 from tests.payouts.backends import Backend
-from tests.payouts.bank import DEPOSIT, PayoutFixture, answering, each, raising, transfer, transfers, wallet_transfer
+from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, responding, transfer, transfers, wallet_transfer
 
 PENDING, FAILED = TransferStatus.PENDING, TransferStatus.FAILED
 
 
-async def planned(payout: PayoutFixture, count: int = 3, batch_id: str = "b", **policy: object) -> list[str]:
+async def plan_batch(payout: PayoutFixture, count: int = 3, batch_id: str = "b", **policy: object) -> list[str]:
     await insert_batch(payout.ledger, payout.channel, batch_id, each(transfers(count)), policy=Policy(**policy))  # type: ignore[arg-type]
     return await payout.chunks(batch_id)
 
 
-async def advanced(payout: PayoutFixture, backend: Backend, chunk: str, times: int = 1) -> None:
+async def advance_when_due(payout: PayoutFixture, backend: Backend, chunk: str, times: int = 1) -> None:
     """Call it when it says so, as a dispatcher would."""
     for _ in range(times):
         due = await payout.worker.advance(chunk)
         if due is None:
             return
-        backend.passes(max(0.0, due - await payout.ledger.time()) + 0.001)
+        backend.advance_clock(max(0.0, due - await payout.ledger.time()) + 0.001)
 
 
 async def test_advance_planned_chunk_is_sent_once(payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 3
     assert payout.bank.calls == [["t-00000", "t-00001", "t-00002"]]
@@ -53,7 +53,7 @@ async def test_advance_planned_chunk_is_sent_once(payout: PayoutFixture) -> None
 
 
 async def test_advance_repeated_sends_nothing_more(payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     for _ in range(5):
         assert await payout.worker.advance(chunk) is None
     assert payout.bank.executed == {f"t-0000{number}": 1 for number in range(3)}
@@ -64,28 +64,28 @@ async def test_advance_unknown_chunk_is_noop(payout: PayoutFixture) -> None:
 
 
 async def test_advance_concurrent_calls_send_once(backend: Backend, payout: PayoutFixture) -> None:
-    chunks = await planned(payout, 12, chunk=2, concurrency=100)
-    others = [PayoutFixture(backend.ledger(), backend.clock, payout.bank) for _ in range(3)]
+    chunks = await plan_batch(payout, 12, chunk=2, concurrency=100)
+    other_processes = [PayoutFixture(backend.ledger(), backend.clock, payout.bank) for _ in range(3)]
     payout.bank.on_send = lambda: asyncio.sleep(0)
-    await asyncio.gather(*(one.worker.advance(chunk) for chunk in chunks for one in (payout, *others)))
+    await asyncio.gather(*(process.worker.advance(chunk) for chunk in chunks for process in (payout, *other_processes)))
     assert payout.bank.executed == {f"t-{number:05d}": 1 for number in range(12)}
     assert await payout.states() == ["success"] * 12
 
 
 async def test_advance_records_sending_before_request(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
-    seen: list[str] = []
+    [chunk] = await plan_batch(payout)
+    states: list[str] = []
 
-    def look() -> None:
-        seen.extend(state for (state,) in backend.sql("SELECT state FROM paystar_payout_transfers"))
+    def record_states() -> None:
+        states.extend(state for (state,) in backend.sql("SELECT state FROM paystar_payout_transfers"))
 
-    payout.bank.on_send = look
+    payout.bank.on_send = record_states
     await payout.worker.advance(chunk)
-    assert seen == ["sending"] * 3
+    assert states == ["sending"] * 3
 
 
 async def test_send_deadline_expired_sends_nothing(payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.bank.on_send = lambda: payout.clock.advance(5.0)
     due = await payout.worker.advance(chunk)
     assert due is not None
@@ -96,7 +96,7 @@ async def test_send_deadline_expired_sends_nothing(payout: PayoutFixture) -> Non
 
 async def test_send_deadline_suspended_machine_sends_nothing(payout: PayoutFixture) -> None:
     """A monotonic clock stands still during a suspend: other hosts may have taken the transfer over and sent it."""
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.bank.on_send = lambda: payout.clock.jump(3600)
     await payout.worker.advance(chunk)
     assert payout.bank.executed == {}
@@ -104,7 +104,7 @@ async def test_send_deadline_suspended_machine_sends_nothing(payout: PayoutFixtu
 
 
 async def test_check_failed_list_looks_up_each_transfer(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
     await payout.worker.advance(chunk)
 
@@ -112,13 +112,13 @@ async def test_check_failed_list_looks_up_each_transfer(backend: Backend, payout
         raise InvalidResponse("$", "somebody else's transfer is none")
 
     payout.bank.finds.append(unreadable)
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["success"] * 3
 
 
 async def test_check_failed_look_up_delays_no_other(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 2)
+    [chunk] = await plan_batch(payout, 2)
     payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
     await payout.worker.advance(chunk)
     find = payout.channel.find
@@ -131,23 +131,23 @@ async def test_check_failed_look_up_delays_no_other(backend: Backend, payout: Pa
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(payout.channel, "find", partly)
         for _ in range(2):
-            backend.passes(5)
+            backend.advance_clock(5)
             await payout.worker.advance(chunk)
     assert await payout.states() == ["unknown", "success"]
 
 
 async def test_send_deadline_expires_with_its_call(payout: PayoutFixture) -> None:
     """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
-    [fence] = payout.bank.supports_before_send
+    [fence] = payout.bank.before_sends
     with pytest.raises(NotSent):
         fence()
 
 
 async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     pauses: list[float] = []
     for _ in range(9):
         payout.bank.script.append(raising(NotSent("no connection")))
@@ -156,7 +156,7 @@ async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout
         assert due is not None
         pauses.append(due - now)
         assert await payout.worker.advance(chunk) == pytest.approx(due)  # not before
-        backend.passes(due - now + 0.001)
+        backend.advance_clock(due - now + 0.001)
     assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60], abs=0.4)
     await payout.worker.advance(chunk)
     assert payout.bank.executed == {f"t-0000{number}": 1 for number in range(3)}
@@ -178,31 +178,32 @@ async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout
 async def test_advance_unknown_result_is_checked_not_resent(
     backend: Backend, payout: PayoutFixture, error: Exception, executed: bool
 ) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.bank.script.append(raising(error, executed=executed))
     due = await payout.worker.advance(chunk)
     assert due is not None
     assert await payout.states() == ["unknown"] * 3
-    backend.passes(2)
-    await advanced(payout, backend, chunk, times=4)
+    backend.advance_clock(2)
+    await advance_when_due(payout, backend, chunk, times=4)
     assert len(payout.bank.calls) == 1
     assert await payout.states() == (["success"] if executed else ["unknown"]) * 3
 
 
 async def test_advance_missing_in_response_is_unknown(payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
-    payout.bank.script.append(lambda bank, given: bank.execute(given)[1:])
+    [chunk] = await plan_batch(payout)
+    payout.bank.script.append(lambda bank, values: bank.execute(values)[1:])
     await payout.worker.advance(chunk)
     assert await payout.states() == ["unknown", "success", "success"]
 
 
 async def test_advance_reordered_response_matches_by_track_id(payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
 
-    def mixed(bank: object, given: object) -> list[Settlement]:
-        words = ("failed", "pending", "success")
+    def mixed(bank: object, values: object) -> list[Settlement]:
+        statuses = ("failed", "pending", "success")
         entries = [
-            Settlement(track_id=f"t-0000{number}", status=TransferStatus(word)) for number, word in enumerate(words)
+            Settlement(track_id=f"t-0000{number}", status=TransferStatus(status))
+            for number, status in enumerate(statuses)
         ]
         return entries[::-1]
 
@@ -212,9 +213,9 @@ async def test_advance_reordered_response_matches_by_track_id(payout: PayoutFixt
 
 
 async def test_advance_other_amount_needs_review(payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": "999"})
-    payout.bank.script.append(answering(wrong))
+    payout.bank.script.append(responding(wrong))
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["needs_review"]
     [waits] = await queries.review(payout.ledger, "bank", "app-1")
@@ -222,18 +223,18 @@ async def test_advance_other_amount_needs_review(payout: PayoutFixture) -> None:
 
 
 async def test_advance_expired_send_lease_is_unknown(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     hung = asyncio.Event()
     payout.bank.on_send = hung.wait
     lost = asyncio.create_task(payout.worker.advance(chunk))
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
-    await other.comes_to(*["sending"] * 3)
+    await other.wait_for_states(*["sending"] * 3)
     due = await other.worker.advance(chunk)
     assert due == pytest.approx(await other.ledger.time() + 40, abs=2)
-    backend.passes(39)
+    backend.advance_clock(39)
     await other.worker.advance(chunk)
     assert await other.states() == ["sending"] * 3
-    backend.passes(2)
+    backend.advance_clock(2)
     await other.worker.advance(chunk)
     assert await other.states() == ["unknown"] * 3
     assert await other.causes("t-00000") == ["submit", "intent", "lease"]
@@ -247,7 +248,7 @@ async def test_advance_expired_send_lease_is_unknown(backend: Backend, payout: P
 
 
 async def test_advance_late_response_is_recorded(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     slow = asyncio.Event()
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     sent = asyncio.Event()
@@ -256,10 +257,10 @@ async def test_advance_late_response_is_recorded(backend: Backend, payout: Payou
         sent.set()
         await slow.wait()
 
-    payout.bank.on_answer = dawdle
+    payout.bank.on_response = dawdle
     lost = asyncio.create_task(payout.worker.advance(chunk))
     await sent.wait()
-    backend.passes(41)
+    backend.advance_clock(41)
     await other.worker.advance(chunk)
     assert await other.states() == ["unknown"] * 3
     slow.set()
@@ -270,7 +271,7 @@ async def test_advance_late_response_is_recorded(backend: Backend, payout: Payou
 
 async def test_advance_outdated_response_changes_nothing(backend: Backend, payout: PayoutFixture) -> None:
     """It says "pending", and by the time it is read the bank has been asked and has decided."""
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     slow, sent = asyncio.Event(), asyncio.Event()
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     payout.bank.status = TransferStatus.PENDING
@@ -279,10 +280,10 @@ async def test_advance_outdated_response_changes_nothing(backend: Backend, payou
         sent.set()
         await slow.wait()
 
-    payout.bank.on_answer = dawdle
+    payout.bank.on_response = dawdle
     lost = asyncio.create_task(payout.worker.advance(chunk))
     await sent.wait()
-    backend.passes(41)
+    backend.advance_clock(41)
     payout.bank.statuses["t-00000"] = TransferStatus.FAILED
     await other.worker.advance(chunk)
     await other.worker.advance(chunk)
@@ -296,19 +297,19 @@ async def test_advance_overtaken_check_leaves_chunk_due(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
     await payout.worker.advance(chunk)
     find = payout.channel.find
 
     async def overtaken(track_id: str, timeout: float) -> object:
-        said = await find(track_id, timeout)
+        entries = await find(track_id, timeout)
         await observations.apply_observations(
             payout.ledger, payout.channel, [Settlement(track_id=track_id, status=TransferStatus.PENDING)]
         )
-        return said
+        return entries
 
-    backend.passes(2)
+    backend.advance_clock(2)
     with monkeypatch.context() as patch:
         patch.setattr(payout.channel, "find", overtaken)
         assert await payout.worker.advance(chunk) is not None
@@ -318,62 +319,62 @@ async def test_advance_overtaken_check_leaves_chunk_due(
 
 
 async def test_advance_three_not_founds_need_review(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
     waited = 0.0
     while (due := await payout.worker.advance(chunk)) is not None:
         pause = max(0.0, due - await payout.ledger.time()) + 0.001
-        backend.passes(pause)
+        backend.advance_clock(pause)
         waited += pause
     assert await payout.states() == ["needs_review"]
     assert await payout.causes("t-00000") == ["submit", "intent", "answer", "found", "found"]
     assert 1000 < waited < 900 + 2 * 60 + 3  # on a server some of it has truly passed
-    assert len(payout.bank.asked) > 20  # early and often
+    assert len(payout.bank.look_ups) > 20  # early and often
     assert payout.bank.executed == {}
     events = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
-    assert [one.after.value for one in events[-2:]] == ["not_accepted", "needs_review"]
+    assert [event.after.value for event in events[-2:]] == ["not_accepted", "needs_review"]
 
 
 async def test_advance_early_not_found_is_not_counted(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
-    backend.passes(890)
+    backend.advance_clock(890)
     for _ in range(5):
         await payout.worker.advance(chunk)
-        backend.passes(1.9)
+        backend.advance_clock(1.9)
     record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert record is not None
-    assert len(payout.bank.asked) >= 1
+    assert len(payout.bank.look_ups) >= 1
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
 async def test_advance_found_late_takes_bank_status(backend: Backend, payout: PayoutFixture) -> None:
     """The bank executes what it took in after the quiet window has begun to count."""
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
-    backend.passes(901)
+    backend.advance_clock(901)
     await payout.worker.advance(chunk)
-    backend.passes(61)
+    backend.advance_clock(61)
     await payout.worker.advance(chunk)
     record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert record.not_found_count == 2
     payout.bank.execute([transfer(0)])
-    backend.passes(61)
+    backend.advance_clock(61)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["success"]
 
 
 async def test_advance_found_resets_not_found_count(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
-    backend.passes(901)
+    backend.advance_clock(901)
     await payout.worker.advance(chunk)
-    backend.passes(61)
+    backend.advance_clock(61)
     odd = Settlement(track_id="t-00000", status=TransferStatus("queued"))
     payout.bank.finds.append(lambda _: [odd])
     await payout.worker.advance(chunk)
@@ -384,97 +385,97 @@ async def test_advance_found_resets_not_found_count(backend: Backend, payout: Pa
 
 async def test_advance_response_about_others_proves_nothing(backend: Backend, payout: PayoutFixture) -> None:
     """A bank that does not look at the track_id it is asked for gives its newest transfers."""
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
-    backend.passes(901)
+    backend.advance_clock(901)
     for _ in range(6):
         payout.bank.finds.append(lambda _: [Settlement(track_id="another", status=TransferStatus.SUCCESS)])
         await payout.worker.advance(chunk)
-        backend.passes(61)
+        backend.advance_clock(61)
     assert await payout.states() == ["unknown"]
 
 
 async def test_advance_resend_keeps_track_id(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 2, resend=True, quiet_window=30.0)
-    payout.bank.script.append(lambda bank, given: (bank.execute(given[1:]), raising(NoResponse("x"))(bank, given)))
+    [chunk] = await plan_batch(payout, 2, resend=True, quiet_window=30.0)
+    payout.bank.script.append(lambda bank, values: (bank.execute(values[1:]), raising(NoResponse("x"))(bank, values)))
     await payout.worker.advance(chunk)
-    backend.passes(31)
-    await advanced(payout, backend, chunk, times=10)
+    backend.advance_clock(31)
+    await advance_when_due(payout, backend, chunk, times=10)
     assert await payout.states() == ["planned", "success"]
-    [_, again] = await payout.chunks()
-    assert await payout.worker.advance(again) is None
+    [_, resent_chunk] = await payout.chunks()
+    assert await payout.worker.advance(resent_chunk) is None
     assert payout.bank.calls == [["t-00000", "t-00001"], ["t-00000"]]
     assert payout.bank.executed == {"t-00000": 1, "t-00001": 1}
     assert await payout.states() == ["success"] * 2
 
 
 async def test_advance_resend_stops_at_max_attempts(backend: Backend, payout: PayoutFixture) -> None:
-    await planned(payout, 1, resend=True, quiet_window=30.0)
+    await plan_batch(payout, 1, resend=True, quiet_window=30.0)
     for _ in range(4):
         payout.bank.script.append(raising(NoResponse("x")))
     for _ in range(3):
         for chunk in await payout.chunks():
-            await advanced(payout, backend, chunk, times=40)
+            await advance_when_due(payout, backend, chunk, times=40)
     assert await payout.states() == ["needs_review"]
     assert len(payout.bank.calls) == 3
 
 
 async def test_advance_failed_resend_is_unknown(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 1, resend=True, quiet_window=30.0)
+    [chunk] = await plan_batch(payout, 1, resend=True, quiet_window=30.0)
     payout.bank.script.append(raising(NoResponse("x")))
     await payout.worker.advance(chunk)
-    backend.passes(31)
-    await advanced(payout, backend, chunk, times=10)
-    [_, again] = await payout.chunks()
+    backend.advance_clock(31)
+    await advance_when_due(payout, backend, chunk, times=10)
+    [_, resent_chunk] = await payout.chunks()
     # It was executed after all, and the bank refuses the track_id now.
     payout.bank.execute([transfer(0)])
     refused = Settlement(track_id="t-00000", status=FAILED, message="used before")
-    payout.bank.script.append(answering(refused))
-    await payout.worker.advance(again)
+    payout.bank.script.append(responding(refused))
+    await payout.worker.advance(resent_chunk)
     assert await payout.states() == ["unknown"]
-    backend.passes(2)
-    await payout.worker.advance(again)
+    backend.advance_clock(2)
+    await payout.worker.advance(resent_chunk)
     assert await payout.states() == ["success"]
 
 
 async def test_advance_pending_is_checked_with_backoff(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.status = PENDING
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     due = await payout.worker.advance(chunk)
     pauses: list[float] = []
     for _ in range(20):
         assert due is not None
         now = await payout.ledger.time()
         pauses.append(due - now)
-        backend.passes(due - now + 0.001)
+        backend.advance_clock(due - now + 0.001)
         due = await payout.worker.advance(chunk)
     assert [round(pause / 5) for pause in pauses] == sorted(round(pause / 5) for pause in pauses)
     assert pauses[-1] == pytest.approx(300, abs=1)
     assert await payout.states() == ["pending"] * 3
-    assert payout.bank.asked == [None] * 20  # one look at the list for all three
+    assert payout.bank.look_ups == [None] * 20  # one look at the list for all three
     payout.bank.statuses.clear()  # nor when the bank does not list it for a while
-    backend.passes(301)
+    backend.advance_clock(301)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["pending"] * 3
 
 
 async def test_advance_pending_takes_bank_status(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.status = PENDING
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     await payout.worker.advance(chunk)
     payout.bank.statuses |= {"t-00000": TransferStatus.SUCCESS, "t-00001": FAILED}
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["success", "failed", "pending"]
     payout.bank.statuses["t-00002"] = TransferStatus.SUCCESS
-    backend.passes(2)
+    backend.advance_clock(2)
     assert await payout.worker.advance(chunk) is None
 
 
 async def test_advance_failed_check_changes_nothing(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.script.append(raising(NoResponse("x"), executed=True))
-    [chunk] = await planned(payout, 2)
+    [chunk] = await plan_batch(payout, 2)
     await payout.worker.advance(chunk)
 
     def down(_: str | None) -> object:
@@ -482,26 +483,26 @@ async def test_advance_failed_check_changes_nothing(backend: Backend, payout: Pa
 
     for _ in range(3):
         payout.bank.finds.append(down)
-        backend.passes(60)
+        backend.advance_clock(60)
         assert await payout.worker.advance(chunk) is not None
     assert await payout.states() == ["unknown"] * 2
-    backend.passes(60)
+    backend.advance_clock(60)
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 2
 
 
 async def test_advance_refused_account_is_suspended_with_one_event(backend: Backend, payout: PayoutFixture) -> None:
-    chunks = await planned(payout, 12, chunk=1)
+    chunks = await plan_batch(payout, 12, chunk=1)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     payout.bank.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
     payout.bank.on_send = asyncio.Barrier(3).wait
-    await asyncio.gather(*(payout.worker.advance(one) for one in chunks[:2]), other.worker.advance(chunks[2]))
+    await asyncio.gather(*(payout.worker.advance(chunk) for chunk in chunks[:2]), other.worker.advance(chunks[2]))
     payout.bank.on_send = None
     assert await payout.worker.advance(chunks[3]) is None  # not before somebody resumes
     assert [event.name for event in payout.events + other.events] == ["payouts_suspended"]
     assert await payout.states() == ["planned"] * 12
     assert len(payout.bank.calls) == 3
-    assert [one for one, _ in await payout.worker.due()] == chunks[4:]
+    assert [chunk for chunk, _ in await payout.worker.due()] == chunks[4:]
     await updates.resume(payout.ledger, "bank", "app-1")
     for chunk in chunks:
         assert await payout.worker.advance(chunk) is None
@@ -520,79 +521,81 @@ async def test_advance_no_funds_pauses_until_resume(backend: Backend, payout: Pa
     for chunk in (second, third, fourth):
         await payout.worker.advance(chunk)
     states = {record.track_id: record.state.value for _, record in await queries.page(payout.ledger, "b")}
-    paused = [one.track_id for one in mixed if one.deposit == short]
+    paused = [value.track_id for value in mixed if value.deposit == short]
     assert {name for name, state in states.items() if state != "success"} == set(paused)
     assert [event.name for event in payout.events] == ["payouts_insufficient_funds"]
     assert sorted(states.values()) == ["paused_funds", "planned", "success", "success"]
     assert await updates.resume(payout.ledger, "bank", "app-1", short) == 1
     for chunk in (first, second, third, fourth):
         await payout.worker.advance(chunk)
-    assert payout.bank.executed == {one.track_id: 1 for one in mixed}
+    assert payout.bank.executed == {value.track_id: 1 for value in mixed}
     assert await payout.states() == ["success"] * 4
 
 
 async def test_advance_refused_key_retries_with_event(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.bank.script.append(raising(ExpiredToken(5, "expired")))
     due = await payout.worker.advance(chunk)
     assert due is not None
     assert await payout.states() == ["planned"] * 3
     assert [event.name for event in payout.events] == ["payouts_unauthorized"]
-    backend.passes(6)
+    backend.advance_clock(6)
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 3
 
 
 async def test_advance_concurrency_limits_deposit_account(backend: Backend, payout: PayoutFixture) -> None:
-    chunks = await planned(payout, 6, chunk=1, concurrency=2)
+    chunks = await plan_batch(payout, 6, chunk=1, concurrency=2)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
-    flying, most = 0, 0
-    go = asyncio.Event()
+    active, max_active = 0, 0
+    released = asyncio.Event()
 
-    async def fly() -> None:
-        nonlocal flying, most
-        flying += 1
-        most = max(most, flying)
-        if flying > 2:
-            go.set()
-        await go.wait()
-        flying -= 1
+    async def hold_request() -> None:
+        nonlocal active, max_active
+        active += 1
+        max_active = max(max_active, active)
+        if active > 2:
+            released.set()
+        await released.wait()
+        active -= 1
 
-    payout.bank.on_send = fly
-    tasks = [asyncio.create_task((payout, other)[number % 2].worker.advance(one)) for number, one in enumerate(chunks)]
+    payout.bank.on_send = hold_request
+    tasks = [
+        asyncio.create_task((payout, other)[number % 2].worker.advance(chunk)) for number, chunk in enumerate(chunks)
+    ]
     done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     while len(done) < 4:
         more, _ = await asyncio.wait(set(tasks) - done, return_when=asyncio.FIRST_COMPLETED)
         done |= more
-    assert (flying, most) == (2, 2)
-    go.set()
+    assert (active, max_active) == (2, 2)
+    released.set()
     await asyncio.gather(*tasks)
     assert len(payout.bank.executed) == 2
-    for one in chunks:
-        await payout.worker.advance(one)
+    for chunk in chunks:
+        await payout.worker.advance(chunk)
     assert len(payout.bank.executed) == 6
-    assert most == 2
+    assert max_active == 2
 
 
 async def test_advance_rate_limits_deposit_account(backend: Backend, payout: PayoutFixture) -> None:
-    chunks = await planned(payout, 4, chunk=1, rate=0.5)
+    chunks = await plan_batch(payout, 4, chunk=1, rate=0.5)
     assert await payout.worker.advance(chunks[0]) is None
     due = await payout.worker.advance(chunks[1])
     assert due == pytest.approx(await payout.ledger.time() + 2, abs=0.5)
     assert len(payout.bank.calls) == 1
-    backend.passes(2.001)
+    backend.advance_clock(2.001)
     assert await payout.worker.advance(chunks[1]) is None
     assert len(payout.bank.calls) == 2
 
 
 async def test_pause_stops_sends_but_not_checks(backend: Backend, payout: PayoutFixture) -> None:
-    first, second = await planned(payout, 4, chunk=2)
+    first, second = await plan_batch(payout, 4, chunk=2)
     payout.bank.status = PENDING
     await payout.worker.advance(first)
     await updates.pause(payout.ledger, "bank", "app-1")
     assert await payout.worker.advance(second) is None
     payout.bank.statuses = dict.fromkeys(payout.bank.statuses, TransferStatus.SUCCESS)
-    backend.passes(2)
+    backend.advance_clock(2)
     assert await payout.worker.advance(first) is None
     assert await payout.states() == ["success", "success", "planned", "planned"]
     assert await updates.resume(payout.ledger, "bank", "app-1") == 0
@@ -623,13 +626,13 @@ async def test_advance_wallet_sends_and_checks(backend: Backend) -> None:
         return [Settlement(track_id=f"w123*{track_id}*{number + 1}", status=status)]
 
     payout.bank.finds.extend([stored] * 3)
-    backend.passes(2)
+    backend.advance_clock(2)
     assert await payout.worker.advance(chunk) is not None
     assert await payout.states() == ["success", "failed", "pending"]
 
 
 async def test_advance_engine_without_callback_sends_nothing(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     payout.supports_before_send = False
     with pytest.raises(ConfigurationError, match="engine"):
         await payout.worker.advance(chunk)
@@ -638,7 +641,7 @@ async def test_advance_engine_without_callback_sends_nothing(backend: Backend, p
 
 
 async def test_advance_unconfigured_account_is_untouched(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout)
+    [chunk] = await plan_batch(payout)
     other = PayoutFixture(backend.ledger(), backend.clock, account="app-2")
     with pytest.raises(ConfigurationError, match="app-1"):
         await other.worker.advance(chunk)
@@ -647,23 +650,23 @@ async def test_advance_unconfigured_account_is_untouched(backend: Backend, payou
 
 
 async def test_advance_clock_jump_changes_nothing(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("x")))
     await payout.worker.advance(chunk)
     backend.clock.jump(86_400)
-    backend.passes(30)
+    backend.advance_clock(30)
     await payout.worker.advance(chunk)
     backend.clock.jump(-2 * 86_400)
-    backend.passes(30)
+    backend.advance_clock(30)
     await payout.worker.advance(chunk)
     record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert record is not None
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
-    assert len(payout.bank.asked) == 2
+    assert len(payout.bank.look_ups) == 2
 
 
 async def test_check_refused_account_is_suspended_with_one_event(backend: Backend, payout: PayoutFixture) -> None:
-    first, second = await planned(payout, 4, chunk=2)
+    first, second = await plan_batch(payout, 4, chunk=2)
     payout.bank.status = PENDING
     await payout.worker.advance(first)
 
@@ -672,37 +675,37 @@ async def test_check_refused_account_is_suspended_with_one_event(backend: Backen
 
     payout.bank.finds.extend([refused] * 2)
     for _ in range(2):
-        backend.passes(60)
+        backend.advance_clock(60)
         assert await payout.worker.advance(first) is not None
     assert [event.name for event in payout.events] == ["payouts_suspended"]
     assert await payout.worker.advance(second) is None
     payout.bank.statuses = dict.fromkeys(payout.bank.statuses, TransferStatus.SUCCESS)
-    backend.passes(60)
+    backend.advance_clock(60)
     await payout.worker.advance(first)
     assert await payout.states() == ["success", "success", "planned", "planned"]
 
 
 async def test_check_expired_lease_is_taken_over(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.status = PENDING
-    [chunk] = await planned(payout, 1)
+    [chunk] = await plan_batch(payout, 1)
     await payout.worker.advance(chunk)
     payout.bank.status = TransferStatus.SUCCESS
     payout.bank.execute([transfer(0)])
-    asked, never = asyncio.Event(), asyncio.Event()
+    look_up_started, never = asyncio.Event(), asyncio.Event()
 
     async def hang() -> None:
-        asked.set()
+        look_up_started.set()
         await never.wait()
 
     payout.bank.on_find = hang
-    backend.passes(2)
+    backend.advance_clock(2)
     lost = asyncio.create_task(payout.worker.advance(chunk))
-    await asked.wait()
+    await look_up_started.wait()
     payout.bank.on_find = None
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     assert await other.worker.advance(chunk) is not None
     assert await other.states() == ["pending"]
-    backend.passes(36)
+    backend.advance_clock(36)
     assert await other.worker.advance(chunk) is None
     assert await other.states() == ["success"]
     never.set()
@@ -711,20 +714,20 @@ async def test_check_expired_lease_is_taken_over(backend: Backend, payout: Payou
 
 
 async def test_check_concurrent_calls_decide_once(backend: Backend, payout: PayoutFixture) -> None:
-    [chunk] = await planned(payout, 2)
+    [chunk] = await plan_batch(payout, 2)
     payout.bank.script.append(raising(NoResponse("x"), executed=True))
     await payout.worker.advance(chunk)
-    backend.passes(2)
-    others = [PayoutFixture(backend.ledger(), backend.clock, payout.bank) for _ in range(3)]
-    await asyncio.gather(*(one.worker.advance(chunk) for one in (payout, *others)))
+    backend.advance_clock(2)
+    other_processes = [PayoutFixture(backend.ledger(), backend.clock, payout.bank) for _ in range(3)]
+    await asyncio.gather(*(process.worker.advance(chunk) for process in (payout, *other_processes)))
     assert await payout.states() == ["success"] * 2
     assert await payout.causes("t-00000") == ["submit", "intent", "answer", "found"]
-    assert len(payout.bank.asked) == 2
+    assert len(payout.bank.look_ups) == 2
 
 
 async def test_advance_resolved_transfer_is_not_sent(payout: PayoutFixture) -> None:
     """A planned transfer that the bank's list has already been seen to hold."""
-    [chunk] = await planned(payout, 2)
+    [chunk] = await plan_batch(payout, 2)
     listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
     await observations.apply_observations(payout.ledger, payout.channel, listed)
     assert await payout.states() == ["success"] * 2

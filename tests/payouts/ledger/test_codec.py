@@ -17,18 +17,18 @@ CARD = "6037990000000006"
 
 async def test_encode_with_key_stores_no_plain_payload(backend: Backend) -> None:
     payout = PayoutFixture(backend.ledger(Crypto([KEY])), backend.clock)
-    given = [transfer(0), transfer(1, destination_account=CARD)]
-    await insert_batch(payout.ledger, payout.channel, "b", each(given))
-    held = dump_ledger(backend)
-    for personal in (CARD, given[0].destination_account, "Ahmadi", "Sara"):
-        assert personal not in held
+    values = [transfer(0), transfer(1, destination_account=CARD)]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values))
+    contents = dump_ledger(backend)
+    for personal in (CARD, values[0].destination_account, "Ahmadi", "Sara"):
+        assert personal not in contents
     plain = backend.ledger()
     with pytest.raises(WrongStorageKey):
         await queries.find_batch(plain, "b")
     with pytest.raises(WrongStorageKey):
         await queries.find_batch(backend.ledger(Crypto([Crypto.new_key()])), "b")
     newer = PayoutFixture(backend.ledger(Crypto([Crypto.new_key(), KEY])), backend.clock, payout.bank)
-    assert await insert_batch(newer.ledger, newer.channel, "b", each(given)) == await queries.find_batch(
+    assert await insert_batch(newer.ledger, newer.channel, "b", each(values)) == await queries.find_batch(
         payout.ledger, "b"
     )
     await newer.worker.advance((await newer.chunks())[0])
@@ -36,20 +36,20 @@ async def test_encode_with_key_stores_no_plain_payload(backend: Backend) -> None
 
 
 async def test_encode_without_key_masks_final_card_numbers(backend: Backend, payout: PayoutFixture) -> None:
-    given = [transfer(0, destination_account=CARD), transfer(1, destination_account=CARD), transfer(2)]
-    await insert_batch(payout.ledger, payout.channel, "b", each(given), policy=Policy(chunk=1))
+    values = [transfer(0, destination_account=CARD), transfer(1, destination_account=CARD), transfer(2)]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values), policy=Policy(chunk=1))
     assert "603799******0006" in dump_ledger(backend)
     chunks = await payout.chunks()
     await payout.worker.advance(chunks[0])
     payout.bank.status = TransferStatus.FAILED
     await payout.worker.advance(chunks[1])
     await payout.worker.advance(chunks[2])
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunks[1])
     assert CARD not in dump_ledger(backend)
-    assert given[2].destination_account in dump_ledger(backend)
+    assert values[2].destination_account in dump_ledger(backend)
     # It is still known to be the same transfer, and the bank's list is still compared with it.
-    await insert_batch(payout.ledger, payout.channel, "c", each(given))
+    await insert_batch(payout.ledger, payout.channel, "c", each(values))
     with pytest.raises(TrackIdConflict):
         await insert_batch(
             payout.ledger, payout.channel, "d", each([transfer(0, destination_account="6037990000000014")])

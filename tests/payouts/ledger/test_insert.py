@@ -12,7 +12,7 @@ from paystar_async.payouts.classify import AnyTransfer
 from paystar_async.payouts.ledger import insert, queries
 from paystar_async.payouts.ledger.insert import delete_abandoned, insert_batch
 from paystar_async.payouts.models import Policy, TransferState
-from tests.payouts.backends import Backend, Server
+from tests.payouts.backends import Backend, PostgresBackend
 from tests.payouts.bank import PayoutFixture, each, transfer, transfers, wallet_transfer
 from tests.payouts.ledger.tables import TABLES, count_rows, dump_ledger
 
@@ -29,8 +29,8 @@ async def test_insert_batch_returns_stored_record(payout: PayoutFixture) -> None
 
 
 async def test_insert_batch_chunks_have_one_deposit(payout: PayoutFixture) -> None:
-    given = [transfer(number, deposit=f"011{number % 2}34567890") for number in range(10)]
-    await insert_batch(payout.ledger, payout.channel, "b", each(given), policy=Policy(chunk=3))
+    values = [transfer(number, deposit=f"011{number % 2}34567890") for number in range(10)]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values), policy=Policy(chunk=3))
     assert len(await payout.chunks()) == 4
     for chunk in await payout.chunks():
         await payout.worker.advance(chunk)
@@ -52,14 +52,14 @@ async def test_insert_batch_again_updates_policy(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)), policy=Policy(chunk=2))
     faster = Policy(chunk=5, concurrency=9)
     assert (await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)), policy=faster)).policy == faster
-    found = await queries.find_batch(payout.ledger, "b")
-    assert found is not None
-    assert found.policy == faster
+    stored = await queries.find_batch(payout.ledger, "b")
+    assert stored is not None
+    assert stored.policy == faster
     assert len(await payout.chunks()) == 3
 
 
 @pytest.mark.parametrize(
-    ("again", "named"),
+    ("contents", "named"),
     [
         (transfers(4), "4 transfers"),
         (transfers(6), "t-00005"),
@@ -67,12 +67,12 @@ async def test_insert_batch_again_updates_policy(payout: PayoutFixture) -> None:
     ],
 )
 async def test_insert_batch_same_name_other_contents_is_refused(
-    backend: Backend, payout: PayoutFixture, again: list[Transfer], named: str
+    backend: Backend, payout: PayoutFixture, contents: list[Transfer], named: str
 ) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)))
     before = dump_ledger(backend)
     with pytest.raises(InvalidValue, match=named) as refusal:
-        await insert_batch(payout.ledger, payout.channel, "b", each(again), policy=Policy(chunk=1))
+        await insert_batch(payout.ledger, payout.channel, "b", each(contents), policy=Policy(chunk=1))
     assert refusal.value.field == "batch_id"
     assert dump_ledger(backend) == before
 
@@ -139,23 +139,23 @@ async def test_insert_batch_long_batch_appears_at_once(
     monkeypatch.setattr(insert, "MAX_STATEMENT_ROWS", 3)
     monkeypatch.setattr(insert, "MAX_MOVED_ROWS", 5)
     other = backend.ledger()
-    seen: list[int] = []
+    visible_rows: list[int] = []
 
     async def watched() -> AsyncIterator[AnyTransfer]:
-        for one in transfers(count):
-            seen.append(
+        for value in transfers(count):
+            visible_rows.append(
                 len(await queries.batches(other)) + count_rows(backend, "transfers") + count_rows(backend, "chunks")
             )
-            yield one
+            yield value
 
     record = await insert_batch(payout.ledger, payout.channel, "b", watched(), policy=Policy(chunk=4))
     assert record.count == count
-    assert set(seen) == {0}
+    assert set(visible_rows) == {0}
     assert [count_rows(backend, table) for table in ("transfers", "batch_items", "events", "staging")] == [
         count
     ] * 3 + [0]
-    assert [one.track_id for _, one in await queries.page(payout.ledger, "b")] == [
-        one.track_id for one in transfers(count)
+    assert [record.track_id for _, record in await queries.page(payout.ledger, "b")] == [
+        value.track_id for value in transfers(count)
     ]
     assert len(await payout.chunks()) == -(-count // 4)
     with pytest.raises(InvalidValue, match=f"t-{count:05d}"):
@@ -169,8 +169,8 @@ async def test_insert_batch_failing_source_stores_nothing(
     monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
 
     async def broken() -> AsyncIterator[AnyTransfer]:
-        for one in transfers(20):
-            yield one
+        for value in transfers(20):
+            yield value
         raise OSError("the file ended")
 
     with pytest.raises(OSError, match="ended"):
@@ -186,7 +186,7 @@ async def test_delete_abandoned_deletes_old_staged_rows(backend: Backend, payout
         f" digest, payload) VALUES ('dead', 0, {at}, 't', 'c', 1, 'd', 'd', 'd', 'p')"
     )
     assert await delete_abandoned(payout.ledger) == 0
-    backend.passes(3601)
+    backend.advance_clock(3601)
     assert await delete_abandoned(payout.ledger) == 1
     assert count_rows(backend, "transfers") == 2
 
@@ -197,11 +197,11 @@ async def test_insert_batch_deleted_staging_is_refused(
     monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)
 
     async def slow() -> AsyncIterator[AnyTransfer]:
-        for number, one in enumerate(transfers(12)):
+        for number, value in enumerate(transfers(12)):
             if number == 10:
-                backend.passes(3601)
+                backend.advance_clock(3601)
                 assert await delete_abandoned(payout.ledger) == 8
-            yield one
+            yield value
 
     with pytest.raises(StorageError, match="submit it again"):
         await insert_batch(payout.ledger, payout.channel, "b", slow())
@@ -209,7 +209,7 @@ async def test_insert_batch_deleted_staging_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("given", "field"),
+    ("values", "field"),
     [
         ([], "transfers"),
         ([transfer(0), wallet_transfer(1)], "transfers[1].transfers"),
@@ -217,10 +217,10 @@ async def test_insert_batch_deleted_staging_is_refused(
     ],
 )
 async def test_insert_batch_invalid_transfers_are_refused(
-    backend: Backend, payout: PayoutFixture, given: list[AnyTransfer], field: str
+    backend: Backend, payout: PayoutFixture, values: list[AnyTransfer], field: str
 ) -> None:
     with pytest.raises(InvalidValue) as refusal:
-        await insert_batch(payout.ledger, payout.channel, "b", each(given))
+        await insert_batch(payout.ledger, payout.channel, "b", each(values))
     assert refusal.value.field == field
     assert [count_rows(backend, table) for table in (*TABLES, "staging")] == [0] * 6
 
@@ -234,7 +234,7 @@ async def test_insert_batch_ambiguous_wallet_track_id_is_refused(backend: Backen
 async def test_insert_batch_concurrent_submits_insert_once(backend: Backend, payout: PayoutFixture) -> None:
     ledgers = [payout.ledger, *(backend.ledger() for _ in range(3))]
     records = await asyncio.gather(
-        *(insert_batch(one, payout.channel, "b", each(transfers(30))) for one in ledgers for _ in range(3))
+        *(insert_batch(ledger, payout.channel, "b", each(transfers(30))) for ledger in ledgers for _ in range(3))
     )
     assert len({record.batch_id for record in records}) == 1
     assert len(set(map(str, records))) == 1
@@ -248,22 +248,22 @@ async def test_insert_batch_concurrent_submits_insert_once(backend: Backend, pay
 
 async def test_insert_batch_concurrent_shared_transfers_sent_once(backend: Backend, payout: PayoutFixture) -> None:
     ledgers = [payout.ledger, backend.ledger()]
-    given = transfers(60)
+    values = transfers(60)
     await asyncio.gather(
         *(
-            insert_batch(one, payout.channel, f"{number}", each(given[number:][:: -1 if number % 2 else 1]))
-            for number, one in enumerate(ledgers * 4)
+            insert_batch(ledger, payout.channel, f"{number}", each(values[number:][:: -1 if number % 2 else 1]))
+            for number, ledger in enumerate(ledgers * 4)
         )
     )
     assert count_rows(backend, "transfers") == 60
     for number in range(8):
         for chunk in await payout.chunks(f"{number}"):
             await payout.worker.advance(chunk)
-    assert payout.bank.executed == {one.track_id: 1 for one in given}
+    assert payout.bank.executed == {value.track_id: 1 for value in values}
 
 
 async def test_insert_batch_joins_transaction_of_caller(backend: Backend, payout: PayoutFixture) -> None:
-    if not isinstance(backend, Server):
+    if not isinstance(backend, PostgresBackend):
         return
     async with await backend.connect() as connection:
         await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), connection=connection)

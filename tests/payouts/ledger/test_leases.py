@@ -57,7 +57,7 @@ async def test_claim_late_call_slows_no_other(backend: Backend, payout: PayoutFi
     assert await payout.worker.advance(first) is None
     turn = await payout.worker.advance(second)
     assert turn is not None
-    backend.passes(turn - await payout.ledger.time() + 0.2)
+    backend.advance_clock(turn - await payout.ledger.time() + 0.2)
     assert await payout.worker.advance(second) is None
     next_turn_at = await payout.worker.advance(third)
     assert next_turn_at is not None

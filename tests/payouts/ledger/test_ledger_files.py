@@ -52,9 +52,9 @@ asyncio.run(main())
 
 def test_ledger_full_disk_sends_nothing_unrecorded(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "-c", FULL, str(tmp_path / "l.db")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
-    ids = [one.track_id for one in transfers(3)]
-    assert told == [
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
+    ids = [value.track_id for value in transfers(3)]
+    assert output == [
         "True",
         "True",
         f"[] {['planned'] * 3} None",

@@ -10,16 +10,16 @@ from paystar_async.payouts.ledger import observations, queries
 from paystar_async.payouts.ledger.insert import insert_batch
 from paystar_async.payouts.models import Policy, TransferState
 from tests.payouts.backends import Backend
-from tests.payouts.bank import PayoutFixture, answering, each, raising, transfer, transfers
+from tests.payouts.bank import PayoutFixture, each, raising, responding, transfer, transfers
 from tests.payouts.ledger.tables import entry_of
 
 
 async def test_resolve_ends_manual_review(backend: Backend, payout: PayoutFixture) -> None:
     for name, verdict, state in (("a", "success", "success"), ("b", "failed", "failed"), ("c", "resend", "planned")):
-        one = transfer(0, track_id=name)
-        await insert_batch(payout.ledger, payout.channel, name, each([one]))
+        value = transfer(0, track_id=name)
+        await insert_batch(payout.ledger, payout.channel, name, each([value]))
         wrong = Settlement(track_id=name, status=TransferStatus.SUCCESS, extra={"amount": 1})
-        payout.bank.script.append(lambda bank, given, wrong=wrong: [wrong])  # type: ignore[misc]
+        payout.bank.script.append(lambda bank, values, wrong=wrong: [wrong])  # type: ignore[misc]
         await payout.worker.advance((await payout.chunks(name))[0])
         assert [record.track_id for record in await queries.review(payout.ledger, "bank", "app-1")] == [name]
         record = await observations.resolve(payout.ledger, "bank", "app-1", name, verdict, note="asked the bank")  # type: ignore[arg-type]
@@ -36,17 +36,17 @@ async def test_resolve_resend_failure_is_checked(backend: Backend, payout: Payou
     """The first attempt was answered with another amount: it may have been paid, whatever the second one says."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": 1})
-    payout.bank.script.append(answering(wrong))
+    payout.bank.script.append(responding(wrong))
     [chunk] = await payout.chunks()
     await payout.worker.advance(chunk)
     await observations.resolve(payout.ledger, "bank", "app-1", "t-00000", "resend")
-    [_, again] = await payout.chunks()
-    payout.bank.script.append(answering(entry_of("t-00000", "failed")))
-    await payout.worker.advance(again)
+    [_, resent_chunk] = await payout.chunks()
+    payout.bank.script.append(responding(entry_of("t-00000", "failed")))
+    await payout.worker.advance(resent_chunk)
     assert await payout.states() == ["unknown"]
     payout.bank.execute(transfers(1))
-    backend.passes(2)
-    await payout.worker.advance(again)
+    backend.advance_clock(2)
+    await payout.worker.advance(resent_chunk)
     assert await payout.states() == ["success"]
 
 
@@ -66,14 +66,14 @@ async def test_apply_observations_other_hashid_needs_review(backend: Backend, pa
     await observations.apply_observations(
         payout.ledger, payout.channel, [entry_of("t-00000", "success", hashid="h-t-00000")]
     )
-    others = [
+    entries = [
         entry_of("t-00000", "failed", hashid="another"),
         entry_of("t-00001", "failed", hashid="another"),
         entry_of("t-00002", "success", hashid="another"),
     ]
-    changed = await observations.apply_observations(payout.ledger, payout.channel, others)
+    changed = await observations.apply_observations(payout.ledger, payout.channel, entries)
     assert await payout.states() == ["success", "pending", "needs_review"]
-    assert [one.reason for one in changed] == ["the bank has it under two names"]
+    assert [record.reason for record in changed] == ["the bank has it under two names"]
     assert not await observations.apply_observations(
         payout.ledger, payout.channel, [entry_of("t-00002", "failed", hashid="another")]
     )
@@ -95,7 +95,7 @@ async def test_apply_observations_applies_bank_list(backend: Backend, payout: Pa
     await payout.worker.advance(chunks[3])
     payout.bank.status = TransferStatus.FAILED
     await payout.worker.advance(chunks[4])
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunks[4])
     assert await payout.states() == ["pending", "success", "unknown", "success", "failed", "planned"]
     changed = await observations.apply_observations(
@@ -130,7 +130,7 @@ async def test_apply_observations_lagging_list_keeps_failure(backend: Backend, p
     payout.bank.status = TransferStatus.FAILED
     [chunk] = await payout.chunks()
     await payout.worker.advance(chunk)
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunk)
     record = await queries.find_transfer(payout.ledger, "bank", "app-1", "t-00000")
     assert record is not None
@@ -153,7 +153,7 @@ async def test_apply_observations_sending_transfer_is_unchanged(payout: PayoutFi
     thinking = asyncio.Event()
     payout.bank.on_send = thinking.wait
     task = asyncio.create_task(payout.worker.advance((await payout.chunks())[0]))
-    await payout.comes_to("sending")
+    await payout.wait_for_states("sending")
     assert await observations.apply_observations(payout.ledger, payout.channel, [entry_of("t-00000", "failed")]) == []
     assert await payout.states() == ["sending"]
     thinking.set()
@@ -172,4 +172,4 @@ async def test_apply_observations_mismatch_needs_review(payout: PayoutFixture) -
     # It is found to be all right after all.
     [record] = await observations.apply_observations(payout.ledger, payout.channel, [entry_of("t-00000", "pending")])
     assert record.state is TransferState.PENDING
-    assert [one for one, _ in await payout.worker.due()] == await payout.chunks()
+    assert [chunk_id for chunk_id, _ in await payout.worker.due()] == await payout.chunks()

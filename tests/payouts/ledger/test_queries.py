@@ -11,14 +11,14 @@ from tests.payouts.bank import DEPOSIT, PayoutFixture, each, raising, transfers
 
 
 async def test_page_returns_transfers_in_order(payout: PayoutFixture) -> None:
-    given = transfers(7)[::-1]
-    await insert_batch(payout.ledger, payout.channel, "b", each(given))
-    found: list[str] = []
+    values = transfers(7)[::-1]
+    await insert_batch(payout.ledger, payout.channel, "b", each(values))
+    track_ids: list[str] = []
     after = -1
     while page := await queries.page(payout.ledger, "b", after=after, limit=3):
-        found += [record.track_id for _, record in page]
+        track_ids += [record.track_id for _, record in page]
         after = page[-1][0]
-    assert found == [one.track_id for one in given]
+    assert track_ids == [value.track_id for value in values]
     [(_, first)] = await queries.page(payout.ledger, "b", limit=1)
     assert (first.amount, first.deposit, first.state) == (10_006, DEPOSIT, TransferState.PLANNED)
     assert first.destination == "IR********************9001"
@@ -29,20 +29,20 @@ async def test_events_are_appended_in_order(backend: Backend, payout: PayoutFixt
     payout.bank.script.append(raising(OSError("x")))
     [chunk] = await payout.chunks()
     await payout.worker.advance(chunk)
-    told = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
-    assert [(one.version, one.before, one.after.value, one.cause) for one in told] == [
+    events = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
+    assert [(event.version, event.before, event.after.value, event.cause) for event in events] == [
         (1, None, "planned", "submit"),
         (2, TransferState.PLANNED, "sending", "intent"),
         (3, TransferState.SENDING, "unknown", "answer"),
     ]
-    assert told[-1].detail == "the call ended with OSError"
-    before = list(told)
+    assert events[-1].detail == "the call ended with OSError"
+    before = list(events)
     payout.bank.execute(transfers(1))
-    backend.passes(2)
+    backend.advance_clock(2)
     await payout.worker.advance(chunk)
     after = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
-    assert [one.cause for one in after] == ["submit", "intent", "answer", "found"]
-    assert [(one.version, one.cause) for one in after[:3]] == [(one.version, one.cause) for one in before]
+    assert [event.cause for event in after] == ["submit", "intent", "answer", "found"]
+    assert [(event.version, event.cause) for event in after[:3]] == [(event.version, event.cause) for event in before]
 
 
 @pytest.mark.parametrize(

@@ -65,18 +65,18 @@ async def test_time_never_precedes_latest_event(file: Database) -> None:
 
 
 async def test_time_concurrent_processes_agree(tmp_path: Path) -> None:
-    told: list[float] = []
+    times: list[float] = []
 
     async def begin(number: int) -> None:
         clock = Machine(start=1000.0 + number)
         store = SqliteDatabase(tmp_path / "payouts.db")
-        told.append(await LedgerDatabase(store, clock=clock).time())
+        times.append(await LedgerDatabase(store, clock=clock).time())
         await store.aclose()
 
     async with anyio.create_task_group() as group:
         for number in range(8):
             group.start_soon(begin, number)
-    assert len(set(told)) == 1
+    assert len(set(times)) == 1
 
 
 async def test_time_of_server_is_used(postgres_schema: str) -> None:

@@ -46,7 +46,7 @@ class Execution:
 
     Attributes:
         at: when.
-        asked: what was asked for.
+        item: the transfer in its request.
         number: which one it was in its request.
         arrival: with which request it came.
         ends: when the bank decides.
@@ -57,7 +57,7 @@ class Execution:
     """
 
     at: float
-    asked: Mapping[str, Any]
+    item: Mapping[str, Any]
     number: int
     arrival: Arrival
     ends: float
@@ -68,7 +68,7 @@ class Execution:
 
     @property
     def track_id(self) -> str:
-        return str(self.asked["track_id"])
+        return str(self.item["track_id"])
 
     def status(self, now: float) -> str:
         if now < self.ends:
@@ -82,13 +82,13 @@ class Repeat:
 
     Attributes:
         at: when it was refused.
-        asked: the transfer.
+        item: the transfer in its request.
         number: its number in its request.
         hashid: the bank's name for it.
     """
 
     at: float
-    asked: Mapping[str, Any]
+    item: Mapping[str, Any]
     number: int
     hashid: str
 
@@ -150,7 +150,7 @@ class Bank:
     def pay(self, host: str, items: Sequence[Mapping[str, Any]]) -> Raw | None:
         """Take a request; None is no answer."""
         world, weather = self.world, self.world.weather
-        arrival = Arrival(world.now, host, tuple(str(one["track_id"]) for one in items))
+        arrival = Arrival(world.now, host, tuple(str(item["track_id"]) for item in items))
         world.note(f"bank hears {host}: pay {' '.join(arrival.track_ids)}")
         self.arrivals.append(arrival)
         self.watch(arrival)
@@ -164,22 +164,22 @@ class Bank:
             fields = {"transfers": ["destination"]} if refusal == 10 else None
             body = {"status": refusal, "message": "refused", "data": fields}
             return world.dice.choice((200, 400)), {}, json.dumps(body).encode()
-        words: list[dict[str, object]] = []
+        entries: list[dict[str, object]] = []
         for number, item in enumerate(items, 1):
-            word = self._take(number, item, arrival)
-            if word is not None:
-                words.append(word)
-        taken = len(words) == len(items)
+            entry = self._take(number, item, arrival)
+            if entry is not None:
+                entries.append(entry)
+        taken = len(entries) == len(items)
         if world.chance(weather.silent):
             return None
         if world.chance(weather.nonsense):
             return world.dice.choice(NONSENSE if self.wallet else (*NONSENSE, UNREADABLE))
-        if world.chance(weather.integrity) and words:
-            words.append(self._contradiction(world.dice.choice(words)))
-        world.dice.shuffle(words)
+        if world.chance(weather.integrity) and entries:
+            entries.append(self._contradiction(world.dice.choice(entries)))
+        world.dice.shuffle(entries)
         if self.wallet:
             return _ok({}, status=1) if taken else None
-        return _ok(words[0] if len(words) == 1 else words)
+        return _ok(entries[0] if len(entries) == 1 else entries)
 
     def _refusal(self, items: Sequence[Mapping[str, Any]]) -> int | None:
         world, weather = self.world, self.world.weather
@@ -191,8 +191,8 @@ class Bank:
         if any(map(_is_bad, items)):
             return 10
         total: defaultdict[str, int] = defaultdict(int)
-        for one in items:
-            total[str(one.get("deposit", HASHID))] += int(one["amount"])
+        for item in items:
+            total[str(item.get("deposit", HASHID))] += int(item["amount"])
         short = any(self.balances.setdefault(account, self.opening) < needed for account, needed in total.items())
         return 9 if short else None
 
@@ -210,8 +210,8 @@ class Bank:
         """
         world = self.world
         world.note("bank executes some of it all the same")
-        sound = [(number, item) for number, item in enumerate(items, 1) if not _is_bad(item)]
-        for number, item in sound[: world.dice.randint(1, len(items))]:
+        valid = [(number, item) for number, item in enumerate(items, 1) if not _is_bad(item)]
+        for number, item in valid[: world.dice.randint(1, len(items))]:
             if not self._is_refused_repeat(item):
                 self._execute(number, item, arrival, listed_within=SPACING)
 
@@ -225,7 +225,7 @@ class Bank:
         if world.chance(weather.late):
             self._delay(lambda: self._execute(number, item, arrival))
             return None
-        return self.word(self._execute(number, item, arrival), world.now)
+        return self.status_entry(self._execute(number, item, arrival), world.now)
 
     def _is_refused_repeat(self, item: Mapping[str, Any]) -> bool:
         return self.repeats.refused and bool(self.executed.get(str(item["track_id"])))
@@ -273,7 +273,7 @@ class Bank:
         ends = world.now + takes
         execution = Execution(
             at=world.now,
-            asked=item,
+            item=item,
             number=number,
             arrival=arrival,
             ends=ends,
@@ -294,12 +294,12 @@ class Bank:
 
     # what it says
 
-    def word(self, execution: Execution, when: float) -> dict[str, object]:
+    def status_entry(self, execution: Execution, when: float) -> dict[str, object]:
         """Return the bank's status of a transfer at a moment."""
         track_id = execution.track_id
         status = execution.status(when)
         return {
-            **self._names(execution.asked, execution.number),
+            **self._names(execution.item, execution.number),
             "hashid": self._hashid(execution),
             "status": status,
             "message": status,
@@ -315,9 +315,9 @@ class Bank:
         track_id = execution.track_id
         return f"h-{track_id}-{self.executed[track_id].index(execution)}"
 
-    def _contradiction(self, word: dict[str, object]) -> dict[str, object]:
-        self.muddled.add(own(str(word["track_id"])))
-        return {**word, "status": "failed" if word["status"] != "failed" else "success"}
+    def _contradiction(self, entry: dict[str, object]) -> dict[str, object]:
+        self.muddled.add(own(str(entry["track_id"])))
+        return {**entry, "status": "failed" if entry["status"] != "failed" else "success"}
 
     def find(self, query: Mapping[str, str]) -> Raw | None:
         """Answer a question; None is no answer."""
@@ -327,50 +327,50 @@ class Bank:
         when = world.now - (QUIET / 5 * world.dice.random() if world.chance(weather.stale) else 0.0)
         when = max(when, self.caught_up_at)
         track_id = query.get("track_id")
-        words = self._listed(track_id, query.get("deposit"), when)
-        if track_id and not words:
+        entries = self._listed(track_id, query.get("deposit"), when)
+        if track_id and not entries:
             if world.chance(weather.foreign):
                 world.note(f"bank names another's payment for {track_id}")
                 return _ok([_FOREIGN], status=1 if self.wallet else "ok")
             self.not_found[track_id].append(world.now)
         skip, limit = int(query.get("skip", 0)), int(query.get("limit", 20))
-        return _ok(words[skip : skip + limit], status=1 if self.wallet else "ok")
+        return _ok(entries[skip : skip + limit], status=1 if self.wallet else "ok")
 
     def _listed(self, track_id: str | None, deposit: str | None, when: float) -> list[dict[str, object]]:
         """Return the entries of the bank's list, newest first, as of a moment."""
-        found: list[tuple[float, dict[str, object]]] = []
+        dated_entries: list[tuple[float, dict[str, object]]] = []
         for name in [track_id] if track_id else list(self.executed):
             for execution in self.executed.get(name, []):
                 at = self.world.now if execution.is_promptly_listed else when
                 if (
                     execution.at <= at
                     and execution.listed_at <= at
-                    and deposit in (None, execution.asked.get("deposit"))
+                    and deposit in (None, execution.item.get("deposit"))
                 ):
-                    found.append((execution.at, self.word(execution, at)))
+                    dated_entries.append((execution.at, self.status_entry(execution, at)))
             for repeat in self.repeats.entries.get(name, []) if self.repeats.listed else []:
-                if repeat.at <= when and deposit in (None, repeat.asked.get("deposit")):
-                    found.append((repeat.at, self._refused_repeat(repeat)))
-        return [word for _, word in sorted(found, key=lambda entry: -entry[0])]
+                if repeat.at <= when and deposit in (None, repeat.item.get("deposit")):
+                    dated_entries.append((repeat.at, self._refused_repeat(repeat)))
+        return [entry for _, entry in sorted(dated_entries, key=lambda entry: -entry[0])]
 
     def _refused_repeat(self, repeat: Repeat) -> dict[str, object]:
         """Return what the bank says of a repeat that it refused."""
         return {
-            **self._names(repeat.asked, repeat.number),
+            **self._names(repeat.item, repeat.number),
             "hashid": "" if self.naming == "none" else repeat.hashid,
             "status": "failed",
             "message": "duplicate track_id",
             "ref_code": None,
         }
 
-    def _names(self, asked: Mapping[str, Any], number: int) -> dict[str, object]:
+    def _names(self, item: Mapping[str, Any], number: int) -> dict[str, object]:
         """Return what an entry repeats of the request."""
-        track_id = str(asked["track_id"])
+        track_id = str(item["track_id"])
         if self.wallet:
             return {"track_id": f"{HASHID}*{track_id}*{number}"}
         return {
             "track_id": track_id,
-            **{name: asked[name] for name in ("amount", "deposit", "destination_account")},
+            **{name: item[name] for name in ("amount", "deposit", "destination_account")},
         }
 
 

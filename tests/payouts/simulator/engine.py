@@ -37,7 +37,7 @@ class SimEngine:
             raise NotSent("not connected")
         if world.chance(world.weather.slow):
             await self._wait(world.dice.random() * 2 * timeout, ends, NotSent("not connected in time"))
-        if world.chance(world.weather.held):
+        if world.chance(world.weather.stall_before_send):
             host.stand_still(world.dice.random() * QUIET / 5)
         await host.step("is about to send")
         if before_send is not None:
@@ -70,10 +70,10 @@ class SimEngine:
         await host.awake()
 
     async def _wait(self, seconds: float, ends: float, error: Exception) -> None:
-        left = ends - self._bank.world.now
-        await asyncio.sleep(max(0.0, min(seconds, left)))
+        remaining = ends - self._bank.world.now
+        await asyncio.sleep(max(0.0, min(seconds, remaining)))
         await self._host.awake()
-        if seconds > left:
+        if seconds > remaining:
             raise error
 
     async def aclose(self) -> None:

@@ -70,11 +70,11 @@ class RecordLosses:
     _first: int | None = None
     _count: int = field(default=0, init=False)
 
-    def committed(self, wanted: Sequence[str]) -> None:
+    def committed(self, track_ids: Sequence[str]) -> None:
         """Take note of a commit; ``wanted`` are the transfers of all batches."""
         if not self.coming or self.store.images is None:
             return
-        if self._first is None and self.watch.states.keys() == set(wanted):
+        if self._first is None and self.watch.states.keys() == set(track_ids):
             self._first = len(self.store.images) - 1
         self._count += 1
         if self._count == self.coming[0].commits:

@@ -28,7 +28,7 @@ def naive_retry() -> Generator[None]:
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, NoResponse):
-            return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="timed out") for one in values}
+            return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="timed out") for value in values}
         return classify(result, values, own, *more)
 
     with patch.object(worker, "classify", hasty):
@@ -40,8 +40,12 @@ def asked_once() -> Generator[None]:
     """Ask at once, and take the first "not found" at its word."""
     count = decisions._count_not_found  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(held: Any, word: Any, policy: Any, at: float) -> int:
-        return decisions.REQUIRED_NOT_FOUNDS if word is decisions.ABSENT else count(held, word, policy, at)
+    def hasty(transfer: Any, classification: Any, policy: Any, at: float) -> int:
+        return (
+            decisions.REQUIRED_NOT_FOUNDS
+            if classification is decisions.ABSENT
+            else count(transfer, classification, policy, at)
+        )
 
     with patch.object(decisions, "_count_not_found", hasty):
         yield
@@ -76,7 +80,7 @@ def freed_when_cancelled() -> Generator[None]:
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
-            return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="cancelled") for one in values}
+            return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="cancelled") for value in values}
         return classify(result, values, own, *more)
 
     with patch.object(worker.ChunkWorker, "step", _at_hand), patch.object(worker, "classify", hasty):
@@ -88,8 +92,8 @@ def refusal_proves() -> Generator[None]:
     """Take a refused call for one of which nothing was executed."""
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
-        known = classify(result, values, own, *more)
-        return {track_id: evolve(one, proven=True) for track_id, one in known.items()}
+        classifications = classify(result, values, own, *more)
+        return {track_id: evolve(classification, proven=True) for track_id, classification in classifications.items()}
 
     with patch.object(worker, "classify", hasty):
         yield
@@ -107,11 +111,11 @@ def failed_is_final() -> Generator[None]:
     """Take one failed response for all that is known."""
     answered = decisions._transition_after_send  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(held: StoredTransfer, word: Classification) -> Transition:
-        entry = word.settlement
-        if entry is None or word.verdict is not Verdict.REPORTED or entry.status is not TransferStatus.FAILED:
-            return answered(held, word)
-        return decisions.bank_transition(held.record, TransferState.FAILED, word)
+    def hasty(transfer: StoredTransfer, classification: Classification) -> Transition:
+        entry = classification.settlement
+        if entry is None or classification.verdict is not Verdict.REPORTED or entry.status is not TransferStatus.FAILED:
+            return answered(transfer, classification)
+        return decisions.bank_transition(transfer.record, TransferState.FAILED, classification)
 
     with patch.object(decisions, "_transition_after_send", hasty):
         yield
@@ -150,7 +154,7 @@ def stray_error_means_not_sent() -> Generator[None]:
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
         if isinstance(result, PaystarError) and isinstance(result.__cause__, RuntimeError):
-            return {one.track_id: Classification(verdict=Verdict.NOT_SENT, reason="a mistake") for one in values}
+            return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="a mistake") for value in values}
         return classify(result, values, own, *more)
 
     with patch.object(worker, "classify", hasty):

@@ -38,8 +38,8 @@ from tests.payouts.simulator.world import QUIET, Host, HostClock, Machine, World
 
 APPLICATION = Application(id="app-1", access_password="pass-app", api_key="key-0")
 WALLET = Wallet(hashid=HASHID, password="p@ss", sign_key="test-sign-key", api_key="key-0", inquiry_key="key-0")
-LONGEST = 7 * 86_400.0
-LOOKS_EVERY = 60.0
+MAX_SECONDS = 7 * 86_400.0
+LOOK_INTERVAL_SECONDS = 60.0
 
 logger = logging.getLogger("paystar_async")
 
@@ -83,7 +83,7 @@ class Play:
     started: int = 0
     submitted: set[str] = field(factory=set[str])
     waiting: dict[str, list["asyncio.Task[None]"]] = field(factory=dict[str, list["asyncio.Task[None]"]])
-    kept: list[object] = field(factory=list[object])
+    references: list[object] = field(factory=list[object])
     losses: RecordLosses = field(init=False)
     _stopped: list[Machine] | None = None
 
@@ -102,7 +102,7 @@ class Play:
             died=lambda host: self._died(host, machine),
         )
         self.hosts.append(host)
-        self.kept.append(asyncio.create_task(self._life(host)))
+        self.references.append(asyncio.create_task(self._life(host)))
 
     def _died(self, host: Host, machine: Machine) -> None:
         self.store.died(host)
@@ -130,12 +130,12 @@ class Play:
     def committed(self) -> None:
         """Take note of a commit."""
         self.watch.committed()
-        self.losses.committed(self.wanted)
+        self.losses.committed(self.payable_track_ids)
 
     @property
-    def wanted(self) -> list[str]:
+    def payable_track_ids(self) -> list[str]:
         """The transfers that are to be paid."""
-        return sorted({one.track_id for batch in self.batches.values() for one in batch})
+        return sorted({transfer.track_id for batch in self.batches.values() for transfer in batch})
 
     async def _life(self, host: Host) -> None:
         try:
@@ -145,16 +145,16 @@ class Play:
             raise
 
     async def _days(self, host: Host) -> None:
-        agenda, ledger, channel = self._work(host)
+        due_queue, ledger, channel = self._work(host)
         first = True
         while True:
-            pause = LOOKS_EVERY * 10
+            pause = LOOK_INTERVAL_SECONDS * 10
             try:
-                for batch_id in [one for one in self.batches if first and one not in self.submitted]:
+                for batch_id in [name for name in self.batches if first and name not in self.submitted]:
                     await insert_batch(ledger, channel, batch_id, each(self.batches[batch_id]), policy=self.policy)
                     self.submitted.add(batch_id)
                 first = False
-                pause = await self._round(host, agenda)
+                pause = await self._round(host, due_queue)
             except PaystarError as error:
                 self.world.note(f"{host.name} meets {type(error).__name__}: {error.args[0]}")
                 pause = 5.0
@@ -177,26 +177,26 @@ class Play:
         channel = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
         ledger = LedgerDatabase(SimDatabase(self.store, host), clock=host.clock)
         background = BackgroundTasks()
-        self.kept += [paystar, background]
+        self.references += [paystar, background]
         worker = ChunkWorker(ledger, [channel], host.clock, lambda: background, lambda: True, lambda _: None)
         return DueQueue(ledger, [channel], worker), ledger, channel
 
-    async def _round(self, host: Host, agenda: DueQueue) -> float:
+    async def _round(self, host: Host, due_queue: DueQueue) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
         dice = self.world.dice
-        due, now = [(one.chunk_id, one.at) for one in await agenda.due(100)], await agenda.now()
+        due, now = [(chunk.chunk_id, chunk.at) for chunk in await due_queue.due(100)], await due_queue.now()
         chunks = [chunk_id for chunk_id, when in due if when <= now or dice.random() < 0.05]
         chunks += [chunk_id for chunk_id in chunks if dice.random() < 0.1]
-        tasks = [asyncio.create_task(self._advance(host, agenda.worker, chunk_id)) for chunk_id in chunks]
+        tasks = [asyncio.create_task(self._advance(host, due_queue.worker, chunk_id)) for chunk_id in chunks]
         self.waiting[host.name] = tasks
         if tasks:
             await asyncio.wait(tasks)
-        left = [when - now for chunk_id, when in due if chunk_id not in chunks]
-        return max(0.1, min([10 * LOOKS_EVERY, *left])) if not tasks else dice.random()
+        waits = [when - now for chunk_id, when in due if chunk_id not in chunks]
+        return max(0.1, min([10 * LOOK_INTERVAL_SECONDS, *waits])) if not tasks else dice.random()
 
-    def answered(self, host: Host, answer: Mapping[str, Any]) -> None:
+    def answered(self, host: Host, response: Mapping[str, Any]) -> None:
         """Cancel, perhaps, the caller for which a process has just received a response."""
-        self.watch.answered(host, answer)
+        self.watch.answered(host, response)
         if self.world.weather.cancel and self.world.chance(0.5):
             for task in self.waiting[host.name]:
                 self.world.later(0.15 * self.world.dice.random(), task.cancel)
@@ -225,7 +225,7 @@ class Play:
                         await worker.advance(chunk_id)
                 case _:
                     task = asyncio.create_task(worker.advance(chunk_id))
-                    self.kept.append(task)
+                    self.references.append(task)
                     task.add_done_callback(_retrieve)
                     await asyncio.wait([task], timeout=patience)
                     task.cancel()
@@ -239,7 +239,7 @@ class Play:
         self.hosts.append(host)
         _, ledger, channel = self._work(host)
         while True:
-            await asyncio.sleep(LOOKS_EVERY * 10 * (0.5 + self.world.dice.random()))
+            await asyncio.sleep(LOOK_INTERVAL_SECONDS * 10 * (0.5 + self.world.dice.random()))
             if self.watch.settled():
                 continue
             if ledger.identity.failure is not None:
@@ -263,15 +263,19 @@ class Play:
     async def play(self) -> None:
         for machine in self.machines:
             self.start(machine)
-        self.kept += [asyncio.create_task(self.operate()), asyncio.create_task(self.set_clocks())]
-        while self.world.now < LONGEST:
-            await asyncio.sleep(LOOKS_EVERY)
+        self.references += [asyncio.create_task(self.operate()), asyncio.create_task(self.set_clocks())]
+        while self.world.now < MAX_SECONDS:
+            await asyncio.sleep(LOOK_INTERVAL_SECONDS)
             # Backups are restored late, too: when all of it was paid.
-            if self.watch.states.keys() == set(self.wanted) and self.watch.settled() and not self.losses.begin():
+            if (
+                self.watch.states.keys() == set(self.payable_track_ids)
+                and self.watch.settled()
+                and not self.losses.begin()
+            ):
                 break
         self.losses.coming.clear()
         await asyncio.sleep(self.world.weather.lateness + 2 * 3600.0)
-        self.watch.last_words(self.wanted)
+        self.watch.last_words(self.payable_track_ids)
 
     async def bury(self) -> None:
         for host in self.hosts:
@@ -323,7 +327,11 @@ async def _story(seed: int) -> Story:
     bank.repeats = Repeats(refused=dice.random() < 0.4, listed=dice.random() < 0.5)
     bank.naming = dice.choice(("own", "own", "shared", "none"))
     # Who does not look before a first send relies on a bank that refuses repeats.
-    looks: tuple[LookBeforeSend, ...] = ("recovered", "always", "never" if bank.repeats.refused else "recovered")
+    look_policies: tuple[LookBeforeSend, ...] = (
+        "recovered",
+        "always",
+        "never" if bank.repeats.refused else "recovered",
+    )
     play = Play(
         world=world,
         store=store,
@@ -335,7 +343,7 @@ async def _story(seed: int) -> Story:
             concurrency=dice.choice((1, 4)),
             quiet_window=QUIET,
             resend=world.resend,
-            look_before_send=dice.choice(looks),
+            look_before_send=dice.choice(look_policies),
         ),
         batches=drawn_batches(dice, world, wallet=wallet),
         machines=machines,
@@ -343,7 +351,7 @@ async def _story(seed: int) -> Story:
     bank.answered, store.committed = play.answered, play.committed
     play.losses = RecordLosses(world, store, bank, watch, drawn_losses(dice), stop=play.stop, go_on=play.go_on)
     # By its rows alone a process finds that a store is older if it has seen all of them: it has to be the only one.
-    is_alone = any(not one.is_restore and not one.is_new_origin for one in play.losses.coming)
+    is_alone = any(not loss.is_restore and not loss.is_new_origin for loss in play.losses.coming)
     play.machines = machines[:1] if is_alone else machines * 2 if len(machines) == 1 else machines
     store.images = [] if play.losses.coming else None
     try:
@@ -356,8 +364,8 @@ async def _story(seed: int) -> Story:
         trace=tuple(world.trace),
         states=tuple(str(state) for state, _ in watch.states.values()),
         executions=sum(map(len, bank.executed.values())),
-        crashes=sum(" dies at " in what for _, what in world.trace),
-        losses=sum("the store is back" in what for _, what in world.trace),
+        crashes=sum(" dies at " in event for _, event in world.trace),
+        losses=sum("the store is back" in event for _, event in world.trace),
     )
 
 
@@ -381,11 +389,11 @@ def _fixed_dice(seed: int) -> Generator[None]:
         random.setstate(state)
 
 
-def first_broken(seeds: Sequence[int], told: Callable[[Story], Any] = lambda _: None) -> Story | None:
+def first_broken(seeds: Sequence[int], on_story: Callable[[Story], Any] = lambda _: None) -> Story | None:
     """Return the first seed that breaks a promise."""
     for seed in seeds:
-        one = story(seed)
-        told(one)
-        if one.wrong:
-            return one
+        result = story(seed)
+        on_story(result)
+        if result.wrong:
+            return result
     return None

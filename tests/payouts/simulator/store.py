@@ -195,13 +195,13 @@ class _SimTransaction:
             raise self._host.trouble(StorageUnavailable("the store went away"))
         if sql.startswith("SELECT CAST(:origin"):  # it opens its ledger; an opening that fails is begun anew
             self._host.origin = store.origin
-        told = {
+        values = {
             "now": self._host.clock.time(),
             "origin": store.origin,
             **parameters,
             **({"now": START + world.now} if store.server else {}),
         }
-        return store.connection.execute(sql, reveal_parameters(told))
+        return store.connection.execute(sql, reveal_parameters(values))
 
 
 def _row(cursor: sqlite3.Cursor, values: tuple[Any, ...]) -> Row:

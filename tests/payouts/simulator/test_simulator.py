@@ -38,18 +38,20 @@ def stories() -> list[Story]:
 
 
 def test_simulator_pays_once_and_agrees_with_bank(stories: list[Story]) -> None:
-    assert {one.seed: one.wrong for one in stories if one.wrong} == {}
+    assert {result.seed: result.wrong for result in stories if result.wrong} == {}
 
 
 def test_simulator_injects_every_fault(stories: list[Story]) -> None:
     """A simulator in which little goes wrong proves little."""
-    states = Counter(state for one in stories for state in one.states)
-    seen = Counter(word for one in stories for _, what in one.trace for word in FAULTS if word in what)
-    moves = Counter(what.partition(": ")[2] for one in stories for _, what in one.trace if what.startswith("ledger"))
+    states = Counter(state for result in stories for state in result.states)
+    faults = Counter(fault for result in stories for _, event in result.trace for fault in FAULTS if fault in event)
+    transitions = Counter(
+        event.partition(": ")[2] for result in stories for _, event in result.trace if event.startswith("ledger")
+    )
     assert states.keys() >= {"success", "failed", "needs_review"}
-    assert seen.keys() == FAULTS
-    assert sum(one.crashes for one in stories) > 3 * len(stories)
-    assert moves.keys() >= {
+    assert faults.keys() == FAULTS
+    assert sum(result.crashes for result in stories) > 3 * len(stories)
+    assert transitions.keys() >= {
         "sending -> unknown",
         "sending -> planned",
         "sending -> paused_funds",
@@ -65,31 +67,31 @@ def test_simulator_injects_every_fault(stories: list[Story]) -> None:
 
 @pytest.mark.parametrize("seed", [3, 7])
 def test_simulator_same_seed_replays_exactly(stories: list[Story], seed: int) -> None:
-    again = story(seed)
-    assert again.trace == stories[seed].trace
-    assert again == stories[seed]
+    replay = story(seed)
+    assert replay.trace == stories[seed].trace
+    assert replay == stories[seed]
 
 
 def test_simulator_other_process_replays_exactly(stories: list[Story]) -> None:
     """Nothing hangs on the order of a set, or on an address in memory."""
     script = "from tests.payouts.simulator.run import story\nfor seed in (3, 7): print(repr(story(seed).trace))"
     for hash_seed in ("0", "1"):
-        told = subprocess.run(
+        process = subprocess.run(
             [sys.executable, "-c", script],
             env=os.environ | {"PYTHONHASHSEED": hash_seed},
             capture_output=True,
             text=True,
             check=True,
         )
-        assert told.stdout.splitlines() == [repr(stories[seed].trace) for seed in (3, 7)]
+        assert process.stdout.splitlines() == [repr(stories[seed].trace) for seed in (3, 7)]
 
 
 def test_simulator_seeds_differ(stories: list[Story]) -> None:
-    assert len({one.trace for one in stories}) == len(stories)
+    assert len({result.trace for result in stories}) == len(stories)
 
 
 @pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
 def test_simulator_finds_planted_bug(plant: Plant) -> None:
     with plant():
-        found = first_broken(WITHIN)
-    assert found is not None
+        broken = first_broken(WITHIN)
+    assert broken is not None

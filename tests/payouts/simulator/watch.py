@@ -79,7 +79,7 @@ class Watch:
             self.world.broken(f"{track_id} is {self.states[track_id][0]} without an event that says so")
 
     def _last(self, track_id: str) -> str | None:
-        return next((after for one, _, _, after in reversed(self.events) if one == track_id), None)
+        return next((after for name, _, _, after in reversed(self.events) if name == track_id), None)
 
     def _counted(self, track_id: str, after: TransferState) -> None:
         if after is TransferState.SENDING:
@@ -88,7 +88,7 @@ class Watch:
             if sender is not None and sender.origin != self.store.origin:
                 self.world.broken(f"{sender.name} sends {track_id} from a store that has failed over since")
         if after is TransferState.NOT_ACCEPTED:
-            sent = [one for one in self.bank.arrivals if track_id in one.track_ids]
+            sent = [arrival for arrival in self.bank.arrivals if track_id in arrival.track_ids]
             # One look-up settles a refused call, and not before the bank's list had time to catch up.
             refused = bool(sent) and sent[-1] in self.bank.refused[track_id]
             since = sent[-1].at + (SPACING if refused else QUIET) if sent else 0.0
@@ -107,25 +107,25 @@ class Watch:
             state = self.states.get(track_id, (None, 0))[0]
             if state is not TransferState.SENDING:
                 self.world.broken(f"{track_id} was sent while it was {state}")
-            sent = sum(track_id in one.track_ids for one in self.bank.arrivals)
+            sent = sum(track_id in other.track_ids for other in self.bank.arrivals)
             if sent > self.intents[track_id]:
                 self.world.broken(f"{track_id} was sent {sent} times with {self.intents[track_id]} intents")
 
-    def answered(self, host: Host, answer: Mapping[str, Any]) -> None:
+    def answered(self, host: Host, response: Mapping[str, Any]) -> None:
         """Note that a process holds a plain response, which it stores even if its caller was cancelled."""
-        data = answer.get("data")
+        data = response.get("data")
         items = cast("list[Mapping[str, Any]]", [data] if isinstance(data, dict) else data or [])
-        held = {str(one["track_id"]): self.states.get(str(one["track_id"])) for one in items if "track_id" in one}
+        states = {str(item["track_id"]): self.states.get(str(item["track_id"])) for item in items if "track_id" in item}
         at = self.world.now
 
-        def look() -> None:
+        def check_recorded() -> None:
             if not host.alive or max(host.last_stop, host.troubled, *self.set_backs) >= at:
                 return
-            for track_id, then in held.items():
+            for track_id, then in states.items():
                 if then is not None and then[0] is TransferState.SENDING and self.states[track_id] == then:
                     self.world.broken(f"{track_id} was answered, and that was not put on record")
 
-        self.world.later(RECORDS_WITHIN, look)
+        self.world.later(RECORDS_WITHIN, check_recorded)
 
     # at the end
 
@@ -147,30 +147,30 @@ class Watch:
     def _compare(self, track_id: str) -> None:
         world, executions = self.world, self.bank.executed[track_id]
         state = self.states.get(track_id, (None, 0))[0]
-        words = {one.status(world.now) for one in executions}
-        listed = [one for one in executions if one.listed_at == one.at == one.arrival.at]
-        for first, again in pairwise(executions):
-            self._twice(track_id, first.arrival, again.arrival)
+        statuses = {execution.status(world.now) for execution in executions}
+        listed = [execution for execution in executions if execution.listed_at == execution.at == execution.arrival.at]
+        for first, second in pairwise(executions):
+            self._twice(track_id, first.arrival, second.arrival)
         match state:
             case TransferState.SUCCESS:
                 # What came back after it was found to have arrived is for reconcile.
-                good = any(not one.fails and one.ends <= world.now for one in executions)
+                good = any(not execution.fails and execution.ends <= world.now for execution in executions)
             case TransferState.FAILED:
                 refused = bool(self.bank.refused[track_id]) and not executions
-                good = refused or words == {"failed"}
+                good = refused or statuses == {"failed"}
             case TransferState.REVERSED:
-                good = words == {"failed"}
+                good = statuses == {"failed"}
             case TransferState.NEEDS_REVIEW:
                 # Only where the bank kept it to itself, contradicted itself, or took it back before it was heard.
-                taken_back = any(one.reversed_at <= world.now for one in executions)
+                taken_back = any(execution.reversed_at <= world.now for execution in executions)
                 good = track_id in self.bank.muddled or taken_back or not listed
             case _:
                 good = False
         if not good:
-            world.broken(f"{track_id} ended as {state}; the bank says {sorted(words) or 'nothing'}")
+            world.broken(f"{track_id} ended as {state}; the bank says {sorted(statuses) or 'nothing'}")
 
-    def _twice(self, track_id: str, first: Arrival, again: Arrival) -> None:
-        between = [at for at in self.bank.not_found[track_id] if first.at + QUIET <= at <= again.at]
+    def _twice(self, track_id: str, first: Arrival, second: Arrival) -> None:
+        between = [at for at in self.bank.not_found[track_id] if first.at + QUIET <= at <= second.at]
         if not self.world.resend:
             self.world.broken(f"{track_id} was paid twice")
         elif len(between) < 3:

@@ -27,7 +27,7 @@ class Weather:
     Attributes:
         crash: one of our processes dies, at each step it makes.
         stall: it stands still for a while, as under SIGSTOP, at each step.
-        held: it stands still right before it would send.
+        stall_before_send: it stands still right before it would send.
         cancel: the caller of ``advance`` is cancelled.
         storage: a statement or a commit fails, and perhaps was carried out.
         jump: a wall clock is set, each minute.
@@ -53,7 +53,7 @@ class Weather:
 
     crash: float = 0.0
     stall: float = 0.0
-    held: float = 0.0
+    stall_before_send: float = 0.0
     cancel: float = 0.0
     storage: float = 0.0
     jump: float = 0.0
@@ -80,7 +80,7 @@ class Weather:
 RANGES = {
     "crash": 0.01,
     "stall": 0.01,
-    "held": 0.1,
+    "stall_before_send": 0.1,
     "cancel": 0.5,
     "storage": 0.02,
     "jump": 0.02,
@@ -137,9 +137,9 @@ class World:
         """Whether something that happens so often happens now."""
         return rate > 0 and self.dice.random() < rate and not self.fine
 
-    def note(self, what: str) -> None:
+    def note(self, event: str) -> None:
         """Write down what happens."""
-        self.trace.append((round(self.now, 6), what))
+        self.trace.append((round(self.now, 6), event))
 
     def broken(self, promise: str) -> None:
         """Write down a promise that was not kept."""
