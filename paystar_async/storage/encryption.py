@@ -21,7 +21,7 @@ class Crypto:
     within a day.
 
     Args:
-        keys: 32 bytes each, as Base64 text; ``Crypto.new_key()`` makes one.
+        keys: 32 bytes each, as Base64 text; ``Crypto.new_key()`` creates such a key.
 
     Raises:
         ConfigurationError: a key is not valid, there is no key, or the ``crypto`` extra is not installed.
@@ -30,7 +30,9 @@ class Crypto:
     @clear_locals_on_error
     def __init__(self, keys: Sequence[str | Secret]) -> None:
         if isinstance(keys, str) or not keys:
-            raise ConfigurationError("encryption needs a list of keys", hint="Crypto([Crypto.new_key()]), and keep it")
+            raise ConfigurationError(
+                "encryption needs a list of keys", hint="Crypto([Crypto.new_key()]), and store that key"
+            )
         ciphers = [_cipher(to_secret(key)) for key in keys]
         self._first = ciphers[0][0]
         self._ciphers = dict(ciphers)
@@ -58,12 +60,12 @@ class Crypto:
         cipher = self._ciphers.get(name)
         if cipher is None:
             raise WrongStorageKey("it was encrypted with a key that is not among those given")
-        plain = _decrypt(cipher, text, _associated_data(name, context))
-        if plain is None:
+        plaintext = _decrypt(cipher, text, _associated_data(name, context))
+        if plaintext is None:
             raise WrongStorageKey(
                 "it does not open with the key it names", hint="it was altered, or moved here from another place"
             )
-        return plain
+        return plaintext
 
 
 class Cipher(Protocol):
@@ -90,7 +92,7 @@ def _cipher(key: Secret) -> tuple[str, Cipher]:
     if raw is None:
         raise ConfigurationError(
             "an encryption key (crypto, PAYSTAR_CRYPTO_KEYS) must be 32 bytes as Base64, and nothing else",
-            hint="Crypto.new_key() makes one",
+            hint="Crypto.new_key() creates a key",
         )
     return hashlib.sha256(b"paystar_async storage key" + raw).hexdigest()[:8], AESGCM(raw)
 

@@ -17,19 +17,19 @@ _MISTYPED = re.compile(
 """A mistyped address: ``redis//:password@host``, ``postgres:/user:password@host``, ``host=… password=…``."""
 
 
-def database(given: str | PathLike[str] | Database, clock: Clock | None = None) -> Database:
-    """Return the database of a file's path, ``sqlite:///path`` or ``postgresql://…``, or the one given.
+def database(location: str | PathLike[str] | Database, clock: Clock | None = None) -> Database:
+    """Return the database of a file's path, ``sqlite:///path`` or ``postgresql://…``, or the database itself.
 
     Raises:
-        ConfigurationError: the text is no address of a database, or its extra is not installed.
+        ConfigurationError: the text is not an address of a database, or its extra is not installed.
     """
-    if isinstance(given, Database):
-        return given
-    if not isinstance(given, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(location, Database):
+        return location
+    if not isinstance(location, str | PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ConfigurationError(
-            f"a {type(given).__name__} is no database", hint='a path such as "paystar.db", or postgresql://…'
+            f"a {type(location).__name__} is not a database", hint='a path such as "paystar.db", or postgresql://…'
         )
-    text = fspath(given)
+    text = fspath(location)
     scheme, separator, rest = text.partition("://")
     if separator and scheme in {"postgresql", "postgres"}:
         from paystar_async.storage.postgres import PostgresDatabase
@@ -42,9 +42,9 @@ def database(given: str | PathLike[str] | Database, clock: Clock | None = None) 
             f"no database is named {mask_address(text)}", hint='a path such as "paystar.db", or postgresql://…'
         )
     elif _MISTYPED.search(text):
-        # Used as a path, it would put a password into a file name, and into every error about that file.
+        # Used as a path, the text would put a password into a file name, and into every error about that file.
         raise ConfigurationError(
-            f"{mask_address(text)} looks like an address, and is not written as one",
+            f"{mask_address(text)} looks like a mistyped address",
             hint='a path such as "paystar.db", or postgresql://user:password@host/name',
         )
     if text in {"", ":memory:"}:

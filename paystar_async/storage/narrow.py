@@ -1,7 +1,7 @@
-"""Text in databases whose encoding lacks letters, such as LATIN1, or WIN1256, which has no Persian ye.
+"""Escape text for PostgreSQL databases whose encoding lacks letters: LATIN1, or WIN1256 without the Persian ye.
 
-There text is stored in Python's ``unicode_escape``: ASCII, and equal for equal text, so that comparisons in statements
-still hold.
+Such a database stores Python's ``unicode_escape`` of a text, which is ASCII. Equal texts have equal escapes, so that
+comparisons in statements still work.
 """
 
 from contextlib import suppress
@@ -12,7 +12,7 @@ _WIDE = {"UTF8", "UTF-8", "UNICODE", "SQL_ASCII", None}
 """Encodings that store UTF-8 unchanged; None: a server, such as a pooler, that does not name its encoding."""
 _ESCAPE = "unicode_escape"
 
-Bare = dict[str, str | int | float | None]
+PlainParameters = dict[str, str | int | float | None]
 
 
 def is_narrow(server_encoding: str | None) -> bool:
@@ -20,8 +20,8 @@ def is_narrow(server_encoding: str | None) -> bool:
     return server_encoding not in _WIDE
 
 
-def narrow_parameters(parameters: Bare) -> Bare:
-    """Return parameters in ASCII; rows in JSON, whose texts are narrowed already, unchanged."""
+def narrow_parameters(parameters: PlainParameters) -> PlainParameters:
+    """Return the parameters with texts in ASCII; rows in JSON, whose texts are escaped before, are left unchanged."""
     return {
         name: value.encode(_ESCAPE).decode("ascii") if type(value) is str else value
         for name, value in parameters.items()

@@ -1,4 +1,4 @@
-"""PostgreSQL: a database on a server, for many hosts. asyncio only."""
+"""PostgreSQL: a database on a server, for many hosts; on asyncio only."""
 
 import json
 import os
@@ -28,23 +28,23 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONNECTIONS = 4
-GOODBYE_SECONDS = 5.0
+DEFAULT_CONNECTIONS = 4
+ROLLBACK_SECONDS = 5.0
 MAX_IDLE_IN_TRANSACTION_SECONDS = 5.0
-"""Transactions wait only for their statements: a host that was cut off must not hold locks for long."""
+"""The server's limit: a transaction waits only for its statements, and a lost host must not hold locks for long."""
 
 _DEFAULTS = {
     "connect_timeout": "5",
     "application_name": "paystar_async",
-    # Notice a server that vanished in seconds, not after the system's two hours.
+    # A lost server is noticed within seconds, not after the system's default of two hours.
     "tcp_user_timeout": "10000",
     "keepalives_idle": "10",
 }
 _ENCODING = {"client_encoding": "UTF8"}
-"""Ours on every connection: a database in another encoding would take its own, and refuse what that cannot hold."""
-# One round trip, and no setting that outlives the transaction, so that poolers work.
-# A commit must be durable: overrule a server that is set to confirm commits earlier, also one that waits for its own
-# disk but not for its standby. Other ways to wait for the standby are left unchanged.
+"""Set on every connection: the default is the database's encoding, which may lack letters, and such text is refused."""
+# One round trip, and only settings that end with the transaction, so that poolers work.
+# A commit must be durable: settings that confirm a commit before it is on the disk (off), or before the standby has it
+# (local), are overruled. The other settings, which wait for the standby, are left unchanged.
 _BEGIN = f"""
 BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
 SET LOCAL lock_timeout = '5s';
@@ -64,18 +64,18 @@ _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
 
 
 class PostgresDatabase:
-    """A database on a PostgreSQL server, reached over a few connections that are opened when they are needed.
+    """A database on a PostgreSQL server, with a small connection pool in each event loop.
 
     Args:
-        url: where it is (``postgresql://user:password@host/name``).
-        connections: the limit of concurrent transactions in each event loop.
+        url: the address (``postgresql://user:password@host/name``).
+        connections: the largest number of concurrent transactions in each event loop.
 
     Raises:
         ConfigurationError: the ``postgres`` extra is not installed, or the URL is invalid.
     """
 
     @clear_locals_on_error
-    def __init__(self, url: str | Secret, *, connections: int = CONNECTIONS) -> None:
+    def __init__(self, url: str | Secret, *, connections: int = DEFAULT_CONNECTIONS) -> None:
         self._address = _address(url if isinstance(url, Secret) else Secret(url))
         self._connections = connections
         self._pools: LoopLocal[_ConnectionPool] = LoopLocal(_ConnectionPool.aclose, _ConnectionPool.close)
@@ -83,19 +83,19 @@ class PostgresDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         """Open a transaction: ``async with`` commits it at the end, and rolls it back on an error."""
-        links = self._get_pool()
-        async with links.free:
-            connection = await links.begin(self._address)
+        pool = self._get_pool()
+        async with pool.free:
+            connection = await pool.begin(self._address)
             try:
                 transaction = PostgresTransaction(connection)
                 yield transaction
                 await transaction.commit()
             except BaseException:
-                with anyio.move_on_after(GOODBYE_SECONDS, shield=True), suppress(Exception):
+                with anyio.move_on_after(ROLLBACK_SECONDS, shield=True), suppress(Exception):
                     await connection.rollback()
                 raise
             finally:
-                links.release(connection)
+                pool.release(connection)
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         """Run a statement in its own transaction; return how many rows it changed."""
@@ -118,23 +118,23 @@ class PostgresDatabase:
 
     def _get_pool(self) -> "_ConnectionPool":
         if sniffio.current_async_library() != "asyncio":
-            raise ConfigurationError("PostgreSQL is reached from asyncio only", hint="on trio, keep it in a file")
-        links = self._pools.get()
-        if links is None:
-            links = _ConnectionPool(self._connections)
-            self._pools.put(links)
-        return links
+            raise ConfigurationError("PostgreSQL works with asyncio only", hint="on trio, use a file")
+        pool = self._pools.get()
+        if pool is None:
+            pool = _ConnectionPool(self._connections)
+            self._pools.put(pool)
+        return pool
 
 
 class PostgresTransaction:
-    """Statements of one transaction: ours, or the one a caller has under way on a connection of its own.
+    """Statements of one transaction: of this package, or of a caller's own connection.
 
     Args:
-        connection: an open ``psycopg.AsyncConnection`` with a transaction under way, or one that begins it itself.
+        connection: an open ``psycopg.AsyncConnection`` that is in a transaction, or is not in autocommit mode.
 
     Raises:
-        ConfigurationError: it is another kind of connection, closed, or in autocommit mode without a transaction.
-        StorageError: its transaction has failed.
+        ConfigurationError: the connection is of another type, closed, or in autocommit mode without a transaction.
+        StorageError: the connection's transaction has failed.
     """
 
     def __init__(self, connection: "Connection") -> None:
@@ -170,22 +170,22 @@ class PostgresTransaction:
             error = map_error(problem)
         raise error
 
-    async def _run(self, sql: str, parameters: Parameters, take: "Callable[[Cursor], Awaitable[T]]") -> T:
+    async def _run(self, sql: str, parameters: Parameters, read_result: "Callable[[Cursor], Awaitable[T]]") -> T:
         from psycopg import AsyncCursor
         from psycopg.rows import dict_row
 
-        # A cursor of a known class: those of the caller's connection may use other placeholders.
+        # A cursor of a known class: the caller's connection may create cursors with other placeholders.
         cursor = AsyncCursor(self._connection, row_factory=dict_row)
         try:
             if self._connection.info.parameter_status("client_encoding") not in (_ENCODING["client_encoding"], None):
                 await cursor.execute("SET LOCAL client_encoding = 'UTF8'", prepare=False)
             await cursor.execute(_to_psycopg_placeholders(sql), self._plain_parameters(parameters), prepare=False)
-            return await take(cursor)
+            return await read_result(cursor)
         except StorageError:
             raise  # from ``reveal_parameters``: no statement was run
         except Exception as problem:
             error = map_error(problem)
-        raise error  # outside the driver's frames, which hold the parameters
+        raise error  # outside the driver's frames, whose variables are the parameters
 
     def _plain_parameters(self, parameters: Parameters) -> dict[str, str | int | float | None]:
         return narrow_parameters(reveal_parameters(parameters)) if self._is_narrow else reveal_parameters(parameters)
@@ -269,8 +269,8 @@ async def _begin(connection: "Connection") -> "Connection":
 
 
 def _finish(connections: "list[Connection]", process: int) -> None:
-    # On the socket, without await, so that this works after the loop has ended. Never in a forked process: it would end
-    # the parent's connections.
+    # Closes the socket without await, so that this works after the loop has ended. Not in a forked process, where it
+    # would close the parent's connections.
     if process == os.getpid():
         for connection in connections:
             connection.pgconn.finish()
@@ -287,20 +287,20 @@ def _address(url: Secret) -> Secret:
             "PostgreSQL needs the postgres extra", hint="pip install 'paystar-async[postgres]'"
         ) from None
     with suppress(ProgrammingError, UnicodeError):
-        parts = {**_DEFAULTS, **conninfo_to_dict(url.reveal()), **_ENCODING}
-        return Secret(make_conninfo("", **{name: str(part) for name, part in parts.items()}))
-    raise ConfigurationError("this is no PostgreSQL URL", hint="postgresql://user:password@host/name")
+        options = {**_DEFAULTS, **conninfo_to_dict(url.reveal()), **_ENCODING}
+        return Secret(make_conninfo("", **{name: str(value) for name, value in options.items()}))
+    raise ConfigurationError("not a PostgreSQL URL", hint="postgresql://user:password@host/name")
 
 
 @lru_cache(maxsize=256)
 def _to_psycopg_placeholders(sql: str) -> bytes:
     """Return the statement with psycopg's placeholders."""
 
-    def one(match: re.Match[str]) -> str:
+    def replace(match: re.Match[str]) -> str:
         if match[0] == "%":
             return "%%"
         if match[1] is None:
             return match[0].replace("%", "%%")
         return _SERVER_EXPRESSIONS.get(match[1]) or f"%({match[1]})s"
 
-    return _TOKEN.sub(one, sql).encode()
+    return _TOKEN.sub(replace, sql).encode()

@@ -12,14 +12,14 @@ if TYPE_CHECKING:
 _UNAVAILABLE = {"08", "0A", "25", "28", "3D", "40", "53", "55", "57", "58"}
 _SCHEMA = {"3F", "42"}
 _TEXT = {"22P05", "22021"}
-_TEXT_HINT = "keep it in a database of its own, made with ENCODING 'UTF8'"
+_TEXT_HINT = "use a database created with ENCODING 'UTF8'"
 
 
 def check_connection(connection: object) -> None:
     """Refuse a connection that cannot run a transaction.
 
     Raises:
-        ConfigurationError: the connection is no ``psycopg.AsyncConnection``, is closed, or has no transaction begun.
+        ConfigurationError: the connection is of another type, closed, or in autocommit mode without a transaction.
         StorageError: its transaction has failed.
     """
     from psycopg import AsyncConnection
@@ -32,13 +32,13 @@ def check_connection(connection: object) -> None:
             hint="hand in a psycopg.AsyncConnection, opened in this event loop",
         )
     if sniffio.current_async_library() != "asyncio":
-        raise ConfigurationError("PostgreSQL is reached from asyncio only", hint="on trio, keep it in a file")
+        raise ConfigurationError("PostgreSQL works with asyncio only", hint="on trio, use a file")
     if connection.closed:
         raise ConfigurationError("the connection that was handed in is closed", hint="keep it open until it commits")
     status = connection.info.transaction_status
     if status == TransactionStatus.IDLE and connection.autocommit:
         raise ConfigurationError(
-            "the connection that was handed in is in autocommit mode, and no transaction is under way on it",
+            "the connection that was handed in is in autocommit mode, and has no open transaction",
             hint="async with connection.transaction(): …",
         )
     if status == TransactionStatus.INERROR:

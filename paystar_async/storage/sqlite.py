@@ -25,21 +25,21 @@ _TOKEN = re.compile(r"'(?:[^']|'')*'|:([a-z_]\w*)")
 
 
 class SqliteDatabase:
-    """A SQLite file, written through to the disk at every commit. On asyncio and on trio.
+    """A SQLite file, synced to the disk at every commit. Works on asyncio and on trio.
 
     Args:
-        path: the file; it is made, readable by its owner alone, when it is first used.
-        clock: what ``:now`` is; the machine's own by default.
-        patience: seconds to wait for another process that writes.
+        path: the file; created at first use, readable only by its owner.
+        clock: the source of ``:now``; the system's clock by default.
+        busy_timeout: seconds to wait for another process that writes.
     """
 
     def __init__(
-        self, path: str | PathLike[str], *, clock: Clock | None = None, patience: float = BUSY_TIMEOUT_SECONDS
+        self, path: str | PathLike[str], *, clock: Clock | None = None, busy_timeout: float = BUSY_TIMEOUT_SECONDS
     ) -> None:
         self._path = Path(path).absolute()
         self._clock = clock or SystemClock()
-        self._patience = patience
-        self._writer: SqliteWorker | None = None
+        self._busy_timeout = busy_timeout
+        self._worker: SqliteWorker | None = None
         self._was_open = False
 
     def __repr__(self) -> str:
@@ -48,74 +48,75 @@ class SqliteDatabase:
     @asynccontextmanager
     async def transaction(self) -> AsyncGenerator[Transaction, None]:
         """Open a transaction: ``async with`` commits it at the end, and rolls it back on an error."""
-        writer, turn = self._thread(), TransactionToken()
+        worker, token = self._get_worker(), TransactionToken()
         try:
-            await writer.submit(WorkItem(_begin, turn, opens=True)).result()
-            yield SqliteTransaction(self._clock, writer, turn)
-            await writer.submit(WorkItem(_commit, turn)).result()
+            await worker.submit(WorkItem(_begin, token, begins=True)).result()
+            yield SqliteTransaction(self._clock, worker, token)
+            await worker.submit(WorkItem(_commit, token)).result()
         except BaseException:
             # Not awaited, so that a cancellation cannot interrupt it.
-            turn.is_cancelled = True
-            writer.submit(WorkItem(_roll_back, turn))
+            token.is_cancelled = True
+            worker.submit(WorkItem(_roll_back, token))
             raise
 
     async def run_transaction(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
-        """Run a whole transaction in one step: its task waits once, not at each statement, which costs far less.
+        """Run a transaction in one step: the task waits once instead of at each statement, which costs far less.
 
-        Those that queue while the disk is busy are committed together; each is on the disk when its task goes on.
+        Transactions that queue while the disk is busy are committed together; a task continues once its transaction is
+        on the disk.
 
         Args:
-            work: what is done in it; it awaits nothing but its statements, since it runs in the database's thread, and
-                may be begun again, its statements undone, where another one fails.
+            work: the statements to run. The coroutine awaits only these statements, since it runs in the worker's
+                thread. It may be run a second time, its statements rolled back, if another transaction fails.
         """
-        writer = self._thread()
+        worker = self._get_worker()
 
         def run(connection: sqlite3.Connection) -> T:
-            return _run_to_end(work(_SyncTransaction(self._clock, connection, writer.origin)))
+            return _run_to_end(work(_SyncTransaction(self._clock, connection, worker.origin)))
 
-        turn = TransactionToken()
+        token = TransactionToken()
         try:
-            return await writer.submit(WorkItem(run, turn, whole=True)).result()
+            return await worker.submit(WorkItem(run, token, is_transaction=True)).result()
         except BaseException:
-            turn.is_cancelled = True  # cancelled while it waits for its turn: do not begin the transaction
+            token.is_cancelled = True  # cancelled while it waits in the queue: do not begin the transaction
             raise
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         """Run a statement in its own transaction; return how many rows it changed."""
-        return await SqliteTransaction(self._clock, self._thread()).execute(sql, parameters)
+        return await SqliteTransaction(self._clock, self._get_worker()).execute(sql, parameters)
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement in its own transaction; return its rows."""
-        return await SqliteTransaction(self._clock, self._thread()).fetch(sql, parameters)
+        return await SqliteTransaction(self._clock, self._get_worker()).fetch(sql, parameters)
 
     async def migrate(self, name: str, steps: Sequence[str]) -> None:
         """Migrate the tables of the part ``name``; create a missing file."""
-        self._thread().creates = True
+        self._get_worker().creates = True
         await migrate(self, name, steps)
 
     async def aclose(self) -> None:
         """Finish running transactions, then close the file; the database may be used again afterwards."""
-        writer, self._writer = self._writer, None
-        if writer is not None and writer.is_usable:
-            last = WorkItem(_nothing)
-            writer.close(last)
-            await last.result()
+        worker, self._worker = self._worker, None
+        if worker is not None and worker.is_usable:
+            closing_item = WorkItem(_do_nothing)
+            worker.close(closing_item)
+            await closing_item.result()
 
-    def _thread(self) -> SqliteWorker:
-        if self._writer is None or not self._writer.is_usable:
-            self._writer = SqliteWorker(self._path, self._patience, creates=not self._was_open)
+    def _get_worker(self) -> SqliteWorker:
+        if self._worker is None or not self._worker.is_usable:
+            self._worker = SqliteWorker(self._path, self._busy_timeout, creates=not self._was_open)
             self._was_open = True
-            weakref.finalize(self, self._writer.close)  # for callers that never call aclose
-        return self._writer
+            weakref.finalize(self, self._worker.close)  # for callers that never call aclose
+        return self._worker
 
 
 class SqliteTransaction:
-    """Statements of one transaction, or single statements if ``turn`` is None."""
+    """Statements of one transaction, or single statements if ``token`` is None."""
 
     values = staticmethod(numbered_values)
 
-    def __init__(self, clock: Clock, writer: SqliteWorker, turn: TransactionToken | None = None) -> None:
-        self._clock, self._writer, self._turn = clock, writer, turn
+    def __init__(self, clock: Clock, worker: SqliteWorker, token: TransactionToken | None = None) -> None:
+        self._clock, self._worker, self._token = clock, worker, token
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
         """Run a statement; return how many rows it changed."""
@@ -123,17 +124,17 @@ class SqliteTransaction:
 
     async def fetch(self, sql: str, parameters: Parameters = NONE) -> list[Row]:
         """Run a statement; return its rows by column name."""
-        reads = self._turn is None and sql.lstrip().startswith("SELECT")
-        return await self._run(rows, sql, parameters, reads=reads)
+        only_reads = self._token is None and sql.lstrip().startswith("SELECT")
+        return await self._run(rows, sql, parameters, only_reads=only_reads)
 
     async def _run(
-        self, take: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters, *, reads: bool = False
+        self, read_result: Callable[[sqlite3.Cursor], T], sql: str, parameters: Parameters, *, only_reads: bool = False
     ) -> T:
         def work(connection: sqlite3.Connection) -> T:
-            told = {"now": self._clock.time(), "origin": self._writer.origin, **parameters}
-            return take(_execute(connection, sql, told))
+            all_parameters = {"now": self._clock.time(), "origin": self._worker.origin, **parameters}
+            return read_result(_execute(connection, sql, all_parameters))
 
-        return await self._writer.submit(WorkItem(work, self._turn, reads=reads)).result()
+        return await self._worker.submit(WorkItem(work, self._token, only_reads=only_reads)).result()
 
 
 class _SyncTransaction:
@@ -151,8 +152,8 @@ class _SyncTransaction:
         return rows(self._run(sql, parameters))
 
     def _run(self, sql: str, parameters: Parameters) -> sqlite3.Cursor:
-        told = {"now": self._clock.time(), "origin": self._origin, **parameters}
-        return _execute(self._connection, sql, told)
+        all_parameters = {"now": self._clock.time(), "origin": self._origin, **parameters}
+        return _execute(self._connection, sql, all_parameters)
 
 
 def _execute(connection: sqlite3.Connection, sql: str, parameters: Parameters) -> sqlite3.Cursor:
@@ -189,7 +190,7 @@ def _run_to_end(work: Coroutine[Any, Any, T]) -> T:
 
 
 def _begin(connection: sqlite3.Connection) -> None:
-    connection.execute("BEGIN IMMEDIATE")  # a deferred transaction that reads first could not write later
+    connection.execute("BEGIN IMMEDIATE")  # a deferred transaction that only_reads first could not write later
 
 
 def _commit(connection: sqlite3.Connection) -> None:
@@ -201,5 +202,5 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
-def _nothing(_: sqlite3.Connection) -> None:
+def _do_nothing(_: sqlite3.Connection) -> None:
     pass

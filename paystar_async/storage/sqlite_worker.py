@@ -38,23 +38,25 @@ class WorkItem(Generic[T]):
 
     Args:
         work: the function to call.
-        turn: the transaction the work belongs to.
-        opens: True if the work begins that transaction.
-        whole: True if the work is the whole transaction. The thread begins and commits, one commit for all that queue,
-            and runs the work again if another one of them fails.
-        reads: True if the work only reads, and belongs to no transaction.
+        token: the transaction that the work belongs to.
+        begins: True if the work begins that transaction.
+        is_transaction: True if the work is a complete transaction. The thread begins and commits, with one commit for
+            all queued transactions, and runs the work again if another transaction of that commit fails.
+        only_reads: True if the work only reads, and belongs to no transaction.
     """
 
     def __init__(
         self,
         work: Work[T],
-        turn: TransactionToken | None = None,
+        token: TransactionToken | None = None,
         *,
-        opens: bool = False,
-        whole: bool = False,
-        reads: bool = False,
+        begins: bool = False,
+        is_transaction: bool = False,
+        only_reads: bool = False,
     ) -> None:
-        self.work, self.turn, self.opens, self.is_transaction, self.reads = work, turn, opens or whole, whole, reads
+        self.work, self.token = work, token
+        self.begins = begins or is_transaction
+        self.is_transaction, self.only_reads = is_transaction, only_reads
         self._wake = _waker()
         self._done = anyio.Event()
         self._value: T | None = None
@@ -62,8 +64,8 @@ class WorkItem(Generic[T]):
 
     @property
     def cancelled(self) -> bool:
-        """Return True if the task was cancelled while it waited for its turn."""
-        return self.opens and self.turn is not None and self.turn.is_cancelled
+        """Return True if the task was cancelled while it waited in the queue."""
+        return self.begins and self.token is not None and self.token.is_cancelled
 
     def set_result(self, value: T | None, error: BaseException | None = None) -> None:
         """Set the result and wake the task; called in the thread."""
@@ -93,23 +95,23 @@ class SqliteWorker:
 
     Args:
         path: the file.
-        patience: seconds to wait for another process that writes.
+        busy_timeout: seconds to wait for another process that writes.
         creates: True to create a missing file; a file that was open before is created again only by ``migrate``.
     """
 
-    def __init__(self, path: Path, patience: float, *, creates: bool = True) -> None:
-        self._path, self._patience, self.creates = path, patience, creates
+    def __init__(self, path: Path, busy_timeout: float, *, creates: bool = True) -> None:
+        self._path, self._busy_timeout, self.creates = path, busy_timeout, creates
         self._process = os.getpid()
-        self._gate = Lock()
+        self._lock = Lock()
         self._closed = self._ended = False
-        self._last: WorkItem[None] | None = None
+        self._closing_item: WorkItem[None] | None = None
         self._queue: SimpleQueue[WorkItem[object] | None] = SimpleQueue()
         # The attributes below are used only by the thread.
         self._waiting: deque[WorkItem[object] | None] = deque()
         self._connection: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
-        self._turn: TransactionToken | None = None
-        self._turn_ends = 0.0
+        self._token: TransactionToken | None = None
+        self._transaction_deadline = 0.0
         Thread(target=self._run, name=f"paystar_async {path.name}", daemon=True).start()
 
     @property
@@ -125,19 +127,19 @@ class SqliteWorker:
 
     def submit(self, item: WorkItem[T]) -> WorkItem[T]:
         """Queue a work item; its result will be set."""
-        step = item.turn is not None and not item.opens
-        with self._gate:
-            if self._ended or (self._closed and not step):
+        is_step = item.token is not None and not item.begins
+        with self._lock:
+            if self._ended or (self._closed and not is_step):
                 item.set_result(None, _closed())
             else:
                 self._queue.put(cast("WorkItem[object]", item))
         return item
 
-    def close(self, last: WorkItem[None] | None = None) -> None:
-        """Finish queued work and transactions, then close the file and set the result of ``last``."""
-        with self._gate:
+    def close(self, closing_item: WorkItem[None] | None = None) -> None:
+        """Finish queued work and transactions, then close the file and set the result of ``closing_item``."""
+        with self._lock:
             if not self._closed:
-                self._closed, self._last = True, last
+                self._closed, self._closing_item = True, closing_item
                 self._queue.put(None)
 
     def _run(self) -> None:
@@ -145,28 +147,28 @@ class SqliteWorker:
             try:
                 item = self._next()
             except Empty:
-                self._end_turn()  # its task idled for too long
+                self._end_transaction()  # its task idled for too long
                 continue
-            if self._turn is not None and (item is None or item.opens or item.turn is None):
+            if self._token is not None and (item is None or item.begins or item.token is None):
                 self._waiting.append(item)
             elif item is None:
                 break
-            elif item.turn is not self._turn and not item.opens:
+            elif item.token is not self._token and not item.begins:
                 item.set_result(None, _ended())
             else:
                 self._run_item(item)
-        with self._gate:
+        with self._lock:
             self._ended = True
         while not self._queue.empty():  # statements of transactions that have ended
-            if (late := self._queue.get()) is not None:
-                late.set_result(None, _ended())
+            if (late_item := self._queue.get()) is not None:
+                late_item.set_result(None, _ended())
         self._disconnect()
-        if self._last is not None:
-            self._last.set_result(None)
+        if self._closing_item is not None:
+            self._closing_item.set_result(None)
 
     def _next(self) -> WorkItem[object] | None:
-        if self._turn is not None:
-            return self._queue.get(timeout=max(0.0, self._turn_ends - time.monotonic()))
+        if self._token is not None:
+            return self._queue.get(timeout=max(0.0, self._transaction_deadline - time.monotonic()))
         return self._waiting.popleft() if self._waiting else self._queue.get()
 
     def _run_item(self, item: WorkItem[object]) -> None:
@@ -176,12 +178,12 @@ class SqliteWorker:
             return self._run_batch([item, *self._batchable()])
         try:
             connection = self._connect()
-            value = item.work(connection)
+            result = item.work(connection)
         except BaseException as problem:
             return item.set_result(None, self._failed(problem))
-        self._turn = item.turn if connection.in_transaction else None
-        self._turn_ends = time.monotonic() + TRANSACTION_SECONDS
-        return item.set_result(value)
+        self._token = item.token if connection.in_transaction else None
+        self._transaction_deadline = time.monotonic() + TRANSACTION_SECONDS
+        return item.set_result(result)
 
     def _batchable(self) -> Iterator[WorkItem[object]]:
         """Yield the items queued right behind that can share the transaction."""
@@ -189,7 +191,7 @@ class SqliteWorker:
             if not self._waiting and self._queue.empty():
                 return
             item = self._waiting.popleft() if self._waiting else self._queue.get()
-            if item is None or not (item.is_transaction or item.reads):
+            if item is None or not (item.is_transaction or item.only_reads):
                 return self._waiting.appendleft(item)
             yield item
 
@@ -203,7 +205,7 @@ class SqliteWorker:
             except BaseException:
                 if len(items) == 1:
                     raise
-                self._end_turn()
+                self._end_transaction()
                 for item in items:  # a failed item must not fail the others
                     self._run_batch([item]) if item.is_transaction else self._run_item(item)
                 return
@@ -211,7 +213,7 @@ class SqliteWorker:
         except BaseException as problem:
             for item in items:
                 error = self._failed(problem)
-                if item.reads:  # a full disk can still be read
+                if item.only_reads:  # a full disk can still be read
                     self._run_item(item)
                 else:
                     item.set_result(None, error)
@@ -221,7 +223,7 @@ class SqliteWorker:
 
     def _failed(self, problem: BaseException) -> BaseException:
         """Roll back, and return the error to raise."""
-        self._end_turn()
+        self._end_transaction()
         if isinstance(problem, OSError):
             return StorageUnavailable(f"{self._path}: {problem.strerror}")
         if not isinstance(problem, sqlite3.Error):
@@ -232,16 +234,16 @@ class SqliteWorker:
         return error
 
     def _connect(self) -> sqlite3.Connection:
-        if self._turn is None and self._opened is not None and is_moved(self._opened, self._path):
+        if self._token is None and self._opened is not None and is_moved(self._opened, self._path):
             self._disconnect()  # other processes already use the file that is there now
         if self._connection is None:
-            self._connection = connect(self._path, self._patience, creates=self.creates)
+            self._connection = connect(self._path, self._busy_timeout, creates=self.creates)
             self._opened = self._path.stat()
             self.creates = False
         return self._connection
 
-    def _end_turn(self) -> None:
-        self._turn = None
+    def _end_transaction(self) -> None:
+        self._token = None
         if self._connection is not None and self._connection.in_transaction:
             with suppress(sqlite3.Error):
                 self._connection.execute("ROLLBACK")
@@ -254,7 +256,7 @@ class SqliteWorker:
 
 
 def _closed() -> StorageUnavailable:
-    return StorageUnavailable("the database was closed meanwhile", hint="call again: it opens itself")
+    return StorageUnavailable("the database was closed during the call", hint="call again: it opens itself")
 
 
 def _ended() -> StorageError:
@@ -273,7 +275,7 @@ CACHE_KIB = 16_384
 _CORRUPT = {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT}
 _HINTS = {
     sqlite3.SQLITE_FULL: "the disk is full: make room, then call again",
-    sqlite3.SQLITE_IOERR: "the disk is full or failing: make room or see to it, then call again",
+    sqlite3.SQLITE_IOERR: "the disk is full or failing: make room or repair it, then call again",
     sqlite3.SQLITE_BUSY: "another process holds the file for long; call again",
     sqlite3.SQLITE_READONLY: "let this process write the file and its directory",
     sqlite3.SQLITE_CANTOPEN: "the directory must exist and let this process write",
@@ -281,40 +283,40 @@ _HINTS = {
 }
 
 
-_HINT_GONE = "put the file back, or close the client and start anew with another one; nothing was made in its place"
+_HINT_MISSING = "put the file back, or close the client and start again with another file; no new file was created"
 
 
-def connect(path: Path, patience: float, *, creates: bool = True) -> sqlite3.Connection:
+def connect(path: Path, busy_timeout: float, *, creates: bool = True) -> sqlite3.Connection:
     """Open a connection to the file; create the file if ``creates``, readable only by its owner.
 
     Raises:
         StorageUnavailable: the file is missing, or cannot be opened.
     """
     if not creates and not path.exists():
-        raise StorageUnavailable(f"{path} was deleted or moved while it was in use", hint=_HINT_GONE)
+        raise StorageUnavailable(f"{path} was deleted or moved while it was in use", hint=_HINT_MISSING)
     try:
         with _opening, suppress(FileExistsError):
-            # SQLite gives its -wal and -shm files the mode of this one.
+            # SQLite gives its -wal and -shm files the mode of this file.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StorageUnavailable(f"{path}: {error.strerror}", hint=_HINTS[sqlite3.SQLITE_CANTOPEN]) from None
-    connection = sqlite3.connect(path, timeout=patience, isolation_level=None)
+    connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
     try:
-        _prepare(connection, time.monotonic() + patience)
+        _prepare(connection, time.monotonic() + busy_timeout)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, until: float) -> None:
+def _prepare(connection: sqlite3.Connection, deadline: float) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
             # SQLite does not wait for other processes that change the journal mode at the same time.
-            if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+            if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
     connection.execute("PRAGMA synchronous = FULL")

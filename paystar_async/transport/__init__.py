@@ -1,1 +1,1 @@
-"""From a request value to bytes and back."""
+"""Transport: encode requests, send them through an engine, decode responses."""

@@ -1,6 +1,6 @@
 """The aiohttp engine: sends requests through its own aiohttp session, or through a handed-in session.
 
-aiohttp repeats a request by itself when a kept connection breaks and the method is idempotent; here every try but the
+aiohttp sends a request again when a reused connection breaks and the method is idempotent; here every attempt but the
 first is refused, so that a request is sent once.
 
 ``ClientRequest.send`` is called when aiohttp has a connection and has written nothing: there ``before_send`` is called,
@@ -64,7 +64,7 @@ class _SendTracker:
     Attributes:
         before_send: called right before the first byte.
         reports_connection: whether the session is the engine's own, so that CONNECTING and SENT can be distinguished.
-        is_started: whether aiohttp has tried to send the request.
+        is_started: whether aiohttp has begun an attempt to send the request.
         state: how much of the request may have been sent.
         refusal: the error that ``before_send`` raised.
     """
@@ -78,7 +78,7 @@ class _SendTracker:
     async def send_once(
         self, request: aiohttp.ClientRequest, send_request: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """Pass on the first try and refuse any other; an aiohttp middleware."""
+        """Pass on the first attempt and refuse any other; an aiohttp middleware."""
         if self.is_started:
             raise RuntimeError("aiohttp was about to send the request again")
         self.is_started = True
@@ -206,7 +206,7 @@ class AiohttpEngine:
     """An engine over aiohttp, on asyncio.
 
     Args:
-        connections: how many connections the engine's own session opens at most.
+        connections: the largest number of connections of the engine's own session.
         session: a session to use instead; it is never closed here, and its middlewares are not called.
         proxy: URL of the own session's proxy.
 
@@ -218,7 +218,7 @@ class AiohttpEngine:
         self, *, connections: int = 16, session: aiohttp.ClientSession | None = None, proxy: Secret | None = None
     ) -> None:
         if session is not None and (session.trust_env or session.auth is not None):
-            # Requests go to base_url's host alone, and no password goes there but Paystar's.
+            # Requests go only to base_url's host, and no password but Paystar's may be sent there.
             raise ConfigurationError(
                 "the aiohttp session brings its own logins or proxies", hint="create it without auth= and trust_env="
             )

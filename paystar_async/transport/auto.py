@@ -1,4 +1,4 @@
-"""The default engine: native on asyncio, httpx on trio and wherever a mock or tracer stands in httpx's place."""
+"""The default engine: native on asyncio, httpx on trio and while a mock or tracer patches httpx."""
 
 from collections.abc import Callable, Mapping
 from types import FunctionType

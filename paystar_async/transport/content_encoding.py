@@ -46,15 +46,15 @@ def decode_content(body: bytes, content_encoding: str, max_bytes: int, http_stat
 def _inflate(body: bytes, coding: str, max_bytes: int, http_status: int) -> bytes:
     bits = _GZIP_BITS if coding != "deflate" else _ZLIB_BITS if _has_zlib_head(body) else _RAW_BITS
     parts: list[bytes] = []
-    left = max_bytes
+    bytes_left = max_bytes
     for _ in range(MAX_MEMBERS):
         decoder = zlib.decompressobj(bits)
         try:
-            parts.append(decoder.decompress(body, left + 1))
+            parts.append(decoder.decompress(body, bytes_left + 1))
         except zlib.error:
             break
-        left -= len(parts[-1])
-        if left < 0:
+        bytes_left -= len(parts[-1])
+        if bytes_left < 0:
             raise response_too_large(http_status)
         if not decoder.eof:
             break

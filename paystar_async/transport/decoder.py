@@ -1,4 +1,4 @@
-"""Decode responses, and hide secrets in the texts of a server."""
+"""Decode responses, and hide secrets in texts from the server."""
 
 import json
 import re
@@ -90,8 +90,8 @@ def _pattern(secrets: Iterable[Secret]) -> re.Pattern[str]:
         escaped = _escaped(text)
         forms |= escaped.union(*map(_escaped, escaped))  # a body that is quoted in a JSON text is escaped twice
     # The longest first: a secret may be the beginning of another.
-    known = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
-    return re.compile(f"[0-9a-f]{{128}}|{known}" if known else "[0-9a-f]{128}", re.IGNORECASE)
+    alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
+    return re.compile(f"[0-9a-f]{{128}}|{alternatives}" if alternatives else "[0-9a-f]{128}", re.IGNORECASE)
 
 
 def _escaped(text: str) -> set[str]:
@@ -256,10 +256,10 @@ def _status(envelope: Mapping[str, object], http_status: int) -> int | str:
     if type(status) is int and -(2**63) <= status < 2**64:
         return status
     if isinstance(status, str) and status.strip():
-        word = status.strip()
-        if word.removeprefix("-").isdecimal() and len(word) < 10:
-            return int(word)
-        return word.lower() if word.lower() in SUCCESS or word.lower() in BY_STATUS else word
+        text = status.strip()
+        if text.removeprefix("-").isdecimal() and len(text) < 10:
+            return int(text)
+        return text.lower() if text.lower() in SUCCESS or text.lower() in BY_STATUS else text
     message = envelope.get("message")
     if isinstance(message, str) and message.strip() == INVALID_ACCESS:
         return 4

@@ -26,7 +26,7 @@ class SendState(Enum):
 
 @runtime_checkable
 class Engine(Protocol):
-    """What sends requests: one at a time per call, within ``timeout`` as a whole, without following redirects."""
+    """Sends requests: one request per call, within one ``timeout``, without following redirects."""
 
     @property
     def supports_before_send(self) -> bool:
@@ -79,9 +79,9 @@ def refuse_before_send() -> NoReturn:
 
 
 def require_asyncio(engine: str) -> asyncio.Task[Any] | None:
-    """Return the current task; raises ConfigurationError on any other loop than asyncio's."""
+    """Return the current task; raise ConfigurationError on any event loop other than asyncio's."""
     try:
         return asyncio.current_task()
     except RuntimeError:
         pass
-    raise ConfigurationError(f"the {engine} engine works on asyncio alone", hint='on trio use engine="auto"')
+    raise ConfigurationError(f"the {engine} engine works with asyncio only", hint='on trio use engine="auto"')

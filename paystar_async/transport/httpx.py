@@ -29,7 +29,7 @@ class _Library:
     """The parts of httpx or httpx2 that the engine uses.
 
     Args:
-        name: of the module.
+        name: the module's name.
     """
 
     def __init__(self, name: str) -> None:
@@ -79,7 +79,7 @@ def library_of(value: object) -> str | None:
 
 
 class _SendTracker:
-    """How far one request has come, according to httpcore's trace hook.
+    """How far one request has come, as httpcore's trace hook reports.
 
     Args:
         before_send: called right before the first byte.

@@ -21,9 +21,9 @@ def check_proxy(proxy: object, engine: object) -> Secret | None:
     if proxy is None or proxy == "":
         return None
     if not isinstance(proxy, str) or not _is_proxy(proxy.strip()):
-        shown = mask_address(proxy) if isinstance(proxy, str) else f"a {type(proxy).__name__}"
+        masked_proxy = mask_address(proxy) if isinstance(proxy, str) else f"a {type(proxy).__name__}"
         raise ConfigurationError(
-            f"proxy must be the URL of an HTTP proxy, not {shown!r:.60}", hint="http://user:password@host:port"
+            f"proxy must be the URL of an HTTP proxy, not {masked_proxy!r:.60}", hint="http://user:password@host:port"
         )
     if engine == "native":
         raise ConfigurationError(

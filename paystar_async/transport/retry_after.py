@@ -11,8 +11,8 @@ _MAX_CLOCK_SKEW_SECONDS = 86_400.0
 def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
     """Return the seconds that ``Retry-After`` asks to wait, or None if the header is missing or invalid.
 
-    A date is counted from the response's own ``Date`` where that is plausible, so that a local clock that is wrong
-    does not shorten the wait; a date in the past is no wait.
+    A date is counted from the response's ``Date`` header if that is plausible, so that a wrong local clock does not
+    shorten the wait. A date in the past gives 0.
 
     Args:
         headers: the response headers, names in lower case.
@@ -23,13 +23,13 @@ def retry_after_seconds(headers: Mapping[str, str], now: float) -> float | None:
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text) if len(text) < 8 else None
-    at = _seconds_since_1970(text)
-    if at is None:
+    retry_at = _seconds_since_1970(text)
+    if retry_at is None:
         return None
     sent_at = _seconds_since_1970(headers.get("date", ""))
     if sent_at is None or abs(sent_at - now) > _MAX_CLOCK_SKEW_SECONDS:
         sent_at = now
-    return max(0.0, at - sent_at)
+    return max(0.0, retry_at - sent_at)
 
 
 def _seconds_since_1970(text: str) -> float | None:

@@ -4,7 +4,7 @@ import re
 from typing import Annotated
 
 from paystar_async.values.banks import Bank, bank_by_id
-from paystar_async.values.digits import as_digits, as_text, normalize_digits, strip_spaces
+from paystar_async.values.digits import as_digits, as_text, normalize_digits, parse_digits, strip_spaces
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import describe_value, mask_account, mask_card, mask_iban
 from paystar_async.values.text import read_text
@@ -97,14 +97,6 @@ def has_valid_iban_checksum(iban: str) -> bool:
     return "02" <= check <= "98" and int(f"{account}1827{check}") % 97 == 1
 
 
-def is_valid_iban(text: object) -> bool:
-    """Return True if ``text`` is an Iranian IBAN with right check digits; False for any other object."""
-    try:
-        return has_valid_iban_checksum(parse_iban(text))
-    except ValueError:
-        return False
-
-
 def bank_of_iban(iban: str) -> Bank | None:
     """Return the bank of an IBAN, or None if the text is not an IBAN or the bank is unknown."""
     try:
@@ -113,31 +105,32 @@ def bank_of_iban(iban: str) -> Bank | None:
         return None
 
 
-Iban = Annotated[
-    str,
-    FieldType(
-        name="IBAN",
-        expected="IR and 24 digits",
-        parse=parse_iban,
-        is_valid=has_valid_iban_checksum,
-        checksum="an IBAN whose check digits fit",
-        mask=mask_iban,
-        schema={"type": "string", "pattern": "^IR[0-9]{24}$"},
-        example="IR110170000000123456789001",
-    ),
-]
+_IBAN = FieldType(
+    name="IBAN",
+    expected="IR and 24 digits",
+    parse=parse_iban,
+    is_valid=has_valid_iban_checksum,
+    checksum="an IBAN whose check digits fit",
+    mask=mask_iban,
+    schema={"type": "string", "pattern": "^IR[0-9]{24}$"},
+    example="IR110170000000123456789001",
+)
+
+Iban = Annotated[str, _IBAN]
 """An Iranian IBAN: ``IR`` and 24 digits; spaces, lower case and Persian digits are normalised."""
 
 
-_CARD_SHAPE = re.compile(r"[0-9]{16}")
+def is_valid_iban(text: object) -> bool:
+    """Return True if ``text`` is an Iranian IBAN with right check digits; False for any other object."""
+    return _IBAN.accepts(text)
+
+
 _FULL_CARD = re.compile(r"\d{16}")
 
 
 def _parse_card(value: object) -> str:
-    text = as_digits(value)
-    if _CARD_SHAPE.fullmatch(text):
-        return text
-    raise ValueError("pass the full card number, not a masked one" if "*" in text else "")
+    is_masked = isinstance(value, str) and "*" in value
+    return parse_digits(value, 16, "pass the full card number, not a masked one" if is_masked else "")
 
 
 def _has_valid_luhn_digit(card: str) -> bool:
@@ -146,28 +139,24 @@ def _has_valid_luhn_digit(card: str) -> bool:
     return (sum(map(int, card[-1::-2])) + sum(doubled)) % 10 == 0
 
 
+_CARD_NUMBER = FieldType(
+    name="card number",
+    expected="16 digits",
+    parse=_parse_card,
+    is_valid=_has_valid_luhn_digit,
+    checksum="a card number whose check digit fits",
+    mask=mask_card,
+    schema={"type": "string", "pattern": "^[0-9]{16}$"},
+    example="6037990000000006",
+)
+
+CardNumber = Annotated[str, _CARD_NUMBER]
+"""A full card number; spaces, dashes and Persian digits are normalised to 16 plain digits."""
+
+
 def is_valid_card(text: object) -> bool:
     """Return True if ``text`` is a card number of 16 digits with the right check digit; False for any other object."""
-    try:
-        return _has_valid_luhn_digit(_parse_card(text))
-    except ValueError:
-        return False
-
-
-CardNumber = Annotated[
-    str,
-    FieldType(
-        name="card number",
-        expected="16 digits",
-        parse=_parse_card,
-        is_valid=_has_valid_luhn_digit,
-        checksum="a card number whose check digit fits",
-        mask=mask_card,
-        schema={"type": "string", "pattern": "^[0-9]{16}$"},
-        example="6037990000000006",
-    ),
-]
-"""A full card number; spaces, dashes and Persian digits are normalised to 16 plain digits."""
+    return _CARD_NUMBER.accepts(text)
 
 
 def _parse_masked_card(value: object) -> str:

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from attrs import frozen
 
-from paystar_async.values.digits import as_digits, compact
+from paystar_async.values.digits import compact, parse_digits
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import mask_text
 from paystar_async.values.text import text_repr
@@ -89,19 +89,12 @@ def _mask(value: object) -> str:
     return mask_text(text_repr(value))
 
 
-def _parse(value: object) -> str:
-    digits = as_digits(value)
-    if len(digits) == 3 and digits.isascii() and digits.isdecimal():
-        return digits
-    raise ValueError("keep the leading zero: 017 is Bank Melli Iran")
-
-
 BankId = Annotated[
     str,
     FieldType(
         name="bank id",
         expected="3 digits",
-        parse=_parse,
+        parse=lambda value: parse_digits(value, 3, "keep the leading zero: 017 is Bank Melli Iran"),
         is_valid=_BY_ID.__contains__,
         checksum="the id of a bank in paystar_async.values.banks",
         mask=_mask,

@@ -71,3 +71,11 @@ def as_digits(value: object) -> str:
     if type(value) is str and value.isascii() and value.isalnum():
         return value  # fast path of the usual case
     return compact(as_text(value))
+
+
+def parse_digits(value: object, count: int, hint: str = "") -> str:
+    """Return a text of ``count`` digits in ASCII; raise ValueError with the hint for another number of digits."""
+    digits = as_digits(value)
+    if len(digits) == count and digits.isascii() and digits.isdecimal():
+        return digits
+    raise ValueError(hint)

@@ -52,10 +52,18 @@ class FieldType:
         raise self.refusal(value, name, cause)  # outside the except clause: the context may quote the value
 
     def refusal(self, value: object, name: str, cause: ValueError) -> InvalidValue:
-        """Return the error of a value that ``parse`` rejected; an InvalidValue, which names a list item, is kept."""
+        """Return the error of a value that ``parse`` rejected; return an InvalidValue, which names an item, as it is."""
         if isinstance(cause, InvalidValue):
             return cause
         return InvalidValue(name, expected=self.expected, got=self.mask(value), hint=str(cause) or None)
+
+    def accepts(self, value: object) -> bool:
+        """Return True if the value is valid, checksum included; False for any other object."""
+        try:
+            parsed = self.parse(value)
+        except ValueError:
+            return False
+        return self.is_valid is None or self.is_valid(parsed)
 
     def verify_checksum(self, value: object, name: str) -> None:
         """Check the checksum; raise InvalidValue naming the field ``name`` if it is wrong."""

@@ -1,22 +1,10 @@
 """Field types of national ids and mobile numbers."""
 
-import re
 from typing import Annotated
 
-from paystar_async.values.digits import as_digits
+from paystar_async.values.digits import as_digits, parse_digits
 from paystar_async.values.field_type import FieldType
 from paystar_async.values.masking import WRITTEN_MOBILE, mask_mobile, mask_national_id
-
-_NATIONAL_ID = re.compile(r"[0-9]{10}")
-
-
-def _parse_national_id(value: object) -> str:
-    if type(value) is str and len(value) == 10 and value.isascii() and value.isdecimal():
-        return value  # fast path: already in the form that is sent
-    text = as_digits(value)
-    if _NATIONAL_ID.fullmatch(text):
-        return text
-    raise ValueError("keep the leading zeros")
 
 
 def _has_valid_check_digit(national_id: str) -> bool:
@@ -26,28 +14,24 @@ def _has_valid_check_digit(national_id: str) -> bool:
     return digits[9] == (remainder if remainder < 2 else 11 - remainder)
 
 
+_NATIONAL_ID = FieldType(
+    name="national id",
+    expected="10 digits",
+    parse=lambda value: parse_digits(value, 10, "keep the leading zeros"),
+    is_valid=_has_valid_check_digit,
+    checksum="a national id whose check digit fits",
+    mask=mask_national_id,
+    schema={"type": "string", "pattern": "^[0-9]{10}$"},
+    example="0012345679",
+)
+
+NationalId = Annotated[str, _NATIONAL_ID]
+"""A national id; dashes, spaces and Persian digits are normalised to 10 plain digits."""
+
+
 def is_valid_national_id(text: object) -> bool:
     """Return True if ``text`` is a national id of 10 digits with the right check digit; False for any other object."""
-    try:
-        return _has_valid_check_digit(_parse_national_id(text))
-    except ValueError:
-        return False
-
-
-NationalId = Annotated[
-    str,
-    FieldType(
-        name="national id",
-        expected="10 digits",
-        parse=_parse_national_id,
-        is_valid=_has_valid_check_digit,
-        checksum="a national id whose check digit fits",
-        mask=mask_national_id,
-        schema={"type": "string", "pattern": "^[0-9]{10}$"},
-        example="0012345679",
-    ),
-]
-"""A national id; dashes, spaces and Persian digits are normalised to 10 plain digits."""
+    return _NATIONAL_ID.accepts(text)
 
 
 def _parse_mobile(value: object) -> str:

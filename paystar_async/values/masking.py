@@ -53,8 +53,8 @@ def describe_value(value: object) -> str:
     return "None" if value is None else f"a value of type {type(value).__name__}"
 
 
-def _mask_all_but_last(digits: str, shown: int) -> str:
-    return "*" * (len(digits) - shown) + digits[-shown:]
+def _mask_all_but_last(digits: str, count: int) -> str:
+    return "*" * (len(digits) - count) + digits[-count:]
 
 
 def _mask_card_digits(digits: str) -> str:
@@ -126,12 +126,12 @@ def mask_address(address: str) -> str:
     Of the part before an ``@`` only the scheme is kept. Masked are a query, a fragment, a port that is not a number and
     the values of parameters with names of secrets (``password=``).
     """
-    shown = _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", address)
-    if user := _USER_AND_PASSWORD.match(shown):
-        shown = f"{user['scheme'] or ''}{_MASK}@{shown[user.end() :]}"
-    elif port := _NO_PORT.match(shown):
-        shown = f"{port['before']}:{_MASK}{shown[port.end() :]}"
-    return _QUERY.sub(lambda match: match[0][0] + _MASK, shown)
+    masked = _SECRET_PARAMETER.sub(rf"\g<name>{_MASK}", address)
+    if user := _USER_AND_PASSWORD.match(masked):
+        masked = f"{user['scheme'] or ''}{_MASK}@{masked[user.end() :]}"
+    elif port := _NO_PORT.match(masked):
+        masked = f"{port['before']}:{_MASK}{masked[port.end() :]}"
+    return _QUERY.sub(lambda match: match[0][0] + _MASK, masked)
 
 
 def mask_addresses(text: str) -> str:

@@ -97,7 +97,7 @@ async def test_migrate_missing_directory_is_unavailable(path: Path) -> None:
 
 
 async def test_execute_locked_file_is_unavailable(path: Path) -> None:
-    db = SqliteDatabase(path, patience=0.02)
+    db = SqliteDatabase(path, busy_timeout=0.02)
     await db.migrate("things", SCHEMA)
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

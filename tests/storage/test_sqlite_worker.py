@@ -39,8 +39,8 @@ def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the COMMITs of all files opened in this test."""
     seen: list[str] = []
 
-    def traced(path: Path, patience: float, *, creates: bool) -> sqlite3.Connection:
-        connection = connect(path, patience, creates=creates)
+    def traced(path: Path, busy_timeout: float, *, creates: bool) -> sqlite3.Connection:
+        connection = connect(path, busy_timeout, creates=creates)
         connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
         return connection
 

@@ -117,7 +117,7 @@ async def test_before_send_base_exception_is_raised_unchanged() -> None:
 
 def test_send_on_trio_is_refused() -> None:
     async def run() -> None:
-        with pytest.raises(ConfigurationError, match="aiohttp engine works on asyncio alone"):
+        with pytest.raises(ConfigurationError, match="aiohttp engine works with asyncio only"):
             await ask(AiohttpEngine(), URL)
 
     trio.run(run)

@@ -12,6 +12,7 @@ from paystar_async.values.digits import (
     has_spoiled_ends,
     is_blank,
     normalize_digits,
+    parse_digits,
     strip_marks,
     strip_spaces,
 )
@@ -87,3 +88,14 @@ def test_as_text_int_hints_leading_zeros() -> None:
         as_text(12)
     with pytest.raises(ValueError, match=r"^pass a text$"):
         as_text(None)
+
+
+@pytest.mark.parametrize("written", ["12345", " 12-345", "\u200e۱۲ ۳۴۵", "١٢٣٤٥"])
+def test_parse_digits_normalises_text(written: str) -> None:
+    assert parse_digits(written, 5) == "12345"
+
+
+@pytest.mark.parametrize("value", ["1234", "123456", "", "1234x", "१२३४५", "1.234"])
+def test_parse_digits_other_length_raises_hint(value: str) -> None:
+    with pytest.raises(ValueError, match=r"^five$"):
+        parse_digits(value, 5, "five")

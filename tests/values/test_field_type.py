@@ -64,6 +64,12 @@ def test_verify_checksum_wrong_checksum_raises() -> None:
     assert "a digit was mistyped" in caught.value.hint
 
 
+@pytest.mark.parametrize(("value", "is_accepted"), [(8, True), (12, False), (3, False), ("8", False), (None, False)])
+def test_accepts_checks_form_and_checksum(value: object, is_accepted: bool) -> None:
+    assert EVEN.accepts(value) is is_accepted
+    assert FieldType(name="none", expected="?", parse=_even).accepts(12)
+
+
 def test_convert_error_shows_masked_value() -> None:
     secret = FieldType(name="secret", expected="?", parse=_even, mask=lambda _: "***", is_valid=lambda _: False)
 

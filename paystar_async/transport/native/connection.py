@@ -15,7 +15,7 @@ from paystar_async.transport.native.parser import RawResponse, ResponseParser
 WRITE_BYTES = 256 << 10
 """Bytes handed to the transport at once; then its buffer has to drain."""
 HAPPY_EYEBALLS_SECONDS = 0.25
-"""Seconds one address gets before the next is tried beside it (RFC 8305)."""
+"""Seconds after which the next address is tried in parallel (RFC 8305)."""
 
 
 async def open_connection(host: str, port: int, ssl_context: ssl.SSLContext | None) -> "HTTP11Connection":
@@ -32,8 +32,8 @@ async def open_connection(host: str, port: int, ssl_context: ssl.SSLContext | No
     """
     loop = asyncio.get_running_loop()
     addresses: list[Any] = _parse_address(host, port) or await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    # The socket is made here and not by the loop, since ``abandon`` must close it when the loop is closed; and the
-    # loop's own happy eyeballs lose a socket when they are cancelled, and do not exist in uvloop.
+    # The socket is created here and not by the loop, because ``abandon`` must close it after the loop is closed. The
+    # loop's own happy eyeballs lose a socket when they are cancelled, and uvloop has none.
     happy_eyeballs: Any = aiohappyeyeballs  # partly untyped
     sock: socket.socket = await happy_eyeballs.start_connection(addresses, happy_eyeballs_delay=HAPPY_EYEBALLS_SECONDS)
     name = host if ssl_context is not None else None
@@ -56,11 +56,11 @@ class HTTP11Connection(asyncio.Protocol):
     """An open HTTP/1.1 connection that carries one request at a time.
 
     Args:
-        loop: the event loop it runs on.
-        sock: its socket.
+        loop: the event loop of the connection.
+        sock: the connected socket.
 
     Attributes:
-        last_used_at: when it became idle, on the loop's clock.
+        last_used_at: when the connection became idle, on the loop's clock.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, sock: socket.socket) -> None:
@@ -99,16 +99,16 @@ class HTTP11Connection(asyncio.Protocol):
             raise
         finally:
             self._response = None
-            self._parser.reset()  # an idle connection keeps no body in memory
+            self._parser.reset()  # an idle connection must hold no body in memory
         if not response.keep_alive or not is_written or self._transport.get_write_buffer_size():
-            self.close()  # what is left of this request or response would be read as the next one
+            self.close()  # unread or unwritten bytes would be taken for the next response or request
         return response
 
     def _set_deadline(self, deadline: float) -> None:
         """Fail the request in flight at its deadline.
 
-        A timer of an earlier request that is still set does for this one, which is usually due later: to set and cancel
-        a timer costs a call more than to write its request.
+        An earlier request's timer is reused if it fires before the deadline: setting and cancelling a timer for each
+        request would cost more than writing the request.
         """
         self._deadline = deadline
         if self._timer is not None:
@@ -127,7 +127,7 @@ class HTTP11Connection(asyncio.Protocol):
             self._fail(TimeoutError())
 
     async def _write(self, message: bytes, response: asyncio.Future[RawResponse]) -> bool:
-        """Write a message as fast as the peer reads; return False if the response came before the end of it."""
+        """Write a message as fast as the peer reads; return False if the response came before its end."""
         if len(message) <= WRITE_BYTES:
             self._transport.write(message)
             return True
@@ -205,7 +205,7 @@ class HTTP11Connection(asyncio.Protocol):
         self._is_paused = True
 
     def resume_writing(self) -> None:
-        """Go on writing."""
+        """Continue writing."""
         self._is_paused = False
         self._wake_writer()
 
@@ -219,7 +219,7 @@ class HTTP11Connection(asyncio.Protocol):
 
 
 def _make_read_check(fileno: int) -> Callable[[], bool]:
-    """Return what tells whether a socket has data or has ended; the loop may not have had a turn to read either."""
+    """Return a check whether a socket has data or has ended, which the event loop may not have read yet."""
     if not hasattr(select, "poll"):
         return lambda: bool(select.select([fileno], [], [], 0)[0])
     poll = select.poll()

@@ -12,7 +12,7 @@ from paystar_async.transport.engine import MAX_RESPONSE_BYTES, Headers, require_
 from paystar_async.transport.native.pool import ConnectionPool, Origin
 
 MAX_HEADS = 64
-"""Heads that an engine keeps: one for each endpoint and key in use."""
+"""Request heads that an engine caches: one for each endpoint and key in use."""
 
 _HEADER = re.compile(r"[-!#$%&'*+.^_`|~0-9A-Za-z]+: [\t -~]*")
 _QUERY = re.compile(r"[!\"$-~]*")
@@ -29,7 +29,7 @@ class NativeEngine:
 
     def __init__(self, *, connections: int = 16) -> None:
         self._pool = ConnectionPool(connections)
-        # Of this engine alone, since heads hold keys.
+        # A cache for each engine, because heads hold keys.
         self._write_head = lru_cache(MAX_HEADS)(_write_head)
         self._is_closed = False
 
@@ -74,7 +74,7 @@ class NativeEngine:
 
 
 def _write_head(address: str, headers: tuple[tuple[str, str], ...]) -> tuple[Origin, str, bytes]:
-    """Return where a request goes, its path and its header lines; raises NotSent if HTTP/1.1 cannot carry it.
+    """Return the origin, path and header lines of a request; raise NotSent if a header cannot be written.
 
     Args:
         address: the URL without its query.
@@ -90,7 +90,7 @@ def _write_head(address: str, headers: tuple[tuple[str, str], ...]) -> tuple[Ori
 
 @lru_cache(64)
 def _split_url(address: str) -> tuple[Origin, str, str]:
-    """Return the origin, the path and the Host header of a URL without its query; raises NotSent for a bad one."""
+    """Return the origin, path and Host header of a URL without its query; raise NotSent for an invalid URL."""
     try:
         url = httpx.URL(address)
     except httpx.InvalidURL:

@@ -17,14 +17,14 @@ class ProtocolError(ValueError):
     """Bytes that are not an HTTP/1.1 response. The text quotes none of them, since they may echo the request."""
 
 
-@define  # not frozen: every call makes one, and that would double what it costs
+@define  # not frozen: each call creates an instance, and frozen would double the cost
 class RawResponse:
     """A complete response.
 
     Attributes:
         status: HTTP status.
         headers: values by lower-case name; repeated headers are joined by commas.
-        body: as it came; a content encoding is not undone.
+        body: the raw body, not decoded from its content encoding.
         keep_alive: whether the connection may carry another request: neither side closes it, and no bytes follow.
     """
 
@@ -42,7 +42,7 @@ class ResponseParser:
         self.reset()
 
     def reset(self) -> None:
-        """Begin with a new response; the one before was complete, and nothing followed it."""
+        """Begin a new response; the previous response was complete, and no bytes followed it."""
         self._start = b""
         self._headers: dict[str, str] = {}
         self._body: list[bytes] = []
@@ -65,7 +65,7 @@ class ResponseParser:
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            # What follows a complete response only means that the connection cannot be used again.
+            # Bytes after a complete response only mean that the connection cannot be reused.
             self._has_more = self._is_complete
             if not self._is_complete and self._failure is None:
                 is_upgrade = isinstance(error, httptools.HttpParserUpgrade)
@@ -79,9 +79,9 @@ class ResponseParser:
         return self._response() if self._is_complete else None
 
     def end(self) -> RawResponse:
-        """Return the response that ends with the connection; raises ProtocolError if it is incomplete."""
-        framed = "content-length" in self._headers or "transfer-encoding" in self._headers
-        if not self._has_head or framed:
+        """Return the response that ends with the connection; raise ProtocolError if the response is incomplete."""
+        has_framing = "content-length" in self._headers or "transfer-encoding" in self._headers
+        if not self._has_head or has_framing:
             raise ProtocolError("the connection ended before its response did")
         return self._response()
 
@@ -89,28 +89,28 @@ class ResponseParser:
         keep_alive = self._keep_alive and not self._has_more
         return RawResponse(self._status, self._headers, b"".join(self._body), keep_alive)
 
-    # Called by httptools, which turns what is raised here into an error of its own.
+    # Called by httptools, which replaces an exception raised here by its own.
 
     def on_message_begin(self) -> None:
-        """Note the bytes that follow a complete response."""
+        """Record that bytes follow a complete response."""
         self._has_more = self._is_complete
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header of the head; those behind a chunked body are dropped."""
+        """Store a header of the head; ignore trailers of a chunked body."""
         if self._has_head:
             return
         key, text = name.decode("ascii").lower(), value.decode("latin-1").strip(" \t")
         self._headers[key] = f"{self._headers[key]}, {text}" if key in self._headers else text
-        self._header_bytes += len(name) + len(value) + 4  # the colon, a blank, the line end
+        self._header_bytes += len(name) + len(value) + 4  # a colon, a space, the line end
 
     def on_headers_complete(self) -> None:
-        """Check the head of the response, or drop that of an interim one."""
+        """Check the head of the response; ignore the head of an interim response."""
         if self._is_complete:
             return
         if self._parser.get_http_version() not in _VERSIONS:
             self._failure = ProtocolError("not HTTP/1.1")
         elif self._headers.get("transfer-encoding", "chunked").lower() != "chunked":
-            # llhttp would hand up the body with that encoding in it.
+            # llhttp would return the body still in that encoding.
             self._failure = ProtocolError("an unknown transfer encoding")
         self._status = self._parser.get_status_code()
         self._has_head = self._status >= 200
@@ -118,7 +118,7 @@ class ResponseParser:
             self._headers = {}
 
     def on_body(self, data: bytes) -> None:
-        """Keep a piece of the body."""
+        """Store a piece of the body."""
         if self._is_complete:
             return
         self._body.append(data)
@@ -127,6 +127,6 @@ class ResponseParser:
             self._failure = response_too_large(self._status)
 
     def on_message_complete(self) -> None:
-        """Note the end of the response, not that of an interim one."""
+        """Record the end of the response; ignore the end of an interim response."""
         if self._has_head and not self._is_complete:
             self._is_complete, self._keep_alive = True, self._parser.should_keep_alive()

@@ -1,4 +1,4 @@
-"""Idle connections of one event loop. The concurrency limit stands in front of the pool, so nothing waits here."""
+"""The connection pool of one event loop. The concurrency limit is applied before the pool, so no call waits here."""
 
 import asyncio
 import ssl
@@ -23,10 +23,10 @@ class Origin(NamedTuple):
 
 
 class ConnectionPool:
-    """The connections of one event loop.
+    """A pool of the connections of one event loop.
 
     Args:
-        max_idle: idle connections kept per origin.
+        max_idle: the largest number of idle connections for each origin.
     """
 
     def __init__(self, max_idle: int) -> None:
@@ -45,10 +45,10 @@ class ConnectionPool:
             origin: the server.
             message: head and body.
             timeout: seconds, connecting included.
-            before_send: called right before the first byte; what it raises keeps the request from being sent.
+            before_send: called right before the first byte; if it raises, the request is not sent.
 
         Raises:
-            NotSent: no connection could be made.
+            NotSent: no connection could be opened.
             NoResponse: the request may have been sent, and no complete response came.
             InvalidResponse: the response is too large.
         """
