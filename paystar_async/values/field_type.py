@@ -52,7 +52,7 @@ class FieldType:
         raise self.refusal(value, name, cause)  # outside the except clause: the context may quote the value
 
     def refusal(self, value: object, name: str, cause: ValueError) -> InvalidValue:
-        """Return the error of a value that ``parse`` rejected; return an InvalidValue, which names an item, as it is."""
+        """Return the error of a value that ``parse`` rejected; an InvalidValue, which names an item, is returned."""
         if isinstance(cause, InvalidValue):
             return cause
         return InvalidValue(name, expected=self.expected, got=self.mask(value), hint=str(cause) or None)
