@@ -73,8 +73,8 @@ class OutcomeCursor:
             records = await self._read_page(page)
             if any(record.attempt or record.state is not TransferState.PLANNED for _, record in records):
                 self._started.add(page)
-            for place, record in records:
-                if record.state in FINAL and self._mark_yielded(place):
+            for position, record in records:
+                if record.state in FINAL and self._mark_yielded(position):
                     yield record.outcome
             if not self._remaining[page]:
                 self._started.discard(page)
@@ -83,8 +83,8 @@ class OutcomeCursor:
         """Yield the current outcomes of all transfers not yielded yet."""
         for page, remaining in enumerate(self._remaining):
             if remaining:
-                for place, record in await self._read_page(page):
-                    if self._mark_yielded(place):
+                for position, record in await self._read_page(page):
+                    if self._mark_yielded(position):
                         yield record.outcome
         self._started.clear()
 
@@ -94,21 +94,21 @@ class OutcomeCursor:
     def _pages_to_read(self) -> list[int]:
         """Return the pages to read now: those in progress, and the next few unstarted ones in turn."""
         pages, started = len(self._remaining), sorted(self._started)
-        others: list[int] = []
+        unstarted: list[int] = []
         for _ in range(pages):
-            if len(others) == PAGES_AHEAD:
+            if len(unstarted) == PAGES_AHEAD:
                 break
             page, self._next_page = self._next_page, (self._next_page + 1) % pages
             if self._remaining[page] and page not in self._started:
-                others.append(page)
-        return started + others
+                unstarted.append(page)
+        return started + unstarted
 
-    def _mark_yielded(self, place: int) -> bool:
-        byte, bit = divmod(place, 8)
+    def _mark_yielded(self, position: int) -> bool:
+        byte, bit = divmod(position, 8)
         if self._yielded[byte] >> bit & 1:
             return False
         self._yielded[byte] |= 1 << bit
-        self._remaining[place // PAGE_SIZE] -= 1
+        self._remaining[position // PAGE_SIZE] -= 1
         return True
 
 

@@ -233,14 +233,14 @@ def _difference(value: AnyTransfer, entry: Settlement) -> str:
     return "deposit" if _is_another(value.deposit, entry.extra.get("deposit")) else ""
 
 
-def _is_another(ours: str, theirs: object) -> bool:
+def _is_another(sent: str, listed: object) -> bool:
     """Return True if both are complete accounts of the same kind and differ; a masked account is ignored."""
-    if not isinstance(theirs, str):
+    if not isinstance(listed, str):
         return False
-    theirs = compact(theirs).upper()
-    if _IBAN.fullmatch(ours):
-        return bool(_IBAN.fullmatch(theirs)) and theirs != ours
-    return bool(_ACCOUNT.fullmatch(theirs)) and _digits(theirs) != _digits(ours)
+    listed = compact(listed).upper()
+    if _IBAN.fullmatch(sent):
+        return bool(_IBAN.fullmatch(listed)) and listed != sent
+    return bool(_ACCOUNT.fullmatch(listed)) and _digits(listed) != _digits(sent)
 
 
 def _digits(account: str) -> str:

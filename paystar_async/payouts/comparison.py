@@ -95,7 +95,7 @@ class Comparison:
 
     Attributes:
         ledger: the ledger, which is updated from each page before the comparison.
-        product: the payout channel of the transfers.
+        channel: the payout channel of the transfers.
         scope: the transfers to compare.
         learned: number of transfers that the bank had decided and the ledger did not know.
         orphans: entries of the window that are not in the ledger.
@@ -107,7 +107,7 @@ class Comparison:
     """
 
     ledger: LedgerDatabase
-    product: PayoutChannel
+    channel: PayoutChannel
     scope: Scope
     learned: int = 0
     orphans: list[Settlement] = field(factory=list[Settlement])
@@ -169,7 +169,7 @@ class Comparison:
         return self.complete and not self.scope.listed & self.scope.unseen
 
     def _name(self, entry: Settlement) -> str | None:
-        return self.product.sent_track_id(entry.track_id) if entry.track_id else None
+        return self.channel.sent_track_id(entry.track_id) if entry.track_id else None
 
     def _record(self, records: Mapping[str, TransferRecord], entry: Settlement) -> TransferRecord | None:
         name = self._name(entry)
@@ -183,7 +183,7 @@ class Comparison:
         parameters: dict[str, Value] = {f"hashid{number}": hashid for number, hashid in enumerate(sorted(hashids))}
         rows = await self.ledger.fetch(
             _BY_HASHID.format(hashids=", ".join(f":{name}" for name in parameters)),
-            {**parameters, "product": self.product.name, "account": self.product.account},
+            {**parameters, "product": self.channel.name, "account": self.channel.account},
         )
         owners: dict[str, str] = {row["hashid"]: row["track_id"] for row in rows if row["owners"] == 1}
         return [
@@ -193,7 +193,7 @@ class Comparison:
 
     async def _records(self, entries: Iterable[Settlement]) -> Mapping[str, TransferRecord]:
         names = {name for entry in entries if (name := self._name(entry)) is not None}
-        return await queries.transfers(self.ledger, self.product.name, self.product.account, names)
+        return await queries.transfers(self.ledger, self.channel.name, self.channel.account, names)
 
     def _add_entry(self, entry: Settlement, record: TransferRecord | None) -> None:
         """Decide from the recorded entries around it whether an entry is in the window: the list has no times."""
@@ -259,7 +259,7 @@ class Comparison:
         self, entries: Sequence[Settlement], before: Mapping[str, TransferRecord], asked_at: float
     ) -> None:
         """Update the ledger from the bank's entries, then compare both."""
-        changed = await observations.apply_observations(self.ledger, self.product, entries) if entries else ()
+        changed = await observations.apply_observations(self.ledger, self.channel, entries) if entries else ()
         self.learned += len(changed)
         after = await self._records(entries) if changed else before
         for entry in entries:

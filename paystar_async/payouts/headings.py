@@ -15,9 +15,9 @@ _OWNERS = ("", "گیرنده", "مقصد", "ذینفع", "صاحبحساب", "ص
 """Persian words for the receiver, which may follow "name", "account" or "IBAN" in a heading."""
 
 _ALIASES = {
-    "amount": ("مبلغ", *(f"مبلغ{word}" for word in ("واریز", "واریزی", "انتقال", "حواله", "پرداخت", "پرداختی"))),
+    "amount": ("مبلغ", *(f"مبلغ{suffix}" for suffix in ("واریز", "واریزی", "انتقال", "حواله", "پرداخت", "پرداختی"))),
     "deposit": (
-        *(f"{kind}{word}" for kind in ("حساب", "شمارهحساب") for word in ("مبدا", "مبداء", "برداشت")),
+        *(f"{kind}{suffix}" for kind in ("حساب", "شمارهحساب") for suffix in ("مبدا", "مبداء", "برداشت")),
         *(f"{kind}مبدا" for kind in ("سپرده", "شمارهسپرده")),
     ),
     "destination_account": (
@@ -88,7 +88,7 @@ def mentions_toman(cell: object) -> bool:
 
 def find_heading_row(rows: Sequence[Sequence[object]], names: Iterable[str]) -> int:
     """Return the index of the row with the most headings, the first of equals; -1 if no row has two."""
-    known = frozenset(names)
-    counts = [sum(isinstance(cell, str) and column_name(cell) in known for cell in cells) for cells in rows]
+    field_names = frozenset(names)
+    counts = [sum(isinstance(cell, str) and column_name(cell) in field_names for cell in cells) for cells in rows]
     highest = max(counts, default=0)
     return counts.index(highest) if highest > 1 else -1

@@ -91,10 +91,10 @@ class LedgerIdentity:
         origin: str = here["origin"]
         rows = await database.fetch(_SELECT_KNOWN_ORIGIN)
         before, _, restored_at = rows[0]["value"].partition(" ") if rows else ("", "", "")
-        place = origin.rpartition(":")[2]  # the device number may change at each boot
-        if before != place:
+        stable_origin = origin.rpartition(":")[2]  # the device number may change at each boot
+        if before != stable_origin:
             restored_at = str(here["at"]) if rows else ""
-            await database.execute(_UPSERT_ORIGIN, {"value": f"{place} {restored_at}"})
+            await database.execute(_UPSERT_ORIGIN, {"value": f"{stable_origin} {restored_at}"})
         self.restored_at = float(restored_at or "-inf")
         return origin
 
@@ -118,14 +118,14 @@ class LedgerIdentity:
             is_file = ":" in origin
             self.refuse(f"the payout ledger's {'file was replaced' if is_file else 'server failed over'} while in use")
 
-    def check_version(self, version: int, seen: int) -> None:
+    def check_version(self, version: int, noted_version: int) -> None:
         """Raise StorageError if a version went back: the ledger is older than it was.
 
         Args:
             version: the version of an account's row that was read.
-            seen: the version noted before the read; a late response may be older than versions noted since.
+            noted_version: the version noted before the read; a late response may be older than versions noted since.
         """
-        if version < seen:
+        if version < noted_version:
             self.refuse(OLDER)
 
     def note_version(self, account: Account, version: int) -> None:

@@ -83,9 +83,9 @@ def shorten(text: object) -> str:
     return masked if len(masked) <= 40 else masked[:39] + "…"
 
 
-def file_error(file: str, got: str, *, hint: str) -> InvalidValue:
+def file_error(file: str, actual: str, *, hint: str) -> InvalidValue:
     """Return the error for a file that cannot be read as transfers."""
-    return InvalidValue(file, expected="a file of transfers, CSV (UTF-8) or XLSX", got=got, hint=hint)
+    return InvalidValue(file, expected="a file of transfers, CSV (UTF-8) or XLSX", got=actual, hint=hint)
 
 
 def open_table(file: Path, names: Iterable[str], sheet: str | None = None) -> Table:
@@ -100,14 +100,14 @@ def open_table(file: Path, names: Iterable[str], sheet: str | None = None) -> Ta
         InvalidValue: the file cannot be read, is empty or of another kind, the sheet is hidden, missing or has to
             be chosen, or rows above the headings look like transfers; the hint says what to do.
     """
-    suffix, known = file.suffix.lower(), frozenset(names)
+    suffix, field_names = file.suffix.lower(), frozenset(names)
     if suffix not in _CSV | _XLSX:
         raise file_error(file.name, f"a file of kind {suffix or 'none'}", hint="save it as CSV UTF-8 or .xlsx")
     if suffix in _XLSX:
-        return _open_workbook(file, known, sheet)
+        return _open_workbook(file, field_names, sheet)
     if sheet is not None:
         raise file_error(file.name, "a CSV file, which has no sheets", hint="leave the sheet out")
-    return _skip_titles(Table(file.name, None, _read_csv(file, known)), known)
+    return _skip_titles(Table(file.name, None, _read_csv(file, field_names)), field_names)
 
 
 def _skip_titles(table: Table, names: frozenset[str]) -> Table:
@@ -155,8 +155,8 @@ def _read_csv(file: Path, names: frozenset[str]) -> Generator[Row]:
                 if not all(map(is_blank, cells)):
                     yield Row(number, cells)
     except UnicodeDecodeError:
-        got = f"text that is not UTF-8 but perhaps Windows-1256 (Arabic, Persian), after row {number}"
-        raise file_error(file.name, got, hint=f'save it as "CSV UTF-8": names depend on it ({_AS_UTF8})') from None
+        actual = f"text that is not UTF-8 but perhaps Windows-1256 (Arabic, Persian), after row {number}"
+        raise file_error(file.name, actual, hint=f'save it as "CSV UTF-8": names depend on it ({_AS_UTF8})') from None
     except csv.Error as error:
         raise file_error(file.name, f"no CSV in row {number + 1} ({error})", hint="check the quotes there") from None
     except OSError as error:
@@ -180,29 +180,29 @@ def _unreadable_error(file: Path, error: OSError) -> InvalidValue:
     return file_error(file.name, "a file that cannot be read", hint=hint)
 
 
-def _open_workbook(file: Path, names: frozenset[str], wanted: str | None) -> Table:
+def _open_workbook(file: Path, names: frozenset[str], sheet_name: str | None) -> Table:
     try:
-        book = Workbook(file)
+        workbook = Workbook(file)
     except OSError as error:
         raise _unreadable_error(file, error) from None
     except DamagedWorkbook as error:
         raise _damaged_error(file, error) from None
     try:
-        sheet, notices = _choose_sheet(book, file.name, names, wanted)
-        table = Table(file.name, sheet.name, _read_sheet(book, file, sheet), notices, sheet)
+        sheet, notices = _choose_sheet(workbook, file.name, names, sheet_name)
+        table = Table(file.name, sheet.name, _read_sheet(workbook, file, sheet), notices, sheet)
         return _skip_titles(table, names)
     except DamagedWorkbook as error:
-        book.close()
+        workbook.close()
         raise _damaged_error(file, error) from None
     except BaseException:
-        book.close()
+        workbook.close()
         raise
 
 
-def _read_sheet(book: Workbook, file: Path, sheet: Sheet) -> Generator[Row]:
-    with closing(book):
+def _read_sheet(workbook: Workbook, file: Path, sheet: Sheet) -> Generator[Row]:
+    with closing(workbook):
         try:
-            for row in book.rows(sheet):
+            for row in workbook.rows(sheet):
                 if not all(map(is_blank, row.cells)):
                     yield row
         except DamagedWorkbook as error:
@@ -214,22 +214,26 @@ def _damaged_error(file: Path, error: DamagedWorkbook) -> InvalidValue:
     return file_error(file.name, str(error), hint=hint)
 
 
-def _choose_sheet(book: Workbook, file: str, names: frozenset[str], wanted: str | None) -> tuple[Sheet, list[str]]:
+def _choose_sheet(
+    workbook: Workbook, file: str, names: frozenset[str], sheet_name: str | None
+) -> tuple[Sheet, list[str]]:
     """Return the sheet to read, and a notice for each other sheet that is not empty.
 
     Raises:
         InvalidValue: the sheet is hidden or missing, or has to be chosen.
     """
-    heads = {sheet.part: [row.cells for row in first_rows(book, sheet, _MAX_HEAD_ROWS)] for sheet in book.sheets}
-    filled = [sheet for sheet in book.sheets if heads[sheet.part]]
+    heads = {
+        sheet.part: [row.cells for row in first_rows(workbook, sheet, _MAX_HEAD_ROWS)] for sheet in workbook.sheets
+    }
+    filled = [sheet for sheet in workbook.sheets if heads[sheet.part]]
     visible = [sheet for sheet in filled if not sheet.hidden]
     tables = [sheet for sheet in visible if find_heading_row(heads[sheet.part], names) >= 0]
-    if wanted is not None:
-        choices = [sheet for sheet in book.sheets if sheet.name == wanted]
+    if sheet_name is not None:
+        choices = [sheet for sheet in workbook.sheets if sheet.name == sheet_name]
         if not choices:
             listed = ", ".join(f"«{shorten(sheet.name)}»" for sheet in visible)
             raise file_error(
-                file, f"no sheet of the name «{shorten(wanted)}»", hint=f"its sheets are {listed or 'empty'}"
+                file, f"no sheet of the name «{shorten(sheet_name)}»", hint=f"its sheets are {listed or 'empty'}"
             )
     else:
         choices = tables or visible

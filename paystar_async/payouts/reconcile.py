@@ -85,12 +85,12 @@ async def reconcile(runtime: PayoutRuntime, window: timedelta | float) -> Reconc
     seconds = require_seconds("window", window.total_seconds() if isinstance(window, timedelta) else window)
     since = await runtime.ledger.time() - seconds
     reconcilers: list[_Reconciler] = []
-    for product in runtime.channels.values():
-        account_params: dict[str, Value] = {"product": product.name, "account": product.account, "since": since}
+    for channel in runtime.channels.values():
+        account_params: dict[str, Value] = {"product": channel.name, "account": channel.account, "since": since}
         rows = await runtime.ledger.fetch(_DEPOSITS, account_params)
         # Without a transfer in the window, another system may still have paid from the account.
         rows = rows or await runtime.ledger.fetch(_ALL_DEPOSITS, account_params)
-        reconcilers += [_Reconciler(runtime.ledger, product, row["deposit"], since) for row in rows]
+        reconcilers += [_Reconciler(runtime.ledger, channel, row["deposit"], since) for row in rows]
     results = [await reconciler.run() for reconciler in reconcilers]
     return Reconciliation(
         compared=sum(result.compared for result in results),
@@ -109,7 +109,7 @@ class _Reconciler:
     """A comparison of one deposit account's transfers with the bank."""
 
     ledger: LedgerDatabase
-    product: PayoutChannel
+    channel: PayoutChannel
     deposit: str
     since: float
     asked_at: float = 0.0
@@ -119,7 +119,7 @@ class _Reconciler:
     async def run(self) -> Reconciliation:
         """Read the bank's list through the window, then look up transfers that were not listed."""
         scope = await self._scope()
-        comparison = Comparison(self.ledger, self.product, scope)
+        comparison = Comparison(self.ledger, self.channel, scope)
         try:
             is_complete = await self._walk(comparison)
         except NoListError:
@@ -132,7 +132,7 @@ class _Reconciler:
         for piece in split(sorted(names), LOOK_UPS_PER_TRANSACTION):
             asked_at = await self.ledger.time()
             self.requests += len(piece)
-            await comparison.add_look_ups(await find_each(self.product, piece, timeout=CALL_SECONDS), asked_at)
+            await comparison.add_look_ups(await find_each(self.channel, piece, timeout=CALL_SECONDS), asked_at)
         return Reconciliation(
             compared=scope.count - len(scope.unseen),
             learned=comparison.learned,
@@ -146,8 +146,8 @@ class _Reconciler:
 
     async def _scope(self) -> Scope:
         deposit_params: dict[str, Value] = {
-            "product": self.product.name,
-            "account": self.product.account,
+            "product": self.channel.name,
+            "account": self.channel.account,
             "deposit": self.deposit,
         }
         rows = await self.ledger.fetch(_OLDEST_PLAN, deposit_params)
@@ -167,7 +167,7 @@ class _Reconciler:
 
         async def fetch(skip: int) -> Sequence[Settlement]:
             self.asked_at = await self.ledger.time()
-            page = await self.product.list(self.deposit, skip, CALL_SECONDS)
+            page = await self.channel.list(self.deposit, skip, CALL_SECONDS)
             self.requests += 1
             return page
 
@@ -183,6 +183,6 @@ class _Reconciler:
         """Return the track_ids that are still recorded as sent and were not found."""
         missing: list[str] = []
         for piece in split(sorted(scope.sent & scope.unseen), PAGE_SIZE):
-            records = await queries.transfers(self.ledger, self.product.name, self.product.account, piece)
+            records = await queries.transfers(self.ledger, self.channel.name, self.channel.account, piece)
             missing += [track_id for track_id in piece if is_sent(records[track_id])]
         return tuple(missing)

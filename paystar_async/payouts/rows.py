@@ -122,14 +122,14 @@ def match_columns(table: Table, header: Row) -> ColumnMapping:
     names = ["" if is_blank(cell) or isinstance(cell, InvalidCell) else column_name(cell) for cell in headings]
     kind = _guess_type(names)
     fields = {info.name: info for info in fields_of(kind)}
-    wanted = ", ".join(name if info.required else f"{name} (may be left out)" for name, info in fields.items())
-    expected, where = f"the columns {wanted}", f"{table.file}, header"
+    column_names = ", ".join(name if info.required else f"{name} (may be left out)" for name, info in fields.items())
+    expected, where = f"the columns {column_names}", f"{table.file}, header"
     refusals = [(cell, unusable_reason(cell)) for cell in headings if isinstance(cell, str)]
     problems = [f"«{shorten(cell)}»: {reason}" for cell, reason in refusals if reason]
     if not fields.keys() & set(names) and not problems:
         # The first row seems to hold values, which are personal data.
-        got = "a first row that names none of them"
-        raise InvalidValue(where, expected=expected, got=got, hint="put the names above the first transfer")
+        actual = "a first row that names none of them"
+        raise InvalidValue(where, expected=expected, got=actual, hint="put the names above the first transfer")
     field_names = [
         "" if normalize_heading(cell) in IGNORED or unusable_reason(cell) else name
         for cell, name in zip(headings, names, strict=True)
@@ -143,20 +143,20 @@ def match_columns(table: Table, header: Row) -> ColumnMapping:
         if info.required and name not in names and name not in similar
     ]
     problems += [
-        f"column {column_letters(place)} ({shorten(cell)}) is hidden: show it, or delete it"
-        for place, cell in enumerate(headings)
-        if table.is_hidden(place) and not is_blank(cell)
+        f"column {column_letters(column)} ({shorten(cell)}) is hidden: show it, or delete it"
+        for column, cell in enumerate(headings)
+        if table.is_hidden(column) and not is_blank(cell)
     ]
     problems += [
-        f"cell {column_letters(place)}{header.number} holds {cell.reason}"
-        for place, cell in enumerate(headings)
+        f"cell {column_letters(column)}{header.number} holds {cell.reason}"
+        for column, cell in enumerate(headings)
         if isinstance(cell, InvalidCell)
     ]
     if problems:
         raise InvalidValue(where, expected=expected, got="; ".join(problems))
     table.notices += [
-        f"column {column_letters(place)} ({shorten(cell)}): not read"
-        for place, cell in enumerate(headings)
+        f"column {column_letters(column)} ({shorten(cell)}): not read"
+        for column, cell in enumerate(headings)
         if normalize_heading(cell) in IGNORED
     ]
     table.header_row = header.number
@@ -199,8 +199,8 @@ def _read_cell(info: FieldInfo, cell: object) -> object:
     if name == "amount":
         return _read_amount(cell)
     if not isinstance(cell, str):
-        got = "TRUE or FALSE" if isinstance(cell, bool) else "a number"
-        raise InvalidValue(name, expected="a cell of text", got=got, hint=_NUMBER_HINT)
+        actual = "TRUE or FALSE" if isinstance(cell, bool) else "a number"
+        raise InvalidValue(name, expected="a cell of text", got=actual, hint=_NUMBER_HINT)
     text = cell.strip()
     if text.startswith(_FORMULA_PREFIXES):
         hint = "the cell begins with = + - @ or an apostrophe"
@@ -211,8 +211,8 @@ def _read_cell(info: FieldInfo, cell: object) -> object:
     if _ROUNDED.fullmatch(strip_spaces(text)):
         raise InvalidValue(name, expected="the whole number", got="a rounded one", hint=_NUMBER_HINT)
     if _REWRITTEN.fullmatch(strip_spaces(text)):
-        got = "a number or a date as a spreadsheet writes it"
-        raise InvalidValue(name, expected="the digits as they are", got=got, hint=_NUMBER_HINT)
+        actual = "a number or a date as a spreadsheet writes it"
+        raise InvalidValue(name, expected="the digits as they are", got=actual, hint=_NUMBER_HINT)
     return text
 
 

@@ -90,9 +90,9 @@ class Payouts(PayoutOperations):
         runtime.check()
         async with aclosing(validation.validated_transfers(transfers, planned=planned, sheet=sheet)) as values:
             first = await anext(values)
-            product = runtime.channel("bank" if isinstance(first, Transfer) else "wallet")
+            channel = runtime.channel("bank" if isinstance(first, Transfer) else "wallet")
             record = await insert_batch(
-                runtime.ledger, product, batch_id, _chain(first, values), policy=policy, connection=connection
+                runtime.ledger, channel, batch_id, _chain(first, values), policy=policy, connection=connection
             )
         await self._wake(runtime, batch_id, connection)
         return Batch(runtime, record, self)
@@ -201,9 +201,9 @@ class Payouts(PayoutOperations):
         await (turns.continue_lane if handed_on else turns.advance)(chunk_id, seconds, jobs)
 
 
-async def _chain(first: AnyTransfer, others: AsyncIterator[AnyTransfer]) -> AsyncGenerator[AnyTransfer, None]:
+async def _chain(first: AnyTransfer, remaining: AsyncIterator[AnyTransfer]) -> AsyncGenerator[AnyTransfer, None]:
     yield first
-    async for transfer in others:
+    async for transfer in remaining:
         yield transfer
 
 

@@ -164,7 +164,7 @@ async def _read_valid(
     source: Source, builder: _ReportBuilder, *, strict: bool, sheet: str | None
 ) -> AsyncGenerator[AnyTransfer, None]:
     """Yield the valid transfers, and count them and the errors in the builder."""
-    with closing(SeenTrackIds()) as seen:
+    with closing(SeenTrackIds()) as seen_track_ids:
         if is_path(source):
             reading = _read_file(source, builder, strict=strict, sheet=sheet)
         elif sheet is not None:
@@ -178,7 +178,7 @@ async def _read_valid(
                 if isinstance(result, list):
                     builder.bad += result
                     continue
-                first_row = seen.add(result.track_id, number)
+                first_row = seen_track_ids.add(result.track_id, number)
                 if first_row is not None:
                     reason = f"the same as in row {first_row}: the transfer would be paid twice"
                     builder.bad.append(RowError(number, "track_id", reason))
@@ -218,10 +218,13 @@ async def _read_items(source: Source, *, strict: bool) -> ReadResults:
             number += 1
             yield number, items.read(number, item)
         return
-    got = f"a {type(source).__name__}"
+    actual = f"a {type(source).__name__}"
     if isinstance(source, bytes | Mapping) or not isinstance(source, Iterable):
         raise InvalidValue(
-            "transfers", expected="a file or an iterable of transfers", got=got, hint="wrap a single transfer in a list"
+            "transfers",
+            expected="a file or an iterable of transfers",
+            got=actual,
+            hint="wrap a single transfer in a list",
         )
     for number, item in enumerate(cast("Iterable[object]", source), 1):
         yield number, items.read(number, item)

@@ -132,13 +132,15 @@ class Workbook:
         names = self._archive.namelist()
         if len(set(names)) < len(names):
             raise DamagedWorkbook("a workbook with two parts of the same name")
-        book = self._target("_rels/.rels", "officeDocument") or "xl/workbook.xml"
-        self._relations = self._related(join(dirname(book), "_rels", book.rpartition("/")[2] + ".rels"))
+        workbook_part = self._target("_rels/.rels", "officeDocument") or "xl/workbook.xml"
+        self._relations = self._related(
+            join(dirname(workbook_part), "_rels", workbook_part.rpartition("/")[2] + ".rels")
+        )
         self.sheets: list[Sheet] = []
-        for name, attributes, _ in self._events(book):
+        for name, attributes, _ in self._events(workbook_part):
             if attributes is not None and name == "sheet":
-                self._add(attributes, dirname(book))
-        folder = dirname(book)
+                self._add(attributes, dirname(workbook_part))
+        folder = dirname(workbook_part)
         self._formats = _read_formats(self._optional(folder, "styles"))
         self._texts = list(_read_texts(self._optional(folder, "sharedStrings")))
 
@@ -168,14 +170,14 @@ class Workbook:
             if attributes is not None and name == "Relationship"
         }
 
-    def _target(self, part: str, wanted: str) -> str | None:
-        targets = (target for kind, target in self._related(part).values() if kind == wanted)
+    def _target(self, part: str, relation_type: str) -> str | None:
+        targets = (target for kind, target in self._related(part).values() if kind == relation_type)
         return next((_resolve_path("", target) for target in targets), None)
 
-    def _optional(self, folder: str, wanted: str) -> Iterator[Event]:
+    def _optional(self, folder: str, relation_type: str) -> Iterator[Event]:
         """Yield the events of an optional part of the workbook."""
         for kind, target in self._relations.values():
-            if kind == wanted:
+            if kind == relation_type:
                 return self._events(_resolve_path(folder, target))
         return iter(())
 
@@ -386,7 +388,7 @@ class _SheetReader:
         return int(value) if value.lstrip("-").isdecimal() else number
 
 
-def first_rows(book: Workbook, sheet: Sheet, count: int) -> list[Row]:
+def first_rows(workbook: Workbook, sheet: Sheet, count: int) -> list[Row]:
     """Return at most ``count`` of the first rows of a sheet that hold a cell."""
-    with closing(book.rows(sheet)) as rows:
+    with closing(workbook.rows(sheet)) as rows:
         return [row for row, _ in zip(rows, range(count), strict=False)]

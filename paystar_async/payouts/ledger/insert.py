@@ -71,14 +71,14 @@ class BatchWriter:
 
     Args:
         tables: the ledger.
-        product: the channel and account of the transfers.
+        channel: the channel and account of the transfers.
         batch_id: the name of the batch.
         policy: how the batch is paid out.
         connection: the caller's own transaction, or None.
     """
 
     tables: LedgerDatabase
-    product: PayoutChannel
+    channel: PayoutChannel
     batch_id: str
     policy: Policy
     connection: "Connection | None"
@@ -89,8 +89,8 @@ class BatchWriter:
     _staged: int = field(default=0, init=False)
     _first_difference: str | None = field(default=None, init=False)
 
-    async def write(self, transfers: AsyncIterable[AnyTransfer], found: BatchRecord | None) -> BatchRecord:
-        """Return the batch on record; insert it if ``found`` is None."""
+    async def write(self, transfers: AsyncIterable[AnyTransfer], recorded: BatchRecord | None) -> BatchRecord:
+        """Return the batch on record; insert it if ``recorded`` is None."""
         count, amount, digests = 0, 0, 0
         await self.tables.open()
         try:
@@ -98,15 +98,15 @@ class BatchWriter:
                 digest = self._add(count, value)
                 count, amount, digests = count + 1, amount + value.amount, (digests + digest) % 2**256
                 if len(self._rows) == MAX_BUFFERED_TRANSFERS:
-                    await self._flush_buffer(found)
+                    await self._flush_buffer(recorded)
             if count == 0:
                 raise InvalidValue("transfers", expected="one transfer or more", got="none")
             if amount > MAX_INT64:
                 raise InvalidValue("transfers", expected="a total within 64 bits", got="more")
             contents = BatchFingerprint(count=count, amount=amount, digests=digests)
-            if found is not None:
-                await self._flush_buffer(found)
-                return await self._checked(found, contents)
+            if recorded is not None:
+                await self._flush_buffer(recorded)
+                return await self._checked(recorded, contents)
             return await self._commit(contents)
         finally:
             if self._staged:
@@ -115,10 +115,10 @@ class BatchWriter:
     def _add(self, position: int, value: AnyTransfer) -> int:
         """Add a transfer to the buffer; return its digest."""
         try:
-            deposit = self.product.deposit(value)
+            deposit = self.channel.deposit(value)
         except InvalidValue as refusal:
             raise refusal.at(f"transfers[{position}]") from None
-        encoded = self.tables.codec.encode(self.product.name, self.product.account, value)
+        encoded = self.tables.codec.encode(self.channel.name, self.channel.account, value)
         self._rows.append(
             {
                 "position": position,
@@ -146,10 +146,10 @@ class BatchWriter:
     def _chunk_id(self, number: int) -> str:
         return f"{self._plan}.{number:07d}"
 
-    async def _flush_buffer(self, found: BatchRecord | None) -> None:
+    async def _flush_buffer(self, recorded: BatchRecord | None) -> None:
         """Empty the buffer: compare it with the batch on record, or stage it."""
-        if found is not None:
-            await self._compare(found)
+        if recorded is not None:
+            await self._compare(recorded)
             return
         async with self.tables.transaction(self.connection) as transaction:
             await self._stage(transaction)
@@ -175,43 +175,44 @@ class BatchWriter:
             hint="the same transfer twice would pay twice",
         )
 
-    async def _compare(self, found: BatchRecord) -> None:
+    async def _compare(self, recorded: BatchRecord) -> None:
         """Note the first transfer that differs from the batch on record in this position, for the error message."""
         if self._first_difference is None and self._rows:
             first, last = self._rows[0]["position"], self._rows[-1]["position"]
             items = await self.tables.fetch(
                 "SELECT position, track_id FROM paystar_payout_batch_items"
                 " WHERE batch_id = :batch_id AND position BETWEEN :first AND :last",
-                {"batch_id": found.batch_id, "first": first, "last": last},
+                {"batch_id": recorded.batch_id, "first": first, "last": last},
             )
-            recorded = {row["position"]: row["track_id"] for row in items}
-            different = (row for row in self._rows if recorded.get(row["position"]) != row["track_id"])
+            track_ids = {row["position"]: row["track_id"] for row in items}
+            different = (row for row in self._rows if track_ids.get(row["position"]) != row["track_id"])
             self._first_difference = next((str(row["track_id"]) for row in different), None)
         self._rows.clear()
 
-    async def _checked(self, found: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
+    async def _checked(self, recorded: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
         """Return the batch on record; raise InvalidValue if it is another batch."""
-        rows = await self.tables.fetch(SELECT_BATCH, {"batch_id": found.batch_id})
-        self._check_same(found, contents, rows)
-        return found
+        rows = await self.tables.fetch(SELECT_BATCH, {"batch_id": recorded.batch_id})
+        self._check_same(recorded, contents, rows)
+        return recorded
 
-    def _check_same(self, found: BatchRecord, contents: BatchFingerprint, rows: Sequence[Row]) -> None:
-        account = (self.product.name, self.product.account)
-        if account != (found.product, found.account):
-            got = f"one of the {found.product} account {found.account}"
-        elif rows and rows[0]["digest"] == contents.text() and found.count == contents.count:
+    def _check_same(self, recorded: BatchRecord, contents: BatchFingerprint, rows: Sequence[Row]) -> None:
+        account = (self.channel.name, self.channel.account)
+        if account != (recorded.product, recorded.account):
+            difference = f"one of the {recorded.product} account {recorded.account}"
+        elif rows and rows[0]["digest"] == contents.text() and recorded.count == contents.count:
             return
         else:
-            got = f"{contents.count} transfers of {contents.amount} Rial"
-            got += (
+            difference = f"{contents.count} transfers of {contents.amount} Rial"
+            difference += (
                 f", the first that differs being {short_repr(self._first_difference)}"
                 if self._first_difference
                 else ", not the same ones"
             )
+        on_record = f"{short_repr(recorded.batch_id)} is {recorded.count} transfers of {recorded.amount} Rial"
         raise InvalidValue(
             "batch_id",
-            expected=f"a unique name: {short_repr(found.batch_id)} is {found.count} transfers of {found.amount} Rial",
-            got=got,
+            expected=f"a unique name: {on_record}",
+            got=difference,
             hint="submit the same transfers again, or name the batch otherwise; nothing was changed",
         )
 
@@ -227,8 +228,8 @@ class BatchWriter:
                 if last or self.connection is not None:
                     raise
                 self._rows, self._staged = list(rows), staged
-                if (found := await find_batch(self.tables, self.batch_id)) is not None:
-                    return await self._checked(found, contents)
+                if (recorded := await find_batch(self.tables, self.batch_id)) is not None:
+                    return await self._checked(recorded, contents)
             else:
                 self._staged = 0
                 return record
@@ -246,8 +247,8 @@ class BatchWriter:
         params: dict[str, Stored] = {
             "plan": self._plan,
             "batch_id": self.batch_id,
-            "product": self.product.name,
-            "account": self.product.account,
+            "product": self.channel.name,
+            "account": self.channel.account,
             "at": staging["at"],
             "runner": None if self._is_looked_up(staging["at"]) else identity.runner,
         }
@@ -293,9 +294,9 @@ class BatchWriter:
         """Return the batch that another process has inserted."""
         await transaction.execute(DELETE_STAGED, {"plan": self._plan})
         rows = await transaction.fetch(SELECT_BATCH, {"batch_id": self.batch_id})
-        found = batch_of(rows[0])
-        self._check_same(found, contents, rows)
-        return found
+        recorded = batch_of(rows[0])
+        self._check_same(recorded, contents, rows)
+        return recorded
 
     async def _raise_conflicts(self, transaction: LedgerTransaction, params: Parameters) -> None:
         rows = await transaction.fetch(SELECT_CONFLICTS, params)
@@ -312,7 +313,7 @@ class BatchWriter:
 
 async def insert_batch(
     tables: LedgerDatabase,
-    product: PayoutChannel,
+    channel: PayoutChannel,
     batch_id: str,
     transfers: AsyncIterable[AnyTransfer],
     *,
@@ -323,7 +324,7 @@ async def insert_batch(
 
     Args:
         tables: the ledger.
-        product: the channel and account of the transfers.
+        channel: the channel and account of the transfers.
         batch_id: the name of the batch; the same name with the same contents returns the batch on record.
         transfers: the transfers; read once, a thousand at a time.
         policy: how the batch is paid out; None: the policy on record, or the default.
@@ -339,7 +340,7 @@ async def insert_batch(
         StorageError: the ledger cannot be used.
     """
     recorded = await find_batch(tables, batch_id) if connection is None else None
-    writer = BatchWriter(tables, product, batch_id, policy or Policy(), connection)
+    writer = BatchWriter(tables, channel, batch_id, policy or Policy(), connection)
     record = await writer.write(transfers, recorded)
     if policy is None or policy == record.policy:
         return record

@@ -45,36 +45,39 @@ WHERE product = :product AND account = :account AND track_id = :track_id AND ver
 
 
 async def apply_observations(
-    tables: LedgerDatabase, product: PayoutChannel, found: Sequence[Settlement], cause: TransitionCause = "reconcile"
+    tables: LedgerDatabase, channel: PayoutChannel, entries: Sequence[Settlement], cause: TransitionCause = "reconcile"
 ) -> Sequence[TransferRecord]:
     """Apply entries of the bank's list to transfers on record; return the records that changed."""
-    entries: dict[str, list[Settlement]] = {}
-    for entry in found:
+    entries_by_track_id: dict[str, list[Settlement]] = {}
+    for entry in entries:
         if entry.track_id is not None:
-            entries.setdefault(product.sent_track_id(entry.track_id), []).append(entry)
+            entries_by_track_id.setdefault(channel.sent_track_id(entry.track_id), []).append(entry)
     changed: list[TransferRecord] = []
     async with tables.transaction() as transaction:
-        for held in await _stored(transaction, product, list(entries)):
-            observed = _classify(tables, product, held, entries[held.record.track_id])
-            changed += await _apply(transaction, held, observed, cause)
+        for transfer in await _stored(transaction, channel, list(entries_by_track_id)):
+            observed = _classify(tables, channel, transfer, entries_by_track_id[transfer.record.track_id])
+            changed += await _apply(transaction, transfer, observed, cause)
     return changed
 
 
 async def apply_late_response(
-    tables: LedgerDatabase, product: PayoutChannel, known: Mapping[str, Classification], attempts: Mapping[str, int]
+    tables: LedgerDatabase,
+    channel: PayoutChannel,
+    classifications: Mapping[str, Classification],
+    attempts: Mapping[str, int],
 ) -> None:
     """Apply the response to a send that came after its lease had expired.
 
     Args:
         tables: the ledger.
-        product: the channel and account of the transfers.
-        known: the result of each transfer by track_id.
+        channel: the channel and account of the transfers.
+        classifications: the result of each transfer by track_id.
         attempts: the attempt that was sent, by track_id.
     """
     async with tables.transaction() as transaction:
-        for held in await _stored(transaction, product, list(known)):
-            record = held.record
-            observed = known[record.track_id]
+        for transfer in await _stored(transaction, channel, list(classifications)):
+            record = transfer.record
+            observed = classifications[record.track_id]
             state = STATES.get(observed.settlement.status) if observed.settlement is not None else None
             if state is TransferState.FAILED:
                 # As for a response in time, a status check comes before it is final.
@@ -83,7 +86,7 @@ async def apply_late_response(
                 continue
             if state is TransferState.PENDING and record.state is TransferState.FAILED:
                 continue  # the response is older: the bank has decided since
-            await _apply(transaction, held, observed, "late")
+            await _apply(transaction, transfer, observed, "late")
 
 
 def _failure_params(record: TransferRecord, reason: str) -> dict[str, Stored]:
@@ -120,11 +123,11 @@ async def resolve(
         rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product, account, [track_id]))
         if not rows:
             raise InvalidValue("track_id", expected="a transfer of the ledger", got=short_repr(track_id))
-        held = stored_transfer_of(rows[0])
-        record = held.record
+        transfer = stored_transfer_of(rows[0])
+        record = transfer.record
         if record.state is not TransferState.NEEDS_REVIEW:
             raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
-        if held.is_masked and after is TransferState.PLANNED:
+        if transfer.is_masked and after is TransferState.PLANNED:
             hint = "submit it under a track_id of its own, and say failed here"
             raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_CARD_MASKED}', hint=hint)
         at = (await transaction.fetch(_NOW))[0]["at"]
@@ -141,32 +144,32 @@ async def resolve(
 
 
 async def _stored(
-    transaction: LedgerTransaction, product: PayoutChannel, track_ids: Sequence[str]
+    transaction: LedgerTransaction, channel: PayoutChannel, track_ids: Sequence[str]
 ) -> list[StoredTransfer]:
     if not track_ids:
         return []
-    rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product.name, product.account, track_ids))
+    rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, channel.name, channel.account, track_ids))
     return [stored_transfer_of(row) for row in rows]
 
 
 def _classify(
-    tables: LedgerDatabase, product: PayoutChannel, held: StoredTransfer, entries: Sequence[Settlement]
+    tables: LedgerDatabase, channel: PayoutChannel, transfer: StoredTransfer, entries: Sequence[Settlement]
 ) -> Classification:
-    hashids = {held.record.hashid: held.record.track_id} if held.record.hashid else {}
-    if not held.is_masked:
-        value = held.value(tables)
-        return classify(list(entries), [value], product.sent_track_id, hashids)[value.track_id]
+    hashids = {transfer.record.hashid: transfer.record.track_id} if transfer.record.hashid else {}
+    if not transfer.is_masked:
+        value = transfer.value(tables)
+        return classify(list(entries), [value], channel.sent_track_id, hashids)[value.track_id]
     # The destination is no longer on record: the entries cannot be compared with the transfer.
     return merge_entries(sort_recorded_first(entries, hashids))
 
 
 async def _apply(
-    transaction: LedgerTransaction, held: StoredTransfer, observed: Classification, cause: TransitionCause
+    transaction: LedgerTransaction, transfer: StoredTransfer, observed: Classification, cause: TransitionCause
 ) -> list[TransferRecord]:
-    change = transition_for(held, observed)
+    change = transition_for(transfer, observed)
     if change is None:
         return []
-    record = held.record
+    record = transfer.record
     at = (await transaction.fetch(_NOW))[0]["at"]
     if not await transition_transfers(transaction, record.product, record.account, [change], at=at, cause=cause):
         return []
@@ -180,12 +183,12 @@ _NAMED = frozenset({TransferState.PENDING, TransferState.SUCCESS, TransferState.
 """States in which the record's hashid may name the payment of an entry."""
 
 
-def transition_for(held: StoredTransfer, observed: Classification) -> Transition | None:
+def transition_for(transfer: StoredTransfer, observed: Classification) -> Transition | None:
     """Return the transition that an entry of the bank causes outside of a lease, or None.
 
     It applies to planned transfers too: a restored ledger does not know what it sent.
     """
-    record = held.record
+    record = transfer.record
     if record.state is TransferState.SENDING:
         return None  # its sender writes the result
     if observed.verdict is Verdict.CONTRADICTION:
@@ -196,7 +199,7 @@ def transition_for(held: StoredTransfer, observed: Classification) -> Transition
     if entry is None or after is None or after is record.state:
         return None
     if after is TransferState.FAILED and (
-        record.state is TransferState.NEEDS_REVIEW or not failure_covers_all_attempts(held, entry)
+        record.state is TransferState.NEEDS_REVIEW or not failure_covers_all_attempts(transfer, entry)
     ):
         return None  # another attempt may have been paid: a status check or manual review decides
     if record.state in _NAMED and is_different_payment(record.hashid, entry):

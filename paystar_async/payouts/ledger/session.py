@@ -39,8 +39,8 @@ async def clock_offset(database: Database, clock: Clock) -> float:
     while True:
         rows = await database.fetch(_FIND)
         before = rows[0]["value"] if rows else ""
-        known, _, text = before.rpartition(" ")
-        if known == boot:
+        known_boot, _, text = before.rpartition(" ")
+        if known_boot == boot:
             return float(text)
         # Another boot, or another machine: only the wall clock knows the time between. Never go back.
         latest = (await database.fetch(_LATEST))[0]["at"]
