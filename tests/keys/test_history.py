@@ -1,4 +1,6 @@
-from itertools import pairwise
+"""Key history: which of two records of a key is newer."""
+
+from itertools import pairwise, product
 
 import pytest
 from attrs import evolve
@@ -14,7 +16,7 @@ SEED = KeyRecord(version=1, token=Secret("key-0"), refresh_token=Secret("refresh
 
 
 def pair(number: int, *, version: int = 1) -> KeyRecord:
-    """Return the pair of the refresh ``number``, an hour after the one before."""
+    """Return the pair of the refresh ``number``; one refresh happens each hour."""
     token, refresh_token = Secret(f"key-{number}"), Secret(f"refresh-{number}")
     return KeyRecord(version=version, token=token, refresh_token=refresh_token, issued_at=number * 3600.0)
 
@@ -30,32 +32,35 @@ def history_of(*records: KeyRecord) -> KeyHistory:
     ("stored", "own", "is_outdated"),
     [
         (pair(2, version=9), pair(2, version=4), False),  # the same pair, leased
-        (pair(2, version=1), pair(2, version=9), False),  # the same pair, put back by another
+        (pair(2, version=1), pair(2, version=9), False),  # the same pair, restored by another process
         (pair(3, version=9), pair(2, version=4), False),  # refreshed elsewhere
-        (pair(3, version=1), pair(2, version=9), False),  # put back by another that knew a newer one
-        (pair(1, version=1), pair(2, version=9), True),  # put back by another that knew no newer one
-        (pair(1, version=9), pair(2, version=4), True),  # the same, and changed often since
-        (SEED, pair(2, version=9), True),  # a newcomer's
+        (pair(3, version=1), pair(2, version=9), False),  # restored by another process with a newer pair
+        (pair(1, version=1), pair(2, version=9), True),  # restored by another process with an older pair
+        (pair(1, version=9), pair(2, version=4), True),  # an older pair that was changed often since
+        (SEED, pair(2, version=9), True),  # the configured record of a new process
         (evolve(SEED, version=9), pair(2, version=4), True),
         (KeyRecord(version=1, token=Secret("other seed")), pair(2, version=9), True),
         (KeyRecord(version=9, token=Secret("from the panel"), issued_at=2.5 * 3600), pair(2, version=4), False),
-        (KeyRecord(version=1, token=Secret("other seed")), evolve(SEED, version=5), False),  # a new configuration
+        (
+            KeyRecord(version=1, token=Secret("other seed")),
+            evolve(SEED, version=5),
+            False,
+        ),  # newly configured
     ],
 )
-def test_is_outdated_tells_a_lost_record_from_a_newer_one(stored: KeyRecord, own: KeyRecord, is_outdated: bool) -> None:
+def test_is_outdated_compares_stored_and_own_record(stored: KeyRecord, own: KeyRecord, is_outdated: bool) -> None:
     assert history_of(SEED, pair(1), pair(2)).is_outdated(stored, own) is is_outdated
 
 
-def test_is_outdated_never_holds_in_both_processes() -> None:
-    """Otherwise they would replace each other's pair for ever."""
+def test_is_outdated_is_never_true_in_both_processes() -> None:
+    """Otherwise the processes would replace each other's pair forever."""
     records = [SEED, pair(1), pair(2), evolve(pair(2), token=Secret("twin"), version=7), KeyRecord(version=3)]
-    for one in records:
-        for other in records:
-            here, there = history_of(other, one), history_of(one, other)
-            assert not (here.is_outdated(other, one) and there.is_outdated(one, other))
+    for first, second in product(records, records):
+        first_history, second_history = history_of(second, first), history_of(first, second)
+        assert not (first_history.is_outdated(second, first) and second_history.is_outdated(first, second))
 
 
-def test_history_forgets_the_oldest_pairs() -> None:
+def test_is_outdated_forgets_pairs_beyond_maximum() -> None:
     records = [pair(number) for number in range(MAX_PAIRS + 3)]
     history, own = history_of(*records), evolve(records[-1], version=4)
 
@@ -76,15 +81,15 @@ async def lease_of(record: KeyRecord, started_at: float) -> Lease:
     ("stored", "merged"),
     [
         (evolve(pair(1), refresh_rejected=True, version=5), pair(2)),  # a mark
-        (SEED, pair(2)),  # put back into a store that had lost the leased record
-        (pair(3), None),  # refreshed by another that took the lease over
+        (SEED, pair(2)),  # restored in a store that had lost the leased record
+        (pair(3), None),  # refreshed by another process that took over the lease
         (
             KeyRecord(
                 token=Secret("panel"), refresh_token=Secret("refresh-1"), issued_at=6000.0, refresh_rejected=True
             ),
             KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-2"), issued_at=6000.0),
         ),
-        (KeyRecord(token=Secret("panel"), refresh_token=Secret("panel's own"), issued_at=6000.0), None),
+        (KeyRecord(token=Secret("panel"), refresh_token=Secret("refresh-panel"), issued_at=6000.0), None),
     ],
 )
 async def test_merge_keeps_the_refreshed_key(stored: KeyRecord, merged: KeyRecord | None) -> None:

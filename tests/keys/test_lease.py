@@ -1,4 +1,4 @@
-"""The lease of a refresh, on a clock that runs in no time."""
+"""Leases of refreshes, on a clock that advances without waiting."""
 
 import pytest
 
@@ -13,23 +13,23 @@ from tests.support import RunningClock
 KEY = KeyId("application", "app-1")
 
 
-class Store(MemoryKeyStore):
-    """A store that can be down for the process that holds the lease."""
+class FailingStore(MemoryKeyStore):
+    """A store that can be down for the owner of the lease."""
 
-    down = False
+    is_down = False
 
     async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        if self.down and owner == "me":
+        if self.is_down and owner == "me":
             raise StorageError("the store is down")
         return await super().acquire_lease(key, version, owner, ttl)
 
 
-class Leasing:
-    """A leased key, its store and the clock of both."""
+class LeaseFixture:
+    """A leased key, its store and their clock."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.clock = RunningClock()
-        self.store = Store(self.clock)
+        self.store = FailingStore(self.clock)
         monkeypatch.setattr(lease, "sleep", self.clock.sleep)
 
     async def acquire(self) -> Lease:
@@ -38,89 +38,89 @@ class Leasing:
         assert lease is not None
         return lease
 
-    async def is_free(self) -> bool:
-        """Whether another process takes the lease over now."""
+    async def take_over(self) -> bool:
+        """Acquire the lease as another process; return True if the lease was free."""
         return await self.store.acquire_lease(KEY, 2, "other", LEASE_SECONDS) is not None
 
-    async def free_within(self, seconds: int) -> int | None:
-        """After how many of these seconds another process takes the lease over."""
+    async def take_over_within(self, seconds: int) -> int | None:
+        """Return after how many seconds another process takes over the lease; None if not within ``seconds``."""
         for passed in range(seconds):
-            if await self.is_free():
+            if await self.take_over():
                 return passed
             await self.clock.sleep(1)
         return None
 
 
 @pytest.fixture
-def at(monkeypatch: pytest.MonkeyPatch) -> Leasing:
-    return Leasing(monkeypatch)
+def lease_fixture(monkeypatch: pytest.MonkeyPatch) -> LeaseFixture:
+    return LeaseFixture(monkeypatch)
 
 
-def test_lease_of_a_killed_process_ends_within_seconds() -> None:
+def test_lease_seconds_are_between_six_and_ten() -> None:
     assert 6 <= LEASE_SECONDS <= 10
 
 
-async def test_hold_extends_the_lease_while_the_work_lasts(at: Leasing) -> None:
-    held = await at.acquire()
-    async with at.clock.running():
-        assert await held.hold(lambda: at.free_within(100)) is None
-    held.check()
-    assert await at.store.commit(KEY, held.record.version, "me", held.record) is not None
+async def test_hold_during_work_extends_lease(lease_fixture: LeaseFixture) -> None:
+    own_lease = await lease_fixture.acquire()
+    async with lease_fixture.clock.running():
+        assert await own_lease.hold(lambda: lease_fixture.take_over_within(100)) is None
+    own_lease.check()
+    assert await lease_fixture.store.commit(KEY, own_lease.record.version, "me", own_lease.record) is not None
 
 
-async def test_hold_survives_two_heartbeats_that_fail(at: Leasing) -> None:
-    held = await at.acquire()
-
-    async def work() -> int | None:
-        await at.clock.sleep(LEASE_SECONDS / 3 + 0.5)  # one heartbeat was in time, the next two are not
-        at.store.down = True
-        await at.clock.sleep(LEASE_SECONDS / 3 * 2)
-        at.store.down = False
-        return await at.free_within(50)
-
-    async with at.clock.running():
-        assert await held.hold(work) is None
-    held.check()
-
-
-async def test_hold_after_a_takeover_extends_nothing(at: Leasing) -> None:
-    held = await at.acquire()
+async def test_hold_with_two_failed_heartbeats_keeps_lease(lease_fixture: LeaseFixture) -> None:
+    own_lease = await lease_fixture.acquire()
 
     async def work() -> int | None:
-        at.store.down = True
-        taken = await at.free_within(20)
-        at.store.down = False
-        await at.clock.sleep(LEASE_SECONDS)
-        return taken
+        await lease_fixture.clock.sleep(LEASE_SECONDS / 3 + 0.5)  # one heartbeat is in time, the next two fail
+        lease_fixture.store.is_down = True
+        await lease_fixture.clock.sleep(LEASE_SECONDS / 3 * 2)
+        lease_fixture.store.is_down = False
+        return await lease_fixture.take_over_within(50)
 
-    async with at.clock.running():
-        taken = await held.hold(work)
+    async with lease_fixture.clock.running():
+        assert await own_lease.hold(work) is None
+    own_lease.check()
 
-    assert taken == LEASE_SECONDS
-    stored = await at.store.load(KEY)
+
+async def test_hold_after_takeover_does_not_extend_lease(lease_fixture: LeaseFixture) -> None:
+    own_lease = await lease_fixture.acquire()
+
+    async def work() -> int | None:
+        lease_fixture.store.is_down = True
+        taken_after = await lease_fixture.take_over_within(20)
+        lease_fixture.store.is_down = False
+        await lease_fixture.clock.sleep(LEASE_SECONDS)
+        return taken_after
+
+    async with lease_fixture.clock.running():
+        taken_after = await own_lease.hold(work)
+
+    assert taken_after == LEASE_SECONDS
+    stored = await lease_fixture.store.load(KEY)
     assert stored is not None
     assert (stored.version, stored.lease_owner) == (3, "other")
     with pytest.raises(NotSent):
-        held.check()
+        own_lease.check()
 
 
-async def test_check_after_the_lease_keeps_the_token_from_being_sent(at: Leasing) -> None:
-    held = await at.acquire()
-    at.clock.advance(LEASE_SECONDS - 0.1)
-    held.check()
-    at.clock.advance(0.2)  # the process was stopped in between
+async def test_check_after_lease_end_raises_not_sent(lease_fixture: LeaseFixture) -> None:
+    own_lease = await lease_fixture.acquire()
+    lease_fixture.clock.advance(LEASE_SECONDS - 0.1)
+    own_lease.check()
+    lease_fixture.clock.advance(0.2)  # the process was stopped in between
 
     with pytest.raises(NotSent, match="lease") as refusal:
-        held.check()
+        own_lease.check()
 
     assert refusal.value.executed == "no"
 
 
-async def test_hold_raises_the_error_of_the_work_itself(at: Leasing) -> None:
-    held = await at.acquire()
+async def test_hold_with_failing_work_raises_its_error(lease_fixture: LeaseFixture) -> None:
+    own_lease = await lease_fixture.acquire()
 
     async def work() -> None:
         raise NotSent("no connection")
 
     with pytest.raises(NotSent, match="no connection"):
-        await held.hold(work)
+        await own_lease.hold(work)

@@ -1,3 +1,5 @@
+"""The key store in memory: threads and clocks."""
+
 import asyncio
 import time
 from threading import Barrier, Thread
@@ -9,8 +11,8 @@ from paystar_async.keys.store import KeyId, KeyRecord
 KEY = KeyId("application", "app-1")
 
 
-class Hesitant(MemoryKeyStore):
-    """Lets the other threads go ahead between reading and writing, where it can."""
+class SlowStore(MemoryKeyStore):
+    """A store that lets other threads run between reading and writing, unless a lock prevents it."""
 
     def _find(self, key: KeyId, version: int) -> KeyRecord | None:
         record = super()._find(key, version)
@@ -18,34 +20,34 @@ class Hesitant(MemoryKeyStore):
         return record
 
 
-def test_memory_store_shared_by_threads_refreshes_once() -> None:
-    threads = 4
-    store, won, together = Hesitant(), list[str](), Barrier(threads)
+def test_acquire_lease_from_several_threads_has_one_winner() -> None:
+    thread_count = 4
+    store, winners, start = SlowStore(), list[str](), Barrier(thread_count)
     asyncio.run(store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0"))))
 
-    async def claim(name: str) -> None:
+    async def acquire(name: str) -> None:
         if await store.acquire_lease(KEY, 1, name, 60) is not None:
-            won.append(name)
+            winners.append(name)
 
     def run(name: str) -> None:
-        together.wait()
-        asyncio.run(claim(name))
+        start.wait()
+        asyncio.run(acquire(name))
 
-    running = [Thread(target=run, args=(f"thread-{n}",)) for n in range(threads)]
-    for one in running:
-        one.start()
-    for one in running:
-        one.join()
+    threads = [Thread(target=run, args=(f"thread-{number}",)) for number in range(thread_count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
-    assert len(won) == 1
+    assert len(winners) == 1
 
 
-async def test_a_store_made_without_a_clock_goes_by_the_machine_s_own() -> None:
+async def test_acquire_lease_without_clock_uses_system_clock() -> None:
     store = MemoryKeyStore()
     stored = await store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0")))
     assert stored is not None
 
-    claimed = await store.acquire_lease(KEY, stored.version, "me", 60)
+    leased = await store.acquire_lease(KEY, stored.version, "me", 60)
 
-    assert claimed is not None
-    assert await store.acquire_lease(KEY, claimed.version, "you", 60) is None
+    assert leased is not None
+    assert await store.acquire_lease(KEY, leased.version, "other", 60) is None

@@ -1,3 +1,5 @@
+"""Key records and key ids are immutable values."""
+
 import pickle
 
 import attrs
@@ -13,16 +15,16 @@ def test_key_record_repr_hides_tokens() -> None:
     assert "canary" not in f"{RECORD!r} {RECORD}"
 
 
-def test_a_record_is_not_changed_in_place() -> None:
+def test_key_record_attributes_are_immutable() -> None:
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         RECORD.refresh_rejected = True  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_a_record_does_not_slip_into_a_pickle() -> None:
+def test_key_record_pickling_raises() -> None:
     with pytest.raises(TypeError, match="not pickled"):
         pickle.dumps(RECORD)
 
 
-def test_a_key_is_whose_it_is() -> None:
+def test_key_id_equality_depends_on_realm_and_account() -> None:
     assert KeyId("wallet", "w") == KeyId("wallet", "w")
     assert len({KeyId("wallet", "w"), KeyId("inquiry", "w"), KeyId("wallet", "v")}) == 3

@@ -12,7 +12,7 @@ from paystar_async.keys import lease
 from paystar_async.keys.memory import MemoryKeyStore
 from paystar_async.keys.refresher import FAILURE_COOLDOWN_SECONDS
 from paystar_async.keys.store import KeyId, KeyRecord
-from tests.keys.places import Emptied
+from tests.keys.backends import LossyMemoryStore
 from tests.support import (
     REFRESHES,
     Engine,
@@ -220,7 +220,7 @@ class Rejecting:
         self.accepts = False
         self.engine = Engine(self.server)
         self.told = EventRecorder()
-        self.store: Any = store or Emptied(self.clock)
+        self.store: Any = store or LossyMemoryStore(self.clock)
         self.clients = [
             client(self.engine, clock=self.clock, keys=self.store, on_event=self.told, max_retries=0)
             for _ in range(clients)

@@ -1,0 +1,144 @@
+"""The stored form of a key: corrupt records, encryption, and errors without secrets."""
+
+import json
+import pickle
+import traceback
+import uuid
+
+import pytest
+from attrs import evolve
+
+from paystar_async.errors import ForeignRecord, SchemaMismatch, StorageCorrupt, StorageError, WrongStorageKey
+from paystar_async.keys.store import KeyId, KeyStore
+from paystar_async.storage.encryption import Crypto
+from paystar_async.values.secret import Secret
+from tests.keys.backends import KEY, NEW_KEY, OLD_KEY, PAIR, SharedBackend, all_operations
+
+
+def payload(**changes: object) -> str:
+    inner = json.dumps({"token": "t", "refresh_token": "r", "issued_at": None, "expires_at": 1})
+    return json.dumps({"format": 1, "realm": KEY.realm, "account": KEY.account, "open": inner} | changes)
+
+
+NO_TOKENS = '"token":null,"refresh_token":null'
+CORRUPT_FIELDS: list[tuple[str, str | float | None, type[StorageError]]] = [
+    ("payload", "", StorageCorrupt),
+    ("payload", "}{", StorageCorrupt),
+    ("payload", "[]", StorageCorrupt),
+    ("payload", "[" * 100_000, StorageCorrupt),
+    ("payload", payload(open="]["), StorageCorrupt),
+    ("payload", payload(open=None), StorageCorrupt),
+    ("payload", payload(open="{}"), StorageCorrupt),
+    ("payload", payload(open='{"token":1,"refresh_token":null,"issued_at":null,"expires_at":null}'), StorageCorrupt),
+    ("payload", payload(open=f'{{{NO_TOKENS},"issued_at":true,"expires_at":null}}'), StorageCorrupt),
+    ("payload", payload(open=f'{{{NO_TOKENS},"issued_at":NaN,"expires_at":null}}'), StorageCorrupt),
+    (
+        "payload",
+        payload(open=f'{{{NO_TOKENS},"issued_at":1e999,"expires_at":null}}'),
+        StorageCorrupt,
+    ),
+    ("payload", payload(format=None), StorageCorrupt),
+    ("payload", payload(format=True), StorageCorrupt),
+    ("payload", payload(format=2), SchemaMismatch),
+    ("payload", payload(account="another"), ForeignRecord),
+    ("payload", payload(realm="wallet"), ForeignRecord),
+    ("payload", payload(open=None, sealed="00000000.AAAA"), WrongStorageKey),
+    ("refresh_rejected", 7, StorageCorrupt),
+]
+
+
+async def test_operations_on_corrupt_record_raise_and_keep_record(shared_backend: SharedBackend) -> None:
+    store = shared_backend.store()
+    await store.commit(KEY, 0, "me", PAIR)
+    for field, value, error_class in CORRUPT_FIELDS:
+        shared_backend.corrupt(KEY, field, value)
+        before = shared_backend.raw_record(KEY)
+        for operation in (*all_operations(store, 1), store.commit(KEY, 0, "me", PAIR)):
+            with pytest.raises(StorageError) as raised:
+                await operation
+            assert type(raised.value) is error_class, value
+            assert raised.value.hint
+        assert shared_backend.raw_record(KEY) == before
+
+
+async def test_operations_on_record_with_invalid_version_raise(shared_backend: SharedBackend) -> None:
+    store = shared_backend.store()
+    await store.commit(KEY, 0, "me", PAIR)
+    shared_backend.corrupt(KEY, "version", 0)
+    for operation in all_operations(store, 0):
+        with pytest.raises(StorageCorrupt):
+            await operation
+    assert str(shared_backend.raw_record(KEY)["version"]) == "0"
+
+
+async def test_storage_error_traceback_shows_no_token(shared_backend: SharedBackend) -> None:
+    """Neither the text of the error nor a traceback that shows local variables contains the token."""
+    store = shared_backend.store()
+    canary = Secret(uuid.uuid4().hex)
+    await store.commit(KEY, 0, "me", evolve(PAIR, token=canary))
+    inner = json.dumps({"token": canary.reveal(), "refresh_token": 1})
+    for text in (payload(open=inner), payload(open=inner, format=0), canary.reveal(), payload(open=inner, account="x")):
+        shared_backend.corrupt(KEY, "payload", text)
+        hidden_text = Secret(text)
+        del text
+        error = await load_error(store, hidden_text)
+        frames = traceback.TracebackException.from_exception(error, capture_locals=True)
+        assert canary.reveal() not in "".join(frames.format())
+        unpickled = pickle.loads(pickle.dumps(error))
+        assert (type(unpickled), str(unpickled), unpickled.hint) == (type(error), str(error), error.hint)
+    del inner
+
+
+async def load_error(store: KeyStore, _: Secret) -> StorageError:
+    """Return the error of ``load``; the second argument is a local variable that tracebacks show."""
+    try:
+        await store.load(KEY)
+    except StorageError as error:
+        return error
+    raise AssertionError
+
+
+async def test_commit_with_crypto_stores_no_plain_token(shared_backend: SharedBackend) -> None:
+    canary = uuid.uuid4().hex
+    encrypted_store = shared_backend.store(Crypto([OLD_KEY]))
+    await encrypted_store.commit(KEY, 0, "me", evolve(PAIR, token=Secret(canary), refresh_token=Secret(canary)))
+    assert canary not in str(shared_backend.raw_record(KEY))
+    assert await encrypted_store.mark_rejected(KEY, 1) is not None
+    assert canary not in str(shared_backend.raw_record(KEY))
+
+
+async def test_operations_with_wrong_storage_key_raise(shared_backend: SharedBackend) -> None:
+    await shared_backend.store(Crypto([OLD_KEY])).commit(KEY, 0, "me", PAIR)
+    before = shared_backend.raw_record(KEY)
+    for wrong_store in (shared_backend.store(), shared_backend.store(Crypto([NEW_KEY]))):
+        for operation in all_operations(wrong_store, 1):
+            with pytest.raises(WrongStorageKey) as raised:
+                await operation
+            assert "Crypto" in raised.value.hint
+    assert shared_backend.raw_record(KEY) == before
+
+
+async def test_storage_key_rotation_encrypts_changed_records(shared_backend: SharedBackend) -> None:
+    await shared_backend.store().commit(KEY, 0, "me", PAIR)
+    old_store = shared_backend.store(Crypto([OLD_KEY]))
+    assert await old_store.load(KEY) == evolve(PAIR, version=1)  # a plain record, encrypted by the next change
+    await old_store.commit(KEY, 1, "me", PAIR)
+    rotating_store = shared_backend.store(Crypto([NEW_KEY, OLD_KEY]))
+    assert await rotating_store.load(KEY) == evolve(PAIR, version=2)
+    with pytest.raises(WrongStorageKey):
+        await shared_backend.store(Crypto([NEW_KEY])).load(KEY)
+    await rotating_store.commit(KEY, 2, "me", PAIR)
+    assert await shared_backend.store(Crypto([NEW_KEY])).load(KEY) == evolve(PAIR, version=3)
+    with pytest.raises(WrongStorageKey):
+        await old_store.load(KEY)
+
+
+async def test_load_encrypted_record_of_other_account_raises(shared_backend: SharedBackend) -> None:
+    store = shared_backend.store(Crypto([NEW_KEY]))
+    other_key = KeyId("application", "other")
+    await store.commit(KEY, 0, "me", PAIR)
+    await store.commit(other_key, 0, "me", PAIR)
+    other_payload = json.loads(str(shared_backend.raw_record(other_key)["payload"]))
+    shared_backend.corrupt(KEY, "payload", json.dumps(other_payload | {"account": KEY.account}))
+    with pytest.raises(WrongStorageKey, match="does not open"):
+        await store.load(KEY)
