@@ -38,7 +38,7 @@ Source = Iterable[Transfer] | AsyncIterable[Transfer]
 
 
 class Chunker:
-    """The transfers of a source in groups, each track_id once; reads no further than needed.
+    """The transfers of a source in groups, each track_id once; the source is read no further than needed.
 
     Args:
         source: any iterable or async iterable; mappings are taken as ``settle`` takes them.
@@ -47,7 +47,7 @@ class Chunker:
 
     Attributes:
         failure: the error that ended the source early.
-        more: True while there may be another group.
+        has_more: True while there may be another group.
 
     Raises:
         InvalidValue: ``size`` is below 1, or the source is not an iterable of transfers.
@@ -56,72 +56,76 @@ class Chunker:
     def __init__(self, source: Source, size: int, check: Check | None) -> None:
         from paystar_async.storage.seen_track_ids import SeenTrackIds  # loads sqlite3, which only batches need
 
-        _refuse(source, size)
-        self._later: AsyncIterator[Transfer] | None = aiter(source) if isinstance(source, AsyncIterable) else None
-        self._now: Iterator[Transfer] = iter(()) if isinstance(source, AsyncIterable) else iter(source)
-        self._size, self._check, self._seen = size, check, SeenTrackIds()
+        _check_arguments(source, size)
+        self._async_source: AsyncIterator[Transfer] | None = (
+            aiter(source) if isinstance(source, AsyncIterable) else None
+        )
+        self._sync_source: Iterator[Transfer] = iter(()) if isinstance(source, AsyncIterable) else iter(source)
+        self._size, self._check, self._track_ids = size, check, SeenTrackIds()
         self._read = 0
         self.failure: Exception | None = None
-        self.more = True
+        self.has_more = True
 
     async def next(self) -> tuple[list[Transfer], list[Outcome]]:
         """Return the next group, and the outcomes of transfers that must not be sent."""
         group: list[Transfer] = []
-        refused: list[Outcome] = []
-        while self.more and len(group) < self._size:
-            await (
-                cooperative_yield()
-            )  # a source that never waits must not hold the loop, nor be read while answers are waiting
-            piece = await self._piece(min(MAX_SLICE_TRANSFERS, self._size - len(group)))
+        rejected: list[Outcome] = []
+        while self.has_more and len(group) < self._size:
+            # A source that never waits must not block the loop, nor be read while responses are waiting.
+            await cooperative_yield()
+            items = await self._read_slice(min(MAX_SLICE_TRANSFERS, self._size - len(group)))
             try:
-                for one in piece:
-                    self._admit(coerce_item(Transfer, one, "transfers", self._read), group, refused)
+                for item in items:
+                    self._add(coerce_item(Transfer, item, "transfers", self._read), group, rejected)
             except (InvalidValue, StorageError) as error:
-                self.failure, self.more = error, False
+                self.failure, self.has_more = error, False
         if self.failure is not None:
-            why = "not sent: the source of transfers failed"
-            return [], refused + [Failed(track_id=one.track_id, reason=why) for one in group]
-        return group, refused
+            reason = "not sent: the source of transfers failed"
+            return [], rejected + [Failed(track_id=transfer.track_id, reason=reason) for transfer in group]
+        return group, rejected
 
     def close(self) -> None:
         """Forget the track_ids; the source belongs to the caller."""
-        self._seen.close()
+        self._track_ids.close()
 
-    async def _piece(self, most: int) -> list[Transfer]:
-        piece: list[Transfer] = []
+    async def _read_slice(self, count: int) -> list[Transfer]:
+        """Return the next items of the source, at most ``count``; an error of the source ends it."""
+        items: list[Transfer] = []
         try:
-            if self._later is None:
-                piece.extend(islice(self._now, most))  # what came before an error stays in it
-                self.more = len(piece) == most
-            while self._later is not None and len(piece) < most:
-                piece.append(await anext(self._later))
+            if self._async_source is None:
+                items.extend(islice(self._sync_source, count))  # keeps the items before an error
+                self.has_more = len(items) == count
+            while self._async_source is not None and len(items) < count:
+                items.append(await anext(self._async_source))
         except StopAsyncIteration:
-            self.more = False
+            self.has_more = False
         except Exception as error:
-            self.failure, self.more = error, False
-        return piece
+            self.failure, self.has_more = error, False
+        return items
 
-    def _admit(self, one: Transfer, group: list[Transfer], refused: list[Outcome]) -> None:
+    def _add(self, transfer: Transfer, group: list[Transfer], rejected: list[Outcome]) -> None:
         self._read += 1
-        if self._seen.add(one.track_id, self._read) is not None:
-            # Unknown, not failed: the first one of this track_id may well have succeeded.
-            refused.append(Unknown(track_id=one.track_id, reason="a repeated track_id: this copy was not sent"))
+        if self._track_ids.add(transfer.track_id, self._read) is not None:
+            # Unknown, not failed: the first transfer with this track_id may well have succeeded.
+            reason = "a repeated track_id: this copy was not sent"
+            rejected.append(Unknown(track_id=transfer.track_id, reason=reason))
             return
         try:
             if self._check is not None:
-                self._check(one)
+                self._check(transfer)
         except InvalidValue as error:
-            refused.append(outcome_of_error(one.track_id, error))
+            rejected.append(outcome_of_error(transfer.track_id, error))
         else:
-            group.append(one)
+            group.append(transfer)
 
 
-def _refuse(source: object, size: object) -> None:
+def _check_arguments(source: object, size: object) -> None:
     if isinstance(size, bool) or not isinstance(size, int) or size < 1:
         raise InvalidValue("chunk", expected="a whole number, 1 or more", got=short_repr(size))
     got = f"a {type(source).__name__}"
     if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable | AsyncIterable):
-        raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint="wrap a single one in a list")
+        hint = "wrap a single transfer in a list"
+        raise InvalidValue("transfers", expected="an iterable of Transfer", got=got, hint=hint)
 
 
 def outcome_of_error(track_id: str, error: PaystarError) -> Outcome:
@@ -141,14 +145,17 @@ def match_outcomes(group: Sequence[Transfer], entries: Sequence[Settlement]) -> 
         entries_by_id.setdefault(entry.track_id, []).append(entry)
     outcomes: list[Outcome] = []
     for transfer in group:
-        found = entries_by_id.get(transfer.track_id)
-        outcomes.append(outcome_of(transfer.track_id, found) if found else _single_outcome(transfer.track_id, None))
+        matches = entries_by_id.get(transfer.track_id)
+        if matches:
+            outcomes.append(outcome_of(transfer.track_id, matches))
+        else:
+            outcomes.append(_single_outcome(transfer.track_id, None))
     return outcomes
 
 
 def _single_outcome(track_id: str, entry: Settlement | None) -> Outcome:
     if entry is None:
-        return Unknown(track_id=track_id, reason="the answer does not mention it")
+        return Unknown(track_id=track_id, reason="the response does not list the transfer")
     # The usual case first: a list around each of a million entries would burden the garbage collector.
     if entry.status == _SUCCESS:
         return Succeeded(track_id=track_id, ref_code=entry.ref_code)
@@ -161,7 +168,7 @@ WAIT_SECONDS = 120.0
 LoopServices = Callable[[], tuple[BackgroundTasks, Waiters]]
 
 
-def _is_about(entry: Settlement, track_id: str) -> bool:
+def _has_track_id(entry: Settlement, track_id: str) -> bool:
     return entry.track_id == track_id
 
 
@@ -177,7 +184,7 @@ class Transfers(TransfersCalls):
 
         Args:
             track_id: the transfer's own id.
-            deposit: the paying deposit account; all calls with the same one share one request per poll.
+            deposit: the paying deposit account; all calls with the same deposit share one request per poll.
             timeout: maximum seconds to wait.
 
         Returns:
@@ -190,25 +197,29 @@ class Transfers(TransfersCalls):
         Source: GET /bank-transfer/settlement-requests
         """
         FindTransfers(track_id=track_id, deposit=deposit)  # raises for values that cannot be looked up
-        _, watches = self._loop_services()
+        _, waiters = self._loop_services()
 
-        async def by_track_id(wanted: frozenset[str]) -> Sequence[Settlement]:
-            return await self.find(track_id=next(iter(wanted)))
+        async def fetch_by_track_id(track_ids: frozenset[str]) -> Sequence[Settlement]:
+            return await self.find(track_id=next(iter(track_ids)))
 
-        async def by_deposit(wanted: frozenset[str]) -> Sequence[Settlement]:
-            return await self._newest(deposit, wanted)
+        async def fetch_by_deposit(track_ids: frozenset[str]) -> Sequence[Settlement]:
+            return await self._find_newest(deposit, track_ids)
 
-        name, look = (("deposit", deposit), by_deposit) if deposit else (("track_id", track_id), by_track_id)
-        return await watches.wait(name, look, _is_about, track_id=track_id, timeout=timeout, pace=PollInterval())
+        list_key, fetch = ("track_id", track_id), fetch_by_track_id
+        if deposit:
+            list_key, fetch = ("deposit", deposit), fetch_by_deposit
+        return await waiters.wait(
+            list_key, fetch, _has_track_id, track_id=track_id, timeout=timeout, interval=PollInterval()
+        )
 
-    async def _newest(self, deposit: str | None, wanted: frozenset[str]) -> list[Settlement]:
-        """Return the newest transfers of a deposit, as far back as needed to find all wanted ones."""
+    async def _find_newest(self, deposit: str | None, track_ids: frozenset[str]) -> list[Settlement]:
+        """Return the newest entries of a deposit's list, as far back as needed to find all track_ids."""
         entries: list[Settlement] = []
-        missing = set(wanted)
+        missing = set(track_ids)
         walk = pages(
             lambda skip: self.find(deposit=deposit, limit=PAGE_SIZE, skip=skip or None),
             max_pages=MAX_WAIT_PAGES,
-            whole_below=PAGE_SIZE + 1,
+            complete_below=PAGE_SIZE + 1,
         )
         async with aclosing(walk) as walked:
             async for page in walked:
@@ -237,7 +248,7 @@ class Transfers(TransfersCalls):
         """
         walk = pages(
             lambda skip: self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout),
-            whole_below=page,
+            complete_below=page,
         )
         async with aclosing(walk) as walked:
             async for entries in walked:
@@ -258,8 +269,8 @@ class Transfers(TransfersCalls):
             chunk: transfers in one call, 1 or more.
 
         Yields:
-            Succeeded, Failed, Pending or Unknown, in the order they become known. Check an Unknown one with ``wait``
-            before you send it again.
+            Succeeded, Failed, Pending or Unknown, in the order they become known. Check an Unknown transfer with
+            ``wait`` before you send it again.
 
         Raises:
             InvalidValue: ``chunk`` is below 1, or an item is not a Transfer; this item and later ones were not sent.
@@ -276,19 +287,21 @@ class Transfers(TransfersCalls):
             try:
                 result = await self._outcomes(group)
             finally:
-                result = result or [Unknown(track_id=one.track_id, reason="it was broken off") for one in group]
+                result = result or [
+                    Unknown(track_id=transfer.track_id, reason="the call was cancelled") for transfer in group
+                ]
                 # The buffer has room for every running group; a consumer that left receives nothing.
                 with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
                     done.send_nowait(result)
 
         with closing(groups), done, ended:
-            while groups.more or running:
-                if groups.more and running < self._window and not ended.statistics().current_buffer_used:
-                    group, refused = await groups.next()
+            while groups.has_more or running:
+                if groups.has_more and running < self._window and not ended.statistics().current_buffer_used:
+                    group, rejected = await groups.next()
                     if group:
                         background.start(partial(settle, group))
                         running += 1
-                    for outcome in refused:
+                    for outcome in rejected:
                         yield outcome
                     continue
                 result = await ended.receive()
@@ -303,11 +316,11 @@ class Transfers(TransfersCalls):
         try:
             entries = await self.settle(transfers=group)
         except PaystarError as error:
-            return [outcome_of_error(one.track_id, error) for one in group]
+            return [outcome_of_error(transfer.track_id, error) for transfer in group]
         except Exception as error:
             # A foreign error, such as of a user middleware: whether the call was sent is unknown.
             reason = f"the call ended with {type(error).__name__}"
-            return [Unknown(track_id=one.track_id, reason=reason) for one in group]
+            return [Unknown(track_id=transfer.track_id, reason=reason) for transfer in group]
         return match_outcomes(group, entries)
 
 
@@ -334,15 +347,15 @@ class Wallets(WalletCalls):
         Source: GET /wallet/settlement-requests
         """
         FindWalletTransfers(track_id=track_id)  # raises for values that cannot be looked up
-        _, watches = self._loop_services()
+        _, waiters = self._loop_services()
 
-        async def look(wanted: frozenset[str]) -> Sequence[Settlement]:
-            return await self.find(track_id=next(iter(wanted)))
+        async def fetch(track_ids: frozenset[str]) -> Sequence[Settlement]:
+            return await self.find(track_id=next(iter(track_ids)))
 
         def matches(entry: Settlement, track_id: str) -> bool:
-            stored = entry.track_id  # None vouches for nothing, even in the response to a query for it
+            stored = entry.track_id  # None proves nothing, even in the response to a query for this track_id
             return stored is not None and track_id in (stored, parse_wallet_track_id(stored, self._hashid))
 
-        return await watches.wait(
-            ("wallet", track_id), look, matches, track_id=track_id, timeout=timeout, pace=PollInterval()
+        return await waiters.wait(
+            ("wallet", track_id), fetch, matches, track_id=track_id, timeout=timeout, interval=PollInterval()
         )

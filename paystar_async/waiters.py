@@ -34,18 +34,18 @@ class PollInterval:
     longest: float = 15.0
     jitter: float = 0.2
 
-    def pause(self, looks: int, source: random.Random) -> float:
-        """Return the seconds until the next poll after ``looks`` polls."""
-        steady = min(self.longest, self.first * self.factor ** min(looks - 1, 60))
-        return steady * source.uniform(1 - self.jitter, 1 + self.jitter)
+    def pause(self, polls: int, rng: random.Random) -> float:
+        """Return the seconds to wait after ``polls`` polls."""
+        steady = min(self.longest, self.first * self.factor ** min(polls - 1, 60))
+        return steady * rng.uniform(1 - self.jitter, 1 + self.jitter)
 
 
 FetchStatus = Callable[[frozenset[str]], Awaitable[Sequence[Settlement]]]
-"""Returns the bank's entries of these track_ids; transfers that the bank does not list are left out."""
+"""Returns the bank's entries of these track_ids; a transfer that the bank does not list has none."""
 Matches = Callable[[Settlement, str], bool]
 
 _SUCCESS = TransferStatus.SUCCESS
-_NO_LOOK = "no status check got a response"
+_NO_RESPONSE_REASON = "no status check got a response"
 
 
 @define(eq=False)
@@ -56,21 +56,21 @@ class _Subscriber:
     error: Exception | None = None
     last: Pending | Unknown | None = None
 
-    def add_entries(self, found: Sequence[Settlement]) -> None:
+    def add_entries(self, entries: Sequence[Settlement]) -> None:
         """Record the entries of this transfer that a poll returned."""
-        outcome = outcome_of(self.track_id, found) if found else None
+        outcome = outcome_of(self.track_id, entries) if entries else None
         if isinstance(outcome, Succeeded | Failed):
             self.outcome = outcome
             self.wake.set()
         elif outcome is not None:
             self.last = outcome
-        elif self.last is None or self.last.reason == _NO_LOOK:
-            self.last = Unknown(track_id=self.track_id, reason="the bank does not list it")
+        elif self.last is None or self.last.reason == _NO_RESPONSE_REASON:
+            self.last = Unknown(track_id=self.track_id, reason="the bank does not list the transfer")
 
     def add_failure(self, error: Exception) -> None:
         """Record the error of a poll; it ends the waiting unless the error is transient."""
         if isinstance(error, PaystarError) and is_transient(error):
-            self.last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK, error=error)
+            self.last = self.last or Unknown(track_id=self.track_id, reason=_NO_RESPONSE_REASON, error=error)
             return
         # A copy for each waiter: a shared error would collect the tracebacks of all that raise it.
         self.error = copy.copy(error) if isinstance(error, PaystarError) else error
@@ -81,100 +81,100 @@ class _Subscriber:
         """Return True if the waiting is over."""
         return self.outcome is not None or self.error is not None
 
-    def undecided_outcome(self, why: str) -> Outcome:
-        """Return what is known when the waiting ends undecided."""
-        last = self.last or Unknown(track_id=self.track_id, reason=_NO_LOOK)
-        return evolve(last, reason=f"{last.reason}, {why}")
+    def undecided_outcome(self, ending: str) -> Outcome:
+        """Return the last known outcome; ``ending`` says when the waiting ended."""
+        last = self.last or Unknown(track_id=self.track_id, reason=_NO_RESPONSE_REASON)
+        return evolve(last, reason=f"{last.reason}, {ending}")
 
 
 class Waiter:
     """The polling of one list for all its subscribers; it stops when the last one leaves.
 
     Args:
-        look: fetches the list from the bank.
+        fetch: fetches the list from the bank.
         matches: returns True if an entry belongs to a track_id.
         clock: the client's clock.
         background: runs the polling.
-        pace: interval between polls; starts over with each new subscriber, whose transfer may be decided soon.
+        interval: interval between polls; starts over with each new subscriber, whose transfer may be decided soon.
     """
 
     def __init__(
-        self, look: FetchStatus, matches: Matches, clock: Clock, background: BackgroundTasks, pace: PollInterval
+        self, fetch: FetchStatus, matches: Matches, clock: Clock, background: BackgroundTasks, interval: PollInterval
     ) -> None:
-        self._look, self._matches = look, matches
-        self._clock, self._background, self._pace = clock, background, pace
-        self._waiters: set[_Subscriber] = set()
-        self._job: BackgroundTask[None] | None = None
+        self._fetch, self._matches = fetch, matches
+        self._clock, self._background, self._interval = clock, background, interval
+        self._subscribers: set[_Subscriber] = set()
+        self._polling: BackgroundTask[None] | None = None
         self._scope: anyio.CancelScope | None = None
         self._random = random.Random()
-        self._next_look, self._looks = 0.0, 0
+        self._next_poll_at, self._polls = 0.0, 0
         self._joined = WakeEvent(clock)
 
     @property
     def idle(self) -> bool:
         """Return True if there are no subscribers."""
-        return not self._waiters
+        return not self._subscribers
 
     async def wait(self, track_id: str, timeout: float) -> Outcome:
         """Return the outcome of a transfer once the bank has decided it, or what is known after ``timeout`` seconds."""
-        waiter = _Subscriber(track_id, WakeEvent(self._clock))
-        self._join(waiter)
+        subscriber = _Subscriber(track_id, WakeEvent(self._clock))
+        self._join(subscriber)
         try:
-            await waiter.wake.sleep(timeout)
+            await subscriber.wake.sleep(timeout)
         finally:
-            self._leave(waiter)
-        if waiter.error is not None:
-            raise waiter.error
-        return waiter.outcome or waiter.undecided_outcome(f"after {timeout:g} s")
+            self._leave(subscriber)
+        if subscriber.error is not None:
+            raise subscriber.error
+        return subscriber.outcome or subscriber.undecided_outcome(f"after {timeout:g} s")
 
     def close(self) -> None:
         """End the waiting of all subscribers because the client closes."""
-        for waiter in self._waiters:
-            waiter.outcome = waiter.outcome or waiter.undecided_outcome("when the client was closed")
-            waiter.wake.set()
+        for subscriber in self._subscribers:
+            subscriber.outcome = subscriber.outcome or subscriber.undecided_outcome("when the client was closed")
+            subscriber.wake.set()
 
-    def _join(self, waiter: _Subscriber) -> None:
+    def _join(self, subscriber: _Subscriber) -> None:
         now = self._clock.monotonic()
-        self._waiters.add(waiter)
-        self._looks = 0
-        if self._job is None or self._job.done:
-            self._next_look = now
-            self._job = self._background.start(self._run)
+        self._subscribers.add(subscriber)
+        self._polls = 0
+        if self._polling is None or self._polling.done:
+            self._next_poll_at = now
+            self._polling = self._background.start(self._run)
         else:
-            self._next_look = min(self._next_look, now + self._pace.first)
+            self._next_poll_at = min(self._next_poll_at, now + self._interval.first)
             self._joined.set()
 
-    def _leave(self, waiter: _Subscriber) -> None:
-        self._waiters.discard(waiter)
-        if not self._waiters and self._scope is not None:
+    def _leave(self, subscriber: _Subscriber) -> None:
+        self._subscribers.discard(subscriber)
+        if not self._subscribers and self._scope is not None:
             # A poll only reads, so it may be cancelled; the next subscriber starts another task.
             self._scope.cancel()
-            self._scope = self._job = None
+            self._scope = self._polling = None
 
     async def _run(self) -> None:
         with anyio.CancelScope() as scope:
             self._scope = scope
-            while self._waiters:
-                if self._clock.monotonic() < self._next_look:
-                    await self._joined.sleep(self._next_look - self._clock.monotonic())
+            while self._subscribers:
+                if self._clock.monotonic() < self._next_poll_at:
+                    await self._joined.sleep(self._next_poll_at - self._clock.monotonic())
                     continue
-                await self._tick()
-                self._looks += 1
-                self._next_look = self._clock.monotonic() + self._pace.pause(self._looks, self._random)
+                await self._poll()
+                self._polls += 1
+                self._next_poll_at = self._clock.monotonic() + self._interval.pause(self._polls, self._random)
             self._scope = None
 
-    async def _tick(self) -> None:
-        waiters = tuple(self._waiters)
+    async def _poll(self) -> None:
+        subscribers = tuple(self._subscribers)
         try:
-            entries = await self._look(frozenset(waiter.track_id for waiter in waiters))
+            entries = await self._fetch(frozenset(subscriber.track_id for subscriber in subscribers))
         except Exception as error:
             # Any error, also of a user middleware, goes to the subscribers, which would hang otherwise.
-            for waiter in waiters:
-                waiter.add_failure(error)
+            for subscriber in subscribers:
+                subscriber.add_failure(error)
         else:
-            for waiter in waiters:
-                waiter.add_entries([entry for entry in entries if self._matches(entry, waiter.track_id)])
-        self._waiters.difference_update([waiter for waiter in waiters if waiter.is_decided])
+            for subscriber in subscribers:
+                subscriber.add_entries([entry for entry in entries if self._matches(entry, subscriber.track_id)])
+        self._subscribers.difference_update([subscriber for subscriber in subscribers if subscriber.is_decided])
 
 
 def outcome_of(track_id: str, entries: Sequence[Settlement]) -> Outcome:
@@ -191,28 +191,39 @@ def outcome_of(track_id: str, entries: Sequence[Settlement]) -> Outcome:
 
 
 class Waiters:
-    """The waiters of one event loop, by the name of their list."""
+    """The waiters of one event loop, by the key of their list."""
 
     def __init__(self, clock: Clock, background: BackgroundTasks) -> None:
         self._clock, self._background = clock, background
-        self._open: dict[object, Waiter] = {}
+        self._waiters: dict[object, Waiter] = {}
+
+    def __len__(self) -> int:
+        """Return the number of lists that are being polled."""
+        return len(self._waiters)
 
     def close(self) -> None:
         """End the waiting of all waiters."""
-        for waiter in self._open.values():
+        for waiter in self._waiters.values():
             waiter.close()
 
     async def wait(
-        self, name: object, look: FetchStatus, matches: Matches, *, track_id: str, timeout: float, pace: PollInterval
+        self,
+        list_key: object,
+        fetch: FetchStatus,
+        matches: Matches,
+        *,
+        track_id: str,
+        timeout: float,
+        interval: PollInterval,
     ) -> Outcome:
-        """Wait on the list ``name``; its first subscriber determines how the list is polled."""
+        """Return the outcome of a transfer of a list; the first subscriber of a list determines how it is polled."""
         timeout = require_seconds("timeout", timeout)
-        waiter = self._open.get(name)
+        waiter = self._waiters.get(list_key)
         if waiter is None:
-            waiter = self._open[name] = Waiter(look, matches, self._clock, self._background, pace)
+            waiter = self._waiters[list_key] = Waiter(fetch, matches, self._clock, self._background, interval)
         try:
             return await waiter.wait(track_id, timeout)
         finally:
-            # Another waiter may have this name by now, since the last subscribers of a list leave one by one.
-            if waiter.idle and self._open.get(name) is waiter:
-                del self._open[name]
+            # Another waiter may have this key by now, since the last subscribers of a list leave one by one.
+            if waiter.idle and self._waiters.get(list_key) is waiter:
+                del self._waiters[list_key]

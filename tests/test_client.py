@@ -1,3 +1,5 @@
+"""The client: calls, realms, user middleware, closing, arguments, environment, errors and repr."""
+
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
@@ -61,7 +63,7 @@ YES = ok({"is_matched": True})
 # --- one call ---------------------------------------------------------------------------------------------------------
 
 
-async def test_a_request_value_is_sent_and_its_whole_answer_comes_back() -> None:
+async def test_send_returns_complete_response() -> None:
     raw = (200, {"date": "today"}, b'{"status": "ok", "message": "\xd8\xaa", "data": {"is_matched": true, "new": 1}}')
 
     response = await client(Engine(in_turn(raw))).send(MATCH)
@@ -77,7 +79,7 @@ async def test_a_request_value_is_sent_and_its_whole_answer_comes_back() -> None
 
 
 @pytest.mark.parametrize("value", ["MatchMobile", None, object(), transfer("t"), MatchMobile])
-async def test_what_is_no_request_is_refused_by_name(value: Any) -> None:
+async def test_send_other_than_request_is_refused(value: Any) -> None:
     engine = Engine(in_turn(YES))
 
     with pytest.raises(InvalidValue, match="value: expected the request of a call"):
@@ -86,7 +88,7 @@ async def test_what_is_no_request_is_refused_by_name(value: Any) -> None:
     assert engine.sent == []
 
 
-async def test_a_page_is_an_address_and_is_never_opened_from_here() -> None:
+async def test_page_returns_url_and_sends_nothing() -> None:
     engine = Engine(in_turn(ok("page")))
     paystar = client(engine)
 
@@ -99,7 +101,7 @@ async def test_a_page_is_an_address_and_is_never_opened_from_here() -> None:
         paystar.page(MATCH)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
-async def test_a_direct_gateway_has_its_calls_and_its_page_elsewhere() -> None:
+async def test_direct_gateway_uses_direct_paths() -> None:
     engine = Engine(in_turn(ok({"token": "t", "ref_num": "r"})))
     paystar = client(engine, gateway=Gateway(id="g", direct=True))
 
@@ -118,22 +120,22 @@ async def test_deadline_covers_queue_refresh_attempts_and_sleeps() -> None:
 
     server = KeyServer(clock)
 
-    async def play(sent: Sent) -> Any:
+    async def script(sent: Sent) -> Any:
         return await (server(sent) if "refresh" in sent.path else slow(sent))
 
-    engine = Engine(play)
+    engine = Engine(script)
 
     with pytest.raises(PaystarError):
         await client(engine, clock=clock, max_retries=50).transfers.balance(account_number="0100000000001", timeout=20)
 
-    left = [one.timeout for one in engine.sent_to("service/balance")]
-    assert left == sorted(left, reverse=True)
-    assert left[0] == 20
+    timeouts = [sent.timeout for sent in engine.sent_to("service/balance")]
+    assert timeouts == sorted(timeouts, reverse=True)
+    assert timeouts[0] == 20
     assert clock.monotonic() <= 24
-    assert all(one > 0 for one in left)
+    assert all(timeout > 0 for timeout in timeouts)
 
 
-async def test_the_queue_counts_towards_the_deadline() -> None:
+async def test_send_deadline_includes_queueing() -> None:
     go = asyncio.Event()
 
     async def hold(_: Sent) -> Any:
@@ -152,19 +154,19 @@ async def test_the_queue_counts_towards_the_deadline() -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1])
-async def test_a_call_without_time_is_refused(timeout: float) -> None:
+async def test_send_timeout_not_above_zero_is_refused(timeout: float) -> None:
     with pytest.raises(InvalidValue, match="timeout"):
         await client(Engine(in_turn(YES))).send(MATCH, timeout=timeout)
 
 
-async def test_strict_checks_prove_checksums_before_anything_is_sent() -> None:
+async def test_strict_checks_verify_checksums_before_sending() -> None:
     wrong = MatchMobile(national_id="0012345678", mobile_number="09121234567")
     for checks, sent in (("shape", 1), ("strict", 0)):
         engine = Engine(in_turn(YES))
         try:
             await client(engine, checks=checks).send(wrong)
         except InvalidValue as refusal:
-            assert refusal.field == "national_id"  # noqa: PT017 - one of the two raises
+            assert refusal.field == "national_id"  # noqa: PT017 - only the strict client raises
         assert len(engine.sent) == sent
 
     engine = Engine(in_turn(ok({"iban": "IR" + "0" * 24})))
@@ -175,26 +177,28 @@ async def test_strict_checks_prove_checksums_before_anything_is_sent() -> None:
 # --- realms -----------------------------------------------------------------------------------------------------------
 
 MISSING: dict[str, tuple[Callable[[Paystar], Awaitable[object]], str, str]] = {
-    "application": (lambda it: it.transfers.find(), "application=Application(", "PAYSTAR_APPLICATION_ID"),
-    "identity": (lambda it: it.send(MATCH), "application=Application(", "PAYSTAR_ACCESS_PASSWORD"),
-    "gateway": (lambda it: it.gateway.inquiry(ref_num="r"), "gateway=Gateway(", "PAYSTAR_GATEWAY_ID"),
-    "wallet": (lambda it: it.keys.refresh_wallet_key(), "wallet=Wallet(", "PAYSTAR_WALLET_HASHID"),
-    "inquiry": (lambda it: it.wallet.balance(), "refresh_inquiry_key", "PAYSTAR_REFRESH_INQUIRY_KEY"),
-    "page": (lambda it: _page(it), "gateway=Gateway(", "PAYSTAR_GATEWAY_ID"),
-    "wait": (lambda it: it.wallet.wait(track_id="t"), "wallet=Wallet(", "PAYSTAR_WALLET_HASHID"),
-    "replace": (lambda it: it.keys.replace("application", token="k"), "application=", "PAYSTAR_APPLICATION_ID"),
+    "application": (lambda paystar: paystar.transfers.find(), "application=Application(", "PAYSTAR_APPLICATION_ID"),
+    "identity": (lambda paystar: paystar.send(MATCH), "application=Application(", "PAYSTAR_ACCESS_PASSWORD"),
+    "gateway": (lambda paystar: paystar.gateway.inquiry(ref_num="r"), "gateway=Gateway(", "PAYSTAR_GATEWAY_ID"),
+    "wallet": (lambda paystar: paystar.keys.refresh_wallet_key(), "wallet=Wallet(", "PAYSTAR_WALLET_HASHID"),
+    "inquiry": (lambda paystar: paystar.wallet.balance(), "refresh_inquiry_key", "PAYSTAR_REFRESH_INQUIRY_KEY"),
+    "page": (lambda paystar: _payment_url(paystar), "gateway=Gateway(", "PAYSTAR_GATEWAY_ID"),
+    "wait": (lambda paystar: paystar.wallet.wait(track_id="t"), "wallet=Wallet(", "PAYSTAR_WALLET_HASHID"),
+    "replace": (
+        lambda paystar: paystar.keys.replace("application", token="k"),
+        "application=",
+        "PAYSTAR_APPLICATION_ID",
+    ),
 }
 
 
-async def _page(paystar: Paystar) -> str:
+async def _payment_url(paystar: Paystar) -> str:
     return paystar.gateway.payment_url(token="t")
 
 
-@pytest.mark.parametrize("what", MISSING)
-async def test_call_of_unconfigured_realm_names_its_variables(
-    what: str,
-) -> None:
-    call, argument, variable = MISSING[what]
+@pytest.mark.parametrize("name", MISSING)
+async def test_call_of_unconfigured_realm_names_its_variables(name: str) -> None:
+    call, argument, variable = MISSING[name]
     engine = Engine(in_turn(YES))
     paystar = Paystar(engine=engine)
 
@@ -207,7 +211,7 @@ async def test_call_of_unconfigured_realm_names_its_variables(
     assert engine.sent == []
 
 
-async def test_the_accounts_that_are_there_work_without_the_others() -> None:
+async def test_send_works_with_one_configured_account() -> None:
     paystar = Paystar(Application(id="a", access_password="p", api_key="k"), engine=Engine(in_turn(YES)))
 
     assert (await paystar.send(MATCH)).value.is_matched
@@ -217,24 +221,28 @@ async def test_the_accounts_that_are_there_work_without_the_others() -> None:
 
 
 async def test_user_middleware_is_outermost_and_in_order() -> None:
-    seen: list[str] = []
+    events: list[str] = []
 
-    class Ring:
+    class RecordingMiddleware:
         async def __call__(self, request: Any, next: Any, /) -> Any:  # noqa: A002
-            seen.append(f"class in, attempt {request.attempt}, deadline {request.deadline}, key {request.key}")
+            events.append(f"class in, attempt {request.attempt}, deadline {request.deadline}, key {request.key}")
             try:
                 return await next(request)
             finally:
-                seen.append("class out")
+                events.append("class out")
 
-    async def ring(request: Any, next: Any, /) -> Any:  # noqa: A002
-        seen.append(f"function in {request.endpoint.id}")
+    async def recording_middleware(request: Any, next: Any, /) -> Any:  # noqa: A002
+        events.append(f"function in {request.endpoint.id}")
         return await next(request)
 
-    paystar = client(Engine(in_turn(html_page(503), YES)), clock=QuickClock(), middleware=[Ring(), ring])
+    paystar = client(
+        Engine(in_turn(html_page(503), YES)),
+        clock=QuickClock(),
+        middleware=[RecordingMiddleware(), recording_middleware],
+    )
     await paystar.send(MATCH)
 
-    assert seen == [
+    assert events == [
         "class in, attempt 1, deadline None, key None",
         "function in identity.match_mobile",
         "class out",
@@ -242,11 +250,11 @@ async def test_user_middleware_is_outermost_and_in_order() -> None:
 
 
 async def test_user_middleware_may_respond_or_change_request() -> None:
-    async def known(request: Any, next: Any, /) -> Any:  # noqa: A002
+    async def cached(request: Any, next: Any, /) -> Any:  # noqa: A002
         return RESPONSE if request.value == MATCH else await next(request)
 
     engine = Engine(in_turn(ok({"iban": "x"})))
-    paystar = client(engine, middleware=[known])
+    paystar = client(engine, middleware=[cached])
 
     assert await paystar.send(MATCH) is RESPONSE
     assert engine.sent == []
@@ -255,7 +263,7 @@ async def test_user_middleware_may_respond_or_change_request() -> None:
 
 async def test_user_middleware_error_is_raised() -> None:
     async def broken(request: Any, next: Any, /) -> Any:  # noqa: A002
-        raise LookupError("a bug of mine")
+        raise LookupError("a bug of the user")
 
     with pytest.raises(LookupError):
         await client(Engine(in_turn(YES)), middleware=[broken]).send(MATCH)
@@ -264,7 +272,7 @@ async def test_user_middleware_error_is_raised() -> None:
 # --- opening and closing ----------------------------------------------------------------------------------------------
 
 
-async def test_it_can_be_used_closed_and_used_again() -> None:
+async def test_client_works_again_after_aclose() -> None:
     engine = Engine(in_turn(YES))
     paystar = client(engine)
 
@@ -280,13 +288,13 @@ async def test_it_can_be_used_closed_and_used_again() -> None:
 
 
 class Transport(httpx.AsyncBaseTransport):
-    """A transport that a caller hands in."""
+    """A transport of the caller that counts requests."""
 
     def __init__(self) -> None:
-        self.asked = self.closed = 0
+        self.requests = self.closed = 0
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        self.asked += 1
+        self.requests += 1
         return httpx.Response(200, json={"status": 1, "data": {"is_matched": True}})
 
     async def aclose(self) -> None:
@@ -298,12 +306,12 @@ async def test_handed_in_engine_is_used_and_never_closed() -> None:
     inner = Transport()
     web = httpx.AsyncClient(transport=inner)
 
-    for given in (engine, transport, web):
-        async with client(given) as paystar:
+    for option in (engine, transport, web):
+        async with client(option) as paystar:
             await paystar.send(MATCH)
 
     assert engine.closed == transport.closed == inner.closed == 0
-    assert len(engine.sent) == transport.asked == inner.asked == 1
+    assert len(engine.sent) == transport.requests == inner.requests == 1
     assert not web.is_closed
     await web.aclose()
 
@@ -326,9 +334,9 @@ async def test_aclose_cancelled_still_waits_for_refresh() -> None:
 
     server = KeyServer(clock, after_refresh=wait)
     paystar = client(Engine(server), clock=clock)
-    renewing = asyncio.create_task(paystar.keys.refresh_application_key())
+    refreshing = asyncio.create_task(paystar.keys.refresh_application_key())
     await wait_all_tasks_blocked()
-    renewing.cancel()
+    refreshing.cancel()
     with anyio.CancelScope() as scope:
         scope.cancel()
         asyncio.get_running_loop().call_later(0, go.set)
@@ -339,10 +347,10 @@ async def test_aclose_cancelled_still_waits_for_refresh() -> None:
 
 
 async def test_user_middleware_without_response_is_named() -> None:
-    async def forgetful(request: Request[Any], next: Send) -> Any:  # noqa: A002
+    async def without_response(request: Request[Any], next: Send) -> Any:  # noqa: A002
         await next(request)
 
-    async with client(Engine(lambda _: YES), middleware=[forgetful]) as paystar:
+    async with client(Engine(lambda _: YES), middleware=[without_response]) as paystar:
         with pytest.raises(ConfigurationError, match="NoneType") as caught:
             await paystar.send(MATCH)
 
@@ -350,16 +358,16 @@ async def test_user_middleware_without_response_is_named() -> None:
 
 
 async def test_user_middleware_sees_endpoint_id() -> None:
-    seen: list[str] = []
+    events: list[str] = []
 
-    async def naming(request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
-        seen.append(f"{request.endpoint}")
+    async def recording(request: Request[Any], next: Send) -> Response[Any]:  # noqa: A002
+        events.append(f"{request.endpoint}")
         return await next(request)
 
-    async with client(Engine(lambda _: YES), middleware=[naming]) as paystar:
+    async with client(Engine(lambda _: YES), middleware=[recording]) as paystar:
         await paystar.send(MATCH)
 
-    assert seen == ["identity.match_mobile"]
+    assert events == ["identity.match_mobile"]
 
 
 # --- arguments --------------------------------------------------------------------------------------------------------
@@ -374,7 +382,7 @@ async def test_user_middleware_sees_endpoint_id() -> None:
         ("timeout", "30"),
         ("base_url", None),
         ("middleware", 3),
-        ("middleware", ["no ring"]),
+        ("middleware", ["not a middleware"]),
         ("on_event", 3),
         ("timeout", None),
         ("timeout", True),
@@ -402,7 +410,7 @@ def test_client_invalid_argument_is_refused(name: str, value: Any) -> None:
     assert error.value.executed == "no"
 
 
-def test_accounts_may_be_given_in_order_and_limits_at_their_edge() -> None:
+def test_client_accepts_positional_accounts_and_minimal_limits() -> None:
     Paystar(APPLICATION, GATEWAY, WALLET, timeout=0.001, max_retries=0, concurrency=1)
 
 
@@ -421,7 +429,7 @@ def test_accounts_may_be_given_in_order_and_limits_at_their_edge() -> None:
         ({"realm": "wallet", "token": "k", "expires_at": datetime(2026, 1, 1)}, InvalidValue, "expires_at"),
     ],
 )
-async def test_a_key_that_could_not_work_is_not_put_in_place(
+async def test_keys_replace_invalid_key_changes_nothing(
     arguments: dict[str, Any], kind: type[PaystarError], field: str | None
 ) -> None:
     paystar = client(engine := Engine(in_turn(ok({"total_amount": 1, "available_amount": 1}))))
@@ -435,7 +443,7 @@ async def test_a_key_that_could_not_work_is_not_put_in_place(
 
 
 @pytest.mark.parametrize("realm", ["inquiry", Realm.INQUIRY])
-async def test_a_key_put_in_place_is_used_from_then_on(realm: Any) -> None:
+async def test_keys_replace_key_is_used_by_next_call(realm: Any) -> None:
     paystar = client(engine := Engine(in_turn(ok({"total_amount": 1, "available_amount": 1}))))
 
     await paystar.keys.replace(realm, token=Secret("key-new"), expires_at=datetime(2099, 1, 1, tzinfo=UTC))
@@ -465,13 +473,13 @@ ENVIRONMENT = {
 
 
 @pytest.fixture(name="environment")
-def an_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+def full_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     return monkeypatch
 
 
-async def test_everything_can_come_from_the_environment(environment: pytest.MonkeyPatch) -> None:
+async def test_from_env_reads_every_variable(environment: pytest.MonkeyPatch) -> None:
     engine = Engine(in_turn(html_page(503)))
     paystar = Paystar.from_env(engine=engine)
 
@@ -479,15 +487,13 @@ async def test_everything_can_come_from_the_environment(environment: pytest.Monk
         with pytest.raises(InvalidResponse):
             await call()
 
-    assert [one.bearer for one in engine.sent] == ["env-inquiry-key", "env-key"]
+    assert [sent.bearer for sent in engine.sent] == ["env-inquiry-key", "env-key"]
     assert 7 < engine.sent[0].timeout <= 7.5
     assert engine.sent[0].fields["wallet_hashid"] == "env-wallet"
     assert paystar.gateway.payment_url(token="t") == "https://api.paystar.shop/api/direct/payment?token=t"
 
 
-async def test_from_env_argument_wins_over_invalid_variable(
-    environment: pytest.MonkeyPatch,
-) -> None:
+async def test_from_env_argument_wins_over_invalid_variable(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PAYSTAR_TIMEOUT", "soon")
     environment.delenv("PAYSTAR_ACCESS_PASSWORD")
     engine = Engine(in_turn(YES))
@@ -508,7 +514,7 @@ async def test_from_env_argument_wins_over_invalid_variable(
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "told"),
+    ("name", "value", "error_text"),
     [
         ("PAYSTAR_TIMEOUT", "soon", "PAYSTAR_TIMEOUT"),
         ("PAYSTAR_TIMEOUT", "-1", "timeout"),
@@ -519,37 +525,37 @@ async def test_from_env_argument_wins_over_invalid_variable(
         ("PAYSTAR_WALLET_SIGN_KEY", "", "PAYSTAR_WALLET_SIGN_KEY"),
     ],
 )
-def test_a_variable_that_makes_no_sense_is_named(
-    environment: pytest.MonkeyPatch, name: str, value: str, told: str
+def test_from_env_invalid_variable_is_named(
+    environment: pytest.MonkeyPatch, name: str, value: str, error_text: str
 ) -> None:
     environment.setenv(name, value)
 
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=error_text):
         Paystar.from_env()
 
 
-async def test_a_variable_may_be_a_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("key-of-a-file\n")
+async def test_from_env_reads_variable_from_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("key-from-file\n")
     environment.delenv("PAYSTAR_API_KEY")
     environment.setenv("PAYSTAR_API_KEY_FILE", str(tmp_path / "key"))
     engine = Engine(in_turn(YES))
 
     await Paystar.from_env(engine=engine).send(MATCH)
 
-    assert engine.sent[0].bearer == "key-of-a-file"
+    assert engine.sent[0].bearer == "key-from-file"
 
 
-def test_without_any_variable_there_is_a_client_without_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_from_env_without_variables_has_no_accounts(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT:
         monkeypatch.delenv(name, raising=False)
 
     assert isinstance(Paystar.from_env(), Paystar)
 
 
-# --- what is left of it in errors -------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------
 
 
-async def test_an_error_of_a_call_names_its_row_and_holds_no_secret() -> None:
+async def test_status_error_names_endpoint_and_hides_secrets() -> None:
     paystar = client(Engine(in_turn(refused(7, "10.0.0.1 of pass-app is not allowed", http=400))))
 
     with pytest.raises(IpNotAllowed) as error:

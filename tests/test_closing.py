@@ -1,4 +1,4 @@
-"""A client that is closed while it is in use: nothing hangs, nothing is left open, nothing is sent any more."""
+"""Closing a client in use: no caller hangs, no connection stays open, no further request is sent."""
 
 import asyncio
 
@@ -15,23 +15,23 @@ from paystar_async.runtime.tasks import BackgroundTasks
 from tests.support import Engine, KeyServer, QuickClock, client, entry, ok, transfer, wait_all_tasks_blocked
 
 
-def sessions_of(paystar: Paystar, monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """Every session the client opens from now on."""
+def record_loop_states(paystar: Paystar, monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list of the loop states that the client creates from now on."""
     opened: list[object] = []
-    build = paystar._create_loop_state  # pyright: ignore[reportPrivateUsage]
+    create = paystar._create_loop_state  # pyright: ignore[reportPrivateUsage]
 
-    def counting() -> object:
-        opened.append(session := build())
-        return session
+    def recording() -> object:
+        opened.append(state := create())
+        return state
 
-    monkeypatch.setattr(paystar, "_create_loop_state", counting)
+    monkeypatch.setattr(paystar, "_create_loop_state", recording)
     return opened
 
 
 async def test_aclose_ends_waiters_with_last_status(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(lambda _: ok([entry("t-1", status="pending")]))
     paystar = client(engine, clock=ManualClock())
-    opened = sessions_of(paystar, monkeypatch)
+    opened = record_loop_states(paystar, monkeypatch)
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1", timeout=3600))
     await wait_all_tasks_blocked()
 
@@ -60,62 +60,60 @@ async def test_aclose_ends_waiters_without_status_as_unknown() -> None:
     assert isinstance(await waiting, Unknown)
 
 
-async def test_batch_without_call_sends_nothing_after_close(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_batch_without_call_sends_nothing_after_close(monkeypatch: pytest.MonkeyPatch) -> None:
     engine = Engine(lambda _: ok([], status="ok"))
     paystar = client(engine, clock=QuickClock())
-    opened = sessions_of(paystar, monkeypatch)
+    opened = record_loop_states(paystar, monkeypatch)
     first, second = transfer("same"), transfer("same")
     stream = paystar.transfers.batch([first, second])
 
-    assert isinstance(await anext(stream), Unknown)  # the copy; the call with the first one is only queued
+    assert isinstance(await anext(stream), Unknown)  # the repeated transfer; the call of the first is only queued
     await paystar.aclose()
-    outcomes = [one async for one in stream]
+    outcomes = [outcome async for outcome in stream]
 
     assert engine.sent == []
-    assert [(type(one), one.track_id) for one in outcomes] == [(Failed, "same")]
+    assert [(type(outcome), outcome.track_id) for outcome in outcomes] == [(Failed, "same")]
     assert len(opened) == 1
 
 
 async def test_queued_call_is_not_sent_after_close() -> None:
     go = asyncio.Event()
 
-    async def held(_: object) -> httpx.Response:
+    async def blocked(_: object) -> httpx.Response:
         await go.wait()
-        raise AssertionError("only the first call gets here")
+        raise AssertionError("only the first call is sent")
 
     with respx.mock:
-        route = respx.get(url__regex=r"/balance").mock(side_effect=held)
+        route = respx.get(url__regex=r"/balance").mock(side_effect=blocked)
         paystar = client("auto", clock=QuickClock(), concurrency=1)
         calls = [asyncio.create_task(paystar.transfers.balance(account_number="0100000000001")) for _ in range(3)]
         await wait_all_tasks_blocked()
         await paystar.aclose()
         go.set()
-        ends = await asyncio.gather(*calls, return_exceptions=True)
+        results = await asyncio.gather(*calls, return_exceptions=True)
 
     assert route.call_count == 1
-    assert [type(end) for end in ends[1:]] == [NotSent, NotSent]
+    assert [type(result) for result in results[1:]] == [NotSent, NotSent]
 
 
 async def test_aclose_waits_for_refresh_started_while_closing() -> None:
     background, go = BackgroundTasks(), asyncio.Event()
     done: list[str] = []
 
-    async def renewal() -> None:
+    async def refresh() -> None:
         await go.wait()
-        done.append("renewal")
+        done.append("refresh")
 
     async def call() -> None:
         await asyncio.sleep(0)
-        background.start(renewal)
+        background.start(refresh)
         done.append("call")
 
     background.start(call)
     asyncio.get_running_loop().call_later(0.01, go.set)
     await background.drain(5)
 
-    assert done == ["call", "renewal"]
+    assert done == ["call", "refresh"]
 
 
 @pytest.mark.parametrize("calls", [1, 20])
@@ -127,9 +125,9 @@ async def test_reloaded_expired_key_is_refreshed_silently(calls: int) -> None:
         await paystar.transfers.balance(account_number="0100000000001")
     server.keys.clear()
     await ahead.transfers.balance(account_number="0100000000001")
-    server.keys.clear()  # the key that the other one has put into the store is over before its time
+    server.keys.clear()  # the key that the other client stored is rejected before it expires
 
-    asked = [behind.transfers.balance(account_number="0100000000001") for _ in range(calls)]
-    await asyncio.gather(*asked)
+    balances = [behind.transfers.balance(account_number="0100000000001") for _ in range(calls)]
+    await asyncio.gather(*balances)
 
     assert server.refreshes == 2

@@ -1,4 +1,4 @@
-"""The sources of settings, and the errors for wrong values."""
+"""Settings from arguments, environment variables and files, and the errors for wrong values."""
 
 import traceback
 from pathlib import Path
@@ -38,9 +38,9 @@ WALLET = {
 }
 ALL = APPLICATION | GATEWAY | WALLET
 
-THE_APPLICATION = Application(id="77", access_password="password", api_key="key", refresh_token="refresh")
-THE_GATEWAY = Gateway(id="gateway", sign_key="sign", direct=True)
-THE_WALLET = Wallet(
+EXPECTED_APPLICATION = Application(id="77", access_password="password", api_key="key", refresh_token="refresh")
+EXPECTED_GATEWAY = Gateway(id="gateway", sign_key="sign", direct=True)
+EXPECTED_WALLET = Wallet(
     hashid="w123",
     password="wallet-password",
     sign_key="wallet-sign",
@@ -51,7 +51,7 @@ THE_WALLET = Wallet(
 )
 
 
-def in_files(values: dict[str, str], folder: Path) -> dict[str, str]:
+def write_files(values: dict[str, str], folder: Path) -> dict[str, str]:
     for name, text in values.items():
         (folder / name).write_text(f"{text}\n", encoding="utf-8")
     return {f"{name}_FILE": str(folder / name) for name in values}
@@ -61,21 +61,21 @@ def accounts(values: dict[str, str]) -> tuple[object, ...]:
     return application_from(values), gateway_from(values), wallet_from(values)
 
 
-def test_every_account_comes_from_its_variables() -> None:
-    assert accounts(ALL) == (THE_APPLICATION, THE_GATEWAY, THE_WALLET)
+def test_accounts_are_read_from_variables() -> None:
+    assert accounts(ALL) == (EXPECTED_APPLICATION, EXPECTED_GATEWAY, EXPECTED_WALLET)
 
 
-def test_every_variable_can_be_a_file(tmp_path: Path) -> None:
-    assert accounts(in_files(ALL, tmp_path)) == (THE_APPLICATION, THE_GATEWAY, THE_WALLET)
+def test_accounts_are_read_from_files(tmp_path: Path) -> None:
+    assert accounts(write_files(ALL, tmp_path)) == (EXPECTED_APPLICATION, EXPECTED_GATEWAY, EXPECTED_WALLET)
 
 
-def test_an_empty_environment_names_no_account() -> None:
+def test_accounts_of_empty_environment_are_none() -> None:
     assert accounts({}) == (None, None, None)
     assert accounts(dict.fromkeys(ALL, "")) == (None, None, None)
 
 
-def test_what_is_optional_may_be_missing() -> None:
-    least = {
+def test_accounts_optional_variables_may_be_missing() -> None:
+    minimal = {
         "PAYSTAR_APPLICATION_ID": "77",
         "PAYSTAR_ACCESS_PASSWORD": "p",
         "PAYSTAR_GATEWAY_ID": "g",
@@ -83,7 +83,7 @@ def test_what_is_optional_may_be_missing() -> None:
         "PAYSTAR_WALLET_PASSWORD": "p",
         "PAYSTAR_WALLET_SIGN_KEY": "s",
     }
-    assert accounts(least) == (
+    assert accounts(minimal) == (
         Application(id="77", access_password="p"),
         Gateway(id="g"),
         Wallet(hashid="w", password="p", sign_key="s"),
@@ -100,14 +100,14 @@ def test_what_is_optional_may_be_missing() -> None:
         ("PAYSTAR_WALLET_SIGN_KEY", wallet_from),
     ],
 )
-def test_half_an_account_names_the_other_half(missing: str, read: Any) -> None:
+def test_account_missing_variable_is_named(missing: str, read: Any) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read({name: value for name, value in ALL.items() if name != missing})
 
     assert str(caught.value) == f"not set: {missing} – an account needs all of its variables"
 
 
-def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gateway_from_defaults_to_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_GATEWAY_ID", "from-outside")
     gateway = gateway_from()
     assert gateway is not None
@@ -115,7 +115,7 @@ def test_the_process_environment_is_the_default(monkeypatch: pytest.MonkeyPatch)
 
 
 class TestFiles:
-    """``NAME_FILE`` names a file that holds the value."""
+    """Settings whose value is in the file named by ``NAME_FILE``."""
 
     @pytest.mark.parametrize(
         ("content", "value"),
@@ -132,13 +132,15 @@ class TestFiles:
             (b"\n", None),
         ],
     )
-    def test_what_it_holds_without_its_last_line_break(self, tmp_path: Path, content: bytes, value: str | None) -> None:
+    def test_setting_from_file_strips_final_line_breaks(
+        self, tmp_path: Path, content: bytes, value: str | None
+    ) -> None:
         path = tmp_path / "secret"
         path.write_bytes(content)
 
         assert setting("NAME", {"NAME_FILE": str(path)}) == value
 
-    def test_both_are_one_too_many(self, tmp_path: Path) -> None:
+    def test_setting_conflicts_with_its_file(self, tmp_path: Path) -> None:
         path = tmp_path / "secret"
         path.write_text("canary-in-file")
         with pytest.raises(ConfigurationError, match="NAME and NAME_FILE are both set") as caught:
@@ -153,7 +155,7 @@ class TestFiles:
         ("name", "reason"),
         [("missing", "FileNotFoundError"), ("", "IsADirectoryError"), ("latin", "UnicodeDecodeError")],
     )
-    def test_one_that_cannot_be_read_is_named(self, tmp_path: Path, name: str, reason: str) -> None:
+    def test_setting_unreadable_file_is_named(self, tmp_path: Path, name: str, reason: str) -> None:
         (tmp_path / "latin").write_bytes(b"canary \xff\xfe")
         path = tmp_path / name
         with pytest.raises(ConfigurationError) as caught:
@@ -162,19 +164,19 @@ class TestFiles:
         assert str(caught.value) == f"NAME_FILE cannot be read: {reason} – check the path {path}"
         assert caught.value.__context__ is None
 
-    def test_a_path_that_cannot_be_one_is_named(self) -> None:
+    def test_setting_impossible_path_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match="cannot be read: ValueError"):
             setting("NAME", {"NAME_FILE": "a\x00b"})
 
 
 class TestNumbersAndSwitches:
     @pytest.mark.parametrize(("text", "value"), [("5", 5), (" 7 ", 7), ("-1", -1)])
-    def test_a_number(self, text: str, value: int) -> None:
+    def test_number_is_parsed(self, text: str, value: int) -> None:
         assert number("N", int, {"N": text}) == value
         assert number("N", float, {"N": f"{text.strip()}.5"}) in (value + 0.5, value - 0.5)
 
     @pytest.mark.parametrize("text", ["five", "5s", "1.5", "0x10", "5 5", "-"])
-    def test_what_is_no_number_is_named(self, text: str) -> None:
+    def test_number_invalid_text_is_named(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="PAYSTAR_CONCURRENCY must be a number") as caught:
             number("PAYSTAR_CONCURRENCY", int, {"PAYSTAR_CONCURRENCY": text})
         assert caught.value.__context__ is None
@@ -184,20 +186,20 @@ class TestNumbersAndSwitches:
         assert number("N", int, {"N": ""}) is None
 
     @pytest.mark.parametrize("text", ["1", "true", "YES", " on "])
-    def test_on(self, text: str) -> None:
+    def test_switch_on_is_true(self, text: str) -> None:
         assert switch("S", {"S": text}) is True
 
     @pytest.mark.parametrize("text", ["0", "false", "No", "off", "", None])
-    def test_off(self, text: str | None) -> None:
+    def test_switch_off_or_unset_is_false(self, text: str | None) -> None:
         assert switch("S", {"S": text} if text is not None else {}) is False
 
     @pytest.mark.parametrize("text", ["2", "direct", "ja", "-"])
-    def test_neither(self, text: str) -> None:
+    def test_switch_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="S must be on or off"):
             switch("S", {"S": text})
 
 
-class TestTheBaseUrl:
+class TestBaseUrl:
     @pytest.mark.parametrize(
         ("text", "url"),
         [
@@ -211,7 +213,7 @@ class TestTheBaseUrl:
             ("http://[::1]:8000/api/", "http://[::1]:8000/api"),
         ],
     )
-    def test_one_that_is_taken(self, text: str, url: str) -> None:
+    def test_checked_base_url_strips_blanks_and_final_slashes(self, text: str, url: str) -> None:
         assert checked_base_url(text) == url
 
     @pytest.mark.parametrize(
@@ -244,7 +246,7 @@ class TestTheBaseUrl:
             "https://host\t/api",
         ],
     )
-    def test_one_that_is_refused(self, text: str) -> None:
+    def test_checked_base_url_invalid_url_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="base_url must be an absolute URL") as caught:
             checked_base_url(text)
 
@@ -262,47 +264,51 @@ class TestTheBaseUrl:
             "http://0.0.0.0:80",
         ],
     )
-    def test_keys_do_not_travel_in_the_open(self, text: str) -> None:
+    def test_checked_base_url_remote_http_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="unencrypted"):
             checked_base_url(text)
 
 
 class TestFromEnv:
-    """The client that the environment describes."""
+    """Clients configured by environment variables."""
 
     @pytest.fixture(autouse=True)
-    def _nothing_else(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def _empty_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
         import os
 
         for name in [name for name in os.environ if name.startswith("PAYSTAR_")]:
             monkeypatch.delenv(name)
 
-    def test_every_setting_counts(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        others = {
+    def test_from_env_applies_every_setting(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        settings = {
             "PAYSTAR_BASE_URL": "http://localhost:1/api/",
             "PAYSTAR_TIMEOUT": "7.5",
             "PAYSTAR_MAX_RETRIES": "1",
             "PAYSTAR_CONCURRENCY": "4",
             "PAYSTAR_ENGINE": "httpx",
         }
-        for name, value in (ALL | others).items():
+        for name, value in (ALL | settings).items():
             monkeypatch.setenv(name, value)
-        held = vars(Paystar.from_env())
+        attributes = vars(Paystar.from_env())
 
-        made = held["_credentials"]
-        assert (made.application, made.gateway, made.wallet) == (THE_APPLICATION, THE_GATEWAY, THE_WALLET)
-        assert (held["_timeout"], held["_max_retries"], held["_concurrency"]) == (7.5, 1, 4)
+        credentials = attributes["_credentials"]
+        assert (credentials.application, credentials.gateway, credentials.wallet) == (
+            EXPECTED_APPLICATION,
+            EXPECTED_GATEWAY,
+            EXPECTED_WALLET,
+        )
+        assert (attributes["_timeout"], attributes["_max_retries"], attributes["_concurrency"]) == (7.5, 1, 4)
 
-    def test_an_argument_goes_before_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_from_env_argument_overrides_variable(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PAYSTAR_TIMEOUT", "7")
-        monkeypatch.setenv("PAYSTAR_APPLICATION_ID", "half an account")
-        held = vars(Paystar.from_env(timeout=3, application=THE_APPLICATION))
+        monkeypatch.setenv("PAYSTAR_APPLICATION_ID", "incomplete")
+        attributes = vars(Paystar.from_env(timeout=3, application=EXPECTED_APPLICATION))
 
-        assert held["_timeout"] == 3
-        assert held["_credentials"].application == THE_APPLICATION
+        assert attributes["_timeout"] == 3
+        assert attributes["_credentials"].application == EXPECTED_APPLICATION
 
     @pytest.mark.parametrize(
-        ("name", "value", "said"),
+        ("name", "value", "error_text"),
         [
             ("PAYSTAR_TIMEOUT", "soon", "PAYSTAR_TIMEOUT must be a number"),
             ("PAYSTAR_TIMEOUT", "0", "timeout must be .*above 0"),
@@ -313,9 +319,11 @@ class TestFromEnv:
             ("PAYSTAR_ENGINE", "curl", "no engine is named 'curl'"),
         ],
     )
-    def test_a_wrong_one_is_named(self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str) -> None:
+    def test_from_env_invalid_variable_is_named(
+        self, monkeypatch: pytest.MonkeyPatch, name: str, value: str, error_text: str
+    ) -> None:
         monkeypatch.setenv(name, value)
-        with pytest.raises(ConfigurationError, match=said):
+        with pytest.raises(ConfigurationError, match=error_text):
             Paystar.from_env()
 
 
@@ -332,16 +340,16 @@ class TestFromEnv:
         {"PAYSTAR_WALLET_HASHID": "x", "PAYSTAR_WALLET_PASSWORD": "canary"},
     ],
 )
-def test_no_traceback_shows_the_environment(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]) -> None:
-    whole = {"PAYSTAR_APPLICATION_ID": "77", "PAYSTAR_ACCESS_PASSWORD": "canary-password", "DATABASE_URL": "canary-url"}
-    for name, value in (whole | wrong).items():
+def test_from_env_traceback_hides_environment(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]) -> None:
+    base = {"PAYSTAR_APPLICATION_ID": "77", "PAYSTAR_ACCESS_PASSWORD": "canary-password", "DATABASE_URL": "canary-url"}
+    for name, value in (base | wrong).items():
         monkeypatch.setenv(name, value)
     with pytest.raises((ConfigurationError, InvalidValue)) as caught:
         Paystar.from_env()
 
     error: PaystarError = caught.value
-    told = traceback.TracebackException.from_exception(error, capture_locals=True)
-    frames = [frame for frame in told.stack if "paystar_async" in frame.filename]
+    rendered = traceback.TracebackException.from_exception(error, capture_locals=True)
+    frames = [frame for frame in rendered.stack if "paystar_async" in frame.filename]
     assert frames
     assert "canary" not in str(error) + "".join(str(frame.locals) for frame in frames)
 
@@ -356,6 +364,6 @@ def test_no_traceback_shows_the_environment(monkeypatch: pytest.MonkeyPatch, wro
         ("PAYSTAR_INQUIRY_KEY", wallet_from),
     ],
 )
-def test_a_key_without_its_account_is_half_an_account_too(alone: str, read: Any) -> None:
+def test_account_key_without_required_variables_is_refused(alone: str, read: Any) -> None:
     with pytest.raises(ConfigurationError, match="not set"):
         read({alone: "value"})

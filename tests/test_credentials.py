@@ -1,4 +1,4 @@
-"""Who we are in each realm, what we tell it, and how we sign."""
+"""Credentials: validation of accounts, identification and keys of each realm, signatures."""
 
 import pickle
 from typing import Any
@@ -21,7 +21,7 @@ from paystar_async.values.secret import Secret
 from tests.transport.endpoint_requests import CREDENTIALS
 
 KEY = Secret("test-sign-key")
-LEAST: list[tuple[type, dict[str, Any]]] = [
+REQUIRED_FIELDS: list[tuple[type, dict[str, Any]]] = [
     (Application, {"id": "77", "access_password": "p"}),
     (Gateway, {"id": "g"}),
     (Wallet, {"hashid": "w", "password": "p", "sign_key": "s"}),
@@ -49,16 +49,16 @@ LEAST: list[tuple[type, dict[str, Any]]] = [
     ],
     ids=["create", "verify", "wallet"],
 )
-def test_the_published_signatures(parts: tuple[object, ...], expected: str) -> None:
+def test_signature_matches_published_examples(parts: tuple[object, ...], expected: str) -> None:
     assert signature(KEY, parts) == expected
 
 
-def test_what_is_missing_signs_as_an_empty_text() -> None:
+def test_signature_missing_part_is_empty_text() -> None:
     assert signature(KEY, (10000, "ref-1", None, None)) == signature(KEY, (10000, "ref-1", "", ""))
     assert signature(KEY, (10000, "ref-1", None, None)) != signature(KEY, (10000, "ref-1"))
 
 
-def test_a_key_that_looks_like_hex_is_not_decoded() -> None:
+def test_signature_key_is_not_decoded() -> None:
     assert signature(Secret("00"), ("a",)) != signature(Secret("\x00"), ("a",))
     assert signature(Secret("کلید"), ("پیام",)) == signature(Secret("کلید"), ("پیام",))
 
@@ -74,33 +74,33 @@ HEADERS = [
 ]
 
 
-def made(kind: type, **values: object) -> Any:
-    return kind(**(dict(LEAST)[kind] | values))
+def make_account(kind: type, **values: object) -> Any:
+    return kind(**(dict(REQUIRED_FIELDS)[kind] | values))
 
 
 @pytest.mark.parametrize(("kind", "name"), SECRETS)
-def test_a_secret_is_one_however_it_is_given(kind: type, name: str) -> None:
-    for given in ("canary", Secret("canary")):
-        account = made(kind, **{name: given})
+def test_account_secret_is_hidden_and_not_picklable(kind: type, name: str) -> None:
+    for secret in ("canary", Secret("canary")):
+        account = make_account(kind, **{name: secret})
         assert getattr(account, name) == Secret("canary")
         assert "canary" not in repr(account) + str(account) + str(attrs.asdict(account)) + f"{account}"
     with pytest.raises(TypeError):
-        pickle.dumps(made(kind, **{name: "canary"}))
+        pickle.dumps(make_account(kind, **{name: "canary"}))
 
 
 @pytest.mark.parametrize(("kind", "name"), SECRETS)
 @pytest.mark.parametrize("value", ["", 5, b"bytes", ["x"], True, "\udcff"])
-def test_a_secret_is_a_text(kind: type, name: str, value: object) -> None:
+def test_account_secret_other_than_text_is_refused(kind: type, name: str, value: object) -> None:
     with pytest.raises(InvalidValue) as caught:
-        made(kind, **{name: value})
+        make_account(kind, **{name: value})
 
     assert caught.value.field == name
 
 
-@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, values in LEAST for name in values])
-def test_what_an_account_cannot_do_without_is_not_none(kind: type, name: str) -> None:
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, values in REQUIRED_FIELDS for name in values])
+def test_account_required_field_none_is_refused(kind: type, name: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        made(kind, **{name: None})
+        make_account(kind, **{name: None})
 
     assert caught.value.field == name
     assert "NoneType" in str(caught.value)
@@ -108,26 +108,26 @@ def test_what_an_account_cannot_do_without_is_not_none(kind: type, name: str) ->
 
 @pytest.mark.parametrize(("kind", "name"), HEADERS)
 @pytest.mark.parametrize("value", ["Zz\nb", "Zz\r\nX-Evil: 1", "Zz ", " Zz", "Zz\t", "کلید", "Zz\x00", "Zz\x7f"])
-def test_a_key_fits_into_a_header(kind: type, name: str, value: str) -> None:
+def test_account_key_invalid_in_header_is_refused(kind: type, name: str, value: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        made(kind, **{name: value})
+        make_account(kind, **{name: value})
 
     assert caught.value.field == name
     assert "Zz" not in str(caught.value)
     assert "کلید" not in str(caught.value)
 
 
-SPOILED = [
+INVALID_ENDS = [
     *("Zz ", "Zz\t", "Zz\n", "Zz\r\n", " Zz", "Zz\u200f", "\u200eZz", "\ufeffZz", "Zz\u200b", "Zz\u00a0", "\u061cZz"),
     *("Zz\u3164", "Zz\ufe0f", "Z\nz", "Z\rz", "Z\u2028z", "Z\x85z", " ", "\u200f"),
 ]
 
 
 @pytest.mark.parametrize(("kind", "name"), [*SECRETS, (Application, "id"), (Wallet, "hashid")])
-@pytest.mark.parametrize("value", SPOILED)
+@pytest.mark.parametrize("value", INVALID_ENDS)
 def test_secret_with_spoiled_ends_or_line_break_is_refused(kind: type, name: str, value: str) -> None:
     with pytest.raises(InvalidValue) as caught:
-        made(kind, **{name: value})
+        make_account(kind, **{name: value})
 
     assert caught.value.field == name
     assert "Zz" not in str(caught.value)
@@ -136,34 +136,34 @@ def test_secret_with_spoiled_ends_or_line_break_is_refused(kind: type, name: str
 def test_password_with_inner_blanks_is_kept() -> None:
     password = "a  tab\t\x00 ک\u200cلید 😀"
 
-    assert made(Application, access_password=password).access_password.reveal() == password
+    assert make_account(Application, access_password=password).access_password.reveal() == password
 
 
 @pytest.mark.parametrize(("kind", "name"), [(Application, "id"), (Wallet, "hashid")])
 @pytest.mark.parametrize("value", ["", "  ", "a\nb", "a\x00", None, True, 1.5, b"x", ["x"]])
-def test_an_id_is_a_line_of_text(kind: type, name: str, value: object) -> None:
+def test_account_id_other_than_line_is_refused(kind: type, name: str, value: object) -> None:
     with pytest.raises(InvalidValue) as caught:
-        made(kind, **{name: value})
+        make_account(kind, **{name: value})
 
     assert caught.value.field == name
 
 
-def test_a_number_stands_for_an_id() -> None:
-    assert made(Application, id=77).id == "77"
+def test_account_id_int_becomes_text() -> None:
+    assert make_account(Application, id=77).id == "77"
 
 
-def test_accounts_are_values() -> None:
-    for kind, values in LEAST:
-        one: Any = kind(**values)
-        assert one == kind(**values)
-        assert hash(one) == hash(kind(**values))
-        assert one != attrs.evolve(one, **{next(iter(values)): "other"})
+def test_accounts_are_immutable_values() -> None:
+    for kind, values in REQUIRED_FIELDS:
+        account: Any = kind(**values)
+        assert account == kind(**values)
+        assert hash(account) == hash(kind(**values))
+        assert account != attrs.evolve(account, **{next(iter(values)): "other"})
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
-            one.id = "x"
+            account.id = "x"
 
 
 @pytest.mark.parametrize(
-    ("realm", "words"),
+    ("realm", "error_texts"),
     [
         (Realm.APPLICATION, ["application=Application(", "PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"]),
         (Realm.GATEWAY, ["gateway=Gateway(", "PAYSTAR_GATEWAY_ID", "PAYSTAR_SIGN_KEY"]),
@@ -171,15 +171,15 @@ def test_accounts_are_values() -> None:
         (Realm.INQUIRY, ["wallet=Wallet(", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_REFRESH_INQUIRY_KEY"]),
     ],
 )
-def test_missing_credentials_name_argument_and_variables(realm: Realm, words: list[str]) -> None:
+def test_missing_credentials_name_argument_and_variables(realm: Realm, error_texts: list[str]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         Credentials().account_id(realm)
 
-    assert not [word for word in words if word not in str(caught.value)]
+    assert not [text for text in error_texts if text not in str(caught.value)]
     assert str(realm) in str(caught.value)
 
 
-def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
+def test_credentials_of_unconfigured_realm_are_empty() -> None:
     for realm in Realm:
         assert Credentials().identification_fields(realm, "POST") == {}
         assert Credentials().sign_key(realm) is None
@@ -190,13 +190,13 @@ def test_a_realm_that_is_missing_has_nothing_to_tell() -> None:
 
 def test_credentials_identify_each_realm() -> None:
     password, wallet_password = Secret("p&ss=1"), Secret("p@ss")
-    told = {
+    fields = {
         (realm, method): CREDENTIALS.identification_fields(realm, method)
         for realm in Realm
         for method in ("GET", "POST")
     }
 
-    assert told == {
+    assert fields == {
         (Realm.APPLICATION, "GET"): {"application_id": "77", "access_password": password},
         (Realm.APPLICATION, "POST"): {"application_id": "77", "access_password": password},
         (Realm.WALLET, "GET"): {"wallet_hashid": "w123"},
@@ -208,19 +208,19 @@ def test_credentials_identify_each_realm() -> None:
     }
 
 
-def test_each_realm_has_its_id_and_keys() -> None:
-    wallet = made(
+def test_credentials_have_id_and_keys_of_each_realm() -> None:
+    wallet = make_account(
         Wallet, api_key="a", refresh_token="ra", inquiry_key="i", refresh_inquiry_key="ri", hashid="w", sign_key="ws"
     )
     accounts = Credentials(
-        application=made(Application, api_key="k", refresh_token="r"),
-        gateway=made(Gateway, sign_key="gs", direct=True),
+        application=make_account(Application, api_key="k", refresh_token="r"),
+        gateway=make_account(Gateway, sign_key="gs", direct=True),
         wallet=wallet,
     )
 
     assert {realm: accounts.account_id(realm) for realm in Realm} == {
         Realm.APPLICATION: "77",
-        Realm.GATEWAY: "gateway",  # its real id is a secret, and an id is shown
+        Realm.GATEWAY: "gateway",  # the gateway_id is a secret, and an account_id is shown
         Realm.WALLET: "w",
         Realm.INQUIRY: "w",
     }
@@ -237,10 +237,10 @@ def test_each_realm_has_its_id_and_keys() -> None:
         Realm.INQUIRY: Secret("ws"),
     }
     assert accounts.path_prefix == "/direct"
-    assert [one.reveal() for one in accounts.secrets()] == [*"pkrg", "gs", "p", "ws", "a", "ra", "i", "ri"]
+    assert [secret.reveal() for secret in accounts.secrets()] == [*"pkrg", "gs", "p", "ws", "a", "ra", "i", "ri"]
 
 
-def test_a_key_from_elsewhere_is_checked_the_same_way() -> None:
+def test_check_header_value_refuses_invalid_key() -> None:
     assert check_header_value("token", Secret("ok")) == Secret("ok")
     assert fits_header("a b~!")
     for value in ("", "a\n", 5):
@@ -249,12 +249,12 @@ def test_a_key_from_elsewhere_is_checked_the_same_way() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_secret_is_not_taken_with_the_line_break_of_its_file(end: str) -> None:
+def test_account_secret_with_final_line_break_is_refused(end: str) -> None:
     with pytest.raises(InvalidValue, match="line break"):
         Gateway(id="g", sign_key=f"test-sign-key{end}")
 
 
 @pytest.mark.parametrize("direct", ["no", "false", 0, None])
-def test_a_gateway_is_direct_or_not_and_nothing_in_between(direct: Any) -> None:
+def test_gateway_direct_other_than_bool_is_refused(direct: Any) -> None:
     with pytest.raises(InvalidValue, match="direct"):
         Gateway(id="g", direct=direct)

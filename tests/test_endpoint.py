@@ -1,11 +1,11 @@
-"""Requests on their way through the middleware stack."""
+"""Requests: copies with changed attributes."""
 
 from paystar_async.endpoint import Request
 from paystar_async.models.identity import MatchMobile
 from paystar_async.table import BY_REQUEST
 from paystar_async.values.secret import Secret
 
-ROW = BY_REQUEST[MatchMobile]
+ENDPOINT = BY_REQUEST[MatchMobile]
 VALUE = MatchMobile(national_id="0012345679", mobile_number="09121234567")
 
 
@@ -13,7 +13,7 @@ def before_send() -> None: ...
 
 
 def test_request_replace_changes_a_copy() -> None:
-    first = Request(value=VALUE, endpoint=ROW, account="app-1", timeout=30.0, before_send=before_send)
+    first = Request(value=VALUE, endpoint=ENDPOINT, account="app-1", timeout=30.0, before_send=before_send)
 
     last = first.replace(deadline=7.0, attempt=2, key=Secret("k"))
 

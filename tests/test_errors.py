@@ -26,7 +26,7 @@ from paystar_async.errors import (
     status_class,
 )
 
-# Status → class and what a transfer that ended so may have done. Callers branch on these names.
+# Status → class and ``executed`` of a transfer that ended so. Callers branch on these names.
 STATUSES: dict[int | str, tuple[str, str]] = {
     0: ("ServerFault", "maybe"),
     2: ("ApplicationNotFound", "no"),
@@ -56,9 +56,9 @@ STATUSES: dict[int | str, tuple[str, str]] = {
     "unauthenticated": ("Unauthenticated", "no"),
 }
 
-ONE_OF_EACH: list[PaystarError] = [
-    PaystarError("a fault", executed="maybe", hint="look"),
-    ConfigurationError("no account", hint="give one"),
+EXAMPLES: list[PaystarError] = [
+    PaystarError("a fault", executed="maybe", hint="check the status"),
+    ConfigurationError("no account", hint="pass an account"),
     InvalidValue("transfers[3].amount", expected="whole Rial", got="1.5", hint="pass an int"),
     NotSent("not connected"),
     NoResponse("no response within 5 s"),
@@ -68,10 +68,10 @@ ONE_OF_EACH: list[PaystarError] = [
     StatusError(99, "پیام", endpoint="transfers.settle", fields={"amount": ["too low"]}, http_status=400),
     *(kind(status, "x", executed="maybe") for status, kind in BY_STATUS.items()),
 ]
-each = pytest.mark.parametrize("error", ONE_OF_EACH, ids=lambda error: type(error).__name__)
+each = pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
 
 
-def everything(error: PaystarError) -> dict[str, Any]:
+def attributes_of(error: PaystarError) -> dict[str, Any]:
     return {"args": error.args, "str": str(error), "executed": error.executed, "hint": error.hint, **error.__dict__}
 
 
@@ -81,7 +81,7 @@ def test_error_pickle_round_trips(error: PaystarError, protocol: int) -> None:
     back = pickle.loads(pickle.dumps(error, protocol))
 
     assert type(back) is type(error)
-    assert everything(back) == everything(error)
+    assert attributes_of(back) == attributes_of(error)
 
 
 @each
@@ -91,7 +91,7 @@ def test_error_copy_keeps_attributes(error: PaystarError, way: Any) -> None:
 
     assert back is not error
     assert type(back) is type(error)
-    assert everything(back) == everything(error)
+    assert attributes_of(back) == attributes_of(error)
 
 
 def test_error_pickle_keeps_notes() -> None:
@@ -131,17 +131,17 @@ def test_status_classes_and_executed_match_table() -> None:
 
 
 def test_errors_package_exports_every_class() -> None:
-    names = {kind.__name__ for kind in BY_STATUS.values()} | {type(error).__name__ for error in ONE_OF_EACH}
+    names = {kind.__name__ for kind in BY_STATUS.values()} | {type(error).__name__ for error in EXAMPLES}
     assert not [name for name in names | {"GatewayError", "Executed"} if not hasattr(errors, name)]
 
 
 @pytest.mark.parametrize("status", BY_STATUS)
 def test_status_class_has_docstring_and_hint(status: int | str) -> None:
     kind = BY_STATUS[status]
-    said = kind.__doc__ or ""
+    docstring = kind.__doc__ or ""
 
-    assert said.strip("`").startswith(str(status)), "its docstring begins with its number"
-    assert said.endswith(".")
+    assert docstring.strip("`").startswith(str(status)), "the docstring begins with the status"
+    assert docstring.endswith(".")
     assert len(kind.hint) > 10
     assert kind("?" if isinstance(status, str) else status, "m").hint == kind.hint
 
@@ -180,9 +180,9 @@ def test_error_executed_defaults() -> None:
 
 
 def test_http_may_have_executed_statuses() -> None:
-    left_open = {status for status in range(100, 600) if http_may_have_executed(status)}
+    statuses = {status for status in range(100, 600) if http_may_have_executed(status)}
 
-    assert left_open == {*range(300, 400), 408, 429, *range(500, 600)}
+    assert statuses == {*range(300, 400), 408, 429, *range(500, 600)}
 
 
 def test_invalid_value_at_prefixes_field() -> None:
@@ -195,9 +195,9 @@ def test_invalid_value_at_prefixes_field() -> None:
 
 
 def test_status_error_fields_are_copied_and_shown() -> None:
-    given: dict[str, Any] = {"amount": ["too low", "not whole"], "deposit": ("unknown",)}
-    error = InvalidInput(10, "invalid", endpoint="transfers.settle", fields=given, http_status=422)
-    given["amount"].append("later")
+    fields: dict[str, Any] = {"amount": ["too low", "not whole"], "deposit": ("unknown",)}
+    error = InvalidInput(10, "invalid", endpoint="transfers.settle", fields=fields, http_status=422)
+    fields["amount"].append("later")
 
     assert error.fields == {"amount": ["too low", "not whole"], "deposit": ["unknown"]}
     assert str(error) == (

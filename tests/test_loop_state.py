@@ -1,4 +1,4 @@
-"""Which event loop runs, and whose session a client uses in it."""
+"""The detection of the running event loop, and the client's separate state in each loop."""
 
 import asyncio
 
@@ -10,40 +10,41 @@ from tests.support import Engine, client, in_turn, ok
 
 
 def test_asyncio_loop_is_named_for_asyncio_alone() -> None:
-    async def here() -> object:
+    async def current() -> object:
         return asyncio_loop()
 
-    async def same() -> bool:
+    async def is_running_loop() -> bool:
         return asyncio_loop() is asyncio.get_running_loop()
 
     assert asyncio_loop() is None
-    assert asyncio.run(same())
-    assert anyio.run(here, backend="trio") is None
+    assert asyncio.run(is_running_loop())
+    assert anyio.run(current, backend="trio") is None
 
 
 def test_trio_guest_of_asyncio_has_its_own_loop_state() -> None:
     paystar = client(Engine(in_turn(ok({"is_matched": True}))))
 
-    async def session() -> object:
+    async def use_client() -> object:
+        """Send a request and return the client's state in this loop."""
         await paystar.identity.match_mobile(national_id="0012345679", mobile_number="09121234567")
         return paystar._loop_state()  # pyright: ignore[reportPrivateUsage]
 
     async def guest() -> tuple[object, object]:
-        return asyncio_loop(), await session()
+        return asyncio_loop(), await use_client()
 
     async def host() -> None:
         ended: asyncio.Future[tuple[object, object]] = asyncio.get_running_loop().create_future()
-        ours = await session()
+        host_state = await use_client()
         trio.lowlevel.start_guest_run(
             guest,
             run_sync_soon_threadsafe=asyncio.get_running_loop().call_soon_threadsafe,
             done_callback=lambda outcome: ended.set_result(outcome.unwrap()),
         )
-        loop, theirs = await ended
+        loop, guest_state = await ended
         assert loop is None
-        assert theirs is not ours
-        assert await session() is ours
+        assert guest_state is not host_state
+        assert await use_client() is host_state
         await paystar.aclose()
-        assert await session() is not ours
+        assert await use_client() is not host_state
 
     asyncio.run(host())

@@ -1,4 +1,4 @@
-"""User middleware may raise anything: an error after the call was sent proves nothing about the bank."""
+"""User middleware: errors after a call was sent leave its result open, and no call is sent twice."""
 
 import asyncio
 import logging
@@ -37,10 +37,10 @@ from tests.support import (
     transfer,
 )
 
-FALSE_WORDS: dict[str, Callable[[], PaystarError]] = {
-    "its store": lambda: StorageUnavailable("the audit's disk is full"),
-    "its server": lambda: NotSent("the audit's server is down"),
-    "its own call": lambda: IpNotAllowed(7, endpoint="transfers.balance"),
+UNRELATED_ERRORS: dict[str, Callable[[], PaystarError]] = {
+    "audit store": lambda: StorageUnavailable("the audit's disk is full"),
+    "audit server": lambda: NotSent("the audit's server is down"),
+    "another call": lambda: IpNotAllowed(7, endpoint="transfers.balance"),
 }
 
 
@@ -52,7 +52,7 @@ def raising_behind(error: PaystarError) -> Callable[[Request[Any], Send], Any]:
     return audit
 
 
-def paid(sandbox: Sandbox, track_id: str) -> Transfer:
+def payable_transfer(sandbox: Sandbox, track_id: str) -> Transfer:
     return Transfer(
         amount=50_000,
         deposit=sandbox.people[0].iban[-10:],
@@ -63,9 +63,9 @@ def paid(sandbox: Sandbox, track_id: str) -> Transfer:
     )
 
 
-@pytest.mark.parametrize("whose", FALSE_WORDS)
-async def test_middleware_error_after_transfer_is_maybe_executed(whose: str) -> None:
-    error = FALSE_WORDS[whose]()
+@pytest.mark.parametrize("source", UNRELATED_ERRORS)
+async def test_middleware_error_after_transfer_is_maybe_executed(source: str) -> None:
+    error = UNRELATED_ERRORS[source]()
     paystar = client(Engine(in_turn(ok(entries(["t"])))), middleware=[raising_behind(error)])
 
     with pytest.raises(type(error)) as raised:
@@ -75,13 +75,13 @@ async def test_middleware_error_after_transfer_is_maybe_executed(whose: str) -> 
     assert "user middleware raised the error" in raised.value.hint
 
 
-async def test_and_so_does_a_batch() -> None:
-    paystar = client(Engine(in_turn(ok(entries(["t"])))), middleware=[raising_behind(NotSent("not ours"))])
+async def test_batch_middleware_error_after_send_is_unknown() -> None:
+    paystar = client(Engine(in_turn(ok(entries(["t"])))), middleware=[raising_behind(NotSent("of the middleware"))])
 
-    assert [type(one) async for one in paystar.transfers.batch([transfer("t")])] == [Unknown]
+    assert [type(outcome) async for outcome in paystar.transfers.batch([transfer("t")])] == [Unknown]
 
 
-async def test_a_refusal_it_lets_through_is_still_a_refusal() -> None:
+async def test_middleware_passed_refusal_stays_unexecuted() -> None:
     async def through(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         return await next(request)
 
@@ -91,7 +91,7 @@ async def test_a_refusal_it_lets_through_is_still_a_refusal() -> None:
     assert raised.value.executed == "no"
 
 
-async def test_what_it_raises_before_anything_was_sent_is_believed() -> None:
+async def test_middleware_error_before_send_stays_unexecuted() -> None:
     async def closed(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         raise NotSent("it is Friday")
 
@@ -104,9 +104,9 @@ async def test_what_it_raises_before_anything_was_sent_is_believed() -> None:
 
 async def test_middleware_timeout_during_transfer_is_maybe_executed() -> None:
     async def hasty(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        under_way = asyncio.ensure_future(next(request))
+        call = asyncio.ensure_future(next(request))
         await asyncio.sleep(0)
-        under_way.cancel()
+        call.cancel()
         raise NotSent("it took too long")
 
     with pytest.raises(NotSent) as raised:
@@ -117,11 +117,11 @@ async def test_middleware_timeout_during_transfer_is_maybe_executed() -> None:
     assert raised.value.executed == "maybe"
 
 
-@pytest.mark.parametrize("whose", FALSE_WORDS)
-async def test_payout_behind_failing_middleware_is_paid_once(tmp_path: Path, whose: str) -> None:
-    """The middleware fails once: a call that is taken for unsent would be sent again."""
+@pytest.mark.parametrize("source", UNRELATED_ERRORS)
+async def test_payout_behind_failing_middleware_is_paid_once(tmp_path: Path, source: str) -> None:
+    """The middleware fails once: a call regarded as not sent would be sent again."""
     sandbox = Sandbox()
-    failures = [FALSE_WORDS[whose]()]
+    failures = [UNRELATED_ERRORS[source]()]
 
     async def audit(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         response = await next(request)
@@ -133,8 +133,9 @@ async def test_payout_behind_failing_middleware_is_paid_once(tmp_path: Path, who
     async with Paystar(
         sandbox.application, engine=sandbox.engine(), database=tmp_path / "ledger.db", middleware=[audit]
     ) as paystar:
-        one = paid(sandbox, "t-1")
-        batch = await paystar.payouts.submit([one], batch_id="b", policy=Policy(quiet_window=0.1))
+        batch = await paystar.payouts.submit(
+            [payable_transfer(sandbox, "t-1")], batch_id="b", policy=Policy(quiet_window=0.1)
+        )
         _ = [outcome async for outcome in batch.outcomes()]
         await paystar.payouts.resume()
         _ = [outcome async for outcome in batch.outcomes()]
@@ -143,21 +144,23 @@ async def test_payout_behind_failing_middleware_is_paid_once(tmp_path: Path, who
 
 
 async def test_request_held_by_middleware_never_changes() -> None:
-    held: list[Request[Any]] = []
+    requests: list[Request[Any]] = []
 
-    async def holding(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        held.append(request)
+    async def recording(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        requests.append(request)
         return await next(request)
 
-    await client(Engine(in_turn(ok(entries(["t"])))), middleware=[holding]).transfers.settle(transfers=[transfer("t")])
+    await client(Engine(in_turn(ok(entries(["t"])))), middleware=[recording]).transfers.settle(
+        transfers=[transfer("t")]
+    )
 
-    assert (held[0].deadline, held[0].key, held[0].attempt) == (None, None, 1)
+    assert (requests[0].deadline, requests[0].key, requests[0].attempt) == (None, None, 1)
 
 
 Middleware = Callable[[Request[Any], Send], Awaitable[Response[Any]]]
 
 
-async def again(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+async def retry_once(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
     try:
         return await next(request)
     except PaystarError:
@@ -176,27 +179,27 @@ async def evolved(request: Request[Any], next: Send, /) -> Response[Any]:  # noq
         return await next(attrs.evolve(request, timeout=5.0))
 
 
-async def built_anew(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+async def rebuilt(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
     try:
         return await next(request)
     except PaystarError:
         return await next(Request(value=request.value, endpoint=request.endpoint, account=request.account, timeout=5.0))
 
 
-async def of_another_task(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+async def in_another_task(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
     try:
         return await next(request)
     except PaystarError:
         return await asyncio.create_task(asyncio.wait_for(next(request), 5))
 
 
-async def at_once(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-    ended = await asyncio.gather(next(request), next(request), return_exceptions=True)
-    raise next_failure(ended)
+async def concurrently(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+    results = await asyncio.gather(next(request), next(request), return_exceptions=True)
+    raise first_error(results)
 
 
-def next_failure(ended: Iterable[Response[Any] | BaseException]) -> BaseException:
-    return next(one for one in ended if isinstance(one, BaseException))
+def first_error(results: Iterable[Response[Any] | BaseException]) -> BaseException:
+    return next(result for result in results if isinstance(result, BaseException))
 
 
 async def after_cancelling(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
@@ -212,26 +215,26 @@ async def never(_: object) -> Reply:
 
 
 SECOND_SENDS: dict[str, tuple[Middleware, Callable[[], Script]]] = {
-    "no answer": (again, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
-    "refused": (again, lambda: in_turn(refused(9), ok(entries(["t-1"])))),
+    "no response": (retry_once, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
+    "refused": (retry_once, lambda: in_turn(refused(9), ok(entries(["t-1"])))),
     "after success": (after_success, lambda: in_turn(ok(entries(["t-1"])))),
     "evolved": (evolved, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
-    "built anew": (built_anew, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
-    "of another task": (of_another_task, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
-    "at once": (at_once, lambda: in_turn(ok(entries(["t-1"])))),
+    "rebuilt": (rebuilt, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
+    "in another task": (in_another_task, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
+    "concurrently": (concurrently, lambda: in_turn(ok(entries(["t-1"])))),
     "after cancelling": (after_cancelling, lambda: never),
 }
 
 
-@pytest.mark.parametrize("how", SECOND_SENDS)
+@pytest.mark.parametrize("case", SECOND_SENDS)
 @pytest.mark.parametrize("outer", [False, True], ids=["alone", "inside another"])
-async def test_middleware_second_send_is_refused(how: str, outer: bool) -> None:
-    middleware, play = SECOND_SENDS[how]
-    engine = Engine(play())
-    around = [passing, middleware, passing] if outer else [middleware]
+async def test_middleware_second_send_is_refused(case: str, outer: bool) -> None:
+    middleware, make_script = SECOND_SENDS[case]
+    engine = Engine(make_script())
+    middlewares = [passing, middleware, passing] if outer else [middleware]
 
     with pytest.raises(ConfigurationError, match="second time") as raised:
-        await client(engine, middleware=around, max_retries=0, keys=None).send(SETTLE)
+        await client(engine, middleware=middlewares, max_retries=0, keys=None).send(SETTLE)
 
     assert raised.value.executed == "maybe"
     assert len(engine.sent_to("settlement")) == 1
@@ -242,48 +245,48 @@ async def passing(request: Request[Any], next: Send, /) -> Response[Any]:  # noq
 
 
 async def test_middleware_kept_next_is_refused_after_its_call() -> None:
-    kept: list[tuple[Request[Any], Send]] = []
+    calls: list[tuple[Request[Any], Send]] = []
 
-    async def keeping(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        kept.append((request, next))
+    async def recording(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+        calls.append((request, next))
         return await next(request)
 
     engine = Engine(in_turn(ok(entries(["t-1"]))))
-    await client(engine, middleware=[keeping]).send(SETTLE)
+    await client(engine, middleware=[recording]).send(SETTLE)
 
-    request, next_ = kept[0]
+    request, next_ = calls[0]
     with pytest.raises(ConfigurationError, match="second time"):
         await next_(request)
     assert len(engine.sent) == 1
 
 
-@pytest.mark.parametrize("middleware", [again, evolved, built_anew, of_another_task])
+@pytest.mark.parametrize("middleware", [retry_once, evolved, rebuilt, in_another_task])
 async def test_middleware_may_repeat_what_was_not_sent(middleware: Middleware) -> None:
     engine = Engine(in_turn(NotSent("no connection"), ok(entries(["t-1"]))))
 
     response = await client(engine, middleware=[middleware], max_retries=0).send(SETTLE)
 
-    assert [one.track_id for one in response.value] == ["t-1"]
+    assert [entry.track_id for entry in response.value] == ["t-1"]
 
 
 async def test_middleware_cannot_repeat_a_refused_key() -> None:
-    """The auth middleware has refreshed the key and repeated the call; its refusal is the last word."""
+    """The auth middleware has already refreshed the key and repeated the call: the second refusal is final."""
     server = KeyServer(QuickClock())
     server.keys.clear()
     engine = Engine(lambda sent: server(sent) if "refresh" in sent.path else refused(4, http=400))
 
     with pytest.raises(ConfigurationError, match="second time"):
-        await client(engine, middleware=[again], max_retries=0).send(SETTLE)
+        await client(engine, middleware=[retry_once], max_retries=0).send(SETTLE)
 
-    assert [one.bearer for one in engine.sent_to("settlement")] == ["key-0", "key-1"]
+    assert [sent.bearer for sent in engine.sent_to("settlement")] == ["key-0", "key-1"]
 
 
 async def test_middleware_may_repeat_a_read() -> None:
     engine = Engine(in_turn(NoResponse("lost"), ok(entries(["t-1"]))))
 
-    found = await client(engine, middleware=[again], max_retries=0).transfers.find(track_id="t-1")
+    settlements = await client(engine, middleware=[retry_once], max_retries=0).transfers.find(track_id="t-1")
 
-    assert len(found) == 1
+    assert len(settlements) == 1
     assert len(engine.sent) == 2
 
 
@@ -298,7 +301,7 @@ async def test_middleware_cannot_refresh_a_key_twice() -> None:
 
 
 async def test_auth_middleware_sends_again_after_a_refresh() -> None:
-    """A refused key is no send: the auth middleware repeats the call once, under user middleware too."""
+    """A call with a rejected key does not count as sent: the auth middleware repeats the call once."""
     clock = QuickClock()
     server = KeyServer(clock, script=lambda _: ok(entries(["t-1"])))
     server.keys.clear()
@@ -306,7 +309,7 @@ async def test_auth_middleware_sends_again_after_a_refresh() -> None:
 
     await client(engine, clock=clock, middleware=[passing]).send(SETTLE)
 
-    assert [one.bearer for one in engine.sent_to("settlement")] == ["key-0", "key-1"]
+    assert [sent.bearer for sent in engine.sent_to("settlement")] == ["key-0", "key-1"]
 
 
 async def test_payout_of_a_retrying_middleware_is_paid_once(tmp_path: Path) -> None:
@@ -314,16 +317,18 @@ async def test_payout_of_a_retrying_middleware_is_paid_once(tmp_path: Path) -> N
     sandbox.settings.repeats_execute = True
     sandbox.fail("transfers.settle", "reset_after", times=1)
     async with Paystar(
-        sandbox.application, engine=sandbox.engine(), database=tmp_path / "ledger.db", middleware=[again]
+        sandbox.application, engine=sandbox.engine(), database=tmp_path / "ledger.db", middleware=[retry_once]
     ) as paystar:
-        batch = await paystar.payouts.submit([paid(sandbox, "t-1")], batch_id="b", policy=Policy(quiet_window=0.1))
+        batch = await paystar.payouts.submit(
+            [payable_transfer(sandbox, "t-1")], batch_id="b", policy=Policy(quiet_window=0.1)
+        )
         _ = [outcome async for outcome in batch.outcomes()]
 
     assert sandbox.ledger["t-1"].count == 1
 
 
 class Foreign(Exception):
-    """No error of this package."""
+    """An exception of the user's code."""
 
 
 async def raising_foreign(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
@@ -372,14 +377,14 @@ async def test_engine_foreign_error_on_settle_says_maybe() -> None:
 
 
 class BrokenFilter(logging.Filter):
-    """A filter that looks for what records do not have."""
+    """A filter that reads an attribute that records do not have."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         raise AttributeError("request_id")
 
 
 class BrokenHandler(logging.Handler):
-    """A handler whose server is gone."""
+    """A handler whose disk is full."""
 
     def handle(self, record: logging.LogRecord) -> bool:
         raise OSError("no room")
@@ -411,7 +416,7 @@ async def test_logging_that_raises_changes_no_result(capsys: pytest.CaptureFixtu
 
     paystar = client(Engine(server), clock=clock, on_event=on_event)
 
-    assert [one.track_id for one in (await paystar.send(SETTLE)).value] == ["t-1"]
+    assert [entry.track_id for entry in (await paystar.send(SETTLE)).value] == ["t-1"]
     with pytest.raises(InsufficientBalance):
         await paystar.send(SETTLE)
     assert "a logging filter or handler raised" in capsys.readouterr().err
@@ -422,7 +427,9 @@ async def test_logging_that_raises_stops_no_payout(tmp_path: Path) -> None:
     sandbox = Sandbox()
     async with Paystar(sandbox.application, engine=sandbox.engine(), database=tmp_path / "ledger.db") as paystar:
         sandbox.fail("transfers.settle", "funds", times=1)
-        batch = await paystar.payouts.submit([paid(sandbox, "t-1")], batch_id="b", policy=Policy(quiet_window=0.1))
+        batch = await paystar.payouts.submit(
+            [payable_transfer(sandbox, "t-1")], batch_id="b", policy=Policy(quiet_window=0.1)
+        )
         with anyio.fail_after(20):
             async for _ in batch.outcomes():
                 break

@@ -1,4 +1,4 @@
-"""Every endpoint of the table in all that is generated from the table."""
+"""Every endpoint of the table in each artifact: methods, sandbox, commands, OpenAPI, README."""
 
 import inspect
 import json
@@ -19,19 +19,19 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 OPENAPI = json.loads((ROOT / "paystar_async" / "describe" / "openapi.json").read_text(encoding="utf-8"))
 
-rows = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
+each_endpoint = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
 
 
 def example_of(model: type) -> dict[str, Any]:
-    """Values for a model's required fields, each the example of its kind."""
+    """Return values for the required fields of a model, each the example of its type."""
     return {
-        one.name: [example_of(one.item)] if one.item else one.field_type.example
-        for one in fields_of(model)
-        if one.required and one.field_type
+        field.name: [example_of(field.item)] if field.item else field.field_type.example
+        for field in fields_of(model)
+        if field.required and field.field_type
     }
 
 
-async def paid(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
+async def prepare_paid_order(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
     created = await paystar.gateway.create(**example_of(BY_ID["gateway.create"].request))
     fields = sandbox.pay(created.token)
     return {
@@ -42,70 +42,70 @@ async def paid(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
     }
 
 
-async def no_preparation(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
+async def prepare_nothing(paystar: Paystar, sandbox: Sandbox) -> dict[str, Any]:
     return {}
 
 
-PREPARED: dict[str, Callable[[Paystar, Sandbox], Awaitable[dict[str, Any]]]] = {
-    "gateway.verify": paid,
-    "gateway.inquiry": paid,
+PREPARATIONS: dict[str, Callable[[Paystar, Sandbox], Awaitable[dict[str, Any]]]] = {
+    "gateway.verify": prepare_paid_order,
+    "gateway.inquiry": prepare_paid_order,
 }
 """Preparations of endpoints by id; they return the values to call with."""
 
 
-def method(row: Endpoint, paystar: Paystar) -> Any:
-    return getattr(getattr(paystar, row.service), row.name)
+def method(endpoint: Endpoint, paystar: Paystar) -> Any:
+    return getattr(getattr(paystar, endpoint.service), endpoint.name)
 
 
-@rows
-def test_endpoint_method_has_documented_fields(row: Endpoint) -> None:
-    call: Any = method(row, Paystar())
+@each_endpoint
+def test_endpoint_method_has_documented_fields(endpoint: Endpoint) -> None:
+    call: Any = method(endpoint, Paystar())
     parameters = inspect.signature(call).parameters
-    names = {one.name for one in fields_of(row.request)}
-    assert set(parameters) == names | (set() if row.kind == "page" else {"timeout"})
-    assert all(one.kind is inspect.Parameter.KEYWORD_ONLY for one in parameters.values())
+    names = {field.name for field in fields_of(endpoint.request)}
+    assert set(parameters) == names | (set() if endpoint.kind == "page" else {"timeout"})
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in parameters.values())
     doc = inspect.getdoc(call) or ""
-    assert all(path in doc for path in row.paths)
+    assert all(path in doc for path in endpoint.paths)
     assert all(f"{name}:" in doc for name in parameters)
 
 
-@rows
-async def test_endpoint_sandbox_response_has_declared_type(row: Endpoint) -> None:
+@each_endpoint
+async def test_endpoint_sandbox_response_has_declared_type(endpoint: Endpoint) -> None:
     sandbox = Sandbox()
     async with Paystar(
         sandbox.application, sandbox.gateway, sandbox.wallet, engine=sandbox.engine(), checks="strict"
     ) as paystar:
-        values = example_of(row.request) | await PREPARED.get(row.id, no_preparation)(paystar, sandbox)
-        if row.kind == "page":
-            assert row.paths[0] in method(row, paystar)(**values)
+        values = example_of(endpoint.request) | await PREPARATIONS.get(endpoint.id, prepare_nothing)(paystar, sandbox)
+        if endpoint.kind == "page":
+            assert endpoint.paths[0] in method(endpoint, paystar)(**values)
             return
-        answer = await method(row, paystar)(**values)
-        whole = await paystar.send(row.request(**values)) if row.safety is Safety.READ else None
-    wanted: Any = response_type(row.request)
-    origin: Any = get_origin(wanted)
-    assert isinstance(answer, origin or wanted)
-    assert whole is None or type(whole.value) is type(answer)
-    assert sandbox.stats["requests"][row.id] == (1 if whole is None else 2)
+        value = await method(endpoint, paystar)(**values)
+        response = await paystar.send(endpoint.request(**values)) if endpoint.safety is Safety.READ else None
+    expected: Any = response_type(endpoint.request)
+    origin: Any = get_origin(expected)
+    assert isinstance(value, origin or expected)
+    assert response is None or type(response.value) is type(value)
+    assert sandbox.stats["requests"][endpoint.id] == (1 if response is None else 2)
 
 
-@rows
-def test_endpoint_command_has_every_field(row: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
-    paystar_command(["call", row.service, row.name.replace("_", "-"), "--help"])
+@each_endpoint
+def test_endpoint_command_has_every_field(endpoint: Endpoint, capsys: pytest.CaptureFixture[str]) -> None:
+    paystar_command(["call", endpoint.service, endpoint.name.replace("_", "-"), "--help"])
     help_text = capsys.readouterr().out
-    assert all(f"--{one.name.replace('_', '-')}" in help_text for one in fields_of(row.request))
+    assert all(f"--{field.name.replace('_', '-')}" in help_text for field in fields_of(endpoint.request))
 
 
-@rows
-def test_endpoint_has_openapi_operation(row: Endpoint) -> None:
-    for path in describe.path_variants(row):
-        assert row.method.lower() in OPENAPI["paths"][path]
+@each_endpoint
+def test_endpoint_has_openapi_operation(endpoint: Endpoint) -> None:
+    for path in describe.path_variants(endpoint):
+        assert endpoint.method.lower() in OPENAPI["paths"][path]
 
 
-@rows
-def test_endpoint_has_readme_entry(row: Endpoint) -> None:
-    names = ", ".join(one.name for one in fields_of(row.request))
-    assert f"**`{row.name}({names})`**" in README
-    assert all(f"`{path}`" in README for path in row.paths)
+@each_endpoint
+def test_endpoint_has_readme_entry(endpoint: Endpoint) -> None:
+    names = ", ".join(field.name for field in fields_of(endpoint.request))
+    assert f"**`{endpoint.name}({names})`**" in README
+    assert all(f"`{path}`" in README for path in endpoint.paths)
 
 
 def test_table_public_names_are_documented() -> None:
@@ -116,14 +116,14 @@ def test_table_request_classes_are_unique() -> None:
     assert len(BY_REQUEST) == len(BY_ID) == len(TABLE)
 
 
-@rows
-def test_endpoint_once_has_lookup_endpoint(row: Endpoint) -> None:
-    if row.lookup is not None:
-        assert BY_ID[row.lookup].safety is Safety.READ
-        assert row.safety is Safety.ONCE
+@each_endpoint
+def test_endpoint_once_has_lookup_endpoint(endpoint: Endpoint) -> None:
+    if endpoint.lookup is not None:
+        assert BY_ID[endpoint.lookup].safety is Safety.READ
+        assert endpoint.safety is Safety.ONCE
     # The status of a lost create or refresh cannot be looked up: the payment is created again, the key refreshed again.
-    if row.safety is Safety.ONCE and row.lookup is None:
-        assert row.id == "gateway.create" or row.refresh_token_field
+    if endpoint.safety is Safety.ONCE and endpoint.lookup is None:
+        assert endpoint.id == "gateway.create" or endpoint.refresh_token_field
 
 
 def test_refresh_endpoints_cover_every_realm() -> None:

@@ -1,3 +1,5 @@
+"""Transfers: chunking of sources, ``wait``, ``iterate`` and ``batch``."""
+
 import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, closing
@@ -45,7 +47,7 @@ from tests.support import (
 )
 
 
-async def test_groups_end_when_repeats_cannot_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_chunker_ends_if_repeats_cannot_be_checked(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> int:
         raise StorageUnavailable("no room")
 
@@ -54,38 +56,38 @@ async def test_groups_end_when_repeats_cannot_be_checked(monkeypatch: pytest.Mon
 
     assert await groups.next() == ([], [])
     assert isinstance(groups.failure, StorageUnavailable)
-    assert not groups.more
+    assert not groups.has_more
     groups.close()
 
 
-async def test_batch_failing_source_yields_earlier_outcomes() -> None:
+async def test_chunker_failing_source_fails_unsent_transfers() -> None:
     def source() -> Iterator[Transfer]:
         yield transfer("t-0")
         yield transfer("t-1")
         raise LookupError("the file ends in the middle")
 
     with closing(Chunker(source(), 5, None)) as groups:
-        group, refused = await groups.next()
+        group, rejected = await groups.next()
 
     assert group == []
-    assert [type(one) for one in refused] == [Failed, Failed]
-    assert [one.track_id for one in refused] == ["t-0", "t-1"]
+    assert [type(outcome) for outcome in rejected] == [Failed, Failed]
+    assert [outcome.track_id for outcome in rejected] == ["t-0", "t-1"]
     assert isinstance(groups.failure, LookupError)
-    assert not groups.more
+    assert not groups.has_more
 
 
-async def test_batch_non_transfer_yields_earlier_outcomes() -> None:
+async def test_chunker_invalid_item_fails_unsent_transfers() -> None:
     source: list[Any] = [transfer("t-0"), "t-1", transfer("t-2")]
     with closing(Chunker(source, 5, None)) as groups:
-        group, refused = await groups.next()
+        group, rejected = await groups.next()
 
     assert group == []
-    assert [one.track_id for one in refused] == ["t-0"]
+    assert [outcome.track_id for outcome in rejected] == ["t-0"]
     assert isinstance(groups.failure, InvalidValue)
     assert groups.failure.field == "transfers[1]"
 
 
-async def test_batch_source_without_await_is_read_in_slices() -> None:
+async def test_chunker_reads_source_without_await_in_slices() -> None:
     async with LoopTurns() as turns:
         read: list[str] = []
 
@@ -94,12 +96,13 @@ async def test_batch_source_without_await_is_read_in_slices() -> None:
                 read.append(f"t-{number}")
                 yield transfer(f"t-{number}")
 
-        done = turns.watch(read)
+        slices = turns.watch(read)
         with closing(Chunker(source(), 3 * MAX_SLICE_TRANSFERS - 10, None)) as groups:
             group, _ = await groups.next()
 
     assert len(group) == 3 * MAX_SLICE_TRANSFERS - 10
-    assert [len(one) for one in done if one] == [MAX_SLICE_TRANSFERS, MAX_SLICE_TRANSFERS, MAX_SLICE_TRANSFERS - 10]
+    sizes = [len(track_ids) for track_ids in slices if track_ids]
+    assert sizes == [MAX_SLICE_TRANSFERS, MAX_SLICE_TRANSFERS, MAX_SLICE_TRANSFERS - 10]
 
 
 T = TypeVar("T")
@@ -107,18 +110,19 @@ T = TypeVar("T")
 DEPOSIT = "0100000000001"
 
 
-def over(play: Script, **options: Any) -> tuple[Paystar, Engine]:
+def make_client(script: Script, **options: Any) -> tuple[Paystar, Engine]:
     """Return a client without retries, and its engine."""
-    engine = Engine(play)
+    engine = Engine(script)
     return client(engine, **{"max_retries": 0, "clock": QuickClock(), **options}), engine
 
 
 async def collect(stream: AsyncIterator[T], into: list[T]) -> None:
-    async for one in stream:
-        into.append(one)
+    async for item in stream:
+        into.append(item)
 
 
-def left_behind(paystar: Paystar) -> int:
+def running_tasks(paystar: Paystar) -> int:
+    """Return the number of background tasks that the client runs."""
     background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
     return background.running_count
 
@@ -127,50 +131,50 @@ def left_behind(paystar: Paystar) -> int:
 
 
 async def test_wait_with_deposit_shares_one_list_call() -> None:
-    names = [f"t-{n}" for n in range(400)]
-    paystar, engine = over(lambda _: ok(entries(names), status="ok"), clock=RunningClock())
+    track_ids = [f"t-{n}" for n in range(400)]
+    paystar, engine = make_client(lambda _: ok(entries(track_ids), status="ok"), clock=RunningClock())
 
-    outcomes = await asyncio.gather(*[paystar.transfers.wait(track_id=one, deposit=DEPOSIT) for one in names])
+    outcomes = await asyncio.gather(*[paystar.transfers.wait(track_id=name, deposit=DEPOSIT) for name in track_ids])
 
-    assert outcomes == [Succeeded(track_id=one) for one in names]
+    assert outcomes == [Succeeded(track_id=track_id) for track_id in track_ids]
     (sent,) = engine.sent
     assert (sent.fields["deposit"], sent.fields["limit"]) == (DEPOSIT, "500")
     assert "track_id" not in sent.fields
 
 
 async def test_wait_without_deposit_looks_up_each_track_id_once() -> None:
-    paystar, engine = over(lambda sent: ok([entry(sent.fields["track_id"])]), clock=RunningClock())
+    paystar, engine = make_client(lambda sent: ok([entry(sent.fields["track_id"])]), clock=RunningClock())
 
-    outcomes = await asyncio.gather(*[paystar.transfers.wait(track_id=one) for one in ("a", "b", "a")])
+    outcomes = await asyncio.gather(*[paystar.transfers.wait(track_id=track_id) for track_id in ("a", "b", "a")])
 
-    assert [one.track_id for one in outcomes] == ["a", "b", "a"]
-    assert sorted(one.fields["track_id"] for one in engine.sent) == ["a", "b"]
+    assert [outcome.track_id for outcome in outcomes] == ["a", "b", "a"]
+    assert sorted(sent.fields["track_id"] for sent in engine.sent) == ["a", "b"]
 
 
-async def test_a_transfer_further_down_the_list_is_found_on_its_page() -> None:
-    whole = [entry(f"t-{n}") for n in range(1200)]
-    paystar, engine = over(lambda sent: ok(_part(whole, sent)), clock=RunningClock())
+async def test_wait_finds_transfer_on_later_page() -> None:
+    full_list = [entry(f"t-{n}") for n in range(1200)]
+    paystar, engine = make_client(lambda sent: ok(slice_of(full_list, sent)), clock=RunningClock())
 
     assert await paystar.transfers.wait(track_id="t-1100", deposit=DEPOSIT) == Succeeded(track_id="t-1100")
 
-    assert [one.fields.get("skip") for one in engine.sent] == [None, "500", "1000"]
+    assert [sent.fields.get("skip") for sent in engine.sent] == [None, "500", "1000"]
 
 
-async def test_wait_server_gives_fewer_than_asked_reads_on() -> None:
-    whole = [entry(f"t-{n}") for n in range(120)]
-    paystar, engine = over(lambda sent: ok(_part(whole, sent)[:50]), clock=RunningClock())
+async def test_wait_short_server_page_reads_next_page() -> None:
+    full_list = [entry(f"t-{n}") for n in range(120)]
+    paystar, engine = make_client(lambda sent: ok(slice_of(full_list, sent)[:50]), clock=RunningClock())
 
     assert await paystar.transfers.wait(track_id="t-110", deposit=DEPOSIT) == Succeeded(track_id="t-110")
 
-    assert [one.fields.get("skip") for one in engine.sent] == [None, "50", "100"]
+    assert [sent.fields.get("skip") for sent in engine.sent] == [None, "50", "100"]
 
 
 @pytest.mark.parametrize(("skips", "requests"), [(True, 10), (False, 2)])
 async def test_wait_unlisted_transfer_reads_bounded_pages(skips: bool, requests: int) -> None:
-    """The newest 5,000 are read, or what a service that ignores ``skip`` gives."""
-    whole = [entry(f"t-{n}") for n in range(5500)]
-    paystar, engine = over(
-        lambda sent: ok(_part(whole, sent) if skips else whole[:500]), clock=(clock := RunningClock())
+    """At most 5,000 entries are read, or the single page of a service that ignores ``skip``."""
+    full_list = [entry(f"t-{n}") for n in range(5500)]
+    paystar, engine = make_client(
+        lambda sent: ok(slice_of(full_list, sent) if skips else full_list[:500]), clock=(clock := RunningClock())
     )
 
     async with clock.running():
@@ -180,30 +184,30 @@ async def test_wait_unlisted_transfer_reads_bounded_pages(skips: bool, requests:
     assert len(engine.sent) == requests
 
 
-def _part(whole: list[dict[str, object]], sent: Sent) -> list[dict[str, object]]:
+def slice_of(full_list: list[dict[str, object]], sent: Sent) -> list[dict[str, object]]:
     skip = int(sent.fields.get("skip", 0))
-    return whole[skip : skip + int(sent.fields["limit"])]
+    return full_list[skip : skip + int(sent.fields["limit"])]
 
 
-async def test_an_entry_of_another_transfer_is_no_answer() -> None:
-    paystar, _ = over(lambda _: ok(entries(["t-10", "T-1", "t-1 "])), clock=(clock := RunningClock()))
+async def test_wait_ignores_entry_of_similar_track_id() -> None:
+    paystar, _ = make_client(lambda _: ok(entries(["t-10", "T-1", "t-1 "])), clock=(clock := RunningClock()))
 
     async with clock.running():
         outcome = await paystar.transfers.wait(track_id="t-1", timeout=5)
 
     assert isinstance(outcome, Unknown)
-    assert "does not list it" in outcome.reason
+    assert "does not list the transfer" in outcome.reason
 
 
-async def test_a_refusal_to_tell_is_raised() -> None:
-    paystar, _ = over(in_turn(refused(7)), clock=RunningClock())
+async def test_wait_refused_lookup_is_raised() -> None:
+    paystar, _ = make_client(in_turn(refused(7)), clock=RunningClock())
 
     with pytest.raises(IpNotAllowed):
         await paystar.transfers.wait(track_id="t-1")
 
 
 async def test_wait_invalid_track_id_is_refused() -> None:
-    paystar, engine = over(in_turn(ok()))
+    paystar, engine = make_client(in_turn(ok()))
 
     with pytest.raises(InvalidValue, match="track_id"):
         await paystar.transfers.wait(track_id="a b")
@@ -212,20 +216,20 @@ async def test_wait_invalid_track_id_is_refused() -> None:
 
 
 async def test_aclose_does_not_wait_for_cancelled_waiters() -> None:
-    paystar, _ = over(lambda _: ok([entry("t-1", "pending")]), clock=RunningClock())
+    paystar, _ = make_client(lambda _: ok([entry("t-1", "pending")]), clock=RunningClock())
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1"))
     await wait_all_tasks_blocked()
 
     waiting.cancel()
     await wait_all_tasks_blocked()
 
-    assert left_behind(paystar) == 0
+    assert running_tasks(paystar) == 0
     await paystar.aclose()
 
 
 @pytest.mark.parametrize("stored", ["t-1", "w123*t-1*1", "w123*t-1*12"])
-async def test_a_wallet_transfer_is_found_in_each_form_it_is_kept_in(stored: str) -> None:
-    paystar, engine = over(lambda _: ok([entry(stored, ref_code="r")]), clock=RunningClock())
+async def test_wallet_wait_finds_every_stored_track_id_form(stored: str) -> None:
+    paystar, engine = make_client(lambda _: ok([entry(stored, ref_code="r")]), clock=RunningClock())
 
     assert await paystar.wallet.wait(track_id="t-1") == Succeeded(track_id="t-1", ref_code="r")
 
@@ -233,7 +237,7 @@ async def test_a_wallet_transfer_is_found_in_each_form_it_is_kept_in(stored: str
 
 
 @pytest.mark.parametrize(
-    "found",
+    "listed",
     [
         [entry("w123*t-10*1")],
         [entry("w124*t-1*1")],
@@ -246,8 +250,8 @@ async def test_a_wallet_transfer_is_found_in_each_form_it_is_kept_in(stored: str
         [],
     ],
 )
-async def test_what_may_be_another_s_is_no_evidence(found: list[dict[str, object]]) -> None:
-    paystar, _ = over(lambda _: ok(found), clock=(clock := RunningClock()))
+async def test_wallet_wait_ignores_entry_of_other_transfer(listed: list[dict[str, object]]) -> None:
+    paystar, _ = make_client(lambda _: ok(listed), clock=(clock := RunningClock()))
 
     async with clock.running():
         assert isinstance(await paystar.wallet.wait(track_id="t-1", timeout=3), Unknown)
@@ -256,8 +260,8 @@ async def test_what_may_be_another_s_is_no_evidence(found: list[dict[str, object
 @pytest.mark.parametrize("fields", [{}, {"track_id": None}, {"track_id": ""}, {"hashid": "h-t-1"}])
 @pytest.mark.parametrize("status", ["success", "failed"])
 async def test_wait_entry_without_track_id_decides_nothing(fields: dict[str, object], status: str) -> None:
-    """Though it is the only entry of a response to a query for this transfer alone."""
-    paystar, _ = over(lambda _: ok([{"status": status, **fields}]), clock=(clock := RunningClock()))
+    """The entry proves nothing, though the query was for this transfer alone."""
+    paystar, _ = make_client(lambda _: ok([{"status": status, **fields}]), clock=(clock := RunningClock()))
 
     async with clock.running():
         outcome = await paystar.transfers.wait(track_id="t-1", timeout=3)
@@ -269,115 +273,115 @@ async def test_wait_entry_without_track_id_decides_nothing(fields: dict[str, obj
 
 
 async def test_iterate_short_pages_are_walked_to_the_end() -> None:
-    whole = [entry(f"t-{n}") for n in range(120)]
-    paystar, engine = over(lambda sent: ok(_part(whole, sent)[:50]))
+    full_list = [entry(f"t-{n}") for n in range(120)]
+    paystar, engine = make_client(lambda sent: ok(slice_of(full_list, sent)[:50]))
 
-    assert len([one async for one in paystar.transfers.iterate(page=100)]) == 120
+    assert len([entry async for entry in paystar.transfers.iterate(page=100)]) == 120
 
-    assert [one.fields.get("skip") for one in engine.sent] == [None, "50", "100", "120"]
+    assert [sent.fields.get("skip") for sent in engine.sent] == [None, "50", "100", "120"]
 
 
 @pytest.mark.parametrize("nameless", [True, False])
 async def test_iterate_ignored_skip_is_recognised(nameless: bool) -> None:
-    whole: list[dict[str, object]] = [{"status": "success"}] * 3 if nameless else entries(["a", "b", "c"])
-    paystar, engine = over(lambda _: ok(whole))
-    seen: list[object] = []
+    full_list: list[dict[str, object]] = [{"status": "success"}] * 3 if nameless else entries(["a", "b", "c"])
+    paystar, engine = make_client(lambda _: ok(full_list))
+    yielded: list[object] = []
 
     with pytest.raises(InvalidResponse, match="does not go on"):
-        await collect(paystar.transfers.iterate(page=3), seen)
+        await collect(paystar.transfers.iterate(page=3), yielded)
 
-    assert len(seen) == 3
+    assert len(yielded) == 3
     assert len(engine.sent) == 2 + MAX_STALE_PAGES
 
 
 async def test_iterate_ignored_skip_short_list_is_whole() -> None:
-    paystar, engine = over(lambda _: ok(entries(["a", "b", "c"])))
+    paystar, engine = make_client(lambda _: ok(entries(["a", "b", "c"])))
 
-    assert [one.track_id async for one in paystar.transfers.iterate()] == ["a", "b", "c"]
+    assert [entry.track_id async for entry in paystar.transfers.iterate()] == ["a", "b", "c"]
 
     assert len(engine.sent) == 2
 
 
-async def test_what_was_given_before_a_page_failed_holds() -> None:
-    paystar, _ = over(in_turn(ok(entries(["a", "b"])), NoResponse("gone")))
-    seen: list[Settlement] = []
+async def test_iterate_failed_page_keeps_earlier_entries() -> None:
+    paystar, _ = make_client(in_turn(ok(entries(["a", "b"])), NoResponse("gone")))
+    yielded: list[Settlement] = []
 
     with pytest.raises(NoResponse):
-        await collect(paystar.transfers.iterate(page=2), seen)
+        await collect(paystar.transfers.iterate(page=2), yielded)
 
-    assert [one.track_id for one in seen] == ["a", "b"]
+    assert [entry.track_id for entry in yielded] == ["a", "b"]
 
 
 @pytest.mark.parametrize("size", [0, 501])
-async def test_a_page_has_its_bounds(size: int) -> None:
-    paystar, _ = over(in_turn(ok()))
+async def test_iterate_invalid_page_size_is_refused(size: int) -> None:
+    paystar, _ = make_client(in_turn(ok()))
 
     with pytest.raises(InvalidValue, match="limit"):
-        _ = [one async for one in paystar.transfers.iterate(page=size)]
+        _ = [entry async for entry in paystar.transfers.iterate(page=size)]
 
 
 # --- batch ------------------------------------------------------------------------------------------------------------
 
 
 def sent_ids(engine: Engine) -> list[str]:
-    return [item["track_id"] for one in engine.sent for item in one.fields["transfers"]]
+    return [item["track_id"] for sent in engine.sent for item in sent.fields["transfers"]]
 
 
-def all_succeed(sent: Sent) -> Reply:
-    return ok(entries([one["track_id"] for one in sent.fields["transfers"]]), status="ok")
+def succeed_all(sent: Sent) -> Reply:
+    return ok(entries([item["track_id"] for item in sent.fields["transfers"]]), status="ok")
 
 
-async def outcomes_of(paystar: Paystar, transfers: Any, chunk: int = 20) -> dict[str, Outcome]:
-    """Every outcome by track_id, each exactly once."""
+async def batch_outcomes(paystar: Paystar, transfers: Any, chunk: int = 20) -> dict[str, Outcome]:
+    """Return the outcomes of a batch by track_id, after a check that each is yielded once."""
     outcomes: dict[str, Outcome] = {}
-    async for one in paystar.transfers.batch(transfers, chunk=chunk):
-        assert one.track_id not in outcomes
-        outcomes[one.track_id] = one
+    async for outcome in paystar.transfers.batch(transfers, chunk=chunk):
+        assert outcome.track_id not in outcomes
+        outcomes[outcome.track_id] = outcome
     return outcomes
 
 
-def several(count: int) -> list[Transfer]:
+def make_transfers(count: int) -> list[Transfer]:
     return [transfer(f"t-{n}") for n in range(count)]
 
 
-async def lazily(transfers: list[Transfer]) -> AsyncIterator[Transfer]:
-    for one in transfers:
+async def async_source(transfers: list[Transfer]) -> AsyncIterator[Transfer]:
+    for item in transfers:
         await asyncio.sleep(0)
-        yield one
+        yield item
 
 
-@pytest.mark.parametrize("kind", [list, tuple, iter, lazily])
+@pytest.mark.parametrize("kind", [list, tuple, iter, async_source])
 @pytest.mark.parametrize(("count", "chunk", "calls"), [(0, 20, 0), (1, 20, 1), (20, 20, 1), (41, 20, 3), (5, 1, 5)])
-async def test_any_iterable_is_sent_in_chunks(kind: Any, count: int, chunk: int, calls: int) -> None:
-    paystar, engine = over(all_succeed)
+async def test_batch_any_iterable_is_sent_in_chunks(kind: Any, count: int, chunk: int, calls: int) -> None:
+    paystar, engine = make_client(succeed_all)
 
-    outcomes = await outcomes_of(paystar, kind(several(count)), chunk)
+    outcomes = await batch_outcomes(paystar, kind(make_transfers(count)), chunk)
 
     assert set(outcomes) == {f"t-{n}" for n in range(count)}
-    assert all(isinstance(one, Succeeded) for one in outcomes.values())
+    assert all(isinstance(outcome, Succeeded) for outcome in outcomes.values())
     assert len(engine.sent) == calls
     assert sorted(sent_ids(engine)) == sorted(outcomes)
 
 
-async def test_answers_in_any_order_are_matched_by_track_id() -> None:
-    def play(sent: Sent) -> Reply:
-        items = [one["track_id"] for one in sent.fields["transfers"]]
-        Random(3).shuffle(items)
-        return ok([entry(one, "success" if int(one[2:]) % 2 else "failed", message="no") for one in items])
+async def test_batch_matches_entries_by_track_id() -> None:
+    def script(sent: Sent) -> Reply:
+        track_ids = [item["track_id"] for item in sent.fields["transfers"]]
+        Random(3).shuffle(track_ids)
+        return ok([entry(name, "success" if int(name[2:]) % 2 else "failed", message="no") for name in track_ids])
 
-    outcomes = await outcomes_of(over(play)[0], several(20))
+    outcomes = await batch_outcomes(make_client(script)[0], make_transfers(20))
 
     for number in range(20):
         assert isinstance(outcomes[f"t-{number}"], Succeeded if number % 2 else Failed)
 
 
-async def test_what_the_answer_does_not_mention_is_unknown() -> None:
-    paystar, _ = over(lambda _: ok([entry("t-0"), entry("t-99"), entry(None)]))
+async def test_batch_unlisted_transfer_is_unknown() -> None:
+    paystar, _ = make_client(lambda _: ok([entry("t-0"), entry("t-99"), entry(None)]))
 
-    outcomes = await outcomes_of(paystar, several(3))
+    outcomes = await batch_outcomes(paystar, make_transfers(3))
 
     assert outcomes["t-0"] == Succeeded(track_id="t-0")
-    assert {type(outcomes[one]) for one in ("t-1", "t-2")} == {Unknown}
+    assert {type(outcomes[track_id]) for track_id in ("t-1", "t-2")} == {Unknown}
     assert set(outcomes) == {"t-0", "t-1", "t-2"}
 
 
@@ -400,14 +404,14 @@ async def test_what_the_answer_does_not_mention_is_unknown() -> None:
 async def test_batch_failed_chunk_reports_each_and_stops_no_other(
     reply: Reply, kind: type[Failed | Unknown], error: type[PaystarError]
 ) -> None:
-    def play(sent: Sent) -> Reply:
-        bad = any(one["track_id"] in ("t-0", "t-1") for one in sent.fields["transfers"])
-        return reply if bad else all_succeed(sent)
+    def script(sent: Sent) -> Reply:
+        is_first_chunk = any(item["track_id"] in ("t-0", "t-1") for item in sent.fields["transfers"])
+        return reply if is_first_chunk else succeed_all(sent)
 
-    outcomes = await outcomes_of(over(play)[0], several(6), chunk=2)
+    outcomes = await batch_outcomes(make_client(script)[0], make_transfers(6), chunk=2)
 
-    for name in ("t-0", "t-1"):
-        outcome = outcomes[name]
+    for track_id in ("t-0", "t-1"):
+        outcome = outcomes[track_id]
         assert isinstance(outcome, Failed | Unknown)
         assert type(outcome) is kind
         assert isinstance(outcome.error, error)
@@ -415,57 +419,57 @@ async def test_batch_failed_chunk_reports_each_and_stops_no_other(
 
 
 @pytest.mark.parametrize("status", [2, 3, 6, 7, 8, 9, 10, 12])
-async def test_batch_refused_group_is_failed_only_if_of_one(status: int) -> None:
-    """A call of several may have been executed in part before it was refused."""
-    paystar, _ = over(lambda _: refused(status))
+async def test_batch_refused_chunk_of_several_is_unknown(status: int) -> None:
+    """A refused call of make_transfers transfers may have been executed in part."""
+    paystar, _ = make_client(lambda _: refused(status))
 
-    outcomes = await outcomes_of(paystar, several(3), chunk=2)
+    outcomes = await batch_outcomes(paystar, make_transfers(3), chunk=2)
 
     assert [type(outcomes[f"t-{n}"]) for n in range(3)] == [Unknown, Unknown, Failed]
 
 
-async def test_a_pending_transfer_is_pending() -> None:
-    paystar, _ = over(lambda _: ok(entry("t-0", "pending"), status="ok"))
+async def test_batch_pending_transfer_is_pending() -> None:
+    paystar, _ = make_client(lambda _: ok(entry("t-0", "pending"), status="ok"))
 
-    assert isinstance((await outcomes_of(paystar, several(1)))["t-0"], Pending)
+    assert isinstance((await batch_outcomes(paystar, make_transfers(1)))["t-0"], Pending)
 
 
 async def test_batch_foreign_error_leaves_chunk_unknown() -> None:
-    async def ring(request: Any, next: Any) -> Any:  # noqa: A002
-        answer = await next(request)
+    async def failing(request: Any, next: Any) -> Any:  # noqa: A002
+        response = await next(request)
         if request.value.transfers[0].track_id == "t-0":
             raise LookupError("a bug after the money moved")
-        return answer
+        return response
 
-    outcomes = await outcomes_of(over(all_succeed, middleware=[ring])[0], several(4), chunk=2)
+    outcomes = await batch_outcomes(make_client(succeed_all, middleware=[failing])[0], make_transfers(4), chunk=2)
 
     assert outcomes["t-0"] == Unknown(track_id="t-0", reason="a user middleware raised LookupError")
-    assert {type(outcomes[one]) for one in ("t-2", "t-3")} == {Succeeded}
+    assert {type(outcomes[track_id]) for track_id in ("t-2", "t-3")} == {Succeeded}
 
 
-class Counting:
-    """A source that knows how far it was read."""
+class CountingSource:
+    """A source that counts the transfers read from it, and fails after ``fails_at``."""
 
     def __init__(self, transfers: list[Transfer], *, fails_at: int | None = None) -> None:
         self.transfers, self.fails_at, self.read = transfers, fails_at, 0
 
     def __iter__(self) -> Iterator[Transfer]:
-        for one in self.transfers:
+        for item in self.transfers:
             if self.read == self.fails_at:
                 raise LookupError("the file ends in the middle")
             self.read += 1
-            yield one
+            yield item
 
 
 async def test_batch_reads_source_no_faster_than_it_sends() -> None:
     go = asyncio.Event()
 
-    async def play(sent: Sent) -> Reply:
+    async def script(sent: Sent) -> Reply:
         await go.wait()
-        return all_succeed(sent)
+        return succeed_all(sent)
 
-    paystar, engine = over(play, concurrency=3)
-    source = Counting(several(1000))
+    paystar, engine = make_client(script, concurrency=3)
+    source = CountingSource(make_transfers(1000))
     stream = paystar.transfers.batch(source, chunk=4)
     first = asyncio.ensure_future(anext(stream))
     await wait_all_tasks_blocked()
@@ -475,20 +479,20 @@ async def test_batch_reads_source_no_faster_than_it_sends() -> None:
     go.set()
     await first
     await wait_all_tasks_blocked()
-    assert source.read == 12  # nobody takes the outcomes: nothing more is sent
+    assert source.read == 12  # the outcomes are not consumed, so no further chunk is sent
     async for _ in stream:
         assert source.read - 12 <= len(engine.sent) * 4
     assert engine.max_in_flight == 3
-    assert sorted(sent_ids(engine)) == sorted(one.track_id for one in source.transfers)
+    assert sorted(sent_ids(engine)) == sorted(item.track_id for item in source.transfers)
 
 
 async def test_batch_yields_outcomes_before_slow_source() -> None:
     async def slow() -> AsyncIterator[Transfer]:
-        for one in several(2):
-            yield one
+        for item in make_transfers(2):
+            yield item
         await asyncio.Event().wait()
 
-    paystar, _ = over(all_succeed, concurrency=2)
+    paystar, _ = make_client(succeed_all, concurrency=2)
     stream = paystar.transfers.batch(slow(), chunk=1)
 
     first = await asyncio.wait_for(anext(stream), 5)
@@ -499,15 +503,15 @@ async def test_batch_yields_outcomes_before_slow_source() -> None:
     await stream.aclose()
 
 
-async def test_a_source_that_raises_is_heard_after_every_outcome() -> None:
-    paystar, engine = over(all_succeed, concurrency=2)
-    source = Counting(several(20), fails_at=7)
-    told: list[Outcome] = []
+async def test_batch_source_error_is_raised_after_outcomes() -> None:
+    paystar, engine = make_client(succeed_all, concurrency=2)
+    source = CountingSource(make_transfers(20), fails_at=7)
+    yielded: list[Outcome] = []
 
     with pytest.raises(LookupError):
-        await collect(paystar.transfers.batch(source, chunk=3), told)
+        await collect(paystar.transfers.batch(source, chunk=3), yielded)
 
-    outcomes = {one.track_id: one for one in told}
+    outcomes = {outcome.track_id: outcome for outcome in yielded}
     assert sorted(sent_ids(engine)) == [f"t-{n}" for n in range(6)]
     assert {type(outcomes[f"t-{n}"]) for n in range(6)} == {Succeeded}
     assert outcomes["t-6"] == Failed(track_id="t-6", reason="not sent: the source of transfers failed")
@@ -517,15 +521,16 @@ async def test_a_source_that_raises_is_heard_after_every_outcome() -> None:
 @pytest.mark.parametrize("apart", [1, 3, 50])
 @pytest.mark.parametrize("first", ["success", "failed", None])
 async def test_batch_repeated_track_id_is_sent_once(apart: int, first: str | None) -> None:
-    def play(sent: Sent) -> Reply:
-        ids = [one["track_id"] for one in sent.fields["transfers"]]
-        return ok([entry(one, first or "success") for one in ids if first or one != "t-0"])
+    def script(sent: Sent) -> Reply:
+        track_ids = [item["track_id"] for item in sent.fields["transfers"]]
+        return ok([entry(track_id, first or "success") for track_id in track_ids if first or track_id != "t-0"])
 
-    paystar, engine = over(play, concurrency=2)
-    transfers = several(60)
+    paystar, engine = make_client(script, concurrency=2)
+    transfers = make_transfers(60)
     transfers.insert(apart, transfer("t-0", amount=5000))
 
-    copies = [one async for one in paystar.transfers.batch(transfers, chunk=2) if one.track_id == "t-0"]
+    outcomes = [outcome async for outcome in paystar.transfers.batch(transfers, chunk=2)]
+    copies = [outcome for outcome in outcomes if outcome.track_id == "t-0"]
 
     assert sent_ids(engine).count("t-0") == 1
     assert len(copies) == 2
@@ -535,36 +540,36 @@ async def test_batch_repeated_track_id_is_sent_once(apart: int, first: str | Non
 async def test_batch_left_early_finishes_calls_in_flight_alone() -> None:
     go = asyncio.Event()
 
-    async def play(sent: Sent) -> Reply:
+    async def script(sent: Sent) -> Reply:
         if sent.fields["transfers"][0]["track_id"] != "t-0":
             await go.wait()
-        return all_succeed(sent)
+        return succeed_all(sent)
 
-    paystar, engine = over(play, concurrency=3)
-    source = Counting(several(100))
+    paystar, engine = make_client(script, concurrency=3)
+    source = CountingSource(make_transfers(100))
     async with aclosing(paystar.transfers.batch(source, chunk=2)) as stream:
-        async for one in stream:
-            assert one.track_id == "t-0"
+        async for outcome in stream:
+            assert outcome.track_id == "t-0"
             break
 
-    read = source.read
+    count = source.read
     go.set()
     await paystar.aclose()
-    assert source.read == read == 6
+    assert source.read == count == 6
     assert len(sent_ids(engine)) == 6
     assert engine.in_flight == 0
 
 
-async def test_a_consumer_that_is_cancelled_breaks_off_no_transfer() -> None:
+async def test_batch_cancelled_consumer_cancels_no_call() -> None:
     go, arrived = asyncio.Event(), list[str]()
 
-    async def play(sent: Sent) -> Reply:
+    async def script(sent: Sent) -> Reply:
         await go.wait()
-        arrived.extend(one["track_id"] for one in sent.fields["transfers"])
-        return all_succeed(sent)
+        arrived.extend(item["track_id"] for item in sent.fields["transfers"])
+        return succeed_all(sent)
 
-    paystar, _ = over(play, concurrency=2)
-    consumer = asyncio.create_task(outcomes_of(paystar, several(50), chunk=5))
+    paystar, _ = make_client(script, concurrency=2)
+    consumer = asyncio.create_task(batch_outcomes(paystar, make_transfers(50), chunk=5))
     await wait_all_tasks_blocked()
     consumer.cancel()
     await asyncio.gather(consumer, return_exceptions=True)
@@ -574,17 +579,17 @@ async def test_a_consumer_that_is_cancelled_breaks_off_no_transfer() -> None:
     assert sorted(arrived) == sorted(f"t-{n}" for n in range(10))
 
 
-async def test_the_source_is_closed_when_the_loop_is_left() -> None:
+async def test_batch_left_early_leaves_source_closable() -> None:
     closed: list[bool] = []
 
     async def source() -> AsyncIterator[Transfer]:
         try:
-            for one in several(50):
-                yield one
+            for item in make_transfers(50):
+                yield item
         finally:
             closed.append(True)
 
-    paystar, _ = over(all_succeed, concurrency=1)
+    paystar, _ = make_client(succeed_all, concurrency=1)
     inner = source()
     async with aclosing(paystar.transfers.batch(inner, chunk=1)) as stream:
         await anext(stream)
@@ -596,25 +601,25 @@ async def test_the_source_is_closed_when_the_loop_is_left() -> None:
 
 
 @pytest.mark.parametrize("chunk", [0, -1, "5", None, float("nan"), 1.5, True])
-async def test_a_chunk_holds_at_least_one(chunk: Any) -> None:
-    paystar, engine = over(all_succeed)
+async def test_batch_invalid_chunk_is_refused(chunk: Any) -> None:
+    paystar, engine = make_client(succeed_all)
 
     with pytest.raises(InvalidValue, match="chunk"):
-        await outcomes_of(paystar, several(3), chunk)
+        await batch_outcomes(paystar, make_transfers(3), chunk)
 
     assert engine.sent == []
 
 
-async def test_what_is_no_transfer_ends_the_batch_after_what_was_sent() -> None:
-    paystar, engine = over(all_succeed)
+async def test_batch_invalid_item_is_raised_after_sent_chunks() -> None:
+    paystar, engine = make_client(succeed_all)
 
     with pytest.raises(InvalidValue, match=r"transfers\[2\]"):
-        await outcomes_of(paystar, [*several(2), {"amount": 1}], chunk=1)
+        await batch_outcomes(paystar, [*make_transfers(2), {"amount": 1}], chunk=1)
 
     assert sent_ids(engine) == ["t-0", "t-1"]
 
 
-def mistyped(track_id: str) -> Transfer:
+def invalid_iban_transfer(track_id: str) -> Transfer:
     """Return a transfer to an IBAN with wrong check digits."""
     return Transfer(
         amount=1,
@@ -627,38 +632,42 @@ def mistyped(track_id: str) -> Transfer:
 
 
 async def test_batch_invalid_transfer_fails_without_its_chunk() -> None:
-    paystar, engine = over(all_succeed, checks="strict")
+    paystar, engine = make_client(succeed_all, checks="strict")
 
-    outcomes = await outcomes_of(paystar, [transfer("one"), mistyped("bad"), transfer("two")], chunk=3)
+    outcomes = await batch_outcomes(paystar, [transfer("one"), invalid_iban_transfer("bad"), transfer("two")], chunk=3)
 
-    assert {name: type(one) for name, one in outcomes.items()} == {"one": Succeeded, "bad": Failed, "two": Succeeded}
+    assert {track_id: type(outcome) for track_id, outcome in outcomes.items()} == {
+        "one": Succeeded,
+        "bad": Failed,
+        "two": Succeeded,
+    }
     assert sorted(sent_ids(engine)) == ["one", "two"]
 
 
-@pytest.mark.parametrize("given", [None, 3, "t-1", b"t-1", {"track_id": "t-1"}, transfer("t-1")])
-async def test_what_is_no_list_of_transfers_is_refused_by_name(given: Any) -> None:
-    paystar, engine = over(all_succeed)
+@pytest.mark.parametrize("source", [None, 3, "t-1", b"t-1", {"track_id": "t-1"}, transfer("t-1")])
+async def test_batch_other_than_iterable_is_refused(source: Any) -> None:
+    paystar, engine = make_client(succeed_all)
 
     with pytest.raises(InvalidValue, match="transfers"):
-        await outcomes_of(paystar, given)
+        await batch_outcomes(paystar, source)
 
     assert engine.sent == []
 
 
-async def test_what_the_bank_says_of_a_transfer_shows_no_personal_data() -> None:
-    said = "IR570790000000850774361353 3173647904"
-    paystar, _ = over(lambda _: ok([{"track_id": "t-0", "status": "failed", "message": said}], status="ok"))
+async def test_batch_failure_reason_is_masked() -> None:
+    message = "IR570790000000850774361353 3173647904"
+    paystar, _ = make_client(lambda _: ok([{"track_id": "t-0", "status": "failed", "message": message}], status="ok"))
 
-    (outcome,) = (await outcomes_of(paystar, several(1))).values()
+    (outcome,) = (await batch_outcomes(paystar, make_transfers(1))).values()
 
     assert "0850774361353" not in repr(outcome)
     assert "3173647904" not in repr(outcome)
 
 
-async def test_strict_checks_refuse_a_transfer_before_it_is_sent() -> None:
-    paystar, engine = over(all_succeed, checks="strict")
+async def test_batch_strict_checks_refuse_before_sending() -> None:
+    paystar, engine = make_client(succeed_all, checks="strict")
 
-    outcomes = await outcomes_of(paystar, [mistyped("bad"), transfer("good")], chunk=1)
+    outcomes = await batch_outcomes(paystar, [invalid_iban_transfer("bad"), transfer("good")], chunk=1)
 
     assert isinstance(outcomes["bad"], Failed)
     assert isinstance(outcomes["bad"].error, InvalidValue)
@@ -670,8 +679,8 @@ ITEM = st.fixed_dictionaries(
     {"status": st.sampled_from(["success", "failed", "pending", "reversed", ""])},
     optional={"track_id": st.sampled_from(["t-0", "t-1", "t-2", "t-3", "x", None, 7]), "hashid": st.just("h")},
 )
-ANSWERS = st.one_of(
-    st.tuples(st.just(200), st.lists(ITEM, max_size=6)).map(lambda one: ok(one[1], status="ok")),
+REPLIES = st.one_of(
+    st.tuples(st.just(200), st.lists(ITEM, max_size=6)).map(lambda pair: ok(pair[1], status="ok")),
     st.builds(
         refused, st.sampled_from([0, 4, 9, 10, 11, 13, 77, -1, "odd"]), http=st.sampled_from([200, 400, 429, 500])
     ),
@@ -680,50 +689,50 @@ ANSWERS = st.one_of(
 )
 
 
-@given(replies=st.lists(ANSWERS, min_size=3, max_size=3), chunk=st.integers(1, 4))
+@given(replies=st.lists(REPLIES, min_size=3, max_size=3), chunk=st.integers(1, 4))
 def test_batch_outcome_rests_on_evidence_alone(replies: list[Any], chunk: int) -> None:
-    async def play() -> None:
-        left = list(replies)
-        told: dict[str, Reply] = {}
+    async def run_batch() -> None:
+        remaining = list(replies)
+        reply_of: dict[str, Reply] = {}
 
-        def reply(sent: Sent) -> Reply:
+        def script(sent: Sent) -> Reply:
             if "refresh" in sent.path:
                 return refused(13)
-            answer: Reply = left.pop(0) if left else all_succeed(sent)
-            for one in sent.fields["transfers"]:
-                assert one["track_id"] not in told
-                told[one["track_id"]] = answer
-            return answer
+            reply: Reply = remaining.pop(0) if remaining else succeed_all(sent)
+            for item in sent.fields["transfers"]:
+                assert item["track_id"] not in reply_of
+                reply_of[item["track_id"]] = reply
+            return reply
 
-        paystar, _ = over(reply)
-        outcomes = await outcomes_of(paystar, several(4), chunk)
+        paystar, _ = make_client(script)
+        outcomes = await batch_outcomes(paystar, make_transfers(4), chunk)
 
         assert set(outcomes) == {"t-0", "t-1", "t-2", "t-3"}
-        for name, outcome in outcomes.items():
-            answer = told[name]
-            body = answer[2].decode() if not isinstance(answer, BaseException) else ""
+        for track_id, outcome in outcomes.items():
+            reply = reply_of[track_id]
+            body = reply[2].decode() if not isinstance(reply, BaseException) else ""
             if isinstance(outcome, Succeeded):
                 assert '"success"' in body
-                assert f'"{name}"' in body
+                assert f'"{track_id}"' in body
             if isinstance(outcome, Failed) and outcome.error is None:
                 assert '"failed"' in body
-                assert f'"{name}"' in body
+                assert f'"{track_id}"' in body
             if isinstance(outcome, Failed) and outcome.error is not None:
                 assert outcome.error.executed == "no"
-                assert isinstance(answer, NotSent) or '"status": ' in body
-                assert isinstance(answer, BaseException) or answer[0] in (200, 400)
-        assert left_behind(paystar) == 0
+                assert isinstance(reply, NotSent) or '"status": ' in body
+                assert isinstance(reply, BaseException) or reply[0] in (200, 400)
+        assert running_tasks(paystar) == 0
 
-    asyncio.run(play())
+    asyncio.run(run_batch())
 
 
-def test_a_batch_runs_on_trio_too() -> None:
-    async def play() -> None:
-        paystar, engine = over(all_succeed)
+def test_batch_works_on_trio() -> None:
+    async def run_batch() -> None:
+        paystar, engine = make_client(succeed_all)
 
-        assert len(await outcomes_of(paystar, several(50), chunk=7)) == 50
+        assert len(await batch_outcomes(paystar, make_transfers(50), chunk=7)) == 50
 
         assert len(engine.sent) == 8
         await paystar.aclose()
 
-    anyio.run(play, backend="trio")
+    anyio.run(run_batch, backend="trio")

@@ -1,3 +1,5 @@
+"""Waiters: shared polling, intervals, deadlines, errors and cancellation of subscribers."""
+
 import asyncio
 from collections.abc import Sequence
 from random import Random
@@ -18,138 +20,143 @@ from tests.support import RunningClock, wait_all_tasks_blocked
 STEADY = PollInterval(first=1.0, factor=1.0, jitter=0.0)
 
 
-def listed(track_id: str, status: str = "success", **more: Any) -> Settlement:
+def make_entry(track_id: str, status: str = "success", **more: Any) -> Settlement:
     return Settlement(track_id=track_id, status=TransferStatus(status), **more)
 
 
-class Bank:
-    """The list that is looked at; knows how often, and of whom it was asked."""
+class FakeBank:
+    """A bank whose list is polled; records the track_ids and the time of each request."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: RunningClock) -> None:
+        self.clock = clock
         self.list: dict[str, str] = {}
-        self.asked: list[frozenset[str]] = []
+        self.requests: list[frozenset[str]] = []
         self.errors: list[Exception] = []
         self.go: asyncio.Event | None = None
-        self.moments: list[float] = []
+        self.poll_times: list[float] = []
 
-    async def look(self, wanted: frozenset[str]) -> Sequence[Settlement]:
-        self.asked.append(wanted)
-        self.moments.append(self.clock.monotonic())
+    async def fetch(self, track_ids: frozenset[str]) -> Sequence[Settlement]:
+        self.requests.append(track_ids)
+        self.poll_times.append(self.clock.monotonic())
         await asyncio.sleep(0)
         if self.go is not None:
             await self.go.wait()
         if self.errors:
             raise self.errors.pop(0)
-        return [listed(track_id, status) for track_id, status in self.list.items()]
-
-    clock: RunningClock
+        return [make_entry(track_id, status) for track_id, status in self.list.items()]
 
 
-class Waiting:
-    """Watches over a bank, on a clock that runs by itself."""
+class WaitersFixture:
+    """Waiters on a fake bank, with a clock that advances by itself."""
 
     def __init__(self) -> None:
-        self.clock, self.background, self.bank = RunningClock(), BackgroundTasks(), Bank()
-        self.bank.clock = self.clock
-        self.watches = Waiters(self.clock, self.background)
+        self.clock, self.background = RunningClock(), BackgroundTasks()
+        self.bank = FakeBank(self.clock)
+        self.waiters = Waiters(self.clock, self.background)
 
     async def wait(
-        self, track_id: str, timeout: float = 60.0, pace: PollInterval = STEADY, name: str = "list"
+        self, track_id: str, timeout: float = 60.0, interval: PollInterval = STEADY, list_key: str = "list"
     ) -> Outcome:
-        return await self.watches.wait(
-            name,
-            self.bank.look,
-            lambda one, wanted: one.track_id == wanted,
+        return await self.waiters.wait(
+            list_key,
+            self.bank.fetch,
+            lambda entry, track_id: entry.track_id == track_id,
             track_id=track_id,
             timeout=timeout,
-            pace=pace,
+            interval=interval,
         )
 
     def start(self, *track_ids: str, **options: Any) -> list[asyncio.Task[Outcome]]:
-        return [asyncio.create_task(self.wait(one, **options)) for one in track_ids]
+        return [asyncio.create_task(self.wait(track_id, **options)) for track_id in track_ids]
 
     @property
-    def left_behind(self) -> tuple[int, int]:
-        """Jobs and watches that are still there."""
-        return self.background.running_count, len(self.watches._open)  # pyright: ignore[reportPrivateUsage]
+    def open_tasks_and_waiters(self) -> tuple[int, int]:
+        """Return the numbers of running background tasks and of open waiters."""
+        return self.background.running_count, len(self.waiters)
 
 
-async def test_wait_five_hundred_share_one_request_per_poll() -> None:
-    at = Waiting()
-    names = [f"t-{n}" for n in range(500)]
-    at.bank.list = dict.fromkeys(names, "pending")
-    waiting = at.start(*names)
+async def test_wait_many_subscribers_share_one_request_per_poll() -> None:
+    fixture = WaitersFixture()
+    track_ids = [f"t-{n}" for n in range(500)]
+    fixture.bank.list = dict.fromkeys(track_ids, "pending")
+    waiting = fixture.start(*track_ids)
     await wait_all_tasks_blocked()
-    assert len(at.bank.asked) == 1
-    assert at.bank.asked[0] == set(names)
+    assert len(fixture.bank.requests) == 1
+    assert fixture.bank.requests[0] == set(track_ids)
 
-    async with at.clock.running():
-        while len(at.bank.asked) < 10:
+    async with fixture.clock.running():
+        while len(fixture.bank.requests) < 10:
             await wait_all_tasks_blocked()
-        at.bank.list = dict.fromkeys(names, "success")
+        fixture.bank.list = dict.fromkeys(track_ids, "success")
         outcomes = await asyncio.gather(*waiting)
 
-    assert outcomes == [Succeeded(track_id=name) for name in names]
-    assert len(at.bank.asked) <= at.clock.monotonic() + 2
+    assert outcomes == [Succeeded(track_id=track_id) for track_id in track_ids]
+    assert len(fixture.bank.requests) <= fixture.clock.monotonic() + 2
     await wait_all_tasks_blocked()
-    assert at.left_behind == (0, 0)
+    assert fixture.open_tasks_and_waiters == (0, 0)
 
 
 async def test_wait_late_subscriber_shares_polls() -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": "pending", "t-2": "pending"}
-    waiting = at.start("t-1")
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": "pending", "t-2": "pending"}
+    waiting = fixture.start("t-1")
     await wait_all_tasks_blocked()
-    waiting += at.start("t-2")
+    waiting += fixture.start("t-2")
     await wait_all_tasks_blocked()
-    assert len(at.bank.asked) == 1
+    assert len(fixture.bank.requests) == 1
 
-    async with at.clock.running():
-        while len(at.bank.asked) < 3:
+    async with fixture.clock.running():
+        while len(fixture.bank.requests) < 3:
             await wait_all_tasks_blocked()
-        at.bank.list = {"t-1": "failed", "t-2": "success"}
+        fixture.bank.list = {"t-1": "failed", "t-2": "success"}
         outcomes = await asyncio.gather(*waiting)
 
-    assert [type(one) for one in outcomes] == [Failed, Succeeded]
-    assert at.bank.asked[1] == {"t-1", "t-2"}
+    assert [type(outcome) for outcome in outcomes] == [Failed, Succeeded]
+    assert fixture.bank.requests[1] == {"t-1", "t-2"}
 
 
 async def test_wait_late_subscriber_is_polled_soon() -> None:
-    at = Waiting()
-    pace = PollInterval(first=1.0, factor=10.0, longest=1000.0, jitter=0.0)
-    at.bank.list = {"t-1": "pending"}
-    first = at.start("t-1", timeout=5000.0, pace=pace)
-    async with at.clock.running():
-        while len(at.bank.asked) < 4:
+    fixture = WaitersFixture()
+    interval = PollInterval(first=1.0, factor=10.0, longest=1000.0, jitter=0.0)
+    fixture.bank.list = {"t-1": "pending"}
+    first = fixture.start("t-1", timeout=5000.0, interval=interval)
+    async with fixture.clock.running():
+        while len(fixture.bank.requests) < 4:
             await wait_all_tasks_blocked()
-    joined = at.clock.monotonic()
-    second = at.start("t-2", timeout=5000.0, pace=pace)
+    joined_at = fixture.clock.monotonic()
+    second = fixture.start("t-2", timeout=5000.0, interval=interval)
 
-    async with at.clock.running():
-        while len(at.bank.asked) < 5:
+    async with fixture.clock.running():
+        while len(fixture.bank.requests) < 5:
             await wait_all_tasks_blocked()
-        assert at.clock.monotonic() - joined <= 1.0
-        at.bank.list = {"t-1": "success", "t-2": "success"}
+        assert fixture.clock.monotonic() - joined_at <= 1.0
+        fixture.bank.list = {"t-1": "success", "t-2": "success"}
         await asyncio.gather(*first, *second)
 
-    assert at.clock.monotonic() - joined <= 2.0
+    assert fixture.clock.monotonic() - joined_at <= 2.0
 
 
 async def test_wait_polls_back_off() -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": "pending"}
-    async with at.clock.running():
-        await at.wait("t-1", timeout=300, pace=PollInterval(first=1.0, factor=2.0, longest=30.0, jitter=0.0))
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": "pending"}
+    async with fixture.clock.running():
+        await fixture.wait("t-1", timeout=300, interval=PollInterval(first=1.0, factor=2.0, longest=30.0, jitter=0.0))
 
-    pauses = [after - before for before, after in zip(at.bank.moments, at.bank.moments[1:], strict=False)]
+    pauses = [
+        after - before for before, after in zip(fixture.bank.poll_times, fixture.bank.poll_times[1:], strict=False)
+    ]
     assert pauses[:7] == [1, 2, 4, 8, 16, 30, 30]
 
 
-@given(looks=st.integers(1, 10**6), seed=st.integers())
-def test_poll_interval_pause_is_bounded(looks: int, seed: int) -> None:
-    pace = PollInterval()
+@given(polls=st.integers(1, 10**6), seed=st.integers())
+def test_poll_interval_pause_is_bounded(polls: int, seed: int) -> None:
+    interval = PollInterval()
 
-    assert pace.first * (1 - pace.jitter) <= pace.pause(looks, Random(seed)) <= pace.longest * (1 + pace.jitter)
+    assert (
+        interval.first * (1 - interval.jitter)
+        <= interval.pause(polls, Random(seed))
+        <= interval.longest * (1 + interval.jitter)
+    )
 
 
 @pytest.mark.parametrize(
@@ -157,65 +164,65 @@ def test_poll_interval_pause_is_bounded(looks: int, seed: int) -> None:
     [
         ("pending", Pending, "the bank has not decided, after 20 s"),
         ("queued", Unknown, 'the bank says "queued", after 20 s'),
-        (None, Unknown, "the bank does not list it, after 20 s"),
+        (None, Unknown, "the bank does not list the transfer, after 20 s"),
     ],
 )
 async def test_wait_timeout_is_pending_or_unknown_never_failed(
     status: str | None, kind: type[Pending | Unknown], reason: str
 ) -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": status} if status else {}
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": status} if status else {}
 
-    async with at.clock.running():
-        outcome = await at.wait("t-1", timeout=20)
+    async with fixture.clock.running():
+        outcome = await fixture.wait("t-1", timeout=20)
 
     assert outcome == kind(track_id="t-1", reason=reason)
-    assert at.clock.monotonic() == 20
+    assert fixture.clock.monotonic() == 20
 
 
 async def test_wait_timeout_ends_during_a_poll() -> None:
-    at = Waiting()
-    at.bank.go = asyncio.Event()
+    fixture = WaitersFixture()
+    fixture.bank.go = asyncio.Event()
 
-    async with at.clock.running():
-        outcome = await at.wait("t-1", timeout=20)
+    async with fixture.clock.running():
+        outcome = await fixture.wait("t-1", timeout=20)
 
     assert outcome == Unknown(track_id="t-1", reason="no status check got a response, after 20 s")
     await wait_all_tasks_blocked()
-    assert at.left_behind == (0, 0)
+    assert fixture.open_tasks_and_waiters == (0, 0)
 
 
 async def test_wait_subscribers_have_separate_deadlines() -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": "pending", "t-2": "pending"}
-    async with at.clock.running():
-        short, long = at.start("t-1", timeout=5.0) + at.start("t-2", timeout=50.0)
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": "pending", "t-2": "pending"}
+    async with fixture.clock.running():
+        short, long = fixture.start("t-1", timeout=5.0) + fixture.start("t-2", timeout=50.0)
         assert isinstance(await short, Pending)
-        assert at.clock.monotonic() == 5
+        assert fixture.clock.monotonic() == 5
         assert isinstance(await long, Pending)
-        assert at.clock.monotonic() == 50
+        assert fixture.clock.monotonic() == 50
 
 
 @pytest.mark.parametrize(
     "error", [NoResponse("gone"), NotSent("no connection"), status_class(0)(0), status_class(9)(9, http_status=503)]
 )
 async def test_wait_transient_error_is_ignored(error: PaystarError) -> None:
-    at = Waiting()
-    at.bank.errors = [error, error]
-    at.bank.list = {"t-1": "success"}
+    fixture = WaitersFixture()
+    fixture.bank.errors = [error, error]
+    fixture.bank.list = {"t-1": "success"}
 
-    async with at.clock.running():
-        assert await at.wait("t-1") == Succeeded(track_id="t-1")
+    async with fixture.clock.running():
+        assert await fixture.wait("t-1") == Succeeded(track_id="t-1")
 
-    assert len(at.bank.asked) == 3
+    assert len(fixture.bank.requests) == 3
 
 
 async def test_wait_without_successful_poll_says_why() -> None:
-    at = Waiting()
-    at.bank.errors = [NoResponse("gone") for _ in range(99)]
+    fixture = WaitersFixture()
+    fixture.bank.errors = [NoResponse("gone") for _ in range(99)]
 
-    async with at.clock.running():
-        outcome = await at.wait("t-1", timeout=10)
+    async with fixture.clock.running():
+        outcome = await fixture.wait("t-1", timeout=10)
 
     assert isinstance(outcome, Unknown)
     assert outcome.reason == "no status check got a response, after 10 s"
@@ -223,134 +230,140 @@ async def test_wait_without_successful_poll_says_why() -> None:
 
 
 async def test_wait_failed_poll_keeps_last_outcome() -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": "pending"}
-    waiting = at.start("t-1", timeout=10.0)
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": "pending"}
+    waiting = fixture.start("t-1", timeout=10.0)
     await wait_all_tasks_blocked()
-    at.bank.list = {}
-    at.bank.errors = [NoResponse("gone") for _ in range(99)]
+    fixture.bank.list = {}
+    fixture.bank.errors = [NoResponse("gone") for _ in range(99)]
 
-    async with at.clock.running():
+    async with fixture.clock.running():
         assert isinstance(await waiting[0], Pending)
 
 
 async def test_wait_transfer_missing_from_later_list_stays_known() -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": "pending"}
-    waiting = at.start("t-1", timeout=10.0)
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": "pending"}
+    waiting = fixture.start("t-1", timeout=10.0)
     await wait_all_tasks_blocked()
-    at.bank.list = {}
+    fixture.bank.list = {}
 
-    async with at.clock.running():
+    async with fixture.clock.running():
         assert isinstance(await waiting[0], Pending)
 
 
 async def test_wait_subscriber_joining_as_last_leaves_is_polled() -> None:
-    at = Waiting()
-    watch = Waiter(at.bank.look, lambda one, wanted: one.track_id == wanted, at.clock, at.background, STEADY)
-    at.bank.go = asyncio.Event()
-    first = asyncio.create_task(watch.wait("t-1", 60.0))
+    fixture = WaitersFixture()
+    waiter = Waiter(
+        fixture.bank.fetch,
+        lambda entry, track_id: entry.track_id == track_id,
+        fixture.clock,
+        fixture.background,
+        STEADY,
+    )
+    fixture.bank.go = asyncio.Event()
+    first = asyncio.create_task(waiter.wait("t-1", 60.0))
     await wait_all_tasks_blocked()
     first.cancel()
-    while not watch.idle:
+    while not waiter.idle:
         await wait_all_tasks_blocked(1)
 
-    at.bank.go.set()
-    at.bank.list = {"t-2": "success"}
-    async with at.clock.running():
-        assert await watch.wait("t-2", 60.0) == Succeeded(track_id="t-2")
+    fixture.bank.go.set()
+    fixture.bank.list = {"t-2": "success"}
+    async with fixture.clock.running():
+        assert await waiter.wait("t-2", 60.0) == Succeeded(track_id="t-2")
 
 
-async def test_wait_refusal_raises_a_copy_for_each_subscriber() -> None:
-    at = Waiting()
-    at.bank.errors = [IpNotAllowed(7, "no")]
+async def test_wait_refusal_raises_copy_for_each_subscriber() -> None:
+    fixture = WaitersFixture()
+    fixture.bank.errors = [IpNotAllowed(7, "no")]
 
-    errors = await asyncio.gather(*at.start(*[f"t-{n}" for n in range(20)]), return_exceptions=True)
+    errors = await asyncio.gather(*fixture.start(*[f"t-{n}" for n in range(20)]), return_exceptions=True)
 
-    assert {type(one) for one in errors} == {IpNotAllowed}
-    assert len({id(one) for one in errors}) == 20
-    assert len(at.bank.asked) == 1
+    assert {type(error) for error in errors} == {IpNotAllowed}
+    assert len({id(error) for error in errors}) == 20
+    assert len(fixture.bank.requests) == 1
     await wait_all_tasks_blocked()
-    assert at.left_behind == (0, 0)
+    assert fixture.open_tasks_and_waiters == (0, 0)
 
 
 async def test_wait_foreign_error_reaches_subscribers() -> None:
-    at = Waiting()
-    at.bank.errors = [LookupError("a bug in a ring")]
+    fixture = WaitersFixture()
+    fixture.bank.errors = [LookupError("a bug in a user middleware")]
 
-    errors = await asyncio.wait_for(asyncio.gather(*at.start("t-1", "t-2"), return_exceptions=True), 5)
+    errors = await asyncio.wait_for(asyncio.gather(*fixture.start("t-1", "t-2"), return_exceptions=True), 5)
 
-    assert [type(one) for one in errors] == [LookupError, LookupError]
+    assert [type(error) for error in errors] == [LookupError, LookupError]
 
 
 async def test_wait_cancelled_subscriber_leaves_others_waiting() -> None:
-    at = Waiting()
-    at.bank.list = {"t-1": "pending", "t-2": "pending"}
-    gone, stays = at.start("t-1", "t-2")
+    fixture = WaitersFixture()
+    fixture.bank.list = {"t-1": "pending", "t-2": "pending"}
+    leaving, staying = fixture.start("t-1", "t-2")
     await wait_all_tasks_blocked()
 
-    gone.cancel()
-    async with at.clock.running():
-        while len(at.bank.asked) < 3:
+    leaving.cancel()
+    async with fixture.clock.running():
+        while len(fixture.bank.requests) < 3:
             await wait_all_tasks_blocked()
-        at.bank.list = {"t-1": "success", "t-2": "success"}
-        assert await stays == Succeeded(track_id="t-2")
+        fixture.bank.list = {"t-1": "success", "t-2": "success"}
+        assert await staying == Succeeded(track_id="t-2")
 
-    assert gone.cancelled()
-    assert at.bank.asked[-1] == {"t-2"}
+    assert leaving.cancelled()
+    assert fixture.bank.requests[-1] == {"t-2"}
 
 
-@pytest.mark.parametrize("moment", ["before the look", "in the look", "between looks"])
+@pytest.mark.parametrize("moment", ["before a poll", "during a poll", "between polls"])
 async def test_wait_last_subscriber_leaving_stops_polling(moment: str) -> None:
-    at = Waiting()
-    if moment == "in the look":
-        at.bank.go = asyncio.Event()
-    waiting = at.start("t-1", "t-2")
-    await wait_all_tasks_blocked({"before the look": 1, "in the look": 60, "between looks": 60}[moment])
+    fixture = WaitersFixture()
+    if moment == "during a poll":
+        fixture.bank.go = asyncio.Event()
+    waiting = fixture.start("t-1", "t-2")
+    await wait_all_tasks_blocked({"before a poll": 1, "during a poll": 60, "between polls": 60}[moment])
 
-    for one in waiting:
-        one.cancel()
+    for task in waiting:
+        task.cancel()
     await wait_all_tasks_blocked()
 
-    assert at.left_behind == (0, 0)
-    assert at.clock.sleepers == 0
+    assert fixture.open_tasks_and_waiters == (0, 0)
+    assert fixture.clock.sleepers == 0
 
 
 @given(seed=st.integers(0, 10**6))
 def test_wait_random_arrivals_all_get_outcomes(seed: int) -> None:
-    async def play() -> None:
-        dice, at = Random(seed), Waiting()
+    async def run_arrivals() -> None:
+        rng, fixture = Random(seed), WaitersFixture()
         waiting: list[asyncio.Task[Outcome]] = []
-        async with at.clock.running():
+        async with fixture.clock.running():
             for number in range(12):
-                waiting += at.start(f"t-{number}", timeout=dice.choice([0.5, 3.0, 30.0]))
-                await wait_all_tasks_blocked(dice.randrange(80))
-                at.bank.list[f"t-{dice.randrange(12)}"] = dice.choice(["pending", "success", "failed"])
-                if dice.random() < 0.3:
-                    dice.choice(waiting).cancel()
-                if dice.random() < 0.2:
-                    at.bank.errors.append(NoResponse("gone"))
+                waiting += fixture.start(f"t-{number}", timeout=rng.choice([0.5, 3.0, 30.0]))
+                await wait_all_tasks_blocked(rng.randrange(80))
+                fixture.bank.list[f"t-{rng.randrange(12)}"] = rng.choice(["pending", "success", "failed"])
+                if rng.random() < 0.3:
+                    rng.choice(waiting).cancel()
+                if rng.random() < 0.2:
+                    fixture.bank.errors.append(NoResponse("gone"))
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
             await wait_all_tasks_blocked()
         for number, outcome in enumerate(outcomes):
             if isinstance(outcome, BaseException):
                 assert isinstance(outcome, asyncio.CancelledError)
             elif isinstance(outcome, Succeeded | Failed):
-                assert f"t-{number}" in at.bank.list
-        assert at.left_behind == (0, 0)
-        assert at.clock.sleepers == 0
+                assert f"t-{number}" in fixture.bank.list
+        assert fixture.open_tasks_and_waiters == (0, 0)
+        assert fixture.clock.sleepers == 0
 
-    asyncio.run(play())
+    asyncio.run(run_arrivals())
 
 
 @pytest.mark.parametrize("timeout", [0.0, -1.0, float("nan")])
 async def test_wait_timeout_not_above_zero_raises(timeout: float) -> None:
-    at = Waiting()
+    fixture = WaitersFixture()
 
     with pytest.raises(InvalidValue, match="timeout"):
-        await at.wait("t-1", timeout=timeout)
+        await fixture.wait("t-1", timeout=timeout)
 
-    assert at.bank.asked == []
+    assert fixture.bank.requests == []
 
 
 STATUSES = st.sampled_from(["success", "failed", "pending", "queued", "reversed"])
@@ -358,7 +371,7 @@ STATUSES = st.sampled_from(["success", "failed", "pending", "queued", "reversed"
 
 @given(st.lists(STATUSES, min_size=1, max_size=6))
 def test_outcome_of_conflicting_entries_prefers_moved_money(statuses: list[str]) -> None:
-    outcome = outcome_of("t-1", [listed("t-1", one) for one in statuses])
+    outcome = outcome_of("t-1", [make_entry("t-1", status) for status in statuses])
 
     if "success" in statuses:
         assert isinstance(outcome, Succeeded)
@@ -371,25 +384,30 @@ def test_outcome_of_conflicting_entries_prefers_moved_money(statuses: list[str])
 
 
 def test_outcome_of_keeps_message_of_bank() -> None:
-    assert outcome_of("t", [listed("t", ref_code="r-9")]) == Succeeded(track_id="t", ref_code="r-9")
-    assert outcome_of("t", [listed("t", "failed", message="no such account")]) == Failed(
+    assert outcome_of("t", [make_entry("t", ref_code="r-9")]) == Succeeded(track_id="t", ref_code="r-9")
+    assert outcome_of("t", [make_entry("t", "failed", message="no such account")]) == Failed(
         track_id="t", reason="no such account"
     )
 
 
 def test_wait_works_on_trio() -> None:
-    async def play() -> None:
-        at = Waiting()
+    async def run_waiters() -> None:
+        fixture = WaitersFixture()
         outcomes: list[Outcome] = []
 
-        async def look(wanted: frozenset[str]) -> Sequence[Settlement]:
+        async def fetch(track_ids: frozenset[str]) -> Sequence[Settlement]:
             await anyio.lowlevel.checkpoint()
-            return [listed(one) for one in wanted]
+            return [make_entry(track_id) for track_id in track_ids]
 
         async def wait(track_id: str) -> None:
             outcomes.append(
-                await at.watches.wait(
-                    "list", look, lambda one, wanted: one.track_id == wanted, track_id=track_id, timeout=9, pace=STEADY
+                await fixture.waiters.wait(
+                    "list",
+                    fetch,
+                    lambda entry, track_id: entry.track_id == track_id,
+                    track_id=track_id,
+                    timeout=9,
+                    interval=STEADY,
                 )
             )
 
@@ -398,6 +416,6 @@ def test_wait_works_on_trio() -> None:
                 group.start_soon(wait, f"t-{number}")
         assert len(outcomes) == 5
         await anyio.wait_all_tasks_blocked()
-        assert at.left_behind == (0, 0)
+        assert fixture.open_tasks_and_waiters == (0, 0)
 
-    anyio.run(play, backend="trio")
+    anyio.run(run_waiters, backend="trio")
