@@ -48,7 +48,7 @@ async def check_repeatedly(payout: PayoutFixture, backend: Backend, chunk: str, 
         await payout.worker.advance(chunk)
 
 
-async def test_check_failed_first_attempt_leaves_second_unknown(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_failed_first_attempt_leaves_second_unknown(backend: Backend, payout: PayoutFixture) -> None:
     second_chunk = await resend_after_review(payout)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(second_chunk)
@@ -65,7 +65,7 @@ async def test_check_failed_first_attempt_leaves_second_unknown(backend: Backend
 
 
 @pytest.mark.parametrize(("resend", "ends"), [(False, "needs_review"), (True, "failed")])
-async def test_check_unlisted_second_attempt_waits_quiet_window(
+async def test_advance_unlisted_second_attempt_waits_quiet_window(
     backend: Backend, payout: PayoutFixture, resend: bool, ends: str
 ) -> None:
     """With ``resend`` whatever the bank does not name by then was never there; else a person looks."""
@@ -84,7 +84,7 @@ async def test_check_unlisted_second_attempt_waits_quiet_window(
     assert len(payout.bank.calls) == 2
 
 
-async def test_check_failed_second_attempt_by_hashid_fails(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_failed_second_attempt_fails(backend: Backend, payout: PayoutFixture) -> None:
     second_chunk = await resend_after_review(payout)
     payout.bank.script.append(responding(entry("failed", "second")))
     await payout.worker.advance(second_chunk)
@@ -95,7 +95,7 @@ async def test_check_failed_second_attempt_by_hashid_fails(backend: Backend, pay
     assert await payout.states() == ["failed"]
 
 
-async def test_check_pending_second_attempt_is_not_failed(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_pending_second_attempt_is_not_failed(backend: Backend, payout: PayoutFixture) -> None:
     second_chunk = await resend_after_review(payout)
     payout.bank.script.append(responding(entry("pending", "second")))
     await payout.worker.advance(second_chunk)
@@ -109,7 +109,7 @@ async def test_check_pending_second_attempt_is_not_failed(backend: Backend, payo
     assert await payout.states() == ["needs_review"]
 
 
-async def test_check_wallet_without_hashids_needs_review(backend: Backend) -> None:
+async def test_advance_wallet_without_hashids_needs_review(backend: Backend) -> None:
     payout = PayoutFixture(backend.ledger(), backend.clock, channel=WalletChannel, account="w")
     await insert_batch(payout.ledger, payout.channel, "b", each([wallet_transfer(0)]))
     payout.bank.script.append(raising(NoResponse("no answer")))
@@ -165,7 +165,7 @@ async def test_resolve_success_is_not_reversed_by_failed_attempt(backend: Backen
     assert await payout.states() == ["success"]
 
 
-async def test_apply_observations_success_is_not_failed_again(backend: Backend, payout: PayoutFixture) -> None:
+async def test_apply_observations_paid_failure_needs_review(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     await fail_transfer(payout, backend, (await payout.chunks())[0])
     await observations.apply_observations(payout.ledger, payout.channel, [entry("success", "second")])
@@ -174,7 +174,7 @@ async def test_apply_observations_success_is_not_failed_again(backend: Backend, 
     assert await payout.states() == ["needs_review"]
 
 
-async def test_apply_observations_masked_reads_all_entries(backend: Backend, payout: PayoutFixture) -> None:
+async def test_apply_observations_masked_merges_entries(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each([transfer(0, destination_account="6037990000000006")]))
     payout.bank.script.append(responding(entry("success")))
     await payout.worker.advance((await payout.chunks())[0])

@@ -31,7 +31,7 @@ async def test_find_each_returns_entries_by_track_id() -> None:
     assert [len(entries[f"t{number}"]) for number in range(1, 9)] == [1, 2, 0, 0, 0, 0, 0, 0]
 
 
-async def test_list_of_wallet_raises_and_asks_nothing() -> None:
+async def test_list_of_wallet_raises_without_request() -> None:
     service = Recorded()
     with pytest.raises(NoListError, match="wallet"):
         await WalletChannel(service.deliver, "w-1").list("", 0, 1.0)

@@ -108,12 +108,12 @@ def test_classify_matches_entries_by_track_id() -> None:
 
 
 @pytest.mark.parametrize("track_id", [None, "", "t-00009"])
-def test_classify_entry_without_our_track_id_says_nothing(track_id: str | None) -> None:
+def test_classify_entry_without_sent_track_id_is_ambiguous(track_id: str | None) -> None:
     assert verdict([entry(track_id)]) is Verdict.AMBIGUOUS
     assert verdict([entry(track_id, hashid="h9")]) is Verdict.AMBIGUOUS
 
 
-def test_classify_entry_with_recorded_hashid_counts() -> None:
+def test_classify_entry_with_recorded_hashid_is_reported() -> None:
     classifications = classify(
         [entry(None, hashid="h1"), entry(None, hashid="")], transfers(2), same, {"h1": "t-00001"}
     )
@@ -123,7 +123,7 @@ def test_classify_entry_with_recorded_hashid_counts() -> None:
     ]
 
 
-def test_classify_shared_hashid_keeps_transfers_apart() -> None:
+def test_classify_shared_hashid_matches_by_track_id() -> None:
     for hashid in ("same", ""):
         entries = [entry("t-00000", hashid=hashid), entry("t-00001", "failed", hashid=hashid)]
         classifications = classify(entries, transfers(2), same, {hashid: "t-00000"})
@@ -131,14 +131,14 @@ def test_classify_shared_hashid_keeps_transfers_apart() -> None:
 
 
 @pytest.mark.parametrize("code", [2, 3, 6, 7, 8, 9, 10, 12])
-def test_classify_refusal_of_several_is_not_proven(code: int) -> None:
+def test_classify_refused_call_of_several_is_not_proven(code: int) -> None:
     error = BY_STATUS[code](code, "no")
     assert not any(classification.proven for classification in classify(error, transfers(2), same).values())
     assert all(classification.proven for classification in classify(error, transfers(1), same).values())
 
 
 @pytest.mark.parametrize("code", [4, 5, 13])
-def test_classify_refused_key_of_several_without_fields_proven(code: int) -> None:
+def test_classify_refused_key_without_fields_is_proven(code: int) -> None:
     assert classify(BY_STATUS[code](code, "no"), transfers(2), same)["t-00000"].proven
     assert not classify(BY_STATUS[code](code, "no", fields={"x": ["no"]}), transfers(2), same)["t-00000"].proven
 

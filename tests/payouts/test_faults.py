@@ -77,7 +77,7 @@ async def test_advance_failing_step_pays_once(tmp_path: Path, moment: str) -> No
     assert {"intent", "answer"} <= kinds
 
 
-async def test_acquire_lost_commit_sends_only_own_lease(tmp_path: Path) -> None:
+async def test_acquire_lease_lost_commit_sends_once(tmp_path: Path) -> None:
     clock, bank = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
@@ -108,7 +108,7 @@ async def test_acquire_lost_commit_sends_only_own_lease(tmp_path: Path) -> None:
     await database.aclose()
 
 
-async def test_acquire_unstored_lease_sends_nothing(tmp_path: Path) -> None:
+async def test_acquire_lease_failed_commit_sends_nothing(tmp_path: Path) -> None:
     clock, bank = ManualClock(), FakeBank()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock, bank)
@@ -175,7 +175,7 @@ async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("cancelled", ["caller", "work"])
-async def test_step_cancelled_anywhere_loses_no_record(tmp_path: Path, cancelled: str) -> None:
+async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled: str) -> None:
     """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
     reached = 0
     for step in range(1, MAX_STEPS):
@@ -261,7 +261,7 @@ def test_advance_closed_loop_leaves_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-async def test_insert_lost_commit_plans_once(tmp_path: Path, moment: str) -> None:
+async def test_insert_batch_lost_commit_inserts_once(tmp_path: Path, moment: str) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
@@ -285,7 +285,7 @@ async def test_insert_lost_commit_plans_once(tmp_path: Path, moment: str) -> Non
     await database.aclose()
 
 
-async def test_insert_ledger_down_leaves_nothing(tmp_path: Path) -> None:
+async def test_insert_batch_ledger_down_stores_nothing(tmp_path: Path) -> None:
     clock = ManualClock()
     database = FaultyDatabase(SqliteDatabase(tmp_path / "l.db", clock=clock))
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)

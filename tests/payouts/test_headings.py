@@ -39,7 +39,7 @@ async def test_plan_persian_headings_below_titles_are_read(tmp_path: Path) -> No
     assert (result.count, result.rows, result.notices) == (2, (4, 5), ("rows 1 to 2 above the headings: not read",))
 
 
-async def test_plan_error_names_the_persian_heading(tmp_path: Path) -> None:
+async def test_plan_error_names_persian_heading(tmp_path: Path) -> None:
     lines = titled(PERSIAN)
     lines[1][0] = "5000.5"
     result = await plan(write_csv(tmp_path / "a.csv", lines))
@@ -69,13 +69,13 @@ async def test_plan_ambiguous_heading_is_refused(
     assert says in str(refused.value)
 
 
-async def test_plan_running_number_is_named_and_not_read(tmp_path: Path) -> None:
+async def test_plan_row_number_column_is_skipped_with_notice(tmp_path: Path) -> None:
     lines = [["ردیف", *PERSIAN], ["1", *titled(PERSIAN)[1]]]
     result = await plan(write_csv(tmp_path / "a.csv", lines))
     assert (result.ok, result.notices) == (True, ("column A (ردیف): not read",))
 
 
-async def test_plan_windows_1256_is_named(tmp_path: Path) -> None:
+async def test_plan_windows_1256_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="Windows-1256") as refused:
         await plan(write_csv(tmp_path / "a.csv", [["مبلغ", "نام"]], encoding="cp1256"))
     assert "CSV UTF-8" in refused.value.hint

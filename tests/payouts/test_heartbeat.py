@@ -44,7 +44,7 @@ async def let_heartbeats_pass(backend: Backend, payout: PayoutFixture, times: in
             await asyncio.sleep(0)
 
 
-async def test_sending_keeps_place_while_its_sender_lives(backend: Backend, payout: PayoutFixture) -> None:
+async def test_heartbeat_running_send_keeps_slot(backend: Backend, payout: PayoutFixture) -> None:
     task, answered = await start_sending(backend, payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     await let_heartbeats_pass(backend, payout, 5)
@@ -59,7 +59,7 @@ async def test_sending_keeps_place_while_its_sender_lives(backend: Backend, payo
     await payout.background.drain(5.0)
 
 
-async def test_place_of_killed_sender_is_free_within_seconds(
+async def test_heartbeat_killed_sender_frees_slot(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its chunk stays what it is until its lease is over: only the place is given back."""
@@ -78,7 +78,7 @@ async def test_place_of_killed_sender_is_free_within_seconds(
     assert await payout.states() == ["success"] * 2
 
 
-async def test_close_ends_heartbeat_at_once(payout: PayoutFixture) -> None:
+async def test_close_ends_heartbeat(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     await payout.worker.advance((await payout.chunks())[0])
     payout.worker.close()

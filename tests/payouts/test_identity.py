@@ -51,7 +51,7 @@ async def assert_refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
     assert len(payout.bank.calls) == sent
 
 
-async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> None:
+async def test_advance_replaced_file_sends_nothing(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
@@ -66,7 +66,7 @@ async def test_claim_replaced_file_stops_and_sends_nothing(tmp_path: Path) -> No
     await database.aclose()
 
 
-async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
+async def test_insert_batch_replaced_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "a", each(transfers(1)))
@@ -80,7 +80,7 @@ async def test_plan_replaced_file_is_refused(tmp_path: Path) -> None:
     await database.aclose()
 
 
-async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
+async def test_open_deleted_file_is_not_recreated(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
@@ -91,7 +91,7 @@ async def test_open_deleted_file_is_not_made_again(tmp_path: Path) -> None:
     await database.aclose()
 
 
-async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
+async def test_open_other_ledger_at_path_is_refused(tmp_path: Path) -> None:
     """Also one that a key store, say, has made anew in the same file."""
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
@@ -105,7 +105,7 @@ async def test_open_another_ledger_in_place_is_refused(tmp_path: Path) -> None:
     await database.aclose()
 
 
-async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
+async def test_open_restored_file_continues(tmp_path: Path) -> None:
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
@@ -123,7 +123,7 @@ async def test_open_file_put_back_goes_on(tmp_path: Path) -> None:
     await database.aclose()
 
 
-async def test_claim_older_ledger_in_same_file_is_refused(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
     """A backup that was restored into the open file, or a server's, under a running process."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await payout.chunks()
@@ -133,7 +133,7 @@ async def test_claim_older_ledger_in_same_file_is_refused(backend: Backend, payo
     await assert_refuses(payout, chunks[2], "older than it was before")
 
 
-async def test_agenda_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
+async def test_due_queue_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
     """A process that sends nothing itself has seen how far the others had come."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await payout.chunks()
@@ -147,7 +147,7 @@ async def test_agenda_older_ledger_is_refused(backend: Backend, payout: PayoutFi
     await assert_refuses(other, chunks[1], "older than it was before")
 
 
-async def test_claim_after_failover_is_refused(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_after_failover_is_refused(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
     assert payout.ledger.identity.origin
@@ -155,7 +155,7 @@ async def test_claim_after_failover_is_refused(backend: Backend, payout: PayoutF
     await assert_refuses(payout, chunk, "failed over|file was replaced")
 
 
-async def test_claims_of_several_processes_never_look_older(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_several_processes_never_look_older(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(6)), policy=ONE_EACH)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     due_queue = DueQueue(payout.ledger, (payout.channel,), payout.worker)
@@ -166,7 +166,7 @@ async def test_claims_of_several_processes_never_look_older(backend: Backend, pa
     assert payout.ledger.identity.runner != other.ledger.identity.runner
 
 
-async def test_open_interrupted_origin_is_asked_again(payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_open_interrupted_origin_is_read_again(payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """A process that does not know where its ledger lies would go on after a failover."""
     database = payout.ledger._database  # pyright: ignore[reportPrivateUsage]
     fetch, failures = database.fetch, [StorageError("the transaction has ended")]
@@ -184,7 +184,7 @@ async def test_open_interrupted_origin_is_asked_again(payout: PayoutFixture, mon
 
 
 @pytest.mark.parametrize("table", ["paystar_payout_chunks", "paystar_payout_holds"])
-async def test_claim_vanished_row_is_refused(
+async def test_advance_vanished_row_is_refused(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
     """The ledger was set back to before the batch, between the look at a chunk and its claim."""

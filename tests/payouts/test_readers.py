@@ -20,7 +20,7 @@ async def test_plan_csv_separator_is_detected(separator: str, tmp_path: Path) ->
     assert (await plan(path)).count == 1
 
 
-async def test_plan_csv_quotes_read_line_breaks_refused(tmp_path: Path) -> None:
+async def test_plan_csv_line_break_in_quotes_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", table([row(1, destination_lastname='احمدی، "زاده", jr')]))
     assert (await transfers(path))[0].destination_lastname == 'احمدی، "زاده", jr'
     path = write_csv(tmp_path / "b.csv", table([row(1, destination_lastname="a\nb"), row(2, amount="0")]))

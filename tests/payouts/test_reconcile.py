@@ -45,7 +45,7 @@ async def test_reconcile_reports_orphans_and_missing(client: Client, sandbox: Sa
         assert (await paystar.payouts.reconcile(3600)).missing == ("t-0", "t-1", "t-2")
 
 
-async def test_reconcile_learns_what_the_bank_has_decided(client: Client, sandbox: Sandbox) -> None:
+async def test_reconcile_pending_transfers_take_bank_status(client: Client, sandbox: Sandbox) -> None:
     sandbox.settings.settle_seconds = 3600.0
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(2), batch_id="b")
@@ -322,7 +322,7 @@ class TestWindow:
         assert [orphan.track_id for orphan in result.orphans] == ["x-new"]
         assert bank.queries == [0, 3]
 
-    async def test_reconcile_stops_without_hashids(
+    async def test_reconcile_list_without_hashids_stops_at_known(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         for number in range(9):
@@ -334,7 +334,7 @@ class TestWindow:
         result = await run_reconcile(payout)
         assert (result.compared, result.ok, bank.queries) == (2, True, [0])
 
-    async def test_reconcile_second_payment_of_older_is_no_end(
+    async def test_reconcile_second_payment_of_older_walks_on(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         """The entry under a name that is not on record may be new."""
@@ -421,7 +421,9 @@ class TestPaidTwice:
         assert mismatches(result, "payment")["t-00000"] == ("h12", "h0")
         assert not result.ok
 
-    async def test_reconcile_double_unknown_to_ledger(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_foreign_double_payment_is_mismatch(
+        self, payout: PayoutFixture, bank: BankWithList
+    ) -> None:
         await plan_batch(payout, "b", stored_transfers(1))
         for number in (1, 2, 3, 1, 4):
             bank.pay(f"x-{number}")
@@ -429,7 +431,7 @@ class TestPaidTwice:
         assert mismatches(result, "payment") == {"x-1": ("h3", "h0")}
         assert len(result.orphans) == 5
 
-    async def test_reconcile_nameless_other_ref_code_is_no_end(
+    async def test_reconcile_other_ref_code_walks_on(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         bank.is_without_hashids = True
@@ -441,7 +443,7 @@ class TestPaidTwice:
         result = await run_reconcile(payout)
         assert mismatches(result, "payment") == {"t-00090": ("r6", "r0")}
 
-    async def test_reconcile_planned_paid_twice(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_planned_paid_twice_is_mismatch(self, payout: PayoutFixture, bank: BankWithList) -> None:
         await plan_batch(payout, "b", stored_transfers(8))
         for value in (*stored_transfers(8), *stored_transfers(8)):
             bank.pay(value.track_id)
@@ -459,7 +461,7 @@ class TestPaidTwice:
         assert (await run_reconcile(payout)).ok
 
     @pytest.mark.parametrize("hashid", ["", None])
-    async def test_reconcile_double_without_hashids(
+    async def test_reconcile_double_without_hashids_is_mismatch(
         self, payout: PayoutFixture, bank: BankWithList, hashid: str | None
     ) -> None:
         await plan_batch(payout, "b", stored_transfers(1))
@@ -467,7 +469,7 @@ class TestPaidTwice:
             bank.pay(f"x-{number}", hashid)
         assert mismatches(await run_reconcile(payout), "payment") == {"x-1": ("r3", "r0")}
 
-    async def test_reconcile_double_of_nameless_older_is_found(
+    async def test_reconcile_double_of_older_without_hashid_is_mismatch(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         """The first payment is behind the window, and the ledger has no hashid of it to tell the second by."""
@@ -482,7 +484,7 @@ class TestPaidTwice:
         assert bank.queries[-1] == "t-00080"
         assert set(mismatches(result, "payment")) == {"t-00080"}
 
-    async def test_reconcile_resent_first_attempt_behind_window(
+    async def test_reconcile_resent_is_looked_up_behind_window(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         bank.pay("t-00000", "first")
@@ -508,7 +510,7 @@ class TestLookUps:
         assert (result.compared, result.mismatches, result.requests) == (10, (), 2 + 11)
         assert bank.max_at_once == MAX_CONCURRENT_FINDS
 
-    async def test_reconcile_failed_look_up_is_raised_as_it_is(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_failed_look_up_raises(self, payout: PayoutFixture, bank: BankWithList) -> None:
         await plan_and_send(payout, "b", stored_transfers(9))
         bank.entries.clear()
         bank.failure = NoResponse("reset")
@@ -522,7 +524,7 @@ class TestLookUps:
         assert await payout.states() == ["failed"]
         assert (await run_reconcile(payout)).ok
 
-    async def test_reconcile_wallet_looks_planned_up(self, backend: Backend, bank: BankWithList) -> None:
+    async def test_reconcile_wallet_planned_are_looked_up(self, backend: Backend, bank: BankWithList) -> None:
         payout = PayoutFixture(backend.ledger(), backend.clock, bank, channel=WalletChannel, account="w-1")
         await plan_batch(payout, "b", [wallet_transfer(number) for number in range(3)])
         bank.pay("w-00001")
@@ -531,15 +533,13 @@ class TestLookUps:
         assert mismatches(result, "status") == {"w-00001": ("planned", "success")}
         assert (result.compared, result.missing, result.requests) == (1, (), 3)
 
-    async def test_reconcile_look_up_of_another_says_nothing(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_look_up_of_another_leaves_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
         """A response about another transfer, or about none, says nothing of the transfer that was looked up."""
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.entries = [Settlement(hashid="h9", status=TransferStatus.SUCCESS)]
         assert (await run_reconcile(payout)).missing == ("t-00000",)
 
-    async def test_reconcile_entry_is_known_by_hashid_on_record(
-        self, payout: PayoutFixture, bank: BankWithList
-    ) -> None:
+    async def test_reconcile_entry_matches_by_recorded_hashid(self, payout: PayoutFixture, bank: BankWithList) -> None:
         await plan_and_send(payout, "b", stored_transfers(3))
         bank.entries = [change_entry(entry, track_id=None) for entry in bank.entries]
         result = await run_reconcile(payout)
@@ -548,7 +548,7 @@ class TestLookUps:
         bank.entries[0] = change_entry(bank.entries[0], track_id=None)
         assert [entry.hashid for entry in (await run_reconcile(payout)).orphans] == ["hx"]
 
-    async def test_reconcile_hashid_of_two_names_neither(
+    async def test_reconcile_shared_hashid_matches_neither(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         await plan_and_send(payout, "b", stored_transfers(2))
@@ -556,7 +556,7 @@ class TestLookUps:
         bank.entries = [change_entry(entry, track_id=None, hashid="shared") for entry in bank.entries]
         assert (await run_reconcile(payout)).missing == ("t-00000", "t-00001")
 
-    async def test_reconcile_look_up_of_all_is_no_double(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_unfiltered_look_up_is_no_double(self, payout: PayoutFixture, bank: BankWithList) -> None:
         """The service ignores which track_id was asked for."""
         await plan_and_send(payout, "b", stored_transfers(3))
         bank.entries = [change_entry(entry, hashid=None) for entry in bank.entries]
@@ -564,7 +564,7 @@ class TestLookUps:
         result = await run_reconcile(payout)
         assert (result.mismatches, result.missing, result.compared) == ((), (), 3)
 
-    async def test_reconcile_unknown_nowhere_is_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_unlisted_unknown_is_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
         payout.bank.script.append(raising(NoResponse("no answer")))
         await plan_and_send(payout, "b", stored_transfers(1))
         assert (await run_reconcile(payout)).missing == ("t-00000",)
@@ -577,7 +577,9 @@ class TestLookUps:
         bank.on_look_up = lambda: observations.resolve(payout.ledger, "bank", "app-1", "t-00000", "failed")
         assert (await run_reconcile(payout)).missing == ()
 
-    async def test_reconcile_under_other_hashid_alone(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_only_other_hashid_is_mismatch_and_missing(
+        self, payout: PayoutFixture, bank: BankWithList
+    ) -> None:
         """The payment on record is missing, and there is another one."""
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.entries = [change_entry(bank.entries[0], hashid="other")]
@@ -589,7 +591,7 @@ class TestLookUps:
 class TestStatus:
     """What the ledger has learned is compared with what the bank says."""
 
-    async def test_reconcile_leaves_sending_alone(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_sending_is_unchanged(self, payout: PayoutFixture, bank: BankWithList) -> None:
         await plan_and_send(payout, "b", stored_transfers(1))
         await plan_batch(payout, "c", transfers_numbered(1))
         payout.bank.on_response = lambda: compare_within(payout)
@@ -603,7 +605,7 @@ class TestStatus:
         assert within[0].ok
         assert await payout.states("c") == ["success"]
 
-    async def test_reconcile_newer_than_page_is_no_mismatch(
+    async def test_reconcile_change_after_page_is_no_mismatch(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
         """A worker takes in what the bank says while an older page is on its way."""
@@ -666,7 +668,7 @@ class TestStatus:
         assert bank.queries == [0, "t-00000"]
         assert await payout.states() == ["success"]
 
-    async def test_reconcile_many_failed_take_no_look_up(self, payout: PayoutFixture, bank: BankWithList) -> None:
+    async def test_reconcile_many_failed_need_no_look_up(self, payout: PayoutFixture, bank: BankWithList) -> None:
         payout.bank.script.append(raising(NoResponse("no answer")))
         await plan_and_send(payout, "b", stored_transfers(9))
         for value in stored_transfers(9):

@@ -55,7 +55,7 @@ async def plan_transfers(payout: PayoutFixture, count: int, **policy: Any) -> No
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(count)), policy=Policy(**policy))
 
 
-async def test_step_recovered_chunk_sends_what_bank_lacks(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_recovered_chunk_sends_unlisted(backend: Backend, payout: PayoutFixture) -> None:
     await plan_transfers(payout, 6, chunk=3)
     payout.bank.execute(transfers(2))  # by a life of this ledger that it has forgotten
     payout.bank.execute(transfers(4)[3:], TransferStatus.FAILED)
@@ -67,13 +67,13 @@ async def test_step_recovered_chunk_sends_what_bank_lacks(backend: Backend, payo
     assert (await other.causes("t-00000"))[-1] == "recovered"
 
 
-async def test_step_own_work_is_not_looked_up(payout: PayoutFixture) -> None:
+async def test_advance_own_chunk_is_not_looked_up(payout: PayoutFixture) -> None:
     await plan_transfers(payout, 4, chunk=2)
     await run_due_chunks(payout)
     assert list_requests(payout) == []
 
 
-async def test_step_recovered_work_costs_one_list_call_a_chunk(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_recovered_chunks_read_one_page_each(backend: Backend, payout: PayoutFixture) -> None:
     await plan_transfers(payout, 8, chunk=2)
     other = restart(payout, backend)
     await run_due_chunks(other)
@@ -82,7 +82,7 @@ async def test_step_recovered_work_costs_one_list_call_a_chunk(backend: Backend,
     assert set(payout.bank.executed.values()) == {1}
 
 
-async def test_walk_ends_where_older_work_was_decided(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_recovered_list_ends_at_decided_transfer(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.execute(transfers(PAGE_SIZE + 10))
     await insert_batch(payout.ledger, payout.channel, "old", each(transfers(PAGE_SIZE + 11)[-1:]))
     await run_due_chunks(payout)
@@ -96,7 +96,7 @@ async def test_walk_ends_where_older_work_was_decided(backend: Backend, payout: 
 
 
 @pytest.mark.parametrize(("look_before_send", "count"), [("always", 1), ("never", 0)])
-async def test_policy_says_whether_own_work_is_looked_up(
+async def test_advance_look_before_send_follows_policy(
     backend: Backend, payout: PayoutFixture, look_before_send: str, count: int
 ) -> None:
     await plan_transfers(payout, 2, look_before_send=look_before_send)
@@ -106,9 +106,7 @@ async def test_policy_says_whether_own_work_is_looked_up(
 
 
 @pytest.mark.parametrize("error", [NoResponse("no answer"), InvalidResponse("$", "HTML"), OSError("x")])
-async def test_step_sends_nothing_while_bank_cannot_be_asked(
-    backend: Backend, payout: PayoutFixture, error: Exception
-) -> None:
+async def test_advance_failed_look_up_sends_nothing(backend: Backend, payout: PayoutFixture, error: Exception) -> None:
     await plan_transfers(payout, 2)
     other = restart(payout, backend)
     [chunk] = await payout.chunks()
@@ -127,7 +125,7 @@ async def test_step_sends_nothing_while_bank_cannot_be_asked(
     assert await payout.states() == ["success"] * 2
 
 
-async def test_step_recovered_wallet_is_looked_up_one_by_one(backend: Backend) -> None:
+async def test_advance_recovered_wallet_looks_up_each(backend: Backend) -> None:
     payout = PayoutFixture(backend.ledger(), backend.clock, channel=WalletChannel, account="w")
     values = [wallet_transfer(number) for number in range(3)]
     await insert_batch(payout.ledger, payout.channel, "b", each(values))
@@ -138,7 +136,7 @@ async def test_step_recovered_wallet_is_looked_up_one_by_one(backend: Backend) -
     assert payout.bank.calls == [["w-00001", "w-00002"]]
 
 
-async def test_step_recovered_other_amount_needs_review(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_recovered_other_amount_needs_review(backend: Backend, payout: PayoutFixture) -> None:
     await plan_transfers(payout, 1)
     entry = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="h", extra={"amount": 7})
     payout.bank.finds.extend([lambda _: [entry], lambda _: []])
@@ -147,7 +145,7 @@ async def test_step_recovered_other_amount_needs_review(backend: Backend, payout
     assert payout.bank.calls == []
 
 
-async def test_restored_backup_pays_nothing_twice(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_restored_backup_pays_once(backend: Backend, payout: PayoutFixture) -> None:
     """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
     await plan_transfers(payout, 10, chunk=2)
     tables = backend.tables()
@@ -167,7 +165,7 @@ async def test_restored_backup_pays_nothing_twice(backend: Backend, payout: Payo
     assert payout.bank.executed == {f"t-{number:05d}": 1 for number in range(10)}
 
 
-async def test_check_failed_entry_needs_all_entries(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_recovered_failed_entry_reads_all_entries(backend: Backend, payout: PayoutFixture) -> None:
     """The page that shows the attempt that was paid may not be read at all."""
     await plan_transfers(payout, 2)
     repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
@@ -178,7 +176,7 @@ async def test_check_failed_entry_needs_all_entries(backend: Backend, payout: Pa
     assert payout.bank.calls == [["t-00001"]]
 
 
-async def test_submit_after_restore_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
+async def test_insert_batch_after_restore_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
     """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
     await plan_transfers(payout, 2)
     await run_due_chunks(payout)
@@ -197,7 +195,7 @@ async def test_submit_after_restore_is_looked_up(backend: Backend, payout: Payou
 
 
 @pytest.mark.parametrize(("days", "is_looked_up"), [(6, True), (7, False)])
-async def test_submit_is_looked_up_for_a_week_after_restore(
+async def test_insert_batch_is_looked_up_for_week_after_restore(
     backend: Backend, payout: PayoutFixture, days: int, is_looked_up: bool
 ) -> None:
     await plan_transfers(payout, 1)
@@ -213,7 +211,7 @@ async def test_submit_is_looked_up_for_a_week_after_restore(
     assert await other.states("next") == ["success"]
 
 
-async def test_step_copied_ledger_pays_nothing_twice(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_copied_ledger_pays_once(backend: Backend, payout: PayoutFixture) -> None:
     """Each process looks up, chunk by chunk, what the other has sent."""
     await plan_transfers(payout, 6, chunk=2)
     other = restart(payout, backend)

@@ -65,7 +65,7 @@ async def send_refused(payout: PayoutFixture, act: Act, count: int = 4) -> str:
 
 
 @pytest.mark.parametrize("error", REFUSALS, ids=lambda error: type(error).__name__)
-async def test_refused_call_of_several_is_unknown_until_looked_up(
+async def test_advance_refused_call_is_unknown_until_looked_up(
     backend: Backend, payout: PayoutFixture, error: StatusError
 ) -> None:
     await send_refused(payout, execute_and_refuse(error, 2))
@@ -81,7 +81,7 @@ async def test_refused_call_of_several_is_unknown_until_looked_up(
 
 
 @pytest.mark.parametrize("resume_first", [True, False])
-async def test_no_money_pauses_only_what_bank_does_not_have(
+async def test_advance_no_funds_pauses_only_unlisted(
     backend: Backend, payout: PayoutFixture, resume_first: bool
 ) -> None:
     """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
@@ -98,7 +98,7 @@ async def test_no_money_pauses_only_what_bank_does_not_have(
     assert payout.bank.calls == [[f"t-0000{number}" for number in range(4)], ["t-00001", "t-00002", "t-00003"]]
 
 
-async def test_no_funds_waits_for_resume_beside_pending(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_no_funds_waits_for_resume_beside_pending(backend: Backend, payout: PayoutFixture) -> None:
     """What the bank has not decided yet keeps nothing of its chunk back."""
     payout.bank.status = TransferStatus.PENDING
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 1))
@@ -124,7 +124,7 @@ async def test_rejected_transfer_fails_without_its_chunk(backend: Backend, payou
     assert [len(call) for call in payout.bank.calls] == [4, 1, 1, 1, 1]
 
 
-async def test_look_up_of_a_part_settles_the_rest_later(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_partial_look_up_decides_rest_later(backend: Backend, payout: PayoutFixture) -> None:
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 0))
     part: list[Callable[[str | None], object]] = [no_entries, no_entries, broken]  # the list, and the first two of four
     payout.bank.finds.extend(part)
@@ -137,7 +137,7 @@ async def test_look_up_of_a_part_settles_the_rest_later(backend: Backend, payout
     assert set(payout.bank.executed.values()) == {1}
 
 
-async def test_look_up_without_response_is_retried(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_look_up_without_response_is_retried(backend: Backend, payout: PayoutFixture) -> None:
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 4))
     payout.bank.finds.extend([broken] * 6)
     await run_due_chunks(payout, backend, SPACING + 1)
@@ -150,7 +150,7 @@ async def test_look_up_without_response_is_retried(backend: Backend, payout: Pay
 @pytest.mark.parametrize(
     "entries", [[entry("other", "success")], [entry(None, "success")], [entry("t-00000", "queued")]]
 )
-async def test_look_up_that_proves_nothing_sends_nothing(
+async def test_advance_inconclusive_look_up_sends_nothing(
     backend: Backend, payout: PayoutFixture, entries: list[Settlement]
 ) -> None:
     """An entry about others, or with an unknown word, is no "not found"."""
@@ -165,7 +165,7 @@ async def test_look_up_that_proves_nothing_sends_nothing(
     assert set(payout.bank.executed.values()) == {1}
 
 
-async def test_refused_call_of_one_is_final(payout: PayoutFixture) -> None:
+async def test_advance_refused_single_transfer_fails(payout: PayoutFixture) -> None:
     await send_refused(payout, raising(Invalid(10, "bad")), count=1)
     assert await payout.states() == ["failed"]
     assert payout.bank.look_ups == []
@@ -181,7 +181,7 @@ async def test_refused_call_of_one_is_final(payout: PayoutFixture) -> None:
         ([], "failed"),
     ],
 )
-async def test_failed_in_response_is_looked_up_before_it_is_final(
+async def test_advance_failed_response_is_looked_up_first(
     backend: Backend, payout: PayoutFixture, listed: list[tuple[str, str]], ends: str
 ) -> None:
     """After a failover, a bank that refuses repeats fails what it has paid."""
@@ -197,7 +197,7 @@ async def test_failed_in_response_is_looked_up_before_it_is_final(
     assert record.reason == ("duplicate track_id" if ends == "failed" else "")
 
 
-async def test_refused_again_alone_after_a_look_up_fails(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_refused_again_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
     """The bank may have listed it late: one more look-up comes before ``failed``."""
     await send_refused(payout, raising(Invalid(10, "bad")), count=2)
     payout.bank.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
@@ -238,7 +238,7 @@ def duplicate(hashid: str | None = "second") -> Settlement:
 
 
 @pytest.mark.parametrize("hashid", ["", "first"])
-async def test_late_failed_response_takes_no_success_back(backend: Backend, payout: PayoutFixture, hashid: str) -> None:
+async def test_apply_late_response_failed_keeps_success(backend: Backend, payout: PayoutFixture, hashid: str) -> None:
     """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
     other, deliver_response = await send_with_late_response(payout, backend, duplicate(hashid and "second"))
     payout.bank.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
@@ -249,7 +249,9 @@ async def test_late_failed_response_takes_no_success_back(backend: Backend, payo
 
 
 @pytest.mark.parametrize("listed", ["success", None])
-async def test_late_failed_response_is_looked_up(backend: Backend, payout: PayoutFixture, listed: str | None) -> None:
+async def test_apply_late_response_failed_is_looked_up(
+    backend: Backend, payout: PayoutFixture, listed: str | None
+) -> None:
     other, deliver_response = await send_with_late_response(payout, backend, duplicate())
     assert await payout.states() == ["unknown"]
     await deliver_response()
@@ -260,7 +262,7 @@ async def test_late_failed_response_is_looked_up(backend: Backend, payout: Payou
     assert await payout.states() == [listed or "failed"]
 
 
-async def test_failed_repeat_found_pending_takes_own_entry(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_failed_repeat_takes_pending_entry(backend: Backend, payout: PayoutFixture) -> None:
     await send_refused(payout, responding(duplicate()), count=1)
     payout.bank.finds.append(lambda _: [duplicate(), entry("t-00000", "pending", hashid="first")])
     await run_due_chunks(payout, backend, 1.5)
@@ -273,7 +275,7 @@ async def test_failed_repeat_found_pending_takes_own_entry(backend: Backend, pay
     assert await payout.states() == ["failed"]
 
 
-async def test_failed_repeat_found_success_is_not_reversed(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_failed_repeat_keeps_success(backend: Backend, payout: PayoutFixture) -> None:
     """Also where the bank names no hashids."""
     nameless = duplicate(None)
     await send_refused(payout, responding(nameless), count=1)

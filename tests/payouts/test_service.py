@@ -471,7 +471,7 @@ def test_outcomes_on_trio_yields_all(client: Client, sandbox: Sandbox) -> None:
     assert {line.count for line in sandbox.ledger.values()} == {1}
 
 
-async def test_submit_with_a_connection_needs_a_ledger_in_postgres(
+async def test_submit_connection_with_file_ledger_is_refused(
     sandbox: Sandbox, tmp_path: Path, postgres_schema: str
 ) -> None:
     async with (

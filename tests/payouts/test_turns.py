@@ -142,7 +142,7 @@ async def test_queue_late_steps_keep_rate(rate: float, processes: int) -> None:
     assert account.refused <= 60 + 120 * processes
 
 
-async def test_turn_runner_full_account_uses_all_places() -> None:
+async def test_turn_runner_full_account_uses_all_slots() -> None:
     account = make_account(80, None, concurrency=4)
     await Queue(account, 2, slots=4).run()
     assert len(account.calls) == 80
@@ -167,7 +167,7 @@ async def test_advance_one_job_waits_for_account() -> None:
     assert chunk_id in account.chunks
 
 
-async def test_advance_later_check_is_put_off() -> None:
+async def test_advance_later_check_is_scheduled() -> None:
     account = make_account(2, 2.0, check_after=1.0)
     queue = Queue(account, 1, slots=2)
     await queue.run()
@@ -175,14 +175,14 @@ async def test_advance_later_check_is_put_off() -> None:
     assert all(seconds <= 1.0 for _, seconds in queue.later)
 
 
-async def test_go_on_unknown_chunk_is_noop() -> None:
+async def test_continue_lane_unknown_chunk_is_noop() -> None:
     account = make_account(1, None)
     async with account.clock.running():
         await make_runner(account).continue_lane("unknown", 5.0, Queue(account, 1, 1))
     assert account.calls == []
 
 
-async def test_advance_cancelled_ends_calls_under_way() -> None:
+async def test_advance_cancelled_awaits_running_calls() -> None:
     account = make_account(3, 2.0)
     runner, queue = make_runner(account), Queue(account, 1, 1)
     async with account.clock.running():

@@ -56,7 +56,7 @@ ODD = (
 
 @pytest.mark.parametrize("cell_xml", ODD)
 @pytest.mark.parametrize("name", NAMES)
-async def test_plan_odd_cell_is_refused_by_its_place(name: str, cell_xml: str, tmp_path: Path) -> None:
+async def test_plan_invalid_cell_is_refused_with_its_name(name: str, cell_xml: str, tmp_path: Path) -> None:
     result = await plan(write_row(tmp_path / "a.xlsx", {name: cell_xml}))
     if name == "amount" and "1,001" in cell_xml:
         assert result.total == 1001
@@ -76,7 +76,7 @@ VALUES = st.one_of(st.floats(), st.integers(), st.booleans(), st.text("012345678
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(name=st.sampled_from(NAMES), value=VALUES, number=st.booleans())
-async def test_plan_any_cell_is_itself_or_refused(name: str, value: object, number: bool, tmp_path: Path) -> None:
+async def test_plan_any_cell_is_read_exactly_or_refused(name: str, value: object, number: bool, tmp_path: Path) -> None:
     cell_xml = f"<c><v>{value}</v></c>" if number else cell(value)
     path = write_row(tmp_path / "a.xlsx", {name: cell_xml})
     result = await plan(path)
@@ -120,7 +120,7 @@ async def test_plan_merged_cells_are_refused(tmp_path: Path) -> None:
     assert str(result.bad[0]).startswith("row 2: cells G2:G3 are merged")
 
 
-async def test_plan_row_twice_is_refused(tmp_path: Path) -> None:
+async def test_plan_repeated_row_number_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match="row 1 twice"):
         await plan(write_row(tmp_path / "a.xlsx", {}, 'r="1"'))
 
@@ -130,7 +130,7 @@ async def test_plan_document_type_is_refused(tmp_path: Path) -> None:
         await plan(write_row(tmp_path / "a.xlsx", {}, prolog='<!DOCTYPE x [<!ENTITY e "1">]>'))
 
 
-async def test_plan_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_plan_oversized_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paystar_async.payouts.workbook.MAX_PART_BYTES", 500)
     with pytest.raises(InvalidValue, match="too large"):
         await plan(write_row(tmp_path / "a.xlsx", {}))
@@ -170,7 +170,7 @@ async def test_plan_several_sheets_must_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("state", ["hidden", "veryHidden"])
-async def test_plan_hidden_sheet_is_named_not_paid(state: str, tmp_path: Path) -> None:
+async def test_plan_hidden_sheet_is_skipped_with_notice(state: str, tmp_path: Path) -> None:
     path = write_sheets(tmp_path / "a.xlsx", {"Aban": table([row(1)]), "Azar": table([row(2)])}, {"Aban": state})
     result = await plan(path)
     assert (result.total, result.notices) == (1_000_020, ("hidden sheet «Aban»: not read",))
@@ -185,7 +185,7 @@ async def test_plan_sheet_of_csv_or_items_is_refused(tmp_path: Path) -> None:
         await plan([row(1)], sheet="S")
 
 
-async def test_plan_gap_of_empty_rows_is_read_and_named(tmp_path: Path) -> None:
+async def test_plan_rows_after_gap_are_read_with_notice(tmp_path: Path) -> None:
     lines = [*table([row(1)]), *([[]] * 9), *table([row(2)])[1:]]
     result = await plan(write_sheets(tmp_path / "a.xlsx", {"S": lines}))
     assert (result.count, result.rows) == (2, (2, 12))

@@ -103,7 +103,7 @@ async def test_send_deadline_suspended_machine_sends_nothing(payout: PayoutFixtu
     assert await payout.states() == ["planned"] * 3
 
 
-async def test_check_failed_list_looks_up_each_transfer(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_unreadable_list_looks_up_each_transfer(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout)
     payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
     await payout.worker.advance(chunk)
@@ -117,7 +117,7 @@ async def test_check_failed_list_looks_up_each_transfer(backend: Backend, payout
     assert await payout.states() == ["success"] * 3
 
 
-async def test_check_failed_look_up_delays_no_other(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_failed_look_up_delays_no_other(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout, 2)
     payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
     await payout.worker.advance(chunk)
@@ -383,7 +383,7 @@ async def test_advance_found_resets_not_found_count(backend: Backend, payout: Pa
     assert (record.state.value, record.not_found_count) == ("unknown", 0)
 
 
-async def test_advance_response_about_others_proves_nothing(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_response_about_others_stays_unknown(backend: Backend, payout: PayoutFixture) -> None:
     """A bank that does not look at the track_id it is asked for gives its newest transfers."""
     [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
@@ -491,7 +491,7 @@ async def test_advance_failed_check_changes_nothing(backend: Backend, payout: Pa
     assert await payout.states() == ["success"] * 2
 
 
-async def test_advance_refused_account_is_suspended_with_one_event(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_refused_account_is_suspended_once(backend: Backend, payout: PayoutFixture) -> None:
     chunks = await plan_batch(payout, 12, chunk=1)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     payout.bank.script.extend([raising(ApplicationInactive(3, "inactive"))] * 3)
@@ -588,7 +588,7 @@ async def test_advance_rate_limits_deposit_account(backend: Backend, payout: Pay
     assert len(payout.bank.calls) == 2
 
 
-async def test_pause_stops_sends_but_not_checks(backend: Backend, payout: PayoutFixture) -> None:
+async def test_pause_account_stops_sends_not_checks(backend: Backend, payout: PayoutFixture) -> None:
     first, second = await plan_batch(payout, 4, chunk=2)
     payout.bank.status = PENDING
     await payout.worker.advance(first)
@@ -603,7 +603,7 @@ async def test_pause_stops_sends_but_not_checks(backend: Backend, payout: Payout
     assert len(payout.bank.calls) == 2
 
 
-async def test_pause_deposit_leaves_others_running(payout: PayoutFixture) -> None:
+async def test_pause_deposit_keeps_others_paying(payout: PayoutFixture) -> None:
     mixed = [transfer(0), transfer(1, deposit="0119999999999")]
     await insert_batch(payout.ledger, payout.channel, "b", each(mixed))
     await updates.pause(payout.ledger, "bank", "app-1", DEPOSIT)
@@ -665,7 +665,7 @@ async def test_advance_clock_jump_changes_nothing(backend: Backend, payout: Payo
     assert len(payout.bank.look_ups) == 2
 
 
-async def test_check_refused_account_is_suspended_with_one_event(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_refused_check_suspends_account_once(backend: Backend, payout: PayoutFixture) -> None:
     first, second = await plan_batch(payout, 4, chunk=2)
     payout.bank.status = PENDING
     await payout.worker.advance(first)
@@ -685,7 +685,7 @@ async def test_check_refused_account_is_suspended_with_one_event(backend: Backen
     assert await payout.states() == ["success", "success", "planned", "planned"]
 
 
-async def test_check_expired_lease_is_taken_over(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_expired_check_lease_is_taken_over(backend: Backend, payout: PayoutFixture) -> None:
     payout.bank.status = PENDING
     [chunk] = await plan_batch(payout, 1)
     await payout.worker.advance(chunk)
@@ -713,7 +713,7 @@ async def test_check_expired_lease_is_taken_over(backend: Backend, payout: Payou
     assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
 
 
-async def test_check_concurrent_calls_decide_once(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_concurrent_checks_decide_once(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout, 2)
     payout.bank.script.append(raising(NoResponse("x"), executed=True))
     await payout.worker.advance(chunk)

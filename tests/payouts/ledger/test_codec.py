@@ -58,7 +58,7 @@ async def test_encode_without_key_masks_final_card_numbers(backend: Backend, pay
     assert record.state is TransferState.REVERSED
 
 
-async def test_decode_changed_payload_is_not_sent(backend: Backend, payout: PayoutFixture) -> None:
+async def test_decode_changed_payload_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
     backend.sql("UPDATE paystar_payout_transfers SET payload = REPLACE(payload, '10001', '90001')")
     [chunk] = await payout.chunks()

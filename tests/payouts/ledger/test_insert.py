@@ -132,7 +132,7 @@ async def test_insert_batch_repeated_track_id_is_refused(backend: Backend, payou
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17, 40])
-async def test_insert_batch_long_batch_appears_at_once(
+async def test_insert_batch_long_batch_is_stored_atomically(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     monkeypatch.setattr(insert, "MAX_BUFFERED_TRANSFERS", 8)

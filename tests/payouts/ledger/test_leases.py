@@ -24,7 +24,7 @@ def call_times(rate: float, arrivals: list[float]) -> list[float]:
 
 
 @pytest.mark.parametrize("rate", [0.5, 10.0, 50.0])
-def test_next_turn_late_senders_keep_rate(rate: float) -> None:
+def test_next_send_time_late_senders_keep_rate(rate: float) -> None:
     dice = random.Random(1)
     turn = sent_at = 0.0
     for _ in range(200):
@@ -34,7 +34,7 @@ def test_next_turn_late_senders_keep_rate(rate: float) -> None:
 
 
 @pytest.mark.parametrize("rate", [0.5, 10.0, 300.0])
-def test_next_turn_never_exceeds_rate_by_two_calls(rate: float) -> None:
+def test_next_send_time_never_exceeds_rate_by_two_calls(rate: float) -> None:
     dice = random.Random(2)
     arrivals = [dice.uniform(0, 300 / rate) for _ in range(3000)]
     arrivals += [3600 + arrival for arrival in arrivals]  # after an idle hour, too
@@ -45,13 +45,13 @@ def test_next_turn_never_exceeds_rate_by_two_calls(rate: float) -> None:
             assert last - first + 1 <= rate * (sent[last] - sent[first]) + 2 + 1e-6
 
 
-def test_next_turn_idle_hour_earns_one_call() -> None:
+def test_next_send_time_idle_hour_earns_one_call() -> None:
     assert next_send_time(0.0, 3600.0, 10.0) == pytest.approx(3600.0)
     assert next_send_time(0.0, 3600.0, 0.1) == pytest.approx(3610.0 - MAX_CATCH_UP_SECONDS)
     assert next_send_time(3600.0, 3600.0, 10.0) == pytest.approx(3600.1)
 
 
-async def test_claim_late_call_slows_no_other(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_late_call_delays_no_other(backend: Backend, payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=Policy(chunk=1, rate=0.5))
     first, second, third = await payout.chunks("b")
     assert await payout.worker.advance(first) is None
@@ -64,7 +64,7 @@ async def test_claim_late_call_slows_no_other(backend: Backend, payout: PayoutFi
     assert 1.5 < next_turn_at - await payout.ledger.time() <= 1.81
 
 
-async def test_lease_payload_of_another_transfer_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
+async def test_advance_payload_of_another_transfer_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
     """Whole and proven, and yet not its own: a row that was restored in another's place."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
     own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"

@@ -56,7 +56,7 @@ async def test_events_are_appended_in_order(backend: Backend, payout: PayoutFixt
         """UPDATE paystar_payout_batches SET policy = '{"chunk": "many"}'""",
     ],
 )
-async def test_queries_unknown_word_is_corrupt(backend: Backend, payout: PayoutFixture, damage: str) -> None:
+async def test_queries_damaged_row_is_corrupt(backend: Backend, payout: PayoutFixture, damage: str) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
     [chunk] = await payout.chunks()
     backend.sql(damage)
