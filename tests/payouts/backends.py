@@ -17,7 +17,7 @@ from paystar_async.storage.sqlite import SqliteDatabase
 from tests.servers import PostgresServer
 
 KEY = Crypto.new_key()
-_MOMENTS = {
+_TIME_COLUMNS = {
     "paystar_payout_batches": ("created_at",),
     "paystar_payout_chunks": ("due_at", "lease_expires_at", "slot_until"),
     "paystar_payout_transfers": ("unknown_since", "last_not_found_at", "changed_at"),
@@ -40,11 +40,11 @@ class Backend(Protocol):
         ...
 
     def advance_clock(self, seconds: float) -> None:
-        """Let time pass, for the ledger and for those who use it."""
+        """Advance the time of the ledger and of its users."""
         ...
 
     def sql(self, statement: str) -> Sequence[Sequence[Any]]:
-        """Do something behind everybody's back."""
+        """Execute a statement outside of the library."""
         ...
 
     def tables(self) -> list[str]:
@@ -52,7 +52,7 @@ class Backend(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Close what was opened."""
+        """Close all databases that were opened."""
         ...
 
 
@@ -100,7 +100,7 @@ class SqliteBackend(_BaseBackend):
 
 
 class PostgresBackend(_BaseBackend):
-    """A schema on a PostgreSQL server, which keeps a time of its own."""
+    """A schema on a PostgreSQL server, which has its own clock."""
 
     def __init__(self, server: PostgresServer, url: str) -> None:
         super().__init__()
@@ -112,8 +112,8 @@ class PostgresBackend(_BaseBackend):
 
     def advance_clock(self, seconds: float) -> None:
         self.clock.advance(seconds)
-        for table, moments in _MOMENTS.items():
-            self.sql(f"UPDATE {table} SET " + ", ".join(f"{column} = {column} - {seconds}" for column in moments))
+        for table, columns in _TIME_COLUMNS.items():
+            self.sql(f"UPDATE {table} SET " + ", ".join(f"{column} = {column} - {seconds}" for column in columns))
 
     def sql(self, statement: str) -> Sequence[Sequence[Any]]:
         with self._server.connect() as connection:
@@ -128,7 +128,7 @@ class PostgresBackend(_BaseBackend):
         return [row[0] for row in self.sql(names)]
 
     async def connect(self) -> "psycopg.AsyncConnection[Any]":
-        """Open a connection of the user's own."""
+        """Open a connection as a user would."""
         return await psycopg.AsyncConnection[Any].connect(self._url)
 
 
@@ -136,7 +136,7 @@ BACKENDS = ("sqlite", "postgres")
 
 
 def open_backend(request: pytest.FixtureRequest, path: Path) -> SqliteBackend | PostgresBackend:
-    """Open the backend of this name; a missing server is a failure, never a skip."""
+    """Return the backend of this parameter; a missing server fails the test."""
     if request.param == "sqlite":
         return SqliteBackend(path / "payouts.db")
     return PostgresBackend(request.getfixturevalue("postgres_server"), request.getfixturevalue("postgres_schema"))

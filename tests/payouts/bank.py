@@ -1,4 +1,4 @@
-"""A fake bank whose result of each call is set beforehand, and the fixture of a payout that runs against it."""
+"""A fake bank with a script of its results, and the fixture of a payout that uses the bank."""
 
 import asyncio
 from collections import deque
@@ -22,7 +22,7 @@ DEPOSIT = "0111234567890"
 IBAN = "IR110170000000123456789001"
 
 Act = Callable[["FakeBank", Sequence[AnyTransfer]], object]
-"""What a call does and answers; what it raises is raised."""
+"""A function that executes one send call of the bank: it returns the response, or raises."""
 
 
 def transfer(number: int = 0, **fields: Any) -> Transfer:
@@ -58,7 +58,7 @@ async def each(values: Iterable[AnyTransfer]) -> AsyncIterator[AnyTransfer]:
 
 
 class FakeBank:
-    """Executes what it is sent, and counts; a script says how calls go wrong."""
+    """A bank that executes every transfer it is sent, unless its script has another act for the call."""
 
     def __init__(self) -> None:
         self.script: deque[Act] = deque()
@@ -81,7 +81,7 @@ class FakeBank:
 
     async def _respond(self, value: Call[Any], before_send: Callable[[], None] | None) -> object:
         if isinstance(value, Settle | SettleWallet):
-            assert before_send is not None, "money was sent without a fence"
+            assert before_send is not None, "money was sent without before_send"
             if self.on_send is not None:
                 waited = self.on_send()
                 if waited is not None:
@@ -124,7 +124,7 @@ def execute(bank: FakeBank, values: Sequence[AnyTransfer]) -> list[Settlement]:
 
 
 def responding(*entries: Settlement) -> Act:
-    """Return an act that responds with these entries, whatever was sent."""
+    """Return an act that executes nothing and responds with these entries."""
 
     def act(bank: FakeBank, values: Sequence[AnyTransfer]) -> list[Settlement]:
         return list(entries)
@@ -133,7 +133,7 @@ def responding(*entries: Settlement) -> Act:
 
 
 def raising(error: BaseException, *, executed: bool = False) -> Act:
-    """Return an act that ends with an error, before or after it was executed."""
+    """Return an act that raises an error, and executes the transfers before if ``executed``."""
 
     def act(bank: FakeBank, values: Sequence[AnyTransfer]) -> object:
         if executed:
@@ -144,7 +144,7 @@ def raising(error: BaseException, *, executed: bool = False) -> Act:
 
 
 class PayoutFixture:
-    """Everything one process needs to pay out: a ledger, a bank, a clock and a worker."""
+    """The parts of one process that pays out: a ledger, a bank, a clock and a worker."""
 
     def __init__(
         self,
@@ -181,12 +181,12 @@ class PayoutFixture:
         return [record.state.value for _, record in await queries.page(self.ledger, batch_id)]
 
     async def wait_for_states(self, *states: str, batch_id: str = "b") -> None:
-        """Come back when the transfers are in these states, by the work of others."""
+        """Wait until other tasks have brought the transfers into these states."""
         for _ in range(100_000):
             if await self.states(batch_id) == list(states):
                 return
             await asyncio.sleep(0)
-        raise AssertionError(f"it stays {await self.states(batch_id)}")
+        raise AssertionError(f"the states stay {await self.states(batch_id)}")
 
     async def causes(self, track_id: str) -> list[str]:
         events = await queries.events(self.ledger, self.channel.name, self.channel.account, track_id)

@@ -1,4 +1,4 @@
-"""A database whose steps can be made to fail, or to say that they failed; the money must not mind."""
+"""A database whose statements and commits can be made to fail, before or after they are executed."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -8,19 +8,17 @@ from paystar_async.errors import StorageUnavailable
 from paystar_async.storage.database import NONE, Database, Parameters, Row, Transaction
 
 StepKind = Literal["statement", "commit"]
-
-
 Fault = Callable[[int, StepKind], object]
 
 
 def no_fault(step: int, kind: StepKind) -> None:
-    """Let it go on."""
+    """Let the step succeed."""
 
 
 class FaultyDatabase:
-    """Passes everything on, and asks at each step whether it may go on.
+    """A database with faults at its steps.
 
-    ``before`` may raise: the step does not happen. ``after`` may raise: it has happened, unknown to the caller.
+    ``before`` may raise: the step is not executed. ``after`` may raise: the step was executed, unknown to the caller.
     """
 
     def __init__(self, inner: Database) -> None:
@@ -70,7 +68,7 @@ class _FaultyTransaction:
 
 
 def failing(step: int, kind: StepKind | None = None) -> Fault:
-    """Fail at this step, once."""
+    """Return a fault that fails at this step, once."""
 
     def fault(current_step: int, current_kind: StepKind) -> None:
         if current_step == step and kind in (None, current_kind):

@@ -1,4 +1,4 @@
-"""Transfer files as users write them."""
+"""Helpers that write transfer files."""
 
 import csv
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""A transfer that was sent more than once: what is heard of one attempt does not speak for the others."""
+"""Test transfers that were sent more than once: the result of one attempt proves nothing about the others."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ async def resend_after_review(payout: PayoutFixture) -> str:
 
 
 async def fail_transfer(payout: PayoutFixture, backend: Backend, chunk: str) -> None:
-    """Let the bank fail a transfer, in its response and in its list."""
+    """Make the bank fail a transfer, in its response and in its list."""
     payout.bank.script.append(responding(entry("failed", "first")))
     payout.bank.finds.append(lambda _: [entry("failed", "first")])
     await payout.worker.advance(chunk)
@@ -42,7 +42,7 @@ async def fail_transfer(payout: PayoutFixture, backend: Backend, chunk: str) -> 
 
 
 async def check_repeatedly(payout: PayoutFixture, backend: Backend, chunk: str, times: int) -> None:
-    """Ask so often, as time goes by."""
+    """Check a chunk ``times`` times, 11 seconds apart."""
     for _ in range(times):
         backend.advance_clock(11)
         await payout.worker.advance(chunk)
@@ -58,7 +58,7 @@ async def test_advance_failed_first_attempt_leaves_second_unknown(backend: Backe
     assert await payout.states() == ["unknown"]
     await observations.apply_observations(payout.ledger, payout.channel, [entry("failed", "first")])
     assert await payout.states() == ["unknown"]
-    payout.bank.execute(transfers(1))  # the second is carried out late
+    payout.bank.execute(transfers(1))  # the second attempt is executed late
     backend.advance_clock(2)
     await payout.worker.advance(second_chunk)
     assert await payout.states() == ["success"]
@@ -68,7 +68,7 @@ async def test_advance_failed_first_attempt_leaves_second_unknown(backend: Backe
 async def test_advance_unlisted_second_attempt_waits_quiet_window(
     backend: Backend, payout: PayoutFixture, resend: bool, ends: str
 ) -> None:
-    """With ``resend`` whatever the bank does not name by then was never there; else a person looks."""
+    """With ``resend`` an attempt that is not listed by then counts as not executed; else it needs manual review."""
     second_chunk = await resend_after_review(payout)
     await insert_batch(
         payout.ledger, payout.channel, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend)
@@ -121,7 +121,7 @@ async def test_advance_wallet_without_hashids_needs_review(backend: Backend) -> 
     await payout.worker.advance(chunk)
     await observations.resolve(payout.ledger, "wallet", "w", "w-00000", "resend")
     [_, second_chunk] = await payout.chunks()
-    payout.bank.script.append(lambda bank, values: None)  # taken, and not listed yet
+    payout.bank.script.append(lambda bank, values: None)  # accepted, and not listed yet
     await payout.worker.advance(second_chunk)
     assert await payout.states() == ["pending"]
     failed = [Settlement(track_id="w*w-00000*1", status=TransferStatus.FAILED)]
@@ -137,7 +137,7 @@ async def test_advance_wallet_without_hashids_needs_review(backend: Backend) -> 
 
 @pytest.mark.parametrize("first", ["pending", "failed"])
 async def test_resolve_resent_is_not_failed_by_refusal(backend: Backend, payout: PayoutFixture, first: str) -> None:
-    """A track_id the bank has is what it refuses: what it has may have been paid."""
+    """The bank refuses the track_id because it has it: that transfer may have been paid."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
     if first == "failed":
@@ -189,7 +189,7 @@ async def test_apply_observations_masked_merges_entries(backend: Backend, payout
 
 
 async def test_resolve_masked_transfer_cannot_be_resent(backend: Backend, payout: PayoutFixture) -> None:
-    """Its card number is not on record any more: nothing would ever leave."""
+    """The card number is no longer on record, so nothing could be sent."""
     await insert_batch(payout.ledger, payout.channel, "b", each([transfer(0, destination_account="6037990000000006")]))
     await fail_transfer(payout, backend, (await payout.chunks())[0])
     await observations.apply_observations(payout.ledger, payout.channel, [entry("success", "second")])
@@ -225,7 +225,7 @@ async def test_resolve_concurrent_second_is_refused(
 
 
 async def test_advance_duplicate_track_id_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
-    """Paid by another hand, under the same track_id: a user who reads that it failed would pay it once more."""
+    """Another program paid under the same track_id: a user who reads "failed" would pay again."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=Policy(quiet_window=30.0))
     refused = InvalidInput(10, "no", fields={"transfers.1.track_id": ["used before"]})
     payout.bank.script.append(raising(refused))

@@ -10,7 +10,7 @@ from paystar_async.models.transfers import FindTransfers, Settlement, TransferSt
 from paystar_async.payouts.channels import BankTransferChannel, NoListError, WalletChannel, find_each
 
 
-class Recorded:
+class RecordingService:
     """A service that has one transfer of t1 and two of t2."""
 
     def __init__(self) -> None:
@@ -26,13 +26,13 @@ class Recorded:
 
 async def test_find_each_returns_entries_by_track_id() -> None:
     entries = await find_each(
-        BankTransferChannel(Recorded().deliver, "app-1"), (f"t{number}" for number in range(1, 9)), timeout=1.0
+        BankTransferChannel(RecordingService().deliver, "app-1"), (f"t{number}" for number in range(1, 9)), timeout=1.0
     )
     assert [len(entries[f"t{number}"]) for number in range(1, 9)] == [1, 2, 0, 0, 0, 0, 0, 0]
 
 
 async def test_list_of_wallet_raises_without_request() -> None:
-    service = Recorded()
+    service = RecordingService()
     with pytest.raises(NoListError, match="wallet"):
         await WalletChannel(service.deliver, "w-1").list("", 0, 1.0)
     assert service.calls == []

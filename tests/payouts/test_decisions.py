@@ -1,4 +1,4 @@
-"""What becomes of a chunk, decided without a ledger."""
+"""Test decisions: the transitions of a chunk after a send and after a status check."""
 
 from attrs import evolve
 from hypothesis import given

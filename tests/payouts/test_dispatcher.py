@@ -1,4 +1,4 @@
-"""The dispatcher says when: all that is due, never too much at once, and again what was lost."""
+"""Test the dispatcher: all due chunks run, within the limit of each lane; a lost wake-up is found by a sweep."""
 
 import asyncio
 import logging
@@ -26,13 +26,13 @@ from tests.support import RunningClock, wait_all_tasks_blocked
 
 @define(eq=False)
 class FakeLedger:
-    """A ledger in a dictionary: what is due, and what advancing it does."""
+    """A ledger in memory: its due chunks, and the result of each step."""
 
     clock: ManualClock
     chunks: dict[str, DueChunk] = field(factory=dict[str, DueChunk])
     steps: Counter[str] = field(factory=Counter[str])
     after: dict[str, list[float | Exception | None]] = field(factory=dict[str, list[float | Exception | None]])
-    """What comes of a chunk's steps, in turn: seconds until it is due again; None where it is done."""
+    """Results of a chunk's steps, in order: seconds until the chunk is due again; None if the chunk is done."""
     reads: int = 0
     down: bool = False
     gate: anyio.Event | None = None
@@ -173,7 +173,7 @@ async def test_dispatcher_calls_on_step_after_each_step(clock: RunningClock) -> 
     assert calls == [1]
 
 
-@pytest.mark.parametrize("error", [StorageUnavailable("disk full"), ValueError("a mistake of ours")])
+@pytest.mark.parametrize("error", [StorageUnavailable("disk full"), ValueError("a bug")])
 async def test_dispatcher_failed_step_is_retried_after_pause(
     error: Exception, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -185,7 +185,7 @@ async def test_dispatcher_failed_step_is_retried_after_pause(
         await wait_all_tasks_blocked()
         await local.wake(["c"])
         await wait_all_tasks_blocked()
-        assert ledger.steps["c"] == 1  # not again and again meanwhile
+        assert ledger.steps["c"] == 1  # not repeated during the pause
         for _ in range(6):
             clock.advance(1.0)
             await wait_all_tasks_blocked()

@@ -1,4 +1,4 @@
-"""Every step of a payout fails once, or is cut off once: nothing is paid twice, and nothing is lost."""
+"""Test faults: each step of a payout fails or is cancelled once; nothing is paid twice and no record is lost."""
 
 import asyncio
 from pathlib import Path
@@ -21,7 +21,7 @@ MAX_STEPS = 60
 
 
 async def run_until_settled(payout: PayoutFixture, backend: Backend | None = None) -> None:
-    """Run dispatchers and sweepers until nothing is due."""
+    """Advance chunks until nothing is due."""
     for _ in range(300):
         due = await payout.worker.due()
         if not due:
@@ -29,11 +29,11 @@ async def run_until_settled(payout: PayoutFixture, backend: Backend | None = Non
         pause = max(0.0, due[0][1] - await payout.ledger.time()) + 0.001
         backend.advance_clock(pause) if backend else payout.clock.advance(pause)
         await payout.worker.advance(due[0][0])
-    raise AssertionError("it does not come to an end")
+    raise AssertionError("chunks stay due")
 
 
 async def advance_to_end(payout: PayoutFixture, chunk: str) -> None:
-    """Advance, however it ends; the clock goes on, so that delayed records are written."""
+    """Advance a chunk; let the clock run meanwhile, so that delayed records are written."""
     step = asyncio.create_task(payout.worker.advance(chunk))
     while not step.done():
         if payout.clock.sleepers:
@@ -176,7 +176,7 @@ async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("cancelled", ["caller", "work"])
 async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled: str) -> None:
-    """A caller that is cancelled changes nothing; a loop that ends cuts off the work, and the bank is asked."""
+    """A cancelled caller changes nothing; after cancelled work the transfers are checked at the bank."""
     reached = 0
     for step in range(1, MAX_STEPS):
         clock, bank = ManualClock(), FakeBank()

@@ -1,4 +1,4 @@
-"""A sender keeps its place while it lives, and gives it back within seconds when it does not."""
+"""Test the heartbeat: a running send keeps its slot, and the slot of a killed sender expires within seconds."""
 
 import asyncio
 
@@ -17,7 +17,7 @@ SELECT_SLOT = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'wait'
 
 
 async def start_sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
-    """Return a call under way that takes the only place there is, and what ends it."""
+    """Return the task of a call that holds the only slot, and the event that ends the call."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
     sent, answered = asyncio.Event(), asyncio.Event()
 
@@ -34,7 +34,7 @@ async def start_sending(backend: Backend, payout: PayoutFixture) -> tuple[asynci
 
 async def let_heartbeats_pass(backend: Backend, payout: PayoutFixture, times: int) -> None:
     for _ in range(times):
-        while not payout.clock.sleepers:  # noqa: ASYNC110 - it is the clock's own list that says so
+        while not payout.clock.sleepers:  # noqa: ASYNC110 - the clock has no event for a new sleeper
             await asyncio.sleep(0)
         [[before]] = backend.sql(SELECT_SLOT)
         backend.advance_clock(HEARTBEAT_SECONDS)
@@ -62,7 +62,7 @@ async def test_heartbeat_running_send_keeps_slot(backend: Backend, payout: Payou
 async def test_heartbeat_killed_sender_frees_slot(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its chunk stays what it is until its lease is over: only the place is given back."""
+    """The chunk keeps its state until its lease expires: only its slot is free again."""
 
     async def fail(*_: object) -> None:
         raise StorageUnavailable("no route to the server")

@@ -1,4 +1,4 @@
-"""A process goes on with the ledger it has opened, or stops: nothing is sent from another or an older one."""
+"""Test the ledger's identity: a process stops if its ledger was replaced, restored or failed over."""
 
 import shutil
 import sqlite3
@@ -39,7 +39,7 @@ def delete_files(paths: list[Path]) -> None:
 
 
 async def assert_refuses(payout: PayoutFixture, chunk: str, match: str) -> None:
-    """Check that the ledger refuses to send, read and plan, and that nothing was sent."""
+    """Assert that the ledger refuses to send, read and insert, and that nothing was sent."""
     sent = len(payout.bank.calls)
     for _ in range(2):
         with pytest.raises(StorageError, match=match):
@@ -92,7 +92,7 @@ async def test_open_deleted_file_is_not_recreated(tmp_path: Path) -> None:
 
 
 async def test_open_other_ledger_at_path_is_refused(tmp_path: Path) -> None:
-    """Also one that a key store, say, has made anew in the same file."""
+    """A key store may create the file again."""
     path = tmp_path / "l.db"
     payout, database = file_payout(path)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=ONE_EACH)
@@ -124,7 +124,7 @@ async def test_open_restored_file_continues(tmp_path: Path) -> None:
 
 
 async def test_advance_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
-    """A backup that was restored into the open file, or a server's, under a running process."""
+    """A backup was restored into the open file or server under a running process."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await payout.chunks()
     for chunk in chunks[:2]:
@@ -134,7 +134,7 @@ async def test_advance_older_ledger_is_refused(backend: Backend, payout: PayoutF
 
 
 async def test_due_queue_older_ledger_is_refused(backend: Backend, payout: PayoutFixture) -> None:
-    """A process that sends nothing itself has seen how far the others had come."""
+    """A process that sends nothing notes the versions that other processes wrote."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), policy=ONE_EACH)
     chunks = await payout.chunks()
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
@@ -166,9 +166,10 @@ async def test_advance_several_processes_never_look_older(backend: Backend, payo
     assert payout.ledger.identity.runner != other.ledger.identity.runner
 
 
-async def test_open_interrupted_origin_is_read_again(payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that does not know where its ledger lies would go on after a failover."""
-    database = payout.ledger._database  # pyright: ignore[reportPrivateUsage]
+async def test_open_interrupted_origin_is_read_again(backend: Backend, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process without the origin would not notice a failover."""
+    database = backend.database()
+    ledger = LedgerDatabase(database, clock=backend.clock)
     fetch, failures = database.fetch, [StorageError("the transaction has ended")]
 
     async def interrupted(sql: str, parameters: Parameters = NONE) -> list[Row]:
@@ -178,16 +179,17 @@ async def test_open_interrupted_origin_is_read_again(payout: PayoutFixture, monk
 
     monkeypatch.setattr(database, "fetch", interrupted)
     with pytest.raises(StorageError, match="has ended"):
-        await queries.batches(payout.ledger)
-    await queries.batches(payout.ledger)
-    assert payout.ledger.identity.origin
+        await queries.batches(ledger)
+    await queries.batches(ledger)
+    assert ledger.identity.origin
+    await database.aclose()
 
 
 @pytest.mark.parametrize("table", ["paystar_payout_chunks", "paystar_payout_holds"])
 async def test_advance_vanished_row_is_refused(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch, table: str
 ) -> None:
-    """The ledger was set back to before the batch, between the look at a chunk and its claim."""
+    """The ledger was restored to before the batch, between reading a chunk and leasing it."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
 

@@ -88,8 +88,8 @@ def test_transitions_never_resend_unknown_directly(walk: list[TransferState]) ->
 
 @given(STATES)
 def test_transfer_state_is_in_exactly_one_group(state: TransferState) -> None:
-    waits = {TransferState.PLANNED, TransferState.SENDING, TransferState.NOT_ACCEPTED}
-    assert sum(state in group for group in (FINAL, AWAITING_BANK, AWAITING_USER, waits)) == 1
+    in_progress = {TransferState.PLANNED, TransferState.SENDING, TransferState.NOT_ACCEPTED}
+    assert sum(state in group for group in (FINAL, AWAITING_BANK, AWAITING_USER, in_progress)) == 1
 
 
 @pytest.mark.parametrize("state", list(TransferState))

@@ -1,4 +1,4 @@
-"""Test number formats: those that show the number itself need no reason."""
+"""Test number formats: a format that shows the number itself gives no reason to refuse the cell."""
 
 import pytest
 

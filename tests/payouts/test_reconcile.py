@@ -1,4 +1,4 @@
-"""The ledger beside the bank's list, which is long, grows while it is read, and may hold more than was asked for."""
+"""Test reconcile: the ledger is compared with a list that has many pages, grows meanwhile and has foreign entries."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -60,7 +60,7 @@ async def test_reconcile_pending_transfers_take_bank_status(client: Client, sand
 
 @pytest.fixture
 def short_pages(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Return a list that needs many requests."""
+    """Make the bank's list need many requests."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 3)
 
 
@@ -68,7 +68,7 @@ Rewrite = Callable[[Sequence[Settlement]], Sequence[Settlement]]
 
 
 def rewrite(monkeypatch: pytest.MonkeyPatch, change: Rewrite) -> None:
-    """Let the bank's list say something else."""
+    """Change each page of the bank's list."""
     list_entries = BankTransferChannel.list
 
     async def changed(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
@@ -137,7 +137,7 @@ async def test_reconcile_double_payment_is_mismatch(client: Client, sandbox: San
 async def test_reconcile_failed_attempt_hides_no_success(
     client: Client, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, is_pending: bool
 ) -> None:
-    """On a page of its own, where nothing beside it says otherwise."""
+    """The failed entry is alone on its page."""
     monkeypatch.setattr(channels, "PAGE_SIZE", 1)
     sandbox.settings.settle_seconds = 3600.0 if is_pending else 0.0
     failed = Settlement(hashid="of-before", track_id="t-0", status=TransferStatus.FAILED)
@@ -169,7 +169,7 @@ def listed(status: str, hashid: str | None) -> Settlement:
 
 
 class BankWithList(FakeBank):
-    """A bank that keeps a list, newest first, each payment under a hashid of its own.
+    """A bank that keeps a list, newest first, each payment with its own hashid.
 
     Attributes:
         entries: the list.
@@ -191,7 +191,7 @@ class BankWithList(FakeBank):
         self.active_look_ups = self.max_at_once = 0
 
     def pay(self, track_id: str, hashid: str | None = "own", **fields: Any) -> Settlement:
-        """Put a payment of any payer on the list."""
+        """Add a payment by any payer to the list."""
         values = dict[str, Any](status=self.status, ref_code=f"r{len(self.entries)}") | fields
         if hashid == "own":
             hashid = None if self.is_without_hashids else f"h{len(self.entries)}"
@@ -250,7 +250,7 @@ async def plan_batch(payout: PayoutFixture, batch_id: str, values: Sequence[AnyT
 
 
 async def plan_and_send(payout: PayoutFixture, batch_id: str, values: Sequence[AnyTransfer], **policy: Any) -> None:
-    """Plan a batch and send it, as far as that goes at once."""
+    """Insert a batch and advance each of its chunks once."""
     await plan_batch(payout, batch_id, values, **policy)
     for chunk in await payout.chunks(batch_id):
         await payout.worker.advance(chunk)
@@ -267,7 +267,7 @@ def mismatches(result: Reconciliation, field: str) -> dict[str, tuple[str, str]]
 
 
 class TestWindow:
-    """How far the list is walked, and what is in the window: it has no times."""
+    """How far the list is read: its entries have no times."""
 
     async def test_reconcile_planned_paid_by_bank_is_reported(self, payout: PayoutFixture, bank: BankWithList) -> None:
         """A backup was restored: the ledger says planned, the bank has paid."""
@@ -337,7 +337,7 @@ class TestWindow:
     async def test_reconcile_second_payment_of_older_walks_on(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """The entry under a name that is not on record may be new."""
+        """An entry with an unrecorded hashid may be newer than the window."""
         await plan_and_send(payout, "old", transfers_numbered(90))
         backend.advance_clock(7200)
         await plan_and_send(payout, "b", stored_transfers(4))
@@ -351,7 +351,7 @@ class TestWindow:
     async def test_reconcile_planned_before_window_walks_back(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """It may have been paid ever since it was planned."""
+        """A planned transfer may have been paid at any time since it was planned."""
         await plan_and_send(payout, "oldest", transfers_numbered(90))
         backend.advance_clock(7200)
         await plan_batch(payout, "b", stored_transfers(1))
@@ -367,7 +367,7 @@ class TestWindow:
     async def test_reconcile_sent_not_shown_walks_on(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """Though an older payment was seen: the order of the list is assumed."""
+        """An older payment does not end the walk: the order of the list is only assumed."""
         await plan_and_send(payout, "old", transfers_numbered(90))
         backend.advance_clock(7200)
         for number in range(4):
@@ -412,7 +412,7 @@ class TestPaidTwice:
     """Every track_id the bank has paid twice is reported."""
 
     async def test_reconcile_reports_every_double_payment(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        """The ledger knows of the later ones; the earlier ones are pages further down."""
+        """The ledger has the later payments; the earlier payments are on later pages."""
         for value in stored_transfers(12):
             bank.pay(value.track_id)
         await plan_and_send(payout, "b", stored_transfers(12))
@@ -472,7 +472,7 @@ class TestPaidTwice:
     async def test_reconcile_double_of_older_without_hashid_is_mismatch(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """The first payment is behind the window, and the ledger has no hashid of it to tell the second by."""
+        """The first payment is behind the window, and its hashid is not on record."""
         await plan_and_send(payout, "old", transfers_numbered(80, 90))
         backend.advance_clock(7200)
         backend.sql("UPDATE paystar_payout_transfers SET hashid = NULL WHERE track_id = 't-00080'")
@@ -499,7 +499,7 @@ class TestPaidTwice:
 
 
 class TestLookUps:
-    """Transfers that the list does not show are looked up, a few at once."""
+    """Transfers that are not listed are looked up, a few at a time."""
 
     async def test_reconcile_missing_is_looked_up_first(self, payout: PayoutFixture, bank: BankWithList) -> None:
         await plan_and_send(payout, "b", stored_transfers(12))
@@ -534,7 +534,7 @@ class TestLookUps:
         assert (result.compared, result.missing, result.requests) == (1, (), 3)
 
     async def test_reconcile_look_up_of_another_leaves_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        """A response about another transfer, or about none, says nothing of the transfer that was looked up."""
+        """A response about another transfer proves nothing about the transfer that was looked up."""
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.entries = [Settlement(hashid="h9", status=TransferStatus.SUCCESS)]
         assert (await run_reconcile(payout)).missing == ("t-00000",)
@@ -557,7 +557,7 @@ class TestLookUps:
         assert (await run_reconcile(payout)).missing == ("t-00000", "t-00001")
 
     async def test_reconcile_unfiltered_look_up_is_no_double(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        """The service ignores which track_id was asked for."""
+        """The service ignores the requested track_id."""
         await plan_and_send(payout, "b", stored_transfers(3))
         bank.entries = [change_entry(entry, hashid=None) for entry in bank.entries]
         bank.unlisted, bank.filters = {"t-00000", "t-00001"}, False
@@ -580,7 +580,7 @@ class TestLookUps:
     async def test_reconcile_only_other_hashid_is_mismatch_and_missing(
         self, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """The payment on record is missing, and there is another one."""
+        """The recorded payment is missing, and the bank has another payment."""
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.entries = [change_entry(bank.entries[0], hashid="other")]
         result = await run_reconcile(payout)
@@ -589,7 +589,7 @@ class TestLookUps:
 
 
 class TestStatus:
-    """What the ledger has learned is compared with what the bank says."""
+    """The updated state of the ledger is compared with the bank's status."""
 
     async def test_reconcile_sending_is_unchanged(self, payout: PayoutFixture, bank: BankWithList) -> None:
         await plan_and_send(payout, "b", stored_transfers(1))
@@ -608,7 +608,7 @@ class TestStatus:
     async def test_reconcile_change_after_page_is_no_mismatch(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """A worker takes in what the bank says while an older page is on its way."""
+        """A worker records a newer status while an older page is being received."""
         bank.status = TransferStatus.PENDING
         await plan_and_send(payout, "b", stored_transfers(1))
 
@@ -625,7 +625,7 @@ class TestStatus:
         assert result.ok
 
     async def test_reconcile_failed_waits_for_rest_of_list(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        """Another page may say otherwise."""
+        """Another page may list an attempt that did not fail."""
         payout.bank.script.append(raising(NoResponse("no answer")))
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.pay("t-00000", "first")
@@ -639,7 +639,7 @@ class TestStatus:
         assert all(isinstance(query, int) for query in bank.queries)
 
     async def test_reconcile_contradicted_failure_is_reviewed(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        """The entry ends one page as failed and begins the next, shifted, as paid."""
+        """The entry is last on one page as failed, and first on the next page as paid."""
         await plan_batch(payout, "b", stored_transfers(1), chunk=1)
         bank.pay("t-00000", "h", status=TransferStatus.FAILED)
         for number in (1, 2):
@@ -657,7 +657,7 @@ class TestStatus:
     async def test_reconcile_failed_before_window_is_looked_up(
         self, backend: Backend, payout: PayoutFixture, bank: BankWithList
     ) -> None:
-        """The walk ends before the entry that says otherwise."""
+        """The walk ends before the entry of the paid attempt."""
         bank.pay("t-00000", "first")
         await plan_and_send(payout, "old", transfers_numbered(90))
         backend.advance_clock(7200)

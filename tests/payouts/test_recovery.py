@@ -1,4 +1,4 @@
-"""Recovered work is looked up at the bank before its first send: what a ledger has forgotten is not paid again."""
+"""Test recovery: chunks of earlier processes are looked up before their first send, so that nothing is paid twice."""
 
 from typing import Any
 
@@ -57,7 +57,7 @@ async def plan_transfers(payout: PayoutFixture, count: int, **policy: Any) -> No
 
 async def test_advance_recovered_chunk_sends_unlisted(backend: Backend, payout: PayoutFixture) -> None:
     await plan_transfers(payout, 6, chunk=3)
-    payout.bank.execute(transfers(2))  # by a life of this ledger that it has forgotten
+    payout.bank.execute(transfers(2))  # by a process whose records were lost
     payout.bank.execute(transfers(4)[3:], TransferStatus.FAILED)
     payout.bank.execute(transfers(5)[4:], TransferStatus.PENDING)
     other = restart(payout, backend)
@@ -77,7 +77,7 @@ async def test_advance_recovered_chunks_read_one_page_each(backend: Backend, pay
     await plan_transfers(payout, 8, chunk=2)
     other = restart(payout, backend)
     await run_due_chunks(other)
-    # The first walk ends at an empty page; from then on each ends at what the one before has seen.
+    # The first walk ends at an empty page; each later walk ends at entries of the walk before.
     assert list_requests(payout) == [(0, 0), (0, 2), (2, 0), (0, 4), (0, 6)]
     assert set(payout.bank.executed.values()) == {1}
 
@@ -146,7 +146,7 @@ async def test_advance_recovered_other_amount_needs_review(backend: Backend, pay
 
 
 async def test_advance_restored_backup_pays_once(backend: Backend, payout: PayoutFixture) -> None:
-    """The guide's procedure: stop, restore, start anew; what was paid since the backup is found at the bank."""
+    """The guide's procedure: stop, restore, restart; payments made since the backup are found at the bank."""
     await plan_transfers(payout, 10, chunk=2)
     tables = backend.tables()
     for table in tables:
@@ -166,7 +166,7 @@ async def test_advance_restored_backup_pays_once(backend: Backend, payout: Payou
 
 
 async def test_advance_recovered_failed_entry_reads_all_entries(backend: Backend, payout: PayoutFixture) -> None:
-    """The page that shows the attempt that was paid may not be read at all."""
+    """The page with the paid attempt may never be read."""
     await plan_transfers(payout, 2)
     repeat = Settlement(track_id="t-00000", status=TransferStatus.FAILED, hashid="second")
     paid = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, hashid="first")
@@ -177,7 +177,7 @@ async def test_advance_recovered_failed_entry_reads_all_entries(backend: Backend
 
 
 async def test_insert_batch_after_restore_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
-    """A batch that was lost with the newest commits is submitted again, by people who do not know that it was paid."""
+    """A user submits a lost batch again without knowing that it was paid."""
     await plan_transfers(payout, 2)
     await run_due_chunks(payout)
     backend.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
@@ -186,7 +186,7 @@ async def test_insert_batch_after_restore_is_looked_up(backend: Backend, payout:
     payout.bank.execute(lost[:2])
     await insert_batch(other.ledger, other.channel, "lost", each(lost))
     await run_due_chunks(other)
-    assert list_requests(payout) == []  # a sender whose intent was lost may still be about to send
+    assert list_requests(payout) == []  # a sender whose lease was lost may still send
     other.ledger.identity.restored_at -= 6
     backend.advance_clock(6)
     await run_due_chunks(other)
@@ -202,7 +202,7 @@ async def test_insert_batch_is_looked_up_for_week_after_restore(
     await run_due_chunks(payout)
     backend.sql("UPDATE paystar_payout_settings SET value = 'elsewhere ' WHERE name = 'origin'")
     await queries.batches(restart(payout, backend).ledger)
-    other = restart(payout, backend)  # it was noted by the first one
+    other = restart(payout, backend)  # the first process recorded the new origin
     await queries.batches(other.ledger)
     other.ledger.identity.restored_at -= days * 86_400.0
     await insert_batch(other.ledger, other.channel, "next", each(transfers(2)[1:]))
@@ -212,13 +212,13 @@ async def test_insert_batch_is_looked_up_for_week_after_restore(
 
 
 async def test_advance_copied_ledger_pays_once(backend: Backend, payout: PayoutFixture) -> None:
-    """Each process looks up, chunk by chunk, what the other has sent."""
+    """Each process looks up the transfers that the other process has sent."""
     await plan_transfers(payout, 6, chunk=2)
     other = restart(payout, backend)
     chunks = await payout.chunks()
     rows = backend.sql("SELECT chunk_id, version FROM paystar_payout_chunks")
     await payout.worker.advance(chunks[0])
-    # The copy has not seen that: it is as it was.
+    # Reset the rows: the copy does not have that send.
     backend.sql(
         "UPDATE paystar_payout_chunks SET phase = 'send', due_at = 0, lease_owner = NULL"
         f" WHERE chunk_id = '{chunks[0]}'"

@@ -1,4 +1,4 @@
-"""A refusal is no proof: what a refused call of several may have executed is looked up first."""
+"""Test refusals: a refused call of several transfers may have executed some, which are looked up first."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -35,7 +35,7 @@ def broken(_: str | None) -> object:
 
 
 def execute_and_refuse(error: PaystarError, count: int) -> Act:
-    """Return a call that executes its first ``count`` transfers and is refused all the same."""
+    """Return an act that executes the first ``count`` transfers and raises a refusal."""
 
     def act(bank: FakeBank, values: list[AnyTransfer]) -> object:
         bank.execute(values[:count])
@@ -45,7 +45,7 @@ def execute_and_refuse(error: PaystarError, count: int) -> Act:
 
 
 async def run_due_chunks(payout: PayoutFixture, backend: Backend, seconds: float) -> None:
-    """Do whatever comes due within ``seconds``, as a dispatcher would."""
+    """Advance chunks that become due within ``seconds``, as a dispatcher would."""
     while due := await payout.worker.due():
         chunk, at = due[0]
         pause = max(0.0, at - await payout.ledger.time()) + 0.001
@@ -84,7 +84,7 @@ async def test_advance_refused_call_is_unknown_until_looked_up(
 async def test_advance_no_funds_pauses_only_unlisted(
     backend: Backend, payout: PayoutFixture, resume_first: bool
 ) -> None:
-    """``resume`` before the look-up is not lost, and after it sends exactly the unsent ones."""
+    """``resume`` is kept if it comes before the look-up, and sends only unsent transfers."""
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 1))
     if resume_first:
         assert await updates.resume(payout.ledger, "bank", "app-1") == 0
@@ -99,7 +99,7 @@ async def test_advance_no_funds_pauses_only_unlisted(
 
 
 async def test_advance_no_funds_waits_for_resume_beside_pending(backend: Backend, payout: PayoutFixture) -> None:
-    """What the bank has not decided yet keeps nothing of its chunk back."""
+    """A pending transfer delays no other transfer of its chunk."""
     payout.bank.status = TransferStatus.PENDING
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 1))
     await run_due_chunks(payout, backend, 60)
@@ -153,7 +153,7 @@ async def test_advance_look_up_without_response_is_retried(backend: Backend, pay
 async def test_advance_inconclusive_look_up_sends_nothing(
     backend: Backend, payout: PayoutFixture, entries: list[Settlement]
 ) -> None:
-    """An entry about others, or with an unknown word, is no "not found"."""
+    """An entry of another transfer, or with an unknown status, is not "not found"."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=POLICY)
     payout.bank.script.append(execute_and_refuse(Invalid(10, "bad"), 2))
     payout.bank.finds.append(lambda _: entries)
@@ -184,7 +184,7 @@ async def test_advance_refused_single_transfer_fails(payout: PayoutFixture) -> N
 async def test_advance_failed_response_is_looked_up_first(
     backend: Backend, payout: PayoutFixture, listed: list[tuple[str, str]], ends: str
 ) -> None:
-    """After a failover, a bank that refuses repeats fails what it has paid."""
+    """After a failover, a bank that refuses repeats reports "failed" for a transfer it has paid."""
     failed_entry = entry("t-00000", "failed", hashid="second", message="duplicate track_id")
     await send_refused(payout, responding(failed_entry), count=1)
     assert await payout.states() == ["unknown"]
@@ -198,7 +198,7 @@ async def test_advance_failed_response_is_looked_up_first(
 
 
 async def test_advance_refused_again_is_looked_up(backend: Backend, payout: PayoutFixture) -> None:
-    """The bank may have listed it late: one more look-up comes before ``failed``."""
+    """The bank may list the first attempt late: a second look-up comes before ``failed``."""
     await send_refused(payout, raising(Invalid(10, "bad")), count=2)
     payout.bank.script.extend([execute, raising(Invalid(10, "bad"), executed=True)])
     await run_due_chunks(payout, backend, 60)
@@ -208,7 +208,7 @@ async def test_advance_refused_again_is_looked_up(backend: Backend, payout: Payo
 async def send_with_late_response(
     payout: PayoutFixture, backend: Backend, late_entry: Settlement
 ) -> tuple[PayoutFixture, Callable[[], Awaitable[object]]]:
-    """Return another process, and what lets the late response to a call come in whose lease is over."""
+    """Return another process, and a function that delivers a response whose lease has expired."""
     sent, answered = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
@@ -239,7 +239,7 @@ def duplicate(hashid: str | None = "second") -> Settlement:
 
 @pytest.mark.parametrize("hashid", ["", "first"])
 async def test_apply_late_response_failed_keeps_success(backend: Backend, payout: PayoutFixture, hashid: str) -> None:
-    """It is what a bank that refuses repeats says of what an earlier life of the ledger has paid."""
+    """A bank that refuses repeats reports "failed" for a transfer paid before the ledger was restored."""
     other, deliver_response = await send_with_late_response(payout, backend, duplicate(hashid and "second"))
     payout.bank.finds.append(lambda _: [entry("t-00000", "success", hashid=hashid)])
     await other.worker.advance((await payout.chunks())[0])
@@ -269,14 +269,14 @@ async def test_advance_failed_repeat_takes_pending_entry(backend: Backend, payou
     assert await payout.states() == ["pending"]
     payout.bank.finds.append(lambda _: [duplicate()])
     await run_due_chunks(payout, backend, 1.5)
-    assert await payout.states() == ["pending"]  # that entry speaks for the repeat alone
+    assert await payout.states() == ["pending"]  # that entry is of the repeat alone
     payout.bank.finds.append(lambda _: [duplicate(), entry("t-00000", "failed", hashid="first")])
     await run_due_chunks(payout, backend, 3)
     assert await payout.states() == ["failed"]
 
 
 async def test_advance_failed_repeat_keeps_success(backend: Backend, payout: PayoutFixture) -> None:
-    """Also where the bank names no hashids."""
+    """The bank reports no hashids."""
     nameless = duplicate(None)
     await send_refused(payout, responding(nameless), count=1)
     payout.bank.finds.append(lambda _: [entry("t-00000", "success")])

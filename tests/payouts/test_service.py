@@ -293,7 +293,7 @@ async def test_wait_closed_client_raises_not_sent(client: Client, sandbox: Sandb
     for ended in await asyncio.gather(*waiting, return_exceptions=True):
         assert isinstance(ended, NotSent)
         assert "payouts.recover()" in str(ended)
-    sandbox.settings.settle_seconds = 0.0  # whatever was not sent yet
+    sandbox.settings.settle_seconds = 0.0  # for transfers that were not sent yet
     sandbox.advance(7200)
     async with paystar:
         assert (await (await paystar.payouts.batch("b")).wait()).succeeded.count == 2
@@ -409,7 +409,7 @@ async def test_submit_with_crypto_encrypts_ledger(client: Client, tmp_path: Path
         assert (await (await paystar.payouts.submit(transfers(2), batch_id="b")).wait()).done
         await paystar.keys.replace("application", token="a-new-one", refresh_token="and-its-own")
     stored = contents(tmp_path)
-    assert b"0100123456789" in stored  # the deposit account is ours, and a lane of its own
+    assert b"0100123456789" in stored  # the deposit account is the user's own, and a key of the ledger
     assert IBAN.encode() not in stored
     assert "احمدی".encode() not in stored
     assert b"and-its-own" not in stored
@@ -487,7 +487,7 @@ OUT_OF_AN_ADDRESS: list[Any] = ["b\0", "b\ud83d", "", "b\n", "b" * 1001, 7, None
 
 
 async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -> str:
-    """Return the field that a method of ``payouts`` refuses, beside a batch ``b`` to which a dropped NUL would lead."""
+    """Return the field that a method of ``payouts`` refuses, in a ledger with a batch ``b``."""
     async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=home / "p.db") as paystar:
         await paystar.payouts.submit(transfers(1), batch_id="b")
         with pytest.raises(InvalidValue) as refusal:

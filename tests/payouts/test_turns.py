@@ -1,4 +1,4 @@
-"""Chunks that wait for a turn of their deposit account, through either dispatcher, by a clock of the test's own."""
+"""Test turns: chunks of a deposit account wait for their turn, in either dispatcher, on a simulated clock."""
 
 import asyncio
 import random
@@ -22,7 +22,7 @@ CALL_SECONDS = 0.3
 
 @define(eq=False)
 class Account:
-    """A deposit account in the place of the ledger: it counts turns as the ledger does, and every step comes late."""
+    """A fake ledger of one deposit account, which limits its calls as the ledger does; every step is late."""
 
     clock: RunningClock
     chunks: dict[str, float]
@@ -73,7 +73,7 @@ class Account:
         return NotDue(due_at=None if self.check_after is None else self.clock.monotonic() + self.check_after)
 
     @property
-    def kept_rate(self) -> float:
+    def actual_rate(self) -> float:
         return (len(self.calls) - 1) / (self.calls[-1] - self.calls[0])
 
 
@@ -126,7 +126,7 @@ async def test_local_dispatcher_late_steps_keep_rate(rate: float) -> None:
         await dispatcher.work(1000)
         await dispatcher.aclose()
     assert len(account.calls) == 60
-    assert account.kept_rate == pytest.approx(rate, rel=0.03)
+    assert account.actual_rate == pytest.approx(rate, rel=0.03)
     assert account.refused <= 60
 
 
@@ -137,7 +137,7 @@ async def test_queue_late_steps_keep_rate(rate: float, processes: int) -> None:
     queue = Queue(account, processes, slots=2)
     await queue.run()
     assert len(account.calls) == 60
-    assert account.kept_rate == pytest.approx(rate, rel=0.05)
+    assert account.actual_rate == pytest.approx(rate, rel=0.05)
     assert queue.later == []
     assert account.refused <= 60 + 120 * processes
 

@@ -1,4 +1,4 @@
-"""What moves money, asked the questions that cost money; on every kind of ledger."""
+"""Test the worker: sends, status checks, holds and limits, on each backend."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ async def plan_batch(payout: PayoutFixture, count: int = 3, batch_id: str = "b",
 
 
 async def advance_when_due(payout: PayoutFixture, backend: Backend, chunk: str, times: int = 1) -> None:
-    """Call it when it says so, as a dispatcher would."""
+    """Advance a chunk each time it is due, as a dispatcher would."""
     for _ in range(times):
         due = await payout.worker.advance(chunk)
         if due is None:
@@ -95,7 +95,7 @@ async def test_send_deadline_expired_sends_nothing(payout: PayoutFixture) -> Non
 
 
 async def test_send_deadline_suspended_machine_sends_nothing(payout: PayoutFixture) -> None:
-    """A monotonic clock stands still during a suspend: other hosts may have taken the transfer over and sent it."""
+    """A monotonic clock stops during a suspend, in which other hosts may have sent the transfer."""
     [chunk] = await plan_batch(payout)
     payout.bank.on_send = lambda: payout.clock.jump(3600)
     await payout.worker.advance(chunk)
@@ -109,7 +109,7 @@ async def test_advance_unreadable_list_looks_up_each_transfer(backend: Backend, 
     await payout.worker.advance(chunk)
 
     def unreadable(_: str | None) -> object:
-        raise InvalidResponse("$", "somebody else's transfer is none")
+        raise InvalidResponse("$", "an entry of another transfer")
 
     payout.bank.finds.append(unreadable)
     backend.advance_clock(2)
@@ -137,13 +137,13 @@ async def test_advance_failed_look_up_delays_no_other(backend: Backend, payout: 
 
 
 async def test_send_deadline_expires_with_its_call(payout: PayoutFixture) -> None:
-    """An engine that goes on behind our back – a retry of its own, a thread – meets the fence."""
+    """An engine that goes on after its call ended – a retry, a thread – cannot send."""
     [chunk] = await plan_batch(payout)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
-    [fence] = payout.bank.before_sends
+    [before_send] = payout.bank.before_sends
     with pytest.raises(NotSent):
-        fence()
+        before_send()
 
 
 async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout: PayoutFixture) -> None:
@@ -155,7 +155,7 @@ async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout
         due = await payout.worker.advance(chunk)
         assert due is not None
         pauses.append(due - now)
-        assert await payout.worker.advance(chunk) == pytest.approx(due)  # not before
+        assert await payout.worker.advance(chunk) == pytest.approx(due)  # not earlier
         backend.advance_clock(due - now + 0.001)
     assert pauses == pytest.approx([0.5, 1, 2, 4, 8, 16, 32, 60, 60], abs=0.4)
     await payout.worker.advance(chunk)
@@ -168,8 +168,8 @@ async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout
         NoResponse("no answer"),
         InvalidResponse("$", "HTML", http_status=502),
         ServerFault(0, "fault"),
-        StatusError(77, "a new one"),
-        RuntimeError("a ring of yours"),
+        StatusError(77, "an unknown status"),
+        RuntimeError("a user middleware"),
         InvalidInput(10, "no", http_status=500, executed="maybe"),
     ],
     ids=lambda error: type(error).__name__,
@@ -239,9 +239,9 @@ async def test_advance_expired_send_lease_is_unknown(backend: Backend, payout: P
     assert await other.states() == ["unknown"] * 3
     assert await other.causes("t-00000") == ["submit", "intent", "lease"]
     record = await queries.find_transfer(other.ledger, "bank", "app-1", "t-00000")
-    assert record is not None  # what it may have sent at the last moment has the whole quiet window before it
+    assert record is not None  # the quiet window begins when the lease expires
     assert record.unknown_since == pytest.approx(await other.ledger.time(), abs=1)
-    hung.set()  # it wakes, and its fence has fallen
+    hung.set()  # the sender continues after its deadline
     await lost
     assert payout.bank.executed == {}
     assert await other.states() == ["unknown"] * 3
@@ -270,7 +270,7 @@ async def test_advance_late_response_is_recorded(backend: Backend, payout: Payou
 
 
 async def test_advance_outdated_response_changes_nothing(backend: Backend, payout: PayoutFixture) -> None:
-    """It says "pending", and by the time it is read the bank has been asked and has decided."""
+    """The response says "pending", and by the time it is read a check has found the bank's decision."""
     [chunk] = await plan_batch(payout, 1)
     slow, sent = asyncio.Event(), asyncio.Event()
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
@@ -296,7 +296,7 @@ async def test_advance_outdated_response_changes_nothing(backend: Backend, payou
 async def test_advance_overtaken_check_leaves_chunk_due(
     backend: Backend, payout: PayoutFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """While the bank says "success", a late answer of "pending" is recorded: the chunk has to be asked again."""
+    """A late response of "pending" is recorded during a check that finds "success": the chunk stays due."""
     [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
     await payout.worker.advance(chunk)
@@ -329,7 +329,7 @@ async def test_advance_three_not_founds_need_review(backend: Backend, payout: Pa
         waited += pause
     assert await payout.states() == ["needs_review"]
     assert await payout.causes("t-00000") == ["submit", "intent", "answer", "found", "found"]
-    assert 1000 < waited < 900 + 2 * 60 + 3  # on a server some of it has truly passed
+    assert 1000 < waited < 900 + 2 * 60 + 3  # on a server, real time has passed too
     assert len(payout.bank.look_ups) > 20  # early and often
     assert payout.bank.executed == {}
     events = await queries.events(payout.ledger, "bank", "app-1", "t-00000")
@@ -351,7 +351,7 @@ async def test_advance_early_not_found_is_not_counted(backend: Backend, payout: 
 
 
 async def test_advance_found_late_takes_bank_status(backend: Backend, payout: PayoutFixture) -> None:
-    """The bank executes what it took in after the quiet window has begun to count."""
+    """The bank executes the transfer after "not found" results have been counted."""
     [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
@@ -384,7 +384,7 @@ async def test_advance_found_resets_not_found_count(backend: Backend, payout: Pa
 
 
 async def test_advance_response_about_others_stays_unknown(backend: Backend, payout: PayoutFixture) -> None:
-    """A bank that does not look at the track_id it is asked for gives its newest transfers."""
+    """A bank that ignores the requested track_id returns its newest transfers."""
     [chunk] = await plan_batch(payout, 1)
     payout.bank.script.append(raising(NoResponse("no answer")))
     await payout.worker.advance(chunk)
@@ -428,7 +428,7 @@ async def test_advance_failed_resend_is_unknown(backend: Backend, payout: Payout
     backend.advance_clock(31)
     await advance_when_due(payout, backend, chunk, times=10)
     [_, resent_chunk] = await payout.chunks()
-    # It was executed after all, and the bank refuses the track_id now.
+    # The first attempt was executed after all, and the bank refuses the track_id now.
     payout.bank.execute([transfer(0)])
     refused = Settlement(track_id="t-00000", status=FAILED, message="used before")
     payout.bank.script.append(responding(refused))
@@ -453,8 +453,8 @@ async def test_advance_pending_is_checked_with_backoff(backend: Backend, payout:
     assert [round(pause / 5) for pause in pauses] == sorted(round(pause / 5) for pause in pauses)
     assert pauses[-1] == pytest.approx(300, abs=1)
     assert await payout.states() == ["pending"] * 3
-    assert payout.bank.look_ups == [None] * 20  # one look at the list for all three
-    payout.bank.statuses.clear()  # nor when the bank does not list it for a while
+    assert payout.bank.look_ups == [None] * 20  # one request for the list covers all three
+    payout.bank.statuses.clear()  # a transfer that is missing from the list stays pending
     backend.advance_clock(301)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["pending"] * 3
@@ -498,7 +498,7 @@ async def test_advance_refused_account_is_suspended_once(backend: Backend, payou
     payout.bank.on_send = asyncio.Barrier(3).wait
     await asyncio.gather(*(payout.worker.advance(chunk) for chunk in chunks[:2]), other.worker.advance(chunks[2]))
     payout.bank.on_send = None
-    assert await payout.worker.advance(chunks[3]) is None  # not before somebody resumes
+    assert await payout.worker.advance(chunks[3]) is None  # not before resume
     assert [event.name for event in payout.events + other.events] == ["payouts_suspended"]
     assert await payout.states() == ["planned"] * 12
     assert len(payout.bank.calls) == 3
@@ -709,7 +709,7 @@ async def test_advance_expired_check_lease_is_taken_over(backend: Backend, payou
     assert await other.worker.advance(chunk) is None
     assert await other.states() == ["success"]
     never.set()
-    assert await lost is None  # too late, and the same
+    assert await lost is None  # the check came too late and found the same
     assert await other.causes("t-00000") == ["submit", "intent", "answer", "found"]
 
 
@@ -726,7 +726,7 @@ async def test_advance_concurrent_checks_decide_once(backend: Backend, payout: P
 
 
 async def test_advance_resolved_transfer_is_not_sent(payout: PayoutFixture) -> None:
-    """A planned transfer that the bank's list has already been seen to hold."""
+    """The bank's list already has the planned transfers."""
     [chunk] = await plan_batch(payout, 2)
     listed = [Settlement(track_id=f"t-0000{number}", status=TransferStatus.SUCCESS) for number in range(2)]
     await observations.apply_observations(payout.ledger, payout.channel, listed)

@@ -1,4 +1,4 @@
-"""The codec: payloads are encrypted or masked, and proven by their digest."""
+"""Test the codec: payloads are encrypted or masked, and verified by their digest."""
 
 import pytest
 
@@ -48,7 +48,7 @@ async def test_encode_without_key_masks_final_card_numbers(backend: Backend, pay
     await payout.worker.advance(chunks[1])
     assert CARD not in dump_ledger(backend)
     assert values[2].destination_account in dump_ledger(backend)
-    # It is still known to be the same transfer, and the bank's list is still compared with it.
+    # The masked transfer is still recognised, and still compared with the bank's list.
     await insert_batch(payout.ledger, payout.channel, "c", each(values))
     with pytest.raises(TrackIdConflict):
         await insert_batch(

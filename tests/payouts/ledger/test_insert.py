@@ -1,4 +1,4 @@
-"""Inserts: a batch is put on record as a whole or not at all."""
+"""Test inserts: a batch is put on record as a whole or not at all."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def test_insert_batch_again_changes_nothing(backend: Backend, payout: Payo
     before = dump_ledger(backend)
     other = backend.ledger()
     assert await insert_batch(other, payout.channel, "b", each(transfers(5))) == first
-    assert await insert_batch(other, payout.channel, "b", each(transfers(5)[::-1])) == first  # in whatever order
+    assert await insert_batch(other, payout.channel, "b", each(transfers(5)[::-1])) == first  # in any order
     assert dump_ledger(backend) == before
 
 
@@ -82,7 +82,7 @@ async def test_insert_batch_same_name_other_account_is_refused(backend: Backend,
     other = PayoutFixture(backend.ledger(), backend.clock, account="app-2")
     with pytest.raises(InvalidValue, match="app-1"):
         await insert_batch(other.ledger, other.channel, "b", each(transfers(5)))
-    # Each account has track_ids of its own.
+    # Each account has its own track_ids.
     await insert_batch(other.ledger, other.channel, "c", each(transfers(5)))
     assert count_rows(backend, "transfers") == 10
 
@@ -273,7 +273,7 @@ async def test_insert_batch_joins_transaction_of_caller(backend: Backend, payout
         await connection.rollback()
         assert await queries.find_batch(payout.ledger, "b") is None
         await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)), connection=connection)
-        with pytest.raises(InvalidValue):  # what is refused leaves the caller's transaction as it was
+        with pytest.raises(InvalidValue):  # a refusal leaves the caller's transaction usable
             await insert_batch(payout.ledger, payout.channel, "b", each(transfers(4)), connection=connection)
         with pytest.raises(TrackIdConflict):
             await insert_batch(payout.ledger, payout.channel, "c", each([transfer(0, amount=1)]), connection=connection)

@@ -1,4 +1,4 @@
-"""Plans of the statements that find and lease chunks, on PostgreSQL with statistics older than what waits."""
+"""Test the query plans of statements that find and lease chunks, on PostgreSQL with outdated statistics."""
 
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
@@ -37,7 +37,7 @@ LEASE: Parameters = {
 
 
 class ExplainingTables:
-    """Collects the plan of each statement in place of its rows."""
+    """A database that collects the query plan of each statement and returns no rows."""
 
     def __init__(self, database: PostgresDatabase) -> None:
         self._database = database

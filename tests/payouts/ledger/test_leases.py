@@ -1,4 +1,4 @@
-"""When the calls of a deposit account may be sent."""
+"""Test leases: the rate of a deposit account's calls, and payloads that belong to another transfer."""
 
 import random
 
@@ -13,7 +13,7 @@ from tests.payouts.bank import PayoutFixture, each, transfers
 
 
 def call_times(rate: float, arrivals: list[float]) -> list[float]:
-    """Return when calls are sent of senders that come at ``arrivals``, and again when it is not their turn."""
+    """Return when the senders that arrive at ``arrivals`` send; a sender that is too early does not."""
     turn = 0.0
     sent: list[float] = []
     for arrival in sorted(arrivals):
@@ -65,7 +65,7 @@ async def test_advance_late_call_delays_no_other(backend: Backend, payout: Payou
 
 
 async def test_advance_payload_of_another_transfer_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
-    """Whole and proven, and yet not its own: a row that was restored in another's place."""
+    """The payload and digest are valid, but were copied from another row."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
     own = "(SELECT {0} FROM paystar_payout_transfers WHERE track_id = 't-00001')"
     backend.sql(

@@ -1,4 +1,4 @@
-"""What a ledger in a file can suffer: a full disk, a stranger's file, an older version, foreign eyes."""
+"""Test ledgers in files: a full disk, a foreign file, an older schema version, and file permissions."""
 
 import asyncio
 import sqlite3

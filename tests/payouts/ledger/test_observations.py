@@ -1,4 +1,4 @@
-"""Observations of transfers outside of a lease, and manual decisions."""
+"""Test observations of transfers without a lease, and manual decisions."""
 
 import asyncio
 
@@ -33,7 +33,7 @@ async def test_resolve_ends_manual_review(backend: Backend, payout: PayoutFixtur
 
 
 async def test_resolve_resend_failure_is_checked(backend: Backend, payout: PayoutFixture) -> None:
-    """The first attempt was answered with another amount: it may have been paid, whatever the second one says."""
+    """The bank reported another amount for the first attempt, so that attempt may have been paid."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     wrong = Settlement(track_id="t-00000", status=TransferStatus.SUCCESS, extra={"amount": 1})
     payout.bank.script.append(responding(wrong))
@@ -52,7 +52,7 @@ async def test_resolve_resend_failure_is_checked(backend: Backend, payout: Payou
 
 async def test_resolve_without_review_is_refused(payout: PayoutFixture) -> None:
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
-    for track_id, verdict in (("t-00000", "success"), ("nobody", "failed"), ("t-00000", "perhaps")):
+    for track_id, verdict in (("t-00000", "success"), ("unknown", "failed"), ("t-00000", "perhaps")):
         with pytest.raises(InvalidValue):
             await observations.resolve(payout.ledger, "bank", "app-1", track_id, verdict)  # type: ignore[arg-type]
     assert await payout.states() == ["planned"]
@@ -108,14 +108,14 @@ async def test_apply_observations_applies_bank_list(backend: Backend, payout: Pa
             entry_of("t-00003", "success"),
             entry_of("t-00004", "success"),
             entry_of("t-00005", "success"),
-            entry_of("of somebody else", "success"),
+            entry_of("foreign", "success"),
             Settlement(status=TransferStatus.SUCCESS),
         ],
     )
     assert await payout.states() == ["success", "reversed", "pending", "success", "needs_review", "success"]
     assert len(changed) == 5
     assert await observations.apply_observations(payout.ledger, payout.channel, []) == []
-    # What came back is asked about, and what was never sent from here is not sent.
+    # Reversed transfers are checked, and transfers that the bank already has are not sent.
     for chunk in chunks:
         await payout.worker.advance(chunk)
     assert len(payout.bank.calls) == 5
@@ -148,7 +148,7 @@ async def test_apply_observations_lagging_list_keeps_failure(backend: Backend, p
 
 
 async def test_apply_observations_sending_transfer_is_unchanged(payout: PayoutFixture) -> None:
-    """What is listed as failed may be an attempt of another time; the one under way speaks for itself."""
+    """A failed entry may be of an earlier attempt; the sender records the result of the current attempt."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     thinking = asyncio.Event()
     payout.bank.on_send = thinking.wait
@@ -169,7 +169,7 @@ async def test_apply_observations_mismatch_needs_review(payout: PayoutFixture) -
         payout.ledger, payout.channel, [entry_of("t-00000", "success", extra={"amount": 3})]
     )
     assert record.state is TransferState.NEEDS_REVIEW
-    # It is found to be all right after all.
+    # A later list has no mismatch.
     [record] = await observations.apply_observations(payout.ledger, payout.channel, [entry_of("t-00000", "pending")])
     assert record.state is TransferState.PENDING
     assert [chunk_id for chunk_id, _ in await payout.worker.due()] == await payout.chunks()

@@ -1,4 +1,4 @@
-"""Queries of batches, transfers, events and holds."""
+"""Test queries: pages, totals and events, and rows with unknown values."""
 
 import pytest
 

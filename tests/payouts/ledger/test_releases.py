@@ -1,4 +1,4 @@
-"""Releases: a decision is written only for transfers that have not changed."""
+"""Test releases: a decision is written only for transfers that have not changed."""
 
 import asyncio
 
@@ -10,7 +10,7 @@ from tests.payouts.ledger.tables import entry_of
 
 
 async def test_release_checks_transfer_listed_since(backend: Backend, payout: PayoutFixture) -> None:
-    """One of a chunk is taken out of review by the bank's list while another one is just being decided."""
+    """The bank's list ends the review of one transfer while another transfer of the chunk is being checked."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
     [chunk] = await payout.chunks()
     wrong = entry_of("t-00001", "success", extra={"amount": 1})

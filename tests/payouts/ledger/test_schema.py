@@ -1,4 +1,4 @@
-"""The schema of the ledger in both databases."""
+"""Test the schema: a newer version is refused."""
 
 import pytest
 

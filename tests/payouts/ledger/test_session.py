@@ -1,4 +1,4 @@
-"""The ledger's time: no clock that is set shortens a quiet window, in one process or over several."""
+"""Test the ledger's time: setting a clock shortens no quiet window, in one process or several."""
 
 from pathlib import Path
 
@@ -12,8 +12,8 @@ from paystar_async.storage.factory import database
 from paystar_async.storage.sqlite import SqliteDatabase
 
 
-class Machine(ManualClock):
-    """A clock that says which boot it counts from."""
+class BootClock(ManualClock):
+    """A manual clock with a boot id."""
 
     boot = "boot-1"
 
@@ -24,7 +24,7 @@ def file(tmp_path: Path) -> SqliteDatabase:
 
 
 async def test_time_ignores_clock_jump_in_process(file: Database) -> None:
-    clock = Machine()
+    clock = BootClock()
     ledger = LedgerDatabase(file, clock=clock)
     before = await ledger.time()
     clock.jump(86_400)
@@ -35,7 +35,7 @@ async def test_time_ignores_clock_jump_in_process(file: Database) -> None:
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
 async def test_time_ignores_clock_jump_between_processes(file: Database, jump: float) -> None:
-    clock = Machine()
+    clock = BootClock()
     before = await LedgerDatabase(file, clock=clock).time()
     clock.jump(jump)
     clock.advance(7)
@@ -44,21 +44,21 @@ async def test_time_ignores_clock_jump_between_processes(file: Database, jump: f
 
 
 async def test_time_after_reboot_follows_wall_clock(file: Database) -> None:
-    before = await LedgerDatabase(file, clock=Machine(start=1000.0)).time()
-    later = Machine(start=1600.0)
+    before = await LedgerDatabase(file, clock=BootClock(start=1000.0)).time()
+    later = BootClock(start=1600.0)
     later.boot = "boot-2"
     assert (before, await LedgerDatabase(file, clock=later).time()) == (1000.0, 1600.0)
     await file.aclose()
 
 
 async def test_time_never_precedes_latest_event(file: Database) -> None:
-    ledger = LedgerDatabase(file, clock=Machine(start=1000.0))
+    ledger = LedgerDatabase(file, clock=BootClock(start=1000.0))
     await ledger.time()
     await file.execute(
         "INSERT INTO paystar_payout_events (product, account, track_id, version, at, after, cause, detail)"
         " VALUES ('bank', 'a', 't', 1, 5000, 'planned', 'plan', '')"
     )
-    set_back = Machine(start=10.0)
+    set_back = BootClock(start=10.0)
     set_back.boot = "boot-2"
     assert await LedgerDatabase(file, clock=set_back).time() == 5000.0
     await file.aclose()
@@ -68,7 +68,7 @@ async def test_time_concurrent_processes_agree(tmp_path: Path) -> None:
     times: list[float] = []
 
     async def begin(number: int) -> None:
-        clock = Machine(start=1000.0 + number)
+        clock = BootClock(start=1000.0 + number)
         store = SqliteDatabase(tmp_path / "payouts.db")
         times.append(await LedgerDatabase(store, clock=clock).time())
         await store.aclose()
@@ -81,7 +81,7 @@ async def test_time_concurrent_processes_agree(tmp_path: Path) -> None:
 
 async def test_time_of_server_is_used(postgres_schema: str) -> None:
     store = database(postgres_schema)
-    clock = Machine(start=1000.0)
+    clock = BootClock(start=1000.0)
     assert await LedgerDatabase(store, clock=clock).time() > 1_000_000_000
     assert await store.fetch("SELECT 1 AS one FROM paystar_payout_settings WHERE name = 'clock'") == []
     await store.aclose()

@@ -1,4 +1,4 @@
-"""Transitions: compare-and-set on the version of a record."""
+"""Test transitions: they compare and set the version of a record."""
 
 from paystar_async.payouts.ledger import queries
 from paystar_async.payouts.ledger.insert import insert_batch
