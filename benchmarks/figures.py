@@ -183,12 +183,12 @@ FIGURES: Mapping[str, CallRatio | ProcessFigure] = {
         ),
     )
 }
-SHOWN_TOO = ("aiohttp", "engine aiohttp")
+CHART_SUBJECTS = ("aiohttp", "engine aiohttp")
 """Subjects of no figure, measured in a whole run for the chart."""
 
 
-def measure_all_calls(run: Run, figures: Iterable[CallRatio], others: Sequence[str] = ()) -> Samples:
-    """Measure the subjects of the figures, and others, in one interleaved run at each load."""
+def measure_all_calls(run: Run, figures: Iterable[CallRatio], more_subjects: Sequence[str] = ()) -> Samples:
+    """Measure the subjects of the figures, and more subjects, in one interleaved run at each load."""
     names = dict.fromkeys(subject for figure in figures for subject in (figure.over, figure.under))
-    names |= dict.fromkeys(others)
+    names |= dict.fromkeys(more_subjects)
     return {load: measure_calls(run, list(names), load) for load in LOADS} if names else {}

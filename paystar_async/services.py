@@ -66,7 +66,7 @@ class Caller(Protocol):
 
 @hide_method_arguments
 class IdentityCalls:
-    """Models of identity checks: whether a person owns a mobile number, card or IBAN."""
+    """Identity checks: whether a person owns a mobile number, card or IBAN."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -174,7 +174,7 @@ class IdentityCalls:
 
 @hide_method_arguments
 class InquiryCalls:
-    """Models of bank account inquiries: IBAN, bank and owners."""
+    """Bank account inquiries: IBAN, bank and owners."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -258,7 +258,7 @@ class InquiryCalls:
 
 @hide_method_arguments
 class TransfersCalls:
-    """Models of bank transfers, balances and statements."""
+    """Bank transfers, balances and statements."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -391,7 +391,7 @@ class TransfersCalls:
 
 @hide_method_arguments
 class GatewayCalls:
-    """Models of the payment gateway: create, payment page, verify, inquiry."""
+    """The payment gateway: create, payment page, verify, inquiry."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -577,7 +577,7 @@ class GatewayCalls:
 
 @hide_method_arguments
 class WalletCalls:
-    """Models of wallet payouts."""
+    """Wallet payouts."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller
@@ -669,7 +669,7 @@ class WalletCalls:
 
 @hide_method_arguments
 class KeysCalls:
-    """Models of key refreshes; the request encoder adds the refresh token."""
+    """Key refreshes."""
 
     def __init__(self, caller: Caller) -> None:
         self._caller = caller

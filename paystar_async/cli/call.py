@@ -69,10 +69,10 @@ def make_command(endpoint: Endpoint) -> Callable[..., int]:
         return _call(endpoint, values, timeout=timeout, raw=raw, yes=yes)
 
     options = [*map(_field_option, fields_of(endpoint.request)), *_common_options(endpoint)]
-    described: Any = run
-    described.__signature__ = inspect.Signature(options)
-    described.__annotations__ = {option.name: option.annotation for option in options}
-    described.__doc__ = "\n\n".join(_help_paragraphs(endpoint))
+    command: Any = run
+    command.__signature__ = inspect.Signature(options)
+    command.__annotations__ = {option.name: option.annotation for option in options}
+    command.__doc__ = "\n\n".join(_help_paragraphs(endpoint))
     return run
 
 

@@ -108,18 +108,18 @@ def _parse_json(field: FieldInfo, text: str) -> Any:
             text = Path(text[1:]).read_text(encoding="utf-8-sig")
         value = json.loads(text, object_pairs_hook=_refuse_duplicates, parse_constant=_refuse_constant)
     except OSError as error:
-        got, hint = "a file that cannot be read", f"{text[1:]}: {error.strerror or type(error).__name__}"
+        actual, hint = "a file that cannot be read", f"{text[1:]}: {error.strerror or type(error).__name__}"
     except UnicodeDecodeError:
-        got, hint = "a file that is not UTF-8", "save it as UTF-8"
+        actual, hint = "a file that is not UTF-8", "save it as UTF-8"
     except RecursionError:
-        got, hint = "JSON that is nested too deeply", ""
+        actual, hint = "JSON that is nested too deeply", ""
     except ValueError as error:
-        got, hint = "text that is not JSON", str(error)
+        actual, hint = "text that is not JSON", str(error)
     else:
         if isinstance(value, expected_type):
             return value  # pyright: ignore[reportUnknownVariableType]
-        got = "a JSON object" if isinstance(value, dict) else "JSON of another type"
-    raise InvalidValue(field.name, expected=f"{expected} in JSON, @FILE or - for stdin", got=got, hint=hint or None)
+        actual = "a JSON object" if isinstance(value, dict) else "JSON of another type"
+    raise InvalidValue(field.name, expected=f"{expected} in JSON, @FILE or - for stdin", got=actual, hint=hint or None)
 
 
 def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

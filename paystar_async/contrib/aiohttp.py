@@ -147,8 +147,8 @@ async def _body(request: web.Request) -> AsyncIterator[bytes]:
         raise BodyConsumed
 
 
-def _page_response(shown: Page) -> web.Response:
-    return web.Response(text=shown.html, status=shown.status, content_type="text/html", headers=HEADERS)
+def _page_response(page: Page) -> web.Response:
+    return web.Response(text=page.html, status=page.status, content_type="text/html", headers=HEADERS)
 
 
 @web.middleware

@@ -172,12 +172,12 @@ def _endpoint(
         )
 
     @wraps(on_payment)
-    async def endpoint(paystar_payment: Payment, **others: Any) -> Response:
+    async def endpoint(paystar_payment: Payment, **arguments: Any) -> Response:
         if not all(isinstance(paystar_payment.outcome, types) for types in outcomes.values()):
             return page_response(result_page(paystar_payment))
         injected: dict[str, object] = dict.fromkeys(payment_names, paystar_payment)
         injected |= dict.fromkeys(outcomes, paystar_payment.outcome)
-        return payer_response(await call_handler(on_payment, **injected, **others), paystar_payment)
+        return payer_response(await call_handler(on_payment, **injected, **arguments), paystar_payment)
 
     payment = inspect.Parameter("paystar_payment", inspect.Parameter.KEYWORD_ONLY, annotation=payment_annotation)
     endpoint.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -195,9 +195,9 @@ async def _form_read_before(request: Request) -> bytes:
     return urlencode([(name, text) for name, text in form.multi_items() if isinstance(text, str)]).encode()
 
 
-def page_response(shown: Page) -> Response:
+def page_response(page: Page) -> Response:
     """Return a page as a response."""
-    return HTMLResponse(shown.html, shown.status, HEADERS)
+    return HTMLResponse(page.html, page.status, HEADERS)
 
 
 async def call_handler(function: Callable[..., Awaitable[Next] | Next], *args: Any, **kwargs: Any) -> Next:

@@ -120,12 +120,12 @@ def _bracketed(opening: str, parts: Sequence[str], closing: str) -> Iterator[str
     yield f"{indent}{closing}"
 
 
-def _nested_call(opening: str, value: str, others: Sequence[str], closing: str) -> Iterator[str]:
+def _nested_call(opening: str, value: str, options: Sequence[str], closing: str) -> Iterator[str]:
     """Yield a call around a request value; a value too long for a line is split as well."""
     indent = " " * (len(opening) - len(opening.lstrip()))
     name, _, arguments = value.removesuffix(")").partition("(")
     lines = _bracketed(f"{indent}    {name}(", arguments.split(", "), "),")
-    return _bracketed(opening, ["\n".join(lines).strip().removesuffix(","), *others], closing)
+    return _bracketed(opening, ["\n".join(lines).strip().removesuffix(","), *options], closing)
 
 
 def _docstring(endpoint: Endpoint) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Models of key refreshes; the request encoder adds the refresh token."""
+"""Models of key refreshes. The request encoder adds the refresh token."""
 
 from collections.abc import Mapping
 

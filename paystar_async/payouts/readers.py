@@ -245,7 +245,9 @@ def _choose_sheet(
     if not choices or choices[0].hidden:
         hidden = choices[0] if choices else filled[0]
         raise file_error(
-            file, f"the hidden sheet «{shorten(hidden.name)}»", hint="hidden rows are not paid: unhide the sheet"
+            file,
+            f"the hidden sheet «{shorten(hidden.name)}»",
+            hint="a hidden sheet is not paid: unhide it, or choose another sheet",
         )
     skipped = [sheet for sheet in filled if sheet is not choices[0]]
     return choices[0], [f"{'hidden ' * sheet.hidden}sheet «{shorten(sheet.name)}»: not read" for sheet in skipped]

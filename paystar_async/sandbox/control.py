@@ -191,8 +191,8 @@ class Control:
         missing = [name for name in self.required if name not in body]
         example = json.dumps(self.example)
         if unknown:
-            known = f"the fields are {', '.join(self.fields)}" if self.fields else "it has no fields"
-            raise ValueError(f"{self.name} has no field {unknown[0]!r:.60}; {known}")
+            hint = f"the fields are {', '.join(self.fields)}" if self.fields else "it has no fields"
+            raise ValueError(f"{self.name} has no field {unknown[0]!r:.60}; {hint}")
         if missing:
             raise ValueError(f"{missing[0]} is missing; for example {example}")
         if self.fields and not body:

@@ -133,18 +133,18 @@ class GatewayPayments:
         """Return an iterator over every payment, newest first."""
         return reversed(self._by_ref_num.values())
 
-    def open_page(self, token: str, *, again: bool = False) -> Payment:
+    def open_page(self, token: str, *, reopen: bool = False) -> Payment:
         """Return the payment for its payment page and mark its token as used.
 
         Args:
             token: the token from the ``create`` response.
-            again: True for a request of the page itself, which may be shown again until its payer has chosen.
+            reopen: True for a request of the page itself, which may be shown again until its payer has chosen.
 
         Raises:
             Refusal: the token is unknown or was used before.
         """
         payment = self._find_by_token(token)
-        if payment.choice or (payment.opened and not again):
+        if payment.choice or (payment.opened and not reopen):
             raise Refusal(TOKEN_USED)
         payment.opened = True
         return payment

@@ -56,8 +56,8 @@ class HostGuard:
         return bool(origin) and scope["path"].startswith("/_sandbox") and urlsplit(origin).hostname not in self._hosts
 
 
-def _header(scope: Scope, wanted: bytes) -> str:
-    return next((value.decode("latin-1") for name, value in scope["headers"] if name == wanted), "").lower()
+def _header(scope: Scope, header: bytes) -> str:
+    return next((value.decode("latin-1") for name, value in scope["headers"] if name == header), "").lower()
 
 
 def _request_host(scope: Scope) -> str:

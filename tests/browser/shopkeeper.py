@@ -1,4 +1,4 @@
-"""The FastAPI shop as a process: it prints its port and has an endpoint that puts its clock forward."""
+"""The FastAPI shop as a process: it prints its URL and has an endpoint that advances its clock."""
 
 import os
 import socket

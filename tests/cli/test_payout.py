@@ -98,11 +98,11 @@ def test_run_sheet_chooses_among_sheets_with_transfers(
     tmp_path: Path, run: Run, pay: Pay, instant_bank: Sandbox
 ) -> None:
     file = write_xlsx(tmp_path / "a.xlsx", table([row(9)]))
-    book = openpyxl.load_workbook(file)
-    salaries = book.create_sheet("حقوق")
+    workbook = openpyxl.load_workbook(file)
+    salaries = workbook.create_sheet("حقوق")
     for cells in table([row(number) for number in range(1, 6)]):
         salaries.append(list(cells))
-    book.save(file)
+    workbook.save(file)
 
     assert pay(file).status == 2
     assert "حقوق" in run("payout", "plan", str(file), "--sheet", "حقوق").out

@@ -11,10 +11,10 @@ from tests.contrib.telegram import TOKEN, Telegram, message
 
 
 async def test_setup_paystar_injects_client_until_shutdown() -> None:
-    seen: list[Paystar] = []
+    clients: list[Paystar] = []
 
     async def any_message(message: Message, paystar: Paystar) -> None:
-        seen.append(paystar)
+        clients.append(paystar)
 
     client = Shop().client()
     dispatcher = Dispatcher()
@@ -27,7 +27,7 @@ async def test_setup_paystar_injects_client_until_shutdown() -> None:
         await dispatcher.feed_update(bot, message("hello"))
         await dispatcher.emit_shutdown()
 
-    assert seen == [client, client]
+    assert clients == [client, client]
 
 
 def test_payment_keyboard_shows_amount_and_opens_page() -> None:

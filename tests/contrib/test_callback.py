@@ -26,9 +26,9 @@ CARD = "6037991234567890"
 logger = logging.getLogger("paystar_async")
 
 
-@pytest.fixture(params=["orders in our database", "orders of the shop's own"])
+@pytest.fixture(params=["orders stored by the SDK", "orders stored by the shop"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Shop:
-    return Shop(database=tmp_path / "orders.db" if "database" in request.param else None)
+    return Shop(database=tmp_path / "orders.db" if "SDK" in request.param else None)
 
 
 @pytest.fixture(params=FRAMEWORKS)
@@ -73,7 +73,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 # --- a payer comes back -----------------------------------------------------------------------------------------------
 
-# Where the shop keeps the orders the callback alone is read, and it calls every failure a cancellation.
+# A shop that stores its orders has only the callback, which reports every failure as a cancellation.
 OUTCOMES: dict[str, tuple[type[PaymentOutcome], ...]] = {
     "pay": (Verified,),
     "cancel": (Cancelled,),
@@ -147,7 +147,7 @@ async def test_callback_handler_returning_none_shows_page(ask: Ask, shop: Shop) 
     assert 'dir="rtl"' in response.text
 
 
-# --- what is no callback ----------------------------------------------------------------------------------------------
+# --- an invalid callback ----------------------------------------------------------------------------------------------
 
 GOOD = {"status": "1", "order_id": "ORD-1", "ref_num": "r-1", "transaction_id": "7"}
 BAD: dict[str, Any] = {
@@ -182,8 +182,8 @@ async def test_callback_invalid_is_400_and_one_log_line(
     assert not shop.received
     assert len(lines(caplog)) == 1
     assert "refused: " in lines(caplog)[0]
-    everything = response.text + caplog.text
-    assert not [value for value in (CARD, "0012345679", "set-cookie", "rrrrr") if value in everything]
+    texts = response.text + caplog.text
+    assert not [value for value in (CARD, "0012345679", "set-cookie", "rrrrr") if value in texts]
     assert "\n" not in lines(caplog)[0]
 
 
@@ -258,9 +258,9 @@ async def test_callback_other_body_than_form_is_400(
 
 
 async def test_callback_other_orders_payment_is_declined(ask: Ask, shop: Shop) -> None:
-    theirs = await shop.pay(order_id="ORD-2")
+    other_payment = await shop.pay(order_id="ORD-2")
 
-    assert (await come_back(ask, "POST", {**theirs, "order_id": "ORD-1"})).status == 303
+    assert (await come_back(ask, "POST", {**other_payment, "order_id": "ORD-1"})).status == 303
     assert isinstance(shop.received[0].outcome, Declined)
 
 
@@ -269,14 +269,14 @@ async def test_callback_forged_is_declined(ask: Ask, shop: Shop) -> None:
     assert isinstance(shop.received[0].outcome, Declined)
 
 
-# --- Paystar, or the shop, is in trouble ------------------------------------------------------------------------------
+# --- Paystar or the shop fails ---------------------------------------------------------------------------------------
 
 
 async def test_callback_without_gateway_response_is_503(ask: Ask, shop: Shop) -> None:
     fields = await shop.pay()
     shop.response = None
-    for row in ("gateway.verify", "gateway.inquiry"):
-        shop.sandbox.fail(row, "server_error")
+    for endpoint in ("gateway.verify", "gateway.inquiry"):
+        shop.sandbox.fail(endpoint, "server_error")
 
     response = await come_back(ask, "POST", fields)
 

@@ -214,27 +214,27 @@ async def test_payment_router_plain_function_runs_in_thread(app: FastAPI, shop: 
 
 
 async def test_payment_router_accepts_callable_object(app: FastAPI, shop: Shop) -> None:
-    class Desk:
+    class PaymentHandler:
         async def __call__(self, payment: Payment) -> str:
             return f"/{payment.order_id}"
 
-    app.include_router(payment_router(Desk(), amount_of=shop.amount_of))
+    app.include_router(payment_router(PaymentHandler(), amount_of=shop.amount_of))
     async with browsing(app) as browser:
         assert (await come_back(browser, "GET", await shop.pay())).headers["location"] == "/ORD-1"
 
 
 async def test_paystar_lifespan_wraps_other_lifespan(shop: Shop) -> None:
-    seen: list[object] = []
+    clients: list[object] = []
 
     @asynccontextmanager
-    async def mine(app: FastAPI) -> AsyncGenerator[None]:
-        seen.append(app.state.paystar)
+    async def shop_lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        clients.append(app.state.paystar)
         yield
 
     client = shop.client()
-    app = FastAPI(lifespan=paystar_lifespan(client, around=mine))
+    app = FastAPI(lifespan=paystar_lifespan(client, around=shop_lifespan))
     async with app.router.lifespan_context(app):
-        assert seen == [client]
+        assert clients == [client]
 
 
 async def test_paystar_of_override_replaces_every_client(shop: Shop) -> None:

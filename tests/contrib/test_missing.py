@@ -15,7 +15,7 @@ MODULES = {
     "opentelemetry": ("opentelemetry", "otel"),
 }
 
-BENEATH = {"fastapi": ["starlette", "opentelemetry"], "aiogram": ["aiohttp"], "taskiq": ["aiohttp"]}
+DEPENDENCIES = {"fastapi": ["starlette", "opentelemetry"], "aiogram": ["aiohttp"], "taskiq": ["aiohttp"]}
 """The frameworks that a framework depends on."""
 
 
@@ -28,15 +28,15 @@ def test_contrib_missing_framework_names_extra(module: str) -> None:
         f"try: import paystar_async.contrib.{module}\n"
         "except ConfigurationError as error: print(error)"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert f"pip install 'paystar-async[{extra}]'" in done.stdout
+    assert f"pip install 'paystar-async[{extra}]'" in process.stdout
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_contrib_module_imports_own_framework_only(module: str) -> None:
-    own = {MODULES[module][0], *BENEATH.get(module, ())}
-    others = {name for name, _ in MODULES.values()} - own
-    code = f"import sys; sys.modules.update(dict.fromkeys({others}))\nimport paystar_async.contrib.{module}"
+    allowed = {MODULES[module][0], *DEPENDENCIES.get(module, ())}
+    forbidden = {name for name, _ in MODULES.values()} - allowed
+    code = f"import sys; sys.modules.update(dict.fromkeys({forbidden}))\nimport paystar_async.contrib.{module}"
 
     subprocess.run([sys.executable, "-c", code], check=True)

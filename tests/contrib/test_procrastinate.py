@@ -184,8 +184,8 @@ async def test_sweep_closes_stalled_sweep_and_duplicate_job(shop: Shop) -> None:
     await shop.app.configure_task(SWEEP, queueing_lock=None).defer_async(timestamp=1)
     await shop.app.configure_task(ADVANCE, queueing_lock="c later").defer_async(chunk_id="unknown")
     await shop.sql("UPDATE procrastinate_jobs SET status = 'doing', worker_id = NULL")
-    again = shop.app.configure_task(ADVANCE, queueing_lock="c later", schedule_in={"hours": 1})
-    await again.defer_async(chunk_id="unknown")
+    duplicate = shop.app.configure_task(ADVANCE, queueing_lock="c later", schedule_in={"hours": 1})
+    await duplicate.defer_async(chunk_id="unknown")
     await shop.app.configure_task(SWEEP).defer_async(timestamp=2)
     await shop.work()
     assert [status for status, _, _ in await shop.jobs(SWEEP)] == ["failed", "succeeded"]

@@ -62,17 +62,17 @@ def test_result_page_shows_outcome(outcome: PaymentOutcome) -> None:
 
 @pytest.mark.parametrize("page", [UNREADABLE, UNKNOWN_ORDER, LATER, SHOP_FAILED])
 def test_page_html_is_bilingual_without_scripts(page: Page) -> None:
-    seen: list[tuple[str, dict[str, str | None]]] = []
+    start_tags: list[tuple[str, dict[str, str | None]]] = []
 
     class Reader(HTMLParser):
         def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-            seen.append((tag, dict(attrs)))
+            start_tags.append((tag, dict(attrs)))
 
     Reader().feed(page.html)
 
-    assert ("html", {"lang": "fa", "dir": "rtl"}) in seen
-    assert ("p", {"lang": "en", "dir": "ltr"}) in seen
-    assert "script" not in [tag for tag, _ in seen]
+    assert ("html", {"lang": "fa", "dir": "rtl"}) in start_tags
+    assert ("p", {"lang": "en", "dir": "ltr"}) in start_tags
+    assert "script" not in [tag for tag, _ in start_tags]
     assert page.fa in page.html
 
 

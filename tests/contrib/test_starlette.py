@@ -32,25 +32,25 @@ from tests.contrib.browsing import browsing, come_back
 from tests.contrib.shops import Shop
 
 
-async def whose(request: Request) -> Response:
+async def client_name(request: Request) -> Response:
     return PlainTextResponse(type(paystar_of(request)).__name__)
 
 
 async def test_paystar_lifespan_wraps_other_lifespan() -> None:
-    seen: list[object] = []
+    events: list[object] = []
 
     @asynccontextmanager
-    async def mine(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
-        seen.append(app.state.paystar)
+    async def shop_lifespan(app: Starlette) -> AsyncGenerator[dict[str, Any]]:
+        events.append(app.state.paystar)
         yield {"database": "mine"}
-        seen.append("closed")
+        events.append("closed")
 
     client = Shop().client()
-    lifespan = paystar_lifespan(client, around=mine)
+    lifespan = paystar_lifespan(client, around=shop_lifespan)
     async with lifespan(Starlette()) as state:
         assert dict(state) == {"database": "mine", "paystar": client}
-        assert seen == [client]
-    assert seen == [client, "closed"]
+        assert events == [client]
+    assert events == [client, "closed"]
 
 
 async def test_paystar_lifespan_reads_environment_at_start(
@@ -69,17 +69,17 @@ def test_paystar_of_in_mounted_application() -> None:
         # TestClient would need another HTTP client; only its use of the lifespan matters here.
         warnings.simplefilter("ignore")
         from starlette.testclient import TestClient
-    sub = Starlette(routes=[Route("/whose", whose)])
+    sub = Starlette(routes=[Route("/client-name", client_name)])
     app = Starlette(routes=[Mount("/sub", sub)], lifespan=paystar_lifespan(Shop().client))
 
     with TestClient(app) as browser:
-        assert browser.get("/sub/whose").text == "Paystar"  # pyright: ignore[reportUnknownMemberType]
+        assert browser.get("/sub/client-name").text == "Paystar"  # pyright: ignore[reportUnknownMemberType]
 
 
 async def test_paystar_of_without_lifespan_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    app = Starlette(routes=[Route("/whose", whose)], exception_handlers=exception_handlers)
+    app = Starlette(routes=[Route("/client-name", client_name)], exception_handlers=exception_handlers)
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://shop.example") as browser:
-        response = await browser.get("/whose")
+        response = await browser.get("/client-name")
 
     assert (response.status_code, response.json()["detail"]) == (500, "The payment service is not set up")
     assert "paystar_lifespan" in caplog.text

@@ -10,7 +10,7 @@ from tests.contrib.shops import Shop
 
 
 async def test_setup_paystar_tasks_share_one_client() -> None:
-    seen: list[Paystar] = []
+    injected: list[Paystar] = []
     broker = InMemoryBroker()
     clients: list[Paystar] = []
 
@@ -22,11 +22,11 @@ async def test_setup_paystar_tasks_share_one_client() -> None:
 
     @broker.task
     async def job(paystar: Paystar = PAYSTAR) -> None:
-        seen.append(paystar)
+        injected.append(paystar)
 
     @broker.task
     async def annotated(paystar: PaystarDep) -> None:
-        seen.append(paystar)
+        injected.append(paystar)
 
     assert not clients
     await broker.startup()
@@ -35,7 +35,7 @@ async def test_setup_paystar_tasks_share_one_client() -> None:
         assert result.error is None
     await broker.shutdown()
 
-    assert seen == [clients[0], clients[0]]
+    assert injected == [clients[0], clients[0]]
 
 
 async def test_paystar_of_without_setup_is_refused() -> None:

@@ -1,4 +1,4 @@
-"""Endpoints made for tests, and example values of request models."""
+"""Endpoints for tests, and example values of request models."""
 
 from typing import Annotated, Any
 
@@ -13,16 +13,16 @@ from paystar_async.values.identity import Mobile
 
 @request_model
 class AddedRequest(Call[Match]):
-    """Ask with a field that the table does not have."""
+    """Send a field that the table does not have."""
 
     added_number: Annotated[Mobile, "a number that is not in the table"]
 
 
 @request_model
 class UndocumentedRequest(Call[Match]):
-    """Ask with a field that has no description."""
+    """Send a field that has no description."""
 
-    known: Mobile
+    documented_type: Mobile
     bare: str
 
 
@@ -35,7 +35,7 @@ class UndocumentedItem:
 
 @request_model
 class WideRequest(Call[Match]):
-    """Ask with parameters that do not fit on one line."""
+    """Send parameters that do not fit on one line."""
 
     the_first_of_several_long_names: Annotated[Mobile, "a sentence " * 20 + "that goes on"]
     the_second_of_several_long_names: Mobile

@@ -15,14 +15,14 @@ from tests.describe.endpoints import AddedRequest, UndocumentedItem, Undocumente
 
 @request_model
 class ItemsRequest(Call[Match]):
-    """Ask with a list of items."""
+    """Send a list of items."""
 
     items: Annotated[Sequence[UndocumentedItem], list_of(UndocumentedItem, "items"), "the items"]
 
 
 @request_model
 class ShapelessRequest(Call[Match]):
-    """Ask with a kind that has no shape."""
+    """Send a field type that has no shape."""
 
     odd: Annotated[str, FieldType(name="odd", expected="", parse=str)]
 
@@ -34,7 +34,7 @@ class UndocumentedResponse:
 
 @request_model
 class UndocumentedResponseRequest(Call[list[UndocumentedResponse]]):
-    """Ask for a response that has no docstring."""
+    """Read a response that has no docstring."""
 
 
 def test_find_undocumented_table_is_complete() -> None:

@@ -39,11 +39,11 @@ def test_validate_rejects_duplicate_operation_id() -> None:
 @all_endpoints
 def test_build_document_has_operation_for_every_path(endpoint: Endpoint) -> None:
     for path in path_variants(endpoint):
-        described = DOCUMENT["paths"][path][endpoint.method.lower()]
-        assert described["x-endpoint"] == endpoint.id
-        assert described["tags"] == [endpoint.service]
-        assert described["x-safety"] == endpoint.safety.value
-        assert described.get("x-lookup") == endpoint.lookup
+        operation_object = DOCUMENT["paths"][path][endpoint.method.lower()]
+        assert operation_object["x-endpoint"] == endpoint.id
+        assert operation_object["tags"] == [endpoint.service]
+        assert operation_object["x-safety"] == endpoint.safety.value
+        assert operation_object.get("x-lookup") == endpoint.lookup
 
 
 def test_build_document_has_no_other_paths_or_tags() -> None:
@@ -70,15 +70,15 @@ def test_build_document_names_version_and_servers() -> None:
 
 @all_endpoints
 def test_operation_describes_sent_and_signed_fields(endpoint: Endpoint) -> None:
-    described = operation(endpoint)
+    operation_object = operation(endpoint)
     if endpoint.method == "POST":
         names = set(SCHEMAS[endpoint.request.__name__]["properties"])
     else:
-        names = {parameter["name"] for parameter in described["parameters"]}
+        names = {parameter["name"] for parameter in operation_object["parameters"]}
     for field in fields_of(endpoint.request):
         assert (field.name in names) is (field.sent and field.name != "extra")
         if not field.sent:
-            assert f"`{field.name}`" in described["description"]
+            assert f"`{field.name}`" in operation_object["description"]
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def test_render_reference_describes_models() -> None:
     assert "`destination_account`: the destination of the money" in reference
     assert "`balance: int` (Rial)" in reference
     assert "`available_balance: int | None` (Rial)" in reference
-    assert " · ".join(word.value for word in TransferStatus) in reference
+    assert " · ".join(status.value for status in TransferStatus) in reference
 
 
 def test_render_reference_includes_added_field() -> None:

@@ -14,7 +14,7 @@ from paystar_async.payments import Payment
 FULFILLED: web.AppKey[dict[str, str]] = web.AppKey("fulfilled", dict)
 
 
-async def product(_: web.Request) -> web.Response:
+async def shop_page(_: web.Request) -> web.Response:
     form = '<form method="post" action="/buy"><button>Tea, 5,000 Toman</button></form>'
     return web.Response(text=form, content_type="text/html")
 
@@ -42,10 +42,10 @@ def make_app() -> web.Application:
     fulfilled = app[FULFILLED] = {}
 
     async def hand_over(payment: Payment) -> None:
-        fulfilled[payment.order_id] = payment.id  # in a database: insert, and let it be unique by payment.id
+        fulfilled[payment.order_id] = payment.id  # in a database: insert, unique by payment.id
 
     app.cleanup_ctx.append(paystar_ctx(on_verified=hand_over))
-    app.add_routes([web.get("/", product), web.post("/buy", buy)])
+    app.add_routes([web.get("/", shop_page), web.post("/buy", buy)])
     app.add_routes([web.get("/orders/{order_id}", order, name="order")])
     app.add_routes(payment_routes("/pay/callback", on_payment))
     return app

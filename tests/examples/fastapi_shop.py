@@ -18,13 +18,13 @@ from paystar_async.payments import Payment
 PRICE = Toman(5_000)
 CALLBACK_METHOD = int(os.environ.get("SHOP_CALLBACK_METHOD", "1"))  # 1: the payer comes back by GET, 2: by POST
 
-# What a database of the shop would hold: its orders, and which of them was handed over for which payment.
+# In place of a database of the shop: its orders, and the order that was handed over for each payment.
 orders: set[str] = set()
 handed_over: dict[str, str] = {}
 
 
 async def hand_over(payment: Payment) -> None:
-    # It may be called twice, so its work is unique by the payment's id; in a database: insert, on conflict do nothing.
+    # Called at least once, so the work is unique by the payment's id; in a database: insert, on conflict do nothing.
     handed_over.setdefault(payment.id, payment.order_id)
 
 
@@ -32,7 +32,7 @@ app = FastAPI(lifespan=paystar_lifespan(on_verified=hand_over), exception_handle
 
 
 @app.get("/")
-async def product() -> HTMLResponse:
+async def shop_page() -> HTMLResponse:
     return page(
         f'<p>یک فنجان چای · A cup of tea</p><p><bdi id="price">{PRICE:,}</bdi> Rial</p>'
         '<form method="post" action="/buy"><button id="buy">خرید · Buy</button></form>'
@@ -49,9 +49,9 @@ async def buy(request: Request, paystar: PaystarDep) -> RedirectResponse:
         callback=str(request.url_for("paystar_callback")),
         callback_method=CALLBACK_METHOD,
     )
-    to_the_page = RedirectResponse(payment.url, 303)
-    to_the_page.set_cookie("session", "open", httponly=True, samesite="lax")  # stands for the session of a real shop
-    return to_the_page
+    redirect = RedirectResponse(payment.url, 303)
+    redirect.set_cookie("session", "open", httponly=True, samesite="lax")  # stands for the session of a real shop
+    return redirect
 
 
 async def on_payment(payment: Payment) -> str:

@@ -18,7 +18,7 @@ from paystar_async.payments import Payment
 fulfilled: dict[str, str] = {}
 
 
-async def product(_: Request) -> Response:
+async def shop_page(_: Request) -> Response:
     return HTMLResponse('<form method="post" action="/buy"><button>Tea, 5,000 Toman</button></form>')
 
 
@@ -30,7 +30,7 @@ async def buy(request: Request) -> Response:
 
 
 async def hand_over(payment: Payment) -> None:
-    fulfilled[payment.order_id] = payment.id  # in a database: insert, and let it be unique by payment.id
+    fulfilled[payment.order_id] = payment.id  # in a database: insert, unique by payment.id
 
 
 async def on_payment(request: Request, payment: Payment) -> str:
@@ -46,7 +46,7 @@ async def order(request: Request) -> Response:
 
 app = Starlette(
     routes=[
-        Route("/", product),
+        Route("/", shop_page),
         Route("/buy", buy, methods=["POST"]),
         Route("/orders/{order_id}", order, name="order"),
         payment_route("/pay/callback", on_payment),

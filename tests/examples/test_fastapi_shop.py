@@ -29,8 +29,8 @@ async def test_fastapi_shop_repeated_callback_fulfils_once(
 ) -> None:
     async with browsing(app) as browser:
         fields = paid(sandbox, (await browser.post("/buy")).headers["location"])
-        for again in (fields, fields, fields | {"status": "-98"}):
-            assert (await come_back(browser, "POST", again)).status_code == 303
+        for callback in (fields, fields, fields | {"status": "-98"}):
+            assert (await come_back(browser, "POST", callback)).status_code == 303
 
         order = (await browser.get(f"/orders/{fields['order_id']}?result=declined")).text
         assert 'id="state">verified<' in order

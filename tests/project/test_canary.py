@@ -79,11 +79,11 @@ class SkippingClock(SystemClock):
         self.skipped_seconds += seconds
 
 
-def canary_client(server: Server, seen: list[object], **options: Any) -> Paystar:
+def canary_client(server: Server, records: list[object], **options: Any) -> Paystar:
     async def recorder(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        seen.append(request)
+        records.append(request)
         response = await next(request)
-        seen.append(response)
+        records.append(response)
         return response
 
     return Paystar(
@@ -108,7 +108,7 @@ def canary_client(server: Server, seen: list[object], **options: Any) -> Paystar
         timeout=5,
         clock=SkippingClock(),
         middleware=[recorder],
-        on_event=seen.append,
+        on_event=records.append,
         **options,
     )
 
@@ -233,10 +233,10 @@ def assert_logs_clean(records: list[logging.LogRecord]) -> None:
         assert_clean(f"a log line of {record.name}", record.getMessage() + repr(record.args) + repr(record.exc_text))
 
 
-async def call_error(paystar: Paystar, endpoint: Endpoint, seen: list[object]) -> PaystarError | None:
+async def call_error(paystar: Paystar, endpoint: Endpoint, records: list[object]) -> PaystarError | None:
     """Call an endpoint; record its result, or return its error."""
     try:
-        seen.append(await call(paystar, endpoint))
+        records.append(await call(paystar, endpoint))
     except PaystarError as error:
         return error
     return None
@@ -248,18 +248,18 @@ async def errors_of_every_endpoint(
     log_records: list[logging.LogRecord],
     endpoints: Sequence[Endpoint] = CALLS,
 ) -> list[PaystarError]:
-    seen: list[object] = []
+    records: list[object] = []
     async with serving(play) as server:
-        async with make_client(server, seen) as paystar:
-            results = [await call_error(paystar, endpoint, seen) for endpoint in endpoints]
+        async with make_client(server, records) as paystar:
+            results = [await call_error(paystar, endpoint, records) for endpoint in endpoints]
         errors = [error for error in results if error is not None]
         assert SECRET.search(server.received.decode("latin-1")), "the canaries were never sent"
     for error in errors:
         assert_error_clean(error)
-    for value in seen:
+    for value in records:
         assert_clean(f"a {type(value).__name__}", repr(value) + str(value))
     assert_logs_clean(log_records)
-    assert [value for value in seen if isinstance(value, Request)]
+    assert [value for value in records if isinstance(value, Request)]
     return errors
 
 
@@ -274,8 +274,8 @@ async def test_echoed_request_with_httpx_client_is_shown_nowhere(
 ) -> None:
     async with httpx.AsyncClient() as httpx_client:
 
-        def make_client(server: Server, seen: list[object]) -> Paystar:
-            return canary_client(server, seen, engine=httpx_client)
+        def make_client(server: Server, records: list[object]) -> Paystar:
+            return canary_client(server, records, engine=httpx_client)
 
         await errors_of_every_endpoint(echo_server(ECHOES[name]), make_client, log_records)
 
@@ -294,13 +294,13 @@ async def test_raw_echo_without_http_is_shown_nowhere(log_records: list[logging.
 
 
 async def test_key_refresh_failed_event_shows_no_secret(log_records: list[logging.LogRecord]) -> None:
-    seen: list[object] = []
+    records: list[object] = []
     async with serving(echo_server(lambda request: _json(4, request, None))) as server:
-        paystar = canary_client(server, seen)
-        assert await call_error(paystar, CALLS[0], seen) is not None
+        paystar = canary_client(server, records)
+        assert await call_error(paystar, CALLS[0], records) is not None
         await paystar.aclose()
 
-    events = [value for value in seen if isinstance(value, Event)]
+    events = [value for value in records if isinstance(value, Event)]
     assert [event.name for event in events] == ["key_refresh_failed"]
     for event in events:
         assert_clean("an event", repr(event) + repr(pickle.dumps(event)))

@@ -43,7 +43,7 @@ def wording(source: str) -> Iterator[str]:
 
 
 def forbidden_words(source: str) -> list[str]:
-    return [word.lower() for text in wording(source) for word in FORBIDDEN_WORDS.findall(text)]
+    return [match.lower() for text in wording(source) for match in FORBIDDEN_WORDS.findall(text)]
 
 
 def test_forbidden_words_finds_comments_docstrings_and_names() -> None:

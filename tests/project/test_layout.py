@@ -98,5 +98,5 @@ def test_contributing_names_existing_files() -> None:
 
 def test_top_folder_has_only_known_entries() -> None:
     entries = {path.split("/")[0] for path in tracked_files()}
-    known = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "paystar_async", "tests", "benchmarks"}
-    assert {name for name in entries if not name.startswith(".")} <= known
+    allowed = {"pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "paystar_async", "tests", "benchmarks"}
+    assert {name for name in entries if not name.startswith(".")} <= allowed

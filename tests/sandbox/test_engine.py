@@ -229,9 +229,9 @@ async def test_send_error_in_before_send_prevents_request() -> None:
 
 
 async def test_send_calls_before_send_once_before_request() -> None:
-    sandbox, seen = Sandbox(), list[int]()
-    await settle(sandbox, before_send=lambda: seen.append(sum(sandbox.stats["requests"].values())))
-    assert seen == [0]
+    sandbox, request_counts = Sandbox(), list[int]()
+    await settle(sandbox, before_send=lambda: request_counts.append(sum(sandbox.stats["requests"].values())))
+    assert request_counts == [0]
     assert sandbox.stats["requests"] == {"transfers.settle": 1}
 
 

@@ -45,8 +45,8 @@ class Language(StrEnum):
 
     def format_toman(self, rial: int) -> str:
         """Format an amount in Rial as Toman: a tenth, with a fraction only if it is not 0."""
-        whole, tenths = divmod(rial, 10)
-        return self.format_digits(f"{whole:,}.{tenths}" if tenths else f"{whole:,}")
+        toman, tenths = divmod(rial, 10)
+        return self.format_digits(f"{toman:,}.{tenths}" if tenths else f"{toman:,}")
 
     def format_duration(self, seconds: float) -> str:
         """Format a duration in its largest unit."""

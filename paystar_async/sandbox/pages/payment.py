@@ -31,7 +31,7 @@ def payment_page(payments: GatewayPayments, request: HttpRequest, fields: Mappin
     is_own_form = request.method == "POST" and is_same_origin(request)
     try:
         if request.method != "POST" or choice not in list(PayerChoice):
-            return _choice_page(payments.open_page(token, again=is_own_form and "lang" in fields), language)
+            return _choice_page(payments.open_page(token, reopen=is_own_form and "lang" in fields), language)
         if not is_own_form:
             # A shop may send its payer here by a form, but may not choose for the payer.
             return _refusal_page(CROSS_ORIGIN, language, 403)
@@ -47,7 +47,7 @@ def _apply_choice(
 ) -> HttpResponse:
     card = compact(card)
     if choice is PayerChoice.PAY and card:
-        payment = payments.open_page(token, again=True)
+        payment = payments.open_page(token, reopen=True)
         if not is_valid_card(card):
             return _choice_page(payment, language, "card invalid")
         if payment.request.card_number not in (None, card):
