@@ -45,7 +45,8 @@ from tests.support import (
 )
 
 HOUR = 3600.0
-REFUSED: dict[str, Raw] = {
+KEY = KeyId("application", "app-1")
+REJECTIONS: dict[str, Raw] = {
     "4": refused(4, "invalid token"),
     "5": refused(5, "expired token", http=400),
     "unauthenticated": refused("unauthenticated", "no", http=401),
@@ -54,7 +55,7 @@ REFUSED: dict[str, Raw] = {
     "HTTP 401 with a page": (401, {}, b"<html>no"),
     "Persian without a status": (400, {}, f'{{"message": "{INVALID_ACCESS}"}}'.encode()),
 }
-KEYLESS = Application(id="app-1", access_password="pass-app", refresh_token="refresh-0")
+APPLICATION_WITHOUT_KEY = Application(id="app-1", access_password="pass-app", refresh_token="refresh-0")
 PAYOUT = WalletTransfer(
     amount=1, destination_number="IR" + "0" * 24, destination_firstname="A", destination_lastname="B", track_id="t-1"
 )
@@ -68,8 +69,8 @@ async def settle(paystar: Paystar) -> object:
     return await paystar.transfers.settle(transfers=[transfer("t-1")])
 
 
-class Setting:
-    """A client without retries, its engine and the server behind it."""
+class AuthFixture:
+    """A client without retries, its engine, its key store and the server."""
 
     def __init__(
         self, *, clock: Any = None, store: Any = None, account: Application | None = None, **server: Any
@@ -77,30 +78,30 @@ class Setting:
         self.clock: Any = clock or QuickClock()
         self.server = KeyServer(self.clock, **server)
         self.engine = Engine(self.server)
-        self.told = EventRecorder()
+        self.events = EventRecorder()
         self.store = store or MemoryKeyStore(self.clock)
         options: dict[str, Any] = {"application": account} if account else {}
         self.paystar = client(
-            self.engine, clock=self.clock, keys=self.store, on_event=self.told, max_retries=0, **options
+            self.engine, clock=self.clock, keys=self.store, on_event=self.events, max_retries=0, **options
         )
 
     @property
-    def asked(self) -> int:
-        """How often the server was asked for a new key."""
+    def refresh_requests(self) -> int:
+        """Return the number of refresh requests of all realms."""
         return len(self.engine.sent_to("refresh-api-key")) + len(self.engine.sent_to("refresh-inquiry-key"))
 
     @property
-    def shown(self) -> list[str]:
-        """The keys that were shown for the balance."""
-        return [one.bearer for one in self.engine.sent_to("service/balance")]
+    def sent_keys(self) -> list[str]:
+        """Return the keys of the balance requests."""
+        return [sent.bearer for sent in self.engine.sent_to("service/balance")]
 
-    async def stored(self) -> KeyRecord:
-        record = await self.store.load(KeyId("application", "app-1"))
+    async def stored_record(self) -> KeyRecord:
+        record = await self.store.load(KEY)
         assert record is not None
         return record
 
-    async def aged(self, hours: float) -> None:
-        """Have a key of a known age: ``key-1``."""
+    async def age_key(self, hours: float) -> None:
+        """Refresh the key to ``key-1`` and let it age."""
         await self.paystar.keys.refresh_application_key()
         self.clock.advance(hours * HOUR)
 
@@ -119,29 +120,29 @@ async def test_auth_realm_sends_its_own_key() -> None:
     await paystar.wallet.balance()
     await paystar.wallet.settle(transfers=[PAYOUT])
 
-    assert [one.bearer for one in engine.sent] == ["application-key", "gateway-id", "look-key", "pay-key"]
+    assert [sent.bearer for sent in engine.sent] == ["application-key", "gateway-id", "look-key", "pay-key"]
 
 
 async def test_auth_refreshes_each_key_at_its_own_endpoint() -> None:
-    at = Setting(rotates_refresh_token=False)
-    at.server.keys.clear()
+    fixture = AuthFixture(rotates_refresh_token=False)
+    fixture.server.keys.clear()
 
-    await balance(at.paystar)
-    await at.paystar.wallet.balance()
-    await at.paystar.wallet.settle(transfers=[PAYOUT])
+    await balance(fixture.paystar)
+    await fixture.paystar.wallet.balance()
+    await fixture.paystar.wallet.settle(transfers=[PAYOUT])
 
-    renewals = [one for one in at.engine.sent if "refresh" in one.path]
-    assert [one.path for one in renewals] == [
+    refreshes = [sent for sent in fixture.engine.sent if "refresh" in sent.path]
+    assert [sent.path for sent in refreshes] == [
         "/open-banking/application/refresh-api-key",
         "/wallet/refresh-inquiry-key",
         "/wallet/refresh-api-key",
     ]
-    assert [one.fields.get("refresh_token", one.fields.get("refresh_inquiry_key")) for one in renewals] == [
+    assert [sent.fields.get("refresh_token", sent.fields.get("refresh_inquiry_key")) for sent in refreshes] == [
         "refresh-0"
     ] * 3
-    assert [one.bearer for one in renewals] == ["", "", ""]
+    assert [sent.bearer for sent in refreshes] == ["", "", ""]
     for realm, account in [("application", "app-1"), ("inquiry", "w123"), ("wallet", "w123")]:
-        assert await at.store.load(KeyId(realm, account)) is not None
+        assert await fixture.store.load(KeyId(realm, account)) is not None
 
 
 async def test_auth_account_without_key_names_variables() -> None:
@@ -154,77 +155,77 @@ async def test_auth_account_without_key_names_variables() -> None:
 
 
 async def test_auth_first_call_without_key_refreshes() -> None:
-    at = Setting(account=KEYLESS)
+    fixture = AuthFixture(account=APPLICATION_WITHOUT_KEY)
 
-    await balance(at.paystar)
+    await balance(fixture.paystar)
 
-    assert (at.asked, at.shown) == (1, ["key-1"])
+    assert (fixture.refresh_requests, fixture.sent_keys) == (1, ["key-1"])
 
 
 async def test_auth_key_of_unknown_age_is_used_until_rejected() -> None:
-    at = Setting()
+    fixture = AuthFixture()
     for _ in range(3):
-        await balance(at.paystar)
-        at.clock.advance(24 * HOUR)
-    assert at.asked == 0
+        await balance(fixture.paystar)
+        fixture.clock.advance(24 * HOUR)
+    assert fixture.refresh_requests == 0
 
-    at.server.keys.clear()
-    await balance(at.paystar)
+    fixture.server.keys.clear()
+    await balance(fixture.paystar)
 
-    assert at.shown == ["key-0"] * 4 + ["key-1"]
+    assert fixture.sent_keys == ["key-0"] * 4 + ["key-1"]
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", REJECTIONS)
 async def test_auth_rejected_key_is_refreshed_and_call_repeated(kind: str) -> None:
-    at = Setting(rejection=REFUSED[kind])
-    at.server.keys.clear()
+    fixture = AuthFixture(rejection=REJECTIONS[kind])
+    fixture.server.keys.clear()
 
-    await balance(at.paystar)
+    await balance(fixture.paystar)
 
-    assert at.shown == ["key-0", "key-1"]
-    assert at.told.names == ["key_refreshed"]
+    assert fixture.sent_keys == ["key-0", "key-1"]
+    assert fixture.events.names == ["key_refreshed"]
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", REJECTIONS)
 async def test_auth_key_rejected_twice_raises(kind: str) -> None:
-    at = Setting(script=in_turn(REFUSED[kind]))
+    fixture = AuthFixture(script=in_turn(REJECTIONS[kind]))
 
     with pytest.raises((InvalidToken, ExpiredToken, Unauthenticated)) as error:
-        await balance(at.paystar)
+        await balance(fixture.paystar)
 
     assert error.value.executed == "no"
-    assert (at.asked, at.shown) == (1, ["key-0", "key-1"])
+    assert (fixture.refresh_requests, fixture.sent_keys) == (1, ["key-0", "key-1"])
 
 
-@pytest.mark.parametrize("kind", REFUSED)
+@pytest.mark.parametrize("kind", REJECTIONS)
 async def test_auth_settle_with_rejected_key_is_sent_again(kind: str) -> None:
-    at = Setting(script=in_turn(ok(entry("t-1"), status="ok")), rejection=REFUSED[kind])
-    at.server.keys.clear()
+    fixture = AuthFixture(script=in_turn(ok(entry("t-1"), status="ok")), rejection=REJECTIONS[kind])
+    fixture.server.keys.clear()
 
-    await settle(at.paystar)
+    await settle(fixture.paystar)
 
-    assert [one.bearer for one in at.engine.sent_to("settlement")] == ["key-0", "key-1"]
+    assert [sent.bearer for sent in fixture.engine.sent_to("settlement")] == ["key-0", "key-1"]
 
 
 @pytest.mark.parametrize("http", [302, 408, 429, 500, 502, 503])
 async def test_auth_settle_rejected_with_server_error_is_not_resent(http: int) -> None:
-    at = Setting(script=in_turn(refused(4, "invalid token", http=http)))
+    fixture = AuthFixture(script=in_turn(refused(4, "invalid token", http=http)))
 
     with pytest.raises(InvalidToken) as error:
-        await settle(at.paystar)
+        await settle(fixture.paystar)
 
     assert error.value.executed == "maybe"
-    assert len(at.engine.sent_to("settlement")) == 1
+    assert len(fixture.engine.sent_to("settlement")) == 1
 
 
 async def test_auth_settle_without_response_is_not_sent_again() -> None:
-    at = Setting(script=in_turn(refused(4), NoResponse("reset"), ok(entry("t-1"))))
+    fixture = AuthFixture(script=in_turn(refused(4), NoResponse("reset"), ok(entry("t-1"))))
 
     with pytest.raises(NoResponse) as error:
-        await settle(at.paystar)
+        await settle(fixture.paystar)
 
     assert error.value.executed == "maybe"
-    assert len(at.engine.sent_to("settlement")) == 2
+    assert len(fixture.engine.sent_to("settlement")) == 2
 
 
 async def test_auth_gateway_id_is_never_refreshed() -> None:
@@ -237,217 +238,221 @@ async def test_auth_gateway_id_is_never_refreshed() -> None:
 
 
 async def test_auth_rejected_key_without_refresh_token_raises() -> None:
-    at = Setting(account=Application(id="app-1", access_password="p", api_key="key-0"))
-    at.server.keys.clear()
+    fixture = AuthFixture(account=Application(id="app-1", access_password="p", api_key="key-0"))
+    fixture.server.keys.clear()
 
     with pytest.raises(InvalidToken):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
 
-    assert at.shown == ["key-0"]
+    assert fixture.sent_keys == ["key-0"]
 
 
 async def test_auth_call_with_fresh_key_reads_no_store() -> None:
-    class Counting(MemoryKeyStore):
-        asked = 0
+    class CountingStore(MemoryKeyStore):
+        loads = 0
 
         async def load(self, key: KeyId) -> KeyRecord | None:
-            self.asked += 1
+            self.loads += 1
             return await super().load(key)
 
-    store = Counting()
-    at = Setting(store=store)
-    await at.aged(hours=0)
-    before = store.asked
+    store = CountingStore()
+    fixture = AuthFixture(store=store)
+    await fixture.age_key(hours=0)
+    loads_before = store.loads
 
     for _ in range(20):
-        await balance(at.paystar)
-        at.clock.advance(2)
+        await balance(fixture.paystar)
+        fixture.clock.advance(2)
 
-    assert store.asked == before
+    assert store.loads == loads_before
 
 
 async def test_auth_key_after_half_its_life_refreshes_in_background() -> None:
-    at, go = Setting(), asyncio.Event()
+    fixture, may_continue = AuthFixture(), asyncio.Event()
 
-    await at.aged(hours=11.9)
-    await balance(at.paystar)
-    assert at.asked == 1
-    at.server.before_refresh = _until(go)
-    at.clock.advance(2.6 * HOUR)
+    await fixture.age_key(hours=11.9)
+    await balance(fixture.paystar)
+    assert fixture.refresh_requests == 1
+    fixture.server.before_refresh = _wait_for(may_continue)
+    fixture.clock.advance(2.6 * HOUR)
 
     for _ in range(5):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
     await wait_all_tasks_blocked()
-    assert (at.asked, at.shown) == (2, ["key-1"] * 6)
+    assert (fixture.refresh_requests, fixture.sent_keys) == (2, ["key-1"] * 6)
 
-    go.set()
+    may_continue.set()
     await wait_all_tasks_blocked()
-    await balance(at.paystar)
-    assert (at.asked, at.shown[-1]) == (2, "key-2")
+    await balance(fixture.paystar)
+    assert (fixture.refresh_requests, fixture.sent_keys[-1]) == (2, "key-2")
 
 
 async def test_auth_key_near_expiry_is_refreshed_before_call() -> None:
-    at = Setting()
-    await at.aged(hours=23.6)
+    fixture = AuthFixture()
+    await fixture.age_key(hours=23.6)
 
-    await balance(at.paystar)
+    await balance(fixture.paystar)
 
-    assert (at.asked, at.shown) == (2, ["key-2"])
+    assert (fixture.refresh_requests, fixture.sent_keys) == (2, ["key-2"])
 
 
 @pytest.mark.parametrize("reply", [NoResponse("reset"), NotSent("no connection"), refused(0), refused(3)])
 async def test_auth_failed_refresh_with_valid_key_backs_off(
     reply: Reply,
 ) -> None:
-    at = Setting()
-    await at.aged(hours=23.6)
-    at.server.before_refresh = _always(reply)
+    fixture = AuthFixture()
+    await fixture.age_key(hours=23.6)
+    fixture.server.before_refresh = _always(reply)
 
     for _ in range(20):
-        await balance(at.paystar)
-        at.clock.advance(1)
+        await balance(fixture.paystar)
+        fixture.clock.advance(1)
 
-    assert at.shown == ["key-1"] * 20
-    assert 2 <= at.asked - 1 <= 3
-    assert set(at.told.names[1:]) == {"key_refresh_failed"}
+    assert fixture.sent_keys == ["key-1"] * 20
+    assert 2 <= fixture.refresh_requests - 1 <= 3
+    assert set(fixture.events.names[1:]) == {"key_refresh_failed"}
 
 
-def _until(go: anyio.Event | asyncio.Event) -> Callable[[], Any]:
+def _wait_for(event: anyio.Event | asyncio.Event) -> Callable[[], Any]:
     async def wait() -> None:
-        await go.wait()
+        await event.wait()
 
     return wait
 
 
 def _always(reply: Reply) -> Callable[[], Any]:
-    async def answer() -> Reply:
+    async def respond() -> Reply:
         return reply
 
-    return answer
+    return respond
 
 
 async def test_auth_hanging_refresh_with_valid_key_blocks_no_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("paystar_async.keys.refresher.REFRESH_WAIT_SECONDS", 0.0)
-    at, go = Setting(), asyncio.Event()
-    await at.aged(hours=23.6)
-    at.server.before_refresh = _until(go)
+    fixture, may_continue = AuthFixture(), asyncio.Event()
+    await fixture.age_key(hours=23.6)
+    fixture.server.before_refresh = _wait_for(may_continue)
 
     for _ in range(3):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
 
-    assert at.shown == ["key-1"] * 3
-    assert at.asked == 2
-    go.set()
-    await at.paystar.aclose()
+    assert fixture.sent_keys == ["key-1"] * 3
+    assert fixture.refresh_requests == 2
+    may_continue.set()
+    await fixture.paystar.aclose()
 
 
 async def test_auth_expired_key_and_failed_refresh_raises_not_sent() -> None:
-    at = Setting()
-    await at.aged(hours=25)
-    at.server.before_refresh = _always(NoResponse("reset"))
+    fixture = AuthFixture()
+    await fixture.age_key(hours=25)
+    fixture.server.before_refresh = _always(NoResponse("reset"))
 
     with pytest.raises(NotSent, match="could not be refreshed") as error:
-        await settle(at.paystar)
+        await settle(fixture.paystar)
 
     assert error.value.executed == "no"
-    assert at.engine.sent_to("settlement") == []
+    assert fixture.engine.sent_to("settlement") == []
 
 
 @pytest.mark.parametrize(("reply", "kind"), [(NoResponse("reset"), NoResponse), (refused(0), ServerFault)])
-async def test_refresh_by_hand_without_response_says_maybe(reply: Reply, kind: type[PaystarError]) -> None:
-    at = Setting(before_refresh=_always(reply))
+async def test_manual_refresh_without_response_is_maybe_executed(reply: Reply, kind: type[PaystarError]) -> None:
+    fixture = AuthFixture(before_refresh=_always(reply))
 
     with pytest.raises(kind) as error:
-        await at.paystar.keys.refresh_application_key()
+        await fixture.paystar.keys.refresh_application_key()
 
     assert error.value.executed == "maybe"
-    assert at.asked == 1
+    assert fixture.refresh_requests == 1
 
 
-async def test_refresh_by_hand_returns_new_key() -> None:
-    at = Setting()
+async def test_manual_refresh_returns_new_key() -> None:
+    fixture = AuthFixture()
 
-    renewed = await at.paystar.keys.refresh_application_key()
-    inquiry = await Setting().paystar.keys.refresh_inquiry_key()
+    new_keys = await fixture.paystar.keys.refresh_application_key()
+    inquiry = await AuthFixture().paystar.keys.refresh_inquiry_key()
 
-    assert renewed.api_key.reveal() == "key-1"
+    assert new_keys.api_key.reveal() == "key-1"
     assert inquiry.inquiry_key.reveal() == "key-1"
-    assert "key-1" not in repr(renewed)
-    await balance(at.paystar)
-    assert at.shown == ["key-1"]
+    assert "key-1" not in repr(new_keys)
+    await balance(fixture.paystar)
+    assert fixture.sent_keys == ["key-1"]
 
 
-async def test_refresh_by_hand_without_refresh_token_raises() -> None:
-    at = Setting(account=Application(id="app-1", access_password="p", api_key="key-0"))
+async def test_manual_refresh_without_refresh_token_raises() -> None:
+    fixture = AuthFixture(account=Application(id="app-1", access_password="p", api_key="key-0"))
 
     with pytest.raises(ConfigurationError, match="has no refresh token"):
-        await at.paystar.keys.refresh_application_key()
+        await fixture.paystar.keys.refresh_application_key()
 
-    assert at.engine.sent == []
-
-
-async def test_refresh_by_hand_concurrently_is_one_request() -> None:
-    at = Setting()
-
-    renewed = await asyncio.gather(*[at.paystar.keys.refresh_application_key() for _ in range(10)])
-
-    assert at.asked == 1
-    assert {one.api_key.reveal() for one in renewed} == {"key-1"}
+    assert fixture.engine.sent == []
 
 
-@pytest.mark.parametrize("state", ["none", "dying", "dead", "refused"])
-async def test_auth_hundred_callers_cost_one_refresh(state: str) -> None:
-    at = Setting(account=KEYLESS if state == "none" else None)
-    if state in ("dying", "dead"):
-        await at.aged(hours=23.6 if state == "dying" else 25)
-    if state == "refused":
-        at.server.keys.clear()
-    before = at.asked
+async def test_manual_refresh_concurrently_is_one_request() -> None:
+    fixture = AuthFixture()
 
-    await asyncio.gather(*[balance(at.paystar) for _ in range(100)])
+    new_keys = await asyncio.gather(*[fixture.paystar.keys.refresh_application_key() for _ in range(10)])
 
-    assert at.asked - before == 1
-    assert at.server.refreshes == at.asked
+    assert fixture.refresh_requests == 1
+    assert {new_key.api_key.reveal() for new_key in new_keys} == {"key-1"}
+
+
+@pytest.mark.parametrize("state", ["missing", "expiring", "expired", "rejected"])
+async def test_auth_hundred_callers_share_one_refresh(state: str) -> None:
+    fixture = AuthFixture(account=APPLICATION_WITHOUT_KEY if state == "missing" else None)
+    if state in ("expiring", "expired"):
+        await fixture.age_key(hours=23.6 if state == "expiring" else 25)
+    if state == "rejected":
+        fixture.server.keys.clear()
+    requests_before = fixture.refresh_requests
+
+    await asyncio.gather(*[balance(fixture.paystar) for _ in range(100)])
+
+    assert fixture.refresh_requests - requests_before == 1
+    assert fixture.server.refreshes == fixture.refresh_requests
 
 
 async def test_auth_clients_sharing_a_store_refresh_once() -> None:
     store = MemoryKeyStore()
-    first = Setting(store=store, clock=RunningClock())
+    first = AuthFixture(store=store, clock=RunningClock())
     second = client(first.engine, clock=first.clock, keys=store, max_retries=0)
     first.server.keys.clear()
 
     async with first.clock.running():
-        await asyncio.gather(*[balance(one) for one in (first.paystar, second) for _ in range(20)])
+        await asyncio.gather(*[balance(paystar) for paystar in (first.paystar, second) for _ in range(20)])
 
-    assert first.asked == 1
-    assert set(first.shown) == {"key-0", "key-1"}
+    assert first.refresh_requests == 1
+    assert set(first.sent_keys) == {"key-0", "key-1"}
 
 
-@pytest.mark.parametrize("way", ["task", "timeout", "scope"])
-@pytest.mark.parametrize("state", ["dead", "refused", "by hand"])
-async def test_auth_cancelled_caller_loses_no_refresh(way: str, state: str) -> None:
-    for trial in range(60):
-        dice = Random(trial)
-        pauses = {name: dice.randrange(12) for name in ("before", "after", "cancel")}
+@pytest.mark.parametrize("cancelled_by", ["task", "timeout", "scope"])
+@pytest.mark.parametrize("state", ["expired", "rejected", "manual"])
+async def test_auth_cancelled_caller_loses_no_refresh(cancelled_by: str, state: str) -> None:
+    for seed in range(60):
+        random_source = Random(seed)
+        turns = {name: random_source.randrange(12) for name in ("before", "after", "cancel")}
 
-        at = Setting(before_refresh=_after(pauses["before"]), after_refresh=_after(pauses["after"]))
-        if state == "dead":
-            await at.store.commit(KeyId("application", "app-1"), 0, "", KeyRecord(refresh_token=Secret("refresh-0")))
-        if state == "refused":
-            at.server.keys.clear()
-        call = at.paystar.keys.refresh_application_key if state == "by hand" else lambda at=at: balance(at.paystar)
-        await _cancelled(way, call, pauses["cancel"])
-        await at.paystar.aclose()
+        fixture = AuthFixture(before_refresh=_wait_turns(turns["before"]), after_refresh=_wait_turns(turns["after"]))
+        if state == "expired":
+            await fixture.store.commit(KEY, 0, "", KeyRecord(refresh_token=Secret("refresh-0")))
+        if state == "rejected":
+            fixture.server.keys.clear()
+        call = (
+            fixture.paystar.keys.refresh_application_key
+            if state == "manual"
+            else lambda fixture=fixture: balance(fixture.paystar)
+        )
+        await _call_and_cancel(cancelled_by, call, turns["cancel"])
+        await fixture.paystar.aclose()
 
-        record = await at.store.load(KeyId("application", "app-1"))
-        if at.server.refreshes:
+        record = await fixture.store.load(KEY)
+        if fixture.server.refreshes:
             assert record is not None
-            assert _pair(record) == (f"key-{at.server.refreshes}", at.server.refresh_token)
+            assert _pair(record) == (f"key-{fixture.server.refreshes}", fixture.server.refresh_token)
         assert record is None or record.lease_owner is None
-        assert at.told.names in ([], ["key_refreshed"])
-        await balance(at.paystar)
+        assert fixture.events.names in ([], ["key_refreshed"])
+        await balance(fixture.paystar)
 
 
 def _pair(record: KeyRecord) -> tuple[str | None, str | None]:
@@ -455,322 +460,322 @@ def _pair(record: KeyRecord) -> tuple[str | None, str | None]:
     return token.reveal() if token else None, refresh_token.reveal() if refresh_token else None
 
 
-def _after(rounds: int) -> Callable[[], Any]:
+def _wait_turns(rounds: int) -> Callable[[], Any]:
     async def wait() -> None:
         await wait_all_tasks_blocked(rounds)
 
     return wait
 
 
-async def _cancelled(way: str, call: Callable[[], Any], rounds: int) -> None:
-    """Make a call and cancel it after ``turns`` turns of the loop."""
+async def _call_and_cancel(cancelled_by: str, call: Callable[[], Any], rounds: int) -> None:
+    """Make a call and cancel it after ``rounds`` turns of the loop."""
 
     async def run() -> None:
-        if way == "timeout":
+        if cancelled_by == "timeout":
             async with asyncio.timeout(None) as scope:
-                asyncio.get_running_loop().call_soon(_later, rounds, lambda: scope.reschedule(0))
+                asyncio.get_running_loop().call_soon(_call_after, rounds, lambda: scope.reschedule(0))
                 await call()
         else:
             with anyio.CancelScope() as scope:
-                if way == "scope":
-                    asyncio.get_running_loop().call_soon(_later, rounds, scope.cancel)
+                if cancelled_by == "scope":
+                    asyncio.get_running_loop().call_soon(_call_after, rounds, scope.cancel)
                 await call()
 
     task = asyncio.create_task(run())
-    if way == "task":
+    if cancelled_by == "task":
         await wait_all_tasks_blocked(rounds)
         task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
 
-def _later(rounds: int, do: Callable[[], object]) -> None:
+def _call_after(rounds: int, function: Callable[[], object]) -> None:
     if rounds:
-        asyncio.get_running_loop().call_soon(_later, rounds - 1, do)
+        asyncio.get_running_loop().call_soon(_call_after, rounds - 1, function)
     else:
-        do()
+        function()
 
 
 async def test_auth_key_expires_at_tehran_time_of_response() -> None:
-    at = Setting(key_lifetime=2 * HOUR)
+    fixture = AuthFixture(key_lifetime=2 * HOUR)
 
-    await at.aged(hours=0)
+    await fixture.age_key(hours=0)
 
-    record = await at.stored()
-    assert record.expires_at == int(at.clock.time() + 2 * HOUR)
+    record = await fixture.stored_record()
+    assert record.expires_at == int(fixture.clock.time() + 2 * HOUR)
     assert tehran_time(0) == "1970-01-01 03:30:00"
-    at.clock.advance(1.95 * HOUR)
-    await balance(at.paystar)
-    assert at.shown == ["key-2"]
+    fixture.clock.advance(1.95 * HOUR)
+    await balance(fixture.paystar)
+    assert fixture.sent_keys == ["key-2"]
 
 
 @pytest.mark.parametrize(
     "expiry",
     [None, "", "soon", "2026-13-40 00:00:00", "1404-10-11 03:30:00", "1999-01-01 00:00:00", "2099-01-01 00:00:00"],
 )
-async def test_auth_invalid_expiry_counts_as_a_day(expiry: str | None) -> None:
+async def test_auth_invalid_expiry_is_replaced_by_a_day(expiry: str | None) -> None:
     data = {"api_key": "key-1"} | ({} if expiry is None else {"api_key_expire_date": expiry})
-    at = Setting(before_refresh=_always(ok(data)))
+    fixture = AuthFixture(before_refresh=_always(ok(data)))
 
-    await at.paystar.keys.refresh_application_key()
+    await fixture.paystar.keys.refresh_application_key()
 
-    assert (await at.stored()).expires_at == at.clock.time() + 24 * HOUR
+    assert (await fixture.stored_record()).expires_at == fixture.clock.time() + 24 * HOUR
 
 
 @pytest.mark.parametrize("hours", [24, -24, 240, -240])
 async def test_auth_wall_clock_jump_causes_no_refresh_storm(hours: float) -> None:
-    at = Setting()
-    await at.aged(hours=1)
-    at.server.keys = dict.fromkeys((f"key-{n}" for n in range(9)), float("inf"))
-    at.server.clock = QuickClock()  # its clock is right, ours has jumped
-    at.server.clock.advance(HOUR)
+    fixture = AuthFixture()
+    await fixture.age_key(hours=1)
+    fixture.server.keys = dict.fromkeys((f"key-{n}" for n in range(9)), float("inf"))
+    fixture.server.clock = QuickClock()  # only the client's clock jumps
+    fixture.server.clock.advance(HOUR)
 
-    at.clock.jump(hours * HOUR)
+    fixture.clock.jump(hours * HOUR)
     for _ in range(100):
-        await balance(at.paystar)
-        at.clock.advance(0.05 * HOUR)
+        await balance(fixture.paystar)
+        fixture.clock.advance(0.05 * HOUR)
 
-    assert at.asked == 1
+    assert fixture.refresh_requests == 1
 
     for _ in range(100):
-        at.clock.advance(0.5 * HOUR)
-        at.server.clock.advance(0.5 * HOUR)
-        await balance(at.paystar)
+        fixture.clock.advance(0.5 * HOUR)
+        fixture.server.clock.advance(0.5 * HOUR)
+        await balance(fixture.paystar)
         await wait_all_tasks_blocked(5)
-    assert at.asked <= 8
+    assert fixture.refresh_requests <= 8
 
 
 async def test_auth_rejected_refresh_token_is_marked_once() -> None:
-    at = Setting()
-    await at.aged(hours=15)
-    at.server.refresh_token = "rotated elsewhere"
+    fixture = AuthFixture()
+    await fixture.age_key(hours=15)
+    fixture.server.refresh_token = "rotated elsewhere"
 
     for _ in range(30):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
         await wait_all_tasks_blocked(5)
-        at.clock.advance(60)
+        fixture.clock.advance(60)
 
-    record = await at.stored()
+    record = await fixture.stored_record()
     assert record.refresh_rejected
     assert record.token is not None
-    assert at.told.names.count("refresh_token_rejected") == 1
-    assert at.asked == 2
-    assert set(at.shown) == {"key-1"}
+    assert fixture.events.names.count("refresh_token_rejected") == 1
+    assert fixture.refresh_requests == 2
+    assert set(fixture.sent_keys) == {"key-1"}
 
-    at.clock.advance(24 * HOUR)
+    fixture.clock.advance(24 * HOUR)
     with pytest.raises(InvalidRefreshToken) as error:
-        await balance(at.paystar)
+        await balance(fixture.paystar)
     assert error.value.executed == "no"
     assert "keys.replace" in error.value.hint
-    assert at.asked == 2
+    assert fixture.refresh_requests == 2
 
 
 async def test_keys_replace_repairs_rejected_refresh_token() -> None:
-    at = Setting()
-    at.server.keys.clear()
-    at.server.refresh_token = "rotated elsewhere"
+    fixture = AuthFixture()
+    fixture.server.keys.clear()
+    fixture.server.refresh_token = "rotated elsewhere"
     with pytest.raises(InvalidRefreshToken):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
 
-    at.server.keys["key-new"] = float("inf")
-    await at.paystar.keys.replace("application", token="key-new", refresh_token="rotated elsewhere")
-    await balance(at.paystar)
+    fixture.server.keys["key-new"] = float("inf")
+    await fixture.paystar.keys.replace("application", token="key-new", refresh_token="rotated elsewhere")
+    await balance(fixture.paystar)
 
-    assert at.shown[-1] == "key-new"
-    assert at.told.names == ["refresh_token_rejected", "key_replaced"]
-    assert not (await at.stored()).refresh_rejected
-    at.server.keys.clear()
-    await balance(at.paystar)
-    assert at.shown[-1] == "key-1"
+    assert fixture.sent_keys[-1] == "key-new"
+    assert fixture.events.names == ["refresh_token_rejected", "key_replaced"]
+    assert not (await fixture.stored_record()).refresh_rejected
+    fixture.server.keys.clear()
+    await balance(fixture.paystar)
+    assert fixture.sent_keys[-1] == "key-1"
 
 
 async def test_auth_refresh_lost_to_faster_process_uses_its_key() -> None:
-    at = Setting(clock=RunningClock())
-    at.server.keys.clear()
+    fixture = AuthFixture(clock=RunningClock())
+    fixture.server.keys.clear()
 
-    async def overtaken() -> Reply:
-        # Another host, whose claim this one never saw, stores the pair it got.
-        at.server.refresh_token = "refresh-9"
-        at.server.keys["key-9"] = float("inf")
-        record = await at.stored()
+    async def refresh_elsewhere() -> Reply:
+        # Another host, whose lease this process has not seen, stores the pair of its own refresh.
+        fixture.server.refresh_token = "refresh-9"
+        fixture.server.keys["key-9"] = float("inf")
+        record = await fixture.stored_record()
         new = KeyRecord(token=Secret("key-9"), refresh_token=Secret("refresh-9"))
-        await at.store.commit(KeyId("application", "app-1"), record.version, "other", new)
+        await fixture.store.commit(KEY, record.version, "other", new)
         return refused(13)
 
-    at.server.before_refresh = overtaken
-    async with at.clock.running():
-        await balance(at.paystar)
+    fixture.server.before_refresh = refresh_elsewhere
+    async with fixture.clock.running():
+        await balance(fixture.paystar)
 
-    assert at.shown == ["key-0", "key-9"]
-    assert at.told.names == ["key_reloaded"]
-    assert not (await at.stored()).refresh_rejected
+    assert fixture.sent_keys == ["key-0", "key-9"]
+    assert fixture.events.names == ["key_reloaded"]
+    assert not (await fixture.stored_record()).refresh_rejected
 
 
 async def test_auth_unavailable_store_uses_key_in_memory() -> None:
-    store = Failing()
-    at = Setting(store=store)
-    await at.aged(hours=15)
-    store.down = True
+    store = FailingStore()
+    fixture = AuthFixture(store=store)
+    await fixture.age_key(hours=15)
+    store.is_down = True
 
     for _ in range(5):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
         await wait_all_tasks_blocked(5)
-    assert at.asked == 1
+    assert fixture.refresh_requests == 1
 
-    at.clock.advance(10 * HOUR)
+    fixture.clock.advance(10 * HOUR)
     with pytest.raises(StorageError):
-        await balance(at.paystar)
-    assert at.asked == 1
+        await balance(fixture.paystar)
+    assert fixture.refresh_requests == 1
 
-    store.down = False
-    await balance(at.paystar)
-    assert at.shown[-1] == "key-2"
+    store.is_down = False
+    await balance(fixture.paystar)
+    assert fixture.sent_keys[-1] == "key-2"
 
 
-class Failing(MemoryKeyStore):
+class FailingStore(MemoryKeyStore):
     """A store that can be down."""
 
-    down = False
+    is_down = False
     fails_to_commit = False
 
     async def load(self, key: KeyId) -> KeyRecord | None:
-        if self.down:
+        if self.is_down:
             raise StorageError("the store is down")
         return await super().load(key)
 
     async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
-        if self.down:
+        if self.is_down:
             raise StorageError("the store is down")
         return await super().acquire_lease(key, version, owner, ttl)
 
     async def commit(self, key: KeyId, version: int, owner: str, new: KeyRecord) -> KeyRecord | None:
-        if self.down or self.fails_to_commit:
+        if self.is_down or self.fails_to_commit:
             raise StorageError("the store is down")
         return await super().commit(key, version, owner, new)
 
 
 async def test_auth_unstored_pair_is_used_and_stored_later() -> None:
-    store = Failing()
-    at = Setting(store=store, clock=RunningClock())
-    at.server.keys.clear()
+    store = FailingStore()
+    fixture = AuthFixture(store=store, clock=RunningClock())
+    fixture.server.keys.clear()
 
-    async def goes_down() -> None:
+    async def fail_commits() -> None:
         store.fails_to_commit = True
 
-    at.server.after_refresh = goes_down
-    await balance(at.paystar)
-    await balance(at.paystar)
-    assert at.shown == ["key-0", "key-1", "key-1"]
-    assert at.told.names == ["key_refresh_failed"]
+    fixture.server.after_refresh = fail_commits
+    await balance(fixture.paystar)
+    await balance(fixture.paystar)
+    assert fixture.sent_keys == ["key-0", "key-1", "key-1"]
+    assert fixture.events.names == ["key_refresh_failed"]
 
     store.fails_to_commit = False
-    async with at.clock.running():
+    async with fixture.clock.running():
         await wait_all_tasks_blocked(200)
 
-    assert _pair(await at.stored()) == ("key-1", "refresh-1")
-    assert at.told.names == ["key_refresh_failed", "key_refreshed"]
-    await at.paystar.aclose()
+    assert _pair(await fixture.stored_record()) == ("key-1", "refresh-1")
+    assert fixture.events.names == ["key_refresh_failed", "key_refreshed"]
+    await fixture.paystar.aclose()
 
 
-async def test_auth_unstored_pair_is_kept_over_stored_old_one() -> None:
-    store = Failing()
-    at = Setting(store=store)
-    await balance(at.paystar)
+async def test_auth_prefers_unstored_pair_to_old_stored_pair() -> None:
+    store = FailingStore()
+    fixture = AuthFixture(store=store)
+    await balance(fixture.paystar)
     store.fails_to_commit = True
-    at.server.keys.clear()
-    await balance(at.paystar)
-    assert at.shown[-1] == "key-1"
+    fixture.server.keys.clear()
+    await balance(fixture.paystar)
+    assert fixture.sent_keys[-1] == "key-1"
 
-    at.server.keys.clear()  # now the pair that is only in memory is needed again
+    fixture.server.keys.clear()  # now the pair that only memory has is needed for a refresh
     with pytest.raises(StorageError):
-        await balance(at.paystar)
-    assert at.shown.count("key-0") == 2
-    assert at.asked == 1
+        await balance(fixture.paystar)
+    assert fixture.sent_keys.count("key-0") == 2
+    assert fixture.refresh_requests == 1
 
     store.fails_to_commit = False
-    await balance(at.paystar)
-    assert at.shown[-1] == "key-2"
-    assert _pair(await at.stored()) == ("key-2", "refresh-2")
-    await at.paystar.aclose()
+    await balance(fixture.paystar)
+    assert fixture.sent_keys[-1] == "key-2"
+    assert _pair(await fixture.stored_record()) == ("key-2", "refresh-2")
+    await fixture.paystar.aclose()
 
 
 async def test_keys_replace_during_refresh_keeps_rotated_token() -> None:
-    at, go = Setting(), asyncio.Event()
-    at.server.keys.clear()
+    fixture, may_continue = AuthFixture(), asyncio.Event()
+    fixture.server.keys.clear()
 
-    at.server.after_refresh = _until(go)
-    call = asyncio.create_task(balance(at.paystar))
+    fixture.server.after_refresh = _wait_for(may_continue)
+    call = asyncio.create_task(balance(fixture.paystar))
     await wait_all_tasks_blocked()
-    at.server.keys["key-panel"] = float("inf")
-    await at.paystar.keys.replace("application", token="key-panel")
-    go.set()
+    fixture.server.keys["key-panel"] = float("inf")
+    await fixture.paystar.keys.replace("application", token="key-panel")
+    may_continue.set()
     await call
 
-    assert _pair(await at.stored()) == ("key-panel", "refresh-1")
+    assert _pair(await fixture.stored_record()) == ("key-panel", "refresh-1")
 
 
 async def test_auth_refresh_survives_lease_taken_over() -> None:
-    at, go = Setting(), asyncio.Event()
-    at.server.keys.clear()
+    fixture, may_continue = AuthFixture(), asyncio.Event()
+    fixture.server.keys.clear()
 
-    at.server.after_refresh = _until(go)
-    call = asyncio.create_task(balance(at.paystar))
+    fixture.server.after_refresh = _wait_for(may_continue)
+    call = asyncio.create_task(balance(fixture.paystar))
     await wait_all_tasks_blocked()
-    at.server.keys["key-1"] = float("inf")
-    at.clock.jump(24 * HOUR)  # the lease looks long over
-    record = await at.stored()
-    assert await at.store.acquire_lease(KeyId("application", "app-1"), record.version, "another host", 60) is not None
-    go.set()
+    fixture.server.keys["key-1"] = float("inf")
+    fixture.clock.jump(24 * HOUR)  # the lease seems to have expired
+    record = await fixture.stored_record()
+    assert await fixture.store.acquire_lease(KEY, record.version, "another host", 60) is not None
+    may_continue.set()
     await call
 
-    assert _pair(await at.stored()) == ("key-1", "refresh-1")
+    assert _pair(await fixture.stored_record()) == ("key-1", "refresh-1")
 
 
 async def test_auth_foreign_store_error_is_named_and_key_used() -> None:
-    class Odd(Failing):
+    class BuggyStore(FailingStore):
         async def acquire_lease(self, key: KeyId, version: int, owner: str, ttl: float) -> KeyRecord | None:
             raise RuntimeError("a bug in a store")
 
-    at = Setting(store=Odd())
+    fixture = AuthFixture(store=BuggyStore())
     with pytest.raises(NoResponse, match="RuntimeError"):
-        await at.paystar.keys.refresh_application_key()
+        await fixture.paystar.keys.refresh_application_key()
 
-    await balance(at.paystar)
-    at.server.keys.clear()
+    await balance(fixture.paystar)
+    fixture.server.keys.clear()
     with pytest.raises(NotSent, match="RuntimeError"):
-        await balance(at.paystar)
+        await balance(fixture.paystar)
 
 
 async def test_auth_timeout_during_refresh_raises_not_sent() -> None:
-    at, go = Setting(account=KEYLESS), asyncio.Event()
+    fixture, may_continue = AuthFixture(account=APPLICATION_WITHOUT_KEY), asyncio.Event()
 
-    at.server.before_refresh = _until(go)
+    fixture.server.before_refresh = _wait_for(may_continue)
     with pytest.raises(NotSent, match="the timeout expired"):
-        await balance(at.paystar, timeout=0.01)
+        await balance(fixture.paystar, timeout=0.01)
     with pytest.raises(NoResponse, match="goes on") as error:
-        await at.paystar.keys.refresh_application_key(timeout=0.01)
+        await fixture.paystar.keys.refresh_application_key(timeout=0.01)
     assert error.value.executed == "maybe"
 
-    go.set()
-    await at.paystar.aclose()
-    assert at.asked == 1
-    await balance(at.paystar)
-    assert at.shown == ["key-1"]
+    may_continue.set()
+    await fixture.paystar.aclose()
+    assert fixture.refresh_requests == 1
+    await balance(fixture.paystar)
+    assert fixture.sent_keys == ["key-1"]
 
 
 def test_auth_refresh_and_cancellation_work_on_trio() -> None:
-    async def play() -> None:
-        at, go = Setting(account=KEYLESS), anyio.Event()
+    async def run_on_trio() -> None:
+        fixture, may_continue = AuthFixture(account=APPLICATION_WITHOUT_KEY), anyio.Event()
 
-        at.server.after_refresh = _until(go)
+        fixture.server.after_refresh = _wait_for(may_continue)
         async with anyio.create_task_group() as group:
-            group.start_soon(balance, at.paystar)
+            group.start_soon(balance, fixture.paystar)
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
-        go.set()
-        await at.paystar.aclose()
+        may_continue.set()
+        await fixture.paystar.aclose()
 
-        assert _pair(await at.stored()) == ("key-1", "refresh-1")
-        await balance(at.paystar)
-        assert at.asked == 1
+        assert _pair(await fixture.stored_record()) == ("key-1", "refresh-1")
+        await balance(fixture.paystar)
+        assert fixture.refresh_requests == 1
 
-    anyio.run(play, backend="trio")
+    anyio.run(run_on_trio, backend="trio")

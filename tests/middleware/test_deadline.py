@@ -1,3 +1,5 @@
+"""The deadline middleware turns a timeout into a deadline."""
+
 from typing import Any
 
 import pytest
@@ -7,31 +9,31 @@ from paystar_async.middleware.deadline import DeadlineMiddleware
 from tests.support import RESPONSE, Next, QuickClock, request
 
 
-async def test_a_timeout_becomes_the_moment_the_call_must_be_over() -> None:
-    clock, rest = QuickClock(), Next(RESPONSE)
+async def test_deadline_is_set_from_timeout() -> None:
+    clock, inner = QuickClock(), Next(RESPONSE)
     clock.advance(100)
 
-    assert await DeadlineMiddleware(clock)(request(timeout=30), rest) is RESPONSE
+    assert await DeadlineMiddleware(clock)(request(timeout=30), inner) is RESPONSE
 
-    assert rest.requests[0].deadline == 130
-    assert rest.requests[0].time_left(clock.monotonic()) == 30
+    assert inner.requests[0].deadline == 130
+    assert inner.requests[0].time_left(clock.monotonic()) == 30
 
 
-async def test_a_jump_of_the_wall_clock_moves_no_deadline() -> None:
-    clock, rest = QuickClock(), Next(RESPONSE)
-    await DeadlineMiddleware(clock)(request(timeout=30), rest)
+async def test_deadline_is_unchanged_by_wall_clock_jump() -> None:
+    clock, inner = QuickClock(), Next(RESPONSE)
+    await DeadlineMiddleware(clock)(request(timeout=30), inner)
 
     clock.jump(24 * 3600)
 
-    assert rest.requests[0].time_left(clock.monotonic()) == 30
+    assert inner.requests[0].time_left(clock.monotonic()) == 30
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
-async def test_a_call_without_time_is_refused_before_anything_is_done(timeout: Any) -> None:
-    rest = Next(RESPONSE)
+async def test_deadline_with_invalid_timeout_raises_before_sending(timeout: Any) -> None:
+    inner = Next(RESPONSE)
 
-    with pytest.raises(InvalidValue) as refusal:
-        await DeadlineMiddleware(QuickClock())(request(timeout=timeout), rest)
+    with pytest.raises(InvalidValue) as raised:
+        await DeadlineMiddleware(QuickClock())(request(timeout=timeout), inner)
 
-    assert refusal.value.field == "timeout"
-    assert rest.requests == []
+    assert raised.value.field == "timeout"
+    assert inner.requests == []

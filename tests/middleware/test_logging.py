@@ -1,3 +1,5 @@
+"""The logging middleware: one line per call, without secrets."""
+
 import asyncio
 import logging
 from typing import Any
@@ -6,7 +8,6 @@ import pytest
 
 from paystar_async.errors import InvalidResponse, NoResponse, NotSent, PaystarError, status_class
 from paystar_async.middleware.logging import LoggingMiddleware
-from paystar_async.runtime.events import Event
 from tests.support import (
     RESPONSE,
     SECRETS,
@@ -26,11 +27,11 @@ from tests.support import (
 
 
 @pytest.fixture(autouse=True)
-def _everything(caplog: pytest.LogCaptureFixture) -> None:
+def _log_debug(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, logger="paystar_async")
 
 
-async def test_an_answer_is_one_line_of_debug(caplog: pytest.LogCaptureFixture) -> None:
+async def test_logging_response_is_one_debug_line(caplog: pytest.LogCaptureFixture) -> None:
     await LoggingMiddleware(QuickClock())(request(), Next(RESPONSE))
 
     (record,) = caplog.records
@@ -42,7 +43,7 @@ async def test_an_answer_is_one_line_of_debug(caplog: pytest.LogCaptureFixture) 
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "logged_text"),
     [
         (NotSent("x"), "NotSent in"),
         (NoResponse("x"), "NoResponse in"),
@@ -50,18 +51,18 @@ async def test_an_answer_is_one_line_of_debug(caplog: pytest.LogCaptureFixture) 
         (status_class(9)(9, http_status=400), "InsufficientBalance status 9 (HTTP 400) in"),
     ],
 )
-async def test_a_failure_is_one_line_of_info_without_its_message(
-    error: PaystarError, told: str, caplog: pytest.LogCaptureFixture
+async def test_logging_error_is_one_info_line_without_message(
+    error: PaystarError, logged_text: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     with pytest.raises(type(error)):
         await LoggingMiddleware(QuickClock())(request(SETTLE), Next(error))
 
     (record,) = caplog.records
     assert record.levelno == logging.INFO
-    assert told in record.getMessage()
+    assert logged_text in record.getMessage()
 
 
-async def test_a_call_that_is_cancelled_leaves_a_line_too(caplog: pytest.LogCaptureFixture) -> None:
+async def test_logging_cancelled_call_is_one_line(caplog: pytest.LogCaptureFixture) -> None:
     async def never(_: Any, /) -> Any:
         await asyncio.Event().wait()
 
@@ -71,10 +72,10 @@ async def test_a_call_that_is_cancelled_leaves_a_line_too(caplog: pytest.LogCapt
     with pytest.raises(asyncio.CancelledError):
         await task
 
-    assert [one.getMessage().split(": ")[1].split(" in")[0] for one in caplog.records] == ["CancelledError"]
+    assert [record.getMessage().split(": ")[1].split(" in")[0] for record in caplog.records] == ["CancelledError"]
 
 
-async def test_no_log_line_of_a_whole_life_holds_a_secret_or_a_query(caplog: pytest.LogCaptureFixture) -> None:
+async def test_logging_of_client_contains_no_secret_or_query(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     clock = QuickClock()
     server = KeyServer(clock, script=lambda _: ok({"balance": 1, "price": 10_000, "status": "SUCCEED"}))
@@ -89,23 +90,7 @@ async def test_no_log_line_of_a_whole_life_holds_a_secret_or_a_query(caplog: pyt
     await paystar.transfers.find(track_id="t-1")
     await paystar.aclose()
 
-    assert len(caplog.records) == 7  # six requests, the renewal and its repetition among them, and what came of the key
+    # Six requests, a refresh and the retry with the new key among them, and the key event.
+    assert len(caplog.records) == 7
     for secret in (*SECRETS, "key-1", "refresh-1", "?", "0100000000001", "access_password"):
         assert secret not in caplog.text
-
-
-async def test_a_call_goes_on_when_on_event_raises(caplog: pytest.LogCaptureFixture) -> None:
-    told: list[Event] = []
-
-    def broken(event: Event) -> None:
-        told.append(event)
-        raise RuntimeError("no room for a metric")
-
-    clock = QuickClock()
-    server = KeyServer(clock)
-    server.keys.clear()
-
-    assert (await client(Engine(server), clock=clock, on_event=broken).wallet.balance()).total_amount == 1
-
-    assert [one.name for one in told] == ["key_refreshed"]
-    assert "on_event raised on key_refreshed; the call goes on" in caplog.text
