@@ -1,4 +1,4 @@
-"""Time that a test owns."""
+"""The system clock, and the manual clock that tests advance."""
 
 import asyncio
 import time
@@ -11,23 +11,23 @@ from hypothesis import strategies as st
 from paystar_async.runtime.clock import Clock, ManualClock, SystemClock
 
 
-async def test_the_machines_clock_is_the_machines() -> None:
+async def test_system_clock_measures_real_time() -> None:
     clock: Clock = SystemClock()
-    began, wall = clock.monotonic(), clock.time()
+    started, wall_time = clock.monotonic(), clock.time()
     await clock.sleep(0.02)
 
-    assert 0.015 < clock.monotonic() - began < 2
-    assert abs(wall - time.time()) < 2
+    assert 0.015 < clock.monotonic() - started < 2
+    assert abs(wall_time - time.time()) < 2
 
 
-def test_a_manual_clock_stands_still() -> None:
+def test_manual_clock_without_advance_stands_still() -> None:
     clock = ManualClock(start=1_000)
 
     assert (clock.time(), clock.monotonic(), clock.sleepers) == (1_000, 0, 0)
-    assert ManualClock().time() == 1_767_225_600  # 2026 begins in Greenwich
+    assert ManualClock().time() == 1_767_225_600  # the start of 2026, UTC
 
 
-def test_manual_clock_advances() -> None:
+def test_manual_clock_advance_and_jump_change_times() -> None:
     clock = ManualClock(start=1_000)
     clock.advance(5)
     assert (clock.time(), clock.monotonic()) == (1_005, 5)
@@ -35,41 +35,42 @@ def test_manual_clock_advances() -> None:
     assert (clock.time(), clock.monotonic()) == (505, 5)
 
 
-async def napping(clock: ManualClock, *naps: float) -> tuple[list[asyncio.Task[None]], list[float]]:
-    """Start sleepers; return their tasks, and a list that fills as they wake."""
+async def start_sleepers(clock: ManualClock, *durations: float) -> tuple[list[asyncio.Task[None]], list[float]]:
+    """Start sleepers; return their tasks, and the list of durations that have passed."""
     woken: list[float] = []
 
-    async def nap(seconds: float) -> None:
+    async def sleep(seconds: float) -> None:
         await clock.sleep(seconds)
         woken.append(seconds)
 
-    tasks = [asyncio.get_running_loop().create_task(nap(seconds)) for seconds in naps]
-    await turn()
+    tasks = [asyncio.get_running_loop().create_task(sleep(seconds)) for seconds in durations]
+    await run_tasks()
     return tasks, woken
 
 
-async def turn() -> None:
+async def run_tasks() -> None:
+    """Let all tasks run until they wait."""
     for _ in range(5):
         await asyncio.sleep(0)
 
 
-async def test_a_sleeper_wakes_when_its_time_has_come() -> None:
+async def test_manual_clock_advance_wakes_due_sleepers() -> None:
     clock = ManualClock()
-    _, woken = await napping(clock, 3, 1, 2)
+    _, woken = await start_sleepers(clock, 3, 1, 2)
     assert clock.sleepers == 3
 
     for now, expected in ((0.5, []), (1.0, [1]), (2.5, [1, 2]), (10, [1, 2, 3])):
         clock.advance(now - clock.monotonic())
-        await turn()
+        await run_tasks()
         assert woken == expected
     assert clock.sleepers == 0
 
 
-async def test_clock_jump_wakes_no_sleeper() -> None:
+async def test_manual_clock_jump_wakes_no_sleeper() -> None:
     clock = ManualClock()
-    tasks, woken = await napping(clock, 1)
+    tasks, woken = await start_sleepers(clock, 1)
     clock.jump(1_000)
-    await turn()
+    await run_tasks()
 
     assert woken == []
     clock.advance(1)
@@ -77,7 +78,7 @@ async def test_clock_jump_wakes_no_sleeper() -> None:
 
 
 @pytest.mark.parametrize("seconds", [0, -1])
-async def test_no_sleep_is_a_breath(seconds: float) -> None:
+async def test_manual_clock_sleep_of_zero_returns(seconds: float) -> None:
     clock = ManualClock()
     await clock.sleep(seconds)
     assert clock.sleepers == 0
@@ -85,27 +86,27 @@ async def test_no_sleep_is_a_breath(seconds: float) -> None:
 
 @settings(max_examples=60)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=12), st.data())
-def test_cancelled_sleeper_leaves_others_alone(naps: list[int], data: st.DataObject) -> None:
+def test_manual_clock_cancelled_sleeper_affects_no_other(durations: list[int], data: st.DataObject) -> None:
     async def run() -> None:
         clock = ManualClock()
-        tasks, woken = await napping(clock, *naps)
-        gone = data.draw(st.sets(st.integers(0, len(naps) - 1)))
-        for place in gone:
-            tasks[place].cancel()
-        await turn()
-        left = sorted(nap for place, nap in enumerate(naps) if place not in gone)
-        assert clock.sleepers == len(left)
+        tasks, woken = await start_sleepers(clock, *durations)
+        cancelled = data.draw(st.sets(st.integers(0, len(durations) - 1)))
+        for index in cancelled:
+            tasks[index].cancel()
+        await run_tasks()
+        remaining = sorted(seconds for index, seconds in enumerate(durations) if index not in cancelled)
+        assert clock.sleepers == len(remaining)
         for _ in range(20):
             clock.advance(1)
-            await turn()
-            assert woken == [nap for nap in left if nap <= clock.monotonic()]
+            await run_tasks()
+            assert woken == [seconds for seconds in remaining if seconds <= clock.monotonic()]
         await asyncio.gather(*tasks, return_exceptions=True)
 
     asyncio.run(run())
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_it_works_under_both_loops(backend: str) -> None:
+def test_clocks_sleep_on_asyncio_and_trio(backend: str) -> None:
     async def run() -> float:
         clock = ManualClock()
         async with anyio.create_task_group() as group:

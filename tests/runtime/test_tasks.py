@@ -1,401 +1,89 @@
-"""Background work that goes on when its waiter is cancelled; per-loop values."""
+"""Background tasks that continue without their waiters, values of one event loop, and cooperative yields."""
 
 import asyncio
 import gc
-import logging
 import os
-import threading
-import time
-import weakref
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 import sniffio
 
-from paystar_async import Paystar
 from paystar_async.errors import InsufficientBalance
-from paystar_async.keys.memory import MemoryKeyStore
-from paystar_async.runtime.clock import SystemClock
 from paystar_async.runtime.tasks import BackgroundTask, BackgroundTasks, LoopLocal, cooperative_yield, current_loop
-from paystar_async.sandbox import Sandbox
-from tests.support import MATCH, Engine, KeyServer, LoopTurns, client, in_turn, ok, transfer
+from tests.support import LoopTurns
 
 
-async def ask(said: list[tuple[str, int]], name: str, turns: LoopTurns, pieces: int = 1) -> None:
-    for _ in range(pieces):
+async def work_in_turns(log: list[tuple[str, int]], name: str, turns: LoopTurns, steps: int = 1) -> None:
+    """Log the name and the turn of the loop in each step."""
+    for _ in range(steps):
         await cooperative_yield()
-        said.append((name, turns.number))
+        log.append((name, turns.number))
 
 
-async def test_each_has_a_turn_of_its_own_in_the_order_they_came() -> None:
-    said: list[tuple[str, int]] = []
+async def test_cooperative_yield_gives_each_caller_its_own_turn() -> None:
+    log: list[tuple[str, int]] = []
     async with LoopTurns() as turns:
-        await asyncio.gather(*[ask(said, name, turns) for name in "abcd"])
-        await ask(said, "e", turns)
+        await asyncio.gather(*[work_in_turns(log, name, turns) for name in "abcd"])
+        await work_in_turns(log, "e", turns)
 
-    assert [name for name, _ in said] == list("abcde")
-    assert len({number for _, number in said}) == 5
+    assert [name for name, _ in log] == list("abcde")
+    assert len({number for _, number in log}) == 5
 
 
-async def test_who_has_much_to_do_stands_in_line_again() -> None:
-    said: list[tuple[str, int]] = []
+async def test_cooperative_yield_alternates_between_callers() -> None:
+    log: list[tuple[str, int]] = []
     async with LoopTurns() as turns:
-        await asyncio.gather(*[ask(said, name, turns, pieces=3) for name in "ab"])
+        await asyncio.gather(*[work_in_turns(log, name, turns, steps=3) for name in "ab"])
 
-    assert [name for name, _ in said] == list("ababab")
-    assert len({number for _, number in said}) == 6
+    assert [name for name, _ in log] == list("ababab")
+    assert len({number for _, number in log}) == 6
 
 
-async def test_cooperative_yield_cancelled_waiter_blocks_no_one() -> None:
-    said: list[tuple[str, int]] = []
+async def test_cooperative_yield_cancelled_waiter_blocks_no_other() -> None:
+    log: list[tuple[str, int]] = []
     async with LoopTurns() as turns:
-        tasks = [asyncio.create_task(ask(said, name, turns)) for name in "abcd"]
+        tasks = [asyncio.create_task(work_in_turns(log, name, turns)) for name in "abcd"]
         await asyncio.sleep(0)
         tasks[0].cancel()
         tasks[2].cancel()
         await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 5)
 
-    assert [name for name, _ in said] == ["b", "d"]
+    assert [name for name, _ in log] == ["b", "d"]
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_each_loop_has_a_line_of_its_own(backend: str) -> None:
-    async def play() -> list[str]:
-        came: list[str] = []
+def test_cooperative_yield_works_in_successive_loops(backend: str) -> None:
+    async def run_callers() -> list[str]:
+        resumed: list[str] = []
 
-        async def come(name: str) -> None:
+        async def resume(name: str) -> None:
             await cooperative_yield()
-            came.append(name)
+            resumed.append(name)
 
         async with anyio.create_task_group() as group:
             for name in "abc":
-                group.start_soon(come, name)
-        return sorted(came)
+                group.start_soon(resume, name)
+        return sorted(resumed)
 
     for _ in range(2):
-        assert anyio.run(play, backend=backend) == ["a", "b", "c"]
-
-
-YES = ok({"is_matched": True})
-
-
-class _Yes(BaseHTTPRequestHandler):
-    opened = 0
-    ended = 0
-
-    protocol_version = "HTTP/1.1"
-    wbufsize = -1  # head and body in one packet: in two, the second waits for the first one to be acknowledged
-
-    def setup(self) -> None:
-        super().setup()
-        _Yes.opened += 1
-
-    def finish(self) -> None:
-        super().finish()
-        _Yes.ended += 1
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(YES[2])))
-        self.end_headers()
-        self.wfile.write(YES[2])
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        """Say nothing."""
-
-
-@contextmanager
-def _server() -> Generator[str, None, None]:
-    """Start a server in a thread of its own, so that it outlives every loop."""
-    _Yes.opened = _Yes.ended = 0
-    with ThreadingHTTPServer(("127.0.0.1", 0), _Yes) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/api"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-def open_connections(most: int = 0) -> int:
-    """Return how many connections the server has; those that are about to end are given a moment."""
-    until = time.monotonic() + 5
-    while (count := _Yes.opened - _Yes.ended) > most and time.monotonic() < until:
-        time.sleep(0.005)
-    return count
-
-
-async def call(paystar: Paystar) -> None:
-    assert (await paystar.send(MATCH)).value.is_matched
-
-
-async def some_calls(paystar: Paystar, *, close: bool = True) -> None:
-    answers: list[bool] = []
-
-    async def call() -> None:
-        answers.append((await paystar.send(MATCH)).value.is_matched)
-
-    async with anyio.create_task_group() as group:
-        for _ in range(8):
-            group.start_soon(call)
-    if close:
-        await paystar.aclose()
-    assert answers == [True] * 8
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_one_client_serves_one_loop_after_the_other(backend: str) -> None:
-    with _server() as url:
-        paystar = client("auto", base_url=url, concurrency=3)
-        for _ in range(3):
-            anyio.run(some_calls, paystar, backend=backend)
-    gc.collect()
-
-
-def test_one_client_serves_asyncio_and_then_trio() -> None:
-    with _server() as url:
-        paystar = client("auto", base_url=url)
-        for backend in ("asyncio", "trio", "asyncio"):
-            anyio.run(some_calls, paystar, backend=backend)
-    gc.collect()
-
-
-def test_loop_ended_without_close_leaves_next_loop_working() -> None:
-    paystar = client(Engine(in_turn(YES)), concurrency=2)
-
-    async def leave_in_the_middle() -> None:
-        waiting = [asyncio.create_task(paystar.transfers.wait(track_id="t")) for _ in range(5)]
-        await some_calls(paystar, close=False)
-        assert waiting
-
-    for _ in range(3):
-        asyncio.run(leave_in_the_middle())
-    asyncio.run(some_calls(paystar))
-
-
-def test_one_client_serves_two_loops_in_two_threads() -> None:
-    failures: list[BaseException] = []
-    together = threading.Barrier(2)
-
-    def run(paystar: Paystar, backend: str) -> None:
-        try:
-            together.wait()
-            for _ in range(3):
-                anyio.run(some_calls, paystar, backend=backend)
-        except BaseException as error:
-            failures.append(error)
-
-    with _server() as url:
-        paystar = client("auto", base_url=url, concurrency=2)
-        threads = [threading.Thread(target=run, args=(paystar, one)) for one in ("asyncio", "trio")]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
-    gc.collect()
-
-    assert failures == []
-
-
-def test_two_threads_share_keys_and_refresh_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("paystar_async.keys.refresher.STORE_POLL_SECONDS", 0.002)
-    for _ in range(5):
-        server = KeyServer(SystemClock())  # a clock of a test's own would run away while one thread waits for the other
-        server.keys.clear()
-        paystar = client(Engine(server), keys=MemoryKeyStore())
-        together = threading.Barrier(2)
-
-        def run(paystar: Any = paystar, together: Any = together) -> None:
-            together.wait()
-            asyncio.run(some_calls(paystar))
-
-        threads = [threading.Thread(target=run) for _ in range(2)]
-        for one in threads:
-            one.start()
-        for one in threads:
-            one.join()
-
-        assert server.refreshes == 1
-
-
-def test_closed_client_keeps_no_state_and_no_task() -> None:
-    async def play() -> None:
-        before = asyncio.all_tasks()
-        async with client(Engine(in_turn(ok([])))) as paystar:
-            await paystar.transfers.find()
-        assert asyncio.all_tasks() == before
-
-    asyncio.run(play())
-
-
-# --- one state for each client and loop -------------------------------------------------------------------------------
-
-
-async def test_two_clients_in_one_loop_share_no_session() -> None:
-    first, second = Engine(in_turn(YES)), Engine(in_turn(YES))
-    async with client(first) as one, client(second) as other:
-        for paystar in (one, other, other):
-            await call(paystar)
-    assert (len(first.sent), len(second.sent)) == (1, 2)
-
-
-@pytest.mark.parametrize("engine", ["auto", "aiohttp"])
-def test_kept_client_leaves_nothing_behind_in_ended_loops(engine: str) -> None:
-    loops: list[weakref.ref[asyncio.AbstractEventLoop]] = []
-
-    async def view(paystar: Paystar) -> None:
-        loops.append(weakref.ref(asyncio.get_running_loop()))
-        await call(paystar)
-
-    with _server() as url:
-        paystar = client(engine, base_url=url)
-        for _ in range(10):
-            asyncio.run(view(paystar))
-        assert _Yes.opened == 10
-        assert open_connections() == 0
-    gc.collect()
-    assert sum(loop() is not None for loop in loops) == 0
-
-
-def test_kept_client_leaves_nothing_behind_in_ended_trio_runs() -> None:
-    with _server() as url:
-        paystar = client("auto", base_url=url)
-        for _ in range(3):
-            anyio.run(call, paystar, backend="trio")
-        assert open_connections() == 0
-
-
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # asyncio's own, of its transports
-def test_closed_loop_loses_its_sockets_at_the_next_use() -> None:
-    with _server() as url:
-        paystar = client("auto", base_url=url)
-        gc.disable()  # the sockets are closed, not only collected
-        try:
-            for _ in range(5):
-                loop = asyncio.new_event_loop()
-                loop.run_until_complete(call(paystar))
-                loop.close()  # without shutdown_asyncgens
-            assert open_connections(1) == 1
-        finally:
-            gc.enable()
-        asyncio.run(paystar.aclose())
-        asyncio.run(call(paystar))
-        assert open_connections() == 0
-    gc.collect()
-
-
-async def test_dropped_client_frees_its_sockets_and_warns() -> None:
-    with _server() as url:
-        paystar = client("auto", base_url=url)
-        await call(paystar)
-        gone = weakref.ref(paystar)
-        with pytest.warns(ResourceWarning, match="unclosed client"):  # noqa: PT031 - freed by one or the other
-            del paystar
-            gc.collect()
-        assert gone() is None
-        assert await asyncio.to_thread(open_connections) == 0
-
-
-async def test_dropped_client_of_a_given_engine_does_not_warn() -> None:
-    paystar = client(Engine(in_turn(YES)))
-    await call(paystar)
-    gone = weakref.ref(paystar)
-    del paystar
-    gc.collect()
-    assert gone() is None
-
-
-async def test_dropped_client_pays_no_more_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    sandbox = Sandbox()
-    paystar = Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "paystar.db")
-    await paystar.payouts.recover()
-    background, _ = paystar._loop_services()  # pyright: ignore[reportPrivateUsage]
-    gone = weakref.ref(paystar)
-    del paystar
-    with caplog.at_level(logging.WARNING, "paystar_async"):
-        gc.collect()
-    assert gone() is None
-    assert "payouts.recover()" in caplog.text
-    with anyio.fail_after(5):
-        await background.drain(30)
-
-
-async def test_client_lives_while_its_batch_does(tmp_path: Path) -> None:
-    sandbox = Sandbox()
-    sandbox.settings.settle_seconds = 0
-    paystar = Paystar(application=sandbox.application, engine=sandbox.engine(), database=tmp_path / "paystar.db")
-    gone = weakref.ref(paystar)
-    batch = await paystar.payouts.submit([transfer("t-1")], batch_id="b")
-    del paystar
-    gc.collect()
-    await batch.wait(timeout=10)
-    client_of_batch = gone()
-    assert client_of_batch is not None
-    await client_of_batch.aclose()
-
-
-def test_job_that_leads_to_another_loop_uses_that_loops_session() -> None:
-    async def main(paystar: Paystar) -> None:
-        sessions: list[object] = []
-
-        async def elsewhere() -> None:
-            sessions.append(paystar._loop_state())  # pyright: ignore[reportPrivateUsage]
-
-        async def job() -> None:
-            await elsewhere()
-            await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
-
-        await paystar._loop_services()[0].start(job).wait()  # pyright: ignore[reportPrivateUsage]
-        assert len(set(map(id, sessions))) == 2
-        await paystar.aclose()
-
-    asyncio.run(main(client(Engine(in_turn(YES)))))
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_forked_process_uses_no_socket_of_its_parent() -> None:
-    with _server() as url:
-        paystar, loop = client("auto", base_url=url), asyncio.new_event_loop()
-        loop.run_until_complete(call(paystar))
-        child = os.fork()
-        if child == 0:
-            try:
-                loop.run_until_complete(call(paystar))
-                del paystar
-                gc.collect()
-            except BaseException:
-                os._exit(1)
-            os._exit(0)
-        assert os.waitpid(child, 0)[1] == 0
-        assert _Yes.opened == 2
-        loop.run_until_complete(call(paystar))
-        assert _Yes.opened == 2  # the parent's is as it was
-        loop.run_until_complete(paystar.aclose())
-        loop.close()
+        assert anyio.run(run_callers, backend=backend) == ["a", "b", "c"]
 
 
 class TestLoopLocal:
     @staticmethod
-    def make() -> tuple[LoopLocal[str], list[str]]:
-        ends: list[str] = []
+    def make_local() -> tuple[LoopLocal[str], list[str]]:
+        closings: list[str] = []
 
         async def close(value: str) -> None:
             await anyio.lowlevel.checkpoint()
-            ends.append(f"closed {value} in {sniffio.current_async_library()}")
+            closings.append(f"closed {value} in {sniffio.current_async_library()}")
 
-        return LoopLocal(close, lambda value: ends.append(f"abandoned {value}")), ends
+        return LoopLocal(close, lambda value: closings.append(f"abandoned {value}")), closings
 
     @staticmethod
-    def keep(local: LoopLocal[str], value: str) -> Callable[[], Awaitable[None]]:
+    def put_value(local: LoopLocal[str], value: str) -> Callable[[], Awaitable[None]]:
         async def main() -> None:
             assert local.get() is None
             local.put(value)
@@ -405,66 +93,66 @@ class TestLoopLocal:
         return main
 
     @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-    def test_value_is_closed_when_its_loop_ends(self, backend: str) -> None:
-        local, ends = self.make()
+    def test_value_is_closed_at_loop_end(self, backend: str) -> None:
+        local, closings = self.make_local()
         for value in ("a", "b"):
-            anyio.run(self.keep(local, value), backend=backend)
-        assert ends == [f"closed a in {backend}", f"closed b in {backend}"]
+            anyio.run(self.put_value(local, value), backend=backend)
+        assert closings == [f"closed a in {backend}", f"closed b in {backend}"]
         assert local.values() == []
 
     @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-    def test_aclose_closes_the_value_once(self, backend: str) -> None:
-        local, ends = self.make()
+    def test_aclose_twice_closes_value_once(self, backend: str) -> None:
+        local, closings = self.make_local()
 
         async def main() -> None:
-            await self.keep(local, "a")()
+            await self.put_value(local, "a")()
             async with anyio.create_task_group() as group:
                 group.start_soon(local.aclose)
                 group.start_soon(local.aclose)
             assert local.get() is None
-            assert ends == [f"closed a in {backend}"]
-            await self.keep(local, "b")()
+            assert closings == [f"closed a in {backend}"]
+            await self.put_value(local, "b")()
 
         anyio.run(main, backend=backend)
-        assert ends[1:] == [f"closed b in {backend}"]
+        assert closings[1:] == [f"closed b in {backend}"]
 
-    def test_value_of_a_closed_loop_is_abandoned_at_the_next_put(self) -> None:
-        local, ends = self.make()
+    def test_put_abandons_values_of_closed_loops(self) -> None:
+        local, closings = self.make_local()
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(self.keep(local, "a")())
+        loop.run_until_complete(self.put_value(local, "a")())
         loop.close()
-        assert ends == []
+        assert closings == []
 
         async def main() -> None:
             local.put("b")
-            assert ends == ["abandoned a"]
+            assert closings == ["abandoned a"]
 
         asyncio.run(main())
-        assert ends == ["abandoned a", "closed b in asyncio"]
+        assert closings == ["abandoned a", "closed b in asyncio"]
 
-    def test_value_of_a_closed_loop_is_abandoned_with_its_owner(self) -> None:
-        local, ends = self.make()
+    def test_garbage_collection_abandons_values_of_closed_loops(self) -> None:
+        local, closings = self.make_local()
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(self.keep(local, "a")())
+        loop.run_until_complete(self.put_value(local, "a")())
         loop.close()
         del local
         gc.collect()
-        assert ends == ["abandoned a"]
+        assert closings == ["abandoned a"]
 
-    async def test_value_of_a_dropped_owner_is_closed_in_its_loop(self) -> None:
-        local, ends = self.make()
+    async def test_garbage_collection_closes_value_in_its_loop(self) -> None:
+        local, closings = self.make_local()
         local.put("a")
-        holder = [local]
+        owners = [local]
         del local
-        await asyncio.to_thread(holder.clear)  # in another thread, as a collector may
+        await asyncio.to_thread(owners.clear)  # in another thread, like the garbage collector
         await anyio.wait_all_tasks_blocked()
-        assert ends == ["closed a in asyncio"]
+        assert closings == ["closed a in asyncio"]
 
     @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-    def test_forked_process_has_no_value_and_closes_none(self) -> None:
-        local, ends = self.make()
+    def test_values_in_forked_process_are_empty(self) -> None:
+        local, closings = self.make_local()
         loop = asyncio.new_event_loop()
-        loop.run_until_complete(self.keep(local, "a")())
+        loop.run_until_complete(self.put_value(local, "a")())
         child = os.fork()
         if child == 0:
             is_empty = local.values() == []
@@ -472,27 +160,27 @@ class TestLoopLocal:
             del local
             loop.close()
             gc.collect()
-            os._exit(0 if is_empty and ends == [] else 1)
+            os._exit(0 if is_empty and closings == [] else 1)
         assert os.waitpid(child, 0)[1] == 0
         assert local.values() == ["a"]
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()
-        assert ends == ["closed a in asyncio"]
+        assert closings == ["closed a in asyncio"]
 
-    def test_current_loop_outside_of_any_is_an_error(self) -> None:
+    def test_current_loop_outside_event_loop_raises(self) -> None:
         with pytest.raises(sniffio.AsyncLibraryNotFoundError):
             current_loop()
 
 
-both_loops = pytest.mark.parametrize("backend", ["asyncio", "trio"])
-WHOSE: ContextVar[str] = ContextVar("WHOSE", default="nobody's")
+each_backend = pytest.mark.parametrize("backend", ["asyncio", "trio"])
+CALLER: ContextVar[str] = ContextVar("CALLER", default="none")
 
 
 def run(backend: str, work: Callable[[], Awaitable[object]]) -> None:
     anyio.run(work, backend=backend)
 
 
-@both_loops
+@each_backend
 def test_background_task_result_reaches_all_waiters(backend: str) -> None:
     async def main() -> None:
         gate = anyio.Event()
@@ -501,27 +189,27 @@ def test_background_task_result_reaches_all_waiters(backend: str) -> None:
             await gate.wait()
             return [1]
 
-        job = BackgroundTasks().start(work)
-        seen: list[list[int]] = []
+        task = BackgroundTasks().start(work)
+        results: list[list[int]] = []
 
         async def wait() -> None:
-            seen.append(await job.wait())
+            results.append(await task.wait())
 
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(wait)
             await anyio.wait_all_tasks_blocked()
-            assert not job.done
+            assert not task.done
             gate.set()
-        assert job.done
-        assert seen == [[1]] * 3
-        assert await job.wait() is seen[0]
+        assert task.done
+        assert results == [[1]] * 3
+        assert await task.wait() is results[0]
 
     run(backend, main)
 
 
-@both_loops
-def test_it_goes_on_when_all_who_wait_are_cancelled(backend: str) -> None:
+@each_backend
+def test_background_task_with_cancelled_waiters_continues(backend: str) -> None:
     async def main() -> None:
         done: list[str] = []
         gate = anyio.Event()
@@ -543,18 +231,18 @@ def test_it_goes_on_when_all_who_wait_are_cancelled(backend: str) -> None:
     run(backend, main)
 
 
-@both_loops
-def test_each_who_waits_has_an_error_of_its_own(backend: str) -> None:
+@each_backend
+def test_background_task_error_is_copied_for_each_waiter(backend: str) -> None:
     async def main() -> None:
         async def work() -> None:
             raise InsufficientBalance(9, "short", endpoint="transfers.settle")
 
-        job = BackgroundTasks().start(work)
-        await job.wait_ended()
+        task = BackgroundTasks().start(work)
+        await task.wait_ended()
         errors: list[InsufficientBalance] = []
         for _ in range(3):
             with pytest.raises(InsufficientBalance) as caught:
-                await job.wait()
+                await task.wait()
             errors.append(caught.value)
 
         assert len(set(map(id, errors))) == 3
@@ -566,44 +254,44 @@ def test_each_who_waits_has_an_error_of_its_own(backend: str) -> None:
 
 
 def tracebacks(error: BaseException) -> list[object]:
-    found: list[object] = []
+    frames: list[object] = []
     trace = error.__traceback__
     while trace is not None:
-        found.append(trace)
+        frames.append(trace)
         trace = trace.tb_next
-    return found
+    return frames
 
 
-async def test_a_foreign_error_that_cannot_be_copied_comes_as_it_is() -> None:
+async def test_background_task_error_without_copy_is_raised() -> None:
     class Foreign(Exception):
         def __init__(self, *, needed: int) -> None:
-            super().__init__("told")
+            super().__init__("foreign")
 
     async def work() -> None:
         raise Foreign(needed=1)
 
-    job = BackgroundTasks().start(work)
-    with pytest.raises(Foreign, match="told"):
-        await job.wait()
+    task = BackgroundTasks().start(work)
+    with pytest.raises(Foreign, match="foreign"):
+        await task.wait()
 
 
-@both_loops
-def test_it_knows_nothing_of_who_started_it(backend: str) -> None:
+@each_backend
+def test_background_task_runs_in_new_context(backend: str) -> None:
     async def main() -> None:
-        seen: list[str] = []
+        callers: list[str] = []
 
         async def work() -> None:
-            seen.append(WHOSE.get())
+            callers.append(CALLER.get())
 
-        WHOSE.set("the caller's")
+        CALLER.set("request 1")
         await BackgroundTasks().start(work).wait()
-        assert seen == ["nobody's"]
+        assert callers == ["none"]
 
     run(backend, main)
 
 
-@both_loops
-def test_draining_waits_no_longer_than_it_says(backend: str) -> None:
+@each_backend
+def test_drain_waits_at_most_given_seconds(backend: str) -> None:
     async def main() -> None:
         gate = anyio.Event()
 
@@ -611,19 +299,19 @@ def test_draining_waits_no_longer_than_it_says(backend: str) -> None:
             await gate.wait()
 
         background = BackgroundTasks()
-        job = background.start(work)
+        task = background.start(work)
         with anyio.fail_after(5):
             await background.drain(0.02)
-        assert not job.done
+        assert not task.done
         gate.set()
-        await job.wait_ended()
+        await task.wait_ended()
         await background.drain(0)
 
     run(backend, main)
 
 
-@both_loops
-def test_draining_is_not_cut_short(backend: str) -> None:
+@each_backend
+def test_drain_in_cancelled_scope_waits_for_tasks(backend: str) -> None:
     async def main() -> None:
         stored: list[int] = []
 
@@ -641,45 +329,46 @@ def test_draining_is_not_cut_short(backend: str) -> None:
     run(backend, main)
 
 
-async def test_what_ended_is_forgotten() -> None:
+async def test_background_tasks_forget_ended_tasks() -> None:
     async def work() -> None: ...
 
     background = BackgroundTasks()
-    jobs = [background.start(work) for _ in range(3)]
+    tasks = [background.start(work) for _ in range(3)]
     await background.drain(1)
     await asyncio.sleep(0)
 
-    assert all(job.done for job in jobs)
+    assert all(task.done for task in tasks)
+    assert background.running_count == 0
     assert not any(vars(background).values())
 
 
-def test_a_loop_that_ends_first_leaves_no_one_waiting() -> None:
-    jobs: list[BackgroundTask[None]] = []
+def test_background_task_of_ended_loop_raises_in_waiters() -> None:
+    tasks: list[BackgroundTask[None]] = []
 
     async def main() -> None:
-        jobs.append(BackgroundTasks().start(lambda: asyncio.sleep(60)))
+        tasks.append(BackgroundTasks().start(lambda: asyncio.sleep(60)))
         await asyncio.sleep(0)
 
-    async def ask() -> None:
+    async def wait() -> None:
         with pytest.raises(RuntimeError, match="loop ended"):
-            await jobs[0].wait()
+            await tasks[0].wait()
 
     asyncio.run(main())
-    assert jobs[0].done
-    asyncio.run(ask())
+    assert tasks[0].done
+    asyncio.run(wait())
 
 
-async def test_drain_does_not_wait_for_a_job_that_never_began() -> None:
+async def test_drain_skips_task_cancelled_before_its_work() -> None:
     background = BackgroundTasks()
 
     async def work() -> None:
-        raise AssertionError("its task was cancelled before")
+        raise AssertionError("the work of a cancelled task began")
 
-    job = background.start(work)
-    [task] = asyncio.all_tasks() - {asyncio.current_task()}
-    task.cancel()
+    background_task = background.start(work)
+    [asyncio_task] = asyncio.all_tasks() - {asyncio.current_task()}
+    asyncio_task.cancel()
     await asyncio.sleep(0)
     with anyio.fail_after(1):
         await background.drain(30)
         with pytest.raises(RuntimeError, match="loop ended"):
-            await job.wait()
+            await background_task.wait()
