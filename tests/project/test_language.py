@@ -22,6 +22,10 @@ FORBIDDEN_WORDS = re.compile(
     re.IGNORECASE,
 )
 
+FORBIDDEN_NAMES = frozenset({"one", "it", "made", "held", "found", "given", "kept", "asked", "told", "said", "word"})
+MAX_FORBIDDEN_NAMES = {"paystar_async": 4, "tests": 104}
+"""Variables, parameters and attributes are named by nouns for their content. The limits are only ever lowered."""
+
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
@@ -53,6 +57,60 @@ def hang_up() -> None:  # whoever
     "a text that was said is no docstring"
 '''
     assert sorted(forbidden_words(source)) == ["hang up", "told", "whoever"]
+
+
+def assigned_names(node: ast.AST) -> list[str]:
+    """Return the names of the variables, parameters and attributes that a node assigns."""
+    match node:
+        case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name) | ast.Attribute(attr=name, ctx=ast.Store()):
+            return [name]
+        case ast.ExceptHandler(name=str(name)) | ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)):
+            return [name]
+        case _:
+            return []
+
+
+def forbidden_names(source: str) -> list[tuple[int, str]]:
+    """Return the line and the name of each forbidden name that a module assigns."""
+    return [
+        (getattr(node, "lineno", 0), name)
+        for node in ast.walk(ast.parse(source))
+        for name in assigned_names(node)
+        if name.strip("_").lower() in FORBIDDEN_NAMES
+    ]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "one = 1",
+        "def f(one): ...",
+        "lambda *, one: one",
+        "self._one = 1",
+        "for one in []: ...",
+        "class C:\n one: int",
+        "try: ...\nexcept E as one: ...",
+        "match x:\n case [*one]: ...",
+        "match x:\n case int() as one: ...",
+        "ONE = 1",
+    ],
+)
+def test_forbidden_names_finds_every_kind_of_assignment(source: str) -> None:
+    assert [name.strip("_").lower() for _, name in forbidden_names(source)] == ["one"]
+
+
+def test_forbidden_names_ignores_uses_and_longer_names() -> None:
+    assert forbidden_names("print(one, self.one)\nfrom x import given\nkeyword = one_time = f(one=1)") == []
+
+
+@pytest.mark.parametrize("tree", MAX_FORBIDDEN_NAMES)
+def test_forbidden_names_stay_within_limit(tree: str) -> None:
+    places = {
+        str(path.relative_to(ROOT)): names
+        for path in source_files(tree)
+        if (names := forbidden_names(path.read_text("utf-8")))
+    }
+    assert sum(map(len, places.values())) <= MAX_FORBIDDEN_NAMES[tree], places
 
 
 @pytest.mark.parametrize("tree", MAX_FORBIDDEN_WORDS)
