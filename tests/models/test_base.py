@@ -29,104 +29,107 @@ from tests.describe.endpoints import example_value, example_values
 
 IBAN = "IR110170000000123456789001"
 WRONG_IBAN = "IR120170000000123456789001"
-ONE = example_values(Transfer)
-each_row = pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
+TRANSFER_FIELDS = example_values(Transfer)
+each_endpoint = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
 
 
 def transfers(*changes: dict[str, Any]) -> list[Any]:
-    return [ONE | {"track_id": f"t-{place}"} | change for place, change in enumerate(changes)]
+    return [TRANSFER_FIELDS | {"track_id": f"t-{index}"} | change for index, change in enumerate(changes)]
 
 
-def refusal(values: Any) -> InvalidValue:
+def error_of(values: Any) -> InvalidValue:
     with pytest.raises(InvalidValue) as caught:
         Settle(transfers=values)
     return caught.value
 
 
-@each_row
+@each_endpoint
 class TestRequest:
     """A request can be stored, queued, compared and sent later."""
 
-    def test_request_equals_same_values(self, row: Any) -> None:
-        one, twin = row.request(**example_values(row.request)), row.request(**example_values(row.request))
+    def test_request_equals_same_values(self, endpoint: Any) -> None:
+        values = example_values(endpoint.request)
+        first, second = endpoint.request(**values), endpoint.request(**values)
 
-        assert one == twin
-        assert hash(one) == hash(twin)
-        assert {one: 1}[twin] == 1
+        assert first == second
+        assert hash(first) == hash(second)
+        assert {first: 1}[second] == 1
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-    def test_request_pickle_round_trips(self, row: Any, protocol: int) -> None:
-        one = row.request(**example_values(row.request))
+    def test_request_pickle_round_trips(self, endpoint: Any, protocol: int) -> None:
+        request = endpoint.request(**example_values(endpoint.request))
 
-        assert pickle.loads(pickle.dumps(one, protocol)) == one
+        assert pickle.loads(pickle.dumps(request, protocol)) == request
 
-    def test_request_copy_is_equal(self, row: Any) -> None:
-        one = row.request(**example_values(row.request))
+    def test_request_copy_is_equal(self, endpoint: Any) -> None:
+        request = endpoint.request(**example_values(endpoint.request))
 
-        assert copy.copy(one) == copy.deepcopy(one) == one
+        assert copy.copy(request) == copy.deepcopy(request) == request
 
-    def test_request_is_immutable(self, row: Any) -> None:
-        one = row.request(**example_values(row.request))
+    def test_request_is_immutable(self, endpoint: Any) -> None:
+        request = endpoint.request(**example_values(endpoint.request))
 
         with pytest.raises((attrs.exceptions.FrozenInstanceError, AttributeError)):
-            one.anything = 1
-        for field in fields_of(row.request):
+            request.anything = 1
+        for field in fields_of(endpoint.request):
             with pytest.raises(attrs.exceptions.FrozenInstanceError):
-                setattr(one, field.name, 1)
+                setattr(request, field.name, 1)
 
-    def test_request_takes_keywords_only(self, row: Any) -> None:
+    def test_request_takes_keywords_only(self, endpoint: Any) -> None:
         with pytest.raises(TypeError):
-            row.request(*example_values(row.request).values(), "one more")
+            endpoint.request(*example_values(endpoint.request).values(), "positional")
         with pytest.raises(TypeError):
-            row.request(**example_values(row.request), unheard_of=1)
+            endpoint.request(**example_values(endpoint.request), unknown_field=1)
 
-    def test_request_fields_are_checked_and_documented(self, row: Any) -> None:
-        for field in fields_of(row.request):
+    def test_request_fields_are_checked_and_documented(self, endpoint: Any) -> None:
+        for field in fields_of(endpoint.request):
             assert field.field_type is not None
             assert field.doc
             with pytest.raises(InvalidValue) as caught:
-                row.request(**(example_values(row.request) | {field.name: object()}))
+                endpoint.request(**(example_values(endpoint.request) | {field.name: object()}))
             assert caught.value.field == field.name
 
-    def test_request_only_optional_fields_accept_null(self, row: Any) -> None:
-        for field in fields_of(row.request):
-            values = example_values(row.request) | {field.name: None}
+    def test_request_only_optional_fields_accept_null(self, endpoint: Any) -> None:
+        for field in fields_of(endpoint.request):
+            values = example_values(endpoint.request) | {field.name: None}
             if not field.required:
-                row.request(**values)
+                endpoint.request(**values)
                 continue
             with pytest.raises(InvalidValue):
-                row.request(**values)
+                endpoint.request(**values)
 
-    def test_request_example_passes_checksums(self, row: Any) -> None:
-        verify_checksums(row.request(**example_values(row.request)))
+    def test_request_example_passes_checksums(self, endpoint: Any) -> None:
+        verify_checksums(endpoint.request(**example_values(endpoint.request)))
 
 
 class TestLists:
     """Lists of transfers, as models or as parsed JSON."""
 
     def test_list_of_accepts_models_and_mappings(self) -> None:
-        made = Settle(transfers=[Transfer(**ONE), *transfers({})])
+        request = Settle(transfers=[Transfer(**TRANSFER_FIELDS), *transfers({})])
 
-        assert [type(one) for one in made.transfers] == [Transfer, Transfer]
-        assert isinstance(made.transfers, tuple)
-        assert made == Settle(transfers=(Transfer(**ONE), Transfer(**transfers({})[0])))
+        assert [type(item) for item in request.transfers] == [Transfer, Transfer]
+        assert isinstance(request.transfers, tuple)
+        assert request == Settle(transfers=(Transfer(**TRANSFER_FIELDS), Transfer(**transfers({})[0])))
 
     def test_list_of_accepts_iterator(self) -> None:
-        def each() -> Iterator[Any]:
+        def generate() -> Iterator[Any]:
             yield from transfers({}, {})
 
-        assert len(Settle(transfers=each()).transfers) == 2  # type: ignore[arg-type]
+        assert len(Settle(transfers=generate()).transfers) == 2  # type: ignore[arg-type]
 
-    @pytest.mark.parametrize("value", [ONE, Transfer(**ONE), "t", b"t", None, 5])
+    @pytest.mark.parametrize("value", [TRANSFER_FIELDS, Transfer(**TRANSFER_FIELDS), "t", b"t", None, 5])
     def test_list_of_single_item_is_rejected(self, value: object) -> None:
-        assert refusal(value).field == "transfers"
+        assert error_of(value).field == "transfers"
 
     def test_list_of_empty_list_is_rejected(self) -> None:
-        assert "empty" in refusal([]).hint
+        assert "empty" in error_of([]).hint
 
-    @pytest.mark.parametrize("item", [None, 5, "x", [ONE], WalletTransfer(**example_values(WalletTransfer))])
+    @pytest.mark.parametrize(
+        "item", [None, 5, "x", [TRANSFER_FIELDS], WalletTransfer(**example_values(WalletTransfer))]
+    )
     def test_list_of_wrong_item_type_names_index(self, item: object) -> None:
-        error = refusal([*transfers({}), item])
+        error = error_of([*transfers({}), item])
 
         assert (error.field, error.expected, error.got) == ("transfers[1]", "a Transfer", type(item).__name__)
 
@@ -146,35 +149,35 @@ class TestLists:
         ],
     )
     def test_list_of_invalid_field_names_path(self, change: dict[str, Any], field: str) -> None:
-        error = refusal(transfers({}, {}, {}, change))
+        error = error_of(transfers({}, {}, {}, change))
 
         assert error.field == field
         assert str(error).startswith(f"{field}: expected ")
 
     def test_list_of_missing_field_names_expected_form(self) -> None:
-        (one,) = transfers({})
-        del one["amount"]
-        error = refusal([one])
+        (fields,) = transfers({})
+        del fields["amount"]
+        error = error_of([fields])
 
         assert str(error) == "transfers[0].amount: expected whole Rial as an int, 1 or more, got nothing"
 
     def test_list_of_unknown_field_name_is_not_shown(self) -> None:
-        error = refusal([{"6037990000000006": 1}])
+        error = error_of([{"6037990000000006": 1}])
 
         assert error.field == "transfers[0].…"
         assert "amount" in error.expected
 
     def test_list_of_duplicate_track_id_is_rejected(self) -> None:
-        error = refusal(transfers({}, {"track_id": "same"}, {}, {"track_id": "same", "amount": 1}))
+        error = error_of(transfers({}, {"track_id": "same"}, {}, {"track_id": "same", "amount": 1}))
 
         assert (error.field, error.got) == ("transfers[3].track_id", "that of transfers[1]")
         assert "pay twice" in error.hint
 
     def test_list_of_duplicate_wallet_track_id_is_rejected(self) -> None:
-        one = WalletTransfer(**example_values(WalletTransfer))
+        transfer = WalletTransfer(**example_values(WalletTransfer))
 
         with pytest.raises(InvalidValue, match=r"transfers\[1\]\.track_id"):
-            SettleWallet(transfers=[one, one])
+            SettleWallet(transfers=[transfer, transfer])
 
     def test_list_of_track_ids_are_case_sensitive(self) -> None:
         Settle(transfers=transfers({"track_id": "a"}, {"track_id": "A"}))
@@ -208,18 +211,18 @@ class TestVerifyChecksums:
         verify_checksums(CreatePayment(amount=5_000, order_id="1", callback="https://merchant.example"))
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_response_type_of_every_request_exists(row: Any) -> None:
-    assert response_type(row.request) is not None
+@each_endpoint
+def test_response_type_of_every_request_exists(endpoint: Any) -> None:
+    assert response_type(endpoint.request) is not None
 
 
 def test_response_type_without_parameter_raises() -> None:
     @request_model
-    class Nameless(Call):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
-        """Asks for who knows what."""
+    class Untyped(Call):  # type: ignore[type-arg]  # pyright: ignore[reportMissingTypeArgument]
+        """A request without a response type."""
 
     with pytest.raises((TypeError, AttributeError)):
-        response_type(Nameless)
+        response_type(Untyped)
 
 
 def test_fields_of_describes_request_fields() -> None:
@@ -227,44 +230,44 @@ def test_fields_of_describes_request_fields() -> None:
 
     assert (first.name, first.required, first.sent, first.item) == ("national_id", True, True, None)
     assert (second.name, second.doc) == ("mobile_number", "mobile number")
-    assert [one.item for one in fields_of(Settle)] == [Transfer]
-    assert next(one.item for one in fields_of(CreatePayment) if one.name == "allotment") is Allotment
+    assert [field.item for field in fields_of(Settle)] == [Transfer]
+    assert next(field.item for field in fields_of(CreatePayment) if field.name == "allotment") is Allotment
     assert response_type(MatchMobile) is Match
     assert example_value(first) == "0012345679"
 
 
 class TestOpenEnums:
-    """Words of the server that are unknown to this version."""
+    """Values of the server that are unknown to this version."""
 
-    def test_open_enum_keeps_unknown_word(self) -> None:
-        word = TransferStatus("reversed")
+    def test_open_enum_keeps_unknown_value(self) -> None:
+        status = TransferStatus("reversed")
 
-        assert (word, word.value, str(word), f"{word}") == ("reversed",) * 4
-        assert word.name == "UNRECOGNISED"
-        assert repr(word) == "<TransferStatus.UNRECOGNISED: 'reversed'>"
-        assert isinstance(word, TransferStatus)
+        assert (status, status.value, str(status), f"{status}") == ("reversed",) * 4
+        assert status.name == "UNRECOGNISED"
+        assert repr(status) == "<TransferStatus.UNRECOGNISED: 'reversed'>"
+        assert isinstance(status, TransferStatus)
 
-    def test_open_enum_unknown_word_equals_itself_only(self) -> None:
-        word = TransferStatus("reversed")
+    def test_open_enum_unknown_value_equals_itself_only(self) -> None:
+        status = TransferStatus("reversed")
 
-        assert word == TransferStatus("reversed")
-        assert hash(word) == hash("reversed")
-        assert word not in set(TransferStatus)
+        assert status == TransferStatus("reversed")
+        assert hash(status) == hash("reversed")
+        assert status not in set(TransferStatus)
         assert len(TransferStatus) == 3
         assert "UNRECOGNISED" not in TransferStatus.__members__
 
-    def test_open_enum_known_word_is_member(self) -> None:
+    def test_open_enum_known_value_is_member(self) -> None:
         assert TransferStatus("success") is TransferStatus.SUCCESS
 
     @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
-    @pytest.mark.parametrize("word", ["success", "reversed", "SUCCESS", "UNRECOGNISED", ""])
-    def test_open_enum_pickles_and_copies_by_value(self, word: str, protocol: int) -> None:
-        for back in (
-            pickle.loads(pickle.dumps(TransferStatus(word), protocol)),
-            copy.copy(TransferStatus(word)),
-            copy.deepcopy(TransferStatus(word)),
+    @pytest.mark.parametrize("value", ["success", "reversed", "SUCCESS", "UNRECOGNISED", ""])
+    def test_open_enum_pickles_and_copies_by_value(self, value: str, protocol: int) -> None:
+        for duplicate in (
+            pickle.loads(pickle.dumps(TransferStatus(value), protocol)),
+            copy.copy(TransferStatus(value)),
+            copy.deepcopy(TransferStatus(value)),
         ):
-            assert (type(back), back.value) == (TransferStatus, word)
+            assert (type(duplicate), duplicate.value) == (TransferStatus, value)
 
     @pytest.mark.parametrize("value", [None, 5, 1.5, ["success"]])
     def test_open_enum_other_type_raises(self, value: Any) -> None:
@@ -281,30 +284,30 @@ class TestOpenEnums:
 
         assert [describe(TransferStatus("success")), describe(TransferStatus("x"))] == ["paid", "else"]
 
-    def test_open_enum_subclass_accepts_unknown_word(self) -> None:
-        class Own(OpenEnum):
+    def test_open_enum_subclass_accepts_unknown_value(self) -> None:
+        class CustomStatus(OpenEnum):
             A = "a"
 
-        assert Own("b") == "b"
+        assert CustomStatus("b") == "b"
 
 
 class TestResponse:
     """Responses are values, and the repr of ``extra`` shows names only."""
 
     def test_response_equals_same_values(self) -> None:
-        one = Settlement(track_id="t", status=TransferStatus.PENDING, extra={"a": [1]})
-        twin = Settlement(track_id="t", status=TransferStatus("pending"), extra={"a": [1]})
+        first = Settlement(track_id="t", status=TransferStatus.PENDING, extra={"a": [1]})
+        second = Settlement(track_id="t", status=TransferStatus("pending"), extra={"a": [1]})
 
-        assert one == twin
-        assert len({one, twin}) == 1
-        assert one != Settlement(track_id="t", status=TransferStatus.PENDING)
-        assert pickle.loads(pickle.dumps(one)) == copy.deepcopy(one) == one
+        assert first == second
+        assert len({first, second}) == 1
+        assert first != Settlement(track_id="t", status=TransferStatus.PENDING)
+        assert pickle.loads(pickle.dumps(first)) == copy.deepcopy(first) == first
 
     def test_response_extra_is_not_shared(self) -> None:
         assert Match(is_matched=True).extra is not Match(is_matched=True).extra
 
     @pytest.mark.parametrize(
-        ("extra", "shown"),
+        ("extra", "expected_repr"),
         [
             ({}, "{}"),
             ({"fee": "canary", "other_name": 1}, "<fee, other_name>"),
@@ -313,12 +316,12 @@ class TestResponse:
             ({"x" * 41: ""}, "<…>"),
         ],
     )
-    def test_response_extra_repr_shows_names(self, extra: dict[str, object], shown: str) -> None:
-        assert names_only(extra) == shown
-        assert repr(Match(is_matched=True, extra=extra)) == f"Match(is_matched=True, extra={shown})"
+    def test_response_extra_repr_shows_names(self, extra: dict[str, object], expected_repr: str) -> None:
+        assert names_only(extra) == expected_repr
+        assert repr(Match(is_matched=True, extra=extra)) == f"Match(is_matched=True, extra={expected_repr})"
 
 
-@pytest.mark.parametrize("model", [*(row.request for row in TABLE), Transfer, WalletTransfer, Allotment])
+@pytest.mark.parametrize("model", [*(endpoint.request for endpoint in TABLE), Transfer, WalletTransfer, Allotment])
 def test_signature_shows_real_types(model: type) -> None:
     parameters = inspect.signature(model).parameters
 

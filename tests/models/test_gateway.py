@@ -10,20 +10,20 @@ from paystar_async.models.gateway import Allotment, CreatePayment, InquirePaymen
 from tests.describe.endpoints import example_values
 
 
-def refusal(kind: Any, **changes: object) -> InvalidValue:
+def error_of(model: Any, **changes: object) -> InvalidValue:
     with pytest.raises(InvalidValue) as caught:
-        kind(**(example_values(kind) | changes))
+        model(**(example_values(model) | changes))
     return caught.value
 
 
-@pytest.mark.parametrize("kind", [VerifyPayment, InquirePayment])
-def test_verify_payment_signs_two_unsent_fields(kind: Any) -> None:
-    assert [one.name for one in fields_of(kind) if not one.sent] == ["card_number", "tracking_code"]
+@pytest.mark.parametrize("model", [VerifyPayment, InquirePayment])
+def test_verify_payment_signs_two_unsent_fields(model: Any) -> None:
+    assert [field.name for field in fields_of(model) if not field.sent] == ["card_number", "tracking_code"]
 
 
-@pytest.mark.parametrize("kind", [VerifyPayment, InquirePayment])
-def test_verify_payment_full_card_is_explained(kind: Any) -> None:
-    error = refusal(kind, card_number="6037990000000006")
+@pytest.mark.parametrize("model", [VerifyPayment, InquirePayment])
+def test_verify_payment_full_card_is_explained(model: Any) -> None:
+    error = error_of(model, card_number="6037990000000006")
 
     assert error.field == "card_number"
     assert "masked" in error.hint
@@ -36,13 +36,13 @@ def test_verify_payment_requires_signed_fields() -> None:
 
 
 @pytest.mark.parametrize("amount", [4_999, 0, -1, 5_000.0, "5000", True, None, 2**63])
-@pytest.mark.parametrize("kind", [CreatePayment, VerifyPayment])
-def test_payment_amount_below_5000_or_not_int_is_rejected(kind: Any, amount: object) -> None:
-    assert refusal(kind, amount=amount).field == "amount"
+@pytest.mark.parametrize("model", [CreatePayment, VerifyPayment])
+def test_payment_amount_below_5000_or_not_int_is_rejected(model: Any, amount: object) -> None:
+    assert error_of(model, amount=amount).field == "amount"
 
 
 def test_create_payment_invalid_allotment_names_index() -> None:
     parts = [Allotment(id=1, sheba_id="s", share=50), {"id": 2, "sheba_id": "s", "amount": 0.5}]
 
-    assert refusal(CreatePayment, allotment=parts).field == "allotment[1].amount"
-    assert refusal(CreatePayment, allotment=[]).field == "allotment"
+    assert error_of(CreatePayment, allotment=parts).field == "allotment[1].amount"
+    assert error_of(CreatePayment, allotment=[]).field == "allotment"

@@ -19,15 +19,15 @@ from paystar_async.models.json_object import MAX_DEPTH, JSONObject
 from paystar_async.values.secret import Secret
 
 
-class Word(str, Enum):  # noqa: UP042 - the kind whose str() is not its value
-    BOOK = "book"
+class ProductKind(str, Enum):  # noqa: UP042 - a str Enum, whose str() is not its value
+    LICENSE = "license"
 
 
 def create(extra: Any) -> CreatePayment:
     return CreatePayment(amount=5_000, order_id="o-1", callback="https://m.example/", extra=extra)
 
 
-def refusal(extra: Any) -> InvalidValue:
+def error_of(extra: Any) -> InvalidValue:
     with pytest.raises(InvalidValue) as caught:
         create(extra)
     return caught.value
@@ -52,7 +52,7 @@ values = st.recursive(
 
 
 @given(st.dictionaries(st.text().map("x{}".format), values, max_size=4))
-def test_extra_is_kept_as_given(extra: dict[str, object]) -> None:
+def test_extra_is_kept_unchanged(extra: dict[str, object]) -> None:
     value = create(extra)
 
     assert value.extra == extra
@@ -60,22 +60,22 @@ def test_extra_is_kept_as_given(extra: dict[str, object]) -> None:
     assert hash(create(dict(reversed(extra.items())))) == hash(value)
 
 
-def test_extra_of_other_mappings_and_tuples_is_plain_json() -> None:
-    extra = create(MappingProxyType({"products": ({"kind": Word.BOOK},), "paid": True})).extra
+def test_extra_converts_mappings_and_tuples_to_plain_json() -> None:
+    extra = create(MappingProxyType({"products": ({"kind": ProductKind.LICENSE},), "paid": True})).extra
 
     assert isinstance(extra, JSONObject)
-    assert extra.to_dict() == {"products": [{"kind": "book"}], "paid": True}
+    assert extra.to_dict() == {"products": [{"kind": "license"}], "paid": True}
     assert type(extra["products"][0]["kind"]) is str  # type: ignore[index]  # pyright: ignore
 
 
-def test_extra_changed_later_changes_nothing() -> None:
+def test_extra_is_copied_from_mutable_values() -> None:
     products = [{"id": 1}]
-    given: dict[str, object] = {"products": products}
-    value = create(given)
+    fields: dict[str, object] = {"products": products}
+    value = create(fields)
 
     products.append({"id": 2})
     products[0]["id"] = 3
-    given["more"] = 1
+    fields["more"] = 1
     value.extra["products"].append(4)  # type: ignore[attr-defined]  # pyright: ignore
 
     assert value.extra == {"products": [{"id": 1}]}
@@ -84,7 +84,7 @@ def test_extra_changed_later_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid",
     [
         float("nan"),
         float("-inf"),
@@ -100,57 +100,57 @@ def test_extra_changed_later_changes_nothing() -> None:
         iter([1]),
     ],
 )
-def test_extra_value_json_cannot_carry_is_refused_by_path(wrong: object) -> None:
-    assert refusal({"a": wrong}).field == "extra.a"
-    error = refusal({"products": [{}, {"price": wrong, "name": "canary"}]})
+def test_extra_value_invalid_in_json_is_rejected_by_path(invalid: object) -> None:
+    assert error_of({"a": invalid}).field == "extra.a"
+    error = error_of({"products": [{}, {"price": invalid, "name": "canary"}]})
 
     assert error.field == "extra.products[1].price"
     assert "canary" not in str(error)
 
 
 @pytest.mark.parametrize("name", [1, None, b"a", ("a",), "\udfff"])
-def test_extra_name_that_is_no_text_is_refused_by_path(name: object) -> None:
-    assert refusal({"products": [{name: 1}]}).field == "extra.products[0]"
+def test_extra_name_that_is_not_str_is_rejected_by_path(name: object) -> None:
+    assert error_of({"products": [{name: 1}]}).field == "extra.products[0]"
 
 
-@pytest.mark.parametrize("wrong", ["canary", [("a", 1)], 5, b"{}"])
-def test_extra_that_is_no_mapping_is_refused(wrong: object) -> None:
-    error = refusal(wrong)
+@pytest.mark.parametrize("invalid", ["canary", [("a", 1)], 5, b"{}"])
+def test_extra_that_is_not_mapping_is_rejected(invalid: object) -> None:
+    error = error_of(invalid)
 
     assert error.field == "extra"
     assert "canary" not in str(error)
 
 
-def test_extra_nested_too_deep_is_refused() -> None:
+def test_extra_nested_too_deep_is_rejected() -> None:
     cyclic: list[object] = []
     cyclic.append(cyclic)
 
     assert create(nested(MAX_DEPTH)).extra == nested(MAX_DEPTH)
-    assert "levels" in refusal(nested(MAX_DEPTH + 1)).got
-    assert refusal({"a": cyclic}).field.startswith("extra")
+    assert "levels" in error_of(nested(MAX_DEPTH + 1)).got
+    assert error_of({"a": cyclic}).field.startswith("extra")
 
 
-@pytest.mark.parametrize("name", [one.name for one in fields_of(CreatePayment)])
-def test_extra_with_name_of_request_is_refused(name: str) -> None:
-    for written in (name, name.upper(), f" {name}"):
-        assert f"{name}=" in refusal({"products": [], written: 1}).hint
-    assert refusal({name: None}).field == f"extra.{name}"
+@pytest.mark.parametrize("name", [field.name for field in fields_of(CreatePayment)])
+def test_extra_with_name_of_request_field_is_rejected(name: str) -> None:
+    for variant in (name, name.upper(), f" {name}"):
+        assert f"{name}=" in error_of({"products": [], variant: 1}).hint
+    assert error_of({name: None}).field == f"extra.{name}"
 
 
 @pytest.mark.parametrize(
     "name", ["sign", "sign_key", "gateway_id", "access_password", "password", "api_key", "Sign", ""]
 )
-def test_extra_with_name_of_credential_is_refused(name: str) -> None:
-    assert refusal({name: "canary"}).field.startswith("extra.")
+def test_extra_with_name_of_credential_is_rejected(name: str) -> None:
+    assert error_of({name: "canary"}).field.startswith("extra.")
 
 
-def test_extra_may_hold_known_names_deeper_down() -> None:
+def test_extra_with_nested_reserved_names_is_accepted() -> None:
     extra = {"products": [{"amount": 1, "name": "n", "sign": "s"}], "wallet": "w", "first_name": "f", "last_name": "l"}
 
     assert create(extra).extra == extra
 
 
-def test_extra_shows_its_names_alone() -> None:
+def test_extra_repr_shows_top_level_names_only() -> None:
     value = create({"products": [{"canary": "canary"}], "not a name": 1})
 
     assert "canary" not in repr(value)

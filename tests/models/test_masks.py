@@ -20,7 +20,7 @@ NATIONAL_ID, MOBILE = "0012345679", "09121234567"
 PERSONAL = (CARD, IBAN, IBAN[2:], ACCOUNT, NATIONAL_ID, MOBILE, MOBILE[1:], "Firstname", "Lastname")
 TOKEN, NAMES = "canary-token", {"destination_firstname": "Firstname", "destination_lastname": "Lastname"}
 
-SHOWN: list[tuple[Any, str]] = [
+MASKED_REPRS: list[tuple[Any, str]] = [
     (
         MatchMobile(national_id=NATIONAL_ID, mobile_number=MOBILE),
         "MatchMobile(national_id=********79, mobile_number=0912***4567)",
@@ -91,17 +91,17 @@ SHOWN: list[tuple[Any, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("model", "shown"), SHOWN, ids=lambda value: type(value).__name__)
-def test_repr_masks_personal_values(model: object, shown: str) -> None:
+@pytest.mark.parametrize(("model", "expected_repr"), MASKED_REPRS, ids=lambda value: type(value).__name__)
+def test_repr_masks_personal_values(model: object, expected_repr: str) -> None:
     text = repr(model)
 
-    assert text.startswith(shown)
-    assert not [one for one in (*PERSONAL, TOKEN) if one in text]
+    assert text.startswith(expected_repr)
+    assert not [value for value in (*PERSONAL, TOKEN) if value in text]
     assert str(model) == text
 
 
-# Beside the amounts, what names a transfer or a payment has to be seen, or no log could be followed.
-OPEN = {
+# Logs need the amounts and the ids of transfers and payments.
+UNMASKED_FIELDS = {
     "allotment",
     "amount",
     "bank_id",
@@ -124,19 +124,19 @@ OPEN = {
 }
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_mask_hides_every_unlisted_request_field(row: Any) -> None:
+@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
+def test_mask_hides_every_unlisted_request_field(endpoint: Any) -> None:
     personal = [CARD, IBAN, ACCOUNT, NATIONAL_ID, MOBILE, "Firstname"]
-    for one in fields_of(row.request):
-        if one.name not in OPEN and one.field_type is not None:
-            assert not [value for value in personal if value in one.field_type.mask(value)], one.name
+    for field in fields_of(endpoint.request):
+        if field.name not in UNMASKED_FIELDS and field.field_type is not None:
+            assert not [value for value in personal if value in field.field_type.mask(value)], field.name
 
 
-@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.id)
-def test_response_repr_hides_extra(row: Any) -> None:
-    kind: Any = response_type(row.request)
-    inner = kind.__args__[0] if hasattr(kind, "__args__") else kind
-    if attrs.has(inner):
-        extra = attrs.fields_dict(inner)["extra"]
+@pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
+def test_response_repr_hides_extra(endpoint: Any) -> None:
+    response: Any = response_type(endpoint.request)
+    model = response.__args__[0] if hasattr(response, "__args__") else response
+    if attrs.has(model):
+        extra = attrs.fields_dict(model)["extra"]
         assert extra.repr is not True
         assert extra.hash is False

@@ -9,13 +9,15 @@ from paystar_async.models.wallet import Accepted, SettleWallet, WalletTransfer
 from tests.describe.endpoints import example_values
 
 
-def one(**changes: Any) -> WalletTransfer:
+def wallet_transfer(**changes: Any) -> WalletTransfer:
     values: dict[str, Any] = example_values(WalletTransfer) | changes
     return WalletTransfer(**values)
 
 
 def settle(count: int, withdraw_type: int | None = None) -> SettleWallet:
-    return SettleWallet(transfers=[one(track_id=f"t-{place}") for place in range(count)], withdraw_type=withdraw_type)
+    return SettleWallet(
+        transfers=[wallet_transfer(track_id=f"t-{index}") for index in range(count)], withdraw_type=withdraw_type
+    )
 
 
 @pytest.mark.parametrize(("count", "expected"), [(1, 7), (2, 8), (20, 8)])
@@ -23,15 +25,15 @@ def test_settle_wallet_default_withdraw_type_by_count(count: int, expected: int)
     assert settle(count).withdraw_type == expected
 
 
-@pytest.mark.parametrize(("count", "given"), [(1, 8), (2, 7)])
-def test_settle_wallet_explicit_withdraw_type_is_kept(count: int, given: int) -> None:
-    assert settle(count, given).withdraw_type == given
+@pytest.mark.parametrize(("count", "withdraw_type"), [(1, 8), (2, 7)])
+def test_settle_wallet_explicit_withdraw_type_is_kept(count: int, withdraw_type: int) -> None:
+    assert settle(count, withdraw_type).withdraw_type == withdraw_type
 
 
-@pytest.mark.parametrize("given", [0, 6, 9, 7.0, "7", True])
-def test_settle_wallet_unknown_withdraw_type_is_rejected(given: object) -> None:
+@pytest.mark.parametrize("withdraw_type", [0, 6, 9, 7.0, "7", True])
+def test_settle_wallet_unknown_withdraw_type_is_rejected(withdraw_type: object) -> None:
     with pytest.raises(InvalidValue) as caught:
-        SettleWallet(transfers=[one()], withdraw_type=given)  # type: ignore[arg-type]
+        SettleWallet(transfers=[wallet_transfer()], withdraw_type=withdraw_type)  # type: ignore[arg-type]
     assert caught.value.field == "withdraw_type"
 
 
@@ -42,7 +44,7 @@ def test_settle_wallet_default_equals_explicit_type() -> None:
 
 def test_wallet_transfer_account_number_is_rejected() -> None:
     with pytest.raises(InvalidValue) as caught:
-        one(destination_number="0111234567890")
+        wallet_transfer(destination_number="0111234567890")
     assert caught.value.field == "destination_number"
 
 

@@ -20,7 +20,6 @@ from paystar_async.payouts.dispatcher import (
 from paystar_async.payouts.ledger.leases import NotDue
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.runtime.tasks import BackgroundTasks
-from paystar_async.runtime.wake_event import WakeEvent
 from tests.support import RunningClock, wait_all_tasks_blocked
 
 
@@ -254,17 +253,6 @@ async def test_start_twice_runs_once(clock: RunningClock) -> None:
 
 async def test_aclose_never_started_returns() -> None:
     await dispatcher(FakeLedger(ManualClock())).aclose()
-
-
-async def test_wake_event_set_before_sleep_wakes_once() -> None:
-    event = WakeEvent(clock := ManualClock())
-    event.set()
-    await event.sleep(1.0)
-    asleep = asyncio.create_task(event.sleep(1.0))
-    await wait_all_tasks_blocked()
-    assert not asleep.done()
-    clock.advance(1.0)
-    await asleep
 
 
 async def test_dispatcher_logs_same_failure_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:

@@ -21,7 +21,6 @@ from paystar_async import (
     Transfer,
     Wallet,
     WalletTransfer,
-    new_track_id,
 )
 from paystar_async import errors as all_errors
 from paystar_async.errors import (
@@ -40,8 +39,6 @@ from paystar_async.models.transfers import Balance, Settlement, Statement
 from paystar_async.models.wallet import WalletBalance
 from paystar_async.payments import Payment
 from paystar_async.table import TABLE
-from paystar_async.values.field_type import find_field_type
-from paystar_async.values.text import TrackId
 
 CLIENT = Paystar()
 
@@ -183,19 +180,6 @@ def test_response_models_have_public_attributes() -> None:
 def test_toman_returns_rial_as_int() -> None:
     assert Toman(5_000) == Rial(50_000) == 50_000
     assert type(Toman(1)) is int
-
-
-def test_new_track_id_is_unique_sorted_and_valid() -> None:
-    track_ids = [new_track_id() for _ in range(2000)]
-    track_id_type = find_field_type(TrackId)
-
-    assert len(set(track_ids)) == 2000
-    assert [track_id[:11] for track_id in track_ids] == sorted(track_id[:11] for track_id in track_ids)
-    assert track_id_type is not None
-    for track_id in track_ids[:20]:
-        assert len(track_id) == 26
-        assert track_id.isalnum()
-        assert track_id_type.convert(track_id, "track_id") == track_id
 
 
 # --- errors -----------------------------------------------------------------------------------------------------------
