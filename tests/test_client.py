@@ -217,7 +217,7 @@ async def test_send_works_with_one_configured_account() -> None:
     assert (await paystar.send(MATCH)).value.is_matched
 
 
-# --- user middleware ----------------------------------------------------------------------------------------------
+# --- user middleware --------------------------------------------------------------------------------------------------
 
 
 async def test_user_middleware_is_outermost_and_in_order() -> None:
@@ -552,7 +552,7 @@ def test_from_env_without_variables_has_no_accounts(monkeypatch: pytest.MonkeyPa
     assert isinstance(Paystar.from_env(), Paystar)
 
 
-# --- errors -------------------------------------------------------------------------------------
+# --- errors -----------------------------------------------------------------------------------------------------------
 
 
 async def test_status_error_names_endpoint_and_hides_secrets() -> None:

@@ -1,4 +1,4 @@
-"""The databases of orders, for the suite that every store passes."""
+"""Databases of orders for the suite of the order store."""
 
 import sqlite3
 import time
@@ -10,7 +10,7 @@ import pytest
 from paystar_async.payments.order_store import OrderStore
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.database import Database
-from paystar_async.storage.factory import database
+from paystar_async.storage.factory import database as open_database
 from paystar_async.values.secret import Secret
 from tests.servers import PostgresServer
 
@@ -32,13 +32,13 @@ class _BackendStores:
         self._databases: list[Database] = []
 
     def store(self, gateway: str = "gateway-1") -> OrderStore:
-        """Return a new store on this database, as another process would create it."""
-        self._databases.append(database(self._name, self._clock))
+        """Return a new store on this database, as in another process."""
+        self._databases.append(open_database(self._name, self._clock))
         return OrderStore(self._databases[-1], Secret(gateway))
 
     async def aclose(self) -> None:
-        for opened in self._databases:
-            await opened.aclose()
+        for database in self._databases:
+            await database.aclose()
 
 
 class SqliteBackend(_BackendStores):

@@ -1,7 +1,7 @@
-"""A simulated shop for test_machine: orders, payers, a gateway, and workers that crash, one step at a time.
+"""A simulated shop for test_machine: orders, a gateway, and workers that may be killed between any two steps.
 
 Each worker is the real ``Payments``. Each call of the store or the gateway waits for a scheduled step before and after
-its effect, so that every interleaving is possible, and a worker can be killed between any two steps.
+its effect, so that every interleaving is possible.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from paystar_async.runtime.tasks import BackgroundTasks
 AMOUNT = 50_000
 VERIFY_WINDOW_SECONDS = 600.0
 IN_FLIGHT_SECONDS = 60.0
-"""Time that an abandoned verify may be in flight; half of what the code assumes."""
+"""Time that an abandoned verify may be in flight; half of VERIFY_IN_FLIGHT_SECONDS."""
 
 Fault = Literal["none", "refused", "lost before", "lost after", "late"]
 FAULTS: tuple[Fault, ...] = ("none", "none", "none", "refused", "lost before", "lost after", "late")
@@ -65,7 +65,7 @@ class World:
 
     clock: ManualClock = field(factory=ManualClock)
     orders: dict[str, Order] = field(factory=dict[str, Order])
-    money: dict[str, BankPayment] = field(factory=dict[str, BankPayment])
+    bank_payments: dict[str, BankPayment] = field(factory=dict[str, BankPayment])
     notified: dict[str, list[str]] = field(factory=lambda: defaultdict[str, list[str]](list))
     """The ref_nums that handlers were notified of, by order."""
     times_verified: dict[str, int] = field(factory=lambda: defaultdict[str, int](int))
@@ -74,31 +74,33 @@ class World:
     in_flight: list[tuple[float, Callable[[], object]]] = field(factory=list[tuple[float, Callable[[], object]]])
     waiting: list[tuple["Worker", asyncio.Future[None]]] = field(factory=list[Any])
     unscheduled: bool = False
-    """True at the end: calls wait for no step."""
+    """True at the end of an example: calls no longer wait for steps."""
     errors: list[str] = field(factory=list[str])
 
     def advance(self, seconds: float) -> None:
-        """Let time pass: calls in flight arrive, unverified payments are reversed."""
+        """Advance the clock: late calls arrive, payments that were not verified in time are reversed."""
         end = self.clock.time() + seconds
         while self.clock.time() < end:
             self.clock.advance(min(5.0, end - self.clock.time()))
-            for at, arrive in tuple(self.in_flight):
-                if self.clock.time() >= at + IN_FLIGHT_SECONDS:
-                    self.arrive((at, arrive))
-            for payment in self.money.values():
+            for sent_at, execute in tuple(self.in_flight):
+                if self.clock.time() >= sent_at + IN_FLIGHT_SECONDS:
+                    self.arrive((sent_at, execute))
+            for payment in self.bank_payments.values():
                 if (
                     payment.status == GatewayStatus.UNVERIFIED
                     and self.clock.time() > payment.paid_at + VERIFY_WINDOW_SECONDS
                 ):
                     payment.status = GatewayStatus.REVERSED
 
-    def arrive(self, late: tuple[float, Callable[[], object]]) -> None:
-        self.in_flight.remove(late)
+    def arrive(self, late_call: tuple[float, Callable[[], object]]) -> None:
+        """Execute a call that was in flight."""
+        self.in_flight.remove(late_call)
+        _, execute = late_call
         with suppress(PaystarError):
-            late[1]()
+            execute()
 
     def verify(self, ref_num: str, amount: int, card: str, tracking_code: str) -> Verified:
-        payment = self.money.get(ref_num)
+        payment = self.bank_payments.get(ref_num)
         if payment is None:
             raise UnknownRefNum(-5)
         if payment.status in (
@@ -118,7 +120,7 @@ class World:
         return Verified(price=payment.amount, ref_num=ref_num, card_number=payment.card)
 
     def inquiry(self, ref_num: str) -> GatewayTransaction:
-        payment = self.money.get(ref_num)
+        payment = self.bank_payments.get(ref_num)
         if payment is None:
             raise UnknownRefNum(-5)
         paid = payment.paid_at > 0
@@ -144,8 +146,8 @@ class Worker:
     payments: Payments = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        store: Any = Store(self)
-        gateway: Any = Bank(self)
+        store: Any = FakeOrderStore(self)
+        gateway: Any = FakeGateway(self)
         self.payments = Payments(gateway, lambda: store, lambda: (self.background, None), self.world.clock, 30.0)
         self.payments.on_verified(self.notified)
 
@@ -162,7 +164,7 @@ class Worker:
         await self.wait_for_step()
         self.world.notified[payment.order_id].append(payment.ref_num)
         if self.handler_fails and not self.world.unscheduled:
-            raise RuntimeError("the shop's own fault")
+            raise RuntimeError("the handler failed")
         await self.wait_for_step()
 
     def start(self, work: Coroutine[Any, Any, object]) -> None:
@@ -184,19 +186,19 @@ class Worker:
         """Kill the worker between two steps."""
         for task in (*self.tasks, *self.background._asyncio_tasks):  # pyright: ignore[reportPrivateUsage]
             task.cancel()
-        self.world.waiting = [(payment, future) for payment, future in self.world.waiting if payment is not self]
+        self.world.waiting = [(worker, future) for worker, future in self.world.waiting if worker is not self]
 
 
 @define(eq=False)
-class Bank:
-    """The gateway as a worker calls it."""
+class FakeGateway:
+    """The gateway's endpoints for one worker."""
 
     worker: Worker
 
     async def create(self, *, amount: int, order_id: str, **_: Any) -> Created:
         def execute() -> Created:
-            ref_num = f"ref-{len(self.worker.world.money)}"
-            self.worker.world.money[ref_num] = BankPayment(order_id, ref_num, amount)
+            ref_num = f"ref-{len(self.worker.world.bank_payments)}"
+            self.worker.world.bank_payments[ref_num] = BankPayment(order_id, ref_num, amount)
             return Created(token=ref_num, ref_num=ref_num, order_id=order_id, payment_amount=amount + 1200)
 
         created: Created = await self._call(execute)
@@ -238,8 +240,8 @@ class Bank:
 
 
 @define(eq=False)
-class Store:
-    """The order store as a worker calls it: ``OrderStore`` in a dictionary."""
+class FakeOrderStore:
+    """The order store for one worker: ``OrderStore`` in a dictionary."""
 
     worker: Worker
 
@@ -263,10 +265,10 @@ class Store:
         current = world.orders[after.order_id]
         if current.version != before.version:
             return None
-        refs = {
+        ref_nums = {
             attempt.ref_num for order in world.orders.values() if order is not current for attempt in order.attempts
         }
-        if refs & {attempt.ref_num for attempt in after.attempts}:
+        if ref_nums & {attempt.ref_num for attempt in after.attempts}:
             raise ForeignRecord("another order's")
         if current.verified is None and after.verified is not None:
             world.times_verified[after.order_id] += 1

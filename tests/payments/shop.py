@@ -1,4 +1,4 @@
-"""A shop for tests: a client, its sandbox, a file of orders, and the clock they share."""
+"""A shop for tests: a client, a sandbox, a database of orders, and their clock."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
@@ -21,7 +21,7 @@ CALLBACK_URL = "https://shop.example/back"
 
 @define(eq=False)
 class Shop:
-    """A shop with one client; ``worker()`` adds others on the same file."""
+    """A shop with one client; ``worker()`` adds clients on the same database."""
 
     path: Path | str
     clock: QuickClock
@@ -29,7 +29,7 @@ class Shop:
     gateway: Gateway
     paystar: Paystar
     fulfilled: list[str] = field(factory=list[str])
-    """The ids of the payments its handler was notified of, in order."""
+    """Ids of the payments that the shop's handler was notified of, in order."""
 
     def worker(self, **options: Any) -> Paystar:
         """Return another client on the same orders, as in another process."""
@@ -51,7 +51,7 @@ class Shop:
         return await self.paystar.payments.confirm(callback)
 
     async def advance(self, seconds: float, *, every: float = 15.0) -> list[Payment]:
-        """Let time pass, with a sweep every ``every`` seconds; return the decided payments."""
+        """Advance the clock with a sweep every ``every`` seconds; return the decided payments."""
         decided: list[Payment] = []
         end = self.clock.time() + seconds
         while self.clock.time() < end:
@@ -76,11 +76,11 @@ async def wait_until(condition: Callable[[], bool]) -> None:
         if condition():
             return
         await asyncio.sleep(0.001)
-    raise AssertionError("the condition never held")
+    raise AssertionError("the condition never became true")
 
 
 def token_of(started: StartedPayment) -> str:
-    """Return the token in a payment page's address."""
+    """Return the token in the URL of a payment page."""
     return parse_qs(urlsplit(started.url).query)["token"][0]
 
 

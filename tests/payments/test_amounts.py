@@ -1,4 +1,4 @@
-"""One rule for amounts: the same amounts get the same verdict, whichever call names them."""
+"""Amounts: the same amounts get the same verdict, whichever response names them."""
 
 import asyncio
 from collections.abc import Iterable
@@ -22,24 +22,24 @@ from tests.support import Engine, QuickClock, Reply, Sent, client, ok, refused
 FEE = 500
 CALLBACK = Callback(status="1", order_id="o-1", ref_num="ref-1", card_number="502229******6708", tracking_code="123456")
 
-Verify = Literal["answered", "lost", "not sent", "repeated"]
+VerifyResult = Literal["response", "lost", "not sent", "repeated"]
 Flow = Literal["stored", "caller store"]
 
 
 @define(eq=False)
-class Bank:
+class FakeGateway:
     """A gateway with one payment, whose amounts can be set.
 
     Attributes:
         price: Rial that verify names.
         payment_amount: Rial that create and inquiry name; None where they name none.
-        verify: what becomes of the next verify calls; answered after those.
-        ids: which ids the inquiry names.
+        verify: results of the next verify calls; later calls get a response.
+        ids: the ids that the inquiry names.
     """
 
     price: int = AMOUNT
     payment_amount: int | None = AMOUNT
-    verify: list[Verify] = field(factory=list[Verify])
+    verify: list[VerifyResult] = field(factory=list[VerifyResult])
     ids: tuple[str, ...] = ("order_id", "ref_num")
     status: str = "UNVERIFIED"
 
@@ -50,34 +50,36 @@ class Bank:
             ids = {"order_id": "o-1", "ref_num": "ref-1"}
             named = {name: ids[name] for name in self.ids}
             return ok({"status": self.status, "payment_amount": self.payment_amount, **named})
-        how = self.verify.pop(0) if self.verify else "answered"
+        result = self.verify.pop(0) if self.verify else "response"
         was_verified = self.status == "SUCCEED"
-        if how == "not sent":
+        if result == "not sent":
             return NoResponse("reset")
         self.status = "SUCCEED"
-        if how == "lost":
+        if result == "lost":
             return NoResponse("reset")
-        return refused(-6) if was_verified or how == "repeated" else ok({"price": self.price, "ref_num": "ref-1"})
+        return refused(-6) if was_verified or result == "repeated" else ok({"price": self.price, "ref_num": "ref-1"})
 
 
-async def outcomes_of(bank: Bank, flow: Flow, calls: Iterable[str], folder: str | Path) -> tuple[list[Any], list[str]]:
+async def run_calls(
+    gateway: FakeGateway, flow: Flow, calls: Iterable[str], folder: str | Path
+) -> tuple[list[Any], list[str]]:
     """Return the outcomes of several calls on one payment, and the payments that were fulfilled."""
     clock, notified, outcomes = QuickClock(), list[str](), list[Any]()
     database = Path(folder) / "orders.db" if flow == "stored" else None
-    async with client(Engine(bank), database=database, clock=clock, max_retries=0) as paystar:
+    async with client(Engine(gateway), database=database, clock=clock, max_retries=0) as paystar:
 
         @paystar.payments.on_verified
         async def fulfil(payment: Payment) -> None:
             notified.append(payment.id)
 
-        given: dict[str, Any] = {}
+        values: dict[str, Any] = {}
         if flow == "stored":
             await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         else:
-            given = {"amount": AMOUNT, "order_id": "o-1"}
+            values = {"amount": AMOUNT, "order_id": "o-1"}
         for call in calls:
             if call == "confirm":
-                outcomes.append((await paystar.payments.confirm(CALLBACK, **given)).outcome)
+                outcomes.append((await paystar.payments.confirm(CALLBACK, **values)).outcome)
             elif flow == "stored":
                 clock.advance(60)
                 outcomes += [payment.outcome for payment in await paystar.payments.sweep()]
@@ -118,7 +120,7 @@ FIGURE = st.sampled_from([AMOUNT, AMOUNT, AMOUNT + FEE, AMOUNT * 3, AMOUNT * 10,
     histories=st.lists(
         st.tuples(
             st.sampled_from(["stored", "caller store"]),
-            st.lists(st.sampled_from(["answered", "lost", "not sent", "repeated"]), max_size=3),
+            st.lists(st.sampled_from(["response", "lost", "not sent", "repeated"]), max_size=3),
             st.lists(st.sampled_from(["confirm", "confirm", "sweep"]), min_size=1, max_size=4),
         ),
         min_size=2,
@@ -127,23 +129,21 @@ FIGURE = st.sampled_from([AMOUNT, AMOUNT, AMOUNT + FEE, AMOUNT * 3, AMOUNT * 10,
 )
 @settings(max_examples=60, deadline=None)
 def test_confirm_same_figures_same_verdict(
-    figures: tuple[int, int], histories: list[tuple[Flow, list[Verify], list[str]]]
+    figures: tuple[int, int], histories: list[tuple[Flow, list[VerifyResult], list[str]]]
 ) -> None:
-    """Whichever call is answered, first or later, in either flow: one verdict, and handlers agree with it."""
+    """The verdict is the same in both flows, whichever call gets a response, and handlers agree with the verdict."""
     price, payment_amount = figures
     verdicts: set[Any] = set()
     for flow, verify, calls in histories:
-        bank = Bank(price=price, payment_amount=payment_amount, verify=list(verify))
+        gateway = FakeGateway(price=price, payment_amount=payment_amount, verify=list(verify))
         with TemporaryDirectory() as folder:
-            outcomes, notified = asyncio.run(outcomes_of(bank, flow, calls, folder))
+            outcomes, notified = asyncio.run(run_calls(gateway, flow, calls, folder))
         decided: list[object] = [outcome for outcome in outcomes if not isinstance(outcome, Undecided)]
         first = len(outcomes) - len(decided)
-        assert all(isinstance(outcome, Undecided) for outcome in outcomes[:first]), (
-            "what was decided is undecided again"
-        )
+        assert all(isinstance(outcome, Undecided) for outcome in outcomes[:first]), "a decided payment became undecided"
         assert len({type(outcome) for outcome in decided}) <= 1
         assert len(notified) == (flow == "stored" and any(isinstance(outcome, Verified) for outcome in decided))
-        verdicts |= {Verified if isinstance(payment, Verified) else payment for payment in decided}
+        verdicts |= {Verified if isinstance(outcome, Verified) else outcome for outcome in decided}
     assert len(verdicts) <= 1
     assert verdicts <= {Verified, AmountMismatch(expected=AMOUNT, got=payment_amount)}
 
@@ -165,17 +165,17 @@ def test_confirm_same_figures_same_verdict(
 async def test_confirm_each_figure_has_its_verdict(
     flow: Flow, price: int, paid: int, kind: type, tmp_path: Path
 ) -> None:
-    bank = Bank(price=price, payment_amount=paid)
+    gateway = FakeGateway(price=price, payment_amount=paid)
 
-    outcomes, notified = await outcomes_of(bank, flow, ["confirm"] * 3, tmp_path)
+    outcomes, notified = await run_calls(gateway, flow, ["confirm"] * 3, tmp_path)
 
     assert [type(outcome) for outcome in outcomes] == [kind] * 3
     assert len(notified) == (flow == "stored" and kind is Verified)
 
 
 async def test_confirm_caller_order_inquiry_below_price_is_mismatch(tmp_path: Path) -> None:
-    """Without a store the inquiry decides from the first time on, as it will the second time."""
-    outcomes, _ = await outcomes_of(Bank(payment_amount=40_000), "caller store", ["confirm"] * 2, tmp_path)
+    """Without a store the inquiry decides the first confirm as well as the second."""
+    outcomes, _ = await run_calls(FakeGateway(payment_amount=40_000), "caller store", ["confirm"] * 2, tmp_path)
 
     assert outcomes == [AmountMismatch(expected=AMOUNT, got=40_000)] * 2
 
@@ -187,47 +187,47 @@ async def test_confirm_caller_order_inquiry_below_price_is_mismatch(tmp_path: Pa
 async def test_confirm_inquiry_without_id_or_amount_is_undecided(
     change: dict[str, Any], reason: str, tmp_path: Path
 ) -> None:
-    bank = Bank(verify=["lost", "lost"], **change)
+    gateway = FakeGateway(verify=["lost", "lost"], **change)
 
-    [outcome, again], notified = await outcomes_of(bank, "stored", ["confirm"] * 2, tmp_path)
+    [outcome, second], notified = await run_calls(gateway, "stored", ["confirm"] * 2, tmp_path)
 
     assert isinstance(outcome, Undecided)
-    assert isinstance(again, Undecided)
+    assert isinstance(second, Undecided)
     assert reason in outcome.reason
     assert notified == []
 
 
 @pytest.mark.parametrize("named", ["order_id", "ref_num"])
 async def test_confirm_inquiry_with_one_id_is_verified(named: str, tmp_path: Path) -> None:
-    outcomes, notified = await outcomes_of(Bank(verify=["lost"], ids=(named,)), "stored", ["confirm"], tmp_path)
+    outcomes, notified = await run_calls(FakeGateway(verify=["lost"], ids=(named,)), "stored", ["confirm"], tmp_path)
 
     assert isinstance(outcomes[0], Verified)
     assert len(notified) == 1
 
 
 async def test_confirm_after_mismatch_stays_mismatch(tmp_path: Path) -> None:
-    """The verdict is stored with its figure: nothing that the gateway says later turns it."""
-    bank = Bank(payment_amount=40_000, verify=["lost"])
+    """The verdict is stored with its figure; no later response of the gateway changes it."""
+    gateway = FakeGateway(payment_amount=40_000, verify=["lost"])
 
-    engine = Engine(bank)
+    engine = Engine(gateway)
     async with client(engine, database=tmp_path / "p.db", clock=QuickClock(), max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         first = await paystar.payments.confirm(CALLBACK)
-        bank.payment_amount = AMOUNT
-        asked = len(engine.sent)
-        again = await paystar.payments.confirm(CALLBACK)
-        assert len(engine.sent) == asked
+        gateway.payment_amount = AMOUNT
+        request_count = len(engine.sent)
+        second = await paystar.payments.confirm(CALLBACK)
+        assert len(engine.sent) == request_count
         order = await paystar.payments.find(order_id="o-1")
 
-    assert first == again
-    assert again.outcome == AmountMismatch(expected=AMOUNT, got=40_000)
+    assert first == second
+    assert second.outcome == AmountMismatch(expected=AMOUNT, got=40_000)
     assert order is not None
     assert (order.state, order.attempts[0].paid_amount) == (OrderStatus.MISMATCH, 40_000)
 
 
 @pytest.mark.parametrize("lost", [False, True])
 async def test_confirm_price_with_fee_is_verified(shop: Shop, lost: bool) -> None:
-    """The sandbox plays a gateway that names the fee in ``price`` as well."""
+    """The sandbox acts as a gateway that includes the fee in ``price``."""
     shop.sandbox.settings.payer_fee = shop.sandbox.settings.price_fee = FEE
     callback = shop.pay(await shop.start())
     if lost:

@@ -1,3 +1,5 @@
+"""Callbacks: parsing of query strings and forms, and repr."""
+
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -37,9 +39,9 @@ def test_parse_cancelled_callback_has_no_receipt(status: str) -> None:
     assert not callback.says_paid
 
 
-@pytest.mark.parametrize("nothing", ["", None, [], [""]])
-def test_parse_empty_field_is_missing(nothing: Any) -> None:
-    fields = PAID | dict.fromkeys(("card_number", "hashed_card_number", "tracking_code", "transaction_id"), nothing)
+@pytest.mark.parametrize("empty", ["", None, [], [""]])
+def test_parse_empty_field_is_missing(empty: Any) -> None:
+    fields = PAID | dict.fromkeys(("card_number", "hashed_card_number", "tracking_code", "transaction_id"), empty)
 
     assert Callback.parse(fields) == Callback(status="1", order_id="ORD-1", ref_num="ref-1")
 
@@ -53,10 +55,10 @@ def test_parse_query_and_form_are_equal() -> None:
 
 
 @pytest.mark.parametrize("name", ["status", "order_id", "ref_num"])
-@pytest.mark.parametrize("nothing", ["", None, [], "missing"])
-def test_parse_without_required_field_is_refused(name: str, nothing: Any) -> None:
-    fields = {**PAID, name: nothing}
-    if nothing == "missing":
+@pytest.mark.parametrize("empty", ["", None, [], "missing"])
+def test_parse_without_required_field_is_refused(name: str, empty: Any) -> None:
+    fields = {**PAID, name: empty}
+    if empty == "missing":
         del fields[name]
 
     with pytest.raises(InvalidValue, match=f"^{name}: ") as refusal:
@@ -114,15 +116,15 @@ def test_callback_repr_masks_card() -> None:
     assert "ABCDEF" not in repr(full)
 
 
-ANYTHING = st.recursive(
+FIELD_VALUES = st.recursive(
     st.none() | st.text(max_size=20) | st.integers() | st.binary(max_size=5),
     lambda inner: st.lists(inner, max_size=3),
     max_leaves=4,
 )
 
 
-@given(st.dictionaries(st.sampled_from([*PAID, "x"]), ANYTHING))
-def test_parse_any_mapping_is_read_or_refused(fields: dict[str, object]) -> None:
+@given(st.dictionaries(st.sampled_from([*PAID, "x"]), FIELD_VALUES))
+def test_parse_any_mapping_is_parsed_or_refused(fields: dict[str, object]) -> None:
     try:
         callback = Callback.parse(fields)
     except InvalidValue:

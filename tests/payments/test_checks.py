@@ -1,4 +1,4 @@
-"""Callbacks of one order are checked one at a time and share results: a flood costs next to nothing."""
+"""Checks of callbacks: one at a time for each order, with shared results, so that a flood costs few requests."""
 
 import asyncio
 from pathlib import Path
@@ -25,7 +25,7 @@ def forge(ref_num: str, number: int = 0, **fields: Any) -> Callback:
 
 
 class Gate:
-    """A user middleware that holds back the first response of one endpoint until it is opened."""
+    """A user middleware that delays the first response of one endpoint until the gate is opened."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint, self.entered, self.open = endpoint, asyncio.Event(), asyncio.Event()
@@ -49,7 +49,7 @@ async def test_check_flood_of_one_callback_costs_one_check(shop: Shop) -> None:
 
 
 async def test_check_flood_of_many_callbacks_costs_one_check(shop: Shop) -> None:
-    """Each callback claims something else, and gets the outcome of its own claim."""
+    """Callbacks with different claims get the outcome of their own claim."""
     started = await shop.start()
     statuses = {"1": Undecided, "-98": Cancelled, "-1": Declined}
     forged = [forge(started.ref_num, number, status=[*statuses][number % 3]) for number in range(400)]
@@ -77,15 +77,15 @@ async def test_check_flood_over_many_pages_costs_one_check_each(shop: Shop) -> N
 
 async def test_check_flood_over_many_orders_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("paystar_async.payments.checks.MAX_CHECKS", 3)
-    running, most, full = 0, 0, asyncio.Event()
+    running, max_running, full = 0, 0, asyncio.Event()
 
     async def count(request: Any, next: Any) -> Any:  # noqa: A002
-        nonlocal running, most
+        nonlocal running, max_running
         if request.endpoint.name != "verify":
             return await next(request)
-        running, most = running + 1, max(most, running + 1)
+        running, max_running = running + 1, max(max_running, running + 1)
         if running == 3:
-            await anyio.sleep(0.05)  # long enough for a fourth check, if the bound did not hold
+            await anyio.sleep(0.05)  # long enough for a fourth check to start, if there were no limit
             full.set()
         await full.wait()
         try:
@@ -99,7 +99,7 @@ async def test_check_flood_over_many_orders_is_bounded(tmp_path: Path, monkeypat
 
         await asyncio.gather(*[shop.confirm(callback) for callback in forged])
 
-        assert most == 3
+        assert max_running == 3
         assert shop.request_counts == {"create": 20, "verify": 20, "inquiry": 20}
 
 
@@ -116,12 +116,12 @@ async def test_check_leaves_no_queue_behind(shop: Shop) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
     await shop.paystar.aclose()
 
-    assert [len(payment) for payment in payments._checks.values()] in ([], [0])  # pyright: ignore[reportPrivateUsage]
+    assert [len(checks) for checks in payments._checks.values()] in ([], [0])  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize("endpoint", ["verify", "inquiry"])
 async def test_check_genuine_behind_forged_is_verified(tmp_path: Path, endpoint: str) -> None:
-    """The gateway answered the forged check before the payer paid: that does not hold for the genuine callback."""
+    """The forged callback was checked before the payer paid: the genuine callback does not share that result."""
     gate = Gate(endpoint)
     async with open_shop(tmp_path / "p.db", max_retries=0, middleware=[gate]) as shop:
         started = await shop.start()
@@ -147,15 +147,15 @@ async def test_check_genuine_behind_forged_is_verified(tmp_path: Path, endpoint:
 
 
 async def test_check_genuine_with_own_receipt_is_verified(tmp_path: Path) -> None:
-    """The inquiry names no card: a refusal of a forged receipt does not hold for the genuine callback."""
+    """The inquiry names no card: the genuine callback does not share the refusal of a forged receipt."""
 
-    async def nameless(request: Any, next: Any) -> Any:  # noqa: A002
+    async def without_receipt(request: Any, next: Any) -> Any:  # noqa: A002
         response = await next(request)
         if request.endpoint.name != "inquiry":
             return response
         return evolve(response, value=evolve(response.value, card_number=None, tracking_code=None))
 
-    async with open_shop(tmp_path / "p.db", max_retries=0, middleware=[nameless]) as shop:
+    async with open_shop(tmp_path / "p.db", max_retries=0, middleware=[without_receipt]) as shop:
         started = await shop.start()
         real = shop.pay(started)
         forged = [forge(started.ref_num, number % 2) for number in range(20)]
@@ -172,7 +172,7 @@ async def test_check_genuine_with_own_receipt_is_verified(tmp_path: Path) -> Non
 
 
 async def test_check_error_is_shared(shop: Shop) -> None:
-    """A gateway that refuses us refuses us once, and not 50 times."""
+    """A refusal of the merchant costs one request for 50 callbacks."""
     started = await shop.start()
     shop.sandbox.fail("gateway.verify", "status", status="unauthenticated")
 
@@ -191,13 +191,13 @@ async def test_check_cancelled_leader_serves_the_others(tmp_path: Path) -> None:
         real = shop.pay(await shop.start())
         leader = asyncio.create_task(shop.confirm(real))
         await gate.entered.wait()
-        others = [asyncio.create_task(shop.confirm(real)) for _ in range(3)]
+        followers = [asyncio.create_task(shop.confirm(real)) for _ in range(3)]
         await wait_all_tasks_blocked()
 
         leader.cancel()
         gate.open.set()
 
-        assert [type(worker.outcome) for worker in await asyncio.gather(*others)] == [Verified] * 3
+        assert [type(payment.outcome) for payment in await asyncio.gather(*followers)] == [Verified] * 3
         assert shop.request_counts["verify"] == 1
 
 

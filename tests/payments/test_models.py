@@ -112,7 +112,7 @@ def test_notification_failed_backs_off_exponentially() -> None:
 
 
 async def test_due_attempts_use_store_time(shop: Shop) -> None:
-    """A worker whose clock is an hour ahead does not give up what is open."""
+    """A worker whose clock is an hour ahead does not give up open payments."""
     await shop.start()
     order = await shop.order()
 

@@ -1,4 +1,4 @@
-"""Handlers have a timeout, and none keeps another payment waiting."""
+"""The notifier: handlers have a timeout, and a handler that hangs delays no other payment."""
 
 import asyncio
 import threading
@@ -19,8 +19,8 @@ from tests.support import RunningClock
 PREFIX = "paystar_async.payments.notifier"
 
 
-class Hanging:
-    """A handler that never returns for one order, and notes all it is called with."""
+class HangingHandler:
+    """A handler that hangs for one order and records the orders of all calls."""
 
     def __init__(self, order_id: str = "hangs") -> None:
         self.order_id, self.cancelled = order_id, 0
@@ -37,8 +37,8 @@ class Hanging:
 
 
 async def test_on_verified_hanging_handler_blocks_no_sweep(shop: Shop) -> None:
-    """Each pass verifies what is due, though a handler of an earlier one never returned."""
-    clock, hanging = RunningClock(), Hanging()
+    """Each sweep verifies due orders, though a handler of an earlier sweep never returned."""
+    clock, hanging = RunningClock(), HangingHandler()
     worker = shop.worker(clock=clock, max_retries=0)
     worker.payments.on_verified(hanging)
     shop.pay(await shop.start("hangs"))
@@ -60,12 +60,12 @@ async def test_on_verified_hanging_handler_blocks_no_sweep(shop: Shop) -> None:
         for number in range(3):
             while (await shop.order(f"o-{number}")).notified_at is None:  # noqa: ASYNC110
                 await asyncio.sleep(0)
-        for job in asyncio.all_tasks() - {asyncio.current_task()}:
-            job.cancel()
+        for other_task in asyncio.all_tasks() - {asyncio.current_task()}:
+            other_task.cancel()
 
 
 async def test_on_verified_hanging_handler_blocks_no_confirm(shop: Shop) -> None:
-    hanging = Hanging()
+    hanging = HangingHandler()
     shop.paystar.payments.on_verified(hanging, timeout=0.2)
     slow = asyncio.create_task(shop.confirm(shop.pay(await shop.start("hangs"))))
     await wait_until(lambda: hanging.called == ["hangs"])
@@ -81,7 +81,7 @@ async def test_on_verified_hanging_handler_blocks_no_confirm(shop: Shop) -> None
 async def test_on_verified_past_timeout_is_cancelled_and_called_again(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    hanging = Hanging()
+    hanging = HangingHandler()
     shop.paystar.payments.on_verified(hanging, timeout=0.05)
 
     payment = await shop.confirm(shop.pay(await shop.start("hangs")))
@@ -99,7 +99,7 @@ async def test_on_verified_past_timeout_is_cancelled_and_called_again(
 
 
 async def test_on_verified_hanging_handler_leaves_other_handlers(shop: Shop) -> None:
-    shop.paystar.payments.on_verified(Hanging(), timeout=0.05)
+    shop.paystar.payments.on_verified(HangingHandler(), timeout=0.05)
 
     payment = await shop.confirm(shop.pay(await shop.start("hangs")))
 
@@ -107,19 +107,19 @@ async def test_on_verified_hanging_handler_leaves_other_handlers(shop: Shop) -> 
 
 
 async def test_on_verified_cancelled_confirm_leaves_its_handler(shop: Shop) -> None:
-    entered, go_on, done = asyncio.Event(), asyncio.Event(), list[str]()
+    entered, release, done = asyncio.Event(), asyncio.Event(), list[str]()
 
     @shop.paystar.payments.on_verified
     async def slow(payment: Payment) -> None:
         entered.set()
-        await go_on.wait()
+        await release.wait()
         done.append(payment.id)
 
     task = asyncio.create_task(shop.confirm(shop.pay(await shop.start())))
     await entered.wait()
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-    go_on.set()
+    release.set()
     await shop.paystar.aclose()
 
     assert len(done) == 1
@@ -127,7 +127,7 @@ async def test_on_verified_cancelled_confirm_leaves_its_handler(shop: Shop) -> N
 
 
 async def test_on_verified_plain_function_blocks_no_loop(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    """It runs in a thread, which is left alone past its time."""
+    """A plain function runs in a thread, which continues after the timeout."""
     release, called = threading.Event(), list[str]()
 
     @shop.paystar.payments.on_verified(timeout=0.05)
@@ -171,7 +171,7 @@ async def test_on_verified_runs_a_bounded_number_at_once(tmp_path: Any, monkeypa
             nonlocal running, max_running
             running, max_running = running + 1, max(max_running, running + 1)
             if running == 2 and not both_run.is_set():
-                await anyio.sleep(0.05)  # long enough for a third call, if the bound did not hold
+                await anyio.sleep(0.05)  # long enough for a third call to start, if there were no limit
                 both_run.set()
             await both_run.wait()
             running -= 1
@@ -186,7 +186,7 @@ async def test_on_verified_runs_a_bounded_number_at_once(tmp_path: Any, monkeypa
 
 
 async def test_sweep_without_free_slot_leaves_notifications_due(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A backlog behind handlers that hang stays in the store, and takes no memory."""
+    """A backlog behind handlers that hang stays in the store, not in memory."""
     monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 2)
     without_handler = shop.worker(max_retries=0)
     for number in range(5):
@@ -230,41 +230,41 @@ async def test_sweep_waits_for_all_notifications(shop: Shop, monkeypatch: pytest
 
 
 async def test_notify_skips_lease_of_other_process(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A notification that waited for room longer than its lease is another process's by then."""
+    """A notification that waited for a free slot longer than its lease may be sent by another process."""
     monkeypatch.setattr(f"{PREFIX}.MAX_NOTIFICATIONS", 1)
     async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
-        go_on, called = asyncio.Event(), list[str]()
+        release, called = asyncio.Event(), list[str]()
 
         @shop.paystar.payments.on_verified
         async def slow(payment: Payment) -> None:
             called.append(payment.order_id)
-            await go_on.wait()
+            await release.wait()
 
         first = asyncio.create_task(shop.confirm(shop.pay(await shop.start("o-1"))))
         await wait_until(lambda: called == ["o-1"])
         second = asyncio.create_task(shop.confirm(shop.pay(await shop.start("o-2"))))
         while (await shop.order("o-2")).verified is None:  # noqa: ASYNC110
             await asyncio.sleep(0)
-        other, heard = shop.worker(max_retries=0), list[str]()
+        other, notified_by_other = shop.worker(max_retries=0), list[str]()
 
         @other.payments.on_verified
-        def hear(payment: Payment) -> None:
-            heard.append(payment.order_id)
+        def notify_other(payment: Payment) -> None:
+            notified_by_other.append(payment.order_id)
 
         shop.clock.advance(MIN_LEASE_SECONDS + 1)
         await other.payments.sweep()
 
-        go_on.set()
+        release.set()
         await asyncio.gather(first, second)
         await other.aclose()
 
         assert called == ["o-1"]
-        assert "o-2" in heard
+        assert "o-2" in notified_by_other
 
 
 async def test_aclose_cancels_hanging_handler_for_later(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(f"{PREFIX}.CLOSE_TIMEOUT_SECONDS", 0.01)
-    worker, hanging = shop.worker(max_retries=0), Hanging()
+    worker, hanging = shop.worker(max_retries=0), HangingHandler()
     worker.payments.on_verified(hanging)
     task = asyncio.create_task(worker.payments.confirm(shop.pay(await shop.start("hangs"))))
     await wait_until(lambda: hanging.called == ["hangs"])
@@ -284,7 +284,7 @@ async def test_aclose_leaves_uncancellable_handler(shop: Shop, monkeypatch: pyte
     worker, release, entered = shop.worker(max_retries=0), asyncio.Event(), asyncio.Event()
 
     @worker.payments.on_verified
-    async def stubborn(_: Payment) -> None:
+    async def uncancellable(_: Payment) -> None:
         entered.set()
         with anyio.CancelScope(shield=True):
             await release.wait()
@@ -301,8 +301,8 @@ async def test_aclose_leaves_uncancellable_handler(shop: Shop, monkeypatch: pyte
 
 
 async def test_sweep_cancels_handler_overdue_by_client_clock(shop: Shop) -> None:
-    """A test of the shop's own moves the clock by hand, and need not wait a minute."""
-    hanging = Hanging()
+    """A user's test that advances the clock by hand does not wait a minute."""
+    hanging = HangingHandler()
     shop.paystar.payments.on_verified(hanging)
     task = asyncio.create_task(shop.confirm(shop.pay(await shop.start("hangs"))))
     await wait_until(lambda: hanging.called == ["hangs"])
@@ -321,16 +321,16 @@ async def test_sweep_cancels_handler_overdue_by_client_clock(shop: Shop) -> None
 async def test_notify_store_failure_leaves_payment_verified(
     shop: Shop, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The notification cannot be recorded: the payment is verified all the same, and notified again."""
-    put = OrderStore.update
+    """The notification cannot be recorded: the payment stays verified, and is notified again."""
+    update = OrderStore.update
 
-    async def full(store: OrderStore, before: Any, after: Any) -> Any:
+    async def fail_on_full_disk(store: OrderStore, before: Any, after: Any) -> Any:
         if after.notified_at is not None:
             raise StorageError("the disk is full")
-        return await put(store, before, after)
+        return await update(store, before, after)
 
     with monkeypatch.context() as patch:
-        patch.setattr(OrderStore, "update", full)
+        patch.setattr(OrderStore, "update", fail_on_full_disk)
         payment = await shop.confirm(shop.pay(await shop.start()))
 
     assert isinstance(payment.outcome, Verified)
@@ -341,19 +341,19 @@ async def test_notify_store_failure_leaves_payment_verified(
 
 
 async def test_on_verified_lease_outlasts_the_timeout(shop: Shop) -> None:
-    shop.paystar.payments.on_verified(Hanging(), timeout=3600)
+    shop.paystar.payments.on_verified(HangingHandler(), timeout=3600)
     worker = shop.worker(max_retries=0)
-    tell_at: list[float] = []
+    notify_times: list[float] = []
 
     @shop.paystar.payments.on_verified
-    async def note(payment: Payment) -> None:
+    async def record_lease(payment: Payment) -> None:
         order = await worker.payments.find(order_id=payment.order_id)
         assert order is not None
-        tell_at.append(order.notify_at)
+        notify_times.append(order.notify_at)
 
     await shop.confirm(shop.pay(await shop.start()))
 
-    assert tell_at == [shop.clock.time() + 3660]
+    assert notify_times == [shop.clock.time() + 3660]
     await worker.aclose()
 
 
@@ -381,7 +381,7 @@ async def test_on_verified_bad_timeout_is_refused(shop: Shop, timeout: Any) -> N
 
 
 def test_on_verified_timeout_holds_on_trio(tmp_path: Any) -> None:
-    async def play() -> None:
+    async def confirm_with_hanging_handler() -> None:
         async with open_shop(tmp_path / "p.db", max_retries=0) as shop:
             called: list[str] = []
 
@@ -390,10 +390,10 @@ def test_on_verified_timeout_holds_on_trio(tmp_path: Any) -> None:
                 called.append(payment.id)
                 await anyio.sleep_forever()
 
-            begun = time.monotonic()
+            started_at = time.monotonic()
             payment = await shop.confirm(shop.pay(await shop.start()))
             assert isinstance(payment.outcome, Verified)
             assert called == [payment.id]
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - started_at < 5
 
-    anyio.run(play, backend="trio")
+    anyio.run(confirm_with_hanging_handler, backend="trio")

@@ -1,4 +1,4 @@
-"""How a shop hears of a verified payment: at least once, by the same id, and never of any other."""
+"""``on_verified``: handlers are notified of each verified payment at least once, always by the same id."""
 
 import asyncio
 import logging
@@ -35,12 +35,12 @@ async def test_on_verified_other_outcomes_are_not_notified(shop: Shop) -> None:
 
 
 async def test_on_verified_failed_handler_is_called_again(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    troubles = [RuntimeError("a"), RuntimeError("b")]
+    errors = [RuntimeError("a"), RuntimeError("b")]
 
     @shop.paystar.payments.on_verified
     async def failing(_: Payment) -> None:
-        if troubles:
-            raise troubles.pop()
+        if errors:
+            raise errors.pop()
 
     payment = await shop.confirm(shop.pay(await shop.start()))
 
@@ -59,7 +59,7 @@ async def test_on_verified_dead_process_is_replaced(shop: Shop) -> None:
     dying = shop.worker()
 
     @dying.payments.on_verified
-    async def dies(_: Payment) -> None:
+    async def never_returns(_: Payment) -> None:
         await asyncio.Event().wait()
 
     callback = shop.pay(await shop.start())
@@ -72,8 +72,8 @@ async def test_on_verified_dead_process_is_replaced(shop: Shop) -> None:
     await shop.advance(240)
     assert len(shop.fulfilled) == 1
     task.cancel()
-    for job in asyncio.all_tasks() - {asyncio.current_task()}:
-        job.cancel()
+    for other_task in asyncio.all_tasks() - {asyncio.current_task()}:
+        other_task.cancel()
 
 
 async def test_on_verified_without_handler_is_left_to_other_process(shop: Shop) -> None:
@@ -102,16 +102,16 @@ async def test_on_verified_replayed_callback_notifies(shop: Shop) -> None:
 
 async def test_on_verified_handler_may_confirm_its_payment(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
-    seen: list[Any] = []
+    payments: list[Any] = []
 
     @shop.paystar.payments.on_verified
-    async def asking(payment: Payment) -> None:
-        seen.append(await shop.paystar.payments.confirm(callback))
-        assert payment == seen[0]
+    async def confirm_again(payment: Payment) -> None:
+        payments.append(await shop.paystar.payments.confirm(callback))
+        assert payment == payments[0]
 
     await shop.confirm(callback)
 
-    assert len(seen) == 1
+    assert len(payments) == 1
 
 
 async def test_on_verified_other_than_function_is_refused(shop: Shop) -> None:

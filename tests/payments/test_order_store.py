@@ -1,4 +1,4 @@
-"""The suite that the order store passes on every database."""
+"""The order store: one suite for every database."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,15 +37,16 @@ async def change(store: OrderStore, before: Order, after: Order) -> Order:
     return stored
 
 
-async def started(store: OrderStore, order_id: str = "o-1", *refs: str) -> Order:
+async def stored_order_with(store: OrderStore, order_id: str = "o-1", *ref_nums: str) -> Order:
+    """Store an order with open payments and return the order."""
     order = await store.get_or_create(order_id, AMOUNT)
-    for ref_num in refs or (f"ref-{order_id}",):
+    for ref_num in ref_nums or (f"ref-{order_id}",):
         order = await change(store, order, order.add_attempt(ref_num, AMOUNT + 1))
     return order
 
 
-def apply(order: Order, ref_num: str, finding: VerificationResult) -> Order:
-    return order.apply_result(ref_num, finding, scheduled=False, notify_after_seconds=0.0)
+def apply(order: Order, ref_num: str, result: VerificationResult) -> Order:
+    return order.apply_result(ref_num, result, scheduled=False, notify_after_seconds=0.0)
 
 
 async def test_find_unknown_order_returns_none(store: OrderStore) -> None:
@@ -55,30 +56,30 @@ async def test_find_unknown_order_returns_none(store: OrderStore) -> None:
 
 async def test_get_or_create_keeps_first_amount(backend: Backend, store: OrderStore) -> None:
     order = await store.get_or_create("o-1", AMOUNT)
-    again = await store.get_or_create("o-1", AMOUNT * 10)
+    second = await store.get_or_create("o-1", AMOUNT * 10)
 
     assert (order.amount, order.version, order.state, order.attempts) == (AMOUNT, 1, OrderStatus.OPEN, ())
     assert order.created_at == pytest.approx(backend.now(), abs=2)
     assert order.now == pytest.approx(backend.now(), abs=2)
-    assert evolve(again, now=order.now) == order
+    assert evolve(second, now=order.now) == order
 
 
 @pytest.mark.parametrize("order_id", ["1", "ORD-45245", "سفارش ۱۲", "o\"\\'%:;--", "x" * 255])
 async def test_find_returns_order_as_stored(store: OrderStore, order_id: str) -> None:
-    order = await started(store, order_id, "ref-1", "ref-2")
-    bound = await change(store, order, order.reserve("ref-2"))
+    order = await stored_order_with(store, order_id, "ref-1", "ref-2")
+    reserved = await change(store, order, order.reserve("ref-2"))
 
     stored_order = await store.find(order_id)
 
     assert stored_order is not None
-    assert evolve(stored_order, now=bound.now) == bound
+    assert evolve(stored_order, now=reserved.now) == reserved
     assert [attempt.ref_num for attempt in stored_order.attempts] == ["ref-1", "ref-2"]
     assert stored_order.reserved_ref_num == "ref-2"
     assert stored_order.attempts[0].next_check_at == stored_order.attempts[0].created_at + CHECK_SCHEDULE_SECONDS[0]
 
 
 async def test_find_verified_order_has_receipt(store: OrderStore) -> None:
-    order = await started(store, "o-1", "ref-1", "ref-2")
+    order = await stored_order_with(store, "o-1", "ref-1", "ref-2")
     order = await change(store, order, order.reserve("ref-1"))
     order = await change(store, order, apply(order, "ref-1", VerificationResult(outcome=RECEIPT, settled=True)))
 
@@ -107,7 +108,7 @@ async def test_find_verified_order_has_receipt(store: OrderStore) -> None:
 async def test_find_ended_order_has_reason(
     store: OrderStore, outcome: Cancelled | Declined | Expired | AmountMismatch, state: OrderStatus
 ) -> None:
-    order = await started(store)
+    order = await stored_order_with(store)
     assert isinstance(order.outcome("ref-o-1"), Undecided)
     order = await change(store, order, order.reserve("ref-o-1"))
     await change(store, order, apply(order, "ref-o-1", VerificationResult(outcome=outcome, settled=True)))
@@ -122,26 +123,26 @@ async def test_find_ended_order_has_reason(
 
 
 async def test_update_stale_version_is_refused(store: OrderStore) -> None:
-    order = await started(store)
-    bound = await change(store, order, order.reserve("ref-o-1"))
+    order = await stored_order_with(store)
+    reserved = await change(store, order, order.reserve("ref-o-1"))
 
     assert await store.update(order, order.add_attempt("ref-2", None)) is None
     assert await store.update(order, order.reserve("ref-o-1")) is None
 
     stored_order = await store.find("o-1")
     assert stored_order is not None
-    assert evolve(stored_order, now=bound.now) == bound
+    assert evolve(stored_order, now=reserved.now) == reserved
 
 
 async def test_update_without_change_is_noop(store: OrderStore) -> None:
-    order = await started(store)
+    order = await stored_order_with(store)
 
     assert await store.update(order, order) is order
     assert (await store.get_or_create("o-1", AMOUNT)).version == order.version
 
 
 async def test_update_other_orders_payment_stores_nothing(store: OrderStore) -> None:
-    await started(store, "o-1", "ref-1")
+    await stored_order_with(store, "o-1", "ref-1")
     other = await store.get_or_create("o-2", AMOUNT)
 
     with pytest.raises(ForeignRecord):
@@ -153,29 +154,29 @@ async def test_update_other_orders_payment_stores_nothing(store: OrderStore) -> 
 
 
 async def test_update_repeated_ref_num_is_one_payment(store: OrderStore) -> None:
-    order = await started(store, "o-1", "ref-1")
-    again = await change(store, order, order.add_attempt("ref-1", None))
+    order = await stored_order_with(store, "o-1", "ref-1")
+    updated = await change(store, order, order.add_attempt("ref-1", None))
 
-    assert len(again.attempts) == 1
+    assert len(updated.attempts) == 1
     stored_order = await store.find("o-1")
     assert stored_order is not None
-    assert stored_order.attempts == again.attempts
+    assert stored_order.attempts == updated.attempts
 
 
 async def test_find_separates_gateways(backend: Backend, store: OrderStore) -> None:
     other = backend.store("gateway-2")
-    await started(store, "o-1", "ref-1")
+    await stored_order_with(store, "o-1", "ref-1")
 
     assert await other.find("o-1") is None
-    await started(other, "o-1", "ref-1")
+    await stored_order_with(other, "o-1", "ref-1")
     assert (await other.get_or_create("o-1", 1)).amount == AMOUNT
 
 
 async def test_due_order_ids_longest_overdue_first(backend: Backend, store: OrderStore) -> None:
-    for number, ago in enumerate([10.0, 500.0, 100.0, -1000.0]):
-        order = await started(store, f"o-{number}")
-        moved = tuple(evolve(attempt, next_check_at=order.now - ago) for attempt in order.attempts)
-        await change(store, order, evolve(order, attempts=moved))
+    for number, overdue in enumerate([10.0, 500.0, 100.0, -1000.0]):
+        order = await stored_order_with(store, f"o-{number}")
+        attempts = tuple(evolve(attempt, next_check_at=order.now - overdue) for attempt in order.attempts)
+        await change(store, order, evolve(order, attempts=attempts))
 
     assert await store.due_order_ids(OrderStatus.OPEN, 10) == ["o-1", "o-2", "o-0"]
     assert await store.due_order_ids(OrderStatus.OPEN, 2) == ["o-1", "o-2"]
@@ -184,20 +185,17 @@ async def test_due_order_ids_longest_overdue_first(backend: Backend, store: Orde
 
 
 async def test_update_concurrently_succeeds_once(backend: Backend, store: OrderStore) -> None:
-    others = [backend.store() for _ in range(3)]
-    order = await started(store, "o-1", "ref-1", "ref-2")
+    stores = [store, *(backend.store() for _ in range(3))]
+    order = await stored_order_with(store, "o-1", "ref-1", "ref-2")
 
     results = await asyncio.gather(
-        *(
-            worker.update(order, order.reserve(f"ref-{1 + number % 2}"))
-            for number, worker in enumerate((store, *others) * 4)
-        )
+        *(store.update(order, order.reserve(f"ref-{1 + number % 2}")) for number, store in enumerate(stores * 4))
     )
 
-    [won] = [result for result in results if result is not None]
+    [winner] = [result for result in results if result is not None]
     stored_order = await store.find("o-1")
     assert stored_order is not None
-    assert (stored_order.version, stored_order.reserved_ref_num) == (won.version, won.reserved_ref_num)
+    assert (stored_order.version, stored_order.reserved_ref_num) == (winner.version, winner.reserved_ref_num)
 
 
 async def test_get_or_create_concurrently_creates_once(backend: Backend, store: OrderStore) -> None:
@@ -212,7 +210,7 @@ async def test_get_or_create_concurrently_creates_once(backend: Backend, store: 
 
 
 async def test_find_unknown_state_is_corrupt(backend: Backend, store: OrderStore) -> None:
-    await started(store)
+    await stored_order_with(store)
     backend.execute("UPDATE paystar_orders SET state = 'paid'")
 
     with pytest.raises(StorageCorrupt):
@@ -220,7 +218,7 @@ async def test_find_unknown_state_is_corrupt(backend: Backend, store: OrderStore
 
 
 async def test_find_newer_schema_is_refused(backend: Backend, store: OrderStore) -> None:
-    await started(store)
+    await stored_order_with(store)
     backend.execute("UPDATE paystar_schema SET version = 99 WHERE name = 'orders'")
 
     with pytest.raises(SchemaMismatch):
@@ -228,7 +226,7 @@ async def test_find_newer_schema_is_refused(backend: Backend, store: OrderStore)
 
 
 async def test_find_dropped_table_is_storage_error(backend: Backend, store: OrderStore) -> None:
-    await started(store)
+    await stored_order_with(store)
     backend.execute("DROP TABLE paystar_payments")
 
     with pytest.raises(StorageError):
@@ -236,9 +234,9 @@ async def test_find_dropped_table_is_storage_error(backend: Backend, store: Orde
 
 
 async def test_get_or_create_deleted_order_is_storage_error(store: OrderStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def gone(_: str) -> None:
+    async def find_nothing(_: str) -> None:
         return None
 
-    monkeypatch.setattr(store, "find", gone)
+    monkeypatch.setattr(store, "find", find_nothing)
     with pytest.raises(StorageError, match="gone"):
         await store.get_or_create("o-1", AMOUNT)

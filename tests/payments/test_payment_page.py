@@ -1,4 +1,4 @@
-"""The two ways to send a payer to the payment page."""
+"""The payment page: the URL and the form that send the payer there."""
 
 import base64
 import hashlib

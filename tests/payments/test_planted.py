@@ -1,4 +1,4 @@
-"""Planted bugs: the state machine finds each of them."""
+"""Planted bugs: the state machine must find each bug."""
 
 from collections.abc import Callable
 from typing import Any
@@ -14,7 +14,7 @@ from paystar_async.payments.processor import PaymentProcessor
 from paystar_async.payments.verification import PaymentVerifier
 from paystar_async.payments.verification_models import VerificationResult
 from tests.payments import test_machine as machine
-from tests.payments.model import Store
+from tests.payments.model import FakeOrderStore
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
@@ -32,10 +32,10 @@ def trust_callback(patch: pytest.MonkeyPatch) -> None:
 
 
 def store_without_version_check(patch: pytest.MonkeyPatch) -> None:
-    update = Store.update
+    update = FakeOrderStore.update
 
-    async def careless(store: Store, before: Order, after: Order) -> Order | None:
-        while True:  # until the version is the current one
+    async def update_any_version(store: FakeOrderStore, before: Order, after: Order) -> Order | None:
+        while True:  # until no other worker changes the order in between
             current = store.worker.world.orders[after.order_id]
             stored = await update(
                 store, evolve(before, version=current.version), evolve(after, version=current.version)
@@ -43,45 +43,45 @@ def store_without_version_check(patch: pytest.MonkeyPatch) -> None:
             if stored is not None:
                 return stored
 
-    patch.setattr(Store, "update", careless)
+    patch.setattr(FakeOrderStore, "update", update_any_version)
 
 
 def verify_without_reservation(patch: pytest.MonkeyPatch) -> None:
-    async def unbound(desk: Any, order_id: str, ref_num: str, _: object) -> Any:
-        order = await desk.load(order_id)
+    async def skip_reservation(processor: Any, order_id: str, ref_num: str, _: object) -> Any:
+        order = await processor.load(order_id)
         return order.outcome(ref_num) if order.verified is not None else None
 
-    patch.setattr(PaymentProcessor, "_reserve", unbound)
+    patch.setattr(PaymentProcessor, "_reserve", skip_reservation)
 
 
 def take_lost_response_for_refusal(patch: pytest.MonkeyPatch) -> None:
     undecided = PaymentVerifier._undecided  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(verifier: Any, *args: Any) -> VerificationResult:
+    def expire_at_once(verifier: Any, *args: Any) -> VerificationResult:
         result = undecided(verifier, *args)
         return (
-            VerificationResult(outcome=Expired(reason="no answer"), settled=True)
+            VerificationResult(outcome=Expired(reason="no response"), settled=True)
             if verifier._doubt is not None
             else result
         )
 
-    patch.setattr(PaymentVerifier, "_undecided", hasty)
+    patch.setattr(PaymentVerifier, "_undecided", expire_at_once)
 
 
 def notify_once(patch: pytest.MonkeyPatch) -> None:
-    async def silent(*_: object) -> tuple[()]:
+    async def notify_nobody(*_: object) -> tuple[()]:
         return ()
 
-    patch.setattr(PaymentProcessor, "notify", silent)
+    patch.setattr(PaymentProcessor, "notify", notify_nobody)
 
 
 def forget_open_orders(patch: pytest.MonkeyPatch) -> None:
-    due_order_ids = Store.due_order_ids
+    due_order_ids = FakeOrderStore.due_order_ids
 
-    async def blind(store: Store, state: OrderStatus, limit: int) -> list[str]:
+    async def list_no_open_orders(store: FakeOrderStore, state: OrderStatus, limit: int) -> list[str]:
         return [] if state is OrderStatus.OPEN else await due_order_ids(store, state, limit)
 
-    patch.setattr(Store, "due_order_ids", blind)
+    patch.setattr(FakeOrderStore, "due_order_ids", list_no_open_orders)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_machine_finds_planted_bug(plant: Plant, monkeypatch: pytest.MonkeyPatch
 
     with pytest.raises((AssertionError, ExceptionGroup)):
         run_state_machine_as_test(  # pyright: ignore
-            machine.Shop,
+            machine.ShopMachine,
             settings=settings(
-                machine.TestShop.settings, max_examples=4000, phases=[Phase.generate], report_multiple_bugs=False
+                machine.TestShopMachine.settings, max_examples=4000, phases=[Phase.generate], report_multiple_bugs=False
             ),
         )

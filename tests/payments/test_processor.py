@@ -1,4 +1,4 @@
-"""For payers who paid and never came back, and for those who never paid."""
+"""The processor: sweeps and confirms of payments without a callback, and their check schedule."""
 
 import asyncio
 import logging
@@ -16,13 +16,13 @@ from tests.support import Engine, RunningClock, Sent, client, in_turn, ok, refus
 
 
 async def check_times(shop: Shop, seconds: float) -> list[float]:
-    """When the gateway was asked, in seconds from now."""
-    begun, asked, times = shop.clock.time(), 0, list[float]()
+    """Return the times of the inquiries during ``seconds``, in seconds from now."""
+    started_at, count, times = shop.clock.time(), 0, list[float]()
     for _ in range(int(seconds / 15)):
         await shop.advance(15)
-        if shop.request_counts.get("inquiry", 0) > asked:
-            asked = shop.request_counts["inquiry"]
-            times.append(shop.clock.time() - begun)
+        if shop.request_counts.get("inquiry", 0) > count:
+            count = shop.request_counts["inquiry"]
+            times.append(shop.clock.time() - started_at)
     return times
 
 
@@ -79,12 +79,12 @@ async def test_sweep_after_deadline_fulfils_nothing_reversed(shop: Shop) -> None
     assert shop.fulfilled == []
 
 
-@pytest.mark.parametrize("says", ["UNVERIFIED", "VERIFY_PENDING", "INIT", "SOMETHING_NEW", None])
-async def test_sweep_late_verify_needs_inquiry(tmp_path: Any, says: str) -> None:
-    """Its verify says yes to everything; only the inquiry tells what is true."""
+@pytest.mark.parametrize("status", ["UNVERIFIED", "VERIFY_PENDING", "INIT", "SOMETHING_NEW", None])
+async def test_sweep_late_verify_needs_inquiry(tmp_path: Any, status: str) -> None:
+    """This gateway accepts every verify; only its inquiry returns the true status."""
     statuses: list[Any] = []
 
-    def play(sent: Sent) -> Any:
+    def script(sent: Sent) -> Any:
         if sent.path.endswith("create"):
             return ok({"token": "t", "ref_num": "ref-1"})
         if sent.path.endswith("verify"):
@@ -93,12 +93,12 @@ async def test_sweep_late_verify_needs_inquiry(tmp_path: Any, says: str) -> None
         return ok({"status": statuses.pop(0), **transaction}) if statuses[0] else refused(11)
 
     shop_clock = RunningClock()
-    async with client(Engine(play), database=tmp_path / "p.db", clock=shop_clock, max_retries=0) as paystar:
+    async with client(Engine(script), database=tmp_path / "p.db", clock=shop_clock, max_retries=0) as paystar:
         notified: list[Any] = []
         paystar.payments.on_verified(notified.append)
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         shop_clock.advance(580)
-        statuses[:] = ["UNVERIFIED", says]
+        statuses[:] = ["UNVERIFIED", status]
 
         assert await paystar.payments.sweep() == []
 
@@ -113,7 +113,7 @@ async def test_sweep_late_verify_needs_inquiry(tmp_path: Any, says: str) -> None
 
 
 async def test_confirm_expired_order_is_not_verified(shop: Shop) -> None:
-    """The goods may have been sold by then; the money goes back by itself."""
+    """The goods may have been sold to another payer; the gateway returns the money."""
     started = await shop.start()
     await shop.advance(ORDER_LIFETIME_SECONDS + 600)
 
@@ -171,15 +171,15 @@ async def test_sweep_concurrently_checks_once(shop: Shop) -> None:
     for number in range(5):
         shop.pay(await shop.start(f"o-{number}"))
     shop.clock.advance(60)
-    others = [shop.worker(max_retries=0) for _ in range(2)]
+    other_workers = [shop.worker(max_retries=0) for _ in range(2)]
 
-    passes = await asyncio.gather(*[worker.payments.sweep() for worker in (shop.paystar, *others)])
+    passes = await asyncio.gather(*[worker.payments.sweep() for worker in (shop.paystar, *other_workers)])
 
     assert sorted(payment.order_id for decided in passes for payment in decided) == [
         f"o-{number}" for number in range(5)
     ]
     assert shop.request_counts == {"create": 5, "inquiry": 5, "verify": 5}
-    for worker in others:
+    for worker in other_workers:
         await worker.aclose()
 
 
@@ -210,17 +210,17 @@ async def test_sweep_store_failure_is_raised(shop: Shop, monkeypatch: pytest.Mon
     shop.pay(await shop.start())
     shop.clock.advance(60)
 
-    async def full(*_: object) -> None:
+    async def fail_on_full_disk(*_: object) -> None:
         raise StorageError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(OrderStore, "update", full)
+        patch.setattr(OrderStore, "update", fail_on_full_disk)
         with pytest.raises(StorageError, match="disk"):
             await shop.paystar.payments.sweep()
     assert len(await shop.paystar.payments.sweep()) == 1
 
 
-# --- what verify refuses ----------------------------------------------------------------------------------------------
+# --- refusals of verify -----------------------------------------------------------------------------------------------
 
 PAID = {
     "status": "UNVERIFIED",
@@ -235,23 +235,23 @@ PAID = {
     ("status", "kind"), [(-7, AmountMismatch), (-8, Expired), (-9, Declined), (-98, Declined), (-5, Declined)]
 )
 async def test_sweep_refused_verify_expires_with_reason(tmp_path: Any, status: int, kind: type) -> None:
-    def play(sent: Sent) -> Any:
+    def script(sent: Sent) -> Any:
         if sent.path.endswith("create"):
             return ok({"token": "t", "ref_num": "ref-1"})
         return refused(status, "no") if sent.path.endswith("verify") else ok({**PAID, "payment_amount": 1})
 
     clock = RunningClock()
-    async with client(Engine(play), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
+    async with client(Engine(script), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
-        ends: list[Any] = []
+        decided: list[Any] = []
         for _ in range(int((ORDER_LIFETIME_SECONDS + 900) / 60)):
             clock.advance(60)
-            ends += await paystar.payments.sweep()
+            decided += await paystar.payments.sweep()
 
-        [end] = ends
+        [payment] = decided
         order = await paystar.payments.find(order_id="o-1")
         assert order is not None
-        assert isinstance(end.outcome, Expired)
+        assert isinstance(payment.outcome, Expired)
         assert order.state is OrderStatus.EXPIRED
         assert order.reason or kind is AmountMismatch
 
@@ -304,13 +304,13 @@ async def test_sweep_inquiry_counts_for_own_order_and_amount(tmp_path: Any, chan
 
 
 async def test_sweep_inquiry_is_signed_if_required(tmp_path: Any) -> None:
-    def play(sent: Sent) -> Any:
+    def script(sent: Sent) -> Any:
         if sent.path.endswith("create"):
             return ok({"token": "t", "ref_num": "ref-1"})
         return ok({**PAID, "status": "SUCCEED"}) if "sign" in sent.fields else refused(-1)
 
     clock = RunningClock()
-    engine = Engine(play)
+    engine = Engine(script)
     async with client(engine, database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         clock.advance(60)
@@ -376,8 +376,8 @@ async def test_confirm_second_verified_payment_is_logged(shop: Shop, caplog: pyt
     """Another client verified without the store; the order is fulfilled once, and the second payment is logged."""
     pages = [await shop.start(), await shop.start()]
     callbacks = [shop.pay(page) for page in pages]
-    past = shop.worker(database=None)
-    await past.payments.confirm(callbacks[1], amount=AMOUNT, order_id="o-1")
+    without_store = shop.worker(database=None)
+    await without_store.payments.confirm(callbacks[1], amount=AMOUNT, order_id="o-1")
 
     async def confirm_other(request: Any, next: Any) -> Any:  # noqa: A002
         response = await next(request)
@@ -393,17 +393,17 @@ async def test_confirm_second_verified_payment_is_logged(shop: Shop, caplog: pyt
     await worker.aclose()
 
 
-@pytest.mark.parametrize("says", ["REVERSED", "FAILED", "CANCELLED"])
-async def test_sweep_contradicted_late_verify_is_undecided(tmp_path: Any, says: str) -> None:
-    statuses = ["UNVERIFIED", says]
+@pytest.mark.parametrize("status", ["REVERSED", "FAILED", "CANCELLED"])
+async def test_sweep_contradicted_late_verify_is_undecided(tmp_path: Any, status: str) -> None:
+    statuses = ["UNVERIFIED", status]
 
-    def play(sent: Sent) -> Any:
+    def script(sent: Sent) -> Any:
         if sent.path.endswith("create"):
             return ok({"token": "t", "ref_num": "ref-1"})
         return ok({"price": AMOUNT} if sent.path.endswith("verify") else {"status": statuses.pop(0)})
 
     clock = RunningClock()
-    async with client(Engine(play), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
+    async with client(Engine(script), database=tmp_path / "p.db", clock=clock, max_retries=0) as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         clock.advance(580)
 

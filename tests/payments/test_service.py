@@ -64,15 +64,15 @@ async def test_confirm_replayed_callback_sends_nothing(shop: Shop) -> None:
 @pytest.mark.parametrize("workers", [1, 3])
 async def test_confirm_concurrently_verifies_once(shop: Shop, workers: int) -> None:
     callback = shop.pay(await shop.start())
-    all_of_them = [shop.paystar, *(shop.worker(max_retries=0) for _ in range(workers - 1))]
-    for worker in all_of_them[1:]:
+    clients = [shop.paystar, *(shop.worker(max_retries=0) for _ in range(workers - 1))]
+    for worker in clients[1:]:
         worker.payments.on_verified(shop.fulfil)
 
-    payments = await asyncio.gather(*[worker.payments.confirm(callback) for worker in all_of_them for _ in range(6)])
+    payments = await asyncio.gather(*[worker.payments.confirm(callback) for worker in clients for _ in range(6)])
 
     assert {type(payment.outcome) for payment in payments} == {Verified}
     assert len(shop.fulfilled) == 1
-    for worker in all_of_them[1:]:
+    for worker in clients[1:]:
         await worker.aclose()
 
 
@@ -90,7 +90,7 @@ async def test_confirm_cancelled_continues_without_caller(shop: Shop) -> None:
     assert len(shop.fulfilled) == len(set(shop.fulfilled)) == 15
 
 
-# --- a callback is a hint ---------------------------------------------------------------------------------------------
+# --- callbacks that prove nothing -------------------------------------------------------------------------------------
 
 
 async def test_confirm_unknown_order_logs_one_line(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
@@ -111,12 +111,12 @@ async def test_confirm_unknown_order_logs_one_line(shop: Shop, caplog: pytest.Lo
 
 
 async def test_confirm_other_orders_payment_is_declined(shop: Shop, caplog: pytest.LogCaptureFixture) -> None:
-    mine, other = await shop.start("o-1"), await shop.start("o-2")
-    paid, unpaid = shop.pay(mine), evolve(shop.pay(mine_copy := await shop.start("o-3")), order_id="o-2")
+    first, other, third = await shop.start("o-1"), await shop.start("o-2"), await shop.start("o-3")
+    paid, relabelled = shop.pay(first), evolve(shop.pay(third), order_id="o-2")
     before = await shop.order("o-2")
 
     with caplog.at_level(logging.WARNING):
-        for forged in (evolve(paid, order_id="o-2"), unpaid, evolve(paid, order_id="o-2", ref_num="made up")):
+        for forged in (evolve(paid, order_id="o-2"), relabelled, evolve(paid, order_id="o-2", ref_num="made up")):
             payment = await shop.confirm(forged)
             assert payment.outcome == Declined(reason="it is no payment of this order")
             assert (payment.order_id, payment.amount) == ("o-2", AMOUNT)
@@ -126,7 +126,7 @@ async def test_confirm_other_orders_payment_is_declined(shop: Shop, caplog: pyte
     assert "verify" not in shop.request_counts
     assert isinstance((await shop.confirm(shop.pay(other))).outcome, Verified)
     assert isinstance((await shop.confirm(paid)).outcome, Verified)
-    assert mine_copy.ref_num == unpaid.ref_num
+    assert third.ref_num == relabelled.ref_num
 
 
 @pytest.mark.parametrize("status", ["1", "-98", "-1", "anything"])
@@ -166,7 +166,7 @@ async def test_confirm_forged_callback_leaves_other_page_payable(shop: Shop) -> 
 
 
 async def test_confirm_forged_callback_delays_page_for_minutes(shop: Shop) -> None:
-    """While the first page was the only one, verify was tried for it: the order is bound until that is surely over."""
+    """The order was reserved for its only page and verify was sent: another page has to wait for the result."""
     first = await shop.start()
     forged = Callback(status="1", order_id="o-1", ref_num=first.ref_num, **FORGED)
     await shop.confirm(forged)
@@ -219,24 +219,24 @@ async def test_confirm_oversized_fields_are_refused(shop: Shop) -> None:
     assert "verify" not in shop.request_counts
 
 
-# --- compared with given values ---------------------------------------------------------------------------------------
+# --- values compared with the stored order ----------------------------------------------------------------------------
 
 
 async def test_confirm_given_values_are_compared_with_stored(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
     confirm = shop.paystar.payments.confirm
 
-    wrong = await confirm(callback, amount=AMOUNT * 10)
-    other = await confirm(callback, order_id="o-2")
-    both = await confirm(callback, amount=AMOUNT // 10, order_id="o-1")
-    assert wrong.outcome == AmountMismatch(expected=AMOUNT * 10, got=AMOUNT)
-    assert other.outcome == Declined(reason="the callback is another order's")
-    assert both.outcome == AmountMismatch(expected=AMOUNT // 10, got=AMOUNT)
+    wrong_amount = await confirm(callback, amount=AMOUNT * 10)
+    other_order = await confirm(callback, order_id="o-2")
+    toman_amount = await confirm(callback, amount=AMOUNT // 10, order_id="o-1")
+    assert wrong_amount.outcome == AmountMismatch(expected=AMOUNT * 10, got=AMOUNT)
+    assert other_order.outcome == Declined(reason="the callback is another order's")
+    assert toman_amount.outcome == AmountMismatch(expected=AMOUNT // 10, got=AMOUNT)
     assert "verify" not in shop.request_counts
     assert (await shop.order()).state is OrderStatus.OPEN
 
-    right = await confirm(callback, amount=AMOUNT, order_id="o-1")
-    assert isinstance(right.outcome, Verified)
+    matching = await confirm(callback, amount=AMOUNT, order_id="o-1")
+    assert isinstance(matching.outcome, Verified)
     assert len(shop.fulfilled) == 1
 
 
@@ -276,22 +276,22 @@ async def test_confirm_other_than_callback_is_refused(shop: Shop) -> None:
             await shop.paystar.payments.confirm(fields, **values)
 
 
-# --- what the payer did -----------------------------------------------------------------------------------------------
+# --- choices of the payer ---------------------------------------------------------------------------------------------
 
 
 async def test_confirm_ended_payment_is_stored_with_reason(shop: Shop) -> None:
-    ends = {
+    endings = {
         "cancel": (Cancelled, OrderStatus.CANCELLED),
         "fail": (Declined, OrderStatus.DECLINED),
         "expire": (Expired, OrderStatus.EXPIRED),
     }
-    for choice, (kind, state) in ends.items():
+    for choice, (kind, state) in endings.items():
         callback = shop.pay(await shop.start(choice), choice)
 
-        first, again = await shop.confirm(callback), await shop.confirm(callback)
+        first, second = await shop.confirm(callback), await shop.confirm(callback)
 
         assert isinstance(first.outcome, kind)
-        assert isinstance(again.outcome, kind)
+        assert isinstance(second.outcome, kind)
         order = await shop.order(choice)
         assert (order.state, order.next_check_at) == (state, None)
         assert order.reason or state is OrderStatus.CANCELLED
@@ -319,7 +319,7 @@ async def test_confirm_slow_payer_is_verified_by_inquiry(shop: Shop) -> None:
     assert shop.request_counts == {"create": 1, "inquiry": 2, "verify": 1}
 
 
-# --- products ---------------------------------------------------------------------------------------------------------
+# --- kinds of gateway and payment -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("direct", [False, True])
@@ -364,12 +364,12 @@ async def test_confirm_payment_with_allotment_is_verified(shop: Shop) -> None:
     assert isinstance((await shop.confirm(shop.pay(started))).outcome, Verified)
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------------------
+# --- faults -----------------------------------------------------------------------------------------------------------
 
-PASSING = ["refused", "reset_before", "reset_after", "server_error", "html", "truncated", "status_0", "status_11"]
+FAULTS = ["refused", "reset_before", "reset_after", "server_error", "html", "truncated", "status_0", "status_11"]
 
 
-@pytest.mark.parametrize("kind", [*PASSING, "already_verified"])
+@pytest.mark.parametrize("kind", [*FAULTS, "already_verified"])
 async def test_confirm_doubtful_verify_is_decided_by_inquiry(shop: Shop, kind: str) -> None:
     callback = shop.pay(await shop.start())
     shop.sandbox.fail("gateway.verify", kind, times=1)
@@ -399,11 +399,11 @@ async def test_confirm_without_responses_is_left_to_sweep(shop: Shop, executed: 
 
 
 async def test_confirm_second_payment_waits_for_first(shop: Shop) -> None:
-    """The first one's verify may have been carried out: with both verified the payer would have paid twice."""
+    """The first verify may have been executed: a second verified payment would charge the payer twice."""
 
-    async def silent(request: Any, next: Any) -> Any:  # noqa: A002
+    async def lose_inquiry(request: Any, next: Any) -> Any:  # noqa: A002
         if request.endpoint.name == "inquiry" and request.value.ref_num == first.ref_num:
-            raise NoResponse("no answer")
+            raise NoResponse("lost")
         return await next(request)
 
     first = shop.pay(await shop.start())
@@ -412,7 +412,7 @@ async def test_confirm_second_payment_waits_for_first(shop: Shop) -> None:
     assert isinstance((await shop.confirm(first)).outcome, Undecided)
     second = shop.pay(await shop.start())
     shop.sandbox.heal()
-    worker = shop.worker(middleware=[silent], max_retries=0)
+    worker = shop.worker(middleware=[lose_inquiry], max_retries=0)
 
     waiting = await worker.payments.confirm(second)
 
@@ -425,16 +425,16 @@ async def test_confirm_second_payment_waits_for_first(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [("unauthenticated", Unauthenticated), (-2, GatewayInactive)])
-@pytest.mark.parametrize("row", ["verify", "inquiry"])
+@pytest.mark.parametrize("endpoint", ["verify", "inquiry"])
 async def test_confirm_refused_merchant_decides_nothing(
-    shop: Shop, status: Any, error: type[Exception], row: str
+    shop: Shop, status: Any, error: type[Exception], endpoint: str
 ) -> None:
     started = await shop.start()
     callback = shop.pay(started)
-    shop.sandbox.fail(f"gateway.{row}", "status", status=status, times=1)
+    shop.sandbox.fail(f"gateway.{endpoint}", "status", status=status, times=1)
 
     with pytest.raises(error):
-        await shop.confirm(callback if row == "verify" else evolve(callback, status="-98"))
+        await shop.confirm(callback if endpoint == "verify" else evolve(callback, status="-98"))
 
     assert (await shop.order()).state is OrderStatus.OPEN
     assert isinstance((await shop.confirm(callback)).outcome, Verified)
@@ -453,15 +453,15 @@ async def test_confirm_wrong_sign_key_decides_nothing(shop: Shop) -> None:
 
 async def test_confirm_store_failure_after_verify_is_recovered(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     callback = shop.pay(await shop.start())
-    put, calls = OrderStore.update, list[object]()
+    update, calls = OrderStore.update, list[object]()
 
-    async def once_full(store: OrderStore, before: Any, after: Any) -> Any:
+    async def fail_on_second_update(store: OrderStore, before: Any, after: Any) -> Any:
         calls.append(after)
         if len(calls) == 2:
             raise StorageError("the disk is full")
-        return await put(store, before, after)
+        return await update(store, before, after)
 
-    monkeypatch.setattr(OrderStore, "update", once_full)
+    monkeypatch.setattr(OrderStore, "update", fail_on_second_update)
     with pytest.raises(StorageError):
         await shop.confirm(callback)
     assert shop.request_counts["verify"] == 1
@@ -484,7 +484,7 @@ async def test_confirm_refusal_without_inquiry_is_not_stored(shop: Shop, refusal
 
 
 def test_confirm_on_trio_is_verified(tmp_path: Any) -> None:
-    async def play() -> None:
+    async def confirm_and_sweep() -> None:
         async with open_shop(tmp_path / "p.db") as shop:
             callback = shop.pay(await shop.start())
             assert isinstance((await shop.confirm(callback)).outcome, Verified)
@@ -495,7 +495,7 @@ def test_confirm_on_trio_is_verified(tmp_path: Any) -> None:
             async with worker, worker.payments.sweeping():
                 pass
 
-    anyio.run(play, backend="trio")
+    anyio.run(confirm_and_sweep, backend="trio")
 
 
 async def test_confirm_on_postgres_uses_server_time(postgres_schema: str) -> None:
@@ -518,15 +518,15 @@ async def test_confirm_on_postgres_uses_server_time(postgres_schema: str) -> Non
 
 async def test_confirm_without_database_needs_caller_order(shop: Shop) -> None:
     callback = shop.pay(await shop.start())
-    bare = shop.worker(database=None)
+    without_database = shop.worker(database=None)
 
     with pytest.raises(ConfigurationError, match=r"database=.*PAYSTAR_DATABASE"):
-        await bare.payments.confirm(callback)
-    payment = await bare.payments.confirm(callback, amount=AMOUNT, order_id="o-1")
+        await without_database.payments.confirm(callback)
+    payment = await without_database.payments.confirm(callback, amount=AMOUNT, order_id="o-1")
 
     assert isinstance(payment.outcome, Verified)
     assert shop.fulfilled == []
-    await bare.aclose()
+    await without_database.aclose()
     [swept] = await shop.advance(60)
     assert isinstance(swept.outcome, Verified)
     assert shop.fulfilled == [swept.id]

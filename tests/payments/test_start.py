@@ -1,4 +1,4 @@
-"""``start``: from an order to its payment page."""
+"""``start``: storing an order and creating its payment page."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ from tests.payments.shop import AMOUNT, CALLBACK_URL, Shop, open_shop, token_of
 from tests.support import GATEWAY, Engine, client, in_turn, ok, refused
 
 
-def everything_in(path: Path) -> bytes:
+def read_files(path: Path) -> bytes:
     return b"".join(file.read_bytes() for file in path.iterdir())
 
 
@@ -41,17 +41,17 @@ async def test_start_stores_order_and_returns_page(shop: Shop) -> None:
 
 
 async def test_start_stores_order_before_request(tmp_path: Path) -> None:
-    seen: list[Any] = []
+    orders: list[Any] = []
 
-    async def look(_: Any) -> Any:
-        seen.append(await paystar.payments.find(order_id="o-1"))
+    async def find_order(_: Any) -> Any:
+        orders.append(await paystar.payments.find(order_id="o-1"))
         return ok({"token": "t", "ref_num": "ref-1", "order_id": "o-1"})
 
-    async with client(Engine(look), database=tmp_path / "p.db") as paystar:
+    async with client(Engine(find_order), database=tmp_path / "p.db") as paystar:
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
 
-    assert seen[0].amount == AMOUNT
-    assert seen[0].attempts == ()
+    assert orders[0].amount == AMOUNT
+    assert orders[0].attempts == ()
 
 
 async def test_start_passes_all_fields_to_create(tmp_path: Path) -> None:
@@ -69,26 +69,26 @@ async def test_start_passes_all_fields_to_create(tmp_path: Path) -> None:
 
     sent = engine.sent[0].fields
     assert {name: sent[name] for name in options} == options
-    assert [one["share"] for one in sent["allotment"]] == [60, 40]
+    assert [part["share"] for part in sent["allotment"]] == [60, 40]
     assert engine.sent[0].timeout <= 7.0
     assert started.payment_amount == AMOUNT + 1200
 
 
 async def test_start_again_sends_its_own_extra_and_stores_none(tmp_path: Path) -> None:
-    engine = Engine(in_turn(*(ok({"token": "t", "ref_num": f"ref-{one}"}) for one in (1, 2, 3))))
+    engine = Engine(in_turn(*(ok({"token": "t", "ref_num": f"ref-{number}"}) for number in (1, 2, 3))))
 
     async with client(engine, database=tmp_path / "p.db") as paystar:
         for extra in ({"products": [{"id": "canary-1"}]}, {"first_name": "canary-2"}, {}):
             await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL, extra=extra)
 
     created = [request.fields for request in engine.sent if request.path.endswith("/create")]
-    assert [result.get("products") for result in created] == [[{"id": "canary-1"}], None, None]
-    assert [result.get("first_name") for result in created] == [None, "canary-2", None]
-    assert b"canary" not in everything_in(tmp_path)
+    assert [fields.get("products") for fields in created] == [[{"id": "canary-1"}], None, None]
+    assert [fields.get("first_name") for fields in created] == [None, "canary-2", None]
+    assert b"canary" not in read_files(tmp_path)
 
 
 async def test_start_extra_with_known_name_sends_nothing(shop: Shop) -> None:
-    with pytest.raises(InvalidValue, match=r"^extra\.amount: .*pass it as amount="):
+    with pytest.raises(InvalidValue, match=r"^extra\.amount: .*pass this field as amount="):
         await shop.start(extra={"amount": 1})
 
     assert shop.request_counts == {}
@@ -102,14 +102,14 @@ async def test_start_stores_no_personal_data_and_no_key(tmp_path: Path) -> None:
         started = await shop.start(**person)
         await shop.confirm(shop.pay(started))
 
-    stored_bytes = everything_in(tmp_path)
+    stored_bytes = read_files(tmp_path)
     assert started.ref_num.encode() in stored_bytes
     for text in (*person.values(), token_of(started), shop.gateway.id.reveal()):
         assert text.encode() not in stored_bytes
 
 
 @pytest.mark.parametrize(
-    "wrong",
+    "invalid_value",
     [
         {"callback": f"{CALLBACK_URL}?order_id=45"},
         {"callback": f"{CALLBACK_URL}#top"},
@@ -117,15 +117,15 @@ async def test_start_stores_no_personal_data_and_no_key(tmp_path: Path) -> None:
         {"order_id": "o-1 "},
     ],
 )
-async def test_start_ambiguous_return_stores_and_sends_nothing(shop: Shop, wrong: dict[str, Any]) -> None:
-    with pytest.raises(InvalidValue, match=f"^{next(iter(wrong))}: "):
-        await shop.start(**wrong)
+async def test_start_ambiguous_return_stores_and_sends_nothing(shop: Shop, invalid_value: dict[str, Any]) -> None:
+    with pytest.raises(InvalidValue, match=f"^{next(iter(invalid_value))}: "):
+        await shop.start(**invalid_value)
 
     assert await shop.paystar.payments.find(order_id="o-1") is None
     assert shop.request_counts == {}
 
 
-# --- again ------------------------------------------------------------------------------------------------------------
+# --- orders that are started again ------------------------------------------------------------------------------------
 
 
 async def test_start_again_returns_second_page(shop: Shop) -> None:
@@ -156,9 +156,9 @@ async def test_start_two_paid_pages_verify_one(shop: Shop) -> None:
 
     assert len(shop.fulfilled) == 1
     assert shop.request_counts["verify"] == 1
-    refused_one = next(payment for payment in payments if not isinstance(payment.outcome, Verified))
-    again = await shop.confirm(callbacks[payments.index(refused_one)])
-    assert "another payment" in again.outcome.reason  # type: ignore[union-attr]  # pyright: ignore
+    unverified = next(payment for payment in payments if not isinstance(payment.outcome, Verified))
+    second = await shop.confirm(callbacks[payments.index(unverified)])
+    assert "another payment" in second.outcome.reason  # type: ignore[union-attr]  # pyright: ignore
     assert shop.request_counts["verify"] == 1
 
 
@@ -213,7 +213,7 @@ async def test_start_separates_gateways(shop: Shop) -> None:
     await other.aclose()
 
 
-# --- what goes wrong --------------------------------------------------------------------------------------------------
+# --- faults -----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "reset_after", "server_error", "truncated", "html", "status_0"])
@@ -301,14 +301,14 @@ async def test_start_order_paid_during_create_is_refused(shop: Shop) -> None:
 
 
 async def test_start_store_failure_returns_no_page(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def full(*_: object) -> None:
+    async def fail_on_full_disk(*_: object) -> None:
         raise StorageError("the disk is full")
 
-    monkeypatch.setattr(OrderStore, "update", full)
+    monkeypatch.setattr(OrderStore, "update", fail_on_full_disk)
     with pytest.raises(StorageError):
         await shop.start()
 
-    monkeypatch.setattr(OrderStore, "get_or_create", full)
+    monkeypatch.setattr(OrderStore, "get_or_create", fail_on_full_disk)
     with pytest.raises(StorageError):
         await shop.start("o-2")
     assert shop.request_counts["create"] == 1
@@ -332,7 +332,7 @@ async def test_start_without_gateway_names_setting(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="PAYSTAR_GATEWAY_ID"):
         await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
 
-    assert everything_in(tmp_path) == b""
+    assert read_files(tmp_path) == b""
 
 
 async def test_start_after_cancelled_start_succeeds(shop: Shop) -> None:
@@ -388,18 +388,18 @@ async def test_start_lost_create_has_its_own_hint(shop: Shop) -> None:
     ],
 )
 async def test_start_unusable_create_response_is_invalid(tmp_path: Path, field: str, value: str) -> None:
-    """It blames no argument of the caller, and stores no payment that could never be asked about."""
+    """The error names no argument of the caller, and no payment with an unusable ref_num is stored."""
     response = {"token": "t", "ref_num": "ref-1", field: value}
     async with client(Engine(in_turn(ok(response))), database=tmp_path / "p.db") as paystar:
-        with pytest.raises(InvalidResponse) as bad:
+        with pytest.raises(InvalidResponse) as caught:
             await paystar.payments.start(amount=AMOUNT, order_id="o-1", callback=CALLBACK_URL)
         order = await paystar.payments.find(order_id="o-1")
 
-    assert bad.value.path.startswith("$.data")
-    assert (bad.value.executed, bad.value.hint) == (
+    assert caught.value.path.startswith("$.data")
+    assert (caught.value.executed, caught.value.hint) == (
         "maybe",
         "nobody has its page, so nobody can pay it: start the order again",
     )
-    assert "xxx" not in str(bad.value)
+    assert "xxx" not in str(caught.value)
     assert order is not None
     assert order.attempts == ()

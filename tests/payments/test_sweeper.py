@@ -1,4 +1,4 @@
-"""The sweeper in the background: ``sweeping`` and ``run``."""
+"""The sweeper: ``sweeping`` and ``run``."""
 
 import asyncio
 from typing import Any
@@ -30,13 +30,13 @@ async def test_sweeping_runs_until_left(shop: Shop) -> None:
 async def test_sweeping_ends_when_client_closes(shop: Shop) -> None:
     clock = RunningClock()
     paystar = shop.worker(clock=clock)
-    own = asyncio.create_task(paystar.payments.run(every=3600))
+    run_task = asyncio.create_task(paystar.payments.run(every=3600))
     async with paystar.payments.sweeping(every=3600):
         await wait_until(lambda: clock.sleepers == 2)
 
         await paystar.aclose()
 
-        await own
+        await run_task
         assert clock.sleepers == 0
 
 
@@ -45,11 +45,11 @@ async def test_run_survives_failed_sweeps_until_cancelled(
 ) -> None:
     passes: list[int] = []
 
-    async def broken(*_: object) -> list[str]:
+    async def fail_on_full_disk(*_: object) -> list[str]:
         passes.append(1)
         raise StorageUnavailable("the disk is full")
 
-    monkeypatch.setattr(OrderStore, "due_order_ids", broken)
+    monkeypatch.setattr(OrderStore, "due_order_ids", fail_on_full_disk)
     clock = RunningClock()
     paystar = shop.worker(clock=clock)
     async with clock.running(), paystar:

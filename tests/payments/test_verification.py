@@ -1,4 +1,4 @@
-"""``confirm`` for orders that the caller stores. The fake gateway is stateful, so that its replies are consistent."""
+"""``confirm`` for orders that the caller stores, with a stateful fake gateway."""
 
 import asyncio
 import itertools
@@ -35,7 +35,7 @@ CALLBACK = Callback(
     hashed_card_number="ABC",
     tracking_code="123456",
 )
-FOUND = {
+TRANSACTION = {
     "ref_num": "ref-1",
     "status": "SUCCEED",
     "payment_amount": AMOUNT,
@@ -46,8 +46,8 @@ FOUND = {
 
 
 @define
-class Bank:
-    """A gateway that keeps one payment; ``verify`` and ``inquiry`` say what is answered instead, in turn."""
+class FakeGateway:
+    """A gateway with one payment; ``verify`` and ``inquiry`` hold replies that replace the next responses."""
 
     order_id: str = "ORD-1"
     amount: int = AMOUNT
@@ -58,12 +58,12 @@ class Bank:
     inquiry: list[Reply | str] = field(factory=list[Reply | str])
 
     def __call__(self, sent: Sent) -> Reply:
-        script, act = (self.verify, self._verify) if sent.path.endswith("verify") else (self.inquiry, self._inquiry)
-        reply = script.pop(0) if script else "as it is"
-        if reply == "as it is":
-            return act(sent)
-        if reply == "done, and no answer":
-            act(sent)
+        script, respond = (self.verify, self._verify) if sent.path.endswith("verify") else (self.inquiry, self._inquiry)
+        reply = script.pop(0) if script else "default"
+        if reply == "default":
+            return respond(sent)
+        if reply == "executed, response lost":
+            respond(sent)
             return NoResponse("reset")
         assert not isinstance(reply, str)
         return reply
@@ -81,7 +81,7 @@ class Bank:
     def _inquiry(self, sent: Sent) -> Raw:
         status = "SUCCEED" if self.verified else "UNVERIFIED" if self.paid else "INIT"
         return ok(
-            FOUND
+            TRANSACTION
             | {
                 "status": status,
                 "order_id": self.order_id,
@@ -91,14 +91,16 @@ class Bank:
         )
 
 
-def at(bank: Any, **options: Any) -> tuple[Paystar, Engine]:
-    engine = Engine(bank)
+def make_client(fake_gateway: FakeGateway, **options: Any) -> tuple[Paystar, Engine]:
+    engine = Engine(fake_gateway)
     return client(engine, clock=QuickClock(), **options), engine
 
 
-async def outcome_of(bank: Any, callback: Callback = CALLBACK, **options: Any) -> tuple[PaymentOutcome, list[str]]:
-    """Return the outcome and the requests that were made for it."""
-    paystar, engine = at(bank, max_retries=0)
+async def outcome_of(
+    gateway: FakeGateway, callback: Callback = CALLBACK, **options: Any
+) -> tuple[PaymentOutcome, list[str]]:
+    """Return the outcome of ``confirm`` and the names of the endpoints that were called."""
+    paystar, engine = make_client(gateway, max_retries=0)
     values: dict[str, Any] = {"amount": AMOUNT, "order_id": "ORD-1", **options}
     payment = await paystar.payments.confirm(callback, **values)
     assert payment.order_id == "ORD-1"
@@ -107,21 +109,21 @@ async def outcome_of(bank: Any, callback: Callback = CALLBACK, **options: Any) -
     return payment.outcome, [request.path.rpartition("/")[2] for request in engine.sent]
 
 
-# --- verify says it ---------------------------------------------------------------------------------------------------
+# --- verify decides ---------------------------------------------------------------------------------------------------
 
 
 async def test_confirm_verify_and_inquiry_agree_is_verified() -> None:
-    bank = Bank()
+    gateway = FakeGateway()
 
-    outcome, asked = await outcome_of(bank)
+    outcome, requests = await outcome_of(gateway)
 
     assert outcome == Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
-    assert asked == ["verify", "inquiry"]
-    assert bank.verified == 1
+    assert requests == ["verify", "inquiry"]
+    assert gateway.verified == 1
 
 
 async def test_confirm_verify_signs_amount_and_receipt() -> None:
-    paystar, engine = at(Bank())
+    paystar, engine = make_client(FakeGateway())
 
     await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
 
@@ -130,78 +132,80 @@ async def test_confirm_verify_signs_amount_and_receipt() -> None:
 
 
 async def test_confirm_payer_fee_is_verified() -> None:
-    assert isinstance((await outcome_of(Bank(fee=1200)))[0], Verified)
-    assert isinstance((await outcome_of(Bank(fee=1200, verified=1)))[0], Verified)
+    assert isinstance((await outcome_of(FakeGateway(fee=1200)))[0], Verified)
+    assert isinstance((await outcome_of(FakeGateway(fee=1200, verified=1)))[0], Verified)
 
 
 @pytest.mark.parametrize("price", [AMOUNT - 1, AMOUNT + 1, AMOUNT * 10, AMOUNT // 10, 0])
 async def test_confirm_other_price_without_inquiry_is_mismatch(price: int) -> None:
-    outcome, _ = await outcome_of(Bank(verify=[ok({"price": price, "ref_num": "ref-1"})], inquiry=[refused(8)]))
+    outcome, _ = await outcome_of(FakeGateway(verify=[ok({"price": price, "ref_num": "ref-1"})], inquiry=[refused(8)]))
 
     assert outcome == AmountMismatch(expected=AMOUNT, got=price)
 
 
-@pytest.mark.parametrize("says", ["INIT", "UNVERIFIED", "VERIFY_PENDING", "FAILED", "CANCELLED", "REVERSED"])
-async def test_confirm_other_price_before_success_is_undecided(says: str) -> None:
-    bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[ok(FOUND | {"status": says})])
+@pytest.mark.parametrize("status", ["INIT", "UNVERIFIED", "VERIFY_PENDING", "FAILED", "CANCELLED", "REVERSED"])
+async def test_confirm_other_price_before_success_is_undecided(status: str) -> None:
+    gateway = FakeGateway(
+        verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[ok(TRANSACTION | {"status": status})]
+    )
 
-    outcome, asked = await outcome_of(bank)
+    outcome, requests = await outcome_of(gateway)
 
     assert isinstance(outcome, Undecided)
-    assert asked == ["verify", "inquiry"]
+    assert requests == ["verify", "inquiry"]
 
 
 async def test_confirm_other_price_with_lost_inquiry_is_undecided() -> None:
-    bank = Bank(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[NoResponse("reset")])
+    gateway = FakeGateway(verify=[ok({"price": AMOUNT + 1, "ref_num": "ref-1"})], inquiry=[NoResponse("reset")])
 
-    assert isinstance((await outcome_of(bank))[0], Undecided)
+    assert isinstance((await outcome_of(gateway))[0], Undecided)
 
 
 async def test_confirm_toman_amount_is_mismatch() -> None:
-    bank = Bank()
+    gateway = FakeGateway()
 
-    outcome, asked = await outcome_of(bank, amount=AMOUNT // 10)
+    outcome, requests = await outcome_of(gateway, amount=AMOUNT // 10)
 
     assert outcome == AmountMismatch(expected=AMOUNT // 10)
-    assert (asked, bank.verified) == (["verify"], 0)
+    assert (requests, gateway.verified) == (["verify"], 0)
 
 
 @pytest.mark.parametrize(
     ("status", "kind"), [(-5, Declined), (-7, AmountMismatch), (-8, Expired), (-98, Declined), (-105, Declined)]
 )
 async def test_confirm_verify_refusal_is_outcome(status: int, kind: type[PaymentOutcome]) -> None:
-    outcome, asked = await outcome_of(Bank(verify=[refused(status, "no", http=400)]))
+    outcome, requests = await outcome_of(FakeGateway(verify=[refused(status, "no", http=400)]))
 
     assert isinstance(outcome, kind)
-    assert asked == ["verify"]
+    assert requests == ["verify"]
 
 
-ABOUT_US = sorted({*BY_STATUS} - {0, 4, 5, 11, -5, -6, -7, -8, -9, -98, -99, "unauthenticated"}, key=str)
+MERCHANT_STATUSES = sorted({*BY_STATUS} - {0, 4, 5, 11, -5, -6, -7, -8, -9, -98, -99, "unauthenticated"}, key=str)
 
 
-@pytest.mark.parametrize("status", [*ABOUT_US, "unauthenticated"])
+@pytest.mark.parametrize("status", [*MERCHANT_STATUSES, "unauthenticated"])
 async def test_confirm_refused_merchant_is_raised(status: Any) -> None:
     with pytest.raises(StatusError) as error:
-        await outcome_of(Bank(verify=[refused(status, http=400)]))
+        await outcome_of(FakeGateway(verify=[refused(status, http=400)]))
 
     assert error.value.executed == "no"
 
 
 async def test_confirm_verify_of_other_ref_num_needs_inquiry() -> None:
-    bank = Bank(verify=[ok({"price": AMOUNT, "ref_num": "ref-2"})])
+    gateway = FakeGateway(verify=[ok({"price": AMOUNT, "ref_num": "ref-2"})])
 
-    outcome, asked = await outcome_of(bank)
+    outcome, requests = await outcome_of(gateway)
 
     assert isinstance(outcome, Undecided)
-    assert asked == ["verify", "inquiry"]
+    assert requests == ["verify", "inquiry"]
 
 
-# --- the callback is a hint -------------------------------------------------------------------------------------------
+# --- callbacks that prove nothing -------------------------------------------------------------------------------------
 
 
 async def test_confirm_other_orders_callback_is_declined_unsent() -> None:
-    assert (await outcome_of(Bank(), evolve(CALLBACK, order_id="ORD-2")))[1] == []
-    assert isinstance((await outcome_of(Bank(), evolve(CALLBACK, order_id="ORD-2")))[0], Declined)
+    assert (await outcome_of(FakeGateway(), evolve(CALLBACK, order_id="ORD-2")))[1] == []
+    assert isinstance((await outcome_of(FakeGateway(), evolve(CALLBACK, order_id="ORD-2")))[0], Declined)
 
 
 @pytest.mark.parametrize(
@@ -210,44 +214,44 @@ async def test_confirm_other_orders_callback_is_declined_unsent() -> None:
 async def test_confirm_unpaid_callback_sends_nothing(status: str, kind: type[PaymentOutcome]) -> None:
     callback = Callback(status=status, order_id="ORD-1", ref_num="ref-1")
 
-    outcome, asked = await outcome_of(Bank(), callback)
+    outcome, requests = await outcome_of(FakeGateway(), callback)
 
     assert isinstance(outcome, kind)
-    assert asked == []
+    assert requests == []
 
 
 async def test_confirm_one_payment_pays_one_order() -> None:
-    bank = Bank(order_id="ORD-1")
-    paystar, _ = at(bank, max_retries=0)
+    gateway = FakeGateway(order_id="ORD-1")
+    paystar, _ = make_client(gateway, max_retries=0)
     forged = evolve(CALLBACK, order_id="ORD-2")
 
-    stolen = await paystar.payments.confirm(forged, amount=AMOUNT, order_id="ORD-2")
-    mine = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+    forged_payment = await paystar.payments.confirm(forged, amount=AMOUNT, order_id="ORD-2")
+    payment = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
 
-    assert isinstance(stolen.outcome, Declined)
-    assert isinstance(mine.outcome, Verified)
+    assert isinstance(forged_payment.outcome, Declined)
+    assert isinstance(payment.outcome, Verified)
 
 
 async def test_confirm_one_payment_without_order_id_pays_once() -> None:
-    nameless = {name: value for name, value in FOUND.items() if name != "order_id"}
+    without_order_id = {name: value for name, value in TRANSACTION.items() if name != "order_id"}
     for first, second in itertools.permutations(["ORD-1", "ORD-2"]):
-        bank = Bank(inquiry=[ok(nameless) for _ in range(9)])
-        paystar, _ = at(bank, max_retries=0)
+        gateway = FakeGateway(inquiry=[ok(without_order_id) for _ in range(9)])
+        paystar, _ = make_client(gateway, max_retries=0)
         outcomes = [
-            (await paystar.payments.confirm(evolve(CALLBACK, order_id=one), amount=AMOUNT, order_id=one)).outcome
-            for one in (first, second)
+            (await paystar.payments.confirm(evolve(CALLBACK, order_id=name), amount=AMOUNT, order_id=name)).outcome
+            for name in (first, second)
         ]
 
         assert [type(outcome) for outcome in outcomes] == [Verified, Undecided]
 
 
 async def test_confirm_forged_callback_is_expired() -> None:
-    assert isinstance((await outcome_of(Bank(paid=False)))[0], Expired)
+    assert isinstance((await outcome_of(FakeGateway(paid=False)))[0], Expired)
 
 
 @pytest.mark.parametrize("card", ["5022291234566708", "5022-2912-3456-6708", "۵۰۲۲۲۹۱۲۳۴۵۶۶۷۰۸"])
 async def test_confirm_full_card_number_sends_nothing(card: str) -> None:
-    paystar, engine = at(Bank())
+    paystar, engine = make_client(FakeGateway())
 
     with pytest.raises(InvalidValue, match="masked") as refusal:
         await paystar.payments.confirm(evolve(CALLBACK, card_number=card), amount=AMOUNT, order_id="ORD-1")
@@ -260,12 +264,12 @@ async def test_confirm_full_card_number_sends_nothing(card: str) -> None:
 async def test_confirm_without_receipt_is_verified() -> None:
     callback = Callback(status="1", order_id="ORD-1", ref_num="ref-1")
 
-    assert isinstance((await outcome_of(Bank(), callback))[0], Verified)
+    assert isinstance((await outcome_of(FakeGateway(), callback))[0], Verified)
 
 
 @pytest.mark.parametrize("amount", [True, 50_000.0, "50000", 0, -AMOUNT])
 async def test_confirm_invalid_amount_sends_nothing(amount: Any) -> None:
-    paystar, engine = at(Bank())
+    paystar, engine = make_client(FakeGateway())
 
     with pytest.raises(InvalidValue, match="amount"):
         await paystar.payments.confirm(CALLBACK, amount=amount, order_id="ORD-1")
@@ -276,11 +280,11 @@ async def test_confirm_invalid_amount_sends_nothing(amount: Any) -> None:
 @pytest.mark.parametrize("values", [{}, {"amount": AMOUNT}, {"order_id": "ORD-1"}])
 async def test_confirm_without_amount_or_order_id_is_refused(values: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="amount and order_id"):
-        await at(Bank())[0].payments.confirm(CALLBACK, **values)
+        await make_client(FakeGateway())[0].payments.confirm(CALLBACK, **values)
 
 
 async def test_confirm_int_order_id_equals_text() -> None:
-    payment = await at(Bank(order_id="7"))[0].payments.confirm(
+    payment = await make_client(FakeGateway(order_id="7"))[0].payments.confirm(
         evolve(CALLBACK, order_id="7"),
         amount=AMOUNT,
         order_id=7,  # type: ignore[arg-type]  # pyright: ignore
@@ -290,7 +294,7 @@ async def test_confirm_int_order_id_equals_text() -> None:
 
 
 async def test_confirm_without_gateway_names_setting() -> None:
-    paystar, engine = at(Bank(), gateway=None)
+    paystar, engine = make_client(FakeGateway(), gateway=None)
 
     with pytest.raises(ConfigurationError, match="PAYSTAR_GATEWAY_ID"):
         await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
@@ -299,23 +303,23 @@ async def test_confirm_without_gateway_names_setting() -> None:
 
 
 async def test_confirm_unsigned_gateway_is_verified() -> None:
-    paystar, engine = at(Bank(), gateway=Gateway(id="gateway-1"))
+    paystar, engine = make_client(FakeGateway(), gateway=Gateway(id="gateway-1"))
 
     assert isinstance((await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")).outcome, Verified)
 
     assert all("sign" not in request.fields for request in engine.sent)
 
 
-# --- where verify leaves a doubt --------------------------------------------------------------------------------------
+# --- verify without a usable response ---------------------------------------------------------------------------------
 
 
 async def test_confirm_already_verified_asks_inquiry() -> None:
-    bank = Bank(verified=1)
+    gateway = FakeGateway(verified=1)
 
-    outcome, asked = await outcome_of(bank)
+    outcome, requests = await outcome_of(gateway)
 
     assert isinstance(outcome, Verified)
-    assert asked == ["verify", "inquiry"]
+    assert requests == ["verify", "inquiry"]
 
 
 DOUBTS: list[Reply] = [
@@ -334,86 +338,86 @@ DOUBTS: list[Reply] = [
 
 @pytest.mark.parametrize("doubt", [*DOUBTS[:-1], refused(-9), refused(-109)])
 async def test_confirm_verify_without_effect_is_retried_once(doubt: Reply) -> None:
-    bank = Bank(verify=[doubt])
+    gateway = FakeGateway(verify=[doubt])
 
-    outcome, asked = await outcome_of(bank)
+    outcome, requests = await outcome_of(gateway)
 
     assert isinstance(outcome, Verified)
-    assert asked == ["verify", "inquiry", "verify", "inquiry"]
-    assert bank.verified == 1
+    assert requests == ["verify", "inquiry", "verify", "inquiry"]
+    assert gateway.verified == 1
 
 
 async def test_confirm_verify_of_other_orders_payment_is_not_retried() -> None:
-    other = ok(FOUND | {"status": "UNVERIFIED", "order_id": "ORD-2"})
+    other = ok(TRANSACTION | {"status": "UNVERIFIED", "order_id": "ORD-2"})
 
-    outcome, asked = await outcome_of(Bank(verify=[NoResponse("reset")], inquiry=[other]))
+    outcome, requests = await outcome_of(FakeGateway(verify=[NoResponse("reset")], inquiry=[other]))
 
     assert outcome == Declined(reason="the transaction is another order's")
-    assert asked == ["verify", "inquiry"]
+    assert requests == ["verify", "inquiry"]
 
 
 async def test_confirm_executed_verify_is_not_repeated() -> None:
-    bank = Bank(verify=["done, and no answer"])
+    gateway = FakeGateway(verify=["executed, response lost"])
 
-    outcome, asked = await outcome_of(bank)
+    outcome, requests = await outcome_of(gateway)
 
     assert isinstance(outcome, Verified)
-    assert asked == ["verify", "inquiry"]
-    assert bank.verified == 1
+    assert requests == ["verify", "inquiry"]
+    assert gateway.verified == 1
 
 
 async def test_confirm_two_lost_verifies_ask_inquiry() -> None:
-    assert isinstance((await outcome_of(Bank(verify=[NoResponse("a"), "done, and no answer"])))[0], Verified)
+    assert isinstance((await outcome_of(FakeGateway(verify=[NoResponse("a"), "executed, response lost"])))[0], Verified)
 
-    outcome, asked = await outcome_of(Bank(verify=[NoResponse("a"), NoResponse("b")]))
+    outcome, requests = await outcome_of(FakeGateway(verify=[NoResponse("a"), NoResponse("b")]))
     assert isinstance(outcome, Undecided)
     assert isinstance(outcome.error, NoResponse)
-    assert asked == ["verify", "inquiry", "verify", "inquiry"]
+    assert requests == ["verify", "inquiry", "verify", "inquiry"]
 
 
 async def test_confirm_verification_failed_twice_is_declined() -> None:
-    outcome, _ = await outcome_of(Bank(verify=[refused(-9, "failed"), refused(-9, "failed")]))
+    outcome, _ = await outcome_of(FakeGateway(verify=[refused(-9, "failed"), refused(-9, "failed")]))
 
     assert isinstance(outcome, Declined)
     assert "failed" in outcome.reason
 
 
 @pytest.mark.parametrize(
-    "silence", [NoResponse("reset"), NotSent("no connection"), html_page(502), refused(0), refused(-99)]
+    "failure", [NoResponse("reset"), NotSent("no connection"), html_page(502), refused(0), refused(-99)]
 )
-async def test_confirm_without_responses_is_undecided_then_verified(
-    silence: Reply,
-) -> None:
-    bank = Bank(verify=["done, and no answer"], inquiry=[silence])
-    paystar, _ = at(bank, max_retries=0)
+async def test_confirm_without_responses_is_undecided_then_verified(failure: Reply) -> None:
+    gateway = FakeGateway(verify=["executed, response lost"], inquiry=[failure])
+    paystar, _ = make_client(gateway, max_retries=0)
 
     first = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
-    again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+    second = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
 
     assert isinstance(first.outcome, Undecided)
     assert first.outcome.error is not None
-    assert isinstance(again.outcome, Verified)
-    assert bank.verified == 1
+    assert isinstance(second.outcome, Verified)
+    assert gateway.verified == 1
 
 
 @pytest.mark.parametrize(
-    "silence", [NoResponse("reset"), NotSent("no connection"), html_page(502), refused(0), refused(-99)]
+    "failure", [NoResponse("reset"), NotSent("no connection"), html_page(502), refused(0), refused(-99)]
 )
-async def test_confirm_verify_without_inquiry_is_undecided(silence: Reply) -> None:
-    bank = Bank(inquiry=[silence])
-    paystar, _ = at(bank, max_retries=0)
+async def test_confirm_verify_without_inquiry_is_undecided(failure: Reply) -> None:
+    gateway = FakeGateway(inquiry=[failure])
+    paystar, _ = make_client(gateway, max_retries=0)
 
     first = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
-    again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+    second = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
 
     assert isinstance(first.outcome, Undecided)
     assert "verify succeeded" in first.outcome.reason
-    assert isinstance(again.outcome, Verified)
+    assert isinstance(second.outcome, Verified)
 
 
-@pytest.mark.parametrize("never", [refused(-1), refused(8), refused("unauthenticated"), ok("what"), refused(-5)])
-async def test_confirm_verify_with_refused_inquiry_is_verified(never: Raw) -> None:
-    assert isinstance((await outcome_of(Bank(inquiry=[never])))[0], Verified)
+@pytest.mark.parametrize(
+    "refusal_reply", [refused(-1), refused(8), refused("unauthenticated"), ok("what"), refused(-5)]
+)
+async def test_confirm_verify_with_refused_inquiry_is_verified(refusal_reply: Raw) -> None:
+    assert isinstance((await outcome_of(FakeGateway(inquiry=[refusal_reply])))[0], Verified)
 
 
 @pytest.mark.parametrize(
@@ -421,7 +425,7 @@ async def test_confirm_verify_with_refused_inquiry_is_verified(never: Raw) -> No
     [(-7, AmountMismatch), (-5, Declined), (-1, Undecided), (-8, Undecided), ("unauthenticated", Undecided)],
 )
 async def test_confirm_refused_inquiry_after_doubt_is_not_verified(refusal: Any, kind: type[PaymentOutcome]) -> None:
-    outcome, _ = await outcome_of(Bank(verify=[NoResponse("reset")], inquiry=[refused(refusal)]))
+    outcome, _ = await outcome_of(FakeGateway(verify=[NoResponse("reset")], inquiry=[refused(refusal)]))
 
     assert isinstance(outcome, kind)
 
@@ -442,14 +446,14 @@ async def test_confirm_refused_inquiry_after_doubt_is_not_verified(refusal: Any,
 async def test_confirm_inquiry_status_has_its_outcome(
     status: str, after_doubt: type[PaymentOutcome], after_verify: type[PaymentOutcome]
 ) -> None:
-    says = ok(FOUND | {"status": status})
+    inquiry_response = ok(TRANSACTION | {"status": status})
+    repeated = FakeGateway(verify=[refused(-6)], inquiry=[inquiry_response])
+    lost = FakeGateway(verify=[NoResponse("a"), NoResponse("b")], inquiry=[inquiry_response, inquiry_response])
+    successful = FakeGateway(inquiry=[inquiry_response])
 
-    assert type((await outcome_of(Bank(verify=[refused(-6)], inquiry=[says])))[0]) is after_doubt
-    assert (
-        type((await outcome_of(Bank(verify=[NoResponse("a"), NoResponse("b")], inquiry=[says, says])))[0])
-        is after_doubt
-    )
-    assert type((await outcome_of(Bank(inquiry=[says])))[0]) is after_verify
+    assert type((await outcome_of(repeated))[0]) is after_doubt
+    assert type((await outcome_of(lost))[0]) is after_doubt
+    assert type((await outcome_of(successful))[0]) is after_verify
 
 
 def test_gateway_statuses_are_all_covered() -> None:
@@ -474,7 +478,7 @@ def test_gateway_statuses_are_all_covered() -> None:
 async def test_confirm_inquiry_alone_must_name_order_and_amount(
     change: dict[str, Any], kind: type[PaymentOutcome]
 ) -> None:
-    outcome, _ = await outcome_of(Bank(verify=[refused(-6)], inquiry=[ok(FOUND | change)]))
+    outcome, _ = await outcome_of(FakeGateway(verify=[refused(-6)], inquiry=[ok(TRANSACTION | change)]))
 
     assert isinstance(outcome, kind)
 
@@ -482,50 +486,50 @@ async def test_confirm_inquiry_alone_must_name_order_and_amount(
 async def test_confirm_receipt_of_inquiry_replaces_forged() -> None:
     forged = evolve(CALLBACK, tracking_code="999999", card_number="111111******1111")
 
-    outcome, _ = await outcome_of(Bank(verified=1), forged)
+    outcome, _ = await outcome_of(FakeGateway(verified=1), forged)
 
     assert outcome == Verified(tracking_code="123456", card_number="502229******6708", hashed_card_number="ABC")
 
 
 async def test_confirm_concurrently_verifies_once() -> None:
-    bank = Bank()
-    paystar, _ = at(bank)
+    gateway = FakeGateway()
+    paystar, _ = make_client(gateway)
 
     payments = await asyncio.gather(
         *[paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1") for _ in range(10)]
     )
 
     assert {type(payment.outcome) for payment in payments} == {Verified}
-    assert bank.verified == 1
+    assert gateway.verified == 1
 
 
 async def test_confirm_cancelled_midway_is_verified_next_time() -> None:
     for rounds in range(12):
-        bank = Bank()
-        paystar, _ = at(bank)
+        gateway = FakeGateway()
+        paystar, _ = make_client(gateway)
         task = asyncio.create_task(paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1"))
         await wait_all_tasks_blocked(rounds)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
-        again = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
+        second = await paystar.payments.confirm(CALLBACK, amount=AMOUNT, order_id="ORD-1")
 
-        assert isinstance(again.outcome, Verified)
-        assert bank.verified == 1
+        assert isinstance(second.outcome, Verified)
+        assert gateway.verified == 1
 
 
 VERIFIES = st.sampled_from(
-    ["as it is", "done, and no answer", *DOUBTS, refused(-6), refused(-9), refused(-8), refused(-5)]
+    ["default", "executed, response lost", *DOUBTS, refused(-6), refused(-9), refused(-8), refused(-5)]
 )
 INQUIRIES = st.sampled_from(
     [
-        "as it is",
+        "default",
         NoResponse("reset"),
         html_page(502),
         refused(-99),
         refused(-5),
         refused(-1),
-        ok(FOUND | {"status": "INIT"}),
+        ok(TRANSACTION | {"status": "INIT"}),
     ]
 )
 
@@ -540,29 +544,29 @@ INQUIRIES = st.sampled_from(
 def test_confirm_any_failures_verify_only_paid_orders(
     order_id: str, amount: int, paid: bool, verify: list[Any], inquiry: list[Any]
 ) -> None:
-    bank = Bank(order_id=order_id, amount=amount, paid=paid, verify=list(verify), inquiry=list(inquiry))
+    gateway = FakeGateway(order_id=order_id, amount=amount, paid=paid, verify=list(verify), inquiry=list(inquiry))
 
-    async def play() -> PaymentOutcome | None:
+    async def confirm() -> PaymentOutcome | None:
         try:
-            return (await outcome_of(bank))[0]
+            return (await outcome_of(gateway))[0]
         except GatewayError:
             return None
 
-    outcome = asyncio.run(play())
+    outcome = asyncio.run(confirm())
 
     if isinstance(outcome, Verified):
-        assert bank.verified == 1
+        assert gateway.verified == 1
         assert amount == AMOUNT
         assert order_id == "ORD-1" or any(
-            reply in inquiry for reply in (refused(-5), refused(-1), ok(FOUND | {"status": "INIT"}))
+            reply in inquiry for reply in (refused(-5), refused(-1), ok(TRANSACTION | {"status": "INIT"}))
         )
-    if bank.verified and amount == AMOUNT and order_id == "ORD-1":
+    if gateway.verified and amount == AMOUNT and order_id == "ORD-1":
         assert not isinstance(outcome, Cancelled | AmountMismatch)
 
 
 async def test_confirm_wrong_credentials_are_raised() -> None:
     with pytest.raises(Unauthenticated):
-        await outcome_of(Bank(verify=[refused("unauthenticated", http=401)]))
+        await outcome_of(FakeGateway(verify=[refused("unauthenticated", http=401)]))
 
 
 async def test_confirm_mapping_is_refused() -> None:

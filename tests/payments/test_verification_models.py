@@ -1,4 +1,4 @@
-"""Values of a verification: what a callback claims, and the policies of the two flows."""
+"""Values of a verification: claimed receipts, policies of the two flows, results."""
 
 import pytest
 
