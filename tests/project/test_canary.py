@@ -30,7 +30,7 @@ from paystar_async.table import TABLE
 from tests.describe.endpoints import example_values
 from tests.support import Engine, in_turn
 from tests.transport.endpoint_requests import CALLS
-from tests.transport.tcp import Server, TcpPeer, serving
+from tests.transport.tcp import ScriptedServer, TcpPeer, run_server
 
 HARD = 'kanari/pass "word" &=%é+'
 SECRETS = {
@@ -79,7 +79,7 @@ class SkippingClock(SystemClock):
         self.skipped_seconds += seconds
 
 
-def canary_client(server: Server, records: list[object], **options: Any) -> Paystar:
+def canary_client(server: ScriptedServer, records: list[object], **options: Any) -> Paystar:
     async def recorder(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         records.append(request)
         response = await next(request)
@@ -244,12 +244,12 @@ async def call_error(paystar: Paystar, endpoint: Endpoint, records: list[object]
 
 async def errors_of_every_endpoint(
     play: Callable[[TcpPeer], Any],
-    make_client: Callable[[Server, list[object]], Paystar],
+    make_client: Callable[[ScriptedServer, list[object]], Paystar],
     log_records: list[logging.LogRecord],
     endpoints: Sequence[Endpoint] = CALLS,
 ) -> list[PaystarError]:
     records: list[object] = []
-    async with serving(play) as server:
+    async with run_server(play) as server:
         async with make_client(server, records) as paystar:
             results = [await call_error(paystar, endpoint, records) for endpoint in endpoints]
         errors = [error for error in results if error is not None]
@@ -274,7 +274,7 @@ async def test_echoed_request_with_httpx_client_is_shown_nowhere(
 ) -> None:
     async with httpx.AsyncClient() as httpx_client:
 
-        def make_client(server: Server, records: list[object]) -> Paystar:
+        def make_client(server: ScriptedServer, records: list[object]) -> Paystar:
             return canary_client(server, records, engine=httpx_client)
 
         await errors_of_every_endpoint(echo_server(ECHOES[name]), make_client, log_records)
@@ -295,7 +295,7 @@ async def test_raw_echo_without_http_is_shown_nowhere(log_records: list[logging.
 
 async def test_key_refresh_failed_event_shows_no_secret(log_records: list[logging.LogRecord]) -> None:
     records: list[object] = []
-    async with serving(echo_server(lambda request: _json(4, request, None))) as server:
+    async with run_server(echo_server(lambda request: _json(4, request, None))) as server:
         paystar = canary_client(server, records)
         assert await call_error(paystar, CALLS[0], records) is not None
         await paystar.aclose()
@@ -315,7 +315,7 @@ async def test_call_cancelled_by_timeout_shows_no_secret(endpoint: Endpoint) -> 
         limit.reschedule(0)
         await asyncio.sleep(30)
 
-    async with serving(time_out) as server:
+    async with run_server(time_out) as server:
         paystar = canary_client(server, [])
         with pytest.raises(TimeoutError) as caught:
             async with limit:

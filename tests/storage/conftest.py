@@ -1,4 +1,4 @@
-"""Every test of ``db`` runs on a real file and on a real server."""
+"""Fixtures: a test of ``db`` runs on a SQLite file and on a PostgreSQL server."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from paystar_async.storage.factory import database
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the data lies."""
+def location(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the path of a SQLite file, or the URL of a PostgreSQL schema."""
     if request.param == "sqlite":
         return str(tmp_path / "paystar.db")
     url: str = request.getfixturevalue("postgres_schema")
@@ -18,6 +18,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
-def db(place: str) -> Database:
-    """Return a database, closed by each test that opens it on its own loop."""
-    return database(place)
+def db(location: str) -> Database:
+    """Return a database, which the test closes on its own event loop."""
+    return database(location)

@@ -1,4 +1,4 @@
-"""One suite for both adapters: what keys, payouts and orders rely on."""
+"""The database interface: one suite for SQLite and PostgreSQL."""
 
 import asyncio
 import pickle
@@ -20,11 +20,11 @@ from paystar_async.values.secret import Secret
 
 SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY, version BIGINT NOT NULL, note TEXT, weight DOUBLE PRECISION)",)
 INSERT = "INSERT INTO things (name, version, note, weight) VALUES (:name, :version, :note, :weight)"
-THING: dict[str, Value] = {"name": "a", "version": 1, "note": None, "weight": 1.5}
+ROW: dict[str, Value] = {"name": "a", "version": 1, "note": None, "weight": 1.5}
 
 
 @pytest_asyncio.fixture
-async def things(db: Database) -> AsyncIterator[Database]:
+async def migrated_db(db: Database) -> AsyncIterator[Database]:
     await db.migrate("things", SCHEMA)
     yield db
     await db.aclose()
@@ -34,20 +34,20 @@ async def names(db: Database) -> list[str]:
     return [row["name"] for row in await db.fetch("SELECT name FROM things ORDER BY name")]
 
 
-async def test_execute_stores_values_unchanged(things: Database) -> None:
-    thing: dict[str, Value] = {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s", "weight": 0.1}
-    assert await things.execute(INSERT, thing) == 1
-    assert await things.fetch("SELECT * FROM things") == [thing]
+async def test_execute_stores_values_unchanged(migrated_db: Database) -> None:
+    row: dict[str, Value] = {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s", "weight": 0.1}
+    assert await migrated_db.execute(INSERT, row) == 1
+    assert await migrated_db.fetch("SELECT * FROM things") == [row]
 
 
-async def test_execute_stores_text_of_secret(things: Database) -> None:
-    await things.execute(INSERT, THING | {"note": Secret("hush")})
-    assert (await things.fetch("SELECT note FROM things"))[0]["note"] == "hush"
+async def test_execute_stores_text_of_secret(migrated_db: Database) -> None:
+    await migrated_db.execute(INSERT, ROW | {"note": Secret("hush")})
+    assert (await migrated_db.fetch("SELECT note FROM things"))[0]["note"] == "hush"
 
 
-async def test_execute_removes_unstorable_characters(things: Database) -> None:
-    await things.execute(INSERT, THING | {"note": "009\0 ab\ud83d \ud83d\ude00"})
-    assert await things.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
+async def test_execute_removes_unstorable_characters(migrated_db: Database) -> None:
+    await migrated_db.execute(INSERT, ROW | {"note": "009\0 ab\ud83d \ud83d\ude00"})
+    assert await migrated_db.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
 
 
 WITH_VALUES = """
@@ -57,95 +57,95 @@ WITH v (name, version, note, weight) AS ({rows}) SELECT v.* FROM v WHERE true ON
 COLUMNS = "name TEXT, version BIGINT, note TEXT, weight DOUBLE PRECISION"
 
 
-async def test_values_stores_rows_unchanged(things: Database) -> None:
+async def test_values_stores_rows_unchanged(migrated_db: Database) -> None:
     rows: list[dict[str, Value]] = [
         {"name": "ن%s :x 'q' \"", "version": 2**62, "note": "::%(a)s \\u06cc \\n", "weight": 0.1},
         {"name": "b", "version": 1, "note": Secret('{"x": "\\n"}'), "weight": None},
         {"name": "c", "version": 1, "note": None, "weight": 1e300},
     ]
-    async with things.transaction() as transaction:
+    async with migrated_db.transaction() as transaction:
         query, parameters = transaction.values(COLUMNS, rows)
-        assert "u06cc" not in repr(parameters) or isinstance(things, SqliteDatabase)
+        assert "u06cc" not in repr(parameters) or isinstance(migrated_db, SqliteDatabase)
         assert await transaction.execute(WITH_VALUES.format(rows=query), parameters) == 3
     expected = [rows[1] | {"note": '{"x": "\\n"}'}, rows[2], rows[0]]
-    assert sorted(await things.fetch("SELECT * FROM things"), key=lambda row: str(row["name"])) == expected
+    assert sorted(await migrated_db.fetch("SELECT * FROM things"), key=lambda row: str(row["name"])) == expected
 
 
-async def test_values_removes_unstorable_characters(things: Database) -> None:
-    async with things.transaction() as transaction:
-        query, parameters = transaction.values(COLUMNS, [THING | {"note": "009\0 ab\ud83d \ud83d\ude00"}])
+async def test_values_removes_unstorable_characters(migrated_db: Database) -> None:
+    async with migrated_db.transaction() as transaction:
+        query, parameters = transaction.values(COLUMNS, [ROW | {"note": "009\0 ab\ud83d \ud83d\ude00"}])
         await transaction.execute(WITH_VALUES.format(rows=query), parameters)
-    assert await things.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
+    assert await migrated_db.fetch("SELECT note FROM things") == [{"note": "009 ab\ufffd \U0001f600"}]
 
 
 @pytest.mark.parametrize("text", ["canary\0", "canary\ud83d"])
-async def test_execute_unstorable_secret_is_refused(things: Database, text: str) -> None:
+async def test_execute_unstorable_secret_is_refused(migrated_db: Database, text: str) -> None:
     with pytest.raises(StorageError, match="note") as refusal:
-        await things.execute(INSERT, THING | {"note": Secret(text)})
-    shown = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
-    assert "canary" not in shown.replace(ascii(text), "").replace(repr(text), "")
-    assert await names(things) == []
+        await migrated_db.execute(INSERT, ROW | {"note": Secret(text)})
+    formatted = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
+    assert "canary" not in formatted.replace(ascii(text), "").replace(repr(text), "")
+    assert await names(migrated_db) == []
 
 
-async def test_fetch_keeps_colons_and_percents_in_text(things: Database) -> None:
-    rows = await things.fetch(
-        "SELECT ':no' || '%s' || 'it''s :not' AS said, 7 % 4 AS rest WHERE :yes = 'y'", {"yes": "y"}
+async def test_fetch_keeps_colons_and_percents_in_text(migrated_db: Database) -> None:
+    rows = await migrated_db.fetch(
+        "SELECT ':no' || '%s' || 'it''s :not' AS text, 7 % 4 AS rest WHERE :yes = 'y'", {"yes": "y"}
     )
-    assert rows == [{"said": ":no%sit's :not", "rest": 3}]
+    assert rows == [{"text": ":no%sit's :not", "rest": 3}]
 
 
-async def test_fetch_update_checks_version(things: Database) -> None:
-    await things.execute(INSERT, THING)
-    claim = "UPDATE things SET version = version + 1 WHERE name = 'a' AND version = :version RETURNING version"
-    assert await things.fetch(claim, {"version": 1}) == [{"version": 2}]
-    assert await things.fetch(claim, {"version": 1}) == []
-    assert await things.execute("UPDATE things SET note = 'x' WHERE version = :version", {"version": 9}) == 0
+async def test_fetch_update_checks_version(migrated_db: Database) -> None:
+    await migrated_db.execute(INSERT, ROW)
+    update_version = "UPDATE things SET version = version + 1 WHERE name = 'a' AND version = :version RETURNING version"
+    assert await migrated_db.fetch(update_version, {"version": 1}) == [{"version": 2}]
+    assert await migrated_db.fetch(update_version, {"version": 1}) == []
+    assert await migrated_db.execute("UPDATE things SET note = 'x' WHERE version = :version", {"version": 9}) == 0
 
 
-async def test_now_is_time_of_store(things: Database) -> None:
-    [row] = await things.fetch("SELECT :now + :ttl AS till", {"ttl": 60.0})
+async def test_now_is_time_of_store(migrated_db: Database) -> None:
+    [row] = await migrated_db.fetch("SELECT :now + :ttl AS till", {"ttl": 60.0})
     assert isinstance(row["till"], float)
     assert abs(row["till"] - 60 - time.time()) < 5
 
 
-async def test_transaction_commits_all_statements(things: Database) -> None:
-    async with things.transaction() as transaction:
-        await transaction.execute(INSERT, THING)
+async def test_transaction_commits_all_statements(migrated_db: Database) -> None:
+    async with migrated_db.transaction() as transaction:
+        await transaction.execute(INSERT, ROW)
         assert await transaction.fetch("SELECT name FROM things") == [{"name": "a"}]
-    assert await names(things) == ["a"]
+    assert await names(migrated_db) == ["a"]
 
 
-async def test_transaction_error_stores_nothing(things: Database) -> None:
+async def test_transaction_error_stores_nothing(migrated_db: Database) -> None:
     async def fail() -> None:
-        async with things.transaction() as transaction:
-            await transaction.execute(INSERT, THING)
+        async with migrated_db.transaction() as transaction:
+            await transaction.execute(INSERT, ROW)
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         await fail()
-    assert await names(things) == []
+    assert await names(migrated_db) == []
 
 
-async def test_transaction_swallowed_error_stores_nothing(things: Database) -> None:
+async def test_transaction_swallowed_error_stores_nothing(migrated_db: Database) -> None:
     async def swallow() -> None:
-        async with things.transaction() as transaction:
-            await transaction.execute(INSERT, THING)
+        async with migrated_db.transaction() as transaction:
+            await transaction.execute(INSERT, ROW)
             with pytest.raises(StorageError):
-                await transaction.execute(INSERT, THING)
+                await transaction.execute(INSERT, ROW)
 
     with pytest.raises(StorageError, match="ended"):
         await swallow()
-    assert await names(things) == []
+    assert await names(migrated_db) == []
 
 
-async def test_transaction_is_isolated(things: Database) -> None:
-    """Two read, add one and write; that no addition is lost shows that they came one after the other."""
-    await things.execute(INSERT, THING)
+async def test_transaction_concurrent_updates_are_isolated(migrated_db: Database) -> None:
+    """Concurrent transactions read, add 1 and write; no addition is lost."""
+    await migrated_db.execute(INSERT, ROW)
 
     async def add() -> None:
         for _ in range(10):
             while True:
-                async with things.transaction() as transaction:
+                async with migrated_db.transaction() as transaction:
                     [row] = await transaction.fetch("SELECT version FROM things")
                     await asyncio.sleep(0)
                     sql = "UPDATE things SET version = version + 1 WHERE version = :version"
@@ -153,94 +153,94 @@ async def test_transaction_is_isolated(things: Database) -> None:
                         break
 
     await asyncio.gather(*(add() for _ in range(6)))
-    assert await things.fetch("SELECT version FROM things") == [{"version": 61}]
+    assert await migrated_db.fetch("SELECT version FROM things") == [{"version": 61}]
 
 
 @pytest.mark.parametrize("how", ["task", "timeout", "scope"])
-async def test_transaction_cancelled_is_all_or_nothing(things: Database, how: str) -> None:
-    """Whenever it is cut off, both rows are there or none is, and the next is served."""
-    dice = random.Random(1)
+async def test_transaction_cancelled_is_all_or_nothing(migrated_db: Database, how: str) -> None:
+    """Cancel at any moment: both rows are stored or neither, and the next transaction works."""
+    random_source = random.Random(1)
 
-    async def two(number: int) -> None:
-        async with things.transaction() as transaction:
-            await transaction.execute(INSERT, THING | {"name": f"{number:03}a"})
+    async def insert_pair(number: int) -> None:
+        async with migrated_db.transaction() as transaction:
+            await transaction.execute(INSERT, ROW | {"name": f"{number:03}a"})
             await asyncio.sleep(0)
-            await transaction.execute(INSERT, THING | {"name": f"{number:03}b"})
+            await transaction.execute(INSERT, ROW | {"name": f"{number:03}b"})
 
-    async def cut(number: int) -> None:
-        seconds = dice.random() * 0.004
+    async def insert_pair_cancelled(number: int) -> None:
+        seconds = random_source.random() * 0.004
         if how == "scope":
             with anyio.move_on_after(seconds):
-                await two(number)
+                await insert_pair(number)
         elif how == "timeout":
             async with asyncio.timeout(seconds):
-                await two(number)
+                await insert_pair(number)
         else:
-            task = asyncio.create_task(two(number))
+            task = asyncio.create_task(insert_pair(number))
             await asyncio.sleep(seconds)
             task.cancel()
             await task
 
     for number in range(0, 120, 4):
-        await asyncio.gather(*(cut(number + more) for more in range(4)), return_exceptions=True)
-    stored = await names(things)
+        await asyncio.gather(*(insert_pair_cancelled(number + offset) for offset in range(4)), return_exceptions=True)
+    stored = await names(migrated_db)
     assert sorted(stored) == sorted(f"{name[:3]}{half}" for name in stored[::2] for half in "ab")
-    await asyncio.gather(*(two(number) for number in range(900, 908)))
+    await asyncio.gather(*(insert_pair(number) for number in range(900, 908)))
 
 
 def test_database_is_used_by_successive_loops(db: Database) -> None:
     async def put(name: str) -> list[str]:
         await db.migrate("things", SCHEMA)
-        await db.execute(INSERT, THING | {"name": name})
+        await db.execute(INSERT, ROW | {"name": name})
         return await names(db)
 
     assert asyncio.run(put("a")) == ["a"]
     assert asyncio.run(put("b")) == ["a", "b"]
 
-    async def last() -> list[str]:
+    async def put_and_close() -> list[str]:
         try:
             return await put("c")
         finally:
             await db.aclose()
 
-    assert asyncio.run(last()) == ["a", "b", "c"]
+    assert asyncio.run(put_and_close()) == ["a", "b", "c"]
 
 
-async def test_database_reopens_after_aclose(things: Database) -> None:
-    await things.aclose()
-    await things.aclose()
-    await things.execute(INSERT, THING)
-    assert await names(things) == ["a"]
+async def test_database_reopens_after_aclose(migrated_db: Database) -> None:
+    await migrated_db.aclose()
+    await migrated_db.aclose()
+    await migrated_db.execute(INSERT, ROW)
+    assert await names(migrated_db) == ["a"]
 
 
-async def test_migrate_runs_missing_steps(things: Database) -> None:
-    await things.execute(INSERT, THING)
-    more = (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "UPDATE things SET colour = 'red'")
-    await things.migrate("things", more)
-    await things.migrate("things", more)
-    assert (await things.fetch("SELECT colour FROM things")) == [{"colour": "red"}]
-    await things.migrate("others", ("CREATE TABLE others (name TEXT)",))
-    assert await things.fetch("SELECT * FROM paystar_schema ORDER BY name") == [
+async def test_migrate_runs_missing_steps(migrated_db: Database) -> None:
+    await migrated_db.execute(INSERT, ROW)
+    more_steps = (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "UPDATE things SET colour = 'red'")
+    await migrated_db.migrate("things", more_steps)
+    await migrated_db.migrate("things", more_steps)
+    assert (await migrated_db.fetch("SELECT colour FROM things")) == [{"colour": "red"}]
+    await migrated_db.migrate("others", ("CREATE TABLE others (name TEXT)",))
+    assert await migrated_db.fetch("SELECT * FROM paystar_schema ORDER BY name") == [
         {"name": "others", "version": 1},
         {"name": "things", "version": 3},
     ]
 
 
-async def test_migrate_failed_step_changes_nothing(things: Database) -> None:
+async def test_migrate_failed_step_changes_nothing(migrated_db: Database) -> None:
     with pytest.raises(SchemaMismatch):
-        await things.migrate(
+        await migrated_db.migrate(
             "things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "ALTER TABLE no ADD x TEXT")
         )
-    assert await things.fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
-    await things.migrate("things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour BIGINT"))
+    assert await migrated_db.fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
+    await migrated_db.migrate("things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour BIGINT"))
 
 
-async def test_migrate_newer_version_is_refused(things: Database) -> None:
-    await things.execute("UPDATE paystar_schema SET version = 2")
+async def test_migrate_newer_version_is_refused(migrated_db: Database) -> None:
+    await migrated_db.execute("UPDATE paystar_schema SET version = 2")
     with pytest.raises(SchemaMismatch, match="version 2") as refusal:
-        await things.migrate("things", SCHEMA)
+        await migrated_db.migrate("things", SCHEMA)
     assert "upgrade" in refusal.value.hint
-    assert await things.fetch("SELECT version FROM paystar_schema") == [{"version": 2}]
+    assert await migrated_db.fetch("SELECT version FROM paystar_schema") == [{"version": 2}]
 
 
 @pytest.mark.parametrize("foreign", ["CREATE TABLE paystar_schema (other TEXT)", SCHEMA[0]])
@@ -251,23 +251,23 @@ async def test_migrate_foreign_tables_are_refused(db: Database, foreign: str) ->
     await db.aclose()
 
 
-async def test_migrate_concurrent_processes_agree(place: str) -> None:
-    many = [database(place) for _ in range(8)]
-    await asyncio.gather(*(one.migrate("things", SCHEMA) for one in many))
-    assert await many[0].fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
-    for one in many:
-        await one.aclose()
+async def test_migrate_concurrent_processes_agree(location: str) -> None:
+    databases = [database(location) for _ in range(8)]
+    await asyncio.gather(*(db.migrate("things", SCHEMA) for db in databases))
+    assert await databases[0].fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
+    for db in databases:
+        await db.aclose()
 
 
-async def test_execute_error_shows_no_values(things: Database) -> None:
+async def test_execute_error_shows_no_values(migrated_db: Database) -> None:
     canary = Secret(uuid.uuid4().hex)
-    await things.execute(INSERT, THING | {"note": canary})
+    await migrated_db.execute(INSERT, ROW | {"note": canary})
     with pytest.raises(StorageError) as refusal:
-        await things.execute(INSERT, THING | {"note": canary})
-    shown = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
-    assert canary.reveal() not in shown
-    again = pickle.loads(pickle.dumps(refusal.value))
-    assert (type(again), str(again), again.executed) == (type(refusal.value), str(refusal.value), "no")
+        await migrated_db.execute(INSERT, ROW | {"note": canary})
+    formatted = "".join(traceback.TracebackException.from_exception(refusal.value, capture_locals=True).format())
+    assert canary.reveal() not in formatted
+    unpickled = pickle.loads(pickle.dumps(refusal.value))
+    assert (type(unpickled), str(unpickled), unpickled.executed) == (type(refusal.value), str(refusal.value), "no")
 
 
 @pytest.mark.parametrize(
@@ -286,7 +286,7 @@ def test_database_invalid_address_is_refused(text: str) -> None:
     ["redis//:CANARY@h", "postgres:/u:CANARY@h", "u:CANARY@h", "Redis://:CANARY@h", "host=h password=CANARY"],
 )
 def test_database_mistyped_address_is_refused(address: str) -> None:
-    """As a path it would put the password into the name of a file."""
+    """Used as a path, the text would put the password into a file name."""
     with pytest.raises(ConfigurationError) as raised:
         database(address)
 
@@ -294,5 +294,5 @@ def test_database_mistyped_address_is_refused(address: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["a@b/keys.db", "data//keys.db", "C:\\data\\a@b.db", "redis/keys.db", "host-1.db"])
-def test_database_odd_path_is_a_path(path: str) -> None:
+def test_database_odd_path_is_a_sqlite_file(path: str) -> None:
     assert isinstance(database(path), SqliteDatabase)

@@ -1,4 +1,4 @@
-"""What only a server can suffer."""
+"""The PostgreSQL adapter: connections, encodings, event loops, and errors of the server."""
 
 import asyncio
 import gc
@@ -51,11 +51,11 @@ async def db(url: str) -> AsyncIterator[PostgresDatabase]:
 
 
 async def test_transaction_reconnects_after_restart(db: PostgresDatabase, postgres_server: PostgresServer) -> None:
-    async def hold() -> None:
+    async def open_transaction() -> None:
         async with db.transaction():
             await asyncio.sleep(0.01)
 
-    await asyncio.gather(*(hold() for _ in range(4)))  # four connections idle from here on
+    await asyncio.gather(*(open_transaction() for _ in range(4)))  # opens four connections, which are then idle
     await db.execute(put("before"))
     postgres_server.stop()
     try:
@@ -118,19 +118,19 @@ async def test_transaction_failed_rollback_discards_connection(
 
 
 async def test_transaction_error_keeps_connection(db: PostgresDatabase) -> None:
-    async def served_by() -> object:
+    async def backend_pid() -> object:
         return (await db.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"]
 
-    before = await served_by()
+    before = await backend_pid()
     with pytest.raises(SchemaMismatch):
         await db.fetch("SELECT * FROM nowhere")
-    assert await served_by() == before
+    assert await backend_pid() == before
 
 
 async def test_aclose_closes_connection_in_use_at_release(
     db: PostgresDatabase, postgres_server: PostgresServer
 ) -> None:
-    def is_there(pid: object) -> bool:
+    def has_backend(pid: object) -> bool:
         with postgres_server.connect() as other:
             return other.execute("SELECT 1 FROM pg_stat_activity WHERE pid = %s", (pid,)).fetchone() is not None
 
@@ -138,20 +138,20 @@ async def test_aclose_closes_connection_in_use_at_release(
         [row] = await transaction.fetch("SELECT pg_backend_pid() AS pid")
         await db.aclose()
         await transaction.execute(put("a"))
-    until = time.monotonic() + 5
-    while there := is_there(row["pid"]):  # the server takes its leave in its own time
-        assert time.monotonic() < until, there
+    deadline = time.monotonic() + 5
+    while has_backend(row["pid"]):  # the server ends the backend after a moment
+        assert time.monotonic() < deadline
     assert await db.fetch(NAMES) == [{"name": "a"}]
 
 
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        ("53100", StorageUnavailable),  # the disk is full
-        ("57014", StorageUnavailable),  # it took too long
+        ("53100", StorageUnavailable),  # disk full
+        ("57014", StorageUnavailable),  # statement timeout
         ("40P01", StorageUnavailable),  # deadlock
-        ("25006", StorageUnavailable),  # a standby that only reads
-        ("42501", StorageUnavailable),  # no right to do it
+        ("25006", StorageUnavailable),  # read-only standby
+        ("42501", StorageUnavailable),  # insufficient privilege
         ("42P01", SchemaMismatch),
         ("42703", SchemaMismatch),
         ("XX001", StorageCorrupt),
@@ -162,22 +162,22 @@ async def test_aclose_closes_connection_in_use_at_release(
 )
 async def test_execute_maps_server_errors(db: PostgresDatabase, code: str, kind: type[StorageError]) -> None:
     with pytest.raises(StorageError) as refusal:
-        await db.execute(f"DO $$ BEGIN RAISE EXCEPTION 'what it says' USING ERRCODE = '{code}'; END $$")
+        await db.execute(f"DO $$ BEGIN RAISE EXCEPTION 'server text' USING ERRCODE = '{code}'; END $$")
     assert type(refusal.value) is kind
-    assert ("what it says" in str(refusal.value)) is (kind is not StorageError)
+    assert ("server text" in str(refusal.value)) is (kind is not StorageError)
 
 
 @pytest.mark.parametrize(
     ("configured", "used"),
     [("off", "on"), ("local", "on"), ("remote_write", "remote_write"), ("remote_apply", "remote_apply"), ("on", "on")],
 )
-async def test_begin_raises_weak_synchronous_commit(url: str, configured: str, used: str) -> None:
-    eager = PostgresDatabase(url + quote(f" -csynchronous_commit={configured}"))
-    assert await eager.fetch("SHOW synchronous_commit") == [{"synchronous_commit": used}]
-    await eager.aclose()
+async def test_transaction_begin_overrules_weak_synchronous_commit(url: str, configured: str, used: str) -> None:
+    configured_db = PostgresDatabase(url + quote(f" -csynchronous_commit={configured}"))
+    assert await configured_db.fetch("SHOW synchronous_commit") == [{"synchronous_commit": used}]
+    await configured_db.aclose()
 
 
-async def test_begin_bounds_idling_in_a_transaction(db: PostgresDatabase) -> None:
+async def test_transaction_begin_limits_idle_seconds(db: PostgresDatabase) -> None:
     assert MAX_IDLE_IN_TRANSACTION_SECONDS == 5.0
     [row] = await db.fetch("SHOW idle_in_transaction_session_timeout")
     assert row == {"idle_in_transaction_session_timeout": "5s"}
@@ -188,21 +188,21 @@ async def test_migrate_needs_no_create_right_for_current_tables(
 ) -> None:
     schema = url.rpartition("%3D")[2]
     with postgres_server.connect() as owner:
-        owner.execute("CREATE ROLE teller LOGIN")
-        owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO teller".encode())
-        owner.execute(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {schema} TO teller".encode())
-    teller = PostgresDatabase(url.replace("postgres:@", "teller:@"))
+        owner.execute("CREATE ROLE restricted LOGIN")
+        owner.execute(f"GRANT USAGE ON SCHEMA {schema} TO restricted".encode())
+        owner.execute(f"GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA {schema} TO restricted".encode())
+    restricted_db = PostgresDatabase(url.replace("postgres:@", "restricted:@"))
     try:
-        await teller.migrate("things", SCHEMA)
-        await teller.execute(put("a"))
+        await restricted_db.migrate("things", SCHEMA)
+        await restricted_db.execute(put("a"))
         with pytest.raises(StorageUnavailable) as refusal:
-            await teller.execute("DELETE FROM things")
+            await restricted_db.execute("DELETE FROM things")
         assert "grant" in refusal.value.hint
     finally:
-        await teller.aclose()
+        await restricted_db.aclose()
         with postgres_server.connect() as owner:
-            owner.execute("DROP OWNED BY teller")
-            owner.execute("DROP ROLE teller")
+            owner.execute("DROP OWNED BY restricted")
+            owner.execute("DROP ROLE restricted")
 
 
 async def test_transaction_joins_connection_of_caller(db: PostgresDatabase, url: str) -> None:
@@ -218,9 +218,11 @@ CURSORS = [psycopg.AsyncCursor, psycopg.AsyncClientCursor, psycopg.AsyncRawCurso
 
 
 class TestHandedInConnection:
+    """Transactions on a connection of the caller."""
+
     @pytest.mark.parametrize("cursor", CURSORS)
     @pytest.mark.parametrize("rows", [tuple_row, dict_row, namedtuple_row, scalar_row])
-    async def test_transaction_uses_its_own_cursor(
+    async def test_transaction_any_cursor_factory_uses_own_cursor(
         self, db: PostgresDatabase, url: str, cursor: type[psycopg.AsyncCursor[Any]], rows: Any
     ) -> None:
         connect = psycopg.AsyncConnection.connect(url, cursor_factory=cursor, row_factory=rows)
@@ -231,22 +233,25 @@ class TestHandedInConnection:
                 {"name": "100% :sure"}
             ]
 
-    async def test_transaction_on_a_sync_connection_is_refused(self, url: str) -> None:
-        with psycopg.connect(url) as connection, pytest.raises(ConfigurationError, match=r"psycopg\.Connection") as no:
+    async def test_transaction_sync_connection_is_refused(self, url: str) -> None:
+        with (
+            psycopg.connect(url) as connection,
+            pytest.raises(ConfigurationError, match=r"psycopg\.Connection") as refusal,
+        ):
             PostgresTransaction(connection)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-        assert "AsyncConnection" in no.value.hint
+        assert "AsyncConnection" in refusal.value.hint
 
-    async def test_transaction_on_something_else_is_refused(self) -> None:
+    async def test_transaction_other_object_is_refused(self) -> None:
         with pytest.raises(ConfigurationError, match=r"builtins\.str"):
             PostgresTransaction("postgresql://…")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
-    async def test_transaction_on_a_closed_connection_is_refused(self, url: str) -> None:
+    async def test_transaction_closed_connection_is_refused(self, url: str) -> None:
         connection = await psycopg.AsyncConnection.connect(url)
         await connection.close()
         with pytest.raises(ConfigurationError, match="closed"):
             PostgresTransaction(connection)
 
-    async def test_transaction_in_autocommit_mode_is_refused(self, db: PostgresDatabase, url: str) -> None:
+    async def test_transaction_autocommit_connection_is_refused(self, db: PostgresDatabase, url: str) -> None:
         async with await psycopg.AsyncConnection.connect(url, autocommit=True) as connection:
             with pytest.raises(ConfigurationError, match="autocommit") as refusal:
                 PostgresTransaction(connection)
@@ -255,7 +260,7 @@ class TestHandedInConnection:
                 await PostgresTransaction(connection).execute(put("a"))
         assert await db.fetch(NAMES) == [{"name": "a"}]
 
-    async def test_transaction_that_failed_is_refused(self, url: str) -> None:
+    async def test_transaction_after_failed_statement_is_refused(self, url: str) -> None:
         async with await psycopg.AsyncConnection.connect(url) as connection:
             with pytest.raises(SchemaMismatch):
                 await PostgresTransaction(connection).fetch("SELECT * FROM nowhere")
@@ -273,8 +278,8 @@ class TestHandedInConnection:
         anyio.run(main, backend="trio")
         asyncio.run(connection.close())
 
-    async def test_transaction_in_another_loop_is_refused(self, url: str) -> None:
-        def elsewhere(connection: "psycopg.AsyncConnection[Any]") -> None:
+    async def test_transaction_connection_of_other_loop_is_refused(self, url: str) -> None:
+        def use_in_other_loop(connection: "psycopg.AsyncConnection[Any]") -> None:
             async def use() -> None:
                 with pytest.raises(ConfigurationError, match="another event loop"):
                     await PostgresTransaction(connection).fetch("SELECT 1")
@@ -283,29 +288,31 @@ class TestHandedInConnection:
 
         async with await psycopg.AsyncConnection.connect(url) as connection:
             await connection.execute("SELECT 1")
-            async with connection.lock:  # while it is in use here; a task that waits binds the lock to this loop
-                waiting = asyncio.create_task(connection.lock.acquire())
+            async with connection.lock:  # a waiting task binds the lock to this loop
+                waiting_task = asyncio.create_task(connection.lock.acquire())
                 await asyncio.sleep(0)
-                await asyncio.to_thread(elsewhere, connection)
-                waiting.cancel()
+                await asyncio.to_thread(use_in_other_loop, connection)
+                waiting_task.cancel()
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1", "WIN1256", "UTF8"])
 class TestEncoding:
+    """Databases in each encoding: Persian text is stored and read back unchanged."""
+
     TEXT = "علی کریمی ۱۲۳ \\ \\u06cc 'é' 😀"
 
     @pytest.fixture
-    def encoded(self, postgres_server: PostgresServer, encoding: str) -> Iterator[str]:
+    def database_url(self, postgres_server: PostgresServer, encoding: str) -> Iterator[str]:
         name = f"encoded_{encoding.lower()}"
         with postgres_server.connect() as owner:
-            made = f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
-            owner.execute(made.encode())
+            create_sql = f"CREATE DATABASE {name} ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0"
+            owner.execute(create_sql.encode())
         yield postgres_server.url.replace("/postgres?", f"/{name}?")
         with postgres_server.connect() as owner:
             owner.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
-    async def test_persian_text_comes_back_as_it_went(self, encoded: str, encoding: str) -> None:
-        db = PostgresDatabase(encoded + "&client_encoding=LATIN1")
+    async def test_execute_persian_text_is_stored_in_any_encoding(self, database_url: str, encoding: str) -> None:
+        db = PostgresDatabase(database_url + "&client_encoding=LATIN1")
         await db.migrate("things", SCHEMA)
         assert await db.fetch("SHOW server_encoding") == [{"server_encoding": encoding}]
         assert await db.fetch("SHOW client_encoding") == [{"client_encoding": "UTF8"}]
@@ -315,9 +322,9 @@ class TestEncoding:
         ]
         await db.aclose()
 
-    async def test_values_persian_text_comes_back_as_it_went(self, encoded: str, encoding: str) -> None:
+    async def test_values_persian_text_is_stored_in_any_encoding(self, database_url: str, encoding: str) -> None:
         del encoding
-        db = PostgresDatabase(encoded)
+        db = PostgresDatabase(database_url)
         await db.migrate("things", SCHEMA)
         async with db.transaction() as transaction:
             query, parameters = transaction.values("name TEXT", [{"name": self.TEXT}])
@@ -327,10 +334,10 @@ class TestEncoding:
         ]
         await db.aclose()
 
-    async def test_handed_in_connection_keeps_its_encoding(self, encoded: str, encoding: str) -> None:
-        db = PostgresDatabase(encoded)
+    async def test_transaction_handed_in_connection_keeps_encoding(self, database_url: str, encoding: str) -> None:
+        db = PostgresDatabase(database_url)
         await db.migrate("things", SCHEMA)
-        async with await psycopg.AsyncConnection.connect(encoded) as connection:
+        async with await psycopg.AsyncConnection.connect(database_url) as connection:
             before = connection.info.parameter_status("client_encoding")
             joined = PostgresTransaction(connection)
             await joined.execute("INSERT INTO things (name) VALUES (:name)", {"name": self.TEXT})
@@ -368,7 +375,7 @@ async def test_fetch_invalid_utf8_is_storage_error(postgres_server: PostgresServ
         (RuntimeError("<Lock> is bound to a different event loop"), ConfigurationError),
     ],
 )
-async def test_map_error_of_whatever_the_driver_raises(
+async def test_map_error_driver_exception_is_paystar_error(
     db: PostgresDatabase, monkeypatch: pytest.MonkeyPatch, problem: Exception, kind: type[PaystarError]
 ) -> None:
     async def fail(*_: object, **__: object) -> None:
@@ -385,71 +392,75 @@ async def test_map_error_of_whatever_the_driver_raises(
         assert refusal.value.__context__ is None
 
 
-def backends(postgres_server: PostgresServer, name: str) -> int:
-    """Return how many connections of an application the server has; one that ends is given a moment."""
-    until = time.monotonic() + 5
+def count_connections(postgres_server: PostgresServer, name: str) -> int:
+    """Return the number of connections of an application; wait a moment for ending connections."""
+    deadline = time.monotonic() + 5
     with postgres_server.connect() as other:
         while True:
             sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %s"
             [count] = other.execute(sql, (name,)).fetchone() or (0,)
-            if count == 0 or time.monotonic() > until:
+            if count == 0 or time.monotonic() > deadline:
                 return int(str(count))
             time.sleep(0.01)
 
 
-def named(url: str, name: str) -> PostgresDatabase:
+def named_database(url: str, name: str) -> PostgresDatabase:
     return PostgresDatabase(f"{url}&application_name={name}")
 
 
-class TestLoopState:
-    async def test_two_databases_in_one_loop_share_no_connection(self, url: str) -> None:
-        first, second = named(url, "first"), named(url, "second")
+class TestPool:
+    """The connection pool of each event loop."""
+
+    async def test_pool_two_databases_in_one_loop_share_no_connection(self, url: str) -> None:
+        first, second = named_database(url, "first"), named_database(url, "second")
         for _ in range(2):
             assert await first.fetch("SHOW application_name") == [{"application_name": "first"}]
             assert await second.fetch("SHOW application_name") == [{"application_name": "second"}]
         await first.aclose()
         await second.aclose()
 
-    def test_loop_that_ended_keeps_no_connection(self, url: str, postgres_server: PostgresServer) -> None:
-        db = named(url, "asyncio_run")
+    def test_pool_ended_loop_keeps_no_connection(self, url: str, postgres_server: PostgresServer) -> None:
+        db = named_database(url, "asyncio_run")
         for _ in range(5):
             assert asyncio.run(db.fetch("SELECT 1 AS one")) == [{"one": 1}]
-        assert backends(postgres_server, "asyncio_run") == 0
+        assert count_connections(postgres_server, "asyncio_run") == 0
 
-    def test_closed_loop_loses_its_connection_at_the_next_use(self, url: str, postgres_server: PostgresServer) -> None:
-        db = named(url, "bare_close")
+    def test_pool_closed_loop_connection_is_closed_at_next_use(self, url: str, postgres_server: PostgresServer) -> None:
+        db = named_database(url, "bare_close")
         for _ in range(5):
             loop = asyncio.new_event_loop()
             loop.run_until_complete(db.fetch("SELECT 1"))
             loop.close()  # without shutdown_asyncgens
         asyncio.run(db.fetch("SELECT 1"))
-        assert backends(postgres_server, "bare_close") == 0
+        assert count_connections(postgres_server, "bare_close") == 0
 
-    async def test_dropped_database_closes_its_connection(self, url: str, postgres_server: PostgresServer) -> None:
-        db = named(url, "dropped")
+    async def test_pool_garbage_collected_database_closes_connection(
+        self, url: str, postgres_server: PostgresServer
+    ) -> None:
+        db = named_database(url, "dropped")
         await db.fetch("SELECT 1")
         del db
-        assert await asyncio.to_thread(backends, postgres_server, "dropped") == 0
+        assert await asyncio.to_thread(count_connections, postgres_server, "dropped") == 0
 
-    def test_loops_in_two_threads_have_their_own_connections(self, url: str) -> None:
-        db, together = PostgresDatabase(url), threading.Barrier(2)
+    def test_pool_loops_in_two_threads_share_no_connection(self, url: str) -> None:
+        db, barrier = PostgresDatabase(url), threading.Barrier(2)
 
         def run() -> set[int]:
             async def pids() -> set[int]:
                 await db.fetch("SELECT 1")
-                together.wait()  # both are open now
-                found = {(await db.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"] for _ in range(20)}
-                together.wait()
-                return found
+                barrier.wait()  # both connections are open now
+                backend_pids = {(await db.fetch("SELECT pg_backend_pid() AS pid"))[0]["pid"] for _ in range(20)}
+                barrier.wait()
+                return backend_pids
 
             return asyncio.run(pids())
 
         with ThreadPoolExecutor(2) as threads:
-            first, second = (job.result() for job in [threads.submit(run) for _ in range(2)])
+            first, second = (future.result() for future in [threads.submit(run) for _ in range(2)])
         assert len(first) == len(second) == 1
         assert first != second
 
-    def test_forked_process_leaves_parent_connection_alone(self, url: str) -> None:
+    def test_pool_forked_process_keeps_parent_connection_open(self, url: str) -> None:
         db, loop = PostgresDatabase(url), asyncio.new_event_loop()
         pid = "SELECT pg_backend_pid() AS pid"
         [before] = loop.run_until_complete(db.fetch(pid))
@@ -481,9 +492,9 @@ async def test_transaction_waits_for_free_connection(db: PostgresDatabase) -> No
 
 
 async def test_execute_unreachable_server_hides_password() -> None:
-    nowhere = PostgresDatabase("postgresql://user:canary@127.0.0.1:1/name")
+    unreachable = PostgresDatabase("postgresql://user:canary@127.0.0.1:1/name")
     with pytest.raises(StorageUnavailable) as refusal:
-        await nowhere.fetch("SELECT 1")
+        await unreachable.fetch("SELECT 1")
     assert "canary" not in str(refusal.value)
     assert refusal.value.__context__ is None
 

@@ -1,4 +1,4 @@
-"""Finding repeated track_ids in a batch."""
+"""The set that finds repeated track_ids in a batch."""
 
 import sqlite3
 
@@ -11,24 +11,24 @@ from paystar_async.storage.seen_track_ids import SeenTrackIds
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=3)))
-def test_add_returns_the_number_of_the_first(track_ids: list[str]) -> None:
-    seen, numbers = SeenTrackIds(), dict[str, int]()
+def test_add_repeated_track_id_returns_first_number(track_ids: list[str]) -> None:
+    seen_ids, numbers = SeenTrackIds(), dict[str, int]()
     for number, track_id in enumerate(track_ids):
-        assert seen.add(track_id, number) == numbers.get(track_id)
+        assert seen_ids.add(track_id, number) == numbers.get(track_id)
         numbers.setdefault(track_id, number)
-    seen.close()
+    seen_ids.close()
 
 
-def test_add_without_room_is_storage_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_add_full_disk_is_storage_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     class Full:
         def execute(self, *_: object) -> None:
             raise sqlite3.OperationalError("database or disk is full")
 
         def close(self) -> None: ...
 
-    seen = SeenTrackIds()
-    seen.close()
-    monkeypatch.setattr(seen, "_database", Full())
+    seen_ids = SeenTrackIds()
+    seen_ids.close()
+    monkeypatch.setattr(seen_ids, "_database", Full())
 
     with pytest.raises(StorageUnavailable, match="disk is full"):
-        seen.add("t-1", 1)
+        seen_ids.add("t-1", 1)

@@ -1,4 +1,4 @@
-"""What only a file can suffer."""
+"""The SQLite adapter: files, processes, threads and event loops."""
 
 import asyncio
 import gc
@@ -20,7 +20,7 @@ from paystar_async.storage import sqlite_worker
 from paystar_async.storage.sqlite import SqliteDatabase
 
 SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY)",)
-LETTERS = b"somebody's letters" * 100
+FOREIGN_BYTES = b"not a database " * 100
 NAMES = "SELECT name FROM things ORDER BY name"
 
 
@@ -81,9 +81,9 @@ def test_migrate_foreign_file_is_unchanged(path: Path) -> None:
                 await db.migrate("things", SCHEMA)
         await db.aclose()
 
-    path.write_bytes(LETTERS)
+    path.write_bytes(FOREIGN_BYTES)
     asyncio.run(main())
-    assert path.read_bytes() == LETTERS
+    assert path.read_bytes() == FOREIGN_BYTES
 
 
 async def test_migrate_missing_directory_is_unavailable(path: Path) -> None:
@@ -112,7 +112,7 @@ async def test_execute_locked_file_is_unavailable(path: Path) -> None:
 
 
 async def test_migrate_waits_for_other_writer(path: Path) -> None:
-    """One that has its own way of writing; the change to ours is not waited for by SQLite itself."""
+    """The other writer uses another journal mode; SQLite does not wait for it when the mode is changed."""
     other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     other.execute("CREATE TABLE theirs (name TEXT)")
     other.execute("BEGIN IMMEDIATE")
@@ -125,22 +125,22 @@ async def test_migrate_waits_for_other_writer(path: Path) -> None:
     await db.aclose()
 
 
-async def test_transaction_waiting_can_be_cancelled(path: Path) -> None:
+async def test_transaction_cancelled_in_queue_is_not_run(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
 
-    async def late(name: str) -> None:
+    async def insert(name: str) -> None:
         async with db.transaction() as transaction:
             await transaction.execute(put(name))
 
     async with db.transaction() as transaction:
-        tasks = [asyncio.create_task(late(f"late {number}")) for number in range(6)]
+        tasks = [asyncio.create_task(insert(f"late {number}")) for number in range(6)]
         await anyio.wait_all_tasks_blocked()
         for task in tasks[:5]:
             task.cancel()
         await transaction.execute(put("a"))
     await asyncio.wait(tasks)
-    await late("b")
+    await insert("b")
     assert [row["name"] for row in await db.fetch(NAMES)] == ["a", "b", "late 5"]
     await db.aclose()
 
@@ -150,14 +150,14 @@ async def test_transaction_idle_is_ended(path: Path, monkeypatch: pytest.MonkeyP
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
 
-    async def idle() -> None:
+    async def idle_in_transaction() -> None:
         async with db.transaction() as transaction:
             await transaction.execute(put("a"))
-            await db.execute(put("b"))  # waits until the thread has lost its patience with this very task
+            await db.execute(put("b"))  # waits until the thread has ended this task's transaction
             await transaction.execute(put("c"))
 
     with pytest.raises(StorageError, match="idled"):
-        await idle()
+        await idle_in_transaction()
     assert await db.fetch(NAMES) == [{"name": "b"}]
     await db.aclose()
 
@@ -165,27 +165,27 @@ async def test_transaction_idle_is_ended(path: Path, monkeypatch: pytest.MonkeyP
 async def test_aclose_waits_for_running_transaction(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
-    opened, go_on = asyncio.Event(), asyncio.Event()
+    opened, may_continue = asyncio.Event(), asyncio.Event()
 
-    async def slow() -> None:
+    async def insert_slowly() -> None:
         async with db.transaction() as transaction:
             opened.set()
-            await go_on.wait()
+            await may_continue.wait()
             await transaction.execute(put("a"))
 
     async with asyncio.TaskGroup() as group:
-        group.create_task(slow())
+        group.create_task(insert_slowly())
         await opened.wait()
         group.create_task(db.execute(put("b")))
         await asyncio.sleep(0)
         group.create_task(db.aclose())
         await asyncio.sleep(0)
-        go_on.set()
+        may_continue.set()
     assert await db.fetch(NAMES) == [{"name": "a"}, {"name": "b"}]
     await db.aclose()
 
 
-async def test_sqlite_uses_replaced_file(path: Path) -> None:
+async def test_sqlite_replaced_file_is_used(path: Path) -> None:
     db = SqliteDatabase(path)
     await db.migrate("things", SCHEMA)
     await db.execute(put("old"))
@@ -230,7 +230,7 @@ async def test_sqlite_is_shared_by_loops_in_threads(path: Path) -> None:
     await db.aclose()
 
 
-def test_sqlite_dropped_database_ends_thread(path: Path) -> None:
+def test_sqlite_garbage_collected_database_ends_thread(path: Path) -> None:
     before = set(threading.enumerate())
 
     def threads() -> list[threading.Thread]:
@@ -276,8 +276,8 @@ async def main():
     await db.aclose()
 asyncio.run(main())
 """
-    told = run(script, path).splitlines()
-    assert told == ["True", "True", "[{'name': 'before'}]", "[{'name': 'before'}, {'name': 'after'}]"]
+    lines = run(script, path).splitlines()
+    assert lines == ["True", "True", "[{'name': 'before'}]", "[{'name': 'before'}, {'name': 'after'}]"]
 
 
 def test_transaction_killed_process_leaves_no_lock(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The worker thread: whole transactions, batched where they queue."""
+"""The worker thread of a SQLite file: transactions in one step, and batches of queued transactions."""
 
 import asyncio
 import sqlite3
@@ -37,21 +37,21 @@ async def db(tmp_path: Path) -> AsyncIterator[SqliteDatabase]:
 @pytest.fixture
 def commits(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return the COMMITs of all files opened in this test."""
-    seen: list[str] = []
+    statements: list[str] = []
 
-    def traced(path: Path, busy_timeout: float, *, creates: bool) -> sqlite3.Connection:
+    def connect_traced(path: Path, busy_timeout: float, *, creates: bool) -> sqlite3.Connection:
         connection = connect(path, busy_timeout, creates=creates)
-        connection.set_trace_callback(lambda sql: seen.append(sql) if sql == "COMMIT" else None)
+        connection.set_trace_callback(lambda sql: statements.append(sql) if sql == "COMMIT" else None)
         return connection
 
-    monkeypatch.setattr(sqlite_worker, "connect", traced)
-    return seen
+    monkeypatch.setattr(sqlite_worker, "connect", connect_traced)
+    return statements
 
 
-async def queued(
+async def run_queued(
     db: SqliteDatabase, works: Sequence[Callable[[Transaction], Coroutine[Any, Any, T]]]
 ) -> list[asyncio.Task[T]]:
-    """Return ended tasks of transactions that were queued behind an open one."""
+    """Run transactions that queue behind an open transaction; return their tasks, which are done."""
     async with db.transaction():
         tasks = [asyncio.create_task(db.run_transaction(work)) for work in works]
         await anyio.wait_all_tasks_blocked()
@@ -76,19 +76,19 @@ async def test_run_transaction_commits_and_returns_result(db: SqliteDatabase) ->
 
 
 async def test_run_transaction_error_stores_nothing(db: SqliteDatabase) -> None:
-    async def wrong(transaction: Transaction) -> None:
+    async def fail(transaction: Transaction) -> None:
         await transaction.execute(PUT, {"name": "a"})
-        raise LookupError("not so")
+        raise LookupError("rejected")
 
     with pytest.raises(LookupError):
-        await db.run_transaction(wrong)
+        await db.run_transaction(fail)
 
-    async def broken(transaction: Transaction) -> None:
+    async def fail_in_sql(transaction: Transaction) -> None:
         await transaction.execute(PUT, {"name": "b"})
         await transaction.execute("INSERT INTO nowhere VALUES (1)")
 
     with pytest.raises(SchemaMismatch):
-        await db.run_transaction(broken)
+        await db.run_transaction(fail_in_sql)
     assert await names(db) == []
 
 
@@ -127,7 +127,7 @@ async def test_run_transaction_cancelled_in_queue_is_not_run(db: SqliteDatabase)
     assert await names(db) == ["a"]
 
 
-def putting(name: str) -> Callable[[Transaction], Coroutine[Any, Any, list[str]]]:
+def insert(name: str) -> Callable[[Transaction], Coroutine[Any, Any, list[str]]]:
     async def work(transaction: Transaction) -> list[str]:
         await transaction.execute(PUT, {"name": name})
         return [row["name"] for row in await transaction.fetch(NAMES)]
@@ -137,19 +137,19 @@ def putting(name: str) -> Callable[[Transaction], Coroutine[Any, Any, list[str]]
 
 async def test_worker_commits_queued_transactions_together(commits: list[str], db: SqliteDatabase) -> None:
     before = len(commits)
-    tasks = await queued(db, [putting("a"), putting("b"), putting("c")])
+    tasks = await run_queued(db, [insert("a"), insert("b"), insert("c")])
     assert [task.result() for task in tasks] == [["a"], ["a", "b"], ["a", "b", "c"]]
-    assert len(commits) - before == 1 + 1  # the one that held the file, and all three
+    assert len(commits) - before == 1 + 1  # the blocking transaction, and the batch of three
 
 
 async def test_worker_read_in_batch_sees_earlier_writes(commits: list[str], db: SqliteDatabase) -> None:
     before = len(commits)
     async with db.transaction():
-        first = asyncio.create_task(db.run_transaction(putting("a")))
-        look = asyncio.create_task(names(db))
-        last = asyncio.create_task(db.run_transaction(putting("b")))
+        first = asyncio.create_task(db.run_transaction(insert("a")))
+        read_task = asyncio.create_task(names(db))
+        last = asyncio.create_task(db.run_transaction(insert("b")))
         await anyio.wait_all_tasks_blocked()
-    assert (await first, await look, await last) == (["a"], ["a"], ["a", "b"])
+    assert (await first, await read_task, await last) == (["a"], ["a"], ["a", "b"])
     assert len(commits) - before == 1 + 1
 
 
@@ -162,20 +162,20 @@ async def test_worker_open_transaction_is_not_batched(commits: list[str], db: Sq
 
     before = len(commits)
     async with db.transaction():
-        first = asyncio.create_task(db.run_transaction(putting("a")))
+        first = asyncio.create_task(db.run_transaction(insert("a")))
         middle = asyncio.create_task(slow())
-        last = asyncio.create_task(db.run_transaction(putting("c")))
+        last = asyncio.create_task(db.run_transaction(insert("c")))
         await anyio.wait_all_tasks_blocked()
     assert (await first, await middle, await last) == (["a"], ["a", "b"], ["a", "b", "c"])
     assert len(commits) - before == 1 + 3
 
 
 async def test_worker_failed_transaction_fails_alone(db: SqliteDatabase) -> None:
-    async def wrong(transaction: Transaction) -> list[str]:
-        await transaction.execute(PUT, {"name": "wrong"})
-        raise LookupError("not so")
+    async def fail(transaction: Transaction) -> list[str]:
+        await transaction.execute(PUT, {"name": "fail"})
+        raise LookupError("rejected")
 
-    first, failed, twice, last = await queued(db, [putting("a"), wrong, putting("a"), putting("b")])
+    first, failed, twice, last = await run_queued(db, [insert("a"), fail, insert("a"), insert("b")])
     assert first.result() == ["a"]
     assert isinstance(failed.exception(), LookupError)
     assert isinstance(twice.exception(), StorageError)
@@ -185,18 +185,18 @@ async def test_worker_failed_transaction_fails_alone(db: SqliteDatabase) -> None
 
 async def test_worker_failed_read_fails_alone(db: SqliteDatabase) -> None:
     async with db.transaction():
-        first = asyncio.create_task(db.run_transaction(putting("a")))
-        look = asyncio.create_task(db.fetch("SELECT name FROM nowhere"))
-        last = asyncio.create_task(db.run_transaction(putting("b")))
+        first = asyncio.create_task(db.run_transaction(insert("a")))
+        read_task = asyncio.create_task(db.fetch("SELECT name FROM nowhere"))
+        last = asyncio.create_task(db.run_transaction(insert("b")))
         await anyio.wait_all_tasks_blocked()
     with pytest.raises(SchemaMismatch):
-        await look
+        await read_task
     assert (await first, await last) == (["a"], ["a", "b"])
 
 
 async def test_worker_skips_cancelled_transaction(db: SqliteDatabase) -> None:
     async with db.transaction():
-        tasks = [asyncio.create_task(db.run_transaction(putting(name))) for name in "abc"]
+        tasks = [asyncio.create_task(db.run_transaction(insert(name))) for name in "abc"]
         await anyio.wait_all_tasks_blocked()
         tasks[1].cancel()
         await asyncio.wait([tasks[1]])
@@ -204,7 +204,7 @@ async def test_worker_skips_cancelled_transaction(db: SqliteDatabase) -> None:
 
 
 def test_worker_full_disk_fails_writes_but_not_reads(tmp_path: Path) -> None:
-    """The room runs out at the commit: nothing is written before it."""
+    """The disk is full at the commit; nothing is written before the commit."""
     script = """
 import asyncio, os, resource, sys
 from paystar_async.errors import StorageUnavailable
@@ -227,7 +227,7 @@ async def main():
         return await asyncio.gather(*tasks, return_exceptions=True)
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
-    print(["full" in told.hint if isinstance(told, StorageUnavailable) else told for told in await together()])
+    print(["full" in result.hint if isinstance(result, StorageUnavailable) else result for result in await together()])
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     print(await together())
     await db.aclose()
@@ -235,5 +235,5 @@ async def main():
 asyncio.run(main())
 """
     command = [sys.executable, "-W", "error", "-c", script, str(tmp_path / "paystar.db")]
-    told = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
-    assert told == ["[True, True, [{'count': 0}], True]", "[None, None, [{'count': 2}], None]"]
+    lines = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.splitlines()
+    assert lines == ["[True, True, [{'count': 0}], True]", "[None, None, [{'count': 2}], None]"]

@@ -1,4 +1,4 @@
-"""Helpers of the conformance suite: the engines, a call over an engine, and servers that misbehave."""
+"""Helpers of the conformance suite: the engines, calls over an engine, and scripts of servers that misbehave."""
 
 import asyncio
 import contextlib
@@ -15,11 +15,11 @@ import pytest
 from paystar_async.errors import NotSent, PaystarError
 from paystar_async.transport.engine import Engine
 from paystar_async.transport.factory import make_engine
-from tests.transport.tcp import Play, Server, TcpPeer, serving
+from tests.transport.tcp import Script, ScriptedServer, TcpPeer, run_server
 
-KINDS = ("native", "httpx", "httpx2", "httpx client", "httpx transport", "aiohttp", "aiohttp session")
-OWN = ("native", "httpx", "httpx2", "aiohttp")
-BEFORE_SEND = ("native", "httpx", "httpx2", "httpx transport", "aiohttp")
+ENGINE_KINDS = ("native", "httpx", "httpx2", "httpx client", "httpx transport", "aiohttp", "aiohttp session")
+OWN_ENGINES = ("native", "httpx", "httpx2", "aiohttp")
+BEFORE_SEND_ENGINES = ("native", "httpx", "httpx2", "httpx transport", "aiohttp")
 HEADERS = (("Authorization", "Bearer canary"), ("Content-Type", "application/json"))
 BODY = b'{"password":"canary"}'
 URL = "http://paystar.example/api?access_password=canary"
@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 200 OK\r\n"
 
 
 @contextlib.asynccontextmanager
-async def opened(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
+async def open_engine(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
     """Open an engine of this kind; a handed-in client is closed after the engine, as its owner would."""
     async with contextlib.AsyncExitStack() as owner:
         engine = make_engine(await _engine_option(kind, owner), connections)
@@ -38,51 +38,53 @@ async def opened(kind: str, connections: int = 4) -> AsyncGenerator[Engine]:
 
 
 @functools.cache
-def _trust() -> ssl.SSLContext:
-    return httpx.create_ssl_context()  # cached: reading all authorities takes longer than most of these tests
+def _ssl_context() -> ssl.SSLContext:
+    return httpx.create_ssl_context()  # cached: reading all certificate authorities takes longer than most tests
 
 
 async def _engine_option(kind: str, owner: contextlib.AsyncExitStack) -> Any:
     match kind:
         case "httpx client":
             return await owner.enter_async_context(
-                httpx.AsyncClient(follow_redirects=True, trust_env=False, verify=_trust())
+                httpx.AsyncClient(follow_redirects=True, trust_env=False, verify=_ssl_context())
             )
         case "httpx transport":
-            return await owner.enter_async_context(httpx.AsyncHTTPTransport(verify=_trust()))
+            return await owner.enter_async_context(httpx.AsyncHTTPTransport(verify=_ssl_context()))
         case "aiohttp session":
             return await owner.enter_async_context(aiohttp.ClientSession(raise_for_status=True))
         case _:
             return kind
 
 
-async def ask(engine: Engine, url: str, timeout: float = 5, **more: Any) -> tuple[int, dict[str, str], bytes]:
+async def send(engine: Engine, url: str, timeout: float = 5, **options: Any) -> tuple[int, dict[str, str], bytes]:
     """Send a POST with a body, or a request with another ``method`` and no body."""
-    method = more.pop("method", "POST")
-    headers = more.pop("headers", HEADERS)
+    method = options.pop("method", "POST")
+    headers = options.pop("headers", HEADERS)
     body = BODY if method == "POST" else None
-    status, response_headers, content = await engine.send(method, url, headers, body, timeout, **more)
+    status, response_headers, content = await engine.send(method, url, headers, body, timeout, **options)
     return status, dict(response_headers), content
 
 
-async def failure(engine: Engine, url: str, timeout: float = 5, **more: Any) -> PaystarError:
+async def send_error(engine: Engine, url: str, timeout: float = 5, **options: Any) -> PaystarError:
     """Return the error of a call, which shows no secret."""
     with pytest.raises(PaystarError) as caught:
-        await ask(engine, url, timeout, **more)
+        await send(engine, url, timeout, **options)
     assert "canary" not in str(caught.value)
     return caught.value
 
 
-async def played(kind: str, play: Play, timeout: float = 5, **more: Any) -> tuple[PaystarError, Server]:
+async def send_to_script(
+    kind: str, script: Script, timeout: float = 5, **options: Any
+) -> tuple[PaystarError, ScriptedServer]:
     """Return the error of a call to a scripted server, and the server; received bytes are never "not sent"."""
     before_send = Counter()
-    if kind in BEFORE_SEND:
-        more["before_send"] = before_send
-    async with serving(play) as server, opened(kind) as engine:
-        error = await failure(engine, server.url, timeout, **more)
+    if kind in BEFORE_SEND_ENGINES:
+        options["before_send"] = before_send
+    async with run_server(script) as server, open_engine(kind) as engine:
+        error = await send_error(engine, server.url, timeout, **options)
     if isinstance(error, NotSent):
         assert (server.received, before_send.count) == (b"", 0)
-    elif kind in BEFORE_SEND:
+    elif kind in BEFORE_SEND_ENGINES:
         assert before_send.count == 1
     return error, server
 
@@ -97,14 +99,14 @@ class Counter:
         self.count += 1
 
 
-def answering(*parts: bytes) -> Play:
-    """Return a script that reads a request, writes these bytes and closes."""
+def respond_with(*parts: bytes) -> Script:
+    """Return a script that reads a request, writes these bytes and closes the connection."""
 
-    async def play(peer: TcpPeer) -> None:
+    async def script(peer: TcpPeer) -> None:
         await peer.read_request()
         await peer.write(*parts)
 
-    return play
+    return script
 
 
 async def reset_at_once(peer: TcpPeer) -> None:
@@ -121,7 +123,7 @@ async def reset_after_reading(peer: TcpPeer) -> None:
     peer.reset()
 
 
-async def reset_in_the_answer(peer: TcpPeer) -> None:
+async def reset_in_the_response(peer: TcpPeer) -> None:
     await peer.read_request()
     await peer.write(OK + b'Content-Length: 10\r\n\r\n{"sta')
     peer.reset()
@@ -131,24 +133,24 @@ async def close_after_reading(peer: TcpPeer) -> None:
     await peer.read_request()
 
 
-async def silence(peer: TcpPeer) -> None:
+async def stay_silent(peer: TcpPeer) -> None:
     await peer.read_request()
     await asyncio.sleep(60)
 
 
-async def half_an_answer(peer: TcpPeer) -> None:
+async def respond_half(peer: TcpPeer) -> None:
     await peer.read_request()
     await peer.write(OK + b"Content-Length: 10\r\n\r\n{")
     await asyncio.sleep(60)
 
 
-async def mute(peer: TcpPeer) -> None:
+async def never_respond(peer: TcpPeer) -> None:
     """Read, and never write a byte, not even of a handshake."""
     while await peer.read():
         pass
 
 
-async def drip(peer: TcpPeer) -> None:
+async def respond_slowly(peer: TcpPeer) -> None:
     await peer.read_request()
     await peer.write(OK + b"Content-Length: 1000\r\n\r\n")
     while True:
@@ -156,17 +158,17 @@ async def drip(peer: TcpPeer) -> None:
         await asyncio.sleep(0.01)
 
 
-async def keep_answering(peer: TcpPeer) -> None:
+async def keep_responding(peer: TcpPeer) -> None:
     while await peer.read_request():
         await peer.respond()
 
 
-async def answer_once_and_close(peer: TcpPeer) -> None:
+async def respond_once_and_close(peer: TcpPeer) -> None:
     await peer.read_request()
     await peer.respond()
 
 
-async def answer_once_and_hear_another(peer: TcpPeer) -> None:
+async def respond_once_and_read_another(peer: TcpPeer) -> None:
     await peer.read_request()
     await peer.respond()
     await peer.read_request()
@@ -184,34 +186,34 @@ async def echo_in_a_chunk(peer: TcpPeer) -> None:
     await peer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", await peer.read_request())
 
 
-BROKEN: dict[str, Play] = {
+BROKEN_RESPONSES: dict[str, Script] = {
     "reset after a byte": reset_after_some_bytes,
     "reset after the whole request": reset_after_reading,
-    "reset in the answer": reset_in_the_answer,
+    "reset in the response": reset_in_the_response,
     "closed after the whole request": close_after_reading,
-    "half a status line": answering(b"HTTP/1.1 20"),
-    "half a header": answering(OK + b"Content-Le"),
-    "100 and nothing more": answering(b"HTTP/1.1 100 Continue\r\n\r\n"),
-    "no body": answering(OK + b"Content-Length: 10\r\n\r\n"),
-    "half a body": answering(OK + b'Content-Length: 10\r\n\r\n{"sta'),
-    "two lengths": answering(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
-    "a length that is none": answering(OK + b"Content-Length: two\r\n\r\n{}"),
-    "half the chunks": answering(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
-    "a chunk that is none": answering(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
-    "gzip that is none": answering(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
-    "half a gzip": answering(
+    "half a status line": respond_with(b"HTTP/1.1 20"),
+    "half a header": respond_with(OK + b"Content-Le"),
+    "only an interim response": respond_with(b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "no body": respond_with(OK + b"Content-Length: 10\r\n\r\n"),
+    "half a body": respond_with(OK + b'Content-Length: 10\r\n\r\n{"sta'),
+    "two lengths": respond_with(OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}"),
+    "an invalid length": respond_with(OK + b"Content-Length: two\r\n\r\n{}"),
+    "half the chunks": respond_with(OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n"),
+    "an invalid chunk": respond_with(OK + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n{}\r\n0\r\n\r\n"),
+    "invalid gzip": respond_with(OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+    "half a gzip": respond_with(
         OK + b"Content-Encoding: gzip\r\nContent-Length: 20\r\n\r\n", gzip.compress(b"{}" * 9)[:9]
     ),
-    "garbage": answering(b"\x00\xff garbage \r\n\r\n"),
-    "another protocol": answering(b"SSH-2.0-OpenSSH_9.6\r\n"),
-    "a header of a megabyte": answering(OK + b"X: " + b"x" * 2**20 + b"\r\n\r\n{}"),
+    "garbage": respond_with(b"\x00\xff garbage \r\n\r\n"),
+    "another protocol": respond_with(b"SSH-2.0-OpenSSH_9.6\r\n"),
+    "a header of a megabyte": respond_with(OK + b"X: " + b"x" * 2**20 + b"\r\n\r\n{}"),
     "its own request": echo,
     "its own request as a header": echo_in_a_header,
     "its own request as a chunk": echo_in_a_chunk,
 }
 """Ways in which a server can fail a request that has reached the server."""
 
-STRAY = {
+UNREAD_BYTES = {
     "response": OK + b"X-Path: /stray\r\nContent-Length: 5\r\n\r\nstray",
     "half a head": OK + b"X-Path: /str",
     "interim response": b"HTTP/1.1 103 Early Hints\r\n\r\n",

@@ -41,7 +41,7 @@ def example_request(endpoint: Endpoint | str) -> Call[Any]:
 
 
 def minimal_request(endpoint: Endpoint) -> Call[Any]:
-    """Return the endpoint's request with its required fields alone."""
+    """Return the endpoint's request with only its required fields."""
     values = example_values(endpoint.request)
     return endpoint.request(**{name: values[name] for name in values if _is_required(endpoint.request, name)})
 
@@ -52,16 +52,16 @@ def _is_required(request: type, name: str) -> bool:
     return next(info.required for info in fields_of(request) if info.name == name)
 
 
-def encode(value: Call[Any], accounts: Credentials = CREDENTIALS, key: Secret | None = KEY) -> EncodedRequest:
-    return RequestEncoder(accounts, BASE).encode(make_request(value, key))
+def encode(value: Call[Any], credentials: Credentials = CREDENTIALS, key: Secret | None = KEY) -> EncodedRequest:
+    return RequestEncoder(credentials, BASE).encode(make_request(value, key))
 
 
-def fields_in(out: EncodedRequest) -> dict[str, Any]:
+def fields_in(encoded: EncodedRequest) -> dict[str, Any]:
     """Return the fields in the query or in the body."""
-    if out.body is None:
-        return dict(parse_qsl(urlsplit(out.url).query, keep_blank_values=True, strict_parsing=True))
-    assert urlsplit(out.url).query == ""
-    fields: dict[str, Any] = json.loads(out.body)
+    if encoded.body is None:
+        return dict(parse_qsl(urlsplit(encoded.url).query, keep_blank_values=True, strict_parsing=True))
+    assert urlsplit(encoded.url).query == ""
+    fields: dict[str, Any] = json.loads(encoded.body)
     return fields
 
 
@@ -74,5 +74,5 @@ def decode(
     )
 
 
-def envelope(status: object, data: object = None, message: object = "", **more: object) -> bytes:
-    return json.dumps({"status": status, "message": message, "data": data, **more}).encode()
+def envelope(status: object, data: object = None, message: object = "", **other_fields: object) -> bytes:
+    return json.dumps({"status": status, "message": message, "data": data, **other_fields}).encode()

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 
-Play = Callable[["TcpPeer"], Awaitable[None]]
+Script = Callable[["TcpPeer"], Awaitable[None]]
 
 # A self-signed certificate, created for these tests.
 CERTIFICATE = """
@@ -30,7 +30,7 @@ z66irKzn4Qiptg1q22Cg0dVxMqYGKqL3Qivl3LRJR368YV/KJSorDhk13cUJm/5wmk+RopMyQvQl
 class TcpPeer:
     """A connection, from the server's side."""
 
-    def __init__(self, server: "Server", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, server: "ScriptedServer", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer, self._server = reader, writer, server
 
     async def read(self, max_bytes: int = 65536) -> bytes:
@@ -40,20 +40,20 @@ class TcpPeer:
         return data
 
     async def read_request(self) -> bytes:
-        """Return a complete request with its body, or no bytes if the client closes before its end."""
+        """Return a complete request with its body, or no bytes if the client closes the connection before."""
         text = b""
         while b"\r\n\r\n" not in text:
-            more = await self.read()
-            if not more:
+            data = await self.read()
+            if not data:
                 return b""
-            text += more
+            text += data
         head, _, body = text.partition(b"\r\n\r\n")
         length = re.search(rb"(?i)content-length: (\d+)", head)
         while len(body) < (int(length[1]) if length else 0):
-            more = await self.read()
-            if not more:
+            data = await self.read()
+            if not data:
                 return b""
-            body, text = body + more, text + more
+            body, text = body + data, text + data
         self._server.requests.append(text)
         return text
 
@@ -74,33 +74,33 @@ class TcpPeer:
         self.writer.transport.abort()
 
 
-class Server:
+class ScriptedServer:
     """A server, with the bytes and requests of all its connections."""
 
-    def __init__(self, play: Play, port: int, context: ssl.SSLContext | None) -> None:
-        self._play, self._context, self.port = play, context, port
+    def __init__(self, script: Script, port: int, context: ssl.SSLContext | None) -> None:
+        self._script, self._context, self.port = script, context, port
         self.url = f"{'https' if context else 'http'}://127.0.0.1:{port}/api?access_password=canary"
         self.received = b""
         self.requests: list[bytes] = []
         self.peers: list[TcpPeer] = []
-        # Not asyncio's own server, which forgets a socket that it accepts in the loop turn in which it is closed.
-        self.conns: list[socket.socket] = []
+        # Not asyncio's server, which loses a socket that it accepts in the loop turn in which it is closed.
+        self.accepted_sockets: list[socket.socket] = []
         self.tasks: list[asyncio.Task[None]] = []
 
     def accept(self, listening: socket.socket) -> None:
-        conn, _ = listening.accept()
-        self.conns.append(conn)
-        self.tasks.append(asyncio.get_running_loop().create_task(self._meet(conn)))
+        accepted_socket, _ = listening.accept()
+        self.accepted_sockets.append(accepted_socket)
+        self.tasks.append(asyncio.get_running_loop().create_task(self._serve_connection(accepted_socket)))
 
-    async def _meet(self, conn: socket.socket) -> None:
+    async def _serve_connection(self, accepted_socket: socket.socket) -> None:
         loop, reader = asyncio.get_running_loop(), asyncio.StreamReader()
         protocol = asyncio.StreamReaderProtocol(reader)
         with contextlib.suppress(OSError):
-            transport, _ = await loop.connect_accepted_socket(lambda: protocol, conn, ssl=self._context)
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, accepted_socket, ssl=self._context)
             peer = TcpPeer(self, reader, asyncio.StreamWriter(transport, protocol, reader, loop))
             self.peers.append(peer)
             try:
-                await self._play(peer)
+                await self._script(peer)
                 peer.writer.close()
                 await peer.writer.wait_closed()
             finally:
@@ -108,11 +108,11 @@ class Server:
 
 
 @contextlib.asynccontextmanager
-async def serving(play: Play, *, tls: bool = False) -> AsyncGenerator[Server]:
-    """Run a server that plays a script with each connection; unfinished scripts are cancelled at the end."""
+async def run_server(script: Script, *, tls: bool = False) -> AsyncGenerator[ScriptedServer]:
+    """Run a server that runs a script for each connection; unfinished scripts are cancelled at the end."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         listening.setblocking(False)
-        server = Server(play, listening.getsockname()[1], _untrusted() if tls else None)
+        server = ScriptedServer(script, listening.getsockname()[1], _self_signed_context() if tls else None)
         loop = asyncio.get_running_loop()
         loop.add_reader(listening, server.accept, listening)
         try:
@@ -123,8 +123,8 @@ async def serving(play: Play, *, tls: bool = False) -> AsyncGenerator[Server]:
                 task.cancel()
             await asyncio.gather(*server.tasks, return_exceptions=True)
             await asyncio.sleep(0)  # the loop turn in which an aborted transport closes its socket
-            for conn in server.conns:
-                conn.close()
+            for accepted_socket in server.accepted_sockets:
+                accepted_socket.close()
 
 
 def free_port() -> int:
@@ -135,11 +135,13 @@ def free_port() -> int:
         return port
 
 
-def _untrusted() -> ssl.SSLContext:
+def _self_signed_context() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "both.pem")
-        kinds = {"PRIVATE KEY": _KEY, "CERTIFICATE": CERTIFICATE}
-        path.write_text("".join(f"-----BEGIN {kind}-----{text}-----END {kind}-----\n" for kind, text in kinds.items()))
+        path = Path(folder, "key_and_certificate.pem")
+        sections = {"PRIVATE KEY": _KEY, "CERTIFICATE": CERTIFICATE}
+        path.write_text(
+            "".join(f"-----BEGIN {title}-----{text}-----END {title}-----\n" for title, text in sections.items())
+        )
         context.load_cert_chain(path)
     return context

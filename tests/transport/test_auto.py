@@ -23,7 +23,7 @@ from pytest_httpx import HTTPXMock
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.auto import AutoEngine, must_use_httpx
-from tests.transport.tcp import TcpPeer, serving
+from tests.transport.tcp import TcpPeer, run_server
 
 vcr: Any = importlib.import_module("vcr")  # has no types
 URL = "http://paystar.example/api"
@@ -31,7 +31,7 @@ SENTRY = """
 import asyncio, sentry_sdk
 from sentry_sdk.integrations.httpx import HttpxIntegration
 from paystar_async.transport.auto import must_use_httpx
-from tests.transport.test_auto import ask, keep_answering, serving
+from tests.transport.test_auto import keep_responding, run_server, send
 
 transactions = []
 
@@ -44,21 +44,21 @@ async def main():
         integrations=[HttpxIntegration()],
         default_integrations=False,
     )
-    async with serving(keep_answering) as server:
+    async with run_server(keep_responding) as server:
         with sentry_sdk.start_transaction(name="test"):
-            print(await ask(server.url))
+            print(await send(server.url))
 
 asyncio.run(main())
 print(*[span["op"] for span in transactions[0]["spans"]])
 """
 
 
-async def keep_answering(peer: TcpPeer) -> None:
+async def keep_responding(peer: TcpPeer) -> None:
     while await peer.read_request():
         await peer.respond()
 
 
-async def ask(url: str = URL) -> int:
+async def send(url: str = URL) -> int:
     """Return the HTTP status of one call."""
     engine = AutoEngine()
     try:
@@ -69,85 +69,87 @@ async def ask(url: str = URL) -> int:
 
 
 class TestMustUseHttpx:
-    """The rule, for each mock and tracer."""
+    """Whether a call goes through httpx, for each mock and tracer."""
 
-    async def test_asyncio_without_patches_uses_native(self) -> None:
+    async def test_must_use_httpx_asyncio_without_patches_is_false(self) -> None:
         assert not must_use_httpx()
 
-    def test_trio_uses_httpx(self) -> None:
+    def test_must_use_httpx_on_trio_is_true(self) -> None:
         async def check() -> bool:
             return must_use_httpx()
 
         assert trio.run(check)
 
-    async def test_respx_answers_the_call(self, respx_mock: respx.MockRouter) -> None:
+    async def test_auto_respx_responds_to_call(self, respx_mock: respx.MockRouter) -> None:
         respx_mock.post(URL).respond(218)
 
-        assert await ask() == 218
+        assert await send() == 218
 
-    async def test_pytest_httpx_answers_the_call(self, httpx_mock: HTTPXMock) -> None:
+    async def test_auto_pytest_httpx_responds_to_call(self, httpx_mock: HTTPXMock) -> None:
         httpx_mock.add_response(status_code=218)
 
-        assert await ask() == 218
+        assert await send() == 218
 
-    async def test_vcr_records_and_replays_the_call(self, tmp_path: Path) -> None:
+    async def test_auto_vcr_records_and_replays_call(self, tmp_path: Path) -> None:
         cassette = str(tmp_path / "calls.yaml")
-        async with serving(keep_answering) as server:
+        async with run_server(keep_responding) as server:
             with vcr.use_cassette(cassette):
-                assert await ask(server.url) == 200
+                assert await send(server.url) == 200
         with vcr.use_cassette(cassette, record_mode="none"):
-            assert await ask(server.url) == 200
+            assert await send(server.url) == 200
         assert len(server.requests) == 1
 
-    async def test_opentelemetry_traces_the_call(self) -> None:
+    async def test_auto_opentelemetry_traces_call(self) -> None:
         spans = InMemorySpanExporter()
         provider = TracerProvider()
         provider.add_span_processor(SimpleSpanProcessor(spans))
         instrumentor = HTTPXClientInstrumentor()
         instrumentor.instrument(tracer_provider=provider)
         try:
-            async with serving(keep_answering) as server:
-                assert await ask(server.url) == 200
+            async with run_server(keep_responding) as server:
+                assert await send(server.url) == 200
         finally:
             instrumentor.uninstrument()
         assert len(spans.get_finished_spans()) == 1
         assert not must_use_httpx()
 
-    def test_sentry_traces_the_call(self) -> None:
+    def test_auto_sentry_traces_call(self) -> None:
         """Run in a subprocess, since Sentry cannot undo its patches."""
-        done = subprocess.run([sys.executable, "-c", SENTRY], capture_output=True, text=True, check=True)
+        process = subprocess.run([sys.executable, "-c", SENTRY], capture_output=True, text=True, check=True)
 
-        assert done.stdout.split() == ["native", "200", "http.client"]
+        assert process.stdout.split() == ["native", "200", "http.client"]
 
     @pytest.mark.parametrize(
         "patched", [httpx.AsyncHTTPTransport, httpcore.AsyncConnectionPool, httpcore.AsyncHTTPConnection]
     )
-    async def test_wrapper_of_any_part_sees_every_call(self, patched: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-        handle = patched.handle_async_request
-        seen: list[object] = []
+    async def test_auto_wrapper_of_any_part_gets_every_call(
+        self, patched: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        original = patched.handle_async_request
+        requests: list[object] = []
 
-        @wraps(handle)
+        @wraps(original)
         async def traced(self: object, request: object) -> object:
-            seen.append(request)
-            return await handle(self, request)
+            requests.append(request)
+            return await original(self, request)
 
         monkeypatch.setattr(patched, "handle_async_request", traced)
         engine = AutoEngine()
-        async with serving(keep_answering) as server:
+        async with run_server(keep_responding) as server:
             for _ in range(3):
                 await engine.send("POST", server.url, (), b"{}", 5)
             await engine.aclose()
-        assert len(seen) == 3
+        assert len(requests) == 3
         assert len(server.peers) == 1
 
-    async def test_callable_object_as_patch_is_seen(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test_auto_callable_object_patch_is_called(self, monkeypatch: pytest.MonkeyPatch) -> None:
         class Handler:
             async def __call__(self, request: object) -> httpx.Response:
                 return httpx.Response(218)
 
         monkeypatch.setattr(httpx.AsyncHTTPTransport, "handle_async_request", Handler())
 
-        assert await ask() == 218
+        assert await send() == 218
 
 
 class TestAclose:

@@ -1,4 +1,4 @@
-"""Content encodings are decoded one bounded stage at a time."""
+"""Decoding of content encodings, with a bound on every stage."""
 
 import gzip
 import tracemalloc
@@ -10,8 +10,8 @@ from paystar_async.errors import InvalidResponse, NoResponse, PaystarError
 from paystar_async.transport.content_encoding import MAX_MEMBERS, decode_content
 
 BODY = b'{"status": 1}'
-BARE = zlib.compressobj(wbits=-15)
-BARE_DEFLATE = BARE.compress(BODY) + BARE.flush()
+RAW = zlib.compressobj(wbits=-15)
+RAW_DEFLATE = RAW.compress(BODY) + RAW.flush()
 LIMIT = 1 << 20
 
 
@@ -31,7 +31,7 @@ def bomb(stages: int, size: int = 300 << 20) -> bytes:
         ("gzip", gzip.compress(BODY)),
         (" X-GZIP ", gzip.compress(BODY)),
         ("deflate", zlib.compress(BODY)),
-        ("deflate", BARE_DEFLATE),
+        ("deflate", RAW_DEFLATE),
         ("gzip, gzip", gzip.compress(gzip.compress(BODY))),
         ("deflate, identity, gzip", gzip.compress(zlib.compress(BODY))),
         ("gzip", gzip.compress(BODY[:5]) + gzip.compress(BODY[5:])),

@@ -1,4 +1,4 @@
-"""How responses are decoded: success, errors, and texts without secrets."""
+"""Decoding of responses: success, errors, and texts without secrets."""
 
 import json
 import re
@@ -45,9 +45,9 @@ CARD, IBAN, NATIONAL_ID = "6037990000000006", "IR110170000000123456789001", "001
 @pytest.mark.parametrize("http_status", [200, 201, 400, 404, 500])
 def test_decode_success_ignores_http_status(status: object, http_status: int) -> None:
     body = envelope(status, {"is_matched": True}, "Request succeeded")
-    answer = decode("identity.match_mobile", body, http_status, {"date": "today"})
+    response = decode("identity.match_mobile", body, http_status, {"date": "today"})
 
-    assert answer == Response(
+    assert response == Response(
         value=Match(is_matched=True),
         status=1 if status in (1, "1") else "ok",
         message="Request succeeded",
@@ -67,11 +67,11 @@ def test_decode_single_transfer_reads_as_list() -> None:
         "fee": 5,
     }
     single = decode("transfers.settle", envelope("ok", fields)).value
-    several = decode("transfers.settle", envelope("ok", [fields])).value
+    list_of_one = decode("transfers.settle", envelope("ok", [fields])).value
 
     assert (
         single
-        == several
+        == list_of_one
         == [
             Settlement(
                 hashid="1j18r",
@@ -85,7 +85,7 @@ def test_decode_single_transfer_reads_as_list() -> None:
     )
 
 
-def refused(endpoint: Endpoint | str, body: bytes, http_status: int = 400, **headers: str) -> StatusError:
+def decode_error(endpoint: Endpoint | str, body: bytes, http_status: int = 400, **headers: str) -> StatusError:
     with pytest.raises(StatusError) as caught:
         decode(endpoint, body, http_status, headers)
     return caught.value
@@ -94,7 +94,7 @@ def refused(endpoint: Endpoint | str, body: bytes, http_status: int = 400, **hea
 @pytest.mark.parametrize("status", BY_STATUS)
 @pytest.mark.parametrize("http_status", [200, 400])
 def test_decode_status_is_its_error_class(status: int | str, http_status: int) -> None:
-    error = refused("transfers.settle", envelope(status, None, "پیام"), http_status)
+    error = decode_error("transfers.settle", envelope(status, None, "پیام"), http_status)
 
     assert type(error) is BY_STATUS[status]
     assert (error.status, error.message, error.http_status) == (status, "پیام", http_status)
@@ -102,14 +102,14 @@ def test_decode_status_is_its_error_class(status: int | str, http_status: int) -
     assert error.executed == type(error).executed
 
 
-@pytest.mark.parametrize("status", [one for one in BY_STATUS if isinstance(one, int)])
+@pytest.mark.parametrize("status", [status for status in BY_STATUS if isinstance(status, int)])
 def test_decode_numeric_text_status_is_the_same_class(status: int) -> None:
-    assert type(refused("gateway.verify", envelope(str(status)))) is BY_STATUS[status]
+    assert type(decode_error("gateway.verify", envelope(str(status)))) is BY_STATUS[status]
 
 
 @pytest.mark.parametrize("status", [-1, -2, -3, -4, -5, -6, -7, -8, -9, -16, -98, -99])
 def test_decode_gateway_status_minus_100_is_the_same(status: int) -> None:
-    error = refused("gateway.verify", envelope(status - 100))
+    error = decode_error("gateway.verify", envelope(status - 100))
 
     assert type(error) is BY_STATUS[status]
     assert error.status == status - 100
@@ -118,13 +118,13 @@ def test_decode_gateway_status_minus_100_is_the_same(status: int) -> None:
 def test_decode_unauthenticated_ignores_other_keys() -> None:
     body = envelope("unauthenticated", [], "x", action="login", tag="auth", api_version=2)
 
-    assert type(refused("gateway.create", body, 401)) is Unauthenticated
-    assert type(refused("gateway.create", envelope("UNAUTHENTICATED"), 401)) is Unauthenticated
+    assert type(decode_error("gateway.create", body, 401)) is Unauthenticated
+    assert type(decode_error("gateway.create", envelope("UNAUTHENTICATED"), 401)) is Unauthenticated
 
 
 @pytest.mark.parametrize("status", [0, 10, 99, "error", None, ""])
 def test_decode_invalid_access_message_is_invalid_token(status: object) -> None:
-    error = refused("wallet.balance", envelope(status, None, " دسترسی نامعتبر "))
+    error = decode_error("wallet.balance", envelope(status, None, " دسترسی نامعتبر "))
 
     assert type(error) is InvalidToken
     assert error.executed == "no"
@@ -132,12 +132,12 @@ def test_decode_invalid_access_message_is_invalid_token(status: object) -> None:
 
 @pytest.mark.parametrize("status", [2, 5, 9, 11, -1])
 def test_decode_invalid_access_message_keeps_other_code(status: int) -> None:
-    assert type(refused("wallet.balance", envelope(status, None, "دسترسی نامعتبر"))) is BY_STATUS[status]
+    assert type(decode_error("wallet.balance", envelope(status, None, "دسترسی نامعتبر"))) is BY_STATUS[status]
 
 
 @pytest.mark.parametrize("status", [14, -10, -100, -101 - 9, 99, "failed", 2**63, "x" * 500])
 def test_decode_unknown_status_is_status_error(status: int | str) -> None:
-    error = refused("transfers.settle", envelope(status, None, "?"))
+    error = decode_error("transfers.settle", envelope(status, None, "?"))
 
     assert type(error) in (StatusError, BY_STATUS.get(-10))
     assert error.executed == "maybe"
@@ -156,7 +156,7 @@ def test_decode_unknown_status_is_status_error(status: int | str) -> None:
     ],
 )
 def test_decode_field_errors_are_shown(data: object, fields: dict[str, list[str]]) -> None:
-    error = refused("wallet.settle", envelope(10, data, "invalid"))
+    error = decode_error("wallet.settle", envelope(10, data, "invalid"))
 
     assert type(error) is InvalidInput
     assert error.fields == fields
@@ -165,12 +165,12 @@ def test_decode_field_errors_are_shown(data: object, fields: dict[str, list[str]
 
 @pytest.mark.parametrize("http_status", [301, 307, 408, 429, 500, 502, 503, 504])
 def test_decode_refusal_with_http_5xx_is_maybe_executed(http_status: int) -> None:
-    assert refused("transfers.settle", envelope(10), http_status).executed == "maybe"
+    assert decode_error("transfers.settle", envelope(10), http_status).executed == "maybe"
 
 
 @pytest.mark.parametrize("http_status", [200, 400, 401, 403, 404, 409, 422, 451])
 def test_decode_refusal_with_http_4xx_is_not_executed(http_status: int) -> None:
-    assert refused("transfers.settle", envelope(10), http_status).executed == "no"
+    assert decode_error("transfers.settle", envelope(10), http_status).executed == "no"
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_decode_refusal_with_http_4xx_is_not_executed(http_status: int) -> None:
     ],
 )
 def test_decode_retry_after_is_read_from_header(header: str, seconds: float | None) -> None:
-    assert refused("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
+    assert decode_error("identity.match_mobile", envelope(11), 503, **{"retry-after": header}).retry_after == seconds
     with pytest.raises(InvalidResponse) as caught:
         decode("identity.match_mobile", b"", 503, {"retry-after": header})
     assert caught.value.retry_after == seconds
@@ -266,12 +266,12 @@ class TestRedactor:
     def test_decode_every_configured_secret_is_hidden(self) -> None:
         body = envelope(0, None, " ".join(secret.reveal() for secret in CREDENTIALS.secrets()))
 
-        assert refused("gateway.create", body).message == " ".join(["***"] * 9)
+        assert decode_error("gateway.create", body).message == " ".join(["***"] * 9)
 
     def test_decode_request_key_is_hidden(self) -> None:
-        assert refused("gateway.create", envelope(0, None, f"Bearer {KEY.reveal()} x")).message == "Bearer *** x"
+        assert decode_error("gateway.create", envelope(0, None, f"Bearer {KEY.reveal()} x")).message == "Bearer *** x"
 
-    def test_decode_harmless_text_is_hidden_once_it_is_a_key(self) -> None:
+    def test_decode_text_is_hidden_once_used_as_key(self) -> None:
         decoder = self.decoder()
 
         def decode(key: Secret) -> str:
@@ -287,27 +287,30 @@ class TestRedactor:
     def test_decode_signature_is_hidden(self) -> None:
         sign = hmac_sha512("anything")
 
-        assert refused("gateway.create", envelope(0, None, f"sign={sign}&x={sign.upper()}")).message == "sign=***&x=***"
+        assert (
+            decode_error("gateway.create", envelope(0, None, f"sign={sign}&x={sign.upper()}")).message
+            == "sign=***&x=***"
+        )
 
     def test_decode_personal_numbers_are_masked(self) -> None:
-        message = refused("identity.match_card", envelope(10, None, f"{CARD} {IBAN} {NATIONAL_ID}")).message
+        message = decode_error("identity.match_card", envelope(10, None, f"{CARD} {IBAN} {NATIONAL_ID}")).message
 
         assert message == "603799******0006 IR********************9001 ********79"
 
     def test_decode_long_text_is_cut_after_masking(self) -> None:
         secret = CREDENTIALS.secrets()[0].reveal()
-        message = refused("gateway.create", envelope(0, None, "x" * 996 + secret)).message
+        message = decode_error("gateway.create", envelope(0, None, "x" * 996 + secret)).message
 
         assert message == "x" * 996 + "***"
-        assert len(refused("gateway.create", envelope(0, None, "x" * 10**6)).message) == 1_000
+        assert len(decode_error("gateway.create", envelope(0, None, "x" * 10**6)).message) == 1_000
 
     def test_decode_secret_in_status_is_hidden(self) -> None:
-        assert refused("gateway.create", envelope(f"word {KEY.reveal()}")).status == "word ***"
+        assert decode_error("gateway.create", envelope(f"word {KEY.reveal()}")).status == "word ***"
 
     def test_decode_success_message_is_masked(self) -> None:
-        answer = decode("identity.match_mobile", envelope(1, {"is_matched": True}, f"{KEY.reveal()} {CARD}"))
+        response = decode("identity.match_mobile", envelope(1, {"is_matched": True}, f"{KEY.reveal()} {CARD}"))
 
-        assert answer.message == "*** 603799******0006"
+        assert response.message == "*** 603799******0006"
 
 
 NAMES = st.sampled_from(
@@ -336,14 +339,14 @@ ENVELOPES = st.builds(
 
 
 @settings(max_examples=300)
-@given(st.sampled_from(CALLS), st.binary() | JSON.map(lambda one: json.dumps(one).encode()) | ENVELOPES)
+@given(st.sampled_from(CALLS), st.binary() | JSON.map(lambda value: json.dumps(value).encode()) | ENVELOPES)
 def test_decode_any_body_is_response_or_paystar_error(endpoint: Endpoint, body: bytes) -> None:
     path, status, succeeded = "$", None, False
     try:
         status = decode(endpoint, body).status
         succeeded = True
-    except InvalidResponse as bad:
-        path = bad.path
+    except InvalidResponse as error:
+        path = error.path
     except StatusError as error:
         status = error.status
     assert re.fullmatch(r"\$(\.[a-z_]+|\[[0-9]+\])*", path)
@@ -351,8 +354,8 @@ def test_decode_any_body_is_response_or_paystar_error(endpoint: Endpoint, body: 
 
 
 def test_decode_upstream_error_is_maybe_executed() -> None:
-    assert refused("transfers.settle", envelope(11)).executed == "maybe"
-    assert type(refused("transfers.settle", envelope("11"))) is UpstreamError
+    assert decode_error("transfers.settle", envelope(11)).executed == "maybe"
+    assert type(decode_error("transfers.settle", envelope("11"))) is UpstreamError
 
 
 def test_decode_without_secrets_works() -> None:
@@ -387,7 +390,7 @@ FRAMEWORK_BODIES: list[tuple[dict[str, object], str, dict[str, list[str]]]] = [
     ({"error": {"message": "no such thing", "code": 5}}, "no such thing", {}),
     ({"detail": "Not Found"}, "Not Found", {}),
     ({"detail": [{"loc": ["body", "amount"], "msg": "too low"}], "title": "bad"}, "bad", {"body.amount": ["too low"]}),
-    ({"status": None, "message": ["one", "two"], "errors": 5}, "one; two", {}),
+    ({"status": None, "message": ["first", "second"], "errors": 5}, "first; second", {}),
     ({"message": "x\x1b[2J\nthe-key\u202e"}, "x [2J ***", {}),
 ]
 
@@ -397,7 +400,7 @@ FRAMEWORK_BODIES: list[tuple[dict[str, object], str, dict[str, list[str]]]] = [
 def test_decode_framework_refusal_shows_message_and_fields(
     body: dict[str, object], message: str, fields: dict[str, list[str]], http_status: int
 ) -> None:
-    error = refused("transfers.settle", json.dumps(body).encode(), http_status)
+    error = decode_error("transfers.settle", json.dumps(body).encode(), http_status)
 
     assert type(error) is StatusError
     assert error.message.startswith(message)
@@ -410,14 +413,14 @@ def test_decode_framework_refusal_shows_message_and_fields(
     [("transfers.settle", InvalidToken), ("wallet.balance", InvalidToken), ("gateway.verify", Unauthenticated)],
 )
 def test_decode_http_401_is_a_refused_key(endpoint: str, kind: type[StatusError], body: bytes) -> None:
-    error = refused(endpoint, body, 401)
+    error = decode_error(endpoint, body, 401)
 
     assert (type(error), error.executed, error.http_status) == (kind, "no", 401)
 
 
 @pytest.mark.parametrize("body", [envelope(0), envelope(9)])
 def test_decode_http_401_with_known_status_is_that_status(body: bytes) -> None:
-    assert type(refused("transfers.settle", body, 401)) is not InvalidToken
+    assert type(decode_error("transfers.settle", body, 401)) is not InvalidToken
 
 
 def test_decode_http_401_of_success_is_no_refusal() -> None:
@@ -432,10 +435,10 @@ def test_decode_body_without_status_is_unreadable(body: bytes, http_status: int)
         decode("transfers.settle", body, http_status)
 
 
-def test_decode_a_million_refused_fields_keeps_some() -> None:
+def test_decode_many_refused_fields_keeps_some() -> None:
     data = {f"field{number}": ["wrong"] * 9 for number in range(2000)}
 
-    error = refused("transfers.find", envelope(10, data, "no"))
+    error = decode_error("transfers.find", envelope(10, data, "no"))
 
     assert len(error.fields) == MAX_FIELDS
     assert {len(texts) for texts in error.fields.values()} == {MAX_MESSAGES}
@@ -447,7 +450,7 @@ HOSTILE = "\x1b[31mred\x07 \u202egnol\u2066 a\u200bb\x85next\r\nline \x9b2J\u202
 
 
 def test_decode_server_texts_hold_no_control_characters() -> None:
-    error = refused("transfers.find", envelope(HOSTILE, {HOSTILE: [HOSTILE]}, HOSTILE))
+    error = decode_error("transfers.find", envelope(HOSTILE, {HOSTILE: [HOSTILE]}, HOSTILE))
 
     for text in (str(error), str(error.status), error.message, *error.fields, *error.fields[next(iter(error.fields))]):
         assert text.replace("\u200c", "").isprintable(), text
@@ -456,7 +459,7 @@ def test_decode_server_texts_hold_no_control_characters() -> None:
 def test_decode_persian_text_is_shown_as_written() -> None:
     text = "کاربر نمی\u200cتواند"
 
-    assert refused("transfers.find", envelope(10, None, text)).message == text
+    assert decode_error("transfers.find", envelope(10, None, text)).message == text
 
 
 @pytest.mark.parametrize("mark", ["\u200b", "\u202e", "\xad"])
@@ -464,4 +467,4 @@ def test_decode_secret_with_a_mark_inside_is_hidden(mark: str) -> None:
     key = KEY.reveal()
     message = f"bad key {key[:3]}{mark}{key[3:]}!"
 
-    assert refused("transfers.find", envelope(10, None, message)).message == "bad key ***!"
+    assert decode_error("transfers.find", envelope(10, None, message)).message == "bad key ***!"

@@ -1,4 +1,4 @@
-"""What each endpoint sends: its fields, headers, signatures and URL."""
+"""Encoding of requests: fields, headers, signatures and URL of each endpoint."""
 
 from typing import Any
 
@@ -41,7 +41,7 @@ WALLET = {"wallet_hashid": "w123", "password": "p@ss", "sign": hmac_sha512("w123
 OWNER = {"destination_firstname": "Ali", "destination_lastname": "Ali", "track_id": TRACK_ID}
 VERIFY = {"ref_num": "ref-1", "amount": 50_000, "sign": hmac_sha512(f"50000#ref-1#{MASKED}#123456")}
 
-# Written out for each endpoint: a change here is a change of what is sent to Paystar.
+# Written out for each endpoint, so that a change of a request to Paystar changes this table.
 SENT: dict[str, tuple[str, dict[str, Any]]] = {
     "identity.match_mobile": (
         "POST /open-banking/service/info-matching/mobile-national-id",
@@ -132,8 +132,8 @@ def test_encoded_table_lists_every_endpoint() -> None:
 
 @each_call
 def test_encode_sends_method_path_and_fields(endpoint: Endpoint) -> None:
-    out = encode(example_request(endpoint))
-    sent = f"{out.method} {out.url.partition('?')[0].removeprefix(BASE)}", fields_in(out)
+    encoded = encode(example_request(endpoint))
+    sent = f"{encoded.method} {encoded.url.partition('?')[0].removeprefix(BASE)}", fields_in(encoded)
 
     assert sent == SENT[endpoint.id]
 
@@ -152,10 +152,10 @@ def test_encode_sends_headers(endpoint: Endpoint) -> None:
 
 @each_call
 def test_encode_post_has_no_query_and_get_no_body(endpoint: Endpoint) -> None:
-    out = encode(example_request(endpoint))
+    encoded = encode(example_request(endpoint))
 
-    assert (out.body is None) == (endpoint.method == "GET")
-    assert ("?" in out.url) == (endpoint.method == "GET")
+    assert (encoded.body is None) == (endpoint.method == "GET")
+    assert ("?" in encoded.url) == (endpoint.method == "GET")
 
 
 @each_call
@@ -167,29 +167,29 @@ def test_encode_omits_optional_fields(endpoint: Endpoint) -> None:
 
 
 @each_call
-def test_encoded_request_repr_shows_url_alone(endpoint: Endpoint) -> None:
-    out = encode(example_request(endpoint))
+def test_encoded_request_repr_shows_only_url(endpoint: Endpoint) -> None:
+    encoded = encode(example_request(endpoint))
 
-    assert repr(out) == f"EncodedRequest(method='{out.method}', url={out.url.partition('?')[0]})"
+    assert repr(encoded) == f"EncodedRequest(method='{encoded.method}', url={encoded.url.partition('?')[0]})"
 
 
 def test_encode_escapes_query_and_writes_utf_8_body() -> None:
     query = encode(FindTransfers(track_id="a&b=c#d%?")).url.partition("?")[2]
     body = encode(minimal_request(BY_ID["gateway.create"])).body
-    named = encode(CreatePayment(amount=5_000, order_id="سفارش", callback=CALLBACK)).body
+    persian_body = encode(CreatePayment(amount=5_000, order_id="سفارش", callback=CALLBACK)).body
 
     assert query == "application_id=77&access_password=p%26ss%3D1&track_id=a%26b%3Dc%23d%25%3F"
     assert body is not None
     assert b" " not in body
-    assert named is not None
-    assert "سفارش".encode() in named
+    assert persian_body is not None
+    assert "سفارش".encode() in persian_body
 
 
 class TestSignatures:
-    """The three signed messages, over the values exactly as they are sent."""
+    """The three signed messages, made from the values exactly as they are sent."""
 
-    def create(self, **more: Any) -> CreatePayment:
-        return CreatePayment(amount=10_000, order_id="ORD-45245", callback=CALLBACK, **more)
+    def create(self, **fields: Any) -> CreatePayment:
+        return CreatePayment(amount=10_000, order_id="ORD-45245", callback=CALLBACK, **fields)
 
     def test_sign_matches_published_vectors(self) -> None:
         verify = VerifyPayment(ref_num="ref-1", amount=10_000, card_number=MASKED, tracking_code="123456")
@@ -235,25 +235,25 @@ class TestSignatures:
 
     @pytest.mark.parametrize("name", ["gateway.create", "gateway.verify", "gateway.inquiry"])
     def test_sign_gateway_without_sign_key_is_omitted(self, name: str) -> None:
-        accounts = Credentials(gateway=Gateway(id="gateway-1"))
+        credentials = Credentials(gateway=Gateway(id="gateway-1"))
 
-        assert "sign" not in fields_in(encode(example_request(name), accounts))
+        assert "sign" not in fields_in(encode(example_request(name), credentials))
 
     @given(st.integers(5_000, 2**63 - 1))
     def test_sign_amount_is_plain_digits(self, amount: int) -> None:
-        out = encode(CreatePayment(amount=amount, order_id="1", callback=CALLBACK))
+        encoded = encode(CreatePayment(amount=amount, order_id="1", callback=CALLBACK))
 
-        assert out.body is not None
-        assert f'"amount":{amount},'.encode() in out.body
-        assert fields_in(out)["sign"] == hmac_sha512(f"{amount}#1#{CALLBACK}")
+        assert encoded.body is not None
+        assert f'"amount":{amount},'.encode() in encoded.body
+        assert fields_in(encoded)["sign"] == hmac_sha512(f"{amount}#1#{CALLBACK}")
 
     def test_sign_int_subclass_amount_as_sent(self) -> None:
         class Odd(int):
             def __str__(self) -> str:
                 return "odd"
 
-        out = encode(CreatePayment(amount=Odd(5_000), order_id="1", callback=CALLBACK))
-        assert fields_in(out) == {
+        encoded = encode(CreatePayment(amount=Odd(5_000), order_id="1", callback=CALLBACK))
+        assert fields_in(encoded) == {
             "amount": 5_000,
             "order_id": "1",
             "callback": CALLBACK,
@@ -267,7 +267,7 @@ class TestSignatures:
 
 
 @pytest.mark.parametrize("name", ["create", "verify", "inquiry"])
-def test_encode_direct_gateway_changes_path_alone(name: str) -> None:
+def test_encode_direct_gateway_changes_only_path(name: str) -> None:
     direct = Credentials(gateway=evolve(GATEWAY, direct=True))
     value = example_request(f"gateway.{name}")
 
@@ -286,9 +286,11 @@ def test_page_url_has_fields_in_query(direct: bool, path: str) -> None:
 @pytest.mark.parametrize("count", [1, 2])
 def test_encode_transfers_are_one_list(count: int) -> None:
     transfer: Any = Transfer(**example_values(Transfer))
-    value = Settle(transfers=[evolve(transfer, track_id=f"t-{place}") for place in range(count)])
+    value = Settle(transfers=[evolve(transfer, track_id=f"t-{number}") for number in range(count)])
 
-    assert [item["track_id"] for item in fields_in(encode(value))["transfers"]] == [f"t-{n}" for n in range(count)]
+    assert [item["track_id"] for item in fields_in(encode(value))["transfers"]] == [
+        f"t-{number}" for number in range(count)
+    ]
 
 
 def test_encode_sends_credentials_of_own_realm() -> None:

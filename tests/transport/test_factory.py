@@ -1,4 +1,4 @@
-"""Engines by name, and around handed-in clients and sessions."""
+"""The engine factory: engines by name, and around handed-in clients and sessions."""
 
 import subprocess
 import sys
@@ -46,9 +46,9 @@ def test_check_engine_unknown_name_is_refused(name: Any) -> None:
 
 
 def test_make_engine_returns_handed_in_engine() -> None:
-    own = UserEngine()
-    check_engine(own)
-    assert make_engine(own, 4) is own
+    user_engine = UserEngine()
+    check_engine(user_engine)
+    assert make_engine(user_engine, 4) is user_engine
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_make_engine_takes_clients_and_transports(engine: Any) -> None:
         ("aiohttp", AiohttpEngine),
     ],
 )
-def test_make_engine_by_name(name: Any, kind: type[Engine]) -> None:
+def test_make_engine_name_returns_its_engine(name: Any, kind: type[Engine]) -> None:
     check_engine(name)
     assert type(make_engine(name, 4)) is kind
 
@@ -119,11 +119,11 @@ def test_from_env_unknown_engine_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         ("aiohttp", {"aiohttp"}),
     ],
 )
-def test_make_engine_imports_its_library_alone(name: str, loaded: set[str]) -> None:
+def test_make_engine_name_imports_only_its_library(name: str, loaded: set[str]) -> None:
     source = (
         "import sys; from paystar_async.transport.factory import make_engine; "
         f"make_engine({name!r}, 4); print(*({{'httpx', 'httpx2', 'httptools', 'aiohttp'}} & set(sys.modules)))"
     )
-    done = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
+    process = subprocess.run([sys.executable, "-c", source], capture_output=True, text=True, check=True)
 
-    assert set(done.stdout.split()) == loaded
+    assert set(process.stdout.split()) == loaded

@@ -1,4 +1,4 @@
-"""JSON that every parser reads the same way, and no other."""
+"""The JSON codec, which refuses JSON that parsers read differently."""
 
 import json
 
@@ -22,7 +22,7 @@ def test_dumps_and_loads_are_inverse(value: object) -> None:
 
 
 @given(JSON)
-def test_loads_escaped_texts(value: object) -> None:
+def test_loads_escaped_json_is_read(value: object) -> None:
     assert loads(json.dumps(value, ensure_ascii=True).encode()) == value
 
 
@@ -62,7 +62,7 @@ def test_loads_ambiguous_json_is_refused(body: bytes, reason: str) -> None:
 
 
 @pytest.mark.parametrize("body", [b"18446744073709551615", b"-9223372036854775808", b"1e308", b'"\\ud83d\\ude00"'])
-def test_loads_deepest_allowed_value(body: bytes) -> None:
+def test_loads_extreme_values_are_read(body: bytes) -> None:
     assert loads(body) == json.loads(body)
 
 
@@ -110,10 +110,10 @@ def test_dumps_refuses_invalid_values(value: object) -> None:
         dumps(value)
 
 
-@pytest.mark.parametrize("sign", [b"[],", b"{},", b"1,", b"[" * 9])
-def test_loads_too_many_values_is_unreadable(sign: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("entry", [b"[],", b"{},", b"1,", b"[" * 9])
+def test_loads_too_many_values_is_unreadable(entry: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_codec, "MAX_VALUES", 1000)
 
     with pytest.raises(json_codec.InvalidJSON, match="too many values"):
-        json_codec.loads(b"[" + sign * 1100 + b"1]")
+        json_codec.loads(b"[" + entry * 1100 + b"1]")
     assert json_codec.loads(b"[" + b"1," * 900 + b"1]") == [1] * 901

@@ -1,4 +1,4 @@
-"""The message and the field errors of a refusal, whichever framework wrote the body."""
+"""The message and the field errors of a refusal, in the form of each framework."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""How long a server asks its client to wait."""
+"""The Retry-After header: seconds and dates."""
 
 from email.utils import formatdate
 
@@ -9,8 +9,8 @@ from paystar_async.transport.retry_after import retry_after_seconds
 NOW = 1_800_000_000.0
 
 
-def date(after: float) -> str:
-    return formatdate(NOW + after, usegmt=True)
+def date(seconds: float) -> str:
+    return formatdate(NOW + seconds, usegmt=True)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ MAYBE_STATUSES = {0, 11, -99}
 class FixedEngine:
     """An engine that returns a fixed response, or raises a fixed error."""
 
-    answer: tuple[int, Mapping[str, str], bytes] | BaseException
+    response: tuple[int, Mapping[str, str], bytes] | BaseException
     supports_before_send: bool = True
     timeouts: list[float] = field(factory=list[float])
 
@@ -52,9 +52,9 @@ class FixedEngine:
         self.timeouts.append(timeout)
         if before_send is not None:
             before_send()
-        if isinstance(self.answer, BaseException):
-            raise self.answer
-        return self.answer
+        if isinstance(self.response, BaseException):
+            raise self.response
+        return self.response
 
     async def aclose(self) -> None:
         pass
@@ -66,10 +66,10 @@ def sender(engine: Engine, clock: ManualClock | None = None) -> Sender:
     )
 
 
-async def failure(endpoint: Endpoint | str, answer: tuple[int, bytes] | BaseException) -> PaystarError:
-    canned = FixedEngine(answer if isinstance(answer, BaseException) else (answer[0], {}, answer[1]))
+async def failure(endpoint: Endpoint | str, response: tuple[int, bytes] | BaseException) -> PaystarError:
+    engine = FixedEngine(response if isinstance(response, BaseException) else (response[0], {}, response[1]))
     with pytest.raises(PaystarError) as caught:
-        await sender(canned)(make_request(example_request(endpoint)))
+        await sender(engine)(make_request(example_request(endpoint)))
     return caught.value
 
 
@@ -83,7 +83,7 @@ async def test_sender_executed_depends_on_endpoint(endpoint: Endpoint) -> None:
     assert (await failure(endpoint, NoResponse("x"))).executed == maybe
     assert (await failure(endpoint, (502, b"<html>"))).executed == maybe
     assert (await failure(endpoint, (500, envelope(10)))).executed == maybe
-    assert (await failure(endpoint, (200, envelope("nobody knows this")))).executed == maybe
+    assert (await failure(endpoint, (200, envelope("unknown status")))).executed == maybe
     assert (await failure(endpoint, NotSent("x"))).executed == "no"
     for status in BY_STATUS:
         error = await failure(endpoint, (400, envelope(status)))
@@ -91,10 +91,10 @@ async def test_sender_executed_depends_on_endpoint(endpoint: Endpoint) -> None:
 
 
 async def test_sender_hint_names_lookup_endpoint() -> None:
-    ask = "it may have been carried out: ask transfers.find before you repeat it"
+    hint = "it may have been carried out: ask transfers.find before you repeat it"
 
-    assert (await failure("transfers.settle", NoResponse("x"))).hint == ask
-    assert (await failure("transfers.settle", (502, b"<html>"))).hint == ask
+    assert (await failure("transfers.settle", NoResponse("x"))).hint == hint
+    assert (await failure("transfers.settle", (502, b"<html>"))).hint == hint
     assert (await failure("gateway.create", NoResponse("x"))).hint == "it may have been carried out"
     assert (await failure("gateway.verify", NoResponse("x"))).hint.count("gateway.inquiry") == 1
     assert (await failure("inquiry.iban", NoResponse("x"))).hint == "it only reads: call again"
@@ -119,9 +119,9 @@ def format_traceback(error: BaseException) -> str:
     return "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
 
 
-@pytest.mark.parametrize("answer", [(200, b"<html>"), (400, envelope(10)), NoResponse("x"), NotSent("x")])
-async def test_sender_traceback_has_no_inner_frames(answer: tuple[int, bytes] | PaystarError) -> None:
-    error = await failure("transfers.find", answer)
+@pytest.mark.parametrize("response", [(200, b"<html>"), (400, envelope(10)), NoResponse("x"), NotSent("x")])
+async def test_sender_traceback_has_no_inner_frames(response: tuple[int, bytes] | PaystarError) -> None:
+    error = await failure("transfers.find", response)
     names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
 
     assert names == ["failure", "__call__"]
@@ -137,33 +137,33 @@ async def test_sender_drops_cause_of_paystar_error() -> None:
     assert "holds a body" not in format_traceback(error)
 
 
-@pytest.mark.parametrize("stray", [asyncio.CancelledError(), AssertionError("no route"), KeyError("bug")])
-async def test_sender_other_error_loses_frame_variables(stray: BaseException) -> None:
-    with pytest.raises(type(stray)) as caught:
-        await sender(FixedEngine(stray))(make_request(example_request("transfers.find")))
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), AssertionError("no route"), KeyError("bug")])
+async def test_sender_other_error_loses_frame_variables(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        await sender(FixedEngine(error))(make_request(example_request("transfers.find")))
 
-    assert caught.value is stray
-    names = [frame.name for frame in traceback.extract_tb(stray.__traceback__)]
-    text = format_traceback(stray)  # before the words below become variables of this frame
+    assert caught.value is error
+    names = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+    text = format_traceback(error)  # before the texts below become variables of this frame
     assert names[-2:] == ["_send", "send"]
     assert "p%26ss" not in text
     assert "the-key" not in text
 
 
 async def test_sender_outer_error_keeps_frame_variables() -> None:
-    def fail(kept: str) -> None:
-        raise LookupError(kept)
+    def fail(argument: str) -> None:
+        raise LookupError(argument)
 
     async def call_while_handling() -> None:
         try:
-            fail("kept")
+            fail("argument")
         except LookupError:
             await sender(FixedEngine(AssertionError("no route")))(make_request(example_request("transfers.find")))
 
     with pytest.raises(AssertionError) as caught:
         await call_while_handling()
 
-    assert "kept = 'kept'" in format_traceback(caught.value)
+    assert "argument = 'argument'" in format_traceback(caught.value)
 
 
 async def test_sender_before_send_needs_engine_support() -> None:
@@ -296,9 +296,9 @@ async def test_sender_cancelled_in_queue_sends_nothing() -> None:
     await asyncio.sleep(0)
     calls[1].cancel()
 
-    ends = await asyncio.gather(*calls, return_exceptions=True)
+    results = await asyncio.gather(*calls, return_exceptions=True)
 
-    assert [type(result) for result in ends] == [Response, asyncio.CancelledError, Response]
+    assert [type(result) for result in results] == [Response, asyncio.CancelledError, Response]
     assert engine.calls == 2
 
 
@@ -306,14 +306,14 @@ async def test_sender_deadline_passed_in_queue_is_not_sent() -> None:
     clock = ManualClock()
     engine: Any = ReleasedEngine(envelope("ok", []))
     engine.release.set()
-    long = asyncio.create_task(
+    call_task = asyncio.create_task(
         sender(engine, clock)(settle_request(MAX_SMALL_ITEMS + 1).replace(deadline=clock.monotonic() + 1))
     )
     await asyncio.sleep(0)
     clock.advance(1)
 
     with pytest.raises(NotSent):
-        await long
+        await call_task
     assert engine.calls == 0
 
 

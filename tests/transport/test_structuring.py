@@ -1,4 +1,4 @@
-"""Answers become models strictly, and what does not fit is named by its path."""
+"""Structuring of responses to models: strict in deciding fields, with the path of each misfit."""
 
 import json
 import math
@@ -28,14 +28,14 @@ SETTLEMENTS = list[Settlement]
 DONE = {"status": "success"}
 
 
-def refusal(kind: Any, data: object) -> tuple[str, str]:
+def structure_error(kind: Any, data: object) -> tuple[str, str]:
     with pytest.raises(InvalidResponse) as caught:
         structure_response(kind, data)
     reason = str(caught.value.args[0]).partition(": ")[2]
     return caught.value.path, reason
 
 
-UNFIT: list[tuple[Any, object, str, str | None]] = [
+MISFITS: list[tuple[Any, object, str, str | None]] = [
     (Match, {"is_matched": "false"}, "$.data.is_matched", 'expected true or false, got the text "false"'),
     (Match, {"is_matched": "true"}, "$.data.is_matched", 'expected true or false, got the text "true"'),
     (Match, {"is_matched": 0}, "$.data.is_matched", "expected true or false, got the number 0"),
@@ -92,15 +92,15 @@ UNFIT: list[tuple[Any, object, str, str | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "data", "path", "reason"), UNFIT)
+@pytest.mark.parametrize(("kind", "data", "path", "reason"), MISFITS)
 def test_structure_misfit_is_refused_with_path(kind: Any, data: object, path: str, reason: str | None) -> None:
-    actual_path, actual_reason = refusal(kind, data)
+    actual_path, actual_reason = structure_error(kind, data)
 
     assert actual_path == path
     assert reason is None or actual_reason == reason
 
 
-FIT: list[tuple[Any, object, object]] = [
+VALID_DATA: list[tuple[Any, object, object]] = [
     (Match, {"is_matched": False}, Match(is_matched=False)),
     (Verified, {"price": 10000.0}, Verified(price=10000)),
     (Verified, {"price": "1,000"}, Verified(price=1000)),
@@ -178,11 +178,11 @@ FIT: list[tuple[Any, object, object]] = [
 ]
 
 
-@pytest.mark.parametrize(("kind", "data", "value"), FIT)
+@pytest.mark.parametrize(("kind", "data", "value"), VALID_DATA)
 def test_structure_valid_data_is_read(kind: Any, data: object, value: object) -> None:
-    read = structure_response(kind, data)
+    structured = structure_response(kind, data)
 
-    assert value is None or read == value
+    assert value is None or structured == value
 
 
 @pytest.mark.parametrize("name", ["token", "ref_num"])
@@ -193,12 +193,12 @@ def test_structure_created_unsendable_text_is_refused(name: str, value: str) -> 
 
 
 def test_structure_unknown_fields_go_to_extra() -> None:
-    read = structure_response(Match, {"is_matched": True, "score": 5, "extra": {"a": 1}})
+    structured = structure_response(Match, {"is_matched": True, "score": 5, "extra": {"a": 1}})
 
-    assert read == Match(is_matched=True, extra={"score": 5, "extra": {"a": 1}})
+    assert structured == Match(is_matched=True, extra={"score": 5, "extra": {"a": 1}})
 
 
-def test_structure_unknown_enum_word_is_kept() -> None:
+def test_structure_unknown_enum_value_is_kept() -> None:
     (settlement,) = structure_response(SETTLEMENTS, {"status": "reversed"})
 
     assert settlement.status == "reversed"
@@ -217,23 +217,23 @@ def test_response_models_have_extra(endpoint: Any) -> None:
 MODELS: tuple[Any, ...] = (Settlement, Verified, IbanInfo, Created)
 NAMES = sorted({"extra", "x"}.union(*(set(attrs.fields_dict(model)) for model in MODELS)))
 LEAVES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("success")
-ANSWERS = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner))
+RESPONSES = st.recursive(LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.sampled_from(NAMES), inner))
 
 
 @settings(max_examples=150)
-@given(st.sampled_from([response_type(endpoint.request) for endpoint in CALLS]), ANSWERS)
+@given(st.sampled_from([response_type(endpoint.request) for endpoint in CALLS]), RESPONSES)
 def test_structure_any_data_is_read_or_has_clean_path(kind: Any, data: object) -> None:
     path = "$.data"
     try:
         structure_response(kind, data)
-    except InvalidResponse as bad:
-        path = bad.path
+    except InvalidResponse as error:
+        path = error.path
     assert re.fullmatch(r"\$\.data(\.[a-z_]+|\[[0-9]+\])*", path)
 
 
 @given(st.text(min_size=6) | st.integers(10**6))
 def test_structure_reason_does_not_quote_value(value: object) -> None:
-    reason = refusal(Match, {"is_matched": value})[1]
+    reason = structure_error(Match, {"is_matched": value})[1]
 
     assert json.dumps(value, ensure_ascii=False).strip('"') not in reason
 
@@ -274,10 +274,10 @@ def field_paths(model: type, path: str = "") -> list[tuple[str, FieldInfo]]:
     """Return the path of every field of the model, and of nested models."""
     paths: list[tuple[str, FieldInfo]] = []
     for info in known_fields(model):
-        here = f"{path}.{info.name}"
-        paths.append((here, info))
+        field_path = f"{path}.{info.name}"
+        paths.append((field_path, info))
         if info.item is not None:
-            paths += field_paths(info.item, here + "[0]" if is_list(info) else here)
+            paths += field_paths(info.item, field_path + "[0]" if is_list(info) else field_path)
     return paths
 
 
@@ -299,7 +299,7 @@ def deciding_fields(value: Any) -> object:
     return {info.name: deciding_fields(getattr(value, info.name)) for info in known_fields(model) if info.decides}
 
 
-ANSWERED: list[Any] = list(
+RESPONSE_TYPES: list[Any] = list(
     {str(response_type(endpoint.request)): response_type(endpoint.request) for endpoint in CALLS}.values()
 )
 
@@ -311,7 +311,7 @@ def model_of(kind: Any) -> Any:
 def field_params(*, decides: bool) -> list[Any]:
     return [
         pytest.param(kind, path, info, id=f"{model_of(kind).__name__}{path}")
-        for kind in ANSWERED
+        for kind in RESPONSE_TYPES
         for path, info in field_paths(model_of(kind))
         if info.decides is decides
     ]
@@ -338,7 +338,7 @@ def test_structure_odd_deciding_field_is_refused(kind: Any, path: str, info: Fie
     holder, name = holder_of(data, path)
     holder[name] = value
 
-    assert refusal(kind, data)[0].replace("$.data[0]", "$.data") in ("$.data" + path, f"$.data{path}[0]")
+    assert structure_error(kind, data)[0].replace("$.data[0]", "$.data") in ("$.data" + path, f"$.data{path}[0]")
 
 
 class Entries(list[object]):
@@ -359,18 +359,18 @@ WRONG_LISTS: dict[str, tuple[Any, Callable[[list[object]], object], str]] = {
 
 
 @pytest.mark.parametrize("where", WRONG_LISTS)
-def test_structure_stops_at_the_first_wrong_entry(where: str) -> None:
+def test_structure_wrong_entries_stop_at_first(where: str) -> None:
     kind, wrapped, path = WRONG_LISTS[where]
     entries = Entries([[1]] * 1000)
 
-    assert refusal(kind, wrapped(entries))[0] == path
+    assert structure_error(kind, wrapped(entries))[0] == path
     assert entries.read < 10
 
 
 def test_structure_late_misfit_is_explained() -> None:
     entries: list[object] = [*[DONE] * 500, {"status": 7}, *[DONE] * 10, *[[]] * 500]
 
-    assert refusal(SETTLEMENTS, entries) == ("$.data[511]", "expected an object, got a list")
+    assert structure_error(SETTLEMENTS, entries) == ("$.data[511]", "expected an object, got a list")
 
 
 def test_structure_missing_field_is_refused_before_copies() -> None:
@@ -382,5 +382,5 @@ def test_structure_missing_field_is_refused_before_copies() -> None:
     copies: list[int] = []
     entry = Wide({f"k{number}": 1 for number in range(10)})
 
-    assert refusal(SETTLEMENTS, [entry]) == ("$.data[0].status", "required field missing")
+    assert structure_error(SETTLEMENTS, [entry]) == ("$.data[0].status", "required field missing")
     assert not copies

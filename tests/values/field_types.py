@@ -1,4 +1,4 @@
-"""Helpers of the field type tests."""
+"""Helpers of the tests of field types."""
 
 from typing import Any
 
@@ -24,12 +24,12 @@ def convert(alias: Any, value: object) -> Any:
 
 
 def refusal(alias: Any, value: object) -> InvalidValue:
-    """Return the error of an invalid value; fail if the value is valid."""
+    """Return the error of an invalid value; raise AssertionError if the value is valid."""
     try:
-        taken = convert(alias, value)
+        converted = convert(alias, value)
     except InvalidValue as error:
         return error
-    raise AssertionError(f"{value!r} was taken, as {taken!r}")
+    raise AssertionError(f"{value!r} was accepted, as {converted!r}")
 
 
 def passes_checksum(alias: Any, value: object) -> bool:
@@ -63,6 +63,6 @@ def any_object() -> st.SearchStrategy[object]:
     )
 
 
-def change_digit(text: str, place: int, by: int) -> str:
-    """Return the text with the digit at ``place`` increased by ``by``, modulo ten."""
-    return f"{text[:place]}{(int(text[place]) + by) % 10}{text[place + 1 :]}"
+def change_digit(text: str, position: int, by: int) -> str:
+    """Return the text with the digit at ``position`` increased by ``by``, modulo ten."""
+    return f"{text[:position]}{(int(text[position]) + by) % 10}{text[position + 1 :]}"

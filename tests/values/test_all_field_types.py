@@ -18,41 +18,41 @@ from paystar_async.values.text import Note, PersonName, Token
 from tests.values.field_types import ARABIC, PERSIAN, any_object, digits, field_type_of
 
 
-def _kinds() -> dict[str, FieldType]:
+def _find_field_types() -> dict[str, FieldType]:
     modules = [
-        importlib.import_module(f"paystar_async.values.{found.name}")
-        for found in pkgutil.iter_modules(paystar_async.values.__path__)
+        importlib.import_module(f"paystar_async.values.{module.name}")
+        for module in pkgutil.iter_modules(paystar_async.values.__path__)
     ]
     return {
-        name: found
+        name: field_type
         for module in modules
         for name, alias in vars(module).items()
-        if (found := find_field_type(alias)) is not None
+        if (field_type := find_field_type(alias)) is not None
     }
 
 
-KINDS = _kinds()
+FIELD_TYPES = _find_field_types()
 PERSONAL = [AccountNumber, CardNumber, Destination, Iban, MaskedCard, Mobile, NationalId, Note, PersonName, Token]
 
-each_kind = pytest.mark.parametrize("name", KINDS)
+each_field_type = pytest.mark.parametrize("name", FIELD_TYPES)
 
 
 def test_field_types_are_found_in_modules() -> None:
-    assert {"Iban", "CardNumber", "Day", "TransferAmount", "TrackId", "BankId"} <= KINDS.keys()
+    assert {"Iban", "CardNumber", "Day", "TransferAmount", "TrackId", "BankId"} <= FIELD_TYPES.keys()
 
 
-@each_kind
+@each_field_type
 def test_field_type_example_is_valid_and_unchanged(name: str) -> None:
-    one = KINDS[name]
+    field_type = FIELD_TYPES[name]
 
-    assert one.convert(one.example, name) == one.example
-    one.verify_checksum(one.example, name)
+    assert field_type.convert(field_type.example, name) == field_type.example
+    field_type.verify_checksum(field_type.example, name)
 
 
-@each_kind
+@each_field_type
 def test_field_type_schema_accepts_example(name: str) -> None:
-    schema: dict[str, Any] = dict(KINDS[name].schema)
-    example: Any = KINDS[name].example
+    schema: dict[str, Any] = dict(FIELD_TYPES[name].schema)
+    example: Any = FIELD_TYPES[name].example
 
     if isinstance(example, int):
         assert schema.get("minimum", example) <= example <= schema.get("maximum", example)
@@ -61,14 +61,14 @@ def test_field_type_schema_accepts_example(name: str) -> None:
         assert re.search(schema.get("pattern", ""), example)
 
 
-@each_kind
+@each_field_type
 @given(value=any_object())
 def test_field_type_convert_any_object_raises_only_invalid_value(name: str, value: object) -> None:
     try:
-        KINDS[name].convert(value, "the_field")
-    except InvalidValue as refused:
-        told = (refused.field, refused.expected, refused.__context__)
-        assert told == ("the_field", KINDS[name].expected, None)
+        FIELD_TYPES[name].convert(value, "the_field")
+    except InvalidValue as error:
+        details = (error.field, error.expected, error.__context__)
+        assert details == ("the_field", FIELD_TYPES[name].expected, None)
 
 
 @pytest.mark.parametrize("alias", PERSONAL)
@@ -81,15 +81,15 @@ def test_field_type_mask_and_error_hide_personal_value(
     alias: object, number: str, wrapped: str, script: dict[int, int | str]
 ) -> None:
     written = wrapped.format(number.translate(script))
-    one = field_type_of(alias)
-    told = one.mask(written)
+    field_type = field_type_of(alias)
+    texts = field_type.mask(written)
     try:
-        one.verify_checksum(one.convert(written, "field"), "field")
-    except InvalidValue as refused:
-        told += str(refused) + refused.got
+        field_type.verify_checksum(field_type.convert(written, "field"), "field")
+    except InvalidValue as error:
+        texts += str(error) + error.got
 
-    assert number not in told
-    assert number.translate(script) not in told
+    assert number not in texts
+    assert number.translate(script) not in texts
 
 
 @pytest.mark.parametrize("alias", [AccountNumber, CardNumber, Destination, Iban, Mobile, NationalId])

@@ -1,3 +1,5 @@
+"""Field types of account numbers, IBANs and card numbers."""
+
 import re
 
 import pytest
@@ -26,7 +28,7 @@ from tests.values.field_types import (
     refusal,
 )
 
-MELLI = "IR110170000000123456789001"
+MELLI_IBAN = "IR110170000000123456789001"
 
 
 @pytest.mark.parametrize(
@@ -53,26 +55,26 @@ def test_parse_account_number_invalid_form_is_rejected(alias: object, value: str
 
 
 def test_parse_iban_is_destination_not_account_number() -> None:
-    refusal(AccountNumber, MELLI)
-    assert convert(Destination, "ir11 0170 0000 0012 3456 7890 01") == MELLI
+    refusal(AccountNumber, MELLI_IBAN)
+    assert convert(Destination, "ir11 0170 0000 0012 3456 7890 01") == MELLI_IBAN
 
 
 def test_parse_destination_truncated_iban_is_rejected() -> None:
-    assert "26 characters" in refusal(Destination, MELLI[:-1]).hint
+    assert "26 characters" in refusal(Destination, MELLI_IBAN[:-1]).hint
 
 
 def test_parse_destination_iban_without_ir_is_rejected() -> None:
-    assert "put IR before" in refusal(Destination, MELLI[2:]).hint
+    assert "put IR before" in refusal(Destination, MELLI_IBAN[2:]).hint
 
 
 def test_verify_checksum_destination_checks_only_ibans() -> None:
-    assert passes_checksum(Destination, MELLI)
+    assert passes_checksum(Destination, MELLI_IBAN)
     assert not passes_checksum(Destination, "IR930170000000123456789001")
     assert passes_checksum(Destination, "0111234567890")
 
 
 def test_mask_destination_shows_last_four_digits() -> None:
-    assert field_type_of(Destination).mask(MELLI) == "IR********************9001"
+    assert field_type_of(Destination).mask(MELLI_IBAN) == "IR********************9001"
     assert field_type_of(Destination).mask("0111234567890") == "*********7890"
     assert field_type_of(Destination).mask("Ali Moradi") == "text of 10 characters"
 
@@ -82,12 +84,11 @@ def test_parse_account_number_int_hints_leading_zeros() -> None:
     assert "leading zeros" in refusal(Destination, 111234567890).hint
 
 
-MELLI_IBAN = "IR110170000000123456789001"
-FROM_THE_REFERENCE = "IR930170000000123456789001"
+REFERENCE_IBAN = "IR930170000000123456789001"
 
 
 def iban_of(account: str) -> str:
-    """Return an IBAN with check digits computed as 98 less the remainder."""
+    """Return the IBAN of an account; the check digits are 98 minus the remainder."""
     return f"IR{98 - int(account + '182700') % 97:02}{account}"
 
 
@@ -118,8 +119,8 @@ def test_is_valid_iban_computed_check_digits_are_valid(account: str) -> None:
 
 
 @given(digits(22), st.integers(2, 25), st.integers(1, 9))
-def test_is_valid_iban_one_wrong_digit_is_invalid(account: str, place: int, by: int) -> None:
-    mistyped = change_digit(iban_of(account), place, by)
+def test_is_valid_iban_one_wrong_digit_is_invalid(account: str, position: int, difference: int) -> None:
+    mistyped = change_digit(iban_of(account), position, difference)
 
     assert not is_valid_iban(mistyped)
     assert not passes_checksum(Iban, mistyped)
@@ -127,16 +128,16 @@ def test_is_valid_iban_one_wrong_digit_is_invalid(account: str, place: int, by: 
 
 
 @given(digits(22), st.sampled_from([97, -97]))
-def test_is_valid_iban_congruent_check_digits_are_invalid(account: str, apart: int) -> None:
-    twin = int(iban_of(account)[2:4]) + apart
+def test_is_valid_iban_congruent_check_digits_are_invalid(account: str, distance: int) -> None:
+    congruent = int(iban_of(account)[2:4]) + distance
 
-    if 0 <= twin <= 99:
-        assert not is_valid_iban(f"IR{twin:02}{account}")
+    if 0 <= congruent <= 99:
+        assert not is_valid_iban(f"IR{congruent:02}{account}")
 
 
 def test_parse_iban_reference_sample_has_wrong_checksum() -> None:
-    assert convert(Iban, FROM_THE_REFERENCE) == FROM_THE_REFERENCE
-    assert not passes_checksum(Iban, FROM_THE_REFERENCE)
+    assert convert(Iban, REFERENCE_IBAN) == REFERENCE_IBAN
+    assert not passes_checksum(Iban, REFERENCE_IBAN)
 
 
 @given(any_object())
@@ -156,11 +157,13 @@ def test_bank_of_iban_returns_bank_or_none() -> None:
 CARD = "6037990000000006"
 
 
-def card_of(fifteen: str) -> str:
-    """Return a card number with Luhn's digit found by trying all ten against a table of doubled digits."""
+def card_of(digits_without_check: str) -> str:
+    """Return a card number with its Luhn digit, computed from a table of doubled digits."""
     doubled = dict(zip("0123456789", (0, 2, 4, 6, 8, 1, 3, 5, 7, 9), strict=True))
-    total = sum(doubled[one] if place % 2 == 0 else int(one) for place, one in enumerate(fifteen))
-    return fifteen + str(-total % 10)
+    total = sum(
+        doubled[digit] if position % 2 == 0 else int(digit) for position, digit in enumerate(digits_without_check)
+    )
+    return digits_without_check + str(-total % 10)
 
 
 @pytest.mark.parametrize("written", ["6037-9900-0000-0006", "6037 9900 0000 0006 ", CARD.translate(PERSIAN)])
@@ -178,14 +181,14 @@ def test_parse_card_number_masked_number_is_explained() -> None:
 
 
 @given(digits(15))
-def test_is_valid_card_computed_check_digit_is_valid(fifteen: str) -> None:
-    assert is_valid_card(card_of(fifteen))
-    assert passes_checksum(CardNumber, card_of(fifteen))
+def test_is_valid_card_computed_check_digit_is_valid(digits_without_check: str) -> None:
+    assert is_valid_card(card_of(digits_without_check))
+    assert passes_checksum(CardNumber, card_of(digits_without_check))
 
 
 @given(digits(15), st.integers(0, 15), st.integers(1, 9))
-def test_is_valid_card_one_wrong_digit_is_invalid(fifteen: str, place: int, by: int) -> None:
-    mistyped = change_digit(card_of(fifteen), place, by)
+def test_is_valid_card_one_wrong_digit_is_invalid(digits_without_check: str, position: int, difference: int) -> None:
+    mistyped = change_digit(card_of(digits_without_check), position, difference)
 
     assert not is_valid_card(mistyped)
     assert not passes_checksum(CardNumber, mistyped)
@@ -210,19 +213,19 @@ def test_parse_masked_card_is_unchanged(masked: str) -> None:
 def test_parse_masked_card_full_number_is_explained(card: str, gaps: list[str], script: dict[int, int | str]) -> None:
     written = card[0] + "".join(gap + digit for gap, digit in zip(gaps, card[1:].translate(script), strict=True))
 
-    refused = refusal(MaskedCard, written)
+    error = refusal(MaskedCard, written)
 
-    assert "the signature is made over the masked one" in refused.hint
-    assert card not in str(refused)
-    assert written not in str(refused)
+    assert "the signature is made over the masked one" in error.hint
+    assert card not in str(error)
+    assert written not in str(error)
 
 
 def test_parse_masked_card_full_number_in_text_is_not_shown() -> None:
-    refused = refusal(MaskedCard, "card: 6037 9900 0000 0006")
+    error = refusal(MaskedCard, "card: 6037 9900 0000 0006")
 
-    assert "full card number" in refused.hint
-    assert refused.got == "text of 25 characters"
-    assert not re.search("0000", str(refused))
+    assert "full card number" in error.hint
+    assert error.got == "text of 25 characters"
+    assert not re.search("0000", str(error))
 
 
 @pytest.mark.parametrize("value", ["5022\n29", "x" * 65, "\x00", "   ", None, 0, b"502229******6708"])

@@ -1,3 +1,5 @@
+"""Iranian banks, and the field type of their ids."""
+
 import re
 
 import pytest
@@ -11,14 +13,14 @@ def test_banks_have_38_unique_sorted_ids() -> None:
 
     assert len(ids) == 38
     assert ids == sorted(set(ids))
-    assert all(re.fullmatch("[0-9]{3}", one) for one in ids)
+    assert all(re.fullmatch("[0-9]{3}", bank_id) for bank_id in ids)
 
 
 def test_banks_have_51_unique_card_bins() -> None:
-    beginnings = [digits for bank in BANKS for digits in bank.card_bins]
+    card_bins = [card_bin for bank in BANKS for card_bin in bank.card_bins]
 
-    assert len(beginnings) == len(set(beginnings)) == 51
-    assert all(re.fullmatch("[0-9]{6}", digits) for digits in beginnings)
+    assert len(card_bins) == len(set(card_bins)) == 51
+    assert all(re.fullmatch("[0-9]{6}", card_bin) for card_bin in card_bins)
 
 
 def test_banks_have_english_and_persian_names() -> None:
@@ -53,7 +55,7 @@ def test_bank_by_card_full_or_masked_returns_bank(card: str, name_fa: str) -> No
     assert bank.name_fa == name_fa
 
 
-def test_bank_lookup_unknown_returns_no_bank() -> None:
+def test_bank_by_id_and_by_card_unknown_return_none() -> None:
     assert bank_by_id("999") is None
     assert bank_by_id("17") is None
     assert bank_by_card("0000001234567890") is None

@@ -1,3 +1,5 @@
+"""The field type of days, and parsing of Tehran times."""
+
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from typing import Any
@@ -29,11 +31,11 @@ def test_parse_day_jalali_date_becomes_gregorian(day: date) -> None:
 
 
 def test_parse_day_nowruz_1370_is_march_21_1991() -> None:
-    of_persiantools: Day = JalaliDate(1370, 1, 1)  # type: ignore[no-untyped-call]
-    of_jdatetime: Day = jdatetime.date(1370, 1, 1)
+    persiantools_day: Day = JalaliDate(1370, 1, 1)  # type: ignore[no-untyped-call]
+    jdatetime_day: Day = jdatetime.date(1370, 1, 1)
 
-    assert convert(Day, of_persiantools) == "1991-03-21"
-    assert convert(Day, of_jdatetime) == "1991-03-21"
+    assert convert(Day, persiantools_day) == "1991-03-21"
+    assert convert(Day, jdatetime_day) == "1991-03-21"
 
 
 @pytest.mark.parametrize(
@@ -54,10 +56,10 @@ def test_parse_day_datetime_becomes_local_day(moment: object) -> None:
     "value", ["1370-01-01", "۱۳۷۰-۰۱-۰۱", "1370-02-31", "1200-01-01", "1500-12-29", date(1370, 1, 1)]
 )
 def test_parse_day_jalali_year_is_explained(value: object) -> None:
-    refused = refusal(Day, value)
+    error = refusal(Day, value)
 
-    assert "pass a Jalali date object" in refused.hint
-    assert "01-01" not in str(refused)
+    assert "pass a Jalali date object" in error.hint
+    assert "01-01" not in str(error)
 
 
 @pytest.mark.parametrize("text", ["1199-01-01", "1501-01-01"])
@@ -66,30 +68,30 @@ def test_parse_day_years_around_jalali_range_are_valid(text: str) -> None:
 
 
 class NaT(datetime):
-    """pandas' "not a time", which is a datetime all the same."""
+    """A stand-in for pandas' NaT ("not a time"), a datetime whose year is nan."""
 
     year = month = day = property(lambda _: float("nan"))  # pyright: ignore
 
 
-class Liar(date):
-    """Its parts are texts."""
+class DateOfTexts(date):
+    """A date whose year is a text."""
 
     year = property(lambda _: "1991")  # pyright: ignore
 
 
 @pytest.mark.parametrize(
     "value",
-    [NaT(2000, 1, 1), Liar(2000, 1, 1), float("nan"), None, pytest.param(Decimal("NaN"), id="decimal"), 0, True],
+    [NaT(2000, 1, 1), DateOfTexts(2000, 1, 1), float("nan"), None, pytest.param(Decimal("NaN"), id="decimal"), 0, True],
 )
-def test_day_that_is_not_a_date_is_refused(value: object) -> None:
-    refused = refusal(Day, value)
+def test_parse_day_odd_date_object_is_rejected(value: object) -> None:
+    error = refusal(Day, value)
 
-    assert refused.field == "field"
-    assert "pass a date" in refused.hint
+    assert error.field == "field"
+    assert "pass a date" in error.hint
 
 
 @pytest.mark.parametrize("name", ["from_date", "to_date"])
-def test_statement_of_not_a_time_names_field(name: str) -> None:
+def test_get_statement_invalid_date_names_field(name: str) -> None:
     dates: dict[str, Any] = {"from_date": date(2026, 1, 1)} | {name: NaT(2000, 1, 1)}
     with pytest.raises(InvalidValue) as caught:
         GetStatement(account_number="0111234567890", **dates)
@@ -97,7 +99,7 @@ def test_statement_of_not_a_time_names_field(name: str) -> None:
     assert caught.value.field == name
 
 
-def test_day_text_with_direction_marks_is_read() -> None:
+def test_parse_day_text_with_direction_marks_is_parsed() -> None:
     assert convert(Day, "\u200f۱۹۹۱-۰۳-۲۱\u061c") == "1991-03-21"
 
 
@@ -167,5 +169,5 @@ def test_parse_tehran_returns_tehran_datetime() -> None:
     "text",
     ["", "2026-07-31", "2026-07-31T12:30:00", "2026-13-31 12:30:00", "1405-05-09 12:30:00", "soon", None, 0, b""],
 )
-def test_parse_tehran_invalid_text_returns_no_datetime(text: object) -> None:
+def test_parse_tehran_invalid_text_returns_none(text: object) -> None:
     assert parse_tehran(text) is None

@@ -1,3 +1,5 @@
+"""Normalisation of digits, spaces and invisible characters."""
+
 import re
 import unicodedata
 from enum import Enum
@@ -28,11 +30,11 @@ JOINERS = "\u200c\u200d"
 
 
 def test_strip_spaces_removes_every_invisible_character() -> None:
-    everything = "".join(sorted(INVISIBLE))
+    all_invisible = "".join(sorted(INVISIBLE))
 
-    assert strip_spaces(f"12{everything}34") == "1234"
-    assert strip_marks(f"ع{everything}لی") == f"ع{JOINERS}لی"
-    assert is_blank(everything)
+    assert strip_spaces(f"12{all_invisible}34") == "1234"
+    assert strip_marks(f"ع{all_invisible}لی") == f"ع{JOINERS}لی"
+    assert is_blank(all_invisible)
     assert all(has_spoiled_ends(f"x{mark}") and has_spoiled_ends(f"{mark}x") for mark in INVISIBLE)
 
 

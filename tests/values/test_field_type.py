@@ -1,4 +1,4 @@
-"""Field types, and how they are found in annotations."""
+"""Field types: conversion, checksums, errors, and lookup in annotations."""
 
 from typing import Annotated, Any
 
@@ -79,7 +79,7 @@ def test_convert_error_shows_masked_value() -> None:
         assert "canary" not in str(caught.value)
 
 
-def test_shown_long_value_is_truncated() -> None:
+def test_short_repr_long_value_is_truncated() -> None:
     assert short_repr("x" * 58) == repr("x" * 58)
     assert short_repr("x" * 59) == "'" + "x" * 56 + "..."
     assert len(short_repr("x" * 10_000)) == 60
@@ -103,15 +103,15 @@ def test_shown_long_value_is_truncated() -> None:
         (list[Even], None, ""),
     ],
 )
-def test_find_field_type_and_doc_of_annotation(annotation: Any, kind: FieldType | None, doc: str) -> None:
+def test_find_field_type_and_find_doc_of_annotation(annotation: Any, kind: FieldType | None, doc: str) -> None:
     assert find_field_type(annotation) is kind
     assert find_doc(annotation) == doc
 
 
 def test_field_type_equality_is_identity() -> None:
-    twin = FieldType(name="even", expected="an even int", parse=_even)
+    equal_type = FieldType(name="even", expected="an even int", parse=_even)
 
-    assert twin != EVEN
-    assert len({twin, EVEN}) == 2
-    assert twin.schema == {"type": "string"}
-    assert twin.schema is not EVEN.schema
+    assert equal_type != EVEN
+    assert len({equal_type, EVEN}) == 2
+    assert equal_type.schema == {"type": "string"}
+    assert equal_type.schema is not EVEN.schema

@@ -1,3 +1,5 @@
+"""Field types of national ids and mobile numbers."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,10 +10,10 @@ from tests.values.field_types import PERSIAN, any_object, change_digit, convert,
 nine_digits = digits(9)
 
 
-def id_of(nine: str) -> str:
-    """Return a national id whose weighted sum, check digit included, is (or just is not) a multiple of eleven."""
-    rest = sum(int(digit) * weight for digit, weight in zip(nine, (10, 9, 8, 7, 6, 5, 4, 3, 2), strict=True)) % 11
-    return nine + (str(rest) if rest in (0, 1) else str(11 - rest))
+def national_id_of(first_nine: str) -> str:
+    """Return the national id of nine digits and the check digit that is computed from their weighted sum."""
+    rest = sum(int(digit) * weight for digit, weight in zip(first_nine, (10, 9, 8, 7, 6, 5, 4, 3, 2), strict=True)) % 11
+    return first_nine + (str(rest) if rest in (0, 1) else str(11 - rest))
 
 
 @pytest.mark.parametrize("written", ["001-234567-9", " 0012345679", "0012345679".translate(PERSIAN)])
@@ -29,14 +31,14 @@ def test_parse_national_id_int_hints_leading_zeros() -> None:
 
 
 @given(nine_digits)
-def test_is_valid_national_id_computed_digit_is_valid(nine: str) -> None:
-    assert is_valid_national_id(id_of(nine))
-    assert passes_checksum(NationalId, id_of(nine))
+def test_is_valid_national_id_computed_digit_is_valid(first_nine: str) -> None:
+    assert is_valid_national_id(national_id_of(first_nine))
+    assert passes_checksum(NationalId, national_id_of(first_nine))
 
 
 @given(nine_digits, st.integers(1, 9))
-def test_verify_checksum_national_id_wrong_digit_raises(nine: str, by: int) -> None:
-    mistyped = change_digit(id_of(nine), 9, by)
+def test_verify_checksum_national_id_wrong_digit_raises(first_nine: str, difference: int) -> None:
+    mistyped = change_digit(national_id_of(first_nine), 9, difference)
 
     assert not passes_checksum(NationalId, mistyped)
     assert convert(NationalId, mistyped) == mistyped
@@ -48,8 +50,8 @@ def test_is_valid_national_id_known_samples_are_valid(sample: str) -> None:
 
 
 @pytest.mark.parametrize("digit", "0123456789")
-def test_national_id_of_equal_digits_is_valid(digit: str) -> None:
-    """People were given such ids, 1111111111 among them."""
+def test_is_valid_national_id_equal_digits_are_valid(digit: str) -> None:
+    """Such ids were issued, for example 1111111111."""
     assert is_valid_national_id(digit * 10)
     assert passes_checksum(NationalId, digit * 10)
 
@@ -78,7 +80,7 @@ def test_parse_mobile_usual_forms_are_normalised(written: str) -> None:
     assert convert(Mobile, written) == "09121234567"
 
 
-def test_parse_mobile_number_with_98_is_not_a_prefix() -> None:
+def test_parse_mobile_98_inside_number_is_no_prefix() -> None:
     assert convert(Mobile, "9812345678") == "09812345678"
     assert convert(Mobile, "09812345678") == "09812345678"
 

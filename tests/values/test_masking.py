@@ -1,3 +1,5 @@
+"""Masks of personal values, addresses and server texts."""
+
 import re
 from collections.abc import Callable
 
@@ -24,7 +26,7 @@ each_mask = pytest.mark.parametrize("mask", MASKS)
 
 
 @pytest.mark.parametrize(
-    ("mask", "value", "shown"),
+    ("mask", "value", "masked"),
     [
         (mask_card, "6037-9912 3456-7890", "603799******7890"),
         (mask_card, "۶۰۳۷۹۹۱۲۳۴۵۶۷۸۹۰", "603799******7890"),
@@ -38,8 +40,8 @@ each_mask = pytest.mark.parametrize("mask", MASKS)
         (mask_account, "12345678", "******78"),
     ],
 )
-def test_mask_shows_documented_digits(mask: Callable[[object], str], value: str, shown: str) -> None:
-    assert mask(value) == shown
+def test_mask_shows_documented_digits(mask: Callable[[object], str], value: str, masked: str) -> None:
+    assert mask(value) == masked
 
 
 @pytest.mark.parametrize("mask", [mask_card, mask_iban, mask_national_id, mask_mobile])
@@ -63,16 +65,18 @@ def test_mask_any_object_returns_text(mask: Callable[[object], str], value: obje
 
 @each_mask
 @given(value=st.integers(7, 30).flatmap(digits), script=st.sampled_from([{}, PERSIAN, ARABIC]))
-def test_mask_never_shows_whole_value(mask: Callable[[object], str], value: str, script: dict[int, int | str]) -> None:
-    given_away = sum(map(str.isdecimal, mask(value.translate(script)).removeprefix("text of ")))
+def test_mask_number_is_never_shown_completely(
+    mask: Callable[[object], str], value: str, script: dict[int, int | str]
+) -> None:
+    shown_digits = sum(map(str.isdecimal, mask(value.translate(script)).removeprefix("text of ")))
 
-    # A card shows ten of sixteen, a mobile number its operator and four of the rest; all else four at most.
-    assert given_away <= (10 if mask is mask_card else 8 if mask is mask_mobile else 4)
+    # A card shows ten of its 16 digits, a mobile number its operator and four digits, every other number at most four.
+    assert shown_digits <= (10 if mask is mask_card else 8 if mask is mask_mobile else 4)
     assert value not in mask(value.translate(script))
 
 
 @pytest.mark.parametrize(
-    ("text", "scrubbed"),
+    ("text", "masked"),
     [
         ("کارت ۶۰۳۷۹۹۱۲۳۴۵۶۷۸۹۰ نامعتبر است", "کارت 603799******7890 نامعتبر است"),
         ("card 6037-9912-3456-7890, 50000", "card 603799******7890, 50000"),
@@ -91,8 +95,8 @@ def test_mask_never_shows_whole_value(mask: Callable[[object], str], value: str,
         ("deposit 0111234567890", "deposit *********7890"),
     ],
 )
-def test_mask_text_masks_personal_numbers(text: str, scrubbed: str) -> None:
-    assert mask_text(text) == scrubbed
+def test_mask_text_masks_personal_numbers(text: str, masked: str) -> None:
+    assert mask_text(text) == masked
 
 
 @pytest.mark.parametrize(
@@ -121,10 +125,10 @@ def test_mask_text_masks_long_numbers_anywhere(
 ) -> None:
     written = number.translate(script)
 
-    scrubbed = mask_text(f"{before}{written}{after}")
+    masked = mask_text(f"{before}{written}{after}")
 
-    assert number not in scrubbed
-    assert written not in scrubbed
+    assert number not in masked
+    assert written not in masked
 
 
 @given(digits(16), st.lists(st.sampled_from(["", " ", "-", " - ", "\u200f"]), min_size=3, max_size=3))
@@ -132,7 +136,7 @@ def test_mask_text_masks_grouped_cards(card: str, gaps: list[str]) -> None:
     groups = re.findall("....", card)
     written = groups[0] + "".join(gap + group for gap, group in zip(gaps, groups[1:], strict=True))
 
-    # Six digits, then the four at the end: never the six between.
+    # The first six and the last four digits are shown, never the six between.
     assert re.fullmatch(r"pay \d{6}\*{6}\d{4}!", mask_text(f"pay {written}!"))
 
 
@@ -184,7 +188,7 @@ def test_mask_address_shows_the_rest(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "masked"),
     [
         ("a\x1b[31mb\x07", "a [31mb "),
         ("a\r\nb\tc\x7f\x85\x9bd\u2028e\u2029", "a  b c   d e "),
@@ -194,10 +198,10 @@ def test_mask_address_shows_the_rest(address: str) -> None:
         ("نام\xa0خانوادگی", "نام\xa0خانوادگی"),
     ],
 )
-def test_scrub_replaces_control_characters(text: str, shown: str) -> None:
-    assert mask_text(text) == shown
+def test_mask_text_control_characters_are_replaced(text: str, masked: str) -> None:
+    assert mask_text(text) == masked
 
 
-def test_scrub_masks_a_number_with_marks_inside() -> None:
+def test_mask_text_number_with_marks_inside_is_masked() -> None:
     assert mask_text("6037\u202e9918\u20669975\xad2346") == "603799******2346"
     assert mask_text("6037\u31649918\ufe0f\ufe0f\ufe0f\ufe0f9975\u034f2346") == "603799******2346"

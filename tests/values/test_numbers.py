@@ -1,3 +1,5 @@
+"""Field types of integers and amounts of money."""
+
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -49,14 +51,14 @@ def test_integer_schema_contains_bounds() -> None:
     assert DOZEN.schema == {"type": "integer", "minimum": 1, "maximum": 12}
 
 
-def test_shown_number_describes_texts_only() -> None:
+def test_number_repr_describes_texts_only() -> None:
     assert number_repr(MAX_INT64) == str(MAX_INT64)
     assert number_repr(2.5) == "2.5"
     assert number_repr(True) == "True"
     assert number_repr("6037991234567890") == "text of 16 characters"
 
 
-NO_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, Decimal(5000), [5000], -1]
+INVALID_AMOUNTS = [True, False, 5.0, float("nan"), "5000", "5,000", b"5000", None, Decimal(5000), [5000], -1]
 
 
 @given(st.integers(0, MAX_INT64 // 10))
@@ -65,13 +67,13 @@ def test_toman_is_ten_rial(amount: int) -> None:
 
 
 @pytest.mark.parametrize("unit", [Rial, Toman])
-@pytest.mark.parametrize("value", NO_AMOUNTS)
+@pytest.mark.parametrize("value", INVALID_AMOUNTS)
 def test_rial_and_toman_invalid_amount_is_rejected(unit: Callable[[int], int], value: int) -> None:
-    with pytest.raises(InvalidValue, match=r"^amount: .*Toman\(5_000\)") as refused:
+    with pytest.raises(InvalidValue, match=r"^amount: .*Toman\(5_000\)") as error:
         unit(value)
 
-    assert refused.value.field == "amount"
-    assert refused.value.executed == "no"
+    assert error.value.field == "amount"
+    assert error.value.executed == "no"
 
 
 def test_rial_and_toman_beyond_64_bits_are_rejected() -> None:
@@ -82,22 +84,22 @@ def test_rial_and_toman_beyond_64_bits_are_rejected() -> None:
         Toman(MAX_INT64 // 10 + 1)
 
 
-@pytest.mark.parametrize(("alias", "least"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
-def test_amount_bounds_are_enforced(alias: object, least: int) -> None:
-    assert convert(alias, least) == least
+@pytest.mark.parametrize(("alias", "minimum"), [(TransferAmount, 1), (GatewayAmount, 5_000)])
+def test_amount_bounds_are_enforced(alias: object, minimum: int) -> None:
+    assert convert(alias, minimum) == minimum
     assert convert(alias, MAX_INT64) == MAX_INT64
-    refusal(alias, least - 1)
+    refusal(alias, minimum - 1)
     refusal(alias, MAX_INT64 + 1)
 
 
 @pytest.mark.parametrize("alias", [TransferAmount, GatewayAmount])
-@pytest.mark.parametrize("value", NO_AMOUNTS)
+@pytest.mark.parametrize("value", INVALID_AMOUNTS)
 def test_parse_amount_error_hints_units(alias: object, value: object) -> None:
     assert "Rial(50_000)" in refusal(alias, value).hint
 
 
 @pytest.mark.parametrize(
-    ("answered", "rial"),
+    ("value", "rial"),
     [
         (10_000, 10_000),
         (10_000.0, 10_000),
@@ -120,13 +122,13 @@ def test_parse_amount_error_hints_units(alias: object, value: object) -> None:
         ("9,007,199,254,740,993.0", 9_007_199_254_740_993),
     ],
 )
-def test_parse_amount_known_forms_are_parsed(answered: object, rial: int) -> None:
-    assert convert(Money, answered) == rial
-    assert type(convert(Money, answered)) is int
+def test_parse_amount_known_forms_are_parsed(value: object, rial: int) -> None:
+    assert convert(Money, value) == rial
+    assert type(convert(Money, value)) is int
 
 
 @pytest.mark.parametrize(
-    "answered",
+    "value",
     [
         *[
             True,
@@ -146,5 +148,5 @@ def test_parse_amount_known_forms_are_parsed(answered: object, rial: int) -> Non
         *["+5", " ", "10.0e0", "1٬2", f"{MAX_INT64 + 1}.0", "9" * 5000],
     ],
 )
-def test_parse_amount_inexact_is_rejected(answered: object) -> None:
-    refusal(Money, answered)
+def test_parse_amount_inexact_is_rejected(value: object) -> None:
+    refusal(Money, value)

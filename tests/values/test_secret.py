@@ -1,4 +1,4 @@
-"""Secrets are never shown, and errors lose the values they were raised for."""
+"""Secrets, which are never shown, and decorators that clear values from tracebacks."""
 
 import copy
 import dataclasses
@@ -18,77 +18,77 @@ from paystar_async.values.secret import Secret, clear_locals_on_error, to_option
 
 
 @clear_locals_on_error
-def opened(text: str, *, often: int = 1) -> str:
-    """Open it."""
-    spelt = text * often
-    if often:
-        raise ValueError("it does not open")
-    return spelt
+def repeat(text: str, *, times: int = 1) -> str:
+    """Return the text repeated."""
+    repeated = text * times
+    if times:
+        raise ValueError("cannot repeat")
+    return repeated
 
 
-def variables(error: BaseException) -> list[str]:
+def local_variables(error: BaseException) -> list[str]:
     stack = traceback.TracebackException.from_exception(error, capture_locals=True).stack
     return [str(frame.locals) for frame in stack[1:]]
 
 
-def test_sealed_error_loses_local_variables() -> None:
-    with pytest.raises(ValueError, match="does not open") as caught:
-        opened("kanari")
+def test_clear_locals_error_loses_variables() -> None:
+    with pytest.raises(ValueError, match="cannot repeat") as caught:
+        repeat("kanari")
 
-    assert len(variables(caught.value)) == 2
-    assert "kanari" not in "".join(variables(caught.value))
+    assert len(local_variables(caught.value)) == 2
+    assert "kanari" not in "".join(local_variables(caught.value))
 
 
-def test_sealed_keeps_variables_of_outer_exception() -> None:
+def test_clear_locals_outer_exception_keeps_variables() -> None:
     def outer() -> None:
-        kept = "mine"
-        raise KeyError(len(kept))
+        value = "visible"
+        raise KeyError(len(value))
 
     def within() -> None:
         try:
             outer()
         except KeyError:
-            opened("kanari")
+            repeat("kanari")
 
-    with pytest.raises(ValueError, match="does not open") as caught:
+    with pytest.raises(ValueError, match="cannot repeat") as caught:
         within()
     assert caught.value.__context__ is not None
-    assert "mine" in "".join(variables(caught.value.__context__))
+    assert "visible" in "".join(local_variables(caught.value.__context__))
 
 
-def test_sealed_error_loses_its_cause() -> None:
+def test_clear_locals_error_loses_its_cause() -> None:
     @clear_locals_on_error
     def number(text: str) -> int:
         try:
             return int(text)
         except ValueError as problem:
-            raise TypeError("no number") from problem
+            raise TypeError("not a number") from problem
 
-    with pytest.raises(TypeError, match="no number") as caught:
-        number("".join(("kana", "ri")))  # whose line is shown as well
+    with pytest.raises(TypeError, match="not a number") as caught:
+        number("".join(("kana", "ri")))  # joined, because tracebacks show this line too
     assert "kanari" not in "".join(traceback.format_exception(caught.value))
 
 
-def test_sealed_keeps_docstring_and_signature() -> None:
-    assert (opened("text", often=0), opened.__doc__) == ("", "Open it.")
-    assert str(inspect.signature(opened)) == "(text: str, *, often: int = 1) -> str"
+def test_clear_locals_keeps_docstring_and_signature() -> None:
+    assert (repeat("text", times=0), repeat.__doc__) == ("", "Return the text repeated.")
+    assert str(inspect.signature(repeat)) == "(text: str, *, times: int = 1) -> str"
 
 
 TEXT = "canary-secret"
 
 
 @attrs.frozen
-class Held:
+class AttrsHolder:
     secret: Secret
 
 
 @dataclasses.dataclass
-class HeldToo:
+class DataclassHolder:
     secret: Secret
 
 
 @pytest.mark.parametrize(
-    "shown",
+    "formatted",
     [
         repr(Secret(TEXT)),
         str(Secret(TEXT)),
@@ -99,16 +99,16 @@ class HeldToo:
         "%s %r" % (Secret(TEXT), Secret(TEXT)),  # noqa: UP031
         string.Template("$a").substitute(a=Secret(TEXT)),
         repr([Secret(TEXT)]) + str({"a": Secret(TEXT)}),
-        repr(Held(Secret(TEXT))),
-        repr(attrs.asdict(Held(Secret(TEXT)))) + repr(attrs.astuple(Held(Secret(TEXT)))),
-        repr(dataclasses.asdict(HeldToo(Secret(TEXT)))),
+        repr(AttrsHolder(Secret(TEXT))),
+        repr(attrs.asdict(AttrsHolder(Secret(TEXT)))) + repr(attrs.astuple(AttrsHolder(Secret(TEXT)))),
+        repr(dataclasses.asdict(DataclassHolder(Secret(TEXT)))),
         json.dumps({"a": Secret(TEXT)}, default=str),
         repr(copy.deepcopy({"a": Secret(TEXT)})),
         repr(dir(Secret(TEXT))),
     ],
 )
-def test_secret_is_never_shown(shown: str) -> None:
-    assert TEXT not in shown
+def test_secret_is_never_shown(formatted: str) -> None:
+    assert TEXT not in formatted
 
 
 def test_secret_in_log_record_is_not_shown(caplog: pytest.LogCaptureFixture) -> None:
@@ -131,7 +131,7 @@ def test_secret_in_traceback_is_not_shown() -> None:
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_secret_pickle_raises(protocol: int) -> None:
     with pytest.raises(TypeError, match="not pickled") as caught:
-        pickle.dumps(Held(Secret(TEXT)), protocol)
+        pickle.dumps(AttrsHolder(Secret(TEXT)), protocol)
 
     assert TEXT not in str(caught.value)
 
@@ -153,12 +153,12 @@ def test_secret_copy_is_same_object() -> None:
 
 
 @given(st.text(), st.text())
-def test_secret_equality_follows_text(one: str, other: str) -> None:
-    assert (Secret(one) == Secret(other)) is (one == other)
-    assert Secret(one) == Secret(one)
-    assert hash(Secret(one)) == hash(Secret(one))
-    assert bool(Secret(one)) is bool(one)
-    assert Secret(one).reveal() == one
+def test_secret_equality_follows_text(text: str, other: str) -> None:
+    assert (Secret(text) == Secret(other)) is (text == other)
+    assert Secret(text) == Secret(text)
+    assert hash(Secret(text)) == hash(Secret(text))
+    assert bool(Secret(text)) is bool(text)
+    assert Secret(text).reveal() == text
 
 
 def test_secret_differs_from_text() -> None:

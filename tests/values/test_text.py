@@ -1,3 +1,5 @@
+"""Field types of texts, URLs and small integers."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -37,19 +39,19 @@ LENGTHS = [
 each_text = pytest.mark.parametrize("alias", [alias for alias, _, _ in LENGTHS])
 
 
-@pytest.mark.parametrize(("alias", "least", "most"), LENGTHS)
-def test_text_length_limits_are_enforced(alias: object, least: int, most: int) -> None:
-    assert convert(alias, "x" * least) == "x" * least
-    assert convert(alias, "x" * most) == "x" * most
-    assert f"{most + 1} characters" in refusal(alias, "x" * (most + 1)).hint
-    if least:
+@pytest.mark.parametrize(("alias", "minimum", "maximum"), LENGTHS)
+def test_text_length_limits_are_enforced(alias: object, minimum: int, maximum: int) -> None:
+    assert convert(alias, "x" * minimum) == "x" * minimum
+    assert convert(alias, "x" * maximum) == "x" * maximum
+    assert f"{maximum + 1} characters" in refusal(alias, "x" * (maximum + 1)).hint
+    if minimum:
         refusal(alias, "")
 
 
 @given(st.text(st.characters(exclude_categories=["C", "Z"]), min_size=1, max_size=255))
-def test_text_is_unchanged(given_text: str) -> None:
-    assert convert(RefNum, given_text) == given_text
-    assert convert(RefNum, f" {given_text}"[:255]) == f" {given_text}"[:255]
+def test_text_is_unchanged(value: str) -> None:
+    assert convert(RefNum, value) == value
+    assert convert(RefNum, f" {value}"[:255]) == f" {value}"[:255]
 
 
 def test_person_name_keeps_persian_joiner() -> None:
@@ -57,13 +59,13 @@ def test_person_name_keeps_persian_joiner() -> None:
 
 
 @pytest.mark.parametrize("mark", "\u061c\u200e\u200f\u202b\u2067\u00ad\u3164\ufe0f\u034f\ufeff")
-def test_person_name_with_invisible_mark_loses_it(mark: str) -> None:
+def test_person_name_invisible_marks_are_removed(mark: str) -> None:
     assert convert(PersonName, f"{mark}عل{mark}ی رضا{mark}") == "علی رضا"
     assert convert(PersonName, f"A{mark}li") == "Ali"
 
 
 @pytest.mark.parametrize("mark", "\u061c\u200c\u200e\u00ad\u3164\ufeff")
-def test_identifier_with_invisible_mark_is_not_another(mark: str) -> None:
+def test_pay_id_strips_and_track_id_rejects_invisible_marks(mark: str) -> None:
     assert convert(PayId, f"{mark}12{mark}۳{mark}") == "123"
     refusal(TrackId, f"t-1{mark}")
     refusal(TrackId, f"{mark}t-1")
@@ -105,12 +107,12 @@ def test_mask_shows_order_id() -> None:
 
 
 def test_text_factory_pattern_matches_whole_text() -> None:
-    word = text("word", max_length=3, example="ab", pattern="a|ab", expected="a or ab")
+    field_type = text("word", max_length=3, example="ab", pattern="a|ab", expected="a or ab")
 
-    assert word.convert("ab", "field") == "ab"
-    assert word.schema == {"type": "string", "minLength": 1, "maxLength": 3, "pattern": "^(?:a|ab)$"}
+    assert field_type.convert("ab", "field") == "ab"
+    assert field_type.schema == {"type": "string", "minLength": 1, "maxLength": 3, "pattern": "^(?:a|ab)$"}
     with pytest.raises(ValueError, match="expected a or ab"):
-        word.convert("abc", "field")
+        field_type.convert("abc", "field")
 
 
 @pytest.mark.parametrize(
@@ -171,7 +173,7 @@ def test_callback_url_invalid_is_rejected(url: object) -> None:
 
 @pytest.mark.parametrize("name", CALLBACK_FIELDS)
 @pytest.mark.parametrize("written", ["{}=1", "a=1&{}=", "{}", "a=1;{}=2", "{}[]=1", "{}[x]=1", "{}%00z=1", "+{}=1"])
-def test_callback_url_with_reserved_name_says_what_to_do(name: str, written: str) -> None:
+def test_callback_url_reserved_name_hints_other_name(name: str, written: str) -> None:
     hint = refusal(CallbackUrl, f"https://m.example/cb?{written.format(name)}").hint
 
     assert f"parameter {name}," in hint
@@ -181,34 +183,34 @@ def test_callback_url_with_reserved_name_says_what_to_do(name: str, written: str
 @pytest.mark.parametrize(
     "written", ["order%5Fid", "%6Frder_id", "ORDER_ID", "order.id", "order+id", "order%20id", "order[id"]
 )
-def test_callback_url_with_folded_reserved_name_is_refused(written: str) -> None:
+def test_callback_url_folded_reserved_name_is_rejected(written: str) -> None:
     assert "parameter order_id," in refusal(CallbackUrl, f"https://m.example/cb?{written}=45").hint
 
 
-def test_callback_url_with_fragment_says_what_to_do() -> None:
+def test_callback_url_fragment_hints_percent_encoding() -> None:
     assert "%23" in refusal(CallbackUrl, "https://m.example/cb#top").hint
 
 
 @pytest.mark.parametrize("order_id", ["سفارش\u200cها ۱۲", "a b", "#1001", "ORD#1&2=3", "x" * 255, "۱۲۳"])
-def test_order_id_without_blanks_around_is_kept(order_id: str) -> None:
+def test_order_id_without_blank_ends_is_unchanged(order_id: str) -> None:
     assert convert(OrderId, order_id) == order_id
 
 
 @pytest.mark.parametrize("end", [" ", "\u00a0", "\u3000", "\u200c", "\u200d", "\u200b", "\ufeff", "\u200f", "\u3164"])
-def test_order_id_with_blank_end_is_refused(end: str) -> None:
+def test_order_id_blank_end_is_rejected(end: str) -> None:
     for order_id in (f"{end}ORD-1", f"ORD-1{end}", f"{end}ORD-1{end}", f"ORD-1 {end}"):
         assert "remove" in refusal(OrderId, order_id).hint
 
 
 @pytest.mark.parametrize("mark", ["\u00ad", "\u200b", "\u200e", "\u202e", "\u2066", "\ufeff", "\u3164", "\u115f"])
-def test_order_id_with_invisible_mark_is_refused(mark: str) -> None:
+def test_order_id_invisible_mark_is_rejected(mark: str) -> None:
     assert "invisible" in refusal(OrderId, f"ORD{mark}1").hint
 
 
 def test_mask_callback_url_hides_password_and_query() -> None:
-    shown = field_type_of(CallbackUrl).mask("https://me:hunter2@m.example/cb?session=hunter2\n&x=hunter2")
+    masked = field_type_of(CallbackUrl).mask("https://me:hunter2@m.example/cb?session=hunter2\n&x=hunter2")
 
-    assert shown == "'https://…@m.example/cb?…'"
+    assert masked == "'https://…@m.example/cb?…'"
     assert "hunter2" not in str(refusal(CallbackUrl, "ftp://me:hunter2@m.example/?k=hunter2"))
 
 

@@ -1,4 +1,4 @@
-"""Response parsing: what is read, what is refused, and what the connection may be used for afterwards."""
+"""Parsing of HTTP/1.1 responses: accepted and refused bytes, and whether the connection may be reused."""
 
 from itertools import pairwise
 
@@ -26,7 +26,7 @@ def parse(*parts: bytes, ends: bool = False) -> RawResponse | None:
 
 
 class TestFraming:
-    """Where a response ends."""
+    """The end of a response."""
 
     @pytest.mark.parametrize(
         ("stream", "body"),
@@ -78,7 +78,7 @@ class TestFraming:
 
 
 class TestReuse:
-    """When a connection may carry another request."""
+    """Responses after which the connection may or may not be reused."""
 
     @pytest.mark.parametrize(
         "more", [b"H", OK, b"{}", b"\x00", b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"]
@@ -91,7 +91,7 @@ class TestReuse:
         assert (response.status, response.body, response.keep_alive) == (200, b"{}", False)
 
     @pytest.mark.parametrize("stream", [b"HTTP/1.1 204 No Content\r\n\r\n{}", STATUS + b"Content-Length: 0\r\n\r\n{}"])
-    def test_feed_body_where_none_is_due_forbids_reuse(self, stream: bytes) -> None:
+    def test_feed_unexpected_body_forbids_reuse(self, stream: bytes) -> None:
         response = parse(stream)
 
         assert response is not None
@@ -122,7 +122,7 @@ class TestHeaders:
 
 
 class TestRefusal:
-    """What is not an HTTP/1.1 response, or is read differently by different parsers."""
+    """Bytes that are not an HTTP/1.1 response, or that different parsers read differently."""
 
     @pytest.mark.parametrize(
         "stream",
@@ -237,7 +237,7 @@ STREAMS = st.builds(
 
 
 def parse_by_h11(stream: bytes, *, ends: bool) -> tuple[int, bytes] | None:
-    """Return what h11 reads of a response: its status and body."""
+    """Return the status and body of a response as h11 parses it, or None if the response is incomplete."""
     connection = h11.Connection(h11.CLIENT)
     connection.send(h11.Request(method="POST", target="/", headers=[("Host", "x")]))
     connection.send(h11.EndOfMessage())
@@ -270,8 +270,8 @@ def test_parser_reads_only_what_h11_reads(stream: bytes, ends: bool) -> None:
 
 @given(STREAMS, st.lists(st.integers(1, 90), max_size=4), st.booleans())
 def test_feed_result_is_the_same_in_any_pieces(stream: bytes, cuts: list[int], ends: bool) -> None:
-    places = [0, *sorted(cuts), len(stream)]
-    pieces = [piece for start, end in pairwise(places) if (piece := stream[start:end])]
+    cuts_with_ends = [0, *sorted(cuts), len(stream)]
+    pieces = [piece for start, end in pairwise(cuts_with_ends) if (piece := stream[start:end])]
 
     results: list[tuple[int, bytes] | str | None] = []
     for parts in ([stream], pieces):
@@ -298,7 +298,7 @@ def outcome(parser: ResponseParser, stream: bytes, *, ends: bool) -> RawResponse
 @example(b"HTTP/1.1 304 Not Modified\r\nContent-Length: 2\r\n\r\n", STATUS + b"\r\n{}", True)
 @example(b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK, STATUS + b"\r\n{}", True)
 @example(CHUNKED + b"2\r\n{}\r\n0\r\nX: 1\r\n\r\n", b"HTTP/1.0 200 OK\r\nX: 2\r\n\r\n{}", True)
-def test_reset_parser_reads_what_a_new_one_reads(first: bytes, second: bytes, ends: bool) -> None:
+def test_reset_parser_reads_like_new_parser(first: bytes, second: bytes, ends: bool) -> None:
     parser = ResponseParser()
     response = outcome(parser, first, ends=False)
     if isinstance(response, RawResponse) and response.keep_alive:

@@ -12,17 +12,17 @@ from paystar_async.transport.native import connection as connection_module
 from paystar_async.transport.native import pool as module
 from paystar_async.transport.native.connection import HTTP11Connection
 from paystar_async.transport.native.pool import ConnectionPool, Origin
-from tests.transport.tcp import Server, TcpPeer, serving
+from tests.transport.tcp import ScriptedServer, TcpPeer, run_server
 
 MESSAGE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
 
 
-async def keep_answering(peer: TcpPeer) -> None:
+async def keep_responding(peer: TcpPeer) -> None:
     while await peer.read_request():
         await peer.respond()
 
 
-async def ask(pool: ConnectionPool, server: Server, before_send: Any = None) -> int:
+async def send(pool: ConnectionPool, server: ScriptedServer, before_send: Any = None) -> int:
     """Return the HTTP status of one call."""
     response = await pool.send_request(Origin("http", "127.0.0.1", server.port), MESSAGE, 5, before_send)
     return response.status
@@ -33,37 +33,37 @@ class TestReuse:
 
     async def test_pool_opens_one_connection_per_concurrent_call(self) -> None:
         pool = ConnectionPool(8)
-        async with serving(keep_answering) as server:
+        async with run_server(keep_responding) as server:
             for _ in range(3):
-                assert await asyncio.gather(*[ask(pool, server) for _ in range(5)]) == [200] * 5
+                assert await asyncio.gather(*[send(pool, server) for _ in range(5)]) == [200] * 5
             assert len(server.peers) == 5
             await pool.aclose()
 
     async def test_pool_closes_surplus_idle_connections(self) -> None:
         pool = ConnectionPool(2)
-        async with serving(keep_answering) as server:
-            await asyncio.gather(*[ask(pool, server) for _ in range(5)])
+        async with run_server(keep_responding) as server:
+            await asyncio.gather(*[send(pool, server) for _ in range(5)])
             assert len(pool._connections) == 2
             await pool.aclose()
         assert not pool._connections or all(not connection.is_open for connection in pool._connections)
 
     async def test_pool_discards_expired_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pool = ConnectionPool(8)
-        async with serving(keep_answering) as server:
-            await ask(pool, server)
-            await ask(pool, server)
+        async with run_server(keep_responding) as server:
+            await send(pool, server)
+            await send(pool, server)
             monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
-            await ask(pool, server)
+            await send(pool, server)
             assert len(server.peers) == 2
             await pool.aclose()
 
     async def test_pool_evicts_oldest_idle_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pool = ConnectionPool(8)
-        async with serving(keep_answering) as server:
-            await asyncio.gather(*[ask(pool, server) for _ in range(3)])
+        async with run_server(keep_responding) as server:
+            await asyncio.gather(*[send(pool, server) for _ in range(3)])
             for connection in pool._connections:
                 connection.last_used_at -= 100
-            await ask(pool, server)
+            await send(pool, server)
             assert (len(pool._connections), len(server.peers)) == (1, 4)
             await pool.aclose()
 
@@ -73,29 +73,29 @@ class TestReuse:
             await peer.respond(head=b"Connection: close\r\n")
 
         pool = ConnectionPool(8)
-        async with serving(once) as server:
-            await ask(pool, server)
+        async with run_server(once) as server:
+            await send(pool, server)
             assert not pool._connections
             await pool.aclose()
 
     async def test_pool_keeps_origins_apart(self) -> None:
         pool = ConnectionPool(8)
-        async with serving(keep_answering) as first, serving(keep_answering) as second:
+        async with run_server(keep_responding) as first, run_server(keep_responding) as second:
             for server in (first, second, first):
-                await ask(pool, server)
+                await send(pool, server)
             assert [len(first.requests), len(second.requests)] == [2, 1]
             await pool.aclose()
 
-    async def test_refusing_before_send_keeps_connection(self) -> None:
+    async def test_before_send_error_keeps_connection(self) -> None:
         def refuse() -> None:
             raise KeyError("not now")
 
         pool = ConnectionPool(8)
-        async with serving(keep_answering) as server:
+        async with run_server(keep_responding) as server:
             with pytest.raises(KeyError):
-                await ask(pool, server, before_send=refuse)
+                await send(pool, server, before_send=refuse)
             assert server.received == b""
-            await ask(pool, server)
+            await send(pool, server)
             assert len(server.peers) == 1
             await pool.aclose()
 
@@ -110,8 +110,8 @@ class TestClosing:
             await asyncio.sleep(60)
 
         pool, received = ConnectionPool(8), asyncio.Event()
-        async with serving(silent) as server:
-            call = asyncio.create_task(ask(pool, server))
+        async with run_server(silent) as server:
+            call = asyncio.create_task(send(pool, server))
             await received.wait()
             await pool.aclose()
             with pytest.raises(NoResponse, match="closed"):
@@ -127,8 +127,8 @@ class TestClosing:
 
         pool = ConnectionPool(8)
         monkeypatch.setattr(module, "open_connection", connect)
-        async with serving(keep_answering) as server:
+        async with run_server(keep_responding) as server:
             with pytest.raises(NotSent, match="closed before"):
-                await ask(pool, server)
+                await send(pool, server)
             await opened[0].wait_closed()
         assert server.received == b""
