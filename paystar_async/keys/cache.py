@@ -12,8 +12,8 @@ from paystar_async.keys.lease import Lease
 from paystar_async.keys.store import KeyId, KeyRecord, KeyStore
 from paystar_async.runtime.clock import Clock
 
-MAX_PUT_BACKS = 8
-"""Attempts to store a record that the store has lost; each one fails only if another process was faster."""
+MAX_RESTORES = 8
+"""Attempts to store a record that the store has lost; an attempt fails only if another process was faster."""
 LONG_AGO, NEVER = float("-inf"), float("inf")
 
 
@@ -60,13 +60,13 @@ class RecordCache:
         seed: the configured record, used if neither the process nor the store has a record.
         store: the shared store.
         clock: the clock of this process.
-        on_restore: called after a record was put back into a store that had lost it.
+        on_restore: called after a record was restored in a store that had lost it.
         newest: the newest records of the process, shared by the caches of its event loops, which may run in several
             threads.
 
     Attributes:
-        record: the newest record, or None before the first one was read.
-        times: its times.
+        record: the newest record, or None before the first load.
+        times: the refresh times of the record.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class RecordCache:
 
     @property
     def newest(self) -> KeyRecord:
-        """The newest record; the configured one before another was read."""
+        """Return the newest record; the configured record before the first load."""
         return self.record or self._seed
 
     @property
     def is_saved(self) -> bool:
-        """Whether every refreshed record is in the store."""
+        """Return True if every refreshed record is in the store."""
         return self._pending_write is None
 
     def use(self, record: KeyRecord) -> KeyRecord:
@@ -117,7 +117,7 @@ class RecordCache:
         """
         if self._pending_write is not None:
             await self.save()
-        for _ in range(MAX_PUT_BACKS):
+        for _ in range(MAX_RESTORES):
             stored, own = await self._store.load(self._key), self._newest_shared()
             if stored is not None and (own is None or not self._history.is_outdated(stored, own)):
                 return stored
@@ -126,7 +126,7 @@ class RecordCache:
                 if own is not None:
                     self._on_restore()
                 if own is not None and own is self.record:
-                    self.record = self._shared[self._key] = stored  # the same pair, under the version that it has now
+                    self.record = self._shared[self._key] = stored  # the same pair with its new version
                 return stored
         raise StorageUnavailable("the key store keeps no record", hint="the store accepted a record and lost it")
 
@@ -145,7 +145,7 @@ class RecordCache:
         return committed is not None
 
     async def lease(self, stored: KeyRecord) -> Lease | None:
-        """Return a lease on the stored record; None if another process holds one or the record has changed."""
+        """Return a lease on the stored record; None if another process holds a lease or the record has changed."""
         return await Lease.acquire(self._store, self._clock, self._key, stored.version, self._owner)
 
     async def release(self, lease: Lease) -> None:

@@ -163,7 +163,7 @@ class RedisKeyStore:
             try:
                 return await step(client)
             finally:
-                with suppress(*_errors()):
+                with suppress(*_redis_errors()):
                     await client.aclose()
 
         # In a background task, so that a cancelled caller interrupts no operation and leaves no half-open connection.
@@ -192,7 +192,7 @@ async def _execute(client: "Redis", *command: str | Secret) -> object:
     execute = cast("Callable[..., Awaitable[object]]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]
     try:
         return await execute(*(part.reveal() if isinstance(part, Secret) else part for part in command))
-    except _errors() as problem:
+    except _redis_errors() as problem:
         error = _map_error(problem)
     raise error  # raised here, without the driver's frames, which hold secrets
 
@@ -227,7 +227,7 @@ def _number(parse: Callable[[str], float], text: object) -> float | None:
         return None
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def _redis_errors() -> tuple[type[Exception], ...]:
     from redis.exceptions import RedisError
 
     return RedisError, OSError

@@ -24,7 +24,9 @@ from paystar_async.values.secret import Secret
 DEFAULT_KEY_LIFETIME_SECONDS = 24 * 3600.0
 """Lifetime of a key if the response does not say."""
 STORE_POLL_SECONDS = 0.2
+"""Time between two reads of the store while another process refreshes the key."""
 STORE_SETTLE_SECONDS = 2.0
+"""Time that a store may take to show a change of another process; also between two attempts to store a key."""
 FAILURE_COOLDOWN_SECONDS = 15.0
 """Pause after a refresh that failed while the old key is valid, and after a refresh whose key was rejected."""
 REFRESH_WAIT_SECONDS = 5.0
@@ -34,7 +36,7 @@ STORE_CHECK_SECONDS = 60.0
 
 
 RefreshCall = Callable[[Secret, Callable[[], None]], Awaitable[RefreshedKey]]
-"""Sends the refresh token; calls its second argument right before, whose error prevents sending."""
+"""Calls its second argument, whose error prevents the request, and right after that sends the refresh token."""
 
 
 class KeyRefresher:
@@ -65,29 +67,29 @@ class KeyRefresher:
         newest = {} if newest is None else newest
         self._cache = RecordCache(key, seed, store, clock, on_restore=self._notify_restored, newest=newest)
         self._task: BackgroundTask[bool] | None = None
-        self._next_attempt_at, self._next_check = LONG_AGO, clock.monotonic() + STORE_CHECK_SECONDS
+        self._next_attempt_at, self._next_store_check_at = LONG_AGO, clock.monotonic() + STORE_CHECK_SECONDS
         self._refusal: StatusError | None = None
-        self._refreshed: Secret | None = None
-        self._accepted: Secret | None = None
+        self._refreshed_token: Secret | None = None
+        self._accepted_token: Secret | None = None
 
     def cached_token(self) -> Secret | None:
         """Return the key in memory, or None if it is due for a refresh; reads no store."""
         now, record = self._clock.monotonic(), self._cache.record
         if record is None or now >= self._cache.times.refresh_after:
             return None
-        if now >= self._next_check:
-            self._next_check = now + STORE_CHECK_SECONDS
+        if now >= self._next_store_check_at:
+            self._next_store_check_at = now + STORE_CHECK_SECONDS
             self._background.start(self._check_store)
         return record.token
 
-    def accept(self, token: Secret) -> None:
+    def mark_accepted(self, token: Secret) -> None:
         """Note that the server accepted ``token``."""
         if self._cache.record is not None and token is self._cache.record.token:
-            self._accepted = token
+            self._accepted_token = token
 
     async def get_token(self, refresh_call: RefreshCall) -> Secret | None:
         """Return a valid key; wait for a refresh only if the key is about to expire."""
-        record = await self._current()
+        record = await self._current_record()
         now, times = self._clock.monotonic(), self._cache.times
         if record.refresh_token is None or now < times.refresh_after:
             return record.token
@@ -100,10 +102,10 @@ class KeyRefresher:
 
     async def refresh_rejected_token(self, rejected: Secret, refresh_call: RefreshCall) -> tuple[Secret | None, bool]:
         """Return the key that replaces a rejected key (or None), and whether that key is new."""
-        record = await self._current()
+        record = await self._current_record()
         if record.token != rejected:
             return record.token, False
-        is_new, is_suspect = False, record.issued_at is not None and self._accepted != rejected
+        is_new, is_suspect = False, record.issued_at is not None and self._accepted_token != rejected
         if refusal := self._recent_refusal():
             return await self._load_replacement(rejected, refusal), False
         if record.refresh_token is None or (is_suspect and self._is_cooling_down(record)):
@@ -114,8 +116,8 @@ class KeyRefresher:
         return (newest if newest != rejected else None), is_new
 
     async def refresh_now(self, refresh_call: RefreshCall) -> KeyRecord:
-        """Refresh the key whatever its age, or join the running refresh."""
-        record = await self._current()
+        """Refresh the key at any age, or join the running refresh."""
+        record = await self._current_record()
         await self._start_refresh(refresh_call, record.token).wait()
         return self._cache.newest
 
@@ -135,11 +137,11 @@ class KeyRefresher:
                     "key_replaced" if stored.refresh_rejected else "key_reloaded", "replaced from outside"
                 )
 
-    async def _current(self) -> KeyRecord:
+    async def _current_record(self) -> KeyRecord:
         return self._cache.record or self._cache.use(await self._cache.load())
 
     async def _check_store(self) -> None:
-        """Put back a record that the store has lost, and use a key that another process has refreshed."""
+        """Restore a record that the store has lost, and use a key that another process has refreshed."""
         own = self._cache.record
         if own is None or (self._task is not None and not self._task.done):
             return
@@ -151,14 +153,14 @@ class KeyRefresher:
         """Return True if a key that was never accepted is so new that another key would be rejected as well."""
         is_new = 0 <= self._clock.time() - (record.issued_at or 0) < FAILURE_COOLDOWN_SECONDS
         # The first key that another process refreshed may have been accepted there, and have expired since.
-        return is_new and (record.suspect or record.token == self._refreshed)
+        return is_new and (record.suspect or record.token == self._refreshed_token)
 
     def _recent_refusal(self) -> StatusError | None:
         """Return the refusal of the last refresh until its cooldown is over."""
         return self._refusal if self._clock.monotonic() < self._next_attempt_at else None
 
     async def _load_replacement(self, old: Secret | None, refusal: StatusError) -> Secret:
-        """Return a key that another process has put into the store; without one, raise the refusal again."""
+        """Return a key that another process has stored; without such a key, raise the refusal again."""
         record = self._cache.use(await self._cache.load())
         if record.token is None or record.token == old or not self._is_valid(record):
             raise copy.copy(refusal)
@@ -188,7 +190,7 @@ class KeyRefresher:
         return self._cache.newest.token
 
     async def _refresh(self, refresh_call: RefreshCall, old: Secret | None, *, is_suspect: bool) -> bool:
-        """Replace the key by a newer one; return True if it was refreshed here rather than elsewhere."""
+        """Replace the key by a newer key; return True if this process refreshed it."""
         self._refusal = None
         try:
             lease = await self._acquire_lease(old)
@@ -198,7 +200,7 @@ class KeyRefresher:
         except PaystarError as error:
             failure = error
         except Exception as error:
-            # A foreign error of a user's store or engine; how far the refresh got is unknown.
+            # A foreign error of a user's store or engine; the refresh may have been sent.
             failure = NoResponse(f"the refresh ended with {type(error).__name__}")
         self._next_attempt_at = self._clock.monotonic() + FAILURE_COOLDOWN_SECONDS
         if not isinstance(failure, InvalidRefreshToken):  # reported once by refresh_token_rejected
@@ -222,7 +224,7 @@ class KeyRefresher:
                 return None
             lease = await self._cache.lease(record)
             if lease is not None:
-                self._cache.use(lease.record)  # the newest, should the store lose it now
+                self._cache.use(lease.record)  # restored if the store loses the record now
                 return lease
             await self._clock.sleep(STORE_POLL_SECONDS)
 
@@ -253,7 +255,7 @@ class KeyRefresher:
             self._background.start(self._retry_save)
         if fresh.token is None:
             raise InvalidResponse("$.data", "expected a new key; the refresh token on record may be spent")
-        self._refreshed, self._accepted = (
+        self._refreshed_token, self._accepted_token = (
             fresh.token,
             None,
         )  # a key accepted before must be accepted again

@@ -84,7 +84,7 @@ class AuthMiddleware:
                     raise
                 rejection = error
             else:
-                refresher.accept(key)
+                refresher.mark_accepted(key)
                 return response
             # A key refreshed elsewhere may have expired as well; a key refreshed for this call is its last attempt.
             replacement, is_new = await self._before_deadline(

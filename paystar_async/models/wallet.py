@@ -48,7 +48,7 @@ class CreatedSettlement:
     extra: Mapping[str, object] = field(factory=no_extra, repr=names_only, hash=False)
 
 
-# No field decides: a call with a success status was accepted whatever the body. (WIRE §5, seen through a wrapper.)
+# No field decides: a call with a success status was accepted, also with an unexpected body (WIRE §5).
 @response_model
 class Accepted:
     """An accepted request; ``wallet.find`` returns the status of each transfer."""

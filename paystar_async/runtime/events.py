@@ -18,14 +18,14 @@ else:
 
 
 class SafeLogger(_Adapter):
-    """The package's logger: what a filter or handler raises never reaches the call that logs.
+    """The package's logger: an error of a filter or handler never reaches the call that logs.
 
-    A call that was carried out would end with a foreign exception, and its result would be lost. Texts are
-    logged as one line without control characters.
+    Otherwise an executed call would end with a foreign exception and lose its result. Texts are logged as one line
+    without control characters.
     """
 
     def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
-        """Log a line; report on stderr what a filter or handler raises, as ``logging`` itself does."""
+        """Log a line; report an error of a filter or handler on stderr, as ``logging`` itself does."""
         if not self.isEnabledFor(level):
             return
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller's line, not this one

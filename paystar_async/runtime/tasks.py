@@ -163,7 +163,7 @@ async def _close_at_end(
 
 
 class BackgroundTask(Generic[T]):
-    """A running task with any number of waiters, none of which can cancel it."""
+    """A running task with any number of waiters; cancelling a waiter does not cancel the task."""
 
     def __init__(self) -> None:
         self._done = anyio.Event()

@@ -19,7 +19,7 @@ class WakeEvent:
     _sleeping: set[anyio.CancelScope] = field(factory=set[anyio.CancelScope])
 
     def set(self) -> None:
-        """Wake all sleepers, or the next one."""
+        """Wake all sleepers; without sleepers, the next sleeper."""
         self._is_set = not self._sleeping
         for scope in self._sleeping:
             scope.cancel()

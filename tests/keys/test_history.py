@@ -41,11 +41,7 @@ def history_of(*records: KeyRecord) -> KeyHistory:
         (evolve(SEED, version=9), pair(2, version=4), True),
         (KeyRecord(version=1, token=Secret("other seed")), pair(2, version=9), True),
         (KeyRecord(version=9, token=Secret("from the panel"), issued_at=2.5 * 3600), pair(2, version=4), False),
-        (
-            KeyRecord(version=1, token=Secret("other seed")),
-            evolve(SEED, version=5),
-            False,
-        ),  # newly configured
+        (KeyRecord(version=1, token=Secret("other seed")), evolve(SEED, version=5), False),  # newly configured
     ],
 )
 def test_is_outdated_compares_stored_and_own_record(stored: KeyRecord, own: KeyRecord, is_outdated: bool) -> None:

@@ -88,7 +88,7 @@ async def test_get_token_prefers_stored_key_to_configured_key() -> None:
     assert await RefresherFixture(store=store).token() == "key-7"
 
 
-async def test_get_token_without_key_and_refresh_token_is_none() -> None:
+async def test_get_token_without_any_token_returns_none() -> None:
     assert await RefresherFixture(seed=KeyRecord()).token() is None
 
 
@@ -376,7 +376,7 @@ async def test_failed_refresh_with_lost_record_restores_newest() -> None:
     first, second = RefresherFixture(store=store), RefresherFixture(store=store)
     await second.token()
     await first.refresher.refresh_now(first.refresh_call)
-    second.clock.advance(25 * HOUR)  # its clock is a day running_refresh: it sees an expired key and refreshes it
+    second.clock.advance(25 * HOUR)  # a clock that is a day ahead: the process refreshes a key that has not expired
     second.refresh_call.may_return.clear()
     refreshing = asyncio.create_task(second.refresher.refresh_now(second.refresh_call))
     await wait_all_tasks_blocked()

@@ -52,14 +52,14 @@ def test_acquire_lease_of_killed_process_waits_for_expiry(shared_backend: Shared
         store = shared_backend.store()
         if isinstance(shared_backend, SqliteBackend):
             shared_backend.clock.jump(time.time() - shared_backend.clock.time())
-            assert await store.acquire_lease(KEY, 2, "heir", HANG_LEASE_SECONDS) is None
+            assert await store.acquire_lease(KEY, 2, "successor", HANG_LEASE_SECONDS) is None
             shared_backend.clock.advance(HANG_LEASE_SECONDS + 5)
         taken, deadline = None, time.monotonic() + HANG_LEASE_SECONDS + 2
         while taken is None and time.monotonic() < deadline:
-            taken = await store.acquire_lease(KEY, 2, "heir", HANG_LEASE_SECONDS)
+            taken = await store.acquire_lease(KEY, 2, "successor", HANG_LEASE_SECONDS)
             await asyncio.sleep(0.02)
         assert taken is not None
-        assert (taken.version, taken.lease_owner, taken.token) == (3, "heir", Secret("1"))
+        assert (taken.version, taken.lease_owner, taken.token) == (3, "successor", Secret("1"))
         await shared_backend.aclose()
 
     asyncio.run(main())
@@ -69,7 +69,7 @@ async def take_over_within(store: KeyStore, seconds: float) -> float | None:
     """Return after how many seconds another process acquires the lease; None if not within ``seconds``."""
     started = time.monotonic()
     while (passed := time.monotonic() - started) < seconds:
-        if await store.acquire_lease(KEY, 2, "heir", HOLD_LEASE_SECONDS) is not None:
+        if await store.acquire_lease(KEY, 2, "successor", HOLD_LEASE_SECONDS) is not None:
             return passed
         await asyncio.sleep(0.05)
     return None
@@ -99,7 +99,7 @@ def test_check_in_stopped_process_prevents_late_request(shared_backend: SharedBa
     async def main() -> None:
         store = make_key_store(shared_backend.name, SystemClock())
         assert await take_over_within(store, HOLD_LEASE_SECONDS + 5) is not None
-        assert await store.commit(KEY, 3, "heir", KeyRecord(token=Secret("2"))) is not None
+        assert await store.commit(KEY, 3, "successor", KeyRecord(token=Secret("2"))) is not None
         await store.aclose()
 
     with start_contender(shared_backend, "hold") as victim:

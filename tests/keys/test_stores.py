@@ -70,7 +70,7 @@ async def test_commit_ignores_version_and_lease_of_record(store: KeyStore) -> No
     assert stored == evolve(PAIR, version=1)
 
 
-async def test_acquire_lease_of_other_owner_is_none(backend: Backend, store: KeyStore) -> None:
+async def test_acquire_lease_of_other_owner_returns_none(backend: Backend, store: KeyStore) -> None:
     stored = await put(store)
     leased = await store.acquire_lease(KEY, 1, "me", backend.lease_seconds)
     assert leased is not None
@@ -132,7 +132,7 @@ async def test_acquire_lease_by_its_owner_after_expiry_extends(backend: Backend,
     assert await store.acquire_lease(KEY, 2, "other", 60) is None
 
 
-async def test_acquire_lease_after_takeover_is_none(backend: Backend, store: KeyStore) -> None:
+async def test_acquire_lease_after_takeover_returns_none(backend: Backend, store: KeyStore) -> None:
     await put(store)
     await store.acquire_lease(KEY, 1, "me", backend.lease_seconds)
     await backend.wait_lease_end()

@@ -44,7 +44,7 @@ from tests.support import (
 )
 
 TRANSIENT: list[PaystarError] = [
-    NoResponse("gone"),
+    NoResponse("closed"),
     InvalidResponse("$", "an HTML page", http_status=502),
     InvalidResponse("$", "truncated", http_status=200),
     status_class(0)(0),
