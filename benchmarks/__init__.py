@@ -1,1 +1,1 @@
-"""Measure what a call costs, ours and the peers', in one interleaved run: ``python -m benchmarks --help``."""
+"""Benchmarks: the cost of a call with this SDK and its peers; ``python -m benchmarks --help``."""

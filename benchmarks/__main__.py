@@ -1,7 +1,7 @@
-"""Measure what a call costs, this SDK's and others', in one interleaved run.
+"""Measure the cost of a call with this SDK and its peers, in one interleaved run.
 
-A whole run prints the figures and writes benchmarks/README.md; with --only or --quick it prints alone. Peers that are
-not installed are left out and named: pip install -e '.[bench]'. The exit status is 1 if anything could not be measured.
+A whole run prints the figures and writes benchmarks/README.md; with --only or --quick it only prints. Peers that are
+not installed are skipped and named: pip install -e '.[bench]'. The exit status is 1 if anything could not be measured.
 """
 
 import sys
@@ -12,7 +12,7 @@ from cyclopts import App, Parameter, validators
 from rich.console import Console
 from rich.progress import Progress
 
-from benchmarks.figures import FIGURES, SHOWN_TOO, CallRatio, Cell, measure_all_calls
+from benchmarks.figures import CHART_SUBJECTS, FIGURES, CallRatio, Cell, measure_all_calls
 from benchmarks.measure import Run
 from benchmarks.report import print_results, write
 from benchmarks.server import raise_open_files_limit, running_server
@@ -45,7 +45,7 @@ def main(
     with running_server() as server, Progress(console=console, auto_refresh=False) as progress:
         run = Run(server, rounds, quick, progress)
         ratios = [figure for figure in figures.values() if isinstance(figure, CallRatio)]
-        samples = measure_all_calls(run, ratios, () if only else SHOWN_TOO)
+        samples = measure_all_calls(run, ratios, () if only else CHART_SUBJECTS)
         for name, figure in figures.items():
             results[name] = figure.cells(samples) if isinstance(figure, CallRatio) else figure.cells(run)
     for name, reason in run.missing.items():

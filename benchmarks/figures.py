@@ -1,4 +1,4 @@
-"""The figures: what is divided by what, the floor that must not be missed, and the target."""
+"""The figures: their formula, the floor that must not be missed, and the target."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal
@@ -18,9 +18,9 @@ class Goal:
     """The floor and target of a figure.
 
     Attributes:
-        comparison: whether the figure must not be above them, or not below.
-        floor: what must not be missed.
-        target: what is aimed at.
+        comparison: ≤ if the figure must not be above floor and target, ≥ if not below.
+        floor: the bound that must not be missed.
+        target: the bound to aim at.
     """
 
     comparison: Literal["≤", "≥"]
@@ -28,7 +28,7 @@ class Goal:
     target: float
 
     def verdict(self, value: float) -> Verdict:
-        """Return the best of the two that a value reaches, or "missed"."""
+        """Return "target" or "floor", the better of those that a value reaches, or "missed"."""
         for verdict, bound in (("target", self.target), ("floor", self.floor)):
             if value <= bound if self.comparison == "≤" else value >= bound:
                 return verdict
@@ -41,8 +41,8 @@ class Cell:
 
     Attributes:
         at: the load in calls in flight, or the name of the part with its unit.
-        spread: what was measured; None if that failed, or a subject is missing.
-        goal: its floor and target; None for what is only shown.
+        spread: the measured values; None if the measurement failed, or a subject is missing.
+        goal: floor and target; None for a figure that is only shown.
     """
 
     at: str
@@ -62,9 +62,9 @@ class CallRatio:
     Attributes:
         name: for ``--only``.
         formula: the formula, for readers.
-        over: the subject above the line.
-        under: the subject below it.
-        goals: one a load.
+        over: the subject of the numerator.
+        under: the subject of the denominator.
+        goals: the goal at each load.
     """
 
     name: str
@@ -84,13 +84,13 @@ class CallRatio:
 
 @frozen
 class ProcessFigure:
-    """A figure that is measured on its own, in processes or databases of its own.
+    """A figure that is measured separately, in its own processes or databases.
 
     Attributes:
         name: for ``--only``.
         formula: the formula, for readers.
-        goals: by part.
-        measure: returns values by part, round by round.
+        goals: the goal by part.
+        measure: returns the values of each part, round by round.
     """
 
     name: str
@@ -99,10 +99,10 @@ class ProcessFigure:
     measure: Callable[[Run], Mapping[str, Sequence[float]]]
 
     def cells(self, run: Run) -> list[Cell]:
-        """Measure, and return each part; note in ``run.missing`` why that failed."""
+        """Measure, and return each part; record the reason of a failure in ``run.missing``."""
         try:
             measured = self.measure(run)
-        except Exception as error:  # the other figures are measured all the same
+        except Exception as error:  # the other figures are still measured
             run.missing[self.name] = f"{type(error).__name__}: {error}"
             return [Cell(part, None, goal) for part, goal in self.goals.items()]
         return [Cell(part, spread(values), self.goals.get(part)) for part, values in measured.items()]

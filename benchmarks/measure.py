@@ -35,9 +35,9 @@ class Run:
     Attributes:
         server: the server that is called.
         rounds: paired rounds of each figure.
-        quick: whether fewer calls and smaller batches will do.
-        progress: shows the rounds; it draws when a round ends, since a drawing thread would be measured too.
-        missing: why a subject is left out, by its name.
+        quick: whether to make fewer calls and smaller batches.
+        progress: shows the rounds; drawn only when a round ends, since a drawing thread would be measured too.
+        missing: the reason for each subject that is skipped, by name.
     """
 
     server: Server
@@ -67,7 +67,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratios(numerators: Sequence[float], denominators: Sequence[float]) -> list[float]:
-    """Return the ratio of each round, so that what made both slow in a round cancels out."""
+    """Return the ratio of each round, so that a slow round cancels out."""
     return [over / under for over, under in zip(numerators, denominators, strict=True)]
 
 
@@ -93,7 +93,7 @@ asyncio.run(run_subject(*sys.argv[1:3], *map(int, sys.argv[3:])))
 
 
 async def run_subject(name: str, url: str, in_flight: int, round_us: int) -> None:
-    """Open a subject and run a round for each line that is read; print a line when it is warm and one a round."""
+    """Open a subject and run a round for each line that is read; print a line when warm, and after each round."""
     try:
         async with SUBJECTS[name](url, in_flight) as call:
             await run_round(call, max(2 * in_flight, 200), in_flight)
@@ -109,15 +109,15 @@ async def run_subject(name: str, url: str, in_flight: int, round_us: int) -> Non
 
 
 class SubjectProcess:
-    """A subject in a process of its own: what others import, allocate and leave to collect is not measured with it.
+    """A subject in its own process, so that imports, allocations and garbage of other subjects are not measured.
 
     Args:
         name: the subject.
-        run: says where the server is.
-        in_flight: calls at once.
+        run: the run, for the address of the server.
+        in_flight: concurrent calls.
 
     Raises:
-        RuntimeError: the subject cannot be opened; the text says why.
+        RuntimeError: the subject cannot be opened; the text is the reason.
     """
 
     def __init__(self, name: str, run: Run, in_flight: int) -> None:
@@ -128,7 +128,7 @@ class SubjectProcess:
 
     def _read(self) -> float:
         assert self._process.stdout is not None
-        result = json.loads(self._process.stdout.readline() or '"it ended"')
+        result = json.loads(self._process.stdout.readline() or '"the process ended"')
         if isinstance(result, float):
             return result
         self.stop()

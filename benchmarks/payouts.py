@@ -1,4 +1,4 @@
-"""Measure batches and payouts: memory and loop lag, CPU a transfer, worker processes, and the rate that is kept."""
+"""Measure batches and payouts: memory and loop lag, CPU a transfer, worker processes, and the actual rate."""
 
 import asyncio
 import re

@@ -1,4 +1,4 @@
-"""Report what was measured: a table in the terminal, and ``benchmarks/README.md`` with a chart."""
+"""Report the measured figures: a table in the terminal, and ``benchmarks/README.md`` with a chart."""
 
 import importlib.metadata
 import os
@@ -23,10 +23,10 @@ INTRODUCTION = """\
 Written by `python -m benchmarks`; do not edit. Install the peers into an environment of their own:
 `pip install -e '.[bench]'`.
 
-A figure is the median of paired rounds, its quartiles in parentheses. In each round every client makes one small JSON
-call, again and again, in shuffled order, so that what slows a round slows it for all: this SDK with all its
-middleware, each peer on the fastest of its transports, with 1, 16 and 100 calls in flight. Each client has a process of
-its own, and so has the server, a bare asyncio protocol. CPU is that of the client's process, user and system, all
+A figure is the median of paired rounds, its quartiles in parentheses. In each round every client repeats one small JSON
+call, in shuffled order, so that a slow round is slow for all clients: this SDK with all its
+middleware, each peer on the fastest of its transports, with 1, 16 and 100 calls in flight. Each client has its own
+process, and so has the server, a bare asyncio protocol. CPU is that of the client's process, user and system, all
 threads.
 
 `python -m benchmarks --only NAME` measures one figure, and prints it.

@@ -1,7 +1,7 @@
-"""What is measured: this SDK on each engine, raw HTTP clients, and other SDKs, each with one small JSON call.
+"""The subjects: this SDK on each engine, raw HTTP clients, and other SDKs, each with one small JSON call.
 
 A subject is an async context manager that opens a client and yields its call. Libraries are imported when a subject is
-opened, so that one that is not installed is left out and named.
+opened, so that a missing library is skipped and named.
 """
 
 import asyncio
@@ -17,18 +17,18 @@ from benchmarks.server import MATCH
 
 Call = Callable[[], Awaitable[object]]
 Subject = Callable[[str, int], AbstractAsyncContextManager[Call]]
-"""Opens a client of the server at a base URL, which may have so many calls in flight."""
+"""A function of the server's base URL and the number of calls in flight, which opens a client."""
 
 PERSON = {"national_id": "0012345679", "mobile_number": "09121234567"}
 APPLICATION = {"id": "77", "access_password": "a-password-of-some-length", "api_key": "an-api-key-of-some-length"}
 PATH = "/open-banking/service/info-matching/mobile-national-id"
 BODY = {"application_id": APPLICATION["id"], "access_password": APPLICATION["access_password"], **PERSON}
-"""What the raw clients send: the fields that the SDK sends."""
+"""The body of the raw clients: the fields that the SDK sends."""
 HEADERS = {"Authorization": f"Bearer {APPLICATION['api_key']}"}
 
 
 class NullEngine:
-    """An engine without a network: what a call costs on it is the SDK's own."""
+    """An engine without a network, so that only the cost of the SDK is measured."""
 
     supports_before_send = True
 
@@ -88,7 +88,7 @@ class ProbeProtocol(asyncio.Protocol):
             self._response.set_result(data)
 
     async def send(self, request: bytes) -> bytes:
-        """Write a request and return the first bytes of its response, here all of it."""
+        """Write a request and return the first bytes of its response, which here are the whole response."""
         self._response = self._loop.create_future()
         self.transport.write(request)
         return await self._response
@@ -96,7 +96,7 @@ class ProbeProtocol(asyncio.Protocol):
 
 @asynccontextmanager
 async def asyncio_probe(url: str, in_flight: int) -> AsyncGenerator[Call]:
-    """Open the physical probe: the least that any asyncio client pays for such a call."""
+    """Open the probe: the lower bound of the cost of this call for any asyncio client."""
     body = json.dumps(BODY).encode()
     address = urlsplit(url)
     lines = [f"POST {PATH} HTTP/1.1", f"Host: {address.netloc}", "Content-Type: application/json"]

@@ -1,3 +1,5 @@
+"""Fixtures: a clean environment, a sandbox on loopback, and a function that runs a command line."""
+
 import os
 import signal
 from collections.abc import Callable, Iterator

@@ -1,6 +1,6 @@
 """A bot that sells tea, in aiogram: ``/buy`` sends a payment button, and the paid tea is delivered.
 
-The payer comes back to a page, so the bot brings a small web application of its own. ``paystar sandbox`` prints the
+The payer comes back to a page, so the bot includes a small web application. ``paystar sandbox`` prints the
 variables to set; then ``PAYSTAR_DATABASE=bot.db BOT_TOKEN=… CALLBACK=http://127.0.0.1:8080/pay/callback python -m
 tests.examples.aiogram_bot``.
 """

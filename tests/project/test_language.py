@@ -30,7 +30,7 @@ Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def source_files(tree: str) -> list[Path]:
-    """Return the modules of a tree, without this one, which has to spell the words."""
+    """Return the modules of a tree, without this module, which spells the words."""
     return [path for path in sorted((ROOT / tree).rglob("*.py")) if path != Path(__file__)]
 
 

@@ -29,7 +29,7 @@ def test_mypy_reports_only_marked_mistakes() -> None:
 
 
 def test_pyright_reports_only_marked_mistakes(tmp_path: Path) -> None:
-    # The project's configuration excludes the file, so its copy gets another.
+    # The project's configuration excludes the file, so the copy has its own configuration.
     shutil.copy(MISTAKES, tmp_path)
     (tmp_path / "pyrightconfig.json").write_text('{"typeCheckingMode": "strict"}', encoding="utf-8")
     report = json.loads(run_checker("pyright", "--outputjson", "--pythonpath", sys.executable, "-p", str(tmp_path)))

@@ -1,3 +1,5 @@
+"""Fixtures: a raw client of a sandbox on a manual clock."""
+
 from collections.abc import AsyncIterator
 
 import pytest

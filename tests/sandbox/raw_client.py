@@ -1,4 +1,4 @@
-"""A client without the SDK: body HTTP, signed by hand, so that the sandbox is not tested with its own client."""
+"""A client without the SDK: plain HTTP, signed by hand, so that the sandbox is not tested with its own client."""
 
 import json
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class RawClient:
         return self.sandbox.clock
 
     @property
-    def accounts(self) -> Credentials:
+    def credentials(self) -> Credentials:
         sandbox = self.sandbox
         return Credentials(application=sandbox.application, gateway=sandbox.gateway, wallet=sandbox.wallet)
 
@@ -49,14 +49,14 @@ class RawClient:
         form: bool = False,
         unsent: Mapping[str, object] | None = None,
     ) -> httpx.Response:
-        endpoint, accounts = BY_ID[endpoint_id], self.accounts
-        key = accounts.initial_token(endpoint.realm)[0]
+        endpoint, credentials = BY_ID[endpoint_id], self.credentials
+        key = credentials.initial_token(endpoint.realm)[0]
         bearer = bearer if bearer is not None else f"Bearer {key.reveal()}" if key else ""
-        values: dict[str, object] = dict(accounts.identification_fields(endpoint.realm, endpoint.method))
+        values: dict[str, object] = dict(credentials.identification_fields(endpoint.realm, endpoint.method))
         if endpoint.refresh_token_field:
-            values[endpoint.refresh_token_field] = accounts.initial_token(endpoint.realm)[1]
+            values[endpoint.refresh_token_field] = credentials.initial_token(endpoint.realm)[1]
         values |= fields or {}
-        sign_key = accounts.sign_key(endpoint.realm)
+        sign_key = credentials.sign_key(endpoint.realm)
         body = {name: reveal(value) for name, value in values.items() if value is not ...}
         if (
             endpoint.signed_fields

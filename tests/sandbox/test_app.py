@@ -106,10 +106,10 @@ async def test_app_hostile_value_is_never_a_server_error(raw_client: RawClient, 
     fields = example_fields(endpoint.id)
     for name in [*fields, *EXTRA_FIELDS]:
         for value in HOSTILE_VALUES:
-            accounts = raw_client.accounts
-            body: dict[str, object] = {**accounts.identification_fields(endpoint.realm, endpoint.method), **fields}
+            credentials = raw_client.credentials
+            body: dict[str, object] = {**credentials.identification_fields(endpoint.realm, endpoint.method), **fields}
             body = {field: reveal(item) for field, item in body.items()}
-            token = accounts.initial_token(endpoint.realm)[0]
+            token = credentials.initial_token(endpoint.realm)[0]
             headers = {"authorization": f"Bearer {token.reveal() if token else ''}"}
             content = json.dumps(body | {name: value})
             if endpoint.method == "GET":

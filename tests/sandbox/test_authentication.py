@@ -56,7 +56,7 @@ async def test_refresh_rotates_refresh_token_only_if_set(raw_client: RawClient, 
     assert token_field
     await raw_client.data(REFRESH_IDS[realm])
     await raw_client.data(REFRESH_IDS[realm])
-    first_token = raw_client.accounts.initial_token(realm)[1]
+    first_token = raw_client.credentials.initial_token(realm)[1]
     sandbox.settings.rotate_refresh_tokens = True
     data = await raw_client.data(REFRESH_IDS[realm])
     assert first_token

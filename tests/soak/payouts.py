@@ -198,9 +198,8 @@ def kills_on_postgres(
     """Repeatedly kill with SIGKILL one of three procrastinate workers; with a rate, most chunks wait."""
     with queue(server, home, faults=True) as (sandbox, ledger, worker_settings):
         batch_settings = worker_settings | {"min_planned": 60, "rate": rate}
-        asyncio.run(
-            payout_workers.top_up(batch_settings)
-        )  # before the workers, which may be killed while they create the tables
+        # Before the workers start: a worker may be killed while it creates the tables.
+        asyncio.run(payout_workers.top_up(batch_settings))
         with payout_workers.running_worker_pool(payout_workers.queue_worker, worker_settings, 3, seed) as workers:
             return _kill_repeatedly(
                 sandbox, ledger, workers, count, note, lambda: None, lambda: _top_up(batch_settings)
