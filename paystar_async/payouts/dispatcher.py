@@ -22,6 +22,7 @@ idempotent. So any job queue can be a dispatcher – a job for each chunk id, an
 """
 
 import math
+import random
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -142,6 +143,8 @@ MAX_LANE_CHUNKS = 64
 SWEEP_SECONDS = 2.0
 """Interval between looks for chunks that other processes submitted or lost."""
 ERROR_PAUSE_SECONDS = 1.0
+MAX_TURN_DELAY_SECONDS = 0.05
+"""Most that a process delays its try for a turn; also at most half of the interval between turns."""
 WARNING_INTERVAL_SECONDS = 60.0
 
 _RETRY_LANE = "retry"
@@ -190,8 +193,12 @@ class _Lane:
 
     waiting: list[DueChunk] = field(factory=list[DueChunk])
     active: int = 0
-    not_before: float = -math.inf
+    turn: float = -math.inf
     """When the next chunk may be sent; a turn reported for one chunk holds for the whole lane."""
+    not_before: float = -math.inf
+    """When this process tries to send the next chunk: at the turn, or a little later."""
+    is_shared: bool = False
+    """Whether another process was faster with a chunk: then chunks are tried in random order, not all the same ones."""
     has_more: bool = False
     """Whether the ledger has more chunks of the lane than were loaded."""
 
@@ -201,8 +208,31 @@ class _Lane:
             return None
         due = heappop(self.waiting)
         if due.rate is not None:
-            self.not_before = next_send_time(self.not_before, now, due.rate)
+            self.wait_for_turn(next_send_time(self.turn, now, due.rate), due.rate)
         return due
+
+    def wait_for_turn(self, turn: float, rate: float | None) -> None:
+        """Let the next chunk wait for a turn.
+
+        Processes that share a rate try a random delay after the turn. Without it, the process nearest to the database
+        would get every turn. The delay does not lower the rate: turns are counted from turns, see ``next_send_time``.
+        """
+        max_delay = 0.0 if rate is None else min(0.5 / rate, MAX_TURN_DELAY_SECONDS)
+        self.turn, self.not_before = turn, turn + random.random() * max_delay
+
+    def release_turn(self, rate: float) -> None:
+        """Give a turn back that was not used: another process was faster with the chunk."""
+        self.wait_for_turn(self.turn - 1 / rate, rate)
+        if not self.is_shared:
+            self.is_shared = True
+            self.put(self.waiting, self.turn)
+
+    def put(self, waiting: list[DueChunk], now: float) -> None:
+        """Replace the waiting chunks."""
+        if self.is_shared:
+            waiting = [due._replace(at=now - random.random()) if due.at <= now else due for due in waiting]
+        heapify(waiting)
+        self.waiting = waiting
 
     @property
     def next_at(self) -> float:
@@ -312,12 +342,12 @@ class LocalDispatcher:
         chunks_by_lane: defaultdict[str, list[DueChunk]] = defaultdict(list)
         for due in await self._steps.due(MAX_LANE_CHUNKS):
             chunks_by_lane[due.lane].append(due)
-        self._clock_offset = await self._steps.now() - self._clock.monotonic()
+        now = await self._steps.now()
+        self._clock_offset = now - self._clock.monotonic()
         for name in self._lanes.keys() | chunks_by_lane.keys():
             lane, waiting = self._lanes[name], chunks_by_lane[name]
             lane.has_more = len(waiting) >= MAX_LANE_CHUNKS
-            lane.waiting = [due for due in waiting if due.chunk_id not in self._active]
-            heapify(lane.waiting)
+            lane.put([due for due in waiting if due.chunk_id not in self._active], now)
 
     async def _advance(self, due: DueChunk) -> None:
         lane = self._lanes[due.lane]
@@ -333,8 +363,10 @@ class LocalDispatcher:
         lane.active -= 1
         self._active.discard(due.chunk_id)
         if result.due_at is not None and result.waits_for is not None:
-            lane.not_before = result.due_at
+            lane.wait_for_turn(result.due_at, due.rate)
             heappush(lane.waiting, due)
+        elif due.rate is not None and not result.was_sent:
+            lane.release_turn(due.rate)
         elif due.rate is None:
             lane.not_before = -math.inf  # the slot of this chunk is free again
         if result.due_at is not None and result.waits_for is None:

@@ -91,7 +91,7 @@ class TurnRunner:
             return result
         if not result.is_taken:
             await jobs.advance_later(chunk_id, max(0.0, result.due_at - await self.queue.now()))
-        return NotDue(due_at=None)
+        return NotDue(due_at=None, was_sent=result.was_sent)
 
 
 @define

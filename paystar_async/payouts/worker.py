@@ -192,7 +192,7 @@ class ChunkWorker:
             with anyio.CancelScope(shield=True):
                 await self._record(lease, channel, classifications)
             raise result
-        return NotDue(due_at=await self._record(lease, channel, classifications))
+        return NotDue(due_at=await self._record(lease, channel, classifications), was_sent=True)
 
     async def _claim(self, snapshot: ChunkSnapshot) -> ChunkLease | NotDue:
         owner = secrets.token_hex(8)

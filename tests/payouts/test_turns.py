@@ -33,6 +33,7 @@ class Account:
     calls: list[float] = field(factory=list[float])
     refused: int = 0
     check_after: float | None = None
+    max_late: float = MAX_LATE_SECONDS
     _dice: random.Random = field(factory=lambda: random.Random(1))
 
     async def due(self, limit: int) -> Sequence[DueChunk]:
@@ -50,7 +51,7 @@ class Account:
         return self.clock.monotonic()
 
     async def step(self, chunk_id: str) -> NotDue:
-        await self.clock.sleep(self._dice.uniform(0, MAX_LATE_SECONDS))
+        await self.clock.sleep(self._dice.uniform(0, self.max_late))
         now = self.clock.monotonic()
         if chunk_id not in self.chunks:
             return NotDue(due_at=None)
@@ -70,7 +71,8 @@ class Account:
         await self.clock.sleep(CALL_SECONDS)
         self.active -= 1
         del self.chunks[chunk_id]
-        return NotDue(due_at=None if self.check_after is None else self.clock.monotonic() + self.check_after)
+        due_at = None if self.check_after is None else self.clock.monotonic() + self.check_after
+        return NotDue(due_at=due_at, was_sent=True)
 
     @property
     def actual_rate(self) -> float:
@@ -128,6 +130,55 @@ async def test_local_dispatcher_late_steps_keep_rate(rate: float) -> None:
     assert len(account.calls) == 60
     assert account.actual_rate == pytest.approx(rate, rel=0.03)
     assert account.refused <= 60
+
+
+@define(eq=False)
+class SlowConnection:
+    """A process farther from the ledger than others; it counts chunks it sent, and those that another one had taken."""
+
+    account: Account
+    delay: float
+    sent: int = 0
+    taken: int = 0
+
+    async def due(self, limit: int) -> Sequence[DueChunk]:
+        return await self.account.due(limit)
+
+    async def now(self) -> float:
+        return await self.account.now()
+
+    async def step(self, chunk_id: str) -> NotDue:
+        await self.account.clock.sleep(self.delay)
+        result = await self.account.step(chunk_id)
+        self.sent += result.was_sent
+        self.taken += not result.was_sent and result.waits_for is None
+        return result
+
+
+async def test_local_dispatchers_share_turns_of_an_account() -> None:
+    account = make_account(300, 10.0, max_late=0.0)
+    processes = [SlowConnection(account, delay) for delay in (0.0, 0.005, 0.01)]
+    dispatchers = [LocalDispatcher(process, account.clock, BackgroundTasks()) for process in processes]
+    async with account.clock.running():
+        await asyncio.gather(*(dispatcher.work(1000) for dispatcher in dispatchers))
+        for dispatcher in dispatchers:
+            await dispatcher.aclose()
+    assert len(account.calls) == 300
+    assert account.kept_rate == pytest.approx(10.0, rel=0.03)
+    assert min(process.sent for process in processes) >= 45, [process.sent for process in processes]
+    assert sum(process.taken for process in processes) <= 150, [process.taken for process in processes]
+
+
+async def test_local_dispatcher_taken_chunks_use_no_turn() -> None:
+    account = make_account(12, 10.0, max_late=0.0)
+    dispatcher = LocalDispatcher(account, account.clock, BackgroundTasks())
+    async with account.clock.running():
+        await dispatcher.work(0.01)
+        for number in range(1, 11):
+            del account.chunks[f"c-{number:03}"]  # sent by another process
+        await dispatcher.work(1000)
+        await dispatcher.aclose()
+    assert account.calls[1] - account.calls[0] == pytest.approx(0.1, abs=0.06)
 
 
 @pytest.mark.parametrize("processes", [1, 2])

@@ -47,7 +47,7 @@ class Result:
         restarts: workers that ended by themselves and were started again.
         ledger_stops: workers that the ledger stopped as another or an older one.
         false_stops: those of them whose ledger was the same all the time.
-        standstill: the longest time without a payment, by healthy hosts alone during the partition; seconds.
+        standstill: the longest time without a payment of the healthy hosts, from the partition's start; seconds.
         after_heal: how much of that lies after the partition's end; seconds.
         seconds: the whole scenario.
         notes: what else was counted.
@@ -157,13 +157,12 @@ class Stage:
         return result
 
     def standstill(self, healthy: Sequence[str], start: float, heal: float) -> tuple[float, float]:
-        """Return the longest time without a payment after ``start``, and after ``heal``; seconds.
+        """Return the longest time without a payment by these hosts after ``start``, and after ``heal``; seconds.
 
-        Only these hosts count before ``heal``, and all hosts after it: which of them gets a turn is not promised.
         Times that begin more than ``BUSY_SECONDS`` after ``heal`` do not count: there may be nothing left to pay.
         """
         addresses = {self.network.address(host) for host in healthy}
-        times = sorted(at for at, host in self.bank.get("payments") if host in addresses or at > heal)
+        times = sorted(at for at, host in self.bank.get("payments") if host in addresses)
         gaps = [(before, after) for before, after in pairwise(times) if after > start and before < heal + BUSY_SECONDS]
         longest = max((after - max(before, start) for before, after in gaps), default=0.0)
         healed = [(max(before, heal), after) for before, after in gaps if after > heal]

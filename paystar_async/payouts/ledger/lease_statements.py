@@ -4,8 +4,10 @@ from paystar_async.payouts.ledger.queries import CHUNK_COLUMNS, STORED_TRANSFER_
 
 _C = ", ".join(f"c.{name}" for name in CHUNK_COLUMNS.split(", "))
 SELECT_CHUNK = f"""
-SELECT {_C}, b.policy, CAST(:now AS DOUBLE PRECISION) AS at
-FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id WHERE c.chunk_id = :chunk_id
+SELECT {_C}, b.policy, h.next_send_at, CAST(:now AS DOUBLE PRECISION) AS at
+FROM paystar_payout_chunks c JOIN paystar_payout_batches b ON b.batch_id = c.batch_id
+LEFT JOIN paystar_payout_holds h ON h.product = c.product AND h.account = c.account AND h.deposit = c.deposit
+WHERE c.chunk_id = :chunk_id
 """  # noqa: S608
 # The hold of the deposit account is the lock under which its calls are counted.
 LOCK_ACCOUNT = """

@@ -51,11 +51,18 @@ class ChunkSnapshot:
         chunk: the chunk.
         policy: the policy of its batch.
         at: when it was read, in the ledger's time.
+        next_send_at: when the deposit account may send its next call.
     """
 
     chunk: ChunkRecord
     policy: Policy
     at: float
+    next_send_at: float
+
+    @property
+    def waits_for_turn(self) -> bool:
+        """Return True if the deposit account may not send a call yet."""
+        return self.policy.rate is not None and self.next_send_at > self.at
 
 
 @frozen(kw_only=True)
@@ -95,11 +102,13 @@ class NotDue:
         due_at: when to call again, in the ledger's time; None: not before ``resume``.
         waits_for: the deposit account whose next turn or free place the chunk waits for; None: only for its time.
         is_taken: True if another sender has the chunk.
+        was_sent: True if this process has just sent the chunk, which used a turn of the deposit account.
     """
 
     due_at: float | None
     waits_for: Lane | None = None
     is_taken: bool = False
+    was_sent: bool = False
 
 
 def lane_of_chunk(chunk: ChunkRecord) -> Lane:
@@ -121,6 +130,9 @@ async def acquire_send_lease(
     Once this has returned a ChunkLease, the intent is on the disk.
     """
     chunk, policy = snapshot.chunk, snapshot.policy
+    lane = lane_of_chunk(chunk)
+    if snapshot.waits_for_turn:  # without the lock, which the sender whose turn it is needs
+        return NotDue(due_at=snapshot.next_send_at, waits_for=lane)
     params: dict[str, Stored] = {
         "chunk_id": chunk.chunk_id,
         "version": chunk.version,
@@ -134,7 +146,6 @@ async def acquire_send_lease(
         "concurrency": policy.concurrency,
     }
     identity = tables.identity
-    lane = lane_of_chunk(chunk)
     version, seen = 0, identity.versions().get(lane, 0)  # before anything is read: see ``check_version``
 
     async def acquire(transaction: LedgerTransaction) -> ChunkLease | NotDue:
@@ -330,4 +341,9 @@ def _lease(
 
 
 def _snapshot(row: Row) -> ChunkSnapshot:
-    return ChunkSnapshot(chunk=chunk_of(row), policy=Policy.from_json(row["policy"]), at=row["at"])
+    return ChunkSnapshot(
+        chunk=chunk_of(row),
+        policy=Policy.from_json(row["policy"]),
+        at=row["at"],
+        next_send_at=row["next_send_at"] or 0.0,  # no row: a ledger that ``acquire_send_lease`` refuses
+    )

@@ -64,6 +64,15 @@ async def test_advance_late_call_delays_no_other(backend: Backend, payout: Payou
     assert 1.5 < next_turn_at - await payout.ledger.time() <= 1.81
 
 
+async def test_acquire_send_lease_before_turn_takes_no_lock(backend: Backend, payout: PayoutFixture) -> None:
+    await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=Policy(chunk=1, rate=0.5))
+    first, second = await payout.chunks("b")
+    assert await payout.worker.advance(first) is None
+    version = backend.sql("SELECT version FROM paystar_payout_holds WHERE deposit <> ''")
+    assert (await payout.worker.step(second)).waits_for is not None
+    assert backend.sql("SELECT version FROM paystar_payout_holds WHERE deposit <> ''") == version
+
+
 async def test_advance_payload_of_another_transfer_is_corrupt(backend: Backend, payout: PayoutFixture) -> None:
     """The payload and digest are valid, but were copied from another row."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)))
