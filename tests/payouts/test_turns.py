@@ -164,7 +164,7 @@ async def test_local_dispatchers_share_turns_of_an_account() -> None:
         for dispatcher in dispatchers:
             await dispatcher.aclose()
     assert len(account.calls) == 300
-    assert account.kept_rate == pytest.approx(10.0, rel=0.03)
+    assert account.actual_rate == pytest.approx(10.0, rel=0.03)
     assert min(process.sent for process in processes) >= 45, [process.sent for process in processes]
     assert sum(process.taken for process in processes) <= 150, [process.taken for process in processes]
 
