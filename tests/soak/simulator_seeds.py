@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from attrs import define, field
 
-from tests.payouts.simulator.run import Story, story
+from tests.payouts.simulator.run import SeedResult, run_seed
 
 
 @define
@@ -31,21 +31,21 @@ class SeedTotals:
     states: Counter[str] = field(factory=Counter[str])
     broken: dict[int, str] = field(factory=dict[int, str])
 
-    def add(self, run: Story) -> None:
+    def add(self, run: SeedResult) -> None:
         self.seeds += 1
         self.transfers += len(run.states)
         self.executions += run.executions
         self.crashes += run.crashes
         self.losses += run.losses
         self.states.update(run.states)
-        if run.wrong:
-            self.broken[run.seed] = run.wrong[0]
+        if run.violations:
+            self.broken[run.seed] = run.violations[0]
 
 
-def _run_seed(seed: int) -> Story:
+def _run_seed(seed: int) -> SeedResult:
     """Run a seed; return the run without its trace, which is long."""
-    run = story(seed)
-    return Story(run.seed, run.wrong, (), run.states, run.executions, run.crashes, run.losses)
+    run = run_seed(seed)
+    return SeedResult(run.seed, run.violations, (), run.states, run.executions, run.crashes, run.losses)
 
 
 def run_seeds(seeds: Iterable[int], log: Callable[[str], object] = lambda _: None) -> SeedTotals:
@@ -54,8 +54,8 @@ def run_seeds(seeds: Iterable[int], log: Callable[[str], object] = lambda _: Non
     with multiprocessing.get_context("forkserver").Pool(maxtasksperchild=20) as pool:
         for run in pool.imap_unordered(_run_seed, seeds, chunksize=10):
             totals.add(run)
-            if run.wrong:
-                log(f"     seed {run.seed}: {'; '.join(run.wrong)}")
+            if run.violations:
+                log(f"     seed {run.seed}: {'; '.join(run.violations)}")
             if totals.seeds % 1_000 == 0:
                 log(f"     … {totals.seeds} seeds, {len(totals.broken)} broken")
     return totals

@@ -11,13 +11,13 @@ from typing import Any, Literal
 
 from attrs import define, field, frozen
 
-from tests.payouts.simulator.world import QUIET, SPACING, Host, World
+from tests.payouts.simulator.world import QUIET_SECONDS, SPACING_SECONDS, Host, World
 
 Raw = tuple[int, Mapping[str, str], bytes]
 HASHID = "w123"
 REFUSALS = (2, 3, 6, 7, 8, 12)
 POISON = "poison"
-NONSENSE: tuple[Raw, ...] = (
+BROKEN_RESPONSES: tuple[Raw, ...] = (
     (502, {}, b"<html>bad gateway</html>"),
     (200, {}, b'{"status": "ok", "data": [{"track'),
     (500, {}, b'{"status": 0, "message": "internal server error", "data": null}'),
@@ -27,12 +27,12 @@ NONSENSE: tuple[Raw, ...] = (
     (200, {}, b"[]"),
     (408, {}, b""),
 )
-UNREADABLE: Raw = (200, {}, b'{"status": "ok", "message": "ok", "data": "what"}')
+UNREADABLE_RESPONSE: Raw = (200, {}, b'{"status": "ok", "message": "ok", "data": "what"}')
 """To a wallet's request to pay, this is a plain word: it was accepted."""
 
 
 @frozen
-class Arrival:
+class PayRequest:
     """A request to pay that reached the bank."""
 
     at: float
@@ -59,8 +59,8 @@ class Execution:
     at: float
     item: Mapping[str, Any]
     number: int
-    arrival: Arrival
-    ends: float
+    request: PayRequest
+    decided_at: float
     fails: bool
     reversed_at: float
     listed_at: float
@@ -71,7 +71,7 @@ class Execution:
         return str(self.item["track_id"])
 
     def status(self, now: float) -> str:
-        if now < self.ends:
+        if now < self.decided_at:
             return "pending"
         return "failed" if self.fails or now >= self.reversed_at else "success"
 
@@ -113,7 +113,7 @@ class Bank:
     """What was asked of it, what it did, and what it says.
 
     Attributes:
-        world: whose weather it has.
+        world: whose rates it has.
         wallet: whether it is asked for wallet payouts.
         arrivals: the requests to pay, as they came.
         executed: the executions, by track_id.
@@ -131,17 +131,17 @@ class Bank:
     world: World
     wallet: bool
     opening: int
-    watch: Callable[[Arrival], object]
-    answered: Callable[[Host, Mapping[str, Any]], object] = field(init=False)
-    arrivals: list[Arrival] = field(factory=list[Arrival])
+    on_request: Callable[[PayRequest], object]
+    on_response: Callable[[Host, Mapping[str, Any]], object] = field(init=False)
+    requests: list[PayRequest] = field(factory=list[PayRequest])
     executed: defaultdict[str, list[Execution]] = field(factory=lambda: defaultdict[str, list[Execution]](list))
     not_found: defaultdict[str, list[float]] = field(factory=lambda: defaultdict[str, list[float]](list))
-    refused: defaultdict[str, list[Arrival]] = field(factory=lambda: defaultdict[str, list[Arrival]](list))
-    muddled: set[str] = field(factory=set[str])
+    refused: defaultdict[str, list[PayRequest]] = field(factory=lambda: defaultdict[str, list[PayRequest]](list))
+    contradicted: set[str] = field(factory=set[str])
     balances: dict[str, int] = field(factory=dict[str, int])
-    halted: bool = False
+    is_suspended: bool = False
     repeats: Repeats = field(factory=Repeats)
-    naming: Literal["own", "shared", "none"] = "own"
+    hashid_style: Literal["own", "shared", "none"] = "own"
     caught_up_at: float = 0.0
     _delayed: list[Callable[[], Execution]] = field(factory=list[Callable[[], Execution]])
 
@@ -149,44 +149,44 @@ class Bank:
 
     def pay(self, host: str, items: Sequence[Mapping[str, Any]]) -> Raw | None:
         """Take a request; None is no answer."""
-        world, weather = self.world, self.world.weather
-        arrival = Arrival(world.now, host, tuple(str(item["track_id"]) for item in items))
+        world, rates = self.world, self.world.fault_rates
+        arrival = PayRequest(world.now, host, tuple(str(item["track_id"]) for item in items))
         world.note(f"bank hears {host}: pay {' '.join(arrival.track_ids)}")
-        self.arrivals.append(arrival)
-        self.watch(arrival)
+        self.requests.append(arrival)
+        self.on_request(arrival)
         refusal = self._refusal(items)
         if refusal is not None:
             world.note(f"bank refuses: {refusal}")
             for track_id in arrival.track_ids:
                 self.refused[track_id].append(arrival)
-            if refusal != 4 and len(items) > 1 and world.chance(weather.midway):
+            if refusal != 4 and len(items) > 1 and world.chance(rates.partial_refusal):
                 self._execute_some(items, arrival)
             fields = {"transfers": ["destination"]} if refusal == 10 else None
             body = {"status": refusal, "message": "refused", "data": fields}
-            return world.dice.choice((200, 400)), {}, json.dumps(body).encode()
+            return world.rng.choice((200, 400)), {}, json.dumps(body).encode()
         entries: list[dict[str, object]] = []
         for number, item in enumerate(items, 1):
-            entry = self._take(number, item, arrival)
+            entry = self._accept_item(number, item, arrival)
             if entry is not None:
                 entries.append(entry)
         taken = len(entries) == len(items)
-        if world.chance(weather.silent):
+        if world.chance(rates.no_response):
             return None
-        if world.chance(weather.nonsense):
-            return world.dice.choice(NONSENSE if self.wallet else (*NONSENSE, UNREADABLE))
-        if world.chance(weather.integrity) and entries:
-            entries.append(self._contradiction(world.dice.choice(entries)))
-        world.dice.shuffle(entries)
+        if world.chance(rates.broken_response):
+            return world.rng.choice(BROKEN_RESPONSES if self.wallet else (*BROKEN_RESPONSES, UNREADABLE_RESPONSE))
+        if world.chance(rates.contradiction) and entries:
+            entries.append(self._contradiction(world.rng.choice(entries)))
+        world.rng.shuffle(entries)
         if self.wallet:
             return _ok({}, status=1) if taken else None
         return _ok(entries[0] if len(entries) == 1 else entries)
 
     def _refusal(self, items: Sequence[Mapping[str, Any]]) -> int | None:
-        world, weather = self.world, self.world.weather
-        if self.halted or world.chance(weather.halt):
-            self.halted = True
-            return world.dice.choice(REFUSALS)
-        if world.chance(weather.auth):
+        world, rates = self.world, self.world.fault_rates
+        if self.is_suspended or world.chance(rates.suspension):
+            self.is_suspended = True
+            return world.rng.choice(REFUSALS)
+        if world.chance(rates.key_refusal):
             return 4
         if any(map(_is_bad, items)):
             return 10
@@ -198,11 +198,11 @@ class Bank:
 
     def refill(self) -> None:
         """Put money into the accounts and unlock the application."""
-        self.halted = False
+        self.is_suspended = False
         for account in self.balances:
             self.balances[account] = 10**12
 
-    def _execute_some(self, items: Sequence[Mapping[str, Any]], arrival: Arrival) -> None:
+    def _execute_some(self, items: Sequence[Mapping[str, Any]], arrival: PayRequest) -> None:
         """Execute some transfers of a request that is refused as a whole.
 
         assumed: the bank's list shows them within the spacing of two look-ups, however late it shows others. Nobody
@@ -211,18 +211,18 @@ class Bank:
         world = self.world
         world.note("bank executes some of it all the same")
         valid = [(number, item) for number, item in enumerate(items, 1) if not _is_bad(item)]
-        for number, item in valid[: world.dice.randint(1, len(items))]:
+        for number, item in valid[: world.rng.randint(1, len(items))]:
             if not self._is_refused_repeat(item):
-                self._execute(number, item, arrival, listed_within=SPACING)
+                self._execute(number, item, arrival, listed_within=SPACING_SECONDS)
 
-    def _take(self, number: int, item: Mapping[str, Any], arrival: Arrival) -> dict[str, object] | None:
+    def _accept_item(self, number: int, item: Mapping[str, Any], arrival: PayRequest) -> dict[str, object] | None:
         """Execute a transfer now, later or never; return its response."""
-        world, weather = self.world, self.world.weather
-        if world.chance(weather.partial):
+        world, rates = self.world, self.world.fault_rates
+        if world.chance(rates.skipped_item):
             return None
         if self._is_refused_repeat(item):
             return self._refuse_repeat(number, item)
-        if world.chance(weather.late):
+        if world.chance(rates.late_execution):
             self._delay(lambda: self._execute(number, item, arrival))
             return None
         return self.status_entry(self._execute(number, item, arrival), world.now)
@@ -236,8 +236,8 @@ class Bank:
         repeat = Repeat(self.world.now, item, number, f"d-{track_id}-{len(entries)}")
         entries.append(repeat)
         self.world.note(f"bank knows {track_id}")
-        if self.naming == "none" and self.repeats.listed:
-            self.muddled.add(track_id)  # two entries that nothing tells apart, and only one of them failed
+        if self.hashid_style == "none" and self.repeats.listed:
+            self.contradicted.add(track_id)  # two entries that nothing tells apart, and only one of them failed
         return self._refused_repeat(repeat)
 
     def _delay(self, execute: Callable[[], Execution]) -> None:
@@ -247,7 +247,7 @@ class Bank:
                 execute()
 
         self._delayed.append(execute)
-        self.world.later(self.world.dice.random() * self.world.weather.lateness, act)
+        self.world.call_later(self.world.rng.random() * self.world.fault_rates.max_delay_seconds, act)
 
     def catch_up(self) -> None:
         """Execute and list all that was asked for so far.
@@ -264,21 +264,21 @@ class Bank:
         self.caught_up_at = self.world.now
 
     def _execute(
-        self, number: int, item: Mapping[str, Any], arrival: Arrival, *, listed_within: float | None = None
+        self, number: int, item: Mapping[str, Any], arrival: PayRequest, *, listed_within: float | None = None
     ) -> Execution:
-        world, weather = self.world, self.world.weather
+        world, rates = self.world, self.world.fault_rates
         account = str(item.get("deposit", HASHID))
         self.balances[account] = self.balances.get(account, self.opening) - int(item["amount"])
-        takes = world.dice.choice((0.0, 30.0, 3600.0)) * world.dice.random()
+        takes = world.rng.choice((0.0, 30.0, 3600.0)) * world.rng.random()
         ends = world.now + takes
         execution = Execution(
             at=world.now,
             item=item,
             number=number,
-            arrival=arrival,
-            ends=ends,
-            fails=world.chance(weather.fails),
-            reversed_at=ends + 3600 * world.dice.random() if world.chance(weather.reverses) else float("inf"),
+            request=arrival,
+            decided_at=ends,
+            fails=world.chance(rates.bank_failure),
+            reversed_at=ends + 3600 * world.rng.random() if world.chance(rates.reversal) else float("inf"),
             listed_at=world.now + self._listing_delay(listed_within),
             is_promptly_listed=listed_within is not None,
         )
@@ -287,10 +287,10 @@ class Bank:
         return execution
 
     def _listing_delay(self, listed_within: float | None) -> float:
-        world, weather = self.world, self.world.weather
+        world, rates = self.world, self.world.fault_rates
         if listed_within is not None:
-            return world.dice.choice((0.0, listed_within * world.dice.random()))
-        return world.dice.random() * weather.lateness if world.chance(weather.late) else 0.0
+            return world.rng.choice((0.0, listed_within * world.rng.random()))
+        return world.rng.random() * rates.max_delay_seconds if world.chance(rates.late_execution) else 0.0
 
     # what it says
 
@@ -299,7 +299,7 @@ class Bank:
         track_id = execution.track_id
         status = execution.status(when)
         return {
-            **self._names(execution.item, execution.number),
+            **self._request_fields(execution.item, execution.number),
             "hashid": self._hashid(execution),
             "status": status,
             "message": status,
@@ -308,28 +308,28 @@ class Bank:
 
     def _hashid(self, execution: Execution) -> str:
         """Return the bank's name for an execution, of which some banks have one for each request, and some none."""
-        if self.naming == "none":
+        if self.hashid_style == "none":
             return ""
-        if self.naming == "shared":
-            return f"h-{self.arrivals.index(execution.arrival)}"
+        if self.hashid_style == "shared":
+            return f"h-{self.requests.index(execution.request)}"
         track_id = execution.track_id
         return f"h-{track_id}-{self.executed[track_id].index(execution)}"
 
     def _contradiction(self, entry: dict[str, object]) -> dict[str, object]:
-        self.muddled.add(own(str(entry["track_id"])))
+        self.contradicted.add(own_track_id(str(entry["track_id"])))
         return {**entry, "status": "failed" if entry["status"] != "failed" else "success"}
 
     def find(self, query: Mapping[str, str]) -> Raw | None:
         """Answer a question; None is no answer."""
-        world, weather = self.world, self.world.weather
-        if world.chance(weather.ask):
-            return world.dice.choice((None, UNREADABLE, *NONSENSE))
-        when = world.now - (QUIET / 5 * world.dice.random() if world.chance(weather.stale) else 0.0)
+        world, rates = self.world, self.world.fault_rates
+        if world.chance(rates.look_up_failure):
+            return world.rng.choice((None, UNREADABLE_RESPONSE, *BROKEN_RESPONSES))
+        when = world.now - (QUIET_SECONDS / 5 * world.rng.random() if world.chance(rates.stale_look_up) else 0.0)
         when = max(when, self.caught_up_at)
         track_id = query.get("track_id")
         entries = self._listed(track_id, query.get("deposit"), when)
         if track_id and not entries:
-            if world.chance(weather.foreign):
+            if world.chance(rates.foreign_entry):
                 world.note(f"bank names another's payment for {track_id}")
                 return _ok([_FOREIGN], status=1 if self.wallet else "ok")
             self.not_found[track_id].append(world.now)
@@ -356,14 +356,14 @@ class Bank:
     def _refused_repeat(self, repeat: Repeat) -> dict[str, object]:
         """Return what the bank says of a repeat that it refused."""
         return {
-            **self._names(repeat.item, repeat.number),
-            "hashid": "" if self.naming == "none" else repeat.hashid,
+            **self._request_fields(repeat.item, repeat.number),
+            "hashid": "" if self.hashid_style == "none" else repeat.hashid,
             "status": "failed",
             "message": "duplicate track_id",
             "ref_code": None,
         }
 
-    def _names(self, item: Mapping[str, Any], number: int) -> dict[str, object]:
+    def _request_fields(self, item: Mapping[str, Any], number: int) -> dict[str, object]:
         """Return what an entry repeats of the request."""
         track_id = str(item["track_id"])
         if self.wallet:
@@ -391,6 +391,6 @@ def _ok(data: object, *, status: int | str = "ok") -> Raw:
     return 200, {}, json.dumps({"status": status, "message": "ok", "data": data}).encode()
 
 
-def own(stored: str) -> str:
+def own_track_id(stored: str) -> str:
     """Return a track_id without the parts that the wallet service adds."""
     return stored.removeprefix(f"{HASHID}*").rpartition("*")[0] if "*" in stored else stored

@@ -9,17 +9,17 @@ from tests.payouts.simulator.bank import POISON
 from tests.payouts.simulator.world import World
 
 
-def drawn_batches(dice: random.Random, world: World, *, wallet: bool) -> dict[str, list[AnyTransfer]]:
+def draw_batches(rng: random.Random, world: World, *, wallet: bool) -> dict[str, list[AnyTransfer]]:
     """Return the batches of a seed, of which two may share transfers."""
-    values = [_value(dice, world, f"t-{number}", wallet=wallet) for number in range(dice.randint(1, 12))]
-    if dice.random() < 0.7:
+    values = [_value(rng, world, f"t-{number}", wallet=wallet) for number in range(rng.randint(1, 12))]
+    if rng.random() < 0.7:
         return {"b-1": values}
-    return {"b-1": values, "b-2": [*values[: len(values) // 2], _value(dice, world, "t-x", wallet=wallet)]}
+    return {"b-1": values, "b-2": [*values[: len(values) // 2], _value(rng, world, "t-x", wallet=wallet)]}
 
 
-def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) -> AnyTransfer:
-    name = POISON if dice.random() < world.weather.bad else "Ahmadi"
-    amount = dice.randrange(5_000, 15_000)
+def _value(rng: random.Random, world: World, track_id: str, *, wallet: bool) -> AnyTransfer:
+    name = POISON if rng.random() < world.fault_rates.invalid_transfer else "Ahmadi"
+    amount = rng.randrange(5_000, 15_000)
     if wallet:
         return WalletTransfer(
             amount=amount,
@@ -30,7 +30,7 @@ def _value(dice: random.Random, world: World, track_id: str, *, wallet: bool) ->
         )
     return Transfer(
         amount=amount,
-        deposit=dice.choice(("0100000000001", "0100000000002")),
+        deposit=rng.choice(("0100000000001", "0100000000002")),
         destination_account="0200000000002",
         destination_firstname="Ali",
         destination_lastname=name,

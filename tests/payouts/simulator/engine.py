@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from paystar_async.errors import NoResponse, NotSent
 from paystar_async.transport.engine import Headers
-from tests.payouts.simulator.bank import NONSENSE, UNREADABLE, Bank, Raw
-from tests.payouts.simulator.world import QUIET, Host
+from tests.payouts.simulator.bank import BROKEN_RESPONSES, UNREADABLE_RESPONSE, Bank, Raw
+from tests.payouts.simulator.world import QUIET_SECONDS, Host
 
 
 class SimEngine:
@@ -33,46 +33,44 @@ class SimEngine:
             raise NotSent("no time was left to send it")
         ends = world.now + timeout
         await host.step("connects")
-        if world.chance(world.weather.refused):
+        if world.chance(world.fault_rates.connection_refused):
             raise NotSent("not connected")
-        if world.chance(world.weather.slow):
-            await self._wait(world.dice.random() * 2 * timeout, ends, NotSent("not connected in time"))
-        if world.chance(world.weather.stall_before_send):
-            host.stand_still(world.dice.random() * QUIET / 5)
+        if world.chance(world.fault_rates.slow_connect):
+            await self._wait(world.rng.random() * 2 * timeout, ends, NotSent("not connected in time"))
+        if world.chance(world.fault_rates.stall_before_send):
+            host.stall(world.rng.random() * QUIET_SECONDS / 5)
         await host.step("is about to send")
         if before_send is not None:
             before_send()
         if method == "POST":
-            await self._at_the_fence(timeout)
-        await asyncio.sleep(world.dice.random() * 0.2)
+            await self._before_first_byte(timeout)
+        await asyncio.sleep(world.rng.random() * 0.2)
         if method == "POST":
             reply = bank.pay(host.name, json.loads(body or b"{}")["transfers"])
         else:
             reply = bank.find({name: texts[0] for name, texts in parse_qs(urlsplit(url).query).items()})
         if reply is None:
-            await self._wait(world.dice.choice((0.0, 2 * timeout)), ends, NoResponse("no answer in time"))
+            await self._wait(world.rng.choice((0.0, 2 * timeout)), ends, NoResponse("no answer in time"))
             raise NoResponse("the connection broke")
-        await self._wait(
-            world.dice.choice((0.1, 0.1, 1.0, timeout)) * world.dice.random(), ends, NoResponse("too late")
-        )
+        await self._wait(world.rng.choice((0.1, 0.1, 1.0, timeout)) * world.rng.random(), ends, NoResponse("too late"))
         await host.step("has an answer")
-        if method == "POST" and reply[0] == 200 and reply not in (*NONSENSE, UNREADABLE):
-            bank.answered(host, json.loads(reply[2]))
+        if method == "POST" and reply[0] == 200 and reply not in (*BROKEN_RESPONSES, UNREADABLE_RESPONSE):
+            bank.on_response(host, json.loads(reply[2]))
         return reply
 
-    async def _at_the_fence(self, timeout: float) -> None:
+    async def _before_first_byte(self, timeout: float) -> None:
         """Let a moment pass between the last check of the clock and the first byte, which no program can prevent."""
         world, host = self._bank.world, self._host
-        if world.chance(4 * world.weather.crash):
+        if world.chance(4 * world.fault_rates.crash):
             host.die("the fence")
-        if world.chance(world.weather.stall):
-            host.stand_still(world.dice.random() * timeout / 2)
-        await host.awake()
+        if world.chance(world.fault_rates.stall):
+            host.stall(world.rng.random() * timeout / 2)
+        await host.wait_until_running()
 
     async def _wait(self, seconds: float, ends: float, error: Exception) -> None:
         remaining = ends - self._bank.world.now
         await asyncio.sleep(max(0.0, min(seconds, remaining)))
-        await self._host.awake()
+        await self._host.wait_until_running()
         if seconds > remaining:
             raise error
 

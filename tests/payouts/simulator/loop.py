@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
-class _Nothing:
+class _VirtualSelector:
     """Stands where a loop has its selector: no socket ever speaks, time passes instead."""
 
     def __init__(self, loop: "VirtualLoop") -> None:
@@ -15,7 +15,7 @@ class _Nothing:
 
     def select(self, timeout: float | None) -> list[Any]:
         assert timeout is not None, "everything waits, and nothing will ever happen"
-        self._loop.pass_by(timeout)
+        self._loop.advance(timeout)
         return []
 
 
@@ -24,13 +24,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def __init__(self) -> None:
         super().__init__()
-        self._selector = _Nothing(self)
+        self._selector = _VirtualSelector(self)
         self._now = 0.0
 
     def time(self) -> float:
         return self._now
 
-    def pass_by(self, seconds: float) -> None:
+    def advance(self, seconds: float) -> None:
         self._now += max(0.0, seconds)
 
     def _process_events(self, events: list[Any]) -> None:
@@ -40,7 +40,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         pass
 
 
-def run(main: Coroutine[Any, Any, T]) -> T:
+def run_virtual(main: Coroutine[Any, Any, T]) -> T:
     """Run it to its end, in no time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from attrs import define, field, frozen
 
 from tests.payouts.simulator.bank import Bank
+from tests.payouts.simulator.invariants import InvariantChecker
 from tests.payouts.simulator.store import Store
-from tests.payouts.simulator.watch import Watch
-from tests.payouts.simulator.world import QUIET, World
+from tests.payouts.simulator.world import QUIET_SECONDS, World
 
 MAX_LOST_COMMITS = 20
 FAILOVER_SECONDS = 30.0, 120.0
@@ -31,15 +31,15 @@ class Loss:
     is_new_origin: bool
 
 
-def drawn_losses(dice: random.Random) -> list[Loss]:
+def draw_losses(rng: random.Random) -> list[Loss]:
     """Return what the store of a seed loses, in order."""
     return [
         Loss(
-            commits=int(150 * dice.random() ** 2) + 1,
-            is_restore=dice.random() < 0.5,
-            is_new_origin=dice.random() < 0.7,
+            commits=int(150 * rng.random() ** 2) + 1,
+            is_restore=rng.random() < 0.5,
+            is_new_origin=rng.random() < 0.7,
         )
-        for _ in range(dice.choice((0, 0, 1, 1, 2)))
+        for _ in range(rng.choice((0, 0, 1, 1, 2)))
     ]
 
 
@@ -48,10 +48,10 @@ class RecordLosses:
     """Sets the store back, now and then.
 
     Attributes:
-        world: whose dice are thrown.
+        world: whose rng are thrown.
         store: the store.
         bank: catches up with what it was asked for.
-        watch: begins again with what the store remembers.
+        checker: begins again with what the store remembers.
         coming: the losses that are still to come.
         stop: stops all processes.
         go_on: called when the store is back, of whichever age. A backup may be older than a batch; what is lost in a
@@ -62,52 +62,52 @@ class RecordLosses:
     world: World
     store: Store
     bank: Bank
-    watch: Watch
-    coming: list[Loss]
+    checker: InvariantChecker
+    upcoming: list[Loss]
     stop: Callable[[], object]
-    go_on: Callable[[], object]
+    restart: Callable[[], object]
     is_under_way: bool = False
-    _first: int | None = None
+    _first_complete: int | None = None
     _count: int = field(default=0, init=False)
 
-    def committed(self, track_ids: Sequence[str]) -> None:
+    def on_commit(self, track_ids: Sequence[str]) -> None:
         """Take note of a commit; ``wanted`` are the transfers of all batches."""
-        if not self.coming or self.store.images is None:
+        if not self.upcoming or self.store.snapshots is None:
             return
-        if self._first is None and self.watch.states.keys() == set(track_ids):
-            self._first = len(self.store.images) - 1
+        if self._first_complete is None and self.checker.states.keys() == set(track_ids):
+            self._first_complete = len(self.store.snapshots) - 1
         self._count += 1
-        if self._count == self.coming[0].commits:
-            self.world.later(self.world.dice.random() * 0.2, self.begin)
+        if self._count == self.upcoming[0].commits:
+            self.world.call_later(self.world.rng.random() * 0.2, self.begin)
 
     def begin(self) -> bool:
         """Lose records now, if some are still to be lost; return whether the store is down."""
-        if self.is_under_way or not self.coming or self._first is None or self.world.fine:
+        if self.is_under_way or not self.upcoming or self._first_complete is None or self.world.is_fault_free:
             return self.is_under_way
-        loss = self.coming.pop(0)
+        loss = self.upcoming.pop(0)
         self.is_under_way = True
         self.world.note("the store is stopped" if loss.is_restore else "the store breaks down")
-        self.store.go_down()
+        self.store.shut_down()
         if loss.is_restore:
             self.stop()
-            seconds = self.world.dice.choice((10.0, 600.0, 2 * QUIET))
+            seconds = self.world.rng.choice((10.0, 600.0, 2 * QUIET_SECONDS))
         else:
-            seconds = self.world.dice.uniform(*FAILOVER_SECONDS)
-        self.world.later(seconds, lambda: self._end(loss))
+            seconds = self.world.rng.uniform(*FAILOVER_SECONDS)
+        self.world.call_later(seconds, lambda: self._end(loss))
         return True
 
     def _end(self, loss: Loss) -> None:
-        assert self.store.images is not None and self._first is not None  # noqa: PT018
-        last = len(self.store.images) - 1
+        assert self.store.snapshots is not None and self._first_complete is not None  # noqa: PT018
+        last = len(self.store.snapshots) - 1
         if loss.is_restore:
-            number = self.world.dice.randint(0, last)
+            number = self.world.rng.randint(0, last)
         else:
-            number = max(self._first, last - self.world.dice.randint(1, MAX_LOST_COMMITS))
+            number = max(self._first_complete, last - self.world.rng.randint(1, MAX_LOST_COMMITS))
         self.world.note(f"the store is back without its last {last - number} commits")
-        self.store.set_back(number, is_new_origin=loss.is_new_origin)
+        self.store.lose_commits(number, is_new_origin=loss.is_new_origin)
         self.bank.catch_up()
-        self.watch.set_back()
-        if number < self._first:
-            self._first = None
+        self.checker.reset()
+        if number < self._first_complete:
+            self._first_complete = None
         self._count, self.is_under_way = 0, False
-        self.go_on()
+        self.restart()

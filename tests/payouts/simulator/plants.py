@@ -36,7 +36,7 @@ def naive_retry() -> Generator[None]:
 
 
 @contextmanager
-def asked_once() -> Generator[None]:
+def single_not_found() -> Generator[None]:
     """Ask at once, and take the first "not found" at its word."""
     count = decisions._count_not_found  # pyright: ignore[reportPrivateUsage]
 
@@ -52,7 +52,7 @@ def asked_once() -> Generator[None]:
 
 
 @contextmanager
-def no_fence() -> Generator[None]:
+def no_send_deadline() -> Generator[None]:
     """Once claimed, it is sent, however long that took."""
 
     def open_for_ever(_: worker.SendDeadline) -> None:
@@ -70,12 +70,12 @@ def no_shield() -> Generator[None]:
     def bare(*, shield: bool) -> anyio.CancelScope:
         return scope()
 
-    with patch.object(worker.ChunkWorker, "step", _at_hand), patch.object(anyio, "CancelScope", bare):
+    with patch.object(worker.ChunkWorker, "step", _step_in_caller_task), patch.object(anyio, "CancelScope", bare):
         yield
 
 
 @contextmanager
-def freed_when_cancelled() -> Generator[None]:
+def cancelled_means_not_sent() -> Generator[None]:
     """Take a cancelled call for one that was not sent."""
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
@@ -83,12 +83,12 @@ def freed_when_cancelled() -> Generator[None]:
             return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="cancelled") for value in values}
         return classify(result, values, own, *more)
 
-    with patch.object(worker.ChunkWorker, "step", _at_hand), patch.object(worker, "classify", hasty):
+    with patch.object(worker.ChunkWorker, "step", _step_in_caller_task), patch.object(worker, "classify", hasty):
         yield
 
 
 @contextmanager
-def refusal_proves() -> Generator[None]:
+def refusal_means_not_executed() -> Generator[None]:
     """Take a refused call for one of which nothing was executed."""
 
     def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
@@ -122,7 +122,7 @@ def failed_is_final() -> Generator[None]:
 
 
 @contextmanager
-def only_entry_counts() -> Generator[None]:
+def single_entry_matches_any() -> Generator[None]:
     """Take the only entry of a response for the transfer that was looked up."""
     named = classifying._match_entries  # pyright: ignore[reportPrivateUsage]
 
@@ -138,7 +138,7 @@ def only_entry_counts() -> Generator[None]:
 
 
 @contextmanager
-def sent_twice() -> Generator[None]:
+def middleware_sends_twice() -> Generator[None]:
     """Let a user middleware send a call any number of times."""
 
     def begin(self: Dispatch) -> None:
@@ -173,7 +173,7 @@ def no_look_before_send() -> Generator[None]:
 
 
 @contextmanager
-def failed_look_finds_nothing() -> Generator[None]:
+def failed_look_up_means_not_found() -> Generator[None]:
     """Take a bank that cannot be reached for one that has no transfer."""
 
     async def look_up(self: RecoveryCheck, snapshot: ChunkSnapshot, channel: PayoutChannel) -> None:
@@ -207,26 +207,26 @@ def no_origin() -> Generator[None]:
         yield
 
 
-async def _at_hand(self: worker.ChunkWorker, chunk_id: str) -> NotDue:
+async def _step_in_caller_task(self: worker.ChunkWorker, chunk_id: str) -> NotDue:
     """Run a step in the caller's own task."""
     return await self._step(chunk_id)  # pyright: ignore[reportPrivateUsage]
 
 
-Plant = Callable[[], AbstractContextManager[None]]
-PLANTS: Sequence[Plant] = (
+PlantedBug = Callable[[], AbstractContextManager[None]]
+PLANTED_BUGS: Sequence[PlantedBug] = (
     naive_retry,
-    asked_once,
-    no_fence,
+    single_not_found,
+    no_send_deadline,
     no_shield,
-    freed_when_cancelled,
-    refusal_proves,
+    cancelled_means_not_sent,
+    refusal_means_not_executed,
     refusal_settled_early,
     failed_is_final,
-    only_entry_counts,
-    sent_twice,
+    single_entry_matches_any,
+    middleware_sends_twice,
     stray_error_means_not_sent,
     no_look_before_send,
-    failed_look_finds_nothing,
+    failed_look_up_means_not_found,
     no_high_water_mark,
     no_origin,
 )

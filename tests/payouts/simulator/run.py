@@ -27,14 +27,14 @@ from paystar_async.payouts.models import LookBeforeSend, Policy
 from paystar_async.payouts.worker import ChunkWorker
 from paystar_async.runtime.tasks import BackgroundTasks
 from tests.payouts.simulator.bank import HASHID, Bank, Repeats
-from tests.payouts.simulator.batches import drawn_batches, each
+from tests.payouts.simulator.batches import draw_batches, each
 from tests.payouts.simulator.engine import SimEngine
-from tests.payouts.simulator.loop import run
-from tests.payouts.simulator.losses import RecordLosses, drawn_losses
-from tests.payouts.simulator.meddler import Meddler
+from tests.payouts.simulator.faulty_middleware import FaultyMiddleware
+from tests.payouts.simulator.invariants import InvariantChecker
+from tests.payouts.simulator.loop import run_virtual
+from tests.payouts.simulator.losses import RecordLosses, draw_losses
 from tests.payouts.simulator.store import SimDatabase, Store
-from tests.payouts.simulator.watch import Watch
-from tests.payouts.simulator.world import QUIET, Host, HostClock, Machine, World
+from tests.payouts.simulator.world import QUIET_SECONDS, Host, HostClock, Machine, World
 
 APPLICATION = Application(id="app-1", access_password="pass-app", api_key="key-0")
 WALLET = Wallet(hashid=HASHID, password="p@ss", sign_key="test-sign-key", api_key="key-0", inquiry_key="key-0")
@@ -45,7 +45,7 @@ logger = logging.getLogger("paystar_async")
 
 
 @frozen
-class Story:
+class SeedResult:
     """What became of a seed.
 
     Attributes:
@@ -59,7 +59,7 @@ class Story:
     """
 
     seed: int
-    wrong: tuple[str, ...]
+    violations: tuple[str, ...]
     trace: tuple[tuple[float, str], ...]
     states: tuple[str, ...]
     executions: int
@@ -68,13 +68,13 @@ class Story:
 
 
 @define(eq=False)
-class Play:
+class Simulation:
     """The cast of one seed."""
 
     world: World
     store: Store
     bank: Bank
-    watch: Watch
+    checker: InvariantChecker
     wallet: bool
     policy: Policy
     batches: dict[str, list[AnyTransfer]]
@@ -82,14 +82,14 @@ class Play:
     hosts: list[Host] = field(factory=list[Host])
     started: int = 0
     submitted: set[str] = field(factory=set[str])
-    waiting: dict[str, list["asyncio.Task[None]"]] = field(factory=dict[str, list["asyncio.Task[None]"]])
+    advance_tasks: dict[str, list["asyncio.Task[None]"]] = field(factory=dict[str, list["asyncio.Task[None]"]])
     references: list[object] = field(factory=list[object])
     losses: RecordLosses = field(init=False)
     _stopped: list[Machine] | None = None
 
     # processes
 
-    def start(self, machine: Machine) -> None:
+    def start_host(self, machine: Machine) -> None:
         """Bring up a process that submits what is not submitted yet, and works."""
         if self._stopped is not None:
             self._stopped.append(machine)
@@ -99,23 +99,25 @@ class Play:
             world=self.world,
             name=f"p{self.started}",
             clock=HostClock(self.world, machine),
-            died=lambda host: self._died(host, machine),
+            on_death=lambda host: self._on_death(host, machine),
         )
         self.hosts.append(host)
-        self.references.append(asyncio.create_task(self._life(host)))
+        self.references.append(asyncio.create_task(self._run_host(host)))
 
-    def _died(self, host: Host, machine: Machine) -> None:
-        self.store.died(host)
-        self.world.later(self.world.dice.choice((0.1, 5.0, 120.0, 2 * QUIET)), lambda: self.start(machine))
+    def _on_death(self, host: Host, machine: Machine) -> None:
+        self.store.on_host_death(host)
+        self.world.call_later(
+            self.world.rng.choice((0.1, 5.0, 120.0, 2 * QUIET_SECONDS)), lambda: self.start_host(machine)
+        )
 
-    def stop(self) -> None:
+    def stop_hosts(self) -> None:
         """Stop all processes; they start anew by ``go_on``."""
         self._stopped = []
         for host in self.hosts:
-            if not host.steady:
+            if not host.is_immune:
                 host.die("the stop")
 
-    def go_on(self) -> None:
+    def restart_hosts(self) -> None:
         """Start what was stopped; the store may have forgotten what was submitted.
 
         A batch that an older backup lacks is submitted again as one that may have been paid.
@@ -125,27 +127,27 @@ class Play:
             self.policy = evolve(self.policy, look_before_send="always")
         stopped, self._stopped = self._stopped or [], None
         for machine in stopped:
-            self.start(machine)
+            self.start_host(machine)
 
-    def committed(self) -> None:
+    def on_commit(self) -> None:
         """Take note of a commit."""
-        self.watch.committed()
-        self.losses.committed(self.payable_track_ids)
+        self.checker.on_commit()
+        self.losses.on_commit(self.track_ids)
 
     @property
-    def payable_track_ids(self) -> list[str]:
+    def track_ids(self) -> list[str]:
         """The transfers that are to be paid."""
         return sorted({transfer.track_id for batch in self.batches.values() for transfer in batch})
 
-    async def _life(self, host: Host) -> None:
+    async def _run_host(self, host: Host) -> None:
         try:
-            await self._days(host)
+            await self._work(host)
         except Exception as error:
-            self.world.broken(f"{host.name} stumbles over {error!r}")
+            self.world.add_violation(f"{host.name} stumbles over {error!r}")
             raise
 
-    async def _days(self, host: Host) -> None:
-        due_queue, ledger, channel = self._work(host)
+    async def _work(self, host: Host) -> None:
+        due_queue, ledger, channel = self._create_worker(host)
         first = True
         while True:
             pause = LOOK_INTERVAL_SECONDS * 10
@@ -154,16 +156,16 @@ class Play:
                     await insert_batch(ledger, channel, batch_id, each(self.batches[batch_id]), policy=self.policy)
                     self.submitted.add(batch_id)
                 first = False
-                pause = await self._round(host, due_queue)
+                pause = await self._advance_due(host, due_queue)
             except PaystarError as error:
                 self.world.note(f"{host.name} meets {type(error).__name__}: {error.args[0]}")
                 pause = 5.0
                 if ledger.identity.failure is not None:
                     host.die("a ledger that is another")
             await asyncio.sleep(pause)
-            await host.awake()
+            await host.wait_until_running()
 
-    def _work(self, host: Host) -> tuple[DueQueue, LedgerDatabase, BankProduct | WalletChannel]:
+    def _create_worker(self, host: Host) -> tuple[DueQueue, LedgerDatabase, BankProduct | WalletChannel]:
         paystar = Paystar(
             APPLICATION,
             wallet=WALLET,
@@ -171,7 +173,7 @@ class Play:
             clock=host.clock,
             max_retries=1,
             timeout=30.0,
-            middleware=[Meddler(host)] if self.world.weather.meddles else [],
+            middleware=[FaultyMiddleware(host)] if self.world.fault_rates.middleware_fault else [],
         )
         deliver = paystar._loop_state().deliver  # pyright: ignore[reportPrivateUsage]
         channel = WalletChannel(deliver, HASHID) if self.wallet else BankProduct(deliver, APPLICATION.id)
@@ -181,42 +183,42 @@ class Play:
         worker = ChunkWorker(ledger, [channel], host.clock, lambda: background, lambda: True, lambda _: None)
         return DueQueue(ledger, [channel], worker), ledger, channel
 
-    async def _round(self, host: Host, due_queue: DueQueue) -> float:
+    async def _advance_due(self, host: Host, due_queue: DueQueue) -> float:
         """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
-        dice = self.world.dice
+        rng = self.world.rng
         due, now = [(chunk.chunk_id, chunk.at) for chunk in await due_queue.due(100)], await due_queue.now()
-        chunks = [chunk_id for chunk_id, when in due if when <= now or dice.random() < 0.05]
-        chunks += [chunk_id for chunk_id in chunks if dice.random() < 0.1]
+        chunks = [chunk_id for chunk_id, when in due if when <= now or rng.random() < 0.05]
+        chunks += [chunk_id for chunk_id in chunks if rng.random() < 0.1]
         tasks = [asyncio.create_task(self._advance(host, due_queue.worker, chunk_id)) for chunk_id in chunks]
-        self.waiting[host.name] = tasks
+        self.advance_tasks[host.name] = tasks
         if tasks:
             await asyncio.wait(tasks)
         waits = [when - now for chunk_id, when in due if chunk_id not in chunks]
-        return max(0.1, min([10 * LOOK_INTERVAL_SECONDS, *waits])) if not tasks else dice.random()
+        return max(0.1, min([10 * LOOK_INTERVAL_SECONDS, *waits])) if not tasks else rng.random()
 
-    def answered(self, host: Host, response: Mapping[str, Any]) -> None:
+    def on_response(self, host: Host, response: Mapping[str, Any]) -> None:
         """Cancel, perhaps, the caller for which a process has just received a response."""
-        self.watch.answered(host, response)
-        if self.world.weather.cancel and self.world.chance(0.5):
-            for task in self.waiting[host.name]:
-                self.world.later(0.15 * self.world.dice.random(), task.cancel)
+        self.checker.on_response(host, response)
+        if self.world.fault_rates.cancelled_caller and self.world.chance(0.5):
+            for task in self.advance_tasks[host.name]:
+                self.world.call_later(0.15 * self.world.rng.random(), task.cancel)
 
     async def _advance(self, host: Host, worker: ChunkWorker, chunk_id: str) -> None:
         try:
             await self._wait_for(host, worker, chunk_id)
         except Exception as error:
-            self.world.broken(f"{host.name} stumbles over {error!r}")
+            self.world.add_violation(f"{host.name} stumbles over {error!r}")
 
     async def _wait_for(self, host: Host, worker: ChunkWorker, chunk_id: str) -> None:
         """Advance a chunk, and give up in one of three styles now and then."""
         world = self.world
         with suppress(PaystarError, TimeoutError):
-            if not world.chance(world.weather.cancel):
+            if not world.chance(world.fault_rates.cancelled_caller):
                 await worker.advance(chunk_id)
                 return
-            patience = 3 * world.dice.random() ** 2
+            patience = 3 * world.rng.random() ** 2
             world.note(f"{host.name} will wait {patience:.3f} s")
-            match world.dice.randrange(3):
+            match world.rng.randrange(3):
                 case 0:
                     async with asyncio.timeout(patience):
                         await worker.advance(chunk_id)
@@ -226,60 +228,60 @@ class Play:
                 case _:
                     task = asyncio.create_task(worker.advance(chunk_id))
                     self.references.append(task)
-                    task.add_done_callback(_retrieve)
+                    task.add_done_callback(_consume_result)
                     await asyncio.wait([task], timeout=patience)
                     task.cancel()
 
     # the operator
 
-    async def operate(self) -> None:
+    async def run_operator(self) -> None:
         """Look now and then, put right what keeps payments back, and say so."""
         clock = HostClock(self.world, self.machines[0])
-        host = Host(world=self.world, name="operator", clock=clock, died=lambda _: None, steady=True)
+        host = Host(world=self.world, name="operator", clock=clock, on_death=lambda _: None, is_immune=True)
         self.hosts.append(host)
-        _, ledger, channel = self._work(host)
+        _, ledger, channel = self._create_worker(host)
         while True:
-            await asyncio.sleep(LOOK_INTERVAL_SECONDS * 10 * (0.5 + self.world.dice.random()))
-            if self.watch.settled():
+            await asyncio.sleep(LOOK_INTERVAL_SECONDS * 10 * (0.5 + self.world.rng.random()))
+            if self.checker.is_settled():
                 continue
             if ledger.identity.failure is not None:
-                _, ledger, channel = self._work(host)
+                _, ledger, channel = self._create_worker(host)
             with suppress(PaystarError):
                 if any(hold.is_active for hold in await queries.holds(ledger, channel.name, channel.account)):
                     self.bank.refill()
                     self.world.note("operator resumes")
                     await updates.resume(ledger, channel.name, channel.account)
 
-    async def set_clocks(self) -> None:
+    async def jump_clocks(self) -> None:
         """Set a wall clock now and then."""
         while True:
             await asyncio.sleep(60.0)
-            if self.world.chance(self.world.weather.jump):
-                machine = self.world.dice.choice(self.machines)
-                seconds = self.world.dice.choice((-86_400.0, -600.0, 600.0, 3600.0, 86_400.0))
+            if self.world.chance(self.world.fault_rates.clock_jump):
+                machine = self.world.rng.choice(self.machines)
+                seconds = self.world.rng.choice((-86_400.0, -600.0, 600.0, 3600.0, 86_400.0))
                 self.world.note(f"a clock jumps by {seconds:.0f} s")
-                machine.ahead += seconds
+                machine.wall_offset += seconds
 
-    async def play(self) -> None:
+    async def run(self) -> None:
         for machine in self.machines:
-            self.start(machine)
-        self.references += [asyncio.create_task(self.operate()), asyncio.create_task(self.set_clocks())]
+            self.start_host(machine)
+        self.references += [asyncio.create_task(self.run_operator()), asyncio.create_task(self.jump_clocks())]
         while self.world.now < MAX_SECONDS:
             await asyncio.sleep(LOOK_INTERVAL_SECONDS)
             # Backups are restored late, too: when all of it was paid.
             if (
-                self.watch.states.keys() == set(self.payable_track_ids)
-                and self.watch.settled()
+                self.checker.states.keys() == set(self.track_ids)
+                and self.checker.is_settled()
                 and not self.losses.begin()
             ):
                 break
-        self.losses.coming.clear()
-        await asyncio.sleep(self.world.weather.lateness + 2 * 3600.0)
-        self.watch.last_words(self.payable_track_ids)
+        self.losses.upcoming.clear()
+        await asyncio.sleep(self.world.fault_rates.max_delay_seconds + 2 * 3600.0)
+        self.checker.check_end(self.track_ids)
 
-    async def bury(self) -> None:
+    async def discard(self) -> None:
         for host in self.hosts:
-            host.bury()
+            host.discard()
         for _ in range(3):
             rest = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
             for task in rest:
@@ -290,79 +292,81 @@ class Play:
 def _note_failure(world: World, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """Break the seed if the simulator itself fails; errors of simulated tasks are checked elsewhere."""
     if "handle" in context:
-        world.broken(f"the simulator fails: {context.get('exception')!r}")
+        world.add_violation(f"the simulator fails: {context.get('exception')!r}")
     else:
         loop.default_exception_handler(context)
 
 
-def _retrieve(task: "asyncio.Task[float | None]") -> None:
+def _consume_result(task: "asyncio.Task[float | None]") -> None:
     """Consume the result of a task whose caller was cancelled."""
     if not task.cancelled():
         task.exception()
 
 
-def story(seed: int) -> Story:
+def run_seed(seed: int) -> SeedResult:
     """Live through a seed."""
     disabled, logger.disabled = logger.disabled, True
     try:
-        with _fixed_dice(seed):
-            return run(_story(seed))
+        with _fixed_randomness(seed):
+            return run_virtual(_run_seed(seed))
     finally:
         logger.disabled = disabled
 
 
-async def _story(seed: int) -> Story:
-    dice = random.Random(f"{seed}:cast")
-    world = World(seed, resend=dice.random() < 0.5)
+async def _run_seed(seed: int) -> SeedResult:
+    rng = random.Random(f"{seed}:cast")
+    world = World(seed, resend=rng.random() < 0.5)
     machines = [
-        Machine(f"m-{number}", ahead=dice.uniform(-60, 60), booted=dice.random() * 1e6)
-        for number in range(dice.randint(1, 3))
+        Machine(f"m-{number}", wall_offset=rng.uniform(-60, 60), monotonic_offset=rng.random() * 1e6)
+        for number in range(rng.randint(1, 3))
     ]
     store = Store(world, server=len(machines) > 1)
-    watch = Watch(world, store)
-    wallet = dice.random() < 0.3
-    bank = Bank(world, wallet, dice.choice((30_000, 10**12)), watch.arrived)
-    watch.bank = bank
+    checker = InvariantChecker(world, store)
+    wallet = rng.random() < 0.3
+    bank = Bank(world, wallet, rng.choice((30_000, 10**12)), checker.on_request)
+    checker.bank = bank
     asyncio.get_running_loop().set_exception_handler(partial(_note_failure, world))
-    bank.repeats = Repeats(refused=dice.random() < 0.4, listed=dice.random() < 0.5)
-    bank.naming = dice.choice(("own", "own", "shared", "none"))
+    bank.repeats = Repeats(refused=rng.random() < 0.4, listed=rng.random() < 0.5)
+    bank.hashid_style = rng.choice(("own", "own", "shared", "none"))
     # Who does not look before a first send relies on a bank that refuses repeats.
     look_policies: tuple[LookBeforeSend, ...] = (
         "recovered",
         "always",
         "never" if bank.repeats.refused else "recovered",
     )
-    play = Play(
+    simulation = Simulation(
         world=world,
         store=store,
         bank=bank,
-        watch=watch,
+        checker=checker,
         wallet=wallet,
         policy=Policy(
-            chunk=dice.choice((1, 2, 5)),
-            concurrency=dice.choice((1, 4)),
-            quiet_window=QUIET,
+            chunk=rng.choice((1, 2, 5)),
+            concurrency=rng.choice((1, 4)),
+            quiet_window=QUIET_SECONDS,
             resend=world.resend,
-            look_before_send=dice.choice(look_policies),
+            look_before_send=rng.choice(look_policies),
         ),
-        batches=drawn_batches(dice, world, wallet=wallet),
+        batches=draw_batches(rng, world, wallet=wallet),
         machines=machines,
     )
-    bank.answered, store.committed = play.answered, play.committed
-    play.losses = RecordLosses(world, store, bank, watch, drawn_losses(dice), stop=play.stop, go_on=play.go_on)
+    bank.on_response, store.on_commit = simulation.on_response, simulation.on_commit
+    simulation.losses = RecordLosses(
+        world, store, bank, checker, draw_losses(rng), stop=simulation.stop_hosts, restart=simulation.restart_hosts
+    )
     # By its rows alone a process finds that a store is older if it has seen all of them: it has to be the only one.
-    is_alone = any(not loss.is_restore and not loss.is_new_origin for loss in play.losses.coming)
-    play.machines = machines[:1] if is_alone else machines * 2 if len(machines) == 1 else machines
-    store.images = [] if play.losses.coming else None
+    is_alone = any(not loss.is_restore and not loss.is_new_origin for loss in simulation.losses.upcoming)
+    simulation.machines = machines[:1] if is_alone else machines * 2 if len(machines) == 1 else machines
+    store.snapshots = [] if simulation.losses.upcoming else None
     try:
-        await play.play()
+        await simulation.run()
     finally:
-        await play.bury()
-    return Story(
+        await simulation.discard()
+    return SeedResult(
         seed=seed,
-        wrong=tuple(world.wrong),
+        violations=tuple(world.violations),
         trace=tuple(world.trace),
-        states=tuple(str(state) for state, _ in watch.states.values()),
+        states=tuple(str(state) for state, _ in checker.states.values()),
         executions=sum(map(len, bank.executed.values())),
         crashes=sum(" dies at " in event for _, event in world.trace),
         losses=sum("the store is back" in event for _, event in world.trace),
@@ -370,8 +374,8 @@ async def _story(seed: int) -> Story:
 
 
 @contextmanager
-def _fixed_dice(seed: int) -> Generator[None]:
-    """Everybody's dice are the seed's."""
+def _fixed_randomness(seed: int) -> Generator[None]:
+    """Everybody's rng are the seed's."""
     state = random.getstate()
     random.seed(seed)
     try:
@@ -389,11 +393,11 @@ def _fixed_dice(seed: int) -> Generator[None]:
         random.setstate(state)
 
 
-def first_broken(seeds: Sequence[int], on_story: Callable[[Story], Any] = lambda _: None) -> Story | None:
+def first_violation(seeds: Sequence[int], on_story: Callable[[SeedResult], Any] = lambda _: None) -> SeedResult | None:
     """Return the first seed that breaks a promise."""
     for seed in seeds:
-        result = story(seed)
+        result = run_seed(seed)
         on_story(result)
-        if result.wrong:
+        if result.violations:
             return result
     return None

@@ -17,16 +17,16 @@ from paystar_async.storage.database import (
     numbered_values,
     reveal_parameters,
 )
-from tests.payouts.simulator.world import START, Host, World
+from tests.payouts.simulator.world import START_TIME, Host, World
 
-PATIENCE = 5.0
+LOCK_TIMEOUT_SECONDS = 5.0
 
 
 class Store:
     """One database, one transaction at a time.
 
     Args:
-        world: whose weather it has.
+        world: whose rates it has.
         server: whether it is a server, with a clock of its own; a file takes the time of the writer.
 
     Attributes:
@@ -41,12 +41,12 @@ class Store:
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.execute("PRAGMA page_size = 512")  # a small image of each commit
         self.connection.row_factory = _row
-        self.holder: _Turn | None = None
-        self.committed: Callable[[], object] = lambda: None
+        self.holder: _StoreLock | None = None
+        self.on_commit: Callable[[], object] = lambda: None
         self.migrated: set[str] = set()
         self.origin = "1"
         self.is_down = False
-        self.images: list[bytes] | None = None
+        self.snapshots: list[bytes] | None = None
         self.committer: Host | None = None
         self._changes = 0
         self._waiting: deque[tuple[Host, asyncio.Future[None]]] = deque()
@@ -61,70 +61,70 @@ class Store:
         sql = "SELECT track_id, version, before, after FROM paystar_payout_events ORDER BY track_id, version"
         return [(row["track_id"], row["version"], row["before"], row["after"]) for row in self.rows(sql)]
 
-    def calm(self) -> None:
+    def roll_back(self) -> None:
         """End what is under way."""
         if self.holder is not None:
             self.end(self.holder, "ROLLBACK")
 
-    def go_down(self) -> None:
+    def shut_down(self) -> None:
         """Break all connections, and accept none."""
         self.is_down = True
-        self.calm()
+        self.roll_back()
 
-    def ended(self) -> StorageError:
+    def transaction_error(self) -> StorageError:
         """Return the error of a transaction that is over."""
         if self.is_down:
             return StorageUnavailable("the connection to the store broke")
         return StorageError("the transaction has ended: it idled for too long")
 
-    def set_back(self, number: int, *, is_new_origin: bool) -> None:
+    def lose_commits(self, number: int, *, is_new_origin: bool) -> None:
         """Come back as of an earlier commit, the images behind it forgotten."""
-        assert self.images is not None
-        del self.images[number + 1 :]
-        self.connection.deserialize(self.images[number])
+        assert self.snapshots is not None
+        del self.snapshots[number + 1 :]
+        self.connection.deserialize(self.snapshots[number])
         if is_new_origin:
             self.origin = str(int(self.origin) + 1)
         self.is_down = False
 
-    async def acquire(self, host: Host) -> "_Turn":
+    async def acquire(self, host: Host) -> "_StoreLock":
         if self.holder is not None:
             woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._waiting.append((host, woken))
             with suppress(TimeoutError):
-                await asyncio.wait_for(woken, PATIENCE)
-            await host.awake()
+                await asyncio.wait_for(woken, LOCK_TIMEOUT_SECONDS)
+            await host.wait_until_running()
         if self.is_down:
-            raise host.trouble(StorageUnavailable("the store is down"))
+            raise host.note_store_error(StorageUnavailable("the store is down"))
         if self.holder is not None:
-            raise host.trouble(StorageUnavailable("the store is locked"))
-        turn = self.holder = _Turn(host)
+            raise host.note_store_error(StorageUnavailable("the store is locked"))
+        turn = self.holder = _StoreLock(host)
         self.connection.execute("BEGIN IMMEDIATE")
-        self.world.later(TRANSACTION_SECONDS, lambda: self.end(turn, "ROLLBACK"))
+        self.world.call_later(TRANSACTION_SECONDS, lambda: self.end(turn, "ROLLBACK"))
         return turn
 
-    def end(self, turn: "_Turn", how: str) -> None:
+    def end(self, turn: "_StoreLock", how: str) -> None:
         if self.holder is turn:
             before, self._changes = self._changes, self.connection.total_changes
             self.connection.execute(how)
             self.holder = None
             if how == "COMMIT" and self._changes != before:
                 self.committer = turn.host
-                if self.images is not None:
-                    self.images.append(self.connection.serialize())
-                self.committed()
+                if self.snapshots is not None:
+                    self.snapshots.append(self.connection.serialize())
+                self.on_commit()
             while self._waiting:
                 host, woken = self._waiting.popleft()
-                if host.alive and not woken.done():
+                if host.is_alive and not woken.done():
                     woken.set_result(None)
                     break
 
-    def died(self, host: Host) -> None:
+    def on_host_death(self, host: Host) -> None:
         """Roll back what a dead process left unfinished."""
         if self.holder is not None and self.holder.host is host:
             self.end(self.holder, "ROLLBACK")
 
 
-class _Turn:
+class _StoreLock:
     def __init__(self, host: Host) -> None:
         self.host = host
 
@@ -144,10 +144,10 @@ class SimDatabase:
             yield _SimTransaction(self._store, host, turn)
             await host.step("commits")
             if self._store.holder is not turn:
-                raise host.trouble(self._store.ended())
-            if world.chance(world.weather.storage):
-                self._store.end(turn, world.dice.choice(("COMMIT", "ROLLBACK")))
-                raise host.trouble(StorageUnavailable("the store went away while it committed"))
+                raise host.note_store_error(self._store.transaction_error())
+            if world.chance(world.fault_rates.storage_error):
+                self._store.end(turn, world.rng.choice(("COMMIT", "ROLLBACK")))
+                raise host.note_store_error(StorageUnavailable("the store went away while it committed"))
             self._store.end(turn, "COMMIT")
         except BaseException:
             self._store.end(turn, "ROLLBACK")
@@ -176,7 +176,7 @@ class SimDatabase:
 class _SimTransaction:
     values = staticmethod(numbered_values)
 
-    def __init__(self, store: Store, host: Host, turn: _Turn) -> None:
+    def __init__(self, store: Store, host: Host, turn: _StoreLock) -> None:
         self._store, self._host, self._turn = store, host, turn
 
     async def execute(self, sql: str, parameters: Parameters = NONE) -> int:
@@ -189,17 +189,17 @@ class _SimTransaction:
         store, world = self._store, self._store.world
         await self._host.step("runs a statement")
         if store.holder is not self._turn:
-            raise self._host.trouble(store.ended())
-        if world.chance(world.weather.storage):
+            raise self._host.note_store_error(store.transaction_error())
+        if world.chance(world.fault_rates.storage_error):
             store.end(self._turn, "ROLLBACK")
-            raise self._host.trouble(StorageUnavailable("the store went away"))
+            raise self._host.note_store_error(StorageUnavailable("the store went away"))
         if sql.startswith("SELECT CAST(:origin"):  # it opens its ledger; an opening that fails is begun anew
             self._host.origin = store.origin
         values = {
             "now": self._host.clock.time(),
             "origin": store.origin,
             **parameters,
-            **({"now": START + world.now} if store.server else {}),
+            **({"now": START_TIME + world.now} if store.server else {}),
         }
         return store.connection.execute(sql, reveal_parameters(values))
 

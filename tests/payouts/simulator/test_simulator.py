@@ -7,8 +7,8 @@ from collections import Counter
 
 import pytest
 
-from tests.payouts.simulator.plants import PLANTS, Plant
-from tests.payouts.simulator.run import Story, first_broken, story
+from tests.payouts.simulator.plants import PLANTED_BUGS, PlantedBug
+from tests.payouts.simulator.run import SeedResult, first_violation, run_seed
 
 SEEDS = range(100)
 WITHIN = range(200)
@@ -33,15 +33,15 @@ FAULTS = {
 
 
 @pytest.fixture(scope="module")
-def stories() -> list[Story]:
-    return [story(seed) for seed in SEEDS]
+def stories() -> list[SeedResult]:
+    return [run_seed(seed) for seed in SEEDS]
 
 
-def test_simulator_pays_once_and_agrees_with_bank(stories: list[Story]) -> None:
-    assert {result.seed: result.wrong for result in stories if result.wrong} == {}
+def test_simulator_pays_once_and_agrees_with_bank(stories: list[SeedResult]) -> None:
+    assert {result.seed: result.violations for result in stories if result.violations} == {}
 
 
-def test_simulator_injects_every_fault(stories: list[Story]) -> None:
+def test_simulator_injects_every_fault(stories: list[SeedResult]) -> None:
     """A simulator in which little goes wrong proves little."""
     states = Counter(state for result in stories for state in result.states)
     faults = Counter(fault for result in stories for _, event in result.trace for fault in FAULTS if fault in event)
@@ -66,15 +66,15 @@ def test_simulator_injects_every_fault(stories: list[Story]) -> None:
 
 
 @pytest.mark.parametrize("seed", [3, 7])
-def test_simulator_same_seed_replays_exactly(stories: list[Story], seed: int) -> None:
-    replay = story(seed)
+def test_simulator_same_seed_replays_exactly(stories: list[SeedResult], seed: int) -> None:
+    replay = run_seed(seed)
     assert replay.trace == stories[seed].trace
     assert replay == stories[seed]
 
 
-def test_simulator_other_process_replays_exactly(stories: list[Story]) -> None:
+def test_simulator_other_process_replays_exactly(stories: list[SeedResult]) -> None:
     """Nothing hangs on the order of a set, or on an address in memory."""
-    script = "from tests.payouts.simulator.run import story\nfor seed in (3, 7): print(repr(story(seed).trace))"
+    script = "from tests.payouts.simulator.run import run_seed\nfor seed in (3, 7): print(repr(run_seed(seed).trace))"
     for hash_seed in ("0", "1"):
         process = subprocess.run(
             [sys.executable, "-c", script],
@@ -86,12 +86,12 @@ def test_simulator_other_process_replays_exactly(stories: list[Story]) -> None:
         assert process.stdout.splitlines() == [repr(stories[seed].trace) for seed in (3, 7)]
 
 
-def test_simulator_seeds_differ(stories: list[Story]) -> None:
+def test_simulator_seeds_differ(stories: list[SeedResult]) -> None:
     assert len({result.trace for result in stories}) == len(stories)
 
 
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.__name__)
-def test_simulator_finds_planted_bug(plant: Plant) -> None:
+@pytest.mark.parametrize("plant", PLANTED_BUGS, ids=lambda plant: plant.__name__)
+def test_simulator_finds_planted_bug(plant: PlantedBug) -> None:
     with plant():
-        broken = first_broken(WITHIN)
+        broken = first_violation(WITHIN)
     assert broken is not None

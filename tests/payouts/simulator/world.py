@@ -10,118 +10,120 @@ from paystar_async.errors import StorageError
 from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import Clock
 
-START = 1_767_225_600.0
+START_TIME = 1_767_225_600.0
 """What the clocks show at first."""
-QUIET = 900.0
+QUIET_SECONDS = 900.0
 """The quiet window of every batch, in seconds."""
-SPACING = Policy(quiet_window=QUIET).not_found_interval
+SPACING_SECONDS = Policy(quiet_window=QUIET_SECONDS).not_found_interval
 """Seconds between two look-ups that both count, and after a refusal."""
-CLEARS_AFTER = 2 * 3600.0
-"""From then on the weather is fine: what still is not settled now was lost by us."""
+FAULTS_END_SECONDS = 2 * 3600.0
+"""From then on the rates is fine: what still is not settled now was lost by us."""
 
 
 @define(kw_only=True)
-class Weather:
+class FaultRates:
     """How often what goes wrong, each from 0 to 1, at each opportunity.
 
     Attributes:
         crash: one of our processes dies, at each step it makes.
         stall: it stands still for a while, as under SIGSTOP, at each step.
         stall_before_send: it stands still right before it would send.
-        cancel: the caller of ``advance`` is cancelled.
-        storage: a statement or a commit fails, and perhaps was carried out.
-        jump: a wall clock is set, each minute.
-        refused: no connection to the bank.
-        slow: connecting takes long.
-        silent: no answer comes back to a POST.
-        nonsense: an answer to a POST says nothing one can read.
-        late: a transfer is carried out later, whatever was answered.
-        partial: an item is neither carried out nor mentioned.
-        fails: the bank turns an item down.
-        integrity: an answer contradicts itself.
-        halt: the whole application is refused.
-        auth: a request is refused for its key.
-        bad: a transfer is one that the bank refuses, and its whole request with it.
-        ask: a GET goes wrong.
-        stale: a GET is answered from a copy that is some minutes old.
-        reverses: what had arrived is taken back.
-        midway: a request of several is refused after some of its transfers were executed.
-        foreign: a look-up of a track_id the bank does not have returns another's transfer, without a track_id.
-        meddles: a user middleware repeats a call that failed, or raises after a call that went well.
-        lateness: the longest delay of a late transfer or listing, in seconds.
+        cancelled_caller: the caller of ``advance`` is cancelled.
+        storage_error: a statement or a commit fails, and perhaps was carried out.
+        clock_jump: a wall clock is set, each minute.
+        connection_refused: no connection to the bank.
+        slow_connect: connecting takes long.
+        no_response: no answer comes back to a POST.
+        broken_response: an answer to a POST says nothing one can read.
+        late_execution: a transfer is carried out later, whatever was answered.
+        skipped_item: an item is neither carried out nor mentioned.
+        bank_failure: the bank turns an item down.
+        contradiction: an answer contradicts itself.
+        suspension: the whole application is refused.
+        key_refusal: a request is refused for its key.
+        invalid_transfer: a transfer is one that the bank refuses, and its whole request with it.
+        look_up_failure: a GET goes wrong.
+        stale_look_up: a GET is answered from a copy that is some minutes old.
+        reversal: what had arrived is taken back.
+        partial_refusal: a request of several is refused after some of its transfers were executed.
+        foreign_entry: a look-up of a track_id the bank does not have returns another's transfer, without a track_id.
+        middleware_fault: a user middleware repeats a call that failed, or raises after a call that went well.
+        max_delay_seconds: the longest delay of a late transfer or listing, in seconds.
     """
 
     crash: float = 0.0
     stall: float = 0.0
     stall_before_send: float = 0.0
-    cancel: float = 0.0
-    storage: float = 0.0
-    jump: float = 0.0
-    refused: float = 0.0
-    slow: float = 0.0
-    silent: float = 0.0
-    nonsense: float = 0.0
-    late: float = 0.0
-    partial: float = 0.0
-    fails: float = 0.0
-    integrity: float = 0.0
-    halt: float = 0.0
-    auth: float = 0.0
-    bad: float = 0.0
-    ask: float = 0.0
-    stale: float = 0.0
-    reverses: float = 0.0
-    midway: float = 0.0
-    foreign: float = 0.0
-    meddles: float = 0.0
-    lateness: float = 0.0
+    cancelled_caller: float = 0.0
+    storage_error: float = 0.0
+    clock_jump: float = 0.0
+    connection_refused: float = 0.0
+    slow_connect: float = 0.0
+    no_response: float = 0.0
+    broken_response: float = 0.0
+    late_execution: float = 0.0
+    skipped_item: float = 0.0
+    bank_failure: float = 0.0
+    contradiction: float = 0.0
+    suspension: float = 0.0
+    key_refusal: float = 0.0
+    invalid_transfer: float = 0.0
+    look_up_failure: float = 0.0
+    stale_look_up: float = 0.0
+    reversal: float = 0.0
+    partial_refusal: float = 0.0
+    foreign_entry: float = 0.0
+    middleware_fault: float = 0.0
+    max_delay_seconds: float = 0.0
 
 
-RANGES = {
+MAX_RATES = {
     "crash": 0.01,
     "stall": 0.01,
     "stall_before_send": 0.1,
-    "cancel": 0.5,
-    "storage": 0.02,
-    "jump": 0.02,
-    "refused": 0.2,
-    "slow": 0.1,
-    "silent": 0.3,
-    "nonsense": 0.2,
-    "late": 0.3,
-    "partial": 0.1,
-    "fails": 0.1,
-    "integrity": 0.05,
-    "halt": 0.05,
-    "auth": 0.05,
-    "bad": 0.1,
-    "ask": 0.2,
-    "stale": 0.2,
-    "reverses": 0.05,
-    "midway": 0.8,
-    "foreign": 0.2,
-    "meddles": 0.3,
+    "cancelled_caller": 0.5,
+    "storage_error": 0.02,
+    "clock_jump": 0.02,
+    "connection_refused": 0.2,
+    "slow_connect": 0.1,
+    "no_response": 0.3,
+    "broken_response": 0.2,
+    "late_execution": 0.3,
+    "skipped_item": 0.1,
+    "bank_failure": 0.1,
+    "contradiction": 0.05,
+    "suspension": 0.05,
+    "key_refusal": 0.05,
+    "invalid_transfer": 0.1,
+    "look_up_failure": 0.2,
+    "stale_look_up": 0.2,
+    "reversal": 0.05,
+    "partial_refusal": 0.8,
+    "foreign_entry": 0.2,
+    "middleware_fault": 0.3,
 }
-"""The worst weather; each seed draws how bad its own is, and half of what could go wrong does not."""
+"""The highest rate of each fault; each seed draws its own rates, and half of the faults do not occur in it."""
 
 
-def drawn(dice: random.Random, *, resend: bool) -> Weather:
-    """Return the weather of a seed."""
-    rates = {name: dice.choice((0.0, dice.random())) * worst for name, worst in RANGES.items()}
+def draw_fault_rates(rng: random.Random, *, resend: bool) -> FaultRates:
+    """Return the rates of a seed."""
+    rates = {name: rng.choice((0.0, rng.random())) * worst for name, worst in MAX_RATES.items()}
     # Who opts into sending again trusts that the bank acts and lists within the quiet window.
-    return Weather(**rates, lateness=QUIET / 3 if resend else dice.choice((60.0, QUIET, 4 * QUIET)))
+    return FaultRates(
+        **rates, max_delay_seconds=QUIET_SECONDS / 3 if resend else rng.choice((60.0, QUIET_SECONDS, 4 * QUIET_SECONDS))
+    )
 
 
 class World:
     """Dice, time, and everything that was seen to happen."""
 
     def __init__(self, seed: int, *, resend: bool) -> None:
-        self.dice = random.Random(seed)
+        self.rng = random.Random(seed)
         self._loop = asyncio.get_running_loop()
         self.resend = resend
-        self.weather = drawn(self.dice, resend=resend)
+        self.fault_rates = draw_fault_rates(self.rng, resend=resend)
         self.trace: list[tuple[float, str]] = []
-        self.wrong: list[str] = []
+        self.violations: list[str] = []
 
     @property
     def now(self) -> float:
@@ -129,24 +131,24 @@ class World:
         return self._loop.time()
 
     @property
-    def fine(self) -> bool:
+    def is_fault_free(self) -> bool:
         """Whether nothing goes wrong any more."""
-        return self.now > CLEARS_AFTER
+        return self.now > FAULTS_END_SECONDS
 
     def chance(self, rate: float) -> bool:
         """Whether something that happens so often happens now."""
-        return rate > 0 and self.dice.random() < rate and not self.fine
+        return rate > 0 and self.rng.random() < rate and not self.is_fault_free
 
     def note(self, event: str) -> None:
         """Write down what happens."""
         self.trace.append((round(self.now, 6), event))
 
-    def broken(self, promise: str) -> None:
+    def add_violation(self, promise: str) -> None:
         """Write down a promise that was not kept."""
         self.note(f"BROKEN {promise}")
-        self.wrong.append(promise)
+        self.violations.append(promise)
 
-    def later(self, seconds: float, act: Callable[[], object]) -> None:
+    def call_later(self, seconds: float, act: Callable[[], object]) -> None:
         """Have something happen, whichever of our processes still live by then."""
         self._loop.call_later(seconds, act)
 
@@ -163,15 +165,15 @@ class HostClock(Clock):
         return self._machine.name
 
     def time(self) -> float:
-        return START + self._world.now + self._machine.ahead
+        return START_TIME + self._world.now + self._machine.wall_offset
 
     def monotonic(self) -> float:
-        return self._world.now + self._machine.booted
+        return self._world.now + self._machine.monotonic_offset
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(max(0.0, seconds))
         if self.sleeper is not None:
-            await self.sleeper.awake()
+            await self.sleeper.wait_until_running()
 
 
 @define(eq=False)
@@ -179,8 +181,8 @@ class Machine:
     """What processes of one host share: a wall clock that may be set, and a steady one that starts anywhere."""
 
     name: str
-    ahead: float = 0.0
-    booted: float = 0.0
+    wall_offset: float = 0.0
+    monotonic_offset: float = 0.0
 
 
 @define(eq=False)
@@ -194,15 +196,15 @@ class Host:
     world: World
     name: str
     clock: HostClock
-    died: Callable[["Host"], object]
-    steady: bool = False
-    alive: bool = True
-    buried: bool = False
-    stopped_until: float = 0.0
-    last_stop: float = -1.0
-    troubled: float = -1.0
+    on_death: Callable[["Host"], object]
+    is_immune: bool = False
+    is_alive: bool = True
+    is_discarded: bool = False
+    stalled_until: float = 0.0
+    last_stalled_until: float = -1.0
+    last_store_error_at: float = -1.0
     origin: str = ""
-    limbo: list["asyncio.Future[None]"] = field(factory=list["asyncio.Future[None]"])
+    suspended: list["asyncio.Future[None]"] = field(factory=list["asyncio.Future[None]"])
 
     def __attrs_post_init__(self) -> None:
         self.clock.sleeper = self
@@ -210,51 +212,51 @@ class Host:
     async def step(self, where: str) -> None:
         """Let the process die or stand still here; each simulated await passes here."""
         world = self.world
-        await self.awake()
+        await self.wait_until_running()
         world.note(f"{self.name} {where}")
-        if not self.steady and world.chance(world.weather.crash):
+        if not self.is_immune and world.chance(world.fault_rates.crash):
             self.die(where)
-        elif not self.steady and world.chance(world.weather.stall):
-            self.stand_still(world.dice.choice((1.0, 30.0, 120.0, 2 * QUIET)) * world.dice.random())
-        elif world.dice.random() < 0.4:
-            await asyncio.sleep(world.dice.choice((0.0, 0.02, 0.1)))  # others come first
-        await self.awake()
+        elif not self.is_immune and world.chance(world.fault_rates.stall):
+            self.stall(world.rng.choice((1.0, 30.0, 120.0, 2 * QUIET_SECONDS)) * world.rng.random())
+        elif world.rng.random() < 0.4:
+            await asyncio.sleep(world.rng.choice((0.0, 0.02, 0.1)))  # others come first
+        await self.wait_until_running()
 
-    async def awake(self) -> None:
+    async def wait_until_running(self) -> None:
         """Go on only while alive and not stopped."""
-        while self.alive and self.stopped_until > self.world.now:  # noqa: ASYNC110 - it may be stopped anew
-            await asyncio.sleep(self.stopped_until - self.world.now)
-        if not self.alive:
-            await self._nothing()
+        while self.is_alive and self.stalled_until > self.world.now:  # noqa: ASYNC110 - it may be stopped anew
+            await asyncio.sleep(self.stalled_until - self.world.now)
+        if not self.is_alive:
+            await self._suspend_forever()
 
-    def trouble(self, error: StorageError) -> StorageError:
+    def note_store_error(self, error: StorageError) -> StorageError:
         """Return an error of the store, and note it."""
-        self.troubled = self.world.now
+        self.last_store_error_at = self.world.now
         self.world.note(f"{self.name} gets: {error.args[0]}")
         return error
 
-    def stand_still(self, seconds: float) -> None:
+    def stall(self, seconds: float) -> None:
         self.world.note(f"{self.name} stands still for {seconds:.0f} s")
-        self.stopped_until = self.world.now + seconds
-        self.last_stop = self.stopped_until
+        self.stalled_until = self.world.now + seconds
+        self.last_stalled_until = self.stalled_until
 
     def die(self, where: str) -> None:
         """End as kill -9 ends a process: no task of it runs on, and nothing is tidied up."""
-        if self.alive:
+        if self.is_alive:
             self.world.note(f"{self.name} dies at {where}")
-            self.alive = False
-            self.died(self)
+            self.is_alive = False
+            self.on_death(self)
 
-    async def _nothing(self) -> None:
-        if self.buried:
+    async def _suspend_forever(self) -> None:
+        if self.is_discarded:
             raise asyncio.CancelledError
         grave: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.limbo.append(grave)  # held, or the collector would wake it up to tidy up
+        self.suspended.append(grave)  # held, or the collector would wake it up to tidy up
         await grave
 
-    def bury(self) -> None:
+    def discard(self) -> None:
         """At the very end: let what stood at a step come to its end, so that nothing is left behind."""
-        self.alive, self.buried = False, True
-        for grave in self.limbo:
+        self.is_alive, self.is_discarded = False, True
+        for grave in self.suspended:
             if not grave.done():
                 grave.cancel()

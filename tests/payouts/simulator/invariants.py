@@ -8,17 +8,17 @@ from typing import Any, cast
 from attrs import define, field
 
 from paystar_async.payouts.models import TRANSITIONS, TransferState
-from tests.payouts.simulator.bank import Arrival, Bank
+from tests.payouts.simulator.bank import Bank, PayRequest
 from tests.payouts.simulator.store import Store
-from tests.payouts.simulator.world import QUIET, SPACING, Host, World
+from tests.payouts.simulator.world import QUIET_SECONDS, SPACING_SECONDS, Host, World
 
 Event = tuple[str, int, str | None, str]
 """track_id, version, the state before and the one after."""
-RECORDS_WITHIN = 10.0
+RECORDING_SECONDS = 10.0
 
 
 @define(eq=False)
-class Watch:
+class InvariantChecker:
     """Sees every commit, and compares it with what the bank sees.
 
     Attributes:
@@ -35,12 +35,12 @@ class Watch:
     bank: Bank = field(init=False)
     states: dict[str, tuple[TransferState, int]] = field(factory=dict[str, tuple[TransferState, int]])
     events: list[Event] = field(factory=list[Event])
-    intents: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
-    set_backs: list[float] = field(factory=list[float])
+    intent_counts: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
+    reset_times: list[float] = field(factory=list[float])
 
     # while it goes on
 
-    def committed(self) -> None:
+    def on_commit(self) -> None:
         """Something may have changed: every change has an event, and follows from the state before."""
         changed: dict[str, int] = {}
         for row in self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id"):
@@ -49,17 +49,17 @@ class Watch:
                 changed[track_id] = self.states[track_id][1] if track_id in self.states else -1
                 self.states[track_id] = now
         for track_id, version in changed.items():
-            self._follow(track_id, version)
+            self._check_events(track_id, version)
 
-    def set_back(self) -> None:
+    def reset(self) -> None:
         """Begin again with what the store remembers."""
-        self.set_backs.append(self.world.now)
+        self.reset_times.append(self.world.now)
         self.events = self.store.events()
         rows = self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id")
         self.states = {row["track_id"]: (TransferState(row["state"]), row["version"]) for row in rows}
 
-    def _follow(self, track_id: str, version: int) -> None:
-        last: str | None = self._last(track_id)
+    def _check_events(self, track_id: str, version: int) -> None:
+        last: str | None = self._last_state(track_id)
         for row in self.store.rows(
             "SELECT version, before, after FROM paystar_payout_events"
             " WHERE track_id = :track_id AND version > :version ORDER BY version",
@@ -69,49 +69,51 @@ class Watch:
             before, after = row["before"], TransferState(row["after"])
             self.world.note(f"ledger {track_id}: {before} -> {after}")
             if before != last or (before is None) != (last is None):
-                self.world.broken(f"an event of {track_id} says it was {before}, and it was {last}")
+                self.world.add_violation(f"an event of {track_id} says it was {before}, and it was {last}")
             if before is not None and after not in TRANSITIONS[TransferState(before)]:
-                self.world.broken(f"{track_id} went from {before} to {after}")
-            self._counted(track_id, after)
+                self.world.add_violation(f"{track_id} went from {before} to {after}")
+            self._check_transition(track_id, after)
             self.events.append((track_id, row["version"], before, after))
             last = after
         if last != self.states[track_id][0]:
-            self.world.broken(f"{track_id} is {self.states[track_id][0]} without an event that says so")
+            self.world.add_violation(f"{track_id} is {self.states[track_id][0]} without an event that says so")
 
-    def _last(self, track_id: str) -> str | None:
+    def _last_state(self, track_id: str) -> str | None:
         return next((after for name, _, _, after in reversed(self.events) if name == track_id), None)
 
-    def _counted(self, track_id: str, after: TransferState) -> None:
+    def _check_transition(self, track_id: str, after: TransferState) -> None:
         if after is TransferState.SENDING:
-            self.intents[track_id] += 1
+            self.intent_counts[track_id] += 1
             sender = self.store.committer
             if sender is not None and sender.origin != self.store.origin:
-                self.world.broken(f"{sender.name} sends {track_id} from a store that has failed over since")
+                self.world.add_violation(f"{sender.name} sends {track_id} from a store that has failed over since")
         if after is TransferState.NOT_ACCEPTED:
-            sent = [arrival for arrival in self.bank.arrivals if track_id in arrival.track_ids]
+            sent = [arrival for arrival in self.bank.requests if track_id in arrival.track_ids]
             # One look-up settles a refused call, and not before the bank's list had time to catch up.
             refused = bool(sent) and sent[-1] in self.bank.refused[track_id]
-            since = sent[-1].at + (SPACING if refused else QUIET) if sent else 0.0
+            since = sent[-1].at + (SPACING_SECONDS if refused else QUIET_SECONDS) if sent else 0.0
             enough = 1 if refused else 3
-            caught_up = [at for at in self.set_backs if sent and sent[-1].at <= at]
+            caught_up = [at for at in self.reset_times if sent and sent[-1].at <= at]
             if caught_up:
                 # The ledger may have forgotten it, and the bank has caught up: one look-up shows that it was not paid.
                 since, enough = caught_up[0], 1
             counted = [at for at in self.bank.not_found[track_id] if at >= since]
             if len(counted) < enough:
-                self.world.broken(f"{track_id} was given up after {len(counted)} answers that count")
+                self.world.add_violation(f"{track_id} was given up after {len(counted)} answers that count")
 
-    def arrived(self, arrival: Arrival) -> None:
+    def on_request(self, arrival: PayRequest) -> None:
         """Check that each transfer of a request has a valid durable intent when the request reaches the bank."""
         for track_id in arrival.track_ids:
             state = self.states.get(track_id, (None, 0))[0]
             if state is not TransferState.SENDING:
-                self.world.broken(f"{track_id} was sent while it was {state}")
-            sent = sum(track_id in other.track_ids for other in self.bank.arrivals)
-            if sent > self.intents[track_id]:
-                self.world.broken(f"{track_id} was sent {sent} times with {self.intents[track_id]} intents")
+                self.world.add_violation(f"{track_id} was sent while it was {state}")
+            sent = sum(track_id in other.track_ids for other in self.bank.requests)
+            if sent > self.intent_counts[track_id]:
+                self.world.add_violation(
+                    f"{track_id} was sent {sent} times with {self.intent_counts[track_id]} intents"
+                )
 
-    def answered(self, host: Host, response: Mapping[str, Any]) -> None:
+    def on_response(self, host: Host, response: Mapping[str, Any]) -> None:
         """Note that a process holds a plain response, which it stores even if its caller was cancelled."""
         data = response.get("data")
         items = cast("list[Mapping[str, Any]]", [data] if isinstance(data, dict) else data or [])
@@ -119,42 +121,42 @@ class Watch:
         at = self.world.now
 
         def check_recorded() -> None:
-            if not host.alive or max(host.last_stop, host.troubled, *self.set_backs) >= at:
+            if not host.is_alive or max(host.last_stalled_until, host.last_store_error_at, *self.reset_times) >= at:
                 return
             for track_id, then in states.items():
                 if then is not None and then[0] is TransferState.SENDING and self.states[track_id] == then:
-                    self.world.broken(f"{track_id} was answered, and that was not put on record")
+                    self.world.add_violation(f"{track_id} was answered, and that was not put on record")
 
-        self.world.later(RECORDS_WITHIN, check_recorded)
+        self.world.call_later(RECORDING_SECONDS, check_recorded)
 
     # at the end
 
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether nothing is left to do but by hand."""
         return bool(self.states) and all(
             state in {TransferState.SUCCESS, TransferState.FAILED, TransferState.REVERSED, TransferState.NEEDS_REVIEW}
             for state, _ in self.states.values()
         )
 
-    def last_words(self, track_ids: list[str]) -> None:
+    def check_end(self, track_ids: list[str]) -> None:
         """Compare the whole ledger with the bank."""
-        self.store.calm()
+        self.store.roll_back()
         if self.store.events() != sorted(self.events, key=lambda event: event[:2]):
-            self.world.broken("an event was changed or taken away")
+            self.world.add_violation("an event was changed or taken away")
         for track_id in track_ids:
-            self._compare(track_id)
+            self._check_final_state(track_id)
 
-    def _compare(self, track_id: str) -> None:
+    def _check_final_state(self, track_id: str) -> None:
         world, executions = self.world, self.bank.executed[track_id]
         state = self.states.get(track_id, (None, 0))[0]
         statuses = {execution.status(world.now) for execution in executions}
-        listed = [execution for execution in executions if execution.listed_at == execution.at == execution.arrival.at]
+        listed = [execution for execution in executions if execution.listed_at == execution.at == execution.request.at]
         for first, second in pairwise(executions):
-            self._twice(track_id, first.arrival, second.arrival)
+            self._check_double_payment(track_id, first.request, second.request)
         match state:
             case TransferState.SUCCESS:
                 # What came back after it was found to have arrived is for reconcile.
-                good = any(not execution.fails and execution.ends <= world.now for execution in executions)
+                good = any(not execution.fails and execution.decided_at <= world.now for execution in executions)
             case TransferState.FAILED:
                 refused = bool(self.bank.refused[track_id]) and not executions
                 good = refused or statuses == {"failed"}
@@ -163,15 +165,15 @@ class Watch:
             case TransferState.NEEDS_REVIEW:
                 # Only where the bank kept it to itself, contradicted itself, or took it back before it was heard.
                 taken_back = any(execution.reversed_at <= world.now for execution in executions)
-                good = track_id in self.bank.muddled or taken_back or not listed
+                good = track_id in self.bank.contradicted or taken_back or not listed
             case _:
                 good = False
         if not good:
-            world.broken(f"{track_id} ended as {state}; the bank says {sorted(statuses) or 'nothing'}")
+            world.add_violation(f"{track_id} ended as {state}; the bank says {sorted(statuses) or 'nothing'}")
 
-    def _twice(self, track_id: str, first: Arrival, second: Arrival) -> None:
-        between = [at for at in self.bank.not_found[track_id] if first.at + QUIET <= at <= second.at]
+    def _check_double_payment(self, track_id: str, first: PayRequest, second: PayRequest) -> None:
+        between = [at for at in self.bank.not_found[track_id] if first.at + QUIET_SECONDS <= at <= second.at]
         if not self.world.resend:
-            self.world.broken(f"{track_id} was paid twice")
+            self.world.add_violation(f"{track_id} was paid twice")
         elif len(between) < 3:
-            self.world.broken(f"{track_id} was paid twice after {len(between)} answers that count")
+            self.world.add_violation(f"{track_id} was paid twice after {len(between)} answers that count")

@@ -7,7 +7,7 @@ from paystar_async.errors import PaystarError
 from tests.payouts.simulator.world import Host
 
 
-class Meddler:
+class FaultyMiddleware:
     """Repeats what failed, and raises after what went well.
 
     Args:
@@ -23,11 +23,11 @@ class Meddler:
         try:
             response = await next(request)
         except PaystarError:
-            if request.endpoint.safety is Safety.READ or not world.chance(world.weather.meddles):
+            if request.endpoint.safety is Safety.READ or not world.chance(world.fault_rates.middleware_fault):
                 raise
             world.note(f"{self._host.name} repeats a call that failed")
             return await next(request)
-        if world.chance(world.weather.meddles / 4):
+        if world.chance(world.fault_rates.middleware_fault / 4):
             world.note(f"{self._host.name} stumbles after a call")
             raise RuntimeError("a user middleware has a mistake")
         return response
