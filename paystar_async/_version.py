@@ -1,4 +1,4 @@
-"""Which version this is, and how it introduces itself."""
+"""The version of the package, and its User-Agent."""
 
 VERSION = "0.1.0"
 USER_AGENT = f"paystar-async/{VERSION}"

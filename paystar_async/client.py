@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from paystar_async import config
-from paystar_async.config import Checks, Options, checked_middleware, require_above, require_instance
+from paystar_async.config import Checks, Options, require_above, require_instance, require_middleware
 from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Realm, Wallet
 from paystar_async.endpoint import Middleware, Response, build_middleware_stack
 from paystar_async.errors import ConfigurationError
@@ -129,12 +129,12 @@ class Paystar:
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._credentials = Credentials(application=application, gateway=gateway, wallet=wallet)
-        self._base_url = config.checked_base_url(base_url)
+        self._base_url = config.require_base_url(base_url)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         strict = checks == "strict"
         self._check = verify_checksums if strict else None
         self._requests = RequestFactory(self._credentials, timeout, strict)
-        self._middleware = checked_middleware(middleware)
+        self._middleware = require_middleware(middleware)
         self._clock = clock or SystemClock()
         self._notify = event_notifier(on_event)
         require_instance("crypto", crypto, Crypto)
@@ -281,8 +281,8 @@ class Paystar:
                 await self._database.aclose()
 
     def __del__(self) -> None:
-        sessions: LoopLocal[LoopState] | None = vars(self).get("_loop_states")  # None where the constructor raised
-        unclosed = [] if sessions is None else sessions.values()  # each is closed in its own loop
+        loop_states: LoopLocal[LoopState] | None = vars(self).get("_loop_states")  # None where the constructor raised
+        unclosed = [] if loop_states is None else loop_states.values()  # each is closed in its own loop
         if any(state.payouts is not None and state.payouts.dispatcher is not None for state in unclosed):
             logger.warning("payouts: the client was not closed, so payouts stop; call payouts.recover() to continue")
         if any(state.owns_engine for state in unclosed):

@@ -28,7 +28,7 @@ T = TypeVar("T")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def checked_base_url(value: object) -> str:
+def require_base_url(value: object) -> str:
     """Return the base URL without trailing slashes; only https is allowed, except on loopback.
 
     Raises:
@@ -57,7 +57,7 @@ Environment = Mapping[str, str]
 
 
 @clear_locals_on_error
-def setting(name: str, environment: Environment | None = None) -> str | None:
+def read_setting(name: str, environment: Environment | None = None) -> str | None:
     """Return a setting from the environment or from the file named by ``NAME_FILE``, without trailing line breaks.
 
     Raises:
@@ -68,7 +68,7 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
     if not path:
         return text or None
     if text:
-        raise ConfigurationError(f"{name} and {name}_FILE are both set", hint="keep one of them")
+        raise ConfigurationError(f"{name} and {name}_FILE are both set", hint="keep one of the two")
     try:
         return Path(path).read_text(encoding="utf-8-sig").rstrip("\r\n") or None
     except (OSError, ValueError) as problem:
@@ -77,9 +77,9 @@ def setting(name: str, environment: Environment | None = None) -> str | None:
 
 
 @clear_locals_on_error
-def number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
-    """Return a numeric setting; raise ConfigurationError with its name if it is not a number."""
-    text = setting(name, environment)
+def read_number(name: str, kind: Callable[[str], T], environment: Environment | None = None) -> T | None:
+    """Return a numeric setting, or None; raise ConfigurationError with the setting's name if it is not a number."""
+    text = read_setting(name, environment)
     if text is None:
         return None
     try:
@@ -90,9 +90,9 @@ def number(name: str, kind: Callable[[str], T], environment: Environment | None 
 
 
 @clear_locals_on_error
-def switch(name: str, environment: Environment | None = None) -> bool:
-    """Return a boolean setting; False if it is not set."""
-    text = (setting(name, environment) or "0").strip().lower()
+def read_switch(name: str, environment: Environment | None = None) -> bool:
+    """Return a boolean setting; False if the setting is not set."""
+    text = (read_setting(name, environment) or "0").strip().lower()
     if text in {"1", "true", "yes", "on"}:
         return True
     if text in {"0", "false", "no", "off"}:
@@ -101,7 +101,7 @@ def switch(name: str, environment: Environment | None = None) -> bool:
 
 
 @clear_locals_on_error
-def application_from(environment: Environment | None = None) -> Application | None:
+def read_application(environment: Environment | None = None) -> Application | None:
     """Return the application configured in the environment, or None."""
     values = _required_settings(
         ("PAYSTAR_APPLICATION_ID", "PAYSTAR_ACCESS_PASSWORD"), ("PAYSTAR_API_KEY", "PAYSTAR_REFRESH_TOKEN"), environment
@@ -111,21 +111,21 @@ def application_from(environment: Environment | None = None) -> Application | No
     return Application(
         id=values[0],
         access_password=values[1],
-        api_key=setting("PAYSTAR_API_KEY", environment),
-        refresh_token=setting("PAYSTAR_REFRESH_TOKEN", environment),
+        api_key=read_setting("PAYSTAR_API_KEY", environment),
+        refresh_token=read_setting("PAYSTAR_REFRESH_TOKEN", environment),
     )
 
 
 @clear_locals_on_error
-def gateway_from(environment: Environment | None = None) -> Gateway | None:
+def read_gateway(environment: Environment | None = None) -> Gateway | None:
     """Return the gateway configured in the environment, or None."""
     values = _required_settings(("PAYSTAR_GATEWAY_ID",), ("PAYSTAR_SIGN_KEY",), environment)
     if values is None:
         return None
     return Gateway(
         id=values[0],
-        sign_key=setting("PAYSTAR_SIGN_KEY", environment),
-        direct=switch("PAYSTAR_GATEWAY_DIRECT", environment),
+        sign_key=read_setting("PAYSTAR_SIGN_KEY", environment),
+        direct=read_switch("PAYSTAR_GATEWAY_DIRECT", environment),
     )
 
 
@@ -133,7 +133,7 @@ _INQUIRY_VARIABLES = ("PAYSTAR_INQUIRY_KEY", "PAYSTAR_REFRESH_INQUIRY_KEY")
 
 
 @clear_locals_on_error
-def wallet_from(environment: Environment | None = None) -> Wallet | None:
+def read_wallet(environment: Environment | None = None) -> Wallet | None:
     """Return the wallet configured in the environment, or None."""
     names = ("PAYSTAR_WALLET_HASHID", "PAYSTAR_WALLET_PASSWORD", "PAYSTAR_WALLET_SIGN_KEY")
     optional = ("PAYSTAR_WALLET_API_KEY", "PAYSTAR_WALLET_REFRESH_TOKEN", *_INQUIRY_VARIABLES)
@@ -144,20 +144,20 @@ def wallet_from(environment: Environment | None = None) -> Wallet | None:
         hashid=values[0],
         password=values[1],
         sign_key=values[2],
-        api_key=setting("PAYSTAR_WALLET_API_KEY", environment),
-        refresh_token=setting("PAYSTAR_WALLET_REFRESH_TOKEN", environment),
-        inquiry_key=setting("PAYSTAR_INQUIRY_KEY", environment),
-        refresh_inquiry_key=setting("PAYSTAR_REFRESH_INQUIRY_KEY", environment),
+        api_key=read_setting("PAYSTAR_WALLET_API_KEY", environment),
+        refresh_token=read_setting("PAYSTAR_WALLET_REFRESH_TOKEN", environment),
+        inquiry_key=read_setting("PAYSTAR_INQUIRY_KEY", environment),
+        refresh_inquiry_key=read_setting("PAYSTAR_REFRESH_INQUIRY_KEY", environment),
     )
 
 
 def _required_settings(
     names: Sequence[str], optional: Sequence[str], environment: Environment | None
 ) -> list[str] | None:
-    """Return the required settings of an account; None if none of its settings, optional ones included, is set."""
-    values = [setting(name, environment) for name in names]
+    """Return the required settings of an account; None if no setting of the account is set."""
+    values = [read_setting(name, environment) for name in names]
     missing = [name for name, value in zip(names, values, strict=True) if value is None]
-    if len(missing) == len(names) and not any(setting(name, environment) for name in optional):
+    if len(missing) == len(names) and not any(read_setting(name, environment) for name in optional):
         return None
     if missing:
         raise ConfigurationError(f"not set: {', '.join(missing)}", hint="an account needs all of its variables")
@@ -165,25 +165,25 @@ def _required_settings(
 
 
 @clear_locals_on_error
-def crypto_from(environment: Environment | None = None) -> Crypto | None:
+def read_crypto(environment: Environment | None = None) -> Crypto | None:
     """Return the encryption with the keys of PAYSTAR_CRYPTO_KEYS, newest first, or None if there are none."""
-    text = setting("PAYSTAR_CRYPTO_KEYS", environment)
+    text = read_setting("PAYSTAR_CRYPTO_KEYS", environment)
     return None if text is None else Crypto([key.strip() for key in text.split(",") if key.strip()])
 
 
 VARIABLES: Mapping[str, Callable[[], object]] = {
-    "application": application_from,
-    "gateway": gateway_from,
-    "wallet": wallet_from,
-    "base_url": partial(setting, "PAYSTAR_BASE_URL"),
-    "timeout": partial(number, "PAYSTAR_TIMEOUT", float),
-    "max_retries": partial(number, "PAYSTAR_MAX_RETRIES", int),
-    "concurrency": partial(number, "PAYSTAR_CONCURRENCY", int),
-    "keys": partial(setting, "PAYSTAR_KEYS"),
-    "database": partial(setting, "PAYSTAR_DATABASE"),
-    "crypto": crypto_from,
-    "engine": partial(setting, "PAYSTAR_ENGINE"),
-    "proxy": partial(setting, "PAYSTAR_PROXY"),
+    "application": read_application,
+    "gateway": read_gateway,
+    "wallet": read_wallet,
+    "base_url": partial(read_setting, "PAYSTAR_BASE_URL"),
+    "timeout": partial(read_number, "PAYSTAR_TIMEOUT", float),
+    "max_retries": partial(read_number, "PAYSTAR_MAX_RETRIES", int),
+    "concurrency": partial(read_number, "PAYSTAR_CONCURRENCY", int),
+    "keys": partial(read_setting, "PAYSTAR_KEYS"),
+    "database": partial(read_setting, "PAYSTAR_DATABASE"),
+    "crypto": read_crypto,
+    "engine": partial(read_setting, "PAYSTAR_ENGINE"),
+    "proxy": partial(read_setting, "PAYSTAR_PROXY"),
 }
 """The reader of each argument's variable; an explicit argument takes precedence."""
 
@@ -195,7 +195,7 @@ def require_above(name: str, value: object, bound: int, kind: type[float]) -> No
         raise ConfigurationError(f"{name} must be {expected} above {bound}, not {value!r:.20}")
 
 
-def checked_middleware(value: object) -> tuple[Middleware, ...]:
+def require_middleware(value: object) -> tuple[Middleware, ...]:
     """Return the middlewares of a sequence; raise ConfigurationError if one is not callable."""
     middlewares = tuple(cast("Sequence[object]", value)) if isinstance(value, Sequence) else (None,)
     if not all(callable(middleware) for middleware in middlewares):

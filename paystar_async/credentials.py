@@ -43,7 +43,7 @@ def signature(key: Secret, parts: Iterable[object]) -> str:
 
 
 def signer(key: Secret) -> Callable[[Iterable[object]], str]:
-    """Return a function that signs with one key, set up once, which halves the work of a signature."""
+    """Return a function that signs with ``key``, which is set up once: that halves the work of a signature."""
     keyed = hmac.new(key.reveal().encode(), digestmod=hashlib.sha512)
 
     def sign(parts: Iterable[object]) -> str:
@@ -63,7 +63,7 @@ def _validate_line(_: object, attribute: Any, value: Any) -> None:
     if not isinstance(value, str):
         raise InvalidValue(attribute.name, expected="a line of text", got=type(value).__name__)
     if is_blank(value) or not value.isprintable() or has_spoiled_ends(value):
-        got = "an empty text, or one with line breaks, or with blanks or invisible characters at an end"
+        got = "an empty text, or a text with line breaks, or with blanks or invisible characters at an end"
         raise InvalidValue(attribute.name, expected="a line of text", got=got)
 
 
@@ -74,7 +74,7 @@ def fits_header(text: str) -> bool:
 
 @clear_locals_on_error
 def check_header_value(name: str, value: Secret) -> Secret:
-    """Return the key; raise InvalidValue with its name if it is not valid in a header."""
+    """Return the key; raise InvalidValue with the field's name if the key is not valid in a header."""
     check_secret_text(name, value)
     if fits_header(value.reveal()):
         return value
@@ -82,7 +82,7 @@ def check_header_value(name: str, value: Secret) -> Secret:
         name,
         expected="a line of printable ASCII",
         got="a text with blanks around it, line breaks or other characters",
-        hint="read it from its file without the line break at its end",
+        hint="read the key from its file without the line break at the end",
     )
 
 
@@ -106,18 +106,23 @@ def check_secret_text(name: str, value: Secret) -> None:
     if not isinstance(text, str):
         raise InvalidValue(name, expected="a text", got=type(text).__name__)
     if not text:
-        raise InvalidValue(name, expected="a text", got="an empty one")
+        raise InvalidValue(name, expected="a text", got="an empty text")
     if has_spoiled_ends(text):
         got, hint = (
-            "one with a blank, a line break or an invisible character at an end",
-            "copy it without surrounding characters",
+            "a text with a blank, a line break or an invisible character at an end",
+            "copy the text without surrounding characters",
         )
         raise InvalidValue(name, expected="a text", got=got, hint=hint)
     if len(text.splitlines()) > 1:
-        raise InvalidValue(name, expected="a line of text", got="one with a line break inside", hint="copy it anew")
+        raise InvalidValue(
+            name, expected="a line of text", got="a text with a line break inside", hint="copy the text again"
+        )
     if any("\ud800" <= letter <= "\udfff" for letter in text):
         raise InvalidValue(
-            name, expected="a text", got="bytes that are not UTF-8", hint="store it as UTF-8 where it is read from"
+            name,
+            expected="a text",
+            got="bytes that are not UTF-8",
+            hint="store the text as UTF-8 where the program reads it",
         )
 
 

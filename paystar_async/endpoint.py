@@ -105,7 +105,7 @@ class Dispatch:
     Only requests that are not READ count. A call sends at most one of them, whatever a user middleware does.
 
     Attributes:
-        is_sent: whether a request was passed to the engine and is not provably unsent.
+        is_sent: whether a request was next_errors to the engine and is not provably unsent.
         may_have_executed: whether a request may have had an effect.
     """
 
@@ -246,16 +246,16 @@ def _wrap_user(middleware: Middleware, next: Send) -> Send:  # noqa: A002
 
     async def send(request: Request[T], /) -> Response[T]:
         dispatch = request.dispatch
-        is_used = False
-        passed: list[BaseException] = []
+        has_called_next = False
+        next_errors: list[BaseException] = []
 
         async def guarded(request: Request[Any], /) -> Response[Any]:
-            nonlocal is_used
-            is_used = True
+            nonlocal has_called_next
+            has_called_next = True
             try:
                 return await next(request if request.dispatch is dispatch else request.replace(dispatch=dispatch))
             except BaseException as error:
-                passed.append(error)
+                next_errors.append(error)
                 raise
 
         try:
@@ -266,11 +266,11 @@ def _wrap_user(middleware: Middleware, next: Send) -> Send:  # noqa: A002
                 error.hint = _CHECK_STATUS_HINT
             raise
         except Exception as error:
-            if not is_used or any(error is exception for exception in passed):
+            if not has_called_next or any(error is exception for exception in next_errors):
                 raise  # an engine's exception, such as a mock's without a route; or a middleware that rejects the call
             user_error = error
         finally:
-            passed.clear()
+            next_errors.clear()
         raise PaystarError(
             f"a user middleware raised {type(user_error).__name__}",
             executed="maybe" if dispatch.may_have_executed else "no",

@@ -13,7 +13,7 @@ from paystar_async.values.secret import Secret, to_optional_secret, to_secret
 
 
 class Keys(KeysCalls):
-    """The keys that are valid for 24 hours. The client refreshes them itself; these methods do it by hand."""
+    """The keys that are valid for 24 hours: refreshed or replaced by hand, besides the refreshes of the client."""
 
     def __init__(self, caller: Caller, refresher_of: Callable[[Realm], KeyRefresher]) -> None:
         super().__init__(caller)
@@ -46,7 +46,7 @@ class Keys(KeysCalls):
             raise InvalidValue("realm", expected="application, wallet or inquiry", got=short_repr(realm))
         key_realm = Realm(realm)
         if key_realm is Realm.GATEWAY:
-            raise ConfigurationError("a gateway_id is permanent", hint="make a client with another Gateway(id=…)")
+            raise ConfigurationError("a gateway_id is permanent", hint="create a client with another Gateway(id=…)")
         expiry = cast("object", expires_at)
         if expiry is not None and not (isinstance(expiry, datetime) and expiry.tzinfo):
             raise InvalidValue("expires_at", expected="a datetime with a time zone", got=type(expiry).__name__)

@@ -60,7 +60,8 @@ class RequestFactory:
 class LoopState:
     """The objects of a client that are bound to one event loop.
 
-    Running tasks hold this state, and it refers to the client only weakly, so that an unclosed client is collected.
+    Running tasks hold this state. The state refers to the client only weakly, so that an unclosed client can be
+    garbage-collected.
     """
 
     client: "weakref.ref[object]"
@@ -116,4 +117,4 @@ class LoopState:
 
 
 current_loop_state: ContextVar[LoopState | None] = ContextVar("paystar_async loop state", default=None)
-"""The state a background task was started by: the task uses it also after its client was closed."""
+"""The state that started the running background task: the task uses this state even after its client was closed."""

@@ -8,13 +8,13 @@ import pytest
 
 from paystar_async.client import Paystar
 from paystar_async.config import (
-    application_from,
-    checked_base_url,
-    gateway_from,
-    number,
-    setting,
-    switch,
-    wallet_from,
+    read_application,
+    read_gateway,
+    read_number,
+    read_setting,
+    read_switch,
+    read_wallet,
+    require_base_url,
 )
 from paystar_async.credentials import Application, Gateway, Wallet
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
@@ -58,7 +58,7 @@ def write_files(values: dict[str, str], folder: Path) -> dict[str, str]:
 
 
 def accounts(values: dict[str, str]) -> tuple[object, ...]:
-    return application_from(values), gateway_from(values), wallet_from(values)
+    return read_application(values), read_gateway(values), read_wallet(values)
 
 
 def test_accounts_are_read_from_variables() -> None:
@@ -93,11 +93,11 @@ def test_accounts_optional_variables_may_be_missing() -> None:
 @pytest.mark.parametrize(
     ("missing", "read"),
     [
-        ("PAYSTAR_APPLICATION_ID", application_from),
-        ("PAYSTAR_ACCESS_PASSWORD", application_from),
-        ("PAYSTAR_WALLET_HASHID", wallet_from),
-        ("PAYSTAR_WALLET_PASSWORD", wallet_from),
-        ("PAYSTAR_WALLET_SIGN_KEY", wallet_from),
+        ("PAYSTAR_APPLICATION_ID", read_application),
+        ("PAYSTAR_ACCESS_PASSWORD", read_application),
+        ("PAYSTAR_WALLET_HASHID", read_wallet),
+        ("PAYSTAR_WALLET_PASSWORD", read_wallet),
+        ("PAYSTAR_WALLET_SIGN_KEY", read_wallet),
     ],
 )
 def test_account_missing_variable_is_named(missing: str, read: Any) -> None:
@@ -107,9 +107,9 @@ def test_account_missing_variable_is_named(missing: str, read: Any) -> None:
     assert str(caught.value) == f"not set: {missing} – an account needs all of its variables"
 
 
-def test_gateway_from_defaults_to_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_read_gateway_defaults_to_process_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PAYSTAR_GATEWAY_ID", "from-outside")
-    gateway = gateway_from()
+    gateway = read_gateway()
     assert gateway is not None
     assert gateway.id == Secret("from-outside")
 
@@ -132,71 +132,71 @@ class TestFiles:
             (b"\n", None),
         ],
     )
-    def test_setting_from_file_strips_final_line_breaks(
+    def test_read_setting_from_file_strips_final_line_breaks(
         self, tmp_path: Path, content: bytes, value: str | None
     ) -> None:
         path = tmp_path / "secret"
         path.write_bytes(content)
 
-        assert setting("NAME", {"NAME_FILE": str(path)}) == value
+        assert read_setting("NAME", {"NAME_FILE": str(path)}) == value
 
-    def test_setting_conflicts_with_its_file(self, tmp_path: Path) -> None:
+    def test_read_setting_conflicts_with_its_file(self, tmp_path: Path) -> None:
         path = tmp_path / "secret"
         path.write_text("canary-in-file")
         with pytest.raises(ConfigurationError, match="NAME and NAME_FILE are both set") as caught:
-            setting("NAME", {"NAME": "canary", "NAME_FILE": str(path)})
+            read_setting("NAME", {"NAME": "canary", "NAME_FILE": str(path)})
 
         assert "canary" not in str(caught.value)
-        assert setting("NAME", {"NAME": "", "NAME_FILE": str(path)}) == "canary-in-file"
-        assert setting("NAME", {"NAME": "value", "NAME_FILE": ""}) == "value"
-        assert setting("NAME", {"NAME_FILE": ""}) is None
+        assert read_setting("NAME", {"NAME": "", "NAME_FILE": str(path)}) == "canary-in-file"
+        assert read_setting("NAME", {"NAME": "value", "NAME_FILE": ""}) == "value"
+        assert read_setting("NAME", {"NAME_FILE": ""}) is None
 
     @pytest.mark.parametrize(
         ("name", "reason"),
         [("missing", "FileNotFoundError"), ("", "IsADirectoryError"), ("latin", "UnicodeDecodeError")],
     )
-    def test_setting_unreadable_file_is_named(self, tmp_path: Path, name: str, reason: str) -> None:
+    def test_read_setting_unreadable_file_is_named(self, tmp_path: Path, name: str, reason: str) -> None:
         (tmp_path / "latin").write_bytes(b"canary \xff\xfe")
         path = tmp_path / name
         with pytest.raises(ConfigurationError) as caught:
-            setting("NAME", {"NAME_FILE": str(path)})
+            read_setting("NAME", {"NAME_FILE": str(path)})
 
         assert str(caught.value) == f"NAME_FILE cannot be read: {reason} – check the path {path}"
         assert caught.value.__context__ is None
 
-    def test_setting_impossible_path_is_named(self) -> None:
+    def test_read_setting_impossible_path_is_named(self) -> None:
         with pytest.raises(ConfigurationError, match="cannot be read: ValueError"):
-            setting("NAME", {"NAME_FILE": "a\x00b"})
+            read_setting("NAME", {"NAME_FILE": "a\x00b"})
 
 
 class TestNumbersAndSwitches:
     @pytest.mark.parametrize(("text", "value"), [("5", 5), (" 7 ", 7), ("-1", -1)])
-    def test_number_is_parsed(self, text: str, value: int) -> None:
-        assert number("N", int, {"N": text}) == value
-        assert number("N", float, {"N": f"{text.strip()}.5"}) in (value + 0.5, value - 0.5)
+    def test_read_number_is_parsed(self, text: str, value: int) -> None:
+        assert read_number("N", int, {"N": text}) == value
+        assert read_number("N", float, {"N": f"{text.strip()}.5"}) in (value + 0.5, value - 0.5)
 
     @pytest.mark.parametrize("text", ["five", "5s", "1.5", "0x10", "5 5", "-"])
-    def test_number_invalid_text_is_named(self, text: str) -> None:
+    def test_read_number_invalid_text_is_named(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="PAYSTAR_CONCURRENCY must be a number") as caught:
-            number("PAYSTAR_CONCURRENCY", int, {"PAYSTAR_CONCURRENCY": text})
+            read_number("PAYSTAR_CONCURRENCY", int, {"PAYSTAR_CONCURRENCY": text})
         assert caught.value.__context__ is None
 
-    def test_number_unset_or_empty_is_none(self) -> None:
-        assert number("N", int, {}) is None
-        assert number("N", int, {"N": ""}) is None
+    def test_read_number_unset_or_empty_returns_none(self) -> None:
+        assert read_number("N", int, {}) is None
+        assert read_number("N", int, {"N": ""}) is None
 
     @pytest.mark.parametrize("text", ["1", "true", "YES", " on "])
-    def test_switch_on_is_true(self, text: str) -> None:
-        assert switch("S", {"S": text}) is True
+    def test_read_switch_on_is_true(self, text: str) -> None:
+        assert read_switch("S", {"S": text}) is True
 
     @pytest.mark.parametrize("text", ["0", "false", "No", "off", "", None])
-    def test_switch_off_or_unset_is_false(self, text: str | None) -> None:
-        assert switch("S", {"S": text} if text is not None else {}) is False
+    def test_read_switch_off_or_unset_is_false(self, text: str | None) -> None:
+        assert read_switch("S", {"S": text} if text is not None else {}) is False
 
     @pytest.mark.parametrize("text", ["2", "direct", "ja", "-"])
-    def test_switch_other_text_is_refused(self, text: str) -> None:
+    def test_read_switch_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="S must be on or off"):
-            switch("S", {"S": text})
+            read_switch("S", {"S": text})
 
 
 class TestBaseUrl:
@@ -213,8 +213,8 @@ class TestBaseUrl:
             ("http://[::1]:8000/api/", "http://[::1]:8000/api"),
         ],
     )
-    def test_checked_base_url_strips_blanks_and_final_slashes(self, text: str, url: str) -> None:
-        assert checked_base_url(text) == url
+    def test_require_base_url_strips_blanks_and_final_slashes(self, text: str, url: str) -> None:
+        assert require_base_url(text) == url
 
     @pytest.mark.parametrize(
         "text",
@@ -246,9 +246,9 @@ class TestBaseUrl:
             "https://host\t/api",
         ],
     )
-    def test_checked_base_url_invalid_url_is_refused(self, text: str) -> None:
+    def test_require_base_url_invalid_url_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="base_url must be an absolute URL") as caught:
-            checked_base_url(text)
+            require_base_url(text)
 
         assert "canary" not in str(caught.value)
         assert "PAYSTAR_BASE_URL" in caught.value.hint
@@ -264,9 +264,9 @@ class TestBaseUrl:
             "http://0.0.0.0:80",
         ],
     )
-    def test_checked_base_url_remote_http_is_refused(self, text: str) -> None:
+    def test_require_base_url_remote_http_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="unencrypted"):
-            checked_base_url(text)
+            require_base_url(text)
 
 
 class TestFromEnv:
@@ -357,11 +357,11 @@ def test_from_env_traceback_hides_environment(monkeypatch: pytest.MonkeyPatch, w
 @pytest.mark.parametrize(
     ("alone", "read"),
     [
-        ("PAYSTAR_API_KEY", application_from),
-        ("PAYSTAR_REFRESH_TOKEN", application_from),
-        ("PAYSTAR_SIGN_KEY", gateway_from),
-        ("PAYSTAR_WALLET_REFRESH_TOKEN", wallet_from),
-        ("PAYSTAR_INQUIRY_KEY", wallet_from),
+        ("PAYSTAR_API_KEY", read_application),
+        ("PAYSTAR_REFRESH_TOKEN", read_application),
+        ("PAYSTAR_SIGN_KEY", read_gateway),
+        ("PAYSTAR_WALLET_REFRESH_TOKEN", read_wallet),
+        ("PAYSTAR_INQUIRY_KEY", read_wallet),
     ],
 )
 def test_account_key_without_required_variables_is_refused(alone: str, read: Any) -> None:

@@ -16,7 +16,7 @@ from rich.text import Text
 from paystar_async.cli.console import EXIT_FAILED, make_table, stdout_console
 from paystar_async.cli.environment import environment_table, find_misspelled_variables, list_set_variables
 from paystar_async.client import Paystar
-from paystar_async.config import application_from, checked_base_url, gateway_from, setting, wallet_from
+from paystar_async.config import read_application, read_gateway, read_setting, read_wallet, require_base_url
 from paystar_async.credentials import BASE_URL, Gateway, Realm
 from paystar_async.errors import (
     ConfigurationError,
@@ -119,14 +119,16 @@ class _Checkup:
 
     def __init__(self, *, refresh: bool) -> None:
         self.configuration: list[CheckResult] = []
-        base_url = self._try_read(_BASE_URL_CHECK, lambda: checked_base_url(setting("PAYSTAR_BASE_URL") or BASE_URL))
+        base_url = self._try_read(
+            _BASE_URL_CHECK, lambda: require_base_url(read_setting("PAYSTAR_BASE_URL") or BASE_URL)
+        )
         self.base_url = base_url or ""
         if self.base_url:
             note = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
             self.configuration.append(CheckResult(_BASE_URL_CHECK, Mark.OK, self.base_url + note))
-        self.application = self._check_credentials("application", application_from)
-        self.gateway = self._check_credentials("gateway", gateway_from)
-        self.wallet = self._check_credentials("wallet", wallet_from)
+        self.application = self._check_credentials("application", read_application)
+        self.gateway = self._check_credentials("gateway", read_gateway)
+        self.wallet = self._check_credentials("wallet", read_wallet)
         if all(result.message == _NOT_CONFIGURED for result in self.configuration[-3:]):
             self.configuration.append(
                 CheckResult("credentials", Mark.BAD, "none are configured; start with PAYSTAR_APPLICATION_ID …")
@@ -170,7 +172,7 @@ class _Checkup:
             # Without its refresh token a key cannot be refreshed.
             application = application and evolve(application, refresh_token=None)
             wallet = wallet and evolve(wallet, refresh_token=None, refresh_inquiry_key=None)
-        overrides: Any = {} if setting("PAYSTAR_KEYS") else {"keys": self.store}
+        overrides: Any = {} if read_setting("PAYSTAR_KEYS") else {"keys": self.store}
         return Paystar.from_env(application=application, gateway=self.gateway, wallet=wallet, **overrides)
 
     async def check_reachable(self) -> CheckResult:

@@ -22,7 +22,7 @@ from paystar_async.cli.payout_output import (
 )
 from paystar_async.cli.payout_run import compare_with_ledger, run_payout
 from paystar_async.client import Paystar
-from paystar_async.config import setting
+from paystar_async.config import read_setting
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.payouts import validation as planning
 from paystar_async.payouts.batch import Batch
@@ -218,7 +218,7 @@ def _batch_id(file: Path, batch: str | None) -> str:
 
 def _run_with_client(ledger: str | None, work: Callable[[Paystar], Awaitable[int]]) -> int:
     """Run ``work`` with a client of the ledger; return its exit status."""
-    database = ledger or setting("PAYSTAR_DATABASE")
+    database = ledger or read_setting("PAYSTAR_DATABASE")
     if not database:
         raise ConfigurationError("payouts need a ledger", hint="--ledger payouts.db, or PAYSTAR_DATABASE")
 

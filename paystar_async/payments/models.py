@@ -113,7 +113,7 @@ class PaymentAttempt:
             case OrderStatus.MISMATCH:
                 return AmountMismatch(expected=amount, got=self.paid_amount)
             case _:
-                return Undecided(reason="it is not decided yet")
+                return Undecided(reason="the payment is not decided yet")
 
 
 @frozen(kw_only=True)
@@ -198,7 +198,7 @@ class Order:
                 return self.verified
             return Declined(reason="the order was paid by another payment; what was paid here goes back to the payer")
         attempt = self.attempt(ref_num)
-        return attempt.outcome(self.amount) if attempt else Declined(reason="it is no payment of this order")
+        return attempt.outcome(self.amount) if attempt else Declined(reason="the ref_num is no payment of this order")
 
     def add_attempt(self, ref_num: str, payment_amount: int | None) -> "Order":
         """Add an open payment; replace a payment of the same ref_num.
@@ -263,7 +263,7 @@ class Order:
         no_verify_in_flight = self.reserved_ref_num != ref_num or self.now > self.reserved_at + VERIFY_IN_FLIGHT_SECONDS
         is_too_old = self.now >= attempt.created_at + ORDER_LIFETIME_SECONDS
         if scheduled and result.may_expire and is_too_old and (no_verify_in_flight or not result.unpaid):
-            reason = "it was never paid" if result.unpaid else result.reason
+            reason = "the order was never paid" if result.unpaid else result.reason
             return self._end_attempt(attempt, OrderStatus.EXPIRED, reason)
         if result.unpaid:
             attempt = evolve(attempt, last_unpaid_at=max(attempt.last_unpaid_at, result.checked_at))

@@ -77,7 +77,7 @@ class Notifier:
 
     @property
     def lease_seconds(self) -> float:
-        """Time after which a process that notifies is taken for dead."""
+        """Time after which a process that notifies is regarded as dead."""
         longest = max((subscriber.timeout for subscriber in self._subscribers), default=0.0)
         return max(MIN_LEASE_SECONDS, longest + LEASE_MARGIN_SECONDS)
 
@@ -97,7 +97,7 @@ class Notifier:
                 await notification.wait_ended()
 
     async def wait_for_room(self) -> None:
-        """Wait until another notification would begin at once."""
+        """Wait until a notification slot is free."""
         while self.is_full:
             await self._ended.wait()
 
@@ -114,7 +114,7 @@ class Notifier:
             scope.deadline = min(scope.deadline, anyio.current_time() + CLOSE_TIMEOUT_SECONDS)
 
     async def _notify(self, order: Order) -> None:
-        """Call the handlers when there is room, and record the result."""
+        """Call the handlers once a slot is free, and record the result."""
         has_waited = self._slots.value == 0
         try:
             async with self._slots:
@@ -141,7 +141,7 @@ class Notifier:
             if order is None or order.notified_at is not None:
                 return
             if not succeeded and order.notify_at != leased.notify_at:
-                return  # leased by another process by now
+                return  # another process has leased the notification
             after = order.notified() if succeeded else order.notification_failed()
             if await self._store.update(order, after) is not None:
                 return

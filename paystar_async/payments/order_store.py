@@ -61,7 +61,7 @@ INSERT INTO paystar_orders (gateway, order_id, amount, version, state, reason, c
 VALUES (:gateway, :order_id, :amount, 1, 'open', '', :now, 0, 0, 0, 0)
 ON CONFLICT (gateway, order_id) DO NOTHING
 """
-# One statement, so that an order and its payments are of the same moment.
+# A single statement reads an order and its payments at the same time.
 SELECT_ORDER = """
 SELECT o.*, CAST(:now AS DOUBLE PRECISION) AS now,
     p.ref_num AS p_ref_num, p.payment_amount AS p_payment_amount, p.paid_amount AS p_paid_amount,
@@ -100,7 +100,7 @@ class OrderStore:
 
     Args:
         database: the database; never closed here.
-        gateway: the gateway's id; it is a key, so only its hash is stored.
+        gateway: the gateway's id; the id is a key, so only its hash is stored.
     """
 
     def __init__(self, database: Database, gateway: Secret) -> None:
@@ -110,7 +110,7 @@ class OrderStore:
 
     @classmethod
     def create(cls, database: Database | None, gateway: Gateway | None) -> Self:
-        """Return the store of a client's configuration; raise ConfigurationError naming what is missing."""
+        """Return the store of a client's configuration; raise ConfigurationError naming the missing setting."""
         Credentials(gateway=gateway).account_id(Realm.GATEWAY)
         if database is None or gateway is None:
             raise ConfigurationError(
@@ -120,7 +120,7 @@ class OrderStore:
         return cls(database, gateway.id)
 
     async def get_or_create(self, order_id: str, amount: int) -> Order:
-        """Return a stored order; store it with this amount first if it is new."""
+        """Return a stored order; a new order is stored with this amount first."""
         async with self._migrated_database() as database:
             await database.execute(INSERT_ORDER, self._params(order_id, amount=amount))
         order = await self.find(order_id)
@@ -132,10 +132,10 @@ class OrderStore:
         """Return a stored order, or None."""
         async with self._migrated_database() as database:
             rows = await database.fetch(SELECT_ORDER, self._params(order_id))
-        return _order(rows) if rows else None
+        return _read_order(rows) if rows else None
 
     async def update(self, before: Order, after: Order) -> Order | None:
-        """Replace an order if it is unchanged since it was read.
+        """Replace an order if no worker has changed it since ``before`` was read.
 
         Args:
             before: the order as it was read.
@@ -145,7 +145,7 @@ class OrderStore:
             The stored order, or None if another worker has changed it: then nothing was stored.
 
         Raises:
-            ForeignRecord: one of its payments is stored as another order's; nothing was stored.
+            ForeignRecord: a payment of the order is stored as another order's; nothing was stored.
         """
         if after == before:
             return before
@@ -163,7 +163,7 @@ class OrderStore:
             return [row["order_id"] for row in await database.fetch(SELECT_DUE, params)]
 
     async def _upsert_payment(self, transaction: Transaction, order_id: str, attempt: PaymentAttempt) -> None:
-        """Insert or update a payment; raise ForeignRecord if it is stored as another order's."""
+        """Insert or update a payment; raise ForeignRecord if the payment is stored as another order's."""
         params = self._params(
             order_id,
             ref_num=attempt.ref_num,
@@ -215,7 +215,7 @@ def _columns(order: Order) -> dict[str, Any]:
     }
 
 
-def _order(rows: list[Row]) -> Order:
+def _read_order(rows: list[Row]) -> Order:
     """Return the order of the rows of SELECT_ORDER, one for each payment."""
     row = rows[0]
     try:
@@ -239,13 +239,13 @@ def _order(rows: list[Row]) -> Order:
             notified_at=row["notified_at"],
             notify_at=row["notify_at"],
             notify_attempts=row["notify_attempts"],
-            attempts=tuple(_attempt(row) for row in rows if row["p_ref_num"] is not None),
+            attempts=tuple(_read_attempt(row) for row in rows if row["p_ref_num"] is not None),
         )
     except ValueError:
         raise StorageCorrupt("an order is stored with an unknown state") from None
 
 
-def _attempt(row: Row) -> PaymentAttempt:
+def _read_attempt(row: Row) -> PaymentAttempt:
     """Return the payment of a row of SELECT_ORDER."""
     return PaymentAttempt(
         ref_num=row["p_ref_num"],

@@ -66,7 +66,7 @@ class Undecided:
 
     Attributes:
         reason: why the outcome is not known.
-        error: the error that came instead of a response, if any.
+        error: the error of the call without a response, if any.
     """
 
     reason: str
@@ -94,5 +94,5 @@ class Payment:
 
     @property
     def id(self) -> str:
-        """The payment's id, the same in every notification: a handler makes its work unique by it."""
+        """The payment's id, the same in every notification: handlers use it to fulfil the order only once."""
         return f"{self.order_id}:{self.ref_num}"

@@ -36,7 +36,7 @@ from paystar_async.values.numbers import integer
 from paystar_async.values.text import OrderId
 
 LEASE_SECONDS = 180.0
-"""Time after which a worker that checks an order is taken for dead."""
+"""Time after which a worker that checks an order is regarded as dead."""
 MAX_CONCURRENT_ORDERS = 8
 """Orders that one sweep checks at once."""
 _ORDER_ID = cast("FieldType", find_field_type(OrderId))
@@ -45,7 +45,7 @@ _BUSY = "another payment of this order is being decided"
 
 
 def _ignore_request() -> None:
-    """Take no note of a request."""
+    """Do nothing when a request is sent."""
 
 
 @frozen(kw_only=True)
@@ -140,7 +140,7 @@ class PaymentProcessor:
         )
 
     async def notify(self, order: Order) -> tuple[BackgroundTask[None], ...]:
-        """Notify the handlers of a verified order in the background, unless that is done or leased by a process."""
+        """Notify the handlers of a verified order in the background, unless they were notified or a process does so."""
         is_due = order.verified is not None and order.notified_at is None and order.notify_at <= order.now
         if self.notifier.is_idle or not is_due:
             return ()
@@ -153,7 +153,7 @@ class PaymentProcessor:
         Args:
             limit: maximum of orders to check, and of orders to notify.
             stop: returns True to leave the rest to other workers.
-            wait: True to wait for handlers; if False, notifications that find no room are left to the next sweep.
+            wait: True to wait for handlers; if False, notifications without a free slot are left to the next sweep.
         """
         limit = _LIMIT.convert(limit, "limit")
         self.notifier.cancel_overdue()
@@ -193,7 +193,7 @@ class PaymentProcessor:
         return len(to_check) + notified, decided
 
     async def load(self, order_id: str) -> Order:
-        """Return an order that was stored; raise StorageError if it is gone."""
+        """Return an order that was stored; raise StorageError if the order is gone."""
         order = await self.store.find(order_id)
         if order is None:
             raise StorageError("an order that was stored is gone", hint="is something deleting orders?")
@@ -212,7 +212,7 @@ class PaymentProcessor:
                 return before, stored
 
     async def _check_order(self, order_id: str, notifications: list[BackgroundTask[None]]) -> list[Payment]:
-        """Check the due payments of an order; return those that were decided."""
+        """Check the due payments of an order; return the decided payments."""
         order = await self.load(order_id)
         due = [attempt.ref_num for attempt in order.due_attempts]
         leased = await self.store.update(order, order.lease_checks(LEASE_SECONDS))
@@ -227,7 +227,7 @@ class PaymentProcessor:
             except PaystarError as error:
                 logger.warning("payments: order %s cannot be checked: %s", mask_text(order_id), error)
             except Exception:
-                # A user middleware may raise anything; the other orders are checked all the same.
+                # A user middleware may raise any error; the other orders are still checked.
                 logger.exception("payments: order %s cannot be checked", mask_text(order_id))
             order = await self.load(order_id)
             attempt = order.attempt(ref_num)
@@ -238,7 +238,7 @@ class PaymentProcessor:
     async def _reserve(
         self, order_id: str, ref_num: str, notifications: list[BackgroundTask[None]]
     ) -> PaymentOutcome | None:
-        """Reserve an order for a payment that is about to be verified; return an outcome where that is not allowed."""
+        """Reserve an order for a payment to verify and return None, or return the outcome that forbids verifying."""
         has_processed_other = False
         while True:
             order = await self.load(order_id)
@@ -277,7 +277,7 @@ def _verification_request(
 def find_contradiction(
     order: Order, callback: Callback, amount: int | None, order_id: str | None
 ) -> PaymentOutcome | None:
-    """Return the outcome of a callback that contradicts the stored order or the given values; None if it fits.
+    """Return the outcome of a callback that contradicts the stored order or the given values, or None.
 
     Args:
         order: the stored order that the callback names.
@@ -289,7 +289,7 @@ def find_contradiction(
     if order_id is not None and str(order_id) != callback.order_id:
         outcome = Declined(reason="the callback is another order's")
     elif order.attempt(callback.ref_num) is None:
-        outcome = Declined(reason="it is no payment of this order")
+        outcome = Declined(reason="the ref_num is no payment of this order")
     elif amount is not None and amount != order.amount:
         outcome = AmountMismatch(expected=amount, got=order.amount)
     if outcome is not None:
@@ -298,7 +298,7 @@ def find_contradiction(
 
 
 def log_refused_callback(callback: Callback, reason: str) -> None:
-    """Log a callback that is not believed, in one line without personal data."""
+    """Log a refused callback, in one line without personal data."""
     logger.warning("payments: a callback for order %s is refused: %s", masked_order_id(callback.order_id), reason)
 
 
@@ -307,7 +307,7 @@ def masked_order_id(order_id: str) -> str:
     return mask_text(short_repr(order_id))
 
 
-_START_AGAIN = "nobody has its page, so nobody can pay it: start the order again"
+_START_AGAIN = "no payer has the payment page, so the payment cannot be made: start the order again"
 
 
 async def start_payment(
@@ -335,7 +335,7 @@ async def start_payment(
 
 
 async def _check_earlier_payments(processor: PaymentProcessor, order: Order) -> None:
-    """Check whether the payer has paid already without coming back; raise OrderPaid if so."""
+    """Check the earlier payments, whose payer may not have come back; raise OrderPaid if one is verified."""
     ref_nums = {order.reserved_ref_num} - {None}
     ref_nums |= {attempt.ref_num for attempt in order.attempts[-1:] if attempt.state is OrderStatus.OPEN}
     for ref_num in sorted(filter(None, ref_nums)):
@@ -359,12 +359,12 @@ async def _create(gateway: GatewayCalls, request: CreatePayment, timeout: float 
             error.hint = _START_AGAIN
         raise
     if created.order_id not in (None, request.order_id):
-        raise _invalid_response("order_id", "it is another order's")
+        raise _invalid_response("order_id", "the response names another order")
     return created
 
 
 async def _store_attempt(processor: PaymentProcessor, request: CreatePayment, created: Created) -> None:
-    """Store a created payment before its page is given out."""
+    """Store a created payment before its page is returned."""
     while True:
         order = await processor.store.get_or_create(request.order_id, request.amount)
         _refuse_paid(order)
@@ -373,11 +373,11 @@ async def _store_attempt(processor: PaymentProcessor, request: CreatePayment, cr
             if await processor.store.update(order, started) is not None:
                 return
         except ForeignRecord:
-            raise _invalid_response("ref_num", "it is another order's payment") from None
+            raise _invalid_response("ref_num", "the ref_num is a payment of another order") from None
 
 
 def _invalid_response(field: str, reason: str) -> InvalidResponse:
-    """Return the error for a create response that cannot be right."""
+    """Return the error for a create response that contradicts the stored orders."""
     error = InvalidResponse(f"$.data.{field}", reason)
     error.hint = _START_AGAIN
     return error
@@ -386,4 +386,4 @@ def _invalid_response(field: str, reason: str) -> InvalidResponse:
 def _refuse_paid(order: Order) -> None:
     """Raise OrderPaid if a payment of the order is verified."""
     if order.verified is not None:
-        raise OrderPaid("order_id", expected="an order that is not paid", got="one with a verified payment")
+        raise OrderPaid("order_id", expected="an order that is not paid", got="an order with a verified payment")

@@ -1,4 +1,4 @@
-"""Payments of a shop: start, confirm, notify, sweep."""
+"""The payments service: start, confirm, on_verified, find, sweep."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -139,7 +139,7 @@ class Payments:
             NotSent: nothing was sent; start the order again.
             NoResponse: no response came; without its page the payment cannot be paid: start the order again.
             InvalidResponse: the response cannot be read; start the order again.
-            StatusError: Paystar refused; the class says why.
+            StatusError: Paystar refused the request; the class names the reason.
 
         Source: POST /pardakht/create
         """
@@ -187,7 +187,7 @@ class Payments:
         """
         value = cast("object", callback)
         if not isinstance(value, Callback):
-            hint = "Callback.parse(fields) returns one"
+            hint = "pass the result of Callback.parse(fields)"
             raise InvalidValue("callback", expected="a Callback", got=f"a {type(value).__name__}", hint=hint)
         checks = self._checks.setdefault(self._background, OrderChecks())
         with checks.arrive(callback.order_id) as arrival:
@@ -368,7 +368,7 @@ class Payments:
                 got = masked_order_id(callback.order_id)
                 raise UnknownOrder("order_id", expected="an order that was started", got=got)
             return await self._confirm_caller_order(callback, amount, str(order_id), checks, arrival)
-        VerifyPayment(  # raises InvalidValue for what could not be sent
+        VerifyPayment(  # raises InvalidValue for values that cannot be sent
             ref_num=callback.ref_num,
             amount=order.amount if amount is None else amount,
             card_number=callback.card_number or "",
@@ -388,5 +388,5 @@ class Payments:
             outcome = await verify_caller_order(self._gateway, callback, amount=amount, order_id=order_id)
             return Payment(outcome=outcome, order_id=order_id, ref_num=callback.ref_num, amount=amount)
 
-        key = callback, repr(amount), order_id  # repr: 50000.0 and True are not amounts, but equal to some
+        key = callback, repr(amount), order_id  # repr, since 50000.0 and True equal amounts but are not amounts
         return await self._background.start(lambda: checks.check_unstored(key, confirm, arrival)).wait()

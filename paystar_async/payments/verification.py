@@ -1,6 +1,6 @@
-"""Verification: find out from the gateway what one payment is worth.
+"""Verification: decide the outcome of one payment by verify and inquiry.
 
-Nothing but the gateway's responses is believed. A callback only contributes the card and the tracking code that verify
+Only the gateway's responses count as proof. A callback only contributes the card and the tracking code that verify
 signs; where a callback is forged, late or lost, the inquiry supplies both.
 """
 
@@ -64,7 +64,7 @@ _PAYMENT_REFUSALS = (
 
 
 async def _reserve_nothing() -> None:
-    """Let every payment be verified: the order is not stored here."""
+    """Reserve nothing, so that every payment is verified: the caller stores the order."""
 
 
 class PaymentVerifier:
@@ -73,7 +73,7 @@ class PaymentVerifier:
     Args:
         gateway: the gateway's endpoints.
         request: the payment.
-        policy: how the flow of the payment verifies.
+        policy: the policy of the payment's flow.
         timeout: seconds one call may take; the client's own if None.
         reserve: called before the payment is verified.
     """
@@ -103,7 +103,7 @@ class PaymentVerifier:
         """Rial that the verify response named."""
 
     async def check(self) -> VerificationResult:
-        """Ask verify, the inquiry, or both.
+        """Send verify, the inquiry, or both, and return the result.
 
         Raises:
             GatewayError: the gateway refuses the merchant, not the payment.
@@ -237,7 +237,9 @@ class PaymentVerifier:
                     unpaid = evolve(unpaid, error=self._doubt)
                 return VerificationResult(outcome=unpaid, unpaid=True, may_expire=True, checked_at=request.now)
             case GatewayStatus.UNVERIFIED if self._accepted is None:
-                return VerificationResult(outcome=Expired(reason="it was paid after it had expired"), may_expire=True)
+                return VerificationResult(
+                    outcome=Expired(reason="the payment was made after the order had expired"), may_expire=True
+                )
             case _:
                 return self._undecided(f"the inquiry says {mask_text(status.value)[:40]}")
 
@@ -349,7 +351,7 @@ def is_passing(error: PaystarError) -> bool:
 def unpaid_outcome(callback: Callback | None) -> PaymentOutcome:
     """Return the outcome of a callback while the gateway knows of no payment."""
     if callback is None or callback.says_paid:
-        return Undecided(reason="it is not paid yet")
+        return Undecided(reason="the order is not paid yet")
     if callback.says_cancelled:
         return Cancelled()
     return Declined(reason=f"the callback's status is {mask_text(callback.status)[:20]}")

@@ -69,10 +69,10 @@ def take_lost_response_for_refusal(patch: pytest.MonkeyPatch) -> None:
 
 
 def notify_once(patch: pytest.MonkeyPatch) -> None:
-    async def notify_nobody(*_: object) -> tuple[()]:
+    async def skip_notification(*_: object) -> tuple[()]:
         return ()
 
-    patch.setattr(PaymentProcessor, "notify", notify_nobody)
+    patch.setattr(PaymentProcessor, "notify", skip_notification)
 
 
 def forget_open_orders(patch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ async def test_sweep_never_paid_order_expires(shop: Shop) -> None:
 
     [payment] = await shop.advance(ORDER_LIFETIME_SECONDS + 600)
 
-    assert payment.outcome == Expired(reason="it was never paid")
+    assert payment.outcome == Expired(reason="the order was never paid")
     assert (await shop.order()).state is OrderStatus.EXPIRED
     assert shop.fulfilled == []
 
@@ -119,7 +119,7 @@ async def test_confirm_expired_order_is_not_verified(shop: Shop) -> None:
 
     payment = await shop.confirm(shop.pay(started))
 
-    assert payment.outcome == Expired(reason="it was paid after it had expired")
+    assert payment.outcome == Expired(reason="the payment was made after the order had expired")
     assert "verify" not in shop.request_counts
     assert (await shop.order()).state is OrderStatus.EXPIRED
 

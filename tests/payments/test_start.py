@@ -371,7 +371,7 @@ async def test_start_lost_create_has_its_own_hint(shop: Shop) -> None:
     with pytest.raises(NoResponse) as failure:
         await shop.start()
 
-    assert "nobody can pay it" in failure.value.hint
+    assert "the payment cannot be made" in failure.value.hint
     assert NoResponse.hint != failure.value.hint
 
 
@@ -398,7 +398,7 @@ async def test_start_unusable_create_response_is_invalid(tmp_path: Path, field: 
     assert caught.value.path.startswith("$.data")
     assert (caught.value.executed, caught.value.hint) == (
         "maybe",
-        "nobody has its page, so nobody can pay it: start the order again",
+        "no payer has the payment page, so the payment cannot be made: start the order again",
     )
     assert "xxx" not in str(caught.value)
     assert order is not None
