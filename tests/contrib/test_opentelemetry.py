@@ -115,11 +115,27 @@ async def test_traced_cancelled_call_ends_span(spans: Spans) -> None:
     assert (spans.ended[0].attributes or {})["error.type"] == "CancelledError"
 
 
-def test_traced_server_is_base_url_of_client(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("base_url", "address", "port"),
+    [
+        (None, "127.0.0.1", 8901),
+        ("https://api.paystar.shop/api", "api.paystar.shop", 443),
+        ("http://localhost/api", "localhost", 80),
+    ],
+)
+async def test_traced_server_is_base_url_or_environment(
+    spans: Spans, monkeypatch: pytest.MonkeyPatch, base_url: str | None, address: str, port: int
+) -> None:
     monkeypatch.setenv("PAYSTAR_BASE_URL", "http://127.0.0.1:8901/api")
+    middleware = Traced(spans.provider, base_url=base_url)
+    paystar = client(Engine(lambda _: ok({"balance": 1})), clock=QuickClock(), middleware=[middleware])
 
-    assert Traced()._server == {"server.address": "127.0.0.1", "server.port": 8901}  # pyright: ignore[reportPrivateUsage]
-    assert Traced(base_url="https://api.paystar.shop/api")._server["server.port"] == 443  # pyright: ignore[reportPrivateUsage]
-    assert Traced(base_url="http://localhost/api")._server["server.port"] == 80  # pyright: ignore[reportPrivateUsage]
+    await paystar.transfers.balance(account_number="0100000000001")
+
+    attributes = dict(spans.ended[0].attributes or {})
+    assert (attributes["server.address"], attributes["server.port"]) == (address, port)
+
+
+def test_traced_invalid_base_url_is_refused() -> None:
     with pytest.raises(ConfigurationError):
         Traced(base_url="nowhere")

@@ -194,32 +194,32 @@ def batch_of(row: Row) -> BatchRecord:
 
 def chunk_of(row: Row) -> ChunkRecord:
     """Return a row as its record; raise StorageCorrupt for an unknown phase."""
-    _check_word("phase", row["phase"], get_args(ChunkPhase))
-    _check_word("product", row["product"], get_args(ProductName))
+    _check_value("phase", row["phase"], get_args(ChunkPhase))
+    _check_value("product", row["product"], get_args(ProductName))
     return ChunkRecord(**{name: row[name] for name in _CHUNK_FIELDS})
 
 
 def transfer_of(row: Row) -> TransferRecord:
     """Return a row as its record; raise StorageCorrupt for an unknown state."""
-    held: Row = {name: row[name] for name in _TRANSFER_FIELDS}
-    held["state"] = _state(held["state"])
-    return TransferRecord(**held)
+    values: Row = {name: row[name] for name in _TRANSFER_FIELDS}
+    values["state"] = _state(values["state"])
+    return TransferRecord(**values)
 
 
-def _state(word: str) -> TransferState:
+def _state(value: str) -> TransferState:
     try:
-        return TransferState(word)
+        return TransferState(value)
     except ValueError:
-        raise _unknown_word("state", word) from None
+        raise _unknown_value("state", value) from None
 
 
-def _check_word(name: str, word: str, known: Collection[str]) -> None:
-    if word not in known:
-        raise _unknown_word(name, word)
+def _check_value(name: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise _unknown_value(name, value)
 
 
-def _unknown_word(name: str, word: str) -> StorageCorrupt:
-    return StorageCorrupt(f"the payout ledger holds a {name} that nobody knows: {short_repr(word)}")
+def _unknown_value(name: str, value: str) -> StorageCorrupt:
+    return StorageCorrupt(f"the payout ledger holds an unknown {name}: {short_repr(value)}")
 
 
 _CHUNK_FIELDS = tuple(CHUNK_COLUMNS.split(", "))
