@@ -34,7 +34,7 @@ class Crypto:
                 "encryption needs a list of keys", hint="Crypto([Crypto.new_key()]), and store that key"
             )
         ciphers = [_cipher(to_secret(key)) for key in keys]
-        self._first = ciphers[0][0]
+        self._first_key_name = ciphers[0][0]
         self._ciphers = dict(ciphers)
 
     @staticmethod
@@ -45,10 +45,10 @@ class Crypto:
     def seal(self, text: Secret, *context: str) -> str:
         """Return the text encrypted; only the same context decrypts it."""
         nonce = os.urandom(NONCE_BYTES)
-        ciphertext = self._ciphers[self._first].encrypt(
-            nonce, text.reveal().encode(), _associated_data(self._first, context)
+        ciphertext = self._ciphers[self._first_key_name].encrypt(
+            nonce, text.reveal().encode(), _associated_data(self._first_key_name, context)
         )
-        return f"{self._first}.{base64.b64encode(nonce + ciphertext).decode()}"
+        return f"{self._first_key_name}.{base64.b64encode(nonce + ciphertext).decode()}"
 
     def unseal(self, sealed_text: str, *context: str) -> Secret:
         """Return the text that was encrypted.

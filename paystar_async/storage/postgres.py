@@ -218,7 +218,7 @@ class _ConnectionPool:
         self._idle: list[Connection] = []
         self._is_closed = False
         self._process = os.getpid()
-        weakref.finalize(self, _finish, self._idle, self._process)
+        weakref.finalize(self, _close_connections, self._idle, self._process)
 
     async def begin(self, address: Secret) -> "Connection":
         """Return a connection with a transaction begun."""
@@ -227,7 +227,7 @@ class _ConnectionPool:
             try:
                 return await _begin(connection)
             except Exception:
-                self._finish_idle()  # the server was away: other idle connections are stale too; no statement was run
+                self._close_idle()  # the server was away: other idle connections are stale too; no statement was run
         from psycopg import AsyncConnection
 
         try:
@@ -249,14 +249,14 @@ class _ConnectionPool:
     def close(self) -> None:
         """Close idle connections now, and those in use at their release."""
         self._is_closed = True
-        self._finish_idle()
+        self._close_idle()
 
     async def aclose(self) -> None:
         """Close as ``close`` does, as a coroutine."""
         self.close()
 
-    def _finish_idle(self) -> None:
-        _finish(self._idle, self._process)
+    def _close_idle(self) -> None:
+        _close_connections(self._idle, self._process)
 
 
 async def _begin(connection: "Connection") -> "Connection":
@@ -268,7 +268,7 @@ async def _begin(connection: "Connection") -> "Connection":
     return connection
 
 
-def _finish(connections: "list[Connection]", process: int) -> None:
+def _close_connections(connections: "list[Connection]", process: int) -> None:
     # Closes the socket without await, so that this works after the loop has ended. Not in a forked process, where it
     # would close the parent's connections.
     if process == os.getpid():

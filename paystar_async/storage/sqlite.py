@@ -111,7 +111,7 @@ class SqliteDatabase:
 
 
 class SqliteTransaction:
-    """Statements of one transaction, or single statements if ``token`` is None."""
+    """Statements of one transaction, or without a token: single statements."""
 
     values = staticmethod(numbered_values)
 

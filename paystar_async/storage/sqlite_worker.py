@@ -107,7 +107,7 @@ class SqliteWorker:
         self._closing_item: WorkItem[None] | None = None
         self._queue: SimpleQueue[WorkItem[object] | None] = SimpleQueue()
         # The attributes below are used only by the thread.
-        self._waiting: deque[WorkItem[object] | None] = deque()
+        self._deferred: deque[WorkItem[object] | None] = deque()
         self._connection: sqlite3.Connection | None = None
         self._opened: os.stat_result | None = None
         self._token: TransactionToken | None = None
@@ -130,7 +130,7 @@ class SqliteWorker:
         is_step = item.token is not None and not item.begins
         with self._lock:
             if self._ended or (self._closed and not is_step):
-                item.set_result(None, _closed())
+                item.set_result(None, _closed_error())
             else:
                 self._queue.put(cast("WorkItem[object]", item))
         return item
@@ -145,31 +145,31 @@ class SqliteWorker:
     def _run(self) -> None:
         while True:
             try:
-                item = self._next()
+                item = self._next_item()
             except Empty:
                 self._end_transaction()  # its task idled for too long
                 continue
             if self._token is not None and (item is None or item.begins or item.token is None):
-                self._waiting.append(item)
+                self._deferred.append(item)
             elif item is None:
                 break
             elif item.token is not self._token and not item.begins:
-                item.set_result(None, _ended())
+                item.set_result(None, _ended_error())
             else:
                 self._run_item(item)
         with self._lock:
             self._ended = True
         while not self._queue.empty():  # statements of transactions that have ended
             if (late_item := self._queue.get()) is not None:
-                late_item.set_result(None, _ended())
+                late_item.set_result(None, _ended_error())
         self._disconnect()
         if self._closing_item is not None:
             self._closing_item.set_result(None)
 
-    def _next(self) -> WorkItem[object] | None:
+    def _next_item(self) -> WorkItem[object] | None:
         if self._token is not None:
             return self._queue.get(timeout=max(0.0, self._transaction_deadline - time.monotonic()))
-        return self._waiting.popleft() if self._waiting else self._queue.get()
+        return self._deferred.popleft() if self._deferred else self._queue.get()
 
     def _run_item(self, item: WorkItem[object]) -> None:
         if item.cancelled:
@@ -179,8 +179,8 @@ class SqliteWorker:
         try:
             connection = self._connect()
             result = item.work(connection)
-        except BaseException as problem:
-            return item.set_result(None, self._failed(problem))
+        except BaseException as error:
+            return item.set_result(None, self._roll_back_and_map(error))
         self._token = item.token if connection.in_transaction else None
         self._transaction_deadline = time.monotonic() + TRANSACTION_SECONDS
         return item.set_result(result)
@@ -188,11 +188,11 @@ class SqliteWorker:
     def _batchable(self) -> Iterator[WorkItem[object]]:
         """Yield the items queued right behind that can share the transaction."""
         for _ in range(MAX_BATCHED_TRANSACTIONS - 1):
-            if not self._waiting and self._queue.empty():
+            if not self._deferred and self._queue.empty():
                 return
-            item = self._waiting.popleft() if self._waiting else self._queue.get()
+            item = self._deferred.popleft() if self._deferred else self._queue.get()
             if item is None or not (item.is_transaction or item.only_reads):
-                return self._waiting.appendleft(item)
+                return self._deferred.appendleft(item)
             yield item
 
     def _run_batch(self, items: Sequence[WorkItem[object]]) -> None:
@@ -210,28 +210,28 @@ class SqliteWorker:
                     self._run_batch([item]) if item.is_transaction else self._run_item(item)
                 return
             connection.execute("COMMIT")
-        except BaseException as problem:
+        except BaseException as error:
             for item in items:
-                error = self._failed(problem)
+                storage_error = self._roll_back_and_map(error)
                 if item.only_reads:  # a full disk can still be read
                     self._run_item(item)
                 else:
-                    item.set_result(None, error)
+                    item.set_result(None, storage_error)
         else:
             for item, value in zip(items, values, strict=True):
                 item.set_result(value)
 
-    def _failed(self, problem: BaseException) -> BaseException:
+    def _roll_back_and_map(self, error: BaseException) -> BaseException:
         """Roll back, and return the error to raise."""
         self._end_transaction()
-        if isinstance(problem, OSError):
-            return StorageUnavailable(f"{self._path}: {problem.strerror}")
-        if not isinstance(problem, sqlite3.Error):
-            return problem
-        error = map_error(problem, self._path)
-        if isinstance(error, StorageCorrupt):
+        if isinstance(error, OSError):
+            return StorageUnavailable(f"{self._path}: {error.strerror}")
+        if not isinstance(error, sqlite3.Error):
+            return error
+        storage_error = map_error(error, self._path)
+        if isinstance(storage_error, StorageCorrupt):
             self._disconnect()  # reopen, so that a repaired file works; a file on a full disk stays open for reads
-        return error
+        return storage_error
 
     def _connect(self) -> sqlite3.Connection:
         if self._token is None and self._opened is not None and is_moved(self._opened, self._path):
@@ -255,17 +255,17 @@ class SqliteWorker:
                 connection.close()
 
 
-def _closed() -> StorageUnavailable:
+def _closed_error() -> StorageUnavailable:
     return StorageUnavailable("the database was closed during the call", hint="call again: it opens itself")
 
 
-def _ended() -> StorageError:
+def _ended_error() -> StorageError:
     return StorageError(
         "the transaction has ended: a statement in it failed, or it idled for too long", hint="begin another"
     )
 
 
-_opening = Lock()
+_open_lock = Lock()
 """Closing any handle of a file ends all locks of this process on the file, those of other connections included.
 So a file is created, and its handle closed, while no connection of this process can be opened."""
 
@@ -295,28 +295,28 @@ def connect(path: Path, busy_timeout: float, *, creates: bool = True) -> sqlite3
     if not creates and not path.exists():
         raise StorageUnavailable(f"{path} was deleted or moved while it was in use", hint=_HINT_MISSING)
     try:
-        with _opening, suppress(FileExistsError):
+        with _open_lock, suppress(FileExistsError):
             # SQLite gives its -wal and -shm files the mode of this file.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StorageUnavailable(f"{path}: {error.strerror}", hint=_HINTS[sqlite3.SQLITE_CANTOPEN]) from None
     connection = sqlite3.connect(path, timeout=busy_timeout, isolation_level=None)
     try:
-        _prepare(connection, time.monotonic() + busy_timeout)
+        _set_pragmas(connection, time.monotonic() + busy_timeout)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _prepare(connection: sqlite3.Connection, deadline: float) -> None:
+def _set_pragmas(connection: sqlite3.Connection, deadline: float) -> None:
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             break
         except sqlite3.OperationalError as error:
             # SQLite does not wait for other processes that change the journal mode at the same time.
-            if _primary(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+            if _primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
     connection.execute("PRAGMA synchronous = FULL")
@@ -339,7 +339,7 @@ def is_moved(connection_stat: os.stat_result, path: Path) -> bool:
 
 def map_error(error: sqlite3.Error, path: Path) -> StorageError:
     """Return the error for an error of SQLite, whose text names tables and columns, never their contents."""
-    code = _primary(error)
+    code = _primary_code(error)
     if code in _CORRUPT:
         return StorageCorrupt(f"{path} is no SQLite database, or a damaged one: {error}")
     if code == sqlite3.SQLITE_ERROR:
@@ -349,6 +349,6 @@ def map_error(error: sqlite3.Error, path: Path) -> StorageError:
     return StorageError(f"{path}: {error}")
 
 
-def _primary(error: sqlite3.Error) -> int:
+def _primary_code(error: sqlite3.Error) -> int:
     # Errors of the module itself, such as a missing parameter, carry no code.
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF

@@ -35,8 +35,8 @@ def structure_response(kind: Any, data: object, *, path: str = "$.data") -> Any:
     try:
         return _hook(kind)(data, kind)
     except _Misfit as misfit:
-        where, reason = path + misfit.path, misfit.reason
-    raise InvalidResponse(where, reason)
+        full_path, reason = path + misfit.path, misfit.reason
+    raise InvalidResponse(full_path, reason)
 
 
 class _Misfit(ValueError):
@@ -68,7 +68,7 @@ def _describe_value(value: object) -> str:
     return "a list" if isinstance(value, list) else "a number"
 
 
-def _is_nothing(value: object) -> bool:
+def _is_empty(value: object) -> bool:
     """Return True for null, blank text and PHP's empty list or object."""
     return value is None or value == [] or value == {} or (isinstance(value, str) and not value.strip())
 
@@ -175,7 +175,7 @@ def _entries(value: object, names: frozenset[str]) -> Iterable[tuple[object, obj
     """
     if isinstance(value, list):
         return enumerate(cast("list[object]", value))
-    if _is_nothing(value):
+    if _is_empty(value):
         return ()
     if not isinstance(value, dict):
         raise _Misfit(f"expected a list, got {_describe_value(value)}")
@@ -196,7 +196,7 @@ def _structure_model(kind: Any) -> Callable[[object, Any], Any]:
 
     def read(value: Any, _: Any) -> object:
         if not isinstance(value, dict):
-            if required or not _is_nothing(value):
+            if required or not _is_empty(value):
                 raise _Misfit(f"expected an object, got {_describe_value(value)}")
             value = {}
         data = cast("dict[str, Any]", value)

@@ -6,28 +6,15 @@ import random
 import time
 import traceback
 import uuid
-from collections.abc import AsyncIterator
 
 import anyio
 import pytest
-import pytest_asyncio
 
-from paystar_async.errors import ConfigurationError, SchemaMismatch, StorageError
+from paystar_async.errors import StorageError
 from paystar_async.storage.database import Database, Value
-from paystar_async.storage.factory import database
 from paystar_async.storage.sqlite import SqliteDatabase
 from paystar_async.values.secret import Secret
-
-SCHEMA = ("CREATE TABLE things (name TEXT PRIMARY KEY, version BIGINT NOT NULL, note TEXT, weight DOUBLE PRECISION)",)
-INSERT = "INSERT INTO things (name, version, note, weight) VALUES (:name, :version, :note, :weight)"
-ROW: dict[str, Value] = {"name": "a", "version": 1, "note": None, "weight": 1.5}
-
-
-@pytest_asyncio.fixture
-async def migrated_db(db: Database) -> AsyncIterator[Database]:
-    await db.migrate("things", SCHEMA)
-    yield db
-    await db.aclose()
+from tests.storage.example_table import INSERT, ROW, SCHEMA
 
 
 async def names(db: Database) -> list[str]:
@@ -156,8 +143,8 @@ async def test_transaction_concurrent_updates_are_isolated(migrated_db: Database
     assert await migrated_db.fetch("SELECT version FROM things") == [{"version": 61}]
 
 
-@pytest.mark.parametrize("how", ["task", "timeout", "scope"])
-async def test_transaction_cancelled_is_all_or_nothing(migrated_db: Database, how: str) -> None:
+@pytest.mark.parametrize("cancel_by", ["task", "timeout", "scope"])
+async def test_transaction_cancelled_is_all_or_nothing(migrated_db: Database, cancel_by: str) -> None:
     """Cancel at any moment: both rows are stored or neither, and the next transaction works."""
     random_source = random.Random(1)
 
@@ -169,10 +156,10 @@ async def test_transaction_cancelled_is_all_or_nothing(migrated_db: Database, ho
 
     async def insert_pair_cancelled(number: int) -> None:
         seconds = random_source.random() * 0.004
-        if how == "scope":
+        if cancel_by == "scope":
             with anyio.move_on_after(seconds):
                 await insert_pair(number)
-        elif how == "timeout":
+        elif cancel_by == "timeout":
             async with asyncio.timeout(seconds):
                 await insert_pair(number)
         else:
@@ -213,52 +200,6 @@ async def test_database_reopens_after_aclose(migrated_db: Database) -> None:
     assert await names(migrated_db) == ["a"]
 
 
-async def test_migrate_runs_missing_steps(migrated_db: Database) -> None:
-    await migrated_db.execute(INSERT, ROW)
-    more_steps = (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "UPDATE things SET colour = 'red'")
-    await migrated_db.migrate("things", more_steps)
-    await migrated_db.migrate("things", more_steps)
-    assert (await migrated_db.fetch("SELECT colour FROM things")) == [{"colour": "red"}]
-    await migrated_db.migrate("others", ("CREATE TABLE others (name TEXT)",))
-    assert await migrated_db.fetch("SELECT * FROM paystar_schema ORDER BY name") == [
-        {"name": "others", "version": 1},
-        {"name": "things", "version": 3},
-    ]
-
-
-async def test_migrate_failed_step_changes_nothing(migrated_db: Database) -> None:
-    with pytest.raises(SchemaMismatch):
-        await migrated_db.migrate(
-            "things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour TEXT", "ALTER TABLE no ADD x TEXT")
-        )
-    assert await migrated_db.fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
-    await migrated_db.migrate("things", (*SCHEMA, "ALTER TABLE things ADD COLUMN colour BIGINT"))
-
-
-async def test_migrate_newer_version_is_refused(migrated_db: Database) -> None:
-    await migrated_db.execute("UPDATE paystar_schema SET version = 2")
-    with pytest.raises(SchemaMismatch, match="version 2") as refusal:
-        await migrated_db.migrate("things", SCHEMA)
-    assert "upgrade" in refusal.value.hint
-    assert await migrated_db.fetch("SELECT version FROM paystar_schema") == [{"version": 2}]
-
-
-@pytest.mark.parametrize("foreign", ["CREATE TABLE paystar_schema (other TEXT)", SCHEMA[0]])
-async def test_migrate_foreign_tables_are_refused(db: Database, foreign: str) -> None:
-    await db.execute(foreign)
-    with pytest.raises(SchemaMismatch):
-        await db.migrate("things", SCHEMA)
-    await db.aclose()
-
-
-async def test_migrate_concurrent_processes_agree(location: str) -> None:
-    databases = [database(location) for _ in range(8)]
-    await asyncio.gather(*(db.migrate("things", SCHEMA) for db in databases))
-    assert await databases[0].fetch("SELECT version FROM paystar_schema") == [{"version": 1}]
-    for db in databases:
-        await db.aclose()
-
-
 async def test_execute_error_shows_no_values(migrated_db: Database) -> None:
     canary = Secret(uuid.uuid4().hex)
     await migrated_db.execute(INSERT, ROW | {"note": canary})
@@ -268,31 +209,3 @@ async def test_execute_error_shows_no_values(migrated_db: Database) -> None:
     assert canary.reveal() not in formatted
     unpickled = pickle.loads(pickle.dumps(refusal.value))
     assert (type(unpickled), str(unpickled), unpickled.executed) == (type(refusal.value), str(refusal.value), "no")
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", ":memory:", "mysql://host/name", "sqlite://", "postgresql://a:canary@[b/c", "postgresql://a:canary@b/c?x=1"],
-)
-def test_database_invalid_address_is_refused(text: str) -> None:
-    with pytest.raises(ConfigurationError) as refusal:
-        database(text)
-    assert "canary" not in str(refusal.value)
-    assert refusal.value.__context__ is None
-
-
-@pytest.mark.parametrize(
-    "address",
-    ["redis//:CANARY@h", "postgres:/u:CANARY@h", "u:CANARY@h", "Redis://:CANARY@h", "host=h password=CANARY"],
-)
-def test_database_mistyped_address_is_refused(address: str) -> None:
-    """Used as a path, the text would put the password into a file name."""
-    with pytest.raises(ConfigurationError) as raised:
-        database(address)
-
-    assert "CANARY" not in str(raised.value)
-
-
-@pytest.mark.parametrize("path", ["a@b/keys.db", "data//keys.db", "C:\\data\\a@b.db", "redis/keys.db", "host-1.db"])
-def test_database_odd_path_is_a_sqlite_file(path: str) -> None:
-    assert isinstance(database(path), SqliteDatabase)

@@ -20,15 +20,12 @@ def test_add_repeated_track_id_returns_first_number(track_ids: list[str]) -> Non
 
 
 def test_add_full_disk_is_storage_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Full:
-        def execute(self, *_: object) -> None:
-            raise sqlite3.OperationalError("database or disk is full")
+    class FullDatabase:
+        def execute(self, sql: str, *_: object) -> None:
+            if sql.startswith("INSERT"):
+                raise sqlite3.OperationalError("database or disk is full")
 
-        def close(self) -> None: ...
-
-    seen_ids = SeenTrackIds()
-    seen_ids.close()
-    monkeypatch.setattr(seen_ids, "_database", Full())
+    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: FullDatabase())
 
     with pytest.raises(StorageUnavailable, match="disk is full"):
-        seen_ids.add("t-1", 1)
+        SeenTrackIds().add("t-1", 1)

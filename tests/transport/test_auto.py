@@ -1,7 +1,5 @@
 """The default engine: native, except on trio and while a mock or tracer patches httpx."""
 
-# pyright: reportPrivateUsage=false
-
 import asyncio
 import importlib
 import subprocess
@@ -22,7 +20,9 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pytest_httpx import HTTPXMock
 
 from paystar_async.errors import NotSent
+from paystar_async.transport import auto
 from paystar_async.transport.auto import AutoEngine, must_use_httpx
+from paystar_async.transport.native.engine import NativeEngine
 from tests.transport.tcp import TcpPeer, run_server
 
 vcr: Any = importlib.import_module("vcr")  # has no types
@@ -156,16 +156,17 @@ class TestAclose:
     """Closing both engines."""
 
     async def test_aclose_cancelled_still_closes_httpx(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        async def hang() -> None:
+        async def hang(_: NativeEngine) -> None:
             await asyncio.sleep(60)
 
         engine = AutoEngine()
-        monkeypatch.setattr(engine._native, "aclose", hang)
+        monkeypatch.setattr(NativeEngine, "aclose", hang)
         closing = asyncio.create_task(engine.aclose())
         await asyncio.sleep(0)
         closing.cancel()
         with pytest.raises(asyncio.CancelledError):
             await closing
 
+        monkeypatch.setattr(auto, "must_use_httpx", lambda: True)
         with pytest.raises(NotSent, match="closed"):
-            await engine._httpx.send("POST", URL, (), b"{}", 5)
+            await engine.send("POST", URL, (), b"{}", 5)

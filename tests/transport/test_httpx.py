@@ -22,12 +22,12 @@ class TestNotSent:
     """Failures in which the request was provably not sent."""
 
     async def test_send_proxy_refusal_is_not_sent(self) -> None:
-        async def play(peer: TcpPeer) -> None:
+        async def script(peer: TcpPeer) -> None:
             await peer.read_request()
             await peer.respond(b"", status=b"407 Proxy Authentication Required")
 
         before_send = Counter()
-        async with run_server(play) as server:
+        async with run_server(script) as server:
             transport = httpx.AsyncHTTPTransport(proxy=f"http://127.0.0.1:{server.port}")
             error = await send_error(
                 HttpxEngine(transport=transport), URL.replace("http:", "https:"), before_send=before_send
@@ -105,13 +105,13 @@ class TestBeforeSend:
     async def test_before_send_is_not_called_for_proxy_tunnel(self) -> None:
         before_send_calls: list[bytes] = []
 
-        async def play(peer: TcpPeer) -> None:
+        async def script(peer: TcpPeer) -> None:
             await peer.read_request()
             await peer.respond(b"", status=b"200 Connection established")
             await peer.read()
             peer.reset()
 
-        async with run_server(play) as server:
+        async with run_server(script) as server:
             transport = httpx.AsyncHTTPTransport(proxy=f"http://127.0.0.1:{server.port}")
             error = await send_error(
                 HttpxEngine(transport=transport),

@@ -40,18 +40,18 @@ def test_clear_locals_error_loses_variables() -> None:
 
 
 def test_clear_locals_outer_exception_keeps_variables() -> None:
-    def outer() -> None:
+    def raise_key_error() -> None:
         value = "visible"
         raise KeyError(len(value))
 
-    def within() -> None:
+    def repeat_while_handling() -> None:
         try:
-            outer()
+            raise_key_error()
         except KeyError:
             repeat("kanari")
 
     with pytest.raises(ValueError, match="cannot repeat") as caught:
-        within()
+        repeat_while_handling()
     assert caught.value.__context__ is not None
     assert "visible" in "".join(local_variables(caught.value.__context__))
 

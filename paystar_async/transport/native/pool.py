@@ -27,12 +27,15 @@ class ConnectionPool:
 
     Args:
         max_idle: the largest number of idle connections for each origin.
+
+    Attributes:
+        connections: all open connections, idle or in use.
     """
 
     def __init__(self, max_idle: int) -> None:
         self._max_idle = max_idle
         self._idle: defaultdict[Origin, deque[HTTP11Connection]] = defaultdict(deque)
-        self._connections: set[HTTP11Connection] = set()
+        self.connections: set[HTTP11Connection] = set()
         self._ssl_context: ssl.SSLContext | None = None
         self._is_closed = False
 
@@ -75,7 +78,7 @@ class ConnectionPool:
     async def aclose(self) -> None:
         """Close all connections for good; requests in flight fail."""
         self._is_closed = True
-        connections = list(self._connections)
+        connections = list(self.connections)
         for connection in connections:
             connection.close()
         for connection in connections:
@@ -84,7 +87,7 @@ class ConnectionPool:
     def abandon(self) -> None:
         """Close all sockets without the event loop, which is closed."""
         self._is_closed = True
-        for connection in self._connections:
+        for connection in self.connections:
             connection.abandon()
 
     def _acquire(self, origin: Origin, now: float) -> HTTP11Connection | None:
@@ -110,7 +113,7 @@ class ConnectionPool:
 
     def _discard(self, connection: HTTP11Connection) -> None:
         connection.close()
-        self._connections.discard(connection)
+        self.connections.discard(connection)
 
     async def _connect(self, origin: Origin, deadline: float) -> HTTP11Connection:
         ssl_context = self._get_ssl_context() if origin.scheme == "https" else None
@@ -120,7 +123,7 @@ class ConnectionPool:
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error) or "no connection in time"
         else:
-            self._connections.add(connection)
+            self.connections.add(connection)
             if self._is_closed:
                 self._discard(connection)
                 raise NotSent("the client was closed before it was sent")

@@ -53,7 +53,7 @@ class TestWriteRequest:
         assert server.requests[0].startswith(b"POST /a%20b/%C3%A9 HTTP/1.1\r\nHost: 127.0.0.1:")
 
 
-def trusting(**_: object) -> ssl.SSLContext:
+def trusting_context(**_: object) -> ssl.SSLContext:
     """Return a context that trusts the test server's certificate alone."""
     text = f"-----BEGIN CERTIFICATE-----{CERTIFICATE}-----END CERTIFICATE-----\n"
     return ssl.create_default_context(cadata=text)
@@ -67,7 +67,7 @@ class TestTls:
 
         def trust(**options: Any) -> ssl.SSLContext:
             context_options.append(options)
-            return trusting()
+            return trusting_context()
 
         monkeypatch.setattr(httpx, "create_ssl_context", trust)
         engine = NativeEngine()
@@ -83,7 +83,7 @@ class TestTls:
         async def resolve_to_loopback(host: str, port: int, **_: object) -> list[Any]:
             return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
 
-        monkeypatch.setattr(httpx, "create_ssl_context", trusting)
+        monkeypatch.setattr(httpx, "create_ssl_context", trusting_context)
         monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve_to_loopback)
         engine = NativeEngine()
         async with run_server(keep_responding, tls=True) as server:

@@ -1,6 +1,4 @@
-"""The connection pool: which connection a call gets, and what closing does."""
-
-# pyright: reportPrivateUsage=false
+"""The connection pool: reuse of idle connections, and closing."""
 
 import asyncio
 from typing import Any
@@ -9,7 +7,7 @@ import pytest
 
 from paystar_async.errors import NoResponse, NotSent
 from paystar_async.transport.native import connection as connection_module
-from paystar_async.transport.native import pool as module
+from paystar_async.transport.native import pool as pool_module
 from paystar_async.transport.native.connection import HTTP11Connection
 from paystar_async.transport.native.pool import ConnectionPool, Origin
 from tests.transport.tcp import ScriptedServer, TcpPeer, run_server
@@ -43,16 +41,16 @@ class TestReuse:
         pool = ConnectionPool(2)
         async with run_server(keep_responding) as server:
             await asyncio.gather(*[send(pool, server) for _ in range(5)])
-            assert len(pool._connections) == 2
+            assert len(pool.connections) == 2
             await pool.aclose()
-        assert not pool._connections or all(not connection.is_open for connection in pool._connections)
+        assert not pool.connections or all(not connection.is_open for connection in pool.connections)
 
     async def test_pool_discards_expired_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         pool = ConnectionPool(8)
         async with run_server(keep_responding) as server:
             await send(pool, server)
             await send(pool, server)
-            monkeypatch.setattr(module, "IDLE_SECONDS", 0.0)
+            monkeypatch.setattr(pool_module, "IDLE_SECONDS", 0.0)
             await send(pool, server)
             assert len(server.peers) == 2
             await pool.aclose()
@@ -61,21 +59,21 @@ class TestReuse:
         pool = ConnectionPool(8)
         async with run_server(keep_responding) as server:
             await asyncio.gather(*[send(pool, server) for _ in range(3)])
-            for connection in pool._connections:
+            for connection in pool.connections:
                 connection.last_used_at -= 100
             await send(pool, server)
-            assert (len(pool._connections), len(server.peers)) == (1, 4)
+            assert (len(pool.connections), len(server.peers)) == (1, 4)
             await pool.aclose()
 
     async def test_pool_discards_connection_closed_by_server(self) -> None:
-        async def once(peer: TcpPeer) -> None:
+        async def respond_and_close(peer: TcpPeer) -> None:
             await peer.read_request()
             await peer.respond(head=b"Connection: close\r\n")
 
         pool = ConnectionPool(8)
-        async with run_server(once) as server:
+        async with run_server(respond_and_close) as server:
             await send(pool, server)
-            assert not pool._connections
+            assert not pool.connections
             await pool.aclose()
 
     async def test_pool_keeps_origins_apart(self) -> None:
@@ -88,7 +86,7 @@ class TestReuse:
 
     async def test_before_send_error_keeps_connection(self) -> None:
         def refuse() -> None:
-            raise KeyError("not now")
+            raise KeyError("refused")
 
         pool = ConnectionPool(8)
         async with run_server(keep_responding) as server:
@@ -104,13 +102,13 @@ class TestClosing:
     """Closing a pool in use."""
 
     async def test_aclose_fails_request_in_flight(self) -> None:
-        async def silent(peer: TcpPeer) -> None:
+        async def stay_silent(peer: TcpPeer) -> None:
             await peer.read_request()
             received.set()
             await asyncio.sleep(60)
 
         pool, received = ConnectionPool(8), asyncio.Event()
-        async with run_server(silent) as server:
+        async with run_server(stay_silent) as server:
             call = asyncio.create_task(send(pool, server))
             await received.wait()
             await pool.aclose()
@@ -118,17 +116,17 @@ class TestClosing:
                 await call
 
     async def test_aclose_while_connecting_sends_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        opened: list[HTTP11Connection] = []
+        connections: list[HTTP11Connection] = []
 
         async def connect(*args: Any) -> HTTP11Connection:
-            opened.append(await connection_module.open_connection(*args))
+            connections.append(await connection_module.open_connection(*args))
             await pool.aclose()
-            return opened[0]
+            return connections[0]
 
         pool = ConnectionPool(8)
-        monkeypatch.setattr(module, "open_connection", connect)
+        monkeypatch.setattr(pool_module, "open_connection", connect)
         async with run_server(keep_responding) as server:
             with pytest.raises(NotSent, match="closed before"):
                 await send(pool, server)
-            await opened[0].wait_closed()
+            await connections[0].wait_closed()
         assert server.received == b""
