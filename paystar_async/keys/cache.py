@@ -118,14 +118,14 @@ class RecordCache:
         if self._pending_write is not None:
             await self.save()
         for _ in range(MAX_RESTORES):
-            stored, own = await self._store.load(self._key), self._newest_shared()
-            if stored is not None and (own is None or not self._history.is_outdated(stored, own)):
+            stored, own_record = await self._store.load(self._key), self._newest_shared()
+            if stored is not None and (own_record is None or not self._history.is_outdated(stored, own_record)):
                 return stored
-            stored = await self._commit(stored, own or self._seed)
+            stored = await self._commit(stored, own_record or self._seed)
             if stored is not None:
-                if own is not None:
+                if own_record is not None:
                     self._on_restore()
-                if own is not None and own is self.record:
+                if own_record is not None and own_record is self.record:
                     self.record = self._shared[self._key] = stored  # the same pair with its new version
                 return stored
         raise StorageUnavailable("the key store keeps no record", hint="the store accepted a record and lost it")

@@ -192,8 +192,8 @@ async def _execute(client: "Redis", *command: str | Secret) -> object:
     execute = cast("Callable[..., Awaitable[object]]", client.execute_command)  # pyright: ignore[reportUnknownMemberType]
     try:
         return await execute(*(part.reveal() if isinstance(part, Secret) else part for part in command))
-    except _redis_errors() as problem:
-        error = _map_error(problem)
+    except _redis_errors() as driver_error:
+        error = _map_error(driver_error)
     raise error  # raised here, without the driver's frames, which hold secrets
 
 

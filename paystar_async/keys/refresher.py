@@ -142,11 +142,11 @@ class KeyRefresher:
 
     async def _check_store(self) -> None:
         """Restore a record that the store has lost, and use a key that another process has refreshed."""
-        own = self._cache.record
-        if own is None or (self._task is not None and not self._task.done):
+        own_record = self._cache.record
+        if own_record is None or (self._task is not None and not self._task.done):
             return
         stored = await self._cache.load()  # an error ends only this task: the key in memory stays in use
-        if self._cache.record is own and stored.version > own.version:
+        if self._cache.record is own_record and stored.version > own_record.version:
             self._cache.use(stored)
 
     def _is_cooling_down(self, record: KeyRecord) -> bool:
@@ -235,7 +235,7 @@ class KeyRefresher:
         self, refresh_call: RefreshCall, lease: Lease, refresh_token: Secret, *, is_suspect: bool
     ) -> bool:
         try:
-            fresh = await lease.hold(lambda: refresh_call(refresh_token, lease.check))
+            refreshed = await lease.hold(lambda: refresh_call(refresh_token, lease.check))
         except InvalidRefreshToken:
             if (newer := await self._find_newer(lease.record)) is None:
                 if await self._cache.mark_rejected(lease):
@@ -248,31 +248,31 @@ class KeyRefresher:
             with suppress(Exception):  # in a failing store the lease expires by itself
                 await self._cache.release(lease)
             raise
-        new = self._to_record(lease.record, fresh, is_suspect=is_suspect)
+        new = self._to_record(lease.record, refreshed, is_suspect=is_suspect)
         is_saved = await self._cache.store_refreshed(lease, new)
         if not is_saved:
             self._emit("key_refresh_failed", "refreshed, but not stored yet")
             self._background.start(self._retry_save)
-        if fresh.token is None:
+        if refreshed.token is None:
             raise InvalidResponse("$.data", "expected a new key; the refresh token on record may be spent")
         self._refreshed_token, self._accepted_token = (
-            fresh.token,
+            refreshed.token,
             None,
         )  # a key accepted before must be accepted again
         if is_saved:
             self._emit("key_refreshed", "")
         return True
 
-    def _to_record(self, leased: KeyRecord, fresh: RefreshedKey, *, is_suspect: bool) -> KeyRecord:
-        refresh_token = fresh.refresh_token or leased.refresh_token
-        if fresh.token is None:
+    def _to_record(self, leased: KeyRecord, refreshed: RefreshedKey, *, is_suspect: bool) -> KeyRecord:
+        refresh_token = refreshed.refresh_token or leased.refresh_token
+        if refreshed.token is None:
             return evolve(leased, refresh_token=refresh_token)
-        now, expires_at = self._clock.time(), fresh.expires_at
+        now, expires_at = self._clock.time(), refreshed.expires_at
         if expires_at is None or not now < expires_at <= now + 2 * DEFAULT_KEY_LIFETIME_SECONDS:
             expires_at = now + DEFAULT_KEY_LIFETIME_SECONDS
         return KeyRecord(
             version=leased.version,
-            token=fresh.token,
+            token=refreshed.token,
             refresh_token=refresh_token,
             issued_at=now,
             expires_at=expires_at,

@@ -165,17 +165,17 @@ class _RefreshCall:
                 before_send=before_send if self.supports_before_send else None,
             )
         )
-        token, refresh, expiry = _KEY_FIELDS[self.endpoint.realm]
+        token_name, refresh_name, expiry_name = _KEY_FIELDS[self.endpoint.realm]
         data: Mapping[str, object] = response.value.extra
-        fresh = RefreshedKey(
-            token=_read_key(data.get(token)),
-            refresh_token=_read_refresh_token(data.get(refresh)),
-            expires_at=_read_expiry(data.get(expiry)),
+        refreshed = RefreshedKey(
+            token=_read_key(data.get(token_name)),
+            refresh_token=_read_refresh_token(data.get(refresh_name)),
+            expires_at=_read_expiry(data.get(expiry_name)),
         )
-        if fresh.token is not None:
-            value = _refreshed_key(self.endpoint.realm, fresh.token, fresh.refresh_token, data)
+        if refreshed.token is not None:
+            value = _refreshed_key(self.endpoint.realm, refreshed.token, refreshed.refresh_token, data)
             self.response = evolve(response, value=value)
-        return fresh
+        return refreshed
 
 
 _KEY_FIELDS = {
@@ -202,8 +202,8 @@ def _read_expiry(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         # assumed: seconds, or JavaScript's milliseconds; the refresher accepts only the next two days
         return value / 1000 if value > MAX_UNIX_SECONDS else float(value)
-    moment = parse_tehran(value)
-    return moment.timestamp() if moment else None
+    expires_at = parse_tehran(value)
+    return expires_at.timestamp() if expires_at else None
 
 
 MAX_UNIX_SECONDS = 1e11

@@ -31,18 +31,18 @@ class SafeLogger(_Adapter):
         kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the caller's line, not this one
         try:
             super().log(level, msg, *map(_single_line, args), **kwargs)
-        except Exception as problem:
-            _report_problem(problem)
+        except Exception as error:
+            _report_problem(error)
 
 
 def _single_line(argument: object) -> object:
     return visible(str(argument)) if isinstance(argument, str | BaseException) else argument
 
 
-def _report_problem(problem: Exception) -> None:
+def _report_problem(error: Exception) -> None:
     if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
         with suppress(OSError, ValueError):
-            sys.stderr.write(f"paystar_async: a logging filter or handler raised {type(problem).__name__}\n")
+            sys.stderr.write(f"paystar_async: a logging filter or handler raised {type(error).__name__}\n")
 
 
 logger = SafeLogger(logging.getLogger("paystar_async"), {})

@@ -54,12 +54,12 @@ def test_acquire_lease_of_killed_process_waits_for_expiry(shared_backend: Shared
             shared_backend.clock.jump(time.time() - shared_backend.clock.time())
             assert await store.acquire_lease(KEY, 2, "successor", HANG_LEASE_SECONDS) is None
             shared_backend.clock.advance(HANG_LEASE_SECONDS + 5)
-        taken, deadline = None, time.monotonic() + HANG_LEASE_SECONDS + 2
-        while taken is None and time.monotonic() < deadline:
-            taken = await store.acquire_lease(KEY, 2, "successor", HANG_LEASE_SECONDS)
+        taken_over, deadline = None, time.monotonic() + HANG_LEASE_SECONDS + 2
+        while taken_over is None and time.monotonic() < deadline:
+            taken_over = await store.acquire_lease(KEY, 2, "successor", HANG_LEASE_SECONDS)
             await asyncio.sleep(0.02)
-        assert taken is not None
-        assert (taken.version, taken.lease_owner, taken.token) == (3, "successor", Secret("1"))
+        assert taken_over is not None
+        assert (taken_over.version, taken_over.lease_owner, taken_over.token) == (3, "successor", Secret("1"))
         await shared_backend.aclose()
 
     asyncio.run(main())

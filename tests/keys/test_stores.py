@@ -58,10 +58,10 @@ async def test_commit_counts_versions_and_rejects_outdated(store: KeyStore) -> N
     await put(store)
     second = await put(store, evolve(PAIR, token=Secret("second")), version=1)
     assert second.version == 2
-    for stale in (0, 1, 3):
-        assert await store.acquire_lease(KEY, stale, "me", 60) is None
-        assert await store.commit(KEY, stale, "me", PAIR) is None
-        assert await store.mark_rejected(KEY, stale) is None
+    for outdated in (0, 1, 3):
+        assert await store.acquire_lease(KEY, outdated, "me", 60) is None
+        assert await store.commit(KEY, outdated, "me", PAIR) is None
+        assert await store.mark_rejected(KEY, outdated) is None
     assert await store.load(KEY) == second
 
 
@@ -85,36 +85,36 @@ async def test_acquire_lease_expires_by_clock_of_store(backend: Backend, store: 
     assert leased is not None
     assert leased.lease_expires_at == pytest.approx(await backend.now() + backend.lease_seconds, abs=1)
     await backend.wait_lease_end()
-    taken = await store.acquire_lease(KEY, 2, "other", backend.lease_seconds)
-    assert taken is not None
-    assert (taken.version, taken.lease_owner) == (3, "other")
+    taken_over = await store.acquire_lease(KEY, 2, "other", backend.lease_seconds)
+    assert taken_over is not None
+    assert (taken_over.version, taken_over.lease_owner) == (3, "other")
     # The process whose lease has expired continues, and changes nothing.
     assert await store.commit(KEY, 2, "me", evolve(PAIR, token=Secret("too late"))) is None
-    assert await store.load(KEY) == taken
+    assert await store.load(KEY) == taken_over
 
 
 async def test_acquire_lease_after_clock_set_back_succeeds(store: KeyStore) -> None:
     """Such a lease would seem to last longer than any lease can."""
     await put(store)
     assert await store.acquire_lease(KEY, 1, "me", 86400) is not None
-    taken = await store.acquire_lease(KEY, 2, "other", 60)
-    assert taken is not None
-    assert taken.lease_owner == "other"
+    taken_over = await store.acquire_lease(KEY, 2, "other", 60)
+    assert taken_over is not None
+    assert taken_over.lease_owner == "other"
 
 
 async def test_acquire_lease_by_its_owner_extends_lease(backend: Backend, store: KeyStore) -> None:
     await put(store)
-    leased, longer = await store.acquire_lease(KEY, 1, "me", backend.lease_seconds), backend.lease_seconds + 60
+    leased, longer_seconds = await store.acquire_lease(KEY, 1, "me", backend.lease_seconds), backend.lease_seconds + 60
     assert leased is not None
 
-    extended = await store.acquire_lease(KEY, leased.version, "me", longer)
+    extended = await store.acquire_lease(KEY, leased.version, "me", longer_seconds)
 
     assert extended is not None
     assert extended == evolve(leased, lease_expires_at=extended.lease_expires_at)
-    assert extended.lease_expires_at == pytest.approx(await backend.now() + longer, abs=1)
+    assert extended.lease_expires_at == pytest.approx(await backend.now() + longer_seconds, abs=1)
     assert await store.load(KEY) == extended
     await backend.wait_lease_end()
-    assert await store.acquire_lease(KEY, leased.version, "other", longer) is None
+    assert await store.acquire_lease(KEY, leased.version, "other", longer_seconds) is None
     stored = await put(store, evolve(PAIR, token=Secret("fresh")), version=leased.version)
     assert stored == evolve(PAIR, token=Secret("fresh"), version=3)
 
@@ -136,13 +136,13 @@ async def test_acquire_lease_after_takeover_returns_none(backend: Backend, store
     await put(store)
     await store.acquire_lease(KEY, 1, "me", backend.lease_seconds)
     await backend.wait_lease_end()
-    taken = await store.acquire_lease(KEY, 2, "other", 60)
-    assert taken is not None
+    taken_over = await store.acquire_lease(KEY, 2, "other", 60)
+    assert taken_over is not None
 
     assert await store.acquire_lease(KEY, 2, "me", 60) is None
-    assert await store.acquire_lease(KEY, taken.version, "me", 60) is None
+    assert await store.acquire_lease(KEY, taken_over.version, "me", 60) is None
 
-    assert await store.load(KEY) == taken
+    assert await store.load(KEY) == taken_over
 
 
 async def test_commit_ends_lease(backend: Backend, store: KeyStore) -> None:
@@ -165,9 +165,9 @@ async def test_commit_from_outside_invalidates_lease(backend: Backend, store: Ke
 async def test_mark_rejected_keeps_tokens_until_commit(backend: Backend, store: KeyStore) -> None:
     await put(store)
     await store.acquire_lease(KEY, 1, "me", backend.lease_seconds)
-    lost = await store.mark_rejected(KEY, 2)
-    assert lost == evolve(PAIR, version=3, refresh_rejected=True)
-    assert await store.load(KEY) == lost
+    rejected = await store.mark_rejected(KEY, 2)
+    assert rejected == evolve(PAIR, version=3, refresh_rejected=True)
+    assert await store.load(KEY) == rejected
     leased = await store.acquire_lease(KEY, 3, "me", backend.lease_seconds)
     assert leased is not None
     assert leased.refresh_rejected
