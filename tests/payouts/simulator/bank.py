@@ -1,7 +1,7 @@
-"""A bank that does its worst: late, silent, forgetful, repeating – but what it says plainly is true.
+"""A faulty simulated bank: late, silent, stale and repeating – but what its readable responses report is true.
 
-Most banks pay a repeated ``track_id`` again: code that relies on the bank to notice is caught. The others refuse it by
-a ``failed`` that says nothing of the transfer they have paid: code that takes that for the result is caught, too.
+Most banks pay a repeated ``track_id`` again: code that relies on the bank to notice is caught. The others refuse the
+repeat with a ``failed`` entry that does not describe the paid transfer: code that takes that as the result is caught.
 """
 
 import json
@@ -28,7 +28,7 @@ BROKEN_RESPONSES: tuple[Raw, ...] = (
     (408, {}, b""),
 )
 UNREADABLE_RESPONSE: Raw = (200, {}, b'{"status": "ok", "message": "ok", "data": "what"}')
-"""To a wallet's request to pay, this is a plain word: it was accepted."""
+"""For a wallet's request to pay, this response means accepted."""
 
 
 @frozen
@@ -42,18 +42,18 @@ class PayRequest:
 
 @define(eq=False)
 class Execution:
-    """Money that the bank sent on its way.
+    """A payment of the bank.
 
     Attributes:
-        at: when.
+        at: when the bank executed the transfer.
         item: the transfer in its request.
-        number: which one it was in its request.
-        arrival: with which request it came.
-        ends: when the bank decides.
-        fails: how it decides.
-        reversed_at: when it comes back all the same.
-        listed_at: from when on the bank's lists show it.
-        is_promptly_listed: whether every look-up after ``listed_at`` finds it, also one in a copy that is older.
+        number: its number in its request.
+        request: the request.
+        decided_at: when the bank decides.
+        fails: whether the transfer fails.
+        reversed_at: when the transfer is reversed.
+        listed_at: when the bank begins to list the transfer.
+        is_promptly_listed: whether every look-up after ``listed_at`` finds the transfer, even in an older copy.
     """
 
     at: float
@@ -84,7 +84,7 @@ class Repeat:
         at: when it was refused.
         item: the transfer in its request.
         number: its number in its request.
-        hashid: the bank's name for it.
+        hashid: the bank's hashid of the refused repeat.
     """
 
     at: float
@@ -98,8 +98,8 @@ class Repeats:
     """How the bank treats a track_id that it has paid before.
 
     Attributes:
-        refused: whether it refuses repeats; the other banks pay them again.
-        listed: whether its list shows a refused repeat, as a failed entry with a hashid of its own.
+        refused: whether the bank refuses repeats; other banks pay them again.
+        listed: whether the list has refused repeats, as failed entries with their own hashids.
         entries: the refused repeats by track_id.
     """
 
@@ -110,22 +110,22 @@ class Repeats:
 
 @define(eq=False)
 class Bank:
-    """What was asked of it, what it did, and what it says.
+    """The simulated bank.
 
     Attributes:
-        world: whose rates it has.
-        wallet: whether it is asked for wallet payouts.
-        arrivals: the requests to pay, as they came.
+        world: the world of the seed.
+        wallet: whether the transfers are wallet payouts.
+        requests: the requests to pay, in order.
         executed: the executions, by track_id.
-        not_found: when it was asked about a track_id and found nothing.
-        refused: which requests it refused as a whole, by track_id.
-        muddled: the track_ids of which it contradicted itself.
-        opening: Rial in an account at first.
-        repeats: how it treats a repeated track_id.
-        naming: whether each transfer has a hashid of its own, the one of its request, or an empty one.
-        caught_up_at: all that it was asked for until then is executed and listed.
-        watch: called when a request to pay arrives.
-        answered: called when one of our processes has a plain answer in its hands.
+        not_found: the times of look-ups without a result, by track_id.
+        refused: the requests that were refused as a whole, by track_id.
+        contradicted: the track_ids about which the bank contradicted itself.
+        opening: the balance of each account at the start, in Rial.
+        repeats: how the bank treats a repeated track_id.
+        hashid_style: whether each transfer has its own hashid, the hashid of its request, or an empty one.
+        caught_up_at: all requests until then are executed and listed.
+        on_request: called when a request to pay arrives.
+        on_response: called when a process has received a readable response.
     """
 
     world: World
@@ -145,28 +145,26 @@ class Bank:
     caught_up_at: float = 0.0
     _delayed: list[Callable[[], Execution]] = field(factory=list[Callable[[], Execution]])
 
-    # what it does
-
     def pay(self, host: str, items: Sequence[Mapping[str, Any]]) -> Raw | None:
-        """Take a request; None is no answer."""
+        """Handle a request to pay; return the response, or None for no response."""
         world, rates = self.world, self.world.fault_rates
-        arrival = PayRequest(world.now, host, tuple(str(item["track_id"]) for item in items))
-        world.note(f"bank hears {host}: pay {' '.join(arrival.track_ids)}")
-        self.requests.append(arrival)
-        self.on_request(arrival)
+        request = PayRequest(world.now, host, tuple(str(item["track_id"]) for item in items))
+        world.note(f"bank receives from {host}: pay {' '.join(request.track_ids)}")
+        self.requests.append(request)
+        self.on_request(request)
         refusal = self._refusal(items)
         if refusal is not None:
             world.note(f"bank refuses: {refusal}")
-            for track_id in arrival.track_ids:
-                self.refused[track_id].append(arrival)
+            for track_id in request.track_ids:
+                self.refused[track_id].append(request)
             if refusal != 4 and len(items) > 1 and world.chance(rates.partial_refusal):
-                self._execute_some(items, arrival)
+                self._execute_some(items, request)
             fields = {"transfers": ["destination"]} if refusal == 10 else None
             body = {"status": refusal, "message": "refused", "data": fields}
             return world.rng.choice((200, 400)), {}, json.dumps(body).encode()
         entries: list[dict[str, object]] = []
         for number, item in enumerate(items, 1):
-            entry = self._accept_item(number, item, arrival)
+            entry = self._accept_item(number, item, request)
             if entry is not None:
                 entries.append(entry)
         taken = len(entries) == len(items)
@@ -202,20 +200,20 @@ class Bank:
         for account in self.balances:
             self.balances[account] = 10**12
 
-    def _execute_some(self, items: Sequence[Mapping[str, Any]], arrival: PayRequest) -> None:
+    def _execute_some(self, items: Sequence[Mapping[str, Any]], request: PayRequest) -> None:
         """Execute some transfers of a request that is refused as a whole.
 
-        assumed: the bank's list shows them within the spacing of two look-ups, however late it shows others. Nobody
-        could otherwise tell a refused transfer that was executed from one that was not.
+        assumed: the bank's list shows them within the spacing of two look-ups, however late it shows others. Otherwise
+        an executed transfer of a refused request could not be recognised.
         """
         world = self.world
-        world.note("bank executes some of it all the same")
+        world.note("bank executes some of the refused transfers")
         valid = [(number, item) for number, item in enumerate(items, 1) if not _is_bad(item)]
         for number, item in valid[: world.rng.randint(1, len(items))]:
             if not self._is_refused_repeat(item):
-                self._execute(number, item, arrival, listed_within=SPACING_SECONDS)
+                self._execute(number, item, request, listed_within=SPACING_SECONDS)
 
-    def _accept_item(self, number: int, item: Mapping[str, Any], arrival: PayRequest) -> dict[str, object] | None:
+    def _accept_item(self, number: int, item: Mapping[str, Any], request: PayRequest) -> dict[str, object] | None:
         """Execute a transfer now, later or never; return its response."""
         world, rates = self.world, self.world.fault_rates
         if world.chance(rates.skipped_item):
@@ -223,9 +221,9 @@ class Bank:
         if self._is_refused_repeat(item):
             return self._refuse_repeat(number, item)
         if world.chance(rates.late_execution):
-            self._delay(lambda: self._execute(number, item, arrival))
+            self._delay(lambda: self._execute(number, item, request))
             return None
-        return self.status_entry(self._execute(number, item, arrival), world.now)
+        return self.status_entry(self._execute(number, item, request), world.now)
 
     def _is_refused_repeat(self, item: Mapping[str, Any]) -> bool:
         return self.repeats.refused and bool(self.executed.get(str(item["track_id"])))
@@ -235,9 +233,9 @@ class Bank:
         entries = self.repeats.entries[track_id]
         repeat = Repeat(self.world.now, item, number, f"d-{track_id}-{len(entries)}")
         entries.append(repeat)
-        self.world.note(f"bank knows {track_id}")
+        self.world.note(f"bank refuses the repeat of {track_id}")
         if self.hashid_style == "none" and self.repeats.listed:
-            self.contradicted.add(track_id)  # two entries that nothing tells apart, and only one of them failed
+            self.contradicted.add(track_id)  # two entries that cannot be distinguished, and only one of them failed
         return self._refused_repeat(repeat)
 
     def _delay(self, execute: Callable[[], Execution]) -> None:
@@ -250,10 +248,10 @@ class Bank:
         self.world.call_later(self.world.rng.random() * self.world.fault_rates.max_delay_seconds, act)
 
     def catch_up(self) -> None:
-        """Execute and list all that was asked for so far.
+        """Execute and list all requests so far.
 
-        assumed: a ledger that lost records is used again only after that. What the bank keeps to itself, and the
-        ledger has forgotten, nobody can know of.
+        assumed: a ledger that lost records is used again only after that. A payment that neither the bank lists nor the
+        ledger has on record cannot be known.
         """
         delayed, self._delayed = self._delayed, []
         for execute in delayed:
@@ -264,7 +262,7 @@ class Bank:
         self.caught_up_at = self.world.now
 
     def _execute(
-        self, number: int, item: Mapping[str, Any], arrival: PayRequest, *, listed_within: float | None = None
+        self, number: int, item: Mapping[str, Any], request: PayRequest, *, listed_within: float | None = None
     ) -> Execution:
         world, rates = self.world, self.world.fault_rates
         account = str(item.get("deposit", HASHID))
@@ -275,7 +273,7 @@ class Bank:
             at=world.now,
             item=item,
             number=number,
-            request=arrival,
+            request=request,
             decided_at=ends,
             fails=world.chance(rates.bank_failure),
             reversed_at=ends + 3600 * world.rng.random() if world.chance(rates.reversal) else float("inf"),
@@ -292,8 +290,6 @@ class Bank:
             return world.rng.choice((0.0, listed_within * world.rng.random()))
         return world.rng.random() * rates.max_delay_seconds if world.chance(rates.late_execution) else 0.0
 
-    # what it says
-
     def status_entry(self, execution: Execution, when: float) -> dict[str, object]:
         """Return the bank's status of a transfer at a moment."""
         track_id = execution.track_id
@@ -307,7 +303,7 @@ class Bank:
         }
 
     def _hashid(self, execution: Execution) -> str:
-        """Return the bank's name for an execution, of which some banks have one for each request, and some none."""
+        """Return the hashid of an execution; some banks have one for each request, some have none."""
         if self.hashid_style == "none":
             return ""
         if self.hashid_style == "shared":
@@ -320,7 +316,7 @@ class Bank:
         return {**entry, "status": "failed" if entry["status"] != "failed" else "success"}
 
     def find(self, query: Mapping[str, str]) -> Raw | None:
-        """Answer a question; None is no answer."""
+        """Handle a look-up; return the response, or None for no response."""
         world, rates = self.world, self.world.fault_rates
         if world.chance(rates.look_up_failure):
             return world.rng.choice((None, UNREADABLE_RESPONSE, *BROKEN_RESPONSES))
@@ -330,7 +326,7 @@ class Bank:
         entries = self._listed(track_id, query.get("deposit"), when)
         if track_id and not entries:
             if world.chance(rates.foreign_entry):
-                world.note(f"bank names another's payment for {track_id}")
+                world.note(f"bank lists another transfer for {track_id}")
                 return _ok([_FOREIGN], status=1 if self.wallet else "ok")
             self.not_found[track_id].append(world.now)
         skip, limit = int(query.get("skip", 0)), int(query.get("limit", 20))
@@ -354,7 +350,7 @@ class Bank:
         return [entry for _, entry in sorted(dated_entries, key=lambda entry: -entry[0])]
 
     def _refused_repeat(self, repeat: Repeat) -> dict[str, object]:
-        """Return what the bank says of a repeat that it refused."""
+        """Return the entry of a refused repeat."""
         return {
             **self._request_fields(repeat.item, repeat.number),
             "hashid": "" if self.hashid_style == "none" else repeat.hashid,
@@ -364,7 +360,7 @@ class Bank:
         }
 
     def _request_fields(self, item: Mapping[str, Any], number: int) -> dict[str, object]:
-        """Return what an entry repeats of the request."""
+        """Return the fields of a transfer that its entry repeats."""
         track_id = str(item["track_id"])
         if self.wallet:
             return {"track_id": f"{HASHID}*{track_id}*{number}"}

@@ -1,4 +1,4 @@
-"""What is to be paid in a seed."""
+"""The batches of a seed."""
 
 import random
 from collections.abc import AsyncGenerator, Iterable

@@ -1,4 +1,4 @@
-"""The way from one of our processes to the bank."""
+"""An engine that sends the requests of one simulated process to the simulated bank."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from tests.payouts.simulator.world import QUIET_SECONDS, Host
 
 
 class SimEngine:
-    """The way from one of our processes to the bank; it says when a request leaves."""
+    """An engine that connects one simulated process to the bank, and supports before_send."""
 
     supports_before_send = True
 
@@ -59,10 +59,10 @@ class SimEngine:
         return reply
 
     async def _before_first_byte(self, timeout: float) -> None:
-        """Let a moment pass between the last check of the clock and the first byte, which no program can prevent."""
+        """Let time pass between before_send and the first byte, as an operating system may."""
         world, host = self._bank.world, self._host
         if world.chance(4 * world.fault_rates.crash):
-            host.die("the fence")
+            host.die("the first byte")
         if world.chance(world.fault_rates.stall):
             host.stall(world.rng.random() * timeout / 2)
         await host.wait_until_running()

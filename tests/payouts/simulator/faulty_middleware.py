@@ -1,4 +1,4 @@
-"""A user middleware that means well."""
+"""A user middleware with bugs."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from tests.payouts.simulator.world import Host
 
 
 class FaultyMiddleware:
-    """Repeats what failed, and raises after what went well.
+    """A user middleware that sometimes repeats a failed call, or raises after a successful call.
 
     Args:
-        host: the process it is a part of.
+        host: the process that runs the middleware.
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
 
     async def __call__(self, request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        """Pass a request on, once or twice."""
+        """Send a request once or twice."""
         world = self._host.world
         try:
             response = await next(request)
@@ -28,6 +28,6 @@ class FaultyMiddleware:
             world.note(f"{self._host.name} repeats a call that failed")
             return await next(request)
         if world.chance(world.fault_rates.middleware_fault / 4):
-            world.note(f"{self._host.name} stumbles after a call")
-            raise RuntimeError("a user middleware has a mistake")
+            world.note(f"{self._host.name} raises after a call")
+            raise RuntimeError("a bug in a user middleware")
         return response

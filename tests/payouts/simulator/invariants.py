@@ -1,4 +1,4 @@
-"""What must hold at every commit, at every request and at the end."""
+"""Invariants: what must hold at every commit, at every request and at the end."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from tests.payouts.simulator.store import Store
 from tests.payouts.simulator.world import QUIET_SECONDS, SPACING_SECONDS, Host, World
 
 Event = tuple[str, int, str | None, str]
-"""track_id, version, the state before and the one after."""
+"""track_id, version, state before and state after."""
 RECORDING_SECONDS = 10.0
 
 
 @define(eq=False)
 class InvariantChecker:
-    """Sees every commit, and compares it with what the bank sees.
+    """A checker that compares every commit of the ledger with the bank.
 
     Attributes:
-        world: where broken promises are written down.
-        store: what is watched.
+        world: records the violations.
+        store: the ledger's store.
         states: the committed state and version of each transfer.
         events: the committed events, in order.
-        intents: how often a transfer's intent was committed, also by commits that were lost.
-        set_backs: when the store has lost commits.
+        intent_counts: the number of committed intents of each transfer, lost commits included.
+        reset_times: when the store lost commits.
     """
 
     world: World
@@ -38,10 +38,8 @@ class InvariantChecker:
     intent_counts: defaultdict[str, int] = field(factory=lambda: defaultdict[str, int](int))
     reset_times: list[float] = field(factory=list[float])
 
-    # while it goes on
-
     def on_commit(self) -> None:
-        """Something may have changed: every change has an event, and follows from the state before."""
+        """Check that every changed state has an event and is an allowed transition."""
         changed: dict[str, int] = {}
         for row in self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id"):
             track_id, now = row["track_id"], (TransferState(row["state"]), row["version"])
@@ -52,7 +50,7 @@ class InvariantChecker:
             self._check_events(track_id, version)
 
     def reset(self) -> None:
-        """Begin again with what the store remembers."""
+        """Read the states and events again after the store lost commits."""
         self.reset_times.append(self.world.now)
         self.events = self.store.events()
         rows = self.store.rows("SELECT track_id, state, version FROM paystar_payout_transfers ORDER BY track_id")
@@ -69,14 +67,14 @@ class InvariantChecker:
             before, after = row["before"], TransferState(row["after"])
             self.world.note(f"ledger {track_id}: {before} -> {after}")
             if before != last or (before is None) != (last is None):
-                self.world.add_violation(f"an event of {track_id} says it was {before}, and it was {last}")
+                self.world.add_violation(f"an event of {track_id} begins at {before}, and its state was {last}")
             if before is not None and after not in TRANSITIONS[TransferState(before)]:
                 self.world.add_violation(f"{track_id} went from {before} to {after}")
             self._check_transition(track_id, after)
             self.events.append((track_id, row["version"], before, after))
             last = after
         if last != self.states[track_id][0]:
-            self.world.add_violation(f"{track_id} is {self.states[track_id][0]} without an event that says so")
+            self.world.add_violation(f"{track_id} is {self.states[track_id][0]} without an event")
 
     def _last_state(self, track_id: str) -> str | None:
         return next((after for name, _, _, after in reversed(self.events) if name == track_id), None)
@@ -88,22 +86,22 @@ class InvariantChecker:
             if sender is not None and sender.origin != self.store.origin:
                 self.world.add_violation(f"{sender.name} sends {track_id} from a store that has failed over since")
         if after is TransferState.NOT_ACCEPTED:
-            sent = [arrival for arrival in self.bank.requests if track_id in arrival.track_ids]
-            # One look-up settles a refused call, and not before the bank's list had time to catch up.
+            sent = [request for request in self.bank.requests if track_id in request.track_ids]
+            # One look-up decides a refused call, once the bank's list had time to catch up.
             refused = bool(sent) and sent[-1] in self.bank.refused[track_id]
             since = sent[-1].at + (SPACING_SECONDS if refused else QUIET_SECONDS) if sent else 0.0
             enough = 1 if refused else 3
             caught_up = [at for at in self.reset_times if sent and sent[-1].at <= at]
             if caught_up:
-                # The ledger may have forgotten it, and the bank has caught up: one look-up shows that it was not paid.
+                # The intent may be lost, and the bank has caught up: one look-up proves that nothing was paid.
                 since, enough = caught_up[0], 1
             counted = [at for at in self.bank.not_found[track_id] if at >= since]
             if len(counted) < enough:
-                self.world.add_violation(f"{track_id} was given up after {len(counted)} answers that count")
+                self.world.add_violation(f"{track_id} was given up after {len(counted)} counted look-ups")
 
-    def on_request(self, arrival: PayRequest) -> None:
+    def on_request(self, request: PayRequest) -> None:
         """Check that each transfer of a request has a valid durable intent when the request reaches the bank."""
-        for track_id in arrival.track_ids:
+        for track_id in request.track_ids:
             state = self.states.get(track_id, (None, 0))[0]
             if state is not TransferState.SENDING:
                 self.world.add_violation(f"{track_id} was sent while it was {state}")
@@ -125,14 +123,12 @@ class InvariantChecker:
                 return
             for track_id, then in states.items():
                 if then is not None and then[0] is TransferState.SENDING and self.states[track_id] == then:
-                    self.world.add_violation(f"{track_id} was answered, and that was not put on record")
+                    self.world.add_violation(f"{track_id} got a response that was not recorded")
 
         self.world.call_later(RECORDING_SECONDS, check_recorded)
 
-    # at the end
-
     def is_settled(self) -> bool:
-        """Whether nothing is left to do but by hand."""
+        """Return True if every transfer is final or needs manual review."""
         return bool(self.states) and all(
             state in {TransferState.SUCCESS, TransferState.FAILED, TransferState.REVERSED, TransferState.NEEDS_REVIEW}
             for state, _ in self.states.values()
@@ -142,7 +138,7 @@ class InvariantChecker:
         """Compare the whole ledger with the bank."""
         self.store.roll_back()
         if self.store.events() != sorted(self.events, key=lambda event: event[:2]):
-            self.world.add_violation("an event was changed or taken away")
+            self.world.add_violation("an event was changed or deleted")
         for track_id in track_ids:
             self._check_final_state(track_id)
 
@@ -155,7 +151,7 @@ class InvariantChecker:
             self._check_double_payment(track_id, first.request, second.request)
         match state:
             case TransferState.SUCCESS:
-                # What came back after it was found to have arrived is for reconcile.
+                # A later reversal is found by reconcile.
                 good = any(not execution.fails and execution.decided_at <= world.now for execution in executions)
             case TransferState.FAILED:
                 refused = bool(self.bank.refused[track_id]) and not executions
@@ -163,7 +159,7 @@ class InvariantChecker:
             case TransferState.REVERSED:
                 good = statuses == {"failed"}
             case TransferState.NEEDS_REVIEW:
-                # Only where the bank kept it to itself, contradicted itself, or took it back before it was heard.
+                # Only if the bank did not list the transfer, contradicted itself, or reversed the transfer early.
                 taken_back = any(execution.reversed_at <= world.now for execution in executions)
                 good = track_id in self.bank.contradicted or taken_back or not listed
             case _:
@@ -176,4 +172,4 @@ class InvariantChecker:
         if not self.world.resend:
             self.world.add_violation(f"{track_id} was paid twice")
         elif len(between) < 3:
-            self.world.add_violation(f"{track_id} was paid twice after {len(between)} answers that count")
+            self.world.add_violation(f"{track_id} was paid twice after {len(between)} counted look-ups")

@@ -1,4 +1,4 @@
-"""An event loop in which waiting takes no time: when nothing is left to do, it is the next timer's moment."""
+"""An event loop with virtual time: when no task is ready, the time jumps to the next timer."""
 
 import asyncio
 from collections.abc import Coroutine
@@ -8,19 +8,19 @@ T = TypeVar("T")
 
 
 class _VirtualSelector:
-    """Stands where a loop has its selector: no socket ever speaks, time passes instead."""
+    """A selector without sockets, which advances the virtual time instead of waiting."""
 
     def __init__(self, loop: "VirtualLoop") -> None:
         self._loop = loop
 
     def select(self, timeout: float | None) -> list[Any]:
-        assert timeout is not None, "everything waits, and nothing will ever happen"
+        assert timeout is not None, "all tasks wait, and there is no timer"
         self._loop.advance(timeout)
         return []
 
 
 class VirtualLoop(asyncio.BaseEventLoop):
-    """Runs tasks in the order they become ready; its time is what its timers say."""
+    """An event loop whose time is advanced by its timers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,6 +41,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
 
 def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end, in no time."""
+    """Run a coroutine to its end, in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(main)

@@ -1,4 +1,4 @@
-"""Ledgers that lose records: a backup is restored, or a server fails over to a standby that lagged behind."""
+"""Record losses: a backup is restored, or a server fails over to a standby that lagged behind."""
 
 import random
 from collections.abc import Callable, Sequence
@@ -12,15 +12,15 @@ from tests.payouts.simulator.world import QUIET_SECONDS, World
 
 MAX_LOST_COMMITS = 20
 FAILOVER_SECONDS = 30.0, 120.0
-"""assumed: a failover takes longer than a request may still leave after its intent was recorded, on the old server."""
+"""assumed: a failover takes longer than the time between a recorded intent and its request."""
 
 
 @frozen
 class Loss:
-    """One moment at which the store loses records.
+    """A planned loss of records.
 
     Attributes:
-        commits: after how many commits it happens.
+        commits: the number of commits before the loss.
         is_restore: whether all processes stop, and a backup of any age is restored; else the store loses its last
             commits while processes run.
         is_new_origin: whether the store names another origin afterwards; else only its rows show that it is older.
@@ -32,7 +32,7 @@ class Loss:
 
 
 def draw_losses(rng: random.Random) -> list[Loss]:
-    """Return what the store of a seed loses, in order."""
+    """Return the losses of a seed, in order."""
     return [
         Loss(
             commits=int(150 * rng.random() ** 2) + 1,
@@ -45,17 +45,17 @@ def draw_losses(rng: random.Random) -> list[Loss]:
 
 @define(eq=False)
 class RecordLosses:
-    """Sets the store back, now and then.
+    """An injector of record losses.
 
     Attributes:
-        world: whose rng are thrown.
+        world: the world of the seed.
         store: the store.
-        bank: catches up with what it was asked for.
-        checker: begins again with what the store remembers.
-        coming: the losses that are still to come.
+        bank: executes and lists all requests before the ledger is used again.
+        checker: is reset to the store.
+        upcoming: the losses that have not happened yet.
         stop: stops all processes.
-        go_on: called when the store is back, of whichever age. A backup may be older than a batch; what is lost in a
-            failover is not, for no one would know that it has to be submitted again.
+        restart: called when the store is back, of any age. A backup may be older than a batch; a failover loses
+            no batch, for no user would know that the batch has to be submitted again.
         is_under_way: whether the store is down.
     """
 
@@ -71,7 +71,7 @@ class RecordLosses:
     _count: int = field(default=0, init=False)
 
     def on_commit(self, track_ids: Sequence[str]) -> None:
-        """Take note of a commit; ``wanted`` are the transfers of all batches."""
+        """Count a commit; ``track_ids`` are the transfers of all batches."""
         if not self.upcoming or self.store.snapshots is None:
             return
         if self._first_complete is None and self.checker.states.keys() == set(track_ids):
@@ -81,7 +81,7 @@ class RecordLosses:
             self.world.call_later(self.world.rng.random() * 0.2, self.begin)
 
     def begin(self) -> bool:
-        """Lose records now, if some are still to be lost; return whether the store is down."""
+        """Begin the next loss now, if there is one; return True if the store is down."""
         if self.is_under_way or not self.upcoming or self._first_complete is None or self.world.is_fault_free:
             return self.is_under_way
         loss = self.upcoming.pop(0)

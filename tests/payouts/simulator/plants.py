@@ -1,4 +1,4 @@
-"""Bugs planted into the real code, each a mistake that a payout service is known to make."""
+"""Planted bugs: patches of the real code, each a typical mistake of payout services."""
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -24,116 +24,122 @@ from paystar_async.payouts.recovery import RecoveryCheck
 
 @contextmanager
 def naive_retry() -> Generator[None]:
-    """No answer? Send it again."""
+    """Send again after a call without a response."""
 
-    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def planted(
+        result: object, values: Sequence[AnyTransfer], sent_track_id: Any, *more: Any
+    ) -> Mapping[str, Classification]:
         if isinstance(result, NoResponse):
             return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="timed out") for value in values}
-        return classify(result, values, own, *more)
+        return classify(result, values, sent_track_id, *more)
 
-    with patch.object(worker, "classify", hasty):
+    with patch.object(worker, "classify", planted):
         yield
 
 
 @contextmanager
 def single_not_found() -> Generator[None]:
-    """Ask at once, and take the first "not found" at its word."""
+    """Take the first "not found" as final, without a quiet window."""
     count = decisions._count_not_found  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(transfer: Any, classification: Any, policy: Any, at: float) -> int:
+    def planted(transfer: Any, classification: Any, policy: Any, at: float) -> int:
         return (
             decisions.REQUIRED_NOT_FOUNDS
             if classification is decisions.ABSENT
             else count(transfer, classification, policy, at)
         )
 
-    with patch.object(decisions, "_count_not_found", hasty):
+    with patch.object(decisions, "_count_not_found", planted):
         yield
 
 
 @contextmanager
 def no_send_deadline() -> Generator[None]:
-    """Once claimed, it is sent, however long that took."""
+    """Send after the lease was acquired, however late."""
 
-    def open_for_ever(_: worker.SendDeadline) -> None:
+    def never_expired(_: worker.SendDeadline) -> None:
         pass
 
-    with patch.object(worker.SendDeadline, "__call__", open_for_ever):
+    with patch.object(worker.SendDeadline, "__call__", never_expired):
         yield
 
 
 @contextmanager
 def no_shield() -> Generator[None]:
-    """Stop the work with its cancelled caller."""
+    """Cancel the work with its caller."""
     scope = anyio.CancelScope
 
-    def bare(*, shield: bool) -> anyio.CancelScope:
+    def unshielded(*, shield: bool) -> anyio.CancelScope:
         return scope()
 
-    with patch.object(worker.ChunkWorker, "step", _step_in_caller_task), patch.object(anyio, "CancelScope", bare):
+    with patch.object(worker.ChunkWorker, "step", _step_in_caller_task), patch.object(anyio, "CancelScope", unshielded):
         yield
 
 
 @contextmanager
 def cancelled_means_not_sent() -> Generator[None]:
-    """Take a cancelled call for one that was not sent."""
+    """Take a cancelled call as not sent."""
 
-    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def planted(
+        result: object, values: Sequence[AnyTransfer], sent_track_id: Any, *more: Any
+    ) -> Mapping[str, Classification]:
         if isinstance(result, BaseException) and not isinstance(result, Exception):
             return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="cancelled") for value in values}
-        return classify(result, values, own, *more)
+        return classify(result, values, sent_track_id, *more)
 
-    with patch.object(worker.ChunkWorker, "step", _step_in_caller_task), patch.object(worker, "classify", hasty):
+    with patch.object(worker.ChunkWorker, "step", _step_in_caller_task), patch.object(worker, "classify", planted):
         yield
 
 
 @contextmanager
 def refusal_means_not_executed() -> Generator[None]:
-    """Take a refused call for one of which nothing was executed."""
+    """Take a refused call of several transfers as not executed."""
 
-    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
-        classifications = classify(result, values, own, *more)
+    def planted(
+        result: object, values: Sequence[AnyTransfer], sent_track_id: Any, *more: Any
+    ) -> Mapping[str, Classification]:
+        classifications = classify(result, values, sent_track_id, *more)
         return {track_id: evolve(classification, proven=True) for track_id, classification in classifications.items()}
 
-    with patch.object(worker, "classify", hasty):
+    with patch.object(worker, "classify", planted):
         yield
 
 
 @contextmanager
 def refusal_settled_early() -> Generator[None]:
-    """Look a refused transfer up at once, however late the bank lists what it executed."""
+    """Look up a refused transfer at once, although the bank may list executed transfers later."""
     with patch.object(Policy, "not_found_interval", 1.0):
         yield
 
 
 @contextmanager
 def failed_is_final() -> Generator[None]:
-    """Take one failed response for all that is known."""
-    answered = decisions._transition_after_send  # pyright: ignore[reportPrivateUsage]
+    """Take a failed response as final without a look-up."""
+    transition_after_send = decisions._transition_after_send  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(transfer: StoredTransfer, classification: Classification) -> Transition:
+    def planted(transfer: StoredTransfer, classification: Classification) -> Transition:
         entry = classification.settlement
         if entry is None or classification.verdict is not Verdict.REPORTED or entry.status is not TransferStatus.FAILED:
-            return answered(transfer, classification)
+            return transition_after_send(transfer, classification)
         return decisions.bank_transition(transfer.record, TransferState.FAILED, classification)
 
-    with patch.object(decisions, "_transition_after_send", hasty):
+    with patch.object(decisions, "_transition_after_send", planted):
         yield
 
 
 @contextmanager
 def single_entry_matches_any() -> Generator[None]:
-    """Take the only entry of a response for the transfer that was looked up."""
-    named = classifying._match_entries  # pyright: ignore[reportPrivateUsage]
+    """Take the only entry of a response as the transfer that was looked up."""
+    match_entries = classifying._match_entries  # pyright: ignore[reportPrivateUsage]
 
-    def hasty(
-        entries: Sequence[Settlement], values: Sequence[AnyTransfer], own: Any, hashids: Any
+    def planted(
+        entries: Sequence[Settlement], values: Sequence[AnyTransfer], sent_track_id: Any, hashids: Any
     ) -> dict[str, list[Settlement]]:
         if len(entries) == len(values) == 1 and not entries[0].track_id:
             return {values[0].track_id: list(entries)}
-        return named(entries, values, own, hashids)
+        return match_entries(entries, values, sent_track_id, hashids)
 
-    with patch.object(classifying, "_match_entries", hasty):
+    with patch.object(classifying, "_match_entries", planted):
         yield
 
 
@@ -150,20 +156,22 @@ def middleware_sends_twice() -> Generator[None]:
 
 @contextmanager
 def stray_error_means_not_sent() -> Generator[None]:
-    """Take an error of a user middleware for a call without effect."""
+    """Take an error of a user middleware as a call that was not sent."""
 
-    def hasty(result: object, values: Sequence[AnyTransfer], own: Any, *more: Any) -> Mapping[str, Classification]:
+    def planted(
+        result: object, values: Sequence[AnyTransfer], sent_track_id: Any, *more: Any
+    ) -> Mapping[str, Classification]:
         if isinstance(result, PaystarError) and isinstance(result.__cause__, RuntimeError):
-            return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="a mistake") for value in values}
-        return classify(result, values, own, *more)
+            return {value.track_id: Classification(verdict=Verdict.NOT_SENT, reason="a bug") for value in values}
+        return classify(result, values, sent_track_id, *more)
 
-    with patch.object(worker, "classify", hasty):
+    with patch.object(worker, "classify", planted):
         yield
 
 
 @contextmanager
 def no_look_before_send() -> Generator[None]:
-    """Trust the ledger that a transfer was not sent."""
+    """Send recovered transfers without a look-up."""
 
     def needed(self: RecoveryCheck, snapshot: ChunkSnapshot) -> bool:
         return False
@@ -174,7 +182,7 @@ def no_look_before_send() -> Generator[None]:
 
 @contextmanager
 def failed_look_up_means_not_found() -> Generator[None]:
-    """Take a bank that cannot be reached for one that has no transfer."""
+    """Take a failed look-up as "not found"."""
 
     async def look_up(self: RecoveryCheck, snapshot: ChunkSnapshot, channel: PayoutChannel) -> None:
         with suppress(Exception):
@@ -187,7 +195,7 @@ def failed_look_up_means_not_found() -> Generator[None]:
 
 @contextmanager
 def no_high_water_mark() -> Generator[None]:
-    """Take a ledger of the same name for the same ledger, of any age."""
+    """Accept a ledger that is older than it was."""
 
     def check(self: LedgerIdentity, *_: object, **__: object) -> None:
         pass
@@ -198,7 +206,7 @@ def no_high_water_mark() -> Generator[None]:
 
 @contextmanager
 def no_origin() -> Generator[None]:
-    """Whichever server answers is the right one."""
+    """Accept any server as the origin of the ledger."""
 
     def check(self: LedgerIdentity, origin: str) -> None:
         pass

@@ -1,4 +1,4 @@
-"""One seed from beginning to end, and what it broke."""
+"""Run the simulation of one seed, and return its result."""
 
 import asyncio
 import logging
@@ -46,16 +46,16 @@ logger = logging.getLogger("paystar_async")
 
 @frozen
 class SeedResult:
-    """What became of a seed.
+    """The result of a seed.
 
     Attributes:
-        seed: which.
-        wrong: the promises that were broken.
-        trace: all that happened, in order.
-        states: how the transfers ended.
-        executions: how often the bank paid.
-        crashes: how often a process died.
-        losses: how often the store lost records.
+        seed: the seed.
+        violations: the violated invariants.
+        trace: the events, in order.
+        states: the final states of the transfers.
+        executions: the number of payments of the bank.
+        crashes: the number of processes that died.
+        losses: the number of times the store lost records.
     """
 
     seed: int
@@ -69,7 +69,7 @@ class SeedResult:
 
 @define(eq=False)
 class Simulation:
-    """The cast of one seed."""
+    """The simulation of one seed: its processes, store, bank and operator."""
 
     world: World
     store: Store
@@ -87,10 +87,8 @@ class Simulation:
     losses: RecordLosses = field(init=False)
     _stopped: list[Machine] | None = None
 
-    # processes
-
     def start_host(self, machine: Machine) -> None:
-        """Bring up a process that submits what is not submitted yet, and works."""
+        """Start a process that submits missing batches and advances due chunks."""
         if self._stopped is not None:
             self._stopped.append(machine)
             return
@@ -111,16 +109,16 @@ class Simulation:
         )
 
     def stop_hosts(self) -> None:
-        """Stop all processes; they start anew by ``go_on``."""
+        """Stop all processes until ``restart_hosts``."""
         self._stopped = []
         for host in self.hosts:
             if not host.is_immune:
                 host.die("the stop")
 
     def restart_hosts(self) -> None:
-        """Start what was stopped; the store may have forgotten what was submitted.
+        """Start the stopped processes; the store may have lost batches.
 
-        A batch that an older backup lacks is submitted again as one that may have been paid.
+        A lost batch is submitted again as a batch that may have been paid.
         """
         self.submitted = {row["batch_id"] for row in self.store.rows("SELECT batch_id FROM paystar_payout_batches")}
         if self.policy.look_before_send != "never":
@@ -130,20 +128,20 @@ class Simulation:
             self.start_host(machine)
 
     def on_commit(self) -> None:
-        """Take note of a commit."""
+        """Check a commit, and count it for the planned losses."""
         self.checker.on_commit()
         self.losses.on_commit(self.track_ids)
 
     @property
     def track_ids(self) -> list[str]:
-        """The transfers that are to be paid."""
+        """The track_ids of all batches."""
         return sorted({transfer.track_id for batch in self.batches.values() for transfer in batch})
 
     async def _run_host(self, host: Host) -> None:
         try:
             await self._work(host)
         except Exception as error:
-            self.world.add_violation(f"{host.name} stumbles over {error!r}")
+            self.world.add_violation(f"{host.name} raises {error!r}")
             raise
 
     async def _work(self, host: Host) -> None:
@@ -161,7 +159,7 @@ class Simulation:
                 self.world.note(f"{host.name} meets {type(error).__name__}: {error.args[0]}")
                 pause = 5.0
                 if ledger.identity.failure is not None:
-                    host.die("a ledger that is another")
+                    host.die("a replaced ledger")
             await asyncio.sleep(pause)
             await host.wait_until_running()
 
@@ -184,7 +182,7 @@ class Simulation:
         return DueQueue(ledger, [channel], worker), ledger, channel
 
     async def _advance_due(self, host: Host, due_queue: DueQueue) -> float:
-        """Advance what is due, and now and then what is not, some of it twice at once; seconds until the next one."""
+        """Advance due chunks, sometimes early or twice at once; return the seconds until the next round."""
         rng = self.world.rng
         due, now = [(chunk.chunk_id, chunk.at) for chunk in await due_queue.due(100)], await due_queue.now()
         chunks = [chunk_id for chunk_id, when in due if when <= now or rng.random() < 0.05]
@@ -197,7 +195,7 @@ class Simulation:
         return max(0.1, min([10 * LOOK_INTERVAL_SECONDS, *waits])) if not tasks else rng.random()
 
     def on_response(self, host: Host, response: Mapping[str, Any]) -> None:
-        """Cancel, perhaps, the caller for which a process has just received a response."""
+        """Sometimes cancel the caller for which a process has just received a response."""
         self.checker.on_response(host, response)
         if self.world.fault_rates.cancelled_caller and self.world.chance(0.5):
             for task in self.advance_tasks[host.name]:
@@ -207,10 +205,10 @@ class Simulation:
         try:
             await self._wait_for(host, worker, chunk_id)
         except Exception as error:
-            self.world.add_violation(f"{host.name} stumbles over {error!r}")
+            self.world.add_violation(f"{host.name} raises {error!r}")
 
     async def _wait_for(self, host: Host, worker: ChunkWorker, chunk_id: str) -> None:
-        """Advance a chunk, and give up in one of three styles now and then."""
+        """Advance a chunk; sometimes give up in one of three ways."""
         world = self.world
         with suppress(PaystarError, TimeoutError):
             if not world.chance(world.fault_rates.cancelled_caller):
@@ -232,10 +230,8 @@ class Simulation:
                     await asyncio.wait([task], timeout=patience)
                     task.cancel()
 
-    # the operator
-
     async def run_operator(self) -> None:
-        """Look now and then, put right what keeps payments back, and say so."""
+        """Look at the holds now and then, refill the accounts, and resume."""
         clock = HostClock(self.world, self.machines[0])
         host = Host(world=self.world, name="operator", clock=clock, on_death=lambda _: None, is_immune=True)
         self.hosts.append(host)
@@ -253,7 +249,7 @@ class Simulation:
                     await updates.resume(ledger, channel.name, channel.account)
 
     async def jump_clocks(self) -> None:
-        """Set a wall clock now and then."""
+        """Sometimes set a wall clock."""
         while True:
             await asyncio.sleep(60.0)
             if self.world.chance(self.world.fault_rates.clock_jump):
@@ -268,7 +264,7 @@ class Simulation:
         self.references += [asyncio.create_task(self.run_operator()), asyncio.create_task(self.jump_clocks())]
         while self.world.now < MAX_SECONDS:
             await asyncio.sleep(LOOK_INTERVAL_SECONDS)
-            # Backups are restored late, too: when all of it was paid.
+            # Backups are restored late, too: when everything was paid.
             if (
                 self.checker.states.keys() == set(self.track_ids)
                 and self.checker.is_settled()
@@ -290,7 +286,7 @@ class Simulation:
 
 
 def _note_failure(world: World, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Break the seed if the simulator itself fails; errors of simulated tasks are checked elsewhere."""
+    """Record a violation if the simulator itself fails; errors of simulated tasks are checked elsewhere."""
     if "handle" in context:
         world.add_violation(f"the simulator fails: {context.get('exception')!r}")
     else:
@@ -304,7 +300,7 @@ def _consume_result(task: "asyncio.Task[float | None]") -> None:
 
 
 def run_seed(seed: int) -> SeedResult:
-    """Live through a seed."""
+    """Run the simulation of a seed."""
     disabled, logger.disabled = logger.disabled, True
     try:
         with _fixed_randomness(seed):
@@ -328,7 +324,7 @@ async def _run_seed(seed: int) -> SeedResult:
     asyncio.get_running_loop().set_exception_handler(partial(_note_failure, world))
     bank.repeats = Repeats(refused=rng.random() < 0.4, listed=rng.random() < 0.5)
     bank.hashid_style = rng.choice(("own", "own", "shared", "none"))
-    # Who does not look before a first send relies on a bank that refuses repeats.
+    # A policy without look-ups before the first send assumes a bank that refuses repeats.
     look_policies: tuple[LookBeforeSend, ...] = (
         "recovered",
         "always",
@@ -354,7 +350,7 @@ async def _run_seed(seed: int) -> SeedResult:
     simulation.losses = RecordLosses(
         world, store, bank, checker, draw_losses(rng), stop=simulation.stop_hosts, restart=simulation.restart_hosts
     )
-    # By its rows alone a process finds that a store is older if it has seen all of them: it has to be the only one.
+    # Only a process that has read all rows notices an older store by its rows: it must be the only process.
     is_alone = any(not loss.is_restore and not loss.is_new_origin for loss in simulation.losses.upcoming)
     simulation.machines = machines[:1] if is_alone else machines * 2 if len(machines) == 1 else machines
     store.snapshots = [] if simulation.losses.upcoming else None
@@ -375,7 +371,7 @@ async def _run_seed(seed: int) -> SeedResult:
 
 @contextmanager
 def _fixed_randomness(seed: int) -> Generator[None]:
-    """Everybody's rng are the seed's."""
+    """Make all random numbers depend on the seed."""
     state = random.getstate()
     random.seed(seed)
     try:
@@ -394,7 +390,7 @@ def _fixed_randomness(seed: int) -> Generator[None]:
 
 
 def first_violation(seeds: Sequence[int], on_story: Callable[[SeedResult], Any] = lambda _: None) -> SeedResult | None:
-    """Return the first seed that breaks a promise."""
+    """Return the result of the first seed that violates an invariant, or None."""
     for seed in seeds:
         result = run_seed(seed)
         on_story(result)

@@ -1,4 +1,4 @@
-"""The store all processes share: what was committed outlives them, what was not is gone with them."""
+"""The store that all processes share; a dead process's transaction is rolled back."""
 
 import asyncio
 import sqlite3
@@ -26,20 +26,20 @@ class Store:
     """One database, one transaction at a time.
 
     Args:
-        world: whose rates it has.
-        server: whether it is a server, with a clock of its own; a file takes the time of the writer.
+        world: the world of the seed.
+        server: whether the store is a server with its own clock; a file uses the clock of its writer.
 
     Attributes:
-        origin: names where its data come from: a file's inode, a server's timeline.
-        is_down: whether it is unavailable.
-        images: the database after each commit; None while none are kept.
+        origin: the origin of the data, such as a file's inode or a server's timeline.
+        is_down: whether the store is unavailable.
+        snapshots: the database after each commit; None if no snapshots are kept.
         committer: the process that committed last.
     """
 
     def __init__(self, world: World, *, server: bool) -> None:
         self.world, self.server = world, server
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
-        self.connection.execute("PRAGMA page_size = 512")  # a small image of each commit
+        self.connection.execute("PRAGMA page_size = 512")  # small snapshots
         self.connection.row_factory = _row
         self.holder: _StoreLock | None = None
         self.on_commit: Callable[[], object] = lambda: None
@@ -52,33 +52,33 @@ class Store:
         self._waiting: deque[tuple[Host, asyncio.Future[None]]] = deque()
 
     def rows(self, sql: str, **parameters: object) -> list[Row]:
-        """Return the committed state."""
+        """Return rows of the committed state."""
         assert self.holder is None or not self.connection.in_transaction
         return self.connection.execute(sql, parameters).fetchall()
 
     def events(self) -> list[tuple[str, int, str | None, str]]:
-        """All events as they are now."""
+        """Return all committed events."""
         sql = "SELECT track_id, version, before, after FROM paystar_payout_events ORDER BY track_id, version"
         return [(row["track_id"], row["version"], row["before"], row["after"]) for row in self.rows(sql)]
 
     def roll_back(self) -> None:
-        """End what is under way."""
+        """Roll back the open transaction."""
         if self.holder is not None:
             self.end(self.holder, "ROLLBACK")
 
     def shut_down(self) -> None:
-        """Break all connections, and accept none."""
+        """Close all connections, and refuse new ones."""
         self.is_down = True
         self.roll_back()
 
     def transaction_error(self) -> StorageError:
-        """Return the error of a transaction that is over."""
+        """Return the error of a transaction that has ended."""
         if self.is_down:
             return StorageUnavailable("the connection to the store broke")
         return StorageError("the transaction has ended: it idled for too long")
 
     def lose_commits(self, number: int, *, is_new_origin: bool) -> None:
-        """Come back as of an earlier commit, the images behind it forgotten."""
+        """Restore an earlier commit, and delete the snapshots after it."""
         assert self.snapshots is not None
         del self.snapshots[number + 1 :]
         self.connection.deserialize(self.snapshots[number])
@@ -119,7 +119,7 @@ class Store:
                     break
 
     def on_host_death(self, host: Host) -> None:
-        """Roll back what a dead process left unfinished."""
+        """Roll back the transaction of a dead process."""
         if self.holder is not None and self.holder.host is host:
             self.end(self.holder, "ROLLBACK")
 
@@ -193,7 +193,7 @@ class _SimTransaction:
         if world.chance(world.fault_rates.storage_error):
             store.end(self._turn, "ROLLBACK")
             raise self._host.note_store_error(StorageUnavailable("the store went away"))
-        if sql.startswith("SELECT CAST(:origin"):  # it opens its ledger; an opening that fails is begun anew
+        if sql.startswith("SELECT CAST(:origin"):  # the process opens the ledger; a failed open is repeated
             self._host.origin = store.origin
         values = {
             "now": self._host.clock.time(),

@@ -1,4 +1,4 @@
-"""What one seed is like, and the processes that live in it: they stand still, die and come back."""
+"""The world of a seed: its time, random numbers, fault rates, machines and simulated processes."""
 
 import asyncio
 import random
@@ -11,43 +11,43 @@ from paystar_async.payouts.models import Policy
 from paystar_async.runtime.clock import Clock
 
 START_TIME = 1_767_225_600.0
-"""What the clocks show at first."""
+"""The time of all clocks at the start, in seconds since 1970."""
 QUIET_SECONDS = 900.0
 """The quiet window of every batch, in seconds."""
 SPACING_SECONDS = Policy(quiet_window=QUIET_SECONDS).not_found_interval
-"""Seconds between two look-ups that both count, and after a refusal."""
+"""Seconds between two counted "not found" results, and between a refusal and its look-up."""
 FAULTS_END_SECONDS = 2 * 3600.0
-"""From then on the rates is fine: what still is not settled now was lost by us."""
+"""From then on no fault occurs, so that every transfer must be decided."""
 
 
 @define(kw_only=True)
 class FaultRates:
-    """How often what goes wrong, each from 0 to 1, at each opportunity.
+    """The probability of each fault at each opportunity, from 0 to 1.
 
     Attributes:
-        crash: one of our processes dies, at each step it makes.
-        stall: it stands still for a while, as under SIGSTOP, at each step.
-        stall_before_send: it stands still right before it would send.
+        crash: a process dies, at each of its steps.
+        stall: a process stands still for a while, as under SIGSTOP, at each of its steps.
+        stall_before_send: a process stands still right before it sends.
         cancelled_caller: the caller of ``advance`` is cancelled.
-        storage_error: a statement or a commit fails, and perhaps was carried out.
+        storage_error: a statement or commit fails; the commit may have been executed.
         clock_jump: a wall clock is set, each minute.
         connection_refused: no connection to the bank.
         slow_connect: connecting takes long.
-        no_response: no answer comes back to a POST.
-        broken_response: an answer to a POST says nothing one can read.
-        late_execution: a transfer is carried out later, whatever was answered.
-        skipped_item: an item is neither carried out nor mentioned.
-        bank_failure: the bank turns an item down.
-        contradiction: an answer contradicts itself.
-        suspension: the whole application is refused.
+        no_response: a POST gets no response.
+        broken_response: a POST gets an unreadable response.
+        late_execution: a transfer is executed after its response.
+        skipped_item: a transfer is neither executed nor listed in the response.
+        bank_failure: an accepted transfer fails.
+        contradiction: a response contradicts itself.
+        suspension: the application is refused until the operator acts.
         key_refusal: a request is refused for its key.
-        invalid_transfer: a transfer is one that the bank refuses, and its whole request with it.
-        look_up_failure: a GET goes wrong.
-        stale_look_up: a GET is answered from a copy that is some minutes old.
-        reversal: what had arrived is taken back.
-        partial_refusal: a request of several is refused after some of its transfers were executed.
+        invalid_transfer: a transfer is invalid, so that the bank refuses its request.
+        look_up_failure: a GET fails.
+        stale_look_up: a GET reads a copy that is some minutes old.
+        reversal: a successful transfer is reversed.
+        partial_refusal: a request of several transfers is refused after some of its transfers were executed.
         foreign_entry: a look-up of a track_id the bank does not have returns another's transfer, without a track_id.
-        middleware_fault: a user middleware repeats a call that failed, or raises after a call that went well.
+        middleware_fault: a user middleware repeats a failed call, or raises after a successful call.
         max_delay_seconds: the longest delay of a late transfer or listing, in seconds.
     """
 
@@ -108,14 +108,14 @@ MAX_RATES = {
 def draw_fault_rates(rng: random.Random, *, resend: bool) -> FaultRates:
     """Return the rates of a seed."""
     rates = {name: rng.choice((0.0, rng.random())) * worst for name, worst in MAX_RATES.items()}
-    # Who opts into sending again trusts that the bank acts and lists within the quiet window.
+    # A policy with resend assumes that the bank executes and lists within the quiet window.
     return FaultRates(
         **rates, max_delay_seconds=QUIET_SECONDS / 3 if resend else rng.choice((60.0, QUIET_SECONDS, 4 * QUIET_SECONDS))
     )
 
 
 class World:
-    """Dice, time, and everything that was seen to happen."""
+    """The random numbers, time, fault rates and trace of one seed."""
 
     def __init__(self, seed: int, *, resend: bool) -> None:
         self.rng = random.Random(seed)
@@ -127,29 +127,29 @@ class World:
 
     @property
     def now(self) -> float:
-        """Seconds that have truly passed."""
+        """The simulated seconds since the start."""
         return self._loop.time()
 
     @property
     def is_fault_free(self) -> bool:
-        """Whether nothing goes wrong any more."""
+        """True once no fault occurs any more."""
         return self.now > FAULTS_END_SECONDS
 
     def chance(self, rate: float) -> bool:
-        """Whether something that happens so often happens now."""
+        """Return True with this probability, until the faults end."""
         return rate > 0 and self.rng.random() < rate and not self.is_fault_free
 
     def note(self, event: str) -> None:
-        """Write down what happens."""
+        """Add an event to the trace."""
         self.trace.append((round(self.now, 6), event))
 
-    def add_violation(self, promise: str) -> None:
-        """Write down a promise that was not kept."""
-        self.note(f"BROKEN {promise}")
-        self.violations.append(promise)
+    def add_violation(self, violation: str) -> None:
+        """Record a violated invariant."""
+        self.note(f"VIOLATION {violation}")
+        self.violations.append(violation)
 
     def call_later(self, seconds: float, act: Callable[[], object]) -> None:
-        """Have something happen, whichever of our processes still live by then."""
+        """Call a function after a delay, whether or not the calling process is still alive."""
         self._loop.call_later(seconds, act)
 
 
@@ -178,7 +178,7 @@ class HostClock(Clock):
 
 @define(eq=False)
 class Machine:
-    """What processes of one host share: a wall clock that may be set, and a steady one that starts anywhere."""
+    """The clocks that processes of one machine share: a wall clock that may be set, and a monotonic clock."""
 
     name: str
     wall_offset: float = 0.0
@@ -187,7 +187,7 @@ class Machine:
 
 @define(eq=False)
 class Host:
-    """A simulated process; a ``steady`` process neither dies nor stands still.
+    """A simulated process; an immune process neither dies nor stands still.
 
     Attributes:
         origin: the origin of the store when the process opened it.
@@ -219,18 +219,18 @@ class Host:
         elif not self.is_immune and world.chance(world.fault_rates.stall):
             self.stall(world.rng.choice((1.0, 30.0, 120.0, 2 * QUIET_SECONDS)) * world.rng.random())
         elif world.rng.random() < 0.4:
-            await asyncio.sleep(world.rng.choice((0.0, 0.02, 0.1)))  # others come first
+            await asyncio.sleep(world.rng.choice((0.0, 0.02, 0.1)))  # other tasks run first
         await self.wait_until_running()
 
     async def wait_until_running(self) -> None:
-        """Go on only while alive and not stopped."""
-        while self.is_alive and self.stalled_until > self.world.now:  # noqa: ASYNC110 - it may be stopped anew
+        """Wait until the process runs; a dead process waits forever."""
+        while self.is_alive and self.stalled_until > self.world.now:  # noqa: ASYNC110 - the process may be stalled again
             await asyncio.sleep(self.stalled_until - self.world.now)
         if not self.is_alive:
             await self._suspend_forever()
 
     def note_store_error(self, error: StorageError) -> StorageError:
-        """Return an error of the store, and note it."""
+        """Note an error of the store, and return it."""
         self.last_store_error_at = self.world.now
         self.world.note(f"{self.name} gets: {error.args[0]}")
         return error
@@ -241,7 +241,7 @@ class Host:
         self.last_stalled_until = self.stalled_until
 
     def die(self, where: str) -> None:
-        """End as kill -9 ends a process: no task of it runs on, and nothing is tidied up."""
+        """End as kill -9 ends a process: no task of it runs on, and nothing is cleaned up."""
         if self.is_alive:
             self.world.note(f"{self.name} dies at {where}")
             self.is_alive = False
@@ -250,13 +250,13 @@ class Host:
     async def _suspend_forever(self) -> None:
         if self.is_discarded:
             raise asyncio.CancelledError
-        grave: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.suspended.append(grave)  # held, or the collector would wake it up to tidy up
-        await grave
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.suspended.append(future)  # referenced, or the garbage collector would run its finally blocks
+        await future
 
     def discard(self) -> None:
-        """At the very end: let what stood at a step come to its end, so that nothing is left behind."""
+        """End all suspended tasks when the simulation is over."""
         self.is_alive, self.is_discarded = False, True
-        for grave in self.suspended:
-            if not grave.done():
-                grave.cancel()
+        for future in self.suspended:
+            if not future.done():
+                future.cancel()
