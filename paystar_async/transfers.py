@@ -216,13 +216,13 @@ class Transfers(TransfersCalls):
         """Return the newest entries of a deposit's list, as far back as needed to find all track_ids."""
         entries: list[Settlement] = []
         missing = set(track_ids)
-        walk = pages(
+        page_stream = pages(
             lambda skip: self.find(deposit=deposit, limit=PAGE_SIZE, skip=skip or None),
             max_pages=MAX_WAIT_PAGES,
             complete_below=PAGE_SIZE + 1,
         )
-        async with aclosing(walk) as walked:
-            async for page in walked:
+        async with aclosing(page_stream):
+            async for page in page_stream:
                 entries += page
                 missing -= {entry.track_id for entry in page}
                 if not missing:
@@ -246,12 +246,12 @@ class Transfers(TransfersCalls):
 
         Source: GET /bank-transfer/settlement-requests
         """
-        walk = pages(
+        page_stream = pages(
             lambda skip: self.find(deposit=deposit, limit=page, skip=skip or None, timeout=timeout),
             complete_below=page,
         )
-        async with aclosing(walk) as walked:
-            async for entries in walked:
+        async with aclosing(page_stream):
+            async for entries in page_stream:
                 for entry in entries:
                     yield entry
 

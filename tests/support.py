@@ -64,8 +64,8 @@ class Engine:
 
     supports_before_send = True
 
-    def __init__(self, play: Script) -> None:
-        self.script = play
+    def __init__(self, script: Script) -> None:
+        self.script = script
         self.sent: list[Sent] = []
         self.in_flight = self.max_in_flight = 0
         self.closed = 0
@@ -263,8 +263,8 @@ class KeyServer:
         return await reply if isawaitable(reply) else reply
 
     async def _refresh(self, sent: Sent, name: str) -> Reply:
-        if self.before_refresh is not None and (instead := await self.before_refresh()) is not None:
-            return instead
+        if self.before_refresh is not None and (replacement := await self.before_refresh()) is not None:
+            return replacement
         token_field = "refresh_inquiry_key" if name == "inquiry_key" else "refresh_token"
         if sent.fields[token_field] != self.refresh_token:
             return refused(13, "invalid refresh token", http=400)
@@ -276,8 +276,8 @@ class KeyServer:
             data[f"{name}_expire_date"] = tehran_time(self.keys[token])
         if self.rotates_refresh_token:
             self.refresh_token = data[token_field] = f"refresh-{self.refreshes}"
-        if self.after_refresh is not None and (instead := await self.after_refresh()) is not None:
-            return instead
+        if self.after_refresh is not None and (replacement := await self.after_refresh()) is not None:
+            return replacement
         return ok(data)
 
 

@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -20,10 +19,8 @@ from paystar_async import (
     MatchMobile,
     PaymentPage,
     Paystar,
-    Realm,
     Request,
     Response,
-    Secret,
     Send,
     Wallet,
 )
@@ -136,10 +133,10 @@ async def test_deadline_covers_queue_refresh_attempts_and_sleeps() -> None:
 
 
 async def test_send_deadline_includes_queueing() -> None:
-    go = asyncio.Event()
+    release = asyncio.Event()
 
     async def hold(_: Sent) -> Any:
-        await go.wait()
+        await release.wait()
         return YES
 
     paystar = client(Engine(hold), concurrency=1)
@@ -149,7 +146,7 @@ async def test_send_deadline_includes_queueing() -> None:
     with pytest.raises(NotSent, match="in flight"):
         await paystar.send(MATCH, timeout=0.01)
 
-    go.set()
+    release.set()
     assert (await busy).value.is_matched
 
 
@@ -304,16 +301,16 @@ class Transport(httpx.AsyncBaseTransport):
 async def test_handed_in_engine_is_used_and_never_closed() -> None:
     engine, transport = Engine(in_turn(YES)), Transport()
     inner = Transport()
-    web = httpx.AsyncClient(transport=inner)
+    httpx_client = httpx.AsyncClient(transport=inner)
 
-    for option in (engine, transport, web):
+    for option in (engine, transport, httpx_client):
         async with client(option) as paystar:
             await paystar.send(MATCH)
 
     assert engine.closed == transport.closed == inner.closed == 0
     assert len(engine.sent) == transport.requests == inner.requests == 1
-    assert not web.is_closed
-    await web.aclose()
+    assert not httpx_client.is_closed
+    await httpx_client.aclose()
 
 
 async def test_default_engine_with_httpx_mocked_reaches_no_network() -> None:
@@ -327,10 +324,10 @@ async def test_default_engine_with_httpx_mocked_reaches_no_network() -> None:
 
 
 async def test_aclose_cancelled_still_waits_for_refresh() -> None:
-    go, clock = asyncio.Event(), QuickClock()
+    release, clock = asyncio.Event(), QuickClock()
 
     async def wait() -> None:
-        await go.wait()
+        await release.wait()
 
     server = KeyServer(clock, after_refresh=wait)
     paystar = client(Engine(server), clock=clock)
@@ -339,7 +336,7 @@ async def test_aclose_cancelled_still_waits_for_refresh() -> None:
     refreshing.cancel()
     with anyio.CancelScope() as scope:
         scope.cancel()
-        asyncio.get_running_loop().call_later(0, go.set)
+        asyncio.get_running_loop().call_later(0, release.set)
         await paystar.aclose()
 
     await paystar.transfers.balance(account_number="0100000000001")
@@ -412,44 +409,6 @@ def test_client_invalid_argument_is_refused(name: str, value: Any) -> None:
 
 def test_client_accepts_positional_accounts_and_minimal_limits() -> None:
     Paystar(APPLICATION, GATEWAY, WALLET, timeout=0.001, max_retries=0, concurrency=1)
-
-
-# --- keys.replace -----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "kind", "field"),
-    [
-        ({"realm": "gateway", "token": "k"}, ConfigurationError, None),
-        ({"realm": "bank", "token": "k"}, InvalidValue, "realm"),
-        ({"realm": None, "token": "k"}, InvalidValue, "realm"),
-        ({"realm": "wallet", "token": ""}, InvalidValue, "token"),
-        ({"realm": "wallet", "token": "a\nb"}, InvalidValue, "token"),
-        ({"realm": "wallet", "token": "k", "refresh_token": ""}, InvalidValue, "refresh_token"),
-        ({"realm": "wallet", "token": "k", "expires_at": datetime(2026, 1, 1)}, InvalidValue, "expires_at"),
-    ],
-)
-async def test_keys_replace_invalid_key_changes_nothing(
-    arguments: dict[str, Any], kind: type[PaystarError], field: str | None
-) -> None:
-    paystar = client(engine := Engine(in_turn(ok({"total_amount": 1, "available_amount": 1}))))
-
-    with pytest.raises(kind) as error:
-        await paystar.keys.replace(arguments.pop("realm"), **arguments)
-
-    assert getattr(error.value, "field", None) == field
-    await paystar.wallet.balance()
-    assert engine.sent[0].bearer == "key-0"
-
-
-@pytest.mark.parametrize("realm", ["inquiry", Realm.INQUIRY])
-async def test_keys_replace_key_is_used_by_next_call(realm: Any) -> None:
-    paystar = client(engine := Engine(in_turn(ok({"total_amount": 1, "available_amount": 1}))))
-
-    await paystar.keys.replace(realm, token=Secret("key-new"), expires_at=datetime(2099, 1, 1, tzinfo=UTC))
-    await paystar.wallet.balance()
-
-    assert engine.sent[0].bearer == "key-new"
 
 
 # --- from the environment ---------------------------------------------------------------------------------------------

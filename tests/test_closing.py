@@ -47,11 +47,11 @@ async def test_aclose_ends_waiters_with_last_status(monkeypatch: pytest.MonkeyPa
 async def test_aclose_ends_waiters_without_status_as_unknown() -> None:
     never = asyncio.Event()
 
-    async def silent() -> tuple[int, dict[str, str], bytes]:
+    async def never_respond() -> tuple[int, dict[str, str], bytes]:
         await never.wait()
         return ok([])  # type: ignore[return-value]
 
-    paystar = client(Engine(lambda _: silent()), clock=ManualClock())
+    paystar = client(Engine(lambda _: never_respond()), clock=ManualClock())
     waiting = asyncio.create_task(paystar.transfers.wait(track_id="t-1", timeout=3600))
     await wait_all_tasks_blocked()
 
@@ -77,10 +77,10 @@ async def test_batch_without_call_sends_nothing_after_close(monkeypatch: pytest.
 
 
 async def test_queued_call_is_not_sent_after_close() -> None:
-    go = asyncio.Event()
+    release = asyncio.Event()
 
     async def blocked(_: object) -> httpx.Response:
-        await go.wait()
+        await release.wait()
         raise AssertionError("only the first call is sent")
 
     with respx.mock:
@@ -89,7 +89,7 @@ async def test_queued_call_is_not_sent_after_close() -> None:
         calls = [asyncio.create_task(paystar.transfers.balance(account_number="0100000000001")) for _ in range(3)]
         await wait_all_tasks_blocked()
         await paystar.aclose()
-        go.set()
+        release.set()
         results = await asyncio.gather(*calls, return_exceptions=True)
 
     assert route.call_count == 1
@@ -97,11 +97,11 @@ async def test_queued_call_is_not_sent_after_close() -> None:
 
 
 async def test_aclose_waits_for_refresh_started_while_closing() -> None:
-    background, go = BackgroundTasks(), asyncio.Event()
+    background, release = BackgroundTasks(), asyncio.Event()
     done: list[str] = []
 
     async def refresh() -> None:
-        await go.wait()
+        await release.wait()
         done.append("refresh")
 
     async def call() -> None:
@@ -110,7 +110,7 @@ async def test_aclose_waits_for_refresh_started_while_closing() -> None:
         done.append("call")
 
     background.start(call)
-    asyncio.get_running_loop().call_later(0.01, go.set)
+    asyncio.get_running_loop().call_later(0.01, release.set)
     await background.drain(5)
 
     assert done == ["call", "refresh"]
@@ -120,14 +120,14 @@ async def test_aclose_waits_for_refresh_started_while_closing() -> None:
 async def test_reloaded_expired_key_is_refreshed_silently(calls: int) -> None:
     clock = QuickClock()
     server, store = KeyServer(clock, rotates_refresh_token=True), MemoryKeyStore(clock)
-    ahead, behind = (client(Engine(server), clock=clock, keys=store) for _ in range(2))
-    for paystar in (ahead, behind):
+    first_client, second_client = (client(Engine(server), clock=clock, keys=store) for _ in range(2))
+    for paystar in (first_client, second_client):
         await paystar.transfers.balance(account_number="0100000000001")
     server.keys.clear()
-    await ahead.transfers.balance(account_number="0100000000001")
-    server.keys.clear()  # the key that the other client stored is rejected before it expires
+    await first_client.transfers.balance(account_number="0100000000001")
+    server.keys.clear()  # the key that the first client stored is rejected before it expires
 
-    balances = [behind.transfers.balance(account_number="0100000000001") for _ in range(calls)]
+    balances = [second_client.transfers.balance(account_number="0100000000001") for _ in range(calls)]
     await asyncio.gather(*balances)
 
     assert server.refreshes == 2

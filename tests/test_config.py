@@ -355,7 +355,7 @@ def test_from_env_traceback_hides_environment(monkeypatch: pytest.MonkeyPatch, w
 
 
 @pytest.mark.parametrize(
-    ("alone", "read"),
+    ("variable", "read"),
     [
         ("PAYSTAR_API_KEY", read_application),
         ("PAYSTAR_REFRESH_TOKEN", read_application),
@@ -364,6 +364,6 @@ def test_from_env_traceback_hides_environment(monkeypatch: pytest.MonkeyPatch, w
         ("PAYSTAR_INQUIRY_KEY", read_wallet),
     ],
 )
-def test_account_key_without_required_variables_is_refused(alone: str, read: Any) -> None:
+def test_account_key_without_required_variables_is_refused(variable: str, read: Any) -> None:
     with pytest.raises(ConfigurationError, match="not set"):
-        read({alone: "value"})
+        read({variable: "value"})

@@ -78,20 +78,20 @@ def attributes_of(error: PaystarError) -> dict[str, Any]:
 @each
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_error_pickle_round_trips(error: PaystarError, protocol: int) -> None:
-    back = pickle.loads(pickle.dumps(error, protocol))
+    copied = pickle.loads(pickle.dumps(error, protocol))
 
-    assert type(back) is type(error)
-    assert attributes_of(back) == attributes_of(error)
+    assert type(copied) is type(error)
+    assert attributes_of(copied) == attributes_of(error)
 
 
 @each
-@pytest.mark.parametrize("way", [copy.copy, copy.deepcopy])
-def test_error_copy_keeps_attributes(error: PaystarError, way: Any) -> None:
-    back = way(error)
+@pytest.mark.parametrize("copy_error", [copy.copy, copy.deepcopy])
+def test_error_copy_keeps_attributes(error: PaystarError, copy_error: Any) -> None:
+    copied = copy_error(error)
 
-    assert back is not error
-    assert type(back) is type(error)
-    assert attributes_of(back) == attributes_of(error)
+    assert copied is not error
+    assert type(copied) is type(error)
+    assert attributes_of(copied) == attributes_of(error)
 
 
 def test_error_pickle_keeps_notes() -> None:
@@ -108,7 +108,7 @@ def test_error_text_contains_hint(error: PaystarError) -> None:
 
 
 def test_error_classes_have_documented_bases() -> None:
-    top = [
+    bases = [
         ConfigurationError,
         InvalidValue,
         NotSent,
@@ -118,7 +118,7 @@ def test_error_classes_have_documented_bases() -> None:
         TrackIdConflict,
         StorageError,
     ]
-    assert all(kind.__bases__[0] is PaystarError for kind in top)
+    assert all(kind.__bases__[0] is PaystarError for kind in bases)
     assert issubclass(InvalidValue, ValueError)
     assert GatewayError.__bases__ == (StatusError,)
     for status, kind in BY_STATUS.items():

@@ -154,8 +154,8 @@ async def test_pages_repeated_page_is_complete_only_below(complete_below: int, r
 
 async def test_pages_left_early_sends_no_more_requests() -> None:
     listing = Listing([entry(number) for number in range(1200)])
-    async with aclosing(pages(listing.fetch)) as walking:
-        async for page in walking:
+    async with aclosing(pages(listing.fetch)) as page_stream:
+        async for page in page_stream:
             assert len(page) == PAGE_SIZE
             break
     assert listing.skipped == [0]

@@ -82,11 +82,8 @@ async def test_batch_middleware_error_after_send_is_unknown() -> None:
 
 
 async def test_middleware_passed_refusal_stays_unexecuted() -> None:
-    async def through(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
-        return await next(request)
-
     with pytest.raises(InsufficientBalance) as raised:
-        await client(Engine(in_turn(refused(9))), middleware=[through]).transfers.settle(transfers=[transfer("t")])
+        await client(Engine(in_turn(refused(9))), middleware=[passing]).transfers.settle(transfers=[transfer("t")])
 
     assert raised.value.executed == "no"
 
@@ -103,14 +100,14 @@ async def test_middleware_error_before_send_stays_unexecuted() -> None:
 
 
 async def test_middleware_timeout_during_transfer_is_maybe_executed() -> None:
-    async def hasty(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
+    async def timing_out(request: Request[Any], next: Send, /) -> Response[Any]:  # noqa: A002
         call = asyncio.ensure_future(next(request))
         await asyncio.sleep(0)
         call.cancel()
         raise NotSent("it took too long")
 
     with pytest.raises(NotSent) as raised:
-        await client(Engine(in_turn(ok(entries(["t"])))), middleware=[hasty]).transfers.settle(
+        await client(Engine(in_turn(ok(entries(["t"])))), middleware=[timing_out]).transfers.settle(
             transfers=[transfer("t")]
         )
 
@@ -209,7 +206,7 @@ async def after_cancelling(request: Request[Any], next: Send, /) -> Response[Any
         return await asyncio.wait_for(next(request), 0.02)
 
 
-async def never(_: object) -> Reply:
+async def never_respond(_: object) -> Reply:
     await asyncio.Event().wait()
     raise AssertionError
 
@@ -222,7 +219,7 @@ SECOND_SENDS: dict[str, tuple[Middleware, Callable[[], Script]]] = {
     "rebuilt": (rebuilt, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
     "in another task": (in_another_task, lambda: in_turn(NoResponse("lost"), ok(entries(["t-1"])))),
     "concurrently": (concurrently, lambda: in_turn(ok(entries(["t-1"])))),
-    "after cancelling": (after_cancelling, lambda: never),
+    "after cancelling": (after_cancelling, lambda: never_respond),
 }
 
 

@@ -281,9 +281,9 @@ async def test_iterate_short_pages_are_walked_to_the_end() -> None:
     assert [sent.fields.get("skip") for sent in engine.sent] == [None, "50", "100", "120"]
 
 
-@pytest.mark.parametrize("nameless", [True, False])
-async def test_iterate_ignored_skip_is_recognised(nameless: bool) -> None:
-    full_list: list[dict[str, object]] = [{"status": "success"}] * 3 if nameless else entries(["a", "b", "c"])
+@pytest.mark.parametrize("without_ids", [True, False])
+async def test_iterate_ignored_skip_is_recognised(without_ids: bool) -> None:
+    full_list: list[dict[str, object]] = [{"status": "success"}] * 3 if without_ids else entries(["a", "b", "c"])
     paystar, engine = make_client(lambda _: ok(full_list))
     yielded: list[object] = []
 
@@ -462,10 +462,10 @@ class CountingSource:
 
 
 async def test_batch_reads_source_no_faster_than_it_sends() -> None:
-    go = asyncio.Event()
+    release = asyncio.Event()
 
     async def script(sent: Sent) -> Reply:
-        await go.wait()
+        await release.wait()
         return succeed_all(sent)
 
     paystar, engine = make_client(script, concurrency=3)
@@ -476,7 +476,7 @@ async def test_batch_reads_source_no_faster_than_it_sends() -> None:
     assert source.read == 12
     assert engine.in_flight == 3
 
-    go.set()
+    release.set()
     await first
     await wait_all_tasks_blocked()
     assert source.read == 12  # the outcomes are not consumed, so no further chunk is sent
@@ -518,16 +518,16 @@ async def test_batch_source_error_is_raised_after_outcomes() -> None:
     assert len(outcomes) == 7
 
 
-@pytest.mark.parametrize("apart", [1, 3, 50])
+@pytest.mark.parametrize("distance", [1, 3, 50])
 @pytest.mark.parametrize("first", ["success", "failed", None])
-async def test_batch_repeated_track_id_is_sent_once(apart: int, first: str | None) -> None:
+async def test_batch_repeated_track_id_is_sent_once(distance: int, first: str | None) -> None:
     def script(sent: Sent) -> Reply:
         track_ids = [item["track_id"] for item in sent.fields["transfers"]]
         return ok([entry(track_id, first or "success") for track_id in track_ids if first or track_id != "t-0"])
 
     paystar, engine = make_client(script, concurrency=2)
     transfers = make_transfers(60)
-    transfers.insert(apart, transfer("t-0", amount=5000))
+    transfers.insert(distance, transfer("t-0", amount=5000))
 
     outcomes = [outcome async for outcome in paystar.transfers.batch(transfers, chunk=2)]
     copies = [outcome for outcome in outcomes if outcome.track_id == "t-0"]
@@ -538,11 +538,11 @@ async def test_batch_repeated_track_id_is_sent_once(apart: int, first: str | Non
 
 
 async def test_batch_left_early_finishes_calls_in_flight_alone() -> None:
-    go = asyncio.Event()
+    release = asyncio.Event()
 
     async def script(sent: Sent) -> Reply:
         if sent.fields["transfers"][0]["track_id"] != "t-0":
-            await go.wait()
+            await release.wait()
         return succeed_all(sent)
 
     paystar, engine = make_client(script, concurrency=3)
@@ -553,7 +553,7 @@ async def test_batch_left_early_finishes_calls_in_flight_alone() -> None:
             break
 
     count = source.read
-    go.set()
+    release.set()
     await paystar.aclose()
     assert source.read == count == 6
     assert len(sent_ids(engine)) == 6
@@ -561,10 +561,10 @@ async def test_batch_left_early_finishes_calls_in_flight_alone() -> None:
 
 
 async def test_batch_cancelled_consumer_cancels_no_call() -> None:
-    go, arrived = asyncio.Event(), list[str]()
+    release, arrived = asyncio.Event(), list[str]()
 
     async def script(sent: Sent) -> Reply:
-        await go.wait()
+        await release.wait()
         arrived.extend(item["track_id"] for item in sent.fields["transfers"])
         return succeed_all(sent)
 
@@ -574,7 +574,7 @@ async def test_batch_cancelled_consumer_cancels_no_call() -> None:
     consumer.cancel()
     await asyncio.gather(consumer, return_exceptions=True)
 
-    go.set()
+    release.set()
     await paystar.aclose()
     assert sorted(arrived) == sorted(f"t-{n}" for n in range(10))
 

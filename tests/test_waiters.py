@@ -32,15 +32,15 @@ class FakeBank:
         self.list: dict[str, str] = {}
         self.requests: list[frozenset[str]] = []
         self.errors: list[Exception] = []
-        self.go: asyncio.Event | None = None
+        self.release: asyncio.Event | None = None
         self.poll_times: list[float] = []
 
     async def fetch(self, track_ids: frozenset[str]) -> Sequence[Settlement]:
         self.requests.append(track_ids)
         self.poll_times.append(self.clock.monotonic())
         await asyncio.sleep(0)
-        if self.go is not None:
-            await self.go.wait()
+        if self.release is not None:
+            await self.release.wait()
         if self.errors:
             raise self.errors.pop(0)
         return [make_entry(track_id, status) for track_id, status in self.list.items()]
@@ -182,7 +182,7 @@ async def test_wait_timeout_is_pending_or_unknown_never_failed(
 
 async def test_wait_timeout_ends_during_a_poll() -> None:
     fixture = WaitersFixture()
-    fixture.bank.go = asyncio.Event()
+    fixture.bank.release = asyncio.Event()
 
     async with fixture.clock.running():
         outcome = await fixture.wait("t-1", timeout=20)
@@ -261,14 +261,14 @@ async def test_wait_subscriber_joining_as_last_leaves_is_polled() -> None:
         fixture.background,
         STEADY,
     )
-    fixture.bank.go = asyncio.Event()
+    fixture.bank.release = asyncio.Event()
     first = asyncio.create_task(waiter.wait("t-1", 60.0))
     await wait_all_tasks_blocked()
     first.cancel()
     while not waiter.idle:
         await wait_all_tasks_blocked(1)
 
-    fixture.bank.go.set()
+    fixture.bank.release.set()
     fixture.bank.list = {"t-2": "success"}
     async with fixture.clock.running():
         assert await waiter.wait("t-2", 60.0) == Succeeded(track_id="t-2")
@@ -317,7 +317,7 @@ async def test_wait_cancelled_subscriber_leaves_others_waiting() -> None:
 async def test_wait_last_subscriber_leaving_stops_polling(moment: str) -> None:
     fixture = WaitersFixture()
     if moment == "during a poll":
-        fixture.bank.go = asyncio.Event()
+        fixture.bank.release = asyncio.Event()
     waiting = fixture.start("t-1", "t-2")
     await wait_all_tasks_blocked({"before a poll": 1, "during a poll": 60, "between polls": 60}[moment])
 

@@ -86,11 +86,11 @@ class Callback:
         return cls(**texts)  # type: ignore[arg-type]
 
     @property
-    def says_paid(self) -> bool:
+    def claims_paid(self) -> bool:
         """True if the callback claims that the payment was made."""
         return self.status == "1"
 
     @property
-    def says_cancelled(self) -> bool:
+    def claims_cancelled(self) -> bool:
         """True if the callback claims that the payer cancelled."""
         return self.status in {"-98", "-198"}

@@ -200,7 +200,7 @@ class OrderChecks:
                 processed = ProcessingResult(
                     outcome=order.outcome(ref_num), notifications=await processor.notify(order)
                 )
-            elif attempt is not None and (callback.says_paid or attempt.state is OrderStatus.OPEN):
+            elif attempt is not None and (callback.claims_paid or attempt.state is OrderStatus.OPEN):
                 processed = await processor.process(order, ref_num, callback, on_request=note_request)
             else:
                 processed = ProcessingResult(outcome=order.outcome(ref_num))

@@ -96,7 +96,7 @@ class Notifier:
             for notification in notifications:
                 await notification.wait_ended()
 
-    async def wait_for_room(self) -> None:
+    async def wait_for_slot(self) -> None:
         """Wait until a notification slot is free."""
         while self.is_full:
             await self._ended.wait()

@@ -178,7 +178,7 @@ class PaymentProcessor:
                 group.start_soon(check, order_id)
             for order_id in to_notify:
                 if wait:
-                    await self.notifier.wait_for_room()
+                    await self.notifier.wait_for_slot()
                 if stop() or errors or self.notifier.is_full:
                     break
                 notified += 1

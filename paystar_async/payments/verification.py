@@ -350,9 +350,9 @@ def is_passing(error: PaystarError) -> bool:
 
 def unpaid_outcome(callback: Callback | None) -> PaymentOutcome:
     """Return the outcome of a callback while the gateway knows of no payment."""
-    if callback is None or callback.says_paid:
+    if callback is None or callback.claims_paid:
         return Undecided(reason="the order is not paid yet")
-    if callback.says_cancelled:
+    if callback.claims_cancelled:
         return Cancelled()
     return Declined(reason=f"the callback's status is {mask_text(callback.status)[:20]}")
 

@@ -98,7 +98,7 @@ class VerificationRequest:
     @property
     def claimed_receipt(self) -> Receipt | None:
         """The card and tracking code that the callback claims; None if it claims no payment."""
-        if self.callback is None or not self.callback.says_paid:
+        if self.callback is None or not self.callback.claims_paid:
             return None
         return Receipt(
             card_number=self.callback.card_number or "",

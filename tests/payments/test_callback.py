@@ -26,8 +26,8 @@ def test_parse_paid_callback_has_all_fields() -> None:
     callback = Callback.parse(PAID)
 
     assert callback == Callback(**PAID)
-    assert callback.says_paid
-    assert not callback.says_cancelled
+    assert callback.claims_paid
+    assert not callback.claims_cancelled
 
 
 @pytest.mark.parametrize("status", ["-98", "-198"])
@@ -35,8 +35,8 @@ def test_parse_cancelled_callback_has_no_receipt(status: str) -> None:
     callback = Callback.parse(CANCELLED | {"status": status})
 
     assert (callback.card_number, callback.hashed_card_number, callback.tracking_code) == (None, None, None)
-    assert callback.says_cancelled
-    assert not callback.says_paid
+    assert callback.claims_cancelled
+    assert not callback.claims_paid
 
 
 @pytest.mark.parametrize("empty", ["", None, [], [""]])

@@ -1,6 +1,5 @@
-import pytest
+"""Outcomes of a payment."""
 
-import paystar_async.outcomes as transfer_outcomes
 import paystar_async.payments as payments
 from paystar_async.errors import NoResponse
 from paystar_async.payments.outcomes import PaymentOutcome
@@ -15,16 +14,6 @@ def test_verified_repr_shows_no_card() -> None:
 
 def test_outcomes_equality_ignores_error() -> None:
     assert payments.Undecided(reason="x", error=NoResponse("a")) == payments.Undecided(reason="x")
-    assert transfer_outcomes.Unknown(track_id="t", reason="x", error=NoResponse("a")) == transfer_outcomes.Unknown(
-        track_id="t", reason="x"
-    )
-
-
-@pytest.mark.parametrize("outcome", transfer_outcomes.Outcome.__args__)
-def test_transfer_outcomes_have_track_id(outcome: type) -> None:
-    needed = {"track_id": "t", "reason": "r"} if outcome is not transfer_outcomes.Succeeded else {"track_id": "t"}
-
-    assert outcome(**needed).track_id == "t"
 
 
 def test_payment_outcomes_are_distinct_classes() -> None:
