@@ -11,7 +11,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.version import Version
 
-TOOLS = {"bench", "dev"}  # extras for work on the package, not for its users
+TOOLS = {"bench", "dev", "docs"}  # extras for work on the package, not for its users
 
 project = tomllib.loads((Path(__file__).parent.parent / "pyproject.toml").read_text())["project"]
 extras = project["optional-dependencies"]
