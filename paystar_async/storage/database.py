@@ -31,7 +31,7 @@ NONE: Parameters = {}
 """A statement without parameters."""
 
 TRANSACTION_SECONDS = 30.0
-"""How long a transaction may idle: an open one must not block all others."""
+"""The longest time that a transaction may idle: an open transaction blocks all others."""
 
 
 class Transaction(Protocol):
@@ -57,7 +57,7 @@ class Transaction(Protocol):
 
 @runtime_checkable
 class Database(Protocol):
-    """A durable store for several processes. It opens itself at first use, also after ``aclose``.
+    """A durable store for several processes. The first use opens the database, also after ``aclose``.
 
     Errors of the driver become StorageErrors. A cancelled caller leaves no transaction open; a statement or commit that
     was running is applied as a whole or not at all.
@@ -97,7 +97,7 @@ class Database(Protocol):
 
 @runtime_checkable
 class SupportsRunTransaction(Protocol):
-    """A database that runs a whole transaction in one step, at less cost than statement by statement."""
+    """A database that runs a transaction in one step, which costs less than a step for each statement."""
 
     async def run_transaction(self, work: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         """Run ``work`` in a transaction; ``work`` awaits only the transaction's statements, and may run twice."""
@@ -132,7 +132,7 @@ def reveal_parameters(parameters: Parameters) -> dict[str, str | int | float | N
     del plain  # tracebacks may show variables
     for name, value in parameters.items():
         if isinstance(value, Secret) and not _is_storable(value.reveal()):
-            raise StorageError(f"{name} holds U+0000 or half a surrogate pair", hint="no store can keep that")
+            raise StorageError(f"{name} contains U+0000 or half a surrogate pair", hint="no database stores such text")
     return {name: _storable(value) for name, value in parameters.items()}
 
 

@@ -59,11 +59,12 @@ class Crypto:
         name, _, text = sealed_text.partition(".")
         cipher = self._ciphers.get(name)
         if cipher is None:
-            raise WrongStorageKey("it was encrypted with a key that is not among those given")
+            raise WrongStorageKey("the data was encrypted with a key that is not in the list of keys")
         plaintext = _decrypt(cipher, text, _associated_data(name, context))
         if plaintext is None:
             raise WrongStorageKey(
-                "it does not open with the key it names", hint="it was altered, or moved here from another place"
+                "the data cannot be decrypted with the key that it names",
+                hint="the data was changed, or was stored for another record",
             )
         return plaintext
 

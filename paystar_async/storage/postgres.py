@@ -163,7 +163,7 @@ class PostgresTransaction:
         from psycopg.pq import TransactionStatus
 
         if self._connection.info.transaction_status != TransactionStatus.INTRANS:
-            raise StorageError("the transaction has ended: a statement in it failed", hint="begin another")
+            raise StorageError("the transaction has ended: a statement in it failed", hint="begin another transaction")
         try:
             return await self._connection.commit()
         except Exception as problem:
@@ -227,7 +227,7 @@ class _ConnectionPool:
             try:
                 return await _begin(connection)
             except Exception:
-                self._close_idle()  # the server was away: other idle connections are stale too; no statement was run
+                self._close_idle()  # the server was restarted: all idle connections are stale, and no statement was run
         from psycopg import AsyncConnection
 
         try:

@@ -34,7 +34,7 @@ def check_connection(connection: object) -> None:
     if sniffio.current_async_library() != "asyncio":
         raise ConfigurationError("PostgreSQL works with asyncio only", hint="on trio, use a file")
     if connection.closed:
-        raise ConfigurationError("the connection that was handed in is closed", hint="keep it open until it commits")
+        raise ConfigurationError("the connection that was handed in is closed", hint="keep it open until the commit")
     status = connection.info.transaction_status
     if status == TransactionStatus.IDLE and connection.autocommit:
         raise ConfigurationError(
@@ -42,7 +42,9 @@ def check_connection(connection: object) -> None:
             hint="async with connection.transaction(): …",
         )
     if status == TransactionStatus.INERROR:
-        raise StorageError("the transaction has ended: a statement in it failed", hint="roll it back, begin another")
+        raise StorageError(
+            "the transaction has ended: a statement in it failed", hint="roll it back and begin another transaction"
+        )
 
 
 def map_error(problem: Exception) -> StorageError | ConfigurationError:
@@ -55,7 +57,8 @@ def map_error(problem: Exception) -> StorageError | ConfigurationError:
         return StorageError("PostgreSQL: a text is not Unicode", hint=_TEXT_HINT)
     if isinstance(problem, RuntimeError) and "loop" in str(problem):  # asyncio's error for a lock of another event loop
         return ConfigurationError(
-            "the connection is in use in another event loop, or was closed with it", hint="open one in this event loop"
+            "the connection is in use in another event loop, or was closed with it",
+            hint="open a connection in this event loop",
         )
     if isinstance(problem, OSError):
         return StorageUnavailable(f"PostgreSQL: {problem.strerror or type(problem).__name__}")

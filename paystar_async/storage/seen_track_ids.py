@@ -1,4 +1,4 @@
-"""The track_ids of a batch, to find repeated ones in batches of any length."""
+"""A set of track_ids on disk, which finds repeated track_ids in batches of any length."""
 
 import sqlite3
 
@@ -21,7 +21,7 @@ class SeenTrackIds:
             self._database.execute(statement)
 
     def add(self, track_id: str, number: int) -> int | None:
-        """Add a track_id and return None, or return the number of the equal one added before.
+        """Add a track_id and return None; return the first number of a track_id that was added before.
 
         Args:
             track_id: the track_id as it is sent.

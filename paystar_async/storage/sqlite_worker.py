@@ -256,12 +256,15 @@ class SqliteWorker:
 
 
 def _closed_error() -> StorageUnavailable:
-    return StorageUnavailable("the database was closed during the call", hint="call again: it opens itself")
+    return StorageUnavailable(
+        "the database was closed during the call", hint="call again: the next call opens the database"
+    )
 
 
 def _ended_error() -> StorageError:
     return StorageError(
-        "the transaction has ended: a statement in it failed, or it idled for too long", hint="begin another"
+        "the transaction has ended: a statement in it failed, or it idled for too long",
+        hint="begin another transaction",
     )
 
 

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _SKIPPED_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
 _MIN_FILE_BYTES = 1 << 20
-"""Size of a body from which on aiohttp warns unless the body is a file."""
+"""Smallest size of a body for which aiohttp warns unless the body is a file."""
 _STATUS = re.compile(rb"HTTP/1\.[01] ([2-9][0-9]{2})")
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?:\r\n|$)", re.IGNORECASE)
 _LAST_CHUNK = b"0\r\n\r\n"
@@ -242,9 +242,9 @@ class AiohttpEngine:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request and read its whole response; see ``Engine.send``."""
         if timeout <= 0:
-            raise NotSent("no time was left to send it")
+            raise NotSent("no time was left to send the request")
         if self._is_closed:
-            raise NotSent("the client was closed before it was sent")
+            raise NotSent("the client was closed before the request was sent")
         require_asyncio("aiohttp")
         if self._handed_in is not None:
             if before_send is not None:

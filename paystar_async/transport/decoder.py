@@ -87,14 +87,14 @@ def _pattern(secrets: Iterable[Secret]) -> re.Pattern[str]:
     forms: set[str] = set()
     for text in (secret.reveal() for secret in secrets):
         forms |= {text, quote(text), quote(text, safe=""), quote_plus(text), quote_plus(text, safe="/")}
-        escaped = _escaped(text)
-        forms |= escaped.union(*map(_escaped, escaped))  # a body that is quoted in a JSON text is escaped twice
+        escaped = _json_escapes(text)
+        forms |= escaped.union(*map(_json_escapes, escaped))  # a body that is quoted in a JSON text is escaped twice
     # The longest first: a secret may be the beginning of another.
     alternatives = "|".join(re.escape(form) for form in sorted(forms, key=len, reverse=True))
     return re.compile(f"[0-9a-f]{{128}}|{alternatives}" if alternatives else "[0-9a-f]{128}", re.IGNORECASE)
 
 
-def _escaped(text: str) -> set[str]:
+def _json_escapes(text: str) -> set[str]:
     """Return the text as JSON strings spell it: in UTF-8, in ASCII, and with PHP's escaped slashes."""
     utf_8, ascii_only = json_codec.dumps(text).decode()[1:-1], json.dumps(text)[1:-1]
     return {utf_8, ascii_only, ascii_only.replace("/", r"\/")}

@@ -20,7 +20,7 @@ from paystar_async.transport.engine import IDLE_SECONDS, MAX_RESPONSE_BYTES, Hea
 from paystar_async.values.secret import Secret
 
 MAX_ADDRESSES = 64
-"""Parsed addresses that are kept: one for each endpoint in use, at each base URL."""
+"""Parsed addresses in the cache: one for each endpoint in use, at each base URL."""
 
 _PARSER_PATH = ("_httpcore_stream", "_connection", "_stream")
 
@@ -61,7 +61,7 @@ class _Library:
 
     def parse_url(self, url: str) -> Any:
         """Return a URL that shows itself without its query."""
-        # Only addresses are kept: a query holds secrets.
+        # Only addresses are cached: a query holds secrets.
         return self._masked_url(url) if "?" in url else self._parse_address(url)
 
     def owns(self, value: object) -> bool:
@@ -181,9 +181,9 @@ class HttpxEngine:
     ) -> tuple[int, Mapping[str, str], bytes]:
         """Send a request and read its whole response; see ``Engine.send``."""
         if timeout <= 0:
-            raise NotSent("no time was left to send it")
+            raise NotSent("no time was left to send the request")
         if self._is_closed:
-            raise NotSent("the client was closed before it was sent")
+            raise NotSent("the client was closed before the request was sent")
         if getattr(self._handed_in, "is_closed", False):
             raise ConfigurationError("the httpx client that was handed in is closed", hint="keep it open while in use")
         tracker = _SendTracker(before_send)

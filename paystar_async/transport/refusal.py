@@ -8,7 +8,7 @@ from itertools import islice
 from typing import cast
 
 MAX_FIELDS, MAX_MESSAGES = 50, 3
-"""Fields of a refusal that are kept, and messages of each field."""
+"""The largest number of fields of a refusal, and of messages for each field."""
 
 
 def error_message(body: Mapping[str, object]) -> str:

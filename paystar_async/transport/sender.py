@@ -64,7 +64,7 @@ class Sender:
         if self.encoder.is_large(request):
             await cooperative_yield()
             if not request.time_left(self.clock.monotonic()):
-                raise NotSent("its timeout was over before it could be encoded")
+                raise NotSent("the timeout passed before the request was encoded")
         encoded = self.encoder.encode(request)
         timeout = request.time_left(self.clock.monotonic())
         http_status, headers, body = await self.engine.send(
@@ -93,8 +93,8 @@ def _set_executed(error: PaystarError, endpoint: Endpoint) -> None:
     if endpoint.safety is Safety.READ:
         error.executed = "no"
         if is_always_maybe:
-            error.hint = "it only reads: call again"
+            error.hint = "the call only reads: repeat it"
     elif not is_always_maybe or isinstance(error, NoResponse | InvalidResponse):
         # The hint of a refusal that came with an HTTP 5xx is "call again": that hint must not be followed.
-        lookup = f": ask {endpoint.lookup} before you repeat it" if endpoint.lookup else ""
-        error.hint = f"it may have been carried out{lookup}"
+        lookup = f": check its status with {endpoint.lookup} before you repeat it" if endpoint.lookup else ""
+        error.hint = f"the call may have been executed{lookup}"

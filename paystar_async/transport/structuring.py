@@ -33,7 +33,7 @@ def structure_response(kind: Any, data: object, *, path: str = "$.data") -> Any:
         InvalidResponse: a field that decides does not fit; the error has the path of the first such field.
     """
     try:
-        return _hook(kind)(data, kind)
+        return _structure_hook(kind)(data, kind)
     except _Misfit as misfit:
         full_path, reason = path + misfit.path, misfit.reason
     raise InvalidResponse(full_path, reason)
@@ -51,7 +51,7 @@ class _Misfit(ValueError):
 
 
 @cache
-def _hook(kind: Any) -> Callable[[object, Any], Any]:
+def _structure_hook(kind: Any) -> Callable[[object, Any], Any]:
     return _converter.get_structure_hook(kind)
 
 
@@ -73,20 +73,20 @@ def _is_empty(value: object) -> bool:
     return value is None or value == [] or value == {} or (isinstance(value, str) and not value.strip())
 
 
-def _bool(value: object, _: Any) -> bool:
+def _structure_bool(value: object, _: Any) -> bool:
     if value is True or value is False:
         return value
     raise _Misfit(f"expected true or false, got {_describe_value(value)}")
 
 
-def _money(value: object, _: Any) -> int:
+def _structure_money(value: object, _: Any) -> int:
     try:
         return parse_amount(value)
     except ValueError:
         raise _Misfit(f"expected whole Rial, got {_describe_value(value)}") from None
 
 
-def _text(value: object, _: Any) -> str:
+def _structure_text(value: object, _: Any) -> str:
     if isinstance(value, str):
         if value.isascii() or _is_utf_8(value):
             return value
@@ -96,12 +96,12 @@ def _text(value: object, _: Any) -> str:
     raise _Misfit(f"expected a text, got {_describe_value(value)}")
 
 
-def _sendable(kind: FieldType, value: object) -> Any:
+def _structure_sendable_text(field_type: FieldType, value: object) -> Any:
     """Return a text that a later request sends back, such as a token, if a request can hold the text."""
     try:
-        return kind.parse(_text(value, str))
+        return field_type.parse(_structure_text(value, str))
     except ValueError:
-        raise _Misfit(f"expected {kind.expected}, got {_describe_value(value)}") from None
+        raise _Misfit(f"expected {field_type.expected}, got {_describe_value(value)}") from None
 
 
 def _is_utf_8(text: str) -> bool:
@@ -112,17 +112,17 @@ def _is_utf_8(text: str) -> bool:
     return True
 
 
-def _secret(value: object, _: Any) -> Secret:
+def _structure_secret(value: object, _: Any) -> Secret:
     if isinstance(value, str) and fits_header(value):
         return Secret(value)
     raise _Misfit("expected a key")
 
 
-def _enum(value: object, kind: type[StrEnum]) -> StrEnum:
-    return kind(_text(value, str))
+def _structure_enum(value: object, kind: type[StrEnum]) -> StrEnum:
+    return kind(_structure_text(value, str))
 
 
-def _mapping(value: object, _: Any) -> Mapping[str, object]:
+def _structure_mapping(value: object, _: Any) -> Mapping[str, object]:
     if isinstance(value, dict):
         return cast("dict[str, object]", value)
     raise _Misfit(f"expected an object, got {_describe_value(value)}")
@@ -149,7 +149,7 @@ def _structure_list(kind: Any) -> Callable[[object, Any], Any]:
     """Return a converter for a list or tuple of models; an entry that does not fit is refused with its path."""
     item = get_args(kind)[0]
     names = frozenset(attrs.fields_dict(item)) - {"extra"}
-    read_item, make = _hook(item), cast("Callable[[list[Any]], Any]", get_origin(kind))
+    read_item, list_or_tuple = _structure_hook(item), cast("Callable[[list[Any]], Any]", get_origin(kind))
 
     def read(value: object, _: Any) -> object:
         entries: list[Any] = []
@@ -158,7 +158,7 @@ def _structure_list(kind: Any) -> Callable[[object, Any], Any]:
                 entries.append(read_item(entry, item))
             except _Misfit as misfit:
                 raise misfit.under(f"[{key}]") from None
-        return make(entries)
+        return list_or_tuple(entries)
 
     return read
 
@@ -233,10 +233,10 @@ def _reader(annotation: Any) -> Callable[[object], Any]:
     members = [member for member in get_args(annotation) if member is not NoneType]
     is_optional = get_origin(annotation) in (Union, UnionType) and len(members) == 1
     kind = members[0] if is_optional else annotation
-    sent = find_field_type(kind)
-    if sent is not None and kind != Money:
-        return partial(_sendable, sent)
-    hook = _hook(kind)
+    field_type = find_field_type(kind)
+    if field_type is not None and kind != Money:
+        return partial(_structure_sendable_text, field_type)
+    hook = _structure_hook(kind)
     return lambda value: hook(value, kind)
 
 
@@ -246,12 +246,12 @@ def _make_converter() -> Converter:
     converter.register_structure_hook_factory(attrs.has, _structure_model)
     converter.register_structure_hook_factory(lambda kind: kind is Accepted, _structure_accepted)
     # By class, not by predicate: cattrs tries its own hooks for plain classes first, and they coerce.
-    converter.register_structure_hook(bool, _bool)
-    converter.register_structure_hook(str, _text)
-    converter.register_structure_hook(StrEnum, _enum)
-    converter.register_structure_hook_func(lambda kind: kind is Secret, _secret)
-    converter.register_structure_hook_func(lambda kind: kind == Money, _money)
-    converter.register_structure_hook_func(lambda kind: kind == _EXTRA, _mapping)
+    converter.register_structure_hook(bool, _structure_bool)
+    converter.register_structure_hook(str, _structure_text)
+    converter.register_structure_hook(StrEnum, _structure_enum)
+    converter.register_structure_hook_func(lambda kind: kind is Secret, _structure_secret)
+    converter.register_structure_hook_func(lambda kind: kind == Money, _structure_money)
+    converter.register_structure_hook_func(lambda kind: kind == _EXTRA, _structure_mapping)
     return converter
 
 

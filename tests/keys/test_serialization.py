@@ -140,5 +140,5 @@ async def test_load_encrypted_record_of_other_account_raises(shared_backend: Sha
     await store.commit(other_key, 0, "me", PAIR)
     other_payload = json.loads(str(shared_backend.raw_record(other_key)["payload"]))
     shared_backend.corrupt(KEY, "payload", json.dumps(other_payload | {"account": KEY.account}))
-    with pytest.raises(WrongStorageKey, match="does not open"):
+    with pytest.raises(WrongStorageKey, match="cannot be decrypted"):
         await store.load(KEY)

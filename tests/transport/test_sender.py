@@ -91,14 +91,14 @@ async def test_sender_executed_depends_on_endpoint(endpoint: Endpoint) -> None:
 
 
 async def test_sender_hint_names_lookup_endpoint() -> None:
-    hint = "it may have been carried out: ask transfers.find before you repeat it"
+    hint = "the call may have been executed: check its status with transfers.find before you repeat it"
 
     assert (await failure("transfers.settle", NoResponse("x"))).hint == hint
     assert (await failure("transfers.settle", (502, b"<html>"))).hint == hint
-    assert (await failure("gateway.create", NoResponse("x"))).hint == "it may have been carried out"
+    assert (await failure("gateway.create", NoResponse("x"))).hint == "the call may have been executed"
     assert (await failure("gateway.verify", NoResponse("x"))).hint.count("gateway.inquiry") == 1
-    assert (await failure("inquiry.iban", NoResponse("x"))).hint == "it only reads: call again"
-    assert (await failure("inquiry.iban", (400, envelope(0)))).hint == "it only reads: call again"
+    assert (await failure("inquiry.iban", NoResponse("x"))).hint == "the call only reads: repeat it"
+    assert (await failure("inquiry.iban", (400, envelope(0)))).hint == "the call only reads: repeat it"
 
 
 async def test_sender_hint_of_maybe_executed_is_not_call_again() -> None:
@@ -106,7 +106,7 @@ async def test_sender_hint_of_maybe_executed_is_not_call_again() -> None:
 
     assert type(error) is InvalidInput
     assert "call again" not in error.hint
-    assert "ask transfers.find" in error.hint
+    assert "check its status with transfers.find" in error.hint
     assert (await failure("inquiry.iban", (502, envelope(10)))).hint == InvalidInput.hint
 
 

@@ -45,9 +45,9 @@ class NativeEngine:
         """Send a request and read its whole response; see ``Engine.send``."""
         require_asyncio("native")
         if timeout <= 0:
-            raise NotSent("no time was left to send it")
+            raise NotSent("no time was left to send the request")
         if self._is_closed:
-            raise NotSent("the client was closed before it was sent")
+            raise NotSent("the client was closed before the request was sent")
         address, mark, query = url.partition("?")
         if mark and not _QUERY.fullmatch(query):
             raise NotSent("the URL cannot be written")

@@ -126,7 +126,7 @@ class ConnectionPool:
             self.connections.add(connection)
             if self._is_closed:
                 self._discard(connection)
-                raise NotSent("the client was closed before it was sent")
+                raise NotSent("the client was closed before the request was sent")
             return connection
         raise NotSent(f"not connected: {reason}")
 

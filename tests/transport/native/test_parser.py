@@ -285,7 +285,7 @@ def test_feed_result_is_the_same_in_any_pieces(stream: bytes, cuts: list[int], e
 
 
 def outcome(parser: ResponseParser, stream: bytes, *, ends: bool) -> RawResponse | str | None:
-    """Return what a parser makes of a stream."""
+    """Return the response that a parser reads from a stream, None if incomplete, or ``"refused"``."""
     try:
         return parser.feed(stream) or (parser.end() if ends else None)
     except (ProtocolError, InvalidResponse):
