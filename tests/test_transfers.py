@@ -420,7 +420,7 @@ async def test_batch_failed_chunk_reports_each_and_stops_no_other(
 
 @pytest.mark.parametrize("status", [2, 3, 6, 7, 8, 9, 10, 12])
 async def test_batch_refused_chunk_of_several_is_unknown(status: int) -> None:
-    """A refused call of make_transfers transfers may have been executed in part."""
+    """A refused call of several transfers may have been executed in part."""
     paystar, _ = make_client(lambda _: refused(status))
 
     outcomes = await batch_outcomes(paystar, make_transfers(3), chunk=2)

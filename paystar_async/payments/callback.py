@@ -87,10 +87,10 @@ class Callback:
 
     @property
     def claims_paid(self) -> bool:
-        """True if the callback claims that the payment was made."""
+        """Return True if the callback claims that the payment was made."""
         return self.status == "1"
 
     @property
     def claims_cancelled(self) -> bool:
-        """True if the callback claims that the payer cancelled."""
+        """Return True if the callback claims that the payer cancelled."""
         return self.status in {"-98", "-198"}

@@ -41,7 +41,7 @@ class SharedResult:
 
     @property
     def key(self) -> Callback | str:
-        """The key of the callbacks that share the result: their ref_num, or the whole callback."""
+        """Return the key of the callbacks that share the result: their ref_num, or the whole callback."""
         # A signature may be refused for a forged card.
         by_receipt = (
             isinstance(self.error, InvalidRequest) if self.processed is None else self.processed.depends_on_receipt

@@ -152,7 +152,7 @@ class Order:
 
     @property
     def state(self) -> OrderStatus:
-        """The status of the order: open while any of its payments is, else that of its last payment."""
+        """Return the status of the order: open while a payment of the order is open, else that of the last payment."""
         if self.verified is not None:
             return OrderStatus.VERIFIED
         if not self.attempts or any(attempt.state is OrderStatus.OPEN for attempt in self.attempts):
@@ -161,12 +161,12 @@ class Order:
 
     @property
     def reason(self) -> str:
-        """Why the order ended, in words."""
+        """Return the reason why the order ended, in words; empty for an open or verified order."""
         return self.attempts[-1].reason if self.state not in (OrderStatus.OPEN, OrderStatus.VERIFIED) else ""
 
     @property
     def next_check_at(self) -> float | None:
-        """When the order is due; None for never."""
+        """Return when the order is due, or None if it never is."""
         if self.verified is not None:
             return self.notify_at if self.notified_at is None else None
         times = [attempt.next_check_at for attempt in self.attempts if attempt.next_check_at is not None]
@@ -174,7 +174,7 @@ class Order:
 
     @property
     def due_attempts(self) -> list[PaymentAttempt]:
-        """The payments that are to be checked now."""
+        """Return the payments that are due for a check."""
         if self.verified is not None:
             return []
         return [

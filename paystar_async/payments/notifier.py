@@ -67,17 +67,17 @@ class Notifier:
 
     @property
     def is_idle(self) -> bool:
-        """True if there is no handler to notify."""
+        """Return True if there is no handler to notify."""
         return not self._subscribers
 
     @property
     def is_full(self) -> bool:
-        """True if another notification would have to wait."""
+        """Return True if another notification would have to wait."""
         return self._running >= MAX_NOTIFICATIONS
 
     @property
     def lease_seconds(self) -> float:
-        """Time after which a process that notifies is regarded as dead."""
+        """Return the seconds after which a process that notifies is regarded as dead."""
         longest = max((subscriber.timeout for subscriber in self._subscribers), default=0.0)
         return max(MIN_LEASE_SECONDS, longest + LEASE_MARGIN_SECONDS)
 

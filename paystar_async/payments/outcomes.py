@@ -94,5 +94,5 @@ class Payment:
 
     @property
     def id(self) -> str:
-        """The payment's id, the same in every notification: handlers use it to fulfil the order only once."""
+        """Return the payment's id, the same in every notification: handlers use it to fulfil the order only once."""
         return f"{self.order_id}:{self.ref_num}"

@@ -1,4 +1,4 @@
-"""A started payment, and the two ways to send its payer to the payment page."""
+"""Started payments, whose payer is sent to the payment page by a redirect or by a form."""
 
 from html import escape
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
@@ -34,7 +34,7 @@ class StartedPayment:
 
     @property
     def form_html(self) -> str:
-        """A page with a form that posts itself to the payment page: respond to the payer's browser with it.
+        """Return a page with a form that posts itself to the payment page, as the response to the payer's browser.
 
         Without scripts the page redirects by itself. Where a Content-Security-Policy blocks the script, there is a
         button, or ``SCRIPT_SOURCE`` to add to the policy.

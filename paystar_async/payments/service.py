@@ -313,7 +313,7 @@ class Payments:
 
     @property
     def _background(self) -> BackgroundTasks:
-        """The background tasks of the running event loop."""
+        """Return the background tasks of the running event loop."""
         return self._runtime()[0]
 
     def _processor(self) -> PaymentProcessor:

@@ -97,7 +97,7 @@ class VerificationRequest:
 
     @property
     def claimed_receipt(self) -> Receipt | None:
-        """The card and tracking code that the callback claims; None if it claims no payment."""
+        """Return the card and tracking code that the callback claims, or None if the callback claims no payment."""
         if self.callback is None or not self.callback.claims_paid:
             return None
         return Receipt(
@@ -130,6 +130,6 @@ class VerificationResult:
 
     @property
     def reason(self) -> str:
-        """The reason of the outcome, in words."""
+        """Return the reason of the outcome, in words."""
         reason: str = getattr(self.outcome, "reason", "")
         return reason

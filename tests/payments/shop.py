@@ -66,7 +66,7 @@ class Shop:
 
     @property
     def request_counts(self) -> dict[str, int]:
-        """The number of requests to each endpoint of the gateway."""
+        """Return the number of requests to each endpoint of the gateway."""
         return {name.removeprefix("gateway."): count for name, count in self.sandbox.stats["requests"].items()}
 
 

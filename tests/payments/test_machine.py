@@ -10,7 +10,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from paystar_async import Callback
 from paystar_async.models.gateway import GatewayStatus
 from paystar_async.payments.models import ORDER_LIFETIME_SECONDS, OrderStatus
-from tests.payments.model import AMOUNT, FAULTS, BankPayment, Worker, World
+from tests.payments.simulated_shop import AMOUNT, FAULTS, BankPayment, Worker, World
 
 WORKERS = 2
 ORDERS = st.sampled_from(["o-1", "o-1", "o-2"])

@@ -1,4 +1,4 @@
-"""Orders and their payments as values."""
+"""Orders and payment attempts: results, check schedule, reservations, notifications."""
 
 import pytest
 from attrs import evolve

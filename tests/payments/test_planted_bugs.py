@@ -14,7 +14,7 @@ from paystar_async.payments.processor import PaymentProcessor
 from paystar_async.payments.verification import PaymentVerifier
 from paystar_async.payments.verification_models import VerificationResult
 from tests.payments import test_machine as machine
-from tests.payments.model import FakeOrderStore
+from tests.payments.simulated_shop import FakeOrderStore
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 
