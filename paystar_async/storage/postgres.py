@@ -58,7 +58,7 @@ _ORIGIN = (
     " || '.' || COALESCE(CAST(to_regclass('paystar_payout_chunks') AS OID)::TEXT, ''))"
 )
 """The server's timeline, which a failover changes, and the ledger's table, which a restored dump changes."""
-_TOKEN = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
+_LITERAL_OR_PARAMETER = re.compile(r"'(?:[^']|'')*'|::\w+|:([a-z_]\w*)|%")
 _SERVER_EXPRESSIONS = {"now": _NOW, "origin": _ORIGIN}
 _MIGRATION = "SELECT pg_advisory_xact_lock(hashtext('paystar_schema'))"
 
@@ -303,4 +303,4 @@ def _to_psycopg_placeholders(sql: str) -> bytes:
             return match[0].replace("%", "%%")
         return _SERVER_EXPRESSIONS.get(match[1]) or f"%({match[1]})s"
 
-    return _TOKEN.sub(replace, sql).encode()
+    return _LITERAL_OR_PARAMETER.sub(replace, sql).encode()

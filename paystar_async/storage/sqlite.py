@@ -20,8 +20,8 @@ T = TypeVar("T")
 BUSY_TIMEOUT_SECONDS = 5.0
 """Seconds to wait for another process that writes."""
 
-_TOKEN = re.compile(r"'(?:[^']|'')*'|:([a-z_]\w*)")
-"""Match a quoted text, or a parameter."""
+_LITERAL_OR_PARAMETER = re.compile(r"'(?:[^']|'')*'|:([a-z_]\w*)")
+"""A quoted text, or a parameter."""
 
 
 class SqliteDatabase:
@@ -176,7 +176,7 @@ def _to_positional(sql: str) -> tuple[str, tuple[str, ...]]:
         names.append(match[1])
         return "?"
 
-    return _TOKEN.sub(question_mark, sql), tuple(names)
+    return _LITERAL_OR_PARAMETER.sub(question_mark, sql), tuple(names)
 
 
 def _run_to_end(work: Coroutine[Any, Any, T]) -> T:

@@ -25,7 +25,10 @@ def test_add_full_disk_is_storage_unavailable(monkeypatch: pytest.MonkeyPatch) -
             if sql.startswith("INSERT"):
                 raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(sqlite3, "connect", lambda *_, **__: FullDatabase())
+    def connect(*_: object, **__: object) -> FullDatabase:
+        return FullDatabase()
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
 
     with pytest.raises(StorageUnavailable, match="disk is full"):
         SeenTrackIds().add("t-1", 1)

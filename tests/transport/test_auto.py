@@ -23,7 +23,8 @@ from paystar_async.errors import NotSent
 from paystar_async.transport import auto
 from paystar_async.transport.auto import AutoEngine, must_use_httpx
 from paystar_async.transport.native.engine import NativeEngine
-from tests.transport.tcp import TcpPeer, run_server
+from tests.transport.conformance import keep_responding
+from tests.transport.tcp import run_server
 
 vcr: Any = importlib.import_module("vcr")  # has no types
 URL = "http://paystar.example/api"
@@ -51,11 +52,6 @@ async def main():
 asyncio.run(main())
 print(*[span["op"] for span in transactions[0]["spans"]])
 """
-
-
-async def keep_responding(peer: TcpPeer) -> None:
-    while await peer.read_request():
-        await peer.respond()
 
 
 async def send(url: str = URL) -> int:

@@ -11,6 +11,7 @@ import pytest
 
 from paystar_async.transport.native import connection as connection_module
 from paystar_async.transport.native.connection import WRITE_BYTES, HTTP11Connection, open_connection
+from tests.transport.conformance import keep_responding
 from tests.transport.tcp import TcpPeer, free_port, run_server
 
 HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
@@ -18,11 +19,6 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
 
 def message(size: int) -> bytes:
     return HEAD % size + b"x" * size
-
-
-async def keep_responding(peer: TcpPeer) -> None:
-    while await peer.read_request():
-        await peer.respond()
 
 
 async def refuse_at_once(peer: TcpPeer) -> None:

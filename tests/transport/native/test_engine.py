@@ -11,14 +11,10 @@ import uvloop
 
 from paystar_async.errors import NotSent
 from paystar_async.transport.native.engine import NativeEngine
-from tests.transport.tcp import CERTIFICATE, TcpPeer, free_port, run_server
+from tests.transport.conformance import keep_responding
+from tests.transport.tcp import CERTIFICATE, free_port, run_server
 
 HEADERS = (("Authorization", "Bearer canary"),)
-
-
-async def keep_responding(peer: TcpPeer) -> None:
-    while await peer.read_request():
-        await peer.respond()
 
 
 async def send(engine: NativeEngine, url: str, headers: Any = HEADERS) -> int:

@@ -10,14 +10,10 @@ from paystar_async.transport.native import connection as connection_module
 from paystar_async.transport.native import pool as pool_module
 from paystar_async.transport.native.connection import HTTP11Connection
 from paystar_async.transport.native.pool import ConnectionPool, Origin
+from tests.transport.conformance import keep_responding
 from tests.transport.tcp import ScriptedServer, TcpPeer, run_server
 
 MESSAGE = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n{}"
-
-
-async def keep_responding(peer: TcpPeer) -> None:
-    while await peer.read_request():
-        await peer.respond()
 
 
 async def send(pool: ConnectionPool, server: ScriptedServer, before_send: Any = None) -> int:
