@@ -1,12 +1,16 @@
 """Helpers that write transfer files."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import openpyxl  # type: ignore[import-untyped]
 
+from paystar_async.payouts.validation import plan, validated_transfers
+
+Write = Callable[[Sequence[Sequence[Any]]], Path]
+"""A function that writes a file of these lines."""
 IBAN = "IR062960000000100324200001"
 DEPOSIT = "0100123456789"
 NAMES = (
@@ -66,3 +70,15 @@ def write_xlsx(path: Path, lines: Sequence[Sequence[Any]], *, above: int = 0) ->
             sheet.cell(number, column).value = cell
     workbook.save(path)
     return path
+
+
+async def read_transfers(source: Any) -> list[Any]:
+    """Return all transfers of a source."""
+    return [transfer async for transfer in validated_transfers(source)]
+
+
+async def single_error(path: Path) -> str:
+    """Return the only error of a file."""
+    result = await plan(path)
+    assert len(result.bad) == 1, result.bad
+    return str(result.bad[0])

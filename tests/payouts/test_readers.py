@@ -1,17 +1,19 @@
 """Test readers: CSV files and workbooks, and files that cannot be read."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from paystar_async.errors import InvalidValue
-from paystar_async.payouts.validation import plan, validated_transfers
-from tests.payouts.files import NAMES, row, table, write_csv, write_xlsx
-
-
-async def transfers(source: Any) -> list[Any]:
-    return [transfer async for transfer in validated_transfers(source)]
+from paystar_async.payouts.validation import plan
+from tests.payouts.files import (
+    NAMES,
+    read_transfers,
+    row,
+    table,
+    write_csv,
+    write_xlsx,
+)
 
 
 @pytest.mark.parametrize("separator", [";", "\t"])
@@ -22,7 +24,7 @@ async def test_plan_csv_separator_is_detected(separator: str, tmp_path: Path) ->
 
 async def test_plan_csv_line_break_in_quotes_is_refused(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", table([row(1, destination_lastname='احمدی، "زاده", jr')]))
-    assert (await transfers(path))[0].destination_lastname == 'احمدی، "زاده", jr'
+    assert (await read_transfers(path))[0].destination_lastname == 'احمدی، "زاده", jr'
     path = write_csv(tmp_path / "b.csv", table([row(1, destination_lastname="a\nb"), row(2, amount="0")]))
     assert [error.row for error in (await plan(path)).bad] == [2, 3]
 
@@ -49,7 +51,7 @@ async def test_validated_transfers_wrong_file_has_hint(name: str, content: bytes
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(InvalidValue) as refused:
-        await transfers(path)
+        await read_transfers(path)
     assert says in str(refused.value)
     assert refused.value.hint
 

@@ -25,9 +25,7 @@ from tests.payouts.backends import Backend
 from tests.payouts.bank import FakeBank, PayoutFixture, each, raising, responding, wallet_transfer
 from tests.payouts.bank import transfer as stored_transfer
 from tests.payouts.bank import transfers as stored_transfers
-from tests.payouts.test_service import Client, client, sandbox, transfer, transfers
-
-__all__ = ["client", "sandbox"]
+from tests.payouts.sandbox_clients import Client, transfer, transfers
 
 
 async def test_reconcile_reports_orphans_and_missing(client: Client, sandbox: Sandbox) -> None:
