@@ -23,7 +23,7 @@ def run() -> Run:
     return Run(Server({}), rounds=1, quick=True, progress=Progress(disable=True))
 
 
-async def test_round_runs_each_call_within_load() -> None:
+async def test_run_round_makes_each_call_within_load() -> None:
     calls = active = max_active = 0
 
     async def call() -> None:
@@ -97,7 +97,7 @@ def test_process_figure_failure_is_named(run: Run) -> None:
     assert run.missing == {"broken": "OSError: no such server"}
 
 
-def test_call_ratios_name_subjects_and_all_loads() -> None:
+def test_figures_name_known_subjects_and_all_loads() -> None:
     call_ratios = [figure for figure in FIGURES.values() if isinstance(figure, CallRatio)]
 
     assert call_ratios
@@ -115,7 +115,7 @@ def test_paid_rate_error_is_percent_of_rate() -> None:
     assert twice_as_slow.transfers_per_second == pytest.approx(100)
 
 
-async def test_server_settles_named_transfers_and_counts() -> None:
+async def test_server_protocol_settles_and_counts_transfers() -> None:
     calls: list[tuple[float, int]] = []
     body = b'{"transfers":[{"track_id":"a"},{"track_id": "b"}]}'
 

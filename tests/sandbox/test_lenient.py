@@ -72,7 +72,7 @@ async def test_callback_method_missing_follows_setting(raw_client: RawClient, me
 
 
 @pytest.mark.parametrize("missing", [..., None, ""])
-async def test_wallet_transfer_without_track_id_gets_one(raw_client: RawClient, missing: object) -> None:
+async def test_wallet_transfer_without_track_id_gets_generated_id(raw_client: RawClient, missing: object) -> None:
     fields = {"track_id": missing, "destination_firstname": missing, "destination_lastname": missing}
     payout = {name: value for name, value in (raw_client.wallet_transfer() | fields).items() if value is not ...}
     data = await raw_client.data("wallet.settle", transfers=[payout, payout])
