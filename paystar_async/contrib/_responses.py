@@ -121,12 +121,12 @@ class ErrorResponse:
     headers: dict[str, str] = field(factory=dict[str, str])
 
 
-def error_response(error: Exception, where: str) -> ErrorResponse:
+def error_response(error: Exception, route: str) -> ErrorResponse:
     """Return the response to an error, and log the error.
 
     Args:
         error: the error.
-        where: the shop's own method and path, for the log.
+        route: the shop's own method and path, for the log.
 
     Returns:
         ``{"detail", "executed"}`` and for a wrong value its ``field`` and what was ``expected``; ``executed`` is
@@ -140,8 +140,8 @@ def error_response(error: Exception, where: str) -> ErrorResponse:
     body: dict[str, object] = {"detail": detail, "executed": executed}
     if isinstance(error, InvalidValue):
         body |= {"field": error.field, "expected": error.expected}
-        logger.info("%s: %s", where, error)
+        logger.info("%s: %s", route, error)
     else:
-        logger.error("%s: %s: %s", where, type(error).__name__, error)
+        logger.error("%s: %s: %s", route, type(error).__name__, error)
     seconds = getattr(error, "retry_after", None)
     return ErrorResponse(status, body, {} if seconds is None else {"retry-after": str(math.ceil(seconds))})

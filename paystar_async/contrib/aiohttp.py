@@ -108,8 +108,8 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
         except NoPayment as error:
             return _page_response(error.page)
         try:
-            where = on_payment(request, payment)
-            return _payer_response(await where if isawaitable(where) else where, payment)
+            returned = on_payment(request, payment)
+            return _payer_response(await returned if isawaitable(returned) else returned, payment)
         except web.HTTPException:
             raise
         except Exception as error:
@@ -118,14 +118,14 @@ def payment_handler(on_payment: OnPayment, *, amount_of: AmountOf | None = None)
     return callback
 
 
-def _payer_response(where: object, payment: Payment) -> web.StreamResponse:
-    if isinstance(where, web.StreamResponse):
-        return where
-    if where is None:
+def _payer_response(returned: object, payment: Payment) -> web.StreamResponse:
+    if isinstance(returned, web.StreamResponse):
+        return returned
+    if returned is None:
         return _page_response(result_page(payment))
-    if isinstance(where, str):
-        return web.Response(status=303, headers={**HEADERS, "location": str(URL(where))})
-    raise TypeError(f"on_payment must return an address, a response or None, not a {type(where).__name__}")
+    if isinstance(returned, str):
+        return web.Response(status=303, headers={**HEADERS, "location": str(URL(returned))})
+    raise TypeError(f"on_payment must return an address, a response or None, not a {type(returned).__name__}")
 
 
 async def _body(request: web.Request) -> AsyncIterator[bytes]:

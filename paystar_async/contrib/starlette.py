@@ -209,15 +209,15 @@ async def call_handler(function: Callable[..., Awaitable[Next] | Next], *args: A
     return await returned if isawaitable(returned) else returned
 
 
-def payer_response(where: object, payment: Payment) -> Response:
+def payer_response(returned: object, payment: Payment) -> Response:
     """Return the response for the value that ``on_payment`` returned."""
-    if isinstance(where, Response):
-        return where
-    if where is None:
+    if isinstance(returned, Response):
+        return returned
+    if returned is None:
         return page_response(result_page(payment))
-    if isinstance(where, str):
-        return RedirectResponse(where, 303, HEADERS)
-    raise TypeError(f"on_payment must return an address, a response or None, not a {type(where).__name__}")
+    if isinstance(returned, str):
+        return RedirectResponse(returned, 303, HEADERS)
+    raise TypeError(f"on_payment must return an address, a response or None, not a {type(returned).__name__}")
 
 
 async def on_paystar_error(request: Request, error: Exception) -> Response:

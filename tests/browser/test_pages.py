@@ -27,12 +27,12 @@ def test_payment_page_has_both_languages_and_directions(page: Page, shop: str, s
     order_id = buy(page, shop)
     expect_language(page, "fa", "rtl")
     label, amount = page.locator("dt").first, page.locator("dd").first
-    assert middle(label) > middle(amount)
+    assert center_x(label) > center_x(amount)
 
     page.get_by_role("button", name="English").click()
 
     expect_language(page, "en", "ltr")
-    assert middle(label) < middle(amount)
+    assert center_x(label) < center_x(amount)
     expect(page.locator("main")).to_contain_text("50,000 Rial")
     expect(page.locator("main")).to_contain_text("5,000 Toman")
     expect(page.locator("main")).to_contain_text(order_id)
@@ -41,7 +41,7 @@ def test_payment_page_has_both_languages_and_directions(page: Page, shop: str, s
     expect_order(page, "verified", 1)
 
 
-def middle(locator: Any) -> float:
+def center_x(locator: Any) -> float:
     box = locator.bounding_box()
     return float(box["x"] + box["width"] / 2)
 
@@ -296,10 +296,10 @@ def test_pages_cross_origin_cannot_pay_control_or_frame(chromium: Browser, shop:
     buy(page, shop)
     url = page.url
     token = page.locator("input[name=token]").first.get_attribute("value")
-    evil = f"""<form method="post" action="{url.partition("?")[0]}"><input name="token" value="{token}">
+    evil_form = f"""<form method="post" action="{url.partition("?")[0]}"><input name="token" value="{token}">
         <button name="choice" value="pay">win a prize</button></form>
         <iframe src="{sandbox.home}/_sandbox/"></iframe>"""
-    with other_origin(evil) as address:
+    with other_origin(evil_form) as address:
         page.goto(address)
         expect(page.frame_locator("iframe").locator("#pulse")).to_have_count(0)
         types: list[str] = page.evaluate(

@@ -20,8 +20,8 @@ def transfer(track_id: str, **changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def settle(run: Run, *transfers: dict[str, Any], more: tuple[str, ...] = ("--yes",)) -> Any:
-    return run("call", "transfers", "settle", "--transfers", json.dumps(transfers), *more)
+def settle(run: Run, *transfers: dict[str, Any], options: tuple[str, ...] = ("--yes",)) -> Any:
+    return run("call", "transfers", "settle", "--transfers", json.dumps(transfers), *options)
 
 
 def check_result(output: str, name: str) -> str:

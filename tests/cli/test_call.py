@@ -58,7 +58,7 @@ def test_call_settle_without_terminal_or_yes_is_refused(
     run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO())
-    result = settle(run, transfer("t"), more=())
+    result = settle(run, transfer("t"), options=())
     assert result.status == 2
     assert "--yes" in result.err
     assert "1,050,000 Rial" in result.err
@@ -72,7 +72,7 @@ def test_call_settle_at_terminal_asks_for_confirmation(
     reply: str, status: int, count: int, run: Run, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", Terminal(reply))
-    result = settle(run, transfer("t"), more=())
+    result = settle(run, transfer("t"), options=())
     assert result.status == status
     assert len(sandbox.ledger) == count
     assert "[y/N]" in result.err

@@ -244,12 +244,12 @@ def test_status_shows_report_and_exports_csv(
     assert result.status == 0
     assert re.search(r"success +5", result.out)
     rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text("utf-8-sig"))))
-    assert [(each["number"], each["track_id"], each["state"]) for each in rows] == [
+    assert [(record["number"], record["track_id"], record["state"]) for record in rows] == [
         (str(number), f"t-{number}", "success") for number in range(1, 6)
     ]
     assert DEPOSIT not in str(rows)
     assert IBAN not in str(rows)
-    assert all(each["ref_code"] for each in rows)
+    assert all(record["ref_code"] for record in rows)
     result = run("payout", "status", str(file), "--ledger", ledger, "--export", str(tmp_path / "none" / "out.csv"))
     assert result.status == 2
 

@@ -222,7 +222,7 @@ def test_confirm_request_any_bytes_are_400_and_one_log_line(
         for piece in pieces:
             yield piece
 
-    async def come() -> None:
+    async def confirm() -> None:
         form = None if chunks is None else body(chunks)
         with pytest.raises(NoPayment) as refused:
             await confirm_request(
@@ -231,7 +231,7 @@ def test_confirm_request_any_bytes_are_400_and_one_log_line(
         assert refused.value.page.status == 400
 
     with Lines() as lines:
-        asyncio.run(come())
+        asyncio.run(confirm())
     assert len(lines) == 1
     assert lines[0].isprintable()
 

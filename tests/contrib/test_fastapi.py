@@ -81,24 +81,30 @@ def test_payment_router_handler_without_payment_is_refused(on_payment: Any) -> N
         payment_router(on_payment)
 
 
-class Shelf:
-    async def method(self, payment: Payment, shelf: Annotated[str, Depends(basket)]) -> str:
-        return f"/{payment.order_id}/{shelf}"
+class ItemHandler:
+    async def method(self, payment: Payment, item: Annotated[str, Depends(basket)]) -> str:
+        return f"/{payment.order_id}/{item}"
 
-    async def __call__(self, payment: "Payment", shelf: Annotated[str, Depends(basket)]) -> str:
-        return f"/{payment.order_id}/{shelf}"
-
-
-async def _more(shelf: "Annotated[str, Depends(basket)]", payment: "Payment", prefix: str = "") -> str:
-    return f"{prefix}/{payment.order_id}/{shelf}"
+    async def __call__(self, payment: "Payment", item: Annotated[str, Depends(basket)]) -> str:
+        return f"/{payment.order_id}/{item}"
 
 
-@functools.wraps(_more)
-async def _decorated(*args: Any, **kwargs: Any) -> str:
-    return await _more(*args, **kwargs)
+async def _function_handler(item: "Annotated[str, Depends(basket)]", payment: "Payment", prefix: str = "") -> str:
+    return f"{prefix}/{payment.order_id}/{item}"
 
 
-HANDLERS = [Shelf().method, Shelf(), _more, functools.partial(_more, prefix=""), _decorated]
+@functools.wraps(_function_handler)
+async def _decorated_handler(*args: Any, **kwargs: Any) -> str:
+    return await _function_handler(*args, **kwargs)
+
+
+HANDLERS = [
+    ItemHandler().method,
+    ItemHandler(),
+    _function_handler,
+    functools.partial(_function_handler, prefix=""),
+    _decorated_handler,
+]
 
 
 @pytest.mark.parametrize("on_payment", HANDLERS, ids=["method", "object", "function", "partial", "decorated"])
@@ -111,7 +117,7 @@ async def test_payment_router_evaluates_annotations(app: FastAPI, shop: Shop, on
 
 
 def test_payment_router_accepts_typing_only_imports() -> None:
-    on_payment = _written("async def on_payment(payment: 'Payment', shelf: 'Missing' = Depends(basket)): ...")
+    on_payment = _written("async def on_payment(payment: 'Payment', item: 'Missing' = Depends(basket)): ...")
 
     assert payment_router(on_payment).routes
 
@@ -165,15 +171,15 @@ async def test_callback_invalid_parameter_is_503(app: FastAPI, shop: Shop) -> No
 
 
 async def test_callback_failing_handler_rolls_back_dependencies(app: FastAPI, shop: Shop) -> None:
-    ends: list[str] = []
+    transaction_ends: list[str] = []
 
     async def session() -> AsyncGenerator[str]:
         try:
             yield "session"
         except RuntimeError:
-            ends.append("rollback")
+            transaction_ends.append("rollback")
             raise
-        ends.append("commit")
+        transaction_ends.append("commit")
 
     async def on_payment(payment: Payment, session: Annotated[str, Depends(session)]) -> str:
         raise RuntimeError
@@ -182,7 +188,7 @@ async def test_callback_failing_handler_rolls_back_dependencies(app: FastAPI, sh
     async with browsing(app) as browser:
         assert (await come_back(browser, "GET", await shop.pay())).status_code == 503
 
-    assert ends == ["rollback"]
+    assert transaction_ends == ["rollback"]
 
 
 async def test_callback_exception_handler_of_shop_is_kept(app: FastAPI, shop: Shop) -> None:

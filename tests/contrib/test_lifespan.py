@@ -11,13 +11,13 @@ from tests.contrib.browsing import paid
 from tests.support import wait_all_tasks_blocked
 
 
-async def until(holds: Callable[[], bool]) -> None:
+async def wait_until(condition: Callable[[], bool]) -> None:
     """Let tasks and threads run until a condition holds."""
     for _ in range(2_000):
-        if holds():
+        if condition():
             return
         await wait_all_tasks_blocked()
-    raise AssertionError("the condition never held")
+    raise AssertionError("the condition stays false")
 
 
 async def test_open_client_with_handler_sweeps(tmp_path: Path) -> None:
@@ -34,11 +34,11 @@ async def test_open_client_with_handler_sweeps(tmp_path: Path) -> None:
     async with open_client(make, hand_over) as paystar:
         started = await paystar.payments.start(amount=50_000, order_id="o-1", callback="https://shop.example/back")
         paid(sandbox, started.url)
-        await until(lambda: clock.sleepers > 0)
+        await wait_until(lambda: clock.sleepers > 0)
         assert not notified
 
         clock.advance(61)
-        await until(lambda: bool(notified))
+        await wait_until(lambda: bool(notified))
 
     assert notified == ["o-1"]
 

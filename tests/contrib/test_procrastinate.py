@@ -81,11 +81,11 @@ async def test_submit_rolled_back_leaves_no_job_and_batch(shop: Shop) -> None:
     assert await shop.paystar.payouts.batches() == []
 
 
-@pytest.mark.parametrize("ends", ["commit", "rollback"])
-async def test_batch_methods_before_commit_are_refused(shop: Shop, ends: str) -> None:
+@pytest.mark.parametrize("end", ["commit", "rollback"])
+async def test_batch_methods_before_commit_are_refused(shop: Shop, end: str) -> None:
     async with await psycopg.AsyncConnection.connect(shop.url) as connection:
         submitted = await shop.paystar.payouts.submit(batch(), batch_id="b", connection=connection)
-        if ends == "rollback":
+        if end == "rollback":
             await connection.rollback()
         with anyio.fail_after(10):
             for call in (
@@ -97,7 +97,7 @@ async def test_batch_methods_before_commit_are_refused(shop: Shop, ends: str) ->
                 with pytest.raises(InvalidValue, match="not committed"):
                     await call
         await connection.commit()
-    if ends == "commit":
+    if end == "commit":
         assert (await submitted.report()).under_way.count == 3
 
 

@@ -98,15 +98,15 @@ class Signal:
 
 
 def test_celery_recipe_has_one_client_and_loop_per_process(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> None:
-    born, dies = Signal(), Signal()
+    process_started, process_ends = Signal(), Signal()
     stand_in(monkeypatch, "celery", Celery=Celery)
-    stand_in(monkeypatch, "celery.signals", worker_process_init=born, worker_process_shutdown=dies)
+    stand_in(monkeypatch, "celery.signals", worker_process_init=process_started, worker_process_shutdown=process_ends)
     objects = recipe(taskiq, "Celery")
     asyncio.run(send("t-1"))
 
-    born.send()
+    process_started.send()
     assert [objects["wait_for_transfer"]("t-1") for _ in range(2)] == ["Succeeded", "Succeeded"]
-    dies.send()
+    process_ends.send()
 
 
 class Builder:
@@ -118,11 +118,11 @@ class Builder:
         self.hooks: dict[str, Any] = {}
 
     def __getattr__(self, name: str) -> Callable[[Any], "Builder"]:
-        def take(value: Any) -> "Builder":
+        def record(value: Any) -> "Builder":
             self.hooks[name] = value
             return self
 
-        return take
+        return record
 
     def build(self) -> "Builder":
         return self
@@ -131,7 +131,7 @@ class Builder:
         self.handlers.append(handler)
 
 
-def put_together(*value: Any, **named: Any) -> tuple[Any, ...]:
+def as_tuple(*value: Any, **named: Any) -> tuple[Any, ...]:
     return (*value, *named.values())
 
 
@@ -139,7 +139,7 @@ async def test_telegram_recipe_sends_payment_button(sandbox: Sandbox, monkeypatc
     stand_in(
         monkeypatch,
         "telegram",
-        InlineKeyboardButton=put_together,
+        InlineKeyboardButton=as_tuple,
         InlineKeyboardMarkup=list,
         Update=object,
     )
@@ -147,7 +147,7 @@ async def test_telegram_recipe_sends_payment_button(sandbox: Sandbox, monkeypatc
         monkeypatch,
         "telegram.ext",
         Application=SimpleNamespace(builder=Builder),
-        CommandHandler=put_together,
+        CommandHandler=as_tuple,
         ContextTypes=SimpleNamespace(DEFAULT_TYPE=object),
     )
     keyboards: list[Any] = []

@@ -84,7 +84,17 @@ def expiries(
 
 @define
 class KillReport:
-    """Results for lease owners that were killed after the server had rotated the key and before it was stored."""
+    """Results for lease owners that were killed after the server had rotated the key and before it was stored.
+
+    Attributes:
+        killed: number of killed owners.
+        detected: number of later clients whose calls all failed, because the refresh token was rejected.
+        wiped: number of key records that were lost, or not marked as rejected.
+        probes: number of rejected refreshes of the later clients.
+        max_probes: largest number of rejected refreshes after one kill.
+        healed: number of clients that work with a replaced key pair.
+        events: number of events by name.
+    """
 
     killed: int = 0
     detected: int = 0

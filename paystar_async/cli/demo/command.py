@@ -161,7 +161,7 @@ class Demo:
         payment = await paystar.payments.confirm(Callback.parse(callback_fields), amount=amount, order_id=order_id)
         return isinstance(payment.outcome, Verified)
 
-    async def _pay_from_wallet(self, paystar: Paystar, person: dict[str, str], when: str) -> None:
+    async def _pay_from_wallet(self, paystar: Paystar, person: dict[str, str], moment: str) -> None:
         """Use both keys of the wallet: the key that pays and the key that reads."""
         transfer = WalletTransfer(
             amount=Rial(120_000),
@@ -173,7 +173,7 @@ class Demo:
         outcome = self._outcomes[transfer.track_id] = await pay_from_wallet(paystar, transfer)
         balance = await paystar.wallet.balance()
         succeeded = isinstance(outcome, Succeeded) and balance.total_amount > 0
-        self._record_workflow(f"wallet, {when}: paid", succeeded=succeeded)
+        self._record_workflow(f"wallet, {moment}: paid", succeeded=succeeded)
 
     async def _run_batch(
         self,
