@@ -1,4 +1,4 @@
-"""Which modules an import loads, seen from a fresh process."""
+"""Import cost: the modules that a fresh process loads for an import or a call."""
 
 import subprocess
 import sys
