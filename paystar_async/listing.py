@@ -67,7 +67,7 @@ async def pages(
         InvalidResponse: the list does not go on, whatever is skipped; yielded entries are correct, others may be
             missing.
     """
-    known = _KnownEntries()
+    known_entries = _KnownEntries()
     skip = stale_pages = largest = 0
     previous: Sequence[Settlement] = ()
     for number in count(1):
@@ -75,7 +75,7 @@ async def pages(
         if not page or (page == previous and len(page) < complete_below):
             return
         previous, largest = page, max(largest, len(page))
-        new_entries = known.add(page)
+        new_entries = known_entries.add(page)
         if new_entries:
             yield new_entries
         if number == max_pages:
@@ -85,7 +85,7 @@ async def pages(
         if stale_pages == MAX_STALE_PAGES:
             largest = max(largest, len(await fetch(0)))
         # New transfers fill each page, so no page may ever be empty; this page had room for later entries.
-        if not new_entries and len(page) < largest and known.ends_with(page):
+        if not new_entries and len(page) < largest and known_entries.ends_with(page):
             return
         if stale_pages == MAX_STALE_PAGES or skip > MAX_ENTRIES:
             if max_pages is not None:

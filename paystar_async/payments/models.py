@@ -214,8 +214,8 @@ class Order:
             last_unpaid_at=self.now,
             next_check_at=self.now + CHECK_SCHEDULE_SECONDS[0],
         )
-        others = (attempt for attempt in self.attempts if attempt.ref_num != ref_num)
-        return evolve(self, attempts=(*others, started))
+        other_attempts = (attempt for attempt in self.attempts if attempt.ref_num != ref_num)
+        return evolve(self, attempts=(*other_attempts, started))
 
     def reserve(self, ref_num: str) -> "Order":
         """Reserve the order for a payment that is about to be verified, and schedule the next check of the payment."""
