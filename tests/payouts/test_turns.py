@@ -34,7 +34,7 @@ class Account:
     refused: int = 0
     check_after: float | None = None
     max_late: float = MAX_LATE_SECONDS
-    _dice: random.Random = field(factory=lambda: random.Random(1))
+    _rng: random.Random = field(factory=lambda: random.Random(1))
 
     async def due(self, limit: int) -> Sequence[DueChunk]:
         return await self.sends(LANE, limit)
@@ -51,7 +51,7 @@ class Account:
         return self.clock.monotonic()
 
     async def step(self, chunk_id: str) -> NotDue:
-        await self.clock.sleep(self._dice.uniform(0, self.max_late))
+        await self.clock.sleep(self._rng.uniform(0, self.max_late))
         now = self.clock.monotonic()
         if chunk_id not in self.chunks:
             return NotDue(due_at=None)
@@ -134,7 +134,7 @@ async def test_local_dispatcher_late_steps_keep_rate(rate: float) -> None:
 
 @define(eq=False)
 class SlowConnection:
-    """A process farther from the ledger than others; it counts chunks it sent, and those that another one had taken."""
+    """A process with a slow connection to the ledger, which counts the chunks it sent and the chunks already taken."""
 
     account: Account
     delay: float

@@ -70,14 +70,14 @@ class BatchWriter:
     """A writer of one batch.
 
     Args:
-        tables: the ledger.
+        ledger: the ledger.
         channel: the channel and account of the transfers.
         batch_id: the name of the batch.
         policy: how the batch is paid out.
         connection: the caller's own transaction, or None.
     """
 
-    tables: LedgerDatabase
+    ledger: LedgerDatabase
     channel: PayoutChannel
     batch_id: str
     policy: Policy
@@ -92,7 +92,7 @@ class BatchWriter:
     async def write(self, transfers: AsyncIterable[AnyTransfer], recorded: BatchRecord | None) -> BatchRecord:
         """Return the batch on record; insert it if ``recorded`` is None."""
         count, amount, digests = 0, 0, 0
-        await self.tables.open()
+        await self.ledger.open()
         try:
             async for value in transfers:
                 digest = self._add(count, value)
@@ -118,7 +118,7 @@ class BatchWriter:
             deposit = self.channel.deposit(value)
         except InvalidValue as refusal:
             raise refusal.at(f"transfers[{position}]") from None
-        encoded = self.tables.codec.encode(self.channel.name, self.channel.account, value)
+        encoded = self.ledger.codec.encode(self.channel.name, self.channel.account, value)
         self._rows.append(
             {
                 "position": position,
@@ -151,7 +151,7 @@ class BatchWriter:
         if recorded is not None:
             await self._compare(recorded)
             return
-        async with self.tables.transaction(self.connection) as transaction:
+        async with self.ledger.transaction(self.connection) as transaction:
             await self._stage(transaction)
 
     async def _stage(self, transaction: LedgerTransaction) -> None:
@@ -179,7 +179,7 @@ class BatchWriter:
         """Note the first transfer that differs from the batch on record in this position, for the error message."""
         if self._first_difference is None and self._rows:
             first, last = self._rows[0]["position"], self._rows[-1]["position"]
-            items = await self.tables.fetch(
+            items = await self.ledger.fetch(
                 "SELECT position, track_id FROM paystar_payout_batch_items"
                 " WHERE batch_id = :batch_id AND position BETWEEN :first AND :last",
                 {"batch_id": recorded.batch_id, "first": first, "last": last},
@@ -191,7 +191,7 @@ class BatchWriter:
 
     async def _checked(self, recorded: BatchRecord, contents: BatchFingerprint) -> BatchRecord:
         """Return the batch on record; raise InvalidValue if it is another batch."""
-        rows = await self.tables.fetch(SELECT_BATCH, {"batch_id": recorded.batch_id})
+        rows = await self.ledger.fetch(SELECT_BATCH, {"batch_id": recorded.batch_id})
         self._check_same(recorded, contents, rows)
         return recorded
 
@@ -221,14 +221,14 @@ class BatchWriter:
         rows, staged = list(self._rows), self._staged
         for last in (False, True):
             try:
-                async with self.tables.transaction(self.connection) as transaction:
+                async with self.ledger.transaction(self.connection) as transaction:
                     await self._stage(transaction)
                     record = await self._move(transaction, contents)
             except StorageUnavailable:
                 if last or self.connection is not None:
                     raise
                 self._rows, self._staged = list(rows), staged
-                if (recorded := await find_batch(self.tables, self.batch_id)) is not None:
+                if (recorded := await find_batch(self.ledger, self.batch_id)) is not None:
                     return await self._checked(recorded, contents)
             else:
                 self._staged = 0
@@ -236,7 +236,7 @@ class BatchWriter:
         raise AssertionError  # the second time returns or raises
 
     async def _move(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
-        identity = self.tables.identity
+        identity = self.ledger.identity
         sql = COUNT_STAGED.format(origin=":origin" if identity.origin else "''")
         [staging] = await transaction.fetch(sql, {"plan": self._plan})
         identity.check_origin(staging["origin"])
@@ -287,7 +287,7 @@ class BatchWriter:
 
     def _is_looked_up(self, now: float) -> bool:
         """Return True if the batch is looked up at the bank before it is sent, also by the process that submits it."""
-        is_restored = self.tables.identity.is_newly_restored(now)
+        is_restored = self.ledger.identity.is_newly_restored(now)
         return self.policy.look_before_send == "always" or is_restored
 
     async def _inserted_elsewhere(self, transaction: LedgerTransaction, contents: BatchFingerprint) -> BatchRecord:
@@ -307,12 +307,12 @@ class BatchWriter:
     async def _delete_staged(self) -> None:
         """Delete the staged rows; ``delete_abandoned`` deletes what an error leaves."""
         with suppress(StorageError):
-            async with self.tables.transaction(self.connection) as transaction:
+            async with self.ledger.transaction(self.connection) as transaction:
                 await transaction.execute(DELETE_STAGED, {"plan": self._plan})
 
 
 async def insert_batch(
-    tables: LedgerDatabase,
+    ledger: LedgerDatabase,
     channel: PayoutChannel,
     batch_id: str,
     transfers: AsyncIterable[AnyTransfer],
@@ -323,7 +323,7 @@ async def insert_batch(
     """Put all of a batch on record, or nothing; send nothing.
 
     Args:
-        tables: the ledger.
+        ledger: the ledger.
         channel: the channel and account of the transfers.
         batch_id: the name of the batch; the same name with the same contents returns the batch on record.
         transfers: the transfers; read once, a thousand at a time.
@@ -339,18 +339,18 @@ async def insert_batch(
         TrackIdConflict: a track_id is on record with other contents.
         StorageError: the ledger cannot be used.
     """
-    recorded = await find_batch(tables, batch_id) if connection is None else None
-    writer = BatchWriter(tables, channel, batch_id, policy or Policy(), connection)
+    recorded = await find_batch(ledger, batch_id) if connection is None else None
+    writer = BatchWriter(ledger, channel, batch_id, policy or Policy(), connection)
     record = await writer.write(transfers, recorded)
     if policy is None or policy == record.policy:
         return record
-    async with tables.transaction(connection) as transaction:
+    async with ledger.transaction(connection) as transaction:
         params: dict[str, Stored] = {"policy": policy.to_json(), "batch_id": batch_id}
         await transaction.execute(UPDATE_POLICY, params)
     return evolve(record, policy=policy)
 
 
-async def delete_abandoned(tables: LedgerDatabase) -> int:
+async def delete_abandoned(ledger: LedgerDatabase) -> int:
     """Delete staged rows of abandoned inserts; return how many."""
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         return await transaction.execute(DELETE_ABANDONED, {"abandoned": ABANDONED_SECONDS})

@@ -116,14 +116,14 @@ def lane_of_chunk(chunk: ChunkRecord) -> Lane:
     return Lane(chunk.product, chunk.account, chunk.deposit)
 
 
-async def load_chunk(tables: LedgerDatabase, chunk_id: str) -> ChunkSnapshot | None:
+async def load_chunk(ledger: LedgerDatabase, chunk_id: str) -> ChunkSnapshot | None:
     """Return a chunk as it is now, or None; change nothing."""
-    rows = await tables.fetch(SELECT_CHUNK, {"chunk_id": chunk_id})
+    rows = await ledger.fetch(SELECT_CHUNK, {"chunk_id": chunk_id})
     return _snapshot(rows[0]) if rows else None
 
 
 async def acquire_send_lease(
-    tables: LedgerDatabase, snapshot: ChunkSnapshot, owner: str, lease: float
+    ledger: LedgerDatabase, snapshot: ChunkSnapshot, owner: str, lease: float
 ) -> ChunkLease | NotDue:
     """Write the intent to send a chunk, unless a hold prevents it or another sender was faster.
 
@@ -142,11 +142,11 @@ async def acquire_send_lease(
         "lease_owner": owner,
         "lease": lease,
         "slot": SLOT_SECONDS,
-        "runner": tables.identity.runner,
+        "runner": ledger.identity.runner,
         "concurrency": policy.concurrency,
     }
-    identity = tables.identity
-    version, seen = 0, identity.versions().get(lane, 0)  # before anything is read: see ``check_version``
+    identity = ledger.identity
+    version, noted_version = 0, identity.versions().get(lane, 0)  # before anything is read: see ``check_version``
 
     async def acquire(transaction: LedgerTransaction) -> ChunkLease | NotDue:
         nonlocal version
@@ -156,13 +156,13 @@ async def acquire_send_lease(
         [hold] = holds
         identity.check_origin(hold["origin"])
         version = hold["version"]
-        identity.check_version(version - 1, seen)
+        identity.check_version(version - 1, noted_version)
         params["at"] = at = hold["at"]
         if policy.rate is not None and hold["next_send_at"] > at:
             return NotDue(due_at=hold["next_send_at"], waits_for=lane)
         rows = await transaction.fetch(ACQUIRE_SEND_LEASE, params)
         if not rows:
-            return await _explain_denied(tables, transaction, params)
+            return await _explain_denied(ledger, transaction, params)
         if policy.rate is not None:
             next_send_at = next_send_time(hold["next_send_at"], at, policy.rate)
             await transaction.execute(SET_NEXT_SEND, params | {"next_send_at": next_send_at})
@@ -170,12 +170,12 @@ async def acquire_send_lease(
         transfers = [stored_transfer_of(row) for row in sending]
         if transfers:
             await transaction.execute(INSERT_SENDING_EVENTS, params)
-            return _lease(tables, rows[0], snapshot, owner, transfers, at)
+            return _lease(ledger, rows[0], snapshot, owner, transfers, at)
         # All transfers were settled otherwise: by a late response, or in manual review.
         await transaction.fetch(RELEASE_LEASE, params)
         return NotDue(due_at=await schedule_remaining(transaction, chunk.chunk_id, at))
 
-    result = await tables.run_transaction(acquire)
+    result = await ledger.run_transaction(acquire)
     identity.note_version(lane, version)  # not before it was committed
     return result
 
@@ -196,48 +196,48 @@ def next_send_time(turn: float, at: float, rate: float) -> float:
     return max(turn, at - min(interval, MAX_CATCH_UP_SECONDS)) + interval
 
 
-async def mark_looked_up(tables: LedgerDatabase, snapshot: ChunkSnapshot) -> None:
+async def mark_looked_up(ledger: LedgerDatabase, snapshot: ChunkSnapshot) -> None:
     """Record that this process has looked a chunk up at the bank, so that it may be sent."""
     params: dict[str, Stored] = {
         "chunk_id": snapshot.chunk.chunk_id,
         "version": snapshot.chunk.version,
-        "runner": tables.identity.runner,
+        "runner": ledger.identity.runner,
     }
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         await transaction.execute(SET_RUNNER, params)
 
 
-async def postpone(tables: LedgerDatabase, snapshot: ChunkSnapshot, pause: float) -> None:
+async def postpone(ledger: LedgerDatabase, snapshot: ChunkSnapshot, pause: float) -> None:
     """Postpone the send of a chunk by ``pause`` seconds."""
     params: dict[str, Stored] = {
         "chunk_id": snapshot.chunk.chunk_id,
         "version": snapshot.chunk.version,
         "pause": pause,
     }
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         await transaction.execute(POSTPONE_CHUNK, params)
 
 
-async def extend_slots(tables: LedgerDatabase, chunk_ids: Collection[str]) -> None:
+async def extend_slots(ledger: LedgerDatabase, chunk_ids: Collection[str]) -> None:
     """Extend the places of chunks that this process is sending."""
     ids: dict[str, Stored] = {f"id{number}": chunk_id for number, chunk_id in enumerate(chunk_ids)}
     sql = EXTEND_SLOTS.format(chunk_ids=", ".join(f":{name}" for name in ids))
-    async with tables.transaction() as transaction:
-        await transaction.execute(sql, ids | {"slot": SLOT_SECONDS, "runner": tables.identity.runner})
+    async with ledger.transaction() as transaction:
+        await transaction.execute(sql, ids | {"slot": SLOT_SECONDS, "runner": ledger.identity.runner})
 
 
-async def find_lease(tables: LedgerDatabase, snapshot: ChunkSnapshot, owner: str) -> ChunkLease | None:
+async def find_lease(ledger: LedgerDatabase, snapshot: ChunkSnapshot, owner: str) -> ChunkLease | None:
     """Return the send lease of this owner if its commit was stored after all, or None."""
     params: dict[str, Stored] = {"chunk_id": snapshot.chunk.chunk_id, "lease_owner": owner}
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         rows = await transaction.fetch(SELECT_LEASE, params)
         if not rows:
             return None
         transfers = [stored_transfer_of(row) for row in await transaction.fetch(SELECT_SENDING, params)]
-    return _lease(tables, rows[0], snapshot, owner, transfers, snapshot.at)
+    return _lease(ledger, rows[0], snapshot, owner, transfers, snapshot.at)
 
 
-async def expire_lease(tables: LedgerDatabase, snapshot: ChunkSnapshot) -> float | None:
+async def expire_lease(ledger: LedgerDatabase, snapshot: ChunkSnapshot) -> float | None:
     """Expire the lease of a sender that did not return in time; return when the chunk is due.
 
     The result of what it may have sent is unknown.
@@ -247,7 +247,7 @@ async def expire_lease(tables: LedgerDatabase, snapshot: ChunkSnapshot) -> float
 
     async def expire(transaction: LedgerTransaction) -> float | None:
         if not await transaction.fetch(EXPIRE_LEASE, params):
-            return (await _reload(tables, transaction, params)).chunk.due_at
+            return (await _reload(ledger, transaction, params)).chunk.due_at
         await transition_chunk(
             transaction,
             chunk_id,
@@ -259,11 +259,11 @@ async def expire_lease(tables: LedgerDatabase, snapshot: ChunkSnapshot) -> float
         )
         return await schedule_remaining(transaction, chunk_id, at)
 
-    return await tables.run_transaction(expire)
+    return await ledger.run_transaction(expire)
 
 
 async def acquire_check_lease(
-    tables: LedgerDatabase, snapshot: ChunkSnapshot, owner: str, lease: float
+    ledger: LedgerDatabase, snapshot: ChunkSnapshot, owner: str, lease: float
 ) -> ChunkLease | NotDue:
     """Lease a chunk to check its status, unless another process holds it."""
     chunk = snapshot.chunk
@@ -278,14 +278,14 @@ async def acquire_check_lease(
     async def acquire(transaction: LedgerTransaction) -> ChunkLease | NotDue:
         rows = await transaction.fetch(ACQUIRE_CHECK_LEASE, params)
         if not rows:
-            return NotDue(due_at=(await _reload(tables, transaction, params)).chunk.due_at)
+            return NotDue(due_at=(await _reload(ledger, transaction, params)).chunk.due_at)
         transfers = [stored_transfer_of(row) for row in await transaction.fetch(SELECT_UNRESOLVED, params)]
         if transfers:
-            return _lease(tables, rows[0], snapshot, owner, transfers, snapshot.at)
+            return _lease(ledger, rows[0], snapshot, owner, transfers, snapshot.at)
         await transaction.fetch(RELEASE_LEASE, params)
         return NotDue(due_at=await schedule_remaining(transaction, chunk.chunk_id, snapshot.at))
 
-    return await tables.run_transaction(acquire)
+    return await ledger.run_transaction(acquire)
 
 
 async def schedule_remaining(transaction: LedgerTransaction, chunk_id: str, at: float) -> float | None:
@@ -304,17 +304,17 @@ async def schedule_remaining(transaction: LedgerTransaction, chunk_id: str, at: 
     return due_at
 
 
-async def _reload(tables: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> ChunkSnapshot:
+async def _reload(ledger: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> ChunkSnapshot:
     """Return a chunk as it is now; raise StorageError if it is missing, since no chunk is ever removed."""
     rows = await transaction.fetch(SELECT_CHUNK, params)
     if not rows:
-        tables.identity.refuse(OLDER)
+        ledger.identity.refuse(OLDER)
     return _snapshot(rows[0])
 
 
-async def _explain_denied(tables: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> NotDue:
+async def _explain_denied(ledger: LedgerDatabase, transaction: LedgerTransaction, params: dict[str, Stored]) -> NotDue:
     """Return why a send lease was denied."""
-    snapshot = await _reload(tables, transaction, params)
+    snapshot = await _reload(ledger, transaction, params)
     chunk = snapshot.chunk
     if chunk.version != params["version"] or chunk.phase != "send" or chunk.due_at is None:
         return NotDue(due_at=chunk.due_at, is_taken=True)
@@ -327,14 +327,14 @@ async def _explain_denied(tables: LedgerDatabase, transaction: LedgerTransaction
 
 
 def _lease(
-    tables: LedgerDatabase,
+    ledger: LedgerDatabase,
     row: Row,
     snapshot: ChunkSnapshot,
     owner: str,
     transfers: Sequence[StoredTransfer],
     at: float,
 ) -> ChunkLease:
-    values = [transfer.value(tables) for transfer in transfers]
+    values = [transfer.value(ledger) for transfer in transfers]
     return ChunkLease(
         chunk=chunk_of(row), policy=snapshot.policy, at=at, owner=owner, transfers=transfers, values=values
     )

@@ -45,7 +45,7 @@ WHERE product = :product AND account = :account AND track_id = :track_id AND ver
 
 
 async def apply_observations(
-    tables: LedgerDatabase, channel: PayoutChannel, entries: Sequence[Settlement], cause: TransitionCause = "reconcile"
+    ledger: LedgerDatabase, channel: PayoutChannel, entries: Sequence[Settlement], cause: TransitionCause = "reconcile"
 ) -> Sequence[TransferRecord]:
     """Apply entries of the bank's list to transfers on record; return the records that changed."""
     entries_by_track_id: dict[str, list[Settlement]] = {}
@@ -53,15 +53,15 @@ async def apply_observations(
         if entry.track_id is not None:
             entries_by_track_id.setdefault(channel.sent_track_id(entry.track_id), []).append(entry)
     changed: list[TransferRecord] = []
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         for transfer in await _stored(transaction, channel, list(entries_by_track_id)):
-            observed = _classify(tables, channel, transfer, entries_by_track_id[transfer.record.track_id])
+            observed = _classify(ledger, channel, transfer, entries_by_track_id[transfer.record.track_id])
             changed += await _apply(transaction, transfer, observed, cause)
     return changed
 
 
 async def apply_late_response(
-    tables: LedgerDatabase,
+    ledger: LedgerDatabase,
     channel: PayoutChannel,
     classifications: Mapping[str, Classification],
     attempts: Mapping[str, int],
@@ -69,12 +69,12 @@ async def apply_late_response(
     """Apply the response to a send that came after its lease had expired.
 
     Args:
-        tables: the ledger.
+        ledger: the ledger.
         channel: the channel and account of the transfers.
         classifications: the result of each transfer by track_id.
         attempts: the attempt that was sent, by track_id.
     """
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         for transfer in await _stored(transaction, channel, list(classifications)):
             record = transfer.record
             observed = classifications[record.track_id]
@@ -100,7 +100,7 @@ def _failure_params(record: TransferRecord, reason: str) -> dict[str, Stored]:
 
 
 async def resolve(
-    tables: LedgerDatabase,
+    ledger: LedgerDatabase,
     product: ProductName,
     account: str,
     track_id: str,
@@ -119,7 +119,7 @@ async def resolve(
     )
     if after is None:
         raise InvalidValue("verdict", expected="success, failed or resend", got=short_repr(verdict))
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         rows = await transaction.fetch(*select_transfers(STORED_TRANSFER_COLUMNS, product, account, [track_id]))
         if not rows:
             raise InvalidValue("track_id", expected="a transfer of the ledger", got=short_repr(track_id))
@@ -153,11 +153,11 @@ async def _stored(
 
 
 def _classify(
-    tables: LedgerDatabase, channel: PayoutChannel, transfer: StoredTransfer, entries: Sequence[Settlement]
+    ledger: LedgerDatabase, channel: PayoutChannel, transfer: StoredTransfer, entries: Sequence[Settlement]
 ) -> Classification:
     hashids = {transfer.record.hashid: transfer.record.track_id} if transfer.record.hashid else {}
     if not transfer.is_masked:
-        value = transfer.value(tables)
+        value = transfer.value(ledger)
         return classify(list(entries), [value], channel.sent_track_id, hashids)[value.track_id]
     # The destination is no longer on record: the entries cannot be compared with the transfer.
     return merge_entries(sort_recorded_first(entries, hashids))

@@ -69,29 +69,29 @@ WHERE product = :product AND account = :account ORDER BY deposit
 """
 
 
-async def find_batch(tables: LedgerDatabase, batch_id: str) -> BatchRecord | None:
+async def find_batch(ledger: LedgerDatabase, batch_id: str) -> BatchRecord | None:
     """Return a batch, or None."""
-    rows = await tables.fetch(SELECT_BATCH, {"batch_id": batch_id})
+    rows = await ledger.fetch(SELECT_BATCH, {"batch_id": batch_id})
     return batch_of(rows[0]) if rows else None
 
 
-async def batches(tables: LedgerDatabase, limit: int = 100) -> list[BatchRecord]:
+async def batches(ledger: LedgerDatabase, limit: int = 100) -> list[BatchRecord]:
     """Return the batches, newest first."""
-    return [batch_of(row) for row in await tables.fetch(_BATCHES, {"limit": limit})]
+    return [batch_of(row) for row in await ledger.fetch(_BATCHES, {"limit": limit})]
 
 
 async def find_transfer(
-    tables: LedgerDatabase, product: ProductName, account: str, track_id: str
+    ledger: LedgerDatabase, product: ProductName, account: str, track_id: str
 ) -> TransferRecord | None:
     """Return a transfer, or None if it is not on record."""
-    return (await transfers(tables, product, account, [track_id])).get(track_id)
+    return (await transfers(ledger, product, account, [track_id])).get(track_id)
 
 
 async def transfers(
-    tables: LedgerDatabase, product: ProductName, account: str, track_ids: Collection[str]
+    ledger: LedgerDatabase, product: ProductName, account: str, track_ids: Collection[str]
 ) -> Mapping[str, TransferRecord]:
     """Return those of these transfers that are on record, by track_id; at most 500 in one call."""
-    rows = await tables.fetch(*select_transfers(TRANSFER_COLUMNS, product, account, track_ids))
+    rows = await ledger.fetch(*select_transfers(TRANSFER_COLUMNS, product, account, track_ids))
     return {row["track_id"]: transfer_of(row) for row in rows}
 
 
@@ -109,29 +109,29 @@ def select_transfers(
 
 
 async def page(
-    tables: LedgerDatabase, batch_id: str, *, after: int = -1, limit: int = 500
+    ledger: LedgerDatabase, batch_id: str, *, after: int = -1, limit: int = 500
 ) -> list[tuple[int, TransferRecord]]:
     """Return transfers of a batch with their position in it, in order, those behind position ``after``."""
-    rows = await tables.fetch(_PAGE, {"batch_id": batch_id, "after": after, "limit": limit})
+    rows = await ledger.fetch(_PAGE, {"batch_id": batch_id, "after": after, "limit": limit})
     return [(row["batch_position"], transfer_of(row)) for row in rows]
 
 
-async def totals(tables: LedgerDatabase, batch_id: str) -> Mapping[TransferState, tuple[int, int]]:
+async def totals(ledger: LedgerDatabase, batch_id: str) -> Mapping[TransferState, tuple[int, int]]:
     """Return the number of a batch's transfers in each state, and their sum in Rial."""
-    rows = await tables.fetch(_TOTALS, {"batch_id": batch_id})
+    rows = await ledger.fetch(_TOTALS, {"batch_id": batch_id})
     # A server sums whole numbers to a decimal.
     return {_state(row["state"]): (int(row["count"]), int(row["amount"])) for row in rows}
 
 
-async def review(tables: LedgerDatabase, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
+async def review(ledger: LedgerDatabase, product: ProductName, account: str, limit: int = 500) -> list[TransferRecord]:
     """Return transfers that need manual review, oldest first."""
-    rows = await tables.fetch(_REVIEW, {"product": product, "account": account, "limit": limit})
+    rows = await ledger.fetch(_REVIEW, {"product": product, "account": account, "limit": limit})
     return [transfer_of(row) for row in rows]
 
 
-async def events(tables: LedgerDatabase, product: ProductName, account: str, track_id: str) -> list[EventRecord]:
+async def events(ledger: LedgerDatabase, product: ProductName, account: str, track_id: str) -> list[EventRecord]:
     """Return the events of a transfer, in order."""
-    rows = await tables.fetch(_EVENTS, {"product": product, "account": account, "track_id": track_id})
+    rows = await ledger.fetch(_EVENTS, {"product": product, "account": account, "track_id": track_id})
     return [
         EventRecord(
             track_id=row["track_id"],
@@ -146,9 +146,9 @@ async def events(tables: LedgerDatabase, product: ProductName, account: str, tra
     ]
 
 
-async def chunk(tables: LedgerDatabase, chunk_id: str) -> ChunkRecord | None:
+async def chunk(ledger: LedgerDatabase, chunk_id: str) -> ChunkRecord | None:
     """Return a chunk, or None."""
-    rows = await tables.fetch(_CHUNK, {"chunk_id": chunk_id})
+    rows = await ledger.fetch(_CHUNK, {"chunk_id": chunk_id})
     return chunk_of(rows[0]) if rows else None
 
 
@@ -161,19 +161,19 @@ async def chunk_ids(
 
 
 async def due(
-    tables: LedgerDatabase, accounts: Collection[tuple[ProductName, str]], limit: int = 100
+    ledger: LedgerDatabase, accounts: Collection[tuple[ProductName, str]], limit: int = 100
 ) -> list[tuple[str, float]]:
     """Return chunks with something to do, and when, soonest first; those due in the future included."""
     chunks: list[tuple[str, float]] = []
     for product, account in accounts:
-        rows = await tables.fetch(_DUE, {"product": product, "account": account, "limit": limit})
+        rows = await ledger.fetch(_DUE, {"product": product, "account": account, "limit": limit})
         chunks += [(row["chunk_id"], row["due_at"]) for row in rows]
     return sorted(chunks, key=lambda chunk: chunk[1])[:limit]
 
 
-async def holds(tables: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
+async def holds(ledger: LedgerDatabase, product: ProductName, account: str) -> Sequence[AccountHold]:
     """Return the holds of an account, active or not."""
-    rows = await tables.fetch(_HOLDS, {"product": product, "account": account})
+    rows = await ledger.fetch(_HOLDS, {"product": product, "account": account})
     for row in rows:
         row["paused"] = bool(row["paused"])
     return [AccountHold(**row) for row in rows]

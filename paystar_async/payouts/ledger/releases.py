@@ -33,7 +33,7 @@ class ReleaseResult:
     suspended: bool
 
 
-async def release(tables: LedgerDatabase, lease: ChunkLease, decision: Decision) -> ReleaseResult:
+async def release(ledger: LedgerDatabase, lease: ChunkLease, decision: Decision) -> ReleaseResult:
     """Write a decision and end its lease; write nothing of its transfers if the lease is no longer held."""
     chunk = lease.chunk
     params: dict[str, Stored] = {"chunk_id": chunk.chunk_id, "lease_owner": lease.owner}
@@ -54,7 +54,7 @@ async def release(tables: LedgerDatabase, lease: ChunkLease, decision: Decision)
             due_at = await schedule_remaining(transaction, chunk.chunk_id, at)
         return ReleaseResult(is_recorded=True, due_at=due_at, suspended=suspended)
 
-    return await tables.run_transaction(write)
+    return await ledger.run_transaction(write)
 
 
 async def _set_hold(transaction: LedgerTransaction, chunk: ChunkRecord, decision: Decision) -> bool:

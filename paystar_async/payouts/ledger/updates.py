@@ -54,9 +54,9 @@ WHERE due_at IS NULL AND phase IN ('send', 'funds') AND {_ACCOUNT}
 """  # noqa: S608
 
 
-async def pause(tables: LedgerDatabase, product: ProductName, account: str, deposit: str = "") -> None:
+async def pause(ledger: LedgerDatabase, product: ProductName, account: str, deposit: str = "") -> None:
     """Stop sends of a deposit account, or of all if ``deposit`` is ``""``."""
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         await transaction.execute(_SET_PAUSED, {"product": product, "account": account, "deposit": deposit})
 
 
@@ -65,10 +65,10 @@ async def set_hold(transaction: LedgerTransaction, kind: str, params: dict[str, 
     return await transaction.execute(_SET_HOLD[kind], params) > 0
 
 
-async def resume(tables: LedgerDatabase, product: ProductName, account: str, deposit: str | None = None) -> int:
+async def resume(ledger: LedgerDatabase, product: ProductName, account: str, deposit: str | None = None) -> int:
     """Remove the holds of a deposit account, or all; return how many transfers that lacked funds are planned again."""
     params: dict[str, Stored] = {"product": product, "account": account, "deposit": deposit}
-    async with tables.transaction() as transaction:
+    async with ledger.transaction() as transaction:
         cleared = await transaction.fetch(_CLEAR_HOLDS, params)
         if not cleared:
             return 0
@@ -188,10 +188,10 @@ class StoredTransfer:
     digest: str = field(repr=False)
     is_masked: bool
 
-    def value(self, tables: LedgerDatabase) -> AnyTransfer:
+    def value(self, ledger: LedgerDatabase) -> AnyTransfer:
         """Return the transfer as it is sent; raise StorageCorrupt if the payload belongs to another transfer."""
         record = self.record
-        value = tables.codec.decode(record.product, record.account, record.track_id, self.payload, self.digest)
+        value = ledger.codec.decode(record.product, record.account, record.track_id, self.payload, self.digest)
         deposit = value.deposit if isinstance(value, Transfer) else ""
         if (value.track_id, value.amount, deposit) != (record.track_id, record.amount, record.deposit):
             raise StorageCorrupt(f"the stored contents of the transfer {record.track_id} belong to another transfer")

@@ -25,18 +25,18 @@ def call_times(rate: float, arrivals: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("rate", [0.5, 10.0, 50.0])
 def test_next_send_time_late_senders_keep_rate(rate: float) -> None:
-    dice = random.Random(1)
+    rng = random.Random(1)
     turn = sent_at = 0.0
     for _ in range(200):
-        sent_at = max(turn, sent_at) + dice.uniform(0, 0.8 * min(1 / rate, MAX_CATCH_UP_SECONDS))
+        sent_at = max(turn, sent_at) + rng.uniform(0, 0.8 * min(1 / rate, MAX_CATCH_UP_SECONDS))
         turn = next_send_time(turn, sent_at, rate)
     assert 199 / sent_at == pytest.approx(rate, rel=0.01)
 
 
 @pytest.mark.parametrize("rate", [0.5, 10.0, 300.0])
 def test_next_send_time_never_exceeds_rate_by_two_calls(rate: float) -> None:
-    dice = random.Random(2)
-    arrivals = [dice.uniform(0, 300 / rate) for _ in range(3000)]
+    rng = random.Random(2)
+    arrivals = [rng.uniform(0, 300 / rate) for _ in range(3000)]
     arrivals += [3600 + arrival for arrival in arrivals]  # after an idle hour, too
     sent = call_times(rate, arrivals)
     assert len(sent) > 400
