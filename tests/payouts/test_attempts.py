@@ -50,7 +50,7 @@ async def check_repeatedly(payout: PayoutFixture, backend: Backend, chunk: str, 
 
 async def test_advance_failed_first_attempt_leaves_second_unknown(backend: Backend, payout: PayoutFixture) -> None:
     second_chunk = await resend_after_review(payout)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(second_chunk)
     payout.bank.finds.append(lambda _: [entry("failed", "first")])
     backend.advance_clock(2)
@@ -73,7 +73,7 @@ async def test_advance_unlisted_second_attempt_waits_quiet_window(
     await insert_batch(
         payout.ledger, payout.channel, "b", each(transfers(1)), policy=Policy(quiet_window=30.0, resend=resend)
     )
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(second_chunk)
     for _ in range(12):
         payout.bank.finds.append(lambda _: [entry("failed", "first")])
@@ -112,7 +112,7 @@ async def test_advance_pending_second_attempt_is_not_failed(backend: Backend, pa
 async def test_advance_wallet_without_hashids_needs_review(backend: Backend) -> None:
     payout = PayoutFixture(backend.ledger(), backend.clock, channel=WalletChannel, account="w")
     await insert_batch(payout.ledger, payout.channel, "b", each([wallet_transfer(0)]))
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     [chunk] = await payout.chunks()
     await payout.worker.advance(chunk)
     stored = Settlement(track_id="w*w-00000*1", status=TransferStatus.SUCCESS, extra={"amount": 1})

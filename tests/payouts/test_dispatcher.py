@@ -34,7 +34,7 @@ class FakeLedger:
     """Results of a chunk's steps, in order: seconds until the chunk is due again; None if the chunk is done."""
     reads: int = 0
     down: bool = False
-    gate: anyio.Event | None = None
+    steps_allowed: anyio.Event | None = None
     active: Counter[str] = field(factory=Counter[str])
     most_active: Counter[str] = field(factory=Counter[str])
 
@@ -62,7 +62,7 @@ class FakeLedger:
         self.active[chunk.lane] += 1
         self.most_active[chunk.lane] = max(self.most_active[chunk.lane], self.active[chunk.lane])
         try:
-            await (self.gate.wait() if self.gate else anyio.lowlevel.checkpoint())
+            await (self.steps_allowed.wait() if self.steps_allowed else anyio.lowlevel.checkpoint())
         finally:
             self.active[chunk.lane] -= 1
         results = self.after.get(chunk_id, [None])
@@ -100,7 +100,7 @@ async def test_dispatcher_runs_all_due_chunks(clock: RunningClock) -> None:
 
 
 async def test_dispatcher_full_lane_delays_no_other(clock: RunningClock) -> None:
-    ledger = FakeLedger(clock, gate=anyio.Event())
+    ledger = FakeLedger(clock, steps_allowed=anyio.Event())
     for number in range(10):
         ledger.plan(f"a-{number}", lane="a", limit=2)
     ledger.plan("b-0", lane="b", limit=1, at=-1.0)
@@ -108,8 +108,8 @@ async def test_dispatcher_full_lane_delays_no_other(clock: RunningClock) -> None
     local.start()
     await wait_all_tasks_blocked()
     assert ledger.active == {"a": 2, "b": 1}
-    assert ledger.gate is not None
-    ledger.gate.set()
+    assert ledger.steps_allowed is not None
+    ledger.steps_allowed.set()
     await local.aclose()
 
 
@@ -213,7 +213,7 @@ async def test_dispatcher_unreadable_ledger_is_retried(caplog: pytest.LogCapture
 
 
 async def test_aclose_waits_for_running_steps() -> None:
-    ledger = FakeLedger(ManualClock(), gate=anyio.Event())
+    ledger = FakeLedger(ManualClock(), steps_allowed=anyio.Event())
     for number in range(5):
         ledger.plan(f"c-{number}")
     local = dispatcher(ledger)
@@ -222,8 +222,8 @@ async def test_aclose_waits_for_running_steps() -> None:
     closing = asyncio.create_task(local.aclose())
     await wait_all_tasks_blocked()
     assert not closing.done()
-    assert ledger.gate is not None
-    ledger.gate.set()
+    assert ledger.steps_allowed is not None
+    ledger.steps_allowed.set()
     await closing
     assert sum(ledger.steps.values()) == 2
     local.start()

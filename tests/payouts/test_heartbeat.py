@@ -19,17 +19,17 @@ SELECT_SLOT = "SELECT slot_until FROM paystar_payout_chunks WHERE phase = 'wait'
 async def start_sending(backend: Backend, payout: PayoutFixture) -> tuple[asyncio.Task[float | None], asyncio.Event]:
     """Return the task of a call that holds the only slot, and the event that ends the call."""
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(2)), policy=Policy(chunk=1, concurrency=1))
-    sent, answered = asyncio.Event(), asyncio.Event()
+    sent, response_allowed = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
         sent.set()
-        await answered.wait()
+        await response_allowed.wait()
 
     payout.bank.on_response = wait
     task = asyncio.create_task(payout.worker.advance((await payout.chunks())[0]))
     await sent.wait()
     payout.bank.on_response = None
-    return task, answered
+    return task, response_allowed
 
 
 async def let_heartbeats_pass(backend: Backend, payout: PayoutFixture, times: int) -> None:
@@ -45,13 +45,13 @@ async def let_heartbeats_pass(backend: Backend, payout: PayoutFixture, times: in
 
 
 async def test_heartbeat_running_send_keeps_slot(backend: Backend, payout: PayoutFixture) -> None:
-    task, answered = await start_sending(backend, payout)
+    task, response_allowed = await start_sending(backend, payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     await let_heartbeats_pass(backend, payout, 5)
     assert 5 * HEARTBEAT_SECONDS > SLOT_SECONDS
     await other.worker.advance((await payout.chunks())[1])
     assert len(payout.bank.calls) == 1
-    answered.set()
+    response_allowed.set()
     await task
     await other.worker.advance((await payout.chunks())[1])
     assert await payout.states() == ["success"] * 2
@@ -68,12 +68,12 @@ async def test_heartbeat_killed_sender_frees_slot(
         raise StorageUnavailable("no route to the server")
 
     monkeypatch.setattr(heartbeat, "extend_slots", fail)
-    task, answered = await start_sending(backend, payout)
+    task, response_allowed = await start_sending(backend, payout)
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     backend.advance_clock(SLOT_SECONDS + 0.1)
     await other.worker.advance((await payout.chunks())[1])
     assert await payout.states() == ["sending", "success"]
-    answered.set()
+    response_allowed.set()
     await task
     assert await payout.states() == ["success"] * 2
 

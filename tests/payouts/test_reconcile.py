@@ -563,7 +563,7 @@ class TestLookUps:
         assert (result.mismatches, result.missing, result.compared) == ((), (), 3)
 
     async def test_reconcile_unlisted_unknown_is_missing(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        payout.bank.script.append(raising(NoResponse("no answer")))
+        payout.bank.script.append(raising(NoResponse("no response")))
         await plan_and_send(payout, "b", stored_transfers(1))
         assert (await run_reconcile(payout)).missing == ("t-00000",)
         assert await payout.states() == ["unknown"]
@@ -624,7 +624,7 @@ class TestStatus:
 
     async def test_reconcile_failed_waits_for_rest_of_list(self, payout: PayoutFixture, bank: BankWithList) -> None:
         """Another page may list an attempt that did not fail."""
-        payout.bank.script.append(raising(NoResponse("no answer")))
+        payout.bank.script.append(raising(NoResponse("no response")))
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.pay("t-00000", "first")
         for number in range(4):
@@ -659,7 +659,7 @@ class TestStatus:
         bank.pay("t-00000", "first")
         await plan_and_send(payout, "old", transfers_numbered(90))
         backend.advance_clock(7200)
-        payout.bank.script.append(raising(NoResponse("no answer")))
+        payout.bank.script.append(raising(NoResponse("no response")))
         await plan_and_send(payout, "b", stored_transfers(1))
         bank.pay("t-00000", "second", status=TransferStatus.FAILED)
         await run_reconcile(payout)
@@ -667,7 +667,7 @@ class TestStatus:
         assert await payout.states() == ["success"]
 
     async def test_reconcile_many_failed_need_no_look_up(self, payout: PayoutFixture, bank: BankWithList) -> None:
-        payout.bank.script.append(raising(NoResponse("no answer")))
+        payout.bank.script.append(raising(NoResponse("no response")))
         await plan_and_send(payout, "b", stored_transfers(9))
         for value in stored_transfers(9):
             bank.pay(value.track_id, status=TransferStatus.FAILED)

@@ -105,7 +105,7 @@ async def test_advance_look_before_send_follows_policy(
     assert await payout.states() == ["success"] * 2
 
 
-@pytest.mark.parametrize("error", [NoResponse("no answer"), InvalidResponse("$", "HTML"), OSError("x")])
+@pytest.mark.parametrize("error", [NoResponse("no response"), InvalidResponse("$", "HTML"), OSError("x")])
 async def test_advance_failed_look_up_sends_nothing(backend: Backend, payout: PayoutFixture, error: Exception) -> None:
     await plan_transfers(payout, 2)
     other = restart(payout, backend)
@@ -154,7 +154,7 @@ async def test_advance_restored_backup_pays_once(backend: Backend, payout: Payou
     chunks = await payout.chunks()
     for chunk in chunks[:2]:
         await payout.worker.advance(chunk)
-    payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
+    payout.bank.script.append(raising(NoResponse("no response"), executed=True))
     await payout.worker.advance(chunks[2])
     for table in tables:
         backend.sql(f"DELETE FROM {table}")

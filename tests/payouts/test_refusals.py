@@ -31,7 +31,7 @@ def no_entries(_: str | None) -> object:
 
 
 def broken(_: str | None) -> object:
-    raise OSError("no answer")
+    raise OSError("no response")
 
 
 def execute_and_refuse(error: PaystarError, count: int) -> Act:
@@ -209,11 +209,11 @@ async def send_with_late_response(
     payout: PayoutFixture, backend: Backend, late_entry: Settlement
 ) -> tuple[PayoutFixture, Callable[[], Awaitable[object]]]:
     """Return another process, and a function that delivers a response whose lease has expired."""
-    sent, answered = asyncio.Event(), asyncio.Event()
+    sent, response_allowed = asyncio.Event(), asyncio.Event()
 
     async def wait() -> None:
         sent.set()
-        await answered.wait()
+        await response_allowed.wait()
 
     payout.bank.on_response = wait
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)), policy=POLICY)
@@ -227,7 +227,7 @@ async def send_with_late_response(
     await other.worker.advance(chunk)
 
     async def deliver_response() -> None:
-        answered.set()
+        response_allowed.set()
         await task
 
     return other, deliver_response

@@ -105,7 +105,7 @@ async def test_send_deadline_suspended_machine_sends_nothing(payout: PayoutFixtu
 
 async def test_advance_unreadable_list_looks_up_each_transfer(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout)
-    payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
+    payout.bank.script.append(raising(NoResponse("no response"), executed=True))
     await payout.worker.advance(chunk)
 
     def unreadable(_: str | None) -> object:
@@ -119,7 +119,7 @@ async def test_advance_unreadable_list_looks_up_each_transfer(backend: Backend, 
 
 async def test_advance_failed_look_up_delays_no_other(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout, 2)
-    payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
+    payout.bank.script.append(raising(NoResponse("no response"), executed=True))
     await payout.worker.advance(chunk)
     find = payout.channel.find
 
@@ -139,7 +139,7 @@ async def test_advance_failed_look_up_delays_no_other(backend: Backend, payout: 
 async def test_send_deadline_expires_with_its_call(payout: PayoutFixture) -> None:
     """An engine that goes on after its call ended – a retry, a thread – cannot send."""
     [chunk] = await plan_batch(payout)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(chunk)
     [before_send] = payout.bank.before_sends
     with pytest.raises(NotSent):
@@ -165,7 +165,7 @@ async def test_advance_not_sent_is_planned_with_backoff(backend: Backend, payout
 @pytest.mark.parametrize(
     "error",
     [
-        NoResponse("no answer"),
+        NoResponse("no response"),
         InvalidResponse("$", "HTML", http_status=502),
         ServerFault(0, "fault"),
         StatusError(77, "an unknown status"),
@@ -298,7 +298,7 @@ async def test_advance_overtaken_check_leaves_chunk_due(
 ) -> None:
     """A late response of "pending" is recorded during a check that finds "success": the chunk stays due."""
     [chunk] = await plan_batch(payout, 1)
-    payout.bank.script.append(raising(NoResponse("no answer"), executed=True))
+    payout.bank.script.append(raising(NoResponse("no response"), executed=True))
     await payout.worker.advance(chunk)
     find = payout.channel.find
 
@@ -320,7 +320,7 @@ async def test_advance_overtaken_check_leaves_chunk_due(
 
 async def test_advance_three_not_founds_need_review(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout, 1)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(chunk)
     waited = 0.0
     while (due := await payout.worker.advance(chunk)) is not None:
@@ -338,7 +338,7 @@ async def test_advance_three_not_founds_need_review(backend: Backend, payout: Pa
 
 async def test_advance_early_not_found_is_not_counted(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout, 1)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(chunk)
     backend.advance_clock(890)
     for _ in range(5):
@@ -353,7 +353,7 @@ async def test_advance_early_not_found_is_not_counted(backend: Backend, payout: 
 async def test_advance_found_late_takes_bank_status(backend: Backend, payout: PayoutFixture) -> None:
     """The bank executes the transfer after "not found" results have been counted."""
     [chunk] = await plan_batch(payout, 1)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(chunk)
     backend.advance_clock(901)
     await payout.worker.advance(chunk)
@@ -370,7 +370,7 @@ async def test_advance_found_late_takes_bank_status(backend: Backend, payout: Pa
 
 async def test_advance_found_resets_not_found_count(backend: Backend, payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout, 1)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(chunk)
     backend.advance_clock(901)
     await payout.worker.advance(chunk)
@@ -386,7 +386,7 @@ async def test_advance_found_resets_not_found_count(backend: Backend, payout: Pa
 async def test_advance_response_about_others_stays_unknown(backend: Backend, payout: PayoutFixture) -> None:
     """A bank that ignores the requested track_id returns its newest transfers."""
     [chunk] = await plan_batch(payout, 1)
-    payout.bank.script.append(raising(NoResponse("no answer")))
+    payout.bank.script.append(raising(NoResponse("no response")))
     await payout.worker.advance(chunk)
     backend.advance_clock(901)
     for _ in range(6):

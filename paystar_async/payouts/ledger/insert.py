@@ -54,7 +54,7 @@ ABANDONED_SECONDS = 3600.0
 
 @frozen(kw_only=True)
 class BatchFingerprint:
-    """The contents of a batch, whatever the order of its transfers."""
+    """A fingerprint of the contents of a batch, in any order of its transfers."""
 
     count: int = 0
     amount: int = 0

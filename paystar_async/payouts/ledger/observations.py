@@ -128,7 +128,7 @@ async def resolve(
         if record.state is not TransferState.NEEDS_REVIEW:
             raise InvalidValue("track_id", expected="a transfer that needs review", got=f"one that is {record.state}")
         if transfer.is_masked and after is TransferState.PLANNED:
-            hint = "submit it under a track_id of its own, and say failed here"
+            hint = "submit it under a new track_id, and resolve this transfer as failed"
             raise InvalidValue("verdict", expected="success or failed", got=f'"resend": {_CARD_MASKED}', hint=hint)
         at = (await transaction.fetch(_NOW))[0]["at"]
         change = Transition(record=record, after=after, reason=note, ref_code=ref_code)

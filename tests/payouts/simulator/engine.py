@@ -50,10 +50,10 @@ class SimEngine:
         else:
             reply = bank.find({name: texts[0] for name, texts in parse_qs(urlsplit(url).query).items()})
         if reply is None:
-            await self._wait(world.rng.choice((0.0, 2 * timeout)), ends, NoResponse("no answer in time"))
+            await self._wait(world.rng.choice((0.0, 2 * timeout)), ends, NoResponse("no response in time"))
             raise NoResponse("the connection broke")
         await self._wait(world.rng.choice((0.1, 0.1, 1.0, timeout)) * world.rng.random(), ends, NoResponse("too late"))
-        await host.step("has an answer")
+        await host.step("has a response")
         if method == "POST" and reply[0] == 200 and reply not in (*BROKEN_RESPONSES, UNREADABLE_RESPONSE):
             bank.on_response(host, json.loads(reply[2]))
         return reply
