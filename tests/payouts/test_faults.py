@@ -85,12 +85,12 @@ async def test_acquire_lease_lost_commit_sends_once(tmp_path: Path) -> None:
     [chunk] = await payout.chunks()
     commits: list[int] = []
 
-    def lost(step: int, _: str) -> None:
+    def fail_first_commit(step: int, _: str) -> None:
         commits.append(step)
         if len(commits) == 1:
             raise StorageUnavailable("the server went away")
 
-    database.after = lost
+    database.after = fail_first_commit
     assert await payout.worker.advance(chunk) is None
     assert await payout.states() == ["success"] * 3
     assert len(bank.calls) == 1
@@ -116,12 +116,12 @@ async def test_acquire_lease_failed_commit_sends_nothing(tmp_path: Path) -> None
     [chunk] = await payout.chunks()
     commits: list[int] = []
 
-    def lost(step: int, kind: StepKind) -> None:
+    def fail_first_commit(step: int, kind: StepKind) -> None:
         if kind == "commit" and not commits:
             commits.append(step)
             raise StorageUnavailable("the server went away")
 
-    database.before = lost
+    database.before = fail_first_commit
     with pytest.raises(StorageUnavailable):
         await payout.worker.advance(chunk)
     assert commits
@@ -140,13 +140,13 @@ async def test_release_ledger_down_is_retried(tmp_path: Path) -> None:
     [chunk] = await payout.chunks()
     failures = 0
 
-    def down(*_: object) -> None:
+    def fail_after_send(*_: object) -> None:
         nonlocal failures
         if bank.calls and failures < 5:
             failures += 1
             raise StorageUnavailable("the disk is full")
 
-    database.before = down
+    database.before = fail_after_send
     await advance_to_end(payout, chunk)
     assert failures == 5
     assert await payout.states() == ["success"] * 3
@@ -160,11 +160,11 @@ async def test_release_ledger_stays_down_is_checked_later(tmp_path: Path) -> Non
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
 
-    def down(*_: object) -> None:
+    def fail_after_send(*_: object) -> None:
         if bank.calls:
             raise StorageUnavailable("the disk is full")
 
-    database.before = down
+    database.before = fail_after_send
     await advance_to_end(payout, chunk)
     database.before = no_fault
     assert await payout.states() == ["sending"] * 3
@@ -190,7 +190,7 @@ async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled:
         tasks_before = asyncio.all_tasks()
         task = asyncio.create_task(payout.worker.advance(chunk))
 
-        def cut(
+        def cancel_at_step(
             current_step: int,
             kind: StepKind,
             task: asyncio.Task[object] = task,
@@ -204,7 +204,7 @@ async def test_advance_cancelled_step_loses_no_record(tmp_path: Path, cancelled:
                     for other_task in asyncio.all_tasks() - tasks_before - {task}:
                         other_task.cancel()
 
-        database.before = cut
+        database.before = cancel_at_step
         await asyncio.wait([task])
         await asyncio.sleep(0)
         payout.worker.close()
@@ -268,15 +268,15 @@ async def test_insert_batch_lost_commit_inserts_once(tmp_path: Path, moment: str
     await queries.batches(payout.ledger)
     failed: list[int] = []
 
-    def lost(step: int, kind: StepKind) -> None:
+    def fail_first_commit(step: int, kind: StepKind) -> None:
         if kind == "commit" and not failed:
             failed.append(step)
             raise StorageUnavailable("the server went away")
 
     if moment == "after":
-        database.after = lost
+        database.after = fail_first_commit
     else:
-        database.before = lost
+        database.before = fail_first_commit
     record = await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)))
     assert failed
     assert record == await queries.find_batch(payout.ledger, "b")
@@ -291,11 +291,11 @@ async def test_insert_batch_ledger_down_stores_nothing(tmp_path: Path) -> None:
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
     await queries.batches(payout.ledger)
 
-    def down(step: int, kind: StepKind) -> None:
+    def fail_every_commit(step: int, kind: StepKind) -> None:
         if kind == "commit":
             raise StorageUnavailable("the server went away")
 
-    database.before = down
+    database.before = fail_every_commit
     with pytest.raises(StorageUnavailable):
         await insert_batch(payout.ledger, payout.channel, "b", each(transfers(5)))
     database.before = no_fault

@@ -193,8 +193,8 @@ async def test_advance_vanished_row_is_refused(
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(1)))
     [chunk] = await payout.chunks()
 
-    async def set_back(tables: LedgerDatabase, chunk_id: str) -> object:
-        snapshot = await load_chunk(tables, chunk_id)
+    async def set_back(ledger: LedgerDatabase, chunk_id: str) -> object:
+        snapshot = await load_chunk(ledger, chunk_id)
         backend.sql(f"DELETE FROM {table}")
         return snapshot
 

@@ -69,11 +69,11 @@ def rewrite(monkeypatch: pytest.MonkeyPatch, change: Rewrite) -> None:
     """Change each page of the bank's list."""
     list_entries = BankTransferChannel.list
 
-    async def changed(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+    async def list_changed(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
         entries = await list_entries(self, deposit, skip, timeout)
         return entries and change(entries)
 
-    monkeypatch.setattr(BankTransferChannel, "list", changed)
+    monkeypatch.setattr(BankTransferChannel, "list", list_changed)
 
 
 @pytest.mark.usefixtures("short_pages")
@@ -96,12 +96,14 @@ async def test_reconcile_growing_list_reports_once(client: Client, monkeypatch: 
         await (await paystar.payouts.submit([transfer(2), transfer(3)], batch_id="b")).wait()
         list_entries = BankTransferChannel.list
 
-        async def growing(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Sequence[Settlement]:
+        async def list_and_pay(
+            self: BankTransferChannel, deposit: str, skip: int, timeout: float
+        ) -> Sequence[Settlement]:
             entries = await list_entries(self, deposit, skip, timeout)
             await paystar.transfers.settle(transfers=[transfer(80 + skip)])
             return entries
 
-        monkeypatch.setattr(BankTransferChannel, "list", growing)
+        monkeypatch.setattr(BankTransferChannel, "list", list_and_pay)
         result = await paystar.payouts.reconcile(3600)
     assert (result.compared, result.missing, result.mismatches) == (4, (), ())
     assert [orphan.track_id for orphan in result.orphans] == ["t-71"]
@@ -141,10 +143,10 @@ async def test_reconcile_failed_attempt_hides_no_success(
     failed = Settlement(hashid="of-before", track_id="t-0", status=TransferStatus.FAILED)
     list_entries = BankTransferChannel.list
 
-    async def with_another(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Any:
+    async def list_with_failed_entry(self: BankTransferChannel, deposit: str, skip: int, timeout: float) -> Any:
         return [failed] if skip == 1 else await list_entries(self, deposit, max(0, skip - 1), timeout)
 
-    monkeypatch.setattr(BankTransferChannel, "list", with_another)
+    monkeypatch.setattr(BankTransferChannel, "list", list_with_failed_entry)
     async with client() as paystar:
         batch = await paystar.payouts.submit(transfers(2), batch_id="a")
         expected = TransferState.PENDING if is_pending else TransferState.SUCCESS
@@ -610,14 +612,14 @@ class TestStatus:
         bank.status = TransferStatus.PENDING
         await plan_and_send(payout, "b", stored_transfers(1))
 
-        async def decided() -> None:
+        async def record_success() -> None:
             backend.advance_clock(1)
             await observations.apply_observations(
                 payout.ledger, payout.channel, [listed("success", bank.entries[0].hashid)]
             )
 
         backend.advance_clock(1)
-        bank.on_find = decided
+        bank.on_find = record_success
         result = await run_reconcile(payout)
         assert await payout.states() == ["success"]
         assert result.ok
@@ -643,12 +645,12 @@ class TestStatus:
         for number in (1, 2):
             bank.pay(f"x-{number}")
 
-        async def taken_back() -> None:
+        async def shift_entry() -> None:
             if bank.queries == [0]:
                 bank.entries[2] = change_entry(bank.entries[2], status=TransferStatus.SUCCESS)
                 bank.pay("x-3")
 
-        bank.on_find = taken_back
+        bank.on_find = shift_entry
         await run_reconcile(payout)
         assert await payout.states() == ["needs_review"]
 

@@ -111,10 +111,10 @@ async def test_advance_failed_look_up_sends_nothing(backend: Backend, payout: Pa
     other = restart(payout, backend)
     [chunk] = await payout.chunks()
 
-    def broken(_: str | None) -> object:
+    def fail_look_up(_: str | None) -> object:
         raise error
 
-    payout.bank.finds.extend([broken, broken])
+    payout.bank.finds.extend([fail_look_up, fail_look_up])
     for pause in (1.0, 2.0):
         due = await other.worker.advance(chunk)
         assert due is not None

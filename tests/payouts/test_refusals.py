@@ -30,7 +30,7 @@ def no_entries(_: str | None) -> object:
     return []
 
 
-def broken(_: str | None) -> object:
+def fail_look_up(_: str | None) -> object:
     raise OSError("no response")
 
 
@@ -111,12 +111,12 @@ async def test_advance_no_funds_waits_for_resume_beside_pending(backend: Backend
 
 
 async def test_rejected_transfer_fails_without_its_chunk(backend: Backend, payout: PayoutFixture) -> None:
-    def picky(bank: FakeBank, values: list[AnyTransfer]) -> object:
+    def refuse_invalid(bank: FakeBank, values: list[AnyTransfer]) -> object:
         if any(value.track_id == "t-00002" for value in values):
             raise Invalid(10, "bad", fields={"destination_account": ["no such account"]})
         return bank.execute(values)
 
-    payout.bank.script.extend([picky] * 5)  # type: ignore[list-item]
+    payout.bank.script.extend([refuse_invalid] * 5)  # type: ignore[list-item]
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(4)), policy=POLICY)
     await run_due_chunks(payout, backend, 60)
     assert await payout.states() == ["success", "success", "failed", "success"]
@@ -126,7 +126,11 @@ async def test_rejected_transfer_fails_without_its_chunk(backend: Backend, payou
 
 async def test_advance_partial_look_up_decides_rest_later(backend: Backend, payout: PayoutFixture) -> None:
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 0))
-    part: list[Callable[[str | None], object]] = [no_entries, no_entries, broken]  # the list, and the first two of four
+    part: list[Callable[[str | None], object]] = [
+        no_entries,
+        no_entries,
+        fail_look_up,
+    ]  # the list, and the first two of four
     payout.bank.finds.extend(part)
     await run_due_chunks(payout, backend, SPACING + 1)
     assert sorted(await payout.states()) == ["paused_funds", "unknown", "unknown", "unknown"]
@@ -139,7 +143,7 @@ async def test_advance_partial_look_up_decides_rest_later(backend: Backend, payo
 
 async def test_advance_look_up_without_response_is_retried(backend: Backend, payout: PayoutFixture) -> None:
     await send_refused(payout, execute_and_refuse(NoMoney(9, "no money"), 4))
-    payout.bank.finds.extend([broken] * 6)
+    payout.bank.finds.extend([fail_look_up] * 6)
     await run_due_chunks(payout, backend, SPACING + 1)
     assert await payout.states() == ["unknown"] * 4
     await run_due_chunks(payout, backend, 60)

@@ -164,10 +164,10 @@ async def test_submit_connection_with_file_ledger_is_refused(
         assert await paystar.payouts.batches() == []
 
 
-OUT_OF_AN_ADDRESS: list[Any] = ["b\0", "b\ud83d", "", "b\n", "b" * 1001, 7, None, b"b", ["b"]]
+INVALID_IDS: list[Any] = ["b\0", "b\ud83d", "", "b\n", "b" * 1001, 7, None, b"b", ["b"]]
 
 
-async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -> str:
+async def refused_field(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -> str:
     """Return the field that a method of ``payouts`` refuses, in a ledger with a batch ``b``."""
     async with Paystar(application=sandbox.application, engine=sandbox.engine(), database=home / "p.db") as paystar:
         await paystar.payouts.submit(transfers(1), batch_id="b")
@@ -176,7 +176,7 @@ async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -
     return refusal.value.field
 
 
-@pytest.mark.parametrize("value", OUT_OF_AN_ADDRESS, ids=ascii)
+@pytest.mark.parametrize("value", INVALID_IDS, ids=ascii)
 @pytest.mark.parametrize(
     ("method", "field", "arguments"),
     [
@@ -191,7 +191,7 @@ async def refused(sandbox: Sandbox, home: Path, method: str, **arguments: Any) -
 async def test_payouts_invalid_id_is_refused(
     sandbox: Sandbox, tmp_path: Path, method: str, field: str, arguments: dict[str, Any], value: Any
 ) -> None:
-    assert await refused(sandbox, tmp_path, method, **arguments, **{field: value}) == field
+    assert await refused_field(sandbox, tmp_path, method, **arguments, **{field: value}) == field
 
 
 @pytest.mark.parametrize(
@@ -218,4 +218,4 @@ async def test_payouts_invalid_id_is_refused(
 async def test_payouts_invalid_argument_is_refused(
     sandbox: Sandbox, tmp_path: Path, method: str, field: str, value: Any, arguments: dict[str, Any]
 ) -> None:
-    assert await refused(sandbox, tmp_path, method, **arguments, **{field: value}) == field
+    assert await refused_field(sandbox, tmp_path, method, **arguments, **{field: value}) == field

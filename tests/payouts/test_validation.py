@@ -133,17 +133,17 @@ async def test_plan_empty_source_is_not_ok() -> None:
 
 
 async def test_validated_transfers_stop_at_invalid_row() -> None:
-    taken: list[object] = []
+    consumed: list[object] = []
 
-    async def take() -> None:
+    async def consume() -> None:
         async for transfer in validated_transfers(
             [row(1, amount=1, pay_id=None), row(2, amount=0, pay_id=None), row(3, amount=1)]
         ):
-            taken.append(transfer)
+            consumed.append(transfer)
 
     with pytest.raises(InvalidRows):
-        await take()
-    assert len(taken) == 1
+        await consume()
+    assert len(consumed) == 1
 
 
 async def test_validated_transfers_changed_since_plan_raise(tmp_path: Path) -> None:
@@ -151,26 +151,26 @@ async def test_validated_transfers_changed_since_plan_raise(tmp_path: Path) -> N
     planned = await plan(path)
     assert len([transfer async for transfer in validated_transfers(path, planned=planned)]) == 2
     write_csv(path, table([row(1), row(2, destination_lastname="رضایی")]))
-    taken: list[object] = []
+    consumed: list[object] = []
 
-    async def take() -> None:
+    async def consume() -> None:
         async for transfer in validated_transfers(path, planned=planned):
-            taken.append(transfer)
+            consumed.append(transfer)
 
     with pytest.raises(InvalidValue, match="changed since"):
-        await take()
-    assert len(taken) == 2
+        await consume()
+    assert len(consumed) == 2
 
 
 async def test_plan_full_disk_raises_unavailable(monkeypatch: pytest.MonkeyPatch) -> None:
     real = sqlite3.connect
 
-    def small(*_: Any, **__: Any) -> Any:
+    def connect_small(*_: Any, **__: Any) -> Any:
         table = real(":memory:", isolation_level=None)
         table.execute("PRAGMA max_page_count = 3")
         return table
 
-    monkeypatch.setattr(sqlite3, "connect", small)
+    monkeypatch.setattr(sqlite3, "connect", connect_small)
     with pytest.raises(StorageUnavailable, match="repeated track_ids: database or disk is full"):
         await plan([row(number, amount=1, pay_id=None) for number in range(1000)])
 

@@ -39,10 +39,10 @@ def xml_row(cells: Sequence[str], attributes: str = "") -> str:
     return f"<row {attributes}>{''.join(cells)}</row>"
 
 
-def write_row(path: Path, spoilt: Mapping[str, str], attributes: str = "", **more: str) -> Path:
+def write_row(path: Path, replaced_cells: Mapping[str, str], attributes: str = "", **more: str) -> Path:
     """Write a sheet of one good row in which some cells are this XML."""
     good = row()
-    cells = [spoilt.get(name) or cell(good[name]) for name in NAMES]
+    cells = [replaced_cells.get(name) or cell(good[name]) for name in NAMES]
     return write_raw(path, xml_row([cell(name) for name in NAMES]) + xml_row(cells, attributes), **more)
 
 

@@ -108,10 +108,10 @@ async def test_advance_unreadable_list_looks_up_each_transfer(backend: Backend, 
     payout.bank.script.append(raising(NoResponse("no response"), executed=True))
     await payout.worker.advance(chunk)
 
-    def unreadable(_: str | None) -> object:
+    def return_unreadable(_: str | None) -> object:
         raise InvalidResponse("$", "an entry of another transfer")
 
-    payout.bank.finds.append(unreadable)
+    payout.bank.finds.append(return_unreadable)
     backend.advance_clock(2)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["success"] * 3
@@ -123,13 +123,13 @@ async def test_advance_failed_look_up_delays_no_other(backend: Backend, payout: 
     await payout.worker.advance(chunk)
     find = payout.channel.find
 
-    async def partly(track_id: str, timeout: float) -> object:
+    async def fail_first_look_up(track_id: str, timeout: float) -> object:
         if track_id == "t-00000":
             raise InvalidResponse("$", "no list")
         return await find(track_id, timeout)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(payout.channel, "find", partly)
+        patch.setattr(payout.channel, "find", fail_first_look_up)
         for _ in range(2):
             backend.advance_clock(5)
             await payout.worker.advance(chunk)
@@ -199,7 +199,7 @@ async def test_advance_missing_in_response_is_unknown(payout: PayoutFixture) -> 
 async def test_advance_reordered_response_matches_by_track_id(payout: PayoutFixture) -> None:
     [chunk] = await plan_batch(payout)
 
-    def mixed(bank: object, values: object) -> list[Settlement]:
+    def respond_in_reverse(bank: object, values: object) -> list[Settlement]:
         statuses = ("failed", "pending", "success")
         entries = [
             Settlement(track_id=f"t-0000{number}", status=TransferStatus(status))
@@ -207,7 +207,7 @@ async def test_advance_reordered_response_matches_by_track_id(payout: PayoutFixt
         ]
         return entries[::-1]
 
-    payout.bank.script.append(mixed)
+    payout.bank.script.append(respond_in_reverse)
     await payout.worker.advance(chunk)
     assert await payout.states() == ["unknown", "pending", "success"]  # a failure is looked up before it is final
 
@@ -253,11 +253,11 @@ async def test_advance_late_response_is_recorded(backend: Backend, payout: Payou
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     sent = asyncio.Event()
 
-    async def dawdle() -> None:
+    async def delay_response() -> None:
         sent.set()
         await slow.wait()
 
-    payout.bank.on_response = dawdle
+    payout.bank.on_response = delay_response
     lost = asyncio.create_task(payout.worker.advance(chunk))
     await sent.wait()
     backend.advance_clock(41)
@@ -276,11 +276,11 @@ async def test_advance_outdated_response_changes_nothing(backend: Backend, payou
     other = PayoutFixture(backend.ledger(), backend.clock, payout.bank)
     payout.bank.status = TransferStatus.PENDING
 
-    async def dawdle() -> None:
+    async def delay_response() -> None:
         sent.set()
         await slow.wait()
 
-    payout.bank.on_response = dawdle
+    payout.bank.on_response = delay_response
     lost = asyncio.create_task(payout.worker.advance(chunk))
     await sent.wait()
     backend.advance_clock(41)
@@ -478,11 +478,11 @@ async def test_advance_failed_check_changes_nothing(backend: Backend, payout: Pa
     [chunk] = await plan_batch(payout, 2)
     await payout.worker.advance(chunk)
 
-    def down(_: str | None) -> object:
+    def fail(_: str | None) -> object:
         raise NoResponse("again")
 
     for _ in range(3):
-        payout.bank.finds.append(down)
+        payout.bank.finds.append(fail)
         backend.advance_clock(60)
         assert await payout.worker.advance(chunk) is not None
     assert await payout.states() == ["unknown"] * 2
@@ -510,8 +510,8 @@ async def test_advance_refused_account_is_suspended_once(backend: Backend, payou
 
 
 async def test_advance_no_funds_pauses_until_resume(backend: Backend, payout: PayoutFixture) -> None:
-    mixed = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
-    await insert_batch(payout.ledger, payout.channel, "b", each(mixed), policy=Policy(chunk=1))
+    respond_in_reverse = [transfer(number, deposit=DEPOSIT if number % 2 else "0119999999999") for number in range(4)]
+    await insert_batch(payout.ledger, payout.channel, "b", each(respond_in_reverse), policy=Policy(chunk=1))
     payout.bank.script.append(raising(InsufficientBalance(9, "no money")))
     first, second, third, fourth = await payout.chunks()
     record = await queries.chunk(payout.ledger, first)
@@ -521,14 +521,14 @@ async def test_advance_no_funds_pauses_until_resume(backend: Backend, payout: Pa
     for chunk in (second, third, fourth):
         await payout.worker.advance(chunk)
     states = {record.track_id: record.state.value for _, record in await queries.page(payout.ledger, "b")}
-    paused = [value.track_id for value in mixed if value.deposit == short]
+    paused = [value.track_id for value in respond_in_reverse if value.deposit == short]
     assert {name for name, state in states.items() if state != "success"} == set(paused)
     assert [event.name for event in payout.events] == ["payouts_insufficient_funds"]
     assert sorted(states.values()) == ["paused_funds", "planned", "success", "success"]
     assert await updates.resume(payout.ledger, "bank", "app-1", short) == 1
     for chunk in (first, second, third, fourth):
         await payout.worker.advance(chunk)
-    assert payout.bank.executed == {value.track_id: 1 for value in mixed}
+    assert payout.bank.executed == {value.track_id: 1 for value in respond_in_reverse}
     assert await payout.states() == ["success"] * 4
 
 
@@ -604,8 +604,8 @@ async def test_pause_account_stops_sends_not_checks(backend: Backend, payout: Pa
 
 
 async def test_pause_deposit_keeps_others_paying(payout: PayoutFixture) -> None:
-    mixed = [transfer(0), transfer(1, deposit="0119999999999")]
-    await insert_batch(payout.ledger, payout.channel, "b", each(mixed))
+    respond_in_reverse = [transfer(0), transfer(1, deposit="0119999999999")]
+    await insert_batch(payout.ledger, payout.channel, "b", each(respond_in_reverse))
     await updates.pause(payout.ledger, "bank", "app-1", DEPOSIT)
     for chunk in await payout.chunks():
         await payout.worker.advance(chunk)
@@ -619,13 +619,13 @@ async def test_advance_wallet_sends_and_checks(backend: Backend) -> None:
     assert await payout.worker.advance(chunk) is not None
     assert await payout.states() == ["pending"] * 3
 
-    def stored(track_id: str | None) -> object:
+    def return_stored(track_id: str | None) -> object:
         assert track_id is not None
         number = int(track_id[-1])
         status = [TransferStatus.SUCCESS, FAILED, PENDING][number]
         return [Settlement(track_id=f"w123*{track_id}*{number + 1}", status=status)]
 
-    payout.bank.finds.extend([stored] * 3)
+    payout.bank.finds.extend([return_stored] * 3)
     backend.advance_clock(2)
     assert await payout.worker.advance(chunk) is not None
     assert await payout.states() == ["success", "failed", "pending"]
@@ -693,11 +693,11 @@ async def test_advance_expired_check_lease_is_taken_over(backend: Backend, payou
     payout.bank.execute([transfer(0)])
     look_up_started, never = asyncio.Event(), asyncio.Event()
 
-    async def hang() -> None:
+    async def never_respond() -> None:
         look_up_started.set()
         await never.wait()
 
-    payout.bank.on_find = hang
+    payout.bank.on_find = never_respond
     backend.advance_clock(2)
     lost = asyncio.create_task(payout.worker.advance(chunk))
     await look_up_started.wait()

@@ -18,7 +18,7 @@ from paystar_async.runtime.clock import ManualClock
 from paystar_async.storage.sqlite import SqliteDatabase
 from tests.payouts.bank import FakeBank, PayoutFixture, each, transfers
 
-FULL = """
+FULL_DISK_SCRIPT = """
 import asyncio, os, resource, sys
 from paystar_async.runtime.clock import ManualClock
 from paystar_async.errors import StorageUnavailable
@@ -34,8 +34,8 @@ async def main():
     payout = PayoutFixture(LedgerDatabase(database, clock=clock), clock)
     await insert_batch(payout.ledger, payout.channel, "b", each(transfers(3)))
     [chunk] = await payout.chunks()
-    room = os.path.getsize(sys.argv[1] + "-wal")
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    wal_bytes = os.path.getsize(sys.argv[1] + "-wal")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (wal_bytes, resource.RLIM_INFINITY))
     for call in (payout.worker.advance(chunk), insert_batch(payout.ledger, payout.channel, "c", each(transfers(2000)))):
         try:
             await call
@@ -51,7 +51,7 @@ asyncio.run(main())
 
 
 def test_ledger_full_disk_sends_nothing_unrecorded(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", "-c", FULL, str(tmp_path / "l.db")]
+    command = [sys.executable, "-W", "error", "-c", FULL_DISK_SCRIPT, str(tmp_path / "l.db")]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines()
     ids = [value.track_id for value in transfers(3)]
     assert output == [
@@ -66,12 +66,7 @@ def modes_in(directory: Path) -> set[int]:
     return {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
 
 
-def empty(directory: Path) -> None:
-    for file in directory.iterdir():
-        file.unlink()
-
-
-async def refused(path: Path, kind: type[StorageError]) -> None:
+async def assert_refused(path: Path, kind: type[StorageError]) -> None:
     database = SqliteDatabase(path)
     bank = FakeBank()
     payout = PayoutFixture(LedgerDatabase(database), ManualClock(), bank)
@@ -82,10 +77,10 @@ async def refused(path: Path, kind: type[StorageError]) -> None:
 
 
 async def test_ledger_foreign_file_is_unchanged(tmp_path: Path) -> None:
-    letters = tmp_path / "letters"
-    letters.write_text("dear all " * 1000)
-    await refused(letters, StorageCorrupt)
-    assert letters.read_text() == "dear all " * 1000
+    foreign_file = tmp_path / "letters"
+    foreign_file.write_text("dear all " * 1000)
+    await assert_refused(foreign_file, StorageCorrupt)
+    assert foreign_file.read_text() == "dear all " * 1000
 
 
 async def test_ledger_foreign_tables_are_refused(tmp_path: Path) -> None:
@@ -94,11 +89,11 @@ async def test_ledger_foreign_tables_are_refused(tmp_path: Path) -> None:
     connection.execute("CREATE TABLE paystar_payout_settings (theirs TEXT)")
     connection.commit()
     connection.close()
-    await refused(path, SchemaMismatch)
+    await assert_refused(path, SchemaMismatch)
 
 
 async def test_ledger_missing_directory_is_unavailable(tmp_path: Path) -> None:
-    await refused(tmp_path / "nowhere" / "l.db", StorageUnavailable)
+    await assert_refused(tmp_path / "nowhere" / "l.db", StorageUnavailable)
 
 
 @pytest.mark.parametrize("version", range(len(SCHEMA)))
