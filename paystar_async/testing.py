@@ -9,7 +9,12 @@ from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import pytest
+try:
+    import pytest
+except ImportError:
+    from paystar_async.errors import MissingExtra
+
+    raise MissingExtra("paystar_async.testing", "testing") from None
 
 if TYPE_CHECKING:
     from pathlib import Path

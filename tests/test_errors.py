@@ -16,6 +16,7 @@ from paystar_async.errors import (
     InvalidInput,
     InvalidResponse,
     InvalidValue,
+    MissingExtra,
     NoResponse,
     NotSent,
     PaystarError,
@@ -59,6 +60,7 @@ STATUSES: dict[int | str, tuple[str, str]] = {
 EXAMPLES: list[PaystarError] = [
     PaystarError("a fault", executed="maybe", hint="check the status"),
     ConfigurationError("no account", hint="pass an account"),
+    MissingExtra("Redis", "redis"),
     InvalidValue("transfers[3].amount", expected="whole Rial", got="1.5", hint="pass an int"),
     NotSent("not connected"),
     NoResponse("no response within 5 s"),

@@ -42,7 +42,7 @@ With python-telegram-bot (for Bale, ``.base_url("https://tapi.bale.ai/bot")`` on
 from contextlib import AsyncExitStack
 
 from paystar_async.contrib._lifespan import Make, OnVerified, open_client
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import MissingExtra
 from paystar_async.payments import StartedPayment
 from paystar_async.values.numbers import Toman
 
@@ -50,9 +50,7 @@ try:
     from aiogram import Dispatcher
     from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 except ImportError:
-    raise ConfigurationError(
-        "paystar_async.contrib.aiogram needs the aiogram extra", hint="pip install 'paystar-async[aiogram]'"
-    ) from None
+    raise MissingExtra("paystar_async.contrib.aiogram", "aiogram") from None
 
 
 def setup_paystar(dispatcher: Dispatcher, make: Make = None, *, on_verified: OnVerified | None = None) -> None:

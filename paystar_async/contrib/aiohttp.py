@@ -27,7 +27,7 @@ from paystar_async.contrib._callback import (
 )
 from paystar_async.contrib._lifespan import Make, OnVerified, open_client
 from paystar_async.contrib._responses import Page, error_response, result_page
-from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.errors import MissingExtra, PaystarError
 from paystar_async.payments import Payment
 
 try:
@@ -35,9 +35,7 @@ try:
     from aiohttp.typedefs import Handler
     from yarl import URL
 except ImportError:
-    raise ConfigurationError(
-        "paystar_async.contrib.aiohttp needs the aiohttp extra", hint="pip install 'paystar-async[aiohttp]'"
-    ) from None
+    raise MissingExtra("paystar_async.contrib.aiohttp", "aiohttp") from None
 
 PAYSTAR: web.AppKey[Paystar] = web.AppKey("paystar", Paystar)
 """Key of an application's client: ``request.config_dict[PAYSTAR]``, in sub-applications too."""

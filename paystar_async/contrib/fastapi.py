@@ -25,6 +25,17 @@ from functools import wraps
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from paystar_async.errors import ConfigurationError, MissingExtra, PaystarError
+
+try:
+    from fastapi import APIRouter, Depends, HTTPException, Request, Response
+    from fastapi.exceptions import RequestValidationError
+    from fastapi.requests import HTTPConnection
+    from fastapi.routing import APIRoute
+    from starlette.types import Receive, Scope, Send
+except ImportError:
+    raise MissingExtra("paystar_async.contrib.fastapi", "fastapi") from None
+
 from paystar_async import payments
 from paystar_async.client import Paystar
 from paystar_async.contrib import starlette
@@ -40,19 +51,7 @@ from paystar_async.contrib.starlette import (
     paystar_lifespan,
     respond_to_failures,
 )
-from paystar_async.errors import ConfigurationError, PaystarError
 from paystar_async.payments import Payment, PaymentOutcome
-
-try:
-    from fastapi import APIRouter, Depends, HTTPException, Request, Response
-    from fastapi.exceptions import RequestValidationError
-    from fastapi.requests import HTTPConnection
-    from fastapi.routing import APIRoute
-    from starlette.types import Receive, Scope, Send
-except ImportError:
-    raise ConfigurationError(
-        "paystar_async.contrib.fastapi needs the fastapi extra", hint="pip install 'paystar-async[fastapi]'"
-    ) from None
 
 __all__ = [
     "CallbackRefused",

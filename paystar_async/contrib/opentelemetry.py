@@ -13,14 +13,12 @@ from paystar_async._version import VERSION
 from paystar_async.config import read_setting, require_base_url
 from paystar_async.credentials import BASE_URL
 from paystar_async.endpoint import Request, Response, Send
-from paystar_async.errors import ConfigurationError, InvalidResponse, PaystarError, StatusError
+from paystar_async.errors import InvalidResponse, MissingExtra, PaystarError, StatusError
 
 try:
     from opentelemetry.trace import Span, SpanKind, Status, StatusCode, TracerProvider, get_tracer
 except ImportError:
-    raise ConfigurationError(
-        "paystar_async.contrib.opentelemetry needs the otel extra", hint="pip install 'paystar-async[otel]'"
-    ) from None
+    raise MissingExtra("paystar_async.contrib.opentelemetry", "otel") from None
 
 T = TypeVar("T")
 

@@ -25,18 +25,15 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from paystar_async.client import Paystar
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import MissingExtra
 from paystar_async.runtime.events import logger
 
 try:
     from procrastinate import App, JobContext
     from procrastinate.exceptions import AlreadyEnqueued, AppNotOpen, ConnectorException
     from procrastinate.jobs import Job, Status
-except ModuleNotFoundError:
-    raise ConfigurationError(
-        "paystar_async.contrib.procrastinate needs the procrastinate extra",
-        hint="pip install 'paystar-async[procrastinate]'",
-    ) from None
+except ImportError:
+    raise MissingExtra("paystar_async.contrib.procrastinate", "procrastinate") from None
 
 if TYPE_CHECKING:
     import psycopg

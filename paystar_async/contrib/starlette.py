@@ -29,7 +29,7 @@ from paystar_async.contrib._callback import (
 )
 from paystar_async.contrib._lifespan import Make, OnVerified, open_client
 from paystar_async.contrib._responses import Page, error_response, result_page
-from paystar_async.errors import ConfigurationError, PaystarError
+from paystar_async.errors import ConfigurationError, MissingExtra, PaystarError
 from paystar_async.payments import Payment
 
 try:
@@ -41,9 +41,7 @@ try:
     from starlette.routing import Route
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 except ImportError:
-    raise ConfigurationError(
-        "paystar_async.contrib.starlette needs Starlette", hint="pip install 'paystar-async[starlette]'"
-    ) from None
+    raise MissingExtra("paystar_async.contrib.starlette", "starlette") from None
 
 A = TypeVar("A", bound=Starlette)
 

@@ -58,14 +58,12 @@ from typing import Annotated, Any, cast
 
 from paystar_async.client import Paystar
 from paystar_async.contrib._lifespan import Make, OnVerified, open_client
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, MissingExtra
 
 try:
     from taskiq import AsyncBroker, Context, TaskiqDepends, TaskiqEvents, TaskiqState
 except ImportError:
-    raise ConfigurationError(
-        "paystar_async.contrib.taskiq needs the taskiq extra", hint="pip install 'paystar-async[taskiq]'"
-    ) from None
+    raise MissingExtra("paystar_async.contrib.taskiq", "taskiq") from None
 
 
 def setup_paystar(broker: AsyncBroker, make: Make = None, *, on_verified: OnVerified | None = None) -> None:

@@ -49,6 +49,18 @@ class ConfigurationError(PaystarError):
     """Credentials, a setting or an extra is missing or wrong; nothing was sent."""
 
 
+class MissingExtra(ConfigurationError, ModuleNotFoundError):
+    """An extra of the package is not installed; the hint is the command that installs it. Nothing was sent.
+
+    Args:
+        feature: what needs the extra.
+        extra: the name of the extra.
+    """
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(f"{feature} needs the {extra} extra", hint=f"pip install 'paystar-async[{extra}]'")
+
+
 class InvalidValue(PaystarError, ValueError):
     """A value is not valid; nothing was sent.
 

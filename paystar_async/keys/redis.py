@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import sniffio
 
-from paystar_async.errors import ConfigurationError, StorageCorrupt, StorageError, StorageUnavailable
+from paystar_async.errors import ConfigurationError, MissingExtra, StorageCorrupt, StorageError, StorageUnavailable
 from paystar_async.keys.serialization import StoredKey, parse_stored_key, to_payload, to_record
 from paystar_async.keys.store import KeyId, KeyRecord
 from paystar_async.runtime.tasks import BackgroundTasks
@@ -175,7 +175,7 @@ class RedisKeyStore:
             from redis.asyncio.retry import Retry
             from redis.backoff import NoBackoff
         except ImportError:
-            raise ConfigurationError("Redis needs the redis extra", hint="pip install 'paystar-async[redis]'") from None
+            raise MissingExtra("Redis", "redis") from None
         with suppress(ValueError):
             return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
                 address.reveal(),

@@ -2,10 +2,11 @@
 
 from importlib.util import find_spec
 
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import MissingExtra
 
-if find_spec("starlette") is None:
-    raise ConfigurationError("the sandbox needs starlette", hint='pip install "paystar-async[sandbox]"')
+# A web framework brings some of these packages, so all of them are looked for.
+if not all(map(find_spec, ("starlette", "jinja2", "python_multipart"))):
+    raise MissingExtra("the sandbox", "sandbox")
 
 from paystar_async.sandbox.faults import FaultKind
 from paystar_async.sandbox.sandbox import Sandbox

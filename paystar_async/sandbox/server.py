@@ -14,14 +14,14 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from paystar_async.config import LOOPBACK
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, MissingExtra
 from paystar_async.sandbox.app import set_connection
 from paystar_async.sandbox.sandbox import Sandbox
 
 try:
     import uvicorn
-except ModuleNotFoundError:
-    raise ConfigurationError("the sandbox server needs uvicorn", hint='pip install "paystar-async[sandbox]"') from None
+except ImportError:
+    raise MissingExtra("the sandbox server", "sandbox") from None
 
 _SHUTDOWN_TIMEOUT_SECONDS = 1
 """Time for running calls when the server stops; a latency fault could hold the server for ever."""

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from typing import Protocol
 
-from paystar_async.errors import ConfigurationError, WrongStorageKey
+from paystar_async.errors import ConfigurationError, MissingExtra, WrongStorageKey
 from paystar_async.values.secret import Secret, clear_locals_on_error, to_secret
 
 KEY_BYTES = 32
@@ -86,9 +86,7 @@ def _cipher(key: Secret) -> tuple[str, Cipher]:
     try:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     except ImportError:
-        raise ConfigurationError(
-            "encryption at rest needs the crypto extra", hint="pip install 'paystar-async[crypto]'"
-        ) from None
+        raise MissingExtra("encryption at rest", "crypto") from None
     raw = _decode_key(key)
     if raw is None:
         raise ConfigurationError(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import anyio
 import sniffio
 
-from paystar_async.errors import ConfigurationError, StorageError
+from paystar_async.errors import ConfigurationError, MissingExtra, StorageError
 from paystar_async.runtime.tasks import LoopLocal
 from paystar_async.storage.database import NONE, Parameters, Row, Transaction, reveal_parameters
 from paystar_async.storage.migrations import migrate
@@ -283,9 +283,7 @@ def _address(url: Secret) -> Secret:
         from psycopg import ProgrammingError
         from psycopg.conninfo import conninfo_to_dict, make_conninfo
     except ImportError:
-        raise ConfigurationError(
-            "PostgreSQL needs the postgres extra", hint="pip install 'paystar-async[postgres]'"
-        ) from None
+        raise MissingExtra("PostgreSQL", "postgres") from None
     with suppress(ProgrammingError, UnicodeError):
         options = {**_DEFAULTS, **conninfo_to_dict(url.reveal()), **_ENCODING}
         return Secret(make_conninfo("", **{name: str(value) for name, value in options.items()}))

@@ -2,17 +2,18 @@
 
 import sys
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, MissingExtra
 from paystar_async.transport.engine import Engine
 from paystar_async.values.masking import mask_address
 from paystar_async.values.secret import Secret
 
 EngineName = Literal["auto", "native", "httpx", "httpx2", "aiohttp"]
 
-_LIBRARIES = {"auto": "httpx", "native": "httptools", "httpx": "httpx", "httpx2": "httpx2", "aiohttp": "aiohttp"}
-"""The module that each engine needs; the extras have the engines' names."""
+_NAMES: tuple[str, ...] = get_args(EngineName)
+_EXTRAS = ("httpx2", "aiohttp")
+"""Engines that need a library which the package does not; extra and module have the engine's name."""
 
 if TYPE_CHECKING:
     import aiohttp
@@ -31,16 +32,16 @@ if TYPE_CHECKING:
 
 
 def check_engine(engine: "EngineOption") -> None:
-    """Raise ConfigurationError for an unknown name, or a name whose extra is not installed."""
+    """Raise ConfigurationError for an unknown name, and MissingExtra for a name whose library is not installed."""
     if not isinstance(engine, str):
         return
-    if engine not in _LIBRARIES:
+    if engine not in _NAMES:
         raise ConfigurationError(
             f"no engine is named {mask_address(engine)!r:.60}",
-            hint=f"engine={', '.join(map(repr, _LIBRARIES))}, or hand in an engine",
+            hint=f"engine={', '.join(map(repr, _NAMES))}, or hand in an engine",
         )
-    if find_spec(_LIBRARIES[engine]) is None:
-        raise ConfigurationError(f"the {engine} engine is not installed", hint=f"pip install 'paystar-async[{engine}]'")
+    if engine in _EXTRAS and find_spec(engine) is None:
+        raise MissingExtra(f"the {engine} engine", engine)
 
 
 def make_engine(engine: "EngineOption", connections: int, proxy: Secret | None = None) -> Engine:

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 
 from paystar_async.client import Paystar
-from paystar_async.errors import ConfigurationError
+from paystar_async.errors import ConfigurationError, MissingExtra
 from paystar_async.transport.aiohttp import AiohttpEngine
 from paystar_async.transport.auto import AutoEngine
 from paystar_async.transport.engine import Engine, Headers
@@ -96,9 +96,9 @@ def test_check_engine_missing_extra_is_named(name: Any, library: str, monkeypatc
     monkeypatch.setitem(sys.modules, library, None)
     monkeypatch.setenv("PAYSTAR_ENGINE", name)
 
-    with pytest.raises(ConfigurationError, match=rf"{name} engine is not installed.*paystar-async\[{name}\]"):
+    with pytest.raises(MissingExtra, match=rf"the {name} engine needs .*pip install 'paystar-async\[{name}\]'"):
         Paystar(engine=name)
-    with pytest.raises(ConfigurationError, match="not installed"):
+    with pytest.raises(MissingExtra):
         Paystar.from_env()
 
 
