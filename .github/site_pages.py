@@ -1,5 +1,6 @@
 """Pages of the site that are no guides: the README as the first page, and the API, a page for each public module."""
 
+import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
@@ -44,7 +45,8 @@ API = {
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     """Add the pages to those that stand in the folder of the guides."""
-    pages = {"index.md": (ROOT / "README.md").read_text(encoding="utf-8")}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    pages = {"index.md": re.sub(r"\]\((?!https?:|#)", f"]({config.repo_url}/blob/main/", readme)}
     for name, objects in API.items():
         directives = "\n\n".join(f"::: paystar_async.{target}" for target in objects)
         pages[f"api/{name}.md"] = f"# {name.capitalize()}\n\n{directives}\n"
