@@ -3,7 +3,9 @@
 import asyncio
 import shlex
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -45,18 +47,27 @@ def sandbox(
 
     def print_exports(port: int) -> None:
         root = f"http://127.0.0.1:{port}"
-        exports = [f"export {name}={shlex.quote(value)}" for name, value in client_environment(served, f"{root}/api")]
+        variables = client_environment(served, f"{root}/api", str(Path(folder) / "paystar.db"))
+        exports = [f"export {name}={shlex.quote(value)}" for name, value in variables]
         header = f"# a Paystar sandbox at {root}/api, its dashboard at {root}/_sandbox/ – Ctrl-C stops it"
         sys.stdout.write("\n".join((header, *exports, "")))
         sys.stdout.flush()
 
     host = "127.0.0.1" if allow_host is None else "0.0.0.0"  # noqa: S104 - requested with --allow-host
-    asyncio.run(serve(served, port=port, host=host, allow_host=allow_host, ready=print_exports))
+    # A ledger of payments that no sandbox knows any more would be wrong, so that file ends with the sandbox.
+    with tempfile.TemporaryDirectory(prefix="paystar-sandbox-", ignore_cleanup_errors=True) as folder:
+        asyncio.run(serve(served, port=port, host=host, allow_host=allow_host, ready=print_exports))
     return 0
 
 
-def client_environment(served: "Sandbox", base_url: str) -> Iterator[tuple[str, str]]:
-    """Yield the environment variables of a client of this sandbox."""
+def client_environment(served: "Sandbox", base_url: str, database: str | None = None) -> Iterator[tuple[str, str]]:
+    """Yield the environment variables of a client of this sandbox.
+
+    Args:
+        served: the sandbox.
+        base_url: the address that the client calls.
+        database: the file of the client's payout ledger and orders; left out by default.
+    """
     application, gateway, wallet = served.application, served.gateway, served.wallet
     variables: dict[str, str | Secret | None] = {
         "PAYSTAR_BASE_URL": base_url,
@@ -73,6 +84,7 @@ def client_environment(served: "Sandbox", base_url: str) -> Iterator[tuple[str, 
         "PAYSTAR_WALLET_REFRESH_TOKEN": wallet.refresh_token,
         "PAYSTAR_INQUIRY_KEY": wallet.inquiry_key,
         "PAYSTAR_REFRESH_INQUIRY_KEY": wallet.refresh_inquiry_key,
+        "PAYSTAR_DATABASE": database,
     }
     for name, value in variables.items():
         if value is not None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +29,7 @@ def test_sandbox_exports_configure_client_and_sigint_stops(
 ) -> None:
     assert process.stdout is not None
     assert process.stderr is not None
-    header, *lines = [process.stdout.readline() for _ in range(15)]
+    header, *lines = [process.stdout.readline() for _ in range(16)]
     assert "/_sandbox/" in header
     for line in lines:
         export, setting = shlex.split(line)
@@ -36,10 +37,13 @@ def test_sandbox_exports_configure_client_and_sigint_stops(
         assert export == "export"
         monkeypatch.setenv(name, value)
     assert os.environ["PAYSTAR_APPLICATION_ID"] == Sandbox(seed=7).application.id
+    folder = Path(os.environ["PAYSTAR_DATABASE"]).parent
+    assert folder.is_dir()
     assert run("doctor").status == 0
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
     assert process.stderr.read() == ""
+    assert not folder.exists(), "a ledger must not outlive the sandbox that it is about"
 
 
 @pytest.mark.parametrize(("arguments", "host"), [((), "127.0.0.1"), (("--allow-host", "box.example"), "0.0.0.0")])
