@@ -31,6 +31,7 @@ from paystar_async.cli.console import (
     report_write_failure,
 )
 from paystar_async.cli.demo.command import demo
+from paystar_async.cli.docs import docs
 from paystar_async.cli.doctor import doctor
 from paystar_async.cli.payout import payout_app
 from paystar_async.cli.sandbox import sandbox
@@ -58,7 +59,7 @@ def make_app() -> App:
     app = App(name="paystar", help=_HELP, help_format="markdown", version=VERSION, suppress_keyboard_interrupt=False)
     app.command(call_app())
     app.command(payout_app())
-    for command in (doctor, sandbox, demo):
+    for command in (doctor, sandbox, demo, docs):
         app.command(command)
     return app
 

@@ -35,7 +35,15 @@ AMOUNT_KIND = "amount in Rial"
 _MAX_LOOKUP_COMMANDS = 3
 
 
-class _SafeConsole(Console):
+class _Console(Console):
+    """A console that leaves a closed pipe to the command."""
+
+    def on_broken_pipe(self) -> Never:
+        """Raise the BrokenPipeError, because only the command knows whether a closed pipe matters."""
+        raise  # rich calls this method while it handles the error
+
+
+class _SafeConsole(_Console):
     """A console that makes control characters of texts from servers and files visible instead of executing them."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
@@ -48,14 +56,15 @@ class _SafeConsole(Console):
             else:
                 yield segment
 
-    def on_broken_pipe(self) -> Never:
-        """Raise the BrokenPipeError, because only the command knows whether a closed pipe matters."""
-        raise  # rich calls this method while it handles the error
-
 
 def stdout_console() -> Console:
     """Return a console for results."""
     return _SafeConsole(highlight=False, markup=False)
+
+
+def guide_console() -> Console:
+    """Return a console for the package's own texts, whose Persian needs characters that are not printable."""
+    return _Console(highlight=False, markup=False)
 
 
 class _Stderr:
