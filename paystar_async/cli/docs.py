@@ -16,8 +16,6 @@ from paystar_async.errors import ConfigurationError
 _INDEX = "index"
 _ENTRY = re.compile(r"^- \[.+?\]\((.+?)\.md\): (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^<!--.*?-->\n", re.DOTALL | re.MULTILINE)
-    r"^<!--.*?-->\n|^</?(?:details|div)\b.*?>\n|^<summary>.*?</summary>\n", re.DOTALL | re.MULTILINE
-)
 
 
 def docs(
