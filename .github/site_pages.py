@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).parents[1]
 
@@ -53,3 +54,13 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files
+
+
+def on_nav(nav: Navigation, **_: object) -> Navigation:
+    """Name the first page and the section of the API; the other titles are the pages' own."""
+    for item in nav.items:
+        if item is nav.homepage:
+            item.title = "Overview"
+        elif item.is_section and item.title == "Api":
+            item.title = "API"
+    return nav
