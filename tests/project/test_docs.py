@@ -45,8 +45,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from starlette.applications import Starlette
 
 from paystar_async import Paystar
-from paystar_async.cli.sandbox import client_environment
 from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.environment import client_environment
 from paystar_async.sandbox.server import running
 from tests.contrib.browsing import browsing, paid
 from tests.project.guides import DOCS, Block, Guide, guide_paths, read_guide
