@@ -163,7 +163,8 @@ def make_identity(seed: int) -> Identity:
 def key_refusal(settings: Settings, *, expired: bool) -> Refusal:
     """Return the refusal of an invalid key: with its code, or with the message alone if codes are hidden."""
     if settings.hide_token_codes:
-        # assumed: the message is known, the status beside it is not; 0 misleads a careless reader most.
+        # assumed (invalid-access-status): the message is known, the status beside it is not; 0 misleads a careless
+        # reader most.
         return Refusal(0, INVALID_ACCESS, http_status=400)
     return Refusal(EXPIRED_TOKEN if expired else INVALID_TOKEN)
 
