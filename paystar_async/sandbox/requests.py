@@ -4,7 +4,6 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Never, cast
-from urllib.parse import parse_qsl
 
 from starlette.requests import Request as HttpRequest
 
@@ -44,7 +43,7 @@ async def read_fields(request: HttpRequest) -> dict[str, object]:
     if content_type.startswith("multipart/"):
         raise UnsupportedBody
     if content_type.startswith("application/x-www-form-urlencoded"):
-        return parse_form_fields(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
+        return parse_form_fields((await request.form()).multi_items())
     try:
         body = load_json(await request.body())
     except (ValueError, RecursionError):
