@@ -1,13 +1,13 @@
-"""Pages of the site that are no guides: the README as the first page, and the API, a page for each public module."""
+"""Pages of the site that are no guides, the README and the API, and the navigation over all of them."""
 
 import re
 from pathlib import Path
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
-from mkdocs.structure.nav import Navigation
 
 ROOT = Path(__file__).parents[1]
+GUIDES = ROOT / "paystar_async" / "docs"
 
 API = {
     "client": ["client.Paystar", "credentials", "config", "endpoint"],
@@ -44,23 +44,29 @@ API = {
 """The modules or classes on each page, below ``paystar_async``."""
 
 
+def on_config(config: MkDocsConfig) -> MkDocsConfig:
+    """Make the navigation of the list of guides; a guide that is not in the list fails a strict build."""
+    sections: dict[str, list[str]] = {}
+    guide_list = (GUIDES / "index.md").read_text("utf-8")
+    for heading, guide in re.findall(r"^## (.+)$|^- \[.+?\]\((.+?\.md)\)", guide_list, re.MULTILINE):
+        if heading:
+            sections[heading] = []
+        else:
+            sections[next(reversed(sections))].append(guide)
+    guides = [{heading: names} for heading, names in sections.items() if names]
+    config.nav = [{"Overview": "index.md"}, *guides, {"API": [f"api/{name}.md" for name in API]}]
+    return config
+
+
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages to those that stand in the folder of the guides."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    """Add the API, and the README as the first page; the list of guides, which it replaces, is the navigation."""
+    readme = (ROOT / "README.md").read_text("utf-8")
     pages = {"index.md": re.sub(r"\]\((?!https?:|#)", f"]({config.repo_url}/blob/main/", readme)}
     for name, objects in API.items():
         directives = "\n\n".join(f"::: paystar_async.{target}" for target in objects)
         pages[f"api/{name}.md"] = f"# {name.capitalize()}\n\n{directives}\n"
+    if guide_list := files.get_file_from_path("index.md"):
+        files.remove(guide_list)
     for path, content in pages.items():
         files.append(File.generated(config, path, content=content))
     return files
-
-
-def on_nav(nav: Navigation, **_: object) -> Navigation:
-    """Name the first page and the section of the API; the other titles are the pages' own."""
-    for item in nav.items:
-        if item is nav.homepage:
-            item.title = "Overview"
-        elif item.is_section and item.title == "Api":
-            item.title = "API"
-    return nav

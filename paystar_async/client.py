@@ -77,7 +77,8 @@ class Paystar:
         application: the open-banking application, for ``identity``, ``inquiry`` and ``transfers``.
         gateway: the payment gateway, for ``gateway`` and ``payments``.
         wallet: the wallet, for ``wallet``.
-        base_url: URL of the service; https, or http on loopback.
+        base_url: URL of the service; https, or http on loopback. ``http://HOST/api`` of a sandbox on another host is
+            accepted with the credentials of a sandbox alone.
         timeout: seconds a call may take by default, including queueing, retries and refreshing a key.
         max_retries: maximum number of retries of a call, where a retry is safe.
         concurrency: maximum number of calls in flight; others wait in order.
@@ -129,7 +130,7 @@ class Paystar:
         if checks not in ("shape", "strict"):
             raise ConfigurationError('checks must be "shape" or "strict"')
         self._credentials = Credentials(application=application, gateway=gateway, wallet=wallet)
-        self._base_url = config.require_base_url(base_url)
+        self._base_url = config.require_base_url(base_url, self._credentials)
         self._timeout, self._max_retries, self._concurrency = timeout, max_retries, concurrency
         strict = checks == "strict"
         self._check = verify_checksums if strict else None
@@ -202,7 +203,8 @@ class Paystar:
     def _encoder(self) -> "RequestEncoder":
         from paystar_async.transport.encoder import RequestEncoder
 
-        return RequestEncoder(self._credentials, self._base_url)
+        only_sandbox = config.is_unencrypted(self._base_url)
+        return RequestEncoder(self._credentials, self._base_url, only_sandbox_keys=only_sandbox)
 
     @cached_property
     def _decoder(self) -> "ResponseDecoder":

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypedDict, TypeVar, cast
 from urllib.parse import urlsplit
 
-from paystar_async.credentials import BASE_URL, Application, Gateway, Wallet
+from paystar_async.credentials import BASE_URL, Application, Credentials, Gateway, Wallet
 from paystar_async.endpoint import Middleware
 from paystar_async.errors import ConfigurationError
 from paystar_async.keys.store import KeyStore
@@ -28,11 +28,36 @@ T = TypeVar("T")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
-def require_base_url(value: object) -> str:
+def require_base_url(value: object, credentials: Credentials) -> str:
     """Return the base URL without trailing slashes; only https is allowed, except on loopback.
+
+    A sandbox on another host may be reached over http, by credentials that all carry the mark of a sandbox.
 
     Raises:
         ConfigurationError: ``value`` is not an absolute URL, or would send keys over plain http.
+    """
+    base_url = normalize_base_url(value)
+    if is_unencrypted(base_url):
+        host = urlsplit(base_url).hostname
+        if host == urlsplit(BASE_URL).hostname or not credentials.belong_to_sandbox:
+            raise ConfigurationError(
+                f"base_url would send keys to {host} unencrypted",
+                hint="use https; plain http is for loopback alone, or for a sandbox with the credentials it prints",
+            )
+    return base_url
+
+
+def is_unencrypted(base_url: str) -> bool:
+    """Return True if requests to a normalized base URL leave this machine over plain http."""
+    parts = urlsplit(base_url)
+    return parts.scheme == "http" and parts.hostname not in LOOPBACK
+
+
+def normalize_base_url(value: object) -> str:
+    """Return the base URL without trailing slashes.
+
+    Raises:
+        ConfigurationError: ``value`` is not an absolute URL.
     """
     text = value.strip() if isinstance(value, str) else ""
     try:
@@ -45,10 +70,6 @@ def require_base_url(value: object) -> str:
         raise ConfigurationError(
             "base_url must be an absolute URL without query or credentials",
             hint=f"the live service is {BASE_URL}; set base_url or PAYSTAR_BASE_URL",
-        )
-    if parts.scheme == "http" and host not in LOOPBACK:
-        raise ConfigurationError(
-            f"base_url would send keys to {host} unencrypted", hint="use https; plain http is for loopback alone"
         )
     return text.rstrip("/")
 

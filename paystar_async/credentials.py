@@ -10,6 +10,7 @@ from attrs import astuple, field, frozen
 
 from paystar_async.errors import ConfigurationError, InvalidValue
 from paystar_async.values.digits import has_spoiled_ends, is_blank
+from paystar_async.values.sandbox_mark import has_sandbox_mark
 from paystar_async.values.secret import (
     Secret,
     clear_init_locals_on_error,
@@ -270,9 +271,19 @@ class Credentials:
 
     def secrets(self) -> list[Secret]:
         """Return all secrets of the accounts."""
+        return [value for value in self._values() if isinstance(value, Secret)]
+
+    def _values(self) -> list[str | Secret]:
+        """Return all ids and secrets of the accounts."""
         accounts = [account for account in (self.application, self.gateway, self.wallet) if account is not None]
         values = [value for account in accounts for value in astuple(account, recurse=False)]
-        return [value for value in values if isinstance(value, Secret)]
+        return [value for value in values if isinstance(value, str | Secret)]
+
+    @property
+    def belong_to_sandbox(self) -> bool:
+        """True if every id and secret carries the mark of a sandbox, and there is one: they protect play money only."""
+        texts = [value.reveal() if isinstance(value, Secret) else value for value in self._values()]
+        return bool(texts) and all(has_sandbox_mark(text) for text in texts)
 
     @property
     def path_prefix(self) -> str:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve, fields
 
 from paystar_async.client import Paystar
 from paystar_async.config import (
@@ -16,8 +17,9 @@ from paystar_async.config import (
     read_wallet,
     require_base_url,
 )
-from paystar_async.credentials import Application, Gateway, Wallet
+from paystar_async.credentials import Application, Credentials, Gateway, Wallet
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
+from paystar_async.sandbox import Sandbox
 from paystar_async.values.secret import Secret
 
 APPLICATION = {
@@ -37,6 +39,19 @@ WALLET = {
     "PAYSTAR_REFRESH_INQUIRY_KEY": "inquiry-refresh",
 }
 ALL = APPLICATION | GATEWAY | WALLET
+
+SANDBOX = Sandbox()
+ACCOUNTS: dict[str, Any] = {
+    "application": SANDBOX.application,
+    "gateway": SANDBOX.gateway,
+    "wallet": SANDBOX.wallet,
+}
+SECRETS_AND_IDS = [
+    (name, attribute.name)
+    for name, account in ACCOUNTS.items()
+    for attribute in fields(type(account))
+    if attribute.name != "direct"
+]
 
 EXPECTED_APPLICATION = Application(id="77", access_password="password", api_key="key", refresh_token="refresh")
 EXPECTED_GATEWAY = Gateway(id="gateway", sign_key="sign", direct=True)
@@ -214,7 +229,7 @@ class TestBaseUrl:
         ],
     )
     def test_require_base_url_strips_blanks_and_final_slashes(self, text: str, url: str) -> None:
-        assert require_base_url(text) == url
+        assert require_base_url(text, Credentials()) == url
 
     @pytest.mark.parametrize(
         "text",
@@ -248,7 +263,7 @@ class TestBaseUrl:
     )
     def test_require_base_url_invalid_url_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="base_url must be an absolute URL") as caught:
-            require_base_url(text)
+            require_base_url(text, Credentials())
 
         assert "canary" not in str(caught.value)
         assert "PAYSTAR_BASE_URL" in caught.value.hint
@@ -266,7 +281,44 @@ class TestBaseUrl:
     )
     def test_require_base_url_remote_http_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="unencrypted"):
-            require_base_url(text)
+            require_base_url(text, Credentials())
+
+
+class TestSandboxBaseUrl:
+    """Plain http to another host, for the credentials of a sandbox alone."""
+
+    @pytest.mark.parametrize(
+        "text", ["http://sandbox:8000/api", "http://10.0.0.7:8000/api", "http://[2001:db8::1]/api"]
+    )
+    @pytest.mark.parametrize("accounts", [("application",), ("gateway",), ("wallet",), tuple(ACCOUNTS)])
+    def test_require_base_url_accepts_sandbox_accounts(self, text: str, accounts: tuple[str, ...]) -> None:
+        credentials = Credentials(**{name: ACCOUNTS[name] for name in accounts})
+        assert require_base_url(text, credentials) == text
+
+    @pytest.mark.parametrize(("account", "attribute"), SECRETS_AND_IDS)
+    def test_require_base_url_one_real_value_is_refused(self, account: str, attribute: str) -> None:
+        for real in ("real-canary", "sandbox-real-canary", "sandbox-key-00000000-0000000000000000"):
+            mixed = evolve(ACCOUNTS[account], **{attribute: real})
+            with pytest.raises(ConfigurationError, match="would send keys to sandbox unencrypted") as caught:
+                require_base_url("http://sandbox:8000/api", Credentials(**{**ACCOUNTS, account: mixed}))
+            assert real not in str(caught.value)
+
+    def test_require_base_url_live_host_is_refused(self) -> None:
+        for text in ("http://core.paystar.ir/api", "http://CORE.paystar.ir:8000/api"):
+            with pytest.raises(ConfigurationError, match="unencrypted"):
+                require_base_url(text, Credentials(**ACCOUNTS))
+
+    def test_require_base_url_invalid_url_of_sandbox_is_refused(self) -> None:
+        for text in ("http://sandbox@evil.example/api", "ftp://sandbox/api", "http://sandbox/api?x=1"):
+            with pytest.raises(ConfigurationError, match="absolute URL"):
+                require_base_url(text, Credentials(**ACCOUNTS))
+
+    def test_client_with_real_account_beside_sandbox_is_refused(self) -> None:
+        gateway = Gateway(id="real-canary", sign_key="real-canary")
+        with pytest.raises(ConfigurationError, match="unencrypted"):
+            Paystar(application=SANDBOX.application, gateway=gateway, base_url="http://sandbox:8000/api")
+        with pytest.raises(ConfigurationError, match="unencrypted"):
+            Paystar(base_url="http://sandbox:8000/api")
 
 
 class TestFromEnv:

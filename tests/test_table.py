@@ -1,4 +1,4 @@
-"""Every endpoint of the table in each artifact: methods, sandbox, commands, OpenAPI, README."""
+"""Every endpoint of the table in each artifact: methods, sandbox, commands, OpenAPI, reference."""
 
 import inspect
 import json
@@ -16,7 +16,7 @@ from paystar_async.sandbox import Sandbox
 from paystar_async.table import BY_ID, BY_REQUEST, REFRESH_ENDPOINTS, TABLE
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+REFERENCE = (ROOT / "paystar_async" / "docs" / "reference.md").read_text(encoding="utf-8")
 OPENAPI = json.loads((ROOT / "paystar_async" / "describe" / "openapi.json").read_text(encoding="utf-8"))
 
 each_endpoint = pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
@@ -102,10 +102,10 @@ def test_endpoint_has_openapi_operation(endpoint: Endpoint) -> None:
 
 
 @each_endpoint
-def test_endpoint_has_readme_entry(endpoint: Endpoint) -> None:
+def test_endpoint_has_reference_entry(endpoint: Endpoint) -> None:
     names = ", ".join(field.name for field in fields_of(endpoint.request))
-    assert f"**`{endpoint.name}({names})`**" in README
-    assert all(f"`{path}`" in README for path in endpoint.paths)
+    assert f"**`{endpoint.name}({names})`**" in REFERENCE
+    assert all(f"`{path}`" in REFERENCE for path in endpoint.paths)
 
 
 def test_table_public_names_are_documented() -> None:

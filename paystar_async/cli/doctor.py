@@ -17,7 +17,7 @@ from paystar_async.cli.console import EXIT_FAILED, make_table, stdout_console
 from paystar_async.cli.environment import environment_table, find_misspelled_variables, list_set_variables
 from paystar_async.client import Paystar
 from paystar_async.config import read_application, read_gateway, read_setting, read_wallet, require_base_url
-from paystar_async.credentials import BASE_URL, Gateway, Realm
+from paystar_async.credentials import BASE_URL, Credentials, Gateway, Realm
 from paystar_async.errors import (
     ConfigurationError,
     ExpiredToken,
@@ -119,13 +119,6 @@ class _Checkup:
 
     def __init__(self, *, refresh: bool) -> None:
         self.configuration: list[CheckResult] = []
-        base_url = self._try_read(
-            _BASE_URL_CHECK, lambda: require_base_url(read_setting("PAYSTAR_BASE_URL") or BASE_URL)
-        )
-        self.base_url = base_url or ""
-        if self.base_url:
-            note = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
-            self.configuration.append(CheckResult(_BASE_URL_CHECK, Mark.OK, self.base_url + note))
         self.application = self._check_credentials("application", read_application)
         self.gateway = self._check_credentials("gateway", read_gateway)
         self.wallet = self._check_credentials("wallet", read_wallet)
@@ -133,12 +126,21 @@ class _Checkup:
             self.configuration.append(
                 CheckResult("credentials", Mark.BAD, "none are configured; start with PAYSTAR_APPLICATION_ID …")
             )
+        base_url = self._try_read(_BASE_URL_CHECK, self._read_base_url)
+        self.base_url = base_url or ""
+        if self.base_url:
+            note = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
+            self.configuration.append(CheckResult(_BASE_URL_CHECK, Mark.OK, self.base_url + note))
         self.configuration += [
             CheckResult(name, Mark.BAD, f"is not read: did you mean {suggestion}?")
             for name, suggestion in find_misspelled_variables()
         ]
         self.store = MemoryKeyStore()
         self.client = self._try_read("settings", lambda: self._make_client(refresh=refresh)) if self.base_url else None
+
+    def _read_base_url(self) -> str:
+        credentials = Credentials(application=self.application, gateway=self.gateway, wallet=self.wallet)
+        return require_base_url(read_setting("PAYSTAR_BASE_URL") or BASE_URL, credentials)
 
     def _try_read(self, name: str, read: Callable[[], T]) -> T | None:
         """Return what ``read`` returns; on an error, add a failed check and return None."""

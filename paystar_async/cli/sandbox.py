@@ -4,17 +4,12 @@ import asyncio
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from paystar_async.cli.parameters import number_parameter, seconds_parameter, seed_parameter
-from paystar_async.values.secret import Secret
-
-if TYPE_CHECKING:
-    from paystar_async.sandbox import Sandbox
 
 _PORT = number_parameter(int, "a port from 0 to 65535", lambda port: 0 <= port <= 65_535, "the port; 0: a free port")
 
@@ -39,6 +34,7 @@ def sandbox(
     and controls for programs.
     """
     from paystar_async.sandbox import Sandbox
+    from paystar_async.sandbox.environment import client_environment
     from paystar_async.sandbox.server import serve
     from paystar_async.sandbox.settings import parse_setting
 
@@ -58,34 +54,3 @@ def sandbox(
     with tempfile.TemporaryDirectory(prefix="paystar-sandbox-", ignore_cleanup_errors=True) as folder:
         asyncio.run(serve(served, port=port, host=host, allow_host=allow_host, ready=print_exports))
     return 0
-
-
-def client_environment(served: "Sandbox", base_url: str, database: str | None = None) -> Iterator[tuple[str, str]]:
-    """Yield the environment variables of a client of this sandbox.
-
-    Args:
-        served: the sandbox.
-        base_url: the address that the client calls.
-        database: the file of the client's payout ledger and orders; left out by default.
-    """
-    application, gateway, wallet = served.application, served.gateway, served.wallet
-    variables: dict[str, str | Secret | None] = {
-        "PAYSTAR_BASE_URL": base_url,
-        "PAYSTAR_APPLICATION_ID": application.id,
-        "PAYSTAR_ACCESS_PASSWORD": application.access_password,
-        "PAYSTAR_API_KEY": application.api_key,
-        "PAYSTAR_REFRESH_TOKEN": application.refresh_token,
-        "PAYSTAR_GATEWAY_ID": gateway.id,
-        "PAYSTAR_SIGN_KEY": gateway.sign_key,
-        "PAYSTAR_WALLET_HASHID": wallet.hashid,
-        "PAYSTAR_WALLET_PASSWORD": wallet.password,
-        "PAYSTAR_WALLET_SIGN_KEY": wallet.sign_key,
-        "PAYSTAR_WALLET_API_KEY": wallet.api_key,
-        "PAYSTAR_WALLET_REFRESH_TOKEN": wallet.refresh_token,
-        "PAYSTAR_INQUIRY_KEY": wallet.inquiry_key,
-        "PAYSTAR_REFRESH_INQUIRY_KEY": wallet.refresh_inquiry_key,
-        "PAYSTAR_DATABASE": database,
-    }
-    for name, value in variables.items():
-        if value is not None:
-            yield name, value.reveal() if isinstance(value, Secret) else value

@@ -53,6 +53,10 @@ class BodyConsumed(Exception):
     """A POST whose body other code has read as a stream, without a copy in the framework."""
 
 
+async def show_result(_request: object, _payment: Payment) -> None:
+    """Return None: the payer sees a short page with the result. The default ``on_payment``."""
+
+
 def check_handler(on_payment: Callable[..., object]) -> None:
     """Raise ConfigurationError if ``on_payment(request, payment)`` is not a valid call."""
     try:

@@ -24,6 +24,7 @@ from paystar_async.contrib._callback import (
     check_handler,
     confirm_request,
     log_handler_failure,
+    show_result,
 )
 from paystar_async.contrib._lifespan import Make, OnVerified, open_client
 from paystar_async.contrib._responses import Page, error_response, result_page
@@ -65,14 +66,17 @@ def paystar_ctx(
     return ctx
 
 
-def payment_routes(path: str, on_payment: OnPayment, *, amount_of: AmountOf | None = None) -> list[web.RouteDef]:
+def payment_routes(
+    path: str, on_payment: OnPayment = show_result, *, amount_of: AmountOf | None = None
+) -> list[web.RouteDef]:
     """Return the routes of the callback, for a query (GET) and a form (POST); both are named ``paystar_callback``.
 
     Args:
         path: the path; the ``callback`` given to ``payments.start`` must lead to it.
         on_payment: ``async (request, payment) -> address``, called for every payment of a known order, whatever its
-            outcome; it returns where the payer goes next. Fulfil the order in ``payments.on_verified`` instead, since
-            not every payer comes back, and some come twice.
+            outcome; it returns where the payer goes next, or None for a short page with the result, which is the
+            default. Fulfil the order in ``payments.on_verified`` instead, since not every payer comes back, and some
+            come twice.
         amount_of: returns the Rial of an order in your own store; by default orders are in the client's ``database``.
 
     Returns:

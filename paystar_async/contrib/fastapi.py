@@ -14,7 +14,8 @@
 A POSTed callback comes from another site, so the browser omits ``SameSite=Lax`` cookies, and with them the session.
 Hence the callback needs no session, and responds with a redirect (303) to a page of the shop: that GET has the session
 again. The callback needs no CSRF token either.
-In tests, ``app.dependency_overrides[paystar_of]`` replaces the client of every route, the callback's too.
+In tests, the fixture ``paystar_env`` leads ``paystar_lifespan()``, and with it every route, to a sandbox;
+``app.dependency_overrides[paystar_of]`` replaces the client of the routes alone, not the sweeper's.
 """
 
 import functools
@@ -65,7 +66,7 @@ __all__ = [
 
 
 async def paystar_of(connection: HTTPConnection) -> Paystar:
-    """Return the application's client; override this dependency in tests.
+    """Return the application's client.
 
     Raises:
         ConfigurationError: the application was not started with ``paystar_lifespan``.
@@ -120,8 +121,15 @@ class _Route(APIRoute):
         await respond_to_failures(super().handle, scope, receive, send)
 
 
+async def _show_result(_payment: Payment) -> None:
+    """Return None: the payer sees a short page with the result."""
+
+
 def payment_router(
-    on_payment: Callable[..., Awaitable[Next] | Next], *, path: str = "/pay/callback", amount_of: AmountOf | None = None
+    on_payment: Callable[..., Awaitable[Next] | Next] = _show_result,
+    *,
+    path: str = "/pay/callback",
+    amount_of: AmountOf | None = None,
 ) -> APIRouter:
     """Return a router with the callback, for a query (GET) and a form (POST).
 
@@ -129,9 +137,9 @@ def payment_router(
         on_payment: ``async (payment: Payment, …) -> address``, called for every payment of a known order, whatever its
             outcome; further parameters are injected as in any route (the request, dependencies). It returns where the
             payer goes next; fulfil the order in ``payments.on_verified`` instead, since not every payer comes back, and
-            some come twice. It may return a Response, or None to show the result on a short page. Instead of the
-            Payment it may take the outcome, ``outcome: Verified | Undecided``; for a payment with another outcome it
-            is not called, and the payer sees the short page.
+            some come twice. It may return a Response, or None for a short page with the result, which is the default.
+            Instead of the Payment it may take the outcome, ``outcome: Verified | Undecided``; for other outcomes it is
+            not called, and the payer sees the short page.
         path: the path; the ``callback`` given to ``payments.start`` must lead to it.
         amount_of: returns the Rial of an order in your own store; by default orders are in the client's ``database``.
 

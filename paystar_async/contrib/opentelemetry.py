@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from paystar_async._version import VERSION
-from paystar_async.config import read_setting, require_base_url
+from paystar_async.config import normalize_base_url, read_setting
 from paystar_async.credentials import BASE_URL
 from paystar_async.endpoint import Request, Response, Send
 from paystar_async.errors import InvalidResponse, MissingExtra, PaystarError, StatusError
@@ -36,7 +36,7 @@ class Traced:
 
     def __init__(self, tracer_provider: TracerProvider | None = None, *, base_url: str | None = None) -> None:
         self._tracer = get_tracer("paystar_async", VERSION, tracer_provider)
-        parts = urlsplit(require_base_url(base_url or read_setting("PAYSTAR_BASE_URL") or BASE_URL))
+        parts = urlsplit(normalize_base_url(base_url or read_setting("PAYSTAR_BASE_URL") or BASE_URL))
         self._server = {
             "server.address": parts.hostname or "",
             "server.port": parts.port or (443 if parts.scheme == "https" else 80),

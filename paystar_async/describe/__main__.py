@@ -15,36 +15,32 @@ Write the files generated from the endpoint table (paystar_async/table.py):
 
   paystar_async/services.py            the typed methods, one per endpoint
   paystar_async/describe/openapi.json  the OpenAPI 3.1 document
-  README.md                            the endpoint reference, between its markers
+  paystar_async/docs/reference.md      the endpoint reference among the guides
 """
 _EPILOG = """\
 Run this after a change to the table or to a model, and commit the files.
 With --check nothing is written. Exit status: 0 all files are up to date; 1 a file is out of date (its diff is
-printed); 2 nothing can be generated, because an endpoint or field is not documented or the README has no markers.
+printed); 2 nothing can be generated, because an endpoint or field is not documented.
 """
 
 
 def generated_files(root: Path, table: Table = TABLE) -> dict[Path, str]:
     """Return every generated file with its content.
 
-    An installed package has no README beside it; none is created.
-
     Raises:
-        ConfigurationError: an endpoint or a field is not documented, or the README has no markers.
+        ConfigurationError: an endpoint or a field is not documented.
     """
     if missing := find_undocumented(table):
         raise ConfigurationError(
             f"not documented: {', '.join(missing)}",
             hint="add a docstring, or a Kind or a sentence in the annotation",
         )
-    package, readme = root / "paystar_async", root / "README.md"
-    files = {
+    package = root / "paystar_async"
+    return {
         package / "services.py": services.generate_source(table),
         package / "describe" / "openapi.json": openapi.render_document(table),
+        package / "docs" / "reference.md": reference.render_reference(table),
     }
-    if readme.exists():
-        files[readme] = reference.insert_reference(readme.read_text(encoding="utf-8"), table)
-    return files
 
 
 def main(arguments: Sequence[str] | None = None, table: Table = TABLE) -> int:
@@ -62,7 +58,7 @@ def main(arguments: Sequence[str] | None = None, table: Table = TABLE) -> int:
         "--root",
         type=Path,
         default=Path(__file__).parents[2],
-        help="the folder that contains paystar_async/ and README.md (default: %(default)s)",
+        help="the folder that contains paystar_async/ (default: %(default)s)",
     )
     options = parser.parse_args(arguments)
     try:

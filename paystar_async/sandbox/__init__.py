@@ -4,8 +4,8 @@ from importlib.util import find_spec
 
 from paystar_async.errors import MissingExtra
 
-# A web framework brings some of these packages, so all of them are looked for.
-if not all(map(find_spec, ("starlette", "jinja2", "python_multipart"))):
+# A web framework may depend on either of them.
+if not all(map(find_spec, ("starlette", "jinja2"))):
     raise MissingExtra("the sandbox", "sandbox")
 
 from paystar_async.sandbox.faults import FaultKind

@@ -15,6 +15,7 @@ from paystar_async.sandbox.clock import format_gregorian
 from paystar_async.sandbox.lenient import to_integer
 from paystar_async.sandbox.responses import INVALID_ACCESS, Refusal
 from paystar_async.sandbox.settings import Settings
+from paystar_async.values.sandbox_mark import mark_for_sandbox
 from paystar_async.values.secret import Secret
 
 INVALID_REFRESH_TOKEN = 13
@@ -118,7 +119,7 @@ class KeyIssuer:
         pair.expires_at[pair.token] = self._clock.monotonic() + self._lifetime
 
     def _make_token(self, kind: str) -> str:
-        return f"sandbox-{kind}-{self._rng.getrandbits(160):040x}"
+        return mark_for_sandbox(kind, f"{self._rng.getrandbits(160):040x}")
 
 
 APPLICATION_NOT_FOUND, INVALID_TOKEN, EXPIRED_TOKEN, WRONG_ACCESS_PASSWORD, INVALID_INPUT = 2, 4, 5, 6, 10
@@ -145,24 +146,25 @@ def make_identity(seed: int) -> Identity:
     """Return the accounts of a sandbox; the same accounts for the same seed."""
     rng = random.Random(f"{seed}:accounts")
 
-    def random_hex(bits: int) -> str:
-        return f"{rng.getrandbits(bits):0{bits // 4}x}"
+    def make(kind: str, bits: int) -> str:
+        return mark_for_sandbox(kind, f"{rng.getrandbits(bits):0{bits // 4}x}")
 
     return Identity(
-        application_id=f"app-{random_hex(32)}",
-        access_password=f"sandbox-{random_hex(64)}",
-        gateway_id=f"gateway-{random_hex(96)}",
-        gateway_sign_key=random_hex(256),
-        wallet_hashid=f"w{random_hex(32)}",
-        wallet_password=f"sandbox-{random_hex(64)}",
-        wallet_sign_key=random_hex(256),
+        application_id=make("application", 32),
+        access_password=make("password", 64),
+        gateway_id=make("gateway", 96),
+        gateway_sign_key=make("signkey", 256),
+        wallet_hashid=make("wallet", 32),
+        wallet_password=make("password", 64),
+        wallet_sign_key=make("signkey", 256),
     )
 
 
 def key_refusal(settings: Settings, *, expired: bool) -> Refusal:
     """Return the refusal of an invalid key: with its code, or with the message alone if codes are hidden."""
     if settings.hide_token_codes:
-        # assumed: the message is known, the status beside it is not; 0 misleads a careless reader most.
+        # assumed (invalid-access-status): the message is known, the status beside it is not; 0 misleads a careless
+        # reader most.
         return Refusal(0, INVALID_ACCESS, http_status=400)
     return Refusal(EXPIRED_TOKEN if expired else INVALID_TOKEN)
 

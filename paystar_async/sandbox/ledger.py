@@ -195,6 +195,7 @@ class TransferLedger(Generic[AnyTransfer]):
 
     def _is_new(self, transfer: AnyTransfer) -> bool:
         first = self.first_entry(transfer.track_id)
+        # assumed (repeated-track-id): the first result is returned.
         return first is None or (self._settings.repeats_execute and first.transfer == transfer)
 
     def _find_same(self, transfer: AnyTransfer) -> LedgerEntry[AnyTransfer] | None:

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Never, cast
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request as HttpRequest
 
@@ -43,7 +44,7 @@ async def read_fields(request: HttpRequest) -> dict[str, object]:
     if content_type.startswith("multipart/"):
         raise UnsupportedBody
     if content_type.startswith("application/x-www-form-urlencoded"):
-        return parse_form_fields((await request.form()).multi_items())
+        return parse_form_fields(parse_qsl((await request.body()).decode("utf-8", "replace"), keep_blank_values=True))
     try:
         body = load_json(await request.body())
     except (ValueError, RecursionError):

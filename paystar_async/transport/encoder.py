@@ -11,8 +11,10 @@ from cattrs.gen import make_dict_unstructure_fn, override
 from paystar_async._version import USER_AGENT
 from paystar_async.credentials import Credentials, signer
 from paystar_async.endpoint import Endpoint, Request
+from paystar_async.errors import ConfigurationError
 from paystar_async.models.base import Call, fields_of
 from paystar_async.transport import json_codec
+from paystar_async.values.sandbox_mark import has_sandbox_mark
 from paystar_async.values.secret import Secret
 
 MAX_SMALL_ITEMS = 100
@@ -68,6 +70,7 @@ class RequestTemplate:
         endpoint: the endpoint.
         credentials: the client's credentials.
         base_url: URL in front of each path.
+        only_sandbox_keys: whether a key without the mark of a sandbox is refused.
 
     Attributes:
         endpoint: the endpoint.
@@ -75,8 +78,11 @@ class RequestTemplate:
         url: URL of the endpoint, without a query.
     """
 
-    def __init__(self, endpoint: Endpoint, credentials: Credentials, base_url: str) -> None:
+    def __init__(
+        self, endpoint: Endpoint, credentials: Credentials, base_url: str, *, only_sandbox_keys: bool = False
+    ) -> None:
         self.endpoint = endpoint
+        self._only_sandbox_keys = only_sandbox_keys
         self.is_get = endpoint.method == "GET"
         self._has_extra = any(info.name == "extra" for info in fields_of(endpoint.request))
         self.url = base_url + endpoint.path.format(gateway=credentials.path_prefix)
@@ -98,7 +104,7 @@ class RequestTemplate:
         if self._has_extra:
             fields = cast("Any", value).extra.to_dict() | fields
         if self.endpoint.refresh_token_field and key is not None:
-            fields[self.endpoint.refresh_token_field] = key.reveal()
+            fields[self.endpoint.refresh_token_field] = self._reveal(key)
         if self._sign is not None:
             unsent = {info.name: getattr(value, info.name) for info in fields_of(type(value)) if not info.sent}
             # A signature over a field that was left out would be refused; an inquiry by ref_num alone is unsigned.
@@ -118,10 +124,19 @@ class RequestTemplate:
     def _create_headers(self, key: Secret | None) -> Headers:
         headers = [("Accept", "application/json"), ("User-Agent", USER_AGENT)]
         if key is not None:
-            headers.append(("Authorization", f"Bearer {key.reveal()}"))
+            headers.append(("Authorization", f"Bearer {self._reveal(key)}"))
         if self.endpoint.method == "POST":
             headers.append(("Content-Type", "application/json"))
         return tuple(headers)
+
+    def _reveal(self, key: Secret) -> str:
+        """Return the text of a key; a key of a store, or one that was replaced, is not checked with the credentials."""
+        if self._only_sandbox_keys and not has_sandbox_mark(key.reveal()):
+            raise ConfigurationError(
+                f"a key of a real account would be sent to {urlsplit(self.url).hostname} unencrypted; nothing was sent",
+                hint="use https, or the keys that the sandbox prints",
+            )
+        return key.reveal()
 
 
 class RequestEncoder:
@@ -130,10 +145,11 @@ class RequestEncoder:
     Args:
         credentials: the client's credentials.
         base_url: URL in front of each path.
+        only_sandbox_keys: whether a key without the mark of a sandbox is refused: ``base_url`` is plain http.
     """
 
-    def __init__(self, credentials: Credentials, base_url: str) -> None:
-        self._credentials, self._base_url = credentials, base_url
+    def __init__(self, credentials: Credentials, base_url: str, *, only_sandbox_keys: bool = False) -> None:
+        self._credentials, self._base_url, self._only_sandbox_keys = credentials, base_url, only_sandbox_keys
         self._templates: dict[int, RequestTemplate] = {}
 
     def page_url(self, endpoint: Endpoint, value: Call[Any]) -> str:
@@ -155,5 +171,7 @@ class RequestEncoder:
     def _template(self, endpoint: Endpoint) -> RequestTemplate:
         template = self._templates.get(id(endpoint))
         if template is None or template.endpoint is not endpoint:
-            template = self._templates[id(endpoint)] = RequestTemplate(endpoint, self._credentials, self._base_url)
+            template = self._templates[id(endpoint)] = RequestTemplate(
+                endpoint, self._credentials, self._base_url, only_sandbox_keys=self._only_sandbox_keys
+            )
         return template

@@ -8,8 +8,8 @@ import pytest
 from attrs import frozen
 
 from paystar_async.cli import main
-from paystar_async.cli.sandbox import client_environment
 from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.environment import client_environment
 from paystar_async.sandbox.server import running
 
 

@@ -5,8 +5,8 @@ import os
 import pytest
 
 from paystar_async.cli.environment import CREDENTIAL_VARIABLES, VARIABLES
-from paystar_async.cli.sandbox import client_environment
 from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.environment import client_environment
 from tests.cli.conftest import Run
 from tests.cli.helpers import check_result
 

@@ -63,6 +63,17 @@ async def test_paystar_ctx_client_is_found_in_sub_application() -> None:
         assert app[PAYSTAR].payments is not None
 
 
+async def test_payment_routes_without_handler_show_result() -> None:
+    shop = Shop()
+    app = web.Application()
+    app.cleanup_ctx.append(paystar_ctx(shop.client()))
+    app.add_routes(payment_routes("/pay/callback", amount_of=shop.amount_of))
+
+    async with TestClient(TestServer(app)) as browser:
+        back = await browser.get("/pay/callback", params=await shop.pay("cancel"))
+        assert (back.status, "The payment was not made." in await back.text()) == (200, True)
+
+
 async def test_payment_routes_are_named() -> None:
     app = web.Application()
     app.add_routes(payment_routes("/pay/callback", Shop().on_payment))

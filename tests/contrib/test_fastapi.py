@@ -58,6 +58,14 @@ async def test_payment_router_injects_dependencies(app: FastAPI, shop: Shop, met
     assert back.headers["location"] == "/pay/callback/Verified/basket/fa"
 
 
+async def test_payment_router_without_handler_shows_result(app: FastAPI, shop: Shop) -> None:
+    app.include_router(payment_router(amount_of=shop.amount_of))
+    async with browsing(app) as browser:
+        back = await come_back(browser, "GET", await shop.pay())
+
+    assert (back.status_code, "The payment was made." in back.text) == (200, True)
+
+
 def _written(source: str) -> Any:
     """Return ``on_payment`` of a module's source, which may be untyped."""
     module: dict[str, Any] = {"Depends": Depends, "basket": basket}

@@ -53,6 +53,15 @@ async def test_paystar_lifespan_wraps_other_lifespan() -> None:
     assert events == [client, "closed"]
 
 
+async def test_payment_route_without_handler_shows_result() -> None:
+    shop = Shop()
+    route = payment_route("/pay/callback", amount_of=shop.amount_of)
+    async with browsing(Starlette(routes=[route], lifespan=paystar_lifespan(shop.client))) as browser:
+        back = await come_back(browser, "GET", await shop.pay())
+
+    assert (back.status_code, "The payment was made." in back.text) == (200, True)
+
+
 async def test_paystar_lifespan_reads_environment_at_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

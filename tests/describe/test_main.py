@@ -9,18 +9,22 @@ import attrs
 import pytest
 
 from paystar_async.describe.__main__ import main
-from paystar_async.describe.reference import BEGIN, END
 from paystar_async.table import TABLE
 from tests.describe.endpoints import AddedRequest, UndocumentedRequest, make_table
 
 ROOT = Path(__file__).parents[2]
+GENERATED_FILES = [
+    "paystar_async/services.py",
+    "paystar_async/describe/openapi.json",
+    "paystar_async/docs/reference.md",
+]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """Return a project folder with freshly generated files."""
-    (tmp_path / "paystar_async" / "describe").mkdir(parents=True)
-    (tmp_path / "README.md").write_text(f"# Paystar\n\n{BEGIN}\n{END}\n", encoding="utf-8")
+    for name in ("describe", "docs"):
+        (tmp_path / "paystar_async" / name).mkdir(parents=True)
     assert main(["--root", str(tmp_path)]) == 0
     return tmp_path
 
@@ -56,12 +60,12 @@ def test_check_changed_table_reports_every_file(
     capsys.readouterr()
     assert main(["--root", str(root), "--check"], table) == 1  # type: ignore[arg-type]
     out = capsys.readouterr().out
-    for name in ("paystar_async/services.py", "paystar_async/describe/openapi.json", "README.md"):
+    for name in GENERATED_FILES:
         assert f"--- {name} (checked in)\n+++ {name} (generated)\n@@" in out.replace(os.sep, "/")
     assert {path: path.read_bytes() for path in before} == before, "--check writes nothing"
 
 
-@pytest.mark.parametrize("name", ["paystar_async/services.py", "paystar_async/describe/openapi.json", "README.md"])
+@pytest.mark.parametrize("name", GENERATED_FILES)
 def test_check_edited_file_reports_that_file(root: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
     path = root / name
     path.write_text(path.read_text(encoding="utf-8").replace("Shahkar", "by hand"), encoding="utf-8")
@@ -78,15 +82,6 @@ def test_check_missing_file_fails(root: Path) -> None:
     assert main(["--root", str(root), "--check"]) == 1
 
 
-def test_main_readme_without_markers_fails(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (root / "README.md").write_text("# Paystar\n", encoding="utf-8")
-    assert main(["--root", str(root)]) == 2
-    assert BEGIN in capsys.readouterr().err
-    (root / "README.md").unlink()
-    assert main(["--root", str(root), "--check"]) == 0
-    assert not (root / "README.md").exists()
-
-
 def test_main_undocumented_field_writes_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--root", str(root)], make_table(UndocumentedRequest)) == 2
     assert "UndocumentedRequest.bare" in capsys.readouterr().err
@@ -98,7 +93,7 @@ def test_help_names_files_and_exit_statuses(capsys: pytest.CaptureFixture[str]) 
         main(["--help"])
     assert exit_info.value.code == 0
     help_text = capsys.readouterr().out
-    for text in ("services.py", "openapi.json", "README.md", "--check", "1 a file is out of date"):
+    for text in ("services.py", "openapi.json", "reference.md", "--check", "1 a file is out of date"):
         assert text in help_text
 
 

@@ -1,22 +1,19 @@
-"""Tests of the endpoint reference in the README."""
+"""Tests of the endpoint reference."""
 
 import pytest
 
 from paystar_async.describe import path_variants
-from paystar_async.describe.reference import BEGIN, END, insert_reference, render_reference
+from paystar_async.describe.reference import render_reference
 from paystar_async.endpoint import Endpoint
-from paystar_async.errors import ConfigurationError
 from paystar_async.models.base import fields_of
 from paystar_async.models.transfers import TransferStatus
 from paystar_async.table import TABLE
 from tests.describe.endpoints import AddedRequest, make_table
 
-README = f"# A title\n\n{BEGIN}\nold\n{END}\n\nThe end.\n"
-
 
 @pytest.mark.parametrize("endpoint", TABLE, ids=lambda endpoint: endpoint.id)
 def test_render_reference_describes_every_endpoint(endpoint: Endpoint) -> None:
-    section = render_reference().partition(f"`paystar.{endpoint.service}`")[2].partition("\n### ")[0]
+    section = render_reference().partition(f"`paystar.{endpoint.service}`")[2].partition("\n## ")[0]
     table_row = next(line for line in section.splitlines() if line.startswith(f"| `{endpoint.name}` |"))
     assert endpoint.safety.value in table_row or endpoint.kind == "page"
     assert endpoint.lookup is None or f"look up with `{endpoint.lookup}`" in table_row
@@ -43,21 +40,3 @@ def test_render_reference_describes_models() -> None:
 def test_render_reference_includes_added_field() -> None:
     assert "- `added_number`: a number that is not in the table" in render_reference(make_table(AddedRequest))
     assert "added_number" not in render_reference()
-
-
-def test_insert_reference_keeps_text_outside_markers() -> None:
-    readme = insert_reference(README)
-    assert readme.startswith(f"# A title\n\n{BEGIN}\n")
-    assert readme.endswith(f"{END}\n\nThe end.\n")
-    assert "old" not in readme.splitlines()
-    assert insert_reference(readme) == readme
-
-
-@pytest.mark.parametrize(
-    "readme",
-    ["", f"{BEGIN}\n", f"{END}\n", f"{END}\n{BEGIN}\n", README + README],
-    ids=["none", "no end", "no begin", "wrong order", "twice"],
-)
-def test_insert_reference_wrong_markers_raise(readme: str) -> None:
-    with pytest.raises(ConfigurationError, match="reference: begin"):
-        insert_reference(readme)

@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("table", "services", "transport", "keys", "waiters"),
     ("config", "middleware", "key_service", "payments", "payouts", "describe"),
     ("transfers", "loop_state"),
-    ("client", "sandbox"),
+    ("client", "sandbox", "conform"),
     ("contrib", "testing", "cli"),
     ("__main__",),
 )
