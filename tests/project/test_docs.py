@@ -22,21 +22,25 @@ The convention for a guide:
   block; if it has a route ``/buy``, a payer buys, pays and comes back to the route ``paystar_callback``.
 - A guide that names ``DATABASE_URL`` or ``REDIS_URL`` has them in its environment: a new schema of a PostgreSQL, and a
   Redis (the guide is skipped where there is none).
+- A ``paystar`` command in an ```` ```sh ```` block is parsed by the command's own parser, and not run.
 - Relative links lead to guides and their headings; links into the repository are absolute, and are checked too.
 """
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
 
+from paystar_async.cli.app import make_app, normalize_names
 from paystar_async.sandbox import Sandbox
 from tests.project.guide_run import GuideRun, compile_block, sandbox_environment
 from tests.project.guides import DOCS, Block, Guide, guide_paths, read_guide
@@ -144,6 +148,22 @@ def test_guide_left_out_blocks_have_known_reasons(path: Path) -> None:
             compile_block(block, path)
 
 
+@pytest.mark.parametrize("path", [ROOT / "README.md", *GUIDES], ids=lambda path: path.stem)
+def test_guide_commands_are_valid(path: Path) -> None:
+    for arguments in paystar_commands(read_guide(path)):
+        make_app().parse_args(list(normalize_names(arguments)), exit_on_error=False, print_error=False)
+
+
+def paystar_commands(guide: Guide) -> Iterator[list[str]]:
+    """Yield the arguments of each ``paystar`` command in the shell blocks of a guide."""
+    for block in guide.blocks:
+        lines = block.source.replace("\\\n", " ").splitlines() if block.language == "sh" else []
+        for line in lines:
+            tokens = shlex.split(line, comments=True)
+            if tokens[:1] == ["paystar"]:
+                yield list(takewhile(lambda token: token not in ("|", "&", "&&", ">", ">>"), tokens[1:]))
+
+
 @pytest.mark.parametrize("path", [DOCS / "index.md", *GUIDES], ids=guide_id)
 def test_guide_links_resolve(path: Path) -> None:
     for link in read_guide(path).links:
@@ -215,6 +235,11 @@ class TestConvention:
     def test_marker_without_block_is_refused(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="in front of no block"):
             self.run("<!-- not run: shows a mistake -->\n\nA sentence.\n", tmp_path, Sandbox())
+
+    def test_paystar_commands_finds_options_and_ends_at_pipe(self, tmp_path: Path) -> None:
+        path = tmp_path / "guide.md"
+        path.write_text("```sh\npaystar call wallet \\\n  balance --raw | jq # all\n```\n", encoding="utf-8")
+        assert list(paystar_commands(read_guide(path))) == [["call", "wallet", "balance", "--raw"]]
 
     @pytest.mark.parametrize(
         ("link", "broken"),
