@@ -21,8 +21,8 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("config", "middleware", "key_service", "payments", "payouts", "describe"),
     ("transfers", "loop_state"),
     ("client", "sandbox", "conform"),
-    ("contrib", "testing", "cli"),
-    ("__main__",),
+    ("blocking", "testing", "cli"),
+    ("contrib", "__main__"),
 )
 """Lowest first. A module may import its own subpackage and lower layers, nothing beside it and nothing above."""
 
