@@ -8,6 +8,8 @@ from types import ModuleType
 
 import pytest
 
+from paystar_async.sandbox import Sandbox
+
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SETTINGS = "[pytest]\nfilterwarnings = error\nasyncio_default_fixture_loop_scope = function\n"
@@ -232,6 +234,22 @@ async def test_passed_engine(paystar_sandbox):
 """
     )
     run(pytester, source).assert_outcomes(passed=4)
+
+
+def test_offline_engine_abandons_engine_that_has_sockets() -> None:
+    """A client whose event loop was closed closes its sockets by ``abandon``."""
+    from paystar_async.testing import _LoopbackEngine
+    from paystar_async.transport.auto import AutoEngine
+
+    abandoned: list[str] = []
+
+    class Engine(AutoEngine):
+        def abandon(self) -> None:
+            abandoned.append("sockets")
+
+    _LoopbackEngine(Engine(connections=1)).abandon()
+    _LoopbackEngine(Sandbox().engine()).abandon()
+    assert abandoned == ["sockets"]
 
 
 def test_offline_setting_guards_every_test(pytester: Pytester) -> None:

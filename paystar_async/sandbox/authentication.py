@@ -85,6 +85,11 @@ class KeyIssuer:
             return KeyValidity.UNKNOWN
         return KeyValidity.VALID if max(expiries) > self._clock.monotonic() else KeyValidity.EXPIRED
 
+    def expire(self, realm: Realm) -> None:
+        """Let every key of a realm expire now; its refresh token stays valid."""
+        now, pair = self._clock.monotonic(), self._pairs[realm]
+        pair.expires_at = {token: min(expires_at, now) for token, expires_at in pair.expires_at.items()}
+
     def refresh(self, realm: Realm, refresh_token: object, token_field: str) -> dict[str, str]:
         """Issue a new key and return the data of the refresh response.
 

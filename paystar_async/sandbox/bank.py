@@ -106,6 +106,10 @@ class Bank:
         ledger = self.wallet if account == self._identity.wallet_hashid else self.deposits
         ledger.set_balance(account, amount)
 
+    def decide_transfer(self, track_id: str, *, fails: bool) -> bool:
+        """Settle the newest transfer with a track_id; return False if there is none."""
+        return self.deposits.decide(track_id, fails=fails) or self.wallet.decide(track_id, fails=fails)
+
     def _refresh_key(self, endpoint: Endpoint, raw: RawFields) -> object:
         self.authenticator.check_signature(endpoint, raw)
         token_field = endpoint.refresh_token_field or ""
