@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from paystar_async import Paystar
-from paystar_async.cli.sandbox import client_environment
 from paystar_async.sandbox import Sandbox
+from paystar_async.sandbox.environment import client_environment
 from paystar_async.sandbox.server import running
 from tests.project.guides import DOCS, read_guide
 from tests.servers import RedisServer

@@ -20,7 +20,7 @@ UNNAMED_ERRORS = {"GatewayError", "PaystarError", "StorageError"}
 def code_words(guide: str) -> set[str]:
     """Return the words in the inline code of a guide, in lower case."""
     text = re.sub(r"```.*?```", "", (DOCS / guide).read_text("utf-8"), flags=re.DOTALL)
-    return {word.lower() for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", code)}
+    return {term.lower() for code in re.findall(r"`([^`\n]+)`", text) for term in re.findall(r"\w+", code)}
 
 
 def missing(guide: str, names: Iterable[str]) -> set[str]:
