@@ -25,7 +25,7 @@ from paystar_async.middleware.logging import LoggingMiddleware
 from paystar_async.middleware.retry import RetryBudget, RetryMiddleware
 from paystar_async.models.base import Call, verify_checksums
 from paystar_async.runtime.clock import Clock, SystemClock
-from paystar_async.runtime.events import OnEvent, event_notifier, logger
+from paystar_async.runtime.events import OnEvent, event_notifier, log_to_stderr, logger
 from paystar_async.runtime.lazy_service import service
 from paystar_async.runtime.tasks import BackgroundTasks, LoopLocal
 from paystar_async.services import GatewayCalls, IdentityCalls, InquiryCalls
@@ -217,12 +217,16 @@ class Paystar:
     def from_env(cls, **overrides: Unpack[Options]) -> Self:
         """Return a client configured by the environment (``PAYSTAR_…``, each also as ``PAYSTAR_…_FILE``).
 
+        ``PAYSTAR_LOG`` sets the level of the logger ``paystar_async``.
+
         Args:
             **overrides: any argument of ``Paystar``; takes precedence over the environment.
 
         Raises:
             ConfigurationError: a variable is wrong, or some of an account's variables are missing.
         """
+        if (log_level := config.read_log_level()) is not None:
+            log_to_stderr(log_level)
         # Overridden variables are not read, so that a wrong one does no harm.
         settings = {name: read() for name, read in config.VARIABLES.items() if name not in overrides}
         options: Any = {name: value for name, value in settings.items() if value is not None} | overrides

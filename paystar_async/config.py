@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+LOG_LEVELS = {"DEBUG": 10, "INFO": 20, "WARNING": 30, "ERROR": 40}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
@@ -192,6 +193,17 @@ def read_crypto(environment: Environment | None = None) -> Crypto | None:
     return None if text is None else Crypto([key.strip() for key in text.split(",") if key.strip()])
 
 
+@clear_locals_on_error
+def read_log_level(environment: Environment | None = None) -> int | None:
+    """Return the log level of PAYSTAR_LOG as a number of ``logging``, or None."""
+    text = (read_setting("PAYSTAR_LOG", environment) or "").strip().upper()
+    if not text:
+        return None
+    if text not in LOG_LEVELS:
+        raise ConfigurationError("PAYSTAR_LOG must be debug, info, warning or error", hint="leave it out for none")
+    return LOG_LEVELS[text]
+
+
 VARIABLES: Mapping[str, Callable[[], object]] = {
     "application": read_application,
     "gateway": read_gateway,
@@ -235,9 +247,12 @@ def require_instance(name: str, value: object, kind: type) -> None:
 Checks = Literal["shape", "strict"]
 
 
-class Settings(TypedDict, total=False):
-    """The keyword-only arguments of ``Paystar``."""
+class Options(TypedDict, total=False):
+    """The arguments of ``Paystar``, each of which overrides the environment in ``Paystar.from_env``."""
 
+    application: Application | None
+    gateway: Gateway | None
+    wallet: Wallet | None
     base_url: str
     timeout: float
     max_retries: int
@@ -251,11 +266,3 @@ class Settings(TypedDict, total=False):
     middleware: Sequence[Middleware]
     clock: Clock | None
     on_event: OnEvent | None
-
-
-class Options(Settings, total=False):
-    """The arguments of ``Paystar``, each of which overrides the environment in ``Paystar.from_env``."""
-
-    application: Application | None
-    gateway: Gateway | None
-    wallet: Wallet | None

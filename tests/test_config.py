@@ -1,5 +1,6 @@
 """Settings from arguments, environment variables and files, and the errors for wrong values."""
 
+import logging
 import traceback
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from paystar_async.client import Paystar
 from paystar_async.config import (
     read_application,
     read_gateway,
+    read_log_level,
     read_number,
     read_setting,
     read_switch,
@@ -212,6 +214,11 @@ class TestNumbersAndSwitches:
     def test_read_switch_other_text_is_refused(self, text: str) -> None:
         with pytest.raises(ConfigurationError, match="S must be on or off"):
             read_switch("S", {"S": text})
+
+    def test_read_log_level_other_text_is_refused(self) -> None:
+        assert read_log_level({"PAYSTAR_LOG": " Info "}) == logging.INFO
+        with pytest.raises(ConfigurationError, match="PAYSTAR_LOG must be debug, info, warning or error"):
+            read_log_level({"PAYSTAR_LOG": "verbose"})
 
 
 class TestBaseUrl:

@@ -22,7 +22,7 @@ from paystar_async.endpoint import Endpoint, Response
 from paystar_async.errors import ConfigurationError, InvalidValue, PaystarError
 from paystar_async.errors.text import visible
 from paystar_async.models.base import Call, FieldInfo, fields_of
-from paystar_async.runtime.events import logger
+from paystar_async.runtime.events import replace_log_output
 from paystar_async.table import BY_ID
 from paystar_async.values.secret import Secret
 
@@ -165,26 +165,26 @@ def confirm(question: str) -> bool:
     return reply.strip().lower() in ("y", "yes")
 
 
-class _WarningHandler(logging.Handler):
-    """A log handler that prints warnings on a console."""
+class _ConsoleHandler(logging.Handler):
+    """A log handler that prints on a console."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(logging.WARNING)
+        super().__init__()
         self._console = console
 
     def emit(self, record: logging.LogRecord) -> None:
-        _print_line(f"paystar: {record.getMessage()}", "yellow", self._console)
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        _print_line(f"paystar: {record.getMessage()}", style, self._console)
 
 
 @contextmanager
 def show_warnings(console: Console) -> Generator[None]:
-    """Print the package's warnings during the block, one line each, above a progress bar of the same console."""
-    handler = _WarningHandler(console)
-    logger.logger.addHandler(handler)
-    try:
+    """Print the package's log during the block, one line each, above a progress bar of the same console.
+
+    These are warnings, or what PAYSTAR_LOG asks for.
+    """
+    with replace_log_output(_ConsoleHandler(console)):
         yield
-    finally:
-        logger.logger.removeHandler(handler)
 
 
 def to_json(value: object) -> Any:

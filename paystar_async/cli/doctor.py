@@ -3,7 +3,7 @@
 import asyncio
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, TypeVar
@@ -13,8 +13,15 @@ from attrs import evolve, frozen
 from cyclopts import Parameter
 from rich.text import Text
 
-from paystar_async.cli.console import EXIT_FAILED, make_table, stdout_console
-from paystar_async.cli.environment import environment_table, find_misspelled_variables, list_set_variables
+from paystar_async.cli.console import EXIT_FAILED, make_table, print_json, stdout_console
+from paystar_async.cli.environment import (
+    Variable,
+    environment_table,
+    find_unknown_variables,
+    list_set_variables,
+    read_variables,
+)
+from paystar_async.cli.json_output import JSON_OPTION, JsonObject
 from paystar_async.client import Paystar
 from paystar_async.config import read_application, read_gateway, read_setting, read_wallet, require_base_url
 from paystar_async.credentials import BASE_URL, Credentials, Gateway, Realm
@@ -65,6 +72,11 @@ class CheckResult:
     message: str
     is_unknown_path: bool = False
 
+    @property
+    def shown_message(self) -> str:
+        """Return the message without passwords and control characters."""
+        return visible(mask_addresses(self.message))
+
 
 def doctor(
     *,
@@ -72,6 +84,7 @@ def doctor(
     refresh: Annotated[
         bool, Parameter(help="refresh a key that is missing or refused, as the client would", negative=())
     ] = False,
+    as_json: Annotated[bool, JSON_OPTION] = False,
 ) -> int:
     """Check the configuration, the keys and the connection; no money moves.
 
@@ -80,14 +93,40 @@ def doctor(
 
     Exit status: 0 all checks passed; 1 a problem was found.
     """
-    console = stdout_console()
-    console.print(environment_table())
+    variables = read_variables()
+    if not as_json:
+        stdout_console().print(environment_table(variables))
     results = asyncio.run(_run_checks(offline=offline, refresh=refresh))
-    table = make_table("Check", "", "Result")
-    for result in results:
-        table.add_row(visible(result.name), result.mark.value, visible(mask_addresses(result.message)))
-    console.print(table)
-    return EXIT_FAILED if any(result.mark is Mark.BAD for result in results) else 0
+    ok = not any(result.mark is Mark.BAD for result in results)
+    if as_json:
+        print_json(_to_json(variables, results, ok=ok))
+    else:
+        table = make_table("Check", "", "Result")
+        for result in results:
+            table.add_row(visible(result.name), result.mark.value, result.shown_message)
+        stdout_console().print(table)
+    return 0 if ok else EXIT_FAILED
+
+
+def _to_json(variables: Sequence[Variable], results: Sequence[CheckResult], *, ok: bool) -> JsonObject:
+    """Return the variables and the results of the checks, without secrets."""
+    return {
+        "ok": ok,
+        "variables": [
+            {
+                "name": variable.name,
+                "is_set": variable.is_set,
+                "value": variable.value,
+                "source": variable.source,
+                "file": variable.file,
+            }
+            for variable in variables
+        ],
+        "checks": [
+            {"name": visible(result.name), "result": result.mark.name.lower(), "message": result.shown_message}
+            for result in results
+        ],
+    }
 
 
 async def _run_checks(*, offline: bool, refresh: bool) -> list[CheckResult]:
@@ -132,8 +171,10 @@ class _Checkup:
             note = "" if self.base_url == BASE_URL else f"; the live service is {BASE_URL}"
             self.configuration.append(CheckResult(_BASE_URL_CHECK, Mark.OK, self.base_url + note))
         self.configuration += [
-            CheckResult(name, Mark.BAD, f"is not read: did you mean {suggestion}?")
-            for name, suggestion in find_misspelled_variables()
+            CheckResult(name, Mark.BAD, f"is not read: did you mean {nearest}?")
+            if is_misspelling
+            else CheckResult(name, Mark.INFO, f"is not read; the nearest name that is: {nearest}")
+            for name, nearest, is_misspelling in find_unknown_variables()
         ]
         self.store = MemoryKeyStore()
         self.client = self._try_read("settings", lambda: self._make_client(refresh=refresh)) if self.base_url else None

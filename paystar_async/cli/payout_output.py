@@ -1,28 +1,21 @@
-"""The output of ``paystar payout``, and the command that decides a transfer after manual review."""
+"""The output of ``paystar payout``."""
 
 import shlex
-import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 from rich.console import Console
 from rich.text import Text
 
-from paystar_async.cli.console import confirm, format_amount, make_table, print_error, print_note, print_warning
-from paystar_async.client import Paystar
-from paystar_async.errors import InvalidValue
-from paystar_async.payouts.batch import Batch
-from paystar_async.payouts.models import TransferState
+from paystar_async.cli.console import format_amount, make_table, print_note
+from paystar_async.payouts.models import TransferRecord, TransferState
 from paystar_async.payouts.readers import shorten
 from paystar_async.payouts.reconcile import Reconciliation
 from paystar_async.payouts.report import Report
 from paystar_async.payouts.validation import Plan
-from paystar_async.values.field_type import short_repr
 
 EXIT_SOME_FAILED, EXIT_WAITING = 1, 3
 PRODUCT_SOURCES = {"bank": "from deposit accounts", "wallet": "from the wallet", None: ""}
-
-Verdict = Literal["success", "failed", "resend"]
 
 STATE_MEANINGS = {
     TransferState.PLANNED: "not sent yet",
@@ -134,55 +127,20 @@ def show_next_steps(report: Report, file: Path) -> None:
         print_note(f"{format_count(report.under_way.count)} in progress: paystar payout run {name} continues them")
 
 
-async def show_review(console: Console, batch: Batch, file: Path) -> int:
-    """Print the transfers that need manual review and how to decide them; return the exit status."""
-    table = make_table("track_id", "Rial", "to", "why")
-    waiting = 0
-    async for record in batch.transfers(TransferState.NEEDS_REVIEW):
-        waiting += 1
-        table.add_row(record.track_id, f"{record.amount:,}", record.destination, record.reason)
-    if not waiting:
+def show_review(console: Console, transfers: Sequence[TransferRecord]) -> None:
+    """Print the transfers that need manual review, and how to decide them."""
+    if not transfers:
         console.print("nothing needs review")
-        return 0
+        return
+    table = make_table("track_id", "Rial", "to", "why")
+    for record in transfers:
+        table.add_row(record.track_id, f"{record.amount:,}", record.destination, record.reason)
     console.print(table)
-    command = f"paystar payout review {shlex.quote(str(file))} --track-id …"
     for verdict, meaning in (
         ("success", "it was paid"),
         ("failed", "it was not paid; do not send it again"),
         ("resend", "it was not paid; the next run sends it again"),
     ):
-        console.print(Text(f"{command} --verdict {verdict}", "bold"), Text(f"# {meaning}"), soft_wrap=True)
+        command = Text(f"paystar payout resolve TRACK_ID --verdict {verdict}", "bold")
+        console.print(command, Text(f"# {meaning}"), soft_wrap=True)
     print_note("check the statement of the deposit account first: only the statement shows what was paid")
-    return EXIT_WAITING
-
-
-async def resolve_transfer(
-    paystar: Paystar,
-    batch: Batch,
-    track_id: str,
-    verdict: Verdict,
-    *,
-    ref_code: str | None,
-    note: str,
-    yes: bool,
-) -> int:
-    """Record the verdict on one transfer, after confirmation if it is paid again; return the exit status."""
-    record = await paystar.payouts.find(track_id=track_id, product=batch.product)
-    if record.state is not TransferState.NEEDS_REVIEW:
-        raise InvalidValue(
-            "track_id",
-            expected="a transfer that needs review",
-            got=f"{short_repr(track_id)}, which is {record.state.value}",
-        )
-    if verdict == "resend" and not yes:
-        amount = format_amount(record.amount)
-        print_warning(f"{track_id} is paid again: {amount}. If the first attempt was paid, it is paid twice.")
-        if not confirm("Is it certainly not in the statement of the deposit account? [y/N] "):
-            print_error("nothing was decided")
-            return EXIT_WAITING
-    await paystar.payouts.resolve(
-        track_id=track_id, verdict=verdict, ref_code=ref_code, note=note, product=batch.product
-    )
-    sys.stdout.write(f"{track_id}: {verdict}\n")
-    report = await batch.report()
-    return EXIT_WAITING if report.needs_review.count else 0

@@ -15,12 +15,14 @@ from paystar_async.cli.console import (
     confirm,
     format_amount,
     print_error,
+    print_json,
     print_note,
     report_write_failure,
     show_warnings,
     stderr_console,
     stdout_console,
 )
+from paystar_async.cli.json_output import batch_to_json
 from paystar_async.cli.payout_output import (
     EXIT_WAITING,
     exit_status,
@@ -46,14 +48,13 @@ async def run_payout(
     *,
     yes: bool,
     sheet: str | None = None,
+    as_json: bool = False,
 ) -> int:
     """Pay a file, or continue to; return the exit status."""
     plan = await paystar.payouts.plan(file, sheet=sheet)
     if plan.bad:
         raise InvalidRows(plan.bad)
-    previous = await _find_batch(paystar, batch_id)
-    if previous is not None:
-        _require_same_totals(file, previous, plan)
+    previous = await find_recorded(paystar, file, batch_id, plan)
     if not await _show_and_confirm(plan, previous, yes=yes):
         print_error("nothing was sent")
         return EXIT_USAGE
@@ -80,7 +81,10 @@ async def run_payout(
         )
         return EXIT_WAITING
     try:
-        show_report(stdout_console(), report)
+        if as_json:
+            print_json(batch_to_json(batch, report))
+        else:
+            show_report(stdout_console(), report)
         sys.stdout.flush()
     except OSError as error:  # a closed pipe or a full disk does not change the result
         report_write_failure(error)
@@ -88,15 +92,26 @@ async def run_payout(
     return exit_status(report)
 
 
-async def compare_with_ledger(paystar: Paystar, file: Path, batch_id: str, plan: Plan) -> int:
-    """Print how much of a file is on record; return the exit status."""
+async def find_recorded(paystar: Paystar, file: Path, batch_id: str, plan: Plan) -> Batch | None:
+    """Return the batch of a file in the ledger, or None; raise InvalidValue if the batch has other transfers."""
     batch = await _find_batch(paystar, batch_id)
-    if batch is None:
+    if batch is not None:
+        _require_same_totals(file, batch, plan)
+    return batch
+
+
+def show_recorded(batch_id: str, report: Report | None) -> None:
+    """Print how much of a batch is decided.
+
+    Args:
+        batch_id: the batch's id.
+        report: the batch's report; None if the batch is not on record.
+    """
+    if report is None:
         print_note(f"{batch_id} is not on record")
-        return 0
-    _require_same_totals(file, batch, plan)
-    await _show_recorded(batch)
-    return 0
+        return
+    decided, succeeded = report.succeeded.count + report.failed.count, report.succeeded.count
+    print_note(f"{batch_id} is on record: {decided:,} of {report.total.count:,} are decided, {succeeded:,} succeeded")
 
 
 async def _find_batch(paystar: Paystar, batch_id: str) -> Batch | None:
@@ -128,17 +143,9 @@ async def _show_and_confirm(plan: Plan, previous: Batch | None, *, yes: bool) ->
     show_plan_total(stderr_console(), plan)
     if previous is None:
         return yes or confirm(f"Pay {format_count(plan.count)}, {format_amount(plan.total)}? [y/N] ")
-    report = await _show_recorded(previous)
+    report = await previous.report()
+    show_recorded(previous.id, report)
     return yes or report.done or confirm(f"Continue with the rest of {format_amount(plan.total)}? [y/N] ")
-
-
-async def _show_recorded(batch: Batch) -> Report:
-    report = await batch.report()
-    decided = report.succeeded.count + report.failed.count
-    print_note(
-        f"{batch.id} is on record: {decided:,} of {batch.count:,} are decided, {report.succeeded.count:,} succeeded"
-    )
-    return report
 
 
 async def _wait_with_progress(batch: Batch) -> None:

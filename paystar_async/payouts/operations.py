@@ -7,7 +7,7 @@ from paystar_async.errors import InvalidValue
 from paystar_async.payouts.dispatcher import Dispatcher
 from paystar_async.payouts.ledger import observations, queries, updates
 from paystar_async.payouts.ledger.insert import delete_abandoned
-from paystar_async.payouts.models import EventRecord, ProductName, TransferRecord, TransferState
+from paystar_async.payouts.models import AccountHold, EventRecord, ProductName, TransferRecord, TransferState
 from paystar_async.payouts.runtime import PayoutRuntime
 from paystar_async.values.bank_accounts import AccountNumber
 from paystar_async.values.field_type import FieldType, find_field_type, short_repr
@@ -104,6 +104,23 @@ class PayoutOperations:
                 resumed += await updates.resume(runtime.ledger, channel.name, channel.account, deposit)
         await self.recover()
         return resumed
+
+    async def holds(self) -> Sequence[AccountHold]:
+        """Return why transfers are held back now: ``pause``, a refusal of every request, or no money.
+
+        Returns:
+            The active holds by product and deposit account; a deposit of ``""`` holds the whole account back.
+
+        Raises:
+            StorageError: the ledger cannot be read.
+        """
+        runtime = self._runtime()
+        return [
+            hold
+            for channel in runtime.channels.values()
+            for hold in await queries.holds(runtime.ledger, channel.name, channel.account)
+            if hold.is_active
+        ]
 
     async def review(self, limit: int = 500) -> Sequence[TransferRecord]:
         """Return the transfers that need manual review, oldest first, each with its ``reason``.

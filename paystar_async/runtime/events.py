@@ -2,9 +2,9 @@
 
 import logging
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from attrs import frozen
 
@@ -47,6 +47,47 @@ def _report_problem(error: Exception) -> None:
 
 logger = SafeLogger(logging.getLogger("paystar_async"), {})
 """The logger of the package."""
+
+
+class _FallbackHandler(logging.StreamHandler[TextIO]):
+    """A handler that writes to stderr while the program has not configured logging itself."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the record to the present stderr, unless another handler gets it."""
+        if not logging.getLogger().handlers:
+            self.stream = sys.stderr
+            super().emit(record)
+
+
+_fallback_handler = _FallbackHandler()
+_fallback_handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+
+
+def log_to_stderr(level: int) -> None:
+    """Log from a level on: through the program's own handlers, or to stderr without any.
+
+    Args:
+        level: a level of ``logging``.
+    """
+    logger.logger.setLevel(level)
+    logger.logger.addHandler(_fallback_handler)
+
+
+@contextmanager
+def replace_log_output(handler: logging.Handler) -> Generator[None]:
+    """Log to a handler during the block, and not to stderr; warnings only, unless ``log_to_stderr`` set a level."""
+    logs_to_stderr = _fallback_handler in logger.logger.handlers
+    if not logs_to_stderr:
+        handler.setLevel(logging.WARNING)
+    logger.logger.removeHandler(_fallback_handler)
+    logger.logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.logger.removeHandler(handler)
+        if logs_to_stderr:
+            logger.logger.addHandler(_fallback_handler)
+
 
 EventName = Literal[
     "key_refreshed",

@@ -41,6 +41,14 @@ def test_doctor_shows_file_sources_and_misspelled_names(
     assert not re.search("hidden|oops", result.out)
 
 
+def test_doctor_names_the_nearest_of_an_unknown_variable(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PAYSTAR_CALLBACK_URL", "https://shop.example")
+    monkeypatch.setenv("PAYSTAR_API_KEYS_FILE", "/run/secrets/key")
+    out = run("doctor", "--offline").out
+    assert check_result(out, "PAYSTAR_CALLBACK_URL").startswith("–     is not read; the nearest name that is: PAYSTAR_")
+    assert check_result(out, "PAYSTAR_API_KEYS_FILE").startswith("bad   is not read: did you mean PAYSTAR_API_KEY?")
+
+
 def test_variables_list_every_variable_the_package_reads() -> None:
     source = "".join((PACKAGE / name).read_text(encoding="utf-8") for name in ("config.py", "client.py"))
     assert set(re.findall(r'"(PAYSTAR_[A-Z_]+)"', source)) == set(VARIABLES)

@@ -76,9 +76,9 @@ def needing_review(file: Path) -> set[str]:
 
 def resend(file: Path, track_id: str) -> None:
     """Decide, as a user who has seen the statement, that a transfer was not paid."""
-    arguments = ("payout", "review", str(file), "--ledger", str(file.parent / "payouts.db"), "--track-id", track_id)
-    command = (sys.executable, "-m", "paystar_async", *arguments, "--verdict", "resend", "--yes")
-    assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode in (0, 3)
+    arguments = ("payout", "resolve", track_id, "--verdict", "resend", "--ledger", str(file.parent / "payouts.db"))
+    command = (sys.executable, "-m", "paystar_async", *arguments, "--yes")
+    assert subprocess.run(command, check=False, capture_output=True, timeout=60).returncode == 0
 
 
 @pytest.mark.usefixtures("interruptible")
@@ -200,3 +200,15 @@ def test_run_pipe_closed_keeps_exit_status(file: Path, sandbox: Sandbox) -> None
     os.close(write)
     assert is_paid_once(sandbox)
     assert completed.returncode == 0, completed.stderr
+
+
+def test_run_with_log_level_prints_each_event_once(
+    file: Path, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PAYSTAR_LOG", "info")
+    sandbox.fail("transfers.settle", "ip", times=1)
+    with start_run(file) as process:
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 3, err
+    assert err.count("paystar: payouts_suspended: ") == 2  # the error, and the event
+    assert err.count("payouts_suspended: ") == 2

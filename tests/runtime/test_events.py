@@ -1,4 +1,8 @@
-"""Events for ``on_event``: an error of the user's function fails no call."""
+"""Events for ``on_event``, and the log level of PAYSTAR_LOG."""
+
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -21,3 +25,36 @@ async def test_on_event_that_raises_is_logged_and_fails_no_call(caplog: pytest.L
 
     assert [event.name for event in events] == ["key_refreshed"]
     assert "on_event raised on key_refreshed; the call goes on" in caplog.text
+
+
+PROGRAM = """
+import logging, sys
+from paystar_async import Paystar
+Paystar.from_env()
+Paystar.from_env()
+{configure}
+logging.getLogger("paystar_async").info("seen")
+logging.getLogger("another").info("not seen")
+"""
+
+
+@pytest.mark.parametrize(
+    ("level", "configure", "line"),
+    [
+        ("info", "", " INFO paystar_async: seen\n"),
+        ("Debug\n", "", " INFO paystar_async: seen\n"),
+        ("info", "logging.basicConfig(format='configured: %(message)s')", "configured: seen\n"),
+        ("warning", "logging.basicConfig()", ""),
+        ("", "", ""),
+    ],
+)
+def test_log_level_of_environment_writes_to_stderr_once(level: str, configure: str, line: str) -> None:
+    process = subprocess.run(
+        [sys.executable, "-W", "error", "-c", PROGRAM.format(configure=configure)],
+        env={**os.environ, "PAYSTAR_LOG": level},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert process.stderr.endswith(line)
+    assert process.stderr.count("\n") == line.count("\n")

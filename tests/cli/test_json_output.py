@@ -1,0 +1,194 @@
+"""``--json``: what each command prints has the shape that the guide ``docs/cli.md`` shows."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from paystar_async.cli.json_output import timestamp
+from paystar_async.sandbox import Sandbox
+from tests.cli.conftest import Run
+from tests.cli.helpers import settle, transfer
+from tests.payouts.files import DEPOSIT, IBAN, WALLET_NAMES, row, table, wallet_row, write_csv, write_xlsx
+from tests.project.guides import DOCS
+
+GUIDE = (DOCS / "cli.md").read_text("utf-8")
+SHAPES: dict[str, Any] = {
+    command: json.loads(block)
+    for headings, block in re.findall(r"^### (.+?)\n.*?^```json\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)
+    for command in headings.split(", ")
+}
+"""The JSON that the guide shows, by command."""
+IS_TIME = re.compile(r"\d{4}-\d\d-\d\dT")
+
+Ask = Callable[..., Any]
+
+
+def check_shape(value: Any, shape: Any, path: str = "$") -> None:
+    """Fail if a value has other keys or types than the guide's example; only texts and numbers may be null."""
+    if isinstance(shape, dict) and shape:
+        assert set(value) == set(shape), path
+        for key, item in value.items():
+            check_shape(item, shape[key], f"{path}.{key}")
+    elif isinstance(shape, list) and shape:
+        assert isinstance(value, list), path
+        for number, item in enumerate(value):
+            check_shape(item, shape[0], f"{path}[{number}]")
+    elif isinstance(shape, str | int) and not isinstance(shape, bool):
+        assert value is None or type(value) is type(shape), path
+        if isinstance(value, str) and IS_TIME.match(str(shape)):
+            assert datetime.fromisoformat(value).utcoffset() == timedelta(0), path
+    elif shape is not None:
+        assert type(value) is type(shape), path
+
+
+@pytest.fixture
+def bank(sandbox: Sandbox) -> Sandbox:
+    """Return a sandbox whose bank decides at once."""
+    sandbox.settings.settle_seconds = 0.0
+    return sandbox
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return write_csv(tmp_path / "salaries.csv", table([row(number) for number in range(1, 4)]))
+
+
+@pytest.fixture
+def ask(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ask:
+    """Return a function that runs a command with ``--json`` and returns what it printed, its shape checked."""
+    monkeypatch.setenv("PAYSTAR_DATABASE", str(tmp_path / "paystar.db"))
+
+    def ask(*command: str, status: int = 0) -> Any:
+        result = run(*command, "--json")
+        assert result.status == status, result
+        value = json.loads(result.out)
+        name = " ".join(command[: 1 if command[0] == "doctor" else 2])
+        check_shape(value, SHAPES[name])
+        assert not [number for number in (DEPOSIT, IBAN) if number in result.out]
+        return value
+
+    return ask
+
+
+def test_plan_json_lists_errors_and_recorded_batch(tmp_path: Path, ask: Ask, file: Path, bank: Sandbox) -> None:
+    rows = [row(1, amount=1_000_000), row(2, amount="1.5")]
+    plan = ask("payout", "plan", str(write_xlsx(tmp_path / "a.xlsx", table(rows))), status=2)
+    assert (plan["file"], plan["sheet"], plan["first_row"], plan["last_row"]) == ("a.xlsx", "Sheet", 2, 3)
+    assert (plan["ok"], plan["count"], plan["amount"], plan["on_record"]) == (False, 1, 1_000_000, None)
+    (error,) = plan["errors"]
+    assert (error["row"], error["field"]) == (3, "amount")
+    assert "whole Rial" in error["reason"]
+
+    ledger = ("--ledger", str(tmp_path / "paystar.db"))
+    assert ask("payout", "plan", str(file), *ledger)["on_record"] is None
+    recorded = ask("payout", "run", str(file), "--yes")
+    assert ask("payout", "plan", str(file), *ledger)["on_record"] == recorded
+
+
+def test_run_and_status_json_show_batch_by_state(file: Path, ask: Ask, run: Run, bank: Sandbox) -> None:
+    batch = ask("payout", "run", str(file), "--yes")
+    assert (batch["batch_id"], batch["count"], batch["amount"], batch["done"]) == ("salaries.csv", 3, 3_000_060, True)
+    assert batch["states"]["success"] == {"count": 3, "amount": 3_000_060}
+    assert ask("payout", "status", str(file)) == batch
+    assert run("payout", "status", "none.csv", "--json").out == ""
+
+
+def test_run_json_of_wallet_names_product(tmp_path: Path, ask: Ask, bank: Sandbox) -> None:
+    file = write_csv(tmp_path / "w.csv", table([wallet_row(1)], WALLET_NAMES))
+    assert ask("payout", "run", str(file), "--yes")["product"] == "wallet"
+    assert ask("payout", "history", "w-1")["transfer"]["deposit"] is None
+
+
+def test_review_and_resolve_json_show_transfers(file: Path, ask: Ask, bank: Sandbox) -> None:
+    bank.fail("transfers.settle", "reset_before", times=1)
+    ask("payout", "run", str(file), "--yes", "--chunk", "2", "--quiet-window", "0.2", status=3)
+    review = ask("payout", "review", str(file), status=3)
+    for shown in review["transfers"]:
+        check_shape(shown, SHAPES["payout resolve"])
+    assert [shown["track_id"] for shown in review["transfers"]] == ["t-1", "t-2"]
+    decided = ask("payout", "resolve", "t-1", "--verdict", "failed", "--note", "not in the statement", "--yes")
+    assert (decided["track_id"], decided["state"], decided["amount"]) == ("t-1", "failed", 1_000_010)
+
+    history = ask("payout", "history", "t-1")
+    assert history["transfer"] == decided
+    first, *_, last = history["events"]
+    assert (first["before"], first["after"]) == (None, "planned")
+    assert (last["before"], last["after"], last["cause"]) == ("needs_review", "failed", "resolve")
+
+
+def test_list_json_shows_batches_and_holds(file: Path, ask: Ask, bank: Sandbox) -> None:
+    assert ask("payout", "list") == {"batches": [], "holds": []}
+    batch = ask("payout", "run", str(file), "--yes")
+    paused = ask("payout", "pause", "--deposit", DEPOSIT)
+    listed = ask("payout", "list")
+    assert listed["batches"] == [batch]
+    assert listed["holds"] == paused["holds"]
+    assert [(hold["product"], hold["paused"]) for hold in listed["holds"]] == [("bank", True)]
+    assert ask("payout", "resume", "--yes") == {"resumed": 0, "holds": []}
+
+
+def test_reconcile_json_lists_differences(file: Path, ask: Ask, run: Run, bank: Sandbox) -> None:
+    ask("payout", "run", str(file), "--yes")
+    assert ask("payout", "reconcile", str(file))["ok"] is True
+    settle(run, transfer("foreign"))
+    difference = ask("payout", "reconcile", str(file), "--window", "3600", status=1)
+    assert (difference["ok"], difference["compared"]) == (False, 3)
+    assert [(orphan["track_id"], orphan["amount"]) for orphan in difference["orphans"]] == [("foreign", 1_050_000)]
+    bank.reset()
+    assert ask("payout", "reconcile", str(file), status=1)["missing"] == ["t-1", "t-2", "t-3"]
+
+
+def test_doctor_json_lists_variables_and_checks(
+    ask: Ask, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "timeout").write_text("5")
+    monkeypatch.setenv("PAYSTAR_TIMEOUT_FILE", str(tmp_path / "timeout"))
+    result = ask("doctor")
+    assert result["ok"] is True
+    checks = {check["name"]: check["result"] for check in result["checks"]}
+    assert (checks["reachable"], checks["application"]) == ("ok", "ok")
+    variables = {variable.pop("name"): variable for variable in result["variables"]}
+    assert variables["PAYSTAR_TIMEOUT"] == {
+        "is_set": True,
+        "value": None,
+        "source": "file",
+        "file": str(tmp_path / "timeout"),
+    }
+    secret = {"is_set": True, "value": None, "source": "environment", "file": None}
+    assert variables["PAYSTAR_ACCESS_PASSWORD"] == secret
+    assert variables["PAYSTAR_CONCURRENCY"] == {"is_set": False, "value": None, "source": None, "file": None}
+    monkeypatch.setenv("PAYSTAR_ACCESS_PASSWORD", "wrong")
+    assert ask("doctor", status=1)["ok"] is False
+
+
+@pytest.mark.usefixtures("bank")
+def test_json_is_all_a_process_writes_to_stdout(file: Path) -> None:
+    command = [sys.executable, "-m", "paystar_async", "payout", "run", str(file), "--yes", "--json"]
+    ledger = ["--ledger", str(file.with_suffix(".db"))]
+    process = subprocess.run([*command, *ledger], capture_output=True, check=True, timeout=60)
+    check_shape(json.loads(process.stdout), SHAPES["payout run"])
+    assert b"3 transfers" in process.stderr
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, None), (0.0, "1970-01-01T00:00:00.000+00:00"), (1.5, "1970-01-01T00:00:01.500+00:00")]
+)
+def test_timestamp_is_iso_8601_in_utc(seconds: float | None, text: str | None) -> None:
+    assert timestamp(seconds) == text
+
+
+def test_commands_with_json_option_are_in_guide(run: Run) -> None:
+    for group in ("payout",):
+        help_text = run(group, "--help").out
+        commands = re.findall(r"^\S* *([a-z]+) {2,}\S", help_text.partition("Commands")[2], re.MULTILINE)
+        assert len(commands) >= 10
+        for command in commands:
+            assert ("--json" in run(group, command, "--help").out) == (f"{group} {command}" in SHAPES)
+            assert f"{group} {command}" in SHAPES
